@@ -1,0 +1,1 @@
+"""Audio in, emotions out. Nothing in here imports torch."""

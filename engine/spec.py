@@ -1,0 +1,261 @@
+"""What a model must know about sound and labels; it travels inside every artifact.
+
+``AudioSpec`` turns sound into an image, ``ModelSpec`` says what the image is asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_type_hints
+
+from .errors import SpecError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class AudioSpec:
+    """How a window of sound becomes a log-mel image of ``n_mels`` rows and ``frames`` columns.
+
+    The power spectrogram uses a periodic Hann window of ``n_fft`` samples, centred, as librosa
+    and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's maximum and cut at
+    ``top_db`` below it when ``reference`` is "max". ``mean`` and ``std`` hold one number, or one
+    per mel, in dB; the image is ``(dB - mean) / std``.
+
+    Raises:
+        SpecError: a field is out of range or the fields contradict each other.
+    """
+
+    sample_rate: int = 16_000
+    window_samples: int = 160_000
+    frames: int = 313
+    n_fft: int = 2_048
+    hop_length: int = 512
+    pad_mode: Literal["constant", "reflect"] = "constant"
+    n_mels: int = 128
+    fmin: float = 20.0
+    fmax: float = 8_000.0
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    amin: float = 1e-10
+    reference: Literal["one", "max"] = "one"
+    top_db: float | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    short_audio: Literal["zeros", "repeat"] = "repeat"
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _require(self.version == VERSION, f"AudioSpec version {self.version}; this mer reads {VERSION}")
+        for name in ("sample_rate", "window_samples", "frames", "n_fft", "hop_length", "n_mels"):
+            _require(getattr(self, name) > 0, f"AudioSpec.{name} must be above 0")
+        _require(self.n_fft % 2 == 0, "AudioSpec.n_fft must be even")
+        available = 1 + self.window_samples // self.hop_length
+        _require(
+            self.frames <= available,
+            f"AudioSpec.frames is {self.frames}; {self.window_samples} samples give {available}",
+        )
+        _require(
+            self.pad_mode != "reflect" or self.window_samples > self.n_fft // 2,
+            "AudioSpec.pad_mode reflect needs a window longer than n_fft / 2",
+        )
+        _require(
+            0 <= self.fmin < self.fmax <= self.sample_rate / 2,
+            "AudioSpec needs 0 <= fmin < fmax <= sample_rate / 2",
+        )
+        _require(0 < self.amin < math.inf, "AudioSpec.amin must be above 0")
+        _require(self.top_db is None or self.top_db > 0, "AudioSpec.top_db must be above 0")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            _require(
+                len(values) in (1, self.n_mels) and all(map(math.isfinite, values)),
+                f"AudioSpec.{name} must hold 1 or n_mels finite numbers",
+            )
+        _require(min(self.std) > 0, "AudioSpec.std must be above 0")
+
+    @property
+    def window_s(self) -> float:
+        """Length of one window in seconds."""
+        return self.window_samples / self.sample_rate
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the spec's canonical JSON: equal specs, equal fingerprints."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of ``to_json``.
+
+        Raises:
+            SpecError: not JSON, a field is unknown or missing, or a value is out of range.
+        """
+        return _from_mapping(cls, _parse(text, cls))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A trained network: its backbone, what its outputs mean and the sound it expects.
+
+    ``labels`` name the logits in order. Probabilities are ``softmax(logits / temperature)``.
+    ``provenance`` is any JSON: data, split, protocol, metrics, licence.
+
+    Raises:
+        SpecError: no or repeated labels, a temperature that is not above 0, or provenance that
+            is not JSON.
+    """
+
+    backbone: str
+    labels: tuple[str, ...]
+    audio: AudioSpec
+    temperature: float = 1.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _require(self.version == VERSION, f"ModelSpec version {self.version}; this mer reads {VERSION}")
+        _require(bool(self.backbone), "ModelSpec.backbone is empty")
+        _require(len(self.labels) >= 2, "ModelSpec.labels needs two labels or more")
+        _require(
+            all(self.labels) and len(set(self.labels)) == len(self.labels),
+            "ModelSpec.labels must be different and not empty",
+        )
+        _require(0 < self.temperature < math.inf, "ModelSpec.temperature must be above 0")
+        try:
+            json.dumps(dict(self.provenance), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"ModelSpec.provenance is not JSON: {error}") from None
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of ``to_json``.
+
+        Raises:
+            SpecError: not JSON, a field is unknown or missing, or a value is out of range.
+        """
+        fields = _parse(text, cls)
+        if isinstance(fields.get("audio"), dict):
+            fields["audio"] = _from_mapping(AudioSpec, fields["audio"])
+        return _from_mapping(cls, fields)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SpecError(message)
+
+
+_KINDS: Mapping[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    float | None: (int, float, type(None)),
+}
+
+
+def _check_types(spec: Any) -> None:
+    """Types as annotated; lists from JSON become tuples, whole numbers floats, so equality holds."""
+    for name, hint in get_type_hints(type(spec)).items():
+        value = getattr(spec, name)
+        if hint in (tuple[float, ...], tuple[str, ...]):
+            kind = (int, float) if hint == tuple[float, ...] else (str,)
+            _require(
+                isinstance(value, list | tuple)
+                and all(isinstance(v, kind) and not isinstance(v, bool) for v in value),
+                f"{type(spec).__name__}.{name} must be a list of {kind[-1].__name__}",
+            )
+            made = tuple(map(float, value)) if kind[-1] is float else tuple(value)
+            object.__setattr__(spec, name, made)
+        elif getattr(hint, "__origin__", None) is Literal:
+            _require(
+                value in hint.__args__,
+                f"{type(spec).__name__}.{name} must be one of {', '.join(hint.__args__)}, not {value!r}",
+            )
+        elif hint in _KINDS:
+            _require(
+                isinstance(value, _KINDS[hint]) and not isinstance(value, bool),
+                f"{type(spec).__name__}.{name} must be {getattr(hint, '__name__', hint)}, not {value!r}",
+            )
+            if float in _KINDS[hint] and value is not None:
+                object.__setattr__(spec, name, float(value))
+        else:
+            wanted = AudioSpec if hint is AudioSpec else Mapping
+            _require(isinstance(value, wanted), f"{type(spec).__name__}.{name} must be {wanted.__name__}")
+
+
+def _to_json(spec: Any) -> str:
+    return json.dumps(
+        dataclasses.asdict(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _parse(text: str, cls: type) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise SpecError(f"{cls.__name__} is not JSON: {error}") from None
+    _require(isinstance(fields, dict), f"{cls.__name__} must be a JSON object")
+    return fields
+
+
+def _from_mapping(cls: Any, fields: Mapping[str, Any]) -> Any:
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(fields) - set(known))
+    _require(not unknown, f"{cls.__name__} has unknown fields: {', '.join(unknown)}; a newer mer may have made it")
+    # Every field must be there: a default that changed later would silently change the image.
+    missing = sorted(set(known) - set(fields))
+    _require(not missing, f"{cls.__name__} lacks fields: {', '.join(missing)}")
+    return cls(**fields)
+
+
+QUADRANTS = ("happy", "tense", "sad", "calm")
+"""Russell's quadrants Q1 to Q4: the labels of every ``emotion4q`` model, in order."""
+
+MER500_LABELS = ("sad", "romantic", "devotional", "party", "happy")
+"""In the order of the Hindi paper's code."""
+
+PRESETS: Mapping[str, AudioSpec] = {
+    "emotion4q": AudioSpec(),
+    # The Hindi paper's report. What it leaves open (the length: its clips are "about 10 s") is ours;
+    # its standardisation is fitted to the training set.
+    "mer500": AudioSpec(
+        n_mels=224, fmin=0.0, reference="max", top_db=80.0, short_audio="zeros"
+    ),
+    # Its authors' notebook: the first 224 x 512 samples at librosa's default rate. librosa gives 225
+    # frames of them, which they resize to 224 x 224; here the first 224 are kept and nothing is resized.
+    "mer500-notebook": AudioSpec(
+        sample_rate=22_050,
+        window_samples=224 * 512,
+        frames=224,
+        n_mels=224,
+        fmin=0.0,
+        fmax=8_000.0,
+        reference="max",
+        top_db=80.0,
+        short_audio="zeros",
+    ),
+    # The Indian classical paper: 44.1 kHz, 5 s, STFT 2,048 / 512. Mels and dB are ours.
+    "jumusemodb": AudioSpec(
+        sample_rate=44_100,
+        window_samples=220_500,
+        frames=431,
+        n_mels=128,
+        fmin=0.0,
+        fmax=22_050.0,
+        short_audio="zeros",
+    ),
+}

@@ -1,0 +1,1 @@
+"""A checkpoint or .onnx in, a verified artifact out."""

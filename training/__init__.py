@@ -1,0 +1,1 @@
+"""Labelled audio in, a checkpoint (safetensors and its ModelSpec) out."""
