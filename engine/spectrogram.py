@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal, sparse
+from scipy import sparse
 
 from .spec import AudioSpec
 
@@ -127,4 +127,4 @@ def _mel_bank(spec: AudioSpec) -> tuple[sparse.csr_matrix, slice]:
 
 @lru_cache(maxsize=8)
 def _hann(length: int) -> npt.NDArray[np.float64]:
-    return signal.get_window("hann", length, fftbins=True)
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)

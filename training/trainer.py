@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from ..engine.decoders import Float32
 from ..engine.errors import MerError
@@ -79,7 +79,7 @@ def train(
     """
     classes = int(targets.max()) + 1
     network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    averaged = AveragedModel(network, avg_fn=_ema(recipe.ema), use_buffers=True)
     optimizer = torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=recipe.learning_rate)
     steps = -(-len(training) * recipe.crops // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -179,6 +179,17 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """An average that begins short: with a constant decay BatchNorm's initial variance of 1 would
+    stay in the averaged one for hundreds of steps, and evaluation would see one class only."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        now = min(decay, float((1 + count) / (10 + count)))
+        return averaged.lerp(current, 1 - now) if averaged.is_floating_point() else current
+
+    return average
 
 
 def _warm_cosine(step: int, total: int, warmup: float) -> float:

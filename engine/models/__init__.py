@@ -1,0 +1,1 @@
+"""The bundled artifacts, each an .onnx file beside its model card."""

@@ -1,0 +1,46 @@
+"""ONNX Runtime on the CPU: the reference runtime."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from ..artifact import Artifact
+from ..decoders import Float32
+from ..errors import ArtifactError
+
+
+class OnnxRuntime:
+    """See ``Runtime``."""
+
+    name = "onnxruntime"
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Spinning threads would take the cores from the decoders while the network has no images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                artifact.content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions share no base class but this
+            raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {error}") from None
+
+    def infer(self, images: Float32) -> Float32:
+        (logits,) = self._session.run(["logits"], {"images": images})
+        return logits
+
+    def close(self) -> None:
+        del self._session
+
+    def __enter__(self) -> OnnxRuntime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_runtime(artifact: Artifact, threads: int) -> OnnxRuntime:
+    """See ``mer.engine.runtimes.open_runtime``."""
+    return OnnxRuntime(artifact, threads)

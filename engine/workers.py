@@ -1,0 +1,201 @@
+"""A pool of child processes that survives what its work does to them.
+
+A decoder's crash or hang costs one child. The files that a crashed child had are tried again one at
+a time, so that the culprit is known and the others are not lost. concurrent.futures' pool gives up
+as a whole when one child dies, which is why this is here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .errors import MerError
+
+_SPAWN = get_context("spawn")  # a fork would copy the runtimes' threads' locks
+_IN_FLIGHT = 3  # a child: one at work, one to begin with at once, one on its way
+_GRACE_S = 5.0  # beyond the file's own limit, before a child is taken for hung
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an item has no result: a line for its row."""
+
+    reason: str
+
+
+@dataclass(eq=False)
+class _Child:
+    process: Any
+    pipe: Connection
+    had: deque[tuple[int, Any]] = field(default_factory=deque)
+    ready: bool = False
+    alone: bool = False
+    since: float = 0.0
+
+
+class WorkerPool:
+    """``function(item, options)`` in ``workers`` child processes, for as many items as come.
+
+    The function must be importable by name, its items and results picklable. Use as a context
+    manager, under ``if __name__ == "__main__"`` in scripts, as with every spawned process.
+    """
+
+    def __init__(
+        self, function: Callable[[Any, Any], Any], options: Any, workers: int = 0, seconds: float = 120.0
+    ) -> None:
+        self._function, self._options = function, options
+        self._deadline = seconds + _GRACE_S
+        self._children = [self._spawn() for _ in range(workers or os.cpu_count() or 1)]
+        self._stop = threading.Event()
+
+    def map(self, items: Iterable[Any], ahead: int = 256) -> Iterator[tuple[int, Any]]:
+        """Yields (position, result or ``Failure``) as they come, each position once.
+
+        Children work on while the consumer does: at most ``ahead`` results wait for it.
+        """
+        results: queue.Queue[tuple[int, Any] | BaseException | None] = queue.Queue(ahead)
+        self._stop.clear()
+        pump = threading.Thread(target=self._pump, args=(iter(items), results), daemon=True)
+        pump.start()
+        try:
+            while (result := results.get()) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            self._stop.set()
+            while pump.is_alive():
+                with suppress(queue.Empty):
+                    results.get(timeout=0.05)
+
+    def close(self) -> None:
+        """Ends the children; what they had in hand is dropped."""
+        for child in self._children:
+            child.pipe.close()
+            child.process.kill()
+        for child in self._children:
+            child.process.join()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _spawn(self) -> _Child:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_work, args=(theirs, self._function, self._options), daemon=True)
+        process.start()
+        theirs.close()
+        return _Child(process, ours)
+
+    def _pump(self, items: Iterator[Any], results: queue.Queue[Any]) -> None:
+        try:
+            for result in self._run(enumerate(items)):
+                results.put(result)
+            results.put(None)
+        except BaseException as error:  # the consumer must learn of it, whatever it is
+            results.put(error)
+
+    def _run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        alone: deque[tuple[int, Any]] = deque()
+        while not self._stop.is_set():
+            for child in self._children:
+                self._feed(child, items, alone)
+            busy = [child for child in self._children if child.had]
+            if not busy:
+                return
+            heard = connection.wait([child.pipe for child in busy], timeout=0.2)
+            for place, child in enumerate(self._children):
+                if child.pipe in heard:
+                    try:
+                        result = child.pipe.recv()
+                    except (EOFError, OSError):
+                        yield from self._replace(place, alone)
+                        continue
+                    if not child.ready:
+                        child.ready, child.since = True, time.monotonic()
+                        continue
+                    position, _ = child.had.popleft()
+                    child.since = time.monotonic()
+                    yield position, result
+                elif child.had and time.monotonic() - child.since > self._deadline:
+                    child.process.kill()
+                    position, _ = child.had.popleft()
+                    yield position, Failure(f"took longer than {self._deadline:.0f} s and was stopped")
+                    child.alone = False
+                    yield from self._replace(place, alone)
+
+    def _feed(
+        self, child: _Child, items: Iterator[tuple[int, Any]], alone: deque[tuple[int, Any]]
+    ) -> None:
+        """Fills a child's hands; gives it one item only while there are some to be tried alone."""
+        if child.had and (child.alone or alone):
+            return
+        if alone:
+            child.alone, chosen = True, [alone.popleft()]
+        else:
+            child.alone = False
+            chosen = itertools.islice(items, _IN_FLIGHT - len(child.had))
+        for item in chosen:
+            if not child.had:
+                child.since = time.monotonic()
+            child.had.append(item)
+            with suppress(OSError):  # dead: found, with what it had, when its pipe is read
+                child.pipe.send(item[1])
+
+    def _replace(self, place: int, alone: deque[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """A new child for a dead one, whose items are tried alone; one that was alone is the culprit."""
+        child = self._children[place]
+        child.process.kill()
+        child.process.join()
+        child.pipe.close()
+        if not child.ready:
+            raise MerError(
+                f"a worker process cannot start ({_death(child.process.exitcode)}); "
+                'a script that labels needs: if __name__ == "__main__":'
+            )
+        if child.alone and child.had:
+            position, _ = child.had.popleft()
+            yield position, Failure(f"the decoder crashed ({_death(child.process.exitcode)})")
+        alone.extend(child.had)
+        self._children[place] = self._spawn()
+
+
+def _death(exit_code: int | None) -> str:
+    import signal
+
+    if exit_code is not None and exit_code < 0:
+        with suppress(ValueError):
+            return signal.Signals(-exit_code).name
+    return f"exit code {exit_code}"
+
+
+def _work(pipe: Connection, function: Callable[[Any, Any], Any], options: Any) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
+    # mpg123 writes a line for every damaged frame; what matters comes back as a row.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with suppress(EOFError, OSError):
+        pipe.send(None)  # ready: from here on a death is an item's doing
+        while True:
+            item = pipe.recv()
+            try:
+                result = function(item, options)
+            except MerError as error:
+                result = Failure(str(error))
+            except Exception as error:  # one row, not the end of the run
+                result = Failure(f"internal error: {type(error).__name__}: {error}")
+            pipe.send(result)

@@ -1,0 +1,44 @@
+"""A trained network to one ONNX file that carries its ModelSpec."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from ..engine.artifact import SPEC_KEY
+from ..engine.spec import ModelSpec
+
+OPSET = 20
+
+
+def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None:
+    """Writes FP32 ONNX: ``images`` ``[batch, 1, mels, frames]`` to ``logits`` ``[batch, labels]``.
+
+    Written aside and renamed, so the file is there whole or not at all.
+    """
+    network = network.eval().to("cpu", memory_format=torch.contiguous_format)  # pyright: ignore
+    example = torch.zeros(2, 1, spec.audio.n_mels, spec.audio.frames)
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        aside.write_bytes(model.SerializeToString())
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
