@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torchvision import models
 
 from ..engine.errors import MerError, UsageError
 from ..engine.names import BACKBONES, backbone_from_name
+from .audiocnn import AudioCNN
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,37 @@ _FAMILIES: Mapping[str, _Family] = {
 }
 assert set(_FAMILIES) == set(BACKBONES)
 
+PAPER_BACKBONES = tuple(BACKBONES)
+"""The nine of the two papers; ``audiocnn`` is ours and stands beside them."""
 
-def build_backbone(name: str, classes: int, weights: str = "none") -> nn.Module:
+
+def network_name(name: str) -> str:
+    """The canonical name of one of the nine, or of ``audiocnn``, from what people type.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if re.sub(r"[^a-z0-9]", "", name.lower()) == "audiocnn":
+        return "audiocnn"
+    try:
+        return backbone_from_name(name)
+    except UsageError as error:
+        raise UsageError(f"{error}, audiocnn") from None
+
+
+class ExtraHead(nn.Module):
+    """A linear layer of ``classes`` outputs after the 1,000, as the Indian classical paper has it."""
+
+    def __init__(self, backbone: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.extra = nn.Linear(1_000, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.extra(self.backbone(images))
+
+
+def build_backbone(name: str, classes: int, weights: str = "none", extra_head: bool = False) -> nn.Module:
     """A CNN that takes ``[batch, 1, mels, frames]`` and gives logits ``[batch, classes]``.
 
     The one-channel stem holds the sum of the three-channel stem's filters, which is exactly that
@@ -55,12 +86,20 @@ def build_backbone(name: str, classes: int, weights: str = "none") -> nn.Module:
         name: a backbone or an alias of it (``mobilenetv3``, ``ResNet-18``, ``vgg_16``).
         weights: "imagenet" (torchvision's, fetched once), "none", or a safetensors or
             ``torch.save`` file of torchvision's state dict.
+        extra_head: keep the 1,000 outputs and put the classes' layer after them; otherwise the
+            last layer is replaced.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a weights file that is not there.
         MerError: weights that cannot be fetched or do not fit.
     """
-    family = _FAMILIES[backbone_from_name(name)]
+    name = network_name(name)
+    if name == "audiocnn":
+        if weights != "none":
+            raise UsageError("audiocnn has no published weights; use --weights none")
+        network = AudioCNN(1_000 if extra_head else classes, channels=1)
+        return ExtraHead(network, classes) if extra_head else network
+    family = _FAMILIES[name]
     network = family.build(weights=None)
     if weights != "none":
         _load(network, name, _state_dict(family, name, weights))
@@ -70,6 +109,8 @@ def build_backbone(name: str, classes: int, weights: str = "none") -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
     _replace(network, family.stem, one_channel_stem(_get(network, family.stem)))
+    if extra_head:
+        return ExtraHead(network, classes)
     if classes != 1_000:
         _replace(network, family.head, _head(_get(network, family.head), classes))
     return network
@@ -77,7 +118,10 @@ def build_backbone(name: str, classes: int, weights: str = "none") -> nn.Module:
 
 def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
     """The classifier's parameters: what the Hindi paper's authors trained."""
-    first = _FAMILIES[backbone_from_name(name)].head.split(".")[0]
+    name = network_name(name)
+    first = "classifier" if name == "audiocnn" else _FAMILIES[name].head.split(".")[0]
+    if isinstance(network, ExtraHead):
+        return [*getattr(network.backbone, first).parameters(), *network.extra.parameters()]
     return list(getattr(network, first).parameters())
 
 
