@@ -104,10 +104,10 @@ def _all(reader: _Reader, hop_s: float) -> Iterator[Window]:
     while later := [start for start in starts if start > done]:
         window = reader.window(later[0])
         if window is None:
+            if reader.end >= reader.decoder.length:
+                raise AudioError("damaged: its sound breaks off before its end")
             reader.decoder.length = reader.end
             starts = reader.every(hop_s)
-            if later[0] in starts:
-                raise AudioError("damaged: its sound breaks off before its end")
             continue
         done = later[0]
         yield window

@@ -69,8 +69,7 @@ def open_decoder(path: str | Path, limits: Limits) -> Decoder:
         raise AudioError("the file is empty" if stat.S_ISREG(status.st_mode) else "not a regular file")
     budget = _Budget(limits)
     try:
-        # By descriptor: with a name, libsndfile would believe suffixes such as .vox or .raw.
-        return _SoundFileDecoder(soundfile.SoundFile(descriptor, closefd=True), budget)
+        return _SoundFileDecoder(descriptor, budget)
     except soundfile.LibsndfileError:
         return _ffmpeg_decoder(path, budget)
 
@@ -104,48 +103,54 @@ class _SoundFileDecoder:
 
     name = f"libsndfile {soundfile.__libsndfile_version__}"
 
-    def __init__(self, file: soundfile.SoundFile, budget: _Budget) -> None:
-        self._file, self._budget = file, budget
+    def __init__(self, descriptor: int, budget: _Budget) -> None:
+        self._descriptor, self._budget = descriptor, budget
         try:
-            budget.check_format(file.samplerate, file.channels)
-            self.sample_rate = file.samplerate
-            self.length = file.frames
+            self._file = self._open()
+            budget.check_format(self._file.samplerate, self._file.channels)
+            self.sample_rate = self._file.samplerate
+            self.length = self._file.frames
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 self.length = self.measure()
         except BaseException:
-            file.close()
+            self.close()
             raise
 
     def read(self, start: int, count: int) -> Float32:
+        parts = [np.empty(0, np.float32)]
+        step = max(1, _BLOCK // self._file.channels)
         try:
             if self._file.tell() != start:
                 self._file.seek(start)
-        except soundfile.LibsndfileError:
-            return np.empty(0, np.float32)  # beyond the true end of a file whose header lies
-        parts = [np.empty(0, np.float32)]
-        step = max(1, _BLOCK // self._file.channels)
-        while count > 0:
-            try:
+            while count > 0:
                 block = self._file.read(min(count, step), dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError:
-                break  # damaged from here on: what came before still counts
-            if not len(block):
-                break
-            self._budget.spend(block.size)
-            parts.append(mono_from_channels(block))
-            count -= len(block)
+                if not len(block):
+                    break
+                self._budget.spend(block.size)
+                parts.append(mono_from_channels(block))
+                count -= len(block)
+        except soundfile.LibsndfileError:
+            # Damaged, or beyond the true end of a file whose header lies. What came before counts;
+            # libsndfile's handle is of no use any more.
+            self._file.close()
+            self._file = self._open()
         return np.concatenate(parts)
 
     def measure(self) -> int:
-        length = start = 0
-        while got := len(self.read(start, _BLOCK)):
-            start += got
-            length += got
-        self.length = length
-        return length
+        self.length = 0
+        while got := len(self.read(self.length, _BLOCK)):
+            self.length += got
+        return self.length
 
     def close(self) -> None:
-        self._file.close()
+        if hasattr(self, "_file"):
+            self._file.close()
+        os.close(self._descriptor)
+
+    def _open(self) -> soundfile.SoundFile:
+        # By descriptor: with a name, libsndfile would believe suffixes such as .vox or .raw.
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return soundfile.SoundFile(os.dup(self._descriptor), closefd=True)
 
 
 def mono_from_channels(block: Float32) -> Float32:

@@ -85,8 +85,8 @@ class FFmpegDecoder:
     def _open(self) -> None:
         try:
             self._container = av.open(f"file:{self._path}", options=_SAFE, metadata_errors="ignore")
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise AudioError(_reason(error)) from None
+        except (av.error.FFmpegError, ValueError):
+            raise AudioError("not an audio file that libsndfile or FFmpeg can open") from None
         if not self._container.streams.audio:
             self._container.close()
             raise AudioError("holds no audio stream")
@@ -181,9 +181,3 @@ def _mono_from_frame(frame: Any) -> Float32:
     elif np.issubdtype(samples.dtype, np.integer):
         samples = samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
     return samples[0].astype(np.float32) if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, av.error.InvalidDataError):
-        return "not an audio file that libsndfile or FFmpeg can open"
-    return f"cannot be opened: {getattr(error, 'strerror', None) or error}"
