@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -84,6 +85,8 @@ class RowFile:
             if kind is None:
                 self._trying(self._finish)
         finally:
+            with suppress(Exception):  # pyarrow's writer must end before its file does
+                self._writer.close()
             self._file.close()
             self._aside.unlink(missing_ok=True)
 

@@ -82,10 +82,7 @@ class WorkerPool:
     def close(self) -> None:
         """Ends the children; what they had in hand is dropped."""
         for child in self._children:
-            child.pipe.close()
-            child.process.kill()
-        for child in self._children:
-            child.process.join()
+            _end(child)
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -110,6 +107,10 @@ class WorkerPool:
 
     def _run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         alone: deque[tuple[int, Any]] = deque()
+        for place, child in enumerate(self._children):
+            if child.had:  # work of a call that was left early
+                _end(child)
+                self._children[place] = self._spawn()
         while not self._stop.is_set():
             for child in self._children:
                 self._feed(child, items, alone)
@@ -158,9 +159,7 @@ class WorkerPool:
     def _replace(self, place: int, alone: deque[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         """A new child for a dead one, whose items are tried alone; one that was alone is the culprit."""
         child = self._children[place]
-        child.process.kill()
-        child.process.join()
-        child.pipe.close()
+        _end(child)
         if not child.ready:
             raise MerError(
                 f"a worker process cannot start ({_death(child.process.exitcode)}); "
@@ -171,6 +170,12 @@ class WorkerPool:
             yield position, Failure(f"the decoder crashed ({_death(child.process.exitcode)})")
         alone.extend(child.had)
         self._children[place] = self._spawn()
+
+
+def _end(child: _Child) -> None:
+    child.process.kill()
+    child.process.join()
+    child.pipe.close()
 
 
 def _death(exit_code: int | None) -> str:

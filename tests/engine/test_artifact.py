@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import tiny_onnx
+from mer.engine.artifact import SPEC_KEY, known_models, models_home, open_artifact, path_from_model
+from mer.engine.errors import ArtifactError, UsageError
+from mer.engine.spec import ModelSpec
+from onnx import helper, numpy_helper
+
+
+def refusal(model: onnx.ModelProto, folder: Path) -> str:
+    path = folder / "refused.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError) as error:
+        open_artifact(str(path))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_opens_what_it_is_given(tiny_model: Path, spec: ModelSpec) -> None:
+    artifact = open_artifact(str(tiny_model))
+    assert artifact.spec == spec
+    assert artifact.content == tiny_model.read_bytes()
+    assert len(artifact.sha256) == 64
+
+
+def test_names_and_aliases(spec: ModelSpec) -> None:
+    home = models_home()
+    home.mkdir(parents=True)
+    for name in ("resnet18", "resnet18_fp16"):
+        (home / f"{name}.onnx").write_bytes(tiny_onnx(spec).SerializeToString())
+    assert path_from_model("ResNet-18") == home / "resnet18.onnx"
+    assert path_from_model("resnet18_fp16") == home / "resnet18_fp16.onnx"
+    assert open_artifact("resnet_18").name == "resnet18"
+    # A bundled model wins over one of the same name at home.
+    bundled = known_models()["mobilenetv3"]
+    (home / "mobilenetv3.onnx").write_bytes(b"")
+    assert known_models()["mobilenetv3"] == bundled != home / "mobilenetv3.onnx"
+    assert path_from_model("mobilenet-v3-small") == bundled
+
+
+@pytest.mark.parametrize("name", ["mobilnet", "vgg16", "", "no/such.onnx"])
+def test_unknown_names_list_the_known(name: str) -> None:
+    with pytest.raises(UsageError, match="known: mobilenetv3"):
+        path_from_model(name)
+
+
+def test_not_onnx_or_without_a_spec(tmp_path: Path, spec: ModelSpec) -> None:
+    for content in (b"", b"\x80\x04K\x01.", b"text that is no graph"):
+        (tmp_path / "x.onnx").write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"not an ONNX file|no ModelSpec"):
+            open_artifact(str(tmp_path / "x.onnx"))
+    assert "no ModelSpec" in refusal(tiny_onnx(None), tmp_path)
+    model = tiny_onnx(spec)
+    helper.set_model_props(model, {SPEC_KEY: "{}"})
+    assert "lacks fields" in refusal(model, tmp_path)
+
+
+def test_a_spec_that_does_not_fit(tmp_path: Path, spec: ModelSpec) -> None:
+    import dataclasses
+
+    model = tiny_onnx(spec)
+    helper.set_model_props(model, {SPEC_KEY: dataclasses.replace(spec, labels=("a", "b")).to_json()})
+    assert "must take images [batch, 1, 128, 313] and give logits [batch, 2]" in refusal(model, tmp_path)
+
+
+def test_external_data_is_refused_wherever_it_hides(tmp_path: Path, spec: ModelSpec) -> None:
+    def outside() -> onnx.TensorProto:
+        tensor = numpy_helper.from_array(np.zeros(4, np.float32), "secret")
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="/etc/passwd")
+        return tensor
+
+    as_initializer = tiny_onnx(spec)
+    as_initializer.graph.initializer.append(outside())
+    as_attribute = tiny_onnx(spec)
+    as_attribute.graph.node.append(helper.make_node("Constant", [], ["c"], value=outside()))
+    in_subgraph = tiny_onnx(spec)
+    inner = helper.make_graph([helper.make_node("Identity", ["secret"], ["y"])], "g", [], [], [outside()])
+    in_subgraph.graph.node.append(helper.make_node("If", ["x"], ["z"], then_branch=inner, else_branch=inner))
+    in_function = tiny_onnx(spec)
+    node = helper.make_node("Constant", [], ["c"], value=outside())
+    in_function.functions.append(helper.make_function("d", "f", [], ["c"], [node], []))
+    for model in (as_initializer, as_attribute, in_subgraph, in_function):
+        assert "other files" in refusal(model, tmp_path)
