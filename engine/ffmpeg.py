@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ class FFmpegDecoder:
         self._open()
         try:
             context = self._stream.codec_context
+            if context is None:
+                raise AudioError("FFmpeg has no decoder for its sound")
             budget.check_format(context.sample_rate, context.channels)
             self.sample_rate: int = context.sample_rate
             self.length = self._stated_length() or self._count_packets()
@@ -85,7 +88,7 @@ class FFmpegDecoder:
     def _open(self) -> None:
         try:
             self._container = av.open(f"file:{self._path}", options=_SAFE, metadata_errors="ignore")
-        except (av.error.FFmpegError, ValueError):
+        except (av.error.FFmpegError, ValueError, MemoryError):
             raise AudioError("not an audio file that libsndfile or FFmpeg can open") from None
         if not self._container.streams.audio:
             self._container.close()
@@ -124,11 +127,16 @@ class FFmpegDecoder:
         self.close()  # seeking failed: from the beginning, which always works
         self._open()
 
+    def _packets(self) -> Iterator[Any]:
+        """The stream's packets; a container that is damaged from some place on ends there."""
+        with suppress(av.error.FFmpegError):
+            yield from self._container.demux(self._stream)
+
     def _decode(self, from_sample: int) -> Iterator[tuple[int, Float32]]:
         """(first sample's position, mono samples) of each frame; undecodable packets are left out."""
         expected, bad = 0, 0
         rate, base = self._stream.codec_context.sample_rate, float(self._stream.time_base)
-        for packet in self._container.demux(self._stream):
+        for packet in self._packets():
             if from_sample and packet.pts is not None and packet.duration:
                 if (packet.pts + packet.duration - self._origin) * base * rate < from_sample:
                     continue
@@ -162,7 +170,7 @@ class FFmpegDecoder:
     def _count_packets(self) -> int:
         """The length by reading, not decoding, every packet."""
         base, end = float(self._stream.time_base), 0
-        for packet in self._container.demux(self._stream):
+        for packet in self._packets():
             self._budget.spend(0)
             if packet.pts is not None:
                 end = max(end, packet.pts + (packet.duration or 0) - self._origin)
