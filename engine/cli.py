@@ -73,7 +73,7 @@ def stopping() -> Any:
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
 @click.option("--model", "-m", metavar="NAME|FILE", help="A bundled model, or an .onnx file.  [default: mobilenetv3]")
-@click.option("--windows", "-w", type=WindowCountType(), default=3, help="Windows a song, evenly spread, or all.")
+@click.option("--windows", "-w", type=WindowCountType(), metavar="N|all", default=3, help="Windows a song, evenly spread, or all.")
 @click.option("--hop", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Step of --windows all.  [default: a window's length]")  # fmt: skip
 @click.option("--runtime", type=click.Choice(["onnxruntime", "null"]), help="What runs the network.  [default: by the model's suffix]")  # fmt: skip
 @click.option("--out", "-o", metavar="FILE", help="Write rows to a .parquet, .csv or .jsonl file.")
