@@ -34,17 +34,18 @@ class LabelledAudio:
     grouped_by: str
 
 
-def labelled_audio(root: Path, layout: str = "auto") -> LabelledAudio:
+def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | None = None) -> LabelledAudio:
     """Reads what is labelled under ``root``: a folder, or a CSV file.
 
     Args:
         layout: "emotion4q" (Q1..Q4 and clips.csv), "mer500" (the Kaggle archive as it unpacks),
             "jumusemodb" (happy and sad), "folder" (a folder a label), "csv" (path,label[,group],
             paths relative to the file), or "auto", which looks.
+        labels: a model's labels, in the order of its outputs; the data must have these and no others.
 
     Raises:
         UsageError: an unknown layout.
-        MerError: nothing there, only one label, or a label without audio.
+        MerError: nothing there, only one label, a label without audio, or one not in ``labels``.
     """
     if layout == "auto":
         layout = _layout_of(root)
@@ -53,13 +54,26 @@ def labelled_audio(root: Path, layout: str = "auto") -> LabelledAudio:
     if not root.exists():
         raise MerError(f"{root} does not exist")
     data = LAYOUTS[layout](root)
+    if labels is not None:
+        data = _relabelled(data, root, tuple(labels))
     counts = Counter(clip.label for clip in data.clips)
     empty = [label for label in data.labels if not counts[label]]
     if empty:
         raise MerError(f"{root} has no audio for {', '.join(empty)} (read as {layout})")
-    if len(data.labels) < 2:
+    if len(data.labels) == 1:
         raise MerError(f"{root} has only one label, {data.labels[0]}: nothing to tell apart")
     return data
+
+
+def _relabelled(data: LabelledAudio, root: Path, labels: tuple[str, ...]) -> LabelledAudio:
+    strange = Counter(clip.label for clip in data.clips if clip.label not in labels)
+    if strange:
+        first = next(clip.path for clip in data.clips if clip.label in strange)
+        named = ", ".join(f"{label} ({count})" for label, count in strange.most_common())
+        raise MerError(
+            f"{root} has labels that are none of {', '.join(labels)}: {named}; the first is {first}"
+        )
+    return LabelledAudio(data.clips, labels, data.grouped_by)
 
 
 def _layout_of(root: Path) -> str:
@@ -75,11 +89,12 @@ def _layout_of(root: Path) -> str:
 
 def _emotion4q(root: Path) -> LabelledAudio:
     artists = {row["clip"]: row["artist"] for row in _rows(root / "clips.csv", ("clip", "artist"))}
-    clips = []
-    for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True):
-        for path in _audio_below(root / quadrant):
-            # A clip without an artist is a group of its own, under a name no artist has.
-            clips.append(Clip(path, label, artists.get(path.stem) or f"clip:{path.stem}"))
+    clips = [
+        # A clip without an artist is a group of its own, under a name no artist has.
+        Clip(path, label, artists.get(path.stem) or f"clip:{path.stem}")
+        for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True)
+        for path in _audio_below(root / quadrant)
+    ]
     return LabelledAudio(tuple(clips), QUADRANTS, "artist")
 
 
@@ -118,8 +133,12 @@ def _folder(root: Path) -> LabelledAudio:
 
 def _csv(file: Path) -> LabelledAudio:
     rows = _rows(file, ("path", "label"))
+    unlabelled = [row["path"] for row in rows if not row["label"]]
+    if unlabelled:
+        raise MerError(f"{file} has {len(unlabelled)} rows without a label; the first is {unlabelled[0]}")
     clips = tuple(
-        Clip(file.parent / row["path"], row["label"], row.get("group") or f"clip:{row['path']}") for row in rows
+        Clip(file.parent / row["path"], row["label"], row.get("group") or f"clip:{row['path']}")
+        for row in rows
     )
     if not clips:
         raise MerError(f"{file} has no rows")

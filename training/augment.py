@@ -23,6 +23,11 @@ def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, ga
     return image_from_decibels(np.maximum(crop(decibels, spec, start) + shift, floor), spec)
 
 
+def crop_image(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
+    """The image ``[mels, frames]`` that begins at frame ``start`` of a clip."""
+    return image_from_decibels(crop(decibels, spec, start), spec)
+
+
 def crop(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
     """Frames ``start`` to ``start + spec.frames`` of a clip; a short clip repeated or padded."""
     part = np.asarray(decibels[:, start : start + spec.frames])
@@ -38,10 +43,10 @@ def spread_crops(decibels: Float32, spec: AudioSpec, count: int) -> list[Float32
     """``count`` images as the engine would cut them: the middles of equal parts."""
     room = decibels.shape[1] - spec.frames
     if room <= 0:
-        return [image_from_decibels(crop(decibels, spec, 0), spec)]
+        return [crop_image(decibels, spec, 0)]
     middles = ((2 * i + 1) * decibels.shape[1] / (2 * count) for i in range(count))
     starts = (min(max(0, round(middle - spec.frames / 2)), room) for middle in middles)
-    return [image_from_decibels(crop(decibels, spec, start), spec) for start in starts]
+    return [crop_image(decibels, spec, start) for start in starts]
 
 
 def mixup(images: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

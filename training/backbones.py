@@ -36,9 +36,7 @@ _FAMILIES: Mapping[str, _Family] = {
     "mobilenetv3": _Family(
         models.mobilenet_v3_small, models.MobileNet_V3_Small_Weights, "features.0.0", "classifier.3"
     ),
-    "densenet121": _Family(
-        models.densenet121, models.DenseNet121_Weights, "features.conv0", "classifier"
-    ),
+    "densenet121": _Family(models.densenet121, models.DenseNet121_Weights, "features.conv0", "classifier"),
     "efficientnet_b0": _Family(
         models.efficientnet_b0, models.EfficientNet_B0_Weights, "features.0.0", "classifier.1"
     ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,40 +19,31 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..engine.decoders import Float32
 from ..engine.errors import MerError
+from ..engine.score import accuracy_and_macro_f1
 from ..engine.spec import AudioSpec
-from .augment import mixup, random_crop, spec_augment, spread_crops
+from .augment import crop_image, mixup, random_crop, spec_augment, spread_crops
+from .checkpoint import written_whole
+from .recipe import Recipe
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. The defaults are the ``best`` protocol."""
-
-    epochs: int = 80
-    batch_size: int = 32
-    crops: int = 1  # a clip and epoch
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.1  # of all steps, then cosine to 0
-    label_smoothing: float = 0.1
-    mixup: float = 0.4
-    mask_mels: int = 16
-    mask_frames: int = 40
-    gain_db: float = 6.0
-    ema: float = 0.99  # a step; 0 turns it off
-    eval_windows: int = 3
-    seed: int = 0
+_WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; the validation figures are of the averaged (EMA) weights."""
+    """What one epoch came to; the validation figures are of the averaged (EMA) weights.
+
+    ``loss`` and ``accuracy`` are of training as it is, with its augmentations; those of validation
+    are by clip. ``better`` says that no epoch before was as good.
+    """
 
     epoch: int
     loss: float
+    accuracy: float
     val_loss: float
     val_accuracy: float
     val_macro_f1: float
     seconds: float
+    better: bool = True
 
 
 def train(
@@ -65,56 +56,65 @@ def train(
     recipe: Recipe,
     state_file: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_better: Callable[[nn.Module, Epoch], None] = lambda network, epoch: None,
+    key: str = "",
 ) -> tuple[nn.Module, list[Epoch]]:
-    """Trains on ``clips[training]`` and returns the averaged network and its history.
+    """Trains on ``clips[training]`` and returns the chosen epoch's averaged network, and the history.
+
+    On CUDA where there is one; in bfloat16 where the processor has it. Parameters that do not
+    require a gradient stay as they are.
 
     Args:
         clips: dB spectrograms ``[mels, frames]``, as the cache gives them.
         targets: a label's position for each clip.
         state_file: written after every epoch; if it is there, training goes on from it with the
             same result as without the interruption.
+        on_better: called with the network that would be returned, whenever that is a new one.
+        key: what a state file must have been made with.
 
     Raises:
-        MerError: the loss is not finite; the state file still holds the epoch before.
+        MerError: the loss is not finite (the state file still holds the epoch before), or the state
+            file is of another training.
     """
     classes = int(targets.max()) + 1
-    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     averaged = AveragedModel(network, avg_fn=_ema(recipe.ema), use_buffers=True)
-    optimizer = torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=recipe.learning_rate)
+    judged = averaged.module if recipe.ema else network
     steps = -(-len(training) * recipe.crops // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _warm_cosine(step, steps * recipe.epochs, recipe.warmup)
-    )
+    optimizer = _optimizer(network, recipe)
+    schedule = _schedule(optimizer, recipe, steps * recipe.epochs)
+    parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    weight = _balance(targets[training], classes).to(device) if recipe.balance else None
     history: list[Epoch] = []
+    best: dict[str, Tensor] = {}
     if state_file and state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        network.load_state_dict(state["network"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        history = [Epoch(**row) for row in json.loads(state["history"])]
+        state = _read_state(state_file, key)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        history, best = [Epoch(**row) for row in json.loads(state["history"])], state["best"]
 
     for epoch in range(len(history), recipe.epochs):
-        began = time.perf_counter()
+        if recipe.patience and history and _since_better(history) >= recipe.patience:
+            break
+        began = perf_counter()
         # Seeded by epoch, not carried over, so that a resumed run draws the same numbers.
         rng = np.random.default_rng([recipe.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
         network.train()
-        order = np.concatenate([rng.permutation(training) for _ in range(recipe.crops)])
-        total = 0.0
-        for step in range(steps):
-            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            if len(chosen) < 2:
-                continue  # BatchNorm needs two
-            crops = np.stack([random_crop(clips[i], spec, rng, recipe.gain_db) for i in chosen])
-            images = torch.from_numpy(crops)[:, None]
-            wanted = functional.one_hot(torch.from_numpy(targets[chosen]), classes).float()
-            images, wanted = mixup(images, wanted, recipe.mixup, rng)
-            images = spec_augment(images, recipe.mask_mels, recipe.mask_frames)
-            images = images.contiguous(memory_format=torch.channels_last)
-            loss = functional.cross_entropy(network(images), wanted, label_smoothing=recipe.label_smoothing)
+        total = right = seen = 0.0
+        for step, chosen in enumerate(_batches(training, recipe, rng)):
+            images, wanted = _batch(clips, targets, chosen, classes, spec, recipe, rng)
+            images = images.to(device, memory_format=torch.channels_last)
+            wanted = wanted.to(device)
+            with bfloat16(device):
+                logits = network(images)
+            loss = _loss(logits.float(), wanted, recipe, weight)
             if not torch.isfinite(loss):
-                raise MerError(f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}")
+                raise MerError(
+                    f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; the last good "
+                    f"epoch ({epoch}) is kept; a lower learning rate may help"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -122,35 +122,100 @@ def train(
             if recipe.ema:
                 averaged.update_parameters(network)
             total += loss.item() * len(chosen)
-        judged = averaged if recipe.ema else network
-        figures = _evaluate(judged, clips, targets, validation, spec, recipe.eval_windows)
-        history.append(Epoch(epoch + 1, total / len(order), *figures, time.perf_counter() - began))
-        on_epoch(history[-1])
+            right += (logits.argmax(1) == wanted.argmax(1)).sum().item()
+            seen += len(chosen)
+        figures = _evaluate(judged, clips, targets, validation, spec, recipe.eval_windows, device)
+        better = recipe.keep == "last" or not len(validation) or _is_better(figures, history)
+        if better:
+            best = {name: tensor.detach().clone() for name, tensor in judged.state_dict().items()}
+        seconds = perf_counter() - began
+        history.append(Epoch(epoch + 1, total / seen, right / seen, *figures, seconds, better))
         if state_file:
-            _save_whole(
-                {
-                    "network": network.state_dict(),
-                    "averaged": averaged.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "history": json.dumps([dataclasses.asdict(row) for row in history]),
-                },
-                state_file,
-            )
-    return (averaged.module if recipe.ema else network).eval(), history
+            rows = json.dumps([dataclasses.asdict(row) for row in history])
+            state = {name: part.state_dict() for name, part in parts.items()}
+            with written_whole(state_file) as aside:
+                torch.save({**state, "best": best, "history": rows, "key": key}, aside)
+        if better:
+            on_better(judged, history[-1])
+        on_epoch(history[-1])
+    if best:
+        judged.load_state_dict(best)
+    return judged.eval(), history
 
 
 @torch.inference_mode()
 def logits_of(
-    network: nn.Module, clips: Sequence[Float32], chosen: np.ndarray, spec: AudioSpec, windows: int
+    network: nn.Module,
+    clips: Sequence[Float32],
+    chosen: np.ndarray,
+    spec: AudioSpec,
+    windows: int,
+    device: torch.device | None = None,
 ) -> list[Tensor]:
-    """For each chosen clip the logits ``[windows, classes]`` of its evenly spread windows."""
+    """For each chosen clip the logits ``[windows, classes]`` of its evenly spread windows, float32."""
     network.eval()
-    found = []
+    device = device or next(network.parameters()).device
+    waiting: list[Float32] = []
+    counts, found = [], []
+
+    def run() -> None:
+        images = torch.from_numpy(np.stack(waiting))[:, None]
+        found.append(network(images.to(device, memory_format=torch.channels_last)).float().cpu())
+        waiting.clear()
+
     for i in chosen:
-        images = torch.from_numpy(np.stack(spread_crops(clips[i], spec, windows)))[:, None]
-        found.append(network(images.contiguous(memory_format=torch.channels_last)))
-    return found
+        crops = spread_crops(clips[i], spec, windows)
+        counts.append(len(crops))
+        waiting.extend(crops)
+        if len(waiting) >= _WINDOWS_AT_ONCE:
+            run()
+    if waiting:
+        run()
+    return list(torch.cat(found).split(counts)) if found else []
+
+
+def bfloat16(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where the hardware computes in it; elsewhere it would only be slower."""
+    if device.type == "cuda":
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # The public torch.cpu has no word for it (2.14); mkldnn's own test is true for any AVX-512.
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        has = any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return torch.autocast(device.type, torch.bfloat16, enabled=has)
+
+
+def _batches(training: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    order = np.concatenate([rng.permutation(training) for _ in range(recipe.crops)])
+    for start in range(0, len(order), recipe.batch_size):
+        chosen = order[start : start + recipe.batch_size]
+        if len(chosen) > 1 or len(order) == 1:  # BatchNorm needs two
+            yield chosen
+
+
+def _batch(
+    clips: Sequence[Float32],
+    targets: np.ndarray,
+    chosen: np.ndarray,
+    classes: int,
+    spec: AudioSpec,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    if recipe.random_crops:
+        crops = [random_crop(clips[i], spec, rng, recipe.gain_db) for i in chosen]
+    else:
+        crops = [crop_image(clips[i], spec, 0) for i in chosen]
+    images = torch.from_numpy(np.stack(crops))[:, None]
+    wanted = functional.one_hot(torch.from_numpy(targets[chosen]), classes).float()
+    images, wanted = mixup(images, wanted, recipe.mixup, rng)
+    return spec_augment(images, recipe.mask_mels, recipe.mask_frames), wanted
+
+
+def _loss(logits: Tensor, wanted: Tensor, recipe: Recipe, weight: Tensor | None) -> Tensor:
+    if recipe.loss == "bce":
+        return functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
+    return functional.cross_entropy(logits, wanted, weight=weight, label_smoothing=recipe.label_smoothing)
 
 
 def _evaluate(
@@ -160,25 +225,62 @@ def _evaluate(
     chosen: np.ndarray,
     spec: AudioSpec,
     windows: int,
+    device: torch.device,
 ) -> tuple[float, float, float]:
-    from ..engine.score import accuracy_and_macro_f1
-
     if not len(chosen):
         return float("nan"), float("nan"), float("nan")
-    probabilities = torch.stack([z.softmax(1).mean(0) for z in logits_of(network, clips, chosen, spec, windows)])
+    logits = logits_of(network, clips, chosen, spec, windows, device)
+    probabilities = torch.stack([rows.softmax(1).mean(0) for rows in logits])
     wanted = torch.from_numpy(targets[chosen])
     loss = functional.nll_loss(probabilities.clamp_min(1e-12).log(), wanted).item()
     accuracy, macro_f1 = accuracy_and_macro_f1(targets[chosen], probabilities.argmax(1).numpy())
     return loss, accuracy, macro_f1
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _is_better(figures: tuple[float, float, float], history: Sequence[Epoch]) -> bool:
+    """By macro-F1; a few hundred clips give many ties, which the loss decides."""
+    loss, _, macro_f1 = figures
+    return all((macro_f1, -loss) > (row.val_macro_f1, -row.val_loss) for row in history)
+
+
+def _since_better(history: Sequence[Epoch]) -> int:
+    return len(history) - max(row.epoch for row in history if row.better)
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Weight decay for what multiplies; none for biases and BatchNorm, which it only hurts."""
     parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=recipe.learning_rate)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.schedule == "onecycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=total + 1, pct_start=recipe.warmup
+        )
+    warm = max(1, round(total * recipe.warmup))
+
+    def factor(step: int) -> float:
+        if recipe.schedule == "constant":
+            return 1.0
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _balance(targets: np.ndarray, classes: int) -> Tensor:
+    """Weights that make every label count the same; 1 each where they are equally many."""
+    counts = np.bincount(targets, minlength=classes)
+    return torch.tensor(len(targets) / (classes * np.maximum(1, counts)), dtype=torch.float32)
 
 
 def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -192,14 +294,11 @@ def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
     return average
 
 
-def _warm_cosine(step: int, total: int, warmup: float) -> float:
-    warm = max(1, round(total * warmup))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
-
-
-def _save_whole(state: Any, target: Path) -> None:
-    aside = target.with_suffix(".part")
-    torch.save(state, aside)
-    os.replace(aside, target)
+def _read_state(path: Path, key: str) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, OSError, ValueError) as error:
+        raise MerError(f"{path} is not a state of mer-train: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or state.get("key") != key:
+        raise MerError(f"{path} is of another training (other data, split, recipe or network); remove it")
+    return state

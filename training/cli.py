@@ -1,0 +1,264 @@
+"""mer-train: labelled songs in, a network and how right it is out."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..engine.cli import EXIT_SOME_FAILED, report_errors
+from ..engine.errors import MerError
+
+if TYPE_CHECKING:
+    from .recipe import Protocol
+
+_PROTOCOLS = ("best", "hindi-2022", "icm-2020")
+_LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
+_FOLDER = click.Path(path_type=Path)
+
+
+def training_command(command: Callable[..., int]) -> Callable[..., None]:
+    """Errors as one line; Ctrl-C and SIGTERM as 130 and 143, with what was finished kept."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> int:
+        def terminate(number: int, frame: Any) -> None:
+            raise SystemExit(128 + number)
+
+        before = signal.signal(signal.SIGTERM, terminate)
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt:
+            click.echo("stopped; --resume goes on after the last whole epoch", err=True)
+            return 130
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("mer"):
+                raise
+            raise MerError(f"training needs the package {error.name}: pip install 'mer[train]'") from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return report_errors(run)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What to train on, and where its spectrograms are kept."""
+    options = [
+        click.option(
+            "--data", "-d", type=_FOLDER, help="A folder of labelled audio, or a CSV: path,label[,group]."
+        ),
+        click.option(
+            "--layout", type=click.Choice(_LAYOUTS), default="auto", help="How the folder is to be read."
+        ),
+        click.option(
+            "--labels", metavar="A,B,...", help="The labels, in the order of the outputs; others are refused."
+        ),
+        click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs kagglehub."),
+        click.option(
+            "--cache", type=_FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]"
+        ),
+        click.option(
+            "--workers",
+            "-j",
+            type=click.IntRange(min=0),
+            default=0,
+            help="Processes that decode; 0: one a core.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to train; what is not given is the protocol's."""
+    options = [
+        click.option(
+            "--protocol",
+            "-p",
+            type=click.Choice(_PROTOCOLS),
+            default="best",
+            help="Our best, or one of the two papers'.",
+        ),
+        click.option(
+            "--weights",
+            metavar="imagenet|none|FILE",
+            help="Weights to begin with.  [default: the protocol's]",
+        ),
+        click.option("--layers", type=click.Choice(["all", "head"]), help="What is trained."),
+        click.option("--loss", type=click.Choice(["ce", "bce"]), help="Cross-entropy, or binary on one-hot."),
+        click.option(
+            "--preset", metavar="NAME", help="The AudioSpec: emotion4q, mer500, mer500-notebook, jumusemodb."
+        ),
+        click.option("--epochs", type=click.IntRange(min=1)),
+        click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),
+        click.option("--seed", type=click.IntRange(min=0), help="Of the training."),
+        click.option(
+            "--set",
+            "sets",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Any other field of the recipe, or audio.NAME.",
+        ),
+        click.option(
+            "--validation",
+            type=click.FloatRange(0, 0.5),
+            help="Share of the training part that chooses the epoch.",
+        ),
+        click.option(
+            "--test", type=click.FloatRange(0.05, 0.5), help="Share that is held out, without --folds."
+        ),
+        click.option("--split-seed", type=click.IntRange(min=0), help="Of the split."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Going on with what a folder holds, or not."""
+    options = [
+        click.option(
+            "--resume", is_flag=True, help="Go on with the folder's training, with the same result."
+        ),
+        click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a training."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@data_options
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    default=("mobilenetv3",),
+    help="A backbone, or all; may be repeated.",
+)
+@recipe_options
+@click.option(
+    "--split",
+    type=click.Choice(["grouped", "random", "both"]),
+    help="By artist, song or recording, or at random.",
+)
+@click.option(
+    "--folds", type=click.IntRange(min=2), default=None, help="Cross-validation instead of one held-out part."
+)
+@click.option(
+    "--final", is_flag=True, help="After --folds, one network on every clip, with their temperature."
+)
+@click.option("--out", "-o", type=_FOLDER, help="Folder of the results.  [default: runs/PROTOCOL-MODEL]")
+@folder_options
+@click.option("--export/--no-export", default=True, help="Write .onnx and score it through the engine.")
+@click.option("--licence", metavar="TEXT", help="What the model card says of the network's licence.")
+@click.version_option(package_name="mer")
+@click.pass_context
+def main(context: click.Context, /, **options: Any) -> None:
+    """Train a CNN to say what emotion a song carries.
+
+    Splits labelled songs by artist, song or recording (where the data says), trains, fits the
+    temperature on validation songs, looks at the test songs once, and writes checkpoint.safetensors,
+    an .onnx file, metrics.json, a model card, curves and confusion matrix to a folder. With a paper's
+    protocol it does what the paper did, and the honest split beside it.
+
+    \b
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some clips could not be read,
+    130/143 stopped by Ctrl-C/SIGTERM (--resume goes on).
+    """
+    if context.invoked_subcommand is None:
+        _train(**options)
+
+
+@training_command
+def _train(**options: Any) -> int:
+    if options["final"] and not options["folds"]:
+        raise click.UsageError("--final goes with --folds")
+    mode = _mode(options)
+    root = _root(options)
+    from .session import Session, models_from_names, read_data, run_session, splits_from_choice
+    from .view import View
+
+    models = models_from_names(options["models"])
+    protocol = _protocol(options)
+    data = read_data(root, options["layout"], options["labels"])
+    out = options["out"] or Path("runs", f"{protocol.name}-{'+'.join(models) if len(models) < 4 else 'all'}")
+    session = Session(
+        data,
+        root.resolve().name,
+        models,
+        protocol,
+        out,
+        splits_from_choice(options["split"], protocol, data),
+        options["folds"] or 0,
+        options["final"],
+        mode,
+        options["cache"],
+        options["workers"],
+        options["export"],
+        options["licence"],
+    )
+    with View() as view:
+        _, skipped = run_session(session, view)
+    if skipped:
+        click.echo(f"{skipped} clips could not be read and were left out", err=True)
+    return EXIT_SOME_FAILED if skipped else 0
+
+
+def _mode(options: dict[str, Any]) -> Any:
+    if options["resume"] and options["overwrite"]:
+        raise click.UsageError("--resume and --overwrite contradict each other")
+    return "resume" if options["resume"] else "overwrite" if options["overwrite"] else "fresh"
+
+
+def _root(options: dict[str, Any]) -> Path:
+    if bool(options["data"]) == options["download"]:
+        raise click.UsageError("give --data FOLDER, or --download")
+    if options["data"]:
+        return options["data"]
+    from .download import mer500_from_kaggle
+
+    return mer500_from_kaggle()
+
+
+def _protocol(options: dict[str, Any]) -> Protocol:
+    from ..engine.errors import UsageError
+    from ..engine.spec import PRESETS
+    from .recipe import PROTOCOLS, with_overrides
+
+    protocol = PROTOCOLS[options["protocol"]]
+    if options["preset"] and options["preset"] not in PRESETS:
+        raise UsageError(f"unknown preset {options['preset']!r}; known: {', '.join(PRESETS)}")
+    given = {
+        "weights": options["weights"],
+        "audio": PRESETS.get(options["preset"] or ""),
+        "validation_share": options["validation"],
+        "test_share": options["test"],
+        "split_seed": options["split_seed"],
+    }
+    recipe = {
+        "layers": options["layers"],
+        "loss": options["loss"],
+        "epochs": options["epochs"],
+        "batch_size": options["batch"],
+        "seed": options["seed"],
+    }
+    recipe = {name: value for name, value in recipe.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    given["recipe"] = dataclasses.replace(protocol.recipe, **recipe)
+    return with_overrides(dataclasses.replace(protocol, **given), options["sets"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,347 @@
+"""A training from labelled audio to a folder of results; whatever is finished is not done again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..engine.errors import MerError, UsageError
+from ..engine.spec import AudioSpec, ModelSpec
+from .backbones import build_backbone, head_parameters, network_name
+from .checkpoint import network_from_checkpoint, save_checkpoint
+from .figures import confusion_png, curves_png
+from .predictions import (
+    Predictions,
+    cross_fitted,
+    fit_temperature,
+    load_predictions,
+    pooled,
+    predictions_from_network,
+    save_predictions,
+)
+from .recipe import Protocol
+from .report import card_from_spec, metrics_from_predictions, parameters_and_macs, write_json
+from .splits import Split, folds, holdout, split_hash
+from .trainer import Epoch, train
+from .units import Units, standardised
+
+Mode = Literal["fresh", "resume", "overwrite"]
+SplitKind = Literal["grouped", "random"]
+
+CHECKPOINT, METRICS, CARD = "checkpoint.safetensors", "metrics.json", "card.md"
+_STATE, _KEY, _LOGITS = "state.pt", "run.json", "logits.npz"
+
+
+class Watcher(Interface):
+    """Whoever looks on: a terminal, a log, nobody."""
+
+    def begin(self, name: str, epochs: int, done: int) -> None: ...
+
+    def epoch(self, row: Epoch) -> None: ...
+
+
+class Nobody:
+    def begin(self, name: str, epochs: int, done: int) -> None:
+        pass
+
+    def epoch(self, row: Epoch) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, how, and what its card must say. ``data_name`` and ``licence`` are text."""
+
+    model: str
+    protocol: Protocol
+    data_name: str
+    licence: str = "not stated; the music's own terms bind whoever passes the network on"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training: its folder, metrics (as in metrics.json), history and test predictions."""
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    history: tuple[Epoch, ...]
+    predictions: Predictions | None
+
+
+def splits_of(units: Units, protocol: Protocol, kind: SplitKind, count: int = 0) -> list[Split]:
+    """One held-out part of ``protocol.test_share``, or ``count`` folds; validation is cut from the rest.
+
+    Raises:
+        MerError: too few clips or groups.
+    """
+    grouped, seed = kind == "grouped", protocol.split_seed
+    if count:
+        pairs = folds(units.clips, count, seed, grouped)
+    else:
+        pairs = [holdout(units.clips, protocol.test_share, seed, grouped)]
+    made = []
+    for i, (training, test) in enumerate(pairs):
+        validation = training[:0]
+        if protocol.validation_share:
+            inner = [units.clips[j] for j in training]
+            kept, chosen = holdout(inner, protocol.validation_share, seed + 1, grouped)
+            training, validation = training[kept], training[chosen]
+        number = i + 1 if count else 0
+        made.append(Split(kind, training, validation, test, split_hash(units.clips, test), number, count))
+    return made
+
+
+def train_split(
+    job: Job, units: Units, split: Split, folder: Path, mode: Mode = "fresh", watch: Watcher | None = None
+) -> Outcome:
+    """Trains one network, fits its temperature on validation, looks at the test part once, writes all.
+
+    Raises:
+        UsageError: the folder holds a training and the mode is "fresh".
+        MerError: it holds another training than this; or the loss is not finite: then the checkpoint
+            of the last good epoch is there.
+    """
+    watch = watch or Nobody()
+    protocol, recipe = job.protocol, job.protocol.recipe
+    audio = standardised(protocol.audio, units, split.training, protocol.per_mel)
+    key = _key(job, units, split, audio)
+    if _prepared(folder, key, mode):
+        return outcome_from_folder(folder)
+    network = _untrained(job, units.labels)
+    # Both papers draw their test set's curves; nothing is chosen by them.
+    watched = split.validation
+    if not len(watched) and protocol.name != "best":
+        watched = split.test
+    if not len(split.validation):
+        recipe = dataclasses.replace(recipe, keep="last", patience=0)
+
+    def spec(temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
+        told = _provenance(job, units, split)
+        told |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
+        return ModelSpec(network_name(job.model), units.labels, audio, temperature, told)
+
+    watch.begin(folder.name, recipe.epochs, _epochs_in(folder))
+    network, history = train(
+        network,
+        units.decibels,
+        units.targets,
+        split.training,
+        watched,
+        audio,
+        recipe,
+        folder / _STATE,
+        watch.epoch,
+        lambda judged, row: save_checkpoint(judged, spec(), folder / CHECKPOINT),
+        key,
+    )
+    temperature, metrics, predictions = 1.0, {}, None
+    if len(split.validation):
+        seen = predictions_from_network(network, units, split.validation, audio, recipe.eval_windows)
+        temperature = fit_temperature(seen)
+        chosen = metrics_from_predictions(seen, temperature)
+        metrics["validation"] = {
+            name: chosen[name] for name in ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
+        }
+    if len(split.test):
+        predictions = predictions_from_network(network, units, split.test, audio, recipe.eval_windows)
+        metrics = metrics_from_predictions(predictions, temperature) | metrics
+        save_predictions(predictions, folder / _LOGITS)
+        title = f"{job.model}, {protocol.name}: accuracy {metrics['accuracy']:.3f}"
+        confusion_png(metrics["confusion"], units.labels, folder / "confusion.png", title)
+    finished = spec(temperature, metrics)
+    save_checkpoint(network, finished, folder / CHECKPOINT)
+    (folder / CARD).write_text(card_from_spec(finished), encoding="utf-8")
+    curves_png({job.model: history}, folder / "curves.png", "validation" if len(split.validation) else "test")
+    parameters, macs = parameters_and_macs(network, audio)
+    write_json(
+        {
+            **metrics,
+            "model": network_name(job.model),
+            "protocol": protocol.name,
+            "parameters": parameters,
+            "macs": macs,
+            "split": finished.provenance["split"],
+            "skipped": [[str(path), reason] for path, reason in units.skipped],
+            "recipe": dataclasses.asdict(recipe),
+            "epochs": len(history),
+            "chosen_epoch": max(row.epoch for row in history if row.better),
+            "minutes": round(sum(row.seconds for row in history) / 60, 2),
+            "history": [dataclasses.asdict(row) for row in history],
+        },
+        folder / METRICS,
+    )
+    (folder / _STATE).unlink(missing_ok=True)  # last: from here on the folder is a finished training
+    return outcome_from_folder(folder)
+
+
+def cross_validate(
+    job: Job, units: Units, splits: Sequence[Split], folder: Path, mode: Mode, watch: Watcher | None = None
+) -> Outcome:
+    """A training for every fold; the figures are of all songs, each by the network that never saw it.
+
+    The temperature is fitted out of fold: each fold's calibration is judged under the others'.
+    """
+    parts = [train_split(job, units, split, folder / f"fold-{split.fold}", mode, watch) for split in splits]
+    predictions = [part.predictions for part in parts if part.predictions]
+    probabilities, temperature = cross_fitted(predictions)
+    every = pooled(predictions)
+    metrics = metrics_from_predictions(every, temperature, probabilities)
+    metrics["by_fold"] = [part.metrics["macro_f1"] for part in parts]
+    save_predictions(every, folder / _LOGITS)
+    confusion_png(
+        metrics["confusion"],
+        units.labels,
+        folder / "confusion.png",
+        f"{job.model}, {len(splits)} folds: accuracy {metrics['accuracy']:.3f}",
+    )
+    curves_png({f"fold {i + 1}": part.history for i, part in enumerate(parts)}, folder / "curves.png")
+    first = parts[0].metrics
+    told = {name: first[name] for name in ("model", "protocol", "parameters", "macs", "recipe")}
+    split = {"kind": splits[0].kind, "folds": len(splits), "hash": _hash([s.hash for s in splits])}
+    minutes = round(sum(part.metrics["minutes"] for part in parts), 2)
+    write_json({**metrics, **told, "split": split, "minutes": minutes}, folder / METRICS)
+    return Outcome(folder, metrics, (), every)
+
+
+def train_on_everything(
+    job: Job, units: Units, measured: Outcome, folder: Path, mode: Mode, watch: Watcher | None = None
+) -> Outcome:
+    """One network on every clip, with the temperature and the figures of a cross-validation.
+
+    Nothing is held out of it, so its ``test_clips`` are none: its figures are those of networks made
+    in the same way, each on a part of the clips.
+    """
+    every, none = np.arange(len(units.clips)), np.arange(0)
+    kind = "grouped" if units.grouped_by != "clip" else "random"
+    split = Split(kind, every, none, none, split_hash(units.clips, none))
+    outcome = train_split(job, units, split, folder, mode, watch)
+    network, spec = network_from_checkpoint(folder / CHECKPOINT)
+    metrics = {name: measured.metrics[name] for name in measured.metrics if name != "history"}
+    told = {**spec.provenance, "metrics": metrics, "measured_by": "cross-validation"}
+    spec = dataclasses.replace(spec, temperature=measured.metrics["temperature"], provenance=told)
+    save_checkpoint(network, spec, folder / CHECKPOINT)
+    (folder / CARD).write_text(card_from_spec(spec), encoding="utf-8")
+    return outcome
+
+
+def outcome_from_folder(folder: Path) -> Outcome:
+    """What a finished training, or a cross-validation, left behind.
+
+    Raises:
+        MerError: the folder holds neither.
+    """
+    try:
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MerError(f"{folder} holds no finished training: {error}") from None
+    history = tuple(_epoch(row) for row in metrics.get("history", ()))
+    logits = folder / _LOGITS
+    return Outcome(folder, metrics, history, load_predictions(logits) if logits.exists() else None)
+
+
+def _epoch(row: Mapping[str, Any]) -> Epoch:
+    return Epoch(**{name: np.nan if value is None else value for name, value in row.items()})  # pyright: ignore
+
+
+def _prepared(folder: Path, key: str, mode: Mode) -> bool:
+    """Whether there is nothing left to do; refuses a folder that holds something else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = (folder / _KEY).read_text(encoding="utf-8") if (folder / _KEY).exists() else ""
+        held = json.loads(text)["key"] if text else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MerError(f"{folder} cannot be used: {error}") from None
+    if held is not None and mode == "fresh":
+        raise UsageError(f"{folder} holds a training; --resume goes on with it, --overwrite begins anew")
+    if held is not None and mode == "resume":
+        if held != key:
+            raise MerError(f"{folder} holds another training (other data, split, recipe or network)")
+        return (folder / METRICS).exists() and not (folder / _STATE).exists()
+    for name in (METRICS, _STATE, _LOGITS, CHECKPOINT):
+        (folder / name).unlink(missing_ok=True)
+    write_json({"key": key}, folder / _KEY)
+    return False
+
+
+def _epochs_in(folder: Path) -> int:
+    if not (folder / _STATE).exists():
+        return 0
+    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
+    return len(json.loads(state["history"]))
+
+
+def _key(job: Job, units: Units, split: Split, audio: AudioSpec) -> str:
+    parts = [
+        network_name(job.model),
+        json.dumps(dataclasses.asdict(dataclasses.replace(job.protocol, ours="")), sort_keys=True),
+        audio.fingerprint,
+        *units.labels,
+        *(f"{side}:{units.clips[i].path.name}:{units.targets[i]}"
+          for side in ("training", "validation", "test") for i in getattr(split, side)),
+    ]  # fmt: skip
+    return _hash(parts)
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _untrained(job: Job, labels: Sequence[str]) -> nn.Module:
+    torch.manual_seed(job.protocol.recipe.seed)
+    network = build_backbone(job.model, len(labels), job.protocol.weights, job.protocol.extra_head)
+    if job.protocol.recipe.layers == "head":
+        network.requires_grad_(False)
+        for parameter in head_parameters(network, job.model):
+            parameter.requires_grad_(True)
+    return network
+
+
+def _provenance(job: Job, units: Units, split: Split) -> dict[str, Any]:
+    trained_on = {int(units.songs[i]) for part in (split.training, split.validation) for i in part}
+    unseen = sorted({int(units.songs[i]) for i in split.test} - trained_on)
+    if not len(split.test):
+        note = "none: trained on every clip"
+    elif split.kind == "grouped":
+        note = f"grouped by {units.grouped_by}: none stands on both sides"
+    else:
+        note = "random" + (
+            " over sub-clips: most clips stand on both sides" if job.protocol.sub_clips else ""
+        )
+    if split.folds:
+        note += f"; fold {split.fold} of {split.folds}"
+    return {
+        "protocol": job.protocol.name,
+        "recipe": dataclasses.asdict(job.protocol.recipe),
+        "weights": Path(job.protocol.weights).name,
+        "data": {
+            "name": job.data_name,
+            "clips": len(units.names),
+            "labels": units.counts(),
+            "grouped_by": units.grouped_by,
+            "skipped": len(units.skipped),
+        },
+        "split": {
+            "kind": split.kind,
+            "hash": split.hash,
+            "note": note,
+            "seed": job.protocol.split_seed,
+            "training": len(split.training),
+            "validation": len(split.validation),
+            "test": len(split.test),
+            "fold": split.fold,
+            "folds": split.folds,
+        },
+        "test_clips": [units.names[song] for song in unseen],
+        "licence": job.licence,
+        "software": {"torch": torch.__version__},
+    }

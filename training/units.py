@@ -1,0 +1,134 @@
+"""What is split, trained on and tested: clips, or the sub-clips cut from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine.decoders import Float32
+from ..engine.errors import MerError
+from ..engine.labelled import Clip, LabelledAudio
+from ..engine.spec import AudioSpec
+from .augment import spread_crops
+from .cache import cached_decibels
+
+Integers = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Spectrograms with their labels, in one order.
+
+    ``songs[i]`` is the clip that unit ``i`` was cut from, a position in ``names``; ``names`` are file
+    stems (paths, where stems repeat). ``skipped`` are unreadable files and why.
+    """
+
+    clips: tuple[Clip, ...]
+    decibels: tuple[Float32, ...]
+    targets: Integers
+    songs: Integers
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    grouped_by: str
+    skipped: tuple[tuple[Path, str], ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Units of each label."""
+        found = Counter(clip.label for clip in self.clips)
+        return {label: found[label] for label in self.labels}
+
+
+def units_from_audio(
+    data: LabelledAudio,
+    spec: AudioSpec,
+    cache: Path,
+    sub_clips: int = 0,
+    workers: int = 0,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> Units:
+    """Reads labelled audio through the cache; unreadable clips are left out and named.
+
+    ``sub_clips`` cuts each clip into that many windows of the spec's length, one after another (the
+    Indian classical paper: five of 5 s). A sub-clip's group is its clip's, or the clip itself where
+    nothing larger is known.
+
+    Raises:
+        MerError: the cache cannot be written, a label without a readable clip, or clips shorter
+            than a sub-clip.
+    """
+    answers = cached_decibels([clip.path for clip in data.clips], spec, cache, workers, on_done)
+    kept: list[tuple[Clip, Float32]] = []
+    skipped: list[tuple[Path, str]] = []
+    for clip, answer in zip(data.clips, answers, strict=True):
+        if isinstance(answer, MerError):
+            skipped.append((clip.path, str(answer)))
+        else:
+            kept.append((clip, answer))
+    lost = [label for label in data.labels if not any(clip.label == label for clip, _ in kept)]
+    if lost:
+        path, reason = skipped[0] if skipped else ("", "no clips")
+        raise MerError(f"no readable clip of {', '.join(lost)} ({len(skipped)} unreadable; {path}: {reason})")
+    clips, decibels, songs = [], [], []
+    for song, (clip, whole) in enumerate(kept):
+        for part in _parts(whole, spec, sub_clips):
+            clips.append(clip)
+            decibels.append(part)
+            songs.append(song)
+    targets = np.asarray([data.labels.index(clip.label) for clip in clips])
+    grouped_by = "recording" if sub_clips and data.grouped_by == "clip" else data.grouped_by
+    return Units(
+        tuple(clips),
+        tuple(decibels),
+        targets,
+        np.asarray(songs),
+        _names([clip for clip, _ in kept]),
+        data.labels,
+        grouped_by,
+        tuple(skipped),
+    )
+
+
+def standardised(spec: AudioSpec, units: Units, chosen: Integers, per_mel: bool) -> AudioSpec:
+    """The spec with the mean and deviation of the chosen units' images: of each mel, or of all.
+
+    float64 sums, so that the result does not depend on how many frames there are.
+    """
+    neutral = dataclasses.replace(spec, mean=(0.0,), std=(1.0,))
+    total, squares, count = np.zeros(spec.n_mels), np.zeros(spec.n_mels), 0
+    for i in chosen:
+        whole = units.decibels[i]
+        # Relative to a window's maximum, dB exist for windows only.
+        by_window = spec.reference == "max" or spec.top_db is not None
+        parts = spread_crops(whole, neutral, 3) if by_window else [whole]
+        for part in parts:
+            exact = np.asarray(part, np.float64)
+            total += exact.sum(axis=1)
+            squares += np.square(exact).sum(axis=1)
+            count += exact.shape[1]
+    if not per_mel:
+        total, squares = np.full_like(total, total.mean()), np.full_like(squares, squares.mean())
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
+    kept = slice(None) if per_mel else slice(1)
+    return dataclasses.replace(spec, mean=tuple(mean[kept].tolist()), std=tuple(deviation[kept].tolist()))
+
+
+def _parts(whole: Float32, spec: AudioSpec, count: int) -> list[Float32]:
+    if not count:
+        return [whole]
+    step = spec.window_samples // spec.hop_length  # frames a window's length apart; a window has one more
+    parts = [whole[:, i * step : i * step + spec.frames] for i in range(count)]
+    return [part for i, part in enumerate(parts) if not i or part.shape[1] > spec.frames // 2]
+
+
+def _names(clips: Sequence[Clip]) -> tuple[str, ...]:
+    stems = [clip.path.stem for clip in clips]
+    if len(set(stems)) == len(stems):
+        return tuple(stems)
+    return tuple(f"{clip.path.parent.name}/{clip.path.stem}" for clip in clips)
