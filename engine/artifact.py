@@ -63,7 +63,9 @@ def path_from_model(model: str) -> Path:
         return known[backbone_from_name(model)]
     except (UsageError, KeyError):
         names = ", ".join(known) or "none"
-        raise UsageError(f"unknown model {model!r}; known: {names}; or give the path of an .onnx file") from None
+        raise UsageError(
+            f"unknown model {model!r}; known: {names}; or give the path of an .onnx file"
+        ) from None
 
 
 def open_artifact(model: str) -> Artifact:

@@ -127,7 +127,7 @@ class _SoundFileDecoder:
                 if not len(block):
                     break
                 self._budget.spend(block.size)
-                parts.append(mono_from_channels(block))
+                parts.append(mono_from_channels(np.asarray(block, np.float32)))
                 count -= len(block)
         except soundfile.LibsndfileError:
             # Damaged, or beyond the true end of a file whose header lies. What came before counts;

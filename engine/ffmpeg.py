@@ -137,9 +137,9 @@ class FFmpegDecoder:
         expected, bad = 0, 0
         rate, base = self._stream.codec_context.sample_rate, float(self._stream.time_base)
         for packet in self._packets():
-            if from_sample and packet.pts is not None and packet.duration:
-                if (packet.pts + packet.duration - self._origin) * base * rate < from_sample:
-                    continue
+            timed = packet.pts is not None and packet.duration
+            if timed and (packet.pts + packet.duration - self._origin) * base * rate < from_sample:
+                continue
             try:
                 frames = packet.decode()
                 bad = 0

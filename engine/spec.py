@@ -215,7 +215,9 @@ def _parse(text: str, cls: type) -> dict[str, Any]:
 def _from_mapping(cls: Any, fields: Mapping[str, Any]) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(fields) - set(known))
-    _require(not unknown, f"{cls.__name__} has unknown fields: {', '.join(unknown)}; a newer mer may have made it")
+    _require(
+        not unknown, f"{cls.__name__} has unknown fields: {', '.join(unknown)}; a newer mer may have made it"
+    )
     # Every field must be there: a default that changed later would silently change the image.
     missing = sorted(set(known) - set(fields))
     _require(not missing, f"{cls.__name__} lacks fields: {', '.join(missing)}")
@@ -232,9 +234,7 @@ PRESETS: Mapping[str, AudioSpec] = {
     "emotion4q": AudioSpec(),
     # The Hindi paper's report. What it leaves open (the length: its clips are "about 10 s") is ours;
     # its standardisation is fitted to the training set.
-    "mer500": AudioSpec(
-        n_mels=224, fmin=0.0, reference="max", top_db=80.0, short_audio="zeros"
-    ),
+    "mer500": AudioSpec(n_mels=224, fmin=0.0, reference="max", top_db=80.0, short_audio="zeros"),
     # Its authors' notebook: the first 224 x 512 samples at librosa's default rate. librosa gives 225
     # frames of them, which they resize to 224 x 224; here the first 224 are kept and nothing is resized.
     "mer500-notebook": AudioSpec(

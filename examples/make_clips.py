@@ -39,8 +39,10 @@ def drums(step: float, loudness: float) -> np.ndarray:
 
 
 CLIPS = {
-    "quick_major_with_drums.mp3": melody(["sa", "ga", "pa", "sa'", "pa", "ga"], 0.2, 0.005, 8) + drums(0.4, 0.8),
-    "harsh_fast_drums.ogg": np.tanh(6 * melody(["sa", "komal ga", "sa", "ma"], 0.12, 0.002, 16)) + drums(0.12, 1.5),
+    "quick_major_with_drums.mp3": melody(["sa", "ga", "pa", "sa'", "pa", "ga"], 0.2, 0.005, 8)
+    + drums(0.4, 0.8),
+    "harsh_fast_drums.ogg": np.tanh(6 * melody(["sa", "komal ga", "sa", "ma"], 0.12, 0.002, 16))
+    + drums(0.12, 1.5),
     "slow_minor.ogg": melody(["sa", "komal ga", "pa", "komal dha", "pa", "komal ga"], 1.2, 0.3, 4),
     "slow_major.mp3": melody(["sa", "ga", "pa", "dha", "sa'", "dha"], 1.5, 0.5, 2),
 }

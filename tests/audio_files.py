@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -44,11 +45,13 @@ def write_audio(path: Path, samples: Samples, rate: int) -> Path:
     container, encoder = _BY_FFMPEG[suffix]
     mono = samples if samples.ndim == 1 else samples[:, 0]
     with av.open(str(path), "w", format=container) as file:
-        stream = file.add_stream(encoder, rate=rate, layout="mono")
+        stream: Any = file.add_stream(encoder, rate=rate, layout="mono")
         stream.bit_rate = 96_000
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mono[None], np.float32), "fltp", "mono")
         frame.sample_rate = rate
-        resampler = av.AudioResampler(stream.format, stream.layout, rate, frame_size=stream.frame_size or 1024)
+        resampler = av.AudioResampler(
+            stream.format, stream.layout, rate, frame_size=stream.frame_size or 1024
+        )
         for part in [*resampler.resample(frame), *resampler.resample(None), None]:
             file.mux(stream.encode(part))
     return path

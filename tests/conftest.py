@@ -42,7 +42,11 @@ def tiny_onnx(spec: ModelSpec | None, seed: int = 0) -> onnx.ModelProto:
             helper.make_node("MatMul", ["means", "weight"], ["logits"]),
         ],
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 1, audio.n_mels, audio.frames])],
+        [
+            helper.make_tensor_value_info(
+                "images", TensorProto.FLOAT, ["batch", 1, audio.n_mels, audio.frames]
+            )
+        ],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
         [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.array([1, 3]), "axes")],
     )

@@ -12,7 +12,11 @@ finite = st.floats(-1e6, 1e6)
 
 @st.composite
 def audio_specs(draw: st.DrawFn) -> AudioSpec:
-    rate, hop, mels = draw(st.integers(4_000, 192_000)), draw(st.integers(1, 4_096)), draw(st.integers(1, 256))
+    rate, hop, mels = (
+        draw(st.integers(4_000, 192_000)),
+        draw(st.integers(1, 4_096)),
+        draw(st.integers(1, 256)),
+    )
     samples = draw(st.integers(8_192, 500_000))
     fmax = draw(st.floats(100, rate / 2))
     count = draw(st.sampled_from([1, mels]))
@@ -36,7 +40,9 @@ def audio_specs(draw: st.DrawFn) -> AudioSpec:
     )
 
 
-@given(audio_specs(), st.lists(st.text(min_size=1), min_size=2, max_size=6, unique=True), st.floats(0.01, 100))
+@given(
+    audio_specs(), st.lists(st.text(min_size=1), min_size=2, max_size=6, unique=True), st.floats(0.01, 100)
+)
 def test_json_round_trip(audio: AudioSpec, labels: list[str], temperature: float) -> None:
     spec = ModelSpec("resnet18", tuple(labels), audio, temperature, {"data": {"clips": 720}})
     again = ModelSpec.from_json(spec.to_json())
@@ -118,5 +124,10 @@ def test_presets_are_the_papers() -> None:
     assert (PRESETS["emotion4q"].window_s, PRESETS["emotion4q"].frames) == (10.0, 313)
     hindi, notebook, icm = PRESETS["mer500"], PRESETS["mer500-notebook"], PRESETS["jumusemodb"]
     assert (hindi.sample_rate, hindi.n_mels, hindi.reference) == (16_000, 224, "max")
-    assert (notebook.sample_rate, notebook.fmax, notebook.hop_length, notebook.frames) == (22_050, 8_000, 512, 224)
+    assert (notebook.sample_rate, notebook.fmax, notebook.hop_length, notebook.frames) == (
+        22_050,
+        8_000,
+        512,
+        224,
+    )
     assert (icm.window_s, icm.n_fft, icm.hop_length) == (5.0, 2_048, 512)
