@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
 
 from ..engine.artifact import SPEC_KEY
+from ..engine.decoders import Float32
 from ..engine.spec import ModelSpec
 
 OPSET = 20
+
+
+def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float32]:
+    """Writes a safetensors checkpoint's network as ``target``; gives back the network itself as a function.
+
+    Raises:
+        UsageError: no such file.
+        ArtifactError: a pickle, no ModelSpec, or tensors that do not fit.
+    """
+    from ..training.checkpoint import network_from_checkpoint
+
+    network, spec = network_from_checkpoint(path)
+    onnx_from_network(network, spec, target)
+
+    def infer(images: Float32) -> Float32:
+        with torch.inference_mode():
+            return network(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+
+    return infer
 
 
 def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None:

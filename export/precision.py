@@ -1,0 +1,260 @@
+"""FP32 ONNX to FP16, and to INT8 with FP16 between: precision lives in the graph, not in flags.
+
+The rewriting is onnxconverter-common's and ONNX Runtime's; here is only what goes where.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from ..engine.errors import MerError, UsageError
+
+Ranges = Mapping[str, tuple[float, float]]
+"""Tensor name to the (lowest, highest) value that INT8 must hold."""
+
+FP16_MAX = 65_504.0
+
+# A global mean adds thousands of values up before it divides: in FP16 the sum may overflow.
+_ALWAYS_FP32 = (
+    "ReduceMean",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "ReduceL2",
+    "GlobalAveragePool",
+    "Softmax",
+    "LogSoftmax",
+)
+_QUANTIZED_OPS = ("Conv", "Gemm")
+
+
+def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelProto:
+    """All of a graph in FP16 but its input, output, softmax and the reductions that could overflow.
+
+    Nodes whose weights do not fit FP16 stay FP32 too. Node and tensor names are kept.
+
+    Args:
+        model: FP32, or FP32 with QuantizeLinear and DequantizeLinear; is not changed.
+        keep_fp32: names of nodes to leave in FP32.
+
+    Raises:
+        UsageError: ``keep_fp32`` names a node that is not there.
+        MerError: onnxconverter-common is not installed.
+    """
+    try:
+        from onnxconverter_common import float16
+    except ModuleNotFoundError as error:
+        raise MerError(f'{error.name} is not installed: pip install "mer[export]"') from None
+    _check_names(model, keep_fp32)
+    blocked = [*keep_fp32, *_nodes_beyond_fp16(model)]
+    made = ModelProto()
+    made.CopyFrom(model)
+    with _quiet():
+        made = float16.convert_float_to_float16(
+            made,
+            max_finite_val=FP16_MAX,
+            keep_io_types=True,
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32],
+            node_block_list=blocked,
+            check_fp16_ready=False,
+        )
+    onnx.checker.check_model(made)
+    return made
+
+
+def int8_from_onnx(
+    model: ModelProto, ranges: Ranges, keep_fp16: Collection[str] = (), keep_fp32: Collection[str] = ()
+) -> ModelProto:
+    """Explicit INT8: Q and DQ around Conv and Gemm as TensorRT fuses them, all else as ``fp16_from_onnx``.
+
+    Weights are symmetric int8, one scale an output channel; activations symmetric int8, one scale a
+    tensor; biases are not quantized. Depthwise convolutions, squeeze-excite and what is neither
+    Conv nor Gemm are not quantized.
+
+    Args:
+        ranges: of every tensor in ``tensors_to_quantize(model)``.
+        keep_fp16: layers to leave in FP16.
+        keep_fp32: nodes to leave in FP32.
+
+    Raises:
+        UsageError: a name that is not there, or nothing left to quantize.
+        MerError: a range is missing or not finite.
+    """
+    quantized = qdq_from_onnx(model, ranges, [*keep_fp16, *keep_fp32])
+    return fp16_from_onnx(quantized, keep_fp32)
+
+
+def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ()) -> ModelProto:
+    """The QDQ half of ``int8_from_onnx``: what is not quantized stays FP32."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    _check_names(model, keep)
+    layers = [name for name in layers_to_quantize(model) if name not in set(keep)]
+    if not layers:
+        raise UsageError("no layer is left to quantize: this would be FP16 under the name of INT8")
+    wanted = tensors_to_quantize(model, layers)
+    bad = [name for name in wanted if name not in ranges or not np.isfinite(ranges[name]).all()]
+    if bad:
+        raise MerError(f"calibration gave no finite range for {', '.join(bad[:3])}")
+    limits: Any = {name: tuple(np.float32(v) for v in ranges[name]) for name in wanted}
+    made = ModelProto()
+    made.CopyFrom(_with_shapes(model))
+    with _quiet():
+        quantizer = QDQQuantizer(
+            made,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
+            nodes_to_quantize=layers,
+            nodes_to_exclude=[],
+            op_types_to_quantize=list(_QUANTIZED_OPS),
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                # A Q there would stand between a convolution and the ReLU or Add it is fused with.
+                "OpTypesToExcludeOutputQuantization": list(_QUANTIZED_OPS),
+            },
+        )
+        for name in wanted:
+            quantizer.quantize_activation_tensor(name)
+        made = quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    onnx.checker.check_model(made)
+    return made
+
+
+def layers_to_quantize(model: ModelProto) -> list[str]:
+    """Names of the Conv and Gemm nodes that INT8 makes faster, in the graph's order.
+
+    Left out are depthwise and grouped convolutions (bound by memory) and squeeze-excite: its
+    convolutions see one number a channel.
+    """
+    shapes = _shapes(_with_shapes(model))
+    found = []
+    for node in model.graph.node:
+        spatial = shapes.get(node.output[0], [])[2:] if node.output else []
+        if node.op_type == "Gemm" or (
+            node.op_type == "Conv" and _attribute(node, "group", 1) == 1 and spatial != [1, 1]
+        ):
+            found.append(node.name)
+    return found
+
+
+def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]:
+    """Activations that get a Q and a DQ: every layer's input, and one side of each residual add.
+
+    TensorRT fuses Conv and Add, and writes int8, only if the Add's other side comes out of a DQ. The
+    shortcut usually does already, since the block's first layer reads the same tensor; where a
+    convolution stands in the shortcut, its output is quantized here.
+    """
+    by_name = {node.name: node for node in model.graph.node}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    found = dict.fromkeys(by_name[layer].input[0] for layer in layers)
+    for node in model.graph.node:
+        if node.op_type != "Add" or constants.intersection(node.input):
+            continue
+        made_by = [producers.get(name) for name in node.input]
+        fusable = [maker is not None and maker.name in layers for maker in made_by]
+        if not any(fusable) or any(name in found for name in node.input):
+            continue
+        # The shortcut's convolution reads what the block's first layer reads; a main branch's does not.
+        shortcut = [
+            name
+            for name, maker, fused in zip(node.input, made_by, fusable, strict=True)
+            if not fused or (maker is not None and readers[maker.input[0]] > 1)
+        ]
+        found[(shortcut or list(node.input))[0]] = None
+    return list(found)
+
+
+def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:
+    """Operator to precision to how many, as the graph's types say; a node fed by DQs counts as int8."""
+    shaped = _with_shapes(model)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in shaped.graph.value_info}
+    kinds |= {value.name: value.type.tensor_type.elem_type for value in shaped.graph.output}
+    from_int8 = {
+        name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output
+    }
+    table: dict[str, Counter[str]] = {}
+    for node in model.graph.node:
+        fed = [name in from_int8 for name in node.input[:2]]
+        if node.op_type in _QUANTIZED_OPS and len(fed) == 2 and all(fed):
+            precision = "int8"
+        else:
+            precision = _PRECISIONS.get(kinds.get(node.output[0], 0), "other")
+        table.setdefault(node.op_type, Counter())[precision] += 1
+    return {op: dict(counts) for op, counts in sorted(table.items())}
+
+
+_PRECISIONS: Mapping[int, str] = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.INT8: "int8",
+}
+
+
+def _nodes_beyond_fp16(model: ModelProto) -> list[str]:
+    big = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and _peak(numpy_helper.to_array(tensor)) > FP16_MAX
+    }
+    return [node.name for node in model.graph.node if big.intersection(node.input)]
+
+
+def _peak(array: np.ndarray[Any, Any]) -> float:
+    return float(max(array.max(), -array.min())) if array.size else 0.0
+
+
+def _check_names(model: ModelProto, names: Collection[str]) -> None:
+    known = {node.name for node in model.graph.node}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UsageError(f"no layer {', '.join(missing)} in the graph; --sensitivity lists the layers")
+
+
+def _with_shapes(model: ModelProto) -> ModelProto:
+    """The model itself where it holds its tensors' shapes already, as exported ones do."""
+    if len(model.graph.value_info) >= len(model.graph.node) - len(model.graph.output):
+        return model
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def _shapes(model: ModelProto) -> dict[str, list[int | str]]:
+    values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    return {
+        value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        for value in values
+    }
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+@contextmanager
+def _quiet() -> Any:
+    """Both libraries warn about what is meant here, through ``warnings`` and the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

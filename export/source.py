@@ -1,0 +1,119 @@
+"""What is exported: an FP32 .onnx with a ModelSpec, or a checkpoint turned into one first."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto, TensorProto
+
+from ..engine.artifact import Artifact, known_models, open_artifact, path_from_model
+from ..engine.decoders import Float32
+from ..engine.errors import ArtifactError, MerError, UsageError
+
+OLDEST_OPSET = 20
+EXPORT_KEY = "mer.export"
+"""The metadata_props key of exported graphs: precision, source, calibration, parity, accuracy (JSON)."""
+
+Infer = Callable[[Float32], Float32]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An FP32 graph to export.
+
+    ``torch_infer`` gives the checkpoint's own logits; it is None where an .onnx was given, since then
+    the graph is itself the reference.
+    """
+
+    artifact: Artifact
+    torch_infer: Infer | None = None
+
+    def model(self) -> ModelProto:
+        """A fresh copy of the graph, to be changed at will."""
+        return onnx.load_from_string(self.artifact.content)
+
+
+def open_source(model: str) -> Source:
+    """Opens a model by name, alias or path; what is no .onnx is read as a checkpoint (needs torch).
+
+    Raises:
+        UsageError: an unknown name.
+        ArtifactError: a pickle, an engine, external data, no ModelSpec, a fixed batch, an opset that
+            is too old, or a graph that is FP16 or INT8 already.
+        MerError: a checkpoint, but torch is not installed.
+    """
+    path = path_from_model(model)
+    if path.suffix == ".onnx":
+        artifact = open_artifact(model)
+        _check_graph(artifact)
+        return Source(artifact)
+    if path.suffix == ".engine":
+        raise ArtifactError(f"{path} is an engine already; export from its .onnx or its checkpoint")
+    _refuse_pickle(path)
+    return _from_checkpoint(path)
+
+
+def fp32_models() -> list[str]:
+    """Names of every known model that can be exported: what was exported before is left out."""
+    return [name for name, path in known_models().items() if not _is_exported(path)]
+
+
+def _from_checkpoint(path: Path) -> Source:
+    try:
+        from .onnx import onnx_from_checkpoint
+    except ModuleNotFoundError as error:
+        raise MerError(
+            f'a checkpoint needs {error.name}, which is not installed: pip install "mer[train]"; '
+            "or give an .onnx"
+        ) from None
+    with tempfile.TemporaryDirectory(prefix="mer-export-") as folder:
+        target = Path(folder) / f"{path.stem}.onnx"
+        infer = onnx_from_checkpoint(path, target)
+        artifact = open_artifact(str(target))
+    _check_graph(artifact)
+    return Source(dataclasses.replace(artifact, path=path), infer)
+
+
+def _check_graph(artifact: Artifact) -> None:
+    model = onnx.load_from_string(artifact.content)
+    path = artifact.path
+    for value in (*model.graph.input, *model.graph.output):
+        batch = value.type.tensor_type.shape.dim[0]
+        if not batch.dim_param:
+            raise ArtifactError(
+                f"{path} has the fixed batch {batch.dim_value} in {value.name}; an engine needs a dynamic one"
+            )
+    opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    if opset < OLDEST_OPSET:
+        raise ArtifactError(f"{path} is of opset {opset}; {OLDEST_OPSET} or newer is needed")
+    converted = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
+    if converted or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
+        raise ArtifactError(f"{path} is FP16 or INT8 already; export from the FP32 model")
+
+
+def _is_exported(path: Path) -> bool:
+    try:
+        model = onnx.load_from_string(path.read_bytes())
+    except Exception:  # broken: left in, so that the export says what is wrong with it
+        return False
+    return any(prop.key == EXPORT_KEY for prop in model.metadata_props)
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Before torch is imported, so that a bare install says it too."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if zipfile.is_zipfile(path) or (
+        start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    ):
+        raise ArtifactError(
+            f"{path} is a pickle (torch.save): loading one runs its code, so only safetensors are read"
+        )
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path} is neither an .onnx nor a .safetensors file")
