@@ -181,6 +181,127 @@ def main(context: click.Context, /, **options: Any) -> None:
         _train(**options)
 
 
+@main.command()
+@data_options
+@click.option(
+    "--model", "-m", "models", multiple=True, default=("all",), help="Rows; all is the papers' nine."
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=25, help="Of the light networks.")
+@click.option(
+    "--heavy-epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    help="Of DenseNet-121, ResNet-50, EfficientNet-B0 and VGG16.",
+)
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="A field of the recipe, or audio.NAME."
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp16", "int8", "none"]),
+    default=("fp16", "int8"),
+    help="Columns beside FP32.",
+)
+@click.option(
+    "--results", type=_FOLDER, default=Path("docs/RESULTS.md"), help="The Markdown file that gets the rows."
+)
+@click.option("--runs", type=_FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
+@click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
+@click.version_option(package_name="mer")
+def table(**options: Any) -> None:
+    """Fill the table of all networks, one resumable step a network.
+
+    Every network is trained with the best protocol on one grouped split, exported, scored through the
+    engine, and gets a row. What is done is not done again, so a stopped table goes on when called again.
+    Networks go to ~/.cache/mer/models with their metrics, never into the repository.
+    """
+    _table(**options)
+
+
+@training_command
+def _table(**options: Any) -> int:
+    root = _root(options)
+    from ..engine.artifact import models_home
+    from .recipe import PROTOCOLS, with_overrides
+    from .session import Session, models_from_names, read_data, splits_from_choice
+    from .table import TablePlan, fill_table
+    from .view import View
+
+    data = read_data(root, options["layout"], options["labels"])
+    protocol = with_overrides(PROTOCOLS["best"], options["sets"])
+    session = Session(
+        data,
+        root.resolve().name,
+        models_from_names(options["models"]),
+        protocol,
+        options["runs"] or models_home().parent / "runs" / "table",
+        splits_from_choice(None, protocol, data),
+        cache=options["cache"],
+        workers=options["workers"],
+        licence=options["licence"],
+        own_rate=_rate_given(options),
+    )
+    precisions = tuple(name for name in options["precisions"] if name != "none")
+    command = f"mer-train table --data {session.name} --epochs {options['epochs']}"
+    command += f" --heavy-epochs {options['heavy_epochs']}" + "".join(f" --set {s}" for s in options["sets"])
+    plan = TablePlan(
+        session,
+        root,
+        options["layout"],
+        options["epochs"],
+        options["heavy_epochs"],
+        precisions,
+        options["results"],
+        command,
+    )
+    with View() as view:
+        skipped = fill_table(plan, view)
+    click.echo(f"rows are in {options['results']}")
+    return EXIT_SOME_FAILED if skipped else 0
+
+
+@main.command()
+@click.argument("members", nargs=-1, required=True, type=_FOLDER, metavar="FOLDER|CHECKPOINT...")
+@data_options
+@click.option("--out", "-o", type=_FOLDER, metavar="FILE", help="Write the metrics as JSON.")
+def ensemble(**options: Any) -> None:
+    """Score several networks as one, beside each of them.
+
+    A member is a folder of mer-train (a training or a cross-validation), whose predictions are kept, or a
+    checkpoint, which needs --data. Only songs that no member was trained on are scored.
+    """
+    _ensemble(**options)
+
+
+@training_command
+def _ensemble(**options: Any) -> int:
+    root = _root(options) if options["data"] or options["download"] else None
+    from .cache import cache_home
+    from .ensemble import ensemble_metrics, member_from_path
+    from .report import write_json
+    from .session import read_data
+
+    def data(labels: Any) -> Any:
+        assert root is not None
+        return read_data(root, options["layout"], options["labels"] or ",".join(labels))
+
+    cache, workers = options["cache"] or cache_home(), options["workers"]
+    found = ensemble_metrics(
+        [member_from_path(path, data if root else None, cache, workers) for path in options["members"]]
+    )
+    for name, m in found.items():
+        low, high = m["macro_f1_interval"]
+        click.echo(
+            f"{name}\tmacro-F1 {m['macro_f1']:.3f} ({low:.3f} to {high:.3f})\taccuracy {m['accuracy']:.3f}\t"
+            f"calibration error {m['calibration_error']:.3f}\t{m['songs']} songs"
+        )
+    if options["out"]:
+        write_json(found, options["out"])
+    return 0
+
+
 @training_command
 def _train(**options: Any) -> int:
     if options["final"] and not options["folds"]:
@@ -208,12 +329,17 @@ def _train(**options: Any) -> int:
         options["workers"],
         options["export"],
         options["licence"],
+        _rate_given(options),
     )
     with View() as view:
         _, skipped = run_session(session, view)
     if skipped:
         click.echo(f"{skipped} clips could not be read and were left out", err=True)
     return EXIT_SOME_FAILED if skipped else 0
+
+
+def _rate_given(options: dict[str, Any]) -> bool:
+    return any(text.startswith("learning_rate=") for text in options["sets"])
 
 
 def _mode(options: dict[str, Any]) -> Any:

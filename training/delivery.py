@@ -15,7 +15,7 @@ from ..engine.labeler import label_files
 from ..engine.labelled import LabelledAudio
 from ..engine.runtimes import open_runtime
 from ..engine.score import accuracy_and_macro_f1, bootstrap_interval, expected_calibration_error
-from .checkpoint import network_from_checkpoint, spec_from_checkpoint
+from .checkpoint import spec_from_checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,11 @@ class Delivered:
 
 def export_checkpoint(checkpoint: Path, target: Path) -> None:
     """Writes the FP32 ONNX of a checkpoint."""
-    # Imported here: exporting is not training's to know, and its libraries are slow to load.
-    from ..export.onnx import onnx_from_network
+    # Imported here: its libraries are slow to load, and training alone does not need them.
+    from ..export.onnx import onnx_from_checkpoint
 
-    network, spec = network_from_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
-    onnx_from_network(network, spec, target)
+    onnx_from_checkpoint(checkpoint, target)
 
 
 def score_artifact(path: Path, data: LabelledAudio, chosen: Sequence[int], workers: int = 0) -> Delivered:

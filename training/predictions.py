@@ -32,6 +32,16 @@ class Predictions:
     groups: tuple[str, ...]
     labels: tuple[str, ...]
 
+    def chosen(self, places: Sequence[int]) -> Predictions:
+        """The songs at these places, in that order."""
+        return Predictions(
+            tuple(self.names[i] for i in places),
+            self.truth[list(places)],
+            tuple(self.logits[i] for i in places),
+            tuple(self.groups[i] for i in places),
+            self.labels,
+        )
+
     def by_song(self, temperature: float = 1.0) -> Floats:
         """Probabilities ``[songs, labels]``: the mean over windows, as the engine makes them."""
         songs = [probabilities_from_logits(z, temperature).mean(axis=0) for z in self.logits]

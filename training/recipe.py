@@ -120,6 +120,18 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
+LEARNING_RATES: Mapping[str, float] = {"alexnet": 3e-4, "vgg16": 1e-4, "squeezenet": 5e-4}
+"""Networks without BatchNorm do not learn at the others' rate; the ``best`` protocol gives them these."""
+
+
+def protocol_for(protocol: Protocol, model: str) -> Protocol:
+    """The protocol with the learning rate that suits a network; the papers' protocols as they are."""
+    if protocol.name != "best" or model not in LEARNING_RATES:
+        return protocol
+    recipe = dataclasses.replace(protocol.recipe, learning_rate=LEARNING_RATES[model])
+    return dataclasses.replace(protocol, recipe=recipe)
+
+
 def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:
     """A protocol with fields replaced by ``name=value`` texts: of its recipe, or ``audio.name=value``.
 

@@ -14,7 +14,7 @@ from .backbones import PAPER_BACKBONES, network_name
 from .cache import cache_home
 from .delivery import delivered
 from .figures import curves_png
-from .recipe import Protocol
+from .recipe import Protocol, protocol_for
 from .run import CHECKPOINT, Job, Mode, Outcome, cross_validate, splits_of, train_on_everything, train_split
 from .splits import can_be_grouped
 from .units import Units, units_from_audio
@@ -23,7 +23,10 @@ from .view import View
 
 @dataclass(frozen=True)
 class Session:
-    """Every choice of a command; ``splits`` are "grouped", "random" or both, in the order of work."""
+    """Every choice of a command; ``splits`` are "grouped", "random" or both, in the order of work.
+
+    ``own_rate`` says that the learning rate was given, so that no network gets another.
+    """
 
     data: LabelledAudio
     name: str
@@ -38,6 +41,7 @@ class Session:
     workers: int = 0
     export: bool = True
     licence: str | None = None
+    own_rate: bool = False
 
 
 def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -99,7 +103,8 @@ def run_session(session: Session, view: View) -> tuple[list[Outcome], int]:
 
 def _one(session: Session, units: Units, kind: Any, model: str, view: View) -> Outcome:
     told = {"licence": session.licence} if session.licence else {}
-    job = Job(model, session.protocol, session.name, **told)
+    protocol = session.protocol if session.own_rate else protocol_for(session.protocol, model)
+    job = Job(model, protocol, session.name, **told)
     parts = [model] if len(session.models) > 1 else []
     parts += [kind] if len(session.splits) > 1 else []
     folder = session.out.joinpath(*parts)
@@ -115,7 +120,7 @@ def _one(session: Session, units: Units, kind: Any, model: str, view: View) -> O
         outcome = cross_validate(job, units, splits, folder, session.mode, view)
         final = folder / "final"
         if session.final:
-            plain = dataclasses.replace(session.protocol, validation_share=0.0)
+            plain = dataclasses.replace(protocol, validation_share=0.0)
             job = dataclasses.replace(job, protocol=plain)
             train_on_everything(job, units, outcome, final, session.mode, view)
     else:

@@ -111,9 +111,10 @@ def train(
                 logits = network(images)
             loss = _loss(logits.float(), wanted, recipe, weight)
             if not torch.isfinite(loss):
+                kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
                 raise MerError(
-                    f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; the last good "
-                    f"epoch ({epoch}) is kept; a lower learning rate may help"
+                    f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; {kept}; "
+                    "a lower learning rate may help: --set learning_rate=..."
                 )
             optimizer.zero_grad()
             loss.backward()
@@ -214,8 +215,12 @@ def _batch(
 
 def _loss(logits: Tensor, wanted: Tensor, recipe: Recipe, weight: Tensor | None) -> Tensor:
     if recipe.loss == "bce":
-        return functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
-    return functional.cross_entropy(logits, wanted, weight=weight, label_smoothing=recipe.label_smoothing)
+        each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
+    else:
+        smoothing = recipe.label_smoothing
+        each = functional.cross_entropy(logits, wanted, label_smoothing=smoothing, reduction="none")
+    # A clip's weight, not cross_entropy's weight of a label: that would also weigh the smoothing.
+    return (each * (wanted @ weight)).mean() if weight is not None else each.mean()
 
 
 def _evaluate(
