@@ -73,13 +73,15 @@ def cached_ranges(key: str, make: Callable[[], Ranges]) -> Ranges:
     return ranges
 
 
-def calibration_key(sha256: str, method: str, paths: Sequence[Path], windows: int) -> str:
-    """SHA-256 over all that the ranges depend on: the model (its spec too), the files' bytes, the method.
+def calibration_key(
+    sha256: str, tensors: Collection[str], method: str, paths: Sequence[Path], windows: int
+) -> str:
+    """SHA-256 over all that the ranges depend on: model (its spec too), tensors, method, files' bytes.
 
     Raises:
         MerError: a file cannot be read.
     """
-    key = hashlib.sha256(f"1 {sha256} {method} {windows}".encode())
+    key = hashlib.sha256(f"{sha256} {method} {windows} {' '.join(tensors)}".encode())
     for path in paths:
         try:
             with path.open("rb") as file:

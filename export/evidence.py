@@ -74,7 +74,7 @@ class Evidence:
     def ranges(self, artifact: Artifact, tensors: Sequence[str], say: Callable[[str], None]) -> Ranges:
         """The model's activation ranges, from the cache if the same files gave them before."""
         paths, _ = self._calibration_paths
-        key = calibration_key(artifact.sha256, self.plan.method, paths, self.plan.calib_windows)
+        key = calibration_key(artifact.sha256, tensors, self.plan.method, paths, self.plan.calib_windows)
 
         def make() -> Ranges:
             songs = self._calibration_images

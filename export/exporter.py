@@ -158,8 +158,8 @@ class Job:
         else:
             worst = " ".join(f"--keep {name}=fp32" for name, _ in (reached.peaks if reached else ())[:3])
         raise GateError(
-            f"{precision} loses {scored.drop:.1f} points of macro-F1, at most {self.plan.max_drop:g} are allowed. "
-            f"Try {worst}, more or other calibration data, or another precision"
+            f"{precision} loses {scored.drop:.1f} points of macro-F1, at most {self.plan.max_drop:g} "
+            f"are allowed. Try {worst}, more or other calibration data, or another precision"
         )
 
     @property

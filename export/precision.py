@@ -164,21 +164,20 @@ def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]
     producers = {name: node for node in model.graph.node for name in node.output}
     readers = Counter(name for node in model.graph.node for name in node.input)
     constants = {tensor.name for tensor in model.graph.initializer}
+
+    def is_shortcut(name: str) -> tuple[bool, bool]:
+        """The block's first layer reads it too; or a convolution made it from what that layer reads."""
+        maker = producers.get(name)
+        return readers[name] > 1, maker is not None and readers[maker.input[0]] > 1
+
     found = dict.fromkeys(by_name[layer].input[0] for layer in layers)
     for node in model.graph.node:
         if node.op_type != "Add" or constants.intersection(node.input):
             continue
-        made_by = [producers.get(name) for name in node.input]
-        fusable = [maker is not None and maker.name in layers for maker in made_by]
-        if not any(fusable) or any(name in found for name in node.input):
-            continue
-        # The shortcut's convolution reads what the block's first layer reads; a main branch's does not.
-        shortcut = [
-            name
-            for name, maker, fused in zip(node.input, made_by, fusable, strict=True)
-            if not fused or (maker is not None and readers[maker.input[0]] > 1)
-        ]
-        found[(shortcut or list(node.input))[0]] = None
+        main, shortcut = sorted(node.input, key=is_shortcut)
+        maker = producers.get(main)
+        if maker is not None and maker.name in layers:
+            found[shortcut] = None
     return list(found)
 
 

@@ -16,6 +16,7 @@ from ..engine.labeler import probabilities_from_logits
 from ..engine.score import accuracy_and_macro_f1
 from .precision import FP16_MAX
 from .samples import SongImages
+from .sensitivity import open_session
 
 Infer = Callable[[Float32], Float32]
 
@@ -166,8 +167,6 @@ def fp16_range(model: ModelProto, images: Float32) -> Fp16Range:
     ONNX Runtime computes FP16 nodes in FP32 on a CPU, and what overflows on a GPU stays finite
     inside; only what leaves the graph is really rounded to FP16.
     """
-    import onnxruntime
-
     shown = ModelProto()
     shown.CopyFrom(model)
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -177,11 +176,7 @@ def fp16_range(model: ModelProto, images: Float32) -> Fp16Range:
         if not constants.issuperset(filter(None, node.input)):  # weights' DequantizeLinear: no data in it
             makers.update({name: node.name for name in node.output if name and name not in outputs})
     shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in makers)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(shown.SerializeToString())
     names = [each.name for each in session.get_outputs() if each.type == "tensor(float16)"]
     if not names:
         return Fp16Range((), len(images))

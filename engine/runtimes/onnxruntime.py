@@ -20,6 +20,8 @@ class OnnxRuntime:
         options.log_severity_level = 3
         # Spinning threads would take the cores from the decoders while the network has no images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Its WeightBiasQuantization rewrites FP16 QDQ graphs wrongly: an int32 bias's scale underflows.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 artifact.content, options, providers=["CPUExecutionProvider"]
