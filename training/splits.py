@@ -52,7 +52,7 @@ def holdout(clips: Sequence[Clip], share: float, seed: int, grouped: bool = True
     part = Fraction(share).limit_denominator(20)
     rarest, groups = _rarest(clips), len({clip.group for clip in clips})
     if part.denominator > min(rarest, groups):
-        part = Fraction(1, max(2, round(1 / share)))
+        part = Fraction(1, max(2, min(round(1 / share), rarest, groups)))
     parts = [test for _, test in _folds(clips, part.denominator, seed, grouped=True)]
     wanted = part.numerator * len(clips) / part.denominator
     for first in range(len(parts)):
@@ -92,7 +92,7 @@ def _folds(clips: Sequence[Clip], count: int, seed: int, grouped: bool) -> list[
     if _rarest(clips) < count or (grouped and len(set(groups.tolist())) < count):
         raise MerError(f"{count} folds need {count} clips of each label and as many groups; fewer are there")
     splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(count, shuffle=True, random_state=seed)
-    return list(splitter.split(labels, labels, groups))
+    return list(splitter.split(labels, labels, groups if grouped else None))
 
 
 def _checked(

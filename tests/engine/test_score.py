@@ -1,0 +1,63 @@
+"""The scores are scikit-learn's, and the intervals what the bootstrap gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mer.engine.score import (
+    accuracy_and_macro_f1,
+    bootstrap_interval,
+    confusion_matrix,
+    expected_calibration_error,
+)
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import f1_score
+
+
+def _guesses(count: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(4, size=count)
+    return truth, np.where(rng.random(count) < right, truth, rng.integers(4, size=count))
+
+
+def test_a_case_by_hand():
+    truth, said = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    assert accuracy_and_macro_f1(truth, said) == pytest.approx((0.75, (2 / 3 + 4 / 5) / 2))
+    assert confusion_matrix(truth, said, 2).tolist() == [[1, 1], [0, 2]]
+
+
+def test_the_confusion_matrix_is_scikit_learns():
+    truth, said = _guesses(200, 0.5)
+    assert (confusion_matrix(truth, said, 4) == sklearn_confusion(truth, said)).all()
+
+
+def test_the_interval_is_that_of_drawing_clips():
+    truth, said = _guesses(150, 0.7)
+    low, high = bootstrap_interval(truth, said)
+    rng = np.random.default_rng(1)
+    drawn = (rng.integers(150, size=150) for _ in range(500))
+    expected = np.quantile([f1_score(truth[d], said[d], average="macro") for d in drawn], [0.025, 0.975])
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.02)
+    assert low < accuracy_and_macro_f1(truth, said)[1] < high
+    assert (low, high) == bootstrap_interval(truth, said)
+
+
+def test_groups_that_stand_and_fall_together_widen_the_interval():
+    truth, said = _guesses(60, 0.7)
+    truth, said = np.tile(truth, 4), np.tile(said, 4)
+    alone = bootstrap_interval(truth, said)
+    together = bootstrap_interval(truth, said, groups=[str(i) for i in range(60)] * 4)
+    assert together[1] - together[0] > 1.5 * (alone[1] - alone[0])
+
+
+def test_one_label_only_has_an_interval_too():
+    truth = np.zeros(5, int)
+    assert bootstrap_interval(truth, truth) == (1.0, 1.0)
+
+
+def test_calibration_error():
+    truth = np.array([0, 0, 0, 1])
+    sure = np.array([[0.75, 0.25]] * 4)
+    assert expected_calibration_error(truth, sure) == pytest.approx(0)
+    certain = np.array([[1.0, 0.0]] * 4)
+    assert expected_calibration_error(truth, certain) == pytest.approx(0.25)
