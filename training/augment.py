@@ -12,15 +12,46 @@ from ..engine.spec import AudioSpec
 from ..engine.spectrogram import image_from_decibels
 
 
-def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, gain_db: float) -> Float32:
+def random_crop(
+    decibels: Float32,
+    spec: AudioSpec,
+    rng: np.random.Generator,
+    gain_db: float,
+    stretch: float = 0.0,
+    pitch_mels: int = 0,
+    filter_db: float = 0.0,
+) -> Float32:
     """An image ``[mels, frames]`` from anywhere in a clip; short clips are filled as the spec says.
 
-    The gain, uniform in -gain_db..gain_db, is a recording's level, which says nothing of its mood.
+    What a recording may differ in and still say the same: its level (uniform in -gain_db..gain_db),
+    its tone (a curve through four random points of up to ``filter_db``; FilterAugment, Nam et al.,
+    2022), its tempo (a share of ``stretch`` faster or slower) and its key (``pitch_mels`` rows).
     """
-    start = int(rng.integers(max(1, decibels.shape[1] - spec.frames + 1)))
-    shift = np.float32(rng.uniform(-gain_db, gain_db)) if gain_db else np.float32(0)
+    frames = spec.frames
+    if stretch:
+        frames = min(round(frames * rng.uniform(1 - stretch, 1 + stretch)), max(frames, decibels.shape[1]))
+    start = int(rng.integers(max(1, decibels.shape[1] - frames + 1)))
+    part = crop(decibels, spec, start, frames)
+    if frames != spec.frames:
+        part = _resized(part, spec.frames)
+    if pitch_mels:
+        rows = np.arange(len(part)) + int(rng.integers(-pitch_mels, pitch_mels + 1))
+        part = part[np.clip(rows, 0, len(part) - 1)]
+    shift = np.full(len(part), rng.uniform(-gain_db, gain_db), np.float32)
+    if filter_db:
+        knots = rng.uniform(-filter_db, filter_db, 4)
+        shift += np.interp(np.linspace(0, 3, len(part)), np.arange(4), knots).astype(np.float32)
     floor = np.float32(10 * np.log10(spec.amin))
-    return image_from_decibels(np.maximum(crop(decibels, spec, start) + shift, floor), spec)
+    return image_from_decibels(np.maximum(part + shift[:, None], floor), spec)
+
+
+def _resized(part: Float32, frames: int) -> Float32:
+    """Linear interpolation along time."""
+    places = np.linspace(0, part.shape[1] - 1, frames, dtype=np.float32)
+    before = places.astype(np.intp)
+    after = np.minimum(before + 1, part.shape[1] - 1)
+    share = places - before.astype(np.float32)
+    return part[:, before] * (1 - share) + part[:, after] * share
 
 
 def crop_image(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
@@ -28,14 +59,15 @@ def crop_image(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
     return image_from_decibels(crop(decibels, spec, start), spec)
 
 
-def crop(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
-    """Frames ``start`` to ``start + spec.frames`` of a clip; a short clip repeated or padded."""
-    part = np.asarray(decibels[:, start : start + spec.frames])
-    missing = spec.frames - part.shape[1]
+def crop(decibels: Float32, spec: AudioSpec, start: int, frames: int = 0) -> Float32:
+    """``frames`` (default: the spec's) from ``start`` on of a clip; a short clip repeated or padded."""
+    frames = frames or spec.frames
+    part = np.asarray(decibels[:, start : start + frames])
+    missing = frames - part.shape[1]
     if missing <= 0:
         return part
     if spec.short_audio == "repeat":
-        return np.take(part, np.arange(spec.frames) % part.shape[1], axis=1)
+        return np.take(part, np.arange(frames) % part.shape[1], axis=1)
     return np.pad(part, ((0, 0), (0, missing)), constant_values=10 * np.log10(spec.amin))
 
 

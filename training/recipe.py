@@ -16,29 +16,32 @@ class Recipe:
     """One training's numbers. The defaults are the ``best`` protocol's.
 
     ``crops`` are drawn from each clip in an epoch. ``warmup`` is a share of all steps, then the
-    schedule takes the rate to 0. ``gain_db``, ``mixup``, ``mask_mels``, ``mask_frames``,
-    ``label_smoothing``, ``ema`` (a step's decay), ``balance`` (rare labels weigh more) and
-    ``patience`` (epochs without a better validation) are off at 0. ``keep`` says which epoch's
-    network is the result; without validation it is the last.
+    schedule takes the rate to 0. ``gain_db``, ``stretch``, ``pitch_mels``, ``filter_db``, ``mixup``,
+    ``mask_mels``, ``mask_frames``, ``label_smoothing``, ``ema`` (a step's decay), ``balance`` (rare
+    labels weigh more) and ``patience`` (epochs without a better validation) are off at 0. ``keep``
+    says which epoch's network is the result; without validation it is the last.
     """
 
-    epochs: int = 80
-    batch_size: int = 32
+    epochs: int = 70
+    batch_size: int = 16
     crops: int = 1
     optimizer: Literal["adamw", "adam"] = "adamw"
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
     schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
     warmup: float = 0.1
     loss: Literal["ce", "bce"] = "ce"
     label_smoothing: float = 0.1
     mixup: float = 0.4
-    mask_mels: int = 16
-    mask_frames: int = 40
-    gain_db: float = 6.0
+    mask_mels: int = 24
+    mask_frames: int = 60
+    gain_db: float = 3.0
+    stretch: float = 0.2
+    pitch_mels: int = 4
+    filter_db: float = 6.0
     random_crops: bool = True
     balance: bool = True
-    ema: float = 0.99
+    ema: float = 0.998
     layers: Literal["all", "head"] = "all"
     patience: int = 30
     keep: Literal["best", "last"] = "best"
@@ -81,6 +84,9 @@ _PLAIN = Recipe(
     mask_mels=0,
     mask_frames=0,
     gain_db=0.0,
+    stretch=0.0,
+    pitch_mels=0,
+    filter_db=0.0,
     random_crops=False,
     balance=False,
     ema=0.0,

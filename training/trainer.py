@@ -204,7 +204,8 @@ def _batch(
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
     if recipe.random_crops:
-        crops = [random_crop(clips[i], spec, rng, recipe.gain_db) for i in chosen]
+        jitter = (recipe.gain_db, recipe.stretch, recipe.pitch_mels, recipe.filter_db)
+        crops = [random_crop(clips[i], spec, rng, *jitter) for i in chosen]
     else:
         crops = [crop_image(clips[i], spec, 0) for i in chosen]
     images = torch.from_numpy(np.stack(crops))[:, None]

@@ -35,6 +35,19 @@ def test_random_crops_come_from_everywhere_and_no_further():
     assert 4 < max(levels) <= 6
 
 
+def test_tempo_key_and_tone_vary_within_their_bounds():
+    rng = np.random.default_rng(0)
+    slopes = [np.diff(random_crop(_clip(96), SPEC, rng, 0, stretch=0.25)[0]).mean() for _ in range(200)]
+    assert 0.74 <= min(slopes) < 0.85
+    assert 1.15 < max(slopes) <= 1.27
+    rows = np.tile(np.arange(8, dtype=np.float32)[:, None], (1, 40))
+    shifts = {float(random_crop(rows, SPEC, rng, 0, pitch_mels=2)[4, 0]) for _ in range(100)}
+    assert shifts == {2, 3, 4, 5, 6}
+    tones = np.stack([random_crop(0 * rows, SPEC, rng, 0, filter_db=6)[:, 0] for _ in range(200)])
+    assert np.abs(tones).max() <= 6
+    assert tones.std(axis=1).min() > 0  # a curve over the mels, not one level
+
+
 def test_mixup_blends_images_and_targets_alike():
     images = torch.eye(4)[:, None, None, :]
     mixed, targets = mixup(images, torch.eye(4), 0.4, np.random.default_rng(0))
