@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ _SLACK_S = 0.1  # a header may claim this much more than there is (an MP3's padd
 
 @dataclass(frozen=True)
 class Window:
-    """``samples`` is float32 ``[spec.window_samples]``; it begins ``start_s`` into the file."""
+    """``samples`` is float32 ``[spec.window_samples]``; it begins ``start_s`` into the file.
+
+    ``resample_s`` is the CPU time that resampling took.
+    """
 
     samples: Float32
     start_s: float
+    resample_s: float = 0.0
 
 
 def windows_from_file(
@@ -166,11 +171,13 @@ class _Reader:
             ours = min(spec.window_samples * self._down // self._up, self.decoder.length - step * self._down)
             if step * self._down + ours - self.end > _SLACK_S * self.decoder.sample_rate:
                 return None
+        began = time.thread_time()
         if self._up != self._down:
             samples = soxr.resample(samples, self.decoder.sample_rate, spec.sample_rate, quality="HQ")
+        resample_s = time.thread_time() - began
         skip = (step - first) * self._up
         samples = samples[skip : skip + spec.window_samples]
-        return Window(self._filled(samples), start / spec.sample_rate)
+        return Window(self._filled(samples), start / spec.sample_rate, resample_s)
 
     def _source(self, start: int, count: int) -> Float32:
         """Samples of the file; what the last call read already is not decoded again."""

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from types import MappingProxyType, TracebackType
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 from .artifact import Artifact
+from .decoders import TAGS
+from .disk import Disk
 from .errors import MerError, UsageError
 from .labeler import SongLabel
+from .sources import Source
+from .spool import text_from_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _ROWS_AT_ONCE = 1_000
 
 
-def row_from_label(label: SongLabel, artifact: Artifact) -> dict[str, Any]:
+def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None = None) -> dict[str, Any]:
     """A song's row: the same keys in the same order for every song of a model.
 
-    ``path`` holds bytes that are no UTF-8 as ``\\xNN``, since no format here could hold them raw.
+    ``path`` holds bytes that are no UTF-8 as ``\\xNN``, since no format here could hold them raw. The
+    columns of the source's manifest come last; one that has a name of ours gets ``manifest_`` before it.
     """
     labels = artifact.spec.labels
     probabilities = label.probabilities or (None,) * len(labels)
     return {
-        "path": os.fsencode(label.path).decode("utf-8", "backslashreplace"),
+        "path": text_from_path(label.path),
         "status": "error" if label.error else "ok",
         "error": label.error,
         "emotion": label.emotion,
@@ -35,10 +44,49 @@ def row_from_label(label: SongLabel, artifact: Artifact) -> dict[str, Any]:
         **{f"p_{name}": value for name, value in zip(labels, probabilities, strict=True)},
         "duration_s": label.duration_s,
         "windows": [{"start_s": start, "p": list(p)} for start, p in label.windows],
+        **{name: label.tags.get(name) for name in TAGS},
         "decoder": label.decoder,
         "model": artifact.name,
         "model_sha256": artifact.sha256,
+        "size_bytes": source.size_bytes if source else None,
+        "mtime_ns": source.mtime_ns if source else None,
+        **(carried_columns(source.columns, labels) if source else {}),
     }
+
+
+def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
+    """Every row's own columns, in order: name to "string", "int64", "float32", "float64" or "windows"."""
+    return {
+        **dict.fromkeys(("path", "status", "error", "emotion"), "string"),
+        **dict.fromkeys(("confidence", *(f"p_{name}" for name in labels)), "float32"),
+        "duration_s": "float64",
+        "windows": "windows",
+        **dict.fromkeys((*TAGS, "decoder", "model", "model_sha256"), "string"),
+        **dict.fromkeys(("size_bytes", "mtime_ns"), "int64"),
+    }
+
+
+def carried_columns(columns: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+    """A manifest's columns under the names that they have in rows."""
+    own = columns_of_rows(labels)
+    return {f"manifest_{name}" if name in own else name: value for name, value in columns.items()}
+
+
+def schema_of_rows(labels: tuple[str, ...], carried: Mapping[str, str] = MappingProxyType({})) -> pa.Schema:
+    """The Parquet schema; ``carried`` has a manifest's columns, as rows name them, and their kinds."""
+    import pyarrow as pa
+
+    kinds: dict[str, Any] = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float32": pa.float32(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "windows": pa.list_(pa.struct([("start_s", pa.float64()), ("p", pa.list_(pa.float32()))])),
+    }
+    columns = {**columns_of_rows(labels), **carried}
+    fields = [pa.field(name, kinds[kind], name not in ("path", "status")) for name, kind in columns.items()]
+    return pa.schema(fields)
 
 
 class Writer(Protocol):
@@ -59,17 +107,28 @@ class RowFile:
         MerError: the folder is missing or not writable, or the disk is full.
     """
 
-    def __init__(self, path: str | Path, labels: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        labels: tuple[str, ...],
+        carried: Mapping[str, str] = MappingProxyType({}),
+        disk: Disk | None = None,
+    ) -> None:
+        self._disk = disk or Disk()
         self.path = Path(path)
         if self.path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--out {path}: the name must end in {', '.join(SUFFIXES)}")
         self._aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         make = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
         try:
-            self._file = self._aside.open("xb")
+            self._file = self._disk.create(self._aside)
         except OSError as error:
             raise MerError(f"{self.path} cannot be written: {error.strerror}") from None
-        self._writer: Writer = make(self._file, labels)
+        try:
+            self._writer: Writer = make(self._file, labels, carried)
+        except OSError as error:
+            self._discard()
+            raise MerError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
@@ -87,15 +146,19 @@ class RowFile:
         finally:
             with suppress(Exception):  # pyarrow's writer must end before its file does
                 self._writer.close()
+            self._discard()
+
+    def _discard(self) -> None:
+        with suppress(OSError):
             self._file.close()
+        with suppress(OSError):
             self._aside.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         self._writer.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._disk.sync(self._file)
         self._file.close()
-        os.replace(self._aside, self.path)
+        self._disk.replace(self._aside, self.path)
 
     def _trying(self, act: Any, *arguments: Any) -> None:
         try:
@@ -105,26 +168,10 @@ class RowFile:
 
 
 class _Parquet:
-    def __init__(self, file: IO[bytes], labels: tuple[str, ...]) -> None:
-        import pyarrow as pa
+    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
         from pyarrow import parquet
 
-        window = pa.struct([("start_s", pa.float64()), ("p", pa.list_(pa.float32()))])
-        self._schema = pa.schema(
-            [
-                pa.field("path", pa.string(), nullable=False),
-                pa.field("status", pa.string(), nullable=False),
-                ("error", pa.string()),
-                ("emotion", pa.string()),
-                ("confidence", pa.float32()),
-                *((f"p_{name}", pa.float32()) for name in labels),
-                ("duration_s", pa.float64()),
-                ("windows", pa.list_(window)),
-                ("decoder", pa.string()),
-                ("model", pa.string()),
-                ("model_sha256", pa.string()),
-            ]
-        )
+        self._schema = schema_of_rows(labels, carried)
         self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
         self._rows: list[Mapping[str, Any]] = []
 
@@ -145,18 +192,17 @@ class _Parquet:
 
 
 class _Csv:
-    def __init__(self, file: IO[bytes], labels: tuple[str, ...]) -> None:
-        self._file, self._begun = file, False
+    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
+        self._file = file
+        self._columns = [*columns_of_rows(labels), *carried]
+        self._line(self._columns)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        import io
+        self._line([_cell(row.get(name)) for name in self._columns])
 
+    def _line(self, cells: list[Any]) -> None:
         text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        if not self._begun:
-            writer.writerow(row)
-            self._begun = True
-        writer.writerow([_cell(value) for value in row.values()])
+        csv.writer(text, lineterminator="\n").writerow(cells)
         self._file.write(text.getvalue().encode())
 
     def close(self) -> None:
@@ -171,7 +217,7 @@ def _cell(value: Any) -> Any:
 
 
 class _Jsonl:
-    def __init__(self, file: IO[bytes], labels: tuple[str, ...]) -> None:
+    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
         self._file = file
 
     def write(self, row: Mapping[str, Any]) -> None:

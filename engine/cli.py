@@ -8,15 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .errors import MerError
-
-if TYPE_CHECKING:
-    from .catalog import RowFile
-    from .labeler import SongLabel
 
 EXIT_SOME_FAILED = 4
 
@@ -71,14 +67,78 @@ def stopping() -> Any:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
-@click.option("--model", "-m", metavar="NAME|FILE", help="A bundled model, or an .onnx file.  [default: mobilenetv3]")
-@click.option("--windows", "-w", type=WindowCountType(), metavar="N|all", default=3, help="Windows a song, evenly spread, or all.")
-@click.option("--hop", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Step of --windows all.  [default: a window's length]")  # fmt: skip
-@click.option("--runtime", type=click.Choice(["onnxruntime", "null"]), help="What runs the network.  [default: by the model's suffix]")  # fmt: skip
-@click.option("--out", "-o", metavar="FILE", help="Write rows to a .parquet, .csv or .jsonl file.")
-@click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode; 0 is one a core.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=1), default=120.0, metavar="SECONDS", help="For decoding one file.")  # fmt: skip
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH...")
+@click.option(
+    "--model",
+    "-m",
+    metavar="NAME|FILE",
+    help="A bundled model, or an .onnx file.  [default: mobilenetv3]",
+)
+@click.option(
+    "--windows",
+    "-w",
+    type=WindowCountType(),
+    metavar="N|all",
+    default=3,
+    help="Windows a song, evenly spread, or all.",
+)
+@click.option(
+    "--hop",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Step of --windows all.  [default: a window's length]",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["onnxruntime", "null"]),
+    help="What runs the network.  [default: by the model's suffix]",
+)
+@click.option(
+    "--out",
+    "-o",
+    metavar="FILE|FOLDER",
+    help="Write rows: one .parquet, .csv or .jsonl file, or a folder of Parquet shards, which resumes.",
+)
+@click.option(
+    "--workers",
+    "-j",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Processes that decode; 0 is one a core.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=120.0,
+    metavar="SECONDS",
+    help="For decoding one file.",
+)
+@click.option(
+    "--max-decoded",
+    type=click.FloatRange(min=0.001),
+    default=16.0,
+    metavar="GB",
+    help="Samples that one file may decode to.",
+)
+@click.option(
+    "--path-column",
+    default="path",
+    metavar="NAME",
+    help="The column of a .csv or .parquet PATH that holds paths.",
+)
+@click.option("--dedupe", is_flag=True, help="Label files of equal content once (each still gets its row).")
+@click.option(
+    "--retry-errors",
+    is_flag=True,
+    help="With a folder: label again what failed in an earlier run.",
+)
+@click.option(
+    "--shard-rows",
+    type=click.IntRange(min=1),
+    default=500,
+    help="With a folder: rows a shard, the most that a kill costs.",
+)
+@click.option("--from", "finished", metavar="FOLDER", help="Label nothing: copy this folder's rows to --out.")
 @click.version_option(package_name="mer")
 @report_errors
 def main(
@@ -90,11 +150,22 @@ def main(
     out: str | None,
     workers: int,
     timeout: float,
+    max_decoded: float,
+    path_column: str,
+    dedupe: bool,
+    retry_errors: bool,
+    shard_rows: int,
+    finished: str | None,
 ) -> int:
     """Say what emotion each song carries.
 
-    PATH is an audio or video file, taken whatever its name, or a folder, searched for files with an
-    audio or video suffix. Every input gets one row: a label, or the reason why there is none.
+    PATH is an audio or video file, taken whatever its name; a folder, searched for files with an
+    audio or video suffix; a pattern such as 'music/**/*.mp3'; a playlist (.m3u, .m3u8); a table with a
+    column of paths (.csv, .parquet), whose other columns are carried through; or, with mer[remote],
+    a URL (s3://, gs://, https://). Every input gets one row: a label, or the reason why there is none.
+
+    With a folder for --out, the same command again goes on where it was stopped or killed: what has
+    its row is skipped, and a file that has changed since is labelled again.
 
     \b
     Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but some files failed,
@@ -102,137 +173,43 @@ def main(
     """
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")
+    if finished is not None:
+        if paths or out is None:
+            raise click.UsageError("--from needs --out and no PATH")
+        from .shards import export_folder
+
+        click.echo(f"{export_folder(finished, out)} rows written to {out}", err=True)
+        return 0
+    if not paths:
+        raise click.UsageError("name a PATH to label")
     from .artifact import DEFAULT_MODEL, open_artifact
-    from .catalog import RowFile, row_from_label
+    from .bulk import BulkRun, is_folder
     from .decoders import Limits
     from .images import ImageOptions
-    from .labeler import label_files
     from .runtimes import open_runtime
-    from .sources import inputs_from_paths
+    from .sources import Sources
+    from .view import view_of
 
     artifact = open_artifact(model or DEFAULT_MODEL)
-    inputs = inputs_from_paths(paths)
-    if not inputs.paths:
-        raise MerError(f"no audio in {', '.join(paths)} ({inputs.skipped} other files skipped)")
-    options = ImageOptions(artifact.spec.audio, windows, hop, Limits(seconds=timeout))
+    limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
+    options = ImageOptions(artifact.spec.audio, windows, hop, limits)
+    sources = Sources(paths, path_column)
     began = time.perf_counter()
     with ExitStack() as stack:
         stop, codes = stack.enter_context(stopping())
-        rows: RowFile | None = stack.enter_context(RowFile(out, artifact.spec.labels)) if out else None
-        view = stack.enter_context(_view(len(inputs.paths), artifact.spec.labels))
         network = stack.enter_context(open_runtime(artifact, runtime))
-        for label in label_files(inputs.paths, artifact, network, options, workers, stop):
-            if rows:
-                rows.write(row_from_label(label, artifact))
+        run = stack.enter_context(
+            BulkRun(sources, artifact, network, options, out, dedupe, retry_errors, shard_rows)
+        )
+        view = stack.enter_context(view_of(run.total - run.resumed, artifact.spec.labels))
+        for label in run.labels(workers, stop):
             view.show(label)
-    view.summary(len(inputs.paths), inputs.skipped, time.perf_counter() - began, out, stopped=bool(codes))
+    view.summary(run, time.perf_counter() - began, out, stopped=bool(codes))
     if codes:
+        if out and is_folder(out):
+            click.echo("run the same command again to go on", err=True)
         return codes[0]
     return EXIT_SOME_FAILED if view.failed else 0
-
-
-def _view(total: int, labels: tuple[str, ...]) -> Any:
-    return _Terminal(total, labels) if sys.stdout.isatty() else _Lines()
-
-
-class _Lines:
-    """For pipes: a tab-separated line a song on stdout, the summary on stderr."""
-
-    def __init__(self) -> None:
-        self.done = self.failed = 0
-        self.seconds = 0.0
-
-    def show(self, label: SongLabel) -> None:
-        self.count(label)
-        path = _printable(label.path)
-        if label.error:
-            click.echo(f"{path}\terror\t{_printable(label.error)}")
-        else:
-            click.echo(f"{path}\t{label.emotion}\t{label.confidence:.3f}")
-
-    def count(self, label: SongLabel) -> None:
-        self.done += 1
-        self.failed += label.error is not None
-        self.seconds += label.duration_s or 0.0
-
-    def summary(self, total: int, skipped: int, wall_s: float, out: str | None, stopped: bool) -> None:
-        good = self.done - self.failed
-        parts = [f"{good} labelled"]
-        if self.failed:
-            parts.append(f"{self.failed} failed")
-        if skipped:
-            parts.append(f"{skipped} other files skipped")
-        speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
-        click.echo(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}", err=True)
-        if out:
-            click.echo(f"{self.done} rows written to {out}", err=True)
-        if stopped:
-            click.echo(f"stopped: {total - self.done} of {total} inputs were not labelled", err=True)
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class _Terminal(_Lines):
-    """For people: a progress bar with the time left while it runs, then a table."""
-
-    def __init__(self, total: int, labels: tuple[str, ...]) -> None:
-        super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._labels, self._shown = labels, []
-        self._console = Console()
-        columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TextColumn("time left"))
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
-        self._task = self._progress.add_task("", total=total)
-
-    def show(self, label: SongLabel) -> None:
-        self.count(label)
-        if len(self._shown) < 200 or label.error:
-            self._shown.append(label)
-        self._progress.advance(self._task)
-
-    def summary(self, total: int, skipped: int, wall_s: float, out: str | None, stopped: bool) -> None:
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False)
-        table.add_column("song", overflow="fold")
-        table.add_column("emotion")
-        for name in self._labels:
-            table.add_column(escape(name), justify="right")
-        table.add_column("length", justify="right")
-        for label in self._shown:
-            path = escape(_printable(label.path))
-            if label.error:
-                table.add_row(path, "[red]error[/red]", *[""] * len(self._labels), "")
-                table.add_row(f"  [red]{escape(_printable(label.error))}[/red]")
-                continue
-            best = label.confidence
-            shares = (f"[bold]{p:.0%}[/bold]" if p == best else f"[dim]{p:.0%}[/dim]" for p in label.probabilities)
-            minutes, seconds = divmod(round(label.duration_s or 0), 60)
-            table.add_row(path, f"[bold]{escape(label.emotion or '')}[/bold]", *shares, f"{minutes}:{seconds:02}")
-        self._console.print(table)
-        if self.done > len(self._shown):
-            self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
-        super().summary(total, skipped, wall_s, out, stopped)
-
-    def __enter__(self) -> _Terminal:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
-def _printable(text: str) -> str:
-    """One line without control characters, which a file's name may hold."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 if __name__ == "__main__":

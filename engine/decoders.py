@@ -32,6 +32,9 @@ class Limits:
     seconds: float = 120.0
 
 
+TAGS = ("artist", "title", "album")
+
+
 class Decoder(Protocol):
     """An open file: ``length`` samples a channel at ``sample_rate``; ``name`` goes into its row."""
 
@@ -45,6 +48,10 @@ class Decoder(Protocol):
 
     def measure(self) -> int:
         """The true length in samples, by decoding the whole file: for headers that lie."""
+        ...
+
+    def tags(self) -> dict[str, str]:
+        """Those of ``TAGS`` that the file holds, as they are."""
         ...
 
     def close(self) -> None: ...
@@ -141,6 +148,10 @@ class _SoundFileDecoder:
         while got := len(self.read(self.length, _BLOCK)):
             self.length += got
         return self.length
+
+    def tags(self) -> dict[str, str]:
+        found = self._file.copy_metadata()
+        return {name: found[name] for name in TAGS if found.get(name)}
 
     def close(self) -> None:
         if hasattr(self, "_file"):

@@ -12,6 +12,7 @@ import av
 import av.error
 import numpy as np
 
+from .decoders import TAGS
 from .errors import AudioError
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ class FFmpegDecoder:
         self.length = max((at + len(samples) for at, samples in self._blocks), default=0)
         self._position = -1
         return self.length
+
+    def tags(self) -> dict[str, str]:
+        # Ogg keeps them with the stream, MP4 with the file; names' case is the writer's.
+        found = {**self._stream.metadata, **self._container.metadata}
+        found = {name.lower(): text for name, text in found.items()}
+        return {name: found[name] for name in TAGS if found.get(name)}
 
     def close(self) -> None:
         self._container.close()

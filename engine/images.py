@@ -11,8 +11,11 @@ import numpy as np
 from .audio import WindowCount, windows_from_decoder
 from .decoders import Float32, Limits, open_decoder
 from .errors import AudioError
+from .sources import is_remote
 from .spec import AudioSpec
 from .spectrogram import image_from_audio
+
+_LONGEST_TAG = 500
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,39 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class FileImages:
-    """``images`` is float32 ``[windows, 1, mels, frames]``; ``seconds`` says where the time went."""
+    """``images`` is float32 ``[windows, 1, mels, frames]``; ``tags`` holds title, artist and album.
+
+    ``seconds`` is the CPU time of "decode", "resample" and "mel".
+    """
 
     images: Float32
     starts_s: tuple[float, ...]
     duration_s: float
     decoder: str
     seconds: dict[str, float]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def images_from_file(path: str, options: ImageOptions) -> FileImages:
     """Decodes a file's windows and makes their images, one window in memory at a time.
 
+    A URL is copied to a temporary file first, as far as the limits let it.
+
     Raises:
         AudioError: the file gives no usable audio.
     """
+    if is_remote(path):
+        from .remote import fetched
+
+        with fetched(path, options.limits) as local:
+            return _images_from_local(local, options)
+    return _images_from_local(path, options)
+
+
+def _images_from_local(path: str, options: ImageOptions) -> FileImages:
     images, starts = [], []
-    decoding = making = 0.0
-    clock = time.perf_counter
+    seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
+    clock = time.process_time  # a decoder's own threads count too
     began = clock()
     with closing(open_decoder(path, options.limits)) as decoder:
         for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s):
@@ -54,8 +72,16 @@ def images_from_file(path: str, options: ImageOptions) -> FileImages:
                 raise AudioError("holds samples so large that their power overflows")
             images.append(image)
             starts.append(window.start_s)
-            decoding, making, began = decoding + read - began, making + clock() - read, clock()
+            seconds["decode"] += read - began - window.resample_s
+            seconds["resample"] += window.resample_s
+            began = clock()
+            seconds["mel"] += began - read
         duration_s = decoder.length / decoder.sample_rate
-        name = decoder.name
-    seconds = {"decode": decoding, "mel": making}
-    return FileImages(np.concatenate(images), tuple(starts), duration_s, name, seconds)
+        name, tags = decoder.name, {key: _clean(text) for key, text in decoder.tags().items()}
+    seconds["decode"] += clock() - began
+    return FileImages(np.concatenate(images), tuple(starts), duration_s, name, seconds, tags)
+
+
+def _clean(tag: str) -> str:
+    """A tag is anyone's text: without bytes that are no text, and no longer than a title can be."""
+    return tag.encode("utf-8", "replace").decode().replace("\0", " ").strip()[:_LONGEST_TAG]

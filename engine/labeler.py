@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .spec import ModelSpec
 from .workers import Failure, WorkerPool
 
 _BATCH = 32  # windows given to the network at once, at most
+_AHEAD = 2_000  # files begun before the oldest one is done
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SongLabel:
     duration_s: float | None = None
     windows: tuple[tuple[float, tuple[float, ...]], ...] = ()
     decoder: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float | None:
@@ -43,12 +45,20 @@ class SongLabel:
 
 @dataclass
 class StageSeconds:
-    """CPU seconds by stage, added up as songs are done; ``waited`` is the network without images."""
+    """CPU seconds by stage, added up as songs are done; ``start`` is that of the child processes.
 
+    ``waited`` is wall time in which the network had no images, ``idle`` wall time in which a child
+    waited for work or to hand it in, added up over children.
+    """
+
+    start: float = 0.0
     decode: float = 0.0
+    resample: float = 0.0
     mel: float = 0.0
     network: float = 0.0
+    write: float = 0.0
     waited: float = 0.0
+    idle: float = 0.0
 
 
 def label_files(
@@ -64,37 +74,43 @@ def label_files(
 
     Args:
         workers: child processes; 0 is one a core.
-        stop: once set, no more files are begun; what is done in order is still given.
+        stop: once set, no more files are begun; what is in hand is finished and given.
         stages: is added to while songs are done.
     """
-    stages = stages or StageSeconds()
+    stages = stages if stages is not None else StageSeconds()
     named: dict[int, str] = {}
+    newest = following = 0
 
     def begun() -> Iterator[str]:
+        nonlocal newest
         for position, path in enumerate(paths):
             if stop and stop.is_set():
                 return
-            named[position] = path
+            named[position], newest = path, position
             yield path
 
+    def ready() -> bool:
+        # One slow file must not let thousands of rows after it wait in memory.
+        return newest - following < _AHEAD
+
     done: dict[int, SongLabel] = {}
-    following = 0
     with WorkerPool(images_from_file, options, workers, options.limits.seconds) as pool:
         waiting = time.perf_counter()
-        for position, answer in pool.map(begun()):
+        for position, answer in pool.map(begun(), ready):
             stages.waited += time.perf_counter() - waiting
             path = named.pop(position)
             if isinstance(answer, Failure):
                 done[position] = SongLabel(path, error=answer.reason)
             else:
-                began = time.perf_counter()
+                began = time.process_time()
                 done[position] = label_from_images(path, answer, artifact.spec, runtime)
-                stages.network += time.perf_counter() - began
-                stages.decode += answer.seconds["decode"]
-                stages.mel += answer.seconds["mel"]
+                stages.network += time.process_time() - began
+                for stage, seconds in answer.seconds.items():
+                    setattr(stages, stage, getattr(stages, stage) + seconds)
             while following in done:
                 yield done.pop(following)
                 following += 1
+            stages.start, stages.idle = pool.start_s, pool.idle_s
             waiting = time.perf_counter()
 
 
@@ -116,6 +132,7 @@ def label_from_images(path: str, file: FileImages, spec: ModelSpec, runtime: Run
         duration_s=file.duration_s,
         windows=tuple((start, _rounded(row)) for start, row in zip(file.starts_s, by_window, strict=True)),
         decoder=file.decoder,
+        tags=file.tags,
     )
 
 

@@ -1,17 +1,33 @@
-"""What a user names on the command line, as a list of files."""
+"""What a user names on the command line, as a stream of inputs: nothing is kept for each file."""
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-AUDIO_SUFFIXES = frozenset(
+from .errors import MerError
+
+_AUDIO = (
     ".mp3 .m4a .m4b .mp4 .m4v .mov .3gp .aac .flac .ogg .oga .opus .wav .wave .aif .aiff .aifc .wma .asf "
-    ".wmv .mkv .mka .webm .caf .w64 .rf64 .au".split()
+    ".wmv .mkv .mka .webm .caf .w64 .rf64 .au"
 )
+AUDIO_SUFFIXES = frozenset(_AUDIO.split())
 """Suffixes, lower case, of the audio and video files that a folder's search takes."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input: a local path or a URL, what tells a changed file, and its manifest's other columns."""
+
+    path: str
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -22,28 +38,113 @@ class Inputs:
     skipped: int
 
 
-def inputs_from_paths(paths: Iterable[str | Path]) -> Inputs:
-    """Files as they are named (they need not exist), folders as the audio below them, sorted.
+class Sources:
+    """Everything that arguments name, in order: iterate once for ``Source`` after ``Source``.
 
-    A link to a folder is followed once: a loop of links ends.
+    An argument is a file, taken whatever its suffix (it need not exist: its row will say so); a
+    folder, searched for audio below it, sorted, links followed once; a pattern (``*``, ``?``,
+    ``[...]``, ``**``); a playlist (.m3u, .m3u8: its local entries); a manifest (.csv, .parquet); or
+    a URL that fsspec knows. ``skipped`` counts, while iterating, what was left out.
+
+    Raises:
+        UsageError: a manifest without the column, or whose columns are not those of another.
+        MerError: a playlist or manifest that cannot be read, or a pattern that matches nothing.
     """
-    found: list[str] = []
-    skipped = 0
-    for path in paths:
-        if not os.path.isdir(path):
-            found.append(os.fspath(path))
-            continue
+
+    def __init__(self, arguments: Iterable[str | Path], path_column: str = "path") -> None:
+        from .manifests import columns_of_manifests
+
+        self.arguments = [os.fspath(argument) for argument in arguments]
+        self._path_column = path_column
+        self.columns = columns_of_manifests(filter(_is_manifest, self.arguments), path_column)
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[Source]:
+        for argument in self.arguments:
+            yield from self._of(argument)
+
+    def _of(self, argument: str) -> Iterator[Source]:
+        suffix = os.path.splitext(argument)[1].lower()
+        if is_remote(argument):
+            from .remote import sources_from_url
+
+            yield from sources_from_url(argument, self._skip)
+        elif os.path.isdir(argument):
+            yield from map(source_from_path, self._below(argument))
+        elif _is_manifest(argument):
+            from .manifests import sources_from_manifest
+
+            yield from sources_from_manifest(argument, self._path_column)
+        elif suffix in (".m3u", ".m3u8") and os.path.exists(argument):
+            from .manifests import sources_from_playlist
+
+            yield from sources_from_playlist(argument, self._skip)
+        elif not os.path.lexists(argument) and glob.has_magic(argument):
+            yield from self._matching(argument)
+        else:
+            yield source_from_path(argument)
+
+    def _matching(self, pattern: str) -> Iterator[Source]:
+        found = False
+        for path in sorted(glob.iglob(pattern, recursive=True)):
+            found = True
+            if os.path.isdir(path):
+                # ** gives every folder and every file below it: a folder's search would repeat them.
+                if "**" not in pattern:
+                    yield from map(source_from_path, self._below(path))
+            elif os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:
+                yield source_from_path(path)
+            else:
+                self._skip()
+        if not found:
+            raise MerError(f"nothing matches {pattern}")
+
+    def _below(self, root: str) -> Iterator[str]:
         seen: set[tuple[int, int]] = set()
-        for folder, folders, files in os.walk(path, followlinks=True):
-            status = os.stat(folder)
+        for folder, folders, files in os.walk(root, followlinks=True):
+            try:
+                status = os.stat(folder)
+            except OSError:  # gone meanwhile
+                continue
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders.sort()
-            for name in sorted(files):
+            files.sort()
+            for name in files:
                 if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                    found.append(os.path.join(folder, name))
+                    yield os.path.join(folder, name)
                 else:
-                    skipped += 1
-    return Inputs(tuple(found), skipped)
+                    self._skip()
+
+    def _skip(self) -> None:
+        self.skipped += 1
+
+
+def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:
+    """A local file with its size and time; without them if it is not there, or no regular file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return Source(path, columns=columns or {})
+    if not stat.S_ISREG(status.st_mode):
+        return Source(path, columns=columns or {})
+    return Source(path, status.st_size, status.st_mtime_ns, columns or {})
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL that fsspec must read."""
+    scheme, found, _ = path.partition("://")
+    return bool(found) and scheme.replace("+", "").isalnum()
+
+
+def inputs_from_paths(paths: Iterable[str | Path]) -> Inputs:
+    """Everything that paths name, at once: for lists that fit into memory; see ``Sources``."""
+    sources = Sources(paths)
+    found = tuple(source.path for source in sources)
+    return Inputs(found, sources.skipped)
+
+
+def _is_manifest(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in (".csv", ".parquet") and not is_remote(path)

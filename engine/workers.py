@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
+import pickle
 import threading
 import time
 from collections import deque
@@ -24,6 +24,8 @@ from .errors import MerError
 
 _SPAWN = get_context("spawn")  # a fork would copy the runtimes' threads' locks
 _IN_FLIGHT = 3  # a child: one at work, one to begin with at once, one on its way
+_HELD_BYTES = 256 << 20  # of results that wait for the consumer; then the children wait too
+_START_S = 300.0  # for a child to import what it needs, on a machine with much else to do
 _GRACE_S = 5.0  # beyond the file's own limit, before a child is taken for hung
 
 
@@ -49,6 +51,8 @@ class WorkerPool:
 
     The function must be importable by name, its items and results picklable. Use as a context
     manager, under ``if __name__ == "__main__"`` in scripts, as with every spawned process.
+    ``start_s`` adds up the CPU seconds of the children's start, ``idle_s`` the wall seconds that they
+    waited for work or to hand it in.
     """
 
     def __init__(
@@ -56,17 +60,22 @@ class WorkerPool:
     ) -> None:
         self._function, self._options = function, options
         self._deadline = seconds + _GRACE_S
+        self.start_s = 0.0
+        self.idle_s = 0.0
         self._children = [self._spawn() for _ in range(workers or os.cpu_count() or 1)]
         self._stop = threading.Event()
 
-    def map(self, items: Iterable[Any], ahead: int = 256) -> Iterator[tuple[int, Any]]:
+    def map(
+        self, items: Iterable[Any], ready: Callable[[], bool] = lambda: True
+    ) -> Iterator[tuple[int, Any]]:
         """Yields (position, result or ``Failure``) as they come, each position once.
 
-        Children work on while the consumer does: at most ``ahead`` results wait for it.
+        Children work on while the consumer does, until the results that wait for it are too many or
+        too big. While ``ready()`` is false no further items are begun.
         """
-        results: queue.Queue[tuple[int, Any] | BaseException | None] = queue.Queue(ahead)
+        results = _Results(_HELD_BYTES)
         self._stop.clear()
-        pump = threading.Thread(target=self._pump, args=(iter(items), results), daemon=True)
+        pump = threading.Thread(target=self._pump, args=(iter(items), ready, results), daemon=True)
         pump.start()
         try:
             while (result := results.get()) is not None:
@@ -75,9 +84,8 @@ class WorkerPool:
                 yield result
         finally:
             self._stop.set()
-            while pump.is_alive():
-                with suppress(queue.Empty):
-                    results.get(timeout=0.05)
+            results.close()
+            pump.join()
 
     def close(self) -> None:
         """Ends the children; what they had in hand is dropped."""
@@ -97,50 +105,60 @@ class WorkerPool:
         theirs.close()
         return _Child(process, ours)
 
-    def _pump(self, items: Iterator[Any], results: queue.Queue[Any]) -> None:
+    def _pump(self, items: Iterator[Any], ready: Callable[[], bool], results: _Results) -> None:
         try:
-            for result in self._run(enumerate(items)):
-                results.put(result)
+            for result, size in self._run(enumerate(items), ready):
+                results.put(result, size)
             results.put(None)
         except BaseException as error:  # the consumer must learn of it, whatever it is
             results.put(error)
 
-    def _run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def _run(
+        self, items: Iterator[tuple[int, Any]], ready: Callable[[], bool]
+    ) -> Iterator[tuple[tuple[int, Any], int]]:
+        """Yields (position, result) and the result's bytes."""
         alone: deque[tuple[int, Any]] = deque()
         for place, child in enumerate(self._children):
             if child.had:  # work of a call that was left early
                 _end(child)
                 self._children[place] = self._spawn()
         while not self._stop.is_set():
+            open_ = ready()
             for child in self._children:
-                self._feed(child, items, alone)
+                self._feed(child, items if open_ else iter(()), alone)
             busy = [child for child in self._children if child.had]
             if not busy:
-                return
+                if open_:
+                    return
+                time.sleep(0.01)
+                continue
             heard = connection.wait([child.pipe for child in busy], timeout=0.2)
             for place, child in enumerate(self._children):
                 if child.pipe in heard:
                     try:
-                        result = child.pipe.recv()
+                        data = child.pipe.recv_bytes()
                     except (EOFError, OSError):
                         yield from self._replace(place, alone)
                         continue
+                    result, seconds = pickle.loads(data)
+                    child.since = time.monotonic()
                     if not child.ready:
-                        child.ready, child.since = True, time.monotonic()
+                        child.ready = True
+                        self.start_s += seconds
                         continue
                     position, _ = child.had.popleft()
-                    child.since = time.monotonic()
-                    yield position, result
-                elif child.had and time.monotonic() - child.since > self._deadline:
+                    self.idle_s += seconds
+                    yield (position, result), len(data)
+                elif child.had and time.monotonic() - child.since > (
+                    self._deadline if child.ready else _START_S
+                ):
                     child.process.kill()
                     position, _ = child.had.popleft()
-                    yield position, Failure(f"took longer than {self._deadline:.0f} s and was stopped")
+                    yield (position, Failure(f"took longer than {self._deadline:.0f} s and was stopped")), 0
                     child.alone = False
                     yield from self._replace(place, alone)
 
-    def _feed(
-        self, child: _Child, items: Iterator[tuple[int, Any]], alone: deque[tuple[int, Any]]
-    ) -> None:
+    def _feed(self, child: _Child, items: Iterator[tuple[int, Any]], alone: deque[tuple[int, Any]]) -> None:
         """Fills a child's hands; gives it one item only while there are some to be tried alone."""
         if child.had and (child.alone or alone):
             return
@@ -156,7 +174,7 @@ class WorkerPool:
             with suppress(OSError):  # dead: found, with what it had, when its pipe is read
                 child.pipe.send(item[1])
 
-    def _replace(self, place: int, alone: deque[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def _replace(self, place: int, alone: deque[tuple[int, Any]]) -> Iterator[tuple[tuple[int, Any], int]]:
         """A new child for a dead one, whose items are tried alone; one that was alone is the culprit."""
         child = self._children[place]
         _end(child)
@@ -167,9 +185,41 @@ class WorkerPool:
             )
         if child.alone and child.had:
             position, _ = child.had.popleft()
-            yield position, Failure(f"the decoder crashed ({_death(child.process.exitcode)})")
+            yield (position, Failure(f"the decoder crashed ({_death(child.process.exitcode)})")), 0
         alone.extend(child.had)
         self._children[place] = self._spawn()
+
+
+class _Results:
+    """A queue between two threads that holds one result of any size, or several up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held, self._closed = limit, 0, False
+        self._queue: deque[tuple[Any, int]] = deque()
+        self._changed = threading.Condition()
+
+    def put(self, result: Any, size: int = 0) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or not self._queue or self._held + size <= self._limit
+            )
+            self._queue.append((result, size))
+            self._held += size
+            self._changed.notify_all()
+
+    def get(self) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue)
+            result, size = self._queue.popleft()
+            self._held -= size
+            self._changed.notify_all()
+            return result
+
+    def close(self) -> None:
+        """Nobody will take results any more: ``put`` must not wait."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def _end(child: _Child) -> None:
@@ -194,13 +244,16 @@ def _work(pipe: Connection, function: Callable[[Any, Any], Any], options: Any) -
     # mpg123 writes a line for every damaged frame; what matters comes back as a row.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     with suppress(EOFError, OSError):
-        pipe.send(None)  # ready: from here on a death is an item's doing
+        pipe.send((None, time.process_time()))  # ready: from here on a death is an item's doing
+        done = time.monotonic()
         while True:
             item = pipe.recv()
+            idle_s = time.monotonic() - done
             try:
                 result = function(item, options)
             except MerError as error:
                 result = Failure(str(error))
             except Exception as error:  # one row, not the end of the run
                 result = Failure(f"internal error: {type(error).__name__}: {error}")
-            pipe.send(result)
+            done = time.monotonic()
+            pipe.send((result, idle_s))

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from failing_disk import FailingDisk
 from mer.engine.artifact import open_artifact
-from mer.engine.catalog import RowFile, row_from_label
+from mer.engine.catalog import RowFile, carried_columns, columns_of_rows, row_from_label
 from mer.engine.errors import MerError, UsageError
 from mer.engine.labeler import SongLabel
+from mer.engine.sources import Source
 
-GOOD = SongLabel("गीत/दिल 💔.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 241.5, ((0.0, (0.1, 0.2, 0.6, 0.1)),), "x")
+GOOD = SongLabel(
+    "गीत/दिल 💔.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 241.5, ((0.0, (0.1, 0.2, 0.6, 0.1)),), "x"
+)
 BAD = SongLabel('=cmd|" /C calc"!A0,\n.mp3', "not an audio file")
 
 
@@ -72,9 +76,14 @@ def test_names_that_are_no_utf8(tmp_path: Path, tiny_model: Path) -> None:
 def test_nothing_half_written(tmp_path: Path, rows: list[dict]) -> None:
     target = tmp_path / "a.parquet"
     target.write_text("the last run's")
-    with pytest.raises(KeyboardInterrupt), RowFile(target, ("happy", "tense", "sad", "calm")) as file:
-        file.write(rows[0])
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with RowFile(target, ("happy", "tense", "sad", "calm")) as file:
+            file.write(rows[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert target.read_text() == "the last run's"
     assert list(tmp_path.glob(".*")) == []
 
@@ -86,14 +95,38 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         RowFile(tmp_path / "missing" / "a.csv", ("a", "b"))
 
 
-def test_disk_full_is_one_line(rows: list[dict]) -> None:
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
-    file = RowFile.__new__(RowFile)
-    file.path = Path("a.csv")
-    with open("/dev/full", "wb", buffering=0) as full:
-        from mer.engine.catalog import _Csv
+def test_manifest_columns_come_last_and_never_replace_ours(tmp_path: Path, tiny_model: Path) -> None:
+    artifact = open_artifact(str(tiny_model))
+    source = Source(GOOD.path, 7, 9, {"isrc": "IN-1", "emotion": "theirs", "year": 1975})
+    row = row_from_label(GOOD, artifact, source)
+    assert (row["emotion"], row["manifest_emotion"], row["size_bytes"], row["mtime_ns"]) == (
+        "sad",
+        "theirs",
+        7,
+        9,
+    )
+    carried = carried_columns({"isrc": "string", "emotion": "string", "year": "int64"}, artifact.spec.labels)
+    assert list(row) == [*columns_of_rows(artifact.spec.labels), *carried]
+    with RowFile(tmp_path / "a.parquet", artifact.spec.labels, carried) as file:
+        file.write(row)
+        file.write(row_from_label(BAD, artifact, Source(BAD.path)))  # named beside the manifest
+    first, second = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert (first["isrc"], first["year"], second["isrc"], second["year"]) == ("IN-1", 1975, None, None)
 
-        file._writer = _Csv(full, ("happy",))
-        with pytest.raises(MerError, match="a.csv cannot be written: No space left on device"):
-            file.write(rows[0])
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("kind", ["write", "sync", "replace"])
+def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, rows: list[dict], suffix: str, kind: str) -> None:
+    target = tmp_path / f"a.{suffix}"
+    target.write_text("the last run's")
+    labels = ("happy", "tense", "sad", "calm")
+
+    def run() -> None:
+        with RowFile(target, labels, disk=FailingDisk(kind, 1)) as file:
+            for row in rows:
+                file.write(row)
+
+    with pytest.raises(MerError, match=rf"a\.{suffix} cannot be written: No space left on device"):
+        run()
+    assert target.read_text() == "the last run's"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

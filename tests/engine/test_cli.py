@@ -47,7 +47,9 @@ def test_a_folder_with_the_bundled_model(music: Path) -> None:
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_out(music: Path, tmp_path: Path, tiny_model: Path, suffix: str) -> None:
     out = tmp_path / f"labels.{suffix}"
-    done = mer_label(music, "missing.mp3", "--model", tiny_model, "--out", out, "--windows", "all", "--hop", 2)
+    done = mer_label(
+        music, "missing.mp3", "--model", tiny_model, "--out", out, "--windows", "all", "--hop", 2
+    )
     assert done.returncode == 4, done.stderr
     if suffix == "parquet":
         rows = pq.read_table(out).to_pylist()
@@ -80,7 +82,9 @@ def test_bad_input_gets_rows_not_tracebacks(tmp_path: Path, tiny_model: Path) ->
     done = mer_label(folder, "--model", tiny_model, "-o", tmp_path / "out.jsonl")
     assert done.returncode == 4
     assert "Traceback" not in done.stdout + done.stderr
-    rows = {Path(r["path"]).stem: r for r in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())}
+    rows = {
+        Path(r["path"]).stem: r for r in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    }
     failed = {"zero", "text", "tags only", "one sample", "nan"}
     assert {name for name, row in rows.items() if row["status"] == "error"} == failed
     assert all(row["error"] and "\n" not in row["error"] for row in rows.values() if row["status"] == "error")
@@ -94,7 +98,13 @@ def test_exit_codes_of_wrong_calls(tmp_path: Path, music: Path, tiny_model: Path
     unknown = mer_label(music, "--model", "wavenet")
     assert unknown.returncode == 2
     assert "unknown model 'wavenet'; known: mobilenetv3" in unknown.stderr
-    for wrong in (["--windows", "0"], ["--windows", "few"], ["--hop", "2"], ["--out", "a.xlsx"], ["--runtime", "x"]):
+    for wrong in (
+        ["--windows", "0"],
+        ["--windows", "few"],
+        ["--hop", "2"],
+        ["--out", "a.xlsx"],
+        ["--runtime", "x"],
+    ):
         assert mer_label(music, *wrong).returncode == 2, wrong
     assert mer_label().returncode == 2
     assert mer_label(music, "--out", tmp_path / "no" / "a.csv", "--model", tiny_model).returncode == 1
@@ -105,7 +115,9 @@ def test_exit_codes_of_wrong_calls(tmp_path: Path, music: Path, tiny_model: Path
 def test_stopping_writes_what_was_done(tmp_path: Path, tiny_model: Path, sent: int, code: int) -> None:
     song = write_audio(tmp_path / "song.ogg", noise(60, 48_000), 48_000)
     out = tmp_path / "out.jsonl"
-    many = [str(song)] * 3_000
+    many = [str(tmp_path / f"{i}.ogg") for i in range(3_000)]
+    for name in many:
+        os.link(song, name)
     command = [*MER_LABEL, *many, "--model", str(tiny_model), "--out", str(out), "--windows", "all"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
@@ -134,7 +146,14 @@ def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
             break
     os.close(shown)
     assert process.wait() == 4
-    for wanted in ("emotion", "calm", "a.mp3", "0:12", "4 labelled, 1 failed, 1 other files skipped", "error"):
+    for wanted in (
+        "emotion",
+        "calm",
+        "a.mp3",
+        "0:12",
+        "4 labelled, 1 failed, 1 other files skipped",
+        "error",
+    ):
         assert wanted in text.decode(), text.decode()
 
 
@@ -152,7 +171,8 @@ def test_help_is_light() -> None:
 def test_no_engine_module_imports_torch() -> None:
     code = (
         "import pkgutil, sys, importlib, mer.engine\n"
-        "for m in pkgutil.walk_packages(mer.engine.__path__, 'mer.engine.'): importlib.import_module(m.name)\n"
+        "for m in pkgutil.walk_packages(mer.engine.__path__, 'mer.engine.'):\n"
+        "    importlib.import_module(m.name)\n"
         "assert not {'torch', 'sklearn', 'librosa'} & set(sys.modules), 'heavy'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -166,7 +186,9 @@ def test_null_runtime(music: Path) -> None:
 
 
 def test_the_run_does_not_wait_for_its_children(music: Path, tiny_model: Path) -> None:
-    process = subprocess.Popen([*MER_LABEL, str(music), "--model", str(tiny_model)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*MER_LABEL, str(music), "--model", str(tiny_model)], stdout=subprocess.DEVNULL
+    )
     assert process.wait(timeout=60) == 0
     time.sleep(0.2)
     listing = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True).stdout

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mer.engine.artifact import open_artifact
 from mer.engine.images import ImageOptions, images_from_file
-from mer.engine.labeler import SongLabel, StageSeconds, label_files, label_from_images, probabilities_from_logits
+from mer.engine.labeler import (
+    SongLabel,
+    StageSeconds,
+    label_files,
+    label_from_images,
+    probabilities_from_logits,
+)
 from mer.engine.runtimes import open_runtime
 from mer.engine.spec import ModelSpec
 
@@ -19,7 +25,9 @@ def songs(tmp_path: Path) -> list[str]:
     folder = tmp_path / "songs"
     folder.mkdir()
     paths = []
-    for i, (suffix, seconds) in enumerate([(".wav", 31), (".mp3", 12), (".flac", 3), (".m4a", 25), (".ogg", 40)]):
+    for i, (suffix, seconds) in enumerate(
+        [(".wav", 31), (".mp3", 12), (".flac", 3), (".m4a", 25), (".ogg", 40)]
+    ):
         signal = chirp(seconds, 22_050) if i % 2 else noise(seconds, 22_050, i)
         paths.append(str(write_audio(folder / f"{i}{suffix}", signal, 22_050)))
     (folder / "bad.mp3").write_text("no song")
@@ -68,15 +76,14 @@ def test_temperature_is_the_specs(songs: list[str], tiny_model: Path, spec: Mode
     file = images_from_file(songs[0], ImageOptions(spec.audio))
     with open_runtime(artifact) as runtime:
         cold, hot = (
-            label_from_images("a", file, dataclasses.replace(spec, temperature=t), runtime) for t in (0.5, 5.0)
+            label_from_images("a", file, dataclasses.replace(spec, temperature=t), runtime)
+            for t in (0.5, 5.0)
         )
     assert cold.emotion == hot.emotion
     assert (cold.confidence or 0) > (hot.confidence or 1)
 
 
-@given(
-    hnp.arrays(np.float32, (5, 4), elements=st.floats(-1e4, 1e4, width=32)), st.floats(0.01, 100)
-)
+@given(hnp.arrays(np.float32, (5, 4), elements=st.floats(-1e4, 1e4, width=32)), st.floats(0.01, 100))
 def test_probabilities(logits: np.ndarray, temperature: float) -> None:
     found = probabilities_from_logits(logits, temperature)
     np.testing.assert_allclose(found.sum(axis=1), 1)

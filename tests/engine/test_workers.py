@@ -62,7 +62,7 @@ def test_errors_and_bugs_become_answers() -> None:
 
 def test_a_slow_consumer_loses_nothing_and_may_leave() -> None:
     with WorkerPool(behave, {"prefix": ">"}, 2) as pool:
-        for taken, _ in enumerate(pool.map([f"ok:{i}" for i in range(1_000)], ahead=4)):
+        for taken, _ in enumerate(pool.map([f"ok:{i}" for i in range(1_000)])):
             if taken == 10:
                 break
         assert len(list(pool.map(["ok:1", "ok:2"]))) == 2  # and the pool is still good
