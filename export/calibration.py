@@ -127,4 +127,5 @@ def _calibrator(method: str, source: Path, augmented: str, tensors: Collection[s
     made.select_tensors_to_calibrate = select
     made.augment_graph()
     made.create_inference_session()
+    made.model = None  # the session has its own copy of the weights
     return made

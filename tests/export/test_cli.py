@@ -1,0 +1,400 @@
+"""The command: what it writes, what it refuses and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import numpy as np
+import onnx
+import pytest
+from mer.engine.artifact import SPEC_KEY, open_artifact
+from mer.engine.spec import AudioSpec, ModelSpec
+from mer.export import artifacts, exporter, tensorrt
+from mer.export.cli import main
+from mer.export.source import EXPORT_KEY
+from mer.export.tensorrt import NoBuilderError
+from onnx import TensorProto, helper
+from small_networks import AUDIO, small_network, write_music, write_network
+
+pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt, "gpu_capability", lambda: None)
+    monkeypatch.setattr(exporter, "gpu_capability", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_music(tmp_path_factory.mktemp("music"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_network(tmp_path / "small.onnx")
+
+
+def run(*arguments: object) -> click.testing.Result:
+    result = click.testing.CliRunner().invoke(main, [str(each) for each in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_users_exact_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("--model", "mobilenetv3", "--fp16")
+    assert result.exit_code == 0, result.output
+    files = ["mobilenetv3_fp16.engine", "mobilenetv3_fp16.json", "mobilenetv3_fp16.onnx"]
+    assert left_in(tmp_path) == files
+    engine, sidecar, graph = (tmp_path / name for name in files)
+    said = json.loads(sidecar.read_text())
+    assert said["engine"]["sha256"] == sha256(engine)
+    assert said["onnx"]["sha256"] == sha256(graph)
+    assert said["builder"] == "tensorrt_rtx"
+    assert "portable" in said["compute_capability"]["target"]
+    assert said["precision_parsed"]["convolution"] == {"fp16": 52}
+    assert said["parity"]["images"] == "synthetic"
+    assert set(said["parity"]["by_batch"]) == {"1", "2", "8"}
+    assert said["accuracy"] is None
+    assert said["engine_parity"]["checked"] is False
+    source = open_artifact("mobilenetv3")
+    assert said["source"]["sha256"] == source.sha256
+    assert ModelSpec.from_json(json.dumps(said["model_spec"])) == source.spec
+    assert open_artifact(str(graph)).spec == source.spec
+    assert "rounding only" in result.output
+
+
+def test_with_data_accuracy_is_scored_and_int8_calibrated(model: Path, music: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--data", music, "--calib-windows", 16, "-j", 1, "--max-drop", 100)
+    result = run("--model", model, "--fp16", "--int8", "--gpu", "ada", "-o", f"{out}/", *options)
+    assert result.exit_code == 0, result.output
+    assert left_in(out) == [
+        f"small_{name}"
+        for name in (
+            "ada_fp16.engine",
+            "ada_fp16.json",
+            "ada_int8.engine",
+            "ada_int8.json",
+            "fp16.onnx",
+            "int8.onnx",
+        )
+    ]
+    said = json.loads((out / "small_ada_int8.json").read_text())
+    assert said["parity"]["images"] == "clips"
+    assert said["accuracy"]["songs"] == 8
+    assert said["accuracy"]["drop"] <= 100
+    assert "80/20 by group" in said["accuracy"]["of"]
+    assert said["calibration"]["files"] == 16
+    assert said["calibration"]["method"] == "percentile"
+    assert said["precision_parsed"]["convolution"] == {"int8": 6, "fp16": 3}
+    assert said["compute_capability"] == {"target": "ada", "capabilities": ["8.9"]}
+    inside = {prop.key: prop.value for prop in onnx.load(str(out / "small_int8.onnx")).metadata_props}
+    assert json.loads(inside[EXPORT_KEY])["precision"] == "int8"
+    assert SPEC_KEY in inside
+    again = run("--model", model, "--int8", "--format", "onnx", "-o", f"{out}/", *options)
+    assert "calibrating" not in again.output  # kept by hash
+    assert again.exit_code == 0
+
+
+def test_the_accuracy_gate_refuses_and_writes_nothing(model: Path, music: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--data", music, "--calib-windows", 8, "-j", 1, "-o", f"{out}/", "--format", "onnx")
+    result = run("--model", model, "--int8", "--max-drop", -101, *options)
+    assert result.exit_code == 3, result.output
+    assert "macro-F1" in result.output
+    assert "--keep" in result.output
+    assert left_in(out) == []
+
+
+def test_the_range_gate_refuses_and_names_the_layer(tmp_path: Path) -> None:
+    loud = write_network(tmp_path / "loud.onnx", gain=3e3)
+    out = tmp_path / "out"
+    result = run("--model", loud, "--fp16", "-o", f"{out}/")
+    assert result.exit_code == 3
+    assert "overflows at" in result.output
+    assert left_in(out) == []
+    kept = [word for word in result.output.split() if word.endswith("=fp32")]
+    assert "stem=fp32" in kept
+
+
+def test_sensitivity_ranks_and_keep_leaves_fp16(model: Path, music: Path, tmp_path: Path) -> None:
+    options = ("--calib-data", music.parent, "--calib-windows", 8, "-j", 1)
+    result = run("--model", model, "--int8", "--sensitivity", *options)
+    assert result.exit_code == 0, result.output
+    ranked = [line.split()[1] for line in result.output.splitlines() if "%" in line]
+    assert sorted(ranked) == ["expand", "head", "project", "res_1", "res_2", "res_down", "stem"]
+    out = tmp_path / "out"
+    result = run(
+        "--model", model, "--int8", "--keep", "res_1", "--keep", "res_2=fp32", "-o", f"{out}/", *options
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads((out / "small_int8.json").read_text())
+    assert said["precision_parsed"]["convolution"] == {"int8": 4, "fp16": 4, "fp32": 1}
+    assert said["accuracy"] is None
+
+
+def test_fp32_is_made_when_no_precision_is_named(model: Path, tmp_path: Path) -> None:
+    result = run("--model", model, "-o", tmp_path / "my.engine", "--max-batch", 8)
+    assert result.exit_code == 0, result.output
+    assert {"my.engine", "my.json", "my.onnx"} <= set(left_in(tmp_path))
+    said = json.loads((tmp_path / "my.json").read_text())
+    assert said["precision"] == "fp32"
+    assert said["profiles"]["images"]["max"][0] == 8
+    assert open_artifact(str(tmp_path / "my.onnx")).spec.backbone == "small"
+
+
+def test_all_exports_what_is_known_and_goes_on_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "mer-home" / "models"
+    home.mkdir(parents=True)
+    write_network(home / "good.onnx")
+    (home / "broken.onnx").write_bytes(b"nothing")
+    exported = onnx.load_from_string(small_network().SerializeToString())
+    helper.set_model_props(exported, {SPEC_KEY: "{}", EXPORT_KEY: "{}"})
+    (home / "good_fp16.onnx").write_bytes(exported.SerializeToString())
+    monkeypatch.setattr("mer.engine.artifact._BUNDLED", tmp_path / "none")
+    out = tmp_path / "out"
+    result = run("--all", "--fp16", "-o", f"{out}/")
+    assert result.exit_code == 4, result.output
+    assert left_in(out) == ["good_fp16.engine", "good_fp16.json", "good_fp16.onnx"]
+    assert "broken" in result.output
+    assert "is not an ONNX file" in result.output
+    assert "agreement" in result.output  # the table
+    assert run("--all", "--fp16", "-o", tmp_path / "one.engine").exit_code == 2
+
+
+# ---- bad input
+
+
+def edited(path: Path, edit: Any) -> Path:
+    model = onnx.load_from_string(path.read_bytes())
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def fixed_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def external(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def old_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 17
+
+
+def half(model: onnx.ModelProto) -> None:
+    tensor = next(each for each in model.graph.initializer if each.data_type == TensorProto.FLOAT)
+    tensor.CopyFrom(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
+    )
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda model: model.ClearField("metadata_props"), f"no {SPEC_KEY}"),
+        (fixed_batch, "fixed batch 1"),
+        (external, "weights in other files"),
+        (old_opset, "opset 17"),
+        (half, "FP16 or INT8 already"),
+    ],
+)
+def test_graphs_that_are_refused(model: Path, tmp_path: Path, edit: Any, message: str) -> None:
+    out = tmp_path / "out"
+    result = run("--model", edited(model, edit), "--fp16", "-o", f"{out}/")
+    assert result.exit_code == 1
+    assert message in result.output
+    assert left_in(out) == []
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.bin"])
+def test_pickles_are_refused_unread(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(Evil()))
+    result = run("--model", path, "--fp16", "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "is a pickle" in result.output
+
+
+def test_other_models_that_are_refused(tmp_path: Path) -> None:
+    unknown = run("--model", "mobilenetv9", "--fp16", "-o", tmp_path)
+    assert unknown.exit_code == 2
+    assert "mobilenetv3" in unknown.output  # the known ones are named
+    for name, code in (("x.txt", 2), ("x.engine", 1), ("x.onnx", 1), ("x.safetensors", 1)):
+        (tmp_path / name).write_bytes(b"nothing to see")
+        assert run("--model", tmp_path / name, "--fp16", "-o", tmp_path).exit_code == code, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--int8",), "--data"),
+        (("--fp16", "--min-batch", 9, "--opt-batch", 8), "min <= opt <= max"),
+        (("--fp16", "--max-batch", 0), "x>=1"),
+        (("--fp16", "--int8", "--calib-data", ".", "-o", "one.engine"), "names one file"),
+        (("--fp16", "-o", "one.onnx"), ".engine"),
+        (("--fp16", "--format", "onnx", "-o", "one.engine"), ".onnx"),
+        (("--fp16", "--sensitivity"), "--sensitivity"),
+        (("--fp16", "--keep", "nowhere"), "nowhere"),
+        (("--fp16", "--all"), "one of them"),
+        (("--fp16", "--gpu", "pascal"), "pascal"),
+        (("--fp16", "--timing-cache", "cache"), "does not support --timing-cache"),
+        (("--fp16", "--builder", "rtx", "--hardware-compatible"), "does not support --hardware-compatible"),
+        (("--fp16", "--builder", "tensorrt", "--gpu", "ada"), "does not support --gpu"),
+    ],
+)
+def test_wrong_usage(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[Any, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("--model", model, *arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert left_in(tmp_path) == ["small.onnx"]
+
+
+def test_calibration_data_of_another_spec_or_with_other_labels(
+    model: Path, music: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "windows.npz"
+    np.savez(archive, images=np.zeros((1, 1, 128, 313), np.float32), audio_spec=AudioSpec().to_json())
+    out = tmp_path / "out"
+    result = run("--model", model, "--int8", "--calib-data", archive, "-o", f"{out}/")
+    assert result.exit_code == 1
+    assert "another AudioSpec" in result.output
+    other = music.with_name("other.csv")
+    other.write_text(music.read_text().replace("happy,", "party,"))
+    result = run("--model", model, "--int8", "--data", other, "-o", f"{out}/", "-j", 1)
+    assert result.exit_code == 1
+    assert "party not in" in result.output
+    assert left_in(out) == []
+
+
+def test_calibration_images_of_the_models_spec_serve(model: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "windows.npz"
+    images = np.random.default_rng(0).standard_normal((9, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    np.savez(archive, images=images, audio_spec=AUDIO.to_json())
+    out = tmp_path / "out"
+    result = run("--model", model, "--int8", "--calib-data", archive, "--format", "onnx", "-o", f"{out}/")
+    assert result.exit_code == 0, result.output
+    assert left_in(out) == ["small_int8.onnx"]
+
+
+def test_a_folder_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for out in (tmp_path / "file" / "x.engine", f"{tmp_path}/file/sub/"):
+        result = run("--model", model, "--fp16", "-o", out)
+        assert result.exit_code == 1
+        assert "cannot write into" in result.output
+
+
+def test_without_a_builder_the_onnx_is_written_and_it_is_said(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise NoBuilderError('TensorRT for RTX is not installed: pip install "mer[rtx]"')
+
+    monkeypatch.setattr(tensorrt, "open_builder", missing)
+    out = tmp_path / "out"
+    result = run("--model", model, "--fp16", "-o", f"{out}/")
+    assert result.exit_code == 1
+    assert 'pip install "mer[rtx]"' in result.output
+    assert "--format onnx" in result.output
+    assert left_in(out) == ["small_fp16.onnx"]
+    assert run("--model", model, "--fp16", "-o", f"{out}/", "--format", "onnx").exit_code == 0
+
+
+# ---- interruptions
+
+
+@pytest.mark.parametrize("where", ["engine_from_onnx", "sidecar_of", "publish"])
+def test_an_interrupted_export_leaves_what_was_there(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    out = tmp_path / "out"
+    assert run("--model", model, "--fp16", "-o", f"{out}/").exit_code == 0
+    before = {path.name: sha256(path) for path in out.iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporter, where, interrupted)
+    assert run("--model", model, "--fp16", "-o", f"{out}/").exit_code == 130
+    assert {path.name: sha256(path) for path in out.iterdir()} == before
+
+
+def test_a_signal_waits_until_all_files_are_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a.onnx", "a.engine"]
+    move = artifacts.os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        move(source, target)
+
+    monkeypatch.setattr(artifacts.os, "replace", interrupted)
+    with artifacts.staging(tmp_path) as place:
+        for name in names:
+            (place / name).write_bytes(b"new")
+        with pytest.raises(KeyboardInterrupt):
+            artifacts.publish(place, tmp_path, names)
+    assert left_in(tmp_path) == ["a.engine", "a.onnx"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_the_command_cleanly(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mer.export.cli", "--model", "mobilenetv3", "--fp16", "-o", f"{out}/"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "FP16" in process.stdout.readline()  # it works on the graph from here on
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    assert left_in(out) == []
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, mer.export.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'tensorrt_rtx', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--sensitivity" in done.stdout
+    assert time.perf_counter() - began < 5  # 0.2 s on an idle machine; this one may be busy

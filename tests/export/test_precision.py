@@ -1,0 +1,158 @@
+"""Precision lives in the graph: node by node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from mer.engine.artifact import open_artifact
+from mer.engine.errors import MerError, UsageError
+from mer.engine.runtimes import open_runtime
+from mer.export.precision import (
+    fp16_from_onnx,
+    int8_from_onnx,
+    layers_to_quantize,
+    precision_by_op,
+    qdq_from_onnx,
+    tensors_to_quantize,
+)
+from onnx import ModelProto, helper, numpy_helper
+from placement import check_fp16, check_int8
+from small_networks import AUDIO, small_network
+
+
+def ranges_of(model: ModelProto) -> dict[str, tuple[float, float]]:
+    return dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
+
+
+@pytest.fixture(scope="module")
+def bundled() -> ModelProto:
+    return onnx.load_from_string(open_artifact("mobilenetv3").content)
+
+
+def test_fp16_of_the_small_and_the_bundled_network(bundled: ModelProto) -> None:
+    for model in (small_network(), bundled):
+        before = model.SerializeToString()
+        made = fp16_from_onnx(model)
+        check_fp16(made)
+        assert model.SerializeToString() == before
+        assert {node.name for node in model.graph.node} <= {node.name for node in made.graph.node}
+        assert [(prop.key, prop.value) for prop in made.metadata_props] == [
+            (prop.key, prop.value) for prop in model.metadata_props
+        ]
+
+
+def test_a_layer_can_be_kept_in_fp32() -> None:
+    made = fp16_from_onnx(small_network(), ["res_1"])
+    assert precision_by_op(made)["Conv"] == {"fp16": 8, "fp32": 1}
+    with pytest.raises(AssertionError, match="res_1"):
+        check_fp16(made)
+
+
+def test_weights_beyond_fp16_are_left_in_fp32() -> None:
+    model = small_network()
+    for tensor in model.graph.initializer:
+        if tensor.name == "res_1.weight":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e6, tensor.name))
+    assert precision_by_op(fp16_from_onnx(model))["Conv"] == {"fp16": 8, "fp32": 1}
+
+
+def test_a_name_that_is_not_there_is_wrong_usage() -> None:
+    model = small_network()
+    with pytest.raises(UsageError, match="nowhere"):
+        fp16_from_onnx(model, ["nowhere"])
+    with pytest.raises(UsageError, match="nowhere"):
+        int8_from_onnx(model, ranges_of(model), ["nowhere"])
+
+
+def test_int8_placement_node_by_node(bundled: ModelProto) -> None:
+    small = small_network()
+    assert layers_to_quantize(small) == ["stem", "expand", "project", "res_1", "res_2", "res_down", "head"]
+    assert check_int8(int8_from_onnx(small, ranges_of(small)), small) == 7
+    # MobileNetV3-Small: 52 convolutions, 11 depthwise, 18 squeeze-excite; 2 Gemm
+    assert check_int8(int8_from_onnx(bundled, ranges_of(bundled)), bundled) == 52 - 11 - 18 + 2
+
+
+def test_the_projected_shortcut_is_quantized_not_the_main_branch() -> None:
+    small = small_network()
+    tensors = tensors_to_quantize(small, layers_to_quantize(small))
+    assert "res_down_out" in tensors
+    assert "res_2_out" not in tensors
+    assert "project_out" not in tensors
+
+
+def test_the_placement_check_can_fail() -> None:
+    small = small_network()
+    bad = qdq_from_onnx(small, ranges_of(small), keep=["res_1"])
+    with pytest.raises(AssertionError, match="res_1: its"):
+        check_int8(fp16_from_onnx(bad), small)
+    with pytest.raises(AssertionError, match="its bias is FP32"):
+        check_int8(qdq_from_onnx(small, ranges_of(small)), small)
+    shared = int8_from_onnx(small, ranges_of(small))
+    (project,) = [node for node in shared.graph.node if node.name == "project"]
+    (depth,) = [node for node in shared.graph.node if node.name == "depth"]
+    depth.input[0] = project.input[0]
+    with pytest.raises(AssertionError, match="depth is depthwise"):
+        check_int8(shared, small)
+
+
+def test_kept_layers_are_fp16_or_fp32() -> None:
+    small = small_network()
+    made = int8_from_onnx(small, ranges_of(small), ["res_1", "head"], ["res_2"])
+    assert precision_by_op(made)["Conv"] == {"int8": 4, "fp16": 4, "fp32": 1}
+    assert precision_by_op(made)["Gemm"] == {"fp16": 1}
+
+
+def test_int8_by_name_only_is_refused() -> None:
+    small = small_network()
+    with pytest.raises(UsageError, match="no layer is left"):
+        int8_from_onnx(small, ranges_of(small), layers_to_quantize(small))
+    with pytest.raises(UsageError, match="no layer is left"):
+        int8_from_onnx(small, {}, keep_fp32=layers_to_quantize(small))
+
+
+@pytest.mark.parametrize("bad", [None, (float("nan"), 1.0), (-1.0, float("inf"))])
+def test_a_range_that_is_missing_or_not_finite_is_refused(bad: tuple[float, float] | None) -> None:
+    small = small_network()
+    ranges = ranges_of(small)
+    if bad is None:
+        del ranges["res_down_out"]
+    else:
+        ranges["res_down_out"] = bad
+    with pytest.raises(MerError, match="res_down_out"):
+        int8_from_onnx(small, ranges)
+
+
+def test_the_runtime_computes_the_int8_graph_as_it_is_written(tmp_path: Path) -> None:
+    """ONNX Runtime's bias quantization ruins FP16 QDQ graphs unless it is turned off."""
+    small = small_network(seed=3)
+    made = int8_from_onnx(small, ranges_of(small)).SerializeToString()
+    images = np.random.default_rng(0).standard_normal((2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
+    path = tmp_path / "small_int8.onnx"
+    path.write_bytes(made)
+    with open_runtime(open_artifact(str(path))) as runtime:
+        logits = runtime.infer(images)
+    expected = np.asarray(plain.run(["logits"], {"images": images})[0])
+    assert np.abs(logits - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_nothing_uses_what_tensorrt_11_removed() -> None:
+    folder = Path(__file__).parents[2] / "export"
+    assert len(list(folder.glob("*.py"))) > 5
+    removed = ("BuilderFlag.FP16", "BuilderFlag.INT8", "IInt8", "int8_calibrator", "set_dynamic_range",
+               "max_workspace_size", "build_engine(", "EXPLICIT_BATCH", "platform_has_fast")  # fmt: skip
+    for path in folder.glob("*.py"):
+        text = path.read_text()
+        assert not [name for name in removed if name in text], path
+
+
+def test_precision_is_read_from_the_graph() -> None:
+    model = helper.make_model(small_network().graph, opset_imports=[helper.make_opsetid("", 20)])
+    assert precision_by_op(model)["Conv"] == {"fp32": 9}
+    assert set(precision_by_op(model)["Gemm"]) == {"fp32"}
