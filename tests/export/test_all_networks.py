@@ -1,0 +1,81 @@
+"""Every CNN x FP32, FP16, INT8 x Ampere, Ada, Blackwell: 81 real engines from random weights.
+
+Left out by default for its minutes: ``pytest -m slow tests/export``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mer.engine.names import BACKBONES
+from mer.engine.runtimes import open_runtime
+from mer.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from mer.export.calibration import ranges_from_images
+from mer.export.precision import (
+    FP16_MAX,
+    fp16_from_onnx,
+    int8_from_onnx,
+    layers_to_quantize,
+    precision_by_op,
+    tensors_to_quantize,
+)
+from mer.export.samples import synthetic_images
+from mer.export.source import open_source
+from mer.export.tensorrt import EngineOptions, engine_from_onnx, open_builder
+from mer.export.verify import LARGEST_TORCH_ERROR, fp16_range, logits_by_batch, parity
+from mer.training.backbones import build_backbone
+from mer.training.checkpoint import save_checkpoint
+from placement import check_fp16, check_int8
+
+pytest.importorskip("tensorrt_rtx")
+
+NETWORKS = ("alexnet", "vgg16", "resnet18", "resnet50", "mobilenetv2", "mobilenetv3", "densenet121",
+            "efficientnet_b0", "squeezenet")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tmp_path: Path) -> None:
+    assert name in BACKBONES
+    torch.manual_seed(0)
+    spec = ModelSpec(name, QUADRANTS, AudioSpec())
+    checkpoint = tmp_path / f"{name}.safetensors"
+    save_checkpoint(build_backbone(name, len(QUADRANTS)), spec, checkpoint)
+    source = open_source(str(checkpoint))
+    checkpoint.unlink()
+    assert source.artifact.spec == spec
+    songs = synthetic_images(spec.audio, 8)
+
+    with open_runtime(source.artifact) as runtime:
+        fp32 = logits_by_batch(runtime.infer, songs.images, 8)
+    assert source.torch_infer is not None
+    of_torch = logits_by_batch(source.torch_infer, songs.images, 8)
+    assert parity(of_torch, fp32, songs, 1.0).max_error <= LARGEST_TORCH_ERROR
+
+    model = source.model()
+    layers = layers_to_quantize(model)
+    tensors = tensors_to_quantize(model, layers)
+    ranges = ranges_from_images(source.artifact.content, songs.images[:4], tensors, "minmax")
+    half = fp16_from_onnx(model)
+    check_fp16(half)
+    assert 0 < fp16_range(half, songs.images[:1]).peaks[0][1] < FP16_MAX
+    eight = int8_from_onnx(model, ranges)
+    assert check_int8(eight, model) == len(layers)
+
+    sizes = {}
+    for precision, graph in (("fp32", model), ("fp16", half), ("int8", eight)):
+        counted = precision_by_op(graph)
+        content = graph.SerializeToString()
+        for gpu in ("ampere", "ada", "blackwell"):
+            options = EngineOptions(gpu=gpu)
+            engine = engine_from_onnx(content, options, open_builder("rtx", options))
+            sizes[precision, gpu] = len(engine.content)
+            # The engine is of the graph's precision, as TensorRT's own parser counts it.
+            parsed = engine.facts["precision_parsed"]
+            assert parsed["convolution"] == counted["Conv"]
+            assert parsed.get("matrix_multiply", {}) == counted.get("Gemm", {})
+    assert len(sizes) == 9
+    assert all(sizes["fp16", gpu] < sizes["fp32", gpu] for gpu in ("ampere", "ada", "blackwell"))
