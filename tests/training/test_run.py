@@ -139,11 +139,11 @@ def test_icm_2020_has_pieces_of_one_clip_on_both_sides_and_says_so(songs: Path, 
     assert len(units.clips) == 5 * len(units.names) == 200
     assert units.grouped_by == "recording"
     random = splits_of(units, protocol, "random")[0]
-    both = {units.songs[i] for i in random.training} & {units.songs[i] for i in random.test}
+    both = {int(units.songs[i]) for i in random.training} & {int(units.songs[i]) for i in random.test}
     assert len(random.test) == 30
     assert both
     grouped = splits_of(units, protocol, "grouped")[0]
-    assert not {units.songs[i] for i in grouped.training} & {units.songs[i] for i in grouped.test}
+    assert not {int(units.songs[i]) for i in grouped.training} & {int(units.songs[i]) for i in grouped.test}
     outcome = train_split(Job("audiocnn", protocol, "generated"), units, random, tmp_path / "run")
     network, spec = network_from_checkpoint(tmp_path / "run" / CHECKPOINT)
     assert type(network).__name__ == "ExtraHead"
