@@ -107,11 +107,9 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
     if bad:
         raise MerError(f"calibration gave no finite range for {', '.join(bad[:3])}")
     limits: Any = {name: tuple(np.float32(v) for v in ranges[name]) for name in wanted}
-    made = ModelProto()
-    made.CopyFrom(_with_shapes(model))
     with _quiet():
         quantizer = QDQQuantizer(
-            made,
+            _with_shapes(model),  # it works on a copy, by way of a file
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
