@@ -143,10 +143,12 @@ class FFmpegDecoder:
         """(first sample's position, mono samples) of each frame; undecodable packets are left out."""
         expected, bad = 0, 0
         rate, base = self._stream.codec_context.sample_rate, float(self._stream.time_base)
+        step = 0.0
         for packet in self._packets():
-            timed = packet.pts is not None and packet.duration
-            if timed and (packet.pts + packet.duration - self._origin) * base * rate < from_sample:
-                continue
+            if from_sample and packet.pts is not None and packet.duration:
+                if (packet.pts + packet.duration - self._origin) * base * rate < from_sample:
+                    continue
+                from_sample = 0  # the rest is wanted: no more asking
             try:
                 frames = packet.decode()
                 bad = 0
@@ -156,11 +158,13 @@ class FFmpegDecoder:
                     raise AudioError("damaged: FFmpeg cannot decode its packets") from None
                 continue
             for frame in frames:
-                samples = _mono_from_frame(frame)
-                self._budget.spend(frame.samples * len(frame.layout.channels))
-                at = expected
-                if frame.pts is not None:
-                    at = round((frame.pts - self._origin) * float(frame.time_base or base) * rate)
+                # Over 40 frames a second of sound: each attribute of PyAV's that is read here counts.
+                samples, channels = _mono_from_frame(frame)
+                self._budget.spend(len(samples) * channels)
+                at, pts = expected, frame.pts
+                if pts is not None:
+                    step = step or float(frame.time_base or base) * rate
+                    at = round((pts - self._origin) * step)
                 expected = at + len(samples)
                 yield at, samples
 
@@ -186,8 +190,19 @@ class FFmpegDecoder:
         return round(end * base * self.sample_rate)
 
 
-def _mono_from_frame(frame: Any) -> Float32:
-    """float32 mono in -1..1 of a frame of any sample format."""
+def _mono_from_frame(frame: Any) -> tuple[Float32, int]:
+    """float32 mono in -1..1 of a frame of any sample format, and how many channels it had."""
+    if frame.format.name == "fltp":  # AAC, Opus, WMA: several times faster than to_ndarray
+        count, planes = frame.samples, frame.planes
+        channels = len(planes)
+        mono = np.frombuffer(planes[0], np.float32, count)
+        if channels == 1:
+            return mono.copy(), 1
+        mono = mono + np.frombuffer(planes[1], np.float32, count)
+        for plane in planes[2:]:
+            mono += np.frombuffer(plane, np.float32, count)
+        mono *= np.float32(1 / channels)
+        return mono, channels
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
@@ -195,4 +210,5 @@ def _mono_from_frame(frame: Any) -> Float32:
         samples = (samples.astype(np.float32) - 128) / 128
     elif np.issubdtype(samples.dtype, np.integer):
         samples = samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
-    return samples[0].astype(np.float32) if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32)
+    mono = samples[0].astype(np.float32) if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32)
+    return mono, len(samples)
