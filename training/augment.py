@@ -51,7 +51,7 @@ def _resized(part: Float32, frames: int) -> Float32:
     before = places.astype(np.intp)
     after = np.minimum(before + 1, part.shape[1] - 1)
     share = places - before.astype(np.float32)
-    return part[:, before] * (1 - share) + part[:, after] * share
+    return (part[:, before] * (1 - share) + part[:, after] * share).astype(np.float32)
 
 
 def crop_image(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
