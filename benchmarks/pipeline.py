@@ -1,0 +1,214 @@
+"""Songs a second from files to labels: ours, the Hindi paper's pipeline, any other command line, in turns."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..engine.artifact import DEFAULT_MODEL, Artifact, open_artifact
+from ..engine.bulk import BulkRun
+from ..engine.decoders import open_decoder
+from ..engine.errors import MerError
+from ..engine.images import ImageOptions
+from ..engine.labeler import StageSeconds
+from ..engine.runtimes import open_runtime
+from ..engine.sources import Sources, inputs_from_paths
+from ..engine.workers import Failure, WorkerPool
+
+
+@dataclass
+class Turns:
+    """One contender: seconds a song of each of its turns."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Seconds a song."""
+        return statistics.median(self.seconds)
+
+
+@dataclass
+class Outcome:
+    """What ``compare`` measured. ``bubbles`` is wall time x cores over the stages' CPU seconds."""
+
+    files: int
+    cores: int
+    turns: list[Turns]
+    stages: StageSeconds
+    bubbles: float
+
+    def ratio(self, name: str) -> float:
+        """How many times as long as ours a contender takes for a song."""
+        return next(turn.median for turn in self.turns if turn.name == name) / self.turns[0].median
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "files": self.files,
+            "cores": self.cores,
+            "seconds_a_song": {turn.name: turn.seconds for turn in self.turns},
+            "ratios": {turn.name: self.ratio(turn.name) for turn in self.turns},
+            "stages_cpu_s": vars(self.stages),
+            "wall_x_cores_over_cpu": self.bubbles,
+        }
+
+
+def compare(
+    folder: Path,
+    model: str = DEFAULT_MODEL,
+    songs: int = 100,
+    rounds: int = 3,
+    windows: Any = 3,
+    paper: bool = True,
+    peers: Sequence[str] = (),
+    show: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Times every contender over the same audio, ``rounds`` times in turns.
+
+    The files of ``folder`` are linked into a catalogue of ``songs`` songs, so that a few long files
+    measure the pace and not the start; the paper's pipeline, which has no start-up in its time,
+    takes each file once.
+
+    Args:
+        peers: command lines; ``{dir}`` becomes the catalogue.
+
+    Raises:
+        MerError: no audio, or a command that fails.
+    """
+    artifact = open_artifact(model)
+    files = inputs_from_paths([folder]).paths
+    if not files:
+        raise MerError(f"no audio in {folder}")
+    ours, floor = Turns("mer-label"), Turns("decode floor")
+    others = [Turns("the paper's pipeline")] if paper else []
+    others += [Turns(command) for command in peers]
+    options = ImageOptions(artifact.spec.audio, windows)
+    bubbles, stages = [], StageSeconds()
+    with _catalogue(files, songs) as (catalogue, linked), tempfile.TemporaryDirectory() as scratch:
+        for turn in range(rounds):
+            show(f"turn {turn + 1} of {rounds}")
+            out = str(Path(scratch) / f"labels{turn}")
+            command = [sys.executable, "-m", "mer.engine.cli", str(catalogue), "--model", str(artifact.path)]
+            ours.seconds.append(_timed([*command, "--windows", str(windows), "--out", out]) / len(linked))
+            floor.seconds.append(decode_floor(linked, options) / len(linked))
+            stages, bubble = _stages(catalogue, artifact, options, out + "-stages")
+            bubbles.append(bubble)
+            for other in others:
+                if other.name in peers:
+                    words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(other.name)]
+                    other.seconds.append(_timed(words) / len(linked))
+                else:
+                    other.seconds.append(_paper_in_its_own_process(files) / len(files))
+    return Outcome(
+        len(linked), os.cpu_count() or 1, [ours, floor, *others], stages, statistics.median(bubbles)
+    )
+
+
+def decode_floor(paths: Sequence[str], options: ImageOptions) -> float:
+    """Seconds to decode the same windows and nothing else, in as many processes, once they have started."""
+    with WorkerPool(samples_of_windows, options) as pool:
+        list(pool.map([paths[0]] * (os.cpu_count() or 1)))
+        began = time.perf_counter()
+        for _, answer in pool.map(paths):
+            if isinstance(answer, Failure):
+                raise MerError(f"decoding failed: {answer.reason}")
+        return time.perf_counter() - began
+
+
+def samples_of_windows(path: str, options: ImageOptions) -> int:
+    """Decodes a file's windows at its own rate; says how many samples they have."""
+    done = 0
+    with closing(open_decoder(path, options.limits)) as decoder:
+        size = min(round(options.spec.window_s * decoder.sample_rate), decoder.length)
+        count = options.windows if isinstance(options.windows, int) else -(-decoder.length // size)
+        for i in range(count):
+            middle = (2 * i + 1) * decoder.length // (2 * count)
+            start = min(max(0, middle - size // 2), decoder.length - size)
+            done += len(decoder.read(start, size))
+    return done
+
+
+def paper_pipeline(paths: Sequence[str]) -> float:
+    """The Hindi paper's notebook, plainly: one file after the other; seconds for all, start-up left out.
+
+    The whole file at 22,050 Hz, the mel image of its first 224 frames (5 s), MobileNetV3-Small in
+    eager torch at batch 1. Resizing and three channels are left out: they are not the point.
+    """
+    import librosa
+    import numpy as np
+    import torch
+    from torchvision.models import mobilenet_v3_small
+
+    network = mobilenet_v3_small().eval()
+
+    def label(path: str) -> int:
+        samples, rate = librosa.load(path)
+        mel = librosa.feature.melspectrogram(
+            y=samples[: 224 * 512], sr=rate, n_fft=2_048, hop_length=512, n_mels=224, fmax=8_000
+        )
+        image = torch.from_numpy(librosa.power_to_db(mel, ref=np.max)[:, :224].astype(np.float32))
+        with torch.inference_mode():
+            return int(network(image.expand(1, 3, -1, -1)).argmax())
+
+    label(paths[0])  # what loads or compiles at the first call
+    began = time.perf_counter()
+    for path in paths:
+        label(path)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _catalogue(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]:
+    with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
+        linked = []
+        for i in range(max(songs, len(files)) if songs else len(files)):
+            source = Path(files[i % len(files)]).absolute()
+            link = Path(folder) / f"{i:06}{source.suffix}"
+            link.symlink_to(source)
+            linked.append(str(link))
+        yield Path(folder), linked
+
+
+def _stages(folder: Path, artifact: Artifact, options: ImageOptions, out: str) -> tuple[StageSeconds, float]:
+    began = time.perf_counter()
+    with (
+        open_runtime(artifact) as network,
+        BulkRun(Sources([folder]), artifact, network, options, out) as run,
+    ):
+        for _ in run.labels():
+            pass
+    wall = time.perf_counter() - began
+    found = run.stages
+    cpu = found.start + found.decode + found.resample + found.mel + found.network + found.write
+    return found, wall * (os.cpu_count() or 1) / cpu
+
+
+def _timed(command: Sequence[str]) -> float:
+    began = time.perf_counter()
+    try:
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise MerError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None
+    if done.returncode:
+        raise MerError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return time.perf_counter() - began
+
+
+def _paper_in_its_own_process(files: Sequence[str]) -> float:
+    code = f"from {__name__} import paper_pipeline; import sys; print(paper_pipeline(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
+    if done.returncode:
+        raise MerError(f"the paper's pipeline needs the extra bench: {done.stderr.strip()[-500:]}")
+    return float(done.stdout.split()[-1])
