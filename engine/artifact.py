@@ -16,7 +16,8 @@ from .spec import ModelSpec
 if TYPE_CHECKING:
     import onnx
 
-DEFAULT_MODEL = "mobilenetv3"
+DEFAULT_MODEL = "audiocnn"
+"""Of the bundled ones, the best macro-F1 on validation songs; the cards beside them have the figures."""
 SPEC_KEY = "mer.model_spec"
 """The metadata_props key under which an .onnx file carries its ModelSpec as JSON."""
 

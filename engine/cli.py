@@ -72,7 +72,7 @@ def stopping() -> Any:
     "--model",
     "-m",
     metavar="NAME|FILE",
-    help="A bundled model, or an .onnx file.  [default: mobilenetv3]",
+    help="A bundled model, or an .onnx file.  [default: audiocnn]",
 )
 @click.option(
     "--windows",
