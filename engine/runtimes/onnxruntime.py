@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnxruntime
 
 from ..artifact import Artifact
@@ -31,7 +32,7 @@ class OnnxRuntime:
 
     def infer(self, images: Float32) -> Float32:
         (logits,) = self._session.run(["logits"], {"images": images})
-        return logits
+        return np.asarray(logits)
 
     def close(self) -> None:
         del self._session

@@ -91,6 +91,9 @@ class _Tone:
         self.length = self._true
         return self.length
 
+    def tags(self) -> dict[str, str]:
+        return {}
+
     def close(self) -> None:
         pass
 

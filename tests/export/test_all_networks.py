@@ -49,7 +49,7 @@ def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tm
     assert source.artifact.spec == spec
     songs = synthetic_images(spec.audio, 8)
 
-    with open_runtime(source.artifact) as runtime:
+    with open_runtime(source.artifact, "onnxruntime") as runtime:
         fp32 = logits_by_batch(runtime.infer, songs.images, 8)
     assert source.torch_infer is not None
     of_torch = logits_by_batch(source.torch_infer, songs.images, 8)
