@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mer.engine.artifact import SPEC_KEY
 from mer.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 
+# Shells start background jobs with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("mer", deadline=None, max_examples=50)  # other work may slow the machine
 settings.load_profile("mer")
 

@@ -77,7 +77,8 @@ def check_int8(model: ModelProto, source: ModelProto) -> int:
             assert len(fed) < 3 or fed[2] is None, f"{node.name}: its bias is quantized"
             bias = node.input[2:]
             assert not bias or types[bias[0]] == TensorProto.FLOAT16, f"{node.name}: its bias is FP32"
-        elif node.op_type == "Add" and not set(node.input) & set(constants):
+        elif node.op_type == "Add" and any(makers[n].op_type == "Conv" for n in node.input if n in makers):
+            # Only residual adds: VGG16's adaptive pooling is exported as slices and Adds too.
             assert [each is not None for each in fed].count(True) == 1, f"{node.name}: not fusable"
         else:
             assert not any(fed) or node.op_type in ("QuantizeLinear",), (
