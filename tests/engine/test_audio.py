@@ -132,10 +132,15 @@ def test_headers_that_lie(true_s: float, claimed_s: float, windows) -> None:
     true, claimed = round(16_000 * true_s), round(16_000 * max(true_s, claimed_s))
     liar = _Tone(16_000, claimed, true)
     found = list(windows_from_decoder(liar, SPEC, windows))
-    expected = list(windows_from_decoder(_Tone(16_000, true), SPEC, windows))
-    if claimed - true > 1_600:
-        assert [w.start_s for w in found] == [w.start_s for w in expected]
-        assert liar.length == true
+    claimed_starts = [w.start_s for w in windows_from_decoder(_Tone(16_000, claimed), SPEC, windows)]
+    reach = min(claimed_starts[-1] * 16_000 + SPEC.window_samples, claimed)
+    if reach - true > 1_600:
+        expected = windows_from_decoder(_Tone(16_000, true), SPEC, windows)
+        # Within the slack: a window may end 0.1 s after the sound does.
+        assert [w.start_s for w in found] == pytest.approx([w.start_s for w in expected], abs=0.1)
+        assert abs(liar.length - true) <= 1_600
+    else:  # every window is there, so nobody looked further
+        assert [w.start_s for w in found] == claimed_starts
     for window in found:  # a slack of 0.1 s is filled with silence, never with wrong samples
         start = round(window.start_s * 16_000)
         part = window.samples[: max(0, min(160_000, true - start))]
