@@ -19,6 +19,9 @@ from audio_files import noise, write_audio
 from mer.engine.disk import FolderLock
 
 MER_LABEL = [sys.executable, "-m", "mer.engine.cli"]
+FILES = int(os.environ.get("MER_TEST_FILES", "300"))
+KILLS = int(os.environ.get("MER_TEST_KILLS", "20"))
+MUTATIONS = int(os.environ.get("MER_TEST_MUTATIONS", "500"))
 
 
 def mer_label(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -35,19 +38,19 @@ def rows(folder: Path) -> list[dict]:
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
-    """300 short songs, ten of them broken, in folders."""
+    """300 short songs (MER_TEST_FILES changes that), one of thirty broken, in folders."""
     root = tmp_path / "music"
-    for i in range(300):
-        folder = root / f"album {i // 50}"
+    for i in range(FILES):
+        folder = root / f"album {i // 50:03}"
         folder.mkdir(parents=True, exist_ok=True)
         samples = np.random.default_rng(i).standard_normal(4_000).astype(np.float32) / 10
-        soundfile.write(folder / f"{i:03}.wav", samples, 16_000)
+        soundfile.write(folder / f"{i:05}.wav", samples, 16_000)
         if i % 30 == 7:
-            (folder / f"{i:03}.wav").write_bytes(b"RIFF")
+            (folder / f"{i:05}.wav").write_bytes(b"RIFF")
     return root
 
 
-@pytest.mark.timeout(900)  # forty starts of the command, on a machine that may be busy
+@pytest.mark.timeout(900 + 60 * KILLS)  # forty starts of the command, on a machine that may be busy
 def test_killed_at_random_points(catalogue: Path, tmp_path: Path, tiny_model: Path) -> None:
     def command(name: str) -> list[str]:
         options = ["--model", str(tiny_model), "--shard-rows", "25", "-j", "1", "--out", str(tmp_path / name)]
@@ -57,9 +60,9 @@ def test_killed_at_random_points(catalogue: Path, tmp_path: Path, tiny_model: Pa
     assert subprocess.run(command("whole"), capture_output=True).returncode == 4
     took = time.monotonic() - began
     whole = rows(tmp_path / "whole")
-    assert len(whole) == 300
+    assert len(whole) == FILES
     rng, kills, folder = random.Random(6), 0, 0
-    while kills < int(os.environ.get("MER_TEST_KILLS", "20")):
+    while kills < KILLS:
         process = subprocess.Popen(
             command(f"killed{folder}"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -183,8 +186,8 @@ def mutated(data: bytes, other: bytes, rng: random.Random) -> bytes:
     return bytes(made)
 
 
-def test_five_hundred_mutated_files(tmp_path: Path, tiny_model: Path) -> None:
-    count = int(os.environ.get("MER_TEST_MUTATIONS", "500"))
+@pytest.mark.timeout(300 + 2 * MUTATIONS)
+def test_mutated_files(tmp_path: Path, tiny_model: Path) -> None:
     whole = {}
     for suffix in (".mp3", ".m4a", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aac", ".wma", ".mkv"):
         with contextlib.suppress(Exception):  # an FFmpeg without this encoder
@@ -193,7 +196,7 @@ def test_five_hundred_mutated_files(tmp_path: Path, tiny_model: Path) -> None:
     assert len(whole) >= 6
     rng, music = random.Random(500), tmp_path / "music"
     music.mkdir()
-    for i in range(count):
+    for i in range(MUTATIONS):
         suffix, other = rng.choice(list(whole)), rng.choice(list(whole))
         (music / f"{i:05}{suffix}").write_bytes(mutated(whole[suffix], whole[other], rng))
     began = time.monotonic()
@@ -204,4 +207,4 @@ def test_five_hundred_mutated_files(tmp_path: Path, tiny_model: Path) -> None:
     assert [Path(row["path"]).name for row in found] == sorted(path.name for path in music.iterdir())
     assert not [row for row in found if "internal error" in (row["error"] or "")]
     assert all(row["error"] or row["emotion"] for row in found)
-    assert time.monotonic() - began < max(120, count)
+    assert time.monotonic() - began < max(120, MUTATIONS)
