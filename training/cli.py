@@ -14,13 +14,10 @@ import click
 
 from ..engine.cli import EXIT_SOME_FAILED, report_errors
 from ..engine.errors import MerError
+from .options import FOLDER, data_options, folder_options, recipe_options
 
 if TYPE_CHECKING:
     from .recipe import Protocol
-
-_PROTOCOLS = ("best", "hindi-2022", "icm-2020")
-_LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
-_FOLDER = click.Path(path_type=Path)
 
 
 def training_command(command: Callable[..., int]) -> Callable[..., None]:
@@ -45,93 +42,6 @@ def training_command(command: Callable[..., int]) -> Callable[..., None]:
             signal.signal(signal.SIGTERM, before)
 
     return report_errors(run)
-
-
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What to train on, and where its spectrograms are kept."""
-    options = [
-        click.option(
-            "--data", "-d", type=_FOLDER, help="A folder of labelled audio, or a CSV: path,label[,group]."
-        ),
-        click.option(
-            "--layout", type=click.Choice(_LAYOUTS), default="auto", help="How the folder is to be read."
-        ),
-        click.option(
-            "--labels", metavar="A,B,...", help="The labels, in the order of the outputs; others are refused."
-        ),
-        click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs kagglehub."),
-        click.option(
-            "--cache", type=_FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]"
-        ),
-        click.option(
-            "--workers",
-            "-j",
-            type=click.IntRange(min=0),
-            default=0,
-            help="Processes that decode; 0: one a core.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to train; what is not given is the protocol's."""
-    options = [
-        click.option(
-            "--protocol",
-            "-p",
-            type=click.Choice(_PROTOCOLS),
-            default="best",
-            help="Our best, or one of the two papers'.",
-        ),
-        click.option(
-            "--weights",
-            metavar="imagenet|none|FILE",
-            help="Weights to begin with.  [default: the protocol's]",
-        ),
-        click.option("--layers", type=click.Choice(["all", "head"]), help="What is trained."),
-        click.option("--loss", type=click.Choice(["ce", "bce"]), help="Cross-entropy, or binary on one-hot."),
-        click.option(
-            "--preset", metavar="NAME", help="The AudioSpec: emotion4q, mer500, mer500-notebook, jumusemodb."
-        ),
-        click.option("--epochs", type=click.IntRange(min=1)),
-        click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),
-        click.option("--seed", type=click.IntRange(min=0), help="Of the training."),
-        click.option(
-            "--set",
-            "sets",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Any other field of the recipe, or audio.NAME.",
-        ),
-        click.option(
-            "--validation",
-            type=click.FloatRange(0, 0.5),
-            help="Share of the training part that chooses the epoch.",
-        ),
-        click.option(
-            "--test", type=click.FloatRange(0.05, 0.5), help="Share that is held out, without --folds."
-        ),
-        click.option("--split-seed", type=click.IntRange(min=0), help="Of the split."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Going on with what a folder holds, or not."""
-    options = [
-        click.option(
-            "--resume", is_flag=True, help="Go on with the folder's training, with the same result."
-        ),
-        click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a training."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group(
@@ -159,7 +69,7 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--final", is_flag=True, help="After --folds, one network on every clip, with their temperature."
 )
-@click.option("--out", "-o", type=_FOLDER, help="Folder of the results.  [default: runs/PROTOCOL-MODEL]")
+@click.option("--out", "-o", type=FOLDER, help="Folder of the results.  [default: runs/PROTOCOL-MODEL]")
 @folder_options
 @click.option("--export/--no-export", default=True, help="Write .onnx and score it through the engine.")
 @click.option("--licence", metavar="TEXT", help="What the model card says of the network's licence.")
@@ -205,9 +115,9 @@ def main(context: click.Context, /, **options: Any) -> None:
     help="Columns beside FP32.",
 )
 @click.option(
-    "--results", type=_FOLDER, default=Path("docs/RESULTS.md"), help="The Markdown file that gets the rows."
+    "--results", type=FOLDER, default=Path("docs/RESULTS.md"), help="The Markdown file that gets the rows."
 )
-@click.option("--runs", type=_FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
+@click.option("--runs", type=FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
 @click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
 @click.version_option(package_name="mer")
 def table(**options: Any) -> None:
@@ -263,9 +173,9 @@ def _table(**options: Any) -> int:
 
 
 @main.command()
-@click.argument("members", nargs=-1, required=True, type=_FOLDER, metavar="FOLDER|CHECKPOINT...")
+@click.argument("members", nargs=-1, required=True, type=FOLDER, metavar="FOLDER|CHECKPOINT...")
 @data_options
-@click.option("--out", "-o", type=_FOLDER, metavar="FILE", help="Write the metrics as JSON.")
+@click.option("--out", "-o", type=FOLDER, metavar="FILE", help="Write the metrics as JSON.")
 def ensemble(**options: Any) -> None:
     """Score several networks as one, beside each of them.
 

@@ -19,13 +19,15 @@ def mer500_from_kaggle() -> Path:
         import kagglehub  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MerError(
-            f"--download needs kagglehub (pip install kagglehub); or fetch {DATASET} by hand and give --data"
+            f"--download needs kagglehub: pip install 'mer[download]'; "
+            f"or fetch {DATASET} by hand and give --data"
         ) from None
     try:
         return Path(kagglehub.dataset_download(DATASET))
     except Exception as error:  # its own kinds differ by version; none of them is ours
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MerError(
-            f"{DATASET} cannot be downloaded: {reason}; credentials go into ~/.kaggle/kaggle.json "
-            "(kaggle.com, Settings, Create New Token), or fetch it by hand and give its folder: --data"
+            f"{DATASET} cannot be downloaded: {reason}; see to the network and to the credentials in "
+            "~/.kaggle/kaggle.json (kaggle.com, Settings, Create New Token), or fetch it by hand and give "
+            "its folder: --data"
         ) from None

@@ -12,9 +12,9 @@ import numpy as np
 from ..engine.errors import MerError, UsageError
 from ..engine.labelled import LabelledAudio
 from .checkpoint import network_from_checkpoint
+from .outcome import outcome_from_folder
 from .predictions import Floats, Predictions, predictions_from_network
 from .report import metrics_from_predictions
-from .run import outcome_from_folder
 from .units import units_from_audio
 
 _OF_SONGS = (

@@ -15,16 +15,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..engine.errors import MerError, UsageError
 from ..engine.spec import AudioSpec, ModelSpec
 from .backbones import build_backbone, head_parameters, network_name
 from .checkpoint import network_from_checkpoint, save_checkpoint
 from .figures import confusion_png, curves_png
+from .outcome import (
+    CARD,
+    CHECKPOINT,
+    LOGITS,
+    METRICS,
+    STATE,
+    Mode,
+    Outcome,
+    epochs_in,
+    outcome_from_folder,
+    prepared,
+)
 from .predictions import (
-    Predictions,
     cross_fitted,
     fit_temperature,
-    load_predictions,
     pooled,
     predictions_from_network,
     save_predictions,
@@ -35,11 +44,7 @@ from .splits import Split, folds, holdout, split_hash
 from .trainer import Epoch, train
 from .units import Units, standardised
 
-Mode = Literal["fresh", "resume", "overwrite"]
 SplitKind = Literal["grouped", "random"]
-
-CHECKPOINT, METRICS, CARD = "checkpoint.safetensors", "metrics.json", "card.md"
-_STATE, _KEY, _LOGITS = "state.pt", "run.json", "logits.npz"
 
 
 class Watcher(Interface):
@@ -66,16 +71,6 @@ class Job:
     protocol: Protocol
     data_name: str
     licence: str = "not stated; the music's own terms bind whoever passes the network on"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished training: its folder, metrics (as in metrics.json), history and test predictions."""
-
-    folder: Path
-    metrics: Mapping[str, Any]
-    history: tuple[Epoch, ...]
-    predictions: Predictions | None
 
 
 def splits_of(units: Units, protocol: Protocol, kind: SplitKind, count: int = 0) -> list[Split]:
@@ -115,7 +110,7 @@ def train_split(
     protocol, recipe = job.protocol, job.protocol.recipe
     audio = standardised(protocol.audio, units, split.training, protocol.per_mel)
     key = _key(job, units, split, audio)
-    if _prepared(folder, key, mode):
+    if prepared(folder, key, mode):
         return outcome_from_folder(folder)
     network = _untrained(job, units.labels)
     # Both papers draw their test set's curves; nothing is chosen by them.
@@ -139,7 +134,7 @@ def train_split(
         watched,
         audio,
         recipe,
-        folder / _STATE,
+        folder / STATE,
         watch.epoch,
         lambda judged, row: save_checkpoint(judged, spec(), folder / CHECKPOINT),
         key,
@@ -155,7 +150,7 @@ def train_split(
     if len(split.test):
         predictions = predictions_from_network(network, units, split.test, audio, recipe.eval_windows)
         metrics = metrics_from_predictions(predictions, temperature) | metrics
-        save_predictions(predictions, folder / _LOGITS)
+        save_predictions(predictions, folder / LOGITS)
         title = f"{job.model}, {protocol.name}: accuracy {metrics['accuracy']:.3f}"
         confusion_png(metrics["confusion"], units.labels, folder / "confusion.png", title)
     finished = spec(temperature, metrics)
@@ -180,7 +175,7 @@ def train_split(
         },
         folder / METRICS,
     )
-    (folder / _STATE).unlink(missing_ok=True)  # last: from here on the folder is a finished training
+    (folder / STATE).unlink(missing_ok=True)  # last: from here on the folder is a finished training
     return outcome_from_folder(folder)
 
 
@@ -197,7 +192,7 @@ def cross_validate(
     every = pooled(predictions)
     metrics = metrics_from_predictions(every, temperature, probabilities)
     metrics["by_fold"] = [part.metrics["macro_f1"] for part in parts]
-    save_predictions(every, folder / _LOGITS)
+    save_predictions(every, folder / LOGITS)
     confusion_png(
         metrics["confusion"],
         units.labels,
@@ -232,54 +227,6 @@ def train_on_everything(
     save_checkpoint(network, spec, folder / CHECKPOINT)
     (folder / CARD).write_text(card_from_spec(spec), encoding="utf-8")
     return outcome
-
-
-def outcome_from_folder(folder: Path) -> Outcome:
-    """What a finished training, or a cross-validation, left behind.
-
-    Raises:
-        MerError: the folder holds neither.
-    """
-    try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MerError(f"{folder} holds no finished training: {error}") from None
-    history = tuple(_epoch(row) for row in metrics.get("history", ()))
-    logits = folder / _LOGITS
-    return Outcome(folder, metrics, history, load_predictions(logits) if logits.exists() else None)
-
-
-def epochs_in(folder: Path) -> int:
-    """How many epochs an unfinished training has behind it."""
-    if not (folder / _STATE).exists():
-        return 0
-    # mmap: VGG16's state is 2.7 GB, and only a few bytes of it are wanted.
-    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True, mmap=True)
-    return len(json.loads(state["history"]))
-
-
-def _epoch(row: Mapping[str, Any]) -> Epoch:
-    return Epoch(**{name: np.nan if value is None else value for name, value in row.items()})  # pyright: ignore
-
-
-def _prepared(folder: Path, key: str, mode: Mode) -> bool:
-    """Whether there is nothing left to do; refuses a folder that holds something else."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = (folder / _KEY).read_text(encoding="utf-8") if (folder / _KEY).exists() else ""
-        held = json.loads(text)["key"] if text else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MerError(f"{folder} cannot be used: {error}") from None
-    if held is not None and mode == "fresh":
-        raise UsageError(f"{folder} holds a training; --resume goes on with it, --overwrite begins anew")
-    if held is not None and mode == "resume":
-        if held != key:
-            raise MerError(f"{folder} holds another training (other data, split, recipe or network)")
-        return (folder / METRICS).exists() and not (folder / _STATE).exists()
-    for name in (METRICS, _STATE, _LOGITS, CHECKPOINT):
-        (folder / name).unlink(missing_ok=True)
-    write_json({"key": key}, folder / _KEY)
-    return False
 
 
 def _key(job: Job, units: Units, split: Split, audio: AudioSpec) -> str:

@@ -14,8 +14,9 @@ from .backbones import PAPER_BACKBONES, network_name
 from .cache import cache_home
 from .delivery import delivered
 from .figures import curves_png
+from .outcome import CHECKPOINT, Mode, Outcome
 from .recipe import Protocol, protocol_for
-from .run import CHECKPOINT, Job, Mode, Outcome, cross_validate, splits_of, train_on_everything, train_split
+from .run import Job, cross_validate, splits_of, train_on_everything, train_split
 from .splits import can_be_grouped
 from .units import Units, units_from_audio
 from .view import View

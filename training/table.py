@@ -19,9 +19,10 @@ from .cache import cache_home
 from .checkpoint import spec_from_checkpoint, written_whole
 from .delivery import export_checkpoint, score_artifact
 from .figures import curves_png
+from .outcome import CHECKPOINT, METRICS, epochs_in, outcome_from_folder
 from .recipe import protocol_for
 from .report import write_json
-from .run import CHECKPOINT, METRICS, Job, epochs_in, outcome_from_folder, splits_of, train_split
+from .run import Job, splits_of, train_split
 from .session import Session
 from .units import units_from_audio
 from .view import View

@@ -23,6 +23,7 @@ from ..engine.score import accuracy_and_macro_f1
 from ..engine.spec import AudioSpec
 from .augment import crop_image, mixup, random_crop, spec_augment, spread_crops
 from .checkpoint import written_whole
+from .optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
 from .recipe import Recipe
 
 _WINDOWS_AT_ONCE = 64
@@ -79,11 +80,11 @@ def train(
     classes = int(targets.max()) + 1
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    averaged = AveragedModel(network, avg_fn=_ema(recipe.ema), use_buffers=True)
+    averaged = AveragedModel(network, avg_fn=running_average(recipe.ema), use_buffers=True)
     judged = averaged.module if recipe.ema else network
     steps = -(-len(training) * recipe.crops // recipe.batch_size)
-    optimizer = _optimizer(network, recipe)
-    schedule = _schedule(optimizer, recipe, steps * recipe.epochs)
+    optimizer = optimizer_from_recipe(network, recipe)
+    schedule = schedule_from_recipe(optimizer, recipe, steps * recipe.epochs)
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
     weight = _balance(targets[training], classes).to(device) if recipe.balance else None
     history: list[Epoch] = []
@@ -253,51 +254,10 @@ def _since_better(history: Sequence[Epoch]) -> int:
     return len(history) - max(row.epoch for row in history if row.better)
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weight decay for what multiplies; none for biases and BatchNorm, which it only hurts."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=recipe.learning_rate)
-
-
-def _schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, total: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if recipe.schedule == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, total_steps=total + 1, pct_start=recipe.warmup
-        )
-    warm = max(1, round(total * recipe.warmup))
-
-    def factor(step: int) -> float:
-        if recipe.schedule == "constant":
-            return 1.0
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
 def _balance(targets: np.ndarray, classes: int) -> Tensor:
     """Weights that make every label count the same; 1 each where they are equally many."""
     counts = np.bincount(targets, minlength=classes)
     return torch.tensor(len(targets) / (classes * np.maximum(1, counts)), dtype=torch.float32)
-
-
-def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An average that begins short: with a constant decay BatchNorm's initial variance of 1 would
-    stay in the averaged one for hundreds of steps, and evaluation would see one class only."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        now = min(decay, float((1 + count) / (10 + count)))
-        return averaged.lerp(current, 1 - now) if averaged.is_floating_point() else current
-
-    return average
 
 
 def _read_state(path: Path, key: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def test_download_without_kagglehub_or_credentials(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     result = _run("--download")
     assert result.exit_code == 1
-    assert "--download needs kagglehub (pip install kagglehub)" in result.stderr
+    assert "--download needs kagglehub: pip install 'mer[download]'" in result.stderr
 
     class Kaggle:
         @staticmethod

@@ -15,6 +15,7 @@ from mer.engine.labelled import labelled_audio
 from mer.engine.score import accuracy_and_macro_f1, expected_calibration_error
 from mer.training.checkpoint import network_from_checkpoint
 from mer.training.ensemble import ensemble_metrics, member_from_path
+from mer.training.outcome import CARD, CHECKPOINT, METRICS, outcome_from_folder
 from mer.training.predictions import (
     Predictions,
     cross_fitted,
@@ -24,17 +25,7 @@ from mer.training.predictions import (
 )
 from mer.training.recipe import PROTOCOLS, with_overrides
 from mer.training.report import metrics_from_predictions
-from mer.training.run import (
-    CARD,
-    CHECKPOINT,
-    METRICS,
-    Job,
-    cross_validate,
-    outcome_from_folder,
-    splits_of,
-    train_on_everything,
-    train_split,
-)
+from mer.training.run import Job, cross_validate, splits_of, train_on_everything, train_split
 from mer.training.units import Units, standardised, units_from_audio
 from torchmetrics.functional.classification import multiclass_calibration_error
 

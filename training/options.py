@@ -1,0 +1,100 @@
+"""The options that mer-train's commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PROTOCOLS = ("best", "hindi-2022", "icm-2020")
+_LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
+FOLDER = click.Path(path_type=Path)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What to train on, and where its spectrograms are kept."""
+    options = [
+        click.option(
+            "--data", "-d", type=FOLDER, help="A folder of labelled audio, or a CSV: path,label[,group]."
+        ),
+        click.option(
+            "--layout", type=click.Choice(_LAYOUTS), default="auto", help="How the folder is to be read."
+        ),
+        click.option(
+            "--labels", metavar="A,B,...", help="The labels, in the order of the outputs; others are refused."
+        ),
+        click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs mer[download]."),
+        click.option(
+            "--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]"
+        ),
+        click.option(
+            "--workers",
+            "-j",
+            type=click.IntRange(min=0),
+            default=0,
+            help="Processes that decode; 0: one a core.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to train; what is not given is the protocol's."""
+    options = [
+        click.option(
+            "--protocol",
+            "-p",
+            type=click.Choice(_PROTOCOLS),
+            default="best",
+            help="Our best, or one of the two papers'.",
+        ),
+        click.option(
+            "--weights",
+            metavar="imagenet|none|FILE",
+            help="Weights to begin with.  [default: the protocol's]",
+        ),
+        click.option("--layers", type=click.Choice(["all", "head"]), help="What is trained."),
+        click.option("--loss", type=click.Choice(["ce", "bce"]), help="Cross-entropy, or binary on one-hot."),
+        click.option(
+            "--preset", metavar="NAME", help="The AudioSpec: emotion4q, mer500, mer500-notebook, jumusemodb."
+        ),
+        click.option("--epochs", type=click.IntRange(min=1)),
+        click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),
+        click.option("--seed", type=click.IntRange(min=0), help="Of the training."),
+        click.option(
+            "--set",
+            "sets",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Any other field of the recipe, or audio.NAME.",
+        ),
+        click.option(
+            "--validation",
+            type=click.FloatRange(0, 0.5),
+            help="Share of the training part that chooses the epoch.",
+        ),
+        click.option(
+            "--test", type=click.FloatRange(0.05, 0.5), help="Share that is held out, without --folds."
+        ),
+        click.option("--split-seed", type=click.IntRange(min=0), help="Of the split."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Going on with what a folder holds, or not."""
+    options = [
+        click.option(
+            "--resume", is_flag=True, help="Go on with the folder's training, with the same result."
+        ),
+        click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a training."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
