@@ -10,7 +10,7 @@ from ..artifact import Artifact
 from ..decoders import Float32
 from ..errors import MerError, UsageError
 
-RUNTIMES = ("onnxruntime", "null")
+RUNTIMES = ("onnxruntime", "openvino", "null")
 
 
 class Runtime(Protocol):
@@ -29,6 +29,18 @@ class Runtime(Protocol):
     ) -> None: ...
 
 
+def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
+    """Which of ``RUNTIMES`` runs an artifact: the one named, or the one that its suffix says.
+
+    Raises:
+        UsageError: an unknown name, or no runtime for such a file.
+    """
+    name = name or {".onnx": "onnxruntime"}.get(artifact.path.suffix)
+    if name not in RUNTIMES:
+        raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
+    return name
+
+
 def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0) -> Runtime:
     """Loads an artifact.
 
@@ -40,9 +52,7 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0) 
         UsageError: an unknown name, or no runtime for such a file.
         MerError: the runtime's package is not installed.
     """
-    name = name or {".onnx": "onnxruntime"}.get(artifact.path.suffix)
-    if name not in RUNTIMES:
-        raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
+    name = name_of_runtime(artifact, name)
     try:
         module = import_module(f".{name}", __name__)
     except ModuleNotFoundError as error:
