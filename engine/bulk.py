@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from .artifact import Artifact
 from .catalog import SUFFIXES, RowFile, carried_columns, row_from_label
+from .cluster import RayCluster
 from .errors import MerError, UsageError
 from .images import ImageOptions
-from .labeler import SongLabel, StageSeconds, label_files
+from .labeler import SongLabel, StageSeconds, label_files, label_from_json
 from .runtimes import Runtime
 from .shards import ShardFolder, run_info
 from .sources import Source, Sources
@@ -32,6 +33,7 @@ class BulkRun:
     failed, if those are to be tried again); ``repeats`` inputs are equal to one before them.
 
     Args:
+        runtime: of this machine, or a cluster.
         out: a .parquet, .csv or .jsonl file, a folder of shards, or None to write nothing.
         by_content: label files of equal bytes once, not only equal paths.
         retry_errors: label the inputs again that failed in an earlier run.
@@ -45,7 +47,7 @@ class BulkRun:
         self,
         sources: Sources,
         artifact: Artifact,
-        runtime: Runtime,
+        runtime: Runtime | RayCluster,
         options: ImageOptions,
         out: str | None = None,
         by_content: bool = False,
@@ -78,7 +80,11 @@ class BulkRun:
     def labels(self, workers: int = 0, stop: threading.Event | None = None) -> Iterator[SongLabel]:
         """Labels what has no row yet, writes it, and yields it, in the order of the inputs."""
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
-        labels = label_files(firsts, self._artifact, self._runtime, self._options, workers, stop, self.stages)
+        artifact, runtime, options = self._artifact, self._runtime, self._options
+        if isinstance(runtime, RayCluster):
+            labels = runtime.label_files(firsts, artifact, options, stop, self.stages)
+        else:
+            labels = label_files(firsts, artifact, runtime, options, workers, stop, self.stages)
         for source, label in self._in_order(labels):
             if self._writer:
                 began = time.process_time()
@@ -96,7 +102,7 @@ class BulkRun:
         """Each pending input with its label; a repeated one takes that of the first, which came before."""
         for item in self._inputs.pending():
             if item.same_as is not None:
-                label = _label_from_json(self._inputs.kept(item.same_as), item.source.path)
+                label = label_from_json(self._inputs.kept(item.same_as), item.source.path)
             else:
                 label = next(labels, None)
                 if label is None:  # stopped
@@ -116,10 +122,3 @@ def is_folder(out: str) -> bool:
     if suffix in _OTHER_TABLES and not Path(out).is_dir():
         raise UsageError(f"--out {out}: a file's name must end in {', '.join(SUFFIXES)}")
     return suffix not in SUFFIXES
-
-
-def _label_from_json(text: str, path: str) -> SongLabel:
-    fields = json.loads(text)
-    fields["probabilities"] = tuple(fields["probabilities"])
-    fields["windows"] = tuple((start, tuple(p)) for start, p in fields["windows"])
-    return SongLabel(**{**fields, "path": path})

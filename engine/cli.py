@@ -90,7 +90,7 @@ def stopping() -> Any:
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["onnxruntime", "null"]),
+    type=click.Choice(["onnxruntime", "openvino", "null"]),
     help="What runs the network.  [default: by the model's suffix]",
 )
 @click.option(
@@ -104,7 +104,12 @@ def stopping() -> Any:
     "-j",
     type=click.IntRange(min=0),
     default=0,
-    help="Processes that decode; 0 is one a core.",
+    help="Processes that decode; 0 is one a core. With --ray: those of each actor.",
+)
+@click.option(
+    "--ray",
+    metavar="local|ADDRESS",
+    help="Label on a Ray cluster: HOST:PORT, auto, or a local one (needs mer[ray]).",
 )
 @click.option(
     "--timeout",
@@ -149,6 +154,7 @@ def main(
     runtime: str | None,
     out: str | None,
     workers: int,
+    ray: str | None,
     timeout: float,
     max_decoded: float,
     path_column: str,
@@ -184,9 +190,10 @@ def main(
         raise click.UsageError("name a PATH to label")
     from .artifact import DEFAULT_MODEL, open_artifact
     from .bulk import BulkRun, is_folder
+    from .cluster import RayCluster
     from .decoders import Limits
     from .images import ImageOptions
-    from .runtimes import open_runtime
+    from .runtimes import name_of_runtime, open_runtime
     from .sources import Sources
     from .view import view_of
 
@@ -197,7 +204,11 @@ def main(
     began = time.perf_counter()
     with ExitStack() as stack:
         stop, codes = stack.enter_context(stopping())
-        network = stack.enter_context(open_runtime(artifact, runtime))
+        network = stack.enter_context(
+            RayCluster(ray, name_of_runtime(artifact, runtime), workers)
+            if ray
+            else open_runtime(artifact, runtime)
+        )
         run = stack.enter_context(
             BulkRun(sources, artifact, network, options, out, dedupe, retry_errors, shard_rows)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -77,9 +78,23 @@ def label_files(
         stop: once set, no more files are begun; what is in hand is finished and given.
         stages: is added to while songs are done.
     """
+    with WorkerPool(images_from_file, options, workers, options.limits.seconds) as pool:
+        yield from label_in_pool(pool, paths, artifact, runtime, stop, stages)
+
+
+def label_in_pool(
+    pool: WorkerPool,
+    paths: Iterable[str],
+    artifact: Artifact,
+    runtime: Runtime,
+    stop: threading.Event | None = None,
+    stages: StageSeconds | None = None,
+) -> Iterator[SongLabel]:
+    """``label_files`` in a pool of ``images_from_file`` that outlives the call."""
     stages = stages if stages is not None else StageSeconds()
     named: dict[int, str] = {}
     newest = following = 0
+    earlier_start, earlier_idle = pool.start_s, pool.idle_s
 
     def begun() -> Iterator[str]:
         nonlocal newest
@@ -94,24 +109,23 @@ def label_files(
         return newest - following < _AHEAD
 
     done: dict[int, SongLabel] = {}
-    with WorkerPool(images_from_file, options, workers, options.limits.seconds) as pool:
+    waiting = time.perf_counter()
+    for position, answer in pool.map(begun(), ready):
+        stages.waited += time.perf_counter() - waiting
+        path = named.pop(position)
+        if isinstance(answer, Failure):
+            done[position] = SongLabel(path, error=answer.reason)
+        else:
+            began = time.process_time()
+            done[position] = label_from_images(path, answer, artifact.spec, runtime)
+            stages.network += time.process_time() - began
+            for stage, seconds in answer.seconds.items():
+                setattr(stages, stage, getattr(stages, stage) + seconds)
+        while following in done:
+            yield done.pop(following)
+            following += 1
+        stages.start, stages.idle = pool.start_s - earlier_start, pool.idle_s - earlier_idle
         waiting = time.perf_counter()
-        for position, answer in pool.map(begun(), ready):
-            stages.waited += time.perf_counter() - waiting
-            path = named.pop(position)
-            if isinstance(answer, Failure):
-                done[position] = SongLabel(path, error=answer.reason)
-            else:
-                began = time.process_time()
-                done[position] = label_from_images(path, answer, artifact.spec, runtime)
-                stages.network += time.process_time() - began
-                for stage, seconds in answer.seconds.items():
-                    setattr(stages, stage, getattr(stages, stage) + seconds)
-            while following in done:
-                yield done.pop(following)
-                following += 1
-            stages.start, stages.idle = pool.start_s, pool.idle_s
-            waiting = time.perf_counter()
 
 
 def label_from_images(path: str, file: FileImages, spec: ModelSpec, runtime: Runtime) -> SongLabel:
@@ -134,6 +148,14 @@ def label_from_images(path: str, file: FileImages, spec: ModelSpec, runtime: Run
         decoder=file.decoder,
         tags=file.tags,
     )
+
+
+def label_from_json(text: str, path: str) -> SongLabel:
+    """What ``json.dumps(dataclasses.asdict(label))`` gave, for an input of this path."""
+    fields = json.loads(text)
+    fields["probabilities"] = tuple(fields["probabilities"])
+    fields["windows"] = tuple((start, tuple(p)) for start, p in fields["windows"])
+    return SongLabel(**{**fields, "path": path})
 
 
 def probabilities_from_logits(logits: Float32, temperature: float) -> Float32:
