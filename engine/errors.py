@@ -23,3 +23,11 @@ class AudioError(MerError):
 
 class ArtifactError(MerError):
     """A model file that is missing, unsafe, or not made by mer."""
+
+
+class DeviceError(MerError):
+    """No GPU, driver, package or engine that fits; the message says which, and what to do."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The GPU's memory does not suffice for what was asked of it."""
