@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
@@ -114,25 +113,19 @@ class RowFile:
         carried: Mapping[str, str] = MappingProxyType({}),
         disk: Disk | None = None,
     ) -> None:
-        self._disk = disk or Disk()
         self.path = Path(path)
         if self.path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--out {path}: the name must end in {', '.join(SUFFIXES)}")
-        self._aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         make = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
-        try:
-            self._file = self._disk.create(self._aside)
-        except OSError as error:
-            raise MerError(f"{self.path} cannot be written: {error.strerror}") from None
-        try:
-            self._writer: Writer = make(self._file, labels, carried)
-        except OSError as error:
-            self._discard()
-            raise MerError(f"{self.path} cannot be written: {error.strerror}") from None
+        with self._explained(), ExitStack() as stack:
+            file = stack.enter_context((disk or Disk()).whole(self.path))
+            self._writer: Writer = make(file, labels, carried)
+            self._stack = stack.pop_all()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
-        self._trying(self._writer.write, row)
+        with self._explained():
+            self._writer.write(row)
 
     def __enter__(self) -> Self:
         return self
@@ -140,29 +133,18 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._trying(self._finish)
-        finally:
-            with suppress(Exception):  # pyarrow's writer must end before its file does
+        if kind is None:
+            with self._explained(), self._stack:
                 self._writer.close()
-            self._discard()
+            return
+        with suppress(Exception):  # pyarrow's writer must end before its file does
+            self._writer.close()
+        self._stack.__exit__(kind, error, trace)
 
-    def _discard(self) -> None:
-        with suppress(OSError):
-            self._file.close()
-        with suppress(OSError):
-            self._aside.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        self._writer.close()
-        self._disk.sync(self._file)
-        self._file.close()
-        self._disk.replace(self._aside, self.path)
-
-    def _trying(self, act: Any, *arguments: Any) -> None:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            act(*arguments)
+            yield
         except OSError as error:
             raise MerError(f"{self.path} cannot be written: {error.strerror or error}") from None
 
@@ -187,8 +169,10 @@ class _Parquet:
         self._rows.clear()
 
     def close(self) -> None:
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
 
 
 class _Csv:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -32,21 +34,25 @@ class Disk:
             finally:
                 os.close(folder)
 
-    def write_whole(self, path: Path, content: bytes) -> None:
-        """Writes a file so that it is there whole or, whatever happens, as it was before.
+    @contextmanager
+    def whole(self, path: Path) -> Iterator[IO[bytes]]:
+        """A file to write that is there whole at the end or, whatever happens, as it was before.
 
         Raises:
             OSError: it could not be written.
         """
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        # Not named by process: in containers each is number 1, and a killed one leaves its file.
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        file = self.create(aside)
         try:
-            with self.create(aside) as file:
-                file.write(content)
-                self.sync(file)
+            yield file
+            self.sync(file)
+            file.close()
             self.replace(aside, path)
         except BaseException:
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
+            for tidy in (file.close, aside.unlink):
+                with suppress(OSError):
+                    tidy()
             raise
 
 

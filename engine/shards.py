@@ -144,8 +144,8 @@ class ShardFolder:
                 path.unlink()
 
     def _store(self, path: Path, content: bytes) -> None:
-        with self._explained(path):
-            self._disk.write_whole(path, content)
+        with self._explained(path), self._disk.whole(path) as file:
+            file.write(content)
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
