@@ -14,6 +14,7 @@ from .decoders import Limits
 from .errors import AudioError, MerError
 from .sources import AUDIO_SUFFIXES, Source
 
+_EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _BLOCK = 1 << 20
 _MOST_BYTES = 2 << 30  # of one object; more than any song, less than a small disk
 
@@ -79,7 +80,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
         return url_to_fs(url)
     except ImportError as error:
-        raise MerError(f"{url}: needs more packages: pip install 'mer[remote]' ({error})") from None
+        extra = _EXTRAS.get(url.partition("://")[0].lower())
+        # Others have no extra of ours: fsspec names the package.
+        advice = f"pip install 'mer[{extra}]'" if extra else str(error) or "pip install 'mer[remote]'"
+        raise MerError(f"{url}: needs more packages: {advice}") from None
     except ValueError as error:
         raise MerError(f"{url}: {error}") from None
 

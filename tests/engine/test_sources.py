@@ -1,4 +1,5 @@
 import http.server
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -175,3 +176,21 @@ def test_an_object_that_is_too_big(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "a.wav").write_bytes(bytes(11))
     with pytest.raises(AudioError, match="larger than"), remote.fetched(f"file://{tmp_path}/a.wav", Limits()):
         pass
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "said"),
+    [
+        ("s3://bucket/songs", "s3fs", "pip install 'mer[s3]'"),
+        ("gs://bucket/songs", "gcsfs", "pip install 'mer[gcs]'"),
+        ("az://bucket/songs", "adlfs", "Install adlfs"),
+        ("nothing://bucket/songs", "nothing", "Protocol not known: nothing"),
+    ],
+)
+def test_what_a_url_needs_is_said(url: str, package: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MerError) as caught:
+        list(Sources([url]))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
