@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,9 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    of: Literal["macro_f1", "accuracy"] = "macro_f1",
 ) -> tuple[float, float]:
-    """Percentile interval of the macro-F1 over clips drawn with replacement.
+    """Percentile interval of the macro-F1 (or accuracy) over clips drawn with replacement.
 
     Args:
         groups: each clip's group; whole groups are then drawn, since clips of one artist are right
@@ -47,10 +49,11 @@ def bootstrap_interval(
     counts = np.zeros((int(group.max()) + 1, classes * classes), np.int64)
     np.add.at(counts, (group, cells), 1)
     rng = np.random.default_rng(seed)
+    measure = _macro_f1 if of == "macro_f1" else _accuracy
     found = np.empty(rounds)
     for i in range(rounds):
         times = np.bincount(rng.integers(len(counts), size=len(counts)), minlength=len(counts))
-        found[i] = _macro_f1((times @ counts).reshape(classes, classes))
+        found[i] = measure((times @ counts).reshape(classes, classes))
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -66,6 +69,10 @@ def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int
             if (place == b).any()
         )
     )
+
+
+def _accuracy(matrix: npt.NDArray[np.int64]) -> float:
+    return float(matrix.diagonal().sum() / matrix.sum())
 
 
 def _macro_f1(matrix: npt.NDArray[np.int64]) -> float:
