@@ -136,7 +136,7 @@ class _SoundFileDecoder:
                 self._budget.spend(block.size)
                 parts.append(mono_from_channels(np.asarray(block, np.float32)))
                 count -= len(block)
-        except soundfile.LibsndfileError:
+        except (soundfile.LibsndfileError, ValueError):  # of a negative count, where a seek went too far
             # Damaged, or beyond the true end of a file whose header lies. What came before counts;
             # libsndfile's handle is of no use any more.
             self._file.close()

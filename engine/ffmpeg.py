@@ -203,7 +203,11 @@ def _mono_from_frame(frame: Any) -> tuple[Float32, int]:
             mono += np.frombuffer(plane, np.float32, count)
         mono *= np.float32(1 / channels)
         return mono, channels
-    samples = frame.to_ndarray()
+    if frame.format.name in ("s64", "s64p"):  # which PyAV does not convert
+        count = frame.samples if frame.format.is_planar else frame.samples * len(frame.layout.channels)
+        samples = np.stack([np.frombuffer(plane, np.int64, count) for plane in frame.planes])
+    else:
+        samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     if samples.dtype == np.uint8:

@@ -5,6 +5,7 @@ ADTS): within 1 ms. No format here needs the wider bound of one codec frame.
 """
 
 import os
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -281,3 +282,32 @@ def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix
             continue
         assert 15 <= found[-1].start_s + 10 <= 31
         assert all(np.abs(window.samples).max() > 0.01 for window in found)
+
+
+def test_an_mp3_that_claims_a_day(tmp_path: Path) -> None:
+    song = write_audio(tmp_path / "a.mp3", noise(3, 22_050), 22_050)
+    data = bytearray(song.read_bytes())
+    at = max(data.find(b"Info"), data.find(b"Xing"))  # LAME's header: flags, then the count of frames
+    assert at > 0
+    for frames in (100_000, 5_000_000, 2**31 - 1, 2**32 - 1):
+        data[at + 8 : at + 12] = frames.to_bytes(4, "big")
+        song.write_bytes(data)
+        try:
+            windows = windows_from_file(song, SPEC)
+        except AudioError:
+            continue
+        assert len(windows) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_of_64_bits(tmp_path: Path, channels: int) -> None:
+    samples = noise(11, 16_000)
+    wide = (samples[None].repeat(channels, 0).astype(np.float64) * 2.0**62).astype("<i8").T.tobytes()
+    block, rate = 8 * channels, 16_000
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * block, block, 64)
+    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(wide)) + wide
+    song = tmp_path / "a.wav"
+    song.write_bytes(struct.pack("<4sI", b"RIFF", len(body)) + body)
+    (window, *_) = windows_from_file(song, SPEC, 1)
+    start = round(window.start_s * rate)
+    np.testing.assert_allclose(window.samples, samples[start : start + len(window.samples)] / 2, atol=1e-6)
