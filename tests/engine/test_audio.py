@@ -284,19 +284,18 @@ def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix
         assert all(np.abs(window.samples).max() > 0.01 for window in found)
 
 
-def test_an_mp3_that_claims_a_day(tmp_path: Path) -> None:
-    song = write_audio(tmp_path / "a.mp3", noise(3, 22_050), 22_050)
-    data = bytearray(song.read_bytes())
+def test_an_mp3_that_claims_days_and_goes_on_at_another_rate(tmp_path: Path) -> None:
+    one, other = (
+        write_audio(tmp_path / f"{rate}.mp3", noise(3, rate), rate).read_bytes() for rate in (22_050, 44_100)
+    )
+    data = bytearray(one[:4_526] + other[4_000:])
     at = max(data.find(b"Info"), data.find(b"Xing"))  # LAME's header: flags, then the count of frames
     assert at > 0
-    for frames in (100_000, 5_000_000, 2**31 - 1, 2**32 - 1):
-        data[at + 8 : at + 12] = frames.to_bytes(4, "big")
-        song.write_bytes(data)
-        try:
-            windows = windows_from_file(song, SPEC)
-        except AudioError:
-            continue
-        assert len(windows) == 1
+    data[at + 8 : at + 12] = (10_944_629).to_bytes(4, "big")
+    song = tmp_path / "a.mp3"
+    song.write_bytes(data)
+    with pytest.raises(AudioError):
+        windows_from_file(song, SPEC)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
