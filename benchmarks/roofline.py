@@ -7,7 +7,9 @@ machine's peak, nor than its traffic at the memory's bandwidth.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -25,6 +27,7 @@ _FUSED = {
 _NUMBERS = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8, TensorProto.UINT8
 )  # fmt: skip
+_OVERHEAD = 0.1  # of the roofline: below it neither arithmetic nor memory is what takes the time
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,28 @@ def workload_from_onnx(model: ModelProto) -> Workload:
                 f"the shape of {error} at {node.name} ({node.op_type}) cannot be inferred"
             ) from None
     return Workload(sum(tensors[name].count for name in used), tuple(layers))
+
+
+def share_of_roofline(
+    workload: Workload, machine: Mapping[str, Any], precision: str, batch: int, throughput: float
+) -> tuple[float, str]:
+    """The share of what the machine allows, and what binds: "compute", "memory" or "overhead".
+
+    Traffic is the least there can be: weights once a batch and no activation that fits the last-level
+    cache; weights that fit stay there too.
+    """
+    cache = machine.get("cache_mib", 0) * 2**20
+    weights = workload.weight_bytes / batch if workload.weight_bytes > cache else 0
+    spilled = sum(
+        layer.activation_bytes for layer in workload.layers if layer.activation_bytes * batch > cache
+    )
+    peak = machine["gemm_int8_gops"] if precision == "int8" else machine["gemm_gflops"]
+    compute_s = 2 * workload.macs / (peak * 1e9)
+    memory_s = (weights + spilled) / (machine["bandwidth_gbs"] * 1e9)
+    share = max(compute_s, memory_s) * throughput
+    if share < _OVERHEAD:
+        return share, "overhead"
+    return share, "compute" if compute_s >= memory_s else "memory"
 
 
 @dataclass(frozen=True)
