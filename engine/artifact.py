@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactError, SpecError, UsageError
 from .names import backbone_from_name
@@ -21,18 +23,20 @@ DEFAULT_MODEL = "audiocnn"
 SPEC_KEY = "mer.model_spec"
 """The metadata_props key under which an .onnx file carries its ModelSpec as JSON."""
 
+_SIDECAR_FORMAT = 1
 _BUNDLED = Path(__file__).parent / "models"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file, read once: what was checked is what is run."""
+    """A model file, read once: what was checked is what is run. ``facts`` is an engine's sidecar."""
 
     name: str
     path: Path
     spec: ModelSpec
     sha256: str
     content: bytes
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def models_home() -> Path:
@@ -65,23 +69,86 @@ def path_from_model(model: str) -> Path:
     except (UsageError, KeyError):
         names = ", ".join(known) or "none"
         raise UsageError(
-            f"unknown model {model!r}; known: {names}; or give the path of an .onnx file"
+            f"unknown model {model!r}; known: {names}; or give the path of an .onnx or .engine file"
         ) from None
 
 
 def open_artifact(model: str) -> Artifact:
     """Reads and checks an ``.onnx`` file: one file, with a ModelSpec that fits its input and output.
 
+    An ``.engine`` is executable code: it is taken only with the sidecar (``.json``) that mer-export wrote
+    beside it, and only if its hash is the one named there.
+
     Raises:
         UsageError: no such model.
-        ArtifactError: not ONNX, data outside the file, no ModelSpec, or one that does not fit.
+        ArtifactError: not ONNX, data outside the file, no ModelSpec, or one that does not fit; an engine
+            without its sidecar, or that does not match it.
     """
     path = path_from_model(model)
+    content = _read(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if path.suffix == ".engine":
+        facts = _facts_of(path, sha256)
+        return Artifact(path.stem, path, _spec_from_facts(facts, path), sha256, content, facts)
+    return Artifact(path.stem, path, _spec_of(content, path), sha256, content)
+
+
+def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
-    return Artifact(path.stem, path, _spec_of(content, path), hashlib.sha256(content).hexdigest(), content)
+
+
+def _facts_of(engine: Path, sha256: str) -> dict[str, Any]:
+    path = engine.with_suffix(".json")
+    if not path.is_file():
+        raise ArtifactError(
+            f"{engine} has no sidecar {path.name}: engines are code, and only those that mer-export wrote, "
+            "with their .json, are loaded"
+        )
+    try:
+        facts = json.loads(_read(path))
+        version, named = facts["format"], facts["engine"]["sha256"]
+        if version == _SIDECAR_FORMAT:
+            _check_facts(facts)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path} is no sidecar of mer-export ({type(error).__name__}: {error})") from None
+    if version != _SIDECAR_FORMAT:
+        raise ArtifactError(f"{path} has format {version}; this mer reads {_SIDECAR_FORMAT}: export again")
+    if named != sha256:
+        raise ArtifactError(
+            f"{engine} does not match the hash in {path.name}: it is damaged, cut short or was replaced; "
+            "export it again"
+        )
+    return facts
+
+
+def _check_facts(facts: Any) -> None:
+    """What the runtime relies on, of the right kinds."""
+    shapes = [facts["profiles"]["images"][name] for name in ("min", "opt", "max")]
+    right = (
+        facts["builder"] in ("tensorrt", "tensorrt_rtx")
+        and re.fullmatch(r"\d+(\.\w+)+", facts["builder_version"])
+        and re.fullmatch(r"\d+", facts.get("cuda") or "0")
+        and isinstance(facts["options"], dict)
+        and all(re.fullmatch(r"\d+\.\d+", each) for each in facts["compute_capability"]["capabilities"])
+        and all(len(shape) == 4 and all(isinstance(n, int) and n > 0 for n in shape) for shape in shapes)
+        and shapes[0][0] <= shapes[1][0] <= shapes[2][0]
+    )
+    if not right:
+        raise ValueError("builder, version, capability or profile is not as mer-export writes them")
+
+
+def _spec_from_facts(facts: Mapping[str, Any], path: Path) -> ModelSpec:
+    try:
+        spec = ModelSpec.from_json(json.dumps(facts["model_spec"]))
+    except (SpecError, KeyError) as error:
+        raise ArtifactError(f"{path.with_suffix('.json')}: {error}") from None
+    wanted = [1, spec.audio.n_mels, spec.audio.frames]
+    if any(shape[1:] != wanted for shape in facts["profiles"]["images"].values()):
+        raise ArtifactError(f"{path} takes other images than its ModelSpec says, [batch, {wanted}]")
+    return spec
 
 
 def _spec_of(content: bytes, path: Path) -> ModelSpec:

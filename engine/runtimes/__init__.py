@@ -10,7 +10,7 @@ from ..artifact import Artifact
 from ..decoders import Float32
 from ..errors import MerError, UsageError
 
-RUNTIMES = ("onnxruntime", "openvino", "null")
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "null")
 
 
 class Runtime(Protocol):
@@ -25,7 +25,7 @@ class Runtime(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
 
@@ -35,7 +35,7 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
     """
-    name = name or {".onnx": "onnxruntime"}.get(artifact.path.suffix)
+    name = name or {".onnx": "onnxruntime", ".engine": "tensorrt"}.get(artifact.path.suffix)
     if name not in RUNTIMES:
         raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
     return name

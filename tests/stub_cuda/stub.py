@@ -1,0 +1,90 @@
+"""Builds the stub driver, and tells it what to do. PyCUDA must find it as libcuda.so.1: LD_LIBRARY_PATH."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("driver.c")
+OUT_OF_MEMORY, LAUNCH_FAILED, NO_DEVICE, INVALID_HANDLE = 2, 719, 100, 400
+
+
+def build(folder: Path) -> Path:
+    """Compiles the stub with every symbol that PyCUDA, as it is installed, wants of a driver."""
+    found = importlib.util.find_spec("pycuda")
+    assert found is not None
+    assert found.origin is not None
+    (binary,) = Path(found.origin).parent.glob("_driver*.so")
+    wanted = subprocess.run(
+        ["nm", "-D", "--undefined-only", binary], capture_output=True, text=True, check=True
+    ).stdout
+    names = set(re.findall(r"\bU (cu[A-Z]\w+)", wanted))
+    ours = set(re.findall(r"^int (cu\w+)\(", SOURCE.read_text(), re.MULTILINE))
+    rest = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in sorted(names - ours)]
+    (folder / "rest.h").write_text("\n".join(rest) + "\n")
+    library = folder / "libcuda.so.1"
+    command = [
+        "cc",
+        "-O1",
+        "-g",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-shared",
+        "-fPIC",
+        "-pthread",
+        f"-I{folder}",
+    ]
+    subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", library, SOURCE], check=True)
+    return library
+
+
+class Stub:
+    """The stub driver that this process has loaded."""
+
+    def __init__(self) -> None:
+        self.library = ctypes.CDLL("libcuda.so.1")
+
+    def reset(self, seed: int | None = None) -> None:
+        """A working GPU again: streams run at once, or with a seed in an order that it chooses."""
+        self.library.stub_reset(seed is not None, ctypes.c_ulonglong(seed or 0))
+
+    def device(
+        self, count: int = 1, capability: int = 89, driver: int = 13_000, free_bytes: int = 8 << 30
+    ) -> None:
+        self.library.stub_device(count, capability, driver, ctypes.c_size_t(free_bytes))
+
+    def inject(self, function: str, code: int, after: int = 0) -> None:
+        """The call of that function after so many more answers with an error."""
+        self.library.stub_inject(function.encode(), code, after)
+
+    def live(self) -> dict[str, int]:
+        """What was taken and not given back."""
+        found = (ctypes.c_int * 5)()
+        self.library.stub_live(found)
+        return dict(zip(("memory", "pinned", "streams", "events", "contexts"), found, strict=True))
+
+    def violations(self) -> tuple[int, str]:
+        """How often what would be silent damage on a GPU was done, and the first reason."""
+        why = ctypes.c_char_p()
+        count = self.library.stub_violations(ctypes.byref(why))
+        return count, (why.value or b"").decode()
+
+    def may_touch(self, address: int, count: int) -> bool:
+        """Whether so many bytes there are in live memory of the GPU or pinned; if not, it is a violation."""
+        return bool(self.library.stub_touch(ctypes.c_void_p(address), ctypes.c_size_t(count)))
+
+    @property
+    def pushed(self) -> int:
+        """Contexts that are current on this thread."""
+        return self.library.stub_depth()
+
+
+@functools.lru_cache
+def loaded() -> Stub:
+    """The process's stub."""
+    return Stub()
