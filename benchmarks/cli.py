@@ -255,7 +255,8 @@ def pipeline(
         spread = f"{min(turns.seconds) * 1e3:.1f} to {max(turns.seconds) * 1e3:.1f}"
         click.echo(
             f"{turns.median * 1e3:10.1f} ms a song ({spread})  {1 / turns.median:8.1f} songs/s  "
-            f"{found.ratio(turns.name):6.2f}x  {turns.name}"
+            f"{found.ratio(turns.name):6.2f}x  {turns.name}  [CPU: {turns.cpu_median * 1e3:.1f} ms, "
+            f"{turns.cpu_median / found.turns[0].cpu_median:.2f}x]"
         )
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(found.stages).items())
     click.echo(f"stages, CPU seconds (waited and idle: wall): {stages}")

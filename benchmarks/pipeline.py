@@ -28,15 +28,26 @@ from ..engine.workers import Failure, WorkerPool
 
 @dataclass
 class Turns:
-    """One contender: seconds a song of each of its turns."""
+    """One contender: wall and CPU seconds a song of each of its turns."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Seconds a song."""
+        """Wall seconds a song."""
         return statistics.median(self.seconds)
+
+    @property
+    def cpu_median(self) -> float:
+        """CPU seconds a song, which other work on the machine changes less."""
+        return statistics.median(self.cpu_seconds)
+
+    def add(self, spent: tuple[float, float], songs: int) -> None:
+        """A turn's (wall, CPU) seconds for so many songs."""
+        self.seconds.append(spent[0] / songs)
+        self.cpu_seconds.append(spent[1] / songs)
 
 
 @dataclass
@@ -59,6 +70,7 @@ class Outcome:
             "files": self.files,
             "cores": self.cores,
             "seconds_a_song": {turn.name: turn.seconds for turn in self.turns},
+            "cpu_seconds_a_song": {turn.name: turn.cpu_seconds for turn in self.turns},
             "ratios": {turn.name: self.ratio(turn.name) for turn in self.turns},
             "stages_cpu_s": vars(self.stages),
             "wall_x_cores_over_cpu": self.bubbles,
@@ -101,35 +113,36 @@ def compare(
             show(f"turn {turn + 1} of {rounds}")
             out = str(Path(scratch) / f"labels{turn}")
             command = [sys.executable, "-m", "mer.engine.cli", str(catalogue), "--model", str(artifact.path)]
-            ours.seconds.append(_timed([*command, "--windows", str(windows), "--out", out]) / len(linked))
-            floor.seconds.append(decode_floor(linked, options) / len(linked))
+            ours.add(_timed([*command, "--windows", str(windows), "--out", out]), len(linked))
+            floor.add(decode_floor(linked, options), len(linked))
             stages, bubble = _stages(catalogue, artifact, options, out + "-stages")
             bubbles.append(bubble)
             for other in others:
                 if other.name in peers:
                     words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(other.name)]
-                    other.seconds.append(_timed(words) / len(linked))
+                    other.add(_timed(words), len(linked))
                 else:
-                    other.seconds.append(_paper_in_its_own_process(files) / len(files))
+                    other.add(_paper_in_its_own_process(files), len(files))
     return Outcome(
         len(linked), os.cpu_count() or 1, [ours, floor, *others], stages, statistics.median(bubbles)
     )
 
 
-def decode_floor(paths: Sequence[str], options: ImageOptions) -> float:
-    """Seconds to decode the same windows and nothing else, in as many processes, once they have started."""
+def decode_floor(paths: Sequence[str], options: ImageOptions) -> tuple[float, float]:
+    """(wall, CPU) seconds to decode the same windows and nothing else, in as many processes, once started."""
     with WorkerPool(samples_of_windows, options) as pool:
         list(pool.map([paths[0]] * (os.cpu_count() or 1)))
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), 0.0
         for _, answer in pool.map(paths):
             if isinstance(answer, Failure):
                 raise MerError(f"decoding failed: {answer.reason}")
-        return time.perf_counter() - began
+            cpu += answer[1]
+        return time.perf_counter() - began, cpu
 
 
-def samples_of_windows(path: str, options: ImageOptions) -> int:
-    """Decodes a file's windows at its own rate; says how many samples they have."""
-    done = 0
+def samples_of_windows(path: str, options: ImageOptions) -> tuple[int, float]:
+    """Decodes a file's windows at its own rate; says how many samples they have, and the CPU seconds."""
+    done, began = 0, time.process_time()
     with closing(open_decoder(path, options.limits)) as decoder:
         size = min(round(options.spec.window_s * decoder.sample_rate), decoder.length)
         count = options.windows if isinstance(options.windows, int) else -(-decoder.length // size)
@@ -137,11 +150,11 @@ def samples_of_windows(path: str, options: ImageOptions) -> int:
             middle = (2 * i + 1) * decoder.length // (2 * count)
             start = min(max(0, middle - size // 2), decoder.length - size)
             done += len(decoder.read(start, size))
-    return done
+    return done, time.process_time() - began
 
 
-def paper_pipeline(paths: Sequence[str]) -> float:
-    """The Hindi paper's notebook, plainly: one file after the other; seconds for all, start-up left out.
+def paper_pipeline(paths: Sequence[str]) -> tuple[float, float]:
+    """The Hindi paper's notebook, plainly: one file after the other; (wall, CPU) seconds, start-up left out.
 
     The whole file at 22,050 Hz, the mel image of its first 224 frames (5 s), MobileNetV3-Small in
     eager torch at batch 1. Resizing and three channels are left out: they are not the point.
@@ -163,10 +176,10 @@ def paper_pipeline(paths: Sequence[str]) -> float:
             return int(network(image.expand(1, 3, -1, -1)).argmax())
 
     label(paths[0])  # what loads or compiles at the first call
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), _cpu_s()
     for path in paths:
         label(path)
-    return time.perf_counter() - began
+    return time.perf_counter() - began, _cpu_s() - cpu
 
 
 @contextmanager
@@ -195,20 +208,27 @@ def _stages(folder: Path, artifact: Artifact, options: ImageOptions, out: str) -
     return found, wall * (os.cpu_count() or 1) / cpu
 
 
-def _timed(command: Sequence[str]) -> float:
-    began = time.perf_counter()
+def _cpu_s() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _timed(command: Sequence[str]) -> tuple[float, float]:
+    began, cpu = time.perf_counter(), _cpu_s()
     try:
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     except OSError as error:
         raise MerError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None
     if done.returncode:
         raise MerError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return time.perf_counter() - began
+    return time.perf_counter() - began, _cpu_s() - cpu
 
 
-def _paper_in_its_own_process(files: Sequence[str]) -> float:
-    code = f"from {__name__} import paper_pipeline; import sys; print(paper_pipeline(sys.argv[1:]))"
+def _paper_in_its_own_process(files: Sequence[str]) -> tuple[float, float]:
+    code = f"from {__name__} import paper_pipeline; import sys; print(*paper_pipeline(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
     if done.returncode:
         raise MerError(f"the paper's pipeline needs the extra bench: {done.stderr.strip()[-500:]}")
-    return float(done.stdout.split()[-1])
+    wall, cpu = done.stdout.split()[-2:]
+    return float(wall), float(cpu)

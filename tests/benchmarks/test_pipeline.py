@@ -23,8 +23,8 @@ def music(tmp_path: Path) -> Path:
 
 def test_the_floor_decodes_the_windows(music: Path) -> None:
     options = ImageOptions(AudioSpec())
-    assert samples_of_windows(str(music / "a.wav"), options) == 3 * 10 * 22_050
-    assert samples_of_windows(str(music / "b.m4a"), options) == pytest.approx(3 * 4 * 44_100, rel=0.02)
+    assert samples_of_windows(str(music / "a.wav"), options)[0] == 3 * 10 * 22_050
+    assert samples_of_windows(str(music / "b.m4a"), options)[0] == pytest.approx(3 * 4 * 44_100, rel=0.02)
 
 
 def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path) -> None:
@@ -38,6 +38,7 @@ def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path) -> N
     found = json.loads((tmp_path / "out.json").read_text())
     assert list(found["seconds_a_song"]) == ["mer-label", "decode floor", peer]
     assert found["files"] == 4
+    assert all(seconds > 0 for turns in found["cpu_seconds_a_song"].values() for seconds in turns)
     assert found["wall_x_cores_over_cpu"] > 0
     assert found["stages_cpu_s"]["decode"] > 0
 
@@ -68,4 +69,4 @@ def test_the_papers_pipeline(music: Path) -> None:
     pytest.importorskip("torchvision")
     from mer.benchmarks.pipeline import paper_pipeline
 
-    assert paper_pipeline([str(music / "a.wav")]) > 0
+    assert min(paper_pipeline([str(music / "a.wav")])) > 0
