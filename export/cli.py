@@ -22,6 +22,7 @@ _BATCH = click.IntRange(min=1)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("named", required=False, metavar="[MODEL]")
 @click.option(
     "--model", "-m", metavar="NAME|FILE", help="A known model, an FP32 .onnx, or a .safetensors checkpoint."
 )
@@ -106,20 +107,28 @@ _BATCH = click.IntRange(min=1)
 @click.version_option(package_name="mer")
 @report_errors
 def main(
-    model: str | None, every: bool, form: Any, out: str, builder: Any, sensitivity: bool, **given: Any
+    named: str | None,
+    model: str | None,
+    every: bool,
+    form: Any,
+    out: str,
+    builder: Any,
+    sensitivity: bool,
+    **given: Any,
 ) -> int:
     """Turn a trained network into a verified TensorRT engine.
 
-    Every export is compared with its FP32 source, its FP16 range is read, and with --data its accuracy
-    is scored, before anything is written.
+    MODEL is the same as --model. Every export is compared with its FP32 source, its FP16 range is
+    read, and with --data its accuracy is scored, before anything is written.
 
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 3 a gate refused the export (overflow, parity,
     accuracy), 4 --all: some models failed, 130/143 stopped by Ctrl-C/SIGTERM (nothing half-written).
     """
     precisions = _precisions(given)
-    if (model is None) != every:
-        raise click.UsageError("give --model or --all, one of them")
+    if (named is not None) + (model is not None) + every != 1:
+        raise click.UsageError("give MODEL (or --model) or --all, one of them")
+    model = named or model
     if "int8" in precisions and not (given["data"] or given["calib_data"]):
         raise click.UsageError("--int8 needs real music to calibrate on: --data, or --calib-data")
     if sensitivity and precisions != ["int8"]:
