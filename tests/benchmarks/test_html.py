@@ -246,7 +246,8 @@ def _dom(text: str, page: Path, width: int) -> str:
     done = subprocess.run(
         [
             _CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu",
-            f"--user-data-dir={page.parent / 'profile'}", f"--window-size={width},900", "--dump-dom", page.as_uri(),
+            f"--user-data-dir={page.parent / 'profile'}", f"--window-size={width},900",
+            "--dump-dom", page.as_uri(),
         ],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
