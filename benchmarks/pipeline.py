@@ -20,7 +20,7 @@ from ..engine.bulk import BulkRun
 from ..engine.decoders import open_decoder
 from ..engine.errors import MerError
 from ..engine.images import ImageOptions
-from ..engine.labeler import StageSeconds
+from ..engine.labeler import StageSeconds, network_threads
 from ..engine.runtimes import open_runtime
 from ..engine.sources import Sources, inputs_from_paths
 from ..engine.workers import Failure, WorkerPool
@@ -197,7 +197,7 @@ def _catalogue(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[st
 def _stages(folder: Path, artifact: Artifact, options: ImageOptions, out: str) -> tuple[StageSeconds, float]:
     began = time.perf_counter()
     with (
-        open_runtime(artifact) as network,
+        open_runtime(artifact, threads=network_threads()) as network,
         BulkRun(Sources([folder]), artifact, network, options, out) as run,
     ):
         for _ in run.labels():

@@ -193,6 +193,7 @@ def main(
     from .cluster import RayCluster
     from .decoders import Limits
     from .images import ImageOptions
+    from .labeler import network_threads
     from .runtimes import name_of_runtime, open_runtime
     from .sources import Sources
     from .view import view_of
@@ -207,7 +208,7 @@ def main(
         network = stack.enter_context(
             RayCluster(ray, name_of_runtime(artifact, runtime), workers)
             if ray
-            else open_runtime(artifact, runtime)
+            else open_runtime(artifact, runtime, network_threads(workers))
         )
         run = stack.enter_context(
             BulkRun(sources, artifact, network, options, out, dedupe, retry_errors, shard_rows)

@@ -25,7 +25,7 @@ from typing import Any, Self
 from .artifact import Artifact
 from .errors import MerError
 from .images import ImageOptions, images_from_file
-from .labeler import SongLabel, StageSeconds, label_from_json, label_in_pool
+from .labeler import SongLabel, StageSeconds, label_from_json, label_in_pool, network_threads
 from .runtimes import open_runtime
 from .sources import is_remote
 from .workers import WorkerPool
@@ -238,7 +238,7 @@ class _Actor:
         import ray
 
         self._artifact: Artifact = ray.get(model)
-        self._runtime = open_runtime(self._artifact, runtime, cores)
+        self._runtime = open_runtime(self._artifact, runtime, network_threads(cores))
         self._pool = WorkerPool(images_from_file, options, cores, options.limits.seconds)
 
     def __call__(self, block: Any) -> Any:

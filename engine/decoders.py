@@ -101,7 +101,7 @@ class _Budget:
             raise AudioError(f"decoding took longer than {self.limits.seconds:g} s")
 
 
-_BLOCK = 1 << 18  # values decoded between two looks at the budget
+_BLOCK = 1 << 20  # values decoded between two looks at the budget; each read costs a seek too
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile says SF_COUNT_MAX where a header has no length
 
 

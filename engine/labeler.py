@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,6 +61,14 @@ class StageSeconds:
     write: float = 0.0
     waited: float = 0.0
     idle: float = 0.0
+
+
+def network_threads(workers: int = 0) -> int:
+    """Threads for a network beside so many processes that decode (0: one a core).
+
+    Two threads need a fifth more CPU for a window than one, so it has as few as it can keep up with.
+    """
+    return max(1, (workers or os.cpu_count() or 1) // 2)
 
 
 def label_files(
