@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,19 @@ import click
 
 from ..engine.cli import WindowCountType, report_errors
 from ..engine.errors import MerError, UsageError
+
+
+def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Files made of results."""
+    path = click.Path(path_type=Path)
+    options = [
+        click.option("--csv", "csv_file", type=path, metavar="FILE", help="A line a row."),
+        click.option("--markdown", "markdown_file", type=path, metavar="FILE", help="As README has it."),
+        click.option("--html", "html_file", type=path, metavar="FILE", help="One page, offline."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.group(
@@ -62,11 +77,7 @@ from ..engine.errors import MerError, UsageError
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="With raw samples."
 )
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="A line a row.")
-@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option(
-    "--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", help="One page, offline."
-)
+@report_options
 @click.version_option(package_name="mer")
 @click.pass_context
 def main(context: click.Context, **given: Any) -> None:
@@ -103,10 +114,7 @@ def _table(
     data = given["data"]
     if data is not None and not data.exists():
         raise UsageError(f"--data {data}: no such file or folder")
-    files = [file for file in (json_file, csv_file, markdown_file, html_file) if file]
-    for file in files:
-        if not file.parent.is_dir():
-            raise UsageError(f"{file}: there is no folder {file.parent}")
+    _check_files(json_file, csv_file, markdown_file, html_file)
     import tempfile
 
     from .contenders import RUNTIMES, find_contenders
@@ -130,6 +138,17 @@ def _table(
     if results["partial"]:
         return codes[0] if codes else 130
     return 0 if any(row["status"] == "ok" for row in results["rows"]) else 1
+
+
+def _check_files(
+    json_file: Path | None, csv_file: Path | None, markdown_file: Path | None, html_file: Path | None
+) -> None:
+    """What could only fail after the measuring fails before it."""
+    for file in (json_file, csv_file, markdown_file, html_file):
+        if file and not file.parent.is_dir():
+            raise UsageError(f"{file}: there is no folder {file.parent}")
+    if html_file and find_spec("jinja2") is None:
+        raise MerError("--html needs the package jinja2: pip install 'mer[bench]'")
 
 
 def _write(
@@ -168,6 +187,21 @@ def _sigterm() -> Any:
         yield codes
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@main.command("report")
+@click.argument("file", type=click.Path(path_type=Path))
+@report_options
+@report_errors
+def report_command(
+    file: Path, csv_file: Path | None, markdown_file: Path | None, html_file: Path | None
+) -> int:
+    """The table that --json kept in FILE, and other files made of it; nothing is measured."""
+    from .compare import results_from_file
+
+    _check_files(None, csv_file, markdown_file, html_file)
+    _write(results_from_file(file), None, csv_file, markdown_file, html_file)
+    return 0
 
 
 @main.command("compare")

@@ -84,7 +84,7 @@ def compare_results(first: Path, second: Path) -> tuple[list[Ratio], list[str]]:
     Raises:
         MerError: no results file, or no row that both have.
     """
-    a, b = _results(first), _results(second)
+    a, b = results_from_file(first), results_from_file(second)
     warnings = [
         f"the machines differ in {name}: {a['machine'].get(name)} and {b['machine'].get(name)}"
         for name in ("cpu", "cores", "gpu")
@@ -117,7 +117,12 @@ def _measured(results: dict[str, Any]) -> dict[tuple[str, str, str], list[float]
     }
 
 
-def _results(path: Path) -> dict[str, Any]:
+def results_from_file(path: Path) -> dict[str, Any]:
+    """What ``mer-bench --json`` wrote.
+
+    Raises:
+        MerError: something else.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found["rows"], list) and isinstance(found["machine"], dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html
+import json
 import math
 import re
 import shutil
@@ -14,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mer.benchmarks import charts
+from click.testing import CliRunner
+from mer.benchmarks import charts, cli
+from mer.benchmarks.cli import main
 from mer.benchmarks.html import html_from_results
 from mer.engine.errors import MerError
 
@@ -253,3 +256,29 @@ def _dom(text: str, page: Path, width: int) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_page_of_saved_results(results: dict[str, Any], tmp_path: Path):
+    saved, page = tmp_path / "results.json", tmp_path / "report.html"
+    results |= {"length": "quick", "threads": 2}
+    results["data"]["note"] = "held out"
+    results["machine"]["os"] = "Linux"
+    saved.write_text(json.dumps(results))
+    done = CliRunner().invoke(main, ["report", str(saved), "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "use best" in done.stdout
+    assert page.read_text() == html_from_results(results)
+    for file, out, reason in (
+        (page, "a.html", "is no results file of mer-bench --json"),
+        (saved, "nowhere/a.html", "there is no folder"),
+    ):
+        done = CliRunner().invoke(main, ["report", str(file), "--html", str(tmp_path / out)])
+        assert done.exit_code in (1, 2)
+        assert reason in done.stderr
+
+
+def test_without_jinja2_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    done = CliRunner().invoke(main, ["--html", str(tmp_path / "a.html")])
+    assert done.exit_code == 1
+    assert done.stderr == "Error: --html needs the package jinja2: pip install 'mer[bench]'\n"
