@@ -20,7 +20,7 @@ from ..engine.decoders import Float32
 from ..engine.errors import MerError
 from ..engine.images import ImageOptions
 from ..engine.labeler import StageSeconds, label_files
-from ..engine.runtimes import Runtime
+from ..engine.runtimes import Runtime, open_runtime
 from .contenders import Contender
 from .latency import Found, Infer, Length, run_loadgen
 
@@ -72,7 +72,10 @@ def measure_in_child(contender: Contender, options: RowOptions) -> dict[str, Any
 def open_contender(
     contender: Contender, artifact: Artifact, threads: int, streams: str = "latency"
 ) -> Runtime:
-    """A row's runtime, with peers and OpenVINO's ways of running; ``streams`` is OpenVINO's."""
+    """A row's runtime with the machine to itself; ``streams`` is OpenVINO's way of running.
+
+    ONNX Runtime's threads spin here; in mer-label they do not, since decoders want the cores.
+    """
     if contender.runtime in ("torch", "torch.compile"):
         from .peers import TorchPeer
 
@@ -82,8 +85,10 @@ def open_contender(
 
         precision = "bf16" if contender.precision == "bf16" else "fp32"
         return OpenVino(artifact, threads, precision, streams)  # pyright: ignore[reportArgumentType]
-    from ..engine.runtimes import open_runtime
+    if contender.runtime == "onnxruntime":
+        from ..engine.runtimes.onnxruntime import OnnxRuntime
 
+        return OnnxRuntime(artifact, threads, spinning=True)
     return open_runtime(artifact, contender.runtime, threads)
 
 
@@ -118,8 +123,8 @@ def measure(contender: Contender, options: RowOptions) -> dict[str, Any]:
         row["peak_mib"] = peak_mib()
         if options.images is not None:
             row["logits"] = _logits(runtime.infer, np.load(options.images, mmap_mode="r"))
-        if options.songs:
-            row |= _songs(options.songs, artifact, runtime)
+    if options.songs:
+        row |= _songs(contender, options, artifact)
     row["rates"] = {f"{name} x{size}": rate for (name, size), rate in rates.items()}
     return row | _figures({each.scenario: each for each in found}, streams, batch)
 
@@ -195,12 +200,18 @@ def _logits(infer: Infer, images: Float32) -> Float32:
     return np.concatenate([infer(np.ascontiguousarray(images[at : at + _SCORED_AT_ONCE])) for at in starts])
 
 
-def _songs(songs: Sequence[str], artifact: Artifact, runtime: Runtime) -> dict[str, Any]:
-    """Songs a second, the pool's start left out, and the CPU seconds of each stage."""
+def _songs(contender: Contender, options: RowOptions, artifact: Artifact) -> dict[str, Any]:
+    """Songs a second as mer-label does them, the pool's start left out; the CPU seconds of each stage."""
     stages, times, failed = StageSeconds(), [], 0
-    for label in label_files(songs, artifact, runtime, ImageOptions(artifact.spec.audio), stages=stages):
-        times.append(time.perf_counter())
-        failed += label.error is not None
+    images = ImageOptions(artifact.spec.audio)
+    with (
+        open_contender(contender, artifact, options.threads)
+        if contender.runtime != "onnxruntime"
+        else open_runtime(artifact, "onnxruntime", options.threads)
+    ) as runtime:
+        for label in label_files(options.songs, artifact, runtime, images, stages=stages):
+            times.append(time.perf_counter())
+            failed += label.error is not None
     known = vars(stages)
     warm = min(_WARM_SONGS, len(times) - 1)
     return {
