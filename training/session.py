@@ -88,6 +88,8 @@ def run_session(session: Session, view: View) -> tuple[list[Outcome], int]:
         view.say(f"skipped {path}: {reason}")
     if protocol.ours:
         view.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
+    if protocol.weights == "none" and protocol.recipe.layers == "head":
+        view.say("only the head is trained, over random weights that stay so; --layers all trains everything")
     outcomes = [
         _one(session, units, kind, model, view) for kind in session.splits for model in session.models
     ]

@@ -80,6 +80,7 @@ def test_all_networks_are_drawn_in_one_plot(songs: Path, cache: Path, tmp_path: 
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "ours, since the paper leaves it open: the learning rate" in result.stderr
+    assert "only the head is trained, over random weights" in result.stderr
     assert (tmp_path / "run" / "curves-random.png").exists()
     assert (tmp_path / "run" / "mobilenetv3" / "confusion.png").exists()
 
