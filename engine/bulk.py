@@ -14,7 +14,9 @@ from typing import Any, Self
 from .artifact import Artifact
 from .catalog import SUFFIXES, RowFile, carried_columns, row_from_label
 from .cluster import RayCluster
+from .device import DeviceNetwork
 from .errors import MerError, UsageError
+from .gpus import GpuProcesses
 from .images import ImageOptions
 from .labeler import SongLabel, StageSeconds, label_files, label_from_json
 from .runtimes import Runtime
@@ -33,7 +35,7 @@ class BulkRun:
     failed, if those are to be tried again); ``repeats`` inputs are equal to one before them.
 
     Args:
-        runtime: of this machine, or a cluster.
+        runtime: of this machine, its GPUs, or a cluster.
         out: a .parquet, .csv or .jsonl file, a folder of shards, or None to write nothing.
         by_content: label files of equal bytes once, not only equal paths.
         retry_errors: label the inputs again that failed in an earlier run.
@@ -47,7 +49,7 @@ class BulkRun:
         self,
         sources: Sources,
         artifact: Artifact,
-        runtime: Runtime | RayCluster,
+        runtime: Runtime | DeviceNetwork | RayCluster | GpuProcesses,
         options: ImageOptions,
         out: str | None = None,
         by_content: bool = False,
@@ -81,7 +83,7 @@ class BulkRun:
         """Labels what has no row yet, writes it, and yields it, in the order of the inputs."""
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
         artifact, runtime, options = self._artifact, self._runtime, self._options
-        if isinstance(runtime, RayCluster):
+        if isinstance(runtime, RayCluster | GpuProcesses):
             labels = runtime.label_files(firsts, artifact, options, stop, self.stages)
         else:
             labels = label_files(firsts, artifact, runtime, options, workers, stop, self.stages)

@@ -72,7 +72,7 @@ def stopping() -> Any:
     "--model",
     "-m",
     metavar="NAME|FILE",
-    help="A bundled model, or an .onnx file.  [default: audiocnn]",
+    help="A bundled model, or an .onnx or .engine file.  [default: audiocnn]",
 )
 @click.option(
     "--windows",
@@ -90,8 +90,27 @@ def stopping() -> Any:
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["onnxruntime", "openvino", "null"]),
+    type=click.Choice(["onnxruntime", "openvino", "tensorrt", "null"]),
     help="What runs the network.  [default: by the model's suffix]",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="cuda: DALI and TensorRT, for an .engine. auto takes it where all of that is there.",
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="With cuda: a process for each of N GPUs.",
+)
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", "dali"]),
+    default="auto",
+    help="dali: NVIDIA's, for WAV, FLAC, Ogg and Opus at the model's rate, with --windows all.",
 )
 @click.option(
     "--out",
@@ -152,6 +171,9 @@ def main(
     windows: Any,
     hop: float | None,
     runtime: str | None,
+    device: Any,
+    gpus: int,
+    decoder: Any,
     out: str | None,
     workers: int,
     ray: str | None,
@@ -179,6 +201,10 @@ def main(
     """
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")
+    if decoder == "dali" and windows != "all":
+        raise click.UsageError("--decoder dali reads whole files: it goes with --windows all")
+    if ray and (device == "cuda" or gpus > 1):
+        raise click.UsageError("--ray chooses the devices of its nodes: leave --device and --gpus out")
     if finished is not None:
         if paths or out is None:
             raise click.UsageError("--from needs --out and no PATH")
@@ -192,24 +218,27 @@ def main(
     from .bulk import BulkRun, is_folder
     from .cluster import RayCluster
     from .decoders import Limits
+    from .device import open_for_device
     from .images import ImageOptions
     from .labeler import network_threads
-    from .runtimes import name_of_runtime, open_runtime
+    from .runtimes import name_of_runtime
     from .sources import Sources
     from .view import view_of
 
     artifact = open_artifact(model or DEFAULT_MODEL)
     limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
-    options = ImageOptions(artifact.spec.audio, windows, hop, limits)
+    options = ImageOptions(artifact.spec.audio, windows, hop, limits, decoder)
     sources = Sources(paths, path_column)
     began = time.perf_counter()
     with ExitStack() as stack:
         stop, codes = stack.enter_context(stopping())
-        network = stack.enter_context(
-            RayCluster(ray, name_of_runtime(artifact, runtime), workers)
-            if ray
-            else open_runtime(artifact, runtime, network_threads(workers))
-        )
+        if ray:
+            network = stack.enter_context(RayCluster(ray, name_of_runtime(artifact, runtime), workers))
+        else:
+            chosen = open_for_device(artifact, runtime, device, network_threads(workers), gpus, workers)
+            network = stack.enter_context(chosen[0])
+            if device == "auto":
+                click.echo(chosen[1], err=True)
         run = stack.enter_context(
             BulkRun(sources, artifact, network, options, out, dedupe, retry_errors, shard_rows)
         )

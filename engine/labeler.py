@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .artifact import Artifact
 from .decoders import Float32
-from .images import FileImages, ImageOptions, images_from_file
+from .device import DeviceNetwork
+from .images import FileImages, ImageOptions, images_from_file, samples_from_file
 from .runtimes import Runtime
 from .spec import ModelSpec
 from .workers import Failure, WorkerPool
@@ -74,7 +75,7 @@ def network_threads(workers: int = 0) -> int:
 def label_files(
     paths: Iterable[str],
     artifact: Artifact,
-    runtime: Runtime,
+    runtime: Runtime | DeviceNetwork,
     options: ImageOptions,
     workers: int = 0,
     stop: threading.Event | None = None,
@@ -83,11 +84,13 @@ def label_files(
     """Labels files, in their order, while child processes decode ahead.
 
     Args:
+        runtime: given images, which the child processes make, or what makes them of samples itself.
         workers: child processes; 0 is one a core.
         stop: once set, no more files are begun; what is in hand is finished and given.
         stages: is added to while songs are done.
     """
-    with WorkerPool(images_from_file, options, workers, options.limits.seconds) as pool:
+    work = samples_from_file if isinstance(runtime, DeviceNetwork) else images_from_file
+    with WorkerPool(work, options, workers, options.limits.seconds) as pool:
         yield from label_in_pool(pool, paths, artifact, runtime, stop, stages)
 
 
@@ -95,12 +98,14 @@ def label_in_pool(
     pool: WorkerPool,
     paths: Iterable[str],
     artifact: Artifact,
-    runtime: Runtime,
+    runtime: Runtime | DeviceNetwork,
     stop: threading.Event | None = None,
     stages: StageSeconds | None = None,
 ) -> Iterator[SongLabel]:
     """``label_files`` in a pool of ``images_from_file`` that outlives the call."""
     stages = stages if stages is not None else StageSeconds()
+    network = runtime if isinstance(runtime, DeviceNetwork) else _Alone(runtime)
+    computed: dict[int, tuple[str, FileImages]] = {}
     named: dict[int, str] = {}
     newest = following = 0
     earlier_start, earlier_idle = pool.start_s, pool.idle_s
@@ -118,6 +123,14 @@ def label_in_pool(
         return newest - following < _AHEAD
 
     done: dict[int, SongLabel] = {}
+
+    def finish(found: Iterable[tuple[int, Float32]]) -> None:
+        began = time.process_time()
+        for position, logits in found:
+            path, file = computed.pop(position)
+            done[position] = label_from_logits(path, file, logits, artifact.spec)
+        stages.network += time.process_time() - began
+
     waiting = time.perf_counter()
     for position, answer in pool.map(begun(), ready):
         stages.waited += time.perf_counter() - waiting
@@ -125,26 +138,46 @@ def label_in_pool(
         if isinstance(answer, Failure):
             done[position] = SongLabel(path, error=answer.reason)
         else:
-            began = time.process_time()
-            done[position] = label_from_images(path, answer, artifact.spec, runtime)
-            stages.network += time.process_time() - began
+            computed[position] = path, replace(answer, images=answer.images[:0].copy())
+            finish(network.add(position, answer.images))
             for stage, seconds in answer.seconds.items():
                 setattr(stages, stage, getattr(stages, stage) + seconds)
+        if not ready():  # what is held back to fill a batch may be what all others wait for
+            finish(network.flush())
         while following in done:
             yield done.pop(following)
             following += 1
         stages.start, stages.idle = pool.start_s - earlier_start, pool.idle_s - earlier_idle
         waiting = time.perf_counter()
+    finish(network.flush())
+    while following in done:
+        yield done.pop(following)
+        following += 1
+
+
+class _Alone:
+    """Each file's windows as a batch of their own, so that its row depends on nothing else labelled."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def add(self, position: int, images: Float32) -> Iterator[tuple[int, Float32]]:
+        parts = [self._runtime.infer(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH)]
+        yield position, np.concatenate(parts)
+
+    def flush(self) -> Iterator[tuple[int, Float32]]:
+        return iter(())
 
 
 def label_from_images(path: str, file: FileImages, spec: ModelSpec, runtime: Runtime) -> SongLabel:
-    """Runs the network over one file's windows; the song's probabilities are their mean.
+    """Runs the network over one file's windows; the song's probabilities are their mean."""
+    ((_, logits),) = _Alone(runtime).add(0, file.images)
+    return label_from_logits(path, file, logits, spec)
 
-    A file's windows are a batch of their own, never mixed with another file's: so its row does not
-    depend on what else is labelled, or on which worker was first.
-    """
-    parts = [runtime.infer(file.images[at : at + _BATCH]) for at in range(0, len(file.images), _BATCH)]
-    by_window = probabilities_from_logits(np.concatenate(parts), spec.temperature)
+
+def label_from_logits(path: str, file: FileImages, logits: Float32, spec: ModelSpec) -> SongLabel:
+    """The label of a file whose windows gave ``logits`` ``[windows, labels]``."""
+    by_window = probabilities_from_logits(logits, spec.temperature)
     if not np.isfinite(by_window).all():
         return SongLabel(path, error="the network gave numbers that are not finite")
     song = by_window.mean(axis=0)

@@ -41,12 +41,13 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
     return name
 
 
-def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0) -> Runtime:
+def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, gpu: int = 0) -> Runtime:
     """Loads an artifact.
 
     Args:
         name: one of ``RUNTIMES``; by default what the file's suffix says.
         threads: for the network; 0 leaves it to the runtime.
+        gpu: which GPU, for those runtimes that use one.
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
@@ -57,4 +58,6 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0) 
         module = import_module(f".{name}", __name__)
     except ModuleNotFoundError as error:
         raise MerError(f"the runtime {name} needs the package {error.name}, which is not installed") from None
+    if name == "tensorrt":
+        return module.open_runtime(artifact, threads, gpu)
     return module.open_runtime(artifact, threads)
