@@ -16,6 +16,8 @@ import soundfile
 from audio_files import Samples
 from mer.engine.artifact import open_artifact
 
+pytestmark = pytest.mark.timeout(900)  # a minute of CPU each, on machines that may be busy
+
 _SHORT = "audio.window_samples=11264", "audio.frames=23", "audio.n_mels=32"
 
 
