@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli import WindowCountType, report_errors
 from ..engine.errors import MerError, UsageError
 
@@ -248,7 +249,7 @@ def compare_command(
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", "-m", default="mobilenetv3", metavar="NAME|FILE", help="What labels.")
+@click.option("--model", "-m", default=DEFAULT_MODEL, metavar="NAME|FILE", help="What labels.")
 @click.option(
     "--songs", type=click.IntRange(min=0), default=100, help="Songs a turn: the folder's files, linked."
 )
@@ -297,6 +298,31 @@ def pipeline(
     click.echo(f"wall x cores / CPU: {found.bubbles:.2f}")
     if report:
         report.write_text(json.dumps(found.to_mapping(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+@main.command()
+@click.option("--few", type=click.IntRange(min=1), default=5_000, help="Tiny files of the first run.")
+@click.option("--many", type=click.IntRange(min=2), default=100_000, help="Of the second.")
+@click.option("--model", "-m", default=DEFAULT_MODEL, metavar="NAME|FILE", help="Whose spec is used.")
+@report_errors
+def scale(few: int, many: int, model: str) -> int:
+    """What a catalogue's length costs: memory and pace over few files and over many.
+
+    mer-label with the null runtime, in a folder of links to one tiny file.
+    """
+    if many <= few:
+        raise click.UsageError("--many must be more than --few")
+    from .scale import bytes_a_file, compare_lengths
+
+    runs = compare_lengths(few, many, model)
+    for run in runs:
+        click.echo(
+            f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
+            f"{run.peak_bytes / 1e6:8.1f} MB at most"
+        )
+    click.echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
+    click.echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
     return 0
 
 
