@@ -71,7 +71,7 @@ def scatter(rows: Sequence[Row]) -> dict[str, Any] | None:
     top, bottom, left, right = 24, 400, 64, WIDTH - 24
     x = _log_scale([row["throughput"] for row in quick], left, right, 1.35)
     ends = [v for row in known for v in (row["macro_f1"], *(_pair(row.get("macro_f1_interval")) or ()))]
-    y = Scale(max(0.0, min(ends) - 0.03), min(1.0, max(ends) + 0.03), bottom, top)
+    y = Scale(max(0.0, min(ends) - 0.05), min(1.0, max(ends) + 0.05), bottom, top)
     points = [_point(row, x, y) for row in known]
     strip = [Point(x(row["throughput"]), bottom + 26, row, _shape(row), None, None) for row in unknown]
     front = sorted((p for p in points if p.row.get("pareto")), key=lambda p: p.x)
@@ -199,6 +199,7 @@ def samples_of(row: Row) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def _log_scale(values: Iterable[float], begin: float, end: float, room: float) -> Scale:
     every = list(values)
+    room = max(room, (5 * min(every) / max(every)) ** 0.5)  # alone, a row's axis still has ticks
     return Scale(min(every) / room, max(every) * room, begin, end, log=True)
 
 
