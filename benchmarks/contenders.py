@@ -105,39 +105,51 @@ def _files(
     if untrained:
         for name in BACKBONES:
             if not only or name in only:
-                yield untrained_model(name, say), "untrained"
+                for path in untrained_models(name, say):
+                    yield path, "untrained"
 
 
-def untrained_model(name: str, say: Callable[[str], None]) -> Path:
-    """One of the nine CNNs with random weights, kept under ``models_home()``'s neighbour ``untrained``.
+def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]:
+    """One of the nine CNNs with random weights in FP32 and INT8, kept beside ``models_home()``.
 
     Raises:
         MerError: it cannot be exported; the message has the reason.
     """
-    path = models_home().parent / "untrained" / f"{name}.onnx"
-    if not path.is_file():
+    folder = models_home().parent / "untrained"
+    paths = (folder / f"{name}.onnx", folder / f"{name}_int8.onnx")
+    if not all(path.is_file() for path in paths):
         say(f"making {name} with random weights, once")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         # In a process of its own: torch and VGG16's 540 MB must not stay in this one.
         code = f"from {__name__} import _make; import sys; _make(*sys.argv[1:])"
-        done = subprocess.run([sys.executable, "-c", code, name, str(path)], capture_output=True, text=True)
+        command = [sys.executable, "-c", code, name, *map(str, paths)]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             lines = done.stderr.strip().splitlines()
             raise MerError(f"{name} cannot be made: {lines[-1] if lines else done.returncode}")
-    return path
+    return paths
 
 
-def _make(name: str, path: str) -> None:
+def _make(name: str, full: str, int8: str) -> None:
     import torch
 
     from ..engine.spec import QUADRANTS, AudioSpec, ModelSpec
     from ..export.onnx import onnx_from_network
+    from ..export.precision import int8_from_onnx, layers_to_quantize, tensors_to_quantize
     from ..training.backbones import build_backbone
 
     torch.manual_seed(0)
     network = build_backbone(name, len(QUADRANTS))
     spec = ModelSpec(name, QUADRANTS, AudioSpec(), provenance={"weights": "random: for speed only"})
-    onnx_from_network(network, spec, Path(path))
+    onnx_from_network(network, spec, Path(full))
+    model = onnx.load(full)
+    # The ranges are made up too: integers cost the same whatever they stand for.
+    ranges = dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
+    made = int8_from_onnx(model, ranges)
+    onnx.helper.set_model_props(made, {prop.key: prop.value for prop in model.metadata_props})
+    aside = Path(f"{int8}.part")
+    onnx.save(made, aside)
+    aside.replace(int8)
 
 
 def _backbone_of(path: Path) -> str:
