@@ -304,9 +304,8 @@ def pipeline(
 @main.command()
 @click.option("--few", type=click.IntRange(min=1), default=5_000, help="Tiny files of the first run.")
 @click.option("--many", type=click.IntRange(min=2), default=100_000, help="Of the second.")
-@click.option("--model", "-m", default=DEFAULT_MODEL, metavar="NAME|FILE", help="Whose spec is used.")
 @report_errors
-def scale(few: int, many: int, model: str) -> int:
+def scale(few: int, many: int) -> int:
     """What a catalogue's length costs: memory and pace over few files and over many.
 
     mer-label with the null runtime, in a folder of links to one tiny file.
@@ -315,7 +314,7 @@ def scale(few: int, many: int, model: str) -> int:
         raise click.UsageError("--many must be more than --few")
     from .scale import bytes_a_file, compare_lengths
 
-    runs = compare_lengths(few, many, model)
+    runs = compare_lengths(few, many)
     for run in runs:
         click.echo(
             f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
