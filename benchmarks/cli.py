@@ -325,5 +325,36 @@ def scale(few: int, many: int) -> int:
     return 0
 
 
+@main.command()
+@click.argument("engines", nargs=-1, type=click.Path(exists=True, dir_okay=False), metavar="ENGINE...")
+@click.option("--paper", is_flag=True, help="Print the tables of docs/GPU.md and stop; needs no GPU.")
+@click.option(
+    "--decode-ms", type=float, default=8.3, help="With --paper: CPU milliseconds to decode a window."
+)
+@click.option("--seconds", type=click.FloatRange(min=0), default=3.0, help="For each measurement.")
+@click.option("--json", "report", type=click.Path(path_type=Path), default="gpu.json", help="What was found.")
+@report_errors
+def gpu(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds: float, report: Path) -> int:
+    """What a GPU gives: engine against ONNX, DALI against the reference, throughput, copies, overlap.
+
+    Takes engines of mer-export, with their .json and .onnx beside them, and a machine with the GPU that
+    they are for.
+    """
+    from .gpu import cost_table, costs, measure, paper_table, write_report
+
+    if paper:
+        found = costs(lambda line: click.echo(line, err=True))
+        click.echo(f"{cost_table(found)}\n\n{paper_table(found, decode_ms)}")
+        return 0
+    if not engines:
+        raise click.UsageError("name the engines to measure, or --paper")
+    from ..engine.artifact import open_artifact
+
+    say = click.echo
+    write_report([measure(open_artifact(each), seconds, say=say) for each in engines], report)
+    click.echo(f"written to {report}")
+    return 0
+
+
 if __name__ == "__main__":
     main()

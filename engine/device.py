@@ -195,6 +195,8 @@ def open_for_device(
                 f"--device cuda runs engines by TensorRT, and this is {runtime or file}: make one by "
                 f"mer-export -m {artifact.name} --fp16 -o FOLDER/"
             )
+        if gpus > 1:
+            raise UsageError("--gpus goes with --device cuda")
         why = (
             f"{runtime} was asked for" if runtime else f"{file} is no engine; mer-export makes one for a GPU"
         )

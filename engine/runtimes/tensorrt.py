@@ -84,6 +84,11 @@ class TensorRtRuntime:
     def stream(self) -> int:
         return self._computes.handle
 
+    @property
+    def gpu(self) -> Gpu:
+        """The GPU that it runs on."""
+        return self._gpu
+
     def infer(self, images: Any) -> Float32:
         """Logits of images: NumPy's, or of the GPU by ``__cuda_array_interface__``, which are not copied."""
         return self.submit(images).result()
