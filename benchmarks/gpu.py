@@ -191,9 +191,9 @@ def write_report(found: list[dict[str, Any]], path: Path) -> None:
 
 
 def _against_onnx(artifact: Artifact, infer: Callable[[Any], Float32], images: Float32) -> dict[str, Any]:
-    named = artifact.facts.get("onnx", {}).get("file")
-    path = artifact.path.with_name(str(named))
-    if not named or Path(named).name != named or not path.is_file():
+    named = str(artifact.facts.get("onnx", {}).get("file", ""))
+    path = artifact.path.parent / Path(named).name  # beside it, whatever the sidecar says
+    if not named or path.name != named or not path.is_file():
         return {"checked": False, "why": f"{named} is not beside the engine"}
     with open_runtime(open_artifact(str(path)), "onnxruntime") as reference:
         wanted = reference.infer(images)

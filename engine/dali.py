@@ -83,7 +83,7 @@ class DaliImages:
             DeviceMemoryError: the GPU's memory does not suffice; the batch is lost, as is this object.
         """
         try:
-            (found,) = self._pipeline.outputs(cuda_stream=stream)
+            (found,) = self._pipeline.outputs(cuda_stream=stream if self.device == "gpu" else None)
             images = found.as_tensor()
         except (RuntimeError, MemoryError) as error:
             raise _explained(error, "DALI makes no images") from None

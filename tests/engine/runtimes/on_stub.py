@@ -6,8 +6,10 @@ events and not by luck. The mutants show that what is wrong is found out.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib.util
+import json
 import subprocess
 import sys
 import threading
@@ -26,10 +28,14 @@ from conftest import tiny_onnx
 from engine_files import VERSION, engine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mer.benchmarks.gpu import measure, write_report
 from mer.engine.artifact import Artifact
+from mer.engine.dali import DaliImages
+from mer.engine.device import DeviceNetwork
 from mer.engine.errors import ArtifactError, DeviceError, DeviceMemoryError
 from mer.engine.runtimes.cuda import open_gpu
 from mer.engine.spec import AudioSpec, ModelSpec
+from mer.engine.spectrogram import image_from_audio
 from stub_cuda import fake_tensorrt
 from stub_cuda.stub import INVALID_HANDLE, LAUNCH_FAILED, NO_DEVICE, OUT_OF_MEMORY, Stub, loaded
 
@@ -486,3 +492,72 @@ def test_the_process_ends_quietly(artifact: Artifact) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class CpuDaliOnGpu(DaliImages):
+    """DALI's images as a GPU would give them: in device memory, ready for one stream only."""
+
+    copies: Any = None
+    pool: list[tuple[Any, Any]]
+
+    def take(self, stream: int | None = None) -> Any:
+        found = super().take()
+        assert stream == self.copies.handle
+        with open_gpu(0).current():
+            given = OnGpu(found, self.copies)
+        weakref.finalize(given, self.take_back, given.memory, given.host)
+        return given
+
+    def take_back(self, memory: Any, host: Any) -> None:
+        """What nobody holds any more is overwritten at once, as by DALI's next batch."""
+        ctypes.memset(int(memory), 0xFF, host.nbytes)
+        self.pool.append((memory, host))
+
+
+@pytest.mark.parametrize("seed", [None, 5, 6, 7])
+def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) -> None:
+    """The labeler's way through both, with files whose windows are spread over batches."""
+    rng = np.random.default_rng(1)
+    files = [
+        rng.standard_normal((count, AUDIO.window_samples)).astype(np.float32) / 9
+        for count in (3, 1, 40, 7, 33, 2, 64, 5)
+    ]
+    stub.reset(seed)
+    runtime = real.open_runtime(artifact, 0)
+
+    pool: list[tuple[Any, Any]] = []
+
+    def make(batch: int) -> DaliImages:
+        dali = CpuDaliOnGpu(AUDIO, batch, "cpu")
+        dali.copies, dali.pool = runtime._computes, pool
+        return dali
+
+    found: dict[int, np.ndarray] = {}
+    with DeviceNetwork(runtime, make) as network:
+        assert network.batch == 32
+        for position, samples in enumerate(files):
+            found.update(network.add(position, samples))
+        found.update(network.flush())
+    assert len(pool) == 5
+    with open_gpu(0).current():
+        for memory, host in pool:
+            memory.free()
+            host.base.free()
+    assert sorted(found) == list(range(len(files)))
+    for position, samples in enumerate(files):
+        np.testing.assert_allclose(found[position], wanted(image_from_audio(samples, AUDIO)), atol=1e-3)
+
+
+def test_what_mer_bench_gpu_does(artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(CONTENT)
+    artifact = engine(tmp_path, SPEC, CONTENT, onnx={"file": "tiny.onnx"})
+    found = measure(artifact, 0.01, "cpu")
+    write_report([found], tmp_path / "gpu.json")
+    said = json.loads((tmp_path / "gpu.json").read_text())["engines"][0]
+    assert said["engine_against_onnx"]["max_error"] < 1e-5
+    assert said["dali_against_reference_db"] <= 0.01
+    assert said["machine"]["gpu"] == "stub 0"
+    assert {"overlap", "transfer_ms_a_batch"} <= set(said)
+    assert len(said["images_per_s"]) == 4
+    evil = engine(tmp_path, SPEC, CONTENT, onnx={"file": "../tiny.onnx"})
+    assert not measure(evil, 0.01, "cpu")["engine_against_onnx"]["checked"]

@@ -1,0 +1,171 @@
+"""What only a GPU can show: pytest -m gpu, on a machine with one and mer[gpu] or mer[rtx] with PyCUDA.
+
+None of this has run yet: no GPU was at hand when it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from audio_files import noise, write_audio
+from click.testing import CliRunner
+from mer.benchmarks.gpu import generated, measure
+from mer.engine.artifact import Artifact, open_artifact
+from mer.engine.cli import main as label
+from mer.engine.dali import DaliImages
+from mer.engine.device import open_device
+from mer.engine.errors import ArtifactError, DeviceError
+from mer.engine.images import ImageOptions
+from mer.engine.labeler import label_files
+from mer.engine.runtimes import open_runtime
+from mer.engine.spec import PRESETS
+from mer.engine.spectrogram import image_from_audio
+from mer.export.cli import main as export
+from mer.export.tensorrt import gpu_capability
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(gpu_capability() is None, reason="no NVIDIA GPU and driver here"),
+]
+
+
+@pytest.fixture(scope="module", params=["rtx", "tensorrt"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The bundled network in FP16, compiled on this machine by each builder that is installed."""
+    pytest.importorskip({"rtx": "tensorrt_rtx", "tensorrt": "tensorrt"}[request.param])
+    folder = tmp_path_factory.mktemp(request.param)
+    done = CliRunner().invoke(
+        export, ["-m", "audiocnn", "--fp16", "--builder", request.param, "-o", f"{folder}/"]
+    )
+    assert done.exit_code == 0, done.output
+    return open_artifact(str(folder / "audiocnn_fp16.engine"))
+
+
+def images_of(artifact: Artifact, count: int) -> np.ndarray:
+    return image_from_audio(generated(artifact.spec.audio, count), artifact.spec.audio)
+
+
+def test_the_engine_says_what_the_onnx_says(built: Artifact) -> None:
+    """Proves: deserializing, addresses, shapes, copies and FP16 on real hardware, for all batch sizes."""
+    images = images_of(built, 70)
+    with open_runtime(open_artifact(str(built.path.with_suffix(".onnx")))) as reference:
+        wanted = reference.infer(images)
+    with open_runtime(built) as runtime:
+        for count in (1, 2, 31, 32, 33, 70):
+            found = runtime.infer(images[:count])
+            assert np.abs(found - wanted[:count]).max() <= 0.05 * np.abs(wanted).max()
+
+
+def test_mer_export_compared_the_engine_itself(built: Artifact) -> None:
+    """Proves: export's own gate runs the engine where a GPU is."""
+    said = json.loads(built.path.with_suffix(".json").read_text())
+    assert said["engine_parity"]["checked"] is True, said["engine_parity"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_dali_on_the_gpu_makes_the_references_images(name: str) -> None:
+    """Proves: the one pipeline definition holds for cuFFT too, within 0.01 dB of ordinary sound."""
+    spec = PRESETS[name]
+    audio = generated(spec, 5)
+    with DaliImages(spec, 5, "gpu") as gpu, DaliImages(spec, 5, "cpu") as cpu:
+        gpu.put(audio)
+        cpu.put(audio)
+        found, wanted = np.asarray(gpu.take().as_cpu()), cpu.take()
+    np.testing.assert_allclose(found, wanted, atol=0.01)
+    np.testing.assert_allclose(found, image_from_audio(audio, spec), atol=0.01)
+
+
+def test_dalis_images_go_into_tensorrt_uncopied(built: Artifact) -> None:
+    """Proves: shared primary context, DALI's outputs bound to our stream, alignment, lifetimes."""
+    spec = built.spec.audio
+    audio = generated(spec, 32)
+    images = image_from_audio(audio, spec)
+    with open_runtime(built) as opened, DaliImages(spec, 32, "gpu") as dali:
+        runtime: Any = opened
+        wanted = runtime.infer(images)
+        pending = []
+        for _ in range(50):
+            dali.put(audio)
+            pending.append(runtime.submit(dali.take(runtime.stream)))
+        for each in pending:
+            assert np.abs(each.result() - wanted).max() <= 0.05 * np.abs(wanted).max()
+
+
+def test_a_catalogue_gets_the_cpus_labels(built: Artifact, tmp_path: Path) -> None:
+    """Proves: the whole path, from files to rows, beside the CPU's."""
+    paths = [str(write_audio(tmp_path / f"{at}.wav", noise(12 + at, 22_050, at), 22_050)) for at in range(12)]
+    options = ImageOptions(built.spec.audio)
+    with open_device(built) as network:
+        found = list(label_files(paths, built, network, options, 2))
+    reference = open_artifact("audiocnn")
+    with open_runtime(reference) as runtime:
+        wanted = list(label_files(paths, reference, runtime, options, 2))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.error is theirs.error is None
+        np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=0.02)
+    done = CliRunner().invoke(label, [*paths, "-m", str(built.path), "--device", "auto"])
+    assert done.exit_code == 0
+    assert "device: cuda (DALI and " in done.output
+
+
+def test_threads_share_one_runtime(built: Artifact) -> None:
+    """Proves: pushing the primary context in several threads at once."""
+    images = images_of(built, 16)
+    wrong: list[BaseException] = []
+    with open_runtime(built) as runtime:
+        wanted = runtime.infer(images)
+
+        def work() -> None:
+            try:
+                for _ in range(50):
+                    np.testing.assert_allclose(runtime.infer(images), wanted, rtol=1e-2, atol=1e-2)
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_nothing_leaks(built: Artifact) -> None:
+    """Proves: TensorRT's own memory goes with the runtime; the first opens are left out."""
+    from mer.engine.runtimes.cuda import open_gpu
+
+    def free() -> int:
+        with open_gpu(0).current() as cuda:
+            return cuda.mem_get_info()[0]
+
+    images = images_of(built, 4)
+    seen = []
+    for _ in range(20):
+        with open_runtime(built) as runtime:
+            runtime.infer(images)
+        seen.append(free())
+    assert seen[-1] >= seen[4] - (8 << 20)
+
+
+def test_a_truncated_engine_is_an_error_and_no_crash(built: Artifact, tmp_path: Path) -> None:
+    """Proves: what TensorRT itself does with damage, past our check of the hash."""
+    import dataclasses
+
+    with pytest.raises(DeviceError, match="cannot load it"):
+        open_runtime(dataclasses.replace(built, content=built.content[: len(built.content) // 2]))
+    (tmp_path / "a.engine").write_bytes(built.content)
+    with pytest.raises(ArtifactError, match="no sidecar"):
+        open_artifact(str(tmp_path / "a.engine"))
+
+
+def test_mer_bench_gpu_measures_all(built: Artifact) -> None:
+    """Proves: throughput, transfers and overlap can be measured; the numbers are docs/GPU.md's to judge."""
+    found = measure(built, 0.5)
+    assert found["engine_against_onnx"]["checked"]
+    assert found["dali_against_reference_db"] <= 0.01
+    assert found["overlap"] > 0.9
