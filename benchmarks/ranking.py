@@ -46,7 +46,8 @@ def pareto_front(rows: Sequence[Row]) -> list[Row]:
 def recommendation(results: Mapping[str, Any]) -> str:
     """One sentence: the fastest row at no more than a point of macro-F1 below the best."""
     rows = [row for row in results["rows"] if row["status"] == "ok" and row["throughput"]]
-    prefix = "" if results["valid"] else "By a look too short to be valid: "
+    prefix = "" if results["valid"] else "By a look that is not valid: "
+    use = "use" if prefix else "Use"
     if not rows:
         return "Nothing was measured."
     scored = [row for row in rows if row["macro_f1"] is not None]
@@ -62,7 +63,7 @@ def recommendation(results: Mapping[str, Any]) -> str:
     best = max((row for row in scored if row["macro_f1"] >= top - _NEAR), key=_speed)
     low, high = best["macro_f1_interval"]
     return (
-        f"{prefix}use {_named(best)}: the fastest within a point of the best macro-F1 "
+        f"{prefix}{use} {_named(best)}: the fastest within a point of the best macro-F1 "
         f"({best['macro_f1']:.3f}, 95 % between {low:.3f} and {high:.3f}), at "
         f"{best['throughput']:,.0f} images/s."
     )

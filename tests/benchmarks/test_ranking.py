@@ -51,14 +51,14 @@ def test_the_advice_trades_a_point_for_speed_and_no_more() -> None:
     near = row(0.595, 300.0, model="near", precision="int8")
     results = {"rows": [row(0.6, 100.0, model="best"), near, row(0.5, 900.0, model="fast")]}
     finish(results)
-    assert "use near in int8 on onnxruntime" in results["recommendation"]
+    assert "Use near in int8 on onnxruntime" in results["recommendation"]
     assert "300 images/s" in results["recommendation"]
     # an INT8 that is not faster is not recommended
     results = {"rows": [row(0.6, 100.0, model="best"), {**near, "throughput": 90.0}]}
     finish(results)
-    assert "use best in fp32" in results["recommendation"]
+    assert "Use best in fp32" in results["recommendation"]
     finish(results, valid=False)
-    assert "too short to be valid" in results["recommendation"]
+    assert "not valid: use" in results["recommendation"]
 
 
 def test_without_accuracy_it_says_so_and_never_advises_a_peer() -> None:
