@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import openvino
 
 from ..artifact import Artifact
 from ..decoders import Float32
@@ -22,7 +21,8 @@ class OpenVino:
 
     Raises:
         ArtifactError: OpenVINO refuses the graph.
-        MerError: bf16 on a CPU that does not compute it: OpenVINO would use FP32 and say nothing.
+        MerError: not installed, or bf16 on a CPU that does not compute it: OpenVINO would use FP32 and
+            say nothing.
     """
 
     name = "openvino"
@@ -34,7 +34,7 @@ class OpenVino:
         precision: Precision = "fp32",
         streams: Literal["latency", "throughput"] = "latency",
     ) -> None:
-        core = openvino.Core()
+        core = _core()
         if precision == "bf16" and not has_bf16():
             raise MerError("this CPU does not compute bf16 (no AMX and no AVX512-BF16)")
         options: dict[str, Any] = {
@@ -74,7 +74,16 @@ class OpenVino:
 
 def has_bf16() -> bool:
     """Whether OpenVINO computes bf16 on this CPU."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _core() -> Any:
+    """Imported here, so that every module of the engine imports in a base install."""
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        raise MerError('OpenVINO is not installed: pip install "mer[openvino]"') from None
+    return openvino.Core()
 
 
 def open_runtime(artifact: Artifact, threads: int) -> OpenVino:
