@@ -318,7 +318,7 @@ def scale(few: int, many: int) -> int:
     for run in runs:
         click.echo(
             f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
-            f"{run.peak_bytes / 1e6:8.1f} MB at most"
+            f"{run.cpu_seconds / run.files * 1e3:6.2f} ms CPU a row  {run.peak_bytes / 1e6:7.1f} MB at most"
         )
     click.echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
     click.echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")

@@ -23,10 +23,11 @@ _IN_A_FOLDER = 1_000
 
 @dataclass(frozen=True)
 class Run:
-    """One run of mer-label: its inputs, wall seconds and peak resident bytes."""
+    """One run of mer-label: its inputs, wall and CPU seconds, and peak resident bytes."""
 
     files: int
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
     @property
@@ -77,7 +78,7 @@ def _run(files: int) -> Run:
         if process.returncode:
             raise MerError(f"mer-label ended with {process.returncode}: {said.strip()[-500:]}")
         peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-        return Run(files, time.perf_counter() - began, peak)
+        return Run(files, time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak)
 
 
 def _model(spec: AudioSpec) -> bytes:
