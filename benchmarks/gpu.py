@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from ..engine.device import DeviceNetwork
 from ..engine.errors import MerError
 from ..engine.names import BACKBONES
 from ..engine.runtimes import open_runtime
-from ..engine.spec import AudioSpec
+from ..engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from ..engine.spectrogram import image_from_audio
 from .roofline import workload_from_onnx
 
@@ -68,16 +69,33 @@ class Cost:
 
 
 def costs(say: Callable[[str], None] = lambda line: None) -> list[Cost]:
-    """Of the nine CNNs, read from their graphs; those are made with random weights, which needs torch."""
+    """Of the nine CNNs, read from their FP32 graphs, which are made with random weights; needs torch."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in BACKBONES:
+            say(f"counting {name}")
+            path = Path(folder) / f"{name}.onnx"
+            _make_untrained(name, path)
+            found.append(cost_of(name, path))
+            path.unlink()
+    return found
+
+
+def cost_of(name: str, path: Path) -> Cost:
+    """What one image costs a network, from its .onnx."""
     import onnx
 
-    from .contenders import untrained_models
+    work = workload_from_onnx(onnx.load(str(path)))
+    return Cost(name, work.macs, work.weight_bytes, work.activation_bytes)
 
-    found = []
-    for name in BACKBONES:
-        work = workload_from_onnx(onnx.load(str(untrained_models(name, say)[0])))
-        found.append(Cost(name, work.macs, work.weight_bytes, work.activation_bytes))
-    return found
+
+def _make_untrained(name: str, path: Path) -> None:
+    try:
+        from ..export.onnx import onnx_from_network
+        from ..training.backbones import build_backbone
+    except ModuleNotFoundError as error:
+        raise MerError(f'--paper needs {error.name}: pip install "mer[train]"') from None
+    onnx_from_network(build_backbone(name, len(QUADRANTS)), ModelSpec(name, QUADRANTS, AudioSpec()), path)
 
 
 def cost_table(found: Iterable[Cost]) -> str:

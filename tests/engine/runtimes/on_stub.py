@@ -519,7 +519,7 @@ def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) ->
     """The labeler's way through both, with files whose windows are spread over batches."""
     rng = np.random.default_rng(1)
     files = [
-        rng.standard_normal((count, AUDIO.window_samples)).astype(np.float32) / 9
+        np.asarray(rng.standard_normal((count, AUDIO.window_samples)) / 9, np.float32)
         for count in (3, 1, 40, 7, 33, 2, 64, 5)
     ]
     stub.reset(seed)
