@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from conftest import tiny_onnx
 from mer.engine.artifact import Artifact, open_artifact
 from mer.engine.spec import ModelSpec
+from onnx_files import tiny_onnx
 
 VERSION = "11.4.0.106"
 

@@ -24,7 +24,6 @@ import mer.engine.runtimes.tensorrt as real
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import tiny_onnx
 from engine_files import VERSION, engine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,6 +35,7 @@ from mer.engine.errors import ArtifactError, DeviceError, DeviceMemoryError
 from mer.engine.runtimes.cuda import open_gpu
 from mer.engine.spec import AudioSpec, ModelSpec
 from mer.engine.spectrogram import image_from_audio
+from onnx_files import tiny_onnx
 from stub_cuda import fake_tensorrt
 from stub_cuda.stub import INVALID_HANDLE, LAUNCH_FAILED, NO_DEVICE, OUT_OF_MEMORY, Stub, loaded
 
