@@ -14,7 +14,7 @@ class OnnxRuntime:
     """See ``Runtime``.
 
     With ``spinning`` the threads keep their cores while they wait: faster for a network alone on the
-    machine (mer-bench: 1.2 to 1.6 times), slower where decoders want the cores.
+    machine, slower where decoders want the cores.
     """
 
     name = "onnxruntime"
