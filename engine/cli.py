@@ -214,6 +214,9 @@ def main(
         return 0
     if not paths:
         raise click.UsageError("name a PATH to label")
+    from .workers import start_ahead
+
+    start_ahead()
     from .artifact import DEFAULT_MODEL, open_artifact
     from .bulk import BulkRun, is_folder
     from .cluster import RayCluster
