@@ -87,6 +87,15 @@ def block_values(samples: Sequence[float], blocks: int = _BLOCKS) -> list[float]
     return [float(np.median(part)) for part in parts if len(part)]
 
 
+def block_rates(
+    sizes: Sequence[int], ended_s: Sequence[float], first_s: float, blocks: int = _BLOCKS
+) -> list[float]:
+    """Images a second of the run's parts, all time between batches in it, so that their mean is the run's."""
+    starts = np.concatenate([[ended_s[0] - first_s], ended_s[:-1]])
+    parts = np.array_split(np.arange(len(sizes)), min(blocks, len(sizes)))
+    return [sum(sizes[i] for i in part) / float(ended_s[part[-1]] - starts[part[0]]) for part in parts]
+
+
 def run_loadgen(
     infer: Infer,
     images: Float32,
@@ -143,6 +152,7 @@ class _System:
         self._waiting: queue.SimpleQueue[tuple[Any, float] | None] = queue.SimpleQueue()
         self.samples_ms: list[float] = []
         self.sizes: list[int] = []
+        self.ended_s: list[float] = []
         self.failure: Exception | None = None
 
     def answer(self, queries: Any, asked: float | None = None) -> None:
@@ -155,6 +165,7 @@ class _System:
             self._loadgen.QuerySamplesComplete(
                 [self._loadgen.QuerySampleResponse(query.id, 0, 0) for query in part]
             )
+            self.ended_s.append(time.perf_counter())
 
     def queue(self, queries: Any) -> None:
         self._waiting.put((queries, time.perf_counter()))
@@ -212,7 +223,6 @@ def _found(scenario: str, length: Length, system: _System, folder: Path, seconds
         else None
         for q in PERCENTILES
     }
-    rates = [1e3 * size / ms for size, ms in zip(system.sizes, samples, strict=True)]
     rate = results.get("result_samples_per_second", results.get("result_completed_samples_per_sec"))
     return Found(
         scenario,
@@ -222,7 +232,7 @@ def _found(scenario: str, length: Length, system: _System, folder: Path, seconds
         samples,
         known,
         rate,
-        block_values(samples if single else rates),
+        block_values(samples) if single else block_rates(system.sizes, system.ended_s, samples[0] / 1e3),
         str(folder),
         errors,
     )

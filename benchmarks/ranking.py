@@ -61,10 +61,13 @@ def recommendation(results: Mapping[str, Any]) -> str:
         )
     top = max(row["macro_f1"] for row in scored)
     best = max((row for row in scored if row["macro_f1"] >= top - _NEAR), key=_speed)
-    low, high = best["macro_f1_interval"]
+    ends = best["macro_f1_interval"]
+    spread = (
+        f", 95 % between {ends[0]:.3f} and {ends[1]:.3f}" if ends else ", of too few songs for an interval"
+    )
     return (
         f"{prefix}{use} {_named(best)}: the fastest within a point of the best macro-F1 "
-        f"({best['macro_f1']:.3f}, 95 % between {low:.3f} and {high:.3f}), at "
+        f"({best['macro_f1']:.3f}{spread}), at "
         f"{best['throughput']:,.0f} images/s."
     )
 

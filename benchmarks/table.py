@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ from ..engine.artifact import Artifact, open_artifact
 from ..engine.decoders import Float32
 from ..engine.errors import MerError
 from ..engine.labelled import labelled_audio
-from ..engine.score import accuracy_and_macro_f1, bootstrap_interval, confusion_matrix
+from ..engine.score import Integers, accuracy_and_macro_f1, bootstrap_interval, confusion_matrix
 from ..export.samples import SongImages, images_from_songs, split_clips
 from ..export.verify import song_labels
 from .contenders import PEERS, Contender, fp32_of
@@ -30,6 +30,7 @@ from .roofline import share_of_roofline, workload_from_onnx
 from .row import RowOptions, measure_in_child
 
 _WINDOWS_A_SONG = 3
+_FEWEST_GROUPS = 10  # a bootstrap over fewer says nothing
 
 
 @dataclass(frozen=True)
@@ -243,11 +244,18 @@ def score(logits: Float32, exam: _Exam, temperature: float) -> dict[str, Any]:
     accuracy, macro_f1 = accuracy_and_macro_f1(exam.truth, said)
     return {
         "accuracy": accuracy,
-        "accuracy_interval": list(bootstrap_interval(exam.truth, said, groups=exam.groups, of="accuracy")),
+        "accuracy_interval": _interval(exam, said, "accuracy"),
         "macro_f1": macro_f1,
-        "macro_f1_interval": list(bootstrap_interval(exam.truth, said, groups=exam.groups)),
+        "macro_f1_interval": _interval(exam, said, "macro_f1"),
         "confusion": confusion_matrix(exam.truth, said, len(exam.labels)).tolist(),
     }
+
+
+def _interval(exam: _Exam, said: Integers, of: Literal["macro_f1", "accuracy"]) -> list[float] | None:
+    """None where so few groups were drawn from that the interval would be a pretence (five right: 1 to 1)."""
+    if len(set(exam.groups)) < _FEWEST_GROUPS:
+        return None
+    return list(bootstrap_interval(exam.truth, said, groups=exam.groups, of=of))
 
 
 def _version() -> str:

@@ -145,3 +145,13 @@ def test_jumusemodb_at_random_reads_what_it_knows_by_heart(tmp_path: Path):
     assert len(rows) == 24
     assert {row["status"] for row in rows} == {"ok"}
     assert [name for name in rows[0] if name.startswith("p_")] == ["p_happy", "p_sad"]
+
+    out = tmp_path / "results.json"
+    _command(
+        "bench", "--models", onnx.parent, "--model", onnx.stem, "--runtime", "onnxruntime", "--quick",
+        "--data", data, "--songs", data, "--logs", tmp_path / "logs", "--json", out,
+    )  # fmt: skip
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["status"], row["labels"]) == ("ok", ["happy", "sad"]), row["reason"]
+    assert row["throughput"] > 0
+    assert sum(map(sum, row["confusion"])) == 6  # a quarter of the recordings

@@ -1,3 +1,4 @@
+import itertools
 import json
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from mer.benchmarks.latency import (
     QUICK,
     SCENARIOS,
     Length,
+    block_rates,
     block_values,
     fewest_samples,
     percentile_ms,
@@ -51,6 +53,13 @@ def test_blocks_hold_the_median(samples: list[float]) -> None:
     assert 1 <= len(blocks) <= 8
     assert min(samples) <= min(blocks) <= max(blocks) <= max(samples)
     assert block_values([3.0] * len(samples)) == [3.0] * len(blocks)
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.floats(1e-4, 10)), min_size=1, max_size=200))
+def test_the_rate_of_a_run_lies_between_those_of_its_parts(batches: list[tuple[int, float]]) -> None:
+    sizes, seconds = [size for size, _ in batches], [each for _, each in batches]
+    rates = block_rates(sizes, list(itertools.accumulate(seconds)), seconds[0])
+    assert min(rates) * (1 - 1e-6) <= sum(sizes) / sum(seconds) <= max(rates) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -92,3 +92,9 @@ def test_valid_is_what_loadgen_says_of_every_row() -> None:
         results = {"rows": [row(None, 1.0, scenarios=good), row(None, 2.0, scenarios=second)]}
         finish(results)
         assert results["valid"] is wanted
+
+
+def test_too_few_songs_for_an_interval_are_said():
+    results = {"rows": [row(0.6, 10.0, macro_f1_interval=None)]}
+    finish(results)
+    assert "(0.600, of too few songs for an interval)" in results["recommendation"]
