@@ -22,7 +22,7 @@ class Recipe:
     says which epoch's network is the result; without validation it is the last.
     """
 
-    epochs: int = 70
+    epochs: int = 40
     batch_size: int = 16
     crops: int = 1
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -32,16 +32,16 @@ class Recipe:
     warmup: float = 0.1
     loss: Literal["ce", "bce"] = "ce"
     label_smoothing: float = 0.1
-    mixup: float = 0.4
-    mask_mels: int = 24
-    mask_frames: int = 60
+    mixup: float = 0.3
+    mask_mels: int = 0
+    mask_frames: int = 0
     gain_db: float = 3.0
-    stretch: float = 0.2
-    pitch_mels: int = 4
-    filter_db: float = 6.0
+    stretch: float = 0.1
+    pitch_mels: int = 2
+    filter_db: float = 4.0
     random_crops: bool = True
     balance: bool = True
-    ema: float = 0.998
+    ema: float = 0.995
     layers: Literal["all", "head"] = "all"
     patience: int = 30
     keep: Literal["best", "last"] = "best"
@@ -69,7 +69,6 @@ class Protocol:
     weights: str = "none"
     sub_clips: int = 0
     extra_head: bool = False
-    per_mel: bool = False
     ours: str = ""
 
 
@@ -96,7 +95,7 @@ _PLAIN = Recipe(
 )
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    "best": Protocol("best", Recipe(), PRESETS["emotion4q"], "grouped", 0.2, 0.2, 0, per_mel=True),
+    "best": Protocol("best", Recipe(), PRESETS["emotion4q"], "grouped", 0.2, 0.2, 0),
     "hindi-2022": Protocol(
         "hindi-2022",
         dataclasses.replace(_PLAIN, epochs=5, loss="bce", layers="head", seed=42),

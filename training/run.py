@@ -108,7 +108,7 @@ def train_split(
     """
     watch = watch or Nobody()
     protocol, recipe = job.protocol, job.protocol.recipe
-    audio = standardised(protocol.audio, units, split.training, protocol.per_mel)
+    audio = standardised(protocol.audio, units, split.training)
     key = _key(job, units, split, audio)
     if prepared(folder, key, mode):
         return outcome_from_folder(folder)

@@ -94,13 +94,13 @@ def units_from_audio(
     )
 
 
-def standardised(spec: AudioSpec, units: Units, chosen: Integers, per_mel: bool) -> AudioSpec:
-    """The spec with the mean and deviation of the chosen units' images: of each mel, or of all.
+def standardised(spec: AudioSpec, units: Units, chosen: Integers) -> AudioSpec:
+    """The spec with the mean and deviation of the chosen units' images, one of each for all mels.
 
     float64 sums, so that the result does not depend on how many frames there are.
     """
     neutral = dataclasses.replace(spec, mean=(0.0,), std=(1.0,))
-    total, squares, count = np.zeros(spec.n_mels), np.zeros(spec.n_mels), 0
+    total = squares = count = 0.0
     for i in chosen:
         whole = units.decibels[i]
         # Relative to a window's maximum, dB exist for windows only.
@@ -108,15 +108,11 @@ def standardised(spec: AudioSpec, units: Units, chosen: Integers, per_mel: bool)
         parts = spread_crops(whole, neutral, 3) if by_window else [whole]
         for part in parts:
             exact = np.asarray(part, np.float64)
-            total += exact.sum(axis=1)
-            squares += np.square(exact).sum(axis=1)
-            count += exact.shape[1]
-    if not per_mel:
-        total, squares = np.full_like(total, total.mean()), np.full_like(squares, squares.mean())
+            total += float(exact.sum())
+            squares += float(np.square(exact).sum())
+            count += exact.size
     mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
-    kept = slice(None) if per_mel else slice(1)
-    return dataclasses.replace(spec, mean=tuple(mean[kept].tolist()), std=tuple(deviation[kept].tolist()))
+    return dataclasses.replace(spec, mean=(mean,), std=(max(squares / count - mean**2, 1e-6) ** 0.5,))
 
 
 def _parts(whole: Float32, spec: AudioSpec, count: int) -> list[Float32]:

@@ -1,0 +1,38 @@
+import numpy as np
+import torch
+from mer.training.audiocnn import AudioCNN, CepstrumStatistics
+from scipy.fft import dct
+from torch import nn
+
+
+def test_the_statistics_are_those_of_scipys_cepstrum() -> None:
+    images = np.random.default_rng(0).normal(size=(3, 1, 40, 50)).astype(np.float32)
+    network = CepstrumStatistics(4, 0.3).eval()
+    seen = []
+    network.scale.register_forward_hook(lambda module, given, result: seen.append(given[0]))
+    with torch.inference_mode():
+        assert network(torch.from_numpy(images)).shape == (3, 4)
+
+    cepstrum = np.asarray(dct(images[:, 0], axis=1, norm="ortho"))[:, :30]
+    moved = [np.sqrt(np.square(cepstrum[..., lag:] - cepstrum[..., :-lag]).mean(axis=2)) for lag in (1, 2, 4)]
+    expected = np.concatenate([cepstrum.mean(axis=2), cepstrum.std(axis=2), *moved], axis=1)
+    np.testing.assert_allclose(seen[0].numpy(), expected, atol=1e-3)
+
+
+def test_silence_has_a_gradient() -> None:
+    network = AudioCNN(2, channels=1).train()
+    network(torch.zeros(4, 1, 64, 64)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_both_parts_are_heard() -> None:
+    network = AudioCNN(3, channels=1).eval()
+    images = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        before = network(images)
+        network.statistics.register_forward_hook(_plus_one)
+        assert torch.allclose(network(images), before + 1, atol=1e-5)
+
+
+def _plus_one(module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> torch.Tensor:
+    return result + 1
