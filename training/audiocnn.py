@@ -12,9 +12,11 @@ _SILENCE = 1e-5
 
 
 class AudioCNN(nn.Module):
-    """What convolutions hear, and what the statistics of the cepstrum say: the sum of both's logits.
+    """What convolutions hear, and what the statistics of the cepstrum say: the mean of both's logits.
 
-    Images ``[batch, channels, mels, frames]`` to logits ``[batch, classes]``. The convolutions are a
+    Images ``[batch, channels, mels, frames]`` to logits ``[batch, classes]``; in training to both's
+    apart, ``[2, batch, classes]``, so that each learns all it can and their errors stay different: as
+    one sum, one of them only learns what the other leaves. The convolutions are a
     5x5 stem of stride 2 and four blocks of two 3x3, after PANNs' Cnn10 (Kong et al., 2020) at a
     quarter of its width, pooled to mean, maximum and deviation: a few hundred clips do not fill more.
     ``CepstrumStatistics`` stand beside them, since on as few clips a support vector machine on such
@@ -41,7 +43,8 @@ class AudioCNN(nn.Module):
         features = self.features(images)
         mean = features.mean(dim=(2, 3))
         pooled = [mean, features.amax(dim=(2, 3)), _deviation(features - mean[:, :, None, None], (2, 3))]
-        return self.classifier(torch.cat(pooled, dim=1)) + self.statistics(images)
+        both = torch.stack([self.classifier(torch.cat(pooled, dim=1)), self.statistics(images)])
+        return both if self.training else both.mean(dim=0)
 
 
 class CepstrumStatistics(nn.Module):

@@ -109,8 +109,10 @@ def train(
             images = images.to(device, memory_format=torch.channels_last)
             wanted = wanted.to(device)
             with bfloat16(device):
-                logits = network(images)
-            loss = _loss(logits.float(), wanted, recipe, weight)
+                logits = network(images).float()
+            # A network of several parts gives each part's logits, [parts, batch, classes].
+            answers = logits if logits.ndim == 3 else logits[None]
+            loss = torch.stack([_loss(answer, wanted, recipe, weight) for answer in answers]).mean()
             if not torch.isfinite(loss):
                 kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
                 raise MerError(
@@ -124,7 +126,7 @@ def train(
             if recipe.ema:
                 averaged.update_parameters(network)
             total += loss.item() * len(chosen)
-            right += (logits.argmax(1) == wanted.argmax(1)).sum().item()
+            right += (answers.mean(dim=0).argmax(1) == wanted.argmax(1)).sum().item()
             seen += len(chosen)
         figures = _evaluate(judged, clips, targets, validation, spec, recipe.eval_windows, device)
         better = recipe.keep == "last" or not len(validation) or _is_better(figures, history)

@@ -19,7 +19,8 @@ from mer.training import cli, download
 from mer.training.cli import main
 from safetensors.torch import load_file
 
-_SMALL = ["audio.window_samples=16000", "audio.frames=32", "audio.n_mels=32", "mask_mels=4", "mask_frames=6"]
+_SMALL = ["audio.window_samples=16000", "audio.hop_length=512", "audio.frames=32", "audio.n_mels=32"]
+_SMALL += ["mask_mels=4", "mask_frames=6"]
 _FAST = [
     part for text in [*_SMALL, "batch_size=12", "learning_rate=0.004", "ema=0.8"] for part in ("--set", text)
 ]

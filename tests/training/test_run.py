@@ -29,7 +29,7 @@ from mer.training.run import Job, cross_validate, splits_of, train_on_everything
 from mer.training.units import Units, standardised, units_from_audio
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-_SMALL = ["audio.window_samples=16000", "audio.frames=32", "audio.n_mels=32"]
+_SMALL = ["audio.window_samples=16000", "audio.hop_length=512", "audio.frames=32", "audio.n_mels=32"]
 _BEST = [*_SMALL, "batch_size=12", "mask_mels=4", "mask_frames=6", "learning_rate=0.004", "ema=0.8"]
 
 
