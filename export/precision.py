@@ -66,8 +66,20 @@ def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelP
             node_block_list=blocked,
             check_fp16_ready=False,
         )
+    _float32_outputs(made)
     onnx.checker.check_model(made)
     return made
+
+
+def _float32_outputs(model: ModelProto) -> None:
+    """The converter makes an output FP16, whatever it was told, where the node before it stays FP32."""
+    outputs = {value.name: value.type.tensor_type for value in model.graph.output}
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.output[0] in outputs:
+            outputs[node.output[0]].elem_type = TensorProto.FLOAT
+            for attribute in node.attribute:
+                if attribute.name == "to":
+                    attribute.i = TensorProto.FLOAT
 
 
 def int8_from_onnx(

@@ -43,8 +43,8 @@ class AudioCNN(nn.Module):
         features = self.features(images)
         mean = features.mean(dim=(2, 3))
         pooled = [mean, features.amax(dim=(2, 3)), _deviation(features - mean[:, :, None, None], (2, 3))]
-        both = torch.stack([self.classifier(torch.cat(pooled, dim=1)), self.statistics(images)])
-        return both if self.training else both.mean(dim=0)
+        heard, counted = self.classifier(torch.cat(pooled, dim=1)), self.statistics(images)
+        return torch.stack([heard, counted]) if self.training else (heard + counted) / 2
 
 
 class CepstrumStatistics(nn.Module):

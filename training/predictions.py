@@ -100,13 +100,14 @@ def fit_temperature(predictions: Predictions) -> float:
     return round(float(np.exp(found.x)), 4)
 
 
-def cross_fitted(parts: Sequence[Predictions]) -> tuple[Floats, float]:
-    """Each fold's song probabilities under the other folds' temperature, and the temperature of all.
+def cross_fitted(parts: Sequence[Predictions]) -> tuple[Floats, list[float]]:
+    """Each fold's song probabilities under the other folds' temperature, and those temperatures.
 
     So the calibration error read from them is of songs that the temperature was not fitted to.
     """
-    every = [part.by_song(fit_temperature(pooled([p for p in parts if p is not part]))) for part in parts]
-    return np.concatenate(every), fit_temperature(pooled(parts))
+    temperatures = [fit_temperature(pooled([p for p in parts if p is not part])) for part in parts]
+    every = [part.by_song(t) for part, t in zip(parts, temperatures, strict=True)]
+    return np.concatenate(every), temperatures
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:

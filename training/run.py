@@ -184,13 +184,18 @@ def cross_validate(
 ) -> Outcome:
     """A training for every fold; the figures are of all songs, each by the network that never saw it.
 
-    The temperature is fitted out of fold: each fold's calibration is judged under the others'.
+    The temperature is fitted out of fold: each fold's calibration is judged under the others', which
+    its network also keeps where it has no validation part of its own.
     """
     parts = [train_split(job, units, split, folder / f"fold-{split.fold}", mode, watch) for split in splits]
     predictions = [part.predictions for part in parts if part.predictions]
-    probabilities, temperature = cross_fitted(predictions)
+    probabilities, temperatures = cross_fitted(predictions)
+    parts = [
+        part if "validation" in part.metrics else _recalibrated(part, temperature)
+        for part, temperature in zip(parts, temperatures, strict=True)
+    ]
     every = pooled(predictions)
-    metrics = metrics_from_predictions(every, temperature, probabilities)
+    metrics = metrics_from_predictions(every, fit_temperature(every), probabilities)
     metrics["by_fold"] = [part.metrics["macro_f1"] for part in parts]
     save_predictions(every, folder / LOGITS)
     confusion_png(
@@ -205,7 +210,20 @@ def cross_validate(
     split = {"kind": splits[0].kind, "folds": len(splits), "hash": _hash([s.hash for s in splits])}
     minutes = round(sum(part.metrics["minutes"] for part in parts), 2)
     write_json({**metrics, **told, "split": split, "minutes": minutes}, folder / METRICS)
-    return Outcome(folder, metrics, (), every)
+    return outcome_from_folder(folder)
+
+
+def _recalibrated(outcome: Outcome, temperature: float) -> Outcome:
+    """Gives a finished training another temperature, in all its files."""
+    assert outcome.predictions
+    folder, found = outcome.folder, metrics_from_predictions(outcome.predictions, temperature)
+    network, spec = network_from_checkpoint(folder / CHECKPOINT)
+    told = {**spec.provenance, "metrics": found}
+    spec = dataclasses.replace(spec, temperature=temperature, provenance=told)
+    save_checkpoint(network, spec, folder / CHECKPOINT)
+    (folder / CARD).write_text(card_from_spec(spec), encoding="utf-8")
+    write_json({**outcome.metrics, **found}, folder / METRICS)
+    return outcome_from_folder(folder)
 
 
 def train_on_everything(

@@ -112,7 +112,7 @@ def train(
                 logits = network(images).float()
             # A network of several parts gives each part's logits, [parts, batch, classes].
             answers = logits if logits.ndim == 3 else logits[None]
-            loss = torch.stack([_loss(answer, wanted, recipe, weight) for answer in answers]).mean()
+            loss = _loss(answers.flatten(0, 1), wanted.repeat(len(answers), 1), recipe, weight)
             if not torch.isfinite(loss):
                 kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
                 raise MerError(

@@ -126,7 +126,7 @@ def test_a_row_for_every_runtime_and_precision(networks: Path, tmp_path: Path) -
     (networks / "small_fp16.onnx").write_bytes(fp16_from_onnx(small_network()).SerializeToString())
     found = find_contenders([networks], untrained=False, quick=True)
     kinds = {(each.model, each.source, each.runtime, each.precision): each.reason for each in found}
-    for bundled in ("audiocnn", "mobilenetv3"):
+    for bundled in ("audiocnn", "mobilenetv3", "squeezenet"):
         assert kinds[bundled, "bundled", "onnxruntime", "fp32"] is None
         assert (bundled, "bundled", "openvino", "bf16") in kinds
         assert (bundled, "bundled", "torch", "fp32") in kinds

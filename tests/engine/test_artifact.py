@@ -43,7 +43,7 @@ def test_names_and_aliases(spec: ModelSpec) -> None:
 
 @pytest.mark.parametrize("name", ["mobilnet", "vgg16", "", "no/such.onnx"])
 def test_unknown_names_list_the_known(name: str) -> None:
-    with pytest.raises(UsageError, match="known: audiocnn, mobilenetv3"):
+    with pytest.raises(UsageError, match="known: audiocnn, mobilenetv3, squeezenet"):
         path_from_model(name)
 
 

@@ -19,7 +19,7 @@ from mer.export.precision import (
     qdq_from_onnx,
     tensors_to_quantize,
 )
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from placement import check_fp16, check_int8
 from small_networks import AUDIO, small_network
 
@@ -50,6 +50,20 @@ def test_a_layer_can_be_kept_in_fp32() -> None:
     assert precision_by_op(made)["Conv"] == {"fp16": 8, "fp32": 1}
     with pytest.raises(AssertionError, match="res_1"):
         check_fp16(made)
+
+
+def test_the_output_is_fp32_also_behind_a_node_kept_in_fp32() -> None:
+    model = small_network()
+    last = next(node for node in model.graph.node if model.graph.output[0].name in node.output)
+    made = fp16_from_onnx(model, [last.name])
+    assert made.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    images = np.random.default_rng(0).normal(size=(2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    exact, half = (
+        onnxruntime.InferenceSession(each.SerializeToString()).run(None, {"images": images})[0]
+        for each in (model, made)
+    )
+    assert np.asarray(half).dtype == np.float32
+    np.testing.assert_allclose(half, exact, atol=0.05)
 
 
 def test_weights_beyond_fp16_are_left_in_fp32() -> None:

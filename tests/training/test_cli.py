@@ -59,6 +59,16 @@ def test_help_is_fast_and_needs_no_torch():
         assert time.perf_counter() - began < 5  # 0.15 s alone; CI's machines are busy
 
 
+def test_folds_and_a_final_network(songs: Path, cache: Path, tmp_path: Path):
+    folds = ["--folds", 2, "--final", "--validation", 0, "--epochs", 2]
+    result = _run(*_options(songs, cache, tmp_path / "run", *folds))
+    assert result.exit_code == 0, result.output
+    assert "audiocnn on 40 held-out songs (grouped split): macro-F1 " in result.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    artifact = open_artifact(str(tmp_path / "run" / "final" / "audiocnn.onnx"))
+    assert artifact.spec.temperature == metrics["temperature"]
+
+
 def test_train_export_score_on_both_splits(songs: Path, cache: Path, tmp_path: Path):
     result = _run(*_options(songs, cache, tmp_path / "run", "--split", "both", "--epochs", 3))
     assert result.exit_code == 0, result.output

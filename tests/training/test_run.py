@@ -66,7 +66,7 @@ def test_best_learns_and_leaves_everything_behind(units: Units, tmp_path: Path):
     assert told["split"]["hash"] == split.hash
     assert told["metrics"]["macro_f1"] == outcome.metrics["macro_f1"]
     assert told["finished"]
-    assert len(spec.audio.mean) == spec.audio.n_mels
+    assert len(spec.audio.mean) == len(spec.audio.std) == 1
     assert "grouped by group: none stands on both sides" in (tmp_path / CARD).read_text()
     # Done is done: nothing is trained, and nothing is lost.
     again = train_split(job, units, split, tmp_path, "resume")
@@ -88,6 +88,17 @@ def test_folds_then_one_network_on_everything(units: Units, tmp_path: Path):
     assert outcome.metrics["songs"] == len(units.clips)
     assert len(outcome.metrics["by_fold"]) == 2
     plain = dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, validation_share=0.0))
+    # Without a validation part of its own a fold's network has the temperature of the other folds.
+    bare = splits_of(units, plain.protocol, "grouped", 2)
+    two = cross_validate(plain, units, bare, tmp_path / "bare", "fresh")
+    by_fold = [outcome_from_folder(tmp_path / "bare" / f"fold-{i}") for i in (1, 2)]
+    for fold, other in zip(by_fold, reversed(by_fold), strict=True):
+        assert other.predictions
+        expected = fit_temperature(other.predictions)
+        assert fold.metrics["temperature"] == expected
+        assert network_from_checkpoint(fold.folder / CHECKPOINT)[1].temperature == expected
+    again = cross_validate(plain, units, bare, tmp_path / "bare", "resume")
+    assert again.metrics == two.metrics
     train_on_everything(plain, units, outcome, tmp_path / "final", "fresh")
     _, spec = network_from_checkpoint(tmp_path / "final" / CHECKPOINT)
     assert spec.temperature == outcome.metrics["temperature"]
@@ -201,8 +212,8 @@ def test_temperature_undoes_overconfidence():
     assert metrics["log_loss"] < metrics_from_predictions(sharp, 1.0)["log_loss"]
     assert metrics["calibration_error"] < metrics["calibration_error_at_1"]
     parts = [sharp.chosen(range(300)), sharp.chosen(range(300, 600))]
-    probabilities, temperature = cross_fitted(parts)
-    assert temperature == fit_temperature(sharp)
+    probabilities, temperatures = cross_fitted(parts)
+    assert temperatures == [fit_temperature(part) for part in reversed(parts)]
     assert np.allclose(probabilities[:300], parts[0].by_song(fit_temperature(parts[1])))
 
 
