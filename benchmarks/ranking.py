@@ -75,9 +75,12 @@ def recommendation(results: Mapping[str, Any]) -> str:
 def _drops(rows: Sequence[Row]) -> None:
     """Points of macro-F1 below the FP32 model on ONNX Runtime that a row's file was made from."""
     exact = {
-        row.get("sha256"): row["macro_f1"]
+        sha256: row["macro_f1"]
         for row in rows
         if (row["runtime"], row["precision"]) == ("onnxruntime", "fp32") and row["macro_f1"] is not None
+        # An FP32 file of mer-export names its source too, as its FP16 and INT8 siblings do.
+        for sha256 in (row.get("fp32_sha256"), row.get("sha256"))
+        if sha256
     }
     for row in rows:
         reference = exact.get(row.get("fp32_sha256") or row.get("sha256"))

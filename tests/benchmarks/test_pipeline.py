@@ -43,6 +43,19 @@ def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path) -> N
     assert found["stages_cpu_s"]["decode"] > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_the_cpu_time_of_a_process_that_outlives_the_command_counts(
+    music: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    burn = "import os, time\nif not os.fork():\n    while time.process_time() < 1: pass"
+    (tmp_path / "burn.py").write_text(burn)
+    peer = f"{sys.executable} {tmp_path / 'burn.py'} {{dir}}"
+    found = compare(music, str(tiny_model), 2, 1, paper=False, peers=[peer])
+    assert found.turns[-1].cpu_seconds[0] * 2 > 0.9
+    # Ours decodes in processes that are no children of its own.
+    assert found.turns[0].cpu_seconds[0] * 2 > 0.8 * sum((found.stages.decode, found.stages.mel))
+
+
 def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(MerError, match="no audio"):
         compare(tmp_path / "mer-home", str(tiny_model))

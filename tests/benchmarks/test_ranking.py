@@ -84,6 +84,15 @@ def test_drops_are_against_the_file_it_was_made_from() -> None:
     assert drops["b"] is not None
     assert abs(drops["b"] - 3) < 1e-9
     assert drops["c"] is None
+    # mer-export's own FP32 file names the checkpoint it was made from, as its INT8 sibling does.
+    results = {
+        "rows": [
+            row(0.60, 10.0, sha256="a", fp32_sha256="checkpoint"),
+            row(0.57, 30.0, sha256="b", fp32_sha256="checkpoint", precision="int8", runtime="openvino"),
+        ]
+    }
+    finish(results)
+    assert sorted(round(each["drop"]) for each in results["rows"]) == [0, 3]
 
 
 def test_valid_is_what_loadgen_says_of_every_row() -> None:

@@ -1,7 +1,7 @@
 import onnx
 import pytest
 from mer.benchmarks.roofline import workload_from_onnx
-from mer.engine.artifact import known_models
+from mer.engine.artifact import known_models, open_artifact
 from mer.export.precision import fp16_from_onnx, layers_to_quantize, qdq_from_onnx, tensors_to_quantize
 from onnx import TensorProto, helper, numpy_helper
 from small_networks import Net, small_network
@@ -61,7 +61,7 @@ def test_as_many_flops_as_torch_counts() -> None:
 
     network = build_backbone("mobilenetv3", 4).eval()
     with FlopCounterMode(display=False) as counted, torch.inference_mode():
-        network(torch.zeros(1, 1, 128, 313))
+        network(torch.zeros(1, 1, 128, open_artifact("mobilenetv3").spec.audio.frames))
     found = workload_from_onnx(onnx.load(known_models()["mobilenetv3"]))
     assert 2 * found.macs == counted.get_total_flops()
     folded = sum(

@@ -28,7 +28,7 @@ def test_the_reference_runtimes_logits(model: str, streams: str) -> None:
     artifact = open_artifact(model)
     with OpenVino(artifact, streams=streams) as ours, open_runtime(artifact, "onnxruntime") as theirs:  # pyright: ignore
         for batch in (1, 3, 5):
-            sound = images(batch)
+            sound = images(batch, frames=artifact.spec.audio.frames)
             wanted = theirs.infer(sound)
             assert np.abs(ours.infer(sound) - wanted).max() < 1e-4 * np.abs(wanted).max()
 
@@ -64,7 +64,7 @@ def test_bf16_is_refused_or_real() -> None:
         with pytest.raises(MerError, match="does not compute bf16"):
             OpenVino(artifact, precision="bf16")
         return
-    sound = images(2)
+    sound = images(2, frames=artifact.spec.audio.frames)
     with OpenVino(artifact) as exact, OpenVino(artifact, precision="bf16") as rounded:
         assert np.abs(exact.infer(sound) - rounded.infer(sound)).max() > 1e-5
 
