@@ -36,7 +36,9 @@ def closest(measure: Callable[[], float], good: Callable[[float], bool], tries: 
 
 def test_the_engine_costs_next_to_nothing(tmp_path: Path) -> None:
     artifact = open_artifact("mobilenetv3")
-    images = np.random.default_rng(0).standard_normal((8, 1, 128, artifact.spec.audio.frames)).astype(np.float32)
+    images = (
+        np.random.default_rng(0).standard_normal((8, 1, 128, artifact.spec.audio.frames)).astype(np.float32)
+    )
     bare = bare_call(artifact.path)
     with open_runtime(artifact, "onnxruntime", threads=1) as network:
 
