@@ -216,7 +216,8 @@ def main(
         raise click.UsageError("name a PATH to label")
     from .workers import start_ahead
 
-    start_ahead()
+    if not ray:
+        start_ahead()
     from .artifact import DEFAULT_MODEL, open_artifact
     from .bulk import BulkRun, is_folder
     from .cluster import RayCluster

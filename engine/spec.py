@@ -231,7 +231,7 @@ MER500_LABELS = ("sad", "romantic", "devotional", "party", "happy")
 """In the order of the Hindi paper's code."""
 
 PRESETS: Mapping[str, AudioSpec] = {
-    # Twice the default hop costs half and labels no worse; below -60 dB lies what a codec left out.
+    # Twice the default hop: half of what images and networks cost. Below -60 dB lies what a codec left out.
     "emotion4q": AudioSpec(hop_length=1_024, frames=157, amin=1e-6),
     # The Hindi paper's report. What it leaves open (the length: its clips are "about 10 s") is ours;
     # its standardisation is fitted to the training set.

@@ -19,8 +19,7 @@ class AudioCNN(nn.Module):
     one sum, one of them only learns what the other leaves. The convolutions are a
     5x5 stem of stride 2 and four blocks of two 3x3, after PANNs' Cnn10 (Kong et al., 2020) at a
     quarter of its width, pooled to mean, maximum and deviation: a few hundred clips do not fill more.
-    ``CepstrumStatistics`` stand beside them, since on as few clips a support vector machine on such
-    numbers labels no worse than the convolutions do, and errs elsewhere.
+    ``CepstrumStatistics`` stand beside them, since so few clips do not teach convolutions to count.
     """
 
     def __init__(self, classes: int = 1_000, dropout: float = 0.3, channels: int = 3) -> None:

@@ -217,13 +217,17 @@ def _recalibrated(outcome: Outcome, temperature: float) -> Outcome:
     """Gives a finished training another temperature, in all its files."""
     assert outcome.predictions
     folder, found = outcome.folder, metrics_from_predictions(outcome.predictions, temperature)
-    network, spec = network_from_checkpoint(folder / CHECKPOINT)
-    told = {**spec.provenance, "metrics": found}
-    spec = dataclasses.replace(spec, temperature=temperature, provenance=told)
-    save_checkpoint(network, spec, folder / CHECKPOINT)
-    (folder / CARD).write_text(card_from_spec(spec), encoding="utf-8")
+    _retold(folder, temperature, {"metrics": found})
     write_json({**outcome.metrics, **found}, folder / METRICS)
     return outcome_from_folder(folder)
+
+
+def _retold(folder: Path, temperature: float, told: Mapping[str, Any]) -> None:
+    """A training's checkpoint and card anew, with another temperature and more to their provenance."""
+    network, spec = network_from_checkpoint(folder / CHECKPOINT)
+    spec = dataclasses.replace(spec, temperature=temperature, provenance={**spec.provenance, **told})
+    save_checkpoint(network, spec, folder / CHECKPOINT)
+    (folder / CARD).write_text(card_from_spec(spec), encoding="utf-8")
 
 
 def train_on_everything(
@@ -238,12 +242,9 @@ def train_on_everything(
     kind = "grouped" if units.grouped_by != "clip" else "random"
     split = Split(kind, every, none, none, split_hash(units.clips, none))
     outcome = train_split(job, units, split, folder, mode, watch)
-    network, spec = network_from_checkpoint(folder / CHECKPOINT)
     metrics = {name: measured.metrics[name] for name in measured.metrics if name != "history"}
-    told = {**spec.provenance, "metrics": metrics, "measured_by": "cross-validation"}
-    spec = dataclasses.replace(spec, temperature=measured.metrics["temperature"], provenance=told)
-    save_checkpoint(network, spec, folder / CHECKPOINT)
-    (folder / CARD).write_text(card_from_spec(spec), encoding="utf-8")
+    told = {"metrics": metrics, "measured_by": "cross-validation"}
+    _retold(folder, measured.metrics["temperature"], told)
     return outcome
 
 
