@@ -185,7 +185,7 @@ class _Reader:
         if self._kept_at <= start < self._kept_at + len(self._kept):
             kept = self._kept[start - self._kept_at :][:count]
         new = self.decoder.read(start + len(kept), count - len(kept)) if len(kept) < count else kept[:0]
-        self._kept, self._kept_at = np.concatenate([kept, new]), start
+        self._kept, self._kept_at = np.concatenate([kept, new]) if len(kept) else new, start
         return self._kept
 
     def _aligned(self, start: int) -> int:

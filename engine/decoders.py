@@ -18,6 +18,7 @@ import numpy.typing as npt
 import soundfile
 
 from .errors import AudioError
+from .mp3 import FrameIndex, index_from_mp3
 
 Float32 = npt.NDArray[np.float32]
 
@@ -102,6 +103,8 @@ class _Budget:
 
 
 _BLOCK = 1 << 20  # values decoded between two looks at the budget; each read costs a seek too
+_FAR = 1 << 18  # samples: from here on a seek in an MP3 costs more than cutting it
+_INDEXED_BYTES = 64 << 20  # an MP3 that is longer is not held in memory
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile says SF_COUNT_MAX where a header has no length
 
 
@@ -112,6 +115,8 @@ class _SoundFileDecoder:
 
     def __init__(self, descriptor: int, budget: _Budget) -> None:
         self._descriptor, self._budget = descriptor, budget
+        self._index: FrameIndex | None = None
+        self._indexed = False
         try:
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
@@ -124,24 +129,57 @@ class _SoundFileDecoder:
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        parts = [np.empty(0, np.float32)]
-        step = max(1, _BLOCK // self._file.channels)
+        if abs(start - self._file.tell()) > _FAR and (cut := self._cut(start, count)):
+            with cut[0] as part:
+                samples, _ = self._blocks(part, cut[1], count)
+            if len(samples) == count:
+                return samples
+        samples, whole = self._blocks(self._file, start, count)
+        if not whole:  # libsndfile's handle is of no use any more
+            self._file.close()
+            self._file = self._open()
+        return samples
+
+    def _blocks(self, file: soundfile.SoundFile, start: int, count: int) -> tuple[Float32, bool]:
+        """What could be read, and whether no error ended it.
+
+        Damaged, or beyond the true end of a file whose header lies: what came before counts.
+        """
+        parts = []
+        step = max(1, _BLOCK // file.channels)
         try:
-            if self._file.tell() != start:
-                self._file.seek(start)
+            if file.tell() != start:
+                file.seek(start)
             while count > 0:
-                block = self._file.read(min(count, step), dtype="float32", always_2d=True)
+                block = file.read(min(count, step), dtype="float32", always_2d=True)
                 if not len(block):
                     break
                 self._budget.spend(block.size)
                 parts.append(mono_from_channels(np.asarray(block, np.float32)))
                 count -= len(block)
+            whole = True
         except (soundfile.LibsndfileError, ValueError):  # of a negative count, where a seek went too far
-            # Damaged, or beyond the true end of a file whose header lies. What came before counts;
-            # libsndfile's handle is of no use any more.
-            self._file.close()
-            self._file = self._open()
-        return np.concatenate(parts)
+            whole = False
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)]), whole
+
+    def _cut(self, start: int, count: int) -> tuple[soundfile.SoundFile, int] | None:
+        """An MP3's part around these samples as a file, and where they begin in it."""
+        if self._file.format != "MP3" or not hasattr(os, "memfd_create"):
+            return None
+        if not self._indexed:
+            self._indexed = True
+            if 0 < os.fstat(self._descriptor).st_size <= _INDEXED_BYTES:
+                self._index = index_from_mp3(_content(self._descriptor))
+        if self._index is None or not (found := self._index.cut(start, count)):
+            return None
+        # A file in memory: libsndfile reads through Python's objects slower than it seeks.
+        with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
+            memory.write(found[0])
+            memory.seek(0)
+            try:
+                return soundfile.SoundFile(os.dup(memory.fileno()), closefd=True), found[1]
+            except soundfile.LibsndfileError:
+                return None
 
     def measure(self) -> int:
         self.length = 0
@@ -174,6 +212,15 @@ def mono_from_channels(block: Float32) -> Float32:
         total += block[:, channel]
     total *= np.float32(1 / block.shape[1])
     return total
+
+
+def _content(descriptor: int) -> bytes:
+    """All of an open file; libsndfile, which shares the descriptor's place in it, is not disturbed."""
+    parts, at = [], 0
+    while part := os.pread(descriptor, _INDEXED_BYTES, at):
+        parts.append(part)
+        at += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _ffmpeg_decoder(path: str | Path, budget: _Budget) -> Decoder:
