@@ -12,11 +12,12 @@ from ..engine.errors import UsageError
 from ..engine.labelled import LabelledAudio, labelled_audio
 from .backbones import PAPER_BACKBONES, network_name
 from .cache import cache_home
+from .crossvalidation import cross_validate, train_on_everything
 from .delivery import delivered
 from .figures import curves_png
 from .outcome import CHECKPOINT, Mode, Outcome
 from .recipe import Protocol, protocol_for
-from .run import Job, cross_validate, splits_of, train_on_everything, train_split
+from .run import Job, splits_of, train_split
 from .splits import can_be_grouped
 from .units import Units, units_from_audio
 from .view import View

@@ -67,7 +67,7 @@ def test_killed_at_random_points(catalogue: Path, tmp_path: Path, tiny_model: Pa
             command(f"killed{folder}"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
-            process.wait(rng.uniform(0.3 * took, took))
+            process.wait(rng.uniform(0.1 * took, took))
         except subprocess.TimeoutExpired:
             kills += 1
         finally:

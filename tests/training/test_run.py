@@ -14,6 +14,7 @@ from mer.engine.errors import MerError, UsageError
 from mer.engine.labelled import labelled_audio
 from mer.engine.score import accuracy_and_macro_f1, expected_calibration_error
 from mer.training.checkpoint import network_from_checkpoint
+from mer.training.crossvalidation import cross_validate, train_on_everything
 from mer.training.ensemble import ensemble_metrics, member_from_path
 from mer.training.outcome import CARD, CHECKPOINT, METRICS, outcome_from_folder
 from mer.training.predictions import (
@@ -25,7 +26,7 @@ from mer.training.predictions import (
 )
 from mer.training.recipe import PROTOCOLS, with_overrides
 from mer.training.report import metrics_from_predictions
-from mer.training.run import Job, cross_validate, splits_of, train_on_everything, train_split
+from mer.training.run import Job, splits_of, train_split
 from mer.training.units import Units, standardised, units_from_audio
 from torchmetrics.functional.classification import multiclass_calibration_error
 
