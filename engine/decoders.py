@@ -103,20 +103,23 @@ class _Budget:
 
 
 _BLOCK = 1 << 20  # values decoded between two looks at the budget; each read costs a seek too
-_FAR = 1 << 18  # samples: from here on a seek in an MP3 costs more than cutting it
 _INDEXED_BYTES = 64 << 20  # an MP3 that is longer is not held in memory
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile says SF_COUNT_MAX where a header has no length
 
 
 class _SoundFileDecoder:
-    """libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Opus, MP3; seeks are sample-exact in all of them."""
+    """libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Opus, MP3; exact to the sample in all of them.
+
+    In MP3 its seeks are slow and what follows them may be wrong, its lengths are guesses where no tag
+    tells them: see ``mp3``.
+    """
 
     name = f"libsndfile {soundfile.__libsndfile_version__}"
 
     def __init__(self, descriptor: int, budget: _Budget) -> None:
         self._descriptor, self._budget = descriptor, budget
         self._index: FrameIndex | None = None
-        self._indexed = False
+        self._end = 0
         try:
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
@@ -124,21 +127,25 @@ class _SoundFileDecoder:
             self.length = self._file.frames
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 self.length = self.measure()
+            if self._file.format == "MP3" and hasattr(os, "memfd_create"):
+                self._index = _index(descriptor)
+            # Without a tag that tells it libsndfile guesses an MP3's length, and reads no further.
+            if self._index and self._index.length:
+                self.length = self._index.length
+            self._end = self.length
         except BaseException:
             self.close()
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        if abs(start - self._file.tell()) > _FAR and (cut := self._cut(start, count)):
-            with cut[0] as part:
-                samples, _ = self._blocks(part, cut[1], count)
-            if len(samples) == count:
-                return samples
+        part = self._from_cut(start, min(count, self._end - start))
+        if len(part) == count:
+            return part
         samples, whole = self._blocks(self._file, start, count)
         if not whole:  # libsndfile's handle is of no use any more
             self._file.close()
             self._file = self._open()
-        return samples
+        return max(part, samples, key=len)
 
     def _blocks(self, file: soundfile.SoundFile, start: int, count: int) -> tuple[Float32, bool]:
         """What could be read, and whether no error ended it.
@@ -162,24 +169,20 @@ class _SoundFileDecoder:
             whole = False
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)]), whole
 
-    def _cut(self, start: int, count: int) -> tuple[soundfile.SoundFile, int] | None:
-        """An MP3's part around these samples as a file, and where they begin in it."""
-        if self._file.format != "MP3" or not hasattr(os, "memfd_create"):
-            return None
-        if not self._indexed:
-            self._indexed = True
-            if 0 < os.fstat(self._descriptor).st_size <= _INDEXED_BYTES:
-                self._index = index_from_mp3(_content(self._descriptor))
-        if self._index is None or not (found := self._index.cut(start, count)):
-            return None
+    def _from_cut(self, start: int, count: int) -> Float32:
+        """The same of an MP3's part around these samples; nothing where it has none."""
+        if self._index is None or count <= 0 or not (cut := self._index.cut(start, count)):
+            return np.empty(0, np.float32)
+        data, skip = cut
         # A file in memory: libsndfile reads through Python's objects slower than it seeks.
         with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
-            memory.write(found[0])
+            memory.write(data)
             memory.seek(0)
             try:
-                return soundfile.SoundFile(os.dup(memory.fileno()), closefd=True), found[1]
+                with _Stream(os.dup(memory.fileno()), closefd=True) as file:
+                    return self._blocks(file, 0, skip + count)[0][skip:]
             except soundfile.LibsndfileError:
-                return None
+                return np.empty(0, np.float32)
 
     def measure(self) -> int:
         self.length = 0
@@ -202,6 +205,13 @@ class _SoundFileDecoder:
         return soundfile.SoundFile(os.dup(self._descriptor), closefd=True)
 
 
+class _Stream(soundfile.SoundFile):
+    """Read from its beginning on: else soundfile seeks to where it is after every read."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def mono_from_channels(block: Float32) -> Float32:
     """``[samples, channels]`` to their mean ``[samples]``, float32."""
     if block.shape[1] == 1:
@@ -214,13 +224,14 @@ def mono_from_channels(block: Float32) -> Float32:
     return total
 
 
-def _content(descriptor: int) -> bytes:
-    """All of an open file; libsndfile, which shares the descriptor's place in it, is not disturbed."""
+def _index(descriptor: int) -> FrameIndex | None:
+    if os.fstat(descriptor).st_size > _INDEXED_BYTES:
+        return None
     parts, at = [], 0
-    while part := os.pread(descriptor, _INDEXED_BYTES, at):
+    while part := os.pread(descriptor, _INDEXED_BYTES, at):  # the place in the file is libsndfile's
         parts.append(part)
         at += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return index_from_mp3(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
 def _ffmpeg_decoder(path: str | Path, budget: _Budget) -> Decoder:
