@@ -151,7 +151,7 @@ def _table(**options: Any) -> int:
         cache=options["cache"],
         workers=options["workers"],
         licence=options["licence"],
-        own_rate=_rate_given(options),
+        given=_given(options),
     )
     precisions = tuple(name for name in options["precisions"] if name != "none")
     command = f"mer-train table --data {session.name} --epochs {options['epochs']}"
@@ -239,7 +239,7 @@ def _train(**options: Any) -> int:
         options["workers"],
         options["export"],
         options["licence"],
-        _rate_given(options),
+        _given(options),
     )
     with View() as view:
         _, skipped = run_session(session, view)
@@ -248,8 +248,9 @@ def _train(**options: Any) -> int:
     return EXIT_SOME_FAILED if skipped else 0
 
 
-def _rate_given(options: dict[str, Any]) -> bool:
-    return any(text.startswith("learning_rate=") for text in options["sets"])
+def _given(options: dict[str, Any]) -> frozenset[str]:
+    named = {text.partition("=")[0] for text in options["sets"]}
+    return frozenset(named | {"epochs"} if options["epochs"] else named)
 
 
 def _mode(options: dict[str, Any]) -> Any:

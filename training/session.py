@@ -27,7 +27,7 @@ from .view import View
 class Session:
     """Every choice of a command; ``splits`` are "grouped", "random" or both, in the order of work.
 
-    ``own_rate`` says that the learning rate was given, so that no network gets another.
+    ``given`` names the recipe's fields that were asked for, so that no network gets others.
     """
 
     data: LabelledAudio
@@ -43,7 +43,7 @@ class Session:
     workers: int = 0
     export: bool = True
     licence: str | None = None
-    own_rate: bool = False
+    given: frozenset[str] = frozenset()
 
 
 def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def run_session(session: Session, view: View) -> tuple[list[Outcome], int]:
 
 def _one(session: Session, units: Units, kind: Any, model: str, view: View) -> Outcome:
     told = {"licence": session.licence} if session.licence else {}
-    protocol = session.protocol if session.own_rate else protocol_for(session.protocol, model)
+    protocol = protocol_for(session.protocol, model, session.given)
     job = Job(model, protocol, session.name, **told)
     parts = [model] if len(session.models) > 1 else []
     parts += [kind] if len(session.splits) > 1 else []

@@ -97,7 +97,7 @@ def fill_table(plan: TablePlan, view: View) -> int:
     for model in models:
         folder = session.out / model
         epochs = plan.heavy_epochs if model in HEAVY else plan.epochs
-        protocol = session.protocol if session.own_rate else protocol_for(session.protocol, model)
+        protocol = protocol_for(session.protocol, model, session.given)
         protocol = dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, epochs=epochs))
         kind: Any = session.splits[0]
         split = splits_of(units, protocol, kind)[0]
