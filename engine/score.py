@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,20 +42,46 @@ def bootstrap_interval(
         groups: each clip's group; whole groups are then drawn, since clips of one artist are right
             or wrong together, and drawing them one by one would make the interval too narrow.
     """
-    classes = int(max(truth.max(), predicted.max())) + 1
-    cells = truth * classes + predicted
-    _, group = np.unique(np.arange(len(truth)) if groups is None else np.asarray(groups), return_inverse=True)
-    # Every group's own confusion matrix; a draw's is the sum of its groups'.
-    counts = np.zeros((int(group.max()) + 1, classes * classes), np.int64)
-    np.add.at(counts, (group, cells), 1)
-    rng = np.random.default_rng(seed)
     measure = _macro_f1 if of == "macro_f1" else _accuracy
-    found = np.empty(rounds)
-    for i in range(rounds):
-        times = np.bincount(rng.integers(len(counts), size=len(counts)), minlength=len(counts))
-        found[i] = measure((times @ counts).reshape(classes, classes))
+    found = [measure(matrix) for (matrix,) in _drawn(truth, [predicted], rounds, seed, groups)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bootstrap_difference(
+    truth: Integers,
+    first: Integers,
+    second: Integers,
+    rounds: int = 2_000,
+    level: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> tuple[float, float]:
+    """Percentile interval of ``second``'s macro-F1 minus ``first``'s, on the same clips in every draw.
+
+    What makes clips hard makes them so for both, so this is narrower than the two intervals would have it.
+    ``groups`` as in ``bootstrap_interval``.
+    """
+    draws = _drawn(truth, [first, second], rounds, seed, groups)
+    found = [_macro_f1(theirs) - _macro_f1(ours) for ours, theirs in draws]
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _drawn(
+    truth: Integers, said: Sequence[Integers], rounds: int, seed: int, groups: Sequence[str] | None
+) -> Iterator[list[npt.NDArray[np.int64]]]:
+    """The confusion matrices of all of ``said`` in each draw of groups with replacement."""
+    classes = int(max(truth.max(), *(each.max() for each in said))) + 1
+    _, group = np.unique(np.arange(len(truth)) if groups is None else np.asarray(groups), return_inverse=True)
+    # Every group's own confusion matrix; a draw's is the sum of its groups'.
+    counts = [np.zeros((int(group.max()) + 1, classes * classes), np.int64) for _ in said]
+    for count, each in zip(counts, said, strict=True):
+        np.add.at(count, (group, truth * classes + each), 1)
+    rng = np.random.default_rng(seed)
+    for _ in range(rounds):
+        times = np.bincount(rng.integers(len(counts[0]), size=len(counts[0])), minlength=len(counts[0]))
+        yield [(times @ count).reshape(classes, classes) for count in counts]
 
 
 def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int = 10) -> float:

@@ -177,7 +177,7 @@ def _table(**options: Any) -> int:
 @data_options
 @click.option("--out", "-o", type=FOLDER, metavar="FILE", help="Write the metrics as JSON.")
 def ensemble(**options: Any) -> None:
-    """Score several networks as one, beside each of them.
+    """Score several networks as one, beside each of them, and each against the first.
 
     A member is a folder of mer-train (a training or a cross-validation), whose predictions are kept, or a
     checkpoint, which needs --data. Only songs that no member was trained on are scored.
@@ -203,10 +203,14 @@ def _ensemble(**options: Any) -> int:
     )
     for name, m in found.items():
         low, high = m["macro_f1_interval"]
-        click.echo(
+        line = (
             f"{name}\tmacro-F1 {m['macro_f1']:.3f} ({low:.3f} to {high:.3f})\taccuracy {m['accuracy']:.3f}\t"
             f"calibration error {m['calibration_error']:.3f}\t{m['songs']} songs"
         )
+        if "against_first" in m:
+            low, high = (100 * end for end in m["against_first"]["interval"])
+            line += f"\t{100 * m['against_first']['gain']:+.1f} points ({low:+.1f} to {high:+.1f})"
+        click.echo(line)
     if options["out"]:
         write_json(found, options["out"])
     return 0

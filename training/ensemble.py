@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engine.errors import MerError, UsageError
 from ..engine.labelled import LabelledAudio
+from ..engine.score import bootstrap_difference
 from .checkpoint import network_from_checkpoint
 from .outcome import outcome_from_folder
 from .predictions import Floats, Predictions, predictions_from_network
@@ -73,6 +74,8 @@ def member_from_path(
 def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
     """Metrics of each member and of ``ensemble``, all on the songs that every member has predicted.
 
+    ``against_first`` is the macro-F1 gained over the first member, and its 95 % interval.
+
     Raises:
         UsageError: fewer than two members.
         MerError: members with different labels, or without a song in common.
@@ -100,7 +103,13 @@ def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
         every.append(member.probabilities[places])
         name = member.name if member.name not in found else f"{member.name} ({number})"
         found[name] = metrics_from_predictions(part, 1.0, every[-1])
+    said = [probabilities.argmax(axis=1) for probabilities in [*every, np.mean(every, axis=0)]]
     # Window by window the members may have cut differently: only the songs can be put together.
     together = metrics_from_predictions(part, 1.0, np.mean(every, axis=0))
     found["ensemble"] = {name: value for name, value in together.items() if name in _OF_SONGS}
+    reference = found[next(iter(found))]
+    for labels_said, (name, metrics) in zip(said[1:], list(found.items())[1:], strict=True):
+        interval = bootstrap_difference(part.truth, said[0], labels_said, groups=part.groups)
+        gain = metrics["macro_f1"] - reference["macro_f1"]
+        found[name] = {**metrics, "against_first": {"gain": gain, "interval": list(interval)}}
     return found

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mer.engine.score import (
     accuracy_and_macro_f1,
+    bootstrap_difference,
     bootstrap_interval,
     confusion_matrix,
     expected_calibration_error,
@@ -40,6 +41,17 @@ def test_the_interval_is_that_of_drawing_clips():
     assert (low, high) == pytest.approx(tuple(expected), abs=0.02)
     assert low < accuracy_and_macro_f1(truth, said)[1] < high
     assert (low, high) == bootstrap_interval(truth, said)
+
+
+def test_a_difference_is_of_the_same_clips():
+    truth, first = _guesses(400, 0.6)
+    second = np.where(np.arange(400) % 10 == 0, truth, first)  # one in ten put right
+    low, high = bootstrap_difference(truth, first, second)
+    gain = accuracy_and_macro_f1(truth, second)[1] - accuracy_and_macro_f1(truth, first)[1]
+    assert 0 < low < gain < high
+    apart = [bootstrap_interval(truth, said) for said in (first, second)]
+    assert high - low < 0.7 * max(end - start for start, end in apart)
+    assert bootstrap_difference(truth, first, first) == (0.0, 0.0)
 
 
 def test_groups_that_stand_and_fall_together_widen_the_interval():
