@@ -94,7 +94,7 @@ def index_from_mp3(data: bytes) -> FrameIndex | None:
     side = (17 if modes[0] else 32) if version == 3 else (9 if modes[0] else 17)
     at = 4 + side
     samples = 1_152 if version == 3 else 576
-    if head[at : at + 4] in (b"Xing", b"Info"):
+    if head[at : at + 4] in (b"Xing", b"Info") and len(head) >= at + 16:
         size_at = at + (12 if head[at + 7] & 1 else 8) if head[at + 7] & 2 else None
         return FrameIndex(data, offsets[1:], head, size_at, 0, samples, _ends(data, end))
     if any(name in head[:64] for name in (b"Xing", b"Info", b"VBRI")):
@@ -121,7 +121,7 @@ def _tag(head: bytes, at: int, sizes: list[int], rate: int, frames: int) -> byte
 def _ends(data: bytes, at: int) -> bool:
     """Whether what stands behind the last frame is no more sound: tags, zeros, less than a frame."""
     rest = data[at:]
-    return len(rest) < 4 or rest[:3] in (b"TAG", b"APE", b"LYR", b"ID3") or not any(rest)
+    return len(rest) < 4 or rest[:3] in (b"TAG", b"APE", b"LYR", b"ID3") or not rest.strip(b"\0")
 
 
 def _after_id3(data: bytes) -> int:

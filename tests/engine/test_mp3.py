@@ -159,6 +159,11 @@ def test_what_is_no_plain_mp3(tmp_path: Path) -> None:
     assert index_from_mp3(wav.read_bytes()) is None
 
 
+def test_a_frame_too_short_for_its_tag() -> None:
+    frame = (b"\xff\xf3\x10\x00" + bytes(17) + b"Xing").ljust(26, b"\0")  # 8 kbit/s, stereo
+    assert index_from_mp3(frame * 9) is None
+
+
 @given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_are_survived(song: Path, head: bytes, changes: list[tuple[int, int]]) -> None:
