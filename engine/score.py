@@ -43,27 +43,22 @@ def bootstrap_interval(
             or wrong together, and drawing them one by one would make the interval too narrow.
     """
     measure = _macro_f1 if of == "macro_f1" else _accuracy
-    found = [measure(matrix) for (matrix,) in _drawn(truth, [predicted], rounds, seed, groups)]
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return _middle([measure(matrix) for (matrix,) in _drawn(truth, [predicted], rounds, seed, groups)], level)
 
 
 def bootstrap_difference(
-    truth: Integers,
-    first: Integers,
-    second: Integers,
-    rounds: int = 2_000,
-    level: float = 0.95,
-    seed: int = 0,
-    groups: Sequence[str] | None = None,
+    truth: Integers, first: Integers, second: Integers, groups: Sequence[str] | None = None
 ) -> tuple[float, float]:
-    """Percentile interval of ``second``'s macro-F1 minus ``first``'s, on the same clips in every draw.
+    """95 % percentile interval of ``second``'s macro-F1 minus ``first``'s, on the same clips in every draw.
 
     What makes clips hard makes them so for both, so this is narrower than the two intervals would have it.
     ``groups`` as in ``bootstrap_interval``.
     """
-    draws = _drawn(truth, [first, second], rounds, seed, groups)
-    found = [_macro_f1(theirs) - _macro_f1(ours) for ours, theirs in draws]
+    draws = _drawn(truth, [first, second], 2_000, 0, groups)
+    return _middle([_macro_f1(theirs) - _macro_f1(ours) for ours, theirs in draws], 0.95)
+
+
+def _middle(found: Sequence[float], level: float) -> tuple[float, float]:
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -103,13 +103,14 @@ def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
         every.append(member.probabilities[places])
         name = member.name if member.name not in found else f"{member.name} ({number})"
         found[name] = metrics_from_predictions(part, 1.0, every[-1])
-    said = [probabilities.argmax(axis=1) for probabilities in [*every, np.mean(every, axis=0)]]
+    every.append(np.mean(every, axis=0))
     # Window by window the members may have cut differently: only the songs can be put together.
-    together = metrics_from_predictions(part, 1.0, np.mean(every, axis=0))
+    together = metrics_from_predictions(part, 1.0, every[-1])
     found["ensemble"] = {name: value for name, value in together.items() if name in _OF_SONGS}
-    reference = found[next(iter(found))]
-    for labels_said, (name, metrics) in zip(said[1:], list(found.items())[1:], strict=True):
-        interval = bootstrap_difference(part.truth, said[0], labels_said, groups=part.groups)
-        gain = metrics["macro_f1"] - reference["macro_f1"]
-        found[name] = {**metrics, "against_first": {"gain": gain, "interval": list(interval)}}
+    first, *others = (probabilities.argmax(axis=1) for probabilities in every)
+    reference = found[next(iter(found))]["macro_f1"]
+    for name, said in zip(list(found)[1:], others, strict=True):
+        interval = bootstrap_difference(part.truth, first, said, part.groups)
+        against = {"gain": found[name]["macro_f1"] - reference, "interval": list(interval)}
+        found[name] = {**found[name], "against_first": against}
     return found

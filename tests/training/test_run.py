@@ -258,6 +258,12 @@ def test_an_ensemble_beats_its_members_when_they_err_apart():
         members.append(Member(f"m{number}", p, p.by_song()))
     found = ensemble_metrics(members)
     assert found["ensemble"]["macro_f1"] > max(found[f"m{i}"]["macro_f1"] for i in range(3))
+    assert "against_first" not in found["m0"]
+    for name in ("m1", "m2", "ensemble"):
+        gain, (low, high) = found[name]["against_first"]["gain"], found[name]["against_first"]["interval"]
+        assert gain == found[name]["macro_f1"] - found["m0"]["macro_f1"]
+        assert low <= gain <= high
+    assert found["ensemble"]["against_first"]["interval"][0] > 0
     with pytest.raises(UsageError, match="two networks or more"):
         ensemble_metrics(members[:1])
     other = dataclasses.replace(members[1].predictions, names=tuple(f"x{i}" for i in range(90)))
