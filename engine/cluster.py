@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
-import signal
-import socket
-import sys
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from itertools import islice
 from typing import Any, Self
 
@@ -26,6 +22,7 @@ from .artifact import Artifact
 from .errors import MerError
 from .images import ImageOptions, images_from_file
 from .labeler import SongLabel, StageSeconds, label_from_json, label_in_pool, network_threads
+from .ray_session import join_cluster, last_line
 from .runtimes import open_runtime
 from .sources import is_remote
 from .workers import WorkerPool
@@ -36,7 +33,6 @@ _AT_ONCE = 100_000  # paths in one execution of Ray Data
 _HELD = 5_000  # labels that wait for a lost one before it, before that is labelled anew
 _TRIES = 3  # of a file whose actor died
 _FAILED = -1  # the position of an actor's error that is no file's
-_REACH_S = 5.0
 _ON_GPU = ("tensorrt",)
 
 
@@ -54,7 +50,7 @@ class RayCluster:
 
     def __init__(self, address: str, runtime: str, cores: int = 0) -> None:
         self.name = runtime
-        self._ray = _connected(address)
+        self._ray = join_cluster(address)
         try:
             self.nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
             self.cores, self.actors = plan_actors(self.nodes, cores, runtime in _ON_GPU)
@@ -94,7 +90,7 @@ class RayCluster:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that restarts will be set otherwise from Ray 2.64 on
             found = from_arrow(list(blocks)).map_batches(
-                _Actor, batch_size=None, batch_format="pyarrow", compute=pool, num_cpus=self.cores,
+                _Actor, batch_size=1, batch_format="pyarrow", compute=pool, num_cpus=self.cores,
                 fn_constructor_args=arguments, **gpus, **retries,
             )  # fmt: skip
         return found.iter_batches(batch_size=None, batch_format="pyarrow")
@@ -154,7 +150,7 @@ class _Chunk:
             try:
                 yield from self._execution()
             except self._errors() as error:
-                reason = _reason(error)
+                reason = last_line(error)
             in_vain = in_vain + 1 if self._progress() == before else 0
             if in_vain == _TRIES:
                 raise MerError(f"the cluster labels nothing: {reason}")
@@ -201,7 +197,10 @@ class _Chunk:
             self._following += 1
 
     def _blocks(self) -> list[Any]:
-        """Tables of position and path; what was lost once is given out one at a time."""
+        """Tables of one row with positions and their paths; what was lost once is given out one at a time.
+
+        One row: with GPUs Ray Data wants to know how many rows a call has, and joins blocks to have them.
+        """
         import pyarrow as pa
 
         blocks: list[list[int]] = [[]]
@@ -213,7 +212,7 @@ class _Chunk:
                 blocks.append([])
             blocks[-1].append(position)
         return [
-            pa.table({"position": block, "path": [_sent(self._paths[position]) for position in block]})
+            pa.table({"positions": [block], "paths": [[_sent(self._paths[position]) for position in block]]})
             for block in blocks
             if block
         ]
@@ -245,13 +244,13 @@ class _Actor:
         import pyarrow as pa
 
         try:
-            labels, stages = self._labels([os.fsdecode(path) for path in block["path"].to_pylist()])
+            labels, stages = self._labels([os.fsdecode(path) for path in block["paths"][0].as_py()])
         except Exception as error:  # Ray Data is told to pass over errors, since dead nodes are some
             reason = str(error) if isinstance(error, MerError) else f"{type(error).__name__}: {error}"
             return pa.table({"position": [_FAILED], "label": [reason], "stages": ["{}"]})
         return pa.table(
             {
-                "position": block["position"],
+                "position": block["positions"][0].values,
                 "label": [json.dumps(dataclasses.asdict(label)) for label in labels],
                 "stages": [json.dumps(vars(stages)), *["{}"] * (len(labels) - 1)],
             }
@@ -265,64 +264,3 @@ class _Actor:
 def _sent(path: str) -> bytes:
     """A path as an actor can open it, whatever folder it stands in; not all are UTF-8."""
     return os.fsencode(path if is_remote(path) or not path else os.path.abspath(path))
-
-
-def _connected(address: str) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray writes them between our lines
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MerError(f"--ray needs Ray: pip install 'mer[ray]' ({error})") from None
-    _reach(address)
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    try:
-        with _quiet():
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
-    except Exception as error:  # of many kinds, and Ray says what is wrong
-        raise MerError(f"no Ray cluster at {address}: {_reason(error)}") from None
-    finally:
-        for number, handler in before.items():  # Ray takes SIGTERM for itself
-            with suppress(ValueError):  # not in the main thread
-                signal.signal(number, handler)
-    with suppress(AttributeError):  # its news of dead nodes, many lines on our stdout, has no other switch
-        import ray._private.worker as worker
-
-        worker.print_to_stdstream = lambda *_, **__: None
-    return ray
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Ray's C++ part says on stderr that it was told to be quiet."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
-
-
-def _reach(address: str) -> None:
-    """Ray itself would try for a minute, and print pages."""
-    host, found, port = address.rpartition("://")[2].rpartition(":")
-    if not found:
-        if address not in ("local", "auto"):
-            raise MerError(f"--ray {address}: give local, auto or HOST:PORT")
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
-    except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MerError(f"no Ray cluster answers at {address}: {reason}") from None
-
-
-def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]

@@ -1,5 +1,6 @@
 """mer-label over a Ray cluster: the same rows as on one machine, whatever happens to a node."""
 
+import json
 import os
 import signal
 import socket
@@ -13,8 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from engine_files import VERSION, write_engine
 from mer.engine.cluster import plan_actors
 from mer.engine.errors import MerError
+from mer.engine.spec import ModelSpec
+from stub_cuda.stub import build, why_not_here
 
 MER_LABEL = [sys.executable, "-m", "mer.engine.cli"]
 FILES = 240
@@ -63,14 +67,38 @@ def test_without_ray(tiny_model: Path, tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.fixture
-def two_nodes() -> Iterator[Any]:
-    """A cluster of a head and another node, each with a core."""
+def nodes_of(**resources: Any) -> Iterator[tuple[Any, Any]]:
+    """A cluster of a head and another node, both with these resources, and the other node."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    yield cluster, cluster.add_node(num_cpus=1)
+    cluster = Cluster(initialize_head=True, head_node_args={**resources, "include_dashboard": False})
+    yield cluster, cluster.add_node(**resources)
     cluster.shutdown()
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Any]:
+    yield from nodes_of(num_cpus=1)
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Nodes that say they have a GPU: for their processes the stub driver and the fake TensorRT."""
+    if why := why_not_here():
+        assert "MER_REQUIRE_PYCUDA" not in os.environ, why
+        pytest.skip(why)
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    build(stubs)
+    (stubs / "tensorrt.py").write_text(
+        "import sys\n"
+        "from stub_cuda import fake_tensorrt\n"
+        f"sys.modules[__name__] = fake_tensorrt.module({VERSION!r})\n"
+    )
+    tests = Path(__file__).parents[1]
+    for name, folders in (("LD_LIBRARY_PATH", [stubs]), ("PYTHONPATH", [stubs, tests])):
+        monkeypatch.setenv(name, os.pathsep.join([*map(str, folders), os.environ.get(name, "")]))
+    yield from nodes_of(num_cpus=1, num_gpus=1)
 
 
 @pytest.fixture
@@ -135,3 +163,24 @@ def test_a_killed_node_changes_nothing(two_nodes: Any, music: Path, tmp_path: Pa
     # From single to cluster: one folder may be gone on with by either.
     again = subprocess.run([*ours, "--out", str(tmp_path / "single")], capture_output=True, text=True)
     assert f"{FILES + 1} already done" in again.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1_800)
+def test_an_actor_a_gpu(
+    two_gpus: Any, music: Path, tmp_path: Path, spec: ModelSpec, tiny_model: Path
+) -> None:
+    """Each node's actor runs the engine on its GPU; the labels are those of the ONNX file in it."""
+    engine = write_engine(tmp_path, spec, tiny_model.read_bytes())
+    found = []
+    for model, options in ((tiny_model, []), (engine, ["--ray", two_gpus[0].address])):
+        out = tmp_path / f"labels{model.suffix}"
+        command = [*MER_LABEL, str(music), "--model", str(model), *options, "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 4, done.stderr
+        found.append(rows(out))
+    assert json.loads((out / "run.json").read_text())["runtime"] == "tensorrt"
+    for on_cpu, on_gpu in zip(*found, strict=True):
+        for name in ("path", "emotion", "error"):
+            assert on_gpu[name] == on_cpu[name]
+        assert (on_gpu["confidence"] or 0) == pytest.approx(on_cpu["confidence"] or 0, abs=1e-5)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from audio_files import chirp, noise, write_audio
 from click.testing import CliRunner
+from engine_files import engine, write_engine
 from mer.engine.artifact import Artifact, open_artifact
 from mer.engine.cli import main
 from mer.engine.dali import DaliImages
@@ -27,7 +28,6 @@ from mer.engine.labeler import SongLabel, label_files
 from mer.engine.runtimes import open_runtime
 from mer.engine.spec import AudioSpec, ModelSpec
 from onnx_files import tiny_onnx
-from runtimes.engine_files import engine, write_engine
 
 pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
 

@@ -6,11 +6,23 @@ import ctypes
 import functools
 import importlib.util
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("driver.c")
 OUT_OF_MEMORY, LAUNCH_FAILED, NO_DEVICE, INVALID_HANDLE = 2, 719, 100, 400
+
+
+def why_not_here() -> str | None:
+    """Why the tests on the stub driver cannot run; None where they can."""
+    if not sys.platform.startswith("linux"):
+        return "the stub driver is Linux's libcuda.so.1"
+    if importlib.util.find_spec("pycuda") is None:
+        return "PyCUDA is not built here: tests/build_pycuda.sh does that once"
+    missing = [tool for tool in ("cc", "nm") if shutil.which(tool) is None]
+    return f"{missing[0]} is not installed" if missing else None
 
 
 def build(folder: Path) -> Path:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,18 +19,9 @@ from mer.engine.errors import ArtifactError, DeviceError, MerError, UsageError
 from mer.engine.runtimes import open_runtime
 from mer.engine.runtimes.engines import check_fit, rebuild_command
 from mer.engine.spec import ModelSpec
+from stub_cuda.stub import build, why_not_here
 
 TESTS = Path(__file__).parents[2]
-
-
-def why_not_here() -> str | None:
-    """Why the tests on the stub driver cannot run; None where they can."""
-    if not sys.platform.startswith("linux"):
-        return "the stub driver is Linux's libcuda.so.1"
-    if importlib.util.find_spec("pycuda") is None:
-        return "PyCUDA is not built here: tests/build_pycuda.sh does that once"
-    missing = [tool for tool in ("cc", "nm") if shutil.which(tool) is None]
-    return f"{missing[0]} is not installed" if missing else None
 
 
 @pytest.mark.timeout(900)
@@ -43,8 +32,6 @@ def test_on_the_stub_driver(tmp_path: Path) -> None:
         # CI builds PyCUDA, and a skip there would hide that nothing was proven.
         assert "MER_REQUIRE_PYCUDA" not in os.environ, why
         pytest.skip(why)
-    from stub_cuda.stub import build
-
     build(tmp_path)
     folders = [TESTS, TESTS / "engine", TESTS / "engine" / "runtimes"]
     environment = {
