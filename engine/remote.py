@@ -30,20 +30,29 @@ def sources_from_url(url: str, skip: Callable[[], None]) -> Iterator[Source]:
         return
     files, root = _filesystem(url)
     try:
-        for _, folders, found in files.walk(root, detail=True):
-            for name in sorted(folders):  # a dictionary; walk follows its order
-                folders[name] = folders.pop(name)
-            for name in sorted(found):
-                if os.path.splitext(name.partition("?")[0])[1].lower() not in AUDIO_SUFFIXES:
-                    skip()
-                    continue
-                info = found[name]
-                full = info["name"] if "://" in info["name"] else files.unstrip_protocol(info["name"])
-                yield Source(full, info.get("size"), _changed_ns(info))
+        for info in _files_below(files, root):
+            name = info["name"]
+            if os.path.splitext(name.rpartition("/")[2].partition("?")[0])[1].lower() not in AUDIO_SUFFIXES:
+                skip()
+                continue
+            full = name if "://" in name else files.unstrip_protocol(name)
+            yield Source(full, info.get("size"), _changed_ns(info))
     except MerError:
         raise
     except Exception as error:  # every kind of storage has exceptions of its own
         raise MerError(f"{url} cannot be listed: {_reason(error)}") from None
+
+
+def _files_below(files: Any, root: str) -> Iterator[dict[str, Any]]:
+    """Each folder's files, then what is below it; fsspec's walk passes over what it cannot list."""
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        found = sorted(files.ls(folder, detail=True), key=lambda info: info["name"])
+        yield from (info for info in found if info["type"] != "directory")
+        # Some storages list a folder in itself.
+        below = [info["name"] for info in found if info["type"] == "directory"]
+        waiting += reversed([name for name in below if name.rstrip("/") != folder.rstrip("/")])
 
 
 @contextmanager

@@ -101,7 +101,8 @@ class Sources:
 
     def _below(self, root: str) -> Iterator[str]:
         seen: set[tuple[int, int]] = set()
-        for folder, folders, files in os.walk(root, followlinks=True):
+        closed: list[OSError] = []
+        for folder, folders, files in os.walk(root, followlinks=True, onerror=closed.append):
             try:
                 status = os.stat(folder)
             except OSError:  # gone meanwhile
@@ -117,6 +118,8 @@ class Sources:
                     yield os.path.join(folder, name)
                 else:
                     self._skip()
+        # A folder that may not be read fails as an input: in silence its songs would be missing.
+        yield from (str(error.filename) for error in closed if os.path.isdir(error.filename))
 
     def _skip(self) -> None:
         self.skipped += 1

@@ -1,8 +1,11 @@
+import errno
 import http.server
+import os
 import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -166,6 +169,44 @@ def test_urls(tmp_path: Path) -> None:
             images_from_file(f"{root}/gone.wav", ImageOptions(AudioSpec()))
     finally:
         server.shutdown()
+
+
+def test_a_closed_folder_is_an_input_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.mp3", "b/2.mp3"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if os.path.basename(path) == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [source.path for source in Sources([tmp_path])] == [f"{tmp_path}/b/2.mp3", f"{tmp_path}/a"]
+
+
+@pytest.mark.parametrize("closed", ["/music", "/music/b"])
+def test_a_url_that_cannot_be_listed_ends_the_run(closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out in silence, its songs would be missing from a catalogue that looks whole."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for name in ("a/1.mp3", "a/x.txt", "b/2.mp3", "3.mp3"):
+        memory.pipe(f"/music/{name}", b"sound")
+    listed, real = Sources(["memory://music"]), type(memory).ls
+    assert [source.path for source in listed] == [
+        f"memory:///music/{n}" for n in ("3.mp3", "a/1.mp3", "b/2.mp3")
+    ]
+    assert listed.skipped == 1
+
+    def ls(self: Any, path: str, **options: Any) -> Any:
+        if path.rstrip("/") == closed:
+            raise PermissionError("access denied")
+        return real(self, path, **options)
+
+    monkeypatch.setattr(type(memory), "ls", ls)
+    with pytest.raises(MerError, match=r"memory://music cannot be listed: access denied"):
+        list(Sources(["memory://music"]))
 
 
 def test_an_object_that_is_too_big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
