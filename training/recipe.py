@@ -129,18 +129,11 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {"learning_rate": 3e-4},
     "vgg16": {"learning_rate": 1e-4},
     "squeezenet": {"learning_rate": 5e-4},
-    "audiocnn": {
-        "learning_rate": 2e-3,
-        "epochs": 20,
-        "gain_db": 0.0,
-        "stretch": 0.0,
-        "pitch_mels": 0,
-        "filter_db": 0.0,
-    },
+    "audiocnn": {"learning_rate": 2e-3, "epochs": 20, "stretch": 0.0, "pitch_mels": 0},
 }
 """What ``best`` does otherwise for a network. Those without BatchNorm do not learn at the others'
-rate, a small one bears more. Jitter of level, tempo, key and tone costs ``audiocnn`` more than it
-gives: its cepstral statistics are of just these (docs/RESULTS.md)."""
+rate, a small one bears more. Jitter of tempo and key costs ``audiocnn`` more than it gives: its
+cepstral statistics are of just these (docs/RESULTS.md)."""
 
 
 def protocol_for(protocol: Protocol, model: str, given: Collection[str] = ()) -> Protocol:
