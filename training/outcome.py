@@ -72,7 +72,10 @@ def prepared(folder: Path, key: str, mode: Mode) -> bool:
         raise UsageError(f"{folder} holds a training; --resume goes on with it, --overwrite begins anew")
     if held is not None and mode == "resume":
         if held != key:
-            raise MerError(f"{folder} holds another training (other data, split, recipe or network)")
+            raise MerError(
+                f"{folder} holds another training (other data, split, recipe or network): "
+                "remove it, or name another folder"
+            )
         return (folder / METRICS).exists() and not (folder / STATE).exists()
     for name in (METRICS, STATE, LOGITS, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)

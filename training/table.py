@@ -103,12 +103,14 @@ def fill_table(plan: TablePlan, view: View) -> int:
         split = splits_of(units, protocol, kind)[0]
         told = {"licence": session.licence} if session.licence else {}
         job = Job(model, protocol, session.name, **told)
-        if not (folder / _ROW).exists():
+        has_row = (folder / _ROW).exists()
+        if not has_row:
             write_table(plan, models)
-            outcome = train_split(job, units, split, folder, "resume", view)
+        outcome = train_split(job, units, split, folder, "resume", view)  # a finished one is checked and read
+        if not has_row:
             view.say(f"{model}: macro-F1 {outcome.metrics['macro_f1']:.3f}; exporting and scoring")
             write_json(_delivered(plan, folder, model, view), folder / _ROW)
-        write_table(plan, models)
+    write_table(plan, models)
     done = {model: outcome_from_folder(session.out / model) for model in models}
     curves_png({model: o.history for model, o in done.items()}, session.out / "curves.png")
     return len(units.skipped)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from generated import folder_of
 from mer.engine.artifact import open_artifact
 from mer.training import cli, download
 from mer.training.cli import main
+from mer.training.outcome import Outcome
+from mer.training.run import Job
 from safetensors.torch import load_file
 
 _SMALL = ["audio.window_samples=16000", "audio.hop_length=512", "audio.frames=32", "audio.n_mels=32"]
@@ -227,9 +230,19 @@ def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path
     (tmp_path / "runs" / "audiocnn" / "row.json").unlink()
     from mer.training import table
 
+    real = table.train_split
+
+    def killed(job: Job, *arguments: Any) -> Outcome:
+        return sys.exit(9) if job.model == "audiocnn" else real(job, *arguments)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "train_split", lambda *_, **__: sys.exit(9))
+        patch.setattr(table, "train_split", killed)
         assert _run(*given).exit_code == 9
     assert "| AudioCNN (ours) | trained, not yet scored |" in results.read_text()
     assert _run(*given).exit_code == 0
+    assert results.read_text() == text
+    # A row of another recipe does not stand for this one's.
+    other = _run(*given, "--set", "mixup=0")
+    assert other.exit_code == 1
+    assert "mobilenetv3 holds another training" in other.output
     assert results.read_text() == text
