@@ -147,11 +147,19 @@ def _sizes(version: int, rate: int) -> list[int]:
 
 def _walk(data: bytes, at: int, sizes: list[int]) -> tuple[list[int], int]:
     """The frames' offsets, and where the last one ends."""
-    offsets, second, end = [], data[at + 1], len(data) - 4
-    while at < end and data[at] == 0xFF and data[at + 1] == second and len(offsets) < _MOST:
-        size = sizes[data[at + 2]]
-        if not size:
-            break
+    second, end = data[at + 1], len(data) - 4
+    offsets: list[int] = []
+    # By sizes alone; whether headers stand there is asked of all at once.
+    while at < end and (size := sizes[data[at + 2]]):
         offsets.append(at)
         at += size
+        if len(offsets) == _MOST:
+            break
+    found = np.asarray(offsets, np.int64)
+    content = np.frombuffer(data, np.uint8)
+    right = (content[found] == 0xFF) & (content[found + 1] == second)
+    if not right.all():
+        count = int(right.argmin())
+        at = offsets[count]
+        del offsets[count:]
     return offsets, at
