@@ -56,6 +56,7 @@ def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None
     )
     assert program is not None
     model = program.model_proto
+    _forget_where_made(model.graph)
     onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()})
     onnx.checker.check_model(model, full_check=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -64,3 +65,11 @@ def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _forget_where_made(graph: onnx.GraphProto) -> None:
+    """torch writes each node's stack trace into the file, with paths of the machine that it is made on."""
+    parts = (graph.node, graph.value_info, graph.input, graph.output, graph.initializer)
+    for part in (graph, *(each for some in parts for each in some)):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
