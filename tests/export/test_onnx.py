@@ -24,4 +24,4 @@ def test_a_file_is_the_network_and_says_nothing_of_the_machine(tmp_path: Path, s
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"images": images})
     with torch.inference_mode():
-        np.testing.assert_allclose(logits, network(torch.from_numpy(images)), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(logits), network(torch.from_numpy(images)), atol=1e-5)
