@@ -110,7 +110,7 @@ def fill_table(plan: TablePlan, view: View) -> int:
         if not has_row:
             view.say(f"{model}: macro-F1 {outcome.metrics['macro_f1']:.3f}; exporting and scoring")
             write_json(_delivered(plan, folder, model, view), folder / _ROW)
-    write_table(plan, models)
+        write_table(plan, models)
     done = {model: outcome_from_folder(session.out / model) for model in models}
     curves_png({model: o.history for model, o in done.items()}, session.out / "curves.png")
     return len(units.skipped)
