@@ -15,11 +15,15 @@ from .spec import MER500_LABELS, QUADRANTS
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled file. Clips of one ``group`` (artist, song, recording) must not be split up."""
+    """One labelled file. Clips of one ``group`` (artist, song, recording) must not be split up.
+
+    ``tags`` are what else is known of it (genres): a training may learn them beside the label.
+    """
 
     path: Path
     label: str
     group: str
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | Non
 
     Args:
         layout: "emotion4q" (Q1..Q4 and clips.csv), "mer500" (the Kaggle archive as it unpacks),
-            "jumusemodb" (happy and sad), "folder" (a folder a label), "csv" (path,label[,group],
-            paths relative to the file), or "auto", which looks.
+            "jumusemodb" (happy and sad), "folder" (a folder a label), "csv" (path,label[,group][,tags],
+            paths relative to the file, tags between semicolons), or "auto", which looks.
         labels: a model's labels, in the order of its outputs; the data must have these and no others.
 
     Raises:
@@ -88,10 +92,12 @@ def _layout_of(root: Path) -> str:
 
 
 def _emotion4q(root: Path) -> LabelledAudio:
-    artists = {row["clip"]: row["artist"] for row in _rows(root / "clips.csv", ("clip", "artist"))}
+    rows = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
+    artists = {clip: row["artist"] for clip, row in rows.items()}
+    tags = {clip: _tags(row.get("genres")) for clip, row in rows.items()}
     clips = [
         # A clip without an artist is a group of its own, under a name no artist has.
-        Clip(path, label, artists.get(path.stem) or f"clip:{path.stem}")
+        Clip(path, label, artists.get(path.stem) or f"clip:{path.stem}", tags.get(path.stem, ()))
         for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True)
         for path in _audio_below(root / quadrant)
     ]
@@ -137,7 +143,12 @@ def _csv(file: Path) -> LabelledAudio:
     if unlabelled:
         raise MerError(f"{file} has {len(unlabelled)} rows without a label; the first is {unlabelled[0]}")
     clips = tuple(
-        Clip(file.parent / row["path"], row["label"], row.get("group") or f"clip:{row['path']}")
+        Clip(
+            file.parent / row["path"],
+            row["label"],
+            row.get("group") or f"clip:{row['path']}",
+            _tags(row.get("tags")),
+        )
         for row in rows
     )
     if not clips:
@@ -165,6 +176,10 @@ def _rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
             return [row for row in reader if row[needed[0]]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MerError(f"{file} cannot be read as CSV: {error}") from None
+
+
+def _tags(text: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag.strip() for tag in (text or "").split(";") if tag.strip()))
 
 
 def _audio_below(folder: Path) -> list[Path]:

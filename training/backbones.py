@@ -114,6 +114,24 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     return network
 
 
+def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
+    """The network with its first ``classes`` outputs only, changed in place.
+
+    The others stood for what was learnt beside the labels (``Recipe.tag_weight``).
+    """
+    name = network_name(name)
+    if isinstance(network, ExtraHead):
+        heads = ["extra"]
+    else:
+        heads = AudioCNN.HEADS if name == "audiocnn" else [_FAMILIES[name].head]
+    for path in heads:
+        old = _get(network, path)
+        new = _head(old, classes).to(old.weight.device)
+        new.load_state_dict({key: tensor[:classes] for key, tensor in old.state_dict().items()})
+        _replace(network, path, new)
+    return network
+
+
 def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
     """The classifier's parameters: what the Hindi paper's authors trained."""
     name = network_name(name)

@@ -17,7 +17,10 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to train on, and where its spectrograms are kept."""
     options = [
         click.option(
-            "--data", "-d", type=FOLDER, help="A folder of labelled audio, or a CSV: path,label[,group]."
+            "--data",
+            "-d",
+            type=FOLDER,
+            help="A folder of labelled audio, or a CSV: path,label[,group][,tags].",
         ),
         click.option(
             "--layout", type=click.Choice(_LAYOUTS), default="auto", help="How the folder is to be read."

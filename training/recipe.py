@@ -17,9 +17,10 @@ class Recipe:
 
     ``crops`` are drawn from each clip in an epoch. ``warmup`` is a share of all steps, then the
     schedule takes the rate to 0. ``gain_db``, ``stretch``, ``pitch_mels``, ``filter_db``, ``mixup``,
-    ``mask_mels``, ``mask_frames``, ``label_smoothing``, ``ema`` (a step's decay), ``balance`` (rare
-    labels weigh more) and ``patience`` (epochs without a better validation) are off at 0. ``keep``
-    says which epoch's network is the result; without validation it is the last.
+    ``mask_mels``, ``mask_frames``, ``label_smoothing``, ``tag_weight`` (how much the clips' tags count,
+    learnt beside the labels), ``ema`` (a step's decay), ``balance`` (rare labels weigh more) and
+    ``patience`` (epochs without a better validation) are off at 0. ``keep`` says which epoch's network
+    is the result; without validation it is the last.
     """
 
     epochs: int = 40
@@ -32,6 +33,7 @@ class Recipe:
     warmup: float = 0.1
     loss: Literal["ce", "bce"] = "ce"
     label_smoothing: float = 0.1
+    tag_weight: float = 0.0
     mixup: float = 0.3
     mask_mels: int = 0
     mask_frames: int = 0
@@ -129,7 +131,16 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {"learning_rate": 3e-4},
     "vgg16": {"learning_rate": 1e-4},
     "squeezenet": {"learning_rate": 5e-4},
-    "audiocnn": {"learning_rate": 2e-3, "epochs": 20, "stretch": 0.0, "pitch_mels": 0},
+    "mobilenetv3": {"tag_weight": 1.0},
+    "audiocnn": {
+        "learning_rate": 2e-3,
+        "epochs": 20,
+        "stretch": 0.0,
+        "pitch_mels": 0,
+        "mixup": 0.0,
+        "label_smoothing": 0.0,
+        "tag_weight": 1.0,
+    },
 }
 """What ``best`` does otherwise for a network. Those without BatchNorm do not learn at the others'
 rate, a small one bears more. Jitter of tempo and key costs ``audiocnn`` more than it gives: its

@@ -94,13 +94,14 @@ def card_from_spec(spec: ModelSpec) -> str:
     told = spec.provenance
     data, split, metrics = told["data"], told["split"], told.get("metrics", {})
     counts = ", ".join(f"{label} {count}" for label, count in data["labels"].items())
+    beside = f" Learnt beside the labels: {', '.join(data['tags'])}." if data.get("tags") else ""
     lines = [
         f"# {spec.backbone}, {told['protocol']}",
         "",
         f"Says which of {', '.join(spec.labels)} a song carries, from {spec.audio.window_s:g} s windows of "
         f"log-mel spectrogram ({spec.audio.sample_rate} Hz, {spec.audio.n_mels} mels).",
         "",
-        f"- **Data**: {_escaped(data['name'])}, {data['clips']} clips ({counts}).",
+        f"- **Data**: {_escaped(data['name'])}, {data['clips']} clips ({counts}).{_escaped(beside)}",
         f"- **Split**: {split['note']}; test part {split['hash'][:16]}.",
         f"- **Weights to begin with**: {told['weights']}.",
         f"- **Licence**: {_escaped(told['licence'])}",

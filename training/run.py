@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from ..engine.spec import AudioSpec, ModelSpec
-from .backbones import build_backbone, head_parameters, network_name
+from .backbones import build_backbone, head_parameters, keep_outputs, network_name
 from .checkpoint import save_checkpoint
 from .figures import confusion_png, curves_png
 from .outcome import (
@@ -39,7 +40,7 @@ from .recipe import Protocol
 from .report import card_from_spec, metrics_from_predictions, parameters_and_macs, write_json
 from .splits import Split, folds, holdout, split_hash
 from .trainer import Epoch, train
-from .units import Units, standardised
+from .units import Units, standardised, tag_targets
 
 SplitKind = Literal["grouped", "random"]
 
@@ -109,7 +110,8 @@ def train_split(
     key = _key(job, units, split, audio)
     if prepared(folder, key, mode):
         return outcome_from_folder(folder)
-    network = _untrained(job, units.labels)
+    tags, carried = tag_targets(units, split.training) if recipe.tag_weight else ((), None)
+    network = _untrained(job, len(units.labels) + len(tags))
     # Both papers draw their test set's curves; nothing is chosen by them.
     watched = split.validation
     if not len(watched) and protocol.name != "best":
@@ -119,6 +121,7 @@ def train_split(
 
     def spec(temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
         told = _provenance(job, units, split)
+        told["data"]["tags"] = tags
         told |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
         return ModelSpec(network_name(job.model), units.labels, audio, temperature, told)
 
@@ -133,9 +136,13 @@ def train_split(
         recipe,
         folder / STATE,
         watch.epoch,
-        lambda judged, row: save_checkpoint(judged, spec(), folder / CHECKPOINT),
+        lambda judged, row: save_checkpoint(
+            keep_outputs(copy.deepcopy(judged), job.model, len(units.labels)), spec(), folder / CHECKPOINT
+        ),
         key,
+        carried,
     )
+    network = keep_outputs(network, job.model, len(units.labels))
     temperature, metrics, predictions = 1.0, {}, None
     if len(split.validation):
         seen = predictions_from_network(network, units, split.validation, audio, recipe.eval_windows)
@@ -184,6 +191,7 @@ def _key(job: Job, units: Units, split: Split, audio: AudioSpec) -> str:
         *units.labels,
         *(f"{side}:{units.clips[i].path.name}:{units.targets[i]}"
           for side in ("training", "validation", "test") for i in getattr(split, side)),
+        *(f"tags:{';'.join(clip.tags)}" for clip in units.clips if job.protocol.recipe.tag_weight),
     ]  # fmt: skip
     return hash_of(parts)
 
@@ -192,9 +200,9 @@ def hash_of(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _untrained(job: Job, labels: Sequence[str]) -> nn.Module:
+def _untrained(job: Job, outputs: int) -> nn.Module:
     torch.manual_seed(job.protocol.recipe.seed)
-    network = build_backbone(job.model, len(labels), job.protocol.weights, job.protocol.extra_head)
+    network = build_backbone(job.model, outputs, job.protocol.weights, job.protocol.extra_head)
     if job.protocol.recipe.layers == "head":
         network.requires_grad_(False)
         for parameter in head_parameters(network, job.model):

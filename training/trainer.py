@@ -59,6 +59,7 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_better: Callable[[nn.Module, Epoch], None] = lambda network, epoch: None,
     key: str = "",
+    tags: Float32 | None = None,
 ) -> tuple[nn.Module, list[Epoch]]:
     """Trains on ``clips[training]`` and returns the chosen epoch's averaged network, and the history.
 
@@ -72,12 +73,17 @@ def train(
             same result as without the interruption.
         on_better: called with the network that would be returned, whenever that is a new one.
         key: what a state file must have been made with.
+        tags: 0 or 1 for each clip and tag, ``[clips, tags]``: targets of the outputs behind the labels',
+            in binary cross-entropy, ``recipe.tag_weight`` to the labels' 1 (multitask learning, Caruana,
+            1997). The returned network still has them.
 
     Raises:
         MerError: the loss is not finite (the state file still holds the epoch before), or the state
             file is of another training.
     """
     classes = int(targets.max()) + 1
+    truth = np.eye(classes, dtype=np.float32)[targets]
+    truth = truth if tags is None else np.concatenate([truth, tags], axis=1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     averaged = AveragedModel(network, avg_fn=running_average(recipe.ema), use_buffers=True)
@@ -105,14 +111,14 @@ def train(
         network.train()
         total = right = seen = 0.0
         for step, chosen in enumerate(_batches(training, recipe, rng)):
-            images, wanted = _batch(clips, targets, chosen, classes, spec, recipe, rng)
+            images, wanted = _batch(clips, truth, chosen, spec, recipe, rng)
             images = images.to(device, memory_format=torch.channels_last)
             wanted = wanted.to(device)
             with bfloat16(device):
                 logits = network(images).float()
             # A network of several parts gives each part's logits, [parts, batch, classes].
             answers = logits if logits.ndim == 3 else logits[None]
-            loss = _loss(answers.flatten(0, 1), wanted.repeat(len(answers), 1), recipe, weight)
+            loss = _loss(answers.flatten(0, 1), wanted.repeat(len(answers), 1), classes, recipe, weight)
             if not torch.isfinite(loss):
                 kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
                 raise MerError(
@@ -126,7 +132,8 @@ def train(
             if recipe.ema:
                 averaged.update_parameters(network)
             total += loss.item() * len(chosen)
-            right += (answers.mean(dim=0).argmax(1) == wanted.argmax(1)).sum().item()
+            said, true = answers.mean(dim=0)[:, :classes], wanted[:, :classes]
+            right += (said.argmax(1) == true.argmax(1)).sum().item()
             seen += len(chosen)
         figures = _evaluate(judged, clips, targets, validation, spec, recipe.eval_windows, device)
         better = recipe.keep == "last" or not len(validation) or _is_better(figures, history)
@@ -199,9 +206,8 @@ def _batches(training: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> 
 
 def _batch(
     clips: Sequence[Float32],
-    targets: np.ndarray,
+    truth: Float32,
     chosen: np.ndarray,
-    classes: int,
     spec: AudioSpec,
     recipe: Recipe,
     rng: np.random.Generator,
@@ -212,19 +218,23 @@ def _batch(
     else:
         crops = [crop_image(clips[i], spec, 0) for i in chosen]
     images = torch.from_numpy(np.stack(crops))[:, None]
-    wanted = functional.one_hot(torch.from_numpy(targets[chosen]), classes).float()
-    images, wanted = mixup(images, wanted, recipe.mixup, rng)
+    images, wanted = mixup(images, torch.from_numpy(truth[chosen]), recipe.mixup, rng)
     return spec_augment(images, recipe.mask_mels, recipe.mask_frames), wanted
 
 
-def _loss(logits: Tensor, wanted: Tensor, recipe: Recipe, weight: Tensor | None) -> Tensor:
+def _loss(outputs: Tensor, targets: Tensor, classes: int, recipe: Recipe, weight: Tensor | None) -> Tensor:
+    logits, tags = outputs[:, :classes], outputs[:, classes:]
+    wanted, carried = targets[:, :classes], targets[:, classes:]
     if recipe.loss == "bce":
         each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
     else:
         smoothing = recipe.label_smoothing
         each = functional.cross_entropy(logits, wanted, label_smoothing=smoothing, reduction="none")
     # A clip's weight, not cross_entropy's weight of a label: that would also weigh the smoothing.
-    return (each * (wanted @ weight)).mean() if weight is not None else each.mean()
+    loss = (each * (wanted @ weight)).mean() if weight is not None else each.mean()
+    if tags.shape[1]:
+        loss = loss + recipe.tag_weight * functional.binary_cross_entropy_with_logits(tags, carried)
+    return loss
 
 
 def _evaluate(
@@ -239,7 +249,8 @@ def _evaluate(
     if not len(chosen):
         return float("nan"), float("nan"), float("nan")
     logits = logits_of(network, clips, chosen, spec, windows, device)
-    probabilities = torch.stack([rows.softmax(1).mean(0) for rows in logits])
+    classes = int(targets.max()) + 1
+    probabilities = torch.stack([rows[:, :classes].softmax(1).mean(0) for rows in logits])
     wanted = torch.from_numpy(targets[chosen])
     loss = functional.nll_loss(probabilities.clamp_min(1e-12).log(), wanted).item()
     accuracy, macro_f1 = accuracy_and_macro_f1(targets[chosen], probabilities.argmax(1).numpy())

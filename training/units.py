@@ -94,6 +94,18 @@ def units_from_audio(
     )
 
 
+def tag_targets(units: Units, training: Integers) -> tuple[tuple[str, ...], Float32]:
+    """The clips' tags and a column of 0 and 1 for each, ``[units, tags]``.
+
+    Only of tags that five clips of the training part carry and not all of them: of others nothing
+    can be learnt.
+    """
+    counts = Counter(tag for i in training for tag in units.clips[i].tags)
+    tags = tuple(sorted(tag for tag, count in counts.items() if 5 <= count < len(training)))
+    rows = [[tag in clip.tags for tag in tags] for clip in units.clips]
+    return tags, np.asarray(rows, np.float32).reshape(len(units.clips), len(tags))
+
+
 def standardised(spec: AudioSpec, units: Units, chosen: Integers) -> AudioSpec:
     """The spec with the mean and deviation of the chosen units' images, one of each for all mels.
 

@@ -20,7 +20,7 @@ def _touch(root: Path, *names: str) -> Path:
 def test_emotion4q_is_grouped_by_artist(tmp_path: Path):
     _touch(tmp_path, "Q1/a.mp3", "Q2/b.mp3", "Q3/c.mp3", "Q4/d.mp3", "Q4/e.mp3", "Q4/notes.txt")
     (tmp_path / "clips.csv").write_text(
-        "clip,quadrant,artist\na,Q1,Ann\nb,Q2,Ann\nc,Q3,Bob\nd,Q4,Bob\ne,Q4,\n"
+        "clip,quadrant,artist,genres\na,Q1,Ann,Jazz; Pop/Rock;Jazz\nb,Q2,Ann,\nc,Q3,Bob\nd,Q4,Bob,\ne,Q4,,\n"
     )
     data = labelled_audio(tmp_path)
     assert data.labels == QUADRANTS
@@ -32,6 +32,7 @@ def test_emotion4q_is_grouped_by_artist(tmp_path: Path):
         ("d", "calm", "Bob"),
         ("e", "calm", "clip:e"),
     ]
+    assert [c.tags for c in data.clips] == [("Jazz", "Pop/Rock"), (), (), (), ()]
 
 
 def test_mer500_as_the_archive_unpacks(tmp_path: Path):

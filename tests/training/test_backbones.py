@@ -10,7 +10,13 @@ import pytest
 import torch
 from mer.engine.errors import MerError, UsageError
 from mer.engine.spec import AudioSpec
-from mer.training.backbones import PAPER_BACKBONES, build_backbone, head_parameters, network_name
+from mer.training.backbones import (
+    PAPER_BACKBONES,
+    build_backbone,
+    head_parameters,
+    keep_outputs,
+    network_name,
+)
 from mer.training.report import parameters_and_macs
 from torch import nn
 from torchvision import models
@@ -48,6 +54,17 @@ def test_heads_have_as_many_outputs_as_labels(name: str, extra_head: bool):
     assert network(torch.zeros(2, 1, 64, 96)).shape == (2, 5)
     head = head_parameters(network, name)
     assert 0 < sum(p.numel() for p in head) < sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["audiocnn", "mobilenetv3", "squeezenet", "densenet121"])
+@pytest.mark.parametrize("extra_head", [False, True])
+def test_the_first_outputs_are_kept_as_they_are(name: str, extra_head: bool):
+    network, image = build_backbone(name, 9, extra_head=extra_head).eval(), torch.randn(2, 1, 64, 96)
+    with torch.inference_mode():
+        expected = network(image)[:, :4]
+        kept = keep_outputs(network, name, 4)(image)
+    assert kept.shape == (2, 4)
+    torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

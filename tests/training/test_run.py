@@ -52,7 +52,7 @@ def _job(*sets: str) -> Job:
 
 
 def test_best_learns_and_leaves_everything_behind(units: Units, tmp_path: Path):
-    job = _job()
+    job = _job("epochs=16")
     split = splits_of(units, job.protocol, "grouped")[0]
     outcome = train_split(job, units, split, tmp_path)
     assert outcome.metrics["macro_f1"] > 0.7  # chance is 0.5, and these artists were never heard
@@ -80,6 +80,32 @@ def test_best_learns_and_leaves_everything_behind(units: Units, tmp_path: Path):
     repeated = train_split(job, units, split, tmp_path, "overwrite")
     state = network_from_checkpoint(repeated.folder / CHECKPOINT)[0].state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_tags_are_learnt_and_not_delivered(units: Units, tmp_path: Path):
+    """They make another network of the same shape; with other tags a folder is another training's."""
+    clips = units.clips
+    tagged = [
+        dataclasses.replace(clip, tags=("all", "few") if i < 3 else ("all", f"part {i % 2}"))
+        for i, clip in enumerate(clips)
+    ]
+    with_tags = dataclasses.replace(units, clips=tuple(tagged))
+    plain, job = _job("epochs=2"), _job("epochs=2", "tag_weight=1")
+    split = splits_of(units, job.protocol, "grouped")[0]
+    train_split(plain, with_tags, split, tmp_path / "plain")
+    train_split(job, with_tags, split, tmp_path / "tags")
+    without, _ = network_from_checkpoint(tmp_path / "plain" / CHECKPOINT)
+    network, spec = network_from_checkpoint(tmp_path / "tags" / CHECKPOINT)
+    assert spec.provenance["data"]["tags"] == ["part 0", "part 1"]
+    assert "beside the labels: part 0, part 1." in (tmp_path / "tags" / CARD).read_text()
+    shapes = [{name: t.shape for name, t in n.state_dict().items()} for n in (network, without)]
+    assert shapes[0] == shapes[1]
+    assert not torch.equal(
+        network.state_dict()["classifier.1.weight"], without.state_dict()["classifier.1.weight"]
+    )
+    assert train_split(job, with_tags, split, tmp_path / "tags", "resume").metrics["epochs"] == 2
+    with pytest.raises(MerError, match="another training"):
+        train_split(job, units, split, tmp_path / "tags", "resume")
 
 
 def test_folds_then_one_network_on_everything(units: Units, tmp_path: Path):

@@ -55,6 +55,24 @@ def test_it_learns_and_one_seed_gives_one_network():
     assert not _same(first, other)
 
 
+def test_tags_are_learnt_beside_the_labels():
+    """The tag splits each label in two; the labels' outputs stay in front, and are learnt no less."""
+    clips, targets = _clips(96)
+    tags = (np.arange(96) // 3 % 2).astype(np.float32)[:, None]
+    for clip, tag in zip(clips, tags[:, 0], strict=True):
+        clip[:, ::2] += 12 * tag
+    recipe = dataclasses.replace(RECIPE, epochs=10, mixup=0.0, tag_weight=1.0)
+    torch.manual_seed(0)
+    training, held_out = np.arange(72), np.arange(72, 96)
+    network, history = train(
+        AudioCNN(4, channels=1), clips, targets, training, held_out, SPEC, recipe, tags=tags
+    )
+    assert max(row.val_macro_f1 for row in history) > 0.8
+    outputs = torch.cat(trainer.logits_of(network, clips, held_out, SPEC, 1))
+    assert outputs.shape == (24, 4)
+    assert ((outputs[:, 3] > 0).numpy() == (tags[held_out, 0] > 0)).mean() > 0.8
+
+
 class _Killed(BaseException):
     pass
 
@@ -145,7 +163,7 @@ def test_rare_labels_weigh_more():
     assert weights.tolist() == pytest.approx([4 / 6, 2.0])
     assert trainer._balance(np.array([0, 1]), 2).tolist() == [1.0, 1.0]
     logits, wanted = torch.zeros(4, 2), torch.eye(2)[[0, 0, 0, 1]]
-    loss = trainer._loss(logits, wanted, RECIPE, weights)
+    loss = trainer._loss(logits, wanted, 2, RECIPE, weights)
     assert loss.item() == pytest.approx(np.log(2), rel=1e-5)
 
 
