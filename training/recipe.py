@@ -131,7 +131,6 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {"learning_rate": 3e-4},
     "vgg16": {"learning_rate": 1e-4},
     "squeezenet": {"learning_rate": 5e-4},
-    "mobilenetv3": {"tag_weight": 1.0},
     "audiocnn": {
         "learning_rate": 2e-3,
         "epochs": 20,
