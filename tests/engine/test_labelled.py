@@ -60,6 +60,8 @@ def test_csv_with_and_without_groups(tmp_path: Path):
     ]
     assert (data.labels, data.grouped_by) == (("down", "up"), "group")
     assert labelled_audio(file, labels=("up", "down")).labels == ("up", "down")
+    file.write_text("path,label,tags\n1.wav,up,Jazz ; Blues;\n2.wav,down,\n")
+    assert [c.tags for c in labelled_audio(file).clips] == [("Jazz", "Blues"), ()]
 
 
 @pytest.mark.parametrize(
