@@ -92,14 +92,13 @@ def _layout_of(root: Path) -> str:
 
 
 def _emotion4q(root: Path) -> LabelledAudio:
-    rows = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
-    artists = {clip: row["artist"] for clip, row in rows.items()}
-    tags = {clip: _tags(row.get("genres")) for clip, row in rows.items()}
+    told = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
     clips = [
         # A clip without an artist is a group of its own, under a name no artist has.
-        Clip(path, label, artists.get(path.stem) or f"clip:{path.stem}", tags.get(path.stem, ()))
+        Clip(path, label, row.get("artist") or f"clip:{path.stem}", _tags(row.get("genres")))
         for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True)
         for path in _audio_below(root / quadrant)
+        for row in [told.get(path.stem, {})]
     ]
     return LabelledAudio(tuple(clips), QUADRANTS, "artist")
 

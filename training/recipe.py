@@ -143,7 +143,7 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
 }
 """What ``best`` does otherwise for a network. Those without BatchNorm do not learn at the others'
 rate, a small one bears more. Jitter of tempo and key, and mixup, blur what ``audiocnn``'s cepstral
-statistics count; tags teach its convolutions what they find too few clips for (docs/RESULTS.md)."""
+statistics count; what tags give it is within chance (docs/RESULTS.md)."""
 
 
 def protocol_for(protocol: Protocol, model: str, given: Collection[str] = ()) -> Protocol:

@@ -120,10 +120,12 @@ def train_split(
         recipe = dataclasses.replace(recipe, keep="last", patience=0)
 
     def spec(temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
-        told = _provenance(job, units, split)
-        told["data"]["tags"] = tags
+        told = _provenance(job, units, split, tags)
         told |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
         return ModelSpec(network_name(job.model), units.labels, audio, temperature, told)
+
+    def without_tags(judged: nn.Module) -> nn.Module:
+        return keep_outputs(copy.deepcopy(judged), job.model, len(units.labels)) if tags else judged
 
     watch.begin(folder.name, recipe.epochs, epochs_in(folder))
     network, history = train(
@@ -136,13 +138,11 @@ def train_split(
         recipe,
         folder / STATE,
         watch.epoch,
-        lambda judged, row: save_checkpoint(
-            keep_outputs(copy.deepcopy(judged), job.model, len(units.labels)), spec(), folder / CHECKPOINT
-        ),
+        lambda judged, row: save_checkpoint(without_tags(judged), spec(), folder / CHECKPOINT),
         key,
         carried,
     )
-    network = keep_outputs(network, job.model, len(units.labels))
+    network = without_tags(network)
     temperature, metrics, predictions = 1.0, {}, None
     if len(split.validation):
         seen = predictions_from_network(network, units, split.validation, audio, recipe.eval_windows)
@@ -210,7 +210,7 @@ def _untrained(job: Job, outputs: int) -> nn.Module:
     return network
 
 
-def _provenance(job: Job, units: Units, split: Split) -> dict[str, Any]:
+def _provenance(job: Job, units: Units, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     trained_on = {int(units.songs[i]) for part in (split.training, split.validation) for i in part}
     unseen = sorted({int(units.songs[i]) for i in split.test} - trained_on)
     if not len(split.test):
@@ -231,6 +231,7 @@ def _provenance(job: Job, units: Units, split: Split) -> dict[str, Any]:
             "name": job.data_name,
             "clips": len(units.names),
             "labels": units.counts(),
+            "tags": tags,
             "grouped_by": units.grouped_by,
             "skipped": len(units.skipped),
         },
