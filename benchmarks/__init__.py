@@ -1,1 +1,1 @@
-"""Artifacts in, one table out."""
+"""Artifacts in, one table of speed and accuracy out (mer-bench)."""

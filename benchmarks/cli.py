@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..engine.cli import report_errors
+from ..engine.cli.command import SETTINGS, report_errors, version_option
 from ..engine.errors import MerError, UsageError
+from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from .commands import compare_command, gpu_command, pipeline_command, scale_command
 
 
@@ -32,7 +31,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings=SETTINGS,
 )
 @click.option(
     "--models",
@@ -79,7 +78,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="With raw samples."
 )
 @report_options
-@click.version_option(package_name="mer")
+@version_option
 @click.pass_context
 def main(context: click.Context, **given: Any) -> None:
     """Every network, on every runtime, in every precision: how fast and how right, on this machine.
@@ -118,26 +117,26 @@ def _table(
     _check_files(json_file, csv_file, markdown_file, html_file)
     import tempfile
 
-    from .contenders import RUNTIMES, find_contenders
-    from .latency import NORMAL, QUICK, RULES, SCENARIOS
-    from .songs import generated_songs, songs_from_folder
-    from .table import TableOptions, measure_table
+    from .measure.cases import RUNTIMES, find_cases
+    from .measure.loadgen import NORMAL, QUICK, RULES, SCENARIOS
+    from .measure.sample_songs import generated_songs, songs_from_folder
+    from .measure.table import TableOptions, measure_table
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     wanted = SCENARIOS if "all" in scenarios else scenarios or ("SingleStream", "Offline")
-    with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as room, _sigterm() as codes:
-        contenders = find_contenders(folders, untrained, runtimes or RUNTIMES, only, quick, say)
-        if not contenders:
+    with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as room, sigterm_interrupts() as stop:
+        cases = find_cases(folders, untrained, runtimes or RUNTIMES, only, quick, say)
+        if not cases:
             raise MerError("no artifact found; --models DIR names a folder of them, --untrained makes some")
         count = 12 if quick else 60
         given["songs"] = songs_from_folder(songs, count) if songs else generated_songs(Path(room), count)
         options = TableOptions(QUICK if quick else RULES if rules else NORMAL, scenarios=wanted, **given)
-        results = measure_table(contenders, options, say)
+        results = measure_table(cases, options, say)
     _write(results, json_file, csv_file, markdown_file, html_file)
     if results["partial"]:
-        return codes[0] if codes else 130
+        return stop.code or INTERRUPTED
     return 0 if any(row["status"] == "ok" for row in results["rows"]) else 1
 
 
@@ -149,7 +148,7 @@ def _check_files(
         if file and not file.parent.is_dir():
             raise UsageError(f"{file}: there is no folder {file.parent}")
     if html_file and find_spec("jinja2") is None:
-        raise MerError("--html needs the package jinja2: pip install 'mer[bench]'")
+        raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 
 
 def _write(
@@ -159,7 +158,7 @@ def _write(
     markdown_file: Path | None,
     html_file: Path | None,
 ) -> None:
-    from .report import csv_from_results, markdown_from_results, print_results
+    from .results.text import csv_from_results, markdown_from_results, print_results
 
     if json_file:
         json_file.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -169,25 +168,9 @@ def _write(
         markdown_file.write_text(markdown_from_results(results), encoding="utf-8")
     print_results(results)
     if html_file:
-        from .html import html_from_results
+        from .results.html import html_from_results
 
         html_file.write_text(html_from_results(results), encoding="utf-8")
-
-
-@contextmanager
-def _sigterm() -> Any:
-    """SIGTERM ends as Ctrl-C does, with its own code."""
-    codes: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        codes.append(128 + number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield codes
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @main.command("report")
@@ -198,7 +181,7 @@ def report_command(
     file: Path, csv_file: Path | None, markdown_file: Path | None, html_file: Path | None
 ) -> int:
     """The table that --json kept in FILE, and other files made of it; nothing is measured."""
-    from .compare import results_from_file
+    from .experiments.compare import results_from_file
 
     _check_files(None, csv_file, markdown_file, html_file)
     _write(results_from_file(file), None, csv_file, markdown_file, html_file)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
-from ..engine.cli import WindowCountType, report_errors
+from ..engine.cli.command import WindowCountType, report_errors
 
 
 @click.command("compare")
@@ -32,7 +32,7 @@ def compare_command(
     Each is a model, with @RUNTIME behind it if wished (mobilenetv3@openvino, net_int8.onnx@openvino,
     resnet18@torch): they run in turns. Or both are results of mer-bench --json, compared row by row.
     """
-    from .compare import compare_models, compare_results, is_results
+    from .experiments.compare import compare_models, compare_results, is_results
 
     if is_results(first) != is_results(second):
         raise click.UsageError("give two models, or two results files")
@@ -62,7 +62,7 @@ def compare_command(
 @click.option("--rounds", type=click.IntRange(min=1), default=3, help="Turns of each contender.")
 @click.option("--windows", "-w", type=WindowCountType(), metavar="N|all", default=3, help="As in mer-label.")
 @click.option(
-    "--paper/--no-paper", default=True, help="The Hindi paper's pipeline beside it (needs mer[bench])."
+    "--paper/--no-paper", default=True, help="The Hindi paper's pipeline beside it (needs merkit[bench])."
 )
 @click.option(
     "--peer", "peers", multiple=True, metavar="COMMAND", help="Any command line; {dir} is the folder."
@@ -86,7 +86,7 @@ def pipeline_command(
     Beside mer-label stand the decode floor (only decoding the same windows, in as many processes),
     the Hindi paper's pipeline written plainly, and every --peer.
     """
-    from .pipeline import compare
+    from .experiments.pipeline import compare
 
     found = compare(
         folder, model, songs, rounds, windows, paper, peers, lambda line: click.echo(line, err=True)
@@ -118,7 +118,7 @@ def scale_command(few: int, many: int) -> int:
     """
     if many <= few:
         raise click.UsageError("--many must be more than --few")
-    from .scale import bytes_a_file, compare_lengths
+    from .experiments.scale import bytes_a_file, compare_lengths
 
     runs = compare_lengths(few, many)
     for run in runs:
@@ -146,7 +146,7 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
     Takes engines of mer-export, with their .json and .onnx beside them, and a machine with the GPU that
     they are for.
     """
-    from .gpu import cost_table, costs, measure, paper_table, write_report
+    from .experiments.gpu import cost_table, costs, measure, paper_table, write_report
 
     if paper:
         found = costs(lambda line: click.echo(line, err=True))

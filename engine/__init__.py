@@ -1,1 +1,1 @@
-"""Audio in, emotions out. Nothing in here imports torch."""
+"""Audio in, emotions out; never imports torch."""

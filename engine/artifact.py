@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .backbone_names import backbone_from_name
 from .errors import ArtifactError, SpecError, UsageError
-from .names import backbone_from_name
 from .spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -29,5 +29,9 @@ class DeviceError(MerError):
     """No GPU, driver, package or engine that fits; the message says which, and what to do."""
 
 
+class DaliMissingError(DeviceError):
+    """NVIDIA DALI is not installed, or cannot be loaded."""
+
+
 class DeviceMemoryError(DeviceError):
     """The GPU's memory does not suffice for what was asked of it."""

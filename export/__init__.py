@@ -1,1 +1,1 @@
-"""A checkpoint or .onnx in, a verified artifact out."""
+"""A checkpoint or .onnx in, a verified artifact out (mer-export)."""

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.arrays import Float32
 from ..engine.artifact import models_home
-from ..engine.decoders import Float32
 from ..engine.errors import MerError
+from ..engine.files import write_whole
 from .precision import Ranges
 
 METHODS = ("percentile", "entropy", "minmax")
@@ -26,7 +26,7 @@ METHODS = ("percentile", "entropy", "minmax")
 _WINDOWS_AT_ONCE = 4
 
 
-def ranges_from_images(
+def ranges_from_log_mels(
     content: bytes,
     images: Float32,
     tensors: Collection[str],
@@ -67,9 +67,7 @@ def cached_ranges(key: str, make: Callable[[], Ranges]) -> Ranges:
         ranges = make()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        aside.write_text(json.dumps(ranges))
-        os.replace(aside, path)
+        write_whole(path, json.dumps(ranges))
     return ranges
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ..engine.cli import report_errors
+from ..engine.cli.command import (
+    EXIT_GATE,
+    EXIT_SOME_FAILED,
+    SETTINGS,
+    report_errors,
+    version_option,
+)
 from ..engine.errors import MerError
+from ..engine.signals import INTERRUPTED, sigterm_interrupts
 
 if TYPE_CHECKING:
-    from .artifacts import Precision
     from .exporter import Exported, Plan
-
-_FAILED, _GATE, _SOME_FAILED = 1, 3, 4
+    from .output_files import Precision
 
 _BATCH = click.IntRange(min=1)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.command(context_settings=SETTINGS)
 @click.argument("named", required=False, metavar="[MODEL]")
 @click.option(
     "--model", "-m", metavar="NAME|FILE", help="A known model, an FP32 .onnx, or a .safetensors checkpoint."
@@ -104,7 +107,7 @@ _BATCH = click.IntRange(min=1)
 @click.option(
     "--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode; 0 is one a core."
 )
-@click.version_option(package_name="mer")
+@version_option
 @report_errors
 def main(
     named: str | None,
@@ -133,14 +136,12 @@ def main(
         raise click.UsageError("--int8 needs real music to calibrate on: --data, or --calib-data")
     if sensitivity and precisions != ["int8"]:
         raise click.UsageError("--sensitivity goes with --int8 alone")
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        return _run(model, out, form, builder, precisions, sensitivity, given)
-    except KeyboardInterrupt:
-        click.echo("stopped; nothing half-written is left", err=True)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with sigterm_interrupts() as stop:
+        try:
+            return _run(model, out, form, builder, precisions, sensitivity, given)
+        except KeyboardInterrupt:
+            click.echo("stopped; nothing half-written is left", err=True)
+            return stop.code or INTERRUPTED
 
 
 def _run(
@@ -152,11 +153,11 @@ def _run(
     sensitivity: bool,
     given: dict[str, Any],
 ) -> int:
-    from .artifacts import check_out
-    from .evidence import DataPlan
+    from .engine_builder import EngineOptions, NoBuilderError, open_builder
+    from .eval_set import DataPlan
     from .exporter import Plan
+    from .output_files import check_out
     from .source import fp32_models
-    from .tensorrt import EngineOptions, NoBuilderError, open_builder
 
     batches = (given["min_batch"], given["opt_batch"], given["max_batch"])
     names = ("gpu", "optimization_level", "timing_cache", "hardware_compatible", "version_compatible")
@@ -188,9 +189,9 @@ def _run(
     if len(models) > 1:
         _table(done, errors)
     if errors:
-        gates = any(error.exit_code == _GATE for _, error in errors)
+        gates = any(error.exit_code == EXIT_GATE for _, error in errors)
         alone = len(models) == 1 or not done
-        return _GATE if gates else errors[0][1].exit_code if alone else _SOME_FAILED
+        return EXIT_GATE if gates else errors[0][1].exit_code if alone else EXIT_SOME_FAILED
     if missing is not None:
         raise MerError(f"the ONNX is written, but no engine: {missing}; --format onnx makes this a success")
     return 0
@@ -200,7 +201,7 @@ def _export_all(
     models: list[str], precisions: list[Precision], plan: Plan, data: Any
 ) -> tuple[list[Exported], list[tuple[str, MerError]]]:
     """Every precision of every model; an export that fails does not stop the others."""
-    from .evidence import Evidence, gather_evidence
+    from .eval_set import Evidence, gather_evidence
     from .exporter import Job, export
     from .source import open_source
 
@@ -226,7 +227,7 @@ def _export_all(
 
 
 def _rank(models: list[str], plan: Plan, data: Any) -> int:
-    from .evidence import gather_evidence
+    from .eval_set import gather_evidence
     from .exporter import Job
     from .source import open_source
 
@@ -242,7 +243,7 @@ def _rank(models: list[str], plan: Plan, data: Any) -> int:
 
 
 def _precisions(given: dict[str, Any]) -> list[Precision]:
-    from .artifacts import Precision
+    from .output_files import Precision
 
     return [name for name in get_args(Precision) if given.pop(name)] or ["fp32"]
 

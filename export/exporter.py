@@ -16,22 +16,9 @@ from onnx import ModelProto
 
 from ..engine.artifact import Artifact, open_artifact
 from ..engine.errors import DeviceError, UsageError
+from ..engine.files import publish, staging
 from ..engine.runtimes import open_runtime
-from .artifacts import Format, Precision, publish, staging, targets_of
-from .evidence import Evidence
-from .precision import (
-    Ranges,
-    fp16_from_onnx,
-    int8_from_onnx,
-    layers_to_quantize,
-    precision_by_op,
-    tensors_to_quantize,
-)
-from .report import accuracy_line, files_line, parity_line, range_line, report_of, sidecar_of, torch_line
-from .sensitivity import LayerError, rank_layers
-from .source import EXPORT_KEY, Infer, Source
-from .tensorrt import Builder, EngineOptions, engine_from_onnx, gpu_capability
-from .verify import (
+from .checks import (
     LARGEST_TORCH_ERROR,
     Accuracy,
     Checks,
@@ -45,6 +32,20 @@ from .verify import (
     logits_by_batch,
     parity,
 )
+from .engine_builder import Builder, EngineOptions, engine_from_onnx, gpu_capability
+from .eval_set import Evidence
+from .output_files import Format, Precision, targets_of
+from .precision import (
+    Ranges,
+    fp16_from_onnx,
+    int8_from_onnx,
+    layers_to_quantize,
+    precision_by_op,
+    tensors_to_quantize,
+)
+from .report import accuracy_line, files_line, parity_line, range_line, report_of, sidecar_of, torch_line
+from .sensitivity import LayerError, rank_layers
+from .source import EXPORT_KEY, Infer, Source
 
 _RANGE_WINDOWS = 32
 _SENSITIVITY_WINDOWS = 32
@@ -203,6 +204,7 @@ def export(job: Job, precision: Precision) -> Exported:
             (place / targets.sidecar).write_text(json.dumps(sidecar, indent=1))
             sidecar["engine_parity"] = _engine_parity(job, place / targets.engine)
             (place / targets.sidecar).write_text(json.dumps(sidecar, indent=1))
+        # The sidecar goes last: an engine beside an older sidecar does not match its hash and is refused.
         publish(place, targets.folder, names)
     files = tuple(targets.folder / name for name in names)
     job.say(files_line(files))

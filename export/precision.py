@@ -52,7 +52,7 @@ def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelP
     try:
         from onnxconverter_common import float16
     except ModuleNotFoundError as error:
-        raise MerError(f'{error.name} is not installed: pip install "mer[export]"') from None
+        raise MerError(f'{error.name} is not installed: pip install "merkit[export]"') from None
     _check_names(model, keep_fp32)
     blocked = [*keep_fp32, *_nodes_beyond_fp16(model)]
     made = ModelProto()

@@ -11,11 +11,11 @@ from typing import Any
 from onnx import ModelProto
 
 from ..engine.artifact import Artifact
-from .artifacts import Precision, Targets
-from .evidence import Evidence
+from .checks import FP16_WARN, Accuracy, Checks, Fp16Range, Parity
+from .engine_builder import Engine
+from .eval_set import Evidence
+from .output_files import Precision, Targets
 from .precision import precision_by_op
-from .tensorrt import Engine
-from .verify import FP16_WARN, Accuracy, Checks, Fp16Range, Parity
 
 SIDECAR_FORMAT = 1
 
@@ -114,6 +114,6 @@ def files_line(files: tuple[Path, ...]) -> str:
 
 def _version() -> str:
     try:
-        return metadata.version("mer")
+        return metadata.version("merkit")
     except metadata.PackageNotFoundError:  # a checkout that was not installed
         return "unknown"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from ..engine.decoders import Float32
+from ..engine.arrays import Float32
 from .precision import Ranges, layers_to_quantize, qdq_from_onnx
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto
 
+from ..engine.arrays import Float32
 from ..engine.artifact import Artifact, known_models, open_artifact, path_from_model
-from ..engine.decoders import Float32
 from ..engine.errors import ArtifactError, MerError, UsageError
 
 OLDEST_OPSET = 20
-EXPORT_KEY = "mer.export"
+EXPORT_KEY = "merkit.export"
 """The metadata_props key of exported graphs: precision, source, calibration, parity, accuracy (JSON)."""
 
 Infer = Callable[[Float32], Float32]
@@ -66,10 +66,10 @@ def fp32_models() -> list[str]:
 
 def _from_checkpoint(path: Path) -> Source:
     try:
-        from .onnx import onnx_from_checkpoint
+        from .torch_to_onnx import onnx_from_checkpoint
     except ModuleNotFoundError as error:
         raise MerError(
-            f'a checkpoint needs {error.name}, which is not installed: pip install "mer[train]"; '
+            f'a checkpoint needs {error.name}, which is not installed: pip install "merkit[train]"; '
             "or give an .onnx"
         ) from None
     with tempfile.TemporaryDirectory(prefix="mer-export-") as folder:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))
+# For the commands and processes that tests start; pytest's own pythonpath is not theirs.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
-from mer.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from onnx_files import tiny_onnx
 
 # Shells start background jobs with Ctrl-C ignored, and children inherit that.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import Samples
-from mer.engine.artifact import open_artifact
+from merkit.engine.artifact import open_artifact
 
 pytestmark = pytest.mark.timeout(900)  # a minute of CPU each, on machines that may be busy
 

@@ -1,1 +1,1 @@
-"""Labelled audio in, a checkpoint (safetensors and its ModelSpec) out."""
+"""Labelled audio in, a checkpoint (safetensors with a ModelSpec) out (mer-train)."""

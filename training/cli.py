@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli import EXIT_SOME_FAILED, report_errors
+from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, report_errors, version_option
 from ..engine.errors import MerError
+from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from .options import FOLDER, data_options, folder_options, recipe_options
 
 if TYPE_CHECKING:
@@ -25,28 +25,24 @@ def training_command(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> int:
-        def terminate(number: int, frame: Any) -> None:
-            raise SystemExit(128 + number)
-
-        before = signal.signal(signal.SIGTERM, terminate)
-        try:
-            return command(*arguments, **options)
-        except KeyboardInterrupt:
-            click.echo("stopped; --resume goes on after the last whole epoch", err=True)
-            return 130
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("mer"):
-                raise
-            raise MerError(f"training needs the package {error.name}: pip install 'mer[train]'") from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        with sigterm_interrupts() as stop:
+            try:
+                return command(*arguments, **options)
+            except KeyboardInterrupt:
+                click.echo("stopped; --resume goes on after the last whole epoch", err=True)
+                return stop.code or INTERRUPTED
+            except ModuleNotFoundError as error:
+                if (error.name or "").startswith("merkit"):
+                    raise
+                package = f"training needs the package {error.name}"
+                raise MerError(f"{package}: pip install 'merkit[train]'") from None
 
     return report_errors(run)
 
 
 @click.group(
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings=SETTINGS,
 )
 @data_options
 @click.option(
@@ -73,7 +69,7 @@ def training_command(command: Callable[..., int]) -> Callable[..., None]:
 @folder_options
 @click.option("--export/--no-export", default=True, help="Write .onnx and score it through the engine.")
 @click.option("--licence", metavar="TEXT", help="What the model card says of the network's licence.")
-@click.version_option(package_name="mer")
+@version_option
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
     """Train a CNN to say what emotion a song carries.
@@ -119,7 +115,7 @@ def main(context: click.Context, /, **options: Any) -> None:
 )
 @click.option("--runs", type=FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
 @click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
-@click.version_option(package_name="mer")
+@version_option
 def table(**options: Any) -> None:
     """Fill the table of all networks, one resumable step a network.
 
@@ -134,10 +130,10 @@ def table(**options: Any) -> None:
 def _table(**options: Any) -> int:
     root = _root(options)
     from ..engine.artifact import models_home
+    from .progress import View
     from .recipe import PROTOCOLS, with_overrides
-    from .session import Session, models_from_names, read_data, splits_from_choice
-    from .table import TablePlan, fill_table
-    from .view import View
+    from .runs.results_table import TablePlan, fill_table
+    from .runs.session import Session, models_from_names, read_data, splits_from_choice
 
     data = read_data(root, options["layout"], options["labels"])
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
@@ -188,10 +184,10 @@ def ensemble(**options: Any) -> None:
 @training_command
 def _ensemble(**options: Any) -> int:
     root = _root(options) if options["data"] or options["download"] else None
-    from .cache import cache_home
-    from .ensemble import ensemble_metrics, member_from_path
-    from .report import write_json
-    from .session import read_data
+    from .data.spectrogram_cache import cache_home
+    from .evaluate.metrics_report import write_json
+    from .runs.ensemble import ensemble_metrics, member_from_path
+    from .runs.session import read_data
 
     def data(labels: Any) -> Any:
         assert root is not None
@@ -222,8 +218,8 @@ def _train(**options: Any) -> int:
         raise click.UsageError("--final goes with --folds")
     mode = _mode(options)
     root = _root(options)
-    from .session import Session, models_from_names, read_data, run_session, splits_from_choice
-    from .view import View
+    from .progress import View
+    from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
 
     models = models_from_names(options["models"])
     protocol = _protocol(options)
@@ -268,7 +264,7 @@ def _root(options: dict[str, Any]) -> Path:
         raise click.UsageError("give --data FOLDER, or --download")
     if options["data"]:
         return options["data"]
-    from .download import mer500_from_kaggle
+    from .data.mer500_download import mer500_from_kaggle
 
     return mer500_from_kaggle()
 

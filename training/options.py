@@ -28,7 +28,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--labels", metavar="A,B,...", help="The labels, in the order of the outputs; others are refused."
         ),
-        click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs mer[download]."),
+        click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs merkit[download]."),
         click.option(
             "--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]"
         ),

@@ -1,1 +1,1 @@
-"""The bundled artifacts, each an .onnx file beside its model card."""
+"""The bundled networks, each with its model card; 15 MB at most."""

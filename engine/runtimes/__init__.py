@@ -1,32 +1,61 @@
-"""One file a runtime, behind one small contract; chosen by name, never by trying."""
+"""One file a runtime: log-mels in, logits out. The contracts are ``Runtime`` and ``DeviceRuntime``, here."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ..artifact import Artifact
-from ..decoders import Float32
 from ..errors import MerError, UsageError
 
+if TYPE_CHECKING:  # commands ask for the names alone: --help must not load NumPy
+    from ..arrays import Float32
+    from ..artifact import Artifact
+
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "null")
+"""The names of all runtimes: of their files here, of ``--runtime``, and in a run's folder."""
+
+_BY_SUFFIX = {".onnx": "onnxruntime", ".engine": "tensorrt"}
 
 
 class Runtime(Protocol):
-    """A loaded network. ``infer`` takes float32 ``[n, 1, mels, frames]``, gives ``[n, labels]``."""
+    """A loaded network; a context manager."""
 
     name: str
 
-    def infer(self, images: Float32) -> Float32: ...
+    def infer(self, log_mels: Float32) -> Float32:
+        """float32 ``[n, 1, mels, frames]`` to logits, float32 ``[n, labels]``."""
+        ...
 
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Pending(Protocol):
+    """Logits that are being computed."""
+
+    def result(self) -> Float32:
+        """Waits for them: float32 ``[n, labels]``."""
+        ...
+
+
+class DeviceRuntime(Runtime, Protocol):
+    """A runtime on a GPU, which takes log-mels that are there already and computes while others wait.
+
+    ``batch`` windows are computed at once, at most. ``stream`` is the handle of the CUDA stream that
+    computes: what is queued there before ``submit`` is seen by it.
+    """
+
+    batch: int
+
+    @property
+    def stream(self) -> int: ...
+
+    def submit(self, log_mels: Any) -> Pending:
+        """Begins to compute and returns; ``log_mels`` must be held, and not changed, until the result."""
+        ...
 
 
 def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
@@ -35,7 +64,7 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
     """
-    name = name or {".onnx": "onnxruntime", ".engine": "tensorrt"}.get(artifact.path.suffix)
+    name = name or _BY_SUFFIX.get(artifact.path.suffix)
     if name not in RUNTIMES:
         raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
     return name

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arrays import Float32
 from ..artifact import Artifact
-from ..decoders import Float32
 
 
 class NullRuntime:
@@ -30,5 +30,5 @@ class NullRuntime:
 
 
 def open_runtime(artifact: Artifact, threads: int) -> NullRuntime:
-    """See ``mer.engine.runtimes.open_runtime``."""
+    """See ``merkit.engine.runtimes.open_runtime``."""
     return NullRuntime(len(artifact.spec.labels))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 
+from ..arrays import Float32
 from ..artifact import Artifact
-from ..decoders import Float32
 from ..errors import ArtifactError
 
 
@@ -48,5 +48,5 @@ class OnnxRuntime:
 
 
 def open_runtime(artifact: Artifact, threads: int) -> OnnxRuntime:
-    """See ``mer.engine.runtimes.open_runtime``."""
+    """See ``merkit.engine.runtimes.open_runtime``."""
     return OnnxRuntime(artifact, threads)

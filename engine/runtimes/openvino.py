@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..arrays import Float32
 from ..artifact import Artifact
-from ..decoders import Float32
 from ..errors import ArtifactError, MerError
 
 Precision = Literal["fp32", "bf16"]
@@ -82,10 +82,10 @@ def _core() -> Any:
     try:
         import openvino
     except ModuleNotFoundError:
-        raise MerError('OpenVINO is not installed: pip install "mer[openvino]"') from None
+        raise MerError('OpenVINO is not installed: pip install "merkit[openvino]"') from None
     return openvino.Core()
 
 
 def open_runtime(artifact: Artifact, threads: int) -> OpenVino:
-    """See ``mer.engine.runtimes.open_runtime``."""
+    """See ``merkit.engine.runtimes.open_runtime``."""
     return OpenVino(artifact, threads)

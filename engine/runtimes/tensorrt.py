@@ -8,7 +8,6 @@ for full TensorRT (docs/GPU.md has the reckoning); TensorRT for RTX captures its
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Float32
 from ..artifact import Artifact
-from ..decoders import Float32
 from ..errors import ArtifactError, DeviceError, DeviceMemoryError
-from .cuda import Gpu, Slot, open_gpu
-from .engines import check_fit
+from ..files import write_whole
+from .cuda_gpu import Gpu, open_gpu
+from .cuda_slot import Slot
+from .engine_compatibility import check_fit
 
 _ALIGNED = 256  # bytes, as IExecutionContext.set_tensor_address wants
 _SLOTS = 2
@@ -292,11 +293,9 @@ class TensorRtRuntime:
         if self._cache is None:
             return
         content = bytes(self._cache.serialize())
-        part = self._cache_path.with_name(f".{self._cache_path.name}.{os.getpid()}")
         try:
             if not self._cache_path.is_file() or self._cache_path.read_bytes() != content:
-                part.write_bytes(content)
-                part.replace(self._cache_path)
+                write_whole(self._cache_path, content)
         except OSError as error:
             _log.warning("%s cannot be written (%s): the next start compiles again", self._cache_path, error)
 
@@ -308,7 +307,7 @@ _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which PyCUDA does not name
 
 
 def open_runtime(artifact: Artifact, threads: int, gpu: int = 0) -> TensorRtRuntime:
-    """See ``mer.engine.runtimes.open_runtime``; everything is checked before the engine is touched.
+    """See ``merkit.engine.runtimes.open_runtime``; everything is checked before the engine is touched.
 
     Raises:
         ArtifactError: no engine with a sidecar.
@@ -321,7 +320,7 @@ def open_runtime(artifact: Artifact, threads: int, gpu: int = 0) -> TensorRtRunt
         trt = import_module(name)
     except (ImportError, OSError) as error:
         extra = {"tensorrt": "gpu", "tensorrt_rtx": "rtx"}[name]
-        raise DeviceError(f'{name} is not installed ({error}): pip install "mer[{extra}]"') from None
+        raise DeviceError(f'{name} is not installed ({error}): pip install "merkit[{extra}]"') from None
     opened = open_gpu(gpu)
     check_fit(artifact, trt.__version__, opened)
     return TensorRtRuntime(artifact, opened, trt)

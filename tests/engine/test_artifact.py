@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from mer.engine.artifact import SPEC_KEY, known_models, models_home, open_artifact, path_from_model
-from mer.engine.errors import ArtifactError, UsageError
-from mer.engine.spec import ModelSpec
+from merkit.engine.artifact import SPEC_KEY, known_models, models_home, open_artifact, path_from_model
+from merkit.engine.errors import ArtifactError, UsageError
+from merkit.engine.spec import ModelSpec
 from onnx import helper, numpy_helper
 from onnx_files import tiny_onnx
 

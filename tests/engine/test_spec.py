@@ -4,8 +4,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mer.engine.errors import SpecError
-from mer.engine.spec import PRESETS, QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.errors import SpecError
+from merkit.engine.spec import PRESETS, QUADRANTS, AudioSpec, ModelSpec
 
 finite = st.floats(-1e6, 1e6)
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from mer.engine.names import BACKBONES
-from mer.engine.runtimes import open_runtime
-from mer.engine.spec import QUADRANTS, AudioSpec, ModelSpec
-from mer.export.calibration import ranges_from_images
-from mer.export.precision import (
+from merkit.engine.backbone_names import BACKBONES
+from merkit.engine.runtimes import open_runtime
+from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from merkit.export.calibration import ranges_from_log_mels
+from merkit.export.calibration_set import generated_log_mels
+from merkit.export.checks import LARGEST_TORCH_ERROR, fp16_range, logits_by_batch, parity
+from merkit.export.engine_builder import EngineOptions, engine_from_onnx, open_builder
+from merkit.export.precision import (
     FP16_MAX,
     fp16_from_onnx,
     int8_from_onnx,
@@ -21,12 +24,9 @@ from mer.export.precision import (
     precision_by_op,
     tensors_to_quantize,
 )
-from mer.export.samples import synthetic_images
-from mer.export.source import open_source
-from mer.export.tensorrt import EngineOptions, engine_from_onnx, open_builder
-from mer.export.verify import LARGEST_TORCH_ERROR, fp16_range, logits_by_batch, parity
-from mer.training.backbones import build_backbone
-from mer.training.checkpoint import save_checkpoint
+from merkit.export.source import open_source
+from merkit.training.networks.backbones import build_backbone
+from merkit.training.networks.checkpoint import save_checkpoint
 from placement import check_fp16, check_int8
 
 pytest.importorskip("tensorrt_rtx")
@@ -47,7 +47,7 @@ def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tm
     source = open_source(str(checkpoint))
     checkpoint.unlink()
     assert source.artifact.spec == spec
-    songs = synthetic_images(spec.audio, 8)
+    songs = generated_log_mels(spec.audio, 8)
 
     with open_runtime(source.artifact, "onnxruntime") as runtime:
         fp32 = logits_by_batch(runtime.infer, songs.images, 8)
@@ -58,7 +58,7 @@ def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tm
     model = source.model()
     layers = layers_to_quantize(model)
     tensors = tensors_to_quantize(model, layers)
-    ranges = ranges_from_images(source.artifact.content, songs.images[:4], tensors, "minmax")
+    ranges = ranges_from_log_mels(source.artifact.content, songs.images[:4], tensors, "minmax")
     half = fp16_from_onnx(model)
     check_fp16(half)
     assert 0 < fp16_range(half, songs.images[:1]).peaks[0][1] < FP16_MAX
@@ -87,5 +87,5 @@ def _settled(network: torch.nn.Module, spec: ModelSpec) -> torch.nn.Module:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the mean of all batches
     with torch.no_grad():
-        network.train()(torch.from_numpy(synthetic_images(spec.audio, 8).images))
+        network.train()(torch.from_numpy(generated_log_mels(spec.audio, 8).images))
     return network.eval()

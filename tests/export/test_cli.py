@@ -16,12 +16,13 @@ import click.testing
 import numpy as np
 import onnx
 import pytest
-from mer.engine.artifact import SPEC_KEY, open_artifact
-from mer.engine.spec import AudioSpec, ModelSpec
-from mer.export import artifacts, exporter, tensorrt
-from mer.export.cli import main
-from mer.export.source import EXPORT_KEY
-from mer.export.tensorrt import NoBuilderError
+from merkit.engine.artifact import SPEC_KEY, open_artifact
+from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.export import engine_builder as tensorrt
+from merkit.export import exporter
+from merkit.export.cli import main
+from merkit.export.engine_builder import NoBuilderError
+from merkit.export.source import EXPORT_KEY
 from onnx import TensorProto, helper
 from small_networks import AUDIO, small_network, write_music, write_network
 
@@ -173,7 +174,7 @@ def test_all_exports_what_is_known_and_goes_on_after_a_failure(
     exported = onnx.load_from_string(small_network().SerializeToString())
     helper.set_model_props(exported, {SPEC_KEY: "{}", EXPORT_KEY: "{}"})
     (home / "good_fp16.onnx").write_bytes(exported.SerializeToString())
-    monkeypatch.setattr("mer.engine.artifact._BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("merkit.engine.artifact._BUNDLED", tmp_path / "none")
     out = tmp_path / "out"
     result = run("--all", "--fp16", "-o", f"{out}/")
     assert result.exit_code == 4, result.output
@@ -323,13 +324,13 @@ def test_without_a_builder_the_onnx_is_written_and_it_is_said(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: object) -> None:
-        raise NoBuilderError('TensorRT for RTX is not installed: pip install "mer[rtx]"')
+        raise NoBuilderError('TensorRT for RTX is not installed: pip install "merkit[rtx]"')
 
     monkeypatch.setattr(tensorrt, "open_builder", missing)
     out = tmp_path / "out"
     result = run("--model", model, "--fp16", "-o", f"{out}/")
     assert result.exit_code == 1
-    assert 'pip install "mer[rtx]"' in result.output
+    assert 'pip install "merkit[rtx]"' in result.output
     assert "--format onnx" in result.output
     assert left_in(out) == ["small_fp16.onnx"]
     assert run("--model", model, "--fp16", "-o", f"{out}/", "--format", "onnx").exit_code == 0
@@ -354,27 +355,10 @@ def test_an_interrupted_export_leaves_what_was_there(
     assert {path.name: sha256(path) for path in out.iterdir()} == before
 
 
-def test_a_signal_waits_until_all_files_are_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["a.onnx", "a.engine"]
-    move = artifacts.os.replace
-
-    def interrupted(source: Path, target: Path) -> None:
-        signal.raise_signal(signal.SIGINT)
-        move(source, target)
-
-    monkeypatch.setattr(artifacts.os, "replace", interrupted)
-    with artifacts.staging(tmp_path) as place:
-        for name in names:
-            (place / name).write_bytes(b"new")
-        with pytest.raises(KeyboardInterrupt):
-            artifacts.publish(place, tmp_path, names)
-    assert left_in(tmp_path) == ["a.engine", "a.onnx"]
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_the_command_cleanly(tmp_path: Path, number: signal.Signals, code: int) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "mer.export.cli", "--model", "mobilenetv3", "--fp16", "-o", f"{out}/"]
+    command = [sys.executable, "-m", "merkit.export.cli", "--model", "mobilenetv3", "--fp16", "-o", f"{out}/"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert "FP16" in process.stdout.readline()  # it works on the graph from here on
@@ -387,7 +371,7 @@ def test_signals_end_the_command_cleanly(tmp_path: Path, number: signal.Signals,
 
 def test_help_is_fast_and_imports_nothing_heavy() -> None:
     code = (
-        "import sys, mer.export.cli as cli\n"
+        "import sys, merkit.export.cli as cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'tensorrt_rtx', 'sklearn'} & set(sys.modules)\n"

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from mer.engine.artifact import open_artifact
-from mer.engine.errors import MerError, UsageError
-from mer.engine.runtimes import open_runtime
-from mer.export.precision import (
+from merkit.engine.artifact import open_artifact
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.runtimes import open_runtime
+from merkit.export.precision import (
     fp16_from_onnx,
     int8_from_onnx,
     layers_to_quantize,

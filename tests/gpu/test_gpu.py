@@ -1,4 +1,4 @@
-"""What only a GPU can show: pytest -m gpu, on a machine with one and mer[gpu] or mer[rtx] with PyCUDA.
+"""What only a GPU can show: pytest -m gpu, on a machine with one and merkit[gpu] or merkit[rtx] with PyCUDA.
 
 None of this has run yet: no GPU was at hand when it was written.
 """
@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 from audio_files import noise, write_audio
 from click.testing import CliRunner
-from mer.benchmarks.gpu import generated, measure
-from mer.engine.artifact import Artifact, open_artifact
-from mer.engine.cli import main as label
-from mer.engine.dali import DaliImages
-from mer.engine.device import open_device
-from mer.engine.errors import ArtifactError, DeviceError
-from mer.engine.images import ImageOptions
-from mer.engine.labeler import label_files
-from mer.engine.runtimes import open_runtime
-from mer.engine.spec import PRESETS
-from mer.engine.spectrogram import image_from_audio
-from mer.export.cli import main as export
-from mer.export.tensorrt import gpu_capability
+from merkit.benchmarks.experiments.gpu import generated, measure
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.cli.label import main as label
+from merkit.engine.errors import ArtifactError, DeviceError
+from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
+from merkit.engine.labelling.local import label_files
+from merkit.engine.runtimes import open_runtime
+from merkit.engine.spec import PRESETS
+from merkit.engine.spectrogram.dali import DaliLogMel
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.export.cli import main as export
+from merkit.export.engine_builder import gpu_capability
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,7 +47,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def images_of(artifact: Artifact, count: int) -> np.ndarray:
-    return image_from_audio(generated(artifact.spec.audio, count), artifact.spec.audio)
+    return log_mel_from_audio(generated(artifact.spec.audio, count), artifact.spec.audio)
 
 
 def test_the_engine_says_what_the_onnx_says(built: Artifact) -> None:
@@ -72,20 +72,20 @@ def test_dali_on_the_gpu_makes_the_references_images(name: str) -> None:
     """Proves: the one pipeline definition holds for cuFFT too, within 0.01 dB of ordinary sound."""
     spec = PRESETS[name]
     audio = generated(spec, 5)
-    with DaliImages(spec, 5, "gpu") as gpu, DaliImages(spec, 5, "cpu") as cpu:
+    with DaliLogMel(spec, 5, "gpu") as gpu, DaliLogMel(spec, 5, "cpu") as cpu:
         gpu.put(audio)
         cpu.put(audio)
         found, wanted = np.asarray(gpu.take().as_cpu()), cpu.take()
     np.testing.assert_allclose(found, wanted, atol=0.01)
-    np.testing.assert_allclose(found, image_from_audio(audio, spec), atol=0.01)
+    np.testing.assert_allclose(found, log_mel_from_audio(audio, spec), atol=0.01)
 
 
 def test_dalis_images_go_into_tensorrt_uncopied(built: Artifact) -> None:
     """Proves: shared primary context, DALI's outputs bound to our stream, alignment, lifetimes."""
     spec = built.spec.audio
     audio = generated(spec, 32)
-    images = image_from_audio(audio, spec)
-    with open_runtime(built) as opened, DaliImages(spec, 32, "gpu") as dali:
+    images = log_mel_from_audio(audio, spec)
+    with open_runtime(built) as opened, DaliLogMel(spec, 32, "gpu") as dali:
         runtime: Any = opened
         wanted = runtime.infer(images)
         pending = []
@@ -99,8 +99,8 @@ def test_dalis_images_go_into_tensorrt_uncopied(built: Artifact) -> None:
 def test_a_catalogue_gets_the_cpus_labels(built: Artifact, tmp_path: Path) -> None:
     """Proves: the whole path, from files to rows, beside the CPU's."""
     paths = [str(write_audio(tmp_path / f"{at}.wav", noise(12 + at, 22_050, at), 22_050)) for at in range(12)]
-    options = ImageOptions(built.spec.audio)
-    with open_device(built) as network:
+    options = WindowOptions(built.spec.audio)
+    with open_gpu_pipeline(built) as network:
         found = list(label_files(paths, built, network, options, 2))
     reference = open_artifact("audiocnn")
     with open_runtime(reference) as runtime:
@@ -137,7 +137,7 @@ def test_threads_share_one_runtime(built: Artifact) -> None:
 
 def test_nothing_leaks(built: Artifact) -> None:
     """Proves: TensorRT's own memory goes with the runtime; the first opens are left out."""
-    from mer.engine.runtimes.cuda import open_gpu
+    from merkit.engine.runtimes.cuda_gpu import open_gpu
 
     def free() -> int:
         with open_gpu(0).current() as cuda:

@@ -15,11 +15,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from generated import folder_of
-from mer.engine.artifact import open_artifact
-from mer.training import cli, download
-from mer.training.cli import main
-from mer.training.outcome import Outcome
-from mer.training.run import Job
+from merkit.engine.artifact import open_artifact
+from merkit.training import cli
+from merkit.training.cli import main
+from merkit.training.data import mer500_download as download
+from merkit.training.runs.run_folder import Outcome
+from merkit.training.runs.train_run import Job
 from safetensors.torch import load_file
 
 _SMALL = ["audio.window_samples=16000", "audio.hop_length=512", "audio.frames=32", "audio.n_mels=32"]
@@ -51,7 +52,7 @@ def _options(songs: Path, cache: Path, out: Path, *more: object) -> list[str]:
 def test_help_is_fast_and_needs_no_torch():
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'sklearn', 'matplotlib', 'numpy']));"
-        "from mer.training.cli import main; main(['--help'])"
+        "from merkit.training.cli import main; main(['--help'])"
     )
     for command in ("", "'table', ", "'ensemble', "):
         began = time.perf_counter()
@@ -102,7 +103,7 @@ def test_all_networks_are_drawn_in_one_plot(songs: Path, cache: Path, tmp_path: 
 def test_killed_and_resumed_gives_the_same_network(songs: Path, cache: Path, tmp_path: Path):
     def command(out: str, *more: str) -> list[str]:
         arguments = _options(songs, cache, tmp_path / out, "--epochs", "6", "--no-export", *more)
-        return [sys.executable, "-m", "mer.training.cli", *arguments]
+        return [sys.executable, "-m", "merkit.training.cli", *arguments]
 
     subprocess.run(command("whole"), check=True, capture_output=True)
     killed = subprocess.Popen(command("killed"), stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -170,7 +171,7 @@ def test_download_without_kagglehub_or_credentials(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     result = _run("--download")
     assert result.exit_code == 1
-    assert "--download needs kagglehub: pip install 'mer[download]'" in result.stderr
+    assert "--download needs kagglehub: pip install 'merkit[download]'" in result.stderr
 
     class Kaggle:
         @staticmethod
@@ -192,7 +193,7 @@ def test_without_torch_it_says_what_to_install(songs: Path, monkeypatch: pytest.
     monkeypatch.setattr(cli, "_protocol", missing)
     result = _run("--data", songs)
     assert result.exit_code == 1
-    assert "training needs the package torch: pip install 'mer[train]'" in result.stderr
+    assert "training needs the package torch: pip install 'merkit[train]'" in result.stderr
 
 
 def test_ctrl_c_is_130(songs: Path, monkeypatch: pytest.MonkeyPatch):
@@ -228,7 +229,7 @@ def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path
     }
     # A second call finds all done; a network that is not is said to be unfinished.
     (tmp_path / "runs" / "audiocnn" / "row.json").unlink()
-    from mer.training import table
+    from merkit.training.runs import results_table as table
 
     real = table.train_split
 

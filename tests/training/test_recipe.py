@@ -1,6 +1,6 @@
 """What a network's own recipe replaces, and what a user's choice keeps."""
 
-from mer.training.recipe import OF_A_NETWORK, PROTOCOLS, protocol_for, with_overrides
+from merkit.training.recipe import OF_A_NETWORK, PROTOCOLS, protocol_for, with_overrides
 
 
 def test_a_network_has_its_own_recipe_where_nothing_was_asked_for():

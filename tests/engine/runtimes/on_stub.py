@@ -20,21 +20,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import mer.engine.runtimes.tensorrt as real
+import merkit.engine.runtimes.tensorrt as real
 import numpy as np
 import onnxruntime
 import pytest
 from engine_files import VERSION, engine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mer.benchmarks.gpu import measure, write_report
-from mer.engine.artifact import Artifact
-from mer.engine.dali import DaliImages
-from mer.engine.device import DeviceNetwork
-from mer.engine.errors import ArtifactError, DeviceError, DeviceMemoryError
-from mer.engine.runtimes.cuda import open_gpu
-from mer.engine.spec import AudioSpec, ModelSpec
-from mer.engine.spectrogram import image_from_audio
+from merkit.benchmarks.experiments.gpu import measure, write_report
+from merkit.engine.artifact import Artifact
+from merkit.engine.errors import ArtifactError, DeviceError, DeviceMemoryError
+from merkit.engine.labelling.gpu_pipeline import GpuPipeline
+from merkit.engine.runtimes.cuda_gpu import open_gpu
+from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spectrogram.dali import DaliLogMel
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from onnx_files import tiny_onnx
 from stub_cuda import fake_tensorrt
 from stub_cuda.stub import INVALID_HANDLE, LAUNCH_FAILED, NO_DEVICE, OUT_OF_MEMORY, Stub, loaded
@@ -196,7 +196,7 @@ def mutated(old: str, new: str) -> ModuleType:
     path = Path(real.__file__)
     source = path.read_text(encoding="utf-8")
     assert source.count(old) == 1, "the mutant no longer fits the runtime"
-    spec = importlib.util.spec_from_loader("mer.engine.runtimes.mutant", loader=None)
+    spec = importlib.util.spec_from_loader("merkit.engine.runtimes.mutant", loader=None)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
@@ -487,14 +487,13 @@ def test_a_machine_that_does_not_fit(artifact: Artifact, stub: Stub, tmp_path: P
 
 def test_the_process_ends_quietly(artifact: Artifact) -> None:
     """PyCUDA's own end of a primary context would complain on stderr."""
-    code = (
-        "from mer.engine.runtimes.cuda import open_gpu\nwith open_gpu(0).current() as cuda: cuda.Stream(1)\n"
-    )
+    code = "from merkit.engine.runtimes.cuda_gpu import open_gpu\n"
+    code += "with open_gpu(0).current() as cuda: cuda.Stream(1)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-class CpuDaliOnGpu(DaliImages):
+class CpuDaliOnGpu(DaliLogMel):
     """DALI's images as a GPU would give them: in device memory, ready for one stream only."""
 
     copies: Any = None
@@ -527,13 +526,13 @@ def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) ->
 
     pool: list[tuple[Any, Any]] = []
 
-    def make(batch: int) -> DaliImages:
+    def make(batch: int) -> DaliLogMel:
         dali = CpuDaliOnGpu(AUDIO, batch, "cpu")
         dali.copies, dali.pool = runtime._computes, pool
         return dali
 
     found: dict[int, np.ndarray] = {}
-    with DeviceNetwork(runtime, make) as network:
+    with GpuPipeline(runtime, make) as network:
         assert network.batch == 32
         for position, samples in enumerate(files):
             found.update(network.add(position, samples))
@@ -545,7 +544,7 @@ def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) ->
             host.base.free()
     assert sorted(found) == list(range(len(files)))
     for position, samples in enumerate(files):
-        np.testing.assert_allclose(found[position], wanted(image_from_audio(samples, AUDIO)), atol=1e-3)
+        np.testing.assert_allclose(found[position], wanted(log_mel_from_audio(samples, AUDIO)), atol=1e-3)
 
 
 def test_what_mer_bench_gpu_does(artifact: Artifact, tmp_path: Path) -> None:

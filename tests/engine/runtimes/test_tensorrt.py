@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from engine_files import VERSION, engine, write_engine
-from mer.engine.artifact import open_artifact
-from mer.engine.errors import ArtifactError, DeviceError, MerError, UsageError
-from mer.engine.runtimes import open_runtime
-from mer.engine.runtimes.engines import check_fit, rebuild_command
-from mer.engine.spec import ModelSpec
+from merkit.engine.artifact import open_artifact
+from merkit.engine.errors import ArtifactError, DeviceError, MerError, UsageError
+from merkit.engine.runtimes import open_runtime
+from merkit.engine.runtimes.engine_compatibility import check_fit, rebuild_command
+from merkit.engine.spec import ModelSpec
 from stub_cuda.stub import build, why_not_here
 
 TESTS = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_on_the_stub_driver(tmp_path: Path) -> None:
         assert "MER_REQUIRE_PYCUDA" not in os.environ, why
         pytest.skip(why)
     build(tmp_path)
-    folders = [TESTS, TESTS / "engine", TESTS / "engine" / "runtimes"]
+    folders = [TESTS / "helpers"]
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": f"{tmp_path}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}",
@@ -124,7 +124,7 @@ def test_without_a_driver_it_says_so(
     with pytest.raises(DeviceError, match=r"NVIDIA driver|PyCUDA is not installed"):
         open_runtime(engine(tmp_path, spec))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(DeviceError, match=r"tensorrt is not installed.*mer\[gpu\]"):
+    with pytest.raises(DeviceError, match=r"tensorrt is not installed.*merkit\[gpu\]"):
         open_runtime(engine(tmp_path, spec))
     with pytest.raises(UsageError):
         open_runtime(engine(tmp_path, spec), "cuda")
@@ -174,7 +174,7 @@ def test_what_fits(
 
 
 def test_the_command_that_rebuilds_is_one(tmp_path: Path, spec: ModelSpec) -> None:
-    from mer.export.cli import main
+    from merkit.export.cli import main
 
     known = {name for parameter in main.params for name in parameter.opts}
     changes: dict[str, Any]
@@ -192,7 +192,7 @@ def test_what_mer_export_writes_is_what_is_read(tmp_path: Path) -> None:
     """A real engine and sidecar of TensorRT for RTX, which compiles without a GPU."""
     pytest.importorskip("tensorrt_rtx")
     from click.testing import CliRunner
-    from mer.export.cli import main
+    from merkit.export.cli import main
     from small_networks import small_network
 
     source = tmp_path / "small.onnx"

@@ -1,0 +1,1 @@
+"""Comparisons beside the table: two models, whole pipelines, lengths of catalogues, a GPU."""

@@ -1,0 +1,1 @@
+"""One case in, its figures out. The contract is ``Row``, in ../row.py."""

@@ -1,0 +1,1 @@
+"""Measured rows in, a ranked table out: terminal, CSV, Markdown, HTML."""

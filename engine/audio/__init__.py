@@ -1,0 +1,1 @@
+"""A file in, windows of samples out. The contract is ``Decoder``, in decoder.py."""

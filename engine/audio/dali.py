@@ -1,0 +1,92 @@
+"""NVIDIA DALI's decoder: WAV, FLAC, Ogg Vorbis and Opus, whole files at a time, on the CPU."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Float32
+from ..dali_library import dali_module
+from ..errors import AudioError
+from .decoder import Limits
+from .open import open_decoder
+
+_DECODED = ("WAV", "WAVEX", "FLAC", "OGG")  # by libsndfile's names; OGG holds Vorbis and Opus
+
+
+class DaliDecoder:
+    """DALI's decoder behind ``decoders.Decoder``: WAV, FLAC, Ogg Vorbis and Opus, whole files at a time.
+
+    It resamples nothing, for DALI's resampler aliases: a tone above the new half rate comes back as
+    another one.
+
+    Raises:
+        AudioError: as ``open_decoder``; another format or rate; more samples than the limits allow.
+        DeviceError: DALI is not installed.
+    """
+
+    def __init__(self, path: str | Path, limits: Limits, sample_rate: int) -> None:
+        import soundfile
+
+        self.name = f"dali {dali_module().__version__}"
+        with closing(open_decoder(path, limits)) as checked:
+            self.sample_rate, self.length, self._tags = checked.sample_rate, checked.length, checked.tags()
+        try:
+            info = soundfile.info(str(path))
+        except soundfile.LibsndfileError:
+            info = None
+        if info is None or info.format not in _DECODED:
+            what = info.format if info else "another format"
+            raise AudioError(f"--decoder dali reads WAV, FLAC, Ogg Vorbis and Opus, and this is {what}")
+        if self.sample_rate != sample_rate:
+            raise AudioError(
+                f"--decoder dali needs {sample_rate} Hz, and this has {self.sample_rate}: "
+                "DALI's resampler aliases"
+            )
+        if self.length * info.channels > limits.decoded_samples:
+            raise AudioError(f"decodes to more than {limits.decoded_samples} samples")
+        self._samples = _decoded(Path(path).read_bytes())
+        self.length = len(self._samples)
+
+    def read(self, start: int, count: int) -> Float32:
+        return self._samples[start : start + count]
+
+    def measure(self) -> int:
+        return self.length
+
+    def tags(self) -> dict[str, str]:
+        return self._tags
+
+    def close(self) -> None:
+        self._samples = np.empty(0, np.float32)
+
+
+def _decoded(encoded: bytes) -> Float32:
+    pipeline = _decoding_pipeline()
+    try:
+        (samples,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
+        return np.array(samples.at(0))
+    except RuntimeError as error:
+        _decoding_pipeline.cache_clear()  # after an error a pipeline is of no use
+        reason = str(error).splitlines()
+        lines = [line for line in reason if "rror" in line and "ritical" not in line] or reason
+        raise AudioError(f"DALI cannot decode it: {lines[0].strip()[:200]}") from None
+
+
+@lru_cache(maxsize=1)
+def _decoding_pipeline() -> Any:
+    dali = dali_module()
+    fn, types = dali.fn, dali.types
+
+    @dali.pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    def pipeline() -> Any:
+        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+        return fn.decoders.audio(encoded, downmix=True, dtype=types.FLOAT)[0]
+
+    made = pipeline()
+    made.build()
+    return made

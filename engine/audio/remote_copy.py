@@ -1,0 +1,68 @@
+"""Songs that live elsewhere (s3://, gs://, https://), copied by fsspec to be decoded."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import AudioError, MerError
+from .decoder import Limits
+
+_EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_BLOCK = 1 << 20
+_MOST_BYTES = 2 << 30  # of one object; more than any song, less than a small disk
+
+
+@contextmanager
+def local_copy(url: str, limits: Limits) -> Iterator[str]:
+    """A temporary local copy of an object.
+
+    Raises:
+        AudioError: it cannot be read, is too big, or takes longer than the limit.
+    """
+    deadline = time.monotonic() + limits.seconds
+    with tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio") as copy:
+        try:
+            files, path = open_filesystem(url)
+            with files.open(path, "rb", block_size=_BLOCK) as remote:
+                while block := remote.read(_BLOCK):
+                    if copy.tell() + len(block) > _MOST_BYTES:
+                        raise AudioError(f"is larger than {_MOST_BYTES >> 30} GB")
+                    if time.monotonic() > deadline:
+                        raise AudioError(f"copying took longer than {limits.seconds:g} s")
+                    copy.write(block)
+            copy.flush()
+        except FileNotFoundError:
+            raise AudioError("no such file") from None
+        except MerError:
+            raise
+        except Exception as error:
+            raise AudioError(f"cannot be fetched: {storage_reason(error)}") from None
+        yield copy.name
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The storage that a URL names, and the path in it.
+
+    Raises:
+        MerError: fsspec, or the package that it needs for such URLs, is not installed.
+    """
+    try:
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(url)
+    except ImportError as error:
+        extra = _EXTRAS.get(url.partition("://")[0].lower())
+        # Others have no extra of ours: fsspec names the package.
+        advice = f"pip install 'merkit[{extra}]'" if extra else str(error) or "pip install 'merkit[remote]'"
+        raise MerError(f"{url}: needs more packages: {advice}") from None
+    except ValueError as error:
+        raise MerError(f"{url}: {error}") from None
+
+
+def storage_reason(error: Exception) -> str:
+    """One line of an error of a storage's own kind."""
+    return " ".join((str(error) or type(error).__name__).split())[:200]

@@ -1,0 +1,52 @@
+"""Samples in memory behind the contract of a decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Float32
+from .decoder import mono_from_channels
+
+
+class SampleDecoder:
+    """``Decoder`` of an array ``[samples]`` or ``[samples, channels]``.
+
+    Floats are taken as they are (full scale is 1), integers as shares of their type's range.
+
+    Raises:
+        ValueError: another shape or type, or a sample rate that is not above 0.
+    """
+
+    name = "samples"
+
+    def __init__(self, samples: npt.ArrayLike, sample_rate: int) -> None:
+        array = np.asarray(samples)
+        if array.ndim not in (1, 2) or (array.ndim == 2 and not array.shape[1]):
+            raise ValueError(f"samples must be [samples] or [samples, channels], not {list(array.shape)}")
+        if sample_rate <= 0:
+            raise ValueError(f"sample_rate must be above 0, not {sample_rate}")
+        self.sample_rate, self.length = int(sample_rate), len(array)
+        self._mono = mono_from_channels(_floats(array if array.ndim == 2 else array[:, None]))
+
+    def read(self, start: int, count: int) -> Float32:
+        return self._mono[start : start + count]
+
+    def measure(self) -> int:
+        return self.length
+
+    def tags(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def _floats(array: npt.NDArray[np.generic]) -> Float32:
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(np.float32)
+    if array.dtype == np.uint8:  # the one unsigned format of audio: silence is 128
+        return (array.astype(np.float32) - 128) / 128
+    if np.issubdtype(array.dtype, np.signedinteger):
+        return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
+    raise ValueError(f"samples must be floats or signed integers, not {array.dtype}")

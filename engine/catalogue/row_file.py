@@ -1,0 +1,141 @@
+"""Rows to one Parquet, CSV or JSONL file. Every command and runtime writes its rows through here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import IO, Any, Protocol, Self
+
+from ..errors import MerError, UsageError
+from ..files import Disk
+from ..text.escape import for_csv
+from .rows import columns_of_rows, schema_of_rows
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+_ROWS_AT_ONCE = 1_000
+
+
+class Writer(Protocol):
+    """Takes rows of one shape; nothing stands under the file's name before ``close``."""
+
+    def write(self, row: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RowFile:
+    """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written aside and renamed when complete.
+
+    As a context manager it is kept on a clean exit only.
+
+    Raises:
+        UsageError: another suffix.
+        MerError: the folder is missing or not writable, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        labels: tuple[str, ...],
+        carried: Mapping[str, str] = MappingProxyType({}),
+        disk: Disk | None = None,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"{path}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
+        make = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
+        with self._explained(), ExitStack() as stack:
+            file = stack.enter_context((disk or Disk()).whole(self.path))
+            self._writer: Writer = make(file, labels, carried)
+            self._stack = stack.pop_all()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a row."""
+        with self._explained():
+            self._writer.write(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            with self._explained(), self._stack:
+                self._writer.close()
+            return
+        with suppress(Exception):  # pyarrow's writer must end before its file does
+            self._writer.close()
+        self._stack.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MerError(f"{self.path} cannot be written: {error.strerror or error}") from None
+
+
+class _Parquet:
+    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
+        from pyarrow import parquet
+
+        self._schema = schema_of_rows(labels, carried)
+        self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._rows: list[Mapping[str, Any]] = []
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows.clear()
+
+    def close(self) -> None:
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
+
+
+class _Csv:
+    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
+        self._file = file
+        self._columns = [*columns_of_rows(labels), *carried]
+        self._line(self._columns)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        self._line([_cell(row.get(name)) for name in self._columns])
+
+    def _line(self, cells: list[Any]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        self._file.write(text.getvalue().encode())
+
+    def close(self) -> None:
+        pass
+
+
+def _cell(value: Any) -> Any:
+    """The timeline is JSON; text may be anyone's."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else for_csv(value)
+
+
+class _Jsonl:
+    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
+        self._file = file
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,78 @@
+"""A label to its row, and the columns that every row has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..artifact import Artifact
+from ..audio.decoder import TAGS
+from ..labelling.song_label import SongLabel
+from ..text.escape import text_from_path
+from .source import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None = None) -> dict[str, Any]:
+    """A song's row: the same keys in the same order for every song of a model.
+
+    ``path`` holds bytes that are no UTF-8 as ``\\xNN``, since no format here could hold them raw. The
+    columns of the source's manifest come last; one that has a name of ours gets ``manifest_`` before it.
+    """
+    labels = artifact.spec.labels
+    probabilities = label.probabilities or (None,) * len(labels)
+    return {
+        "path": text_from_path(label.path),
+        "status": "error" if label.error else "ok",
+        "error": label.error,
+        "emotion": label.emotion,
+        "confidence": label.confidence,
+        **{f"p_{name}": value for name, value in zip(labels, probabilities, strict=True)},
+        "duration_s": label.duration_s,
+        "windows": [{"start_s": start, "p": list(p)} for start, p in label.windows],
+        **{name: label.tags.get(name) for name in TAGS},
+        "decoder": label.decoder,
+        "model": artifact.name,
+        "model_sha256": artifact.sha256,
+        "size_bytes": source.size_bytes if source else None,
+        "mtime_ns": source.mtime_ns if source else None,
+        **(carried_columns(source.columns, labels) if source else {}),
+    }
+
+
+def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
+    """Every row's own columns, in order: name to "string", "int64", "float32", "float64" or "windows"."""
+    return {
+        **dict.fromkeys(("path", "status", "error", "emotion"), "string"),
+        **dict.fromkeys(("confidence", *(f"p_{name}" for name in labels)), "float32"),
+        "duration_s": "float64",
+        "windows": "windows",
+        **dict.fromkeys((*TAGS, "decoder", "model", "model_sha256"), "string"),
+        **dict.fromkeys(("size_bytes", "mtime_ns"), "int64"),
+    }
+
+
+def carried_columns(columns: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+    """A manifest's columns under the names that they have in rows."""
+    own = columns_of_rows(labels)
+    return {f"manifest_{name}" if name in own else name: value for name, value in columns.items()}
+
+
+def schema_of_rows(labels: tuple[str, ...], carried: Mapping[str, str] = MappingProxyType({})) -> pa.Schema:
+    """The Parquet schema; ``carried`` has a manifest's columns, as rows name them, and their kinds."""
+    import pyarrow as pa
+
+    kinds: dict[str, Any] = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float32": pa.float32(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "windows": pa.list_(pa.struct([("start_s", pa.float64()), ("p", pa.list_(pa.float32()))])),
+    }
+    columns = {**columns_of_rows(labels), **carried}
+    fields = [pa.field(name, kinds[kind], name not in ("path", "status")) for name, kind in columns.items()]
+    return pa.schema(fields)

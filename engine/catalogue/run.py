@@ -1,0 +1,119 @@
+"""A catalogue in, one row for every input out, whatever happens on the way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from ..artifact import Artifact
+from ..errors import MerError, UsageError
+from ..labelling.contract import LabelBackend, StageSeconds
+from ..labelling.file_windows import WindowOptions
+from ..labelling.song_label import SongLabel, label_from_json
+from .expand import Sources
+from .input_store import InputStore
+from .row_file import SUFFIXES, RowFile
+from .rows import carried_columns, row_from_label
+from .shards import ShardFolder, run_info
+from .source import Source
+
+_OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".ndjson", ".feather", ".arrow", ".db")
+
+
+class CatalogueRun:
+    """One run over a catalogue; use as a context manager, then iterate ``labels`` to the end.
+
+    ``total`` inputs were named; ``skipped`` files of folders were left out; ``resumed`` inputs have
+    their row from an earlier run; ``redone`` rows were taken out, since their files have changed (or
+    failed, if those are to be tried again); ``repeats`` inputs are equal to one before them.
+
+    Args:
+        backend: what labels.
+        out: a .parquet, .csv or .jsonl file, a folder of shards, or None to write nothing.
+        by_content: label files of equal bytes once, not only equal paths.
+        retry_errors: label the inputs again that failed in an earlier run.
+
+    Raises:
+        UsageError: a suffix that cannot be written.
+        MerError: nothing to label, or what ``ShardFolder`` and ``RowFile`` raise.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        artifact: Artifact,
+        backend: LabelBackend,
+        options: WindowOptions,
+        out: str | None = None,
+        by_content: bool = False,
+        retry_errors: bool = False,
+        rows_a_shard: int = 500,
+    ) -> None:
+        self._artifact, self._backend, self._options = artifact, backend, options
+        self.stages = StageSeconds()
+        self.resumed = self.redone = 0
+        with ExitStack() as stack:
+            carried = carried_columns(sources.columns, artifact.spec.labels)
+            shards = None
+            if out is not None and is_folder(out):  # first: two runs at once should know at once
+                info = run_info(artifact, backend.name, options, carried)
+                shards = stack.enter_context(ShardFolder(out, info, rows_a_shard=rows_a_shard))
+            self._inputs = stack.enter_context(InputStore(sources))
+            self.total, self.skipped = len(self._inputs), sources.skipped
+            if not self.total:
+                named = ", ".join(sources.arguments)
+                raise MerError(f"no audio in {named} ({self.skipped} other files skipped)")
+            if shards:
+                self.redone = shards.resume(self._inputs, retry_errors)
+                self.resumed = self._inputs.done()
+            self.repeats = self._inputs.find_repeats(by_content)
+            self._writer: Any = shards
+            if out is not None and not shards:
+                self._writer = stack.enter_context(RowFile(out, artifact.spec.labels, carried))
+            self._stack = stack.pop_all()
+
+    def labels(self, stop: threading.Event | None = None) -> Iterator[SongLabel]:
+        """Labels what has no row yet, writes it, and yields it, in the order of the inputs."""
+        firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
+        labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
+        for source, label in self._in_order(labels):
+            if self._writer:
+                began = time.process_time()
+                self._writer.write(row_from_label(label, self._artifact, source))
+                self.stages.write += time.process_time() - began
+            yield label
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Source, SongLabel]]:
+        """Each pending input with its label; a repeated one takes that of the first, which came before."""
+        for item in self._inputs.pending():
+            if item.same_as is not None:
+                label = label_from_json(self._inputs.kept(item.same_as), item.source.path)
+            else:
+                label = next(labels, None)
+                if label is None:  # stopped
+                    return
+                if item.repeated:
+                    self._inputs.keep(item.position, label.to_json())
+            yield item.source, label
+
+
+def is_folder(out: str) -> bool:
+    """Whether a name for rows is that of a folder of shards, and not of one file.
+
+    Raises:
+        UsageError: the suffix of a table that is not written here.
+    """
+    suffix = Path(out).suffix.lower()
+    if suffix in _OTHER_TABLES and not Path(out).is_dir():
+        raise UsageError(f"{out}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
+    return suffix not in SUFFIXES

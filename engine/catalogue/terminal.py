@@ -1,0 +1,138 @@
+"""What mer-label shows: lines for pipes, a progress bar and a table for people."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ..text.escape import for_terminal
+
+if TYPE_CHECKING:
+    from ..labelling.contract import StageSeconds
+    from ..labelling.song_label import SongLabel
+    from .run import CatalogueRun
+
+_SHOWN = 200  # labels, and as many errors, in the table
+
+
+def view_of(total: int, labels: tuple[str, ...]) -> Lines:
+    """What stdout calls for: a terminal or a pipe."""
+    return Terminal(total, labels) if sys.stdout.isatty() else Lines()
+
+
+class Lines:
+    """For pipes: a tab-separated line a song on stdout, the summary on stderr."""
+
+    def __init__(self) -> None:
+        self.done = self.failed = 0
+        self.seconds = 0.0
+
+    def show(self, label: SongLabel) -> None:
+        self.count(label)
+        path = for_terminal(label.path)
+        if label.error:
+            click.echo(f"{path}\terror\t{for_terminal(label.error)}")
+        else:
+            click.echo(f"{path}\t{label.emotion}\t{label.confidence:.3f}")
+
+    def count(self, label: SongLabel) -> None:
+        self.done += 1
+        self.failed += label.error is not None
+        self.seconds += label.duration_s or 0.0
+
+    def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
+        good = self.done - self.failed
+        parts = [f"{good} labelled"]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if run.resumed:
+            parts.append(f"{run.resumed} already done")
+        if run.repeats:
+            parts.append(f"{run.repeats} repeat an earlier one")
+        if run.skipped:
+            parts.append(f"{run.skipped} other files skipped")
+        speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
+        click.echo(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}", err=True)
+        if self.done:
+            click.echo(_stages(run.stages), err=True)
+        if run.redone:
+            click.echo(f"{run.redone} rows of earlier runs were replaced", err=True)
+        if out:
+            click.echo(f"{self.done} rows written to {out}", err=True)
+        if stopped:
+            left = run.total - run.resumed - self.done
+            click.echo(f"stopped: {left} of {run.total} inputs were not labelled", err=True)
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Terminal(Lines):
+    """For people: a progress bar with the time left while it runs, then a table."""
+
+    def __init__(self, total: int, labels: tuple[str, ...]) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._labels = labels
+        self._shown: list[SongLabel] = []
+        self._console = Console()
+        columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TextColumn("time left"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+        self._task = self._progress.add_task("", total=total)
+
+    def show(self, label: SongLabel) -> None:
+        self.count(label)
+        # Not all: memory must not grow with the catalogue.
+        if self.done <= _SHOWN or (label.error and self.failed <= _SHOWN):
+            self._shown.append(label)
+        self._progress.advance(self._task)
+
+    def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        table.add_column("song", overflow="fold")
+        table.add_column("emotion")
+        for name in self._labels:
+            table.add_column(escape(name), justify="right")
+        table.add_column("length", justify="right")
+        for label in self._shown:
+            path = escape(for_terminal(label.path))
+            if label.error:
+                table.add_row(path, "[red]error[/red]", *[""] * len(self._labels), "")
+                table.add_row(f"  [red]{escape(for_terminal(label.error))}[/red]")
+                continue
+            best = label.confidence
+            styles = ("bold" if p == best else "dim" for p in label.probabilities)
+            shares = (f"[{style}]{p:.0%}" for style, p in zip(styles, label.probabilities, strict=True))
+            minutes, seconds = divmod(round(label.duration_s or 0), 60)
+            table.add_row(path, f"[bold]{escape(label.emotion or '')}", *shares, f"{minutes}:{seconds:02}")
+        self._console.print(table)
+        if self.done > len(self._shown):
+            self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
+        super().summary(run, wall_s, out, stopped)
+
+    def __enter__(self) -> Terminal:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _stages(stages: StageSeconds) -> str:
+    """Where the processors' time went, and which side waited for the other."""
+    names = ("start", "decode", "resample", "mel", "network", "write")
+    parts = ", ".join(f"{name} {getattr(stages, name):.1f}" for name in names)
+    return (
+        f"CPU seconds: {parts}; the network waited {stages.waited:.1f} s for images, "
+        f"the workers {stages.idle:.1f} s for work"
+    )

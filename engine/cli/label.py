@@ -1,0 +1,201 @@
+"""mer-label: a folder of songs in, emotions out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import click
+
+from ..runtimes import RUNTIMES
+from ..signals import stop_event
+from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors, version_option
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH...")
+@click.option(
+    "--model",
+    "-m",
+    metavar="NAME|FILE",
+    help="A bundled model, or an .onnx or .engine file.  [default: audiocnn]",
+)
+@click.option(
+    "--windows",
+    "-w",
+    type=WindowCountType(),
+    metavar="N|all",
+    default=3,
+    help="Windows a song, evenly spread, or all.",
+)
+@click.option(
+    "--hop",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Step of --windows all.  [default: a window's length]",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    help="What runs the network.  [default: by the model's suffix]",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="cuda: DALI and TensorRT, for an .engine. auto takes it where all of that is there.",
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="With cuda: a process for each of N GPUs.",
+)
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", "dali"]),
+    default="auto",
+    help="dali: NVIDIA's, for WAV, FLAC, Ogg and Opus at the model's rate, with --windows all.",
+)
+@click.option(
+    "--out",
+    "-o",
+    metavar="FILE|FOLDER",
+    help="Write rows: one .parquet, .csv or .jsonl file, or a folder of Parquet shards, which resumes.",
+)
+@click.option(
+    "--workers",
+    "-j",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Processes that decode; 0 is one a core. With --ray: those of each actor.",
+)
+@click.option(
+    "--ray",
+    metavar="local|ADDRESS",
+    help="Label on a Ray cluster: HOST:PORT, auto, or a local one (needs merkit[ray]).",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=120.0,
+    metavar="SECONDS",
+    help="For decoding one file.",
+)
+@click.option(
+    "--max-decoded",
+    type=click.FloatRange(min=0.001),
+    default=16.0,
+    metavar="GB",
+    help="Samples that one file may decode to.",
+)
+@click.option(
+    "--path-column",
+    default="path",
+    metavar="NAME",
+    help="The column of a .csv or .parquet PATH that holds paths.",
+)
+@click.option("--dedupe", is_flag=True, help="Label files of equal content once (each still gets its row).")
+@click.option(
+    "--retry-errors",
+    is_flag=True,
+    help="With a folder: label again what failed in an earlier run.",
+)
+@click.option(
+    "--shard-rows",
+    type=click.IntRange(min=1),
+    default=500,
+    help="With a folder: rows a shard, the most that a kill costs.",
+)
+@click.option("--from", "finished", metavar="FOLDER", help="Label nothing: copy this folder's rows to --out.")
+@version_option
+@report_errors
+def main(
+    paths: tuple[str, ...],
+    model: str | None,
+    windows: Any,
+    hop: float | None,
+    runtime: str | None,
+    device: Any,
+    gpus: int,
+    decoder: Any,
+    out: str | None,
+    workers: int,
+    ray: str | None,
+    timeout: float,
+    max_decoded: float,
+    path_column: str,
+    dedupe: bool,
+    retry_errors: bool,
+    shard_rows: int,
+    finished: str | None,
+) -> int:
+    """Say what emotion each song carries.
+
+    PATH is an audio or video file, taken whatever its name; a folder, searched for files with an
+    audio or video suffix; a pattern such as 'music/**/*.mp3'; a playlist (.m3u, .m3u8); a table with a
+    column of paths (.csv, .parquet), whose other columns are carried through; or, with merkit[remote],
+    a URL (s3://, gs://, https://). Every input gets one row: a label, or the reason why there is none.
+
+    With a folder for --out, the same command again goes on where it was stopped or killed: what has
+    its row is skipped, and a file that has changed since is labelled again.
+
+    \b
+    Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but some files failed,
+    130/143 stopped by Ctrl-C/SIGTERM (what was done is written).
+    """
+    if hop is not None and windows != "all":
+        raise click.UsageError("--hop goes with --windows all")
+    if decoder == "dali" and windows != "all":
+        raise click.UsageError("--decoder dali reads whole files: it goes with --windows all")
+    if ray and (device == "cuda" or gpus > 1):
+        raise click.UsageError("--ray chooses the devices of its nodes: leave --device and --gpus out")
+    if finished is not None:
+        if paths or out is None:
+            raise click.UsageError("--from needs --out and no PATH")
+        from ..catalogue.shards import export_folder
+
+        click.echo(f"{export_folder(finished, out)} rows written to {out}", err=True)
+        return 0
+    if not paths:
+        raise click.UsageError("name a PATH to label")
+    if not ray:
+        from ..labelling.worker_pool import start_ahead
+
+        start_ahead()
+    from ..artifact import DEFAULT_MODEL, open_artifact
+    from ..audio.decoder import Limits
+    from ..catalogue.expand import Sources
+    from ..catalogue.run import CatalogueRun, is_folder
+    from ..catalogue.terminal import view_of
+    from ..labelling.choose import open_backend
+    from ..labelling.file_windows import WindowOptions
+
+    artifact = open_artifact(model or DEFAULT_MODEL)
+    limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
+    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
+    sources = Sources(paths, path_column)
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_event())
+        say = partial(click.echo, err=True)
+        backend = stack.enter_context(open_backend(artifact, runtime, device, workers, gpus, ray, say))
+        run = stack.enter_context(
+            CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, shard_rows)
+        )
+        view = stack.enter_context(view_of(run.total - run.resumed, artifact.spec.labels))
+        for label in run.labels(stop.event):
+            view.show(label)
+    view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
+    if stop.code is not None:
+        if out and is_folder(out):
+            click.echo("run the same command again to go on", err=True)
+        return stop.code
+    return EXIT_SOME_FAILED if view.failed else 0
+
+
+if __name__ == "__main__":
+    main()

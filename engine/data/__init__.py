@@ -1,0 +1,1 @@
+"""Labelled audio, and how right a set of labels is; no torch."""

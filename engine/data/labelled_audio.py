@@ -1,0 +1,185 @@
+"""Labelled audio as (path, label, group): the papers' data sets, folders of folders, CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..audio.formats import AUDIO_SUFFIXES
+from ..errors import MerError, UsageError
+from ..spec import MER500_LABELS, QUADRANTS
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled file. Clips of one ``group`` (artist, song, recording) must not be split up.
+
+    ``tags`` are what else is known of it (genres): a training may learn them beside the label.
+    """
+
+    path: Path
+    label: str
+    group: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelledAudio:
+    """Clips in a fixed order; ``labels`` in the order of a model's outputs.
+
+    ``grouped_by`` says what a group is; "clip" means that nothing is known and each clip is its own.
+    """
+
+    clips: tuple[Clip, ...]
+    labels: tuple[str, ...]
+    grouped_by: str
+
+
+def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | None = None) -> LabelledAudio:
+    """Reads what is labelled under ``root``: a folder, or a CSV file.
+
+    Args:
+        layout: "emotion4q" (Q1..Q4 and clips.csv), "mer500" (the Kaggle archive as it unpacks),
+            "jumusemodb" (happy and sad), "folder" (a folder a label), "csv" (path,label[,group][,tags],
+            paths relative to the file, tags between semicolons), or "auto", which looks.
+        labels: a model's labels, in the order of its outputs; the data must have these and no others.
+
+    Raises:
+        UsageError: an unknown layout.
+        MerError: nothing there, only one label, a label without audio, or one not in ``labels``.
+    """
+    if layout == "auto":
+        layout = _layout_of(root)
+    if layout not in LAYOUTS:
+        raise UsageError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
+    if not root.exists():
+        raise MerError(f"{root} does not exist")
+    data = LAYOUTS[layout](root)
+    if labels is not None:
+        data = _relabelled(data, root, tuple(labels))
+    counts = Counter(clip.label for clip in data.clips)
+    empty = [label for label in data.labels if not counts[label]]
+    if empty:
+        raise MerError(f"{root} has no audio for {', '.join(empty)} (read as {layout})")
+    if len(data.labels) == 1:
+        raise MerError(f"{root} has only one label, {data.labels[0]}: nothing to tell apart")
+    return data
+
+
+def _relabelled(data: LabelledAudio, root: Path, labels: tuple[str, ...]) -> LabelledAudio:
+    strange = Counter(clip.label for clip in data.clips if clip.label not in labels)
+    if strange:
+        first = next(clip.path for clip in data.clips if clip.label in strange)
+        named = ", ".join(f"{label} ({count})" for label, count in strange.most_common())
+        raise MerError(
+            f"{root} has labels that are none of {', '.join(labels)}: {named}; the first is {first}"
+        )
+    return LabelledAudio(data.clips, labels, data.grouped_by)
+
+
+def _layout_of(root: Path) -> str:
+    if root.is_file():
+        return "csv"
+    names = {child.name.lower() for child in root.iterdir()} if root.is_dir() else set()
+    if {"q1", "q2", "q3", "q4", "clips.csv"} <= names:
+        return "emotion4q"
+    if set(MER500_LABELS) <= names:
+        return "mer500"
+    return "jumusemodb" if {"happy", "sad"} == {n for n in names if not n.startswith(".")} else "folder"
+
+
+def _emotion4q(root: Path) -> LabelledAudio:
+    told = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
+    clips = [
+        # A clip without an artist is a group of its own, under a name no artist has.
+        Clip(path, label, row.get("artist") or f"clip:{path.stem}", _tags(row.get("genres")))
+        for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True)
+        for path in _audio_below(root / quadrant)
+        for row in [told.get(path.stem, {})]
+    ]
+    return LabelledAudio(tuple(clips), QUADRANTS, "artist")
+
+
+def _mer500(root: Path) -> LabelledAudio:
+    folders = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
+    clips = [
+        Clip(path, label, path.relative_to(root).as_posix())
+        for label in MER500_LABELS
+        for path in _audio_below(folders.get(label, root / label))
+    ]
+    return LabelledAudio(tuple(clips), MER500_LABELS, "clip")
+
+
+def _jumusemodb(root: Path) -> LabelledAudio:
+    folders = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
+    labels = ("happy", "sad")
+    clips = [
+        Clip(path, label, path.relative_to(root).as_posix())
+        for label in labels
+        for path in _audio_below(folders.get(label, root / label))
+    ]
+    return LabelledAudio(tuple(clips), labels, "recording")
+
+
+def _folder(root: Path) -> LabelledAudio:
+    folders = sorted(child for child in root.iterdir() if child.is_dir() and child.name[0] != ".")
+    if not folders:
+        raise MerError(f"{root} holds no folders; a folder for each label is needed")
+    clips = [
+        Clip(path, folder.name, path.relative_to(root).as_posix())
+        for folder in folders
+        for path in _audio_below(folder)
+    ]
+    return LabelledAudio(tuple(clips), tuple(folder.name for folder in folders), "clip")
+
+
+def _csv(file: Path) -> LabelledAudio:
+    rows = _rows(file, ("path", "label"))
+    unlabelled = [row["path"] for row in rows if not row["label"]]
+    if unlabelled:
+        raise MerError(f"{file} has {len(unlabelled)} rows without a label; the first is {unlabelled[0]}")
+    clips = tuple(
+        Clip(
+            file.parent / row["path"],
+            row["label"],
+            row.get("group") or f"clip:{row['path']}",
+            _tags(row.get("tags")),
+        )
+        for row in rows
+    )
+    if not clips:
+        raise MerError(f"{file} has no rows")
+    labels = tuple(sorted({clip.label for clip in clips}))
+    return LabelledAudio(clips, labels, "group" if "group" in rows[0] else "clip")
+
+
+LAYOUTS: Mapping[str, Callable[[Path], LabelledAudio]] = {
+    "emotion4q": _emotion4q,
+    "mer500": _mer500,
+    "jumusemodb": _jumusemodb,
+    "folder": _folder,
+    "csv": _csv,
+}
+
+
+def _rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            reader = csv.DictReader(text)
+            missing = [name for name in needed if name not in (reader.fieldnames or ())]
+            if missing:
+                raise MerError(f"{file} has no column {', '.join(missing)}")
+            return [row for row in reader if row[needed[0]]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MerError(f"{file} cannot be read as CSV: {error}") from None
+
+
+def _tags(text: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag.strip() for tag in (text or "").split(";") if tag.strip()))
+
+
+def _audio_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)

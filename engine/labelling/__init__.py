@@ -1,0 +1,1 @@
+"""Files in, labels out. The contract is ``LabelBackend``, in contract.py."""

@@ -1,0 +1,87 @@
+"""A song's logits to its label, with a timeline. Only here are logits made into probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Float32
+from ..spec import ModelSpec
+from .file_windows import FileFacts
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SongLabel:
+    """One input's label. On an error only ``path`` and ``error`` say anything.
+
+    ``probabilities`` are in the order of the model's labels; ``windows`` is the timeline: where each
+    window begins, in seconds, and its probabilities.
+    """
+
+    path: str
+    error: str | None = None
+    emotion: str | None = None
+    probabilities: tuple[float, ...] = ()
+    duration_s: float | None = None
+    windows: tuple[tuple[float, tuple[float, ...]], ...] = ()
+    decoder: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of ``emotion``; None on an error."""
+        return max(self.probabilities, default=None)
+
+    def to_json(self) -> str:
+        """All fields, for ``label_from_json``."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+def label_from_logits(path: str, file: FileFacts, logits: Float32, spec: ModelSpec) -> SongLabel:
+    """The label of a file whose windows gave ``logits`` ``[windows, labels]``."""
+    by_window = probabilities_from_logits(logits, spec.temperature)
+    if not np.isfinite(by_window).all():
+        return SongLabel(path, error="the network gave numbers that are not finite")
+    song = by_window.mean(axis=0)
+    return SongLabel(
+        path,
+        emotion=spec.labels[int(song.argmax())],
+        probabilities=_rounded(song),
+        duration_s=file.duration_s,
+        windows=tuple((start, _rounded(row)) for start, row in zip(file.starts_s, by_window, strict=True)),
+        decoder=file.decoder,
+        tags=file.tags,
+    )
+
+
+def label_from_json(text: str, path: str) -> SongLabel:
+    """The inverse of ``SongLabel.to_json``, for an input with this path."""
+    fields = json.loads(text)
+    fields["probabilities"] = tuple(fields["probabilities"])
+    fields["windows"] = tuple((start, tuple(p)) for start, p in fields["windows"])
+    return SongLabel(**{**fields, "path": path})
+
+
+def song_probabilities(logits: Float32, temperature: float) -> Float64:
+    """A song's probabilities ``[labels]``: the mean over its windows' ``logits`` ``[windows, labels]``."""
+    return probabilities_from_logits(logits, temperature).mean(axis=0)
+
+
+def probabilities_from_logits(logits: Float32, temperature: float) -> Float64:
+    """``softmax(logits / temperature)`` along the last axis, in float64 (Guo et al., 2017)."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    powers = np.exp(scaled)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _rounded(values: Float64) -> tuple[float, ...]:
+    """Six decimals: what float32 logits carry, and the same text on every machine of a kind."""
+    return tuple(np.round(values.astype(np.float64), 6).tolist())

@@ -1,0 +1,70 @@
+"""A trained network to one ONNX file that carries its ModelSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from ..engine.arrays import Float32
+from ..engine.artifact import SPEC_KEY
+from ..engine.files import write_whole
+from ..engine.spec import ModelSpec
+
+OPSET = 20
+
+
+def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float32]:
+    """Writes a safetensors checkpoint's network as ``target``; gives back the network itself as a function.
+
+    Raises:
+        UsageError: no such file.
+        ArtifactError: a pickle, no ModelSpec, or tensors that do not fit.
+    """
+    from ..training.networks.checkpoint import network_from_checkpoint
+
+    network, spec = network_from_checkpoint(path)
+    onnx_from_network(network, spec, target)
+
+    def infer(images: Float32) -> Float32:
+        with torch.inference_mode():
+            return network(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+
+    return infer
+
+
+def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None:
+    """Writes FP32 ONNX: ``images`` ``[batch, 1, mels, frames]`` to ``logits`` ``[batch, labels]``.
+
+    Written aside and renamed, so the file is there whole or not at all.
+    """
+    network = network.eval().to("cpu", memory_format=torch.contiguous_format)  # pyright: ignore
+    example = torch.zeros(2, 1, spec.audio.n_mels, spec.audio.frames)
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    _forget_where_made(model.graph)
+    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    write_whole(target, model.SerializeToString())
+
+
+def _forget_where_made(graph: onnx.GraphProto) -> None:
+    """torch writes each node's stack trace into the file, with paths of the machine that it is made on."""
+    parts = (graph.node, graph.value_info, graph.input, graph.output, graph.initializer)
+    for part in (graph, *(each for some in parts for each in some)):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")

@@ -1,0 +1,85 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from audio_files import noise, write_audio
+from click.testing import CliRunner
+from merkit.benchmarks.cli import main
+from merkit.benchmarks.experiments.pipeline import compare, samples_of_windows
+from merkit.engine.errors import MerError
+from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.spec import AudioSpec
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    write_audio(folder / "a.wav", noise(40, 22_050), 22_050)
+    write_audio(folder / "b.m4a", noise(4, 44_100), 44_100)
+    return folder
+
+
+def test_the_floor_decodes_the_windows(music: Path) -> None:
+    options = WindowOptions(AudioSpec())
+    assert samples_of_windows(str(music / "a.wav"), options)[0] == 3 * 10 * 22_050
+    assert samples_of_windows(str(music / "b.m4a"), options)[0] == pytest.approx(3 * 4 * 44_100, rel=0.02)
+
+
+def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    peer = f"{sys.executable} -c 'import os, sys; assert len(os.listdir(sys.argv[1])) == 4' {{dir}}"
+    arguments = [str(music), "--model", str(tiny_model), "--songs", "4", "--rounds", "1", "--peer", peer]
+    done = CliRunner().invoke(
+        main, ["pipeline", *arguments, "--no-paper", "--json", str(tmp_path / "out.json")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "1.00x  mer-label" in done.output
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert list(found["seconds_a_song"]) == ["mer-label", "decode floor", peer]
+    assert found["files"] == 4
+    assert all(seconds > 0 for turns in found["cpu_seconds_a_song"].values() for seconds in turns)
+    assert found["wall_x_cores_over_cpu"] > 0
+    assert found["stages_cpu_s"]["decode"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_the_cpu_time_of_a_process_that_outlives_the_command_counts(
+    music: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    burn = "import os, time\nif not os.fork():\n    while time.process_time() < 1: pass"
+    (tmp_path / "burn.py").write_text(burn)
+    peer = f"{sys.executable} {tmp_path / 'burn.py'} {{dir}}"
+    found = compare(music, str(tiny_model), 2, 1, paper=False, peers=[peer])
+    assert found.turns[-1].cpu_seconds[0] * 2 > 0.9
+    # Ours decodes in processes that are no children of its own.
+    assert found.turns[0].cpu_seconds[0] * 2 > 0.8 * sum((found.stages.decode, found.stages.mel))
+
+
+def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    with pytest.raises(MerError, match="no audio"):
+        compare(tmp_path / "mer-home", str(tiny_model))
+    done = CliRunner().invoke(main, ["--help"])
+    assert "pipeline" in done.output
+    peer = ["--peer", f"{sys.executable} -c 'import sys; sys.exit(5)'"]
+    arguments = [
+        "pipeline",
+        str(music),
+        "--model",
+        str(tiny_model),
+        "--songs",
+        "2",
+        "--rounds",
+        "1",
+        "--no-paper",
+    ]
+    done = CliRunner().invoke(main, [*arguments, *peer])
+    assert (done.exit_code, "ended with 5" in done.output) == (1, True)
+
+
+def test_the_papers_pipeline(music: Path) -> None:
+    pytest.importorskip("librosa")
+    pytest.importorskip("torchvision")
+    from merkit.benchmarks.experiments.pipeline import paper_pipeline
+
+    assert min(paper_pipeline([str(music / "a.wav")])) > 0

@@ -1,0 +1,178 @@
+"""Samples of an MP3's cut against the whole file, decoded from its beginning without a seek.
+
+They differ by a rounding at most: mpg123's filter bank adds in an order that depends on the frame's number.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from audio_files import noise, write_audio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.libsndfile import mono_from_channels
+from merkit.engine.audio.mp3_frames import FrameIndex, index_from_mp3
+from merkit.engine.audio.open import open_decoder
+
+
+def mp3(path: Path, rate: int, channels: int, mode: str, seconds: float = 12, xing: bool = True) -> Path:
+    """An MP3 by FFmpeg's LAME at a constant, low or variable rate."""
+    sound = np.stack([noise(seconds, rate, seed) for seed in range(channels)])
+    layout = "mono" if channels == 1 else "stereo"
+    with av.open(str(path), "w", format="mp3", options={"write_xing": str(int(xing))}) as file:
+        stream = file.add_stream("libmp3lame", rate=rate, layout=layout)
+        if mode == "variable":
+            stream.codec_context.qscale = True
+            stream.codec_context.global_quality = 4 * 118
+        else:
+            stream.bit_rate = {"constant": 128_000, "low": 32_000}[mode]
+        stream.options = {"compression_level": "7"}
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound, np.float32), "fltp", layout)
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(stream.format, layout, rate, frame_size=stream.frame_size or 1_152)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            file.mux(stream.encode(part))
+    return path
+
+
+def same(found: np.ndarray, wanted: np.ndarray) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-7)
+
+
+def whole(path: Path) -> np.ndarray:
+    with soundfile.SoundFile(path) as file:
+        return mono_from_channels(np.asarray(file.read(dtype="float32", always_2d=True), np.float32))
+
+
+def by_cut(path: Path, start: int, count: int) -> np.ndarray:
+    index = index_from_mp3(path.read_bytes())
+    assert index
+    found = index.cut(start, count)
+    assert found
+    part = path.with_name("part.mp3")
+    part.write_bytes(found[0])
+    return whole(part)[found[1] :][:count]
+
+
+@pytest.mark.parametrize("mode", ["constant", "low", "variable"])
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(44_100, 2), (48_000, 1), (22_050, 2), (16_000, 1), (11_025, 1)]
+)
+def test_a_cut_sounds_as_the_whole(tmp_path: Path, rate: int, channels: int, mode: str) -> None:
+    # Of a variable rate without a tag libsndfile guesses the length, too short.
+    for xing in (True,) if mode == "variable" else (True, False):
+        path = mp3(tmp_path / "a.mp3", rate, channels, mode, xing=xing)
+        sound = whole(path)
+        assert len(sound) > 11.9 * rate
+        for start, count in ((0, 1_000), (rate * 3 + 17, rate), (rate * 7, 99), (rate * 9 - 1, 2 * rate)):
+            same(by_cut(path, start, count), sound[start : start + count])
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mp3(tmp_path_factory.mktemp("mp3") / "song.mp3", 44_100, 2, "variable", seconds=30)
+
+
+@pytest.fixture(scope="module")
+def sound(song: Path) -> np.ndarray:
+    return whole(song)
+
+
+@given(st.integers(0, 29 * 44_100), st.integers(1, 44_100))
+@settings(max_examples=25, deadline=None)
+def test_anywhere(song: Path, sound: np.ndarray, start: int, count: int) -> None:
+    same(by_cut(song, start, count), sound[start : start + count])
+
+
+def test_the_decoder_reads_by_cuts(song: Path, sound: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = []
+    cut = FrameIndex.cut
+    monkeypatch.setattr(FrameIndex, "cut", lambda *a: cuts.append(a[1]) or cut(*a))
+    with closing(open_decoder(song, Limits())) as decoder:
+        starts = [20 * 44_100, 0, 70_000, 5_000, 500_000, decoder.length - 70_000]
+        for start in starts:
+            same(decoder.read(start, 70_000), sound[start : start + 70_000])
+        assert cuts == starts
+        same(decoder.read(0, decoder.length), sound)  # more than one block
+        near = decoder.length - 1_000
+        same(decoder.read(near, 5_000), sound[near:])
+        assert len(decoder.read(decoder.length, 9)) == 0
+        assert decoder.measure() == len(sound)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (44_100, 1), (22_050, 1)])
+def test_a_variable_rate_without_a_tag(tmp_path: Path, rate: int, channels: int) -> None:
+    path = mp3(tmp_path / "a.mp3", rate, channels, "variable", xing=False)
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    with av.open(str(path)) as file:
+        sound = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in file.decode(audio=0)])
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert abs(decoder.length - len(sound)) <= 1_152
+        for start, count in ((0, rate), (rate, 3 * rate), (8 * rate, 4 * rate), (3 * rate, 100)):
+            found = decoder.read(start, count)
+            assert len(found) == count
+            np.testing.assert_allclose(found, sound[start : start + count], atol=1e-3)
+        assert 0 <= decoder.length - decoder.measure() <= 1_152
+
+
+def test_what_stands_around_the_frames(song: Path, sound: np.ndarray, tmp_path: Path) -> None:
+    data = song.read_bytes()
+    size = 10 + int.from_bytes(data[6:10], "big") if data[:3] == b"ID3" else 0
+    picture = b"ID3\x04\x00\x00\x00\x00\x78\x00" + bytes(0x78 << 7)  # syncsafe: 7 bits a byte
+    for name, changed in {
+        "tags": picture * 2 + data,
+        "bare": data[size:],
+        "end": data + b"TAG" + bytes(125),
+    }.items():
+        path = tmp_path / f"{name}.mp3"
+        path.write_bytes(changed)
+        same(by_cut(path, 700_000, 9_000), sound[700_000:709_000])
+
+
+def test_beyond_a_gap_nothing_is_cut(song: Path, tmp_path: Path) -> None:
+    data = song.read_bytes()
+    middle = len(data) // 2
+    path = tmp_path / "gap.mp3"
+    path.write_bytes(data[:middle] + bytes(777) + data[middle + 5_000 :])
+    index = index_from_mp3(path.read_bytes())
+    assert index
+    assert index.cut(44_100, 44_100)
+    assert not index.cut(25 * 44_100, 44_100)
+    with closing(open_decoder(path, Limits())) as decoder:
+        for start in (25 * 44_100, 44_100, 14 * 44_100):
+            assert len(decoder.read(start, 9_000)) == 9_000
+
+
+def test_what_is_no_plain_mp3(tmp_path: Path) -> None:
+    for data in (
+        b"",
+        b"\xff",
+        b"\xff\xfb" * 100,
+        b"ID3" + bytes(300),
+        bytes(500),
+        b"\xff\xfb\x90\x00" + bytes(99),
+    ):
+        assert index_from_mp3(data) is None
+    wav = write_audio(tmp_path / "a.wav", noise(1, 16_000), 16_000)
+    assert index_from_mp3(wav.read_bytes()) is None
+
+
+def test_a_frame_too_short_for_its_tag() -> None:
+    frame = (b"\xff\xf3\x10\x00" + bytes(17) + b"Xing").ljust(26, b"\0")  # 8 kbit/s, stereo
+    assert index_from_mp3(frame * 9) is None
+
+
+@given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_survived(song: Path, head: bytes, changes: list[tuple[int, int]]) -> None:
+    data = bytearray(song.read_bytes()[:60_000])
+    for place, value in changes:
+        data[place % len(data)] = value
+    for bytes_ in (head, bytes(data), head + bytes(data)):
+        index = index_from_mp3(bytes_)
+        if index and (found := index.cut(3_000, 4_000)):
+            assert 0 <= found[1] <= 40 * 1_152

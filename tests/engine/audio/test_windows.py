@@ -1,0 +1,314 @@
+"""Windows against a full decode of the same file.
+
+Sample-exact (libsndfile, and FFmpeg's timestamps in MP4, ASF and Matroska, and counted packets in
+ADTS): within 1 ms. No format here needs the wider bound of one codec frame.
+"""
+
+import os
+import struct
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from audio_files import SUFFIXES, chirp, noise, write_audio
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.open import open_decoder
+from merkit.engine.audio.windows import samples_from_decoder, windows_from_decoder
+from merkit.engine.errors import AudioError
+from merkit.engine.spec import AudioSpec
+from reading import windows_from_file
+
+SPEC = AudioSpec()
+
+
+def offset_ms(window: np.ndarray, full: np.ndarray, start_s: float) -> float:
+    """How far the window stands from where it says it does, by cross-correlation within 0.5 s."""
+    reach = SPEC.sample_rate // 2
+    begin = round(start_s * SPEC.sample_rate)
+    around = full[max(0, begin - reach) : begin + len(window) + reach]
+    size = 2 * (len(around) + len(window))
+    matched = np.fft.irfft(np.fft.rfft(around, size) * np.conj(np.fft.rfft(window, size)), size)
+    return (int(matched[: 2 * reach].argmax()) - min(reach, begin)) * 1_000 / SPEC.sample_rate
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_windows_stand_where_they_say(tmp_path: Path, suffix: str) -> None:
+    rate = 48_000 if suffix in (".opus", ".webm") else 44_100
+    path = write_audio(tmp_path / f"song{suffix}", chirp(33.3, rate) + noise(33.3, rate), rate)
+    with closing(open_decoder(path, Limits())) as decoder:
+        full = samples_from_decoder(decoder, SPEC)
+        assert decoder.length / decoder.sample_rate == pytest.approx(33.3, abs=0.1)
+    streamed = windows_from_file(path, SPEC, "all", 7.7)
+    for window in [*windows_from_file(path, SPEC, 3), *streamed]:
+        assert abs(offset_ms(window.samples, full, window.start_s)) < 1.0
+    assert [w.start_s for w in streamed] == pytest.approx([0, 7.7, 15.4, 23.1], abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg", ".m4a"])
+def test_windows_equal_the_full_decode(tmp_path: Path, suffix: str) -> None:
+    path = write_audio(tmp_path / f"song{suffix}", noise(35, 44_100), 44_100)
+    with closing(open_decoder(path, Limits())) as decoder:
+        full = samples_from_decoder(decoder, SPEC)
+    for window in windows_from_file(path, SPEC, 5):
+        start = round(window.start_s * SPEC.sample_rate)
+        # AAC's noise substitution draws its numbers anew after a seek.
+        allowed = 0.02 if suffix == ".m4a" else 1e-4
+        np.testing.assert_allclose(window.samples, full[start : start + len(window.samples)], atol=allowed)
+
+
+def test_decodes_only_what_the_windows_need(tmp_path: Path) -> None:
+    for suffix in (".flac", ".mp3", ".m4a"):
+        path = write_audio(tmp_path / f"long{suffix}", noise(100, 16_000), 16_000)
+        enough = round(3 * 10.8 * 16_000)
+        assert len(windows_from_file(path, SPEC, 3, limits=Limits(decoded_samples=enough))) == 3
+        with pytest.raises(AudioError, match="decodes to more than"):
+            windows_from_file(path, SPEC, 4, limits=Limits(decoded_samples=enough))
+        with pytest.raises(AudioError, match="decodes to more than"):
+            windows_from_file(path, SPEC, "all", limits=Limits(decoded_samples=enough))
+
+
+def test_overlapping_windows_are_decoded_once(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.flac", noise(60, 16_000), 16_000)
+    found = windows_from_file(path, SPEC, "all", hop_s=1.0, limits=Limits(decoded_samples=60 * 16_000))
+    assert len(found) == 51
+
+
+class _Tone:
+    """A decoder of a file that is never written: sample i holds i."""
+
+    name = "tone"
+
+    def __init__(self, sample_rate: int, length: int, true_length: int | None = None) -> None:
+        self.sample_rate, self.length = sample_rate, length
+        self._true = length if true_length is None else true_length
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        return np.arange(start, max(start, min(start + count, self._true)), dtype=np.float32) + 1
+
+    def measure(self) -> int:
+        self.length = self._true
+        return self.length
+
+    def tags(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+@given(
+    rate=st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000]),
+    seconds=st.floats(0.2, 100),
+    windows=st.integers(1, 12) | st.just("all"),
+)
+def test_plan_covers_the_file(rate: int, seconds: float, windows) -> None:
+    length = round(rate * seconds)
+    found = list(windows_from_decoder(_Tone(rate, length), SPEC, windows))
+    starts = [w.start_s for w in found]
+    assert starts == sorted(set(starts))
+    assert starts[0] >= 0
+    assert all(len(w.samples) == SPEC.window_samples and w.samples.dtype == np.float32 for w in found)
+    if seconds <= 10:
+        assert starts == [0.0]
+        return
+    assert starts[-1] + 10 <= seconds + 0.01
+    if windows == "all":
+        assert np.diff(starts).max(initial=0) <= 10.01
+        assert seconds - (starts[-1] + 10) < 1.05  # less than a tenth of a window, or one more
+        assert starts[0] == 0
+    else:
+        assert len(found) <= windows
+        middles = [(2 * i + 1) * seconds / (2 * windows) for i in range(windows)]
+        inside = [min(max(5, m), seconds - 5) for m in middles]
+        assert max(min(abs(start + 5 - m) for start in starts) for m in inside) < 0.041  # on both rates' grid
+
+
+@given(
+    true_s=st.floats(0.2, 100), claimed_s=st.floats(0.2, 1_000), windows=st.integers(1, 6) | st.just("all")
+)
+def test_headers_that_lie(true_s: float, claimed_s: float, windows) -> None:
+    true, claimed = round(16_000 * true_s), round(16_000 * max(true_s, claimed_s))
+    liar = _Tone(16_000, claimed, true)
+    found = list(windows_from_decoder(liar, SPEC, windows))
+    claimed_starts = [w.start_s for w in windows_from_decoder(_Tone(16_000, claimed), SPEC, windows)]
+    reach = min(claimed_starts[-1] * 16_000 + SPEC.window_samples, claimed)
+    if reach - true > 1_600:
+        expected = windows_from_decoder(_Tone(16_000, true), SPEC, windows)
+        # Within the slack: a window may end 0.1 s after the sound does.
+        assert [w.start_s for w in found] == pytest.approx([w.start_s for w in expected], abs=0.1)
+        assert abs(liar.length - true) <= 1_600
+    else:  # every window is there, so nobody looked further
+        assert [w.start_s for w in found] == claimed_starts
+    for window in found:  # a slack of 0.1 s is filled with silence, never with wrong samples
+        start = round(window.start_s * 16_000)
+        part = window.samples[: max(0, min(160_000, true - start))]
+        np.testing.assert_array_equal(part, np.arange(start, start + len(part), dtype=np.float32) + 1)
+
+
+def test_short_audio_is_filled_as_the_spec_says() -> None:
+    import dataclasses
+
+    (repeated,) = windows_from_decoder(_Tone(16_000, 4_000), SPEC, 3)
+    np.testing.assert_array_equal(repeated.samples, np.resize(np.arange(1, 4_001), 160_000))
+    padded_spec = dataclasses.replace(SPEC, short_audio="zeros")
+    (padded,) = windows_from_decoder(_Tone(16_000, 4_000), padded_spec, 3)
+    np.testing.assert_array_equal(padded.samples[:4_000], np.arange(1, 4_001))
+    assert not padded.samples[4_000:].any()
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 96_000, 192_000])
+def test_rates_and_channels(tmp_path: Path, rate: int) -> None:
+    t = np.arange(rate * 3) / rate
+    tone = np.sin(2 * np.pi * 440 * t)
+    six = np.stack([tone, 0 * t, -tone, tone, tone, tone], axis=1) * 0.5
+    path = write_audio(tmp_path / "six.wav", six.astype(np.float32), rate)
+    (window,) = windows_from_file(path, SPEC)
+    spectrum = np.abs(np.fft.rfft(window.samples[1_000:33_000]))
+    assert spectrum.argmax() == 440 * 2
+    assert np.abs(window.samples[1_000:33_000]).max() == pytest.approx(0.25, abs=0.01)  # the mean of six
+
+
+def test_resampling_does_not_alias(tmp_path: Path) -> None:
+    t = np.arange(44_100 * 12) / 44_100
+    path = write_audio(
+        tmp_path / "high.wav", (0.5 * np.sin(2 * np.pi * 15_000 * t)).astype(np.float32), 44_100
+    )
+    with closing(open_decoder(path, Limits())) as decoder:
+        resampled = samples_from_decoder(decoder, SPEC)
+    assert np.abs(resampled[2_000:-2_000]).max() < 1e-4
+
+
+def test_matches_soxr_on_the_whole(tmp_path: Path) -> None:
+    samples = noise(25, 44_100)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, 44_100, subtype="FLOAT")
+    whole = soxr.resample(samples, 44_100, 16_000, quality="HQ")
+    for window in windows_from_file(path, SPEC, 4):
+        start = round(window.start_s * 16_000)
+        np.testing.assert_allclose(window.samples, whole[start : start + 160_000], atol=1e-5)
+
+
+# --- what is refused, in one line -------------------------------------------------------------
+
+
+def refusal(path: Path, **limits) -> str:
+    with pytest.raises(AudioError) as error:
+        windows_from_file(path, SPEC, limits=Limits(**limits))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_not_audio(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp3").touch()
+    (tmp_path / "text.mp3").write_text("not a song\n" * 500)
+    (tmp_path / "bytes.mp3").write_bytes(np.random.default_rng(0).bytes(50_000))
+    (tmp_path / "folder.mp3").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp3")
+    assert refusal(tmp_path / "empty.mp3") == "the file is empty"
+    assert refusal(tmp_path / "missing.mp3") == "no such file"
+    assert refusal(tmp_path / "folder.mp3") == "not a regular file"
+    assert refusal(tmp_path / "pipe.mp3") == "not a regular file"
+    assert "not an audio file" in refusal(tmp_path / "text.mp3")
+    refusal(tmp_path / "bytes.mp3")
+    refusal(Path("a\0b.mp3"))
+
+
+def test_playlists_and_concat_scripts_open_nothing(tmp_path: Path) -> None:
+    write_audio(tmp_path / "secret.wav", noise(12, 16_000), 16_000)
+    (tmp_path / "song.mp3").write_text("ffconcat version 1.0\nfile secret.wav\n")
+    (tmp_path / "song.m4a").write_text("#EXTM3U\n#EXTINF:10,\nsecret.wav\n#EXT-X-ENDLIST\n")
+    for name in ("song.mp3", "song.m4a"):
+        assert "not an audio file" in refusal(tmp_path / name)
+
+
+def test_a_suffix_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "talk.vox").write_bytes(b"text that ADPCM would decode " * 1_000)
+    (tmp_path / "song.raw").write_bytes(b"\x00\x01" * 50_000)
+    refusal(tmp_path / "talk.vox")
+    refusal(tmp_path / "song.raw")
+    flac = write_audio(tmp_path / "a.flac", noise(12, 16_000), 16_000).rename(tmp_path / "a.mp3")
+    assert len(windows_from_file(flac, SPEC, 1)) == 1
+
+
+def test_too_short_silent_or_not_finite(tmp_path: Path) -> None:
+    for name, samples in {
+        "one": np.ones(1),
+        "silent": np.zeros(160_000),
+        "nan": np.where(np.arange(160_000) == 80_000, np.nan, 0.1),
+        "inf": np.where(np.arange(160_000) == 80_000, np.inf, 0.1),
+    }.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples.astype(np.float32), 16_000, subtype="FLOAT")
+    assert "too short" in refusal(tmp_path / "one.wav")
+    assert "silent" in refusal(tmp_path / "silent.wav")
+    assert "not finite" in refusal(tmp_path / "nan.wav")
+    assert "not finite" in refusal(tmp_path / "inf.wav")
+
+
+def test_limits(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.wav", np.zeros((16_000, 8), np.float32) + 0.1, 16_000)
+    assert "8 channels" in refusal(path, channels=6)
+    assert "16000 Hz" in refusal(path, sample_rate=8_000)
+    assert "decodes to more" in refusal(path, decoded_samples=1_000)
+    assert "longer than 0 s" in refusal(path, seconds=0)
+
+
+def test_video_without_sound(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "mute.mp4"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 64
+        for _ in range(10):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert refusal(tmp_path / "mute.mp4") == "holds no audio stream"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix: str) -> None:
+    rate = 48_000 if suffix in (".opus", ".webm") else 44_100
+    whole = write_audio(tmp_path / f"whole{suffix}", noise(60, rate), rate).read_bytes()
+    half = tmp_path / f"half{suffix}"
+    half.write_bytes(whole[: len(whole) // 2])
+    for windows in (3, "all"):
+        try:
+            found = windows_from_file(half, SPEC, windows)
+        except AudioError:
+            assert suffix in (".m4a", ".mp4")  # their index stands at the end
+            continue
+        assert 15 <= found[-1].start_s + 10 <= 31
+        assert all(np.abs(window.samples).max() > 0.01 for window in found)
+
+
+def test_an_mp3_that_claims_days_and_goes_on_at_another_rate(tmp_path: Path) -> None:
+    one, other = (
+        write_audio(tmp_path / f"{rate}.mp3", noise(3, rate), rate).read_bytes() for rate in (22_050, 44_100)
+    )
+    data = bytearray(one[:4_526] + other[4_000:])
+    at = max(data.find(b"Info"), data.find(b"Xing"))  # LAME's header: flags, then the count of frames
+    assert at > 0
+    data[at + 8 : at + 12] = (10_944_629).to_bytes(4, "big")
+    song = tmp_path / "a.mp3"
+    song.write_bytes(data)
+    with pytest.raises(AudioError):
+        windows_from_file(song, SPEC)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_of_64_bits(tmp_path: Path, channels: int) -> None:
+    samples = noise(11, 16_000)
+    wide = (samples[None].repeat(channels, 0).astype(np.float64) * 2.0**62).astype("<i8").T.tobytes()
+    block, rate = 8 * channels, 16_000
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * block, block, 64)
+    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(wide)) + wide
+    song = tmp_path / "a.wav"
+    song.write_bytes(struct.pack("<4sI", b"RIFF", len(body)) + body)
+    (window, *_) = windows_from_file(song, SPEC, 1)
+    start = round(window.start_s * rate)
+    np.testing.assert_allclose(window.samples, samples[start : start + len(window.samples)] / 2, atol=1e-6)

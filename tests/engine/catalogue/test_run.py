@@ -1,0 +1,210 @@
+"""mer-label over a catalogue that is stopped, killed, hostile, or names its songs twice."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from audio_files import noise, write_audio
+from merkit.engine.files import FolderLock
+
+MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
+FILES = int(os.environ.get("MER_TEST_FILES", "300"))
+KILLS = int(os.environ.get("MER_TEST_KILLS", "20"))
+MUTATIONS = int(os.environ.get("MER_TEST_MUTATIONS", "500"))
+
+
+def mer_label(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MER_LABEL, *map(str, arguments)], capture_output=True, text=True)
+
+
+def rows(folder: Path) -> list[dict]:
+    return [
+        row
+        for path in sorted(folder.glob("part-*.parquet"))
+        for row in pq.ParquetFile(path).read().to_pylist()
+    ]
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    """300 short songs (MER_TEST_FILES changes that), one of thirty broken, in folders."""
+    root = tmp_path / "music"
+    for i in range(FILES):
+        folder = root / f"album {i // 50:03}"
+        folder.mkdir(parents=True, exist_ok=True)
+        samples = np.random.default_rng(i).standard_normal(4_000).astype(np.float32) / 10
+        soundfile.write(folder / f"{i:05}.wav", samples, 16_000)
+        if i % 30 == 7:
+            (folder / f"{i:05}.wav").write_bytes(b"RIFF")
+    return root
+
+
+@pytest.mark.timeout(900 + 60 * KILLS)  # forty starts of the command, on a machine that may be busy
+def test_killed_at_random_points(catalogue: Path, tmp_path: Path, tiny_model: Path) -> None:
+    def command(name: str) -> list[str]:
+        options = ["--model", str(tiny_model), "--shard-rows", "25", "-j", "1", "--out", str(tmp_path / name)]
+        return [*MER_LABEL, str(catalogue), *options]
+
+    began = time.monotonic()
+    assert subprocess.run(command("whole"), capture_output=True).returncode == 4
+    took = time.monotonic() - began
+    whole = rows(tmp_path / "whole")
+    assert len(whole) == FILES
+    rng, kills, folder = random.Random(6), 0, 0
+    while kills < KILLS:
+        process = subprocess.Popen(
+            command(f"killed{folder}"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            process.wait(rng.uniform(0.1 * took, took))
+        except subprocess.TimeoutExpired:
+            kills += 1
+        finally:
+            process.kill()
+        errors = process.communicate()[1].decode()
+        assert "Traceback" not in errors
+        found = rows(tmp_path / f"killed{folder}")  # every shard that stands is whole
+        assert max(Counter(row["path"] for row in found).values(), default=1) == 1
+        if process.returncode in (0, 4):
+            assert sorted(found, key=lambda row: row["path"]) == whole
+            folder += 1
+    subprocess.run(command(f"killed{folder}"), capture_output=True)
+    assert rows(tmp_path / f"killed{folder}") == whole
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_and_resumed(tmp_path: Path, tiny_model: Path, sent: int, code: int) -> None:
+    song = write_audio(tmp_path / "song.ogg", noise(30, 48_000), 48_000)
+    (tmp_path / "music").mkdir()
+    for i in range(60):
+        os.link(song, tmp_path / "music" / f"{i:02}.ogg")
+    out = tmp_path / "labels"
+    command = [*MER_LABEL, str(tmp_path / "music"), "--model", str(tiny_model), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(sent)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "run the same command again to go on" in errors
+    done = len(rows(out))
+    assert done == len(printed.splitlines()) + 1
+    assert 0 < done < 60
+    held = FolderLock(out)
+    second = mer_label(*command[3:])
+    assert second.returncode == 1
+    assert f"in use by another run (process {os.getpid()})" in second.stderr
+    held.release()
+    again = mer_label(*command[3:])
+    assert again.returncode == 0, again.stderr
+    assert f"{60 - done} labelled, {done} already done" in again.stderr
+    assert [Path(row["path"]).name for row in rows(out)] == [f"{i:02}.ogg" for i in range(60)]
+
+
+def test_repeats_are_labelled_once(tmp_path: Path, tiny_model: Path) -> None:
+    one, other = (write_audio(tmp_path / f"{i}.wav", noise(11, 16_000, i), 16_000) for i in range(2))
+    os.link(one, tmp_path / "copy.wav")
+    (tmp_path / "list.csv").write_text("id,path\n1,0.wav\n2,1.wav\n3,0.wav\n4,copy.wav\n5,0.wav\n")
+    log = tmp_path / "out.jsonl"
+    for more, labelled in (([], 3), (["--dedupe"], 2)):
+        done = mer_label(tmp_path / "list.csv", "--model", tiny_model, "--out", log, *more)
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [(Path(row["path"]).name, row["id"]) for row in found] == [
+            ("0.wav", "1"), ("1.wav", "2"), ("0.wav", "3"), ("copy.wav", "4"), ("0.wav", "5"),
+        ]  # fmt: skip
+        assert found[0]["windows"] == found[2]["windows"] == found[3]["windows"] != found[1]["windows"]
+        assert f"{5 - labelled} repeat" in done.stderr
+    assert other.exists()
+
+
+def test_a_changed_file_is_labelled_again(tmp_path: Path, tiny_model: Path) -> None:
+    music, out = tmp_path / "music", tmp_path / "labels"
+    music.mkdir()
+    for i in range(4):
+        write_audio(music / f"{i}.wav", noise(11, 16_000, i), 16_000)
+    assert mer_label(music, "--model", tiny_model, "-o", out).returncode == 0
+    before = {row["path"]: row for row in rows(out)}
+    write_audio(music / "2.wav", noise(15, 16_000, 9), 16_000)
+    write_audio(music / "4.wav", noise(11, 16_000, 4), 16_000)
+    again = mer_label(music, "--model", tiny_model, "-o", out)
+    assert "2 labelled, 3 already done" in again.stderr
+    after = {row["path"]: row for row in rows(out)}
+    assert len(rows(out)) == len(after) == 5
+    assert {Path(path).name for path in before if before[path] != after[path]} == {"2.wav"}
+    refused = mer_label(music, "--model", tiny_model, "-o", out, "--windows", "2")
+    assert (refused.returncode, "windows 3, now 2" in refused.stderr) == (1, True)
+
+
+def test_limits_are_flags(tmp_path: Path, tiny_model: Path) -> None:
+    song = write_audio(tmp_path / "long.flac", noise(30, 48_000), 48_000)
+    done = mer_label(song, "--model", tiny_model, "--max-decoded", 0.001, "--windows", "all")
+    assert done.returncode == 4
+    assert "decodes to more than 250000 samples" in done.stdout
+
+
+def test_tags_and_stages(tmp_path: Path, tiny_model: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "a.flac", "w", 16_000, 1) as file:
+        file.title, file.artist, file.album = "तेरे बिना", "Café", "="
+        file.write(noise(11, 16_000))
+    done = mer_label(tmp_path / "a.flac", "--model", tiny_model, "-o", tmp_path / "out.jsonl")
+    row = json.loads((tmp_path / "out.jsonl").read_text())
+    assert (row["title"], row["artist"], row["album"]) == ("तेरे बिना", "Café", "=")
+    assert row["decoder"].startswith("libsndfile 1.")
+    assert "CPU seconds: start" in done.stderr
+    assert "the network waited" in done.stderr
+
+
+def mutated(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Flipped bits, cut off, spliced with another file, or a hole."""
+    made = bytearray(data)
+    kind = rng.randrange(5)
+    if kind in (0, 4):
+        for _ in range(rng.choice((1, 5, 50, 500))):
+            made[rng.randrange(len(made))] ^= 1 << rng.randrange(8)
+    if kind == 1 or kind == 4:
+        del made[rng.randrange(len(made)) :]
+    if kind == 2:
+        made[rng.randrange(len(made)) :] = other[rng.randrange(len(other)) :]
+    if kind == 3:
+        start = rng.randrange(len(made))
+        made[start : start + rng.randrange(5_000)] = bytes(rng.randrange(5_000))
+    for _ in range(rng.choice((0, 0, 8))):  # headers are where decoders believe most
+        if made:
+            made[rng.randrange(min(len(made), 200))] = rng.randrange(256)
+    return bytes(made)
+
+
+@pytest.mark.timeout(300 + 2 * MUTATIONS)
+def test_mutated_files(tmp_path: Path, tiny_model: Path) -> None:
+    whole = {}
+    for suffix in (".mp3", ".m4a", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aac", ".wma", ".mkv"):
+        with contextlib.suppress(Exception):  # an FFmpeg without this encoder
+            rate = 48_000 if suffix == ".opus" else 22_050
+            whole[suffix] = write_audio(tmp_path / f"a{suffix}", noise(3, rate), rate).read_bytes()
+    assert len(whole) >= 6
+    rng, music = random.Random(500), tmp_path / "music"
+    music.mkdir()
+    for i in range(MUTATIONS):
+        suffix, other = rng.choice(list(whole)), rng.choice(list(whole))
+        (music / f"{i:05}{suffix}").write_bytes(mutated(whole[suffix], whole[other], rng))
+    began = time.monotonic()
+    done = mer_label(music, "--model", tiny_model, "-o", tmp_path / "labels", "--timeout", 20)
+    assert done.returncode in (0, 4), done.stderr
+    assert "Traceback" not in done.stderr
+    found = rows(tmp_path / "labels")
+    assert [Path(row["path"]).name for row in found] == sorted(path.name for path in music.iterdir())
+    assert not [row for row in found if "internal error" in (row["error"] or "")]
+    assert all(row["error"] or row["emotion"] for row in found)
+    assert time.monotonic() - began < max(120, MUTATIONS)

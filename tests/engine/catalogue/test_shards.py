@@ -1,0 +1,233 @@
+import json
+import multiprocessing
+import os
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from failing_disk import FailingDisk
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.catalogue.input_store import InputStore
+from merkit.engine.catalogue.row_file import RowFile
+from merkit.engine.catalogue.rows import row_from_label
+from merkit.engine.catalogue.shards import RunInfo, ShardFolder, export_folder, run_info, shards_in
+from merkit.engine.catalogue.source import Source
+from merkit.engine.errors import MerError
+from merkit.engine.files import Disk
+from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.labelling.song_label import SongLabel
+
+SONGS = [Source(f"{i:03}.mp3", 1_000 + i, 10**18 + i) for i in range(95)]
+
+
+@pytest.fixture
+def artifact(tiny_model: Path) -> Artifact:
+    return open_artifact(str(tiny_model))
+
+
+@pytest.fixture
+def info(artifact: Artifact) -> RunInfo:
+    return run_info(artifact, "null", WindowOptions(artifact.spec.audio))
+
+
+def row(source: Source, artifact: Artifact) -> dict:
+    share = (sum(os.fsencode(source.path)) % 97) / 97
+    windows = ((0.0, (share, 1 - share, 0.0, 0.0)),)
+    error = "no song" if source.path.startswith("bad") else None
+    label = SongLabel(source.path, error, None if error else "happy", windows[0][1], 12.3, windows)
+    return row_from_label(label, artifact, source)
+
+
+def run(
+    folder: Path, info: RunInfo, artifact: Artifact, sources: list[Source], disk: Disk | None = None, **more
+) -> tuple[int, int]:
+    """(rows written, rows taken out)"""
+    with ShardFolder(folder, info, disk, rows_a_shard=10) as shards, InputStore(sources) as inputs:
+        removed = shards.resume(inputs, **more)
+        written = 0
+        for item in inputs.pending():
+            shards.write(row(item.source, artifact))
+            written += 1
+    return written, removed
+
+
+def paths(folder: Path) -> list[str]:
+    return [row["path"] for path in shards_in(folder) for row in pq.ParquetFile(path).read().to_pylist()]
+
+
+def test_same_inputs_same_bytes(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    for name in ("a", "b"):
+        assert run(tmp_path / name, info, artifact, SONGS) == (95, 0)
+        assert paths(tmp_path / name) == [source.path for source in SONGS]
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == [".lock", *(f"part-{i:06}.parquet" for i in range(10)), "run.json"]
+    for name in names[1:]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert pq.ParquetFile(tmp_path / "a" / names[1]).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_resuming_skips_redoes_and_adds(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:30])
+    assert run(tmp_path / "a", info, artifact, SONGS[:30]) == (0, 0)
+    changed = [Source("000.mp3", 5, 6), Source("011.mp3", 1_011, 7), *SONGS[2:11], *SONGS[12:50]]
+    assert run(tmp_path / "a", info, artifact, changed) == (22, 2)
+    assert Counter(paths(tmp_path / "a")) == Counter(source.path for source in [*changed, SONGS[1]])
+    rows = {row["path"]: row for path in shards_in(tmp_path / "a") for row in pq.read_table(path).to_pylist()}
+    assert (rows["000.mp3"]["size_bytes"], rows["011.mp3"]["mtime_ns"]) == (5, 7)
+
+
+def test_a_shard_whose_rows_all_changed_goes(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:20])
+    changed = [*(Source(source.path, 1, 2) for source in SONGS[:10]), *SONGS[10:20]]
+    assert run(tmp_path / "a", info, artifact, changed) == (10, 10)
+    assert Counter(paths(tmp_path / "a")) == Counter(source.path for source in SONGS[:20])
+
+
+def test_errors_are_tried_again_when_asked(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    sources = [*SONGS[:12], Source("bad.mp3", 3, 4), Source("bad missing.mp3")]
+    run(tmp_path / "a", info, artifact, sources)
+    assert run(tmp_path / "a", info, artifact, sources) == (0, 0)
+    assert run(tmp_path / "a", info, artifact, SONGS[:12], retry_errors=True) == (0, 0)  # not named now
+    assert run(tmp_path / "a", info, artifact, sources, retry_errors=True) == (2, 2)
+    assert Counter(paths(tmp_path / "a")) == Counter(source.path for source in sources)
+
+
+def test_one_path_twice_is_two_rows(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    assert run(tmp_path / "a", info, artifact, [SONGS[0], SONGS[1]]) == (2, 0)
+    assert run(tmp_path / "a", info, artifact, [SONGS[0], SONGS[1], SONGS[0]]) == (1, 0)
+    assert run(tmp_path / "a", info, artifact, [SONGS[0], SONGS[0], SONGS[1]]) == (0, 0)
+    assert Counter(paths(tmp_path / "a")) == Counter(["000.mp3", "000.mp3", "001.mp3"])
+
+
+def test_names_that_are_no_utf8_resume(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    odd = [Source(os.fsdecode(b"caf\xe9.mp3"), 1, 2), Source("caf\\xe9.mp3", 1, 3)]
+    assert run(tmp_path / "a", info, artifact, odd) == (2, 0)
+    assert run(tmp_path / "a", info, artifact, odd) == (0, 0)
+
+
+def test_other_options_are_refused(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:3])
+    before = (tmp_path / "a" / "part-000000.parquet").read_bytes()
+    other = run_info(artifact, "null", WindowOptions(artifact.spec.audio, windows="all"), {"isrc": "string"})
+    with pytest.raises(
+        MerError, match=r"carried.*; windows 3, now all\. Give this run another --out, or delete"
+    ):
+        ShardFolder(tmp_path / "a", other)
+    assert (tmp_path / "a" / "part-000000.parquet").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(MerError, match="holds other files"):
+        ShardFolder(tmp_path / "mine", info)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:30])
+    shard = tmp_path / "a" / "part-000001.parquet"
+    shard.write_bytes(shard.read_bytes()[:500])
+    with pytest.raises(MerError, match=r"part-000001\.parquet is damaged .*delete it and run again"):
+        run(tmp_path / "a", info, artifact, SONGS[:30])
+    shard.unlink()
+    assert run(tmp_path / "a", info, artifact, SONGS[:30]) == (10, 0)
+    assert Counter(paths(tmp_path / "a")) == Counter(source.path for source in SONGS[:30])
+
+
+def _hold(folder: Path, info: RunInfo, ready, leave) -> None:
+    with ShardFolder(folder, info):
+        ready.set()
+        leave.wait(60)
+
+
+def test_two_runs_at_once_and_a_killed_one(tmp_path: Path, info: RunInfo) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, leave = context.Event(), context.Event()
+    info = RunInfo(info.labels, {}, dict(info.decides))  # a mappingproxy cannot be sent
+    other = context.Process(target=_hold, args=(tmp_path / "a", info, ready, leave))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(MerError, match=rf"in use by another run \(process {other.pid}\)"):
+        ShardFolder(tmp_path / "a", info)
+    other.kill()
+    other.join()
+    (tmp_path / "a" / ".part-000000.parquet.77.part").touch()
+    with ShardFolder(tmp_path / "a", info):
+        assert not list((tmp_path / "a").glob(".part*"))
+
+
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 4])
+def test_a_failing_disk(
+    tmp_path: Path, info: RunInfo, artifact: Artifact, kind: str, nth: int, always: bool
+) -> None:
+    folder = tmp_path / "a"
+    with pytest.raises(MerError, match=r"cannot be written: No space left on device.* run the same command"):
+        run(folder, info, artifact, SONGS, FailingDisk(kind, nth, always))
+    if kind != "replace":  # the first of each is run.json's
+        assert paths(folder) == [source.path for source in SONGS[: 10 * max(0, nth - 2)]]
+    assert [path.name for path in folder.iterdir() if path.name.endswith(".part")] == []
+    run(folder, info, artifact, SONGS)
+    assert paths(folder) == [source.path for source in SONGS]
+
+
+def test_a_disk_that_fails_while_rows_are_replaced(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:30])
+    changed = [Source("000.mp3", 1, 1), *SONGS[1:30]]
+    with pytest.raises(MerError, match=r"part-000000\.parquet cannot be written"):
+        run(tmp_path / "a", info, artifact, changed, FailingDisk("sync", 1))
+    assert paths(tmp_path / "a") == [source.path for source in SONGS[:30]]
+    assert run(tmp_path / "a", info, artifact, changed) == (1, 1)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, info: RunInfo) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MerError, match=r"cannot be made: (File exists|Not a directory)"):
+        ShardFolder(tmp_path / "file" / "a", info)
+    if os.path.isdir("/proc"):
+        with pytest.raises(MerError, match="cannot be made"):
+            ShardFolder("/proc/labels", info)
+
+
+def test_rows_outlive_a_failure_of_what_follows(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    def fail() -> None:
+        with ShardFolder(tmp_path / "a", info) as shards:
+            shards.write(row(SONGS[0], artifact))
+            raise ValueError("bug")
+
+    with pytest.raises(ValueError, match="bug"):
+        fail()
+    assert paths(tmp_path / "a") == ["000.mp3"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_an_export_equals_what_a_run_writes(
+    tmp_path: Path, info: RunInfo, artifact: Artifact, suffix: str
+) -> None:
+    def rounded(source: Source) -> dict:
+        made = row(source, artifact)
+        for name in ("confidence", "p_happy", "p_tense", "p_sad", "p_calm"):
+            made[name] = round(made[name], 6)
+        made["windows"] = [{"start_s": 0.0, "p": [round(p, 6) for p in made["windows"][0]["p"]]}]
+        return made
+
+    with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
+        for source in SONGS:
+            shards.write(rounded(source))
+    with RowFile(tmp_path / f"direct.{suffix}", info.labels) as direct:
+        for source in SONGS:
+            direct.write(rounded(source))
+    assert export_folder(tmp_path / "a", tmp_path / f"out.{suffix}") == 95
+    if suffix == "parquet":
+        assert pq.read_table(tmp_path / "out.parquet").equals(pq.read_table(tmp_path / "direct.parquet"))
+    else:
+        assert (tmp_path / f"out.{suffix}").read_bytes() == (tmp_path / f"direct.{suffix}").read_bytes()
+
+
+def test_run_json_says_what_decides(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:1])
+    found = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert found["model_sha256"] == artifact.sha256
+    assert (found["windows"], found["hop_s"], found["runtime"]) == (3, None, "null")
+    with pytest.raises(MerError, match=r"no folder of labels: it has no run\.json"):
+        export_folder(tmp_path, tmp_path / "out.csv")

@@ -1,0 +1,195 @@
+"""mer-label as a user runs it: as a process, with real exit codes."""
+
+import csv
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from audio_files import noise, write_audio
+
+MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
+
+
+def mer_label(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MER_LABEL, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    for i, name in enumerate(["a.mp3", "b.wav", "तेरे बिना 💔.flac", "d.m4a"]):
+        write_audio(folder / name, noise(12, 22_050, i), 22_050)
+    (folder / "cover.jpg").write_bytes(b"\xff\xd8")
+    return folder
+
+
+def test_a_folder_with_the_bundled_model(music: Path) -> None:
+    done = mer_label(music)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [Path(line[0]).name for line in lines] == ["a.mp3", "b.wav", "d.m4a", "तेरे बिना 💔.flac"]
+    assert all(line[1] in ("happy", "tense", "sad", "calm") and 0.25 <= float(line[2]) <= 1 for line in lines)
+    assert "4 labelled, 1 other files skipped" in done.stderr
+    assert "songs/s" in done.stderr
+    assert "x realtime" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_out(music: Path, tmp_path: Path, tiny_model: Path, suffix: str) -> None:
+    out = tmp_path / f"labels.{suffix}"
+    done = mer_label(
+        music, "missing.mp3", "--model", tiny_model, "--out", out, "--windows", "all", "--hop", 2
+    )
+    assert done.returncode == 4, done.stderr
+    if suffix == "parquet":
+        rows = pq.read_table(out).to_pylist()
+    elif suffix == "csv":
+        with out.open(newline="", encoding="utf-8") as text:
+            rows = [{**row, "windows": json.loads(row["windows"])} for row in csv.DictReader(text)]
+    else:
+        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["error"]
+    assert rows[-1]["error"] == "no such file"
+    assert [window["start_s"] for window in rows[0]["windows"]] == [0.0, 2.0]
+
+
+def test_bad_input_gets_rows_not_tracebacks(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "zero.mp3").touch()
+    (folder / "text.mp3").write_text("this is not music\n" * 300)
+    whole = write_audio(tmp_path / "whole.mp3", noise(30, 44_100), 44_100).read_bytes()
+    (folder / "truncated.mp3").write_bytes(whole[: len(whole) // 3])
+    (folder / "tags only.mp3").write_bytes(b"ID3\x04\x00\x00\x00\x00\x0f\x76" + bytes(2_038))
+    for name, samples, rate in (
+        ("one sample", np.ones(1), 44_100),
+        ("nan", np.full(200_000, np.nan), 16_000),
+        ("low rate", noise(12, 8_000), 8_000),
+        ("high rate", noise(12, 192_000), 192_000),
+        ("surround", np.repeat(noise(12, 48_000)[:, None], 6, 1), 48_000),
+    ):
+        soundfile.write(folder / f"{name}.wav", samples.astype(np.float32), rate, subtype="FLOAT")
+    done = mer_label(folder, "--model", tiny_model, "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 4
+    assert "Traceback" not in done.stdout + done.stderr
+    rows = {
+        Path(r["path"]).stem: r for r in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    }
+    failed = {"zero", "text", "tags only", "one sample", "nan"}
+    assert {name for name, row in rows.items() if row["status"] == "error"} == failed
+    assert all(row["error"] and "\n" not in row["error"] for row in rows.values() if row["status"] == "error")
+    assert len(rows) == 9
+
+
+def test_exit_codes_of_wrong_calls(tmp_path: Path, music: Path, tiny_model: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    nothing = mer_label(tmp_path / "empty")
+    assert (nothing.returncode, "no audio in" in nothing.stderr) == (1, True)
+    unknown = mer_label(music, "--model", "wavenet")
+    assert unknown.returncode == 2
+    assert "unknown model 'wavenet'; known: audiocnn, mobilenetv3, squeezenet" in unknown.stderr
+    for wrong in (
+        ["--windows", "0"],
+        ["--windows", "few"],
+        ["--hop", "2"],
+        ["--out", "a.xlsx"],
+        ["--runtime", "x"],
+    ):
+        assert mer_label(music, *wrong).returncode == 2, wrong
+    assert mer_label().returncode == 2
+    assert mer_label(music, "--out", tmp_path / "no" / "a.csv", "--model", tiny_model).returncode == 1
+    assert mer_label(music, "--model", music / "cover.jpg").returncode == 1
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_writes_what_was_done(tmp_path: Path, tiny_model: Path, sent: int, code: int) -> None:
+    song = write_audio(tmp_path / "song.ogg", noise(60, 48_000), 48_000)
+    out = tmp_path / "out.jsonl"
+    many = [str(tmp_path / f"{i}.ogg") for i in range(3_000)]
+    for name in many:
+        os.link(song, name)
+    command = [*MER_LABEL, *many, "--model", str(tiny_model), "--out", str(out), "--windows", "all"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    process.stdout.readline()  # the first song is done
+    process.send_signal(sent)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    rows = out.read_text().splitlines()
+    assert len(rows) == len(printed.splitlines()) + 1
+    assert 0 < len(rows) < 3_000
+    assert f"{3_000 - len(rows)} of 3000 inputs were not labelled" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
+    shown, mine = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm-256color"}
+    command = [*MER_LABEL, str(music), str(music / "cover.jpg"), "--model", str(tiny_model)]
+    process = subprocess.Popen(command, stdout=mine, stderr=mine, env=environment)
+    os.close(mine)
+    text = b""
+    while process.poll() is None or text.count(b"realtime") == 0:
+        try:
+            text += os.read(shown, 65_536)
+        except OSError:
+            break
+    os.close(shown)
+    assert process.wait() == 4
+    for wanted in (
+        "emotion",
+        "calm",
+        "a.mp3",
+        "0:12",
+        "4 labelled, 1 failed, 1 other files skipped",
+        "error",
+    ):
+        assert wanted in text.decode(), text.decode()
+
+
+def test_help_is_light() -> None:
+    """What --help imports, not how long it takes: nothing that computes, decodes or draws."""
+    listing = mer_label("--help", env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    assert listing.returncode == 0
+    assert "PATH..." in listing.stdout
+    imported = {line.rpartition("|")[2].strip() for line in listing.stderr.splitlines()}
+    assert "click" in imported
+    heavy = {"numpy", "scipy", "onnx", "onnxruntime", "pyarrow", "rich", "soundfile", "av", "torch"}
+    assert not heavy & imported
+
+
+def test_no_engine_module_imports_torch() -> None:
+    code = (
+        "import pkgutil, sys, importlib, merkit.engine\n"
+        "for m in pkgutil.walk_packages(merkit.engine.__path__, 'merkit.engine.'):\n"
+        "    importlib.import_module(m.name)\n"
+        "assert not {'torch', 'sklearn', 'librosa'} & set(sys.modules), 'heavy'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_null_runtime(music: Path) -> None:
+    done = mer_label(music, "--runtime", "null", "--workers", 1)
+    assert done.returncode == 0
+    assert {line.split("\t")[2] for line in done.stdout.splitlines()} == {"0.250"}
+
+
+def test_the_run_does_not_wait_for_its_children(music: Path, tiny_model: Path) -> None:
+    process = subprocess.Popen(
+        [*MER_LABEL, str(music), "--model", str(tiny_model)], stdout=subprocess.DEVNULL
+    )
+    assert process.wait(timeout=60) == 0
+    time.sleep(0.2)
+    listing = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True).stdout
+    assert not any(line.split()[0] == str(process.pid) for line in listing.splitlines()[1:])

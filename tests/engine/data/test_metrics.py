@@ -1,0 +1,86 @@
+"""The scores are scikit-learn's, and the intervals what the bootstrap gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from merkit.engine.data.metrics import (
+    accuracy_and_macro_f1,
+    bootstrap_difference,
+    bootstrap_interval,
+    confusion_matrix,
+    expected_calibration_error,
+)
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import f1_score
+
+
+def _guesses(count: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(4, size=count)
+    return truth, np.where(rng.random(count) < right, truth, rng.integers(4, size=count))
+
+
+def test_a_case_by_hand():
+    truth, said = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    assert accuracy_and_macro_f1(truth, said) == pytest.approx((0.75, (2 / 3 + 4 / 5) / 2))
+    assert confusion_matrix(truth, said, 2).tolist() == [[1, 1], [0, 2]]
+
+
+def test_the_confusion_matrix_is_scikit_learns():
+    truth, said = _guesses(200, 0.5)
+    assert (confusion_matrix(truth, said, 4) == sklearn_confusion(truth, said)).all()
+
+
+def test_the_interval_is_that_of_drawing_clips():
+    truth, said = _guesses(150, 0.7)
+    low, high = bootstrap_interval(truth, said)
+    rng = np.random.default_rng(1)
+    drawn = (rng.integers(150, size=150) for _ in range(500))
+    expected = np.quantile([f1_score(truth[d], said[d], average="macro") for d in drawn], [0.025, 0.975])
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.02)
+    assert low < accuracy_and_macro_f1(truth, said)[1] < high
+    assert (low, high) == bootstrap_interval(truth, said)
+
+
+def test_a_difference_is_of_the_same_clips():
+    truth, first = _guesses(400, 0.6)
+    second = np.where(np.arange(400) % 10 == 0, truth, first)  # one in ten put right
+    low, high = bootstrap_difference(truth, first, second)
+    gain = accuracy_and_macro_f1(truth, second)[1] - accuracy_and_macro_f1(truth, first)[1]
+    assert 0 < low < gain < high
+    apart = [bootstrap_interval(truth, said) for said in (first, second)]
+    assert high - low < 0.7 * max(end - start for start, end in apart)
+    assert bootstrap_difference(truth, first, first) == (0.0, 0.0)
+
+
+def test_groups_that_stand_and_fall_together_widen_the_interval():
+    truth, said = _guesses(60, 0.7)
+    truth, said = np.tile(truth, 4), np.tile(said, 4)
+    alone = bootstrap_interval(truth, said)
+    together = bootstrap_interval(truth, said, groups=[str(i) for i in range(60)] * 4)
+    assert together[1] - together[0] > 1.5 * (alone[1] - alone[0])
+
+
+def test_one_label_only_has_an_interval_too():
+    truth = np.zeros(5, int)
+    assert bootstrap_interval(truth, truth) == (1.0, 1.0)
+
+
+def test_calibration_error():
+    truth = np.array([0, 0, 0, 1])
+    sure = np.array([[0.75, 0.25]] * 4)
+    assert expected_calibration_error(truth, sure) == pytest.approx(0)
+    certain = np.array([[1.0, 0.0]] * 4)
+    assert expected_calibration_error(truth, certain) == pytest.approx(0.25)
+
+
+def test_the_interval_of_the_accuracy_holds_it_and_narrows() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 400)
+    said = np.where(rng.random(400) < 0.7, truth, (truth + 1) % 4)
+    low, high = bootstrap_interval(truth, said, rounds=500, of="accuracy")
+    wide_low, wide_high = bootstrap_interval(truth[:40], said[:40], rounds=500, of="accuracy")
+    assert low < (truth == said).mean() < high
+    assert high - low < 2 * 1.96 * np.sqrt(0.7 * 0.3 / 400) * 1.2
+    assert wide_high - wide_low > high - low

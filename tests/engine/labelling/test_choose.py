@@ -1,0 +1,102 @@
+"""Which backend is opened, and what is said of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from engine_files import engine, write_engine
+from gpu_on_cpu import SPEC
+from merkit.engine.artifact import Artifact
+from merkit.engine.cli.label import main
+from merkit.engine.errors import DaliMissingError, DeviceError, UsageError
+from merkit.engine.labelling import choose, gpu_pipeline
+from merkit.engine.labelling.choose import open_backend
+from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
+
+pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
+
+
+def opened(
+    artifact: Artifact, runtime: str | None = None, device: Any = "auto", **more: Any
+) -> tuple[str, str]:
+    """The backend's name, and what was said."""
+    said: list[str] = []
+    with open_backend(artifact, runtime, device, say=said.append, **more) as backend:
+        return backend.name, "\n".join(said)
+
+
+def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "device: cpu (small.onnx is no engine; mer-export makes one for a GPU)"
+    assert opened(artifact) == ("onnxruntime", line)
+    assert opened(artifact, device="cpu") == ("onnxruntime", "")
+    with pytest.raises(UsageError, match=r"mer-export -m small --fp16 -o"):
+        opened(artifact, device="cuda")
+    with pytest.raises(UsageError, match="several GPUs need an engine"):
+        opened(artifact, gpus=2)
+    built = engine(tmp_path, SPEC)
+    with pytest.raises(UsageError, match=r"give the \.onnx"):
+        opened(built, device="cpu")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(
+        DeviceError, match=r"no device for tiny\.engine: not cuda, since tensorrt is not inst"
+    ):
+        opened(built)
+    with pytest.raises(DeviceError, match="tensorrt is not installed"):
+        open_gpu_pipeline(built)
+    assert opened(built, "null") == ("null", "device: cpu (null was asked for)")
+
+
+def test_without_dali_only_the_network_runs_on_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = engine(tmp_path, SPEC)
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(DaliMissingError, match="DALI is not installed"):
+        opened(built, device="cuda")
+
+    class Opened:
+        name = "tensorrt"
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(choose, "open_runtime", lambda *_, **__: Opened())
+    name, line = opened(built)
+    assert name == "tensorrt"
+    assert line.startswith("device: cuda for the network, cpu for the log-mels (DALI is not installed")
+
+
+def test_several_gpus_are_opened_as_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+
+    class First:
+        name = "tensorrt"
+
+        def close(self) -> None:
+            closed.append(True)
+
+    monkeypatch.setattr(gpu_pipeline, "open_gpu_pipeline", lambda *_: First())
+    name, line = opened(engine(tmp_path, SPEC), gpus=2)
+    assert (name, line, closed) == ("tensorrt", "device: cuda, 2 GPUs (DALI and tensorrt)", [True])
+
+
+def test_the_command_line(tmp_path: Path, mixed_songs: list[str], artifact: Artifact) -> None:
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, [mixed_songs[0], *arguments])
+
+    done = run("-m", str(artifact.path), "--windows", "all", "--decoder", "dali", "-j", "1")
+    assert done.exit_code == 4
+    assert "DALI's resampler aliases" in done.output
+    assert "device: cpu (small.onnx is no engine" in done.output
+    assert run("-m", str(artifact.path), "--decoder", "dali").exit_code == 2
+    done = run("-m", str(artifact.path), "--device", "cuda")
+    assert done.exit_code == 2
+    assert "mer-export -m small --fp16" in done.output
+    done = run("-m", str(write_engine(tmp_path, SPEC)), "--device", "cuda")
+    assert done.exit_code == 1
+    assert "Error: " in done.output
+    assert "Traceback" not in done.output

@@ -1,0 +1,55 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from failing_disk import FailingDisk
+from merkit.engine import files
+
+
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "replace"])
+def test_a_failed_write_keeps_the_older_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.bin"
+    files.write_whole(path, b"before")
+    with pytest.raises(OSError, match="No space"), FailingDisk(kind, 1).whole(path) as file:
+        file.write(b"after")
+    assert path.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_text_is_utf8_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "card.md"
+    files.write_whole(path, "a")
+    files.write_whole(path, "\u0939\u093f\u0928\u094d\u0926\u0940\n")
+    assert path.read_bytes() == "\u0939\u093f\u0928\u094d\u0926\u0940\n".encode()
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    """In containers every process is number 1: names aside must not come from it."""
+    path = tmp_path / "cache.json"
+    with files.whole_file(path) as first, files.whole_file(path) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_signal_waits_until_all_files_are_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a.onnx", "a.engine"]
+    move = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with files.staging(tmp_path) as place:
+        for name in names:
+            (place / name).write_bytes(b"new")
+        with pytest.raises(KeyboardInterrupt):
+            files.publish(place, tmp_path, names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)

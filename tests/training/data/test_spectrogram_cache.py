@@ -1,0 +1,140 @@
+"""The cache is made once, is whole or not there, and belongs to one spec and one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generated import folder_of
+from merkit.engine.errors import MerError
+from merkit.engine.spec import AudioSpec
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.training.data import spectrogram_cache as cache
+from merkit.training.data.augment import spread_crops
+from merkit.training.data.spectrogram_cache import cached_decibels
+from reading import windows_from_file
+
+SPEC = AudioSpec(window_samples=32_000, frames=63, n_mels=32)
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> list[Path]:
+    folder_of(tmp_path / "songs", ("happy", "sad"), 2)
+    return sorted((tmp_path / "songs").rglob("*.wav"))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Makes spectrograms in this process, and lists what was made."""
+    made: list[str] = []
+
+    class Pool:
+        def __init__(self, function, options, workers=0, seconds=0.0):
+            self.function, self.options = function, options
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def map(self, items):
+            for i, item in enumerate(items):
+                made.append(Path(item[0]).name)
+                try:
+                    yield i, self.function(item, self.options)
+                except MerError as error:
+                    yield i, cache.Failure(str(error))
+
+    monkeypatch.setattr(cache, "WorkerPool", Pool)
+    return made
+
+
+def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Path], tmp_path: Path):
+    bad = tmp_path / "songs" / "bad.wav"
+    bad.write_bytes(b"RIFF, but no more")
+    paths = [*songs, bad, tmp_path / "missing.wav", songs[0]]
+    counted: list[int] = []
+    first = cached_decibels(paths, SPEC, tmp_path / "cache", 2, counted.append)
+    assert counted[-1] == len(paths)
+    assert [isinstance(answer, MerError) for answer in first] == [False] * 4 + [True, True, False]
+    assert str(first[5]) == "cannot be read: No such file or directory"
+    again = cached_decibels(songs, SPEC, tmp_path / "cache", 2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=False))  # pyright: ignore
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == len(songs)
+    assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+def test_crops_are_the_engines_images(songs: list[Path], tmp_path: Path, here: list[str]):
+    spec = dataclasses.replace(SPEC, mean=(-40.0,), std=(15.0,))
+    decibels = cached_decibels(songs[:1], spec, tmp_path / "cache")[0]
+    windows = windows_from_file(songs[0], spec, 3)
+    ours = spread_crops(decibels, spec, 3)  # pyright: ignore[reportArgumentType]
+    for window, image in zip(windows, ours, strict=True):
+        frame = round(window.start_s * spec.sample_rate / spec.hop_length)
+        expected = log_mel_from_audio(window.samples[None], spec)[0, 0]
+        # Where a window begins between two frames, or has its own edge, the images differ a little.
+        inner = np.abs(image - expected)[:, 3:-3]
+        assert np.median(inner) < (
+            0.02 if frame * spec.hop_length == window.start_s * spec.sample_rate else 0.4
+        )
+
+
+def test_only_what_changes_the_sound_makes_another(songs: list[Path], tmp_path: Path, here: list[str]):
+    folder = tmp_path / "cache"
+    cached_decibels(songs, SPEC, folder)
+    assert len(here) == 4
+    same = dataclasses.replace(
+        SPEC, window_samples=16_000, frames=30, mean=(1.0,), reference="max", top_db=80.0
+    )
+    cached_decibels(songs, same, folder)
+    assert len(here) == 4
+    other = cached_decibels(songs, dataclasses.replace(SPEC, n_mels=16), folder)
+    assert len(here) == 8
+    assert {answer.shape[0] for answer in other} == {16}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_damaged_file_is_made_anew(songs: list[Path], tmp_path: Path, here: list[str]):
+    folder = tmp_path / "cache"
+    cached_decibels(songs, SPEC, folder)
+    damaged = sorted(folder.rglob("*.npy"))
+    damaged[0].write_bytes(damaged[0].read_bytes()[:500])
+    damaged[1].write_bytes(b"")
+    np.save(damaged[2], np.zeros((3, 3), np.float32))
+    here.clear()
+    found = cached_decibels(songs, SPEC, folder)
+    assert len(here) == 3
+    assert {answer.shape[0] for answer in found} == {32}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_changed_file_is_made_anew(songs: list[Path], tmp_path: Path, here: list[str]):
+    cached_decibels(songs, SPEC, tmp_path / "cache")
+    songs[0].write_bytes(songs[1].read_bytes())
+    here.clear()
+    first, second = cached_decibels(songs[:2], SPEC, tmp_path / "cache")
+    assert not here  # the same sound under another name is there already
+    assert np.array_equal(first, second)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_full_disk_stops_and_leaves_nothing_half_written(
+    songs: list[Path], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def full(file, array):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache.np, "save", full)
+    with pytest.raises(MerError, match=r"cannot be written: the disk is full; nothing half-written was kept"):
+        cached_decibels(songs, SPEC, tmp_path / "cache")
+    monkeypatch.undo()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_cache_that_cannot_be_made(songs: list[Path], tmp_path: Path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(MerError, match="cannot be made"):
+        cached_decibels(songs, SPEC, tmp_path / "cache")

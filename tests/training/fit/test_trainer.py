@@ -1,0 +1,175 @@
+"""Training repeats, resumes with the same result, learns what can be learnt, and stops at NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from merkit.engine.errors import MerError
+from merkit.engine.spec import AudioSpec
+from merkit.training.fit import trainer
+from merkit.training.fit.trainer import train
+from merkit.training.networks.audiocnn import AudioCNN
+from merkit.training.recipe import PROTOCOLS, Recipe
+from torch import nn
+
+SPEC = AudioSpec(window_samples=16_000, frames=32, n_mels=32, mean=(-50.0,), std=(10.0,))
+RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=3e-3, mask_mels=4, mask_frames=6, ema=0.9)
+
+
+def _clips(count: int = 48) -> tuple[list[np.ndarray], np.ndarray]:
+    """Noise with more power in the lower, the middle or the upper third of the mels."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(count) % 3
+    clips = [rng.normal(-50, 10, (32, 60)).astype(np.float32) for _ in range(count)]
+    for clip, target in zip(clips, targets, strict=True):
+        clip[target * 10 : target * 10 + 10] += 12
+    return clips, targets
+
+
+def _train(recipe: Recipe = RECIPE, **options):
+    clips, targets = _clips()
+    torch.manual_seed(recipe.seed)
+    network = AudioCNN(3, channels=1)
+    return train(network, clips, targets, np.arange(36), np.arange(36, 48), SPEC, recipe, **options)
+
+
+def _same(first: nn.Module, second: nn.Module) -> bool:
+    a, b = first.state_dict(), second.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns_and_one_seed_gives_one_network():
+    recipe = dataclasses.replace(RECIPE, epochs=12)
+    first, history = _train(recipe)
+    second, again = _train(recipe)
+    assert max(row.val_macro_f1 for row in history) > 0.8
+    assert _same(first, second)
+    assert [dataclasses.replace(row, seconds=0) for row in history] == [
+        dataclasses.replace(row, seconds=0) for row in again
+    ]
+    other, _ = _train(dataclasses.replace(RECIPE, seed=1))
+    assert not _same(first, other)
+
+
+def test_tags_are_learnt_beside_the_labels():
+    """The tag splits each label in two; the labels' outputs stay in front, and are learnt no less."""
+    clips, targets = _clips(96)
+    tags = (np.arange(96) // 3 % 2).astype(np.float32)[:, None]
+    for clip, tag in zip(clips, tags[:, 0], strict=True):
+        clip[:, ::2] += 12 * tag
+    recipe = dataclasses.replace(RECIPE, epochs=10, mixup=0.0, tag_weight=1.0)
+    torch.manual_seed(0)
+    training, held_out = np.arange(72), np.arange(72, 96)
+    network, history = train(
+        AudioCNN(4, channels=1), clips, targets, training, held_out, SPEC, recipe, tags=tags
+    )
+    assert max(row.val_macro_f1 for row in history) > 0.8
+    outputs = torch.cat(trainer.logits_of(network, clips, held_out, SPEC, 1))
+    assert outputs.shape == (24, 4)
+    assert ((outputs[:, 3] > 0).numpy() == (tags[held_out, 0] > 0)).mean() > 0.8
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_resumed_is_the_same_as_uninterrupted(tmp_path: Path, schedule, after: int):
+    recipe = dataclasses.replace(RECIPE, schedule=schedule)
+    whole, history = _train(recipe)
+
+    def kill(row: trainer.Epoch) -> None:
+        if row.epoch == after:
+            raise _Killed
+
+    state = tmp_path / "state.pt"
+    with pytest.raises(_Killed):
+        _train(recipe, state_file=state, on_epoch=kill)
+    seen: list[int] = []
+    resumed, rows = _train(recipe, state_file=state, on_epoch=lambda row: seen.append(row.epoch))
+    assert seen == list(range(after + 1, 5))
+    assert _same(whole, resumed)
+    assert [row.loss for row in rows] == [row.loss for row in history]
+
+
+def test_nan_stops_at_its_step_and_keeps_the_epoch_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls = 0
+    real = trainer._loss
+
+    def failing(*arguments):
+        nonlocal calls
+        calls += 1
+        return real(*arguments) * (float("nan") if calls == 8 else 1)
+
+    monkeypatch.setattr(trainer, "_loss", failing)
+    kept: list[int] = []
+    state = tmp_path / "state.pt"
+    with pytest.raises(
+        MerError, match=r"became nan in epoch 2, step 3; the best network up to epoch 1 is kept"
+    ):
+        _train(state_file=state, on_better=lambda network, row: kept.append(row.epoch))
+    assert kept == [1]
+    assert len(torch.load(state, weights_only=True)["best"])
+    monkeypatch.undo()
+    assert _same(_train(state_file=state)[0], _train()[0])
+
+
+def test_a_state_of_another_training_is_refused(tmp_path: Path):
+    state = tmp_path / "state.pt"
+    _train(dataclasses.replace(RECIPE, epochs=1), state_file=state, key="one")
+    with pytest.raises(MerError, match="another training"):
+        _train(state_file=state, key="other")
+    torch.save(nn.Linear(1, 1), state)
+    with pytest.raises(MerError, match="not a state of mer-train"):
+        _train(state_file=state, key="one")
+    state.write_bytes(b"PK")
+    with pytest.raises(MerError, match="not a state of mer-train"):
+        _train(state_file=state, key="one")
+
+
+def test_early_stopping_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch):
+    figures = iter([(1.0, 0.5, 0.5), (1.0, 0.6, 0.6), (1.1, 0.6, 0.6), (0.9, 0.5, 0.5), (0.1, 1.0, 1.0)])
+    monkeypatch.setattr(trainer, "_evaluate", lambda *_: next(figures))
+    states: dict[int, dict] = {}
+    network, history = _train(
+        dataclasses.replace(RECIPE, epochs=9, patience=2),
+        on_better=lambda net, row: states.update(
+            {row.epoch: {k: v.clone() for k, v in net.state_dict().items()}}
+        ),
+    )
+    assert [row.better for row in history] == [True, True, False, False]
+    assert all(torch.equal(network.state_dict()[name], states[2][name]) for name in states[2])
+
+
+def test_the_papers_plain_training_runs_and_leaves_frozen_layers_alone():
+    clips, targets = _clips()
+    network = AudioCNN(3, channels=1)
+    network.features.requires_grad_(False)
+    before = [p.clone() for p in network.features.parameters()]
+    recipe = dataclasses.replace(PROTOCOLS["hindi-2022"].recipe, epochs=2, batch_size=8)
+    trained, history = train(network, clips, targets, np.arange(36), np.arange(36, 48), SPEC, recipe)
+    after = list(trained.features.parameters())  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert len(history) == 2
+
+
+def test_rare_labels_weigh_more():
+    weights = trainer._balance(np.array([0, 0, 0, 1]), 2)
+    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
+    assert trainer._balance(np.array([0, 1]), 2).tolist() == [1.0, 1.0]
+    logits, wanted = torch.zeros(4, 2), torch.eye(2)[[0, 0, 0, 1]]
+    loss = trainer._loss(logits, wanted, 2, RECIPE, weights)
+    assert loss.item() == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_a_training_part_of_one_batch_and_one_more(tmp_path: Path):
+    clips, targets = _clips(10)
+    recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=8)
+    _, history = train(AudioCNN(3, channels=1), clips, targets, np.arange(9), np.arange(0), SPEC, recipe)
+    assert np.isfinite(history[0].loss)
+    assert np.isnan(history[0].val_loss)

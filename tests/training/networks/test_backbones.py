@@ -1,0 +1,134 @@
+"""The nine networks are torchvision's, seen through one channel."""
+
+from __future__ import annotations
+
+import pickle
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import AudioSpec
+from merkit.training.evaluate.metrics_report import parameters_and_macs
+from merkit.training.networks.backbones import (
+    PAPER_BACKBONES,
+    build_backbone,
+    head_parameters,
+    keep_outputs,
+    network_name,
+)
+from torch import nn
+from torchvision import models
+
+_TORCHVISION = {
+    "alexnet": models.alexnet,
+    "vgg16": models.vgg16,
+    "resnet18": models.resnet18,
+    "resnet50": models.resnet50,
+    "mobilenetv2": models.mobilenet_v2,
+    "mobilenetv3": models.mobilenet_v3_small,
+    "densenet121": models.densenet121,
+    "efficientnet_b0": models.efficientnet_b0,
+    "squeezenet": models.squeezenet1_0,
+}
+
+
+@pytest.mark.parametrize("name", PAPER_BACKBONES)
+def test_one_channel_equals_three_repeated(name: str, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    theirs = _TORCHVISION[name](weights=None).eval()
+    monkeypatch.setattr("merkit.training.networks.backbones._state_dict", lambda *_: theirs.state_dict())
+    ours = build_backbone(name, 1_000, "imagenet").eval()
+    image = torch.randn(1, 1, 64, 96)
+    with torch.inference_mode():
+        logits, expected = ours(image), theirs(image.expand(-1, 3, -1, -1))
+    # Untrained, their sizes differ by network: ResNet-50's reach 20, and float32 has seven digits.
+    assert (logits - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
+
+
+@pytest.mark.parametrize("name", ["audiocnn", "mobilenetv3", "squeezenet", "densenet121"])
+@pytest.mark.parametrize("extra_head", [False, True])
+def test_heads_have_as_many_outputs_as_labels(name: str, extra_head: bool):
+    network = build_backbone(name, 5, extra_head=extra_head).eval()
+    assert network(torch.zeros(2, 1, 64, 96)).shape == (2, 5)
+    head = head_parameters(network, name)
+    assert 0 < sum(p.numel() for p in head) < sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["audiocnn", "mobilenetv3", "squeezenet", "densenet121"])
+@pytest.mark.parametrize("extra_head", [False, True])
+def test_the_first_outputs_are_kept_as_they_are(name: str, extra_head: bool):
+    network, image = build_backbone(name, 9, extra_head=extra_head).eval(), torch.randn(2, 1, 64, 96)
+    with torch.inference_mode():
+        expected = network(image)[:, :4]
+        kept = keep_outputs(network, name, 4)(image)
+    assert kept.shape == (2, 4)
+    torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("mobilenetv3", "mobilenetv3"),
+        ("MobileNet-V3-Small", "mobilenetv3"),
+        ("resnet18", "resnet18"),
+        ("vgg-16", "vgg16"),
+        ("efficientnet-b0", "efficientnet_b0"),
+        ("SqueezeNet 1.0", "squeezenet"),
+        ("Audio-CNN", "audiocnn"),
+    ],
+)
+def test_names_as_people_type_them(typed: str, name: str):
+    assert network_name(typed) == name
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(UsageError, match=r"unknown backbone 'resnet9'; known: alexnet.*audiocnn"):
+        build_backbone("resnet9", 2)
+
+
+def test_batchnorm_settles_within_a_few_hundred_clips():
+    network = build_backbone("mobilenetv3", 2)
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+
+
+def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(MerError, match=r"cannot be fetched .* https://download.*--weights FILE"):
+        build_backbone("squeezenet", 2, "imagenet")
+    with pytest.raises(UsageError, match="no such file; give imagenet, none, or a file"):
+        build_backbone("squeezenet", 2, str(tmp_path / "nothing.pth"))
+    with pytest.raises(UsageError, match="audiocnn has no published weights"):
+        build_backbone("audiocnn", 2, "imagenet")
+
+
+def test_weights_files_that_are_something_else(tmp_path: Path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"no")
+    with pytest.raises(MerError):
+        build_backbone("squeezenet", 2, str(path))
+    path.write_bytes(pickle.dumps({"weight": Path()}))
+    with pytest.raises(MerError):
+        build_backbone("squeezenet", 2, str(path))
+    torch.save(nn.Linear(1, 1), path)
+    with pytest.raises(MerError, match="pickles are not loaded"):
+        build_backbone("squeezenet", 2, str(path))
+    torch.save({"features.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(MerError, match="do not fit squeezenet"):
+        build_backbone("squeezenet", 2, str(path))
+    torch.save(models.squeezenet1_0().state_dict(), path)
+    build_backbone("squeezenet", 2, str(path))
+
+
+def test_parameters_and_macs_of_a_known_network():
+    parameters, macs = parameters_and_macs(
+        build_backbone("mobilenetv3", 1_000), AudioSpec(n_mels=224, frames=224)
+    )
+    # torchvision: 2,542,856 parameters with three channels (the stem has 16 x 3 x 9), 0.06 GMACs.
+    assert parameters == 2_542_856 - 16 * 2 * 9
+    assert macs == pytest.approx(56e6, rel=0.1)

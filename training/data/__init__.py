@@ -1,0 +1,1 @@
+"""Labelled audio in, split and cached spectrograms out."""

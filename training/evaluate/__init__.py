@@ -1,0 +1,1 @@
+"""A network's predictions in, metrics, a model card and figures out."""

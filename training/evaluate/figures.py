@@ -1,0 +1,67 @@
+"""Pictures of a training, as both papers show them: curves of loss and accuracy, confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ...engine.files import whole_file
+
+if TYPE_CHECKING:
+    from ..fit.trainer import Epoch
+
+_COLOURS = ("#47a", "#e67", "#283", "#cb4", "#6ce", "#a37", "#bbb", "#000", "#e86", "#4b9")
+"""Tol's bright scheme (distinguishable by the colour-blind), and two more."""
+
+
+def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: str = "validation") -> None:
+    """Loss and accuracy by epoch: training dashed, held-out solid, a colour a network."""
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for i, (name, history) in enumerate(histories.items()):
+        epochs = [row.epoch for row in history]
+        colour = _COLOURS[i % len(_COLOURS)]
+        marker = "o" if len(epochs) <= 12 else None
+        for axes, training, other in (
+            (loss, [r.loss for r in history], [r.val_loss for r in history]),
+            (accuracy, [100 * r.accuracy for r in history], [100 * r.val_accuracy for r in history]),
+        ):
+            look = {"color": colour, "marker": marker, "markersize": 3}
+            axes.plot(epochs, training, "--", label=f"{name}, training", linewidth=1, **look)
+            if np.isfinite(other).any():
+                axes.plot(epochs, other, label=f"{name}, {held_out}", linewidth=1.6, **look)
+    loss.set(xlabel="epoch", ylabel="loss", title="Loss")
+    accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy", ylim=(0, 100))
+    for axes in (loss, accuracy):
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    handles, labels = loss.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    _write(figure, path)
+
+
+def confusion_png(matrix: Sequence[Sequence[int]], labels: Sequence[str], path: Path, title: str) -> None:
+    """Rows are the truth, columns what was said; shades by row, so that rare labels show too."""
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    side = 2.6 + 0.75 * len(labels)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="said", ylabel="true", title=title)
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,1 @@
+"""One network, one split and one recipe in, trained weights out."""

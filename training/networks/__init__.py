@@ -1,0 +1,1 @@
+"""The CNNs, and their checkpoints."""

@@ -1,0 +1,205 @@
+"""The CNNs of the two papers, from torchvision, with a one-channel stem."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+
+from ...engine.backbone_names import BACKBONES, backbone_from_name
+from ...engine.errors import MerError, UsageError
+from .audiocnn import AudioCNN
+
+
+@dataclass(frozen=True)
+class _Family:
+    build: Callable[..., nn.Module]
+    weights: Any
+    stem: str  # the first convolution
+    head: str  # the last linear layer (SqueezeNet: 1x1 convolution), 1,000 outputs as built
+
+
+_FAMILIES: Mapping[str, _Family] = {
+    "alexnet": _Family(models.alexnet, models.AlexNet_Weights, "features.0", "classifier.6"),
+    "vgg16": _Family(models.vgg16, models.VGG16_Weights, "features.0", "classifier.6"),
+    "resnet18": _Family(models.resnet18, models.ResNet18_Weights, "conv1", "fc"),
+    "resnet50": _Family(models.resnet50, models.ResNet50_Weights, "conv1", "fc"),
+    "mobilenetv2": _Family(models.mobilenet_v2, models.MobileNet_V2_Weights, "features.0.0", "classifier.1"),
+    "mobilenetv3": _Family(
+        models.mobilenet_v3_small, models.MobileNet_V3_Small_Weights, "features.0.0", "classifier.3"
+    ),
+    "densenet121": _Family(models.densenet121, models.DenseNet121_Weights, "features.conv0", "classifier"),
+    "efficientnet_b0": _Family(
+        models.efficientnet_b0, models.EfficientNet_B0_Weights, "features.0.0", "classifier.1"
+    ),
+    "squeezenet": _Family(models.squeezenet1_0, models.SqueezeNet1_0_Weights, "features.0", "classifier.1"),
+}
+assert set(_FAMILIES) == set(BACKBONES)
+
+PAPER_BACKBONES = tuple(BACKBONES)
+"""The nine of the two papers; ``audiocnn`` is ours and stands beside them."""
+
+
+def network_name(name: str) -> str:
+    """The canonical name of one of the nine, or of ``audiocnn``, from what people type.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if re.sub(r"[^a-z0-9]", "", name.lower()) == "audiocnn":
+        return "audiocnn"
+    try:
+        return backbone_from_name(name)
+    except UsageError as error:
+        raise UsageError(f"{error}, audiocnn") from None
+
+
+class ExtraHead(nn.Module):
+    """A linear layer of ``classes`` outputs after the 1,000, as the Indian classical paper has it."""
+
+    def __init__(self, backbone: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.extra = nn.Linear(1_000, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.extra(self.backbone(images))
+
+
+def build_backbone(name: str, classes: int, weights: str = "none", extra_head: bool = False) -> nn.Module:
+    """A CNN that takes ``[batch, 1, mels, frames]`` and gives logits ``[batch, classes]``.
+
+    The one-channel stem holds the sum of the three-channel stem's filters, which is exactly that
+    network on an image repeated three times.
+
+    Args:
+        name: a backbone or an alias of it (``mobilenetv3``, ``ResNet-18``, ``vgg_16``).
+        weights: "imagenet" (torchvision's, fetched once), "none", or a safetensors or
+            ``torch.save`` file of torchvision's state dict.
+        extra_head: keep the 1,000 outputs and put the classes' layer after them; otherwise the
+            last layer is replaced.
+
+    Raises:
+        UsageError: an unknown name, or a weights file that is not there.
+        MerError: weights that cannot be fetched or do not fit.
+    """
+    name = network_name(name)
+    if name == "audiocnn":
+        if weights != "none":
+            raise UsageError("audiocnn has no published weights; use --weights none")
+        network = AudioCNN(1_000 if extra_head else classes, channels=1)
+        return ExtraHead(network, classes) if extra_head else network
+    family = _FAMILIES[name]
+    network = family.build(weights=None)
+    if weights != "none":
+        _load(network, name, _state_dict(family, name, weights))
+    # torchvision's MobileNetV3 has 0.01: over a few hundred clips its running statistics never
+    # settle, and evaluation collapses to one class.
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1
+    _replace(network, family.stem, one_channel_stem(_get(network, family.stem)))
+    if extra_head:
+        return ExtraHead(network, classes)
+    if classes != 1_000:
+        _replace(network, family.head, _head(_get(network, family.head), classes))
+    return network
+
+
+def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
+    """The network with its first ``classes`` outputs only, changed in place.
+
+    The others stood for what was learnt beside the labels (``Recipe.tag_weight``).
+    """
+    name = network_name(name)
+    if isinstance(network, ExtraHead):
+        heads = ["extra"]
+    else:
+        heads = AudioCNN.HEADS if name == "audiocnn" else [_FAMILIES[name].head]
+    for path in heads:
+        old = _get(network, path)
+        new = _head(old, classes).to(old.weight.device)
+        new.load_state_dict({key: tensor[:classes] for key, tensor in old.state_dict().items()})
+        _replace(network, path, new)
+    return network
+
+
+def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
+    """The classifier's parameters: what the Hindi paper's authors trained."""
+    name = network_name(name)
+    first = "classifier" if name == "audiocnn" else _FAMILIES[name].head.split(".")[0]
+    if isinstance(network, ExtraHead):
+        return [*getattr(network.backbone, first).parameters(), *network.extra.parameters()]
+    return list(getattr(network, first).parameters())
+
+
+def one_channel_stem(stem: nn.Conv2d) -> nn.Conv2d:
+    """The convolution for one channel that equals ``stem`` on that channel repeated."""
+    made = nn.Conv2d(
+        1,
+        stem.out_channels,
+        stem.kernel_size,  # pyright: ignore[reportArgumentType]
+        stem.stride,  # pyright: ignore[reportArgumentType]
+        stem.padding,  # pyright: ignore[reportArgumentType]
+        bias=stem.bias is not None,
+    )
+    with torch.no_grad():
+        made.weight.copy_(stem.weight.sum(dim=1, keepdim=True))
+        if stem.bias is not None and made.bias is not None:
+            made.bias.copy_(stem.bias)
+    return made
+
+
+def _head(old: nn.Module, classes: int) -> nn.Module:
+    if isinstance(old, nn.Conv2d):
+        return nn.Conv2d(old.in_channels, classes, kernel_size=1)
+    assert isinstance(old, nn.Linear)
+    return nn.Linear(old.in_features, classes)
+
+
+def _state_dict(family: _Family, name: str, weights: str) -> Mapping[str, torch.Tensor]:
+    if weights == "imagenet":
+        try:
+            return family.weights.DEFAULT.get_state_dict(progress=False)
+        except (OSError, RuntimeError) as error:
+            url = family.weights.DEFAULT.url
+            raise MerError(
+                f"ImageNet weights of {name} cannot be fetched ({error}); download {url} elsewhere "
+                "and pass the file: --weights FILE"
+            ) from None
+    path = Path(weights)
+    if not path.is_file():
+        raise UsageError(f"--weights {weights}: no such file; give imagenet, none, or a file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise MerError(f"{path} holds no weights: {str(error).splitlines()[0]}") from None
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise MerError(f"{path} is not a plain state dict, and pickles are not loaded") from None
+
+
+def _load(network: nn.Module, name: str, state: Mapping[str, torch.Tensor]) -> None:
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise MerError(f"the weights do not fit {name}: {str(error).splitlines()[0]}") from None
+
+
+def _get(network: nn.Module, path: str) -> Any:
+    return network.get_submodule(path)
+
+
+def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
+    network.set_submodule(path, module)

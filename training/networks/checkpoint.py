@@ -1,0 +1,97 @@
+"""A trained network as one safetensors file that carries its ModelSpec. No pickle, ever."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from ...engine.artifact import SPEC_KEY
+from ...engine.errors import ArtifactError, SpecError, UsageError
+from ...engine.files import write_whole
+from ...engine.spec import ModelSpec
+from .backbones import build_backbone
+
+_EXTRA_HEAD = "extra.weight"
+
+
+def save_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Writes every tensor of ``network`` and, as metadata under ``SPEC_KEY``, the ModelSpec's JSON.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable; an older file stays as it was.
+    """
+    # A copy in the plain order: safetensors refuses channels_last, and two names of one storage.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, save(tensors, {SPEC_KEY: spec.to_json()}))
+
+
+def spec_from_checkpoint(path: Path) -> ModelSpec:
+    """The ModelSpec alone; no tensor is read.
+
+    Raises:
+        UsageError: no such file.
+        ArtifactError: not safetensors (a pickle, for one), or without a readable ModelSpec.
+    """
+    metadata, _ = _opened(path, tensors=False)
+    return _spec_of(metadata, path)
+
+
+def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
+    """The network, in evaluation mode on the CPU, and what it expects and means.
+
+    Raises:
+        UsageError: no such file, or a backbone this mer does not know.
+        ArtifactError: not safetensors (a pickle, for one), without a readable ModelSpec, or with
+            tensors that do not fit the backbone it names.
+    """
+    metadata, tensors = _opened(path, tensors=True)
+    spec = _spec_of(metadata, path)
+    network = build_backbone(spec.backbone, len(spec.labels), extra_head=_EXTRA_HEAD in tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"{path}: its tensors do not fit {spec.backbone}: {reason}") from None
+    return network.eval(), spec
+
+
+def _opened(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys() if tensors else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        # Only now: the length that begins a good file may look like a pickle's first bytes.
+        if _looks_pickled(path):
+            raise ArtifactError(
+                f"{path} is a pickle (torch.save): loading one runs its code, so mer reads safetensors only"
+            ) from None
+        raise ArtifactError(f"{path} is not a safetensors checkpoint: {error}") from None
+
+
+def _looks_pickled(path: Path) -> bool:
+    """A zip archive, as torch.save writes, or the opcode of pickle's protocols 2 to 5."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(2)
+        return start == b"PK" or (start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05"))
+    return False
+
+
+def _spec_of(metadata: dict[str, str], path: Path) -> ModelSpec:
+    if SPEC_KEY not in metadata:
+        raise ArtifactError(f"{path} carries no ModelSpec ({SPEC_KEY}); was it made by mer-train?")
+    try:
+        return ModelSpec.from_json(metadata[SPEC_KEY])
+    except SpecError as error:
+        raise ArtifactError(f"{path}: {error}") from None

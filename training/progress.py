@@ -1,0 +1,75 @@
+"""How a training looks while it runs: a progress bar with the time left, or a line an epoch."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from .fit.trainer import Epoch
+
+
+class View:
+    """A context manager; ``cached`` and ``begin``/``epoch`` are what the library calls."""
+
+    def __init__(self) -> None:
+        self._bars = sys.stderr.isatty()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), disable=not self._bars)
+        self._task = None
+        self._epochs = 0
+
+    def cached(self, total: int) -> Callable[[int], None]:
+        """Counts clips whose spectrograms are ready."""
+        task = self._progress.add_task("spectrograms", total=total)
+        return lambda ready: self._progress.update(task, completed=ready)
+
+    def begin(self, name: str, epochs: int, done: int) -> None:
+        """A training begins, or goes on after ``done`` epochs."""
+        self._epochs = epochs
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=epochs, completed=done)
+        if done:
+            self.say(f"{name}: goes on after epoch {done} of {epochs}")
+
+    def epoch(self, row: Epoch) -> None:
+        """An epoch is done; without a terminal it is a line."""
+        held_out = ""
+        if not math.isnan(row.val_loss):
+            held_out = f"  held out: loss {row.val_loss:.3f} accuracy {row.val_accuracy:.3f}"
+            held_out += f" macro-F1 {row.val_macro_f1:.3f}"
+        self.say(
+            f"epoch {row.epoch:>3}/{self._epochs}  loss {row.loss:.3f} accuracy {row.accuracy:.3f}{held_out}"
+            f"  {row.seconds:.1f} s"
+        )
+        if self._task is not None:
+            self._progress.update(self._task, completed=row.epoch)
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        if self._bars:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            click.echo(text, err=True)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
