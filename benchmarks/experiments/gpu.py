@@ -23,7 +23,7 @@ from ...engine.runtimes import open_runtime
 from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from ...engine.spectrogram.dali import DaliLogMel
 from ...engine.spectrogram.log_mel import log_mel_from_audio
-from ..measure.roofline import workload_from_onnx
+from ...export.graph_costs import workload_from_onnx
 
 BATCH = 32
 REACHED = 1 / 3

@@ -23,11 +23,12 @@ from ...engine.data.metrics import Integers, accuracy_and_macro_f1, bootstrap_in
 from ...engine.errors import MerError
 from ...export.calibration_set import SongLogMels, log_mels_from_songs, split_clips
 from ...export.checks import song_labels
+from ...export.graph_costs import workload_from_onnx
 from ..results.ranking import finish
 from .cases import BASELINES, Case, fp32_of
 from .loadgen import Length
 from .machine import describe_machine, limits
-from .roofline import share_of_roofline, workload_from_onnx
+from .roofline import share_of_roofline
 from .row_measurement import RowOptions, measure_in_child
 
 _WINDOWS_A_SONG = 3
@@ -196,7 +197,7 @@ def _fill(
     if case.path.suffix == ".onnx":
         row["fp32_sha256"] = fp32_of(artifact.content)
         workload = workload_from_onnx(onnx.load_from_string(artifact.content))
-        row |= {"params": workload.params, "macs": workload.macs, "traffic_bytes": workload.bytes_an_image()}
+        row |= {"params": workload.params, "macs": workload.macs, "traffic_bytes": workload.bytes_per_input()}
         row["workload"] = workload
     if case.reason:
         row |= {"status": "skipped", "reason": case.reason}

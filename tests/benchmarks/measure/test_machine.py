@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 from merkit.benchmarks.measure.machine import cache_bytes, describe_machine, limits
-from merkit.benchmarks.measure.roofline import Layer, Workload, share_of_roofline
+from merkit.benchmarks.measure.roofline import share_of_roofline
 from merkit.benchmarks.measure.sample_songs import generated_songs, songs_from_folder
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.cpu import usable_cores
 from merkit.engine.errors import MerError
+from merkit.export.graph_costs import Layer, Workload
 
 
 def test_the_machine_is_described() -> None:

@@ -1,7 +1,7 @@
 import onnx
 import pytest
-from merkit.benchmarks.measure.roofline import workload_from_onnx
 from merkit.engine.artifact import known_models, open_artifact
+from merkit.export.graph_costs import workload_from_onnx
 from merkit.export.precision import fp16_from_onnx, layers_to_quantize, qdq_from_onnx, tensors_to_quantize
 from onnx import TensorProto, helper, numpy_helper
 from small_networks import Net, small_network
@@ -19,14 +19,14 @@ def test_a_convolution_and_what_is_fused_to_it() -> None:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 8, 8, 16])],
         net.weights,
     )
-    found = workload_from_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+    workload = workload_from_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
     out = 8 * 8 * 16
-    assert found.params == 8 * 9 + 8 + 8 * 8 + 8
-    assert found.macs == out * 9 + out * 8
-    assert found.weight_bytes == 4 * found.params
-    by_name = {layer.name: layer.activation_bytes for layer in found.layers}
+    assert workload.params == 8 * 9 + 8 + 8 * 8 + 8
+    assert workload.macs == out * 9 + out * 8
+    assert workload.weight_bytes == 4 * workload.params
+    by_name = {layer.name: layer.activation_bytes for layer in workload.layers}
     assert by_name == {"conv": 4 * (16 * 32 + out), "left": 0, "pointwise": 8 * out, "add": 4 * out}
-    assert found.bytes_an_image(4) == found.weight_bytes / 4 + found.activation_bytes
+    assert workload.bytes_per_input(4) == workload.weight_bytes / 4 + workload.activation_bytes
 
 
 def test_precision_weighs_less_and_costs_the_same_arithmetic() -> None:
@@ -62,12 +62,12 @@ def test_as_many_flops_as_torch_counts() -> None:
     network = build_backbone("mobilenetv3", 4).eval()
     with FlopCounterMode(display=False) as counted, torch.inference_mode():
         network(torch.zeros(1, 1, 128, open_artifact("mobilenetv3").spec.audio.frames))
-    found = workload_from_onnx(onnx.load(known_models()["mobilenetv3"]))
-    assert 2 * found.macs == counted.get_total_flops()
+    workload = workload_from_onnx(onnx.load(known_models()["mobilenetv3"]))
+    assert 2 * workload.macs == counted.get_total_flops()
     folded = sum(
         2 * module.num_features  # a scale and a mean; the convolution's bias takes the rest
         for module in network.modules()
         if isinstance(module, nn.BatchNorm2d)
     )
-    weights = sum(each.numel() for each in network.parameters())
-    assert weights - folded <= found.params <= weights
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    assert weights - folded <= workload.params <= weights
