@@ -18,6 +18,7 @@ from typing import Any
 
 from ...engine.artifact import DEFAULT_MODEL, Artifact, open_artifact
 from ...engine.audio.open import open_decoder
+from ...engine.audio.windows import spread_starts
 from ...engine.catalogue.expand import Sources, inputs_from_paths
 from ...engine.catalogue.run import CatalogueRun
 from ...engine.cpu import usable_cores
@@ -155,9 +156,7 @@ def samples_of_windows(path: str, options: WindowOptions) -> tuple[int, float]:
     with closing(open_decoder(path, options.limits)) as decoder:
         size = min(round(options.spec.window_s * decoder.sample_rate), decoder.length)
         count = options.windows if isinstance(options.windows, int) else -(-decoder.length // size)
-        for i in range(count):
-            middle = (2 * i + 1) * decoder.length // (2 * count)
-            start = min(max(0, middle - size // 2), decoder.length - size)
+        for start in spread_starts(decoder.length, size, count):
             done += len(decoder.read(start, size))
     return done, time.process_time() - began
 

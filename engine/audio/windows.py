@@ -35,6 +35,18 @@ class Window:
     resample_s: float = 0.0
 
 
+def spread_starts(total: int, size: int, count: int) -> list[int]:
+    """The starts of ``count`` windows of ``size``, each in the middle of one of ``count`` equal parts of ``total``.
+
+    ``total`` and ``size`` are in one unit: samples or frames. Starts are clamped to ``0..total - size`` and
+    may repeat where windows are longer than parts. A total no longer than a window has one start, 0.
+    """
+    if total <= size:
+        return [0]
+    middles = ((2 * i + 1) * total / (2 * count) for i in range(count))
+    return [min(max(0, round(middle - size / 2)), total - size) for middle in middles]
+
+
 def windows_from_decoder(
     decoder: Decoder, spec: AudioSpec, windows: WindowCount = 3, hop_s: float | None = None
 ) -> Iterator[Window]:
@@ -128,11 +140,7 @@ class _Reader:
         return total
 
     def spread(self, count: int) -> list[int]:
-        total, size = self.total(), self.spec.window_samples
-        if total <= size:
-            return [0]
-        middles = ((2 * i + 1) * total / (2 * count) for i in range(count))
-        starts = (min(max(0, round(middle - size / 2)), total - size) for middle in middles)
+        starts = spread_starts(self.total(), self.spec.window_samples, count)
         return sorted({self._aligned(start) for start in starts})
 
     def every(self, hop_s: float) -> list[int]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
 from ...engine.arrays import Float32
+from ...engine.audio.windows import spread_starts
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 
@@ -73,11 +74,7 @@ def crop(decibels: Float32, spec: AudioSpec, start: int, frames: int = 0) -> Flo
 
 def spread_crops(decibels: Float32, spec: AudioSpec, count: int) -> list[Float32]:
     """``count`` images as the engine would cut them: the middles of equal parts."""
-    room = decibels.shape[1] - spec.frames
-    if room <= 0:
-        return [log_mel_crop(decibels, spec, 0)]
-    middles = ((2 * i + 1) * decibels.shape[1] / (2 * count) for i in range(count))
-    starts = (min(max(0, round(middle - spec.frames / 2)), room) for middle in middles)
+    starts = spread_starts(decibels.shape[1], spec.frames, count)
     return [log_mel_crop(decibels, spec, start) for start in starts]
 
 

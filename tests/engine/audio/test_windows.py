@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
-from merkit.engine.audio.windows import samples_from_decoder, windows_from_decoder
+from merkit.engine.audio.windows import samples_from_decoder, spread_starts, windows_from_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import windows_from_file
@@ -99,6 +99,19 @@ class _Tone:
 
     def close(self) -> None:
         pass
+
+
+@given(total=st.integers(1, 10**7), size=st.integers(1, 10**6), count=st.integers(1, 40))
+def test_spread_starts_are_the_middles_of_equal_parts(total: int, size: int, count: int) -> None:
+    starts = spread_starts(total, size, count)
+    if total <= size:
+        assert starts == [0]
+        return
+    assert len(starts) == count
+    assert starts == sorted(starts)
+    for i, start in enumerate(starts):
+        centred = (2 * i + 1) * total / (2 * count) - size / 2
+        assert start == pytest.approx(min(max(0, centred), total - size), abs=0.5)
 
 
 @given(
