@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..engine.arrays import Float32
 from ..engine.catalogue.expand import inputs_from_paths
-from ..engine.data.labelled_audio import Clip, LabelledAudio
+from ..engine.data.labelled_audio import Clip, LabelledAudio, held_out_clips
 from ..engine.errors import MerError
 from ..engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ..engine.labelling.worker_pool import Failure, WorkerPool
@@ -23,7 +23,7 @@ from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.log_mel import log_mel_from_audio
 
 HELD_OUT_KEY = "test_clips"
-"""The key of ModelSpec.provenance that lists the stems of the clips the model never saw."""
+"""The key of ModelSpec.provenance that lists the clips the model never heard: see ``held_out_clips``."""
 
 _SEED = 0
 
@@ -69,12 +69,12 @@ def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
             f"the data's labels are not the model's: {', '.join(strange)} not in {', '.join(spec.labels)}"
         )
     names = spec.provenance.get(HELD_OUT_KEY)
-    held_out = set(names) if isinstance(names, list) else set()
-    test = tuple(clip for clip in data.clips if clip.path.stem in held_out)
-    if test:
-        train = tuple(clip for clip in data.clips if clip.path.stem not in held_out)
+    held_out = set(held_out_clips(data.clips, names))
+    if held_out:
+        train = tuple(clip for position, clip in enumerate(data.clips) if position not in held_out)
+        test = tuple(clip for position, clip in enumerate(data.clips) if position in held_out)
         return Split(train, test, "the clips that the model's provenance holds out")
-    why = "names clips that are not in this data" if held_out else "does not say which clips were held out"
+    why = "names clips that are not in this data" if names else "does not say which clips were held out"
     origin = (
         f"a split of 80/20 by {data.grouped_by} made now, for the model's provenance {why}: "
         "it may have been trained on the clips it is scored on"

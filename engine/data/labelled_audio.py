@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..audio.formats import AUDIO_SUFFIXES
 from ..errors import MerError, UsageError
@@ -17,13 +20,28 @@ from ..spec import MER500_LABELS, QUADRANTS
 class Clip:
     """One labelled file. Clips of one ``group`` (artist, song, recording) must not be split up.
 
-    ``tags`` are what else is known of it (genres): a training may learn them beside the label.
+    ``name`` is the path below the data folder, with slashes. ``tags`` are what else is known of the clip
+    (genres): a training may learn them beside the label.
     """
 
     path: Path
     label: str
     group: str
     tags: tuple[str, ...] = ()
+    name: str = ""
+
+    @cached_property
+    def id(self) -> str:
+        """The clip's identity, wherever it lies and whatever it is called: SHA-256 of the file's bytes.
+
+        Raises:
+            MerError: the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise MerError(f"{self.path} cannot be read: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,60 @@ def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | Non
     return data
 
 
+def clip_names(clips: Iterable[Clip]) -> list[dict[str, str]]:
+    """What provenance says of clips, for ``held_out_clips``: id and path, sorted by path."""
+    return [
+        {"id": clip.id, "path": clip.name} for clip in sorted(clips, key=lambda clip: (clip.name, clip.id))
+    ]
+
+
+def held_out_clips(clips: Sequence[Clip], names: Any) -> list[int]:
+    """Positions of the clips that ``names`` (provenance's ``test_clips``) lists.
+
+    A clip is found by its id or, where its bytes have changed (a tagger wrote into it), by its path below
+    the data folder. Models of before have lists of file stems, or of ``folder/stem``.
+
+    Raises:
+        MerError: such a stem belongs to several clips with different sound.
+    """
+    if not isinstance(names, list | tuple):
+        return []
+    listed = [name for name in names if isinstance(name, Mapping)]
+    stems = [name for name in names if isinstance(name, str)]
+    positions = set(_positions_of_stems(clips, stems)) if stems else set()
+    if listed:
+        ids = {name.get("id") for name in listed}
+        by_id = {position for position, clip in enumerate(clips) if _id_or_none(clip) in ids}
+        known = {clips[position].id for position in by_id}
+        paths = {name.get("path") for name in listed if name.get("id") not in known}
+        positions |= by_id | {position for position, clip in enumerate(clips) if clip.name in paths}
+    return sorted(positions)
+
+
+def _positions_of_stems(clips: Sequence[Clip], stems: Iterable[str]) -> Iterator[int]:
+    by_stem: dict[str, list[int]] = {}
+    for position, clip in enumerate(clips):
+        for stem in (clip.path.stem, f"{clip.path.parent.name}/{clip.path.stem}"):
+            by_stem.setdefault(stem, []).append(position)
+    for stem in stems:
+        positions = by_stem.get(stem, [])
+        if len(positions) > 1 and len({_id_or_none(clips[position]) for position in positions}) > 1:
+            paths = ", ".join(str(clips[position].path) for position in positions[:2])
+            raise MerError(
+                f"the model's provenance names the clip {stem!r}, and several have that name ({paths}): "
+                "which of them the model has not heard is not known; train it again with this version"
+            )
+        yield from positions
+
+
+def _id_or_none(clip: Clip) -> str | None:
+    """None for a file that cannot be read: whoever decodes it will say so."""
+    try:
+        return clip.id
+    except MerError:
+        return None
+
+
 def _relabelled(data: LabelledAudio, root: Path, labels: tuple[str, ...]) -> LabelledAudio:
     strange = Counter(clip.label for clip in data.clips if clip.label not in labels)
     if strange:
@@ -95,7 +167,9 @@ def _emotion4q(root: Path) -> LabelledAudio:
     told = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
     clips = [
         # A clip without an artist is a group of its own, under a name no artist has.
-        Clip(path, label, row.get("artist") or f"clip:{path.stem}", _tags(row.get("genres")))
+        Clip(
+            path, label, row.get("artist") or f"clip:{path.stem}", _tags(row.get("genres")), _name(path, root)
+        )
         for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True)
         for path in _audio_below(root / quadrant)
         for row in [told.get(path.stem, {})]
@@ -106,7 +180,7 @@ def _emotion4q(root: Path) -> LabelledAudio:
 def _mer500(root: Path) -> LabelledAudio:
     folders = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
     clips = [
-        Clip(path, label, path.relative_to(root).as_posix())
+        _alone(path, label, root)
         for label in MER500_LABELS
         for path in _audio_below(folders.get(label, root / label))
     ]
@@ -117,7 +191,7 @@ def _jumusemodb(root: Path) -> LabelledAudio:
     folders = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
     labels = ("happy", "sad")
     clips = [
-        Clip(path, label, path.relative_to(root).as_posix())
+        _alone(path, label, root)
         for label in labels
         for path in _audio_below(folders.get(label, root / label))
     ]
@@ -128,11 +202,7 @@ def _folder(root: Path) -> LabelledAudio:
     folders = sorted(child for child in root.iterdir() if child.is_dir() and child.name[0] != ".")
     if not folders:
         raise MerError(f"{root} holds no folders; a folder for each label is needed")
-    clips = [
-        Clip(path, folder.name, path.relative_to(root).as_posix())
-        for folder in folders
-        for path in _audio_below(folder)
-    ]
+    clips = [_alone(path, folder.name, root) for folder in folders for path in _audio_below(folder)]
     return LabelledAudio(tuple(clips), tuple(folder.name for folder in folders), "clip")
 
 
@@ -147,6 +217,7 @@ def _csv(file: Path) -> LabelledAudio:
             row["label"],
             row.get("group") or f"clip:{row['path']}",
             _tags(row.get("tags")),
+            _name(file.parent / row["path"], file.parent),
         )
         for row in rows
     )
@@ -163,6 +234,16 @@ LAYOUTS: Mapping[str, Callable[[Path], LabelledAudio]] = {
     "folder": _folder,
     "csv": _csv,
 }
+
+
+def _alone(path: Path, label: str, root: Path) -> Clip:
+    """A clip of which nothing more is known: it is a group of its own."""
+    return Clip(path, label, _name(path, root), name=_name(path, root))
+
+
+def _name(path: Path, root: Path) -> str:
+    """The path below the data folder; of a file elsewhere its name alone, not the user's folders."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def _rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:

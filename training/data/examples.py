@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +25,15 @@ Integers = npt.NDArray[np.intp]
 class Examples:
     """Spectrograms with their labels, in one order.
 
-    ``songs[i]`` is the clip that unit ``i`` was cut from, a position in ``names``; ``names`` are file
-    stems (paths, where stems repeat). ``skipped`` are unreadable files and why.
+    ``songs[i]`` is the clip that unit ``i`` was cut from, a position in ``readable``, the clips
+    that could be read. ``skipped`` are unreadable files and why.
     """
 
     clips: tuple[Clip, ...]
     decibels: tuple[Float32, ...]
     targets: Integers
     songs: Integers
-    names: tuple[str, ...]
+    readable: tuple[Clip, ...]
     labels: tuple[str, ...]
     grouped_by: str
     skipped: tuple[tuple[Path, str], ...] = ()
@@ -87,7 +87,7 @@ def examples_from_audio(
         tuple(decibels),
         targets,
         np.asarray(songs),
-        _names([clip for clip, _ in kept]),
+        tuple(clip for clip, _ in kept),
         data.labels,
         grouped_by,
         tuple(skipped),
@@ -133,10 +133,3 @@ def _parts(whole: Float32, spec: AudioSpec, count: int) -> list[Float32]:
     step = spec.window_samples // spec.hop_length  # frames a window's length apart; a window has one more
     parts = [whole[:, i * step : i * step + spec.frames] for i in range(count)]
     return [part for i, part in enumerate(parts) if not i or part.shape[1] > spec.frames // 2]
-
-
-def _names(clips: Sequence[Clip]) -> tuple[str, ...]:
-    stems = [clip.path.stem for clip in clips]
-    if len(set(stems)) == len(stems):
-        return tuple(stems)
-    return tuple(f"{clip.path.parent.name}/{clip.path.stem}" for clip in clips)

@@ -81,9 +81,9 @@ def folds(
 
 
 def split_hash(clips: Sequence[Clip], test: Indices) -> str:
-    """SHA-256 over the test clips' names: says whether two reports speak of the same split."""
-    names = sorted(clips[i].path.name for i in test)
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    """SHA-256 over the test clips' ids: says whether two reports speak of the same split."""
+    ids = sorted(clips[i].id for i in test)
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
 def _folds(clips: Sequence[Clip], count: int, seed: int, grouped: bool) -> list[tuple[Indices, Indices]]:

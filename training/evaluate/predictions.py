@@ -24,8 +24,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits ``[windows, labels]`` of each song, and the truth. ``groups`` are the songs' groups."""
+    """Logits ``[windows, labels]`` of each song, and the truth.
 
+    ``ids`` and ``names`` are the clips' (see ``Clip``), ``groups`` their groups.
+    """
+
+    ids: tuple[str, ...]
     names: tuple[str, ...]
     truth: Integers
     logits: tuple[Float32, ...]
@@ -35,6 +39,7 @@ class Predictions:
     def chosen(self, places: Sequence[int]) -> Predictions:
         """The songs at these places, in that order."""
         return Predictions(
+            tuple(self.ids[i] for i in places),
             tuple(self.names[i] for i in places),
             self.truth[list(places)],
             tuple(self.logits[i] for i in places),
@@ -66,7 +71,8 @@ def predictions_from_network(
         first.setdefault(song, i)
     songs = sorted(by_song)
     return Predictions(
-        tuple(examples.names[song] for song in songs),
+        tuple(examples.readable[song].id for song in songs),
+        tuple(examples.readable[song].name for song in songs),
         np.asarray([examples.targets[first[song]] for song in songs], dtype=np.intp),
         tuple(np.concatenate(by_song[song]) for song in songs),
         tuple(examples.clips[first[song]].group for song in songs),
@@ -77,6 +83,7 @@ def predictions_from_network(
 def pooled(parts: Sequence[Predictions]) -> Predictions:
     """The test parts of a cross-validation as one: every song once, by a network that never saw it."""
     return Predictions(
+        tuple(clip for part in parts for clip in part.ids),
         tuple(name for part in parts for name in part.names),
         np.concatenate([part.truth for part in parts]),
         tuple(z for part in parts for z in part.logits),
@@ -115,6 +122,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     with whole_file(path) as file:
         np.savez_compressed(
             file,
+            ids=np.asarray(predictions.ids, dtype=np.str_),
             names=np.asarray(predictions.names, dtype=np.str_),
             truth=predictions.truth,
             logits=np.concatenate(predictions.logits),
@@ -133,7 +141,9 @@ def load_predictions(path: Path) -> Predictions:
     try:
         with np.load(path, allow_pickle=False) as file:
             ends = np.cumsum(file["windows"])[:-1]
+            # Files of before have names alone, which were the clips' identity then.
             return Predictions(
+                tuple(file["ids" if "ids" in file else "names"].tolist()),
                 tuple(file["names"].tolist()),
                 file["truth"],
                 tuple(np.split(file["logits"], ends)),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.data.labelled_audio import LabelledAudio
+from ...engine.data.labelled_audio import LabelledAudio, held_out_clips
 from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
@@ -62,8 +62,7 @@ def member_from_path(
         raise UsageError(f"{path}: a checkpoint needs --data; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
     examples = examples_from_audio(data(spec.labels), spec.audio, cache, 0, workers)
-    held_out = set(spec.provenance.get("test_clips", ()))
-    chosen = np.asarray([i for i, name in enumerate(examples.names) if name in held_out], dtype=np.intp)
+    chosen = np.asarray(held_out_clips(examples.readable, spec.provenance.get("test_clips")), dtype=np.intp)
     if not len(chosen):
         raise MerError(f"{path} has seen every clip of this data: nothing was held out from it")
     windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))
@@ -89,16 +88,16 @@ def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
                 f"{member.name} says {', '.join(member.predictions.labels)}; "
                 f"{members[0].name} says {', '.join(labels)}"
             )
-    common = set.intersection(*(set(member.predictions.names) for member in members))
-    names = [name for name in members[0].predictions.names if name in common]
-    if not names:
+    common = set.intersection(*(set(member.predictions.ids) for member in members))
+    ids = [clip for clip in members[0].predictions.ids if clip in common]
+    if not ids:
         raise MerError("no song was held out from every member: train them on one split")
     found: dict[str, Mapping[str, Any]] = {}
     every: list[Floats] = []
     part = members[0].predictions
     for number, member in enumerate(members, start=1):
-        place = {name: i for i, name in enumerate(member.predictions.names)}
-        places = [place[name] for name in names]
+        place = {clip: i for i, clip in enumerate(member.predictions.ids)}
+        places = [place[clip] for clip in ids]
         part = member.predictions.chosen(places)
         every.append(member.probabilities[places])
         name = member.name if member.name not in found else f"{member.name} ({number})"

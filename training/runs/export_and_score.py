@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...engine.artifact import open_artifact
-from ...engine.data.labelled_audio import LabelledAudio
+from ...engine.data.labelled_audio import LabelledAudio, held_out_clips
 from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval, expected_calibration_error
 from ...engine.errors import MerError
 from ...engine.labelling.choose import open_backend
@@ -64,17 +64,13 @@ def score_artifact(path: Path, data: LabelledAudio, chosen: Sequence[int], worke
     return Delivered(path, len(clips), accuracy, macro_f1, interval, expected_calibration_error(truth, given))
 
 
-def delivered(checkpoint: Path, data: LabelledAudio, names: Sequence[str], workers: int = 0) -> Iterator[str]:
-    """Exports beside the checkpoint and scores its test clips; says so, line by line.
-
-    ``names`` are the readable clips' names, as ``test_clips`` has them.
-    """
+def delivered(checkpoint: Path, data: LabelledAudio, workers: int = 0) -> Iterator[str]:
+    """Exports beside the checkpoint and scores its test clips; says so, line by line."""
     spec = spec_from_checkpoint(checkpoint)
     target = checkpoint.with_name(f"{spec.backbone}.onnx")
     export_checkpoint(checkpoint, target)
     yield f"exported {target} ({target.stat().st_size / 1e6:.1f} MB)"
-    held_out = set(spec.provenance["test_clips"])
-    chosen = [i for i, clip in enumerate(data.clips) if _name(clip.path, names) in held_out]
+    chosen = held_out_clips(data.clips, spec.provenance["test_clips"])
     if not chosen:
         yield "no clip was held out from it, so it is not scored again"
         return
@@ -83,7 +79,3 @@ def delivered(checkpoint: Path, data: LabelledAudio, names: Sequence[str], worke
         f"through the engine: macro-F1 {found.macro_f1:.3f}, accuracy {found.accuracy:.3f}, "
         f"calibration error {found.calibration_error:.3f} on {found.songs} held-out songs"
     )
-
-
-def _name(path: Path, names: Sequence[str]) -> str:
-    return path.stem if path.stem in names else f"{path.parent.name}/{path.stem}"

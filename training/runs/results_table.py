@@ -15,6 +15,7 @@ from typing import Any
 
 from ...engine.artifact import models_home
 from ...engine.backbone_names import BACKBONES
+from ...engine.data.labelled_audio import held_out_clips
 from ...engine.files import write_whole
 from ..data.examples import examples_from_audio
 from ..data.spectrogram_cache import cache_home
@@ -181,9 +182,8 @@ def _delivered(plan: TablePlan, folder: Path, model: str, view: View) -> Mapping
     home = models_home()
     onnx = home / f"{model}.onnx"
     export_checkpoint(folder / CHECKPOINT, onnx)
-    held_out = set(spec_from_checkpoint(folder / CHECKPOINT).provenance["test_clips"])
     data = plan.session.data
-    chosen = [i for i, clip in enumerate(data.clips) if clip.path.stem in held_out]
+    chosen = held_out_clips(data.clips, spec_from_checkpoint(folder / CHECKPOINT).provenance["test_clips"])
     found = score_artifact(onnx, data, chosen, plan.session.workers)
     shutil.copyfile(folder / CHECKPOINT, home / f"{model}.safetensors")
     shutil.copyfile(folder / METRICS, home / f"{model}.json")

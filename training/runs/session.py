@@ -132,7 +132,7 @@ def _one(session: Session, examples: Examples, kind: Any, model: str, view: View
         final = folder
     view.say(summary(outcome))
     if session.export and (not session.folds or session.final):
-        for line in delivered(final / CHECKPOINT, session.data, examples.names, session.workers):
+        for line in delivered(final / CHECKPOINT, session.data, session.workers):
             view.say(line)
     return outcome
 

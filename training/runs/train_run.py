@@ -15,6 +15,7 @@ from typing import Protocol as Interface
 import torch
 from torch import nn
 
+from ...engine.data.labelled_audio import clip_names
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, standardised, tag_targets
 from ..data.splits import Split, folds, holdout, split_hash
@@ -195,7 +196,7 @@ def _key(job: Job, examples: Examples, split: Split, audio: AudioSpec) -> str:
         json.dumps(dataclasses.asdict(dataclasses.replace(job.protocol, ours="")), sort_keys=True),
         audio.fingerprint,
         *examples.labels,
-        *(f"{side}:{examples.clips[i].path.name}:{examples.targets[i]}"
+        *(f"{side}:{examples.clips[i].id}:{examples.targets[i]}"
           for side in ("training", "validation", "test") for i in getattr(split, side)),
         *(f"tags:{';'.join(clip.tags)}" for clip in examples.clips if job.protocol.recipe.tag_weight),
     ]  # fmt: skip
@@ -235,7 +236,7 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
         "weights": Path(job.protocol.weights).name,
         "data": {
             "name": job.data_name,
-            "clips": len(examples.names),
+            "clips": len(examples.readable),
             "labels": examples.counts(),
             "tags": tags,
             "grouped_by": examples.grouped_by,
@@ -252,7 +253,7 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
             "fold": split.fold,
             "folds": split.folds,
         },
-        "test_clips": [examples.names[song] for song in unseen],
+        "test_clips": clip_names(examples.readable[song] for song in unseen),
         "licence": job.licence,
         "software": {"torch": torch.__version__},
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
-from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.engine.data.labelled_audio import Clip, clip_names, held_out_clips, labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import MER500_LABELS, QUADRANTS
 
@@ -105,3 +106,60 @@ def test_folders_that_cannot_be_used(tmp_path: Path):
         labelled_audio(tmp_path, "c")
     with pytest.raises(MerError, match=r"clips.csv cannot be read"):
         labelled_audio(tmp_path, "emotion4q")
+
+
+def _clips(root: Path, **content: str) -> list[Clip]:
+    """Files of this content under a folder a label; ``__`` in a name stands for the slash."""
+    for name, text in content.items():
+        path = root / f"{name.replace('__', '/')}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return list(labelled_audio(root).clips)
+
+
+def test_a_clip_is_its_bytes(tmp_path: Path):
+    first, second = _clips(tmp_path, happy__a="one", sad__b="two")
+    assert first.id == hashlib.sha256(b"one").hexdigest()
+    assert (first.name, second.name) == ("happy/a.wav", "sad/b.wav")
+    assert clip_names([second, first]) == [
+        {"id": first.id, "path": "happy/a.wav"},
+        {"id": second.id, "path": "sad/b.wav"},
+    ]
+    with pytest.raises(MerError, match=r"gone\.wav cannot be read: No such file"):
+        _ = Clip(tmp_path / "gone.wav", "happy", "x").id
+
+
+def test_the_name_of_a_csvs_clip_is_below_its_folder(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "songs.csv"
+    file.write_text(f"path,label\nsub/1.wav,up\n{tmp_path}/private/2.wav,down\n")
+    assert [clip.name for clip in labelled_audio(file).clips] == ["sub/1.wav", "2.wav"]
+
+
+def test_held_out_clips_are_found_after_a_move(tmp_path: Path):
+    names = clip_names(_clips(tmp_path / "then", happy__a="one", sad__b="two")[:1])
+    moved = _clips(tmp_path / "now", sad__x="two", happy__z="one", happy__a="three")
+    assert [moved[i].name for i in held_out_clips(moved, names)] == ["happy/z.wav"]
+    assert held_out_clips(moved, []) == held_out_clips(moved, None) == held_out_clips(moved, 3) == []
+
+
+def test_held_out_clips_are_found_after_a_tagger(tmp_path: Path):
+    """Their bytes have changed; the path below the data folder still tells them."""
+    clips = _clips(tmp_path, happy__a="one", sad__b="two")
+    names = clip_names(clips[:1])
+    tagged = _clips(tmp_path, happy__a="one, with tags")
+    assert [tagged[i].name for i in held_out_clips(tagged, names)] == ["happy/a.wav"]
+
+
+def test_stems_of_older_models_still_tell_clips_apart_or_are_refused(tmp_path: Path):
+    clips = _clips(tmp_path, happy__a="one", sad__a="two", sad__b="three", happy__c="four", sad__c="four")
+    assert [clips[i].name for i in held_out_clips(clips, ["b"])] == ["sad/b.wav"]
+    assert [clips[i].name for i in held_out_clips(clips, ["happy/a", "sad/b"])] == [
+        "happy/a.wav",
+        "sad/b.wav",
+    ]
+    assert len(held_out_clips(clips, ["c"])) == 2  # the same sound: both were held out
+    assert held_out_clips(clips, ["from elsewhere"]) == []
+    with pytest.raises(MerError, match="names the clip 'a', and several have that name") as caught:
+        held_out_clips(clips, ["b", "a"])
+    assert "happy/a.wav" in str(caught.value)

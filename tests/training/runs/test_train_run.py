@@ -63,8 +63,9 @@ def test_best_learns_and_leaves_everything_behind(examples: Examples, tmp_path: 
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in ("curves.png", "confusion.png"))
     network, spec = network_from_checkpoint(tmp_path / CHECKPOINT)
     told = spec.provenance
-    held_out = {examples.names[i] for i in split.test}
-    assert set(told["test_clips"]) == held_out
+    held_out = {examples.readable[i].id for i in split.test}
+    assert {clip["id"] for clip in told["test_clips"]} == held_out
+    assert {clip["path"] for clip in told["test_clips"]} == {examples.readable[i].name for i in split.test}
     assert told["split"]["kind"] == "grouped"
     assert told["split"]["hash"] == split.hash
     assert told["metrics"]["macro_f1"] == outcome.metrics["macro_f1"]
@@ -169,7 +170,7 @@ def test_icm_2020_has_pieces_of_one_clip_on_both_sides_and_says_so(songs: Path, 
     examples = examples_from_audio(
         labelled_audio(songs), protocol.audio, tmp_path / "cache", protocol.sub_clips
     )
-    assert len(examples.clips) == 5 * len(examples.names) == 200
+    assert len(examples.clips) == 5 * len(examples.readable) == 200
     assert examples.grouped_by == "recording"
     random = splits_of(examples, protocol, "random")[0]
     both = {int(examples.songs[i]) for i in random.training} & {int(examples.songs[i]) for i in random.test}
@@ -183,7 +184,8 @@ def test_icm_2020_has_pieces_of_one_clip_on_both_sides_and_says_so(songs: Path, 
     network, spec = network_from_checkpoint(tmp_path / "run" / CHECKPOINT)
     assert type(network).__name__ == "ExtraHead"
     assert outcome.metrics["window"]["windows"] == 30
-    assert set(spec.provenance["test_clips"]).isdisjoint(examples.names[s] for s in both)
+    ids = {clip["id"] for clip in spec.provenance["test_clips"]}
+    assert ids.isdisjoint(examples.readable[song].id for song in both)
     assert "most clips stand on both sides" in (tmp_path / "run" / CARD).read_text()
 
 
@@ -236,7 +238,7 @@ def _predictions(count: int = 60, sharpness: float = 1.0, windows: int = 2) -> P
     logits = rng.normal(0, 1, (count, windows, 3)) + 1.5 * np.eye(3)[truth][:, None]
     names = tuple(f"song{i}" for i in range(count))
     sharp = tuple((sharpness * logits).astype(np.float32))
-    return Predictions(names, truth, sharp, names, ("a", "b", "c"))
+    return Predictions(names, names, truth, sharp, names, ("a", "b", "c"))
 
 
 def test_temperature_undoes_overconfidence():
@@ -272,7 +274,7 @@ def test_predictions_come_back_without_pickles(tmp_path: Path):
     predictions = _predictions()
     save_predictions(predictions, tmp_path / "logits.npz")
     read = load_predictions(tmp_path / "logits.npz")
-    assert read.names == predictions.names
+    assert (read.ids, read.names) == (predictions.ids, predictions.names)
     assert np.array_equal(np.stack(read.logits), np.stack(predictions.logits))
     np.savez(tmp_path / "other.npz", names=np.array([Path()], dtype=object))
     with pytest.raises(MerError, match="holds no predictions"):
@@ -288,7 +290,7 @@ def test_an_ensemble_beats_its_members_when_they_err_apart():
     members = []
     for number in range(3):
         logits = rng.normal(0, 1.5, (90, 1, 3)) + 1.5 * np.eye(3)[truth][:, None]
-        p = Predictions(names, truth, tuple(logits.astype(np.float32)), names, ("a", "b", "c"))
+        p = Predictions(names, names, truth, tuple(logits.astype(np.float32)), names, ("a", "b", "c"))
         members.append(Member(f"m{number}", p, p.by_song()))
     found = ensemble_metrics(members)
     assert found["ensemble"]["macro_f1"] > max(found[f"m{i}"]["macro_f1"] for i in range(3))
