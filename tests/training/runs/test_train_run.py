@@ -302,7 +302,7 @@ def test_an_ensemble_beats_its_members_when_they_err_apart():
     assert found["ensemble"]["against_first"]["interval"][0] > 0
     with pytest.raises(UsageError, match="two networks or more"):
         ensemble_metrics(members[:1])
-    other = dataclasses.replace(members[1].predictions, names=tuple(f"x{i}" for i in range(90)))
+    other = dataclasses.replace(members[1].predictions, ids=tuple(f"x{i}" for i in range(90)))
     with pytest.raises(MerError, match="no song was held out from every member"):
         ensemble_metrics([members[0], dataclasses.replace(members[1], predictions=other)])
     other = dataclasses.replace(members[1].predictions, labels=("c", "b", "a"))
