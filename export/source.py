@@ -17,7 +17,7 @@ from ..engine.artifact import Artifact, known_models, open_artifact, path_from_m
 from ..engine.errors import ArtifactError, MerError, UsageError
 
 OLDEST_OPSET = 20
-EXPORT_KEY = "merkit.export"
+EXPORT_KEY = "mer.export"
 """The metadata_props key of exported graphs: precision, source, calibration, parity, accuracy (JSON)."""
 
 Infer = Callable[[Float32], Float32]
