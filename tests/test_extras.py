@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 
 def requirements(extra: str | None) -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = set()
+    found: set[str] = set()
     for text in project["optional-dependencies"][extra] if extra else project["dependencies"]:
         name, more = re.match(r"([\w.-]+)(?:\[([\w,]+)\])?", text).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        if name == "mer":
+        if name == "merkit":
             found.update(*map(requirements, more.split(",")))
         else:
             found.add(name.lower().replace("_", "-"))
@@ -49,16 +49,16 @@ def packages(path: Path, seen: set[Path]) -> set[str]:
 @pytest.mark.parametrize(
     ("extra", "paths"),
     [
-        (None, ["engine/*.py"]),
-        ("train", ["training/*.py"]),
+        (None, ["engine/**/*.py"]),
+        ("train", ["training/**/*.py"]),
         ("export", ["export/cli.py", "export/calibration.py"]),
-        ("bench", ["benchmarks/*.py", "training/backbones.py"]),
+        ("bench", ["benchmarks/**/*.py", "training/networks/backbones.py"]),
     ],
 )
 def test_an_extra_brings_what_its_part_imports(extra: str | None, paths: list[str]) -> None:
     seen: set[Path] = set()
     found = set().union(*(packages(path, seen) for glob in paths for path in ROOT.glob(glob)))
-    third = {name for name in found if name not in sys.stdlib_module_names and name != "mer"}
+    third = {name for name in found if name not in sys.stdlib_module_names and name != "merkit"}
     of_package = packages_distributions()
     there = requirements(None) | (requirements(extra) if extra else set())
     missing = {
