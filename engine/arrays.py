@@ -1,4 +1,4 @@
-"""The array type that samples, log-mels and logits share."""
+"""The array type of samples, log-mels and logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place that finds a model by name, alias or path, and opens it safely."""
+"""Finds a model by name, alias or path, and opens it safely."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
 
 DEFAULT_MODEL = "audiocnn"
-"""Of the bundled ones, the best macro-F1 on validation songs; the cards beside them have the figures."""
+"""The bundled model with the best macro-F1 on validation songs; models/ has a card with the figures."""
 SPEC_KEY = "mer.model_spec"
 """The metadata_props key under which an .onnx file carries its ModelSpec as JSON."""
 
@@ -29,7 +29,10 @@ _BUNDLED = Path(__file__).parent / "models"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file, read once: what was checked is what is run. ``facts`` is an engine's sidecar."""
+    """A model file, read once: the bytes that were checked (``content``) are the bytes that run.
+
+    ``facts`` is the JSON of an engine's sidecar; it is empty for an .onnx file.
+    """
 
     name: str
     path: Path
@@ -40,17 +43,17 @@ class Artifact:
 
 
 def models_home() -> Path:
-    """Where networks too big to bundle live: ``$MER_HOME/models``, or ``~/.cache/mer/models``."""
+    """The folder of networks that are too big to bundle: ``$MER_HOME/models``, or ``~/.cache/mer/models``."""
     return Path(os.environ.get("MER_HOME") or Path.home() / ".cache" / "mer") / "models"
 
 
 def known_models() -> dict[str, Path]:
-    """Name to file: the bundled models, then those of ``models_home()`` under other names."""
-    found: dict[str, Path] = {}
+    """Name to file: the bundled models, then those of ``models_home()``. A bundled name takes precedence."""
+    models: dict[str, Path] = {}
     for folder in (_BUNDLED, models_home()):
         for path in sorted(folder.glob("*.onnx")):
-            found.setdefault(path.stem, path)
-    return found
+            models.setdefault(path.stem, path)
+    return models
 
 
 def path_from_model(model: str) -> Path:
@@ -74,15 +77,16 @@ def path_from_model(model: str) -> Path:
 
 
 def open_artifact(model: str) -> Artifact:
-    """Reads and checks an ``.onnx`` file: one file, with a ModelSpec that fits its input and output.
+    """Reads and checks an ``.onnx`` or ``.engine`` file.
 
-    An ``.engine`` is executable code: it is taken only with the sidecar (``.json``) that mer-export wrote
-    beside it, and only if its hash is the one named there.
+    An .onnx file must hold all of its weights, and a ModelSpec that fits its input and output. An .engine
+    is executable code: it is accepted only if mer-export's sidecar (``.json``) lies beside it and names
+    its SHA-256.
 
     Raises:
         UsageError: no such model.
-        ArtifactError: not ONNX, data outside the file, no ModelSpec, or one that does not fit; an engine
-            without its sidecar, or that does not match it.
+        ArtifactError: not ONNX, weights in other files, no ModelSpec, or one that does not fit; an engine
+            without a sidecar, or with one that does not match it.
     """
     path = path_from_model(model)
     content = _read(path)
@@ -109,14 +113,14 @@ def _facts_of(engine: Path, sha256: str) -> dict[str, Any]:
         )
     try:
         facts = json.loads(_read(path))
-        version, named = facts["format"], facts["engine"]["sha256"]
+        version, expected_sha256 = facts["format"], facts["engine"]["sha256"]
         if version == _SIDECAR_FORMAT:
             _check_facts(facts)
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{path} is no sidecar of mer-export ({type(error).__name__}: {error})") from None
     if version != _SIDECAR_FORMAT:
-        raise ArtifactError(f"{path} has format {version}; this mer reads {_SIDECAR_FORMAT}: export again")
-    if named != sha256:
+        raise ArtifactError(f"{path} has format {version}; this merkit reads {_SIDECAR_FORMAT}: export again")
+    if expected_sha256 != sha256:
         raise ArtifactError(
             f"{engine} does not match the hash in {path.name}: it is damaged, cut short or was replaced; "
             "export it again"
@@ -125,18 +129,18 @@ def _facts_of(engine: Path, sha256: str) -> dict[str, Any]:
 
 
 def _check_facts(facts: Any) -> None:
-    """What the runtime relies on, of the right kinds."""
+    """Checks the type and form of every value that the runtime relies on."""
     shapes = [facts["profiles"]["images"][name] for name in ("min", "opt", "max")]
-    right = (
+    valid = (
         facts["builder"] in ("tensorrt", "tensorrt_rtx")
         and re.fullmatch(r"\d+(\.\w+)+", facts["builder_version"])
         and re.fullmatch(r"\d+", facts.get("cuda") or "0")
         and isinstance(facts["options"], dict)
-        and all(re.fullmatch(r"\d+\.\d+", each) for each in facts["compute_capability"]["capabilities"])
+        and all(re.fullmatch(r"\d+\.\d+", name) for name in facts["compute_capability"]["capabilities"])
         and all(len(shape) == 4 and all(isinstance(n, int) and n > 0 for n in shape) for shape in shapes)
         and shapes[0][0] <= shapes[1][0] <= shapes[2][0]
     )
-    if not right:
+    if not valid:
         raise ValueError("builder, version, capability or profile is not as mer-export writes them")
 
 
@@ -145,9 +149,11 @@ def _spec_from_facts(facts: Mapping[str, Any], path: Path) -> ModelSpec:
         spec = ModelSpec.from_json(json.dumps(facts["model_spec"]))
     except (SpecError, KeyError) as error:
         raise ArtifactError(f"{path.with_suffix('.json')}: {error}") from None
-    wanted = [1, spec.audio.n_mels, spec.audio.frames]
-    if any(shape[1:] != wanted for shape in facts["profiles"]["images"].values()):
-        raise ArtifactError(f"{path} takes other images than its ModelSpec says, [batch, {wanted}]")
+    expected = [1, spec.audio.n_mels, spec.audio.frames]
+    if any(shape[1:] != expected for shape in facts["profiles"]["images"].values()):
+        raise ArtifactError(
+            f"{path} takes other images than its ModelSpec says, [batch, {', '.join(map(str, expected))}]"
+        )
     return spec
 
 
@@ -159,24 +165,24 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
         graph = onnx.load_from_string(content)
     except (DecodeError, ValueError):
         raise ArtifactError(f"{path} is not an ONNX file") from None
-    # Before anything loads the graph: external data is a path of the sender's choice.
+    # Checked before any library loads the graph: external data is a path that the file's author chose.
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
         raise ArtifactError(f"{path} keeps weights in other files; only single-file models are loaded")
-    texts = {prop.key: prop.value for prop in graph.metadata_props}
-    if SPEC_KEY not in texts:
+    metadata = {prop.key: prop.value for prop in graph.metadata_props}
+    if SPEC_KEY not in metadata:
         raise ArtifactError(
             f"{path} carries no ModelSpec (metadata_props has no {SPEC_KEY}); was it made by mer-export?"
         )
     try:
-        spec = ModelSpec.from_json(texts[SPEC_KEY])
+        spec = ModelSpec.from_json(metadata[SPEC_KEY])
     except SpecError as error:
         raise ArtifactError(f"{path}: {error}") from None
     images = {value.name: _shape(value) for value in graph.graph.input}.get("images")
     logits = {value.name: _shape(value) for value in graph.graph.output}.get("logits")
-    wanted = [1, spec.audio.n_mels, spec.audio.frames]
-    if images is None or logits is None or images[1:] != wanted or logits[1:] != [len(spec.labels)]:
+    expected = [1, spec.audio.n_mels, spec.audio.frames]
+    if images is None or logits is None or images[1:] != expected or logits[1:] != [len(spec.labels)]:
         raise ArtifactError(
-            f"{path} must take images [batch, {', '.join(map(str, wanted))}] and give logits "
+            f"{path} must take images [batch, {', '.join(map(str, expected))}] and give logits "
             f"[batch, {len(spec.labels)}], as its ModelSpec says; it takes {images} and gives {logits}"
         )
     return spec
@@ -187,7 +193,7 @@ def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model, those of attributes, subgraphs and functions too."""
+    """Every tensor of a model, including those in attributes, subgraphs and functions."""
     nodes = [node for function in model.functions for node in function.node]
     graphs = [model.graph]
     while graphs or nodes:

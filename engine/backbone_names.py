@@ -1,4 +1,4 @@
-"""The backbones by name, and the names people type for them."""
+"""The canonical names of backbones, and the spellings that are accepted for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKBONES: Mapping[str, str] = {
     "efficientnet_b0": "EfficientNet-B0",
     "squeezenet": "SqueezeNet 1.0",
 }
-"""Canonical name (of files and specs) to the papers' spelling."""
+"""Canonical name, as in file names and specs, to the spelling of the papers."""
 
 _ALIASES: Mapping[str, str] = {
     "mobilenetv3small": "mobilenetv3",
@@ -31,13 +31,17 @@ _ALIASES: Mapping[str, str] = {
 
 
 def backbone_from_name(name: str) -> str:
-    """``VGG-16``, ``resnet_18``, ``mobilenet-v3-small`` to the canonical name.
+    """The canonical name of a backbone, from spellings such as ``VGG-16`` or ``mobilenet-v3-small``.
 
     Raises:
         UsageError: an unknown name; the message lists the known ones.
     """
-    bare = re.sub(r"[^a-z0-9]", "", name.lower())
-    found = {re.sub(r"[^a-z0-9]", "", known): known for known in BACKBONES}.get(bare) or _ALIASES.get(bare)
-    if found is None:
+    key = _letters_and_digits(name)
+    canonical = {_letters_and_digits(known): known for known in BACKBONES}.get(key) or _ALIASES.get(key)
+    if canonical is None:
         raise UsageError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
-    return found
+    return canonical
+
+
+def _letters_and_digits(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

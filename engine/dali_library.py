@@ -1,4 +1,4 @@
-"""NVIDIA DALI, imported where it is needed: it is big, and only on Linux."""
+"""Imports NVIDIA DALI when it is first needed: it is large, and exists for Linux only."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""The errors a user can cause and mend; each becomes one line and an exit code."""
+"""Errors that a user can cause and fix. Commands print each as one line and end with its exit code."""
 
 
 class MerError(Exception):
-    """Something the user can mend. The message says what to do; ``exit_code`` ends the command."""
+    """Base class. The message says what is wrong and what to do; ``exit_code`` is that of the command."""
 
     exit_code = 1
 
 
 class UsageError(MerError):
-    """The command was called wrongly: an unknown name, or options that contradict each other."""
+    """A wrong argument: an unknown name, or options that contradict each other."""
 
     exit_code = 2
 
 
 class SpecError(MerError):
-    """A spec whose fields are missing, unknown, out of range, or of a newer version."""
+    """A spec with fields that are missing, unknown, out of range, or of a newer version."""
 
 
 class AudioError(MerError):
@@ -22,11 +22,11 @@ class AudioError(MerError):
 
 
 class ArtifactError(MerError):
-    """A model file that is missing, unsafe, or not made by mer."""
+    """A model file that is missing, unsafe, or not made by merkit."""
 
 
 class DeviceError(MerError):
-    """No GPU, driver, package or engine that fits; the message says which, and what to do."""
+    """A GPU, driver, package or engine is missing or does not fit; the message says which."""
 
 
 class DaliMissingError(DeviceError):
@@ -34,4 +34,4 @@ class DaliMissingError(DeviceError):
 
 
 class DeviceMemoryError(DeviceError):
-    """The GPU's memory does not suffice for what was asked of it."""
+    """The GPU has too little memory for the work."""

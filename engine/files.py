@@ -1,4 +1,4 @@
-"""Every file that is written whole or not at all, and the lock of a folder."""
+"""Atomic writes, through which all files are written (complete or not at all), and the lock of a folder."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .signals import signals_deferred
 
 
 class Disk:
-    """The file operations that results depend on, in one place, so that tests can make them fail.
+    """The file operations that results depend on, in one class, so that tests can make them fail.
 
-    Everything may raise OSError: the disk is full, read-only, over its quota, gone.
+    Each may raise OSError: the disk is full, read-only, over its quota or gone.
     """
 
     def create(self, path: Path) -> IO[bytes]:
-        """A new file; one of that name must not exist."""
+        """Opens a new file for writing; it must not exist yet."""
         return path.open("xb")
 
     def sync(self, file: IO[bytes]) -> None:
-        """What was written is on the disk when this returns."""
+        """Returns when everything that was written is on the disk."""
         file.flush()
         os.fsync(file.fileno())
 
     def replace(self, source: Path, target: Path) -> None:
-        """Renames, replacing; also on the disk when this returns."""
+        """Renames, replacing ``target``; returns when the new name is on the disk."""
         os.replace(source, target)
-        if hasattr(os, "O_DIRECTORY"):  # other systems cannot open folders, and need not
+        if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
             folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -41,28 +41,30 @@ class Disk:
 
     @contextmanager
     def whole(self, path: Path) -> Iterator[IO[bytes]]:
-        """A file to write that is there whole at the end or, whatever happens, as it was before.
+        """Opens a temporary file that replaces ``path`` if the block ends without an error.
+
+        After an error, or a signal that raises one, ``path`` is as it was before.
 
         Raises:
             OSError: it could not be written.
         """
-        # Not named by process: in containers each is number 1, and a killed one leaves its file.
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        file = self.create(aside)
+        # A random name: in containers all processes have id 1, and a killed one leaves its file behind.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        file = self.create(temporary)
         try:
             yield file
             self.sync(file)
             file.close()
-            self.replace(aside, path)
+            self.replace(temporary, path)
         except BaseException:
-            for tidy in (file.close, aside.unlink):
+            for clean_up in (file.close, temporary.unlink):
                 with suppress(OSError):
-                    tidy()
+                    clean_up()
             raise
 
 
 def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:
-    """See ``Disk.whole``: a file to write that appears under its name only when it is complete.
+    """``Disk.whole`` on the real disk: a file that gets its name only when it is complete.
 
     Raises:
         OSError: it could not be written; an older file stays as it was.
@@ -71,7 +73,7 @@ def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all; text is UTF-8.
+    """Writes a file completely or not at all; text is encoded as UTF-8.
 
     Raises:
         OSError: it could not be written; an older file stays as it was.
@@ -82,29 +84,29 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A hidden folder in ``folder``, on its file system, for ``publish``; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=".mer-", dir=folder) as place:
-        yield Path(place)
+    """A temporary hidden folder inside ``folder``, so that ``publish`` can rename files out of it."""
+    with tempfile.TemporaryDirectory(prefix=".mer-", dir=folder) as temporary:
+        yield Path(temporary)
 
 
-def publish(place: Path, folder: Path, names: list[str]) -> None:
-    """Moves finished files from a staging folder, in this order; a signal waits until all are moved."""
+def publish(staged: Path, folder: Path, names: list[str]) -> None:
+    """Moves finished files from a staging folder, in this order; signals wait until all are moved."""
     for name in names:
-        with (place / name).open("rb+") as file:
+        with (staged / name).open("rb+") as file:
             os.fsync(file.fileno())
     with signals_deferred():
         for name in names:
-            os.replace(place / name, folder / name)
+            os.replace(staged / name, folder / name)
 
 
 class FolderLock:
-    """Only one run at a time writes into a folder.
+    """Lets only one run at a time write into a folder.
 
-    The system holds the lock and lets go of it when the process ends, however that happens: a
-    lock file that was left behind locks nothing.
+    The operating system holds the lock and releases it when the process ends, even if it is killed: a
+    lock file that was left behind blocks nobody.
 
     Raises:
-        MerError: another run has it, or the file cannot be written.
+        MerError: another run holds the lock, or the lock file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,13 +122,13 @@ class FolderLock:
             holder = self._file.read(100).decode("utf-8", "replace").strip()
             self._file.close()
             raise MerError(f"{folder} is in use by another run ({holder or 'of unknown name'})") from None
-        with suppress(OSError):  # a full disk must not keep one from reading on
+        with suppress(OSError):  # a full disk: the lock holds without the holder's name
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()}".encode())
             self._file.flush()
 
     def release(self) -> None:
-        """Lets others in."""
+        """Releases the lock."""
         self._file.close()
 
 
@@ -136,7 +138,8 @@ def _lock(file: IO[bytes]) -> None:
     except ModuleNotFoundError:
         import msvcrt
 
-        file.seek(1 << 20)  # Windows locks bytes, and locked ones cannot be read
+        # Windows lets nobody read the bytes that are locked: not those with the holder's name.
+        file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
         return
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

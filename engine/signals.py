@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, in the three ways that commands take them: as an event, as an exception, or later."""
+"""Three ways to handle Ctrl-C and SIGTERM: as an event, as an exception, or after a critical block."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 _BOTH = (signal.SIGINT, signal.SIGTERM)
+
 INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C."""
 
 
 @dataclass
 class Stop:
-    """``code`` is the exit code of the first signal (130 or 143); None as long as there was none."""
+    """``code`` is the exit code for the first signal (130 or 143), None before there was one."""
 
     event: threading.Event
     code: int | None = None
@@ -24,7 +26,10 @@ class Stop:
 
 @contextmanager
 def stop_event() -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM set ``event``, so that what is under way ends well; a second one exits at once."""
+    """The first Ctrl-C or SIGTERM sets ``event``, so that work can end in order; a second one exits at once.
+
+    Outside the main thread, where Python lets nobody set handlers, nothing sets the event.
+    """
     stop = Stop(threading.Event())
 
     def handle(number: int, frame: Any) -> None:
@@ -39,7 +44,10 @@ def stop_event() -> Iterator[Stop]:
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[Stop]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does; ``code`` is 143 after it, else None."""
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, and sets ``code`` to 143.
+
+    Outside the main thread this does nothing.
+    """
     stop = Stop(threading.Event())
 
     def handle(number: int, frame: Any) -> None:
@@ -53,17 +61,17 @@ def sigterm_interrupts() -> Iterator[Stop]:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is done. Outside the main thread this does nothing."""
-    caught: list[int] = []
-    with _handling(_BOTH, lambda number, frame: caught.append(number)):
+    """Ctrl-C and SIGTERM take effect after the block. Outside the main thread this does nothing."""
+    received: list[int] = []
+    with _handling(_BOTH, lambda number, frame: received.append(number)):
         yield
-    if caught:
-        signal.raise_signal(caught[0])
+    if received:
+        signal.raise_signal(received[0])
 
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Puts the handlers of both signals back after a library has taken them."""
+    """Restores the handlers of both signals after a library has replaced them."""
     before = {number: signal.getsignal(number) for number in _BOTH}
     try:
         yield
@@ -74,13 +82,13 @@ def handlers_kept() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """In a child process: Ctrl-C reaches the whole group, and the parent decides what ends."""
+    """For child processes: Ctrl-C reaches the whole process group, and the parent ends its children."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def _handling(numbers: tuple[signal.Signals, ...], handler: Callable[[int, Any], Any]) -> Iterator[None]:
-    if not _in_main_thread():  # Python lets no other thread set handlers
+    if not _in_main_thread():
         yield
         return
     before = [signal.signal(number, handler) for number in numbers]

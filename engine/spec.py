@@ -1,6 +1,6 @@
-"""What a model must know about sound and labels; it travels inside every artifact.
+"""The specs that travel inside every artifact.
 
-``AudioSpec`` turns sound into an image, ``ModelSpec`` says what the image is asked.
+``AudioSpec`` says how a window of sound becomes the network's input, ``ModelSpec`` what its output means.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from .errors import SpecError
 
@@ -20,12 +20,13 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class AudioSpec:
-    """How a window of sound becomes a log-mel image of ``n_mels`` rows and ``frames`` columns.
+    """How a window of ``window_samples`` samples becomes a log-mel ``[n_mels, frames]``.
 
     The power spectrogram uses a periodic Hann window of ``n_fft`` samples, centred, as librosa
-    and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's maximum and cut at
-    ``top_db`` below it when ``reference`` is "max". ``mean`` and ``std`` hold one number, or one
-    per mel, in dB; the image is ``(dB - mean) / std``.
+    and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's maximum when ``reference``
+    is "max", and never more than ``top_db`` below the maximum where that is set. ``mean`` and ``std``
+    hold one number, or one per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound shorter than a
+    window is repeated or padded with zeros, as ``short_audio`` says. Frequencies are in Hz.
 
     Raises:
         SpecError: a field is out of range or the fields contradict each other.
@@ -52,7 +53,7 @@ class AudioSpec:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _require(self.version == VERSION, f"AudioSpec version {self.version}; this mer reads {VERSION}")
+        _require(self.version == VERSION, f"AudioSpec version {self.version}; this merkit reads {VERSION}")
         for name in ("sample_rate", "window_samples", "frames", "n_fft", "hop_length", "n_mels"):
             _require(getattr(self, name) > 0, f"AudioSpec.{name} must be above 0")
         _require(self.n_fft % 2 == 0, "AudioSpec.n_fft must be even")
@@ -81,12 +82,12 @@ class AudioSpec:
 
     @property
     def window_s(self) -> float:
-        """Length of one window in seconds."""
+        """The length of one window in seconds."""
         return self.window_samples / self.sample_rate
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the spec's canonical JSON: equal specs, equal fingerprints."""
+        """SHA-256 of the canonical JSON, in hexadecimal: equal for equal specs only."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -105,10 +106,10 @@ class AudioSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A trained network: its backbone, what its outputs mean and the sound it expects.
+    """A trained network: its backbone, the meaning of its outputs and the input it expects.
 
     ``labels`` name the logits in order. Probabilities are ``softmax(logits / temperature)``.
-    ``provenance`` is any JSON: data, split, protocol, metrics, licence.
+    ``provenance`` is any JSON object: data, split, protocol, metrics, licence.
 
     Raises:
         SpecError: no or repeated labels, a temperature that is not above 0, or provenance that
@@ -124,7 +125,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _require(self.version == VERSION, f"ModelSpec version {self.version}; this mer reads {VERSION}")
+        _require(self.version == VERSION, f"ModelSpec version {self.version}; this merkit reads {VERSION}")
         _require(bool(self.backbone), "ModelSpec.backbone is empty")
         _require(len(self.labels) >= 2, "ModelSpec.labels needs two labels or more")
         _require(
@@ -168,33 +169,38 @@ _KINDS: Mapping[Any, tuple[type, ...]] = {
 
 
 def _check_types(spec: Any) -> None:
-    """Types as annotated; lists from JSON become tuples, whole numbers floats, so equality holds."""
+    """Checks types against the annotations.
+
+    Lists become tuples and whole numbers floats where the field says so: a spec that was read from JSON
+    equals the one that was written.
+    """
     for name, hint in get_type_hints(type(spec)).items():
         value = getattr(spec, name)
         if hint in (tuple[float, ...], tuple[str, ...]):
-            kind = (int, float) if hint == tuple[float, ...] else (str,)
+            element = get_args(hint)[0]
             _require(
                 isinstance(value, list | tuple)
-                and all(isinstance(v, kind) and not isinstance(v, bool) for v in value),
-                f"{type(spec).__name__}.{name} must be a list of {kind[-1].__name__}",
+                and all(isinstance(v, _KINDS[element]) and not isinstance(v, bool) for v in value),
+                f"{type(spec).__name__}.{name} must be a list of {element.__name__}",
             )
-            made = tuple(map(float, value)) if kind[-1] is float else tuple(value)
-            object.__setattr__(spec, name, made)
-        elif getattr(hint, "__origin__", None) is Literal:
+            object.__setattr__(spec, name, tuple(map(element, value)))
+        elif get_origin(hint) is Literal:
+            choices = get_args(hint)
             _require(
-                value in hint.__args__,
-                f"{type(spec).__name__}.{name} must be one of {', '.join(hint.__args__)}, not {value!r}",
+                value in choices,
+                f"{type(spec).__name__}.{name} must be one of {', '.join(choices)}, not {value!r}",
             )
         elif hint in _KINDS:
+            kind = hint.__name__ if isinstance(hint, type) else hint
             _require(
                 isinstance(value, _KINDS[hint]) and not isinstance(value, bool),
-                f"{type(spec).__name__}.{name} must be {getattr(hint, '__name__', hint)}, not {value!r}",
+                f"{type(spec).__name__}.{name} must be {kind}, not {value!r}",
             )
             if float in _KINDS[hint] and value is not None:
                 object.__setattr__(spec, name, float(value))
         else:
-            wanted = AudioSpec if hint is AudioSpec else Mapping
-            _require(isinstance(value, wanted), f"{type(spec).__name__}.{name} must be {wanted.__name__}")
+            expected = AudioSpec if hint is AudioSpec else Mapping
+            _require(isinstance(value, expected), f"{type(spec).__name__}.{name} must be {expected.__name__}")
 
 
 def _to_json(spec: Any) -> str:
@@ -216,28 +222,29 @@ def _from_mapping(cls: Any, fields: Mapping[str, Any]) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(fields) - set(known))
     _require(
-        not unknown, f"{cls.__name__} has unknown fields: {', '.join(unknown)}; a newer mer may have made it"
+        not unknown,
+        f"{cls.__name__} has unknown fields: {', '.join(unknown)}; a newer merkit may have made it",
     )
-    # Every field must be there: a default that changed later would silently change the image.
+    # No field may be missing: a default that changes later would silently change the network's input.
     missing = sorted(set(known) - set(fields))
     _require(not missing, f"{cls.__name__} lacks fields: {', '.join(missing)}")
     return cls(**fields)
 
 
 QUADRANTS = ("happy", "tense", "sad", "calm")
-"""Russell's quadrants Q1 to Q4: the labels of every ``emotion4q`` model, in order."""
+"""The labels of every ``emotion4q`` model, in order: Russell's quadrants Q1 to Q4."""
 
 MER500_LABELS = ("sad", "romantic", "devotional", "party", "happy")
-"""In the order of the Hindi paper's code."""
+"""The labels of the ``mer500`` models, in the order of the Hindi paper's code."""
 
 PRESETS: Mapping[str, AudioSpec] = {
-    # Twice the default hop: half of what images and networks cost. Below -60 dB lies what a codec left out.
+    # Twice the default hop halves the cost of log-mels and networks. Below -60 dB (amin) codecs keep nothing.
     "emotion4q": AudioSpec(hop_length=1_024, frames=157, amin=1e-6),
-    # The Hindi paper's report. What it leaves open (the length: its clips are "about 10 s") is ours;
-    # its standardisation is fitted to the training set.
+    # As the Hindi paper reports. It leaves the length of a window open (its clips are "about 10 s"): 10 s is
+    # our choice. The mean and deviation are fitted to the training set.
     "mer500": AudioSpec(n_mels=224, fmin=0.0, reference="max", top_db=80.0, short_audio="zeros"),
-    # Its authors' notebook: the first 224 x 512 samples at librosa's default rate. librosa gives 225
-    # frames of them, which they resize to 224 x 224; here the first 224 are kept and nothing is resized.
+    # As its authors' notebook: the first 224 x 512 samples at librosa's default rate. librosa makes 225
+    # frames of them, which they resize to 224 x 224; here the first 224 frames are kept as they are.
     "mer500-notebook": AudioSpec(
         sample_rate=22_050,
         window_samples=224 * 512,
@@ -249,7 +256,7 @@ PRESETS: Mapping[str, AudioSpec] = {
         top_db=80.0,
         short_audio="zeros",
     ),
-    # The Indian classical paper: 44.1 kHz, 5 s, STFT 2,048 / 512. Mels and dB are ours.
+    # As the paper on Indian classical music: 44.1 kHz, 5 s, STFT 2,048 / 512. Mels and dB are our choice.
     "jumusemodb": AudioSpec(
         sample_rate=44_100,
         window_samples=220_500,

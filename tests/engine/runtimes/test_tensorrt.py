@@ -93,7 +93,7 @@ def test_an_engine_without_its_sidecar_is_refused(tmp_path: Path, spec: ModelSpe
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"format": 2}, "this mer reads 1"),
+        ({"format": 2}, "this merkit reads 1"),
         ({"builder": "../../evil"}, "as mer-export writes"),
         ({"builder_version": None}, "no sidecar"),
         ({"builder_version": "new"}, "as mer-export writes"),
