@@ -1,4 +1,4 @@
-"""NVIDIA DALI's decoder: WAV, FLAC, Ogg Vorbis and Opus, whole files at a time, on the CPU."""
+"""NVIDIA DALI's decoder for WAV, FLAC, Ogg Vorbis and Opus. It decodes whole files, on the CPU."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from ..errors import AudioError
 from .decoder import Limits
 from .open import open_decoder
 
-_DECODED = ("WAV", "WAVEX", "FLAC", "OGG")  # by libsndfile's names; OGG holds Vorbis and Opus
+_FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")  # libsndfile's names; OGG holds Vorbis and Opus
 
 
 class DaliDecoder:
-    """DALI's decoder behind ``decoders.Decoder``: WAV, FLAC, Ogg Vorbis and Opus, whole files at a time.
+    """``Decoder`` of a whole file that DALI has decoded.
 
-    It resamples nothing, for DALI's resampler aliases: a tone above the new half rate comes back as
-    another one.
+    It does not resample, because DALI's resampler aliases: a tone above half of the new rate comes back
+    as a lower one.
+
+    Args:
+        sample_rate: the rate in Hz that the file must have.
 
     Raises:
         AudioError: as ``open_decoder``; another format or rate; more samples than the limits allow.
@@ -33,18 +36,18 @@ class DaliDecoder:
         import soundfile
 
         self.name = f"dali {dali_module().__version__}"
-        with closing(open_decoder(path, limits)) as checked:
-            self.sample_rate, self.length, self._tags = checked.sample_rate, checked.length, checked.tags()
+        with closing(open_decoder(path, limits)) as decoder:
+            self.sample_rate, self.length, self._tags = decoder.sample_rate, decoder.length, decoder.tags()
         try:
             info = soundfile.info(str(path))
         except soundfile.LibsndfileError:
             info = None
-        if info is None or info.format not in _DECODED:
-            what = info.format if info else "another format"
-            raise AudioError(f"--decoder dali reads WAV, FLAC, Ogg Vorbis and Opus, and this is {what}")
+        if info is None or info.format not in _FORMATS:
+            kind = info.format if info else "another format"
+            raise AudioError(f"DALI's decoder reads WAV, FLAC, Ogg Vorbis and Opus, and this is {kind}")
         if self.sample_rate != sample_rate:
             raise AudioError(
-                f"--decoder dali needs {sample_rate} Hz, and this has {self.sample_rate}: "
+                f"DALI's decoder needs {sample_rate} Hz, and this has {self.sample_rate}: "
                 "DALI's resampler aliases"
             )
         if self.length * info.channels > limits.decoded_samples:
@@ -71,9 +74,9 @@ def _decoded(encoded: bytes) -> Float32:
         (samples,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
         return np.array(samples.at(0))
     except RuntimeError as error:
-        _decoding_pipeline.cache_clear()  # after an error a pipeline is of no use
-        reason = str(error).splitlines()
-        lines = [line for line in reason if "rror" in line and "ritical" not in line] or reason
+        _decoding_pipeline.cache_clear()  # a pipeline cannot be used again after an error
+        message = str(error).splitlines()
+        lines = [line for line in message if "rror" in line and "ritical" not in line] or message
         raise AudioError(f"DALI cannot decode it: {lines[0].strip()[:200]}") from None
 
 
@@ -87,6 +90,6 @@ def _decoding_pipeline() -> Any:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         return fn.decoders.audio(encoded, downmix=True, dtype=types.FLOAT)[0]
 
-    made = pipeline()
-    made.build()
-    return made
+    built = pipeline()
+    built.build()
+    return built

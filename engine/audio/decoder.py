@@ -1,4 +1,4 @@
-"""The contract of every decoder: an open file that gives mono samples, within limits."""
+"""The contract of every decoder: mono samples of an open file, within limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAGS = ("artist", "title", "album")
 
 
 class Decoder(Protocol):
-    """An open file: ``length`` samples a channel at ``sample_rate`` Hz; ``name`` goes into its row."""
+    """An open file of ``length`` samples a channel at ``sample_rate`` Hz. Rows hold ``name``."""
 
     name: str
     sample_rate: int
@@ -25,16 +25,16 @@ class Decoder(Protocol):
     def read(self, start: int, count: int) -> Float32:
         """Samples ``start`` to ``start + count``: the mean of the channels, float32 ``[samples]``.
 
-        Fewer than ``count`` where the file ends.
+        Returns fewer than ``count`` where the file ends.
         """
         ...
 
     def measure(self) -> int:
-        """The true length in samples, by decoding the whole file: for headers that lie."""
+        """Decodes the whole file and returns its true length in samples: headers can be wrong."""
         ...
 
     def tags(self) -> dict[str, str]:
-        """Those of ``TAGS`` that the file holds, unchanged."""
+        """Those of ``TAGS`` that the file has, with their text unchanged."""
         ...
 
     def close(self) -> None: ...
@@ -42,7 +42,7 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may cost. ``decoded_samples`` counts every channel; ``seconds`` is wall time."""
+    """The most that one file may cost. ``decoded_samples`` counts all channels; ``seconds`` is wall time."""
 
     decoded_samples: int = 4_000_000_000
     channels: int = 64
@@ -51,7 +51,7 @@ class Limits:
 
 
 class Budget:
-    """What is left of a file's ``Limits``: 0.36 MB of FLAC can hold 5.5 GB of samples."""
+    """Counts what a file has cost against its ``Limits``: 0.36 MB of FLAC can hold 5.5 GB of samples."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -59,10 +59,10 @@ class Budget:
         self._deadline = time.monotonic() + limits.seconds
 
     def check_format(self, sample_rate: int, channels: int) -> None:
-        """Refuses a sample rate or a number of channels outside the limits.
+        """Checks the sample rate in Hz and the number of channels.
 
         Raises:
-            AudioError: one of them is.
+            AudioError: one of them is outside the limits.
         """
         if not 0 < sample_rate <= self.limits.sample_rate:
             raise AudioError(f"sample rate of {sample_rate} Hz is outside 1 to {self.limits.sample_rate}")
@@ -70,7 +70,7 @@ class Budget:
             raise AudioError(f"{channels} channels; at most {self.limits.channels} are read")
 
     def spend(self, samples: int) -> None:
-        """Counts decoded samples of all channels, and looks at the clock.
+        """Adds decoded samples of all channels, and checks the time.
 
         Raises:
             AudioError: too many samples, or too much time.
@@ -83,10 +83,10 @@ class Budget:
 
 
 def mono_from_channels(block: Float32) -> Float32:
-    """``[samples, channels]`` to their mean ``[samples]``, float32."""
+    """The mean of the channels: float32 ``[samples, channels]`` to ``[samples]``."""
     if block.shape[1] == 1:
         return block[:, 0]
-    # A sum of columns is several times faster than mean(axis=1) over two or six of them.
+    # Adding two or six columns is several times faster than mean(axis=1).
     total = block[:, 0] + block[:, 1]
     for channel in range(2, block.shape[1]):
         total += block[:, channel]

@@ -1,4 +1,4 @@
-"""Which files count as audio: their suffixes in a folder's search, and what may be opened at all."""
+"""Which files count as audio: the suffixes that a search of folders takes, and what may be opened."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ _AUDIO = (
     ".wmv .mkv .mka .webm .caf .w64 .rf64 .au"
 )
 AUDIO_SUFFIXES = frozenset(_AUDIO.split())
-"""Suffixes, lower case, of the audio and video files that a folder's search takes."""
+"""Lower-case suffixes of the audio and video files that a search of folders takes."""
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is a URL, which fsspec must read."""
+    """Whether a path is a URL, to be read by fsspec."""
     scheme, separator, _ = path.partition("://")
     return bool(separator) and scheme.replace("+", "").isalnum()
 
 
 def open_regular_file(path: str | Path) -> int:
-    """A descriptor of a local file that is neither a device nor a pipe, and not empty.
+    """Opens a local file and returns its descriptor. Devices, pipes and empty files are refused.
 
     Raises:
-        AudioError: there is no such file, it cannot be opened, or it is none of that kind.
+        AudioError: there is no such file, it cannot be opened, is not a regular file, or is empty.
     """
     try:
-        # O_NONBLOCK: opening a named pipe must not wait for a writer.
+        # O_NONBLOCK: opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         raise AudioError("no such file") from None
-    except (OSError, ValueError) as error:
-        raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise AudioError(f"cannot be opened: {error.strerror or error}") from None
+    except ValueError as error:  # a null character in the path
+        raise AudioError(f"cannot be opened: {error}") from None
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return descriptor

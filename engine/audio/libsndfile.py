@@ -1,4 +1,4 @@
-"""libsndfile through soundfile: WAV, AIFF, FLAC, Ogg Vorbis, Opus and MP3."""
+"""The decoder of WAV, AIFF, FLAC, Ogg Vorbis, Opus and MP3: libsndfile, through soundfile."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from ..arrays import Float32
 from .decoder import TAGS, Budget, mono_from_channels
 from .mp3_frames import FrameIndex, index_from_mp3
 
-_BLOCK = 1 << 20  # values decoded between two looks at the budget; each read costs a seek too
-_INDEXED_BYTES = 64 << 20  # an MP3 that is longer is not held in memory
-_UNKNOWN_LENGTH = 1 << 53  # libsndfile says SF_COUNT_MAX where a header has no length
+_BLOCK = 1 << 20  # values decoded between two checks of the budget; every read costs a seek
+_INDEXED_BYTES = 64 << 20  # a longer MP3 is not read into memory
+_UNKNOWN_LENGTH = 1 << 53  # libsndfile reports SF_COUNT_MAX where a header has no length
 
 
 class SoundFileDecoder:
-    """libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Opus, MP3; exact to the sample in all of them.
+    """``Decoder`` by libsndfile, exact to the sample in all of its formats.
 
-    In MP3 its seeks are slow and what follows them may be wrong, its lengths are guesses where no tag
-    tells them: see ``mp3_frames``.
+    In MP3 libsndfile's seeks are slow, the samples after them can be wrong, and the length is a guess
+    where no tag states it. There ``mp3_frames`` replaces seeks and lengths.
+
+    Args:
+        descriptor: of an open file; it is closed with the decoder, or when opening fails.
+
+    Raises:
+        soundfile.LibsndfileError: libsndfile cannot open the file.
+        AudioError: a rate, a number of channels or a size outside the limits.
     """
 
     name = f"libsndfile {soundfile.__libsndfile_version__}"
@@ -38,7 +45,7 @@ class SoundFileDecoder:
                 self.length = self.measure()
             if self._file.format == "MP3" and hasattr(os, "memfd_create"):
                 self._index = _index(descriptor)
-            # Without a tag that tells it libsndfile guesses an MP3's length, and reads no further.
+            # libsndfile guesses an MP3's length where no tag states it, and does not read beyond.
             if self._index and self._index.length:
                 self.length = self._index.length
             self._end = self.length
@@ -47,19 +54,19 @@ class SoundFileDecoder:
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        part = self._from_cut(start, min(count, self._end - start))
-        if len(part) == count:
-            return part
-        samples, whole = self._blocks(self._file, start, count)
-        if not whole:  # libsndfile's handle is of no use any more
+        cut = self._read_cut(start, min(count, self._end - start))
+        if len(cut) == count:
+            return cut
+        samples, intact = self._read_blocks(self._file, start, count)
+        if not intact:  # libsndfile's handle cannot be used again
             self._file.close()
             self._file = self._open()
-        return max(part, samples, key=len)
+        return max(cut, samples, key=len)
 
-    def _blocks(self, file: soundfile.SoundFile, start: int, count: int) -> tuple[Float32, bool]:
-        """What could be read, and whether no error ended it.
+    def _read_blocks(self, file: soundfile.SoundFile, start: int, count: int) -> tuple[Float32, bool]:
+        """The samples that can be read, and False if an error ended them.
 
-        Damaged, or beyond the true end of a file whose header lies: what came before counts.
+        An error is damage, or the true end of a file with a header that states more.
         """
         parts = []
         step = max(1, _BLOCK // file.channels)
@@ -73,35 +80,35 @@ class SoundFileDecoder:
                 self._budget.spend(block.size)
                 parts.append(mono_from_channels(np.asarray(block, np.float32)))
                 count -= len(block)
-            whole = True
-        except (soundfile.LibsndfileError, ValueError):  # of a negative count, where a seek went too far
-            whole = False
-        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)]), whole
+            intact = True
+        except (soundfile.LibsndfileError, ValueError):  # ValueError: a negative count after a seek too far
+            intact = False
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)]), intact
 
-    def _from_cut(self, start: int, count: int) -> Float32:
-        """The same of an MP3's part around these samples; nothing where it has none."""
+    def _read_cut(self, start: int, count: int) -> Float32:
+        """The samples of an MP3, decoded from a cut around them; empty where no cut can be made."""
         if self._index is None or count <= 0 or not (cut := self._index.cut(start, count)):
             return np.empty(0, np.float32)
         data, skip = cut
-        # A file in memory: libsndfile reads through Python's objects slower than it seeks.
+        # A file in memory, because libsndfile reads Python's file objects more slowly than it seeks.
         with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
             memory.write(data)
             memory.seek(0)
             try:
                 with _Stream(os.dup(memory.fileno()), closefd=True) as file:
-                    return self._blocks(file, 0, skip + count)[0][skip:]
+                    return self._read_blocks(file, 0, skip + count)[0][skip:]
             except soundfile.LibsndfileError:
                 return np.empty(0, np.float32)
 
     def measure(self) -> int:
         self.length = 0
-        while got := len(self.read(self.length, _BLOCK)):
-            self.length += got
+        while count := len(self.read(self.length, _BLOCK)):
+            self.length += count
         return self.length
 
     def tags(self) -> dict[str, str]:
-        found = self._file.copy_metadata()
-        return {name: found[name] for name in TAGS if found.get(name)}
+        tags = self._file.copy_metadata()
+        return {name: tags[name] for name in TAGS if tags.get(name)}
 
     def close(self) -> None:
         if hasattr(self, "_file"):
@@ -109,13 +116,13 @@ class SoundFileDecoder:
         os.close(self._descriptor)
 
     def _open(self) -> soundfile.SoundFile:
-        # By descriptor: with a name, libsndfile would believe suffixes such as .vox or .raw.
+        # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return soundfile.SoundFile(os.dup(self._descriptor), closefd=True)
 
 
 class _Stream(soundfile.SoundFile):
-    """Read from its beginning on: else soundfile seeks to where it is after every read."""
+    """A file that is read from its beginning. If it could seek, soundfile would do so after every read."""
 
     def seekable(self) -> bool:
         return False
@@ -124,8 +131,8 @@ class _Stream(soundfile.SoundFile):
 def _index(descriptor: int) -> FrameIndex | None:
     if os.fstat(descriptor).st_size > _INDEXED_BYTES:
         return None
-    parts, at = [], 0
-    while part := os.pread(descriptor, _INDEXED_BYTES, at):  # the place in the file is libsndfile's
+    parts, offset = [], 0
+    while part := os.pread(descriptor, _INDEXED_BYTES, offset):  # pread leaves libsndfile's position alone
         parts.append(part)
-        at += len(part)
+        offset += len(part)
     return index_from_mp3(parts[0] if len(parts) == 1 else b"".join(parts))

@@ -1,10 +1,12 @@
-"""Where an MP3's frames lie, so that a window is decoded without all that stands before it.
+"""An index of an MP3's frames, so that a window is decoded without the sound before it.
 
-To seek, libsndfile reads every frame's header from where it is, two system calls each: in a song of four
-minutes that costs as much as decoding ten seconds; one walk over the file in memory costs a tenth of it.
-And where a frame's sound stands in those before it, at low and variable rates, the first 95 ms after a
-seek can be wrong. A cut begins early enough, and is read from its beginning.
-Headers as in ISO/IEC 11172-3, 2.4.2.3 and 13818-3; the Xing or Info frame as LAME writes it.
+libsndfile seeks by reading the header of every frame on the way, with two system calls each: in a song of
+four minutes that costs as much as decoding ten seconds. One pass over the file in memory costs a tenth of
+it. A frame can also keep part of its data in the frames before it (the bit reservoir); at low and variable
+rates the first 95 ms after a seek are wrong for that reason. A cut begins early enough, and is decoded from
+its beginning.
+
+Headers are those of ISO/IEC 11172-3, 2.4.2.3, and 13818-3; the Xing or Info frame is as LAME writes it.
 """
 
 from __future__ import annotations
@@ -20,21 +22,22 @@ _KBITS = {
 _HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # MPEG 1, 2, 2.5
 _LAYER_3 = 1
 _MONO = 3
-_OVERLAP = 2  # frames that a frame's sound is mixed with
-_RESERVOIR = 511  # bytes of sound, at most, that a frame has put into those before it
-_HEADER = 38  # bytes of a frame, at most, that are not sound
-_AFTER = 8  # frames: what a decoder holds back
-_MOST = 1 << 19  # frames, 3.8 hours at 44.1 kHz: what a hostile file can make of its bytes
-_DELAY = 529  # samples that mpg123 leaves out, its own delay, as soon as there is a tag
-_FEWEST = 4  # frames in a row, or it is no MP3 but bytes that look like one
+_OVERLAP_FRAMES = 2  # before a frame, with which its sound is mixed
+_RESERVOIR_BYTES = 511  # of a frame's data, at most, that lie in the frames before it
+_HEADER_BYTES = 38  # of a frame, at most, that are not data
+_FRAMES_AFTER = 8  # a decoder holds back so many
+_MAX_FRAMES = 1 << 19  # 3.8 hours at 44.1 kHz; limits the memory that a hostile file can ask for
+_DECODER_DELAY = 529  # samples of its own delay that mpg123 leaves out where there is a tag
+_MIN_FRAMES = 4  # fewer in a row are bytes that only look like an MP3
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """An MP3's bytes, and its frames' offsets up to the first that does not follow.
+    """An MP3 and the offsets of its frames, up to the first one that does not follow its predecessor.
 
-    ``tag`` is its Xing frame, or one made for it that adds ``tag_samples`` to what is heard;
-    ``size_at`` is where it tells the stream's size. ``whole`` says that the frames reach the file's end.
+    ``tag`` is the file's Xing or Info frame, or a frame made in its place, which adds ``tag_samples``
+    samples to the decoded sound. ``size_at`` is the position in ``tag`` of the stream's size in bytes.
+    ``whole`` is True if the frames reach the end of the file.
     """
 
     data: bytes
@@ -47,37 +50,40 @@ class FrameIndex:
 
     @property
     def length(self) -> int | None:
-        """In samples; None where the file's own tag tells it, or where there may be more of it."""
+        """The length in samples; None where the file's own tag states it, or where more may follow."""
         return len(self.offsets) * self.frame_samples if self.whole and self.tag_samples else None
 
     def cut(self, start: int, count: int) -> tuple[bytes, int] | None:
-        """An MP3 that holds the samples ``start`` to ``start + count``, and where they begin in it.
+        """An MP3 with the samples ``start`` to ``start + count``, and the sample at which they begin in it.
 
-        None where the frames around them do not follow each other.
+        None where the frames around them are not in the index.
         """
-        last = (start + count) // self.frame_samples + _AFTER
+        last = (start + count) // self.frame_samples + _FRAMES_AFTER
         if last < len(self.offsets):
             end = self.offsets[last]
         elif self.whole and start < len(self.offsets) * self.frame_samples:
             end = len(self.data)
         else:
             return None
-        # The decoder takes the encoder's delay, which the tag tells it, off the cut as off the whole.
-        first = max(0, start // self.frame_samples - _OVERLAP)
-        borrowed = _RESERVOIR
+        # The tag states the encoder's delay: the decoder drops it from a cut as it does from the whole file.
+        first = max(0, start // self.frame_samples - _OVERLAP_FRAMES)
+        borrowed = _RESERVOIR_BYTES
         while first > 0 and borrowed > 0:
             first -= 1
-            borrowed -= self.offsets[first + 1] - self.offsets[first] - _HEADER
+            borrowed -= self.offsets[first + 1] - self.offsets[first] - _HEADER_BYTES
         body = self.data[self.offsets[first] : end]
         tag = self.tag
-        if self.size_at is not None:  # another size than there is would be warned of
+        if self.size_at is not None:  # the decoder warns of a size that is not the true one
             size = (len(tag) + len(body)).to_bytes(4, "big")
             tag = tag[: self.size_at] + size + tag[self.size_at + 4 :]
         return tag + body, start - first * self.frame_samples + self.tag_samples
 
 
 def index_from_mp3(data: bytes) -> FrameIndex | None:
-    """The frames of an MP3; None for what is not plainly one: other layers, free format, VBRI tags."""
+    """The index of an MP3's bytes.
+
+    None for other layers, free format, VBRI tags, a mix of mono and stereo, and what is no MP3.
+    """
     start = _after_id3(data)
     if len(data) < start + 64 or data[start] != 0xFF or data[start + 1] < 0xE0:
         return None
@@ -85,57 +91,58 @@ def index_from_mp3(data: bytes) -> FrameIndex | None:
     rate = data[start + 2] >> 2 & 3
     if version not in _HZ or layer != _LAYER_3 or rate == 3:
         return None
-    sizes = _sizes(version, rate)
-    offsets, end = _walk(data, start, sizes)
+    sizes = _frame_sizes(version, rate)
+    offsets, end = _frame_offsets(data, start, sizes)
     modes = np.frombuffer(data, np.uint8)[np.asarray(offsets, np.int64) + 3] >> 6 == _MONO
-    if len(offsets) < _FEWEST or modes.any() != modes.all():
+    if len(offsets) < _MIN_FRAMES or modes.any() != modes.all():
         return None
     head = data[start : offsets[1]]
-    side = (17 if modes[0] else 32) if version == 3 else (9 if modes[0] else 17)
-    at = 4 + side
+    side_bytes = (17 if modes[0] else 32) if version == 3 else (9 if modes[0] else 17)
+    tag_at = 4 + side_bytes
     samples = 1_152 if version == 3 else 576
-    if head[at : at + 4] in (b"Xing", b"Info") and len(head) >= at + 16:
-        size_at = at + (12 if head[at + 7] & 1 else 8) if head[at + 7] & 2 else None
-        return FrameIndex(data, offsets[1:], head, size_at, 0, samples, _ends(data, end))
+    whole = _is_end(data, end)
+    if head[tag_at : tag_at + 4] in (b"Xing", b"Info") and len(head) >= tag_at + 16:
+        size_at = tag_at + (12 if head[tag_at + 7] & 1 else 8) if head[tag_at + 7] & 2 else None
+        return FrameIndex(data, offsets[1:], head, size_at, 0, samples, whole)
     if any(name in head[:64] for name in (b"Xing", b"Info", b"VBRI")):
         return None
-    tag = _tag(head, at, sizes, rate, len(offsets))
-    return FrameIndex(data, offsets, tag, None, samples - _DELAY if tag else 0, samples, _ends(data, end))
+    tag = _info_frames(head, tag_at, sizes, rate, len(offsets))
+    return FrameIndex(data, offsets, tag, None, samples - _DECODER_DELAY if tag else 0, samples, whole)
 
 
-def _tag(head: bytes, at: int, sizes: list[int], rate: int, frames: int) -> bytes:
-    """A frame that tells how many follow, and a silent one; nothing where frames have checksums.
+def _info_frames(head: bytes, tag_at: int, sizes: list[int], rate: int, frames: int) -> bytes:
+    """An Info frame that states the number of frames, and a silent frame; empty if frames have checksums.
 
-    Without it libsndfile takes the first frame's size for all the others', and stops where that ends.
+    Without them libsndfile takes all frames to be as large as the first, and stops where that would end.
     """
     if not head[1] & 1:
         return b""
-    third = 9 << 4 | rate << 2
-    silent = bytearray(sizes[third])
-    silent[:4] = head[0], head[1], third, head[3]
-    frame = silent.copy()
-    frame[at : at + 12] = b"Info" + (1).to_bytes(4, "big") + (frames + 1).to_bytes(4, "big")
-    return bytes(frame + silent)
+    third_byte = 9 << 4 | rate << 2
+    silent = bytearray(sizes[third_byte])
+    silent[:4] = head[0], head[1], third_byte, head[3]
+    info = silent.copy()
+    info[tag_at : tag_at + 12] = b"Info" + (1).to_bytes(4, "big") + (frames + 1).to_bytes(4, "big")
+    return bytes(info + silent)
 
 
-def _ends(data: bytes, at: int) -> bool:
-    """Whether what stands behind the last frame is no more sound: tags, zeros, less than a frame."""
-    rest = data[at:]
+def _is_end(data: bytes, offset: int) -> bool:
+    """Whether no sound follows: only tags, zeros, or less than a frame's header."""
+    rest = data[offset:]
     return len(rest) < 4 or rest[:3] in (b"TAG", b"APE", b"LYR", b"ID3") or not rest.strip(b"\0")
 
 
 def _after_id3(data: bytes) -> int:
-    at = 0
-    while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
+    offset = 0
+    while data[offset : offset + 3] == b"ID3" and len(data) >= offset + 10:
         size = 0
-        for byte in data[at + 6 : at + 10]:
+        for byte in data[offset + 6 : offset + 10]:
             size = size << 7 | byte & 0x7F
-        at += 10 + size + (10 if data[at + 5] & 0x10 else 0)
-    return at
+        offset += 10 + size + (10 if data[offset + 5] & 0x10 else 0)
+    return offset
 
 
-def _sizes(version: int, rate: int) -> list[int]:
-    """A frame's bytes by its header's third byte; 0 for what cannot follow."""
+def _frame_sizes(version: int, rate: int) -> list[int]:
+    """A frame's size in bytes by the third byte of its header; 0 where that byte cannot follow."""
     sizes = [0] * 256
     for byte in range(256):
         kbits = _KBITS[1 if version == 3 else 2][byte >> 4]
@@ -145,21 +152,22 @@ def _sizes(version: int, rate: int) -> list[int]:
     return sizes
 
 
-def _walk(data: bytes, at: int, sizes: list[int]) -> tuple[list[int], int]:
-    """The frames' offsets, and where the last one ends."""
-    second, end = data[at + 1], len(data) - 4
+def _frame_offsets(data: bytes, start: int, sizes: list[int]) -> tuple[list[int], int]:
+    """The offsets of the frames, and the offset at which the last one ends."""
+    second_byte, last = data[start + 1], len(data) - 4
     offsets: list[int] = []
-    # By sizes alone; whether headers stand there is asked of all at once.
-    while at < end and (size := sizes[data[at + 2]]):
-        offsets.append(at)
-        at += size
-        if len(offsets) == _MOST:
+    # By their sizes alone, which is fast. Whether each is a frame is checked for all of them afterwards.
+    offset = start
+    while offset < last and (size := sizes[data[offset + 2]]):
+        offsets.append(offset)
+        offset += size
+        if len(offsets) == _MAX_FRAMES:
             break
-    found = np.asarray(offsets, np.int64)
+    positions = np.asarray(offsets, np.int64)
     content = np.frombuffer(data, np.uint8)
-    right = (content[found] == 0xFF) & (content[found + 1] == second)
-    if not right.all():
-        count = int(right.argmin())
-        at = offsets[count]
+    is_frame = (content[positions] == 0xFF) & (content[positions + 1] == second_byte)
+    if not is_frame.all():
+        count = int(is_frame.argmin())
+        offset = offsets[count]
         del offsets[count:]
-    return offsets, at
+    return offsets, offset

@@ -1,4 +1,4 @@
-"""A local file in, the decoder that can read it out."""
+"""Chooses the decoder of a local file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .libsndfile import SoundFileDecoder
 def open_decoder(path: str | Path, limits: Limits) -> Decoder:
     """Opens a regular local file with libsndfile or, if that cannot open it, with FFmpeg.
 
-    The file's content decides, never its suffix. Both decoders read from any sample on, decode no more
-    than is asked for, and count what they decode against ``limits``.
+    The content decides, never the suffix. Both decoders can start at any sample, decode little more than
+    what is read, and count it against ``limits``.
 
     Raises:
-        AudioError: not there, not a regular file, empty, without sound, or in no known format.
+        AudioError: missing, not a regular file, empty, without sound, or in an unknown format.
     """
     descriptor = open_regular_file(path)
     budget = Budget(limits)
     try:
         return SoundFileDecoder(descriptor, budget)
     except soundfile.LibsndfileError:
-        from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries load only when a file needs them
+        from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
         return FFmpegDecoder(path, budget)

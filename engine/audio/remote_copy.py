@@ -1,4 +1,4 @@
-"""Songs that live elsewhere (s3://, gs://, https://), copied by fsspec to be decoded."""
+"""Temporary local copies of remote songs (s3://, gs://, https://), made by fsspec."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .decoder import Limits
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _BLOCK = 1 << 20
-_MOST_BYTES = 2 << 30  # of one object; more than any song, less than a small disk
+_MAX_BYTES = 2 << 30  # of one object: larger than any song, smaller than a small disk
 
 
 @contextmanager
 def local_copy(url: str, limits: Limits) -> Iterator[str]:
-    """A temporary local copy of an object.
+    """The path of a temporary local copy of an object.
 
     Raises:
-        AudioError: it cannot be read, is too big, or takes longer than the limit.
+        AudioError: the object cannot be read, is larger than 2 GB, or takes longer than ``limits.seconds``.
     """
     deadline = time.monotonic() + limits.seconds
     with tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio") as copy:
@@ -29,8 +29,8 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
             files, path = open_filesystem(url)
             with files.open(path, "rb", block_size=_BLOCK) as remote:
                 while block := remote.read(_BLOCK):
-                    if copy.tell() + len(block) > _MOST_BYTES:
-                        raise AudioError(f"is larger than {_MOST_BYTES >> 30} GB")
+                    if copy.tell() + len(block) > _MAX_BYTES:
+                        raise AudioError(f"is larger than {_MAX_BYTES >> 30} GB")
                     if time.monotonic() > deadline:
                         raise AudioError(f"copying took longer than {limits.seconds:g} s")
                     copy.write(block)
@@ -39,16 +39,16 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
             raise AudioError("no such file") from None
         except MerError:
             raise
-        except Exception as error:
+        except Exception as error:  # each storage has exceptions of its own
             raise AudioError(f"cannot be fetched: {storage_reason(error)}") from None
         yield copy.name
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
-    """The storage that a URL names, and the path in it.
+    """The fsspec file system of a URL, and the path in it.
 
     Raises:
-        MerError: fsspec, or the package that it needs for such URLs, is not installed.
+        MerError: fsspec, or the package that it needs for such URLs, is not installed; an unknown protocol.
     """
     try:
         from fsspec.core import url_to_fs
@@ -56,7 +56,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         return url_to_fs(url)
     except ImportError as error:
         extra = _EXTRAS.get(url.partition("://")[0].lower())
-        # Others have no extra of ours: fsspec names the package.
+        # For other protocols, fsspec's own message names the package.
         advice = f"pip install 'merkit[{extra}]'" if extra else str(error) or "pip install 'merkit[remote]'"
         raise MerError(f"{url}: needs more packages: {advice}") from None
     except ValueError as error:
@@ -64,5 +64,5 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
 
 def storage_reason(error: Exception) -> str:
-    """One line of an error of a storage's own kind."""
+    """The message of an error of fsspec or a storage, as one short line."""
     return " ".join((str(error) or type(error).__name__).split())[:200]

@@ -1,4 +1,4 @@
-"""Samples in memory behind the contract of a decoder."""
+"""A decoder of samples that are in memory already."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .decoder import mono_from_channels
 class SampleDecoder:
     """``Decoder`` of an array ``[samples]`` or ``[samples, channels]``.
 
-    Floats are taken as they are (full scale is 1), integers as shares of their type's range.
+    Floats are used as they are (full scale is 1); integers are scaled from the range of their type.
+
+    Args:
+        sample_rate: in Hz.
 
     Raises:
         ValueError: another shape or type, or a sample rate that is not above 0.
@@ -45,8 +48,8 @@ class SampleDecoder:
 def _floats(array: npt.NDArray[np.generic]) -> Float32:
     if np.issubdtype(array.dtype, np.floating):
         return array.astype(np.float32)
-    if array.dtype == np.uint8:  # the one unsigned format of audio: silence is 128
+    if array.dtype == np.uint8:  # the only unsigned format of audio: silence is 128
         return (array.astype(np.float32) - 128) / 128
     if np.issubdtype(array.dtype, np.signedinteger):
         return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
-    raise ValueError(f"samples must be floats or signed integers, not {array.dtype}")
+    raise ValueError(f"samples must be floats, signed integers or uint8, not {array.dtype}")

@@ -1,4 +1,4 @@
-"""A file's windows of sound at the spec's rate, decoding only what the windows need."""
+"""A file's windows at the spec's sample rate. Only the sound that the windows need is decoded."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .decoder import Decoder
 
 WindowCount = int | Literal["all"]
 
-_SILENCE = 1e-5  # -100 dB of full scale: below the last step of 16 bits
-_SHORTEST_TAIL = 0.1  # of a window: new sound at the end that is worth one more window
-_SLACK_S = 0.1  # a header may claim this much more than there is (an MP3's padding)
+_SILENCE = 1e-5  # -100 dB of full scale, less than one step of 16 bits
+_SHORTEST_TAIL = 0.1  # of a window: from so much sound at the end on there is one more window
+_SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
 
 
 @dataclass(frozen=True)
 class Window:
-    """``samples`` is float32 ``[spec.window_samples]``; it begins ``start_s`` into the file.
+    """``samples`` is float32 ``[spec.window_samples]`` and begins ``start_s`` seconds into the file.
 
-    ``resample_s`` is the CPU time that resampling took.
+    ``resample_s`` is the CPU time of resampling, in seconds.
     """
 
     samples: Float32
@@ -36,10 +36,10 @@ class Window:
 
 
 def spread_starts(total: int, size: int, count: int) -> list[int]:
-    """The starts of ``count`` windows of ``size``, each in the middle of one of ``count`` equal parts of ``total``.
+    """The starts of ``count`` windows: the middles of ``count`` equal parts of ``total``.
 
-    ``total`` and ``size`` are in one unit: samples or frames. Starts are clamped to ``0..total - size`` and
-    may repeat where windows are longer than parts. A total no longer than a window has one start, 0.
+    ``total`` and the windows' ``size`` are in the same unit, samples or frames. All windows lie inside of
+    ``total``, so starts can repeat where windows are longer than parts. ``[0]`` where ``total <= size``.
     """
     if total <= size:
         return [0]
@@ -53,11 +53,11 @@ def windows_from_decoder(
     """Yields an open file's windows in order, mono, resampled to ``spec.sample_rate`` by soxr.
 
     ``windows=N`` gives the middles of N equal parts of the file (0, 10 and 20 s for three of 10 s
-    in 30 s); ``"all"`` gives one every ``hop_s`` (default: a window's length) and one more that ends
-    with the file where a tenth of a window or more would else be left out. A file no longer than
-    a window gives one, filled up as ``spec.short_audio`` says. Starts are rounded down so that they
-    fall on a sample at both rates: at most 10 ms from 44.1 or 48 kHz to 16 kHz. Where a header
-    claims more than the file holds, ``decoder.length`` is put right by the end.
+    in 30 s). ``"all"`` gives one every ``hop_s`` seconds (default: a window's length), and one more at the
+    end of the file where a tenth of a window or more would be left out. A file no longer than
+    a window gives one, filled up as ``spec.short_audio`` says. Starts are rounded down to a sample
+    that exists at both rates: by 10 ms at most from 44.1 or 48 kHz to 16 kHz. Where a header
+    states more than the file has, ``decoder.length`` is corrected by the last window.
 
     Raises:
         AudioError: shorter than one STFT window, samples that are not finite, or, after the
@@ -65,8 +65,7 @@ def windows_from_decoder(
     """
     reader = _Reader(decoder, spec)
     loudest = 0.0
-    found = _all(reader, hop_s or spec.window_s) if windows == "all" else _spread(reader, windows)
-    for window in found:
+    for window in _all(reader, hop_s or spec.window_s) if windows == "all" else _spread(reader, windows):
         peak = float(np.abs(window.samples).max())
         if not math.isfinite(peak):
             raise AudioError("holds samples that are not finite (NaN or infinite)")
@@ -77,7 +76,7 @@ def windows_from_decoder(
 
 
 def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
-    """A whole open file: mono float32 samples at ``spec.sample_rate``, for clips, not for songs."""
+    """All of an open file, mono: float32 ``[samples]`` at ``spec.sample_rate``. For clips, not for songs."""
     samples = decoder.read(0, decoder.length)
     if decoder.sample_rate != spec.sample_rate:
         samples = soxr.resample(samples, decoder.sample_rate, spec.sample_rate, quality="HQ")
@@ -86,7 +85,7 @@ def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
 
 def _spread(reader: _Reader, count: int) -> Iterator[Window]:
     starts = reader.spread(count)
-    # The last first: if it isn't there, the header lied, and the others would be misplaced too.
+    # The last window is read first: if it is missing, the header's length is wrong, and so are all starts.
     last = reader.window(starts[-1])
     if last is None:
         reader.decoder.measure()
@@ -104,8 +103,8 @@ def _spread(reader: _Reader, count: int) -> Iterator[Window]:
 
 def _all(reader: _Reader, hop_s: float) -> Iterator[Window]:
     starts = reader.every(hop_s)
-    done = -1
-    while later := [start for start in starts if start > done]:
+    previous = -1
+    while later := [start for start in starts if start > previous]:
         window = reader.window(later[0])
         if window is None:
             if reader.end >= reader.decoder.length:
@@ -113,25 +112,30 @@ def _all(reader: _Reader, hop_s: float) -> Iterator[Window]:
             reader.decoder.length = reader.end
             starts = reader.every(hop_s)
             continue
-        done = later[0]
+        previous = later[0]
         yield window
 
 
 class _Reader:
-    """Cuts windows at given starts (in samples at the spec's rate) and keeps what overlaps."""
+    """Cuts windows out of an open file, and keeps the samples that the next window may share.
+
+    All starts are in samples at the spec's rate.
+    """
 
     def __init__(self, decoder: Decoder, spec: AudioSpec) -> None:
         self.decoder, self.spec = decoder, spec
         common = math.gcd(decoder.sample_rate, spec.sample_rate)
-        # Every _up samples at the spec's rate, _down samples of the file have passed exactly.
+        # A step: _up samples at the spec's rate last exactly as long as _down samples of the file.
         self._up, self._down = spec.sample_rate // common, decoder.sample_rate // common
-        # What soxr's filter sees on each side of a window; past 100 ms nothing changes in float32.
-        steps = math.ceil(decoder.sample_rate / 10 / self._down)
-        self._margin = 0 if self._up == self._down else steps
-        self._kept, self._kept_at = np.empty(0, np.float32), 0
+        # In steps: the sound on each side of a window that soxr's filter needs. Beyond 100 ms nothing changes
+        # in float32.
+        margin = math.ceil(decoder.sample_rate / 10 / self._down)
+        self._margin = 0 if self._up == self._down else margin
+        self._kept, self._kept_start = np.empty(0, np.float32), 0  # in samples of the file
         self.end = decoder.length
 
     def total(self) -> int:
+        """The length of the file in samples at the spec's rate."""
         total = self.decoder.length * self._up // self._down
         if total < self.spec.n_fft:
             seconds = self.decoder.length / self.decoder.sample_rate
@@ -140,10 +144,12 @@ class _Reader:
         return total
 
     def spread(self, count: int) -> list[int]:
+        """The starts of ``count`` evenly spread windows."""
         starts = spread_starts(self.total(), self.spec.window_samples, count)
         return sorted({self._aligned(start) for start in starts})
 
     def every(self, hop_s: float) -> list[int]:
+        """The starts of a window every ``hop_s`` seconds, and of one that ends with the file."""
         total, size = self.total(), self.spec.window_samples
         if total <= size:
             return [0]
@@ -154,17 +160,17 @@ class _Reader:
         return sorted(set(starts))
 
     def window(self, start: int) -> Window | None:
-        """The window at ``start``; None if the file breaks off in it although its length says no."""
+        """The window at ``start``; None if the file ends inside it, before the length that it states."""
         spec = self.spec
         step = start // self._up
         first = max(0, step - self._margin)
-        needed = math.ceil(spec.window_samples / self._up) + self._margin
-        count = min((step + needed - first) * self._down, self.decoder.length - first * self._down)
-        samples = self._source(first * self._down, count)
+        steps = math.ceil(spec.window_samples / self._up) + self._margin
+        count = min((step + steps - first) * self._down, self.decoder.length - first * self._down)
+        samples = self._read(first * self._down, count)
         if len(samples) < count:
             self.end = first * self._down + len(samples)
-            ours = min(spec.window_samples * self._down // self._up, self.decoder.length - step * self._down)
-            if step * self._down + ours - self.end > _SLACK_S * self.decoder.sample_rate:
+            size = min(spec.window_samples * self._down // self._up, self.decoder.length - step * self._down)
+            if step * self._down + size - self.end > _SLACK_S * self.decoder.sample_rate:
                 return None
         began = time.thread_time()
         if self._up != self._down:
@@ -174,13 +180,13 @@ class _Reader:
         samples = samples[skip : skip + spec.window_samples]
         return Window(self._filled(samples), start / spec.sample_rate, resample_s)
 
-    def _source(self, start: int, count: int) -> Float32:
-        """Samples of the file; what the last call read already is not decoded again."""
+    def _read(self, start: int, count: int) -> Float32:
+        """Samples of the file, at its own rate. Those of the last call are not decoded again."""
         kept = np.empty(0, np.float32)
-        if self._kept_at <= start < self._kept_at + len(self._kept):
-            kept = self._kept[start - self._kept_at :][:count]
+        if self._kept_start <= start < self._kept_start + len(self._kept):
+            kept = self._kept[start - self._kept_start :][:count]
         new = self.decoder.read(start + len(kept), count - len(kept)) if len(kept) < count else kept[:0]
-        self._kept, self._kept_at = np.concatenate([kept, new]) if len(kept) else new, start
+        self._kept, self._kept_start = np.concatenate([kept, new]) if len(kept) else new, start
         return self._kept
 
     def _aligned(self, start: int) -> int:

@@ -213,7 +213,7 @@ def test_a_url_that_cannot_be_listed_ends_the_run(closed: str, monkeypatch: pyte
 
 def test_an_object_that_is_too_big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec")
-    monkeypatch.setattr(remote_copy, "_MOST_BYTES", 10)
+    monkeypatch.setattr(remote_copy, "_MAX_BYTES", 10)
     (tmp_path / "a.wav").write_bytes(bytes(11))
     with (
         pytest.raises(AudioError, match="larger than"),
