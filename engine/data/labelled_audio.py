@@ -1,4 +1,4 @@
-"""Labelled audio as (path, label, group): the papers' data sets, folders of folders, CSV."""
+"""Labelled audio as clips: the papers' data sets, a folder for each label, or a CSV file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..spec import MER500_LABELS, QUADRANTS
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled file. Clips of one ``group`` (artist, song, recording) must not be split up.
+    """One labelled file.
 
-    ``name`` is the path below the data folder, with slashes. ``tags`` are what else is known of the clip
-    (genres): a training may learn them beside the label.
+    Clips of one ``group`` (artist, song, recording) must stay on one side of a split. ``name`` is the path
+    below the data folder, with slashes. ``tags`` (genres, for instance) can be learnt beside the label.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Clip:
 
     @cached_property
     def id(self) -> str:
-        """The clip's identity, wherever it lies and whatever it is called: SHA-256 of the file's bytes.
+        """SHA-256 of the file's bytes: the clip's identity, whatever its path is.
 
         Raises:
             MerError: the file cannot be read.
@@ -48,7 +48,7 @@ class Clip:
 class LabelledAudio:
     """Clips in a fixed order; ``labels`` in the order of a model's outputs.
 
-    ``grouped_by`` says what a group is; "clip" means that nothing is known and each clip is its own.
+    ``grouped_by`` says what a group is; "clip" means that groups are unknown and each clip is its own.
     """
 
     clips: tuple[Clip, ...]
@@ -57,7 +57,7 @@ class LabelledAudio:
 
 
 def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | None = None) -> LabelledAudio:
-    """Reads what is labelled under ``root``: a folder, or a CSV file.
+    """Reads the clips of a folder, or of a CSV file.
 
     Args:
         layout: "emotion4q" (Q1..Q4 and clips.csv), "mer500" (the Kaggle archive as it unpacks),
@@ -88,7 +88,7 @@ def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | Non
 
 
 def clip_names(clips: Iterable[Clip]) -> list[dict[str, str]]:
-    """What provenance says of clips, for ``held_out_clips``: id and path, sorted by path."""
+    """Clips as provenance lists them, for ``held_out_clips``: id and path, sorted by path."""
     return [
         {"id": clip.id, "path": clip.name} for clip in sorted(clips, key=lambda clip: (clip.name, clip.id))
     ]
@@ -97,11 +97,11 @@ def clip_names(clips: Iterable[Clip]) -> list[dict[str, str]]:
 def held_out_clips(clips: Sequence[Clip], names: Any) -> list[int]:
     """Positions of the clips that ``names`` (provenance's ``test_clips``) lists.
 
-    A clip is found by its id or, where its bytes have changed (a tagger wrote into it), by its path below
-    the data folder. Models of before have lists of file stems, or of ``folder/stem``.
+    A clip is matched by its id or, if no file has that id (a tagger changed its bytes), by its path below
+    the data folder. Older models list file stems, or ``folder/stem``.
 
     Raises:
-        MerError: such a stem belongs to several clips with different sound.
+        MerError: such a stem belongs to several clips whose bytes differ.
     """
     if not isinstance(names, list | tuple):
         return []
@@ -134,7 +134,7 @@ def _positions_of_stems(clips: Sequence[Clip], stems: Iterable[str]) -> Iterator
 
 
 def _id_or_none(clip: Clip) -> str | None:
-    """None for a file that cannot be read: whoever decodes it will say so."""
+    """None for a file that cannot be read: its error is reported when it is decoded."""
     try:
         return clip.id
     except MerError:
@@ -142,10 +142,10 @@ def _id_or_none(clip: Clip) -> str | None:
 
 
 def _relabelled(data: LabelledAudio, root: Path, labels: tuple[str, ...]) -> LabelledAudio:
-    strange = Counter(clip.label for clip in data.clips if clip.label not in labels)
-    if strange:
-        first = next(clip.path for clip in data.clips if clip.label in strange)
-        named = ", ".join(f"{label} ({count})" for label, count in strange.most_common())
+    unknown = Counter(clip.label for clip in data.clips if clip.label not in labels)
+    if unknown:
+        first = next(clip.path for clip in data.clips if clip.label in unknown)
+        named = ", ".join(f"{label} ({count})" for label, count in unknown.most_common())
         raise MerError(
             f"{root} has labels that are none of {', '.join(labels)}: {named}; the first is {first}"
         )
@@ -164,15 +164,15 @@ def _layout_of(root: Path) -> str:
 
 
 def _emotion4q(root: Path) -> LabelledAudio:
-    told = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
+    by_stem = {row["clip"]: row for row in _rows(root / "clips.csv", ("clip", "artist"))}
     clips = [
-        # A clip without an artist is a group of its own, under a name no artist has.
+        # A clip without an artist is a group of its own; no artist's name contains "clip:".
         Clip(
             path, label, row.get("artist") or f"clip:{path.stem}", _tags(row.get("genres")), _name(path, root)
         )
         for quadrant, label in zip(("Q1", "Q2", "Q3", "Q4"), QUADRANTS, strict=True)
         for path in _audio_below(root / quadrant)
-        for row in [told.get(path.stem, {})]
+        for row in [by_stem.get(path.stem, {})]
     ]
     return LabelledAudio(tuple(clips), QUADRANTS, "artist")
 
@@ -237,12 +237,12 @@ LAYOUTS: Mapping[str, Callable[[Path], LabelledAudio]] = {
 
 
 def _alone(path: Path, label: str, root: Path) -> Clip:
-    """A clip of which nothing more is known: it is a group of its own."""
+    """A clip without a known group: it is a group of its own."""
     return Clip(path, label, _name(path, root), name=_name(path, root))
 
 
 def _name(path: Path, root: Path) -> str:
-    """The path below the data folder; of a file elsewhere its name alone, not the user's folders."""
+    """The path below the data folder; outside it the file's name alone, to keep a user's folders private."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 

@@ -1,4 +1,4 @@
-"""How right a set of labels is. scikit-learn's measures; no torch."""
+"""Accuracy, macro-F1 and calibration of a set of labels, as shares from 0 to 1, with intervals."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.integer]
 
+_DRAWS = 2_000  # of a bootstrap
+
 
 def accuracy_and_macro_f1(truth: Integers, predicted: Integers) -> tuple[float, float]:
-    """Accuracy, and the mean F1 over the labels that occur in ``truth`` or ``predicted``."""
+    """Accuracy, and the mean F1 over the labels that occur in either, by scikit-learn.
+
+    Args:
+        truth: positions of labels, ``[clips]``.
+        predicted: the same of the labels that the model gave.
+    """
     from sklearn.metrics import accuracy_score, f1_score
 
     return (
@@ -23,60 +30,59 @@ def accuracy_and_macro_f1(truth: Integers, predicted: Integers) -> tuple[float, 
 
 
 def confusion_matrix(truth: Integers, predicted: Integers, labels: int) -> npt.NDArray[np.int64]:
-    """Counts ``[labels, labels]``: rows are the truth, columns what was said."""
+    """Counts ``[labels, labels]``: a row for each true label, a column for each predicted one."""
     return np.bincount(truth * labels + predicted, minlength=labels * labels).reshape(labels, labels)
 
 
 def bootstrap_interval(
     truth: Integers,
     predicted: Integers,
-    rounds: int = 2_000,
-    level: float = 0.95,
-    seed: int = 0,
     groups: Sequence[str] | None = None,
     of: Literal["macro_f1", "accuracy"] = "macro_f1",
 ) -> tuple[float, float]:
-    """Percentile interval of the macro-F1 (or accuracy) over clips drawn with replacement.
+    """95 % percentile bootstrap interval of the macro-F1, or of the accuracy.
 
     Args:
-        groups: each clip's group; whole groups are then drawn, since clips of one artist are right
-            or wrong together, and drawing them one by one would make the interval too narrow.
+        groups: each clip's group. Whole groups are drawn then: a model tends to be right or wrong on all
+            clips of one artist, and drawing single clips would make the interval too narrow.
     """
-    measure = _macro_f1 if of == "macro_f1" else _accuracy
-    return _middle([measure(matrix) for (matrix,) in _drawn(truth, [predicted], rounds, seed, groups)], level)
+    score = _macro_f1 if of == "macro_f1" else _accuracy
+    return _interval([score(matrix) for (matrix,) in _draws(truth, [predicted], groups)])
 
 
 def bootstrap_difference(
     truth: Integers, first: Integers, second: Integers, groups: Sequence[str] | None = None
 ) -> tuple[float, float]:
-    """95 % percentile interval of ``second``'s macro-F1 minus ``first``'s, on the same clips in every draw.
+    """95 % percentile bootstrap interval of ``second``'s macro-F1 minus ``first``'s.
 
-    What makes clips hard makes them so for both, so this is narrower than the two intervals would have it.
-    ``groups`` as in ``bootstrap_interval``.
+    Both are scored on the same clips in every draw. Clips that are hard for one model are often hard for the
+    other, so this interval is narrower than the two single ones suggest. ``groups`` as in
+    ``bootstrap_interval``.
     """
-    draws = _drawn(truth, [first, second], 2_000, 0, groups)
-    return _middle([_macro_f1(theirs) - _macro_f1(ours) for ours, theirs in draws], 0.95)
+    draws = _draws(truth, [first, second], groups)
+    return _interval([_macro_f1(matrix_2) - _macro_f1(matrix_1) for matrix_1, matrix_2 in draws])
 
 
-def _middle(found: Sequence[float], level: float) -> tuple[float, float]:
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+def _interval(scores: Sequence[float]) -> tuple[float, float]:
+    low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
 
 
-def _drawn(
-    truth: Integers, said: Sequence[Integers], rounds: int, seed: int, groups: Sequence[str] | None
+def _draws(
+    truth: Integers, predictions: Sequence[Integers], groups: Sequence[str] | None
 ) -> Iterator[list[npt.NDArray[np.int64]]]:
-    """The confusion matrices of all of ``said`` in each draw of groups with replacement."""
-    classes = int(max(truth.max(), *(each.max() for each in said))) + 1
+    """For each draw of groups with replacement, the confusion matrix of each prediction."""
+    classes = int(max(truth.max(), *(predicted.max() for predicted in predictions))) + 1
     _, group = np.unique(np.arange(len(truth)) if groups is None else np.asarray(groups), return_inverse=True)
-    # Every group's own confusion matrix; a draw's is the sum of its groups'.
-    counts = [np.zeros((int(group.max()) + 1, classes * classes), np.int64) for _ in said]
-    for count, each in zip(counts, said, strict=True):
-        np.add.at(count, (group, truth * classes + each), 1)
-    rng = np.random.default_rng(seed)
-    for _ in range(rounds):
-        times = np.bincount(rng.integers(len(counts[0]), size=len(counts[0])), minlength=len(counts[0]))
-        yield [(times @ count).reshape(classes, classes) for count in counts]
+    count = int(group.max()) + 1
+    # A draw's matrix is the sum of its groups' matrices, so these are counted once.
+    by_group = [np.zeros((count, classes * classes), np.int64) for _ in predictions]
+    for matrices, predicted in zip(by_group, predictions, strict=True):
+        np.add.at(matrices, (group, truth * classes + predicted), 1)
+    rng = np.random.default_rng(0)
+    for _ in range(_DRAWS):
+        times = np.bincount(rng.integers(count, size=count), minlength=count)
+        yield [(times @ matrices).reshape(classes, classes) for matrices in by_group]
 
 
 def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int = 10) -> float:

@@ -79,8 +79,8 @@ def test_the_interval_of_the_accuracy_holds_it_and_narrows() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 400)
     said = np.where(rng.random(400) < 0.7, truth, (truth + 1) % 4)
-    low, high = bootstrap_interval(truth, said, rounds=500, of="accuracy")
-    wide_low, wide_high = bootstrap_interval(truth[:40], said[:40], rounds=500, of="accuracy")
+    low, high = bootstrap_interval(truth, said, of="accuracy")
+    wide_low, wide_high = bootstrap_interval(truth[:40], said[:40], of="accuracy")
     assert low < (truth == said).mean() < high
     assert high - low < 2 * 1.96 * np.sqrt(0.7 * 0.3 / 400) * 1.2
     assert wide_high - wide_low > high - low
