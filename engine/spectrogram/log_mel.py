@@ -1,4 +1,4 @@
-"""Sound to log-mel image on the CPU: the reference that every other path is compared with."""
+"""Log-mel spectrograms by NumPy: the reference that every other path is compared with."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Float32
 from ..spec import AudioSpec
 
-Float32 = npt.NDArray[np.float32]
-
-_FRAMES_AT_ONCE = 32  # what stays in a core's cache: fastest of 8 to 313 at 2,048 samples
+_FRAMES_AT_ONCE = 32  # they stay in a core's cache: the fastest of 8 to 313 for an FFT of 2,048
 _MELS_AT_ONCE = 8
 
 
 def log_mel_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
-    """Log-mel images of windows of sound, standardised as the spec says.
+    """The log-mels of windows of sound, standardised as the spec says.
 
     Args:
         audio: float32 ``[windows, spec.window_samples]``, mono, at ``spec.sample_rate``.
 
     Returns:
-        float32 ``[windows, 1, spec.n_mels, spec.frames]``. Samples that are not finite, or so
-        large that their power is not, give an image that is not finite.
+        float32 ``[windows, 1, spec.n_mels, spec.frames]``. It is not finite where samples are not, or
+        where their power is too large for float32.
+
+    Raises:
+        ValueError: another shape.
     """
     if audio.ndim != 2 or audio.shape[1] != spec.window_samples:
         raise ValueError(f"audio must be [windows, {spec.window_samples}], not {list(audio.shape)}")
-    images = np.empty((len(audio), 1, spec.n_mels, spec.frames), np.float32)
-    for window, image in zip(audio, images[:, 0], strict=True):
-        image[:] = log_mel_from_decibels(decibels_from_audio(window, spec)[:, : spec.frames], spec)
-    return images
+    log_mels = np.empty((len(audio), 1, spec.n_mels, spec.frames), np.float32)
+    for window, log_mel in zip(audio, log_mels[:, 0], strict=True):
+        log_mel[:] = log_mel_from_decibels(decibels_from_audio(window, spec)[:, : spec.frames], spec)
+    return log_mels
 
 
 def log_mel_from_decibels(decibels: Float32, spec: AudioSpec) -> Float32:
-    """``[mels, frames]`` in dB, made relative to its maximum, cut and standardised as the spec says."""
+    """A log-mel ``[mels, frames]`` from dB of the same shape: referred to the maximum and limited to
+    ``top_db`` below it where the spec says so, then standardised.
+    """
     if spec.reference == "max":
         decibels = decibels - decibels.max()
     if spec.top_db is not None:
@@ -49,13 +53,13 @@ def decibels_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
         audio: float32 ``[samples]`` at ``spec.sample_rate``.
 
     Returns:
-        float32 ``[spec.n_mels, 1 + samples // spec.hop_length]``: neither relative to the
-        maximum, nor cut, nor standardised.
+        float32 ``[spec.n_mels, 1 + samples // spec.hop_length]``, before all that
+        ``log_mel_from_decibels`` does.
     """
     bank, used = _mel_bank(spec)
     hann = _hann(spec.n_fft)
-    # float64 through the FFT, as librosa does: in float32 the FFT's rounding of a loud bass
-    # moves a quiet treble by up to 0.06 dB. The cost is a third more time in the FFT.
+    # The FFT is in float64, as in librosa: in float32 its rounding of a loud bass changes a quiet treble by
+    # up to 0.06 dB. That takes a third more time in the FFT.
     mode = "constant" if spec.pad_mode == "constant" else "reflect"
     padded = np.pad(np.asarray(audio, np.float64), spec.n_fft // 2, mode=mode)
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
@@ -64,26 +68,28 @@ def decibels_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
     spectrum = np.empty((_FRAMES_AT_ONCE, spec.n_fft // 2 + 1), np.complex128)
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(frames), _FRAMES_AT_ONCE):
-            part = frames[start : start + _FRAMES_AT_ONCE]
-            count = len(part)
-            np.multiply(part, hann, out=windowed[:count])
+            block = frames[start : start + _FRAMES_AT_ONCE]
+            count = len(block)
+            np.multiply(block, hann, out=windowed[:count])
             np.fft.rfft(windowed[:count], out=spectrum[:count])
-            parts = spectrum[:count, used].astype(np.complex64).view(np.float32)
-            np.square(parts, out=parts)
-            power = parts[:, 0::2] + parts[:, 1::2]
+            squares = (
+                spectrum[:count, used].astype(np.complex64).view(np.float32)
+            )  # real, imaginary, real ...
+            np.square(squares, out=squares)
+            power = squares[:, 0::2] + squares[:, 1::2]
             for rows, bins, weights in bank:
                 np.matmul(power[:, bins], weights, out=mel[start : start + count, rows])
         np.maximum(mel, np.float32(spec.amin), out=mel)
-        np.log(mel, out=mel)  # unlike log10, vectorized for float32
+        np.log(mel, out=mel)  # NumPy vectorizes log for float32, not log10
     mel *= np.float32(10 / np.log(10))
     return np.ascontiguousarray(mel.T)
 
 
 def mel_filters(spec: AudioSpec) -> npt.NDArray[np.float64]:
-    """Triangular mel filters ``[n_mels, 1 + n_fft // 2]``.
+    """Triangular mel filters, float64 ``[n_mels, 1 + n_fft // 2]``.
 
-    Slaney's scale is linear below 1 kHz and logarithmic above (Auditory Toolbox, 1998), HTK's is
-    ``2595 log10(1 + f / 700)``; norm "slaney" gives each triangle unit area over frequency.
+    Slaney's scale is linear below 1 kHz and logarithmic above (Auditory Toolbox, 1998); HTK's is
+    ``2595 log10(1 + f / 700)``. With the norm "slaney" every triangle has the area 1 over frequency.
     """
     edges = _hz_from_mel(
         np.linspace(_mel_from_hz(spec.fmin, spec), _mel_from_hz(spec.fmax, spec), spec.n_mels + 2), spec
@@ -97,7 +103,7 @@ def mel_filters(spec: AudioSpec) -> npt.NDArray[np.float64]:
     return filters
 
 
-_LINEAR_HZ = 200 / 3  # Slaney: this many Hz a mel below 1 kHz
+_LINEAR_HZ = 200 / 3  # Hz a mel below 1 kHz on Slaney's scale
 _BREAK_MEL = 1_000 / _LINEAR_HZ
 _LOG_STEP = np.log(6.4) / 27
 
@@ -111,7 +117,7 @@ def _mel_from_hz(hz: float, spec: AudioSpec) -> float:
 def _hz_from_mel(mel: npt.NDArray[np.float64], spec: AudioSpec) -> npt.NDArray[np.float64]:
     if spec.mel_scale == "htk":
         return 700 * (10 ** (mel / 2_595) - 1)
-    # The minimum keeps exp from running far out where the linear part is taken anyway.
+    # The maximum with 0 keeps exp in range where the linear part is used.
     return np.where(
         mel < _BREAK_MEL, mel * _LINEAR_HZ, 1_000 * np.exp(_LOG_STEP * np.maximum(0, mel - _BREAK_MEL))
     )
@@ -119,10 +125,10 @@ def _hz_from_mel(mel: npt.NDArray[np.float64], spec: AudioSpec) -> npt.NDArray[n
 
 @lru_cache(maxsize=8)
 def _mel_bank(spec: AudioSpec) -> tuple[list[tuple[slice, slice, Float32]], slice]:
-    """The filters in groups (their rows, the bins they use, ``[bins, rows]``), and the bins that any uses.
+    """The filters in groups, each (mels, bins that it uses, weights ``[bins, mels]``), and all bins in use.
 
-    A group's product is small enough that no BLAS gives it threads, which the pool's processes have no
-    cores for.
+    A group's product is so small that no BLAS starts threads for it: with a process on every core, threads
+    would only cost time.
     """
     filters = mel_filters(spec)
     used = _support(filters)
