@@ -36,8 +36,10 @@ def log_mel_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
 
 
 def log_mel_from_decibels(decibels: Float32, spec: AudioSpec) -> Float32:
-    """A log-mel ``[mels, frames]`` from dB of the same shape: referred to the maximum and limited to
-    ``top_db`` below it where the spec says so, then standardised.
+    """The log-mel ``[mels, frames]`` of dB of the same shape.
+
+    dB are made relative to their maximum and limited to ``top_db`` below it where the spec says so, then
+    standardised.
     """
     if spec.reference == "max":
         decibels = decibels - decibels.max()
@@ -72,9 +74,8 @@ def decibels_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
             count = len(block)
             np.multiply(block, hann, out=windowed[:count])
             np.fft.rfft(windowed[:count], out=spectrum[:count])
-            squares = (
-                spectrum[:count, used].astype(np.complex64).view(np.float32)
-            )  # real, imaginary, real ...
+            # Real and imaginary parts alternate.
+            squares = spectrum[:count, used].astype(np.complex64).view(np.float32)
             np.square(squares, out=squares)
             power = squares[:, 0::2] + squares[:, 1::2]
             for rows, bins, weights in bank:
