@@ -1,4 +1,4 @@
-"""Which backend labels: this machine's CPU, its GPUs, or a cluster."""
+"""Chooses and opens the backend that labels: this machine's CPU, its GPUs, or a cluster."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def open_backend(
     ray: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> LabelBackend:
-    """Opens what labels with an artifact.
+    """Opens the backend that labels with an artifact.
 
-    "auto" takes the GPU for an engine where driver, TensorRT and DALI are there; without DALI only the
-    network runs on it. An .onnx file runs on the CPU.
+    With "auto" an engine runs on the GPU; without DALI its log-mels are computed on the CPU. An .onnx file
+    runs on the CPU.
 
     Args:
-        runtime: one of ``RUNTIMES``; by default what the file's suffix says.
-        workers: processes that decode (on a cluster: of each actor), shared by all GPUs; 0 is one a core.
-        gpus: above 1, one process for each of so many GPUs.
+        runtime: one of ``RUNTIMES``; by default the one for the file's suffix.
+        workers: processes that decode, of all GPUs together or of each actor of a cluster; 0 is one a core.
+        gpus: above 1, a process for each of so many GPUs.
         ray: the address of a cluster, as ``join_cluster`` takes it; its nodes choose their devices.
-        say: with "auto", is called with a line that names the device and says why not the other.
+        say: with "auto", is called with one line: the device, and why not the other one.
 
     Raises:
         UsageError: an .onnx file for the GPU, or an engine for the CPU.
         DeviceError: an engine, and no GPU that it can run on.
-        MerError: no cluster.
+        MerError: no cluster answers, or the runtime is not installed.
     """
     if ray:
         from .ray_cluster import RayCluster
@@ -91,7 +91,7 @@ def _for_engine(artifact: Artifact, device: Device, workers: int, gpus: int) -> 
     if gpus > 1:
         from .gpu_processes import GpuProcesses
 
-        network.close()  # it has shown that the first GPU can be used
+        network.close()  # opened to learn whether the first GPU can be used; each process opens its own
         backend = GpuProcesses(gpus, network.name, workers)
         return backend, f"cuda, {gpus} GPUs (DALI and {network.name})"
     backend = LocalBackend(network, workers)

@@ -1,10 +1,10 @@
-"""Who labels: the one contract of this machine, its GPUs and a cluster."""
+"""Who labels: one contract for this machine's CPU, its GPUs and a cluster."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 from ..artifact import Artifact
@@ -13,9 +13,9 @@ from .song_label import SongLabel
 
 
 class LabelBackend(Protocol):
-    """Labels files; a context manager. ``name`` is that of the runtime, which a run's folder records.
+    """Labels files with one artifact, for which ``choose.open_backend`` opened it; a context manager.
 
-    A backend is opened by ``choose.open_backend`` for one artifact.
+    ``name`` is the name of the runtime, which is recorded with the labels. Use it from one thread.
     """
 
     name: str
@@ -28,15 +28,20 @@ class LabelBackend(Protocol):
         stop: threading.Event | None = None,
         stages: StageSeconds | None = None,
     ) -> Iterator[SongLabel]:
-        """One label for each path, in the order of the paths; a file that gives none has an error.
+        """Yields one label for each path, in the order of the paths; a bad file's label has an ``error``.
+
+        Work begins with the first label that is asked for. A generator that is not wanted any longer may be
+        closed or dropped. Several may be taken from in turns, but not from a cluster.
 
         Args:
-            paths: local files, or URLs that fsspec reads.
-            stop: once set, no more files are begun; what is under way is finished and given.
-            stages: is added to while songs are done.
+            paths: local files, or URLs that fsspec reads; may be read in another thread.
+            artifact: the one that the backend was opened for.
+            stop: once set, no more files are begun; those that were begun are finished and yielded.
+            stages: is added to while songs are labelled.
 
         Raises:
-            MerError: what concerns more than one file: a device, a process or a cluster fails.
+            MerError: a device, a process or a cluster fails.
+            ValueError: the backend is closed.
         """
         ...
 
@@ -51,8 +56,8 @@ class LabelBackend(Protocol):
 class StageSeconds:
     """CPU seconds of each stage, summed over songs; ``start`` is that of the child processes.
 
-    ``waited`` is wall time in which the network had no input, ``idle`` wall time in which a child
-    process had no work or could not hand it in, summed over child processes.
+    ``waited`` is wall time in which the network had no input. ``idle`` is wall time in which a child
+    process had no work or could not hand in a result, summed over child processes.
     """
 
     start: float = 0.0
@@ -65,13 +70,13 @@ class StageSeconds:
     idle: float = 0.0
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Adds the seconds of some stages, by name."""
+        """Adds the seconds of some stages, by the names of the fields."""
         for stage, value in seconds.items():
-            setattr(self, stage, getattr(self, stage) + value)
+            vars(self)[stage] += value
 
     def since(self, earlier: StageSeconds) -> dict[str, float]:
-        """The seconds that came after ``earlier``, by stage."""
-        return {each.name: getattr(self, each.name) - getattr(earlier, each.name) for each in fields(self)}
+        """The seconds that were added after ``earlier`` was copied from this, by stage."""
+        return {stage: value - vars(earlier)[stage] for stage, value in vars(self).items()}
 
     @property
     def cpu_s(self) -> float:

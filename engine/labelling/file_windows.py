@@ -1,4 +1,4 @@
-"""A file in, its windows as log-mels or as samples out: the work of one child process."""
+"""A file in, its windows as log-mels or as samples out: what a child process does."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ..spectrogram.log_mel import log_mel_from_audio
 _LONGEST_TAG = 500
 _LOUDEST = 1e15  # far above any sound; the power of a window of it still fits float32
 
-_Make = Callable[[Float32, AudioSpec], Float32]
+_Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one window
 
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """Which windows of a file are read, how, and what a file may cost.
+    """Which windows of a file are read, by which decoder, and what a file may cost.
 
-    ``windows`` and ``hop_s`` as in ``windows_from_decoder``. ``decoder`` "dali" is DALI's own (see
-    ``DaliDecoder``), for the few formats that it reads.
+    ``windows`` and ``hop_s`` as in ``windows_from_decoder``. ``decoder`` "dali" is DALI's own, for the few
+    formats that it reads: see ``DaliDecoder``.
     """
 
     spec: AudioSpec
@@ -42,9 +42,10 @@ class WindowOptions:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What is known of a file beside its sound: where its windows begin, its length, its tags.
+    """A file's windows, length, decoder and tags, without its sound.
 
-    ``seconds`` is the CPU time of "decode", "resample" and "mel".
+    ``starts_s`` is where each window begins, in seconds. ``seconds`` is the CPU time of "decode", "resample"
+    and "mel".
     """
 
     starts_s: tuple[float, ...]
@@ -56,7 +57,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class FileLogMels:
-    """``log_mels`` is float32 ``[windows, 1, mels, frames]``."""
+    """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]``."""
 
     facts: FileFacts
     log_mels: Float32
@@ -64,16 +65,16 @@ class FileLogMels:
 
 @dataclass(frozen=True)
 class FileSamples:
-    """``samples`` is float32 ``[windows, window_samples]``."""
+    """A file that was read; ``samples`` is float32 ``[windows, window_samples]``."""
 
     facts: FileFacts
     samples: Float32
 
 
 def log_mels_from_file(path: str, options: WindowOptions) -> FileLogMels:
-    """Decodes a file's windows and makes their log-mels, one window in memory at a time.
+    """Decodes a file's windows and computes their log-mels, one window in memory at a time.
 
-    A URL is copied to a temporary file first, as far as the limits let it.
+    A URL is copied to a temporary file first, within the limits.
 
     Raises:
         AudioError: the file gives no usable audio.
@@ -83,46 +84,57 @@ def log_mels_from_file(path: str, options: WindowOptions) -> FileLogMels:
 
 
 def log_mels_from_decoder(decoder: Decoder, options: WindowOptions) -> FileLogMels:
-    """The same of a decoder that is open already, and stays so."""
+    """The same from an open decoder, which stays open.
+
+    Raises:
+        AudioError: it gives no usable audio.
+    """
     facts, arrays = _arrays_from_decoder(decoder, options, log_mel_from_audio, time.process_time())
     return FileLogMels(facts, arrays)
 
 
 def samples_from_file(path: str, options: WindowOptions) -> FileSamples:
-    """Decodes a file's windows; their log-mels are made elsewhere, on the GPU. See ``log_mels_from_file``."""
+    """Decodes a file's windows; their log-mels are computed on the GPU. See ``log_mels_from_file``.
+
+    Raises:
+        AudioError: the file gives no usable audio.
+    """
     facts, arrays = _arrays_from_file(path, options, _checked_samples)
     return FileSamples(facts, arrays)
 
 
 def _checked_samples(audio: Float32, spec: AudioSpec) -> Float32:
-    # Not finite: a GPU's ReLU would make NaN zero, and the label of it would look like any other.
+    """Infinity in place of samples too loud for float32, which the caller refuses.
+
+    On the GPU their log-mel would be NaN, a ReLU can turn that into zero, and the file would get a label.
+    """
     return audio if np.abs(audio).max() < _LOUDEST else np.full_like(audio, np.inf)
 
 
-def _arrays_from_file(path: str, options: WindowOptions, make: _Make) -> tuple[FileFacts, Float32]:
+def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
     if is_remote(path):
         from ..audio.remote_copy import local_copy
 
         with local_copy(path, options.limits) as local:
-            return _arrays_from_local(local, options, make)
-    return _arrays_from_local(path, options, make)
+            return _arrays_from_local(local, options, convert)
+    return _arrays_from_local(path, options, convert)
 
 
-def _arrays_from_local(path: str, options: WindowOptions, make: _Make) -> tuple[FileFacts, Float32]:
+def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
     began = time.process_time()  # a decoder's own threads count too
     with closing(_open(path, options)) as decoder:
-        return _arrays_from_decoder(decoder, options, make, began)
+        return _arrays_from_decoder(decoder, options, convert, began)
 
 
 def _arrays_from_decoder(
-    decoder: Decoder, options: WindowOptions, make: _Make, began: float
+    decoder: Decoder, options: WindowOptions, convert: _Convert, began: float
 ) -> tuple[FileFacts, Float32]:
-    """What ``make`` makes of each window; ``began`` is the process time when opening began."""
+    """Converts each window; ``began`` is the process time at which the decoder began to open."""
     arrays, starts = [], []
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
     for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s):
         read = time.process_time()
-        array = make(window.samples[None], options.spec)
+        array = convert(window.samples[None], options.spec)
         if not np.isfinite(array).all():
             raise AudioError("holds samples so large that their power overflows")
         arrays.append(array)
@@ -146,5 +158,5 @@ def _open(path: str, options: WindowOptions) -> Decoder:
 
 
 def _clean(tag: str) -> str:
-    """A tag is anyone's text: without bytes that are no text, and no longer than a title can be."""
+    """A tag may hold anything: this is valid UTF-8 without NUL, and no longer than a title can be."""
     return tag.encode("utf-8", "replace").decode().replace("\0", " ").strip()[:_LONGEST_TAG]

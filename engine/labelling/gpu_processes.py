@@ -1,11 +1,11 @@
-"""Several GPUs of one machine: a process for each, which decodes, makes images and labels by itself."""
+"""Several GPUs of one machine: a process for each, which decodes, computes log-mels and labels by itself."""
 
 from __future__ import annotations
 
 import copy
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,28 +24,93 @@ from .local import LocalBackend
 from .song_label import SongLabel
 
 _SPAWN = get_context("spawn")
-_FIRST, _MOST = 64, 1_024  # files in one job: small at first, so that small catalogues are shared out too
-_AHEAD = 3  # jobs a process that may be done, or at work, beyond the first one that is not
+_FIRST, _MOST = 64, 1_024  # files of a job: few at first, so that small catalogues are shared out too
+_AHEAD = 3  # jobs for each process that may be begun after the oldest file that is not labelled
 
-Open = Callable[[Artifact, int], GpuPipeline]
+OpenNetwork = Callable[[Artifact, int], GpuPipeline]
+
+
+class GpuProcesses:
+    """See ``LabelBackend``: each call has one process for each of ``count`` GPUs.
+
+    A process that dies costs time but no file: another one gets what it had.
+
+    Args:
+        name: of the runtime.
+        workers: processes that decode, shared out to the GPUs; 0 is one a core.
+        open_network: importable by name; opens the network on the GPU of that number.
+    """
+
+    def __init__(
+        self, count: int, name: str, workers: int = 0, open_network: OpenNetwork = open_gpu_pipeline
+    ) -> None:
+        self.name, self._count, self._open_network = name, count, open_network
+        self._workers = max(1, (workers or usable_cores()) // count)
+        self._calls: list[_Call] = []
+        self._closed = False
+
+    def label_files(
+        self,
+        paths: Iterable[str],
+        artifact: Artifact,
+        options: WindowOptions,
+        stop: threading.Event | None = None,
+        stages: StageSeconds | None = None,
+    ) -> Iterator[SongLabel]:
+        """See ``LabelBackend``."""
+        if self._closed:
+            raise ValueError("the backend is closed")
+        jobs = _Jobs(paths, _AHEAD * self._count * _MOST)
+        call = _Call(jobs, stop or threading.Event(), stages or StageSeconds())
+        self._calls.append(call)
+        try:
+            for gpu in range(self._count):
+                call.start_process(self._open_network, artifact, gpu, options, self._workers)
+            yield from call.labels()
+        finally:
+            self._calls.remove(call)
+            call.close()
+
+    def close(self) -> None:
+        """Ends the processes, and theirs."""
+        self._closed = True
+        for call in self._calls:
+            call.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _Message:
+    """What a process sends: the next file's label with stage seconds, an error, or the end of its job."""
+
+    label: SongLabel | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    error: MerError | None = None
 
 
 @dataclass(eq=False)
 class _Child:
+    """A GPU's process; ``job`` is the files that it has and did not label yet."""
+
     process: Any
     pipe: Connection
-    has: deque[tuple[int, str]] = field(default_factory=deque)
+    job: deque[tuple[int, str]] = field(default_factory=deque)
     busy: bool = False
 
     def begin(self, job: list[tuple[int, str]]) -> None:
-        self.has.extend(job)
+        self.job.extend(job)
         self.busy = True
-        with suppress(OSError):  # dead: found when its pipe is read
+        with suppress(OSError):  # the process is dead, which is noticed when its pipe is read
             self.pipe.send([path for _, path in job])
 
 
 class _Jobs:
-    """Paths in jobs of growing size, and labels that wait for those before them."""
+    """Paths, handed out in jobs of growing size, and the labels that wait for those before them."""
 
     def __init__(self, paths: Iterable[str], most_ahead: int) -> None:
         self._items = enumerate(paths)
@@ -53,10 +118,10 @@ class _Jobs:
         self._size = _FIRST
         self._begun = self._next = 0
         self._returned: deque[list[tuple[int, str]]] = deque()
-        self._done: dict[int, SongLabel] = {}
+        self._labels: dict[int, SongLabel] = {}
 
     def take(self) -> list[tuple[int, str]]:
-        """The next job: what a dead process had, else new paths; empty where nothing may be begun."""
+        """The next job: what a dead process had, or else new paths; empty where nothing may be begun."""
         if self._returned:
             return self._returned.popleft()
         if self._begun - self._next >= self._most_ahead:
@@ -67,127 +132,105 @@ class _Jobs:
         return job
 
     def give_back(self, job: list[tuple[int, str]]) -> None:
-        """What a process had when it died."""
+        """Takes back what a process had when it died."""
         self._returned.append(job)
 
-    def done(self, position: int, label: SongLabel) -> None:
-        """A label, in whichever order they come."""
-        self._done[position] = label
+    def add(self, position: int, label: SongLabel) -> None:
+        """Takes a label; they come in any order."""
+        self._labels[position] = label
 
     def ready(self) -> Iterator[SongLabel]:
-        """Labels in the order of the paths."""
-        while self._next in self._done:
-            yield self._done.pop(self._next)
+        """Yields labels in the order of the paths."""
+        while self._next in self._labels:
+            yield self._labels.pop(self._next)
             self._next += 1
 
 
-class GpuProcesses:
-    """See ``LabelBackend``: one process for each of ``count`` GPUs.
+class _Call:
+    """One call of ``label_files``, with its processes."""
 
-    A process that dies costs time but no file: what it had is given to another.
-
-    Args:
-        workers: processes that decode, shared out; 0 is one a core.
-        open_network: importable by name; opens what labels on the GPU of that number.
-    """
-
-    def __init__(
-        self, count: int, name: str, workers: int = 0, open_network: Open = open_gpu_pipeline
-    ) -> None:
-        self.name, self._count, self._open = name, count, open_network
-        self._workers = max(1, (workers or usable_cores()) // count)
+    def __init__(self, jobs: _Jobs, stop: threading.Event, stages: StageSeconds) -> None:
+        self._jobs, self._stop, self._stages = jobs, stop, stages
         self._children: list[_Child] = []
-        self._stop = _SPAWN.Event()
+        self._processes_stop = _SPAWN.Event()
 
-    def label_files(
-        self,
-        paths: Iterable[str],
-        artifact: Artifact,
-        options: WindowOptions,
-        stop: threading.Event | None = None,
-        stages: StageSeconds | None = None,
-    ) -> Iterator[SongLabel]:
-        self._start(artifact, options)
-        jobs = _Jobs(paths, _AHEAD * self._count * _MOST)
+    def start_process(
+        self, open_network: OpenNetwork, artifact: Artifact, gpu: int, options: WindowOptions, workers: int
+    ) -> None:
+        ours, theirs = _SPAWN.Pipe()
+        arguments = (theirs, self._processes_stop, open_network, artifact, gpu, options, workers)
+        process = _SPAWN.Process(target=_label_jobs, args=arguments)  # no daemon: it has children itself
+        process.start()
+        theirs.close()
+        self._children.append(_Child(process, ours))
+
+    def labels(self) -> Iterator[SongLabel]:
+        """Yields labels in the order of the paths, until all are done or it is stopped."""
         while True:
-            if stop is not None and stop.is_set():
-                self._stop.set()
-            for child in self._children:
-                if not child.busy and not self._stop.is_set() and (job := jobs.take()):
-                    child.begin(job)
+            if not self._children:
+                raise ValueError("the backend was closed while it labelled")
+            self._begin_jobs()
             if not any(child.busy for child in self._children):
                 return
             for pipe in connection.wait([child.pipe for child in self._children], timeout=0.2):
-                (child,) = (each for each in self._children if each.pipe is pipe)
-                self._hear(child, jobs, stages)
-            yield from jobs.ready()
+                self._receive(next(child for child in self._children if child.pipe is pipe))
+            yield from self._jobs.ready()
 
     def close(self) -> None:
-        """Ends the processes, and theirs."""
-        self._stop.set()
+        self._processes_stop.set()
         for child in self._children:
-            child.pipe.close()  # they end when they find it closed
+            child.pipe.close()  # a process ends when it finds it closed
         for child in self._children:
             child.process.join(10)
             child.process.kill()
             child.process.join()
         self._children.clear()
 
-    def __enter__(self) -> Self:
-        return self
+    def _begin_jobs(self) -> None:
+        if self._stop.is_set():
+            self._processes_stop.set()
+            return
+        for child in self._children:
+            if not child.busy and (job := self._jobs.take()):
+                child.begin(job)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _start(self, artifact: Artifact, options: WindowOptions) -> None:
-        for gpu in range(self._count):
-            ours, theirs = _SPAWN.Pipe()
-            arguments = (theirs, self._stop, self._open, artifact, gpu, options, self._workers)
-            process = _SPAWN.Process(target=_label, args=arguments)  # no daemon: it has children itself
-            process.start()
-            theirs.close()
-            self._children.append(_Child(process, ours))
-
-    def _hear(
-        self,
-        child: _Child,
-        jobs: _Jobs,
-        stages: StageSeconds | None,
-    ) -> None:
+    def _receive(self, child: _Child) -> None:
         try:
-            answer = child.pipe.recv()
+            message: _Message = child.pipe.recv()
         except (EOFError, OSError):
-            self._children.remove(child)
-            child.process.join()
-            if child.has:
-                jobs.give_back(list(child.has))
-            if not self._children:
-                code = child.process.exitcode
-                raise DeviceError(f"the last process that had a GPU died (exit code {code})") from None
+            self._bury(child)
             return
-        if isinstance(answer, MerError):
-            raise answer
-        if answer is None:  # the job is done, or was stopped
+        if message.error is not None:
+            raise message.error
+        if message.label is None:  # the job is done, or was stopped
             child.busy = False
-            child.has.clear()
+            child.job.clear()
             return
-        label, seconds = answer
-        position, _ = child.has.popleft()
-        jobs.done(position, label)
-        if stages is not None:
-            stages.add(seconds)
+        position, _ = child.job.popleft()
+        self._jobs.add(position, message.label)
+        self._stages.add(message.seconds)
+
+    def _bury(self, child: _Child) -> None:
+        """Gives back what a dead process had."""
+        self._children.remove(child)
+        child.process.join()
+        if child.job:
+            self._jobs.give_back(list(child.job))
+        if not self._children:
+            code = child.process.exitcode
+            raise DeviceError(f"the last process that had a GPU died (exit code {code})") from None
 
 
-def _label(
+def _label_jobs(
     pipe: Connection,
     stop: Any,
-    open_network: Open,
+    open_network: OpenNetwork,
     artifact: Artifact,
     gpu: int,
     options: WindowOptions,
     workers: int,
 ) -> None:
-    """A process: jobs of paths come by the pipe, labels go back in their order, None after each job."""
+    """Runs in a process: receives jobs, lists of paths, and sends a ``_Message`` a label and one a job."""
     ignore_interrupts()
     with suppress(EOFError, OSError):
         try:
@@ -197,8 +240,8 @@ def _label(
                     stages = StageSeconds()
                     before = copy.copy(stages)
                     for label in backend.label_files(job, artifact, options, stop, stages):
-                        pipe.send((label, stages.since(before)))
+                        pipe.send(_Message(label, stages.since(before)))
                         before = copy.copy(stages)
-                    pipe.send(None)
+                    pipe.send(_Message())
         except MerError as error:
-            pipe.send(error)
+            pipe.send(_Message(error=error))

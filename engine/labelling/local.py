@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from .song_label import SongLabel, label_from_logits
 from .worker_pool import Failure, WorkerPool
 
 _BATCH = 32  # windows given to the network at once, at most
-_AHEAD = 2_000  # files begun before the oldest one is done
+_AHEAD = 2_000  # files that may be begun after the oldest one that is not labelled
 
 
 class FileNetwork(Protocol):
@@ -32,19 +33,25 @@ class FileNetwork(Protocol):
         """What a child process makes of a file for this network; importable by name, with ``facts``."""
         ...
 
-    def add(self, position: int, file: Any) -> Iterator[tuple[int, Float32]]:
-        """Takes what ``work`` gave; yields (position, logits ``[windows, labels]``) of finished files."""
+    def add(self, key: Hashable, file: Any) -> Iterator[tuple[Any, Float32]]:
+        """Takes a result of ``work``; yields (key, logits ``[windows, labels]``) of the files that are done.
+
+        They may be files of earlier calls, also of one that nobody waits for any longer.
+        """
         ...
 
-    def flush(self) -> Iterator[tuple[int, Float32]]:
-        """Yields those of all files that were added."""
+    def flush(self) -> Iterator[tuple[Any, Float32]]:
+        """Yields (key, logits) of all files that were added and not yet yielded."""
         ...
 
     def close(self) -> None: ...
 
 
 class FileByFile:
-    """A runtime that takes log-mels. Each file is a batch of its own: its row depends on no other file."""
+    """A ``FileNetwork`` of a runtime that takes log-mels, which is closed with it.
+
+    Windows of two files are never in one batch, so that a row depends on no other file.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self.name = runtime.name
@@ -54,12 +61,12 @@ class FileByFile:
     def work(self) -> Callable[[str, WindowOptions], FileLogMels]:
         return log_mels_from_file
 
-    def add(self, position: int, file: FileLogMels) -> Iterator[tuple[int, Float32]]:
+    def add(self, key: Hashable, file: FileLogMels) -> Iterator[tuple[Any, Float32]]:
         starts = range(0, len(file.log_mels), _BATCH)
         parts = [self._runtime.infer(file.log_mels[start : start + _BATCH]) for start in starts]
-        yield position, np.concatenate(parts)
+        yield key, np.concatenate(parts)
 
-    def flush(self) -> Iterator[tuple[int, Float32]]:
+    def flush(self) -> Iterator[tuple[Any, Float32]]:
         return iter(())
 
     def close(self) -> None:
@@ -67,7 +74,7 @@ class FileByFile:
 
 
 class LocalBackend:
-    """See ``LabelBackend``. The network is closed with it; so are the child processes.
+    """See ``LabelBackend``. The network is closed with it, and the child processes end.
 
     Args:
         workers: child processes that decode; 0 is one a core.
@@ -76,8 +83,9 @@ class LocalBackend:
     def __init__(self, network: FileNetwork, workers: int = 0) -> None:
         self.name = network.name
         self._network, self._workers = network, workers
-        self._pool: WorkerPool | None = None
-        self._pool_options: WindowOptions | None = None
+        self._idle: WorkerPool | None = None  # of an earlier call
+        self._in_use: list[WorkerPool] = []
+        self._closed = False
 
     def label_files(
         self,
@@ -87,15 +95,21 @@ class LocalBackend:
         stop: threading.Event | None = None,
         stages: StageSeconds | None = None,
     ) -> Iterator[SongLabel]:
-        pool = self._pool_for(options)
-        run = _Run(pool, self._network, artifact, stop or threading.Event(), stages or StageSeconds())
-        return run.labels(paths)
+        """See ``LabelBackend``."""
+        pool = self._take_pool(options)
+        try:
+            run = _Run(pool, self._network, artifact, stop or threading.Event(), stages or StageSeconds())
+            yield from run.labels(paths)
+        finally:
+            self._give_back(pool)
 
     def close(self) -> None:
         """Ends the child processes and the network."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        self._closed = True
+        for pool in (self._idle, *self._in_use):
+            if pool is not None:
+                pool.close()
+        self._idle = None
         self._network.close()
 
     def __enter__(self) -> Self:
@@ -104,28 +118,37 @@ class LocalBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pool_for(self, options: WindowOptions) -> WorkerPool:
-        """The child processes, which outlive a call: the next one with equal options begins at once."""
-        if self._pool is not None and options != self._pool_options:
-            self._pool.close()
-            self._pool = None
-        if self._pool is None:
-            work = self._network.work
-            self._pool = WorkerPool(work, options, self._workers, options.limits.seconds)
-            self._pool_options = options
-        return self._pool
+    def _take_pool(self, options: WindowOptions) -> WorkerPool:
+        """Child processes that no other call has: those of an earlier one with equal options, or new ones."""
+        if self._closed:
+            raise ValueError("the backend is closed")
+        pool, self._idle = self._idle, None
+        if pool is not None and pool.options != options:
+            pool.close()
+            pool = None
+        if pool is None:
+            pool = WorkerPool(self._network.work, options, self._workers, options.limits.seconds)
+        self._in_use.append(pool)
+        return pool
+
+    def _give_back(self, pool: WorkerPool) -> None:
+        self._in_use.remove(pool)
+        if self._idle is None and not self._closed:
+            self._idle = pool
+        else:
+            pool.close()
 
 
 def network_threads(workers: int = 0) -> int:
     """Threads for a network beside so many processes that decode (0: one a core).
 
-    Two threads need a fifth more CPU for a window than one, so it has as few as it can keep up with.
+    Two threads need a fifth more CPU for a window than one, so it has only as many as keep up with decoding.
     """
     return max(1, (workers or usable_cores()) // 2)
 
 
 class _Run:
-    """One call of ``label_files``: what is under way, and labels that wait for those before them."""
+    """One call of ``label_files``: the files under way, and labels that wait for those before them."""
 
     def __init__(
         self,
@@ -137,58 +160,63 @@ class _Run:
     ) -> None:
         self._pool, self._network, self._artifact = pool, network, artifact
         self._stop, self._stages = stop, stages
-        self._paths: dict[int, str] = {}  # begun, not yet read
-        self._read: dict[int, tuple[str, FileFacts]] = {}  # with the network
-        self._done: dict[int, SongLabel] = {}
+        self._begun: dict[int, str] = {}  # the paths of files that child processes have, by position
+        self._computing: dict[int, tuple[str, FileFacts]] = {}  # files that the network has
+        self._labels: dict[int, SongLabel] = {}  # not yet yielded
         self._newest = self._next = 0
 
     def labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
         """Yields labels in the order of the paths."""
-        start_s, idle_s = self._pool.start_s, self._pool.idle_s  # of earlier calls
-        before = self._stages.start, self._stages.idle
-        waiting = time.perf_counter()
-        for position, answer in self._pool.map(self._begin(paths), self._may_begin):
-            self._stages.waited += time.perf_counter() - waiting
-            self._take(position, answer)
-            if not self._may_begin():  # what is held back to fill a batch may be what all others wait for
-                self._finish(self._network.flush())
-            yield from self._ready()
-            self._stages.start = before[0] + self._pool.start_s - start_s
-            self._stages.idle = before[1] + self._pool.idle_s - idle_s
-            waiting = time.perf_counter()
+        earlier_start_s, earlier_idle_s = self._pool.start_s, self._pool.idle_s
+        start_s, idle_s = self._stages.start, self._stages.idle
+        waiting_since = time.perf_counter()
+        with closing(self._pool.map(self._begin(paths), self._may_begin)) as results:
+            for position, result in results:
+                self._stages.waited += time.perf_counter() - waiting_since
+                self._take(position, result)
+                if not self._may_begin():  # the file that all others wait for may wait for a full batch
+                    self._finish(self._network.flush())
+                yield from self._ready()
+                self._stages.start = start_s + self._pool.start_s - earlier_start_s
+                self._stages.idle = idle_s + self._pool.idle_s - earlier_idle_s
+                waiting_since = time.perf_counter()
         self._finish(self._network.flush())
         yield from self._ready()
 
     def _begin(self, paths: Iterable[str]) -> Iterator[str]:
-        """Hands out paths until it is stopped; called in the pool's thread."""
+        """Hands out paths until the run is stopped; runs in the pool's thread."""
         for position, path in enumerate(paths):
             if self._stop.is_set():
                 return
-            self._paths[position], self._newest = path, position
+            self._begun[position], self._newest = path, position
             yield path
 
     def _may_begin(self) -> bool:
-        # One slow file must not let thousands of rows after it wait in memory.
+        # One slow file must not let thousands of labels after it wait in memory.
         return self._newest - self._next < _AHEAD
 
-    def _take(self, position: int, answer: Any) -> None:
-        """A file that was read goes to the network; one that failed has its label at once."""
-        path = self._paths.pop(position)
-        if isinstance(answer, Failure):
-            self._done[position] = SongLabel(path, error=answer.reason)
+    def _take(self, position: int, result: Any) -> None:
+        """Gives a file that was read to the network; one that failed has its label at once."""
+        path = self._begun.pop(position)
+        if isinstance(result, Failure):
+            self._labels[position] = SongLabel(path, error=result.reason)
             return
-        self._read[position] = path, answer.facts
-        self._finish(self._network.add(position, answer))
-        self._stages.add(answer.facts.seconds)
+        self._computing[position] = path, result.facts
+        self._finish(self._network.add((self, position), result))
+        self._stages.add(result.facts.seconds)
 
-    def _finish(self, finished: Iterable[tuple[int, Float32]]) -> None:
+    def _finish(self, computed: Iterable[tuple[tuple[_Run, int], Float32]]) -> None:
+        """Labels files whose logits are there. Where calls take turns, they may be another call's."""
         began = time.process_time()
-        for position, logits in finished:
-            path, facts = self._read.pop(position)
-            self._done[position] = label_from_logits(path, facts, logits, self._artifact.spec)
+        for (run, position), logits in computed:
+            run._label(position, logits)
         self._stages.network += time.process_time() - began
 
+    def _label(self, position: int, logits: Float32) -> None:
+        path, facts = self._computing.pop(position)
+        self._labels[position] = label_from_logits(path, facts, logits, self._artifact.spec)
+
     def _ready(self) -> Iterator[SongLabel]:
-        while self._next in self._done:
-            yield self._done.pop(self._next)
+        while self._next in self._labels:
+            yield self._labels.pop(self._next)
             self._next += 1

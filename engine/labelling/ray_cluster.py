@@ -1,14 +1,13 @@
 """A catalogue over the machines of a Ray cluster: paths go out, labels come back, no sound travels.
 
-Ray Data hands blocks of paths to actors. Each holds the network and a pool of its own that decodes, as one
-machine does, so that a hostile file costs a child there too. Every machine must see the files under the same
-paths, or they must be URLs, and have mer installed.
+Ray Data hands blocks of paths to actors. Each actor has the network and child processes that decode, as one
+machine has, so that a file that crashes its decoder costs a child there too. All machines need merkit, and
+the files under the same paths, or as URLs.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import warnings
 from collections import Counter
@@ -18,39 +17,37 @@ from itertools import islice
 from typing import Any, Self
 
 from ..artifact import Artifact
-from ..audio.formats import is_remote
 from ..errors import MerError
-from ..runtimes import open_runtime
 from .contract import StageSeconds
 from .file_windows import WindowOptions
-from .local import FileByFile, LocalBackend, network_threads
+from .ray_actor import FAILED, LabelActor, block_from_paths
 from .ray_session import join_cluster, last_line
 from .song_label import SongLabel, label_from_json
 
-_CORES = 4  # of an actor without a GPU, at most: nodes of other sizes than a multiple leave few unused
-_BLOCK = 16  # files a core in one call of an actor: what a killed node costs
+_CORES = 4  # of an actor without a GPU, at most: small actors leave few cores of a node unused
+_BLOCK = 16  # files for each core of an actor in one call: what is lost with a node
 _AT_ONCE = 100_000  # paths in one execution of Ray Data
-_HELD = 5_000  # labels that wait for a lost one before it, before that is labelled anew
+_HELD = 5_000  # labels that wait for a lost file before them, at most: then what was lost is sent out anew
 _TRIES = 3  # of a file whose actor died
-_FAILED = -1  # the position of an actor's error that is no file's
 _ON_GPU = ("tensorrt",)
 
 
 class RayCluster:
-    """See ``LabelBackend``. ``runtime`` is the name of what runs the network on the nodes.
+    """See ``LabelBackend``. It takes one call of ``label_files`` at a time, which has all actors.
 
     Args:
-        address: "local" for a cluster on this machine alone, "auto" for the one that this machine belongs
-            to, or what Ray takes for one: ``host:port``.
+        address: as ``join_cluster`` takes it.
+        runtime: the name of what runs the network on the nodes, one of ``RUNTIMES``.
         cores: of an actor, which has as many processes that decode; 0 chooses.
 
     Raises:
-        MerError: Ray is not installed, nothing answers there, or it has no room for one actor.
+        MerError: Ray is not installed, no cluster answers, or it has no room for one actor.
     """
 
     def __init__(self, address: str, runtime: str, cores: int = 0) -> None:
         self.name = runtime
         self._ray = join_cluster(address)
+        self._busy = False
         try:
             self.nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
             self.cores, self.actors = plan_actors(self.nodes, cores, runtime in _ON_GPU)
@@ -66,15 +63,30 @@ class RayCluster:
         stop: threading.Event | None = None,
         stages: StageSeconds | None = None,
     ) -> Iterator[SongLabel]:
-        stages = stages if stages is not None else StageSeconds()
-        stop = stop or threading.Event()
-        model = self._ray.put(artifact)
-        stream = enumerate(paths)
-        while not stop.is_set() and (chunk := dict(islice(stream, _AT_ONCE))):
-            yield from _Chunk(self, chunk, (model, self.name, options, self.cores), stop, stages).labels()
+        """See ``LabelBackend``.
+
+        Raises:
+            ValueError: an earlier call is neither at its end nor closed.
+        """
+        if self._busy:  # it would wait for ever for actors that the other call has
+            raise ValueError("the cluster is in use by another call of label_files")
+        self._busy = True
+        stop, stages = stop or threading.Event(), stages or StageSeconds()
+        try:
+            arguments = (self._ray.put(artifact), self.name, options, self.cores)
+            numbered = enumerate(paths)
+            while not stop.is_set() and (chunk := dict(islice(numbered, _AT_ONCE))):
+                yield from _Chunk(self, chunk, arguments, stop, stages).labels()
+        finally:
+            self._busy = False
 
     def results(self, blocks: Sequence[Any], arguments: tuple[Any, ...]) -> Any:
-        """Tables from the actors, in the order of the blocks; those whose actor died are left out."""
+        """Tables from the actors, in the order of the blocks; the blocks of actors that died are left out.
+
+        Args:
+            blocks: of ``block_from_paths``.
+            arguments: for the actors' constructor.
+        """
         from ray.data import ActorPoolStrategy, DataContext, from_arrow
 
         context = DataContext.get_current()
@@ -82,17 +94,17 @@ class RayCluster:
         context.enable_progress_bars = False
         context.max_errored_blocks = -1
         gpus = {"num_gpus": 1} if self.name in _ON_GPU else {}
-        # Ray would try a dead actor's calls again on that actor only, and wait for room for it, which a
-        # cluster that has lost a node may never have: lost blocks are given out anew instead.
+        # Ray would retry a dead actor's calls on that actor only, and wait until there is room to restart it:
+        # for ever in a cluster that has lost a node. Lost blocks are sent out anew instead.
         retries: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
         pool = ActorPoolStrategy(size=self.actors, max_tasks_in_flight_per_actor=2)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that restarts will be set otherwise from Ray 2.64 on
-            found = from_arrow(list(blocks)).map_batches(
-                _Actor, batch_size=1, batch_format="pyarrow", compute=pool, num_cpus=self.cores,
+            warnings.simplefilter("ignore")  # that Ray 2.64 will want restarts to be set in another way
+            tables = from_arrow(list(blocks)).map_batches(
+                LabelActor, batch_size=1, batch_format="pyarrow", compute=pool, num_cpus=self.cores,
                 fn_constructor_args=arguments, **gpus, **retries,
             )  # fmt: skip
-        return found.iter_batches(batch_size=None, batch_format="pyarrow")
+        return tables.iter_batches(batch_size=None, batch_format="pyarrow")
 
     def close(self) -> None:
         """Leaves the cluster, and ends a local one."""
@@ -106,10 +118,14 @@ class RayCluster:
 
 
 def plan_actors(nodes: Sequence[dict[str, float]], cores: int = 0, on_gpu: bool = False) -> tuple[int, int]:
-    """(cores of an actor, actors) for nodes of these resources: one a GPU, or one a group of cores.
+    """(cores of an actor, number of actors): one actor for each GPU, or for each group of cores.
+
+    Args:
+        nodes: of each node its "CPU" and "GPU", as Ray counts them.
+        cores: of an actor; 0 chooses.
 
     Raises:
-        MerError: no node has room for one.
+        MerError: no node has room for one actor.
     """
     sizes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
     if on_gpu:
@@ -119,13 +135,18 @@ def plan_actors(nodes: Sequence[dict[str, float]], cores: int = 0, on_gpu: bool 
         cores = cores or min([_CORES, *(cpus for cpus, _ in sizes if cpus)])
         actors = sum(cpus // cores for cpus, _ in sizes)
     if not actors:
-        wanted = f"{cores} cores{' and a GPU' if on_gpu else ''}"
-        raise MerError(f"the Ray cluster has no machine with {wanted} for this")
+        room = f"{cores} cores{' and a GPU' if on_gpu else ''}"
+        raise MerError(f"the Ray cluster has no machine with {room} for this")
     return cores, actors
 
 
 class _Chunk:
-    """Labels of some paths in their order, in as many executions as it takes to have them all."""
+    """Some of the paths. Ray Data is executed again until all of them have their label.
+
+    Args:
+        paths: by position; positions follow one another.
+        arguments: for the actors' constructor.
+    """
 
     def __init__(
         self,
@@ -136,13 +157,13 @@ class _Chunk:
         stages: StageSeconds,
     ) -> None:
         self._cluster, self._arguments, self._stop, self._stages = cluster, arguments, stop, stages
-        self._paths = paths
-        self._done: dict[int, SongLabel] = {}
-        self._lost: Counter[int] = Counter()
-        self._following = min(paths)
+        self._paths = paths  # whose labels were not yielded yet
+        self._labels: dict[int, SongLabel] = {}  # not yet yielded
+        self._lost: Counter[int] = Counter()  # how often a position was lost with its actor
+        self._next = min(paths)
 
     def labels(self) -> Iterator[SongLabel]:
-        """Yields until all are done, or it is stopped."""
+        """Yields labels in the order of the paths, until all are done or it is stopped."""
         in_vain = 0
         while self._paths and not self._stop.is_set():
             before, reason = self._progress(), "its actors do not live long enough"
@@ -155,69 +176,69 @@ class _Chunk:
                 raise MerError(f"the cluster labels nothing: {reason}")
 
     def _progress(self) -> tuple[int, int, int]:
-        return len(self._paths), len(self._done), self._lost.total()
+        return len(self._paths), len(self._labels), self._lost.total()
 
     def _execution(self) -> Iterator[SongLabel]:
-        left = [position for position in self._paths if position not in self._done]
-        for position in left:
+        """Executes Ray Data once, over all positions without a label."""
+        missing = [position for position in self._paths if position not in self._labels]
+        for position in missing:
             if self._lost[position] >= _TRIES:
                 reason = f"the process that labelled it died {_TRIES} times"
-                self._done[position] = SongLabel(self._paths[position], error=reason)
+                self._labels[position] = SongLabel(self._paths[position], error=reason)
         yield from self._ready()
         if not self._paths:
             return
         with closing(iter(self._cluster.results(self._blocks(), self._arguments))) as tables:
-            expected = iter([position for position in left if self._lost[position] < _TRIES])
+            expected = iter([position for position in missing if self._lost[position] < _TRIES])
             for table in tables:
                 self._take(table, expected)
                 yield from self._ready()
-                if self._stop.is_set() or len(self._done) > _HELD:
+                if self._stop.is_set() or len(self._labels) > _HELD:
                     return
         for position in expected:
             self._lost[position] += 1
 
     def _take(self, table: Any, expected: Iterator[int]) -> None:
+        """Takes an actor's labels; ``expected`` is the positions that may still come, in their order."""
         for row in table.to_pylist():
             position = row["position"]
-            if position == _FAILED:
+            if position == FAILED:
                 raise MerError(f"an actor failed: {row['label']}")
-            for skipped in expected:  # blocks come in order: what is left out will not come
+            for skipped in expected:  # tables come in order: what was left out will not come
                 if skipped == position:
                     break
                 self._lost[skipped] += 1
-            self._done[position] = label_from_json(row["label"], self._paths[position])
+            self._labels[position] = label_from_json(row["label"], self._paths[position])
             self._stages.add(json.loads(row["stages"]))
 
     def _ready(self) -> Iterator[SongLabel]:
-        while self._following in self._done:
-            del self._paths[self._following]
-            yield self._done.pop(self._following)
-            self._following += 1
+        while self._next in self._labels:
+            del self._paths[self._next]
+            yield self._labels.pop(self._next)
+            self._next += 1
 
     def _blocks(self) -> list[Any]:
-        """Tables of one row with positions and their paths; what was lost once is given out one at a time.
+        """The positions without a label, in blocks.
 
-        One row: with GPUs Ray Data wants to know how many rows a call has, and joins blocks to have them.
+        One that was lost is alone in its block, so that what kills an actor takes nothing else along.
         """
-        import pyarrow as pa
-
         blocks: list[list[int]] = [[]]
         for position in self._paths:
-            if position in self._done:
+            if position in self._labels:
                 continue
             alone = bool(self._lost[position])
-            if blocks[-1] and (alone or self._lost[blocks[-1][0]] or len(blocks[-1]) >= self._block):
+            if blocks[-1] and (alone or self._lost[blocks[-1][0]] or len(blocks[-1]) >= self._block_size):
                 blocks.append([])
             blocks[-1].append(position)
         return [
-            pa.table({"positions": [block], "paths": [[_sent(self._paths[position]) for position in block]]})
+            block_from_paths({position: self._paths[position] for position in block})
             for block in blocks
             if block
         ]
 
     @property
-    def _block(self) -> int:
-        # A small catalogue must keep every actor busy too.
+    def _block_size(self) -> int:
+        # Four blocks for each actor at least: a small catalogue must keep all of them busy too.
         fair = -(-len(self._paths) // (4 * self._cluster.actors))
         return min(_BLOCK * self._cluster.cores, max(1, fair))
 
@@ -226,41 +247,3 @@ class _Chunk:
         from ray.exceptions import RayError, UserCodeException
 
         return RayError, UserCodeException
-
-
-class _Actor:
-    """One machine's part: a network and a pool of processes that decode, for block after block."""
-
-    def __init__(self, model: Any, runtime: str, options: WindowOptions, cores: int) -> None:
-        import ray
-
-        self._artifact: Artifact = ray.get(model)
-        self._options = options
-        network = open_runtime(self._artifact, runtime, network_threads(cores))
-        self._backend = LocalBackend(FileByFile(network), cores)
-
-    def __call__(self, block: Any) -> Any:
-        import pyarrow as pa
-
-        try:
-            labels, stages = self._labels([os.fsdecode(path) for path in block["paths"][0].as_py()])
-        except Exception as error:  # Ray Data is told to pass over errors, since dead nodes are some
-            reason = str(error) if isinstance(error, MerError) else f"{type(error).__name__}: {error}"
-            return pa.table({"position": [_FAILED], "label": [reason], "stages": ["{}"]})
-        return pa.table(
-            {
-                "position": block["positions"][0].values,
-                "label": [label.to_json() for label in labels],
-                "stages": [json.dumps(vars(stages)), *["{}"] * (len(labels) - 1)],
-            }
-        )
-
-    def _labels(self, paths: list[str]) -> tuple[list[SongLabel], StageSeconds]:
-        stages = StageSeconds()
-        labels = self._backend.label_files(paths, self._artifact, self._options, stages=stages)
-        return list(labels), stages
-
-
-def _sent(path: str) -> bytes:
-    """A path as an actor can open it, whatever folder it stands in; not all are UTF-8."""
-    return os.fsencode(path if is_remote(path) or not path else os.path.abspath(path))

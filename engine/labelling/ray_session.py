@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, quietly: what goes wrong is one line, and Ray's own pages are not printed."""
+"""Joining a Ray cluster without Ray's own output; an error is one line."""
 
 from __future__ import annotations
 
@@ -13,40 +13,66 @@ from typing import Any
 from ..errors import MerError
 from ..signals import handlers_kept
 
-_REACH_S = 5.0
+_CONNECT_S = 5.0
+_LONGEST_REASON = 300  # characters
 
 
 def join_cluster(address: str) -> Any:
-    """Ray's module, connected to "local" (a cluster of this machine's own), "auto" or ``HOST:PORT``.
+    """Connects to a Ray cluster, and gives the module ``ray``.
+
+    Args:
+        address: "local" starts a cluster on this machine; "auto" is the one that this machine belongs to;
+            else ``HOST:PORT``.
 
     Raises:
-        MerError: Ray is not installed, or nothing answers there.
+        MerError: Ray is not installed, or no cluster answers there.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray writes them between our lines
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's log lines would come between ours
     try:
         import ray
         import ray.data
     except ImportError as error:
-        raise MerError(f"--ray needs Ray: pip install 'merkit[ray]' ({error})") from None
-    _reach(address)
+        raise MerError(f"Ray is not installed ({error}): pip install 'merkit[ray]'") from None
+    _check_address(address)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
-        with handlers_kept(), _quiet():  # Ray takes SIGTERM for itself
+        with handlers_kept(), _stderr_dropped():  # Ray sets a handler of its own for SIGTERM
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
-    except Exception as error:  # of many kinds, and Ray says what is wrong
+    except Exception as error:  # of many classes
         raise MerError(f"no Ray cluster at {address}: {last_line(error)}") from None
-    with suppress(AttributeError):  # its news of dead nodes, many lines on our stdout, has no other switch
+    with suppress(AttributeError):  # nothing else keeps Ray from printing many lines about each dead node
         import ray._private.worker as worker
 
         worker.print_to_stdstream = lambda *_, **__: None
     return ray
 
 
+def last_line(error: BaseException) -> str:
+    """The last line of an error's text: Ray's errors have pages, and their reason at the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:_LONGEST_REASON]
+
+
+def _check_address(address: str) -> None:
+    """Tries to connect first: Ray itself would try for a minute, and print pages."""
+    if address in ("local", "auto"):
+        return
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        raise MerError(f"{address!r} names no Ray cluster: give local, auto or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise MerError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
+    except (UnicodeError, OverflowError) as error:  # no host name, or no port from 0 to 65535
+        raise MerError(f"no Ray cluster answers at {address}: {error}") from None
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Ray's C++ part says on stderr that it was told to be quiet."""
+def _stderr_dropped() -> Iterator[None]:
+    """Ray's C++ part announces on stderr that its log level was changed."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -56,23 +82,3 @@ def _quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)
-
-
-def _reach(address: str) -> None:
-    """Ray itself would try for a minute, and print pages."""
-    host, found, port = address.rpartition("://")[2].rpartition(":")
-    if not found:
-        if address not in ("local", "auto"):
-            raise MerError(f"--ray {address}: give local, auto or HOST:PORT")
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
-    except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MerError(f"no Ray cluster answers at {address}: {reason}") from None
-
-
-def last_line(error: BaseException) -> str:
-    """What an error of Ray's says in its end, where it has pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]

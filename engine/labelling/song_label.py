@@ -1,4 +1,4 @@
-"""A song's logits to its label, with a timeline. Only here are logits made into probabilities."""
+"""A song's logits in, its label with a timeline out. Probabilities are computed nowhere else."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SongLabel:
-    """One input's label. On an error only ``path`` and ``error`` say anything.
+    """One input's label. Where there is an ``error``, ``path`` is the only other field that is set.
 
-    ``probabilities`` are in the order of the model's labels; ``windows`` is the timeline: where each
-    window begins, in seconds, and its probabilities.
+    ``probabilities`` are in the order of the model's labels. ``windows`` is the timeline: where each
+    window begins, in seconds, and its probabilities. ``tags`` has the file's title, artist and album.
     """
 
     path: str
@@ -40,12 +40,12 @@ class SongLabel:
         return max(self.probabilities, default=None)
 
     def to_json(self) -> str:
-        """All fields, for ``label_from_json``."""
+        """All fields as JSON text, which ``label_from_json`` reads."""
         return json.dumps(dataclasses.asdict(self))
 
 
 def label_from_logits(path: str, file: FileFacts, logits: Float32, spec: ModelSpec) -> SongLabel:
-    """The label of a file whose windows gave ``logits`` ``[windows, labels]``."""
+    """The label of a file, from the ``logits`` of its windows, float32 ``[windows, labels]``."""
     by_window = probabilities_from_logits(logits, spec.temperature)
     if not np.isfinite(by_window).all():
         return SongLabel(path, error="the network gave numbers that are not finite")
@@ -62,7 +62,7 @@ def label_from_logits(path: str, file: FileFacts, logits: Float32, spec: ModelSp
 
 
 def label_from_json(text: str, path: str) -> SongLabel:
-    """The inverse of ``SongLabel.to_json``, for an input with this path."""
+    """The inverse of ``SongLabel.to_json``, with ``path`` in place of the path in the text."""
     fields = json.loads(text)
     fields["probabilities"] = tuple(fields["probabilities"])
     fields["windows"] = tuple((start, tuple(p)) for start, p in fields["windows"])
@@ -83,5 +83,5 @@ def probabilities_from_logits(logits: Float32, temperature: float) -> Float64:
 
 
 def _rounded(values: Float64) -> tuple[float, ...]:
-    """Six decimals: what float32 logits carry, and the same text on every machine of a kind."""
+    """Six decimals, as many as float32 logits carry: more would differ from machine to machine."""
     return tuple(np.round(values.astype(np.float64), 6).tolist())

@@ -1,0 +1,75 @@
+"""Results that one thread produces and another takes, in a limited number of bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class ResultQueue:
+    """Runs ``produce(queue)`` in a thread, which puts results, until it returns or the queue is closed.
+
+    Args:
+        limit: bytes of the results that wait, at most; a single result may be larger.
+    """
+
+    def __init__(self, limit: int, produce: Callable[[ResultQueue], None]) -> None:
+        self.closed = False
+        self._limit, self._held = limit, 0
+        self._waiting: deque[tuple[Any, int]] = deque()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, args=(produce,), daemon=True)
+        self._thread.start()
+
+    def put(self, result: Any, size: int) -> None:
+        """Adds a result of ``size`` bytes; waits for room, unless the queue is closed."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.closed or not self._waiting or self._held + size <= self._limit
+            )
+            self._waiting.append((result, size))
+            self._held += size
+            self._changed.notify_all()
+
+    def get(self) -> Any:
+        """The oldest result; None after the last one.
+
+        Raises:
+            ValueError: the queue is closed.
+            BaseException: what ``produce`` raised, after the results that came before it.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self._waiting or self._ended)
+            if self.closed:
+                raise ValueError("closed while results were awaited")
+            if self._waiting:
+                result, size = self._waiting.popleft()
+                self._held -= size
+                self._changed.notify_all()
+                return result
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def close(self) -> None:
+        """Drops what waits, and returns when ``produce`` has seen ``closed`` and returned."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+        # An abandoned generator may be finalized, and close this, in whichever thread collects garbage.
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self, produce: Callable[[ResultQueue], None]) -> None:
+        error = None
+        try:
+            produce(self)
+        except BaseException as caught:  # for the thread that takes the results, whatever it is
+            error = caught
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify_all()
