@@ -1,1 +1,1 @@
-"""Inputs in, rows on disk out. Rows are made in rows.py, and a run over a catalogue is in run.py."""
+"""Inputs in, rows on disk out. rows.py defines a row, and run.py runs over a catalogue."""

@@ -1,4 +1,4 @@
-"""What a user names on the command line, as a stream of inputs: nothing is kept for each file."""
+"""Expands files, folders, patterns, lists and URLs into a stream of inputs, which is not held in memory."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from .source import Source, source_from_path
 
 @dataclass(frozen=True)
 class Inputs:
-    """Paths in the order they will be labelled, and how many files of folders were left out."""
+    """Paths in the order of labelling, and the number of files that were left out."""
 
     paths: tuple[str, ...]
     skipped: int
 
 
 class Sources:
-    """Everything that arguments name, in order: iterate once for ``Source`` after ``Source``.
+    """An iterable of ``Source``: everything that the arguments name, in order.
 
-    An argument is a file, taken whatever its suffix (it need not exist: its row will say so); a
-    folder, searched for audio below it, sorted, links followed once; a pattern (``*``, ``?``,
-    ``[...]``, ``**``); a playlist (.m3u, .m3u8: its local entries); a manifest (.csv, .parquet); or
-    a URL that fsspec knows. ``skipped`` counts, while iterating, what was left out.
+    An argument is a file with any suffix (one that does not exist gets a row with an error); a
+    folder, searched for audio files at every depth, in sorted order, following each link once; a pattern
+    (``*``, ``?``, ``[...]``, ``**``); a playlist (.m3u, .m3u8), of which local entries are taken; a manifest
+    (.csv, .parquet); or a URL that fsspec reads. ``columns`` are those of the manifests, apart from paths,
+    with their kinds. ``skipped`` counts the files that were left out, during one iteration.
 
     Raises:
-        UsageError: a manifest without the column, or whose columns are not those of another.
+        UsageError: a manifest without the column of paths, or manifests with different columns.
         MerError: a playlist or manifest that cannot be read, or a pattern that matches nothing.
     """
 
@@ -68,27 +69,26 @@ class Sources:
             yield source_from_path(argument)
 
     def _matching(self, pattern: str) -> Iterator[Source]:
-        found = False
-        for path in sorted(glob.iglob(pattern, recursive=True)):
-            found = True
+        paths = sorted(glob.iglob(pattern, recursive=True))
+        if not paths:
+            raise MerError(f"nothing matches {pattern}")
+        for path in paths:
             if os.path.isdir(path):
-                # ** gives every folder and every file below it: a folder's search would repeat them.
+                # ** matches every folder and every file in it: searching the folder would repeat them.
                 if "**" not in pattern:
                     yield from map(source_from_path, self._below(path))
             elif os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:
                 yield source_from_path(path)
             else:
                 self._skip()
-        if not found:
-            raise MerError(f"nothing matches {pattern}")
 
     def _below(self, root: str) -> Iterator[str]:
         seen: set[tuple[int, int]] = set()
-        closed: list[OSError] = []
-        for folder, folders, files in os.walk(root, followlinks=True, onerror=closed.append):
+        errors: list[OSError] = []
+        for folder, folders, files in os.walk(root, followlinks=True, onerror=errors.append):
             try:
                 status = os.stat(folder)
-            except OSError:  # gone meanwhile
+            except OSError:  # removed since it was listed
                 continue
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
@@ -101,18 +101,18 @@ class Sources:
                     yield os.path.join(folder, name)
                 else:
                     self._skip()
-        # A folder that may not be read fails as an input: in silence its songs would be missing.
-        yield from (str(error.filename) for error in closed if os.path.isdir(error.filename))
+        # A folder that cannot be read becomes an input with an error: its songs must not be missing silently.
+        yield from (str(error.filename) for error in errors if os.path.isdir(error.filename))
 
     def _skip(self) -> None:
         self.skipped += 1
 
 
 def inputs_from_paths(paths: Iterable[str | Path]) -> Inputs:
-    """Everything that paths name, at once: for lists that fit into memory; see ``Sources``."""
+    """The paths of ``Sources(paths)`` in memory, for short lists."""
     sources = Sources(paths)
-    found = tuple(source.path for source in sources)
-    return Inputs(found, sources.skipped)
+    expanded = tuple(source.path for source in sources)
+    return Inputs(expanded, sources.skipped)
 
 
 def _is_manifest(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The inputs of a run in a temporary SQLite file: memory does not grow with the catalogue."""
+"""The inputs of a run, in a temporary SQLite file: memory does not grow with the catalogue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ _PAGE = 1_000
 
 @dataclass(frozen=True)
 class Pending:
-    """An input without a row yet. ``same_as`` is the position of an equal one before it, if any."""
+    """An input that has no row yet.
+
+    ``same_as`` is the position of the first input that is equal, None if that is this one; ``repeated``
+    says whether later inputs are equal to this one.
+    """
 
     position: int
     source: Source
@@ -31,13 +35,16 @@ class Pending:
 
 
 class InputStore:
-    """Every input once, in order, read from ``sources`` at once. Use as a context manager.
+    """All inputs in order, read from ``sources`` when it is created; a context manager.
 
-    One thread may read ``pending`` while another calls the other methods.
+    One thread may iterate ``pending`` while another calls the other methods.
+
+    Raises:
+        MerError: the temporary folder is full or not writable; this can come from every method.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:
-        # A database without a name lives in SQLite's page cache and, beyond 2 MB, in a nameless file.
+        # A database without a name is in SQLite's page cache and, beyond 2 MB, in an anonymous file.
         self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
         self._base.executescript(
@@ -46,7 +53,7 @@ class InputStore:
             " mtime INTEGER, columns TEXT, key BLOB, same_as INTEGER, done INTEGER DEFAULT 0, label TEXT)"
         )
         self._columns: tuple[str, ...] | None = None
-        with _trying():
+        with _sqlite_errors():
             positions, stream = count(), iter(sources)
             while batch := list(islice(stream, _PAGE)):
                 self._base.execute("BEGIN")
@@ -63,37 +70,44 @@ class InputStore:
         return self.total
 
     def done(self) -> int:
-        """How many inputs were marked as done."""
+        """The number of inputs that were marked as done."""
         return self._one("SELECT count(*) FROM inputs WHERE done")[0]
 
     def mark_done(
         self, text: str, size_bytes: int | None, mtime_ns: int | None
     ) -> Literal["done", "changed", "unknown"]:
-        """A row of an earlier run: its input is done, has changed since, or is not among these."""
-        found = self._one(
+        """Marks the input of an earlier run's row, unless it has changed since or is not among these.
+
+        Args:
+            text: the path as rows hold it.
+            size_bytes: the size that the file had, None if unknown.
+            mtime_ns: the time of its last change, None if unknown.
+        """
+        row = self._one(
             "SELECT position FROM inputs WHERE text = ? AND size IS ? AND mtime IS ? AND NOT done"
             " ORDER BY position LIMIT 1",
             (text, size_bytes, mtime_ns),
         )
-        if found:
-            self._one("UPDATE inputs SET done = 1 WHERE position = ?", found)
+        if row:
+            self._one("UPDATE inputs SET done = 1 WHERE position = ?", row)
             return "done"
-        others = self._one(
+        same_path, unchanged = self._one(
             "SELECT count(*), sum(size IS ? AND mtime IS ?) FROM inputs WHERE text = ?",
             (size_bytes, mtime_ns, text),
         )
-        return "changed" if others[0] and not others[1] else "unknown"
+        return "changed" if same_path and not unchanged else "unknown"
 
     def has(self, text: str) -> bool:
-        """Whether a row's path is among the inputs."""
+        """Whether a path, as rows hold it, is among the inputs."""
         return self._one("SELECT 1 FROM inputs WHERE text = ? LIMIT 1", (text,)) is not None
 
     def find_repeats(self, by_content: bool = False) -> int:
-        """Links equal inputs that are not done, so that each is labelled once; says how many repeat.
+        """Finds equal inputs among those that are not done; returns how many repeat an earlier one.
 
-        Equal is the same path or, ``by_content``, the same bytes (only files of one size are read).
+        Inputs are equal if they have the same path or, with ``by_content``, the same bytes (only files of
+        equal size are read).
         """
-        with _trying():
+        with _sqlite_errors():
             if by_content:
                 self._hash_contents()
             self._base.execute("CREATE INDEX by_key ON inputs (key)")
@@ -106,10 +120,10 @@ class InputStore:
         return self._one("SELECT count(*) FROM inputs WHERE same_as < position")[0]
 
     def pending(self) -> Iterator[Pending]:
-        """Inputs that are not done, in order."""
+        """Yields the inputs that are not done, in order."""
         last = -1
         while True:
-            with _trying(), self._lock:
+            with _sqlite_errors(), self._lock:
                 page = self._base.execute(
                     "SELECT position, path, size, mtime, columns, same_as FROM inputs"
                     " WHERE position > ? AND NOT done ORDER BY position LIMIT ?",
@@ -125,15 +139,15 @@ class InputStore:
             last = page[-1][0]
 
     def keep(self, position: int, label: str) -> None:
-        """Keeps a label (as text) for the inputs that repeat this one."""
+        """Stores a label, as text, for the inputs that repeat this one."""
         self._one("UPDATE inputs SET label = ? WHERE position = ?", (label, position))
 
     def kept(self, position: int) -> str:
-        """What ``keep`` was given."""
+        """The label that ``keep`` stored."""
         return self._one("SELECT label FROM inputs WHERE position = ?", (position,))[0]
 
     def close(self) -> None:
-        """Ends it; SQLite removes its file."""
+        """Closes the database; SQLite removes its file."""
         self._base.close()
 
     def __enter__(self) -> Self:
@@ -168,13 +182,13 @@ class InputStore:
             last = page[-1][0]
 
     def _one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        with _trying(), self._lock:
+        with _sqlite_errors(), self._lock:
             return self._base.execute(statement, values).fetchone()
 
 
 @contextmanager
-def _trying() -> Iterator[None]:
-    """SQLite's errors are the temporary folder's: full, or not writable."""
+def _sqlite_errors() -> Iterator[None]:
+    """SQLite fails here when the temporary folder is full or not writable."""
     try:
         yield
     except sqlite3.OperationalError as error:

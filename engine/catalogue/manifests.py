@@ -1,4 +1,4 @@
-"""Lists of files: M3U playlists, and CSV or Parquet tables with a column of paths."""
+"""Lists of files: M3U playlists, and manifests (CSV or Parquet tables with a column of paths)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,35 @@ _KINDS = {"bool": "bool", "int": "int64", "float": "float64", "double": "float64
 
 
 def columns_of_manifests(files: Iterable[str], path_column: str) -> dict[str, str]:
-    """The columns that manifests carry through: name to "string", "int64", "float64" or "bool".
+    """The columns that manifests add to rows: name to "string", "int64", "float64" or "bool".
 
     Raises:
         UsageError: a manifest without ``path_column``, or manifests with different columns.
         MerError: a manifest that cannot be read.
     """
-    found: dict[str, str] | None = None
+    common: dict[str, str] | None = None
     for file in files:
         columns = _columns(file)
         if path_column not in columns:
             raise UsageError(
                 f"{file} has no column {path_column!r} (it has {', '.join(columns) or 'none'}); "
-                "name the one that holds paths with --path-column"
+                "name the column that holds the paths"
             )
         del columns[path_column]
-        if found is not None and columns != found:
+        if common is not None and columns != common:
             raise UsageError(f"{file} has other columns than the manifest before it: label them apart")
-        found = columns
-    return found or {}
+        common = columns
+    return common or {}
 
 
 def sources_from_manifest(file: str, path_column: str) -> Iterator[Source]:
-    """Rows of a CSV or Parquet file, streamed; paths are relative to the file. A row without is an error."""
+    """The rows of a CSV or Parquet file, one at a time, with their other columns.
+
+    Paths are relative to the file. A row without a path becomes an input that fails.
+
+    Raises:
+        MerError: the file cannot be read.
+    """
     folder = os.path.dirname(file)
     with _reading(file):
         for row in _rows(file):
@@ -52,7 +58,11 @@ def sources_from_manifest(file: str, path_column: str) -> Iterator[Source]:
 
 
 def sources_from_playlist(file: str, skip: Callable[[], None]) -> Iterator[Source]:
-    """A playlist's local entries, relative to it; ``skip`` is called for each entry elsewhere."""
+    """The local entries of a playlist, relative to its folder; ``skip`` is called for every other entry.
+
+    Raises:
+        MerError: the file cannot be read.
+    """
     folder = os.path.dirname(file)
     with _reading(file), open(file, "rb") as lines:
         for number, line in enumerate(lines):
@@ -60,7 +70,7 @@ def sources_from_playlist(file: str, skip: Callable[[], None]) -> Iterator[Sourc
             line = line.strip(b"\r\n\0 \t")
             if not line or line.startswith(b"#"):
                 continue
-            path = _text(line)
+            path = os.fsdecode(line)  # .m3u8 is UTF-8; bytes of older encodings are kept, as in file names
             if path.lower().startswith("file://"):
                 parts = urlsplit(path)
                 if parts.netloc not in ("", "localhost"):
@@ -76,11 +86,6 @@ def sources_from_playlist(file: str, skip: Callable[[], None]) -> Iterator[Sourc
             yield source_from_path(path)
 
 
-def _text(line: bytes) -> str:
-    """UTF-8, which .m3u8 is by definition; older .m3u that are not keep their bytes, as file names do."""
-    return os.fsdecode(line)
-
-
 def _columns(file: str) -> dict[str, str]:
     with _reading(file):
         if not file.lower().endswith(".parquet"):
@@ -93,9 +98,9 @@ def _columns(file: str) -> dict[str, str]:
 
 
 def _kind(arrow_type: str) -> str:
-    """What a value is kept as: lists, dates and the like become their text."""
-    for beginning, kind in _KINDS.items():
-        if arrow_type.startswith(beginning):
+    """The kind of column that rows have for an Arrow type; lists, dates and others become text."""
+    for prefix, kind in _KINDS.items():
+        if arrow_type.startswith(prefix):
             return kind
     return "string"
 
@@ -105,7 +110,7 @@ def _rows(file: str) -> Iterator[dict[str, Any]]:
         with open(file, newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text, restval="")
             for row in reader:
-                row.pop(None, None)  # pyright: ignore[reportArgumentType]  (cells beyond the header)
+                row.pop(None, None)  # pyright: ignore[reportArgumentType]  (more cells than the header has)
                 yield row
         return
     from pyarrow import parquet
@@ -126,6 +131,7 @@ def _reading(file: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, UnicodeDecodeError, csv.Error, ArrowException) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MerError(f"{Path(file)} cannot be read: {reason}") from None
+    except OSError as error:
+        raise MerError(f"{Path(file)} cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error, ArrowException) as error:
+        raise MerError(f"{Path(file)} cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Songs that live elsewhere (s3://, gs://, https://), listed by fsspec."""
+"""Lists remote songs (s3://, gs://, https://) by fsspec."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from .source import Source
 
 
 def sources_from_url(url: str, skip: Callable[[], None]) -> Iterator[Source]:
-    """An object, or the audio below a prefix, sorted within each folder, as URLs.
+    """The object that a URL names or, for a prefix, the audio below it, sorted within each folder.
+
+    ``skip`` is called for every object without an audio suffix.
 
     Raises:
-        MerError: fsspec or what it needs for such URLs is not installed, or the place cannot be listed.
+        MerError: fsspec or what it needs for such URLs is not installed, or a folder cannot be listed.
     """
     if os.path.splitext(url)[1].lower() in AUDIO_SUFFIXES:
         yield Source(url)
@@ -29,28 +31,28 @@ def sources_from_url(url: str, skip: Callable[[], None]) -> Iterator[Source]:
             if os.path.splitext(name.rpartition("/")[2].partition("?")[0])[1].lower() not in AUDIO_SUFFIXES:
                 skip()
                 continue
-            full = name if "://" in name else files.unstrip_protocol(name)
-            yield Source(full, info.get("size"), _changed_ns(info))
+            object_url = name if "://" in name else files.unstrip_protocol(name)
+            yield Source(object_url, info.get("size"), _changed_ns(info))
     except MerError:
         raise
-    except Exception as error:  # every kind of storage has exceptions of its own
+    except Exception as error:  # each storage has exceptions of its own
         raise MerError(f"{url} cannot be listed: {storage_reason(error)}") from None
 
 
 def _files_below(files: Any, root: str) -> Iterator[dict[str, Any]]:
-    """Each folder's files, then what is below it; fsspec's walk passes over what it cannot list."""
+    """The files of each folder, then those of its folders; fsspec's walk skips what it cannot list."""
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        found = sorted(files.ls(folder, detail=True), key=lambda info: info["name"])
-        yield from (info for info in found if info["type"] != "directory")
-        # Some storages list a folder in itself.
-        below = [info["name"] for info in found if info["type"] == "directory"]
-        waiting += reversed([name for name in below if name.rstrip("/") != folder.rstrip("/")])
+        entries = sorted(files.ls(folder, detail=True), key=lambda info: info["name"])
+        yield from (info for info in entries if info["type"] != "directory")
+        folders = [info["name"] for info in entries if info["type"] == "directory"]
+        # Some storages list a folder as an entry of itself.
+        waiting += reversed([name for name in folders if name.rstrip("/") != folder.rstrip("/")])
 
 
 def _changed_ns(info: dict[str, Any]) -> int | None:
-    """When an object was last written, under whichever name a storage gives it."""
+    """The time of an object's last change in nanoseconds; the name of the field depends on the storage."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(name)
         if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Rows to one Parquet, CSV or JSONL file. Every command and runtime writes its rows through here."""
+"""Writes rows to one Parquet, CSV or JSONL file. Every command and runtime writes its rows through here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 1_000
 
 
 class Writer(Protocol):
-    """Takes rows of one shape; nothing stands under the file's name before ``close``."""
+    """Writes rows of one format to an open file."""
 
     def write(self, row: Mapping[str, Any]) -> None: ...
 
@@ -29,9 +29,13 @@ class Writer(Protocol):
 
 
 class RowFile:
-    """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written aside and renamed when complete.
+    """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written under a temporary name; a context manager.
 
-    As a context manager it is kept on a clean exit only.
+    The file gets its name when the block ends without an error, and is deleted otherwise.
+
+    Args:
+        labels: the model's, in order.
+        carried: a manifest's columns, as ``carried_columns`` names them, with their kinds.
 
     Raises:
         UsageError: another suffix.
@@ -48,10 +52,10 @@ class RowFile:
         self.path = Path(path)
         if self.path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{path}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
-        make = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
+        writer = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
         with self._explained(), ExitStack() as stack:
             file = stack.enter_context((disk or Disk()).whole(self.path))
-            self._writer: Writer = make(file, labels, carried)
+            self._writer: Writer = writer(file, labels, carried)
             self._stack = stack.pop_all()
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -69,7 +73,7 @@ class RowFile:
             with self._explained(), self._stack:
                 self._writer.close()
             return
-        with suppress(Exception):  # pyarrow's writer must end before its file does
+        with suppress(Exception):  # pyarrow's writer must be closed before its file
             self._writer.close()
         self._stack.__exit__(kind, error, trace)
 
@@ -111,7 +115,7 @@ class _Csv:
     def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
         self._file = file
         self._columns = [*columns_of_rows(labels), *carried]
-        self._line(self._columns)
+        self._line([for_csv(name) for name in self._columns])  # a manifest's columns have any name
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._line([_cell(row.get(name)) for name in self._columns])
@@ -126,7 +130,7 @@ class _Csv:
 
 
 def _cell(value: Any) -> Any:
-    """The timeline is JSON; text may be anyone's."""
+    """A cell: the timeline as JSON, text escaped, other values as they are."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else for_csv(value)
 
 

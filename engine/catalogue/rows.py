@@ -1,4 +1,4 @@
-"""A label to its row, and the columns that every row has."""
+"""The row of a label, and the columns that every row has."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None = None) -> dict[str, Any]:
     """A song's row: the same keys in the same order for every song of a model.
 
-    ``path`` holds bytes that are no UTF-8 as ``\\xNN``, since no format here could hold them raw. The
-    columns of the source's manifest come last; one that has a name of ours gets ``manifest_`` before it.
+    ``path`` is escaped by ``text_from_path``. The columns of the source's manifest come last, under the
+    names that ``carried_columns`` gives them.
     """
     labels = artifact.spec.labels
     probabilities = label.probabilities or (None,) * len(labels)
@@ -44,7 +44,7 @@ def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None =
 
 
 def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
-    """Every row's own columns, in order: name to "string", "int64", "float32", "float64" or "windows"."""
+    """The columns of every row, in order: name to "string", "int64", "float32", "float64" or "windows"."""
     return {
         **dict.fromkeys(("path", "status", "error", "emotion"), "string"),
         **dict.fromkeys(("confidence", *(f"p_{name}" for name in labels)), "float32"),
@@ -56,13 +56,13 @@ def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 def carried_columns(columns: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
-    """A manifest's columns under the names that they have in rows."""
+    """A manifest's columns as rows name them: with ``manifest_`` before a name that rows use themselves."""
     own = columns_of_rows(labels)
     return {f"manifest_{name}" if name in own else name: value for name, value in columns.items()}
 
 
 def schema_of_rows(labels: tuple[str, ...], carried: Mapping[str, str] = MappingProxyType({})) -> pa.Schema:
-    """The Parquet schema; ``carried`` has a manifest's columns, as rows name them, and their kinds."""
+    """The Parquet schema of rows. ``carried``: a manifest's columns, as rows name them, and their kinds."""
     import pyarrow as pa
 
     kinds: dict[str, Any] = {

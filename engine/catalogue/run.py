@@ -1,4 +1,4 @@
-"""A catalogue in, one row for every input out, whatever happens on the way."""
+"""One run over a catalogue: every input gets one row, a label or an error."""
 
 from __future__ import annotations
 
@@ -25,21 +25,30 @@ _OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".ndjson", ".
 
 
 class CatalogueRun:
-    """One run over a catalogue; use as a context manager, then iterate ``labels`` to the end.
+    """One run over a catalogue; a context manager. Iterate ``labels`` to its end.
 
-    ``total`` inputs were named; ``skipped`` files of folders were left out; ``resumed`` inputs have
-    their row from an earlier run; ``redone`` rows were taken out, since their files have changed (or
-    failed, if those are to be tried again); ``repeats`` inputs are equal to one before them.
+    Attributes:
+        total: the number of inputs.
+        skipped: files of folders, playlists and URLs that were left out.
+        resumed: inputs that have a row from an earlier run.
+        redone: rows of earlier runs that were removed, because their files have changed or, with
+            ``retry_errors``, because they had failed.
+        repeats: inputs that are equal to an earlier one.
+        stages: the time that each stage has taken.
 
     Args:
-        backend: what labels.
+        sources: the inputs.
+        artifact: the model.
+        backend: opened for the same artifact.
+        options: which windows of a file are read.
         out: a .parquet, .csv or .jsonl file, a folder of shards, or None to write nothing.
-        by_content: label files of equal bytes once, not only equal paths.
-        retry_errors: label the inputs again that failed in an earlier run.
+        by_content: label files of equal bytes once, and not only equal paths.
+        retry_errors: label the inputs that failed in an earlier run again.
+        rows_a_shard: for a folder.
 
     Raises:
         UsageError: a suffix that cannot be written.
-        MerError: nothing to label, or what ``ShardFolder`` and ``RowFile`` raise.
+        MerError: there is nothing to label; and as ``ShardFolder`` and ``RowFile``.
     """
 
     def __init__(
@@ -59,14 +68,14 @@ class CatalogueRun:
         with ExitStack() as stack:
             carried = carried_columns(sources.columns, artifact.spec.labels)
             shards = None
-            if out is not None and is_folder(out):  # first: two runs at once should know at once
+            if out is not None and is_folder(out):  # before reading inputs: a second run must fail at once
                 info = run_info(artifact, backend.name, options, carried)
                 shards = stack.enter_context(ShardFolder(out, info, rows_a_shard=rows_a_shard))
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
             if not self.total:
-                named = ", ".join(sources.arguments)
-                raise MerError(f"no audio in {named} ({self.skipped} other files skipped)")
+                arguments = ", ".join(sources.arguments)
+                raise MerError(f"no audio in {arguments} ({self.skipped} other files skipped)")
             if shards:
                 self.redone = shards.resume(self._inputs, retry_errors)
                 self.resumed = self._inputs.done()
@@ -77,7 +86,14 @@ class CatalogueRun:
             self._stack = stack.pop_all()
 
     def labels(self, stop: threading.Event | None = None) -> Iterator[SongLabel]:
-        """Labels what has no row yet, writes it, and yields it, in the order of the inputs."""
+        """Labels the inputs that have no row yet, writes their rows and yields the labels, in their order.
+
+        Args:
+            stop: once set, no more files are begun; those under way are finished.
+
+        Raises:
+            MerError: a device, a process or a cluster fails, or a row cannot be written.
+        """
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
         labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
         for source, label in self._in_order(labels):
@@ -94,7 +110,7 @@ class CatalogueRun:
         self._stack.__exit__(*error)
 
     def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Source, SongLabel]]:
-        """Each pending input with its label; a repeated one takes that of the first, which came before."""
+        """Each pending input with its label. Equal inputs share the label of the first one."""
         for item in self._inputs.pending():
             if item.same_as is not None:
                 label = label_from_json(self._inputs.kept(item.same_as), item.source.path)
@@ -108,10 +124,10 @@ class CatalogueRun:
 
 
 def is_folder(out: str) -> bool:
-    """Whether a name for rows is that of a folder of shards, and not of one file.
+    """Whether rows written to ``out`` go into a folder of shards, and not into one file.
 
     Raises:
-        UsageError: the suffix of a table that is not written here.
+        UsageError: the suffix of a kind of table that cannot be written.
     """
     suffix = Path(out).suffix.lower()
     if suffix in _OTHER_TABLES and not Path(out).is_dir():

@@ -1,4 +1,4 @@
-"""A folder of Parquet shards that is its own journal: killed at any moment, it loses no finished shard."""
+"""A folder of Parquet shards. The shards are the journal of a run: one that is killed loses none of them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,20 @@ _NAME = re.compile(r"part-(\d{6,})\.parquet")
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What rows of one folder have in common: all that decides a row, apart from its file."""
+    """What all rows of a folder have in common.
+
+    ``carried`` has a manifest's columns and their kinds; ``decides`` is all that decides a row, apart from
+    its audio file: the model and the options.
+    """
 
     labels: tuple[str, ...]
     carried: Mapping[str, str]
     decides: Mapping[str, Any]
 
     def to_json(self) -> str:
-        found = {"format": _FORMAT, "labels": self.labels, "carried": dict(self.carried), **self.decides}
-        return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        """The text of the folder's ``run.json``."""
+        fields = {"format": _FORMAT, "labels": self.labels, "carried": dict(self.carried), **self.decides}
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
 
 def run_info(
@@ -43,7 +48,7 @@ def run_info(
     options: WindowOptions,
     carried: Mapping[str, str] = MappingProxyType({}),
 ) -> RunInfo:
-    """A run's fingerprint. The time limit is not in it: a run may be resumed with a longer one."""
+    """The ``RunInfo`` of a run. It leaves out the time limit: a run may be resumed with a longer one."""
     decides = {
         "model": artifact.name,
         "model_sha256": artifact.sha256,
@@ -56,14 +61,14 @@ def run_info(
 
 
 class ShardFolder:
-    """Takes rows, ``rows_a_shard`` a file; as a context manager it holds the folder's lock.
+    """Writes rows to a folder, ``rows_a_shard`` in a file; a context manager that holds the folder's lock.
 
-    A shard is written aside, synced and renamed. On a clean exit, and when a run is stopped, the
-    last and shorter one is written too.
+    Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
+    when the block ends, also when an error ends it.
 
     Raises:
         MerError: another run is writing here; the folder belongs to another model or other options, or
-            is no folder of labels; it cannot be written.
+            is not a folder of labels; it cannot be written.
     """
 
     def __init__(
@@ -81,19 +86,22 @@ class ShardFolder:
         self._lock = FolderLock(self.folder)
         try:
             self._check_run()
-            for left in self.folder.glob(".*.part"):  # of a run that was killed
+            for unfinished in self.folder.glob(".*.part"):  # left by a run that was killed
                 with suppress(OSError):
-                    left.unlink()
+                    unfinished.unlink()
             self._next = max((int(_number(path)) for path in shards_in(self.folder)), default=-1) + 1
         except BaseException:
             self._lock.release()
             raise
 
     def resume(self, inputs: InputStore, retry_errors: bool = False) -> int:
-        """Marks inputs that have their rows, and takes out the rows of those that have changed since.
+        """Marks the inputs that have rows here, and removes the rows of those that have changed since.
+
+        Args:
+            retry_errors: also remove the rows of inputs that failed.
 
         Returns:
-            How many rows were taken out (their inputs will be labelled again).
+            The number of removed rows; their inputs will be labelled again.
         """
         removed = 0
         for path in shards_in(self.folder):
@@ -123,7 +131,7 @@ class ShardFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # Rows that were done count even if what came after them failed.
+            # Finished rows are kept even if a later song raised an error.
             if self._rows and not self._failed and (kind is None or issubclass(kind, Exception)):
                 self._flush()
         finally:
@@ -156,7 +164,7 @@ class ShardFolder:
             self._failed = True
             raise MerError(
                 f"{path} cannot be written: {error.strerror or error}. The {len(shards_in(self.folder))} "
-                "shards that stand are whole: mend this and run the same command again to go on"
+                "shards that were written are complete: fix this and run the same command again to go on"
             ) from None
 
     def _check_kind(self) -> None:
@@ -165,43 +173,51 @@ class ShardFolder:
             raise MerError(f"{self.folder} holds other files and no {RUN_FILE}: name a new folder for labels")
 
     def _check_run(self) -> None:
-        path, ours = self.folder / RUN_FILE, self._info.to_json()
+        path, text = self.folder / RUN_FILE, self._info.to_json()
         if not path.exists():
-            self._store(path, ours.encode())
+            self._store(path, text.encode())
             return
-        found = _read_run(path)
-        differing = [
-            f"{name} {_short(found.get(name))}, now {_short(value)}"
-            for name, value in json.loads(ours).items()
-            if found.get(name) != value
+        before = _read_run(path)
+        differences = [
+            f"{name} {_short(before.get(name))}, now {_short(value)}"
+            for name, value in json.loads(text).items()
+            if before.get(name) != value
         ]
-        if differing:
+        if differences:
             raise MerError(
-                f"{self.folder} was begun otherwise: {'; '.join(differing)}. "
-                "Give this run another --out, or delete that folder to begin anew"
+                f"{self.folder} was begun with other options: {'; '.join(differences)}. "
+                "Write to another folder, or delete this one to begin anew"
             )
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """A folder's finished shards, in order."""
+    """The finished shards of a folder, in order.
+
+    Raises:
+        MerError: the folder cannot be read.
+    """
     try:
-        found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+        shards = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
     except OSError as error:
         raise MerError(f"{folder} cannot be read: {error.strerror}") from None
-    return sorted(found, key=lambda path: int(_number(path)))
+    return sorted(shards, key=lambda path: int(_number(path)))
 
 
 def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every row of a folder's shards, in order, as ``row_from_label`` made it."""
+    """Every row of a folder's shards, in order, as ``row_from_label`` made it.
+
+    Raises:
+        MerError: a shard is damaged.
+    """
     import pyarrow as pa
 
     for path in shards_in(folder):
         table = _read(path)
-        rounded = [field.name for field in table.schema if pa.types.is_float32(field.type)]
+        float32_columns = [field.name for field in table.schema if pa.types.is_float32(field.type)]
         for batch in table.to_batches(max_chunksize=100):
             for row in batch.to_pylist():
-                # float32 as the six decimals that it was made from: exports equal what a run writes.
-                for name in rounded:
+                # Back to the six decimals that were stored as float32: an export equals what a run writes.
+                for name in float32_columns:
                     row[name] = row[name] if row[name] is None else round(row[name], 6)
                 for window in row["windows"]:
                     window["p"] = [round(p, 6) for p in window["p"]]
@@ -209,11 +225,11 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def export_folder(folder: str | Path, out: str | Path) -> int:
-    """Copies a folder's rows into one ``.parquet``, ``.csv`` or ``.jsonl`` file; says how many.
+    """Copies a folder's rows into one ``.parquet``, ``.csv`` or ``.jsonl`` file; returns their number.
 
     Raises:
         UsageError: another suffix.
-        MerError: no folder of labels, or the file cannot be written.
+        MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
     """
     info = _read_run(Path(folder) / RUN_FILE)
     count = 0
@@ -226,21 +242,21 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
 
 def _read_run(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MerError(f"{path.parent} is no folder of labels: it has no {RUN_FILE}") from None
     except (OSError, ValueError) as error:
         raise MerError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise MerError(f"{path} was made by another version of mer: give this run another --out")
-    return found
+    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+        raise MerError(f"{path} was made by another version of merkit: write to another folder")
+    return fields
 
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:
     from pyarrow import ArrowException, parquet
 
     try:
-        # A file alone: as a data set, names of folders would become columns.
+        # Not read as a data set, which would make columns of the names of folders.
         with parquet.ParquetFile(path) as file:
             return file.read(columns)
     except (OSError, ArrowException, KeyError) as error:
@@ -253,15 +269,15 @@ def _bytes_from_table(table: Any) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
-    # In memory first: the disk's errors then come from our own write, whole or not at all.
+    # In memory, so that all errors of the disk come from our own atomic write.
     sink = pa.BufferOutputStream()
     parquet.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes()
 
 
 def _number(path: Path) -> str:
-    found = _NAME.fullmatch(path.name)
-    return found[1] if found else "0"
+    match = _NAME.fullmatch(path.name)
+    return match[1] if match else "0"
 
 
 def _short(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Source:
-    """One input: a local path or a URL, what tells a changed file, and its manifest's other columns."""
+    """A local path or a URL, with the size and time that show a change, and its manifest's other columns."""
 
     path: str
     size_bytes: int | None = None
@@ -20,7 +20,7 @@ class Source:
 
 
 def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:
-    """A local file with its size and time; without them if it is not there, or no regular file."""
+    """A local file with its size and time, which are None if it does not exist or is not a regular file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

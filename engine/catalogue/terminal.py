@@ -1,4 +1,4 @@
-"""What mer-label shows: lines for pipes, a progress bar and a table for people."""
+"""The output of mer-label: lines for a pipe, a progress bar and a table for a terminal."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ if TYPE_CHECKING:
     from ..labelling.song_label import SongLabel
     from .run import CatalogueRun
 
-_SHOWN = 200  # labels, and as many errors, in the table
+_MAX_SHOWN = 200  # labels, and as many errors, in the table
 
 
 def view_of(total: int, labels: tuple[str, ...]) -> Lines:
-    """What stdout calls for: a terminal or a pipe."""
+    """The output that fits stdout."""
     return Terminal(total, labels) if sys.stdout.isatty() else Lines()
 
 
 class Lines:
-    """For pipes: a tab-separated line a song on stdout, the summary on stderr."""
+    """For pipes: one tab-separated line a song on stdout, the summary on stderr; a context manager.
+
+    ``done`` counts songs, ``failed`` those with an error, ``seconds`` their length.
+    """
 
     def __init__(self) -> None:
         self.done = self.failed = 0
         self.seconds = 0.0
 
     def show(self, label: SongLabel) -> None:
+        """Shows a song's label or error."""
         self.count(label)
         path = for_terminal(label.path)
         if label.error:
@@ -38,13 +42,14 @@ class Lines:
             click.echo(f"{path}\t{label.emotion}\t{label.confidence:.3f}")
 
     def count(self, label: SongLabel) -> None:
+        """Counts a song for the summary."""
         self.done += 1
         self.failed += label.error is not None
         self.seconds += label.duration_s or 0.0
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
-        good = self.done - self.failed
-        parts = [f"{good} labelled"]
+        """Shows what a run of ``wall_s`` seconds did, and whether a signal ended it."""
+        parts = [f"{self.done - self.failed} labelled"]
         if self.failed:
             parts.append(f"{self.failed} failed")
         if run.resumed:
@@ -89,8 +94,8 @@ class Terminal(Lines):
 
     def show(self, label: SongLabel) -> None:
         self.count(label)
-        # Not all: memory must not grow with the catalogue.
-        if self.done <= _SHOWN or (label.error and self.failed <= _SHOWN):
+        # Only so many: memory must not grow with the catalogue.
+        if self.done <= _MAX_SHOWN or (label.error and self.failed <= _MAX_SHOWN):
             self._shown.append(label)
         self._progress.advance(self._task)
 
@@ -129,7 +134,7 @@ class Terminal(Lines):
 
 
 def _stages(stages: StageSeconds) -> str:
-    """Where the processors' time went, and which side waited for the other."""
+    """The CPU seconds of each stage, and how long network and workers waited for each other."""
     names = ("start", "decode", "resample", "mel", "network", "write")
     parts = ", ".join(f"{name} {getattr(stages, name):.1f}" for name in names)
     return (

@@ -1,1 +1,1 @@
-"""The command mer-label, in label.py, and what it shares with the other commands, in command.py."""
+"""The command mer-label (label.py) and what all commands share (command.py)."""

@@ -1,4 +1,4 @@
-"""What all commands share: how they end, and options of a kind."""
+"""What all commands share: exit codes, errors as one line, and a type of option."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WindowCountType(click.ParamType):
 
 
 def report_errors(command: Callable[..., int]) -> Callable[..., None]:
-    """Ends a command with its return value, or a MerError as one line and its exit code."""
+    """Exits with a command's return value; prints a MerError as one line and exits with its code."""
     from functools import wraps
 
     @wraps(command)

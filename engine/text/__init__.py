@@ -1,1 +1,1 @@
-"""What leaves the program as text, escaped for the place where it will be shown."""
+"""Text that leaves the program, escaped for where it will be shown: escape.py."""

@@ -1,34 +1,36 @@
-"""One function for each place that text goes to. Names of files, tags and labels are anyone's text."""
+"""Escapes text that anyone can have written (names of files, tags, labels), with one function a format."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet runs, or skips to find it
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins; tabs and CRs may stand before one
 
 
 def for_terminal(text: str) -> str:
-    """One line without control characters, which a file's name may hold; they become escapes."""
+    """One line: characters that do not print, such as control characters, become escapes (``\\x1b``)."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def for_csv(value: Any) -> Any:
-    """A cell that no spreadsheet runs: text that begins like a formula gets a leading ``'``."""
+    """A CSV cell that no spreadsheet runs as a formula: such text gets a leading ``'``."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def for_markdown(text: str) -> str:
-    """One line in which nothing is markup."""
-    return "".join(f"\\{c}" if c in "|<>[]*_`#" else c for c in " ".join(str(text).split()))
+    """One line of Markdown without any markup."""
+    return "".join(f"\\{c}" if c in "\\|<>[]*_`#" else c for c in " ".join(str(text).split()))
 
 
 def for_markdown_cell(text: str) -> str:
-    """One line that ends no cell of a table and opens no tag; emphasis and links stay as they are."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """A cell of a Markdown table: one line, without HTML tags; emphasis and links stay as they are."""
+    # Backslashes first: one before a pipe would end the cell.
+    text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("\n", " ").replace("\r", " ")
 
 
 def text_from_path(path: str) -> str:
-    """A path as rows hold it: bytes that are no UTF-8 as ``\\xNN``, since no format could hold them raw."""
+    """A path as rows hold it: bytes that are not UTF-8, which no format can hold, become ``\\xNN``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

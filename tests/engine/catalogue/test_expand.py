@@ -122,7 +122,7 @@ def test_manifests(music: Path, tmp_path: Path) -> None:
         {"year": 1975, "plays": 1.5, "tags": "['x']"},
         {"year": None, "plays": 2.0, "tags": "[]"},
     ]
-    with pytest.raises(UsageError, match=r"has no column 'path' \(it has isrc, file\).*--path-column"):
+    with pytest.raises(UsageError, match=r"has no column 'path' \(it has isrc, file\); name the column that holds the paths"):
         Sources([music / "list.csv"])
     (music / "more.csv").write_text("path\na.mp3\n")
     (music / "broken.parquet").write_bytes(b"PAR1 no")

@@ -111,7 +111,7 @@ def test_other_options_are_refused(tmp_path: Path, info: RunInfo, artifact: Arti
     before = (tmp_path / "a" / "part-000000.parquet").read_bytes()
     other = run_info(artifact, "null", WindowOptions(artifact.spec.audio, windows="all"), {"isrc": "string"})
     with pytest.raises(
-        MerError, match=r"carried.*; windows 3, now all\. Give this run another --out, or delete"
+        MerError, match=r"carried.*; windows 3, now all\. Write to another folder, or delete"
     ):
         ShardFolder(tmp_path / "a", other)
     assert (tmp_path / "a" / "part-000000.parquet").read_bytes() == before
