@@ -75,11 +75,17 @@ def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes a file completely or not at all; text is encoded as UTF-8.
 
+    What is no regular file (a link, a pipe, a device such as /dev/stdout) is written to and not replaced.
+
     Raises:
         OSError: it could not be written; an older file stays as it was.
     """
+    encoded = content.encode() if isinstance(content, str) else content
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_bytes(encoded)
+        return
     with whole_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(encoded)
 
 
 @contextmanager

@@ -28,6 +28,20 @@ def test_text_is_utf8_and_replaces(tmp_path: Path) -> None:
     assert path.read_bytes() == "\u0939\u093f\u0928\u094d\u0926\u0940\n".encode()
 
 
+def test_a_link_and_a_pipe_are_written_to_and_not_replaced(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(target)
+    files.write_whole(link, "through the link")
+    assert link.is_symlink()
+    assert target.read_text() == "through the link"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.write_whole(pipe, "through the pipe")
+    assert os.read(reader, 100) == b"through the pipe"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     """In containers every process is number 1: names aside must not come from it."""
     path = tmp_path / "cache.json"
