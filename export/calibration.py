@@ -1,4 +1,4 @@
-"""Activation ranges for INT8, by ONNX Runtime's calibrators, fed in chunks and kept by hash."""
+"""Ranges of activations for INT8, by ONNX Runtime's calibrators, fed in chunks and cached by hash."""
 
 from __future__ import annotations
 
@@ -19,28 +19,21 @@ from ..engine.errors import MerError
 from ..engine.files import write_whole
 from .precision import Ranges
 
-METHODS = ("percentile", "entropy", "minmax")
-
-# ONNX Runtime keeps every activation of what it is fed until it has seen all of it: 256 windows of
-# VGG16 would be 15 GB, four are some 200 MB.
+# ONNX Runtime keeps every activation of its input until it has seen all of it: 256 windows of VGG16
+# would be 15 GB, four are about 200 MB.
 _WINDOWS_AT_ONCE = 4
 
 
 def ranges_from_log_mels(
-    content: bytes,
-    images: Float32,
-    tensors: Collection[str],
-    method: str = "percentile",
-    progress: Callable[[int], None] | None = None,
+    content: bytes, log_mels: Float32, tensors: Collection[str], method: str = "percentile"
 ) -> Ranges:
-    """The range of each tensor over ``images``, in chunks.
+    """The range of each tensor over all windows, computed in chunks.
 
     Args:
         content: a serialized FP32 ONNX model.
-        images: float32 ``[windows, 1, mels, frames]``.
-        tensors: names of activations, as ``tensors_to_quantize`` gives them.
+        log_mels: float32 ``[windows, 1, mels, frames]``.
+        tensors: names of activations, from ``tensors_to_quantize``.
         method: "percentile" (99.999), "entropy" or "minmax".
-        progress: is called with the number of windows done.
     """
     with tempfile.TemporaryDirectory(prefix="mer-calibration-") as folder:
         source = Path(folder) / "model.onnx"
@@ -48,24 +41,22 @@ def ranges_from_log_mels(
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every chunk
             calibrator = _calibrator(method, source, str(Path(folder) / "augmented.onnx"), tensors)
             source.unlink()
-            for start in range(0, len(images), _WINDOWS_AT_ONCE):
-                part = np.ascontiguousarray(images[start : start + _WINDOWS_AT_ONCE])
-                calibrator.collect_data(_Once(part))
-                if progress:
-                    progress(start + len(part))
-            found = calibrator.compute_data()
-    ranges = {name: tuple(float(np.ravel(v)[0]) for v in found[name].range_value) for name in tensors}
-    return {name: (low, high) for name, (low, high) in ranges.items()}
+            for start in range(0, len(log_mels), _WINDOWS_AT_ONCE):
+                chunk = np.ascontiguousarray(log_mels[start : start + _WINDOWS_AT_ONCE])
+                calibrator.collect_data(_Once(chunk))
+            computed = calibrator.compute_data()
+    low_high = {name: computed[name].range_value for name in tensors}
+    return {name: (_scalar(low), _scalar(high)) for name, (low, high) in low_high.items()}
 
 
-def cached_ranges(key: str, make: Callable[[], Ranges]) -> Ranges:
-    """What ``make`` gave for this key before, else what it gives now."""
+def cached_ranges(key: str, compute: Callable[[], Ranges]) -> Ranges:
+    """The ranges that are cached under ``key``, else those that ``compute`` returns, cached from then on."""
     path = models_home().parent / "calibration" / f"{key}.json"
     try:
         return {name: (low, high) for name, (low, high) in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
-        ranges = make()
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        ranges = compute()
+    with contextlib.suppress(OSError):  # without a cache the next export takes longer, nothing else
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(ranges))
     return ranges
@@ -74,7 +65,10 @@ def cached_ranges(key: str, make: Callable[[], Ranges]) -> Ranges:
 def calibration_key(
     sha256: str, tensors: Collection[str], method: str, paths: Sequence[Path], windows: int
 ) -> str:
-    """SHA-256 over all that the ranges depend on: model (its spec too), tensors, method, files' bytes.
+    """SHA-256 over everything that the ranges depend on.
+
+    That is the model with its spec (``sha256``), the tensors, the method, the files' bytes and the
+    number of windows.
 
     Raises:
         MerError: a file cannot be read.
@@ -92,38 +86,43 @@ def calibration_key(
 class _Once:
     """One chunk, as a CalibrationDataReader."""
 
-    def __init__(self, images: Float32) -> None:
-        self._feed: dict[str, Float32] | None = {"images": images}
+    def __init__(self, log_mels: Float32) -> None:
+        self._feed: dict[str, Float32] | None = {"images": log_mels}
 
     def get_next(self) -> dict[str, Float32] | None:
         feed, self._feed = self._feed, None
         return feed
 
 
+def _scalar(value: Any) -> float:
+    """The calibrators return scalars or arrays of one, which depends on the method."""
+    return float(np.ravel(value)[0])
+
+
 def _calibrator(method: str, source: Path, augmented: str, tensors: Collection[str]) -> Any:
     from onnxruntime.quantization import calibrate
 
     # The bins are create_calibrator's defaults: the classes' own differ.
-    made: Any
+    calibrator: Any
     if method == "percentile":
-        made = calibrate.PercentileCalibrater(
+        calibrator = calibrate.PercentileCalibrater(
             source, augmented_model_path=augmented, symmetric=True, num_bins=2048, percentile=99.999
         )
     elif method == "entropy":
-        made = calibrate.EntropyCalibrater(
+        calibrator = calibrate.EntropyCalibrater(
             source, augmented_model_path=augmented, num_bins=128, num_quantized_bins=128
         )
     else:
-        made = calibrate.MinMaxCalibrater(source, augmented_model_path=augmented)
-    every = made.select_tensors_to_calibrate
+        calibrator = calibrate.MinMaxCalibrater(source, augmented_model_path=augmented)
+    select_all = calibrator.select_tensors_to_calibrate
 
     def select(model: Any) -> tuple[set[str], Any]:
-        _, infos = every(model)
+        _, infos = select_all(model)
         return set(tensors), infos
 
     # create_calibrator would keep all inputs and outputs of Conv and Gemm: twice what is needed.
-    made.select_tensors_to_calibrate = select
-    made.augment_graph()
-    made.create_inference_session()
-    made.model = None  # the session has its own copy of the weights
-    return made
+    calibrator.select_tensors_to_calibrate = select
+    calibrator.augment_graph()
+    calibrator.create_inference_session()
+    calibrator.model = None  # the session has its own copy of the weights
+    return calibrator

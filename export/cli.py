@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -14,18 +14,26 @@ from ..engine.cli.command import (
     report_errors,
     version_option,
 )
-from ..engine.errors import MerError
+from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
+from ..engine.text.escape import for_terminal
+from .options import builder_options, data_options, data_plan_from_options, plan_from_options
 
 if TYPE_CHECKING:
-    from .exporter import Exported, Plan
+    from .builders import Builder, EngineOptions
+    from .calibration_set import CalibrationSet
+    from .checks import GateError
+    from .data_plan import DataPlan
+    from .eval_set import EvalSet
+    from .exporter import Exported
+    from .job import Plan
     from .output_files import Precision
 
-_BATCH = click.IntRange(min=1)
+_LAYERS_NAMED = 5  # in a hint
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("named", required=False, metavar="[MODEL]")
+@click.argument("argument", required=False, metavar="[MODEL]")
 @click.option(
     "--model", "-m", metavar="NAME|FILE", help="A known model, an FP32 .onnx, or a .safetensors checkpoint."
 )
@@ -47,29 +55,7 @@ _BATCH = click.IntRange(min=1)
     default="engine",
     help="Stop at the verified ONNX, or compile it.",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Labelled audio: what the model held out is scored, the rest calibrates.",
-)
-@click.option(
-    "--layout",
-    default="auto",
-    help="How --data is laid out: emotion4q, mer500, jumusemodb, folder, csv, auto.",
-)
-@click.option(
-    "--max-drop", type=float, default=1.0, metavar="POINTS", help="Of macro-F1 that may be lost on --data."
-)
-@click.option(
-    "--calib-data", metavar="FOLDER|FILE", help="Calibrate INT8 on this audio (or .npz of images) instead."
-)
-@click.option("--calib-windows", type=click.IntRange(min=1), default=256, help="Windows to calibrate on.")
-@click.option(
-    "--calib-method",
-    type=click.Choice(["percentile", "entropy", "minmax"]),
-    default="percentile",
-    help="How ranges are chosen.",
-)
+@data_options
 @click.option(
     "--sensitivity", is_flag=True, help="With --int8: rank the layers by the error they cause, and stop."
 )
@@ -79,45 +65,21 @@ _BATCH = click.IntRange(min=1)
     metavar="LAYER[=fp32]",
     help="Leave a layer one precision up: FP16 in INT8, FP32 in FP16.",
 )
-@click.option(
-    "--builder",
-    type=click.Choice(["auto", "tensorrt", "rtx"]),
-    default="auto",
-    help="auto: TensorRT where it and a GPU are, else TensorRT for RTX.",
-)
-@click.option(
-    "--gpu",
-    type=click.Choice(["turing", "ampere", "ada", "blackwell"]),
-    help="Compile ahead for one family (rtx).  [default: portable]",
-)
-@click.option("--min-batch", type=_BATCH, default=1, help="Least windows at once.")
-@click.option("--opt-batch", type=_BATCH, default=8, help="Windows at once that the engine is tuned for.")
-@click.option("--max-batch", type=_BATCH, default=32, help="Most windows at once.")
-@click.option(
-    "--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory for the builder."
-)
-@click.option("--optimization-level", type=click.IntRange(0, 5), help="How long the builder searches.")
-@click.option(
-    "--timing-cache",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Reuse and extend measured timings (tensorrt).",
-)
-@click.option("--hardware-compatible", is_flag=True, help="Run on Ampere and newer (tensorrt).")
-@click.option("--version-compatible", is_flag=True, help="Run on later TensorRT versions (tensorrt).")
+@builder_options
 @click.option(
     "--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode; 0 is one a core."
 )
 @version_option
 @report_errors
 def main(
-    named: str | None,
+    argument: str | None,
     model: str | None,
     every: bool,
     form: Any,
     out: str,
     builder: Any,
     sensitivity: bool,
-    **given: Any,
+    **options: Any,
 ) -> int:
     """Turn a trained network into a verified TensorRT engine.
 
@@ -128,63 +90,42 @@ def main(
     Exit codes: 0 done, 1 failure, 2 wrong usage, 3 a gate refused the export (overflow, parity,
     accuracy), 4 --all: some models failed, 130/143 stopped by Ctrl-C/SIGTERM (nothing half-written).
     """
-    precisions = _precisions(given)
-    if (named is not None) + (model is not None) + every != 1:
+    precisions = _precisions(options)
+    if (argument is not None) + (model is not None) + every != 1:
         raise click.UsageError("give MODEL (or --model) or --all, one of them")
-    model = named or model
-    if "int8" in precisions and not (given["data"] or given["calib_data"]):
+    model = argument or model
+    if "int8" in precisions and not (options["data"] or options["calib_data"]):
         raise click.UsageError("--int8 needs real music to calibrate on: --data, or --calib-data")
     if sensitivity and precisions != ["int8"]:
         raise click.UsageError("--sensitivity goes with --int8 alone")
     with sigterm_interrupts() as stop:
         try:
-            return _run(model, out, form, builder, precisions, sensitivity, given)
+            plan, data = plan_from_options(out, form, options), data_plan_from_options(options)
+            if sensitivity:
+                return _rank(_models(model), plan, data)
+            return _export(_models(model), precisions, builder, plan, data)
         except KeyboardInterrupt:
             click.echo("stopped; nothing half-written is left", err=True)
             return stop.code or INTERRUPTED
 
 
-def _run(
-    model: str | None,
-    out: str,
-    form: Any,
-    builder: Any,
-    precisions: list[Precision],
-    sensitivity: bool,
-    given: dict[str, Any],
-) -> int:
-    from .engine_builder import EngineOptions, NoBuilderError, open_builder
-    from .eval_set import DataPlan
-    from .exporter import Plan
-    from .output_files import check_out
+def _models(model: str | None) -> list[str]:
     from .source import fp32_models
 
-    batches = (given["min_batch"], given["opt_batch"], given["max_batch"])
-    names = ("gpu", "optimization_level", "timing_cache", "hardware_compatible", "version_compatible")
-    options = EngineOptions(batches, workspace_mb=given["workspace"], **{name: given[name] for name in names})
-    models = [model] if model is not None else fp32_models()
-    if not sensitivity:
-        check_out(out, len(models) * len(precisions), form)
-    missing = None
-    opened = None
-    if form == "engine" and not sensitivity:
+    return fp32_models() if model is None else [model]
+
+
+def _export(models: list[str], precisions: list[Precision], builder: Any, plan: Plan, data: DataPlan) -> int:
+    from .builders import NoBuilderError
+    from .output_files import check_out
+
+    check_out(plan.out, len(models) * len(precisions), plan.form)
+    no_builder = None
+    if plan.form == "engine":
         try:
-            opened = open_builder(builder, options)
+            plan = replace(plan, builder=_open_builder(builder, plan.engine))
         except NoBuilderError as error:
-            missing = error
-    keep = [name for name in given["keep"] if not name.endswith("=fp32")]
-    fp32 = [name.removesuffix("=fp32") for name in given["keep"] if name.endswith("=fp32")]
-    plan = Plan(out, form, tuple(keep), tuple(fp32), given["max_drop"], options, opened)
-    data = DataPlan(
-        given["data"],
-        given["layout"],
-        given["calib_data"],
-        given["calib_windows"],
-        given["calib_method"],
-        given["workers"],
-    )
-    if sensitivity:
-        return _rank(models, plan, data)
+            no_builder = error
     done, errors = _export_all(models, precisions, plan, data)
     if len(models) > 1:
         _table(done, errors)
@@ -192,68 +133,101 @@ def _run(
         gates = any(error.exit_code == EXIT_GATE for _, error in errors)
         alone = len(models) == 1 or not done
         return EXIT_GATE if gates else errors[0][1].exit_code if alone else EXIT_SOME_FAILED
-    if missing is not None:
-        raise MerError(f"the ONNX is written, but no engine: {missing}; --format onnx makes this a success")
+    if no_builder is not None:
+        raise MerError(
+            f"the ONNX is written, but no engine: {no_builder}; --format onnx makes this a success"
+        )
     return 0
 
 
+def _open_builder(name: Any, options: EngineOptions) -> Builder:
+    """``open_builder``, with options named as flags where the builder does not support them."""
+    from .builders import UnsupportedOptionError, open_builder
+
+    try:
+        return open_builder(name, options)
+    except UnsupportedOptionError as error:
+        flags = ", ".join(f"--{option.replace('_', '-')}" for option in error.options)
+        raise UsageError(f"{error.title} does not support {flags}") from None
+
+
 def _export_all(
-    models: list[str], precisions: list[Precision], plan: Plan, data: Any
+    models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan
 ) -> tuple[list[Exported], list[tuple[str, MerError]]]:
     """Every precision of every model; an export that fails does not stop the others."""
-    from .eval_set import Evidence, gather_evidence
-    from .exporter import Job, export
+    from .checks import GateError
+    from .data_plan import sets_from_plan
+    from .eval_set import HELD_OUT_KEY
+    from .exporter import export
+    from .job import Job
+    from .precision import UnknownLayerError
     from .source import open_source
 
     done, errors = [], []
-    gathered: dict[Any, Evidence] = {}
+    sets: dict[Any, tuple[EvalSet, CalibrationSet | None]] = {}  # those of the latest kind of model
     for model in models:
         try:
             source = open_source(model)
             spec = source.artifact.spec
-            key = (spec.audio, spec.labels, str(spec.provenance.get("test_clips")))
-            if key not in gathered:
-                gathered = {key: gather_evidence(spec, data, _say)}
-            job = Job(source, gathered[key], plan, _say)
+            key = (spec.audio, spec.labels, str(spec.provenance.get(HELD_OUT_KEY)))
+            if key not in sets:
+                sets = {key: sets_from_plan(spec, data, _say)}
+            eval_set, calibration_set = sets[key]
+            job = Job(source, eval_set, calibration_set, plan, _say)
         except MerError as error:
             _fail(model, error, errors)
             continue
         for precision in precisions:
+            name = f"{source.artifact.name} {precision}"
             try:
                 done.append(export(job, precision))
+            except GateError as error:
+                _fail(name, error, errors, _keep_hint(error))
+            except UnknownLayerError as error:
+                _fail(name, error, errors, "; --sensitivity lists the layers")
             except MerError as error:
-                _fail(f"{source.artifact.name} {precision}", error, errors)
+                _fail(name, error, errors)
     return done, errors
 
 
-def _rank(models: list[str], plan: Plan, data: Any) -> int:
-    from .eval_set import gather_evidence
-    from .exporter import Job
+def _rank(models: list[str], plan: Plan, data: DataPlan) -> int:
+    from .data_plan import sets_from_plan
+    from .job import Job
     from .source import open_source
 
     for model in models:
         source = open_source(model)
-        job = Job(source, gather_evidence(source.artifact.spec, data, _say), plan, _say)
-        click.echo(
-            f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first"
-        )
-        for each in job.rank():
-            click.echo(f"  {each.error:8.3%}  {each.layer}")
+        eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, _say)
+        job = Job(source, eval_set, calibration_set, plan, _say)
+        _say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")
+        for result in job.rank():
+            _say(f"  {result.error:8.3%}  {result.layer}")
     return 0
 
 
-def _precisions(given: dict[str, Any]) -> list[Precision]:
+def _precisions(options: dict[str, Any]) -> list[Precision]:
     from .output_files import Precision
 
-    return [name for name in get_args(Precision) if given.pop(name)] or ["fp32"]
+    return [name for name in get_args(Precision) if options.pop(name)] or ["fp32"]
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=line.startswith("warning"))
+def _say(text: str) -> None:
+    for line in text.split("\n"):
+        click.echo(for_terminal(line), err=text.startswith("warning"))
 
 
-def _fail(what: str, error: MerError, errors: list[tuple[str, MerError]]) -> None:
-    click.echo(f"Error: {what}: {error}", err=True)
+def _keep_hint(error: GateError) -> str:
+    """The flags that leave the layers that a gate names in a higher precision."""
+    if not error.layers:
+        return ""
+    suffix = "=fp32" if error.precision == "fp32" else ""
+    flags = " ".join(f"--keep {name}{suffix}" for name in error.layers[:_LAYERS_NAMED])
+    others = len(error.layers) - _LAYERS_NAMED
+    return f". Try {flags}" + (f" (and {others} more)" if others > 0 else "")
+
+
+def _fail(what: str, error: MerError, errors: list[tuple[str, MerError]], hint: str = "") -> None:
+    click.echo(f"Error: {for_terminal(f'{what}: {error}{hint}')}", err=True)
     errors.append((what, error))
 
 
@@ -265,21 +239,21 @@ def _table(done: list[Exported], errors: list[tuple[str, MerError]]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("model", "precision", "MB", "max error", "agreement", "macro-F1", "drop", "seconds"):
         table.add_column(name, justify="left" if name in ("model", "precision") else "right")
-    for each in done:
-        parity, scored = each.checks.parity, each.checks.accuracy
-        size = each.files[1 if len(each.files) > 1 else 0].stat().st_size / 1e6
+    for exported in done:
+        parity, accuracy = exported.checks.parity, exported.checks.accuracy
+        size = exported.files[1 if len(exported.files) > 1 else 0].stat().st_size / 1e6
         table.add_row(
-            escape(each.name),
-            each.precision,
+            escape(for_terminal(exported.name)),
+            exported.precision,
             f"{size:.1f}",
             f"{parity.max_error:.2g}" if parity else "",
             f"{parity.agreement:.1%}" if parity else "",
-            f"{scored.macro_f1:.1f}" if scored else "",
-            f"{scored.drop:.1f}" if scored else "",
-            f"{each.seconds:.1f}",
+            f"{100 * accuracy.macro_f1:.1f}" if accuracy else "",
+            f"{100 * accuracy.drop:.1f}" if accuracy else "",
+            f"{exported.seconds:.1f}",
         )
     for what, error in errors:
-        table.add_row(f"[red]{escape(what)}[/red]", "failed", *[""] * 5, str(error.exit_code))
+        table.add_row(f"[red]{escape(for_terminal(what))}[/red]", "failed", *[""] * 5, str(error.exit_code))
     Console().print(table)
 
 

@@ -1,145 +1,115 @@
-"""What one model's export is judged and calibrated on, gathered once for all its precisions."""
+"""What a graph is compared and scored on: held-out clips, or log-mels without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ..engine.artifact import Artifact
-from ..engine.data.labelled_audio import labelled_audio
-from ..engine.errors import MerError, UsageError
+from ..engine.data.labelled_audio import Clip, LabelledAudio, held_out_clips
+from ..engine.data.metrics import Integers
+from ..engine.errors import MerError
 from ..engine.spec import ModelSpec
-from .calibration import cached_ranges, calibration_key, ranges_from_log_mels
-from .calibration_set import (
-    SongLogMels,
-    Split,
-    calibration_paths,
-    generated_log_mels,
-    log_mels_from_archive,
-    log_mels_from_songs,
-    paths_from_audio,
-    split_clips,
-)
-from .precision import Ranges
+from .song_log_mels import SongLogMels, log_mels_from_songs
 
+HELD_OUT_KEY = "test_clips"
+"""The key of ModelSpec.provenance that lists the clips the model never heard: see ``held_out_clips``."""
+
+_SEED = 0
 _WINDOWS_A_SONG = 3  # as mer-label takes by default
+_WARNINGS = 5  # unreadable files that are named
+_MOST_UNREADABLE = 0.1  # of the held-out files: a score of the rest would be one of other data
 
 
 @dataclass(frozen=True)
-class DataPlan:
-    """Where data comes from. ``calib_data`` is a folder or file of audio, or an .npz of images."""
+class EvalSet:
+    """The songs that all graphs of one model are compared on and, where ``truth`` is known, scored on.
 
-    data: Path | None = None
-    layout: str = "auto"
-    calib_data: str | None = None
-    calib_windows: int = 256
-    method: str = "percentile"
-    workers: int = 0
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """``songs`` are compared and, where ``truth`` (label positions) is there, scored.
-
-    ``kind`` is "clips" or "synthetic"; ``origin`` says which clips, ``short`` in a few words.
+    Attributes:
+        songs: the log-mels.
+        truth: the label's position in the model's labels, for each song; None without labels.
+        kind: "clips" of real music, or "synthetic".
+        origin: for the report: which songs these are.
+        short: the same in a few words.
     """
 
     songs: SongLogMels
-    truth: np.ndarray[Any, Any] | None
+    truth: Integers | None
     kind: Literal["clips", "synthetic"]
     origin: str
     short: str
-    plan: DataPlan
-    spec: ModelSpec
-    train: Split | None = None
-
-    def few(self, count: int) -> SongLogMels:
-        """At most ``count`` windows, each as a song of its own."""
-        images = self.songs.spread(count)
-        return SongLogMels(
-            images, tuple(np.arange(at, at + 1) for at in range(len(images))), self.songs.paths
-        )
-
-    def calibration(self) -> SongLogMels:
-        """The calibration windows; decoded on first use.
-
-        Raises:
-            UsageError: there is no real data to calibrate on.
-        """
-        return self._calibration_images
-
-    def ranges(self, artifact: Artifact, tensors: Sequence[str], say: Callable[[str], None]) -> Ranges:
-        """The model's activation ranges, from the cache if the same files gave them before."""
-        paths, _ = self._calibration_paths
-        key = calibration_key(artifact.sha256, tensors, self.plan.method, paths, self.plan.calib_windows)
-
-        def make() -> Ranges:
-            songs = self._calibration_images
-            images = songs.spread(self.plan.calib_windows)
-            say(f"  calibrating ({self.plan.method}) on {len(images)} windows of {len(songs.songs)} songs")
-            return ranges_from_log_mels(artifact.content, images, tensors, self.plan.method)
-
-        return cached_ranges(key, make)
-
-    @property
-    def calibration_facts(self) -> dict[str, Any]:
-        """What a report says of the calibration."""
-        paths, _ = self._calibration_paths
-        source = self.plan.calib_data or (self.train.origin if self.train else "")
-        return {
-            "method": self.plan.method,
-            "windows": self.plan.calib_windows,
-            "files": len(paths),
-            "data": f"not held out: {source}" if self.plan.calib_data is None else Path(source).name,
-        }
-
-    @cached_property
-    def _calibration_paths(self) -> tuple[list[Path], int]:
-        if self.plan.calib_data is not None:
-            if self.plan.calib_data.endswith(".npz"):
-                return [Path(self.plan.calib_data)], self.plan.calib_windows
-            return paths_from_audio(self.plan.calib_data, self.plan.calib_windows)
-        if self.train is None:
-            raise UsageError("--int8 needs data to calibrate on: --data, or --calib-data")
-        return calibration_paths(self.train.train, self.plan.calib_windows)
-
-    @cached_property
-    def _calibration_images(self) -> SongLogMels:
-        paths, windows = self._calibration_paths
-        if paths[0].suffix == ".npz":
-            return log_mels_from_archive(paths[0], self.spec.audio)
-        return log_mels_from_songs(paths, self.spec.audio, windows, self.plan.workers)
 
 
-def gather_evidence(spec: ModelSpec, plan: DataPlan, say: Callable[[str], None]) -> Evidence:
-    """Held-out clips of ``plan.data`` with their labels; else calibration windows; else generated sound.
+@dataclass(frozen=True)
+class Split:
+    """Clips to calibrate on and clips to score, by different artists; ``origin`` says who chose."""
+
+    train: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+    origin: str
+    known: bool = True
+    """The model's provenance made the split: it was not trained on ``test``."""
+
+
+def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
+    """The split the model was trained with, from its provenance; else 80/20 by group.
 
     Raises:
-        MerError: data that cannot be read, or whose labels are not the model's.
+        MerError: labels that are not the model's, or too few groups to split.
     """
-    if plan.data is None:
-        if plan.calib_data is None:
-            songs = generated_log_mels(spec.audio)
-            origin = "generated sound: no --data, so no accuracy is claimed"
-            return Evidence(songs, None, "synthetic", origin, "generated sound", plan, spec)
-        empty = Evidence(generated_log_mels(spec.audio, 1), None, "clips", "", "", plan, spec)
-        songs = empty.calibration()
-        origin = "the calibration data itself: no --data, so no accuracy is claimed"
-        return Evidence(songs, None, "clips", origin, "calibration clips", plan, spec)
-    split = split_clips(labelled_audio(plan.data, plan.layout), spec)
-    if not split.origin.startswith("the clips"):
+    strange = sorted(set(data.labels) - set(spec.labels))
+    if strange:
+        raise MerError(
+            f"the data's labels are not the model's: {', '.join(strange)} not in {', '.join(spec.labels)}"
+        )
+    names = spec.provenance.get(HELD_OUT_KEY)
+    held_out = set(held_out_clips(data.clips, names))
+    if held_out:
+        return _split(data, held_out, "the clips that the model's provenance holds out", known=True)
+    why = "names clips that are not in this data" if names else "does not say which clips were held out"
+    origin = (
+        f"a split of 80/20 by {data.grouped_by} made now, for the model's provenance {why}: "
+        "it may have been trained on the clips it is scored on"
+    )
+    return _split(data, _fifth(data), origin, known=False)
+
+
+def eval_set_from_clips(split: Split, spec: ModelSpec, workers: int, say: Callable[[str], None]) -> EvalSet:
+    """Decodes the held-out clips of a split, with their labels.
+
+    Raises:
+        MerError: more than a tenth of the files give no audio.
+    """
+    if not split.known:
         say(f"warning: scored on {split.origin}")
     labels = {clip.path: spec.labels.index(clip.label) for clip in split.test}
-    songs = log_mels_from_songs(list(labels), spec.audio, _WINDOWS_A_SONG, plan.workers)
-    for path, reason in songs.failed[:5]:
+    songs = log_mels_from_songs(list(labels), spec.audio, _WINDOWS_A_SONG, workers)
+    for path, reason in songs.failed[:_WARNINGS]:
         say(f"warning: {path} {reason}")
-    if len(songs.failed) > len(labels) / 10:
+    if len(songs.failed) > _MOST_UNREADABLE * len(labels):
         raise MerError(f"{len(songs.failed)} of {len(labels)} held-out files give no audio")
     truth = np.asarray([labels[path] for path in songs.paths])
-    short = f"{len(truth)} held-out clips"
-    return Evidence(songs, truth, "clips", split.origin, short, plan, spec, split)
+    return EvalSet(songs, truth, "clips", split.origin, f"{len(truth)} held-out clips")
+
+
+def _split(data: LabelledAudio, held_out: set[int], origin: str, known: bool) -> Split:
+    test = tuple(clip for i, clip in enumerate(data.clips) if i in held_out)
+    train = tuple(clip for i, clip in enumerate(data.clips) if i not in held_out)
+    return Split(train, test, origin, known)
+
+
+def _fifth(data: LabelledAudio) -> set[int]:
+    """Positions of a fifth of the clips, the same in every call: whole groups, the labels in proportion."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = [clip.label for clip in data.clips]
+    groups = [clip.group for clip in data.clips]
+    if len(set(groups)) < 5 or min(labels.count(label) for label in set(labels)) < 5:
+        raise MerError(
+            f"too little data to hold a fifth out by {data.grouped_by}: 5 groups and 5 clips a label"
+        )
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=_SEED)
+    _, test = next(folds.split(labels, labels, groups))
+    return set(test.tolist())

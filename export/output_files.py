@@ -1,4 +1,4 @@
-"""Where an export's files go. They get there by ``files.publish``, whole or not at all."""
+"""Names and folder of an export's files. ``files.publish`` puts them there, whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,22 +25,26 @@ class Targets:
 
 
 def check_out(out: str, exports: int, form: Format) -> None:
-    """Refuses, before any work, an ``-o`` that cannot be written or fits only one of several exports.
+    """Refuses, before any work, an output that cannot be written or that fits only one of several exports.
+
+    Args:
+        out: a folder (see ``is_folder``), or the file name of the one export.
+        exports: how many will be written.
 
     Raises:
-        UsageError: one file name for several exports, or of the wrong kind.
-        MerError: the folder cannot be made or written.
+        UsageError: one file name for several exports, or a name with the wrong suffix.
+        MerError: the folder cannot be created or written into.
     """
     if not is_folder(out):
         if exports > 1:
             raise UsageError(
-                f"-o {out} names one file, but {exports} exports are asked for; give a folder: {out}/"
+                f"{out} names one file, but {exports} exports are asked for; give a folder: {out}/"
             )
         suffix = Path(out).suffix
         if form == "onnx" and suffix != ".onnx":
-            raise UsageError(f"-o {out} must end in .onnx (or in / for a folder)")
+            raise UsageError(f"{out} must end in .onnx (or in / for a folder)")
         if form == "engine" and suffix in ("", ".onnx", ".json"):
-            raise UsageError(f"-o {out} must name an .engine file, or end in / for a folder")
+            raise UsageError(f"{out} must name an .engine file, or end in / for a folder")
     folder = Path(out) if is_folder(out) else Path(out).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,15 +55,15 @@ def check_out(out: str, exports: int, form: Format) -> None:
 
 
 def is_folder(out: str) -> bool:
-    """What exists as a folder or ends in a slash is one."""
+    """A path is a folder if it exists as one or ends in a slash."""
     return out.endswith(("/", os.sep)) or os.path.isdir(out)
 
 
 def targets_of(out: str, name: str, precision: Precision, gpu: str | None) -> Targets:
-    """``mobilenetv3_fp16.onnx``, ``mobilenetv3_ada_fp16.engine`` and ``.json``, or as ``-o`` names them."""
+    """Names such as ``mobilenetv3_ada_fp16.engine`` in a folder, or those that ``out`` gives."""
     if is_folder(out):
-        built = f"{name}_{gpu}_{precision}" if gpu else f"{name}_{precision}"
-        return Targets(Path(out), f"{name}_{precision}.onnx", f"{built}.engine", f"{built}.json")
+        engine = f"{name}_{gpu}_{precision}" if gpu else f"{name}_{precision}"
+        return Targets(Path(out), f"{name}_{precision}.onnx", f"{engine}.engine", f"{engine}.json")
     path = Path(out)
     onnx = path.name if path.suffix == ".onnx" else f"{path.stem}.onnx"
     return Targets(path.parent, onnx, path.name, f"{path.stem}.json")

@@ -1,6 +1,6 @@
-"""FP32 ONNX to FP16, and to INT8 with FP16 between: precision lives in the graph, not in flags.
+"""FP32 ONNX to FP16, and to INT8 with FP16 between: precision lives in the graph, not in the builder's flags.
 
-The rewriting is onnxconverter-common's and ONNX Runtime's; here is only what goes where.
+onnxconverter-common and ONNX Runtime rewrite the graph; this file decides which node gets which precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 FP16_MAX = 65_504.0
 
-# A global mean adds thousands of values up before it divides: in FP16 the sum may overflow.
+# A global mean sums thousands of values before it divides: in FP16 the sum may overflow.
 _ALWAYS_FP32 = (
     "ReduceMean",
     "ReduceSum",
@@ -34,19 +34,28 @@ _ALWAYS_FP32 = (
     "LogSoftmax",
 )
 _QUANTIZED_OPS = ("Conv", "Gemm")
+_PRECISIONS: Mapping[int, str] = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.INT8: "int8",
+}
+
+
+class UnknownLayerError(UsageError):
+    """A layer is named that the graph does not have."""
 
 
 def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelProto:
-    """All of a graph in FP16 but its input, output, softmax and the reductions that could overflow.
+    """A graph in FP16, except its input, its output, softmax and the reductions that could overflow.
 
-    Nodes whose weights do not fit FP16 stay FP32 too. Node and tensor names are kept.
+    Nodes with weights beyond FP16's range stay FP32 too. Node and tensor names are kept.
 
     Args:
-        model: FP32, or FP32 with QuantizeLinear and DequantizeLinear; is not changed.
+        model: FP32, or FP32 with QuantizeLinear and DequantizeLinear; it is not changed.
         keep_fp32: names of nodes to leave in FP32.
 
     Raises:
-        UsageError: ``keep_fp32`` names a node that is not there.
+        UnknownLayerError: ``keep_fp32`` names a node that is not there.
         MerError: onnxconverter-common is not installed.
     """
     try:
@@ -54,50 +63,39 @@ def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelP
     except ModuleNotFoundError as error:
         raise MerError(f'{error.name} is not installed: pip install "merkit[export]"') from None
     _check_names(model, keep_fp32)
-    blocked = [*keep_fp32, *_nodes_beyond_fp16(model)]
-    made = ModelProto()
-    made.CopyFrom(model)
+    copy = ModelProto()
+    copy.CopyFrom(model)
     with _quiet():
-        made = float16.convert_float_to_float16(
-            made,
+        converted = float16.convert_float_to_float16(
+            copy,
             max_finite_val=FP16_MAX,
             keep_io_types=True,
             op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32],
-            node_block_list=blocked,
+            node_block_list=[*keep_fp32, *_nodes_beyond_fp16(model)],
             check_fp16_ready=False,
         )
-    _float32_outputs(made)
-    onnx.checker.check_model(made)
-    return made
-
-
-def _float32_outputs(model: ModelProto) -> None:
-    """The converter makes an output FP16, whatever it was told, where the node before it stays FP32."""
-    outputs = {value.name: value.type.tensor_type for value in model.graph.output}
-    for node in model.graph.node:
-        if node.op_type == "Cast" and node.output[0] in outputs:
-            outputs[node.output[0]].elem_type = TensorProto.FLOAT
-            for attribute in node.attribute:
-                if attribute.name == "to":
-                    attribute.i = TensorProto.FLOAT
+    _make_outputs_fp32(converted)
+    onnx.checker.check_model(converted)
+    return converted
 
 
 def int8_from_onnx(
     model: ModelProto, ranges: Ranges, keep_fp16: Collection[str] = (), keep_fp32: Collection[str] = ()
 ) -> ModelProto:
-    """Explicit INT8: Q and DQ around Conv and Gemm as TensorRT fuses them, all else as ``fp16_from_onnx``.
+    """Explicit INT8: Q and DQ around Conv and Gemm as TensorRT fuses them, the rest as ``fp16_from_onnx``.
 
-    Weights are symmetric int8, one scale an output channel; activations symmetric int8, one scale a
-    tensor; biases are not quantized. Depthwise convolutions, squeeze-excite and what is neither
-    Conv nor Gemm are not quantized.
+    Weights are symmetric int8 with one scale an output channel, activations symmetric int8 with one
+    scale a tensor. Biases, depthwise convolutions, squeeze-excite and all operators but Conv and Gemm
+    are not quantized.
 
     Args:
-        ranges: of every tensor in ``tensors_to_quantize(model)``.
+        model: FP32; it is not changed.
+        ranges: of every tensor in ``tensors_to_quantize(model, layers_to_quantize(model))``.
         keep_fp16: layers to leave in FP16.
         keep_fp32: nodes to leave in FP32.
 
     Raises:
-        UsageError: a name that is not there, or nothing left to quantize.
+        UsageError: nothing is left to quantize, or (``UnknownLayerError``) a name is not there.
         MerError: a range is missing or not finite.
     """
     quantized = qdq_from_onnx(model, ranges, [*keep_fp16, *keep_fp32])
@@ -105,7 +103,12 @@ def int8_from_onnx(
 
 
 def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ()) -> ModelProto:
-    """The QDQ half of ``int8_from_onnx``: what is not quantized stays FP32."""
+    """The QDQ half of ``int8_from_onnx``: all layers that are not quantized stay FP32.
+
+    Raises:
+        UsageError: nothing is left to quantize, or (``UnknownLayerError``) a name is not there.
+        MerError: a range is missing or not finite.
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -114,14 +117,14 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
     layers = [name for name in layers_to_quantize(model) if name not in set(keep)]
     if not layers:
         raise UsageError("no layer is left to quantize: this would be FP16 under the name of INT8")
-    wanted = tensors_to_quantize(model, layers)
-    bad = [name for name in wanted if name not in ranges or not np.isfinite(ranges[name]).all()]
+    tensors = tensors_to_quantize(model, layers)
+    bad = [name for name in tensors if name not in ranges or not np.isfinite(ranges[name]).all()]
     if bad:
         raise MerError(f"calibration gave no finite range for {', '.join(bad[:3])}")
-    limits: Any = {name: tuple(np.float32(v) for v in ranges[name]) for name in wanted}
+    limits: Any = {name: tuple(np.float32(v) for v in ranges[name]) for name in tensors}
     with _quiet():
         quantizer = QDQQuantizer(
-            _with_shapes(model),  # it works on a copy, by way of a file
+            _with_shapes(model),  # the quantizer copies it, through a file
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
@@ -138,37 +141,37 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
                 "OpTypesToExcludeOutputQuantization": list(_QUANTIZED_OPS),
             },
         )
-        for name in wanted:
+        for name in tensors:
             quantizer.quantize_activation_tensor(name)
-        made = quantizer.quantize_model()
+        quantized = quantizer.quantize_model()
         quantizer.model.topological_sort()
-    onnx.checker.check_model(made)
-    return made
+    onnx.checker.check_model(quantized)
+    return quantized
 
 
 def layers_to_quantize(model: ModelProto) -> list[str]:
     """Names of the Conv and Gemm nodes that INT8 makes faster, in the graph's order.
 
-    Left out are depthwise and grouped convolutions (bound by memory) and squeeze-excite: its
-    convolutions see one number a channel.
+    Depthwise and grouped convolutions are left out since memory bounds them, and those of
+    squeeze-excite since they see one number a channel.
     """
     shapes = _shapes(_with_shapes(model))
-    found = []
+    layers = []
     for node in model.graph.node:
         spatial = shapes.get(node.output[0], [])[2:] if node.output else []
         if node.op_type == "Gemm" or (
             node.op_type == "Conv" and _attribute(node, "group", 1) == 1 and spatial != [1, 1]
         ):
-            found.append(node.name)
-    return found
+            layers.append(node.name)
+    return layers
 
 
 def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]:
-    """Activations that get a Q and a DQ: every layer's input, and one side of each residual add.
+    """Names of the activations that get a Q and a DQ: every layer's input, one side of each residual Add.
 
-    TensorRT fuses Conv and Add, and writes int8, only if the Add's other side comes out of a DQ. The
-    shortcut usually does already, since the block's first layer reads the same tensor; where a
-    convolution stands in the shortcut, its output is quantized here.
+    TensorRT fuses Conv and Add, and writes int8, only if the Add's other side comes out of a DQ. A
+    plain shortcut does already, since the block's first layer reads the same tensor; the output of a
+    convolution in the shortcut is added here.
     """
     by_name = {node.name: node for node in model.graph.node}
     producers = {name: node for node in model.graph.node for name in node.output}
@@ -176,23 +179,23 @@ def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]
     constants = {tensor.name for tensor in model.graph.initializer}
 
     def is_shortcut(name: str) -> tuple[bool, bool]:
-        """The block's first layer reads it too; or a convolution made it from what that layer reads."""
-        maker = producers.get(name)
-        return readers[name] > 1, maker is not None and readers[maker.input[0]] > 1
+        """The block's first layer reads it too, or a convolution computes it from that layer's input."""
+        producer = producers.get(name)
+        return readers[name] > 1, producer is not None and readers[producer.input[0]] > 1
 
-    found = dict.fromkeys(by_name[layer].input[0] for layer in layers)
+    tensors = dict.fromkeys(by_name[layer].input[0] for layer in layers)
     for node in model.graph.node:
         if node.op_type != "Add" or constants.intersection(node.input):
             continue
         main, shortcut = sorted(node.input, key=is_shortcut)
-        maker = producers.get(main)
-        if maker is not None and maker.name in layers:
-            found[shortcut] = None
-    return list(found)
+        producer = producers.get(main)
+        if producer is not None and producer.name in layers:
+            tensors[shortcut] = None
+    return list(tensors)
 
 
 def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:
-    """Operator to precision to how many, as the graph's types say; a node fed by DQs counts as int8."""
+    """Counts nodes by operator and precision, by the graph's types; a node fed by DQs counts as int8."""
     shaped = _with_shapes(model)
     kinds = {value.name: value.type.tensor_type.elem_type for value in shaped.graph.value_info}
     kinds |= {value.name: value.type.tensor_type.elem_type for value in shaped.graph.output}
@@ -210,14 +213,19 @@ def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:
     return {op: dict(counts) for op, counts in sorted(table.items())}
 
 
-_PRECISIONS: Mapping[int, str] = {
-    TensorProto.FLOAT: "fp32",
-    TensorProto.FLOAT16: "fp16",
-    TensorProto.INT8: "int8",
-}
+def _make_outputs_fp32(model: ModelProto) -> None:
+    """The converter makes an output FP16, despite ``keep_io_types``, if the node before it stays FP32."""
+    outputs = {value.name: value.type.tensor_type for value in model.graph.output}
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.output[0] in outputs:
+            outputs[node.output[0]].elem_type = TensorProto.FLOAT
+            for attribute in node.attribute:
+                if attribute.name == "to":
+                    attribute.i = TensorProto.FLOAT
 
 
 def _nodes_beyond_fp16(model: ModelProto) -> list[str]:
+    """Names of the nodes with a weight beyond FP16's range."""
     big = {
         tensor.name
         for tensor in model.graph.initializer
@@ -234,11 +242,11 @@ def _check_names(model: ModelProto, names: Collection[str]) -> None:
     known = {node.name for node in model.graph.node}
     missing = [name for name in names if name not in known]
     if missing:
-        raise UsageError(f"no layer {', '.join(missing)} in the graph; --sensitivity lists the layers")
+        raise UnknownLayerError(f"no layer {', '.join(missing)} in the graph")
 
 
 def _with_shapes(model: ModelProto) -> ModelProto:
-    """The model itself where it holds its tensors' shapes already, as exported ones do."""
+    """The model itself if it holds its tensors' shapes already, as exported ones do; else such a copy."""
     if len(model.graph.value_info) >= len(model.graph.node) - len(model.graph.output):
         return model
     return onnx.shape_inference.infer_shapes(model)
@@ -258,7 +266,7 @@ def _attribute(node: NodeProto, name: str, default: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Any:
-    """Both libraries warn about what is meant here, through ``warnings`` and the root logger."""
+    """Both libraries warn about what is intended here, through ``warnings`` and the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

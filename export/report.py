@@ -1,57 +1,76 @@
-"""An export's findings as plain JSON values and as lines for people."""
+"""The results of an export as plain JSON values and as lines for people."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import merkit
 from onnx import ModelProto
 
 from ..engine.artifact import Artifact
-from .checks import FP16_WARN, Accuracy, Checks, Fp16Range, Parity
+from .checks import Accuracy, Parity
 from .engine_builder import Engine
-from .eval_set import Evidence
+from .eval_set import EvalSet
+from .fp16_range import FP16_WARN, Fp16Range
 from .output_files import Precision, Targets
 from .precision import precision_by_op
 
-SIDECAR_FORMAT = 1
+_SIDECAR_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Everything that was measured of one graph; ``torch`` is the FP32 graph against the checkpoint."""
+
+    parity: Parity | None = None
+    range: Fp16Range | None = None
+    accuracy: Accuracy | None = None
+    torch: Parity | None = None
 
 
 def report_of(
     artifact: Artifact,
-    evidence: Evidence,
     precision: Precision,
-    checks: Checks,
     model: ModelProto,
+    checks: Checks,
+    eval_set: EvalSet,
+    calibration: dict[str, Any] | None,
     kept: dict[str, list[str]],
 ) -> dict[str, Any]:
-    """What travels in the exported .onnx, and in the sidecar too."""
-    found = checks.parity or checks.torch
-    seen = None if found is None else {"images": evidence.kind, "of": evidence.origin, **found.to_json()}
+    """What travels in the exported .onnx, and in the sidecar too.
+
+    Args:
+        artifact: the FP32 source.
+        model: the exported graph.
+        calibration: the facts of the CalibrationSet; None where nothing was calibrated.
+        kept: the layers one precision up, and those in FP32.
+    """
+    parity = checks.parity or checks.torch
     return {
-        "mer": _version(),
+        "mer": merkit.__version__,
         "precision": precision,
         "source": {"model": artifact.path.name, "sha256": artifact.sha256},
         "precision_by_op": precision_by_op(model),
         "kept": kept,
-        "calibration": evidence.calibration_facts if precision == "int8" else None,
-        "parity": seen,
+        "calibration": calibration,
+        "parity": {"images": eval_set.kind, "of": eval_set.origin, **parity.to_json()} if parity else None,
         "parity_reference": "FP32 ONNX on ONNX Runtime's CPU" if checks.parity else "PyTorch",
         "fp16_range": checks.range.to_json() if checks.range else None,
         "torch_parity": checks.torch.to_json() if checks.torch else None,
-        "accuracy": {"of": evidence.origin, **checks.accuracy.to_json()} if checks.accuracy else None,
+        "accuracy": {"of": eval_set.origin, **checks.accuracy.to_json()} if checks.accuracy else None,
     }
 
 
 def sidecar_of(
     report: dict[str, Any], targets: Targets, content: bytes, engine: Engine, artifact: Artifact
 ) -> dict[str, Any]:
-    """What a runtime must know of an engine, and what was measured of it."""
+    """What a runtime must know of an engine, and what was measured of it. ``content`` is its .onnx."""
     return {
-        "format": SIDECAR_FORMAT,
+        "format": _SIDECAR_FORMAT,
         "name": Path(targets.engine).stem,
         **report,
         **engine.facts,
@@ -67,53 +86,46 @@ def sidecar_of(
     }
 
 
-def torch_line(found: Parity) -> str:
+def torch_line(parity: Parity) -> str:
     """The FP32 graph against PyTorch."""
-    return (
-        f"  FP32 ONNX against PyTorch: max error {found.max_error:.2g} at batches {', '.join(found.by_batch)}"
-    )
+    batches = ", ".join(parity.by_batch)
+    return f"  FP32 ONNX against PyTorch: max error {parity.max_error:.2g} at batches {batches}"
 
 
-def parity_line(found: Parity, evidence: Evidence) -> str:
+def parity_line(parity: Parity, eval_set: EvalSet) -> str:
     """A converted graph against the FP32 one."""
     return (
-        f"  against FP32 on {found.windows} windows of {evidence.short}: max error {found.max_error:.3g} "
-        f"({found.relative_error:.2%} of the largest logit), top-1 agreement {found.agreement:.1%}, "
-        f"{found.flips} of {found.songs} labels flip"
+        f"  against FP32 on {parity.windows} windows of {eval_set.short}: max error {parity.max_error:.3g} "
+        f"({parity.relative_error:.2%} of the largest logit), top-1 agreement {parity.agreement:.1%}, "
+        f"{parity.flips} of {parity.songs} labels flip"
     )
 
 
-def range_line(found: Fp16Range) -> str:
-    """FP16's range, with a warning where it is nearly used up."""
-    if not found.peaks:
+def range_line(fp16: Fp16Range) -> str:
+    """FP16's range, with a warning if more than half of it is used."""
+    if not fp16.peaks:
         return "  no FP16 node"
-    name, peak = found.peaks[0]
+    name, peak = fp16.peaks[0]
     line = (
-        f"  FP16 range: the largest value is {peak:,.0f} of 65,504, at {name}, over {found.windows} windows "
+        f"  FP16 range: the largest value is {peak:,.0f} of 65,504, at {name}, over {fp16.windows} windows "
         "(read from every FP16 node; agreement on a CPU covers rounding only)"
     )
-    if found.near:
-        line += f"\n  warning: over {FP16_WARN:,.0f}, half of FP16's range: {', '.join(found.near[:5])}"
+    if fp16.near:
+        line += f"\n  warning: over {FP16_WARN:,.0f}, half of FP16's range: {', '.join(fp16.near[:5])}"
     return line
 
 
-def accuracy_line(found: Accuracy, precision: Precision) -> str:
-    """Macro-F1 before and after."""
+def accuracy_line(accuracy: Accuracy, precision: Precision) -> str:
+    """Macro-F1 in percent, before and after, and the drop in points."""
+    after = f"{100 * accuracy.macro_f1:.1f}%"
     if precision == "fp32":
-        return f"  macro-F1 {found.macro_f1:.1f}% over {found.songs} songs"
-    change = f"{found.macro_f1_fp32:.1f}% -> {found.macro_f1:.1f}%, drop {found.drop:.1f}"
-    return f"  macro-F1 over {found.songs} songs: {change} points"
+        return f"  macro-F1 {after} over {accuracy.songs} songs"
+    change = f"{100 * accuracy.macro_f1_fp32:.1f}% -> {after}, drop {100 * accuracy.drop:.1f}"
+    return f"  macro-F1 over {accuracy.songs} songs: {change} points"
 
 
 def files_line(files: tuple[Path, ...]) -> str:
-    """What was written, with sizes."""
+    """The files that were written, with their sizes."""
     return "  " + ", ".join(
         f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in files if path.suffix != ".json"
     )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("merkit")
-    except metadata.PackageNotFoundError:  # a checkout that was not installed
-        return "unknown"

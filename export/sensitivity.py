@@ -1,8 +1,8 @@
-"""Which layers INT8 hurts, one at a time."""
+"""Which layers INT8 harms most, measured one layer at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,41 +12,39 @@ from onnx import ModelProto
 from ..engine.arrays import Float32
 from .precision import Ranges, layers_to_quantize, qdq_from_onnx
 
+_BATCH = 8
+
 
 @dataclass(frozen=True)
 class LayerError:
-    """``error`` is the norm of the logits' change over the norm of the logits, this layer alone in INT8."""
+    """``error``: the norm of the logits' change, with this layer alone in INT8, over the logits' norm."""
 
     layer: str
     error: float
 
 
 def rank_layers(
-    model: ModelProto,
-    ranges: Ranges,
-    images: Float32,
-    keep: Collection[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    model: ModelProto, ranges: Ranges, log_mels: Float32, keep: Collection[str] = ()
 ) -> list[LayerError]:
-    """Quantizes each layer alone and measures the logits; the most harmful first.
+    """Quantizes each layer alone and measures the logits; the most harmful layer first.
 
     Args:
         model: FP32.
-        images: a few real windows; every layer costs a pass over them.
-        keep: layers that are not quantized anyway.
-        progress: is called with (layers done, layers).
+        ranges: of the activations, from ``ranges_from_log_mels``.
+        log_mels: a few real windows ``[windows, 1, mels, frames]``; every layer costs a pass over them.
+        keep: layers that will not be quantized anyway.
     """
-    reference = _logits(model.SerializeToString(), images)
+    reference = _logits(model.SerializeToString(), log_mels)
     scale = max(float(np.linalg.norm(reference)), 1e-12)
-    layers = [name for name in layers_to_quantize(model) if name not in set(keep)]
-    found = []
-    for done, layer in enumerate(layers):
-        if progress:
-            progress(done, len(layers))
-        alone = qdq_from_onnx(model, ranges, [name for name in layers_to_quantize(model) if name != layer])
-        change = _logits(alone.SerializeToString(), images) - reference
-        found.append(LayerError(layer, float(np.linalg.norm(change)) / scale))
-    return sorted(found, key=lambda each: -each.error)
+    layers = layers_to_quantize(model)
+    errors = []
+    for layer in layers:
+        if layer in keep:
+            continue
+        alone = qdq_from_onnx(model, ranges, [name for name in layers if name != layer])
+        change = _logits(alone.SerializeToString(), log_mels) - reference
+        errors.append(LayerError(layer, float(np.linalg.norm(change)) / scale))
+    return sorted(errors, key=lambda result: -result.error)
 
 
 def open_session(content: bytes) -> Any:
@@ -55,12 +53,12 @@ def open_session(content: bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # It would quantize biases too, which TensorRT does not, and in FP16 graphs does it wrongly.
+    # It would quantize biases too, which TensorRT does not, and does it wrongly in FP16 graphs.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _logits(content: bytes, images: Float32) -> Float32:
+def _logits(content: bytes, log_mels: Float32) -> Float32:
     session = open_session(content)
-    parts = [session.run(["logits"], {"images": images[at : at + 8]})[0] for at in range(0, len(images), 8)]
-    return np.concatenate(parts)
+    starts = range(0, len(log_mels), _BATCH)
+    return np.concatenate([session.run(["logits"], {"images": log_mels[i : i + _BATCH]})[0] for i in starts])

@@ -1,4 +1,4 @@
-"""What is exported: an FP32 .onnx with a ModelSpec, or a checkpoint turned into one first."""
+"""The source of an export: an FP32 .onnx with a ModelSpec, or a checkpoint that is converted to one first."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ EXPORT_KEY = "mer.export"
 """The metadata_props key of exported graphs: precision, source, calibration, parity, accuracy (JSON)."""
 
 Infer = Callable[[Float32], Float32]
+"""Log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, labels]``."""
 
 
 @dataclass(frozen=True)
 class Source:
     """An FP32 graph to export.
 
-    ``torch_infer`` gives the checkpoint's own logits; it is None where an .onnx was given, since then
-    the graph is itself the reference.
+    ``torch_infer`` computes the checkpoint's own logits. It is None for an .onnx, which is itself the
+    reference.
     """
 
     artifact: Artifact
     torch_infer: Infer | None = None
 
     def model(self) -> ModelProto:
-        """A fresh copy of the graph, to be changed at will."""
+        """A fresh copy of the graph, which the caller may change."""
         return onnx.load_from_string(self.artifact.content)
 
 
 def open_source(model: str) -> Source:
-    """Opens a model by name, alias or path; what is no .onnx is read as a checkpoint (needs torch).
+    """Opens a model by name, alias or path; a file that is no .onnx is read as a checkpoint (needs torch).
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a file that is neither.
         ArtifactError: a pickle, an engine, external data, no ModelSpec, a fixed batch, an opset that
             is too old, or a graph that is FP16 or INT8 already.
         MerError: a checkpoint, but torch is not installed.
@@ -60,7 +61,7 @@ def open_source(model: str) -> Source:
 
 
 def fp32_models() -> list[str]:
-    """Names of every known model that can be exported: what was exported before is left out."""
+    """Names of every known model that can be exported; those that an export wrote are left out."""
     return [name for name, path in known_models().items() if not _is_exported(path)]
 
 
@@ -89,7 +90,8 @@ def _check_graph(artifact: Artifact) -> None:
             raise ArtifactError(
                 f"{path} has the fixed batch {batch.dim_value} in {value.name}; an engine needs a dynamic one"
             )
-    opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    opset = max(versions, default=0)
     if opset < OLDEST_OPSET:
         raise ArtifactError(f"{path} is of opset {opset}; {OLDEST_OPSET} or newer is needed")
     converted = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
@@ -100,7 +102,7 @@ def _check_graph(artifact: Artifact) -> None:
 def _is_exported(path: Path) -> bool:
     try:
         model = onnx.load_from_string(path.read_bytes())
-    except Exception:  # broken: left in, so that the export says what is wrong with it
+    except Exception:  # broken: it stays in the list, so that its export says what is wrong with it
         return False
     return any(prop.key == EXPORT_KEY for prop in model.metadata_props)
 

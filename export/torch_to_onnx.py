@@ -19,7 +19,9 @@ OPSET = 20
 
 
 def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float32]:
-    """Writes a safetensors checkpoint's network as ``target``; gives back the network itself as a function.
+    """Writes a safetensors checkpoint's network as ``target`` and returns the network itself as a function.
+
+    The function maps log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, labels]``.
 
     Raises:
         UsageError: no such file.
@@ -30,9 +32,9 @@ def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float3
     network, spec = network_from_checkpoint(path)
     onnx_from_network(network, spec, target)
 
-    def infer(images: Float32) -> Float32:
+    def infer(log_mels: Float32) -> Float32:
         with torch.inference_mode():
-            return network(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+            return network(torch.from_numpy(np.ascontiguousarray(log_mels))).numpy()
 
     return infer
 
@@ -40,7 +42,10 @@ def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float3
 def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None:
     """Writes FP32 ONNX: ``images`` ``[batch, 1, mels, frames]`` to ``logits`` ``[batch, labels]``.
 
-    Written aside and renamed, so the file is there whole or not at all.
+    The file is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
     """
     network = network.eval().to("cpu", memory_format=torch.contiguous_format)  # pyright: ignore
     example = torch.zeros(2, 1, spec.audio.n_mels, spec.audio.frames)
@@ -56,15 +61,15 @@ def onnx_from_network(network: nn.Module, spec: ModelSpec, target: Path) -> None
     )
     assert program is not None
     model = program.model_proto
-    _forget_where_made(model.graph)
+    _clear_traces(model.graph)
     onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()})
     onnx.checker.check_model(model, full_check=True)
     write_whole(target, model.SerializeToString())
 
 
-def _forget_where_made(graph: onnx.GraphProto) -> None:
-    """torch writes each node's stack trace into the file, with paths of the machine that it is made on."""
+def _clear_traces(graph: onnx.GraphProto) -> None:
+    """torch writes each node's stack trace into the file, with paths of this machine."""
     parts = (graph.node, graph.value_info, graph.input, graph.output, graph.initializer)
-    for part in (graph, *(each for some in parts for each in some)):
+    for part in (graph, *(item for items in parts for item in items)):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")

@@ -12,10 +12,11 @@ import torch
 from merkit.engine.backbone_names import BACKBONES
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from merkit.export.builders import EngineOptions, open_builder
 from merkit.export.calibration import ranges_from_log_mels
-from merkit.export.calibration_set import generated_log_mels
-from merkit.export.checks import LARGEST_TORCH_ERROR, fp16_range, logits_by_batch, parity
-from merkit.export.engine_builder import EngineOptions, engine_from_onnx, open_builder
+from merkit.export.checks import LARGEST_TORCH_ERROR, logits_by_batch, parity
+from merkit.export.engine_builder import engine_from_onnx
+from merkit.export.fp16_range import fp16_range
 from merkit.export.precision import (
     FP16_MAX,
     fp16_from_onnx,
@@ -24,6 +25,7 @@ from merkit.export.precision import (
     precision_by_op,
     tensors_to_quantize,
 )
+from merkit.export.song_log_mels import generated_log_mels
 from merkit.export.source import open_source
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
@@ -50,18 +52,18 @@ def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tm
     songs = generated_log_mels(spec.audio, 8)
 
     with open_runtime(source.artifact, "onnxruntime") as runtime:
-        fp32 = logits_by_batch(runtime.infer, songs.images, 8)
+        fp32 = logits_by_batch(runtime.infer, songs.log_mels, 8)
     assert source.torch_infer is not None
-    of_torch = logits_by_batch(source.torch_infer, songs.images, 8)
+    of_torch = logits_by_batch(source.torch_infer, songs.log_mels, 8)
     assert parity(of_torch, fp32, songs, 1.0).max_error <= LARGEST_TORCH_ERROR
 
     model = source.model()
     layers = layers_to_quantize(model)
     tensors = tensors_to_quantize(model, layers)
-    ranges = ranges_from_log_mels(source.artifact.content, songs.images[:4], tensors, "minmax")
+    ranges = ranges_from_log_mels(source.artifact.content, songs.log_mels[:4], tensors, "minmax")
     half = fp16_from_onnx(model)
     check_fp16(half)
-    assert 0 < fp16_range(half, songs.images[:1]).peaks[0][1] < FP16_MAX
+    assert 0 < fp16_range(half, songs.log_mels[:1]).peaks[0][1] < FP16_MAX
     eight = int8_from_onnx(model, ranges)
     assert check_int8(eight, model) == len(layers)
 
@@ -87,5 +89,5 @@ def _settled(network: torch.nn.Module, spec: ModelSpec) -> torch.nn.Module:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the mean of all batches
     with torch.no_grad():
-        network.train()(torch.from_numpy(generated_log_mels(spec.audio, 8).images))
+        network.train()(torch.from_numpy(generated_log_mels(spec.audio, 8).log_mels))
     return network.eval()

@@ -12,6 +12,7 @@ from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.export.precision import (
+    UnknownLayerError,
     fp16_from_onnx,
     int8_from_onnx,
     layers_to_quantize,
@@ -36,31 +37,31 @@ def bundled() -> ModelProto:
 def test_fp16_of_the_small_and_the_bundled_network(bundled: ModelProto) -> None:
     for model in (small_network(), bundled):
         before = model.SerializeToString()
-        made = fp16_from_onnx(model)
-        check_fp16(made)
+        converted = fp16_from_onnx(model)
+        check_fp16(converted)
         assert model.SerializeToString() == before
-        assert {node.name for node in model.graph.node} <= {node.name for node in made.graph.node}
-        assert [(prop.key, prop.value) for prop in made.metadata_props] == [
+        assert {node.name for node in model.graph.node} <= {node.name for node in converted.graph.node}
+        assert [(prop.key, prop.value) for prop in converted.metadata_props] == [
             (prop.key, prop.value) for prop in model.metadata_props
         ]
 
 
 def test_a_layer_can_be_kept_in_fp32() -> None:
-    made = fp16_from_onnx(small_network(), ["res_1"])
-    assert precision_by_op(made)["Conv"] == {"fp16": 8, "fp32": 1}
+    converted = fp16_from_onnx(small_network(), ["res_1"])
+    assert precision_by_op(converted)["Conv"] == {"fp16": 8, "fp32": 1}
     with pytest.raises(AssertionError, match="res_1"):
-        check_fp16(made)
+        check_fp16(converted)
 
 
 def test_the_output_is_fp32_also_behind_a_node_kept_in_fp32() -> None:
     model = small_network()
     last = next(node for node in model.graph.node if model.graph.output[0].name in node.output)
-    made = fp16_from_onnx(model, [last.name])
-    assert made.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    images = np.random.default_rng(0).normal(size=(2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    converted = fp16_from_onnx(model, [last.name])
+    assert converted.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    log_mels = np.random.default_rng(0).normal(size=(2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
     exact, half = (
-        np.asarray(onnxruntime.InferenceSession(each.SerializeToString()).run(None, {"images": images})[0])
-        for each in (model, made)
+        np.asarray(onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"images": log_mels})[0])
+        for graph in (model, converted)
     )
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, exact, atol=0.05)
@@ -76,10 +77,11 @@ def test_weights_beyond_fp16_are_left_in_fp32() -> None:
 
 def test_a_name_that_is_not_there_is_wrong_usage() -> None:
     model = small_network()
-    with pytest.raises(UsageError, match="nowhere"):
+    with pytest.raises(UnknownLayerError, match="nowhere"):
         fp16_from_onnx(model, ["nowhere"])
-    with pytest.raises(UsageError, match="nowhere"):
+    with pytest.raises(UnknownLayerError, match="nowhere") as refused:
         int8_from_onnx(model, ranges_of(model), ["nowhere"])
+    assert refused.value.exit_code == 2
 
 
 def test_int8_placement_node_by_node(bundled: ModelProto) -> None:
@@ -115,9 +117,9 @@ def test_the_placement_check_can_fail() -> None:
 
 def test_kept_layers_are_fp16_or_fp32() -> None:
     small = small_network()
-    made = int8_from_onnx(small, ranges_of(small), ["res_1", "head"], ["res_2"])
-    assert precision_by_op(made)["Conv"] == {"int8": 4, "fp16": 4, "fp32": 1}
-    assert precision_by_op(made)["Gemm"] == {"fp16": 1}
+    converted = int8_from_onnx(small, ranges_of(small), ["res_1", "head"], ["res_2"])
+    assert precision_by_op(converted)["Conv"] == {"int8": 4, "fp16": 4, "fp32": 1}
+    assert precision_by_op(converted)["Gemm"] == {"fp16": 1}
 
 
 def test_int8_by_name_only_is_refused() -> None:
@@ -143,16 +145,16 @@ def test_a_range_that_is_missing_or_not_finite_is_refused(bad: tuple[float, floa
 def test_the_runtime_computes_the_int8_graph_as_it_is_written(tmp_path: Path) -> None:
     """ONNX Runtime's bias quantization ruins FP16 QDQ graphs unless it is turned off."""
     small = small_network(seed=3)
-    made = int8_from_onnx(small, ranges_of(small)).SerializeToString()
-    images = np.random.default_rng(0).standard_normal((2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    converted = int8_from_onnx(small, ranges_of(small)).SerializeToString()
+    log_mels = np.random.default_rng(0).standard_normal((2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    plain = onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
     path = tmp_path / "small_int8.onnx"
-    path.write_bytes(made)
+    path.write_bytes(converted)
     with open_runtime(open_artifact(str(path))) as runtime:
-        logits = runtime.infer(images)
-    expected = np.asarray(plain.run(["logits"], {"images": images})[0])
+        logits = runtime.infer(log_mels)
+    expected = np.asarray(plain.run(["logits"], {"images": log_mels})[0])
     assert np.abs(logits - expected).max() < 0.02 * np.abs(expected).max()
 
 

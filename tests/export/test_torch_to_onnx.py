@@ -18,10 +18,10 @@ def test_a_file_is_the_network_and_says_nothing_of_the_machine(tmp_path: Path, s
     content = path.read_bytes()
     for trace in (b".py", b"site-packages", str(tmp_path).encode(), str(Path.home()).encode()):
         assert trace not in content
-    images = np.random.default_rng(0).standard_normal(
+    log_mels = np.random.default_rng(0).standard_normal(
         (3, 1, spec.audio.n_mels, spec.audio.frames), np.float32
     )
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"images": images})
+    (logits,) = session.run(["logits"], {"images": log_mels})
     with torch.inference_mode():
-        np.testing.assert_allclose(np.asarray(logits), network(torch.from_numpy(images)), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(logits), network(torch.from_numpy(log_mels)), atol=1e-5)

@@ -26,7 +26,7 @@ from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.dali import DaliLogMel
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from merkit.export.cli import main as export
-from merkit.export.engine_builder import gpu_capability
+from merkit.export.builders import gpu_capability
 
 pytestmark = [
     pytest.mark.gpu,

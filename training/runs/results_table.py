@@ -1,10 +1,9 @@
-"""The table of all networks: one resumable step a network, rows in a Markdown file."""
+"""The table of all networks: trained, exported and scored one after another, rows in a Markdown file."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import re
 import shutil
@@ -15,21 +14,20 @@ from typing import Any
 
 from ...engine.artifact import models_home
 from ...engine.backbone_names import BACKBONES
-from ...engine.data.labelled_audio import held_out_clips
-from ...engine.files import write_whole
-from ..data.examples import examples_from_audio
-from ..data.spectrogram_cache import cache_home
+from ...engine.cpu import usable_cores
+from ...engine.errors import MerError
+from ...engine.files import whole_file, write_whole
+from ..data.splits import splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..evaluate.metrics_report import write_json
-from ..networks.checkpoint import spec_from_checkpoint
-from ..progress import View
 from ..recipe import protocol_for
-from .export_and_score import export_checkpoint, score_artifact
-from .run_folder import CHECKPOINT, METRICS, epochs_in, outcome_from_folder
-from .session import Session
-from .train_run import Job, splits_of, train_split
+from .export_and_score import export_run, score_artifact
+from .observer import Observer
+from .run_folder import CHECKPOINT, METRICS, epochs_in, run_from_folder
+from .session import Session, read_examples
+from .train_run import Job, train_split
 
-LIGHT_FIRST = (
+_LIGHT_FIRST = (
     "squeezenet",
     "mobilenetv3",
     "audiocnn",
@@ -41,9 +39,9 @@ LIGHT_FIRST = (
     "efficientnet_b0",
     "vgg16",
 )
-"""By the minutes a training takes on two cores, so that the table fills early."""
+"""Ordered by the duration of a training on two cores, so that the table has rows early."""
 
-HEAVY = ("densenet121", "resnet50", "efficientnet_b0", "vgg16")
+_HEAVY = ("densenet121", "resnet50", "efficientnet_b0", "vgg16")
 
 _BEGIN, _END = "<!-- mer-train table: begin -->", "<!-- mer-train table: end -->"
 _ROW = "row.json"
@@ -61,7 +59,15 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What a table is made of: ``epochs`` and ``heavy_epochs`` replace the recipe's."""
+    """What the table is made of.
+
+    Attributes:
+        root: the data folder, and ``layout`` how it is laid out, for the export's calibration.
+        epochs: replaces the recipe's; ``heavy_epochs`` for the four slowest networks.
+        precisions: columns beside FP32.
+        results: the Markdown file that gets the rows.
+        command: how the table was made, for that file.
+    """
 
     session: Session
     root: Path
@@ -72,93 +78,83 @@ class TablePlan:
     results: Path
     command: str
 
+    def epochs_of(self, model: str) -> int:
+        """How many epochs a network is trained."""
+        return self.heavy_epochs if model in _HEAVY else self.epochs
 
-def fill_table(plan: TablePlan, view: View) -> int:
-    """Trains, exports and scores what is not done yet, writes the rows after every step.
+    def job(self, model: str) -> Job:
+        """How a network is trained."""
+        protocol = protocol_for(self.session.protocol, model, self.session.chosen)
+        recipe = dataclasses.replace(protocol.recipe, epochs=self.epochs_of(model))
+        return self.session.job(model, dataclasses.replace(protocol, recipe=recipe))
 
-    Returns how many clips could not be read.
 
-    The split is one for all networks. A network goes to ``models_home()`` with its metrics as soon as
-    its row is whole; what is unfinished says so in its row.
+def fill_table(plan: TablePlan, observer: Observer) -> int:
+    """Trains, exports and scores the networks that have no row yet; writes the table after every step.
+
+    All networks share one split. A network is put into ``models_home()`` with its metrics as soon as its
+    row is complete; the row of an unfinished one says how far it is.
+
+    Returns:
+        How many clips could not be read.
 
     Raises:
-        MerError: data that cannot be used, or a training that fails; finished rows stay.
+        MerError: the data cannot be used, or a training fails; finished rows stay.
     """
     session = plan.session
-    examples = examples_from_audio(
-        session.data,
-        session.protocol.audio,
-        session.cache or cache_home(),
-        0,
-        session.workers,
-        view.cached(len(session.data.clips)),
-    )
-    for path, reason in examples.skipped:
-        view.say(f"skipped {path}: {reason}")
-    models = sorted(session.models, key=LIGHT_FIRST.index)
+    examples = read_examples(session, observer)
+    models = sorted(session.models, key=_LIGHT_FIRST.index)
     for model in models:
-        folder = session.out / model
-        epochs = plan.heavy_epochs if model in HEAVY else plan.epochs
-        protocol = protocol_for(session.protocol, model, session.given)
-        protocol = dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, epochs=epochs))
-        kind: Any = session.splits[0]
-        split = splits_of(examples, protocol, kind)[0]
-        told = {"licence": session.licence} if session.licence else {}
-        job = Job(model, protocol, session.name, **told)
+        folder, job = session.out / model, plan.job(model)
+        split = splits_from_protocol(examples.clips, job.protocol, session.splits[0])[0]
         has_row = (folder / _ROW).exists()
         if not has_row:
             write_table(plan, models)
-        outcome = train_split(
-            job, examples, split, folder, "resume", view
-        )  # a finished one is checked and read
+        # A finished training is not repeated; one of another recipe is refused.
+        run = train_split(job, examples, split, folder, "resume", observer)
         if not has_row:
-            view.say(f"{model}: macro-F1 {outcome.metrics['macro_f1']:.3f}; exporting and scoring")
-            write_json(_delivered(plan, folder, model, view), folder / _ROW)
+            observer.say(f"{model}: macro-F1 {run.metrics['macro_f1']:.3f}; exporting and scoring")
+            write_json(_exported_row(plan, folder, model, observer), folder / _ROW)
         write_table(plan, models)
-    done = {model: outcome_from_folder(session.out / model) for model in models}
-    curves_png({model: o.history for model, o in done.items()}, session.out / "curves.png")
+    histories = {model: run_from_folder(session.out / model).history for model in models}
+    curves_png(histories, session.out / "curves.png")
     return len(examples.skipped)
 
 
 def write_table(plan: TablePlan, models: Sequence[str]) -> None:
-    """Puts the rows between the file's two markers, or at its end where it has none."""
-    rows = [_line(plan, model) for model in models]
-    head = f"| network |{''.join(f' {name} |' for name in (*_COLUMNS, *map(str.upper, plan.precisions)))}"
-    rule = "|---|" + "---:|" * (len(_COLUMNS) + len(plan.precisions))
+    """Writes the rows between the file's two markers, or at its end where it has none."""
+    columns = (*_COLUMNS, *map(str.upper, plan.precisions))
     text = "\n".join(
         [
             _BEGIN,
             "",
-            f"`{plan.command}`, on {os.cpu_count()} cores of {_processor()}.",
+            f"`{plan.command}`, on {usable_cores()} cores of {_processor()}.",
             "",
-            head,
-            rule,
-            *rows,
+            f"| network |{''.join(f' {name} |' for name in columns)}",
+            "|---|" + "---:|" * len(columns),
+            *(_row_text(plan, model) for model in models),
             "",
             _END,
         ]
     )
     before = plan.results.read_text(encoding="utf-8") if plan.results.exists() else "# Results\n"
-    found = re.search(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", before, re.S)
-    if found:
-        after = before[: found.start()] + text + before[found.end() :]
+    table = re.search(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", before, re.S)
+    if table:
+        after = before[: table.start()] + text + before[table.end() :]
     else:
         after = f"{before.rstrip()}\n\n{text}\n"
     plan.results.parent.mkdir(parents=True, exist_ok=True)
     write_whole(plan.results, after)
 
 
-def _line(plan: TablePlan, model: str) -> str:
+def _row_text(plan: TablePlan, model: str) -> str:
     folder = plan.session.out / model
     title = BACKBONES.get(model, "AudioCNN (ours)")
-    columns = len(_COLUMNS) + len(plan.precisions)
     if not (folder / _ROW).exists():
-        total = plan.heavy_epochs if model in HEAVY else plan.epochs
-        done = epochs_in(folder)
-        state = f"not finished: epoch {done} of {total}"
+        state = f"not finished: epoch {epochs_in(folder)} of {plan.epochs_of(model)}"
         if (folder / METRICS).exists():
             state = "trained, not yet scored"
-        return f"| {title} | {state} |" + " |" * (columns - 1)
+        return f"| {title} | {state} |" + " |" * (len(_COLUMNS) + len(plan.precisions) - 1)
     row = json.loads((folder / _ROW).read_text(encoding="utf-8"))
     low, high = row["interval"]
     cells = [
@@ -176,17 +172,17 @@ def _line(plan: TablePlan, model: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _delivered(plan: TablePlan, folder: Path, model: str, view: View) -> Mapping[str, Any]:
-    """Exports to ``models_home()``, scores the file through the engine, tries the other precisions."""
-    metrics = outcome_from_folder(folder).metrics
+def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer) -> Mapping[str, Any]:
+    """Exports a network to ``models_home()``, scores the file, and tries the other precisions."""
     home = models_home()
     onnx = home / f"{model}.onnx"
-    export_checkpoint(folder / CHECKPOINT, onnx)
-    data = plan.session.data
-    chosen = held_out_clips(data.clips, spec_from_checkpoint(folder / CHECKPOINT).provenance["test_clips"])
-    found = score_artifact(onnx, data, chosen, plan.session.workers)
-    shutil.copyfile(folder / CHECKPOINT, home / f"{model}.safetensors")
-    shutil.copyfile(folder / METRICS, home / f"{model}.json")
+    export_run(folder, onnx)
+    score = score_artifact(onnx, plan.session.data, plan.session.workers)
+    if score is None:
+        raise MerError(f"{folder} holds no held-out clip of this data")
+    _copy(folder / CHECKPOINT, home / f"{model}.safetensors")
+    _copy(folder / METRICS, home / f"{model}.json")
+    metrics = run_from_folder(folder).metrics
     return {
         "network": model,
         "parameters": metrics["parameters"],
@@ -194,44 +190,51 @@ def _delivered(plan: TablePlan, folder: Path, model: str, view: View) -> Mapping
         "epochs": metrics["epochs"],
         "minutes": metrics["minutes"],
         "validation_macro_f1": metrics.get("validation", {}).get("macro_f1"),
-        "macro_f1": found.macro_f1,
-        "interval": list(found.interval),
-        "accuracy": found.accuracy,
-        "calibration_error": found.calibration_error,
-        "precisions": _converted(plan, onnx, view),
+        "macro_f1": score.macro_f1,
+        "interval": list(score.interval),
+        "accuracy": score.accuracy,
+        "calibration_error": score.calibration_error,
+        "precisions": _converted(plan, onnx, observer),
     }
 
 
-def _converted(plan: TablePlan, onnx: Path, view: View) -> dict[str, str]:
-    """Macro-F1 in each precision on the same songs, or that export's checks refuse it."""
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as content, whole_file(target) as file:
+        shutil.copyfileobj(content, file)
+
+
+def _converted(plan: TablePlan, onnx: Path, observer: Observer) -> dict[str, str]:
+    """The cell of each precision: macro-F1 on the same songs, or "refused" by the export's checks."""
     if not plan.precisions:
         return {}
     from ...export.checks import GateError
-    from ...export.eval_set import DataPlan, gather_evidence
-    from ...export.exporter import Job as Export
-    from ...export.exporter import Plan, export
+    from ...export.data_plan import DataPlan, sets_from_plan
+    from ...export.exporter import export
+    from ...export.job import Job as Export
+    from ...export.job import Plan
     from ...export.source import open_source
 
     source = open_source(str(onnx))
-    place = DataPlan(plan.root, plan.layout, workers=plan.session.workers)
-    evidence = gather_evidence(source.artifact.spec, place, view.say)
-    # The table shows what is lost, so no loss is too large for it; the other checks hold.
-    job = Export(source, evidence, Plan(f"{onnx.parent}/", "onnx", max_drop=100.0), view.say)
-    found: dict[str, str] = {}
+    data_plan = DataPlan(plan.root, plan.layout, workers=plan.session.workers)
+    eval_set, calibration_set = sets_from_plan(source.artifact.spec, data_plan, observer.say)
+    # The table shows the loss of accuracy, so it accepts any; the export's other checks apply.
+    plan_of_export = Plan(f"{onnx.parent}/", "onnx", max_drop=1.0)
+    job = Export(source, eval_set, calibration_set, plan_of_export, observer.say)
+    cells: dict[str, str] = {}
     for precision in plan.precisions:
         name: Any = precision
         try:
             scored = export(job, name).checks.accuracy
-            found[precision] = f"{scored.macro_f1 / 100:.3f}" if scored else ""
+            cells[precision] = f"{scored.macro_f1:.3f}" if scored else ""
         except GateError as error:
-            view.say(f"{onnx.stem} {precision}: {error}")
-            found[precision] = "refused"
-    return found
+            observer.say(f"{onnx.stem} {precision}: {error}")
+            cells[precision] = "refused"
+    return cells
 
 
 def _processor() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:
-        found = None
-    return found.group(1) if found else platform.processor() or platform.machine()
+        name = None
+    return name.group(1) if name else platform.processor() or platform.machine()

@@ -1,0 +1,69 @@
+"""Where the data of an export comes from, and the two sets that are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine.data.labelled_audio import labelled_audio
+from ..engine.spec import ModelSpec
+from .calibration_set import CalibrationSet
+from .eval_set import EvalSet, Split, eval_set_from_clips, split_clips
+from .song_log_mels import generated_log_mels
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """The data that the user has.
+
+    Attributes:
+        data: labelled audio: the clips that a model held out are scored, the others calibrate.
+        layout: how ``data`` is laid out, as in ``labelled_audio``.
+        calib_data: a folder or a file of audio, or an .npz archive of log-mels, that calibrates instead.
+        calib_windows: how many windows calibrate.
+        method: how ranges are chosen, as in ``ranges_from_log_mels``.
+        workers: processes that decode; 0 is one a core.
+    """
+
+    data: Path | None = None
+    layout: str = "auto"
+    calib_data: str | None = None
+    calib_windows: int = 256
+    method: str = "percentile"
+    workers: int = 0
+
+
+def sets_from_plan(
+    spec: ModelSpec, plan: DataPlan, say: Callable[[str], None]
+) -> tuple[EvalSet, CalibrationSet | None]:
+    """What a model is compared and scored on, and what it is calibrated on; None without real music.
+
+    Without labelled audio the calibration windows are compared, without those generated sound.
+
+    Raises:
+        MerError: data that cannot be read, or whose labels are not the model's.
+    """
+    split = None if plan.data is None else split_clips(labelled_audio(plan.data, plan.layout), spec)
+    calibration_set = _calibration_set(spec, plan, split)
+    if split is not None:
+        return eval_set_from_clips(split, spec, plan.workers, say), calibration_set
+    if calibration_set is not None:
+        origin = "the calibration data itself: no labelled data, so no accuracy is claimed"
+        songs = calibration_set.log_mels
+        return EvalSet(songs, None, "clips", origin, "calibration clips"), calibration_set
+    origin = "generated sound: no labelled data, so no accuracy is claimed"
+    songs = generated_log_mels(spec.audio)
+    return EvalSet(songs, None, "synthetic", origin, "generated sound"), None
+
+
+def _calibration_set(spec: ModelSpec, plan: DataPlan, split: Split | None) -> CalibrationSet | None:
+    if plan.calib_data is not None:
+        clips, origin = (), Path(plan.calib_data).name
+    elif split is not None:
+        clips, origin = split.train, f"not held out: {split.origin}"
+    else:
+        return None
+    return CalibrationSet(
+        spec.audio, clips, plan.calib_data, origin, plan.calib_windows, plan.method, plan.workers
+    )

@@ -1,0 +1,184 @@
+"""One source's job: results that all its precisions share, and the checks that each of them must pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from onnx import ModelProto
+
+from ..engine.arrays import Float32
+from ..engine.artifact import Artifact
+from ..engine.errors import UsageError
+from ..engine.runtimes import open_runtime
+from .builders import Builder, EngineOptions
+from .calibration_set import CalibrationSet
+from .checks import (
+    LARGEST_TORCH_ERROR,
+    Accuracy,
+    GateError,
+    Parity,
+    accuracy,
+    check_parity,
+    logits_by_batch,
+    parity,
+)
+from .eval_set import EvalSet
+from .fp16_range import Fp16Range, check_range, fp16_range
+from .output_files import Format, Precision
+from .precision import Ranges, layers_to_quantize, tensors_to_quantize
+from .report import Checks, accuracy_line, parity_line, range_line
+from .sensitivity import LayerError, rank_layers
+from .song_log_mels import SongLogMels
+from .source import Source
+
+_TORCH_WINDOWS = 16
+_RANGE_WINDOWS = 32
+_SENSITIVITY_WINDOWS = 32
+_LAYERS_NAMED = 3  # that a refusal for lost accuracy suggests to keep
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every source is exported to.
+
+    Attributes:
+        out: a folder (it exists or ends in a slash), or the name of the one file.
+        form: stop at the verified ONNX, or compile it.
+        keep: layers to leave one precision up: FP16 in INT8, FP32 in FP16.
+        keep_fp32: layers to leave in FP32.
+        max_drop: the share of macro-F1 that may be lost (0.01 is one point).
+        engine: what to compile for.
+        builder: compiles; without one only the ONNX is written.
+    """
+
+    out: str = "."
+    form: Format = "engine"
+    keep: tuple[str, ...] = ()
+    keep_fp32: tuple[str, ...] = ()
+    max_drop: float = 0.01
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    builder: Builder | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A source with the data for it; results that its precisions share are computed once.
+
+    ``say`` gets lines for people.
+    """
+
+    source: Source
+    eval_set: EvalSet
+    calibration_set: CalibrationSet | None
+    plan: Plan
+    say: Callable[[str], None]
+
+    @cached_property
+    def reference(self) -> dict[int, Float32]:
+        """The FP32 graph's logits of the evaluation set, by batch: see ``logits_by_batch``."""
+        return self._logits(self.source.artifact, self.eval_set.songs.log_mels)
+
+    @cached_property
+    def torch(self) -> Parity | None:
+        """FP32 ONNX against the checkpoint's own network; None where the source is an .onnx.
+
+        Raises:
+            GateError: they differ.
+        """
+        infer = self.source.torch_infer
+        if infer is None:
+            return None
+        songs = SongLogMels.one_window_each(self.eval_set.songs.spread(_TORCH_WINDOWS))
+        artifact = self.source.artifact
+        expected = logits_by_batch(infer, songs.log_mels, self._best_batch)
+        logits = self._logits(artifact, songs.log_mels)
+        measured = parity(expected, logits, songs, artifact.spec.temperature)
+        if not measured.max_error <= LARGEST_TORCH_ERROR:
+            raise GateError(
+                f"the FP32 ONNX is off PyTorch by {measured.max_error:.2g}, over {LARGEST_TORCH_ERROR:g}"
+            )
+        return measured
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """The activations' ranges for INT8.
+
+        Raises:
+            UsageError: there is no music to calibrate on.
+        """
+        model = self.source.model()
+        tensors = tensors_to_quantize(model, layers_to_quantize(model))
+        return self._calibration.ranges(self.source.artifact, tensors, self.say)
+
+    def rank(self) -> list[LayerError]:
+        """See ``rank_layers``: over a few of the calibration windows."""
+        log_mels = self._calibration.log_mels.spread(_SENSITIVITY_WINDOWS)
+        keep = (*self.plan.keep, *self.plan.keep_fp32)
+        return rank_layers(self.source.model(), self.ranges, log_mels, keep)
+
+    def check(self, model: ModelProto, precision: Precision) -> Checks:
+        """Compares and scores a graph; says what it measured before it refuses.
+
+        Raises:
+            GateError: the graph must not be used.
+        """
+        artifact, songs = self.source.artifact, self.eval_set.songs
+        compared = scored = fp16 = None
+        candidate = self.reference
+        if precision != "fp32":
+            fp16 = fp16_range(model, songs.spread(_RANGE_WINDOWS))
+            self.say(range_line(fp16))
+            check_range(fp16)
+            candidate = self._logits(_with_content(artifact, model.SerializeToString()), songs.log_mels)
+            compared = parity(self.reference, candidate, songs, artifact.spec.temperature)
+            self.say(parity_line(compared, self.eval_set))
+            check_parity(compared, precision)
+        truth = self.eval_set.truth
+        if truth is not None:
+            all_windows = self._best_batch
+            scored = accuracy(
+                self.reference[all_windows], candidate[all_windows], songs, truth, artifact.spec.temperature
+            )
+            self.say(accuracy_line(scored, precision))
+            self._check_drop(scored, fp16, precision)
+        return Checks(compared, fp16, scored, self.torch)
+
+    def _check_drop(self, scored: Accuracy, fp16: Fp16Range | None, precision: Precision) -> None:
+        if scored.drop <= self.plan.max_drop:
+            return
+        layers: list[str] = []
+        advice = ""
+        if precision == "int8":
+            self.say("looking for the layers that do the harm")
+            layers = [result.layer for result in self.rank()[:_LAYERS_NAMED]]
+            advice = f": leave {', '.join(layers)} in FP16, or calibrate on more or other data"
+        elif fp16 is not None and fp16.peaks:
+            layers = [name for name, _ in fp16.peaks[:_LAYERS_NAMED]]
+            advice = f": leave {', '.join(layers)} in FP32"
+        raise GateError(
+            f"{precision} loses {100 * scored.drop:.1f} points of macro-F1, at most "
+            f"{100 * self.plan.max_drop:g} are allowed{advice}, or use another precision",
+            layers,
+            "fp16" if precision == "int8" else "fp32",
+        )
+
+    @property
+    def _best_batch(self) -> int:
+        return self.plan.engine.batches[1]
+
+    @property
+    def _calibration(self) -> CalibrationSet:
+        if self.calibration_set is None:
+            raise UsageError("INT8 needs music to calibrate on: labelled audio, or calibration data")
+        return self.calibration_set
+
+    def _logits(self, artifact: Artifact, log_mels: Float32) -> dict[int, Float32]:
+        with open_runtime(artifact, "onnxruntime") as runtime:
+            return logits_by_batch(runtime.infer, log_mels, self._best_batch)
+
+
+def _with_content(artifact: Artifact, content: bytes) -> Artifact:
+    return replace(artifact, sha256=hashlib.sha256(content).hexdigest(), content=content)

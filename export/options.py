@@ -1,0 +1,129 @@
+"""mer-export's options: what they are, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .data_plan import DataPlan
+    from .job import Plan
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The data to score and to calibrate on."""
+    options = [
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            help="Labelled audio: what the model held out is scored, the rest calibrates.",
+        ),
+        click.option(
+            "--layout",
+            default="auto",
+            help="How --data is laid out: emotion4q, mer500, jumusemodb, folder, csv, auto.",
+        ),
+        click.option(
+            "--max-drop",
+            type=float,
+            default=1.0,
+            metavar="POINTS",
+            help="Of macro-F1 that may be lost on --data.",
+        ),
+        click.option(
+            "--calib-data",
+            metavar="FOLDER|FILE",
+            help="Calibrate INT8 on this audio (or .npz of images) instead.",
+        ),
+        click.option(
+            "--calib-windows", type=click.IntRange(min=1), default=256, help="Windows to calibrate on."
+        ),
+        click.option(
+            "--calib-method",
+            type=click.Choice(["percentile", "entropy", "minmax"]),
+            default="percentile",
+            help="How ranges are chosen.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What to compile for, and with what."""
+    batch = click.IntRange(min=1)
+    options = [
+        click.option(
+            "--builder",
+            type=click.Choice(["auto", "tensorrt", "rtx"]),
+            default="auto",
+            help="auto: TensorRT where it and a GPU are, else TensorRT for RTX.",
+        ),
+        click.option(
+            "--gpu",
+            type=click.Choice(["turing", "ampere", "ada", "blackwell"]),
+            help="Compile ahead for one family (rtx).  [default: portable]",
+        ),
+        click.option("--min-batch", type=batch, default=1, help="Least windows at once."),
+        click.option(
+            "--opt-batch", type=batch, default=8, help="Windows at once that the engine is tuned for."
+        ),
+        click.option("--max-batch", type=batch, default=32, help="Most windows at once."),
+        click.option(
+            "--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory for the builder."
+        ),
+        click.option(
+            "--optimization-level", type=click.IntRange(0, 5), help="How long the builder searches."
+        ),
+        click.option(
+            "--timing-cache",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Reuse and extend measured timings (tensorrt).",
+        ),
+        click.option("--hardware-compatible", is_flag=True, help="Run on Ampere and newer (tensorrt)."),
+        click.option("--version-compatible", is_flag=True, help="Run on later TensorRT versions (tensorrt)."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
+    """What to export to. ``--max-drop`` is in points, the plan's a share.
+
+    Raises:
+        UsageError: the batches do not rise.
+    """
+    from .builders import EngineOptions
+    from .job import Plan
+
+    engine = EngineOptions(
+        batches=(options["min_batch"], options["opt_batch"], options["max_batch"]),
+        gpu=options["gpu"],
+        workspace_mb=options["workspace"],
+        optimization_level=options["optimization_level"],
+        timing_cache=options["timing_cache"],
+        hardware_compatible=options["hardware_compatible"],
+        version_compatible=options["version_compatible"],
+    )
+    keep = tuple(name for name in options["keep"] if not name.endswith("=fp32"))
+    keep_fp32 = tuple(name.removesuffix("=fp32") for name in options["keep"] if name.endswith("=fp32"))
+    return Plan(out, form, keep, keep_fp32, options["max_drop"] / 100, engine)
+
+
+def data_plan_from_options(options: dict[str, Any]) -> DataPlan:
+    """Where the data comes from."""
+    from .data_plan import DataPlan
+
+    return DataPlan(
+        options["data"],
+        options["layout"],
+        options["calib_data"],
+        options["calib_windows"],
+        options["calib_method"],
+        options["workers"],
+    )

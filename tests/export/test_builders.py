@@ -1,0 +1,66 @@
+"""Which builder is chosen, and options that it does not support are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from merkit.engine.errors import UsageError
+from merkit.export import builders
+from merkit.export.builders import GPUS, EngineOptions, NoBuilderError, UnsupportedOptionError, open_builder
+
+pytest.importorskip("tensorrt_rtx")
+pytestmark = pytest.mark.usefixtures("no_gpu")
+
+
+@pytest.mark.parametrize("batches", [(2, 1, 4), (1, 5, 4), (0, 1, 4), (4, 4, 3)])
+def test_batches_must_rise(batches: tuple[int, int, int]) -> None:
+    with pytest.raises(UsageError, match="min <= opt <= max"):
+        EngineOptions(batches)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("timing_cache", Path("cache")), ("hardware_compatible", True), ("version_compatible", True)],
+)
+def test_what_rtx_does_not_support_is_refused(option: str, value: Any) -> None:
+    for name in ("rtx", "auto"):
+        with pytest.raises(UnsupportedOptionError, match=f"does not support {option}") as refused:
+            open_builder(name, EngineOptions(**{option: value}))  # pyright: ignore[reportArgumentType]
+        assert refused.value.options == (option,)
+        assert refused.value.exit_code == 2
+
+
+def test_full_tensorrt_needs_its_package_its_version_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorrt_rtx
+
+    def installed(version: str, gpu: str | None) -> None:
+        full = SimpleNamespace(**{**vars(tensorrt_rtx), "__version__": version})
+        monkeypatch.setattr(
+            builders, "import_module", lambda name: full if name == "tensorrt" else tensorrt_rtx
+        )
+        monkeypatch.setattr(builders, "_installed", lambda name: True)
+        monkeypatch.setattr(builders, "gpu_capability", lambda: gpu)
+
+    with pytest.raises(NoBuilderError, match=r"merkit\[gpu\]"):
+        open_builder("tensorrt", EngineOptions())
+    installed("10.7.0", "8.9")
+    with pytest.raises(NoBuilderError, match=r"10\.8"):
+        open_builder("tensorrt", EngineOptions())
+    installed("11.0.0", None)
+    with pytest.raises(NoBuilderError, match="none is here"):
+        open_builder("tensorrt", EngineOptions())
+    assert open_builder("auto", EngineOptions()).name == "rtx"
+    installed("11.0.0", "8.9")
+    assert open_builder("auto", EngineOptions()).name == "tensorrt"
+    assert open_builder("auto", EngineOptions(gpu="ada")).name == "rtx"
+    with pytest.raises(UnsupportedOptionError, match="gpu") as refused:
+        open_builder("tensorrt", EngineOptions(gpu="ada"))
+    assert (refused.value.title, refused.value.options) == ("TensorRT", ("gpu",))
+
+
+def test_every_family_is_known_to_the_builder() -> None:
+    known = open_builder("rtx", EngineOptions()).trt.ComputeCapability
+    assert all(hasattr(known, name) for names in GPUS.values() for name in names)

@@ -1,0 +1,85 @@
+"""Ranges, computed in chunks and cached by hash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.engine.arrays import Float32
+from merkit.engine.errors import MerError
+from merkit.export import calibration
+from merkit.export.calibration import cached_ranges, calibration_key, ranges_from_log_mels
+from merkit.export.precision import layers_to_quantize, tensors_to_quantize
+from merkit.export.sensitivity import open_session
+from merkit.export.song_log_mels import generated_log_mels
+from small_networks import AUDIO, small_network
+
+
+def test_ranges_are_what_the_network_gives_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_network()
+    tensors = tensors_to_quantize(model, layers_to_quantize(model))
+    log_mels = generated_log_mels(AUDIO, 6).log_mels
+    chunks: list[int] = []
+
+    class Once(calibration._Once):
+        def __init__(self, log_mels: Float32) -> None:
+            chunks.append(len(log_mels))
+            super().__init__(log_mels)
+
+    monkeypatch.setattr(calibration, "_Once", Once)
+    ranges = ranges_from_log_mels(model.SerializeToString(), log_mels, tensors, "minmax")
+    assert chunks == [4, 2]
+    model.graph.output.extend(value for value in model.graph.value_info if value.name in tensors)
+    for name in set(tensors) - {"images"}:
+        values = np.asarray(open_session(model.SerializeToString()).run([name], {"images": log_mels})[0])
+        assert ranges[name] == pytest.approx((values.min(), values.max()), rel=1e-3, abs=1e-4)
+    model = small_network()
+    monkeypatch.setattr(calibration, "_WINDOWS_AT_ONCE", 100)
+    at_once = ranges_from_log_mels(model.SerializeToString(), log_mels, tensors, "minmax")
+    assert chunks == [4, 2, 6]
+    assert {name: pytest.approx(pair, rel=1e-5) for name, pair in at_once.items()} == ranges
+
+
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+def test_histogram_methods_stay_within_the_extremes(method: str) -> None:
+    model = small_network()
+    tensors = tensors_to_quantize(model, layers_to_quantize(model))
+    log_mels = generated_log_mels(AUDIO, 6).log_mels
+    extremes = ranges_from_log_mels(model.SerializeToString(), log_mels, tensors, "minmax")
+    ranges = ranges_from_log_mels(model.SerializeToString(), log_mels, tensors, method)
+    assert set(ranges) == set(tensors)
+    for name, pair in ranges.items():
+        assert 0 < max(map(abs, pair)) <= 1.02 * max(map(abs, extremes[name]))
+
+
+def test_ranges_are_kept_by_hash(tmp_path: Path) -> None:
+    computed: list[int] = []
+
+    def compute() -> dict[str, tuple[float, float]]:
+        computed.append(1)
+        return {"a": (-1.0, 2.0)}
+
+    assert cached_ranges("k", compute) == cached_ranges("k", compute) == {"a": (-1.0, 2.0)}
+    assert computed == [1]
+    (file,) = (tmp_path / "mer-home" / "calibration").iterdir()
+    file.write_text("{")
+    assert cached_ranges("k", compute) == {"a": (-1.0, 2.0)}
+    assert computed == [1, 1]
+
+
+def test_the_key_changes_with_all_that_matters(tmp_path: Path) -> None:
+    one, other = tmp_path / "1", tmp_path / "2"
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    keys = {
+        calibration_key("m", ["t"], "minmax", [one], 3),
+        calibration_key("n", ["t"], "minmax", [one], 3),
+        calibration_key("m", ["u"], "minmax", [one], 3),
+        calibration_key("m", ["t"], "entropy", [one], 3),
+        calibration_key("m", ["t"], "minmax", [other], 3),
+        calibration_key("m", ["t"], "minmax", [one], 4),
+    }
+    assert len(keys) == 6
+    with pytest.raises(MerError, match="cannot be read"):
+        calibration_key("m", ["t"], "minmax", [tmp_path / "none"], 3)

@@ -1,0 +1,52 @@
+"""What is scored and what calibrates, by the data that there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from merkit.engine.spec import QUADRANTS, ModelSpec
+from merkit.export.data_plan import DataPlan, sets_from_plan
+from small_networks import AUDIO
+
+SPEC = ModelSpec("x", QUADRANTS, AUDIO)
+
+
+def test_without_data_generated_sound_is_compared() -> None:
+    eval_set, calibration_set = sets_from_plan(SPEC, DataPlan(), print)
+    assert calibration_set is None
+    assert (eval_set.kind, eval_set.truth) == ("synthetic", None)
+    assert "no accuracy is claimed" in eval_set.origin
+
+
+def test_calibration_data_alone_is_compared_too(tmp_path: Path) -> None:
+    archive = tmp_path / "windows.npz"
+    log_mels = np.zeros((3, 1, AUDIO.n_mels, AUDIO.frames), np.float32)
+    np.savez(archive, images=log_mels, audio_spec=AUDIO.to_json())
+    eval_set, calibration_set = sets_from_plan(SPEC, DataPlan(calib_data=str(archive)), print)
+    assert calibration_set is not None
+    assert eval_set.songs is calibration_set.log_mels
+    assert (eval_set.kind, eval_set.truth) == ("clips", None)
+    assert calibration_set.facts["data"] == "windows.npz"
+
+
+def test_labelled_audio_is_scored_and_the_rest_calibrates(music: Path) -> None:
+    lines: list[str] = []
+    plan = DataPlan(music, calib_windows=16, method="minmax", workers=1)
+    eval_set, calibration_set = sets_from_plan(SPEC, plan, lines.append)
+    assert calibration_set is not None
+    assert eval_set.truth is not None
+    assert len(eval_set.truth) == 8
+    scored = set(eval_set.songs.paths)
+    assert len(calibration_set.clips) == 32
+    assert not scored & {clip.path for clip in calibration_set.clips}
+    assert calibration_set.origin == f"not held out: {eval_set.origin}"
+    assert (calibration_set.windows, calibration_set.method, calibration_set.workers) == (16, "minmax", 1)
+    assert lines == [f"warning: scored on {eval_set.origin}"]
+
+
+def test_other_calibration_data_takes_the_place_of_clips(music: Path, tmp_path: Path) -> None:
+    plan = DataPlan(music, calib_data=f"{tmp_path}/later.npz", workers=1)
+    _, calibration_set = sets_from_plan(SPEC, plan, lambda line: None)
+    assert calibration_set is not None
+    assert (calibration_set.clips, calibration_set.origin) == ((), "later.npz")

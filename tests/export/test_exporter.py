@@ -1,0 +1,80 @@
+"""What an export writes, and that it writes nothing it did not verify."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from merkit.engine.artifact import SPEC_KEY, open_artifact
+from merkit.engine.errors import DeviceError, UsageError
+from merkit.export import exporter
+from merkit.export.builders import EngineOptions, open_builder
+from merkit.export.checks import GateError
+from merkit.export.eval_set import EvalSet
+from merkit.export.exporter import export
+from merkit.export.job import Job, Plan
+from merkit.export.precision import layers_to_quantize
+from merkit.export.song_log_mels import generated_log_mels
+from merkit.export.source import EXPORT_KEY, open_source
+from small_networks import AUDIO, write_network
+
+pytestmark = pytest.mark.usefixtures("no_gpu")
+
+
+@pytest.fixture
+def job(model: Path, tmp_path: Path) -> Job:
+    out = tmp_path / "out"
+    out.mkdir()
+    eval_set = EvalSet(generated_log_mels(AUDIO, 8), None, "synthetic", "generated", "generated sound")
+    return Job(open_source(str(model)), eval_set, None, Plan(f"{out}/"), lambda line: None)
+
+
+def test_without_a_builder_the_graph_is_written_with_its_report(job: Job, tmp_path: Path) -> None:
+    exported = export(job, "fp16")
+    assert exported.files == (tmp_path / "out" / "small_fp16.onnx",)
+    props = {prop.key: prop.value for prop in onnx.load(str(exported.files[0])).metadata_props}
+    assert set(props) == {SPEC_KEY, EXPORT_KEY}
+    report = json.loads(props[EXPORT_KEY])
+    assert report["precision"] == exported.precision == "fp16"
+    assert report["parity"]["windows"] == 8
+    assert open_artifact(str(exported.files[0])).spec == job.source.artifact.spec
+
+
+def test_the_engine_is_compared_where_it_can_run(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    options = EngineOptions((2, 2, 4))
+    plan = dataclasses.replace(job.plan, engine=options, builder=open_builder("rtx", options))
+
+    def why() -> str:
+        exported = export(dataclasses.replace(job, plan=plan), "fp32")
+        parity = json.loads(exported.files[2].read_text())["engine_parity"]
+        assert parity["checked"] is False
+        return parity["why"]
+
+    assert "no GPU" in why()
+    monkeypatch.setattr(exporter, "gpu_capability", lambda: "8.9")
+    assert "least batch" in why()
+    plan = dataclasses.replace(plan, engine=EngineOptions((1, 2, 4)))
+
+    def no_runtime(*_: object) -> None:
+        raise DeviceError("it is of another GPU")
+
+    monkeypatch.setattr(exporter, "open_runtime", no_runtime)
+    assert why() == "it is of another GPU"
+
+
+def test_a_refused_graph_is_not_written(tmp_path: Path, job: Job) -> None:
+    loud = write_network(tmp_path / "loud.onnx", gain=3e3)
+    with pytest.raises(GateError, match="overflows"):
+        export(dataclasses.replace(job, source=open_source(str(loud))), "fp16")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_precision_by_name_only_is_refused(job: Job, tmp_path: Path) -> None:
+    every = (*layers_to_quantize(job.source.model()), "depth", "se_reduce", "se_expand")
+    with pytest.raises(UsageError, match="fp16 by name only"):
+        export(dataclasses.replace(job, plan=dataclasses.replace(job.plan, keep=every)), "fp16")
+    assert list((tmp_path / "out").iterdir()) == []

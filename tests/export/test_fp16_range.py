@@ -1,0 +1,45 @@
+"""Overflow is caught although a CPU hides it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from merkit.export.checks import GateError
+from merkit.export.fp16_range import Fp16Range, check_range, fp16_range
+from merkit.export.precision import fp16_from_onnx
+from merkit.export.sensitivity import open_session
+from merkit.export.song_log_mels import generated_log_mels
+from small_networks import AUDIO, small_network
+
+
+def test_an_overflow_that_the_cpu_hides_is_caught() -> None:
+    log_mels = generated_log_mels(AUDIO, 4).log_mels
+    model = fp16_from_onnx(small_network(gain=3e3))
+    (logits,) = open_session(model.SerializeToString()).run(["logits"], {"images": log_mels})
+    assert np.isfinite(np.asarray(logits)).all()  # this is why the range must be read
+    measured = fp16_range(model, log_mels)
+    assert "stem" in measured.over
+    with pytest.raises(GateError, match=r"overflows at .* FP32") as refused:
+        check_range(measured)
+    assert refused.value.exit_code == 3
+    assert "stem" in refused.value.layers
+    assert refused.value.precision == "fp32"
+
+
+def test_a_range_within_fp16_passes_and_half_of_it_warns() -> None:
+    log_mels = generated_log_mels(AUDIO, 4).log_mels
+    measured = fp16_range(fp16_from_onnx(small_network()), log_mels)
+    check_range(measured)
+    assert not measured.near
+    assert {"stem", "res_1", "pool"} <= {
+        name.split("_input")[0].split("_output")[0] for name, _ in measured.peaks
+    }
+    # Every FP16 node's peak is what the FP32 graph gives, but for rounding.
+    model = small_network()
+    model.graph.output.extend([value for value in model.graph.value_info if value.name == "res_1_out"])
+    (expected,) = open_session(model.SerializeToString()).run(["res_1_out"], {"images": log_mels})
+    assert dict(measured.peaks)["res_1"] == pytest.approx(float(np.abs(np.asarray(expected)).max()), rel=0.01)
+    near = Fp16Range((("a", 40_000.0), ("b", 1.0)), 1)
+    check_range(near)
+    assert near.near == ["a"]
+    assert Fp16Range((("a", float("inf")), ("b", 65_505.0), ("c", 65_504.0)), 1).over == ["a", "b"]

@@ -1,0 +1,81 @@
+"""What a job computes once, and the checks that refuse a graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.engine.arrays import Float32
+from merkit.engine.errors import UsageError
+from merkit.engine.runtimes import open_runtime
+from merkit.export.calibration_set import CalibrationSet
+from merkit.export.checks import GateError
+from merkit.export.eval_set import EvalSet
+from merkit.export.job import Job, Plan
+from merkit.export.precision import fp16_from_onnx
+from merkit.export.song_log_mels import generated_log_mels
+from merkit.export.source import Source, open_source
+from small_networks import AUDIO
+
+
+@pytest.fixture
+def job(model: Path) -> Job:
+    songs = generated_log_mels(AUDIO, 8)
+    truth = np.arange(8) % 4
+    eval_set = EvalSet(songs, truth, "clips", "generated", "8 clips")
+    return Job(open_source(str(model)), eval_set, None, Plan(), lambda line: None)
+
+
+def test_the_checkpoints_own_logits_are_compared(job: Job) -> None:
+    assert job.torch is None  # an .onnx is its own reference
+    with open_runtime(job.source.artifact) as runtime:
+        same = dataclasses.replace(job, source=Source(job.source.artifact, runtime.infer))
+        assert same.torch is not None
+        assert same.torch.songs == same.torch.windows == 8
+        assert set(same.torch.by_batch) == {"1", "2", "8"}
+
+        def off(log_mels: Float32) -> Float32:
+            return runtime.infer(log_mels) + np.float32(1e-3)
+
+        with pytest.raises(GateError, match=r"off PyTorch by 0\.001, over 0\.0001"):
+            _ = dataclasses.replace(job, source=Source(job.source.artifact, off)).torch
+
+
+def test_a_checked_graph_says_what_was_measured(job: Job) -> None:
+    lines: list[str] = []
+    job = dataclasses.replace(job, plan=Plan(max_drop=1.0), say=lines.append)
+    checks = job.check(fp16_from_onnx(job.source.model()), "fp16")
+    assert checks.parity is not None
+    assert checks.accuracy is not None
+    assert checks.range is not None
+    assert 0 <= checks.accuracy.macro_f1 <= 1
+    assert [line.split()[0] for line in lines] == ["FP16", "against", "macro-F1"]
+
+
+def test_a_drop_is_a_share_and_its_refusal_names_layers(job: Job, tmp_path: Path) -> None:
+    half = fp16_from_onnx(job.source.model())
+    strict = dataclasses.replace(job, plan=Plan(max_drop=-1.01))
+    with pytest.raises(
+        GateError, match=r"fp16 loses .* at most -101 are allowed: leave .* in FP32"
+    ) as refused:
+        strict.check(half, "fp16")
+    assert len(refused.value.layers) == 3
+    assert refused.value.precision == "fp32"
+    archive = tmp_path / "windows.npz"
+    np.savez(archive, images=job.eval_set.songs.log_mels, audio_spec=AUDIO.to_json())
+    calibration_set = CalibrationSet(AUDIO, (), str(archive), "", 8, "minmax")
+    strict = dataclasses.replace(strict, calibration_set=calibration_set)
+    with pytest.raises(GateError, match=r"int8 loses .* in FP16, or calibrate on more") as refused:
+        strict.check(half, "int8")
+    assert refused.value.layers == tuple(result.layer for result in strict.rank()[:3])
+    assert refused.value.precision == "fp16"
+    with pytest.raises(GateError, match="fp32 loses") as refused:
+        strict.check(job.source.model(), "fp32")
+    assert refused.value.layers == ()
+
+
+def test_int8_without_music_is_refused(job: Job) -> None:
+    with pytest.raises(UsageError, match="needs music to calibrate on"):
+        _ = job.ranges

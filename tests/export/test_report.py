@@ -1,0 +1,86 @@
+"""Shares in files, percent and points in lines for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import merkit
+import pytest
+from merkit.engine.artifact import open_artifact
+from merkit.engine.spec import ModelSpec
+from merkit.export.checks import Accuracy, Parity
+from merkit.export.engine_builder import Engine
+from merkit.export.eval_set import EvalSet
+from merkit.export.fp16_range import Fp16Range
+from merkit.export.output_files import Targets
+from merkit.export.report import (
+    Checks,
+    accuracy_line,
+    files_line,
+    parity_line,
+    range_line,
+    report_of,
+    sidecar_of,
+    torch_line,
+)
+from merkit.export.song_log_mels import generated_log_mels
+from small_networks import AUDIO, small_network
+
+ACCURACY = Accuracy(macro_f1_fp32=0.649, macro_f1=0.637, accuracy_fp32=0.65, accuracy=0.64, songs=180)
+PARITY = Parity(0.0123, 0.01, 0.9875, 2, 8, 24, {"1": 0.01, "2": 0.0, "8": 0.0123})
+
+
+@pytest.fixture(scope="module")
+def eval_set() -> EvalSet:
+    return EvalSet(generated_log_mels(AUDIO, 1), None, "clips", "all of them", "8 held-out clips")
+
+
+def test_accuracy_is_shares_in_files_and_percent_for_people() -> None:
+    assert ACCURACY.to_json() == {
+        "macro_f1_fp32": 0.649, "macro_f1": 0.637, "accuracy_fp32": 0.65, "accuracy": 0.64, "songs": 180,
+        "drop": pytest.approx(0.012),
+    }  # fmt: skip
+    assert accuracy_line(ACCURACY, "fp16") == "  macro-F1 over 180 songs: 64.9% -> 63.7%, drop 1.2 points"
+    assert accuracy_line(ACCURACY, "fp32") == "  macro-F1 63.7% over 180 songs"
+
+
+def test_lines_of_parity_and_range(eval_set: EvalSet, tmp_path: Path) -> None:
+    assert parity_line(PARITY, eval_set) == (
+        "  against FP32 on 24 windows of 8 held-out clips: max error 0.0123 (1.00% of the largest logit), "
+        "top-1 agreement 98.8%, 2 of 8 labels flip"
+    )
+    assert torch_line(PARITY) == "  FP32 ONNX against PyTorch: max error 0.012 at batches 1, 2, 8"
+    assert range_line(Fp16Range((), 4)) == "  no FP16 node"
+    assert "warning" not in range_line(Fp16Range((("a", 1.0),), 4))
+    assert "warning: over 32,768, half of FP16's range: a" in range_line(Fp16Range((("a", 4e4),), 4))
+    for name in ("a.onnx", "a.json"):
+        (tmp_path / name).write_bytes(bytes(200_000))
+    assert files_line((tmp_path / "a.onnx", tmp_path / "a.json")) == f"  {tmp_path}/a.onnx (0.2 MB)"
+
+
+def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
+    artifact = open_artifact(str(model))
+    checks = Checks(PARITY, Fp16Range((("a", 1.0),), 4), ACCURACY)
+    report = report_of(artifact, "fp16", small_network(), checks, eval_set, None, {"fp32": ["a"]})
+    assert report["mer"] == merkit.__version__
+    assert report["source"] == {"model": "small.onnx", "sha256": artifact.sha256}
+    assert report["parity"] == {"images": "clips", "of": "all of them", **PARITY.to_json()}
+    assert report["parity_reference"] == "FP32 ONNX on ONNX Runtime's CPU"
+    assert report["accuracy"]["macro_f1"] == 0.637
+    assert report["calibration"] is None
+    assert report["kept"] == {"fp32": ["a"]}
+    sidecar = sidecar_of(
+        report,
+        Targets(Path("."), "x.onnx", "x.engine", "x.json"),
+        b"o",
+        Engine(b"e", {"cuda": "13"}),
+        artifact,
+    )
+    assert (sidecar["format"], sidecar["name"], sidecar["cuda"]) == (1, "x", "13")
+    assert (sidecar["input"], sidecar["output"]) == ("images", "logits")
+    assert sidecar["engine"]["bytes"] == 1
+    assert ModelSpec.from_json(json.dumps(sidecar["model_spec"])) == artifact.spec
+    of_torch = report_of(artifact, "fp32", small_network(), Checks(torch=PARITY), eval_set, None, {})
+    assert of_torch["parity_reference"] == "PyTorch"
+    assert of_torch["parity"]["flips"] == 2

@@ -1,0 +1,64 @@
+"""Log-mels of songs: decoded, archived and generated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.engine.errors import MerError
+from merkit.engine.spec import AudioSpec
+from merkit.export.song_log_mels import (
+    SongLogMels,
+    generated_log_mels,
+    log_mels_from_archive,
+    log_mels_from_songs,
+)
+from small_networks import AUDIO
+
+
+def test_windows_are_spread_over_songs() -> None:
+    log_mels = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
+    songs = SongLogMels(log_mels, (np.asarray([0, 1, 2]), np.asarray([3]), np.asarray([4, 5])))
+    assert songs.spread(4).ravel().tolist() == [0, 3, 4, 1]
+    assert songs.spread(99).ravel().tolist() == [0, 3, 4, 1, 5, 2]
+
+
+def test_songs_become_log_mels_and_a_broken_one_is_named(music: Path, tmp_path: Path) -> None:
+    paths = [clip.path for clip in labelled_audio(music).clips[:3]]
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"nothing")
+    songs = log_mels_from_songs([paths[0], broken, *paths[1:]], AUDIO, 2, workers=1)
+    assert songs.paths == tuple(paths)
+    assert [path for path, _ in songs.failed] == [broken]
+    assert songs.log_mels.shape == (6, 1, AUDIO.n_mels, AUDIO.frames)
+    alone = log_mels_from_songs([paths[2]], AUDIO, 2, workers=1)
+    np.testing.assert_array_equal(songs.log_mels[songs.songs[2]], alone.log_mels)
+    with pytest.raises(MerError, match="none of 1 files"):
+        log_mels_from_songs([broken], AUDIO, 2, workers=1)
+
+
+def test_an_archive_of_another_spec_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "windows.npz"
+    log_mels = np.zeros((3, 1, AUDIO.n_mels, AUDIO.frames), np.float32)
+    np.savez(path, images=log_mels, audio_spec=AUDIO.to_json())
+    assert len(log_mels_from_archive(path, AUDIO).log_mels) == 3
+    with pytest.raises(MerError, match="another AudioSpec"):
+        log_mels_from_archive(path, AudioSpec())
+    np.savez(path, images=log_mels[:, :, 1:], audio_spec=AUDIO.to_json())
+    with pytest.raises(MerError, match="not \\[n, 1, 32, 32\\]"):
+        log_mels_from_archive(path, AUDIO)
+    np.savez(path, images=log_mels)
+    with pytest.raises(MerError, match="audio_spec"):
+        log_mels_from_archive(path, AUDIO)
+    path.write_bytes(b"nothing")
+    with pytest.raises(MerError, match="no archive"):
+        log_mels_from_archive(path, AUDIO)
+
+
+def test_generated_sound_is_the_same_each_time_and_varied() -> None:
+    first, again = generated_log_mels(AUDIO, 6).log_mels, generated_log_mels(AUDIO, 6).log_mels
+    np.testing.assert_array_equal(first, again)
+    assert np.isfinite(first).all()
+    assert np.ptp(first.mean(axis=(1, 2, 3))) > 3  # dB
