@@ -13,7 +13,7 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_all_start_methods, get_context
@@ -95,7 +95,9 @@ class WorkerPool:
         self._results: ResultQueue | None = None  # of the map that is under way
         self._closed = False
 
-    def map(self, items: Iterable[Any], ready: Callable[[], bool] = lambda: True) -> Iterator[_Result]:
+    def map(
+        self, items: Iterable[Any], ready: Callable[[], bool] = lambda: True
+    ) -> Generator[_Result, None, None]:
         """Yields (position, result or ``Failure``) as they come, each position once.
 
         The children work ahead of the consumer, until the results that wait for it are too many bytes.

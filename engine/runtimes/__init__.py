@@ -1,7 +1,8 @@
-"""One file a runtime: log-mels in, logits out. The contracts are ``Runtime`` and ``DeviceRuntime``, here."""
+"""Log-mels in, logits out: one file a runtime. The contracts are ``Runtime`` and ``DeviceRuntime``, here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:  # commands ask for the names alone: --help must not load NumP
     from ..artifact import Artifact
 
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "null")
-"""The names of all runtimes: of their files here, of ``--runtime``, and in a run's folder."""
+"""The names of all runtimes: of their files here, in options of commands, and in a run's folder."""
 
 _BY_SUFFIX = {".onnx": "onnxruntime", ".engine": "tensorrt"}
 
@@ -33,6 +34,47 @@ class Runtime(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
+class DeviceRuntime(Runtime, Protocol):
+    """A runtime on a GPU. It takes log-mels that are there already, and computes while the caller goes on.
+
+    ``batch`` is the most windows that are computed at once.
+    """
+
+    batch: int
+
+    @property
+    def gpu(self) -> GpuInfo:
+        """The GPU that it runs on."""
+        ...
+
+    @property
+    def stream(self) -> int:
+        """The handle of the CUDA stream that computes; work queued there before ``submit`` is waited for."""
+        ...
+
+    def submit(self, log_mels: Float32 | DeviceArray) -> Pending:
+        """Begins to compute and returns; an array on the GPU must not be changed until the result."""
+        ...
+
+
+class GpuInfo(Protocol):
+    """A GPU: its ``name``, and two versions such as "8.9".
+
+    ``capability`` is its compute capability, ``driver`` the newest CUDA that its driver supports.
+    """
+
+    name: str
+    capability: str
+    driver: str
+
+
+class DeviceArray(Protocol):
+    """An array on a GPU, as DALI gives it: version 3 of the CUDA Array Interface, which Numba defines."""
+
+    @property
+    def __cuda_array_interface__(self) -> Mapping[str, Any]: ...
+
+
 class Pending(Protocol):
     """Logits that are being computed."""
 
@@ -41,25 +83,8 @@ class Pending(Protocol):
         ...
 
 
-class DeviceRuntime(Runtime, Protocol):
-    """A runtime on a GPU, which takes log-mels that are there already and computes while others wait.
-
-    ``batch`` windows are computed at once, at most. ``stream`` is the handle of the CUDA stream that
-    computes: what is queued there before ``submit`` is seen by it.
-    """
-
-    batch: int
-
-    @property
-    def stream(self) -> int: ...
-
-    def submit(self, log_mels: Any) -> Pending:
-        """Begins to compute and returns; ``log_mels`` must be held, and not changed, until the result."""
-        ...
-
-
 def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
-    """Which of ``RUNTIMES`` runs an artifact: the one named, or the one that its suffix says.
+    """Which of ``RUNTIMES`` runs an artifact: the one named, or else the one for its suffix.
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
@@ -74,13 +99,14 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
     """Loads an artifact.
 
     Args:
-        name: one of ``RUNTIMES``; by default what the file's suffix says.
+        name: one of ``RUNTIMES``; by default the one for the file's suffix.
         threads: for the network; 0 leaves it to the runtime.
-        gpu: which GPU, for those runtimes that use one.
+        gpu: the number of the GPU, for TensorRT.
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
-        MerError: the runtime's package is not installed.
+        ArtifactError: the runtime refuses the artifact.
+        MerError: the runtime's package is not installed; DeviceError, if it is a GPU's.
     """
     name = name_of_runtime(artifact, name)
     try:

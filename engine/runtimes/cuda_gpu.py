@@ -1,4 +1,4 @@
-"""CUDA through PyCUDA, on the GPU's primary context: the one that DALI and TensorRT use too."""
+"""CUDA by PyCUDA, in the GPU's primary context, which DALI and TensorRT use too."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..errors import DeviceError, DeviceMemoryError
 
 
 class Gpu:
-    """One GPU; ``capability`` such as "8.9", ``driver`` the newest CUDA that its driver knows, as "13.0".
+    """One GPU; see ``GpuInfo``.
 
-    Its primary context is retained once and for the life of the process: PyCUDA releases it only from
-    the thread that retained it, and leaves it pushed there.
+    Its primary context is retained once, until the process ends: PyCUDA can release it only in the thread
+    that retained it, and leaves it pushed there.
     """
 
     def __init__(self, cuda: Any, index: int) -> None:
@@ -27,15 +27,16 @@ class Gpu:
         version = cuda.get_driver_version()
         self.driver = f"{version // 1_000}.{version % 1_000 // 10}"
         self._context = device.retain_primary_context()
-        atexit.register(self._context.detach)  # its destructor would detach it as if it were no primary one
+        # Else its destructor would treat it as a context that is not the primary one, and complain.
+        atexit.register(self._context.detach)
 
     @contextmanager
     def current(self) -> Iterator[Any]:
-        """Makes the GPU the calling thread's, and gives ``pycuda.driver``.
+        """Makes this GPU's context current in the calling thread, and gives the module ``pycuda.driver``.
 
         Raises:
             DeviceMemoryError: the GPU's memory does not suffice.
-            DeviceError: anything else that CUDA refuses.
+            DeviceError: another error of CUDA.
         """
         self._context.push()
         try:
@@ -50,17 +51,17 @@ class Gpu:
 
 @lru_cache
 def open_gpu(index: int) -> Gpu:
-    """A GPU by its number, opened once a process.
+    """The GPU of that number, opened once in a process.
 
     Raises:
-        DeviceError: PyCUDA, the driver or such a GPU is not there.
+        DeviceError: PyCUDA, the driver or such a GPU is missing.
     """
     try:
         cuda = import_module("pycuda.driver")
-    except ImportError as error:
-        if "libcuda" in str(error) or "undefined symbol: cu" in str(error):
-            raise DeviceError(f"no NVIDIA driver that fits ({error}): install or update it") from None
+    except ModuleNotFoundError as error:
         raise DeviceError(f'PyCUDA is not installed ({error}): pip install "merkit[gpu]"') from None
+    except ImportError as error:  # PyCUDA is there, and does not find all of the driver's functions
+        raise DeviceError(f"no NVIDIA driver that fits ({error}): install or update it") from None
     try:
         cuda.init()
         count = cuda.Device.count()

@@ -1,4 +1,4 @@
-"""The buffers of one batch on the GPU, and their pinned copies on the host."""
+"""The buffers of one batch on the GPU, and their counterparts in pinned memory of the host."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from ..arrays import Float32
 
 
 class Slot:
-    """The buffers and events of one batch in flight: images in, logits out, both sides of the bus.
+    """The buffers and events of one batch in flight: log-mels and logits, each on the GPU and on the host.
 
-    Must be made, and closed, inside ``Gpu.current``.
+    It is made and closed inside ``Gpu.current``. ``work`` is for its user: what the slot computes. ``copied``
+    and ``done`` are events: the log-mels are on the GPU; the logits are on the host.
+
+    Args:
+        log_mels, logits: shapes of float32 arrays.
 
     Raises:
-        pycuda.driver.MemoryError: there is no room; nothing is left behind.
+        pycuda.driver.MemoryError: there is no memory for it; none is taken.
     """
 
-    def __init__(self, cuda: Any, images: tuple[int, ...], logits: tuple[int, ...]) -> None:
+    def __init__(self, cuda: Any, log_mels: tuple[int, ...], logits: tuple[int, ...]) -> None:
         self._owned: list[Any] = []
         self.work: Any = None
         self.copied: Any = None
         self.done: Any = None
         try:
-            self.images_host, self.images = self._pair(cuda, images)
+            self.log_mels_host, self.log_mels = self._pair(cuda, log_mels)
             self.logits_host, self.logits = self._pair(cuda, logits)
             self.copied = cuda.Event(cuda.event_flags.DISABLE_TIMING)
             self.done = cuda.Event(cuda.event_flags.DISABLE_TIMING | cuda.event_flags.BLOCKING_SYNC)
@@ -33,6 +37,7 @@ class Slot:
             raise
 
     def _pair(self, cuda: Any, shape: tuple[int, ...]) -> tuple[Float32, int]:
+        """A buffer in pinned memory, and the address of one on the GPU."""
         device = cuda.mem_alloc(4 * int(np.prod(shape)))
         self._owned.append(device)
         host = cuda.pagelocked_empty(shape, np.float32)
@@ -40,8 +45,8 @@ class Slot:
         return host, int(device)
 
     def close(self) -> None:
-        """Frees all of it; nothing of it may be in use."""
-        for each in self._owned:
-            each.free()
+        """Frees the buffers; no copy or kernel may be using them."""
+        for buffer in self._owned:
+            buffer.free()
         self._owned.clear()
         self.work = self.copied = self.done = None

@@ -1,36 +1,32 @@
-"""Does an engine fit this machine? Asked of its sidecar, for deserializing gives no reason."""
+"""Whether an engine fits this machine, by its sidecar: TensorRT gives no reason when it refuses one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..artifact import Artifact
 from ..errors import DeviceError
+from . import GpuInfo
 
 _FAMILIES = {"7.5": "turing", "8.0": "ampere", "8.6": "ampere", "8.9": "ada", "12.0": "blackwell"}
 _OLDEST_PORTABLE = (8, 6)  # of TensorRT for RTX's portable engines
 
 
-class _Gpu(Protocol):
-    name: str
-    capability: str
-    driver: str
-
-
-def check_fit(artifact: Artifact, version: str, gpu: _Gpu) -> None:
-    """Compares builder version, CUDA and compute capability with the machine's.
+def check_fit(artifact: Artifact, version: str, gpu: GpuInfo) -> None:
+    """Compares an engine's builder version, CUDA and compute capability with this machine's.
 
     Args:
-        version: of the installed TensorRT, or TensorRT for RTX, whichever built the engine.
+        version: of the installed TensorRT or TensorRT for RTX, whichever built the engine.
 
     Raises:
-        DeviceError: it cannot run here; the message gives the command that rebuilds it.
+        DeviceError: it cannot run here; the message has the command that rebuilds it.
     """
     facts = artifact.facts
-    why = _version_problem(facts, version) or _capability_problem(facts, gpu)
-    if why:
-        raise DeviceError(f"{artifact.path} {why}; rebuild it: {rebuild_command(artifact, gpu.capability)}")
+    problem = _version_problem(facts, version) or _capability_problem(facts, gpu)
+    if problem:
+        command = rebuild_command(artifact, gpu.capability)
+        raise DeviceError(f"{artifact.path} {problem}; rebuild it: {command}")
     cuda = facts.get("cuda")
     if cuda and int(gpu.driver.split(".")[0]) < int(cuda):
         raise DeviceError(
@@ -40,7 +36,7 @@ def check_fit(artifact: Artifact, version: str, gpu: _Gpu) -> None:
 
 
 def rebuild_command(artifact: Artifact, capability: str | None = None) -> str:
-    """The ``mer-export`` line that makes an engine like this one, for a GPU of that capability."""
+    """The ``mer-export`` command for an engine like this one, on a GPU of that capability."""
     facts = artifact.facts
     source = facts.get("source", {}).get("model", "MODEL.onnx")
     precision = facts.get("precision", "fp16")
@@ -56,24 +52,25 @@ def rebuild_command(artifact: Artifact, capability: str | None = None) -> str:
 
 
 def _version_problem(facts: Mapping[str, Any], version: str) -> str | None:
-    built = facts["builder_version"]
-    if built == version:
+    built_by = facts["builder_version"]
+    if built_by == version:
         return None
-    ours, theirs = (tuple(int(part) for part in text.split(".")[:3]) for text in (version, built))
-    if facts["options"].get("version_compatible") and theirs <= ours and ours[0] - theirs[0] <= 1:
+    installed, builder = (tuple(int(part) for part in text.split(".")[:3]) for text in (version, built_by))
+    compatible = facts["options"].get("version_compatible")
+    if compatible and builder <= installed and installed[0] - builder[0] <= 1:
         return None
-    return f"was built by {facts['builder']} {built}, and {version} is installed"
+    return f"was built by {facts['builder']} {built_by}, and {version} is installed"
 
 
-def _capability_problem(facts: Mapping[str, Any], gpu: _Gpu) -> str | None:
-    found, listed = gpu.capability, facts["compute_capability"]["capabilities"]
-    here = tuple(map(int, found.split(".")))
+def _capability_problem(facts: Mapping[str, Any], gpu: GpuInfo) -> str | None:
+    listed = facts["compute_capability"]["capabilities"]
+    capability = tuple(map(int, gpu.capability.split(".")))
     if not listed:
-        if here >= _OLDEST_PORTABLE:
+        if capability >= _OLDEST_PORTABLE:
             return None
-        return f"runs on RTX cards from Ampere on, not on {gpu.name} ({found})"
-    if found in listed:
+        return f"runs on RTX cards from Ampere on, not on {gpu.name} ({gpu.capability})"
+    if gpu.capability in listed:
         return None
-    if facts["options"].get("hardware_compatible") and here >= (8, 0):
+    if facts["options"].get("hardware_compatible") and capability >= (8, 0):
         return None
-    return f"was compiled for {', '.join(map(str, listed))}, and {gpu.name} has {found}"
+    return f"was compiled for {', '.join(map(str, listed))}, and {gpu.name} has {gpu.capability}"

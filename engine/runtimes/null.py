@@ -1,4 +1,4 @@
-"""No network: equal logits for all, so that every pipeline runs and is timed without a model."""
+"""No network: all logits are 0, so that a pipeline can run, and be timed, without its network's work."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class NullRuntime:
     def __init__(self, labels: int) -> None:
         self._labels = labels
 
-    def infer(self, images: Float32) -> Float32:
-        return np.zeros((len(images), self._labels), np.float32)
+    def infer(self, log_mels: Float32) -> Float32:
+        return np.zeros((len(log_mels), self._labels), np.float32)
 
     def close(self) -> None:
         pass

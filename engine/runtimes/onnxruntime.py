@@ -13,8 +13,13 @@ from ..errors import ArtifactError
 class OnnxRuntime:
     """See ``Runtime``.
 
-    With ``spinning`` the threads keep their cores while they wait: faster for a network alone on the
-    machine, slower where decoders want the cores.
+    Args:
+        threads: 0 leaves it to ONNX Runtime.
+        spinning: threads keep their cores while they wait; faster for a network that has the machine to
+            itself, slower where decoders need the cores.
+
+    Raises:
+        ArtifactError: ONNX Runtime refuses the graph.
     """
 
     name = "onnxruntime"
@@ -24,17 +29,17 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-        # Its WeightBiasQuantization rewrites FP16 QDQ graphs wrongly: an int32 bias's scale underflows.
+        # Its pass WeightBiasQuantization breaks FP16 QDQ graphs: the scale of the int32 bias underflows.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 artifact.content, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its exceptions share no base class but this
+        except Exception as error:  # its exceptions have no narrower base class
             raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {error}") from None
 
-    def infer(self, images: Float32) -> Float32:
-        (logits,) = self._session.run(["logits"], {"images": images})
+    def infer(self, log_mels: Float32) -> Float32:
+        (logits,) = self._session.run(["logits"], {"images": log_mels})
         return np.asarray(logits)
 
     def close(self) -> None:

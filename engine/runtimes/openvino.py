@@ -14,15 +14,18 @@ Precision = Literal["fp32", "bf16"]
 
 
 class OpenVino:
-    """See ``Runtime``. One image after the other it is fastest with ``streams`` "latency": all cores at one.
+    """See ``Runtime``.
 
-    With "throughput" a batch is cut over as many streams as OpenVINO thinks best for the machine.
-    INT8 layers of a graph run as INT8 whatever ``precision`` says of the others.
+    Args:
+        threads: 0 leaves it to OpenVINO.
+        precision: of the layers that the graph does not quantize; INT8 layers run in INT8.
+        streams: "latency" computes a batch on all cores at once, which is fastest for single windows;
+            "throughput" cuts it over as many streams as OpenVINO thinks best for the machine.
 
     Raises:
         ArtifactError: OpenVINO refuses the graph.
-        MerError: not installed, or bf16 on a CPU that does not compute it: OpenVINO would use FP32 and
-            say nothing.
+        MerError: it is not installed, or bf16 on a CPU that does not compute it, where OpenVINO would use
+            FP32 without a word.
     """
 
     name = "openvino"
@@ -39,7 +42,7 @@ class OpenVino:
             raise MerError("this CPU does not compute bf16 (no AMX and no AVX512-BF16)")
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": streams.upper(),
-            # Its own choice would be bf16 where there is AMX: labels would depend on the machine.
+            # OpenVINO would choose bf16 where the CPU has AMX, and labels would depend on the machine.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
         if threads:
@@ -51,11 +54,11 @@ class OpenVino:
         count = 1 if streams == "latency" else model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [model.create_infer_request() for _ in range(count)]
 
-    def infer(self, images: Float32) -> Float32:
-        parts = np.array_split(images, min(len(self._requests), len(images)))
+    def infer(self, log_mels: Float32) -> Float32:
+        parts = np.array_split(log_mels, min(len(self._requests), len(log_mels)))
         used = list(zip(self._requests, parts, strict=False))
         if len(used) == 1:
-            return self._requests[0].infer({"images": images}, share_inputs=True)["logits"]
+            return self._requests[0].infer({"images": log_mels}, share_inputs=True)["logits"]
         for request, part in used:
             request.start_async({"images": part}, share_inputs=True)
         for request, _ in used:
@@ -78,7 +81,7 @@ def has_bf16() -> bool:
 
 
 def _core() -> Any:
-    """Imported here, so that every module of the engine imports in a base install."""
+    """OpenVINO itself. Imported here, so that this module can be imported without it."""
     try:
         import openvino
     except ModuleNotFoundError:

@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from engine_files import VERSION, engine, write_engine
 from merkit.engine.artifact import SPEC_KEY, known_models, models_home, open_artifact, path_from_model
-from merkit.engine.errors import ArtifactError, UsageError
+from merkit.engine.errors import ArtifactError, MerError, UsageError
+from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import ModelSpec
 from onnx import helper, numpy_helper
 from onnx_files import tiny_onnx
@@ -86,3 +89,67 @@ def test_external_data_is_refused_wherever_it_hides(tmp_path: Path, spec: ModelS
     in_function.functions.append(helper.make_function("d", "f", [], ["c"], [node], []))
     for model in (as_initializer, as_attribute, in_subgraph, in_function):
         assert "other files" in refusal(model, tmp_path)
+
+
+def test_an_engine_carries_its_spec(tmp_path: Path, spec: ModelSpec) -> None:
+    artifact = engine(tmp_path, spec)
+    assert artifact.spec == spec
+    assert artifact.name == "tiny"
+    assert artifact.facts["builder_version"] == VERSION
+    with open_runtime(artifact, "null") as runtime:
+        assert runtime.name == "null"
+    with pytest.raises(MerError):
+        open_runtime(open_artifact("audiocnn"), "tensorrt")
+
+
+def test_an_engine_without_its_sidecar_is_refused(tmp_path: Path, spec: ModelSpec) -> None:
+    path = write_engine(tmp_path, spec)
+    sidecar = path.with_suffix(".json")
+    whole = sidecar.read_text()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        ArtifactError, match=r"does not match the hash in tiny\.json: it is damaged, cut short"
+    ):
+        open_artifact(str(path))
+    sidecar.unlink()
+    with pytest.raises(ArtifactError, match=r"no sidecar tiny\.json: engines are code"):
+        open_artifact(str(path))
+    for broken in (
+        "",
+        "[]",
+        "null",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "engine": 7}',
+        whole[: len(whole) // 2],
+    ):
+        sidecar.write_text(broken)
+        with pytest.raises(ArtifactError, match="no sidecar of mer-export"):
+            open_artifact(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"format": 2}, "this merkit reads 1"),
+        ({"builder": "../../evil"}, "as mer-export writes"),
+        ({"builder_version": None}, "no sidecar"),
+        ({"builder_version": "new"}, "as mer-export writes"),
+        ({"cuda": "x"}, "as mer-export writes"),
+        ({"options": None}, "as mer-export writes"),
+        ({"compute_capability": {"capabilities": ["sm89"]}}, "as mer-export writes"),
+        ({"compute_capability": {}}, "no sidecar"),
+        ({"profiles": {"images": {"min": [1], "opt": [1], "max": [1]}}}, "as mer-export writes"),
+        ({"profiles": {}}, "no sidecar"),
+        ({"model_spec": {"backbone": "x"}}, "lacks fields"),
+    ],
+)
+def test_sidecars_of_other_makers(tmp_path: Path, spec: ModelSpec, changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ArtifactError, match=why):
+        engine(tmp_path, spec, **changes)
+
+
+def test_a_sidecar_of_other_log_mels(tmp_path: Path, spec: ModelSpec) -> None:
+    shapes = {name: [batch, 1, 64, 64] for name, batch in (("min", 1), ("opt", 8), ("max", 32))}
+    with pytest.raises(ArtifactError, match="other images"):
+        engine(tmp_path, spec, profiles={"images": shapes})

@@ -1,0 +1,39 @@
+"""Real PyCUDA on the stub driver, and a fake TensorRT on both; ``run_on_stub`` starts these tests.
+
+What needs CUDA is imported in the fixtures, since pytest reads this file in its own process too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_files import VERSION, engine
+from merkit.engine.artifact import Artifact
+from stub_cuda.stub import Stub, loaded
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
+    """A working GPU, to which each test gives back what it took, and which it does not misuse."""
+    from stub_cuda import fake_tensorrt
+
+    driver = loaded()
+    driver.reset()
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, fake_tensorrt.module(VERSION))
+    yield driver
+    assert driver.violations() == (0, "")
+    assert driver.pushed == 0
+    live = driver.live()
+    assert {name: count for name, count in live.items() if count and name != "contexts"} == {}
+    driver.reset()
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    from stub_cuda.arrays import CONTENT, SPEC
+
+    return engine(tmp_path, SPEC, CONTENT)

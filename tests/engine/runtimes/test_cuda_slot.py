@@ -1,0 +1,81 @@
+"""A slot's buffers; on_stub/ uses them on the stub driver."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from merkit.engine.runtimes.cuda_slot import Slot
+
+
+class Memory:
+    """A buffer that is counted while it is taken."""
+
+    taken = 0
+
+    def __init__(self) -> None:
+        Memory.taken += 1
+
+    def free(self) -> None:
+        Memory.taken -= 1
+
+    def __int__(self) -> int:
+        return id(self)
+
+
+def fake_cuda(fail_at: int | None = None) -> Any:
+    """What a slot uses of PyCUDA; call number ``fail_at`` raises MemoryError."""
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fail_at:
+            raise MemoryError
+
+    def allocate(size: int) -> Memory:
+        count()
+        return Memory()
+
+    def pinned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        count()
+        array = np.zeros(shape, dtype).view(Pinned)
+        array.owner = Memory()
+        return array
+
+    def event(flags: int) -> object:
+        count()
+        return object()
+
+    flags = SimpleNamespace(DISABLE_TIMING=1, BLOCKING_SYNC=2)
+    return SimpleNamespace(mem_alloc=allocate, pagelocked_empty=pinned, Event=event, event_flags=flags)
+
+
+class Pinned(np.ndarray):
+    """PyCUDA's pinned arrays have their memory as ``base``."""
+
+    owner: Memory
+
+    @property
+    def base(self) -> Any:
+        return self.owner
+
+
+def test_four_buffers_are_taken_and_given_back() -> None:
+    slot = Slot(fake_cuda(), (2, 1, 3, 4), (2, 5))
+    assert Memory.taken == 4
+    assert slot.log_mels_host.shape == (2, 1, 3, 4)
+    assert slot.logits_host.shape == (2, 5)
+    assert slot.log_mels != slot.logits
+    slot.close()
+    slot.close()
+    assert Memory.taken == 0
+
+
+@pytest.mark.parametrize("call", range(1, 7))
+def test_a_slot_without_room_takes_nothing(call: int) -> None:
+    with pytest.raises(MemoryError):
+        Slot(fake_cuda(fail_at=call), (2, 1, 3, 4), (2, 5))
+    assert Memory.taken == 0

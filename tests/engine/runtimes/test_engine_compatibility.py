@@ -1,0 +1,93 @@
+"""Which engine fits which machine, and the command that makes one that does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from engine_files import VERSION, engine
+from merkit.engine.artifact import open_artifact
+from merkit.engine.errors import DeviceError
+from merkit.engine.runtimes.engine_compatibility import check_fit, rebuild_command
+from merkit.engine.spec import ModelSpec
+
+ADA: Any = SimpleNamespace(name="an L4", capability="8.9", driver="13.0")
+TURING: Any = SimpleNamespace(name="a T4", capability="7.5", driver="13.0")
+HOPPER: Any = SimpleNamespace(name="an H100", capability="9.0", driver="12.8")
+RTX = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}
+AHEAD = {"builder": "tensorrt_rtx", "compute_capability": {"target": "ada", "capabilities": ["8.9"]}}
+HARDWARE = {"options": {"hardware_compatible": True, "version_compatible": False}}
+COMPATIBLE = {"options": {"hardware_compatible": False, "version_compatible": True}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "version", "gpu", "why"),
+    [
+        ({}, VERSION, ADA, None),
+        ({}, VERSION, TURING, "compiled for 8.9, and a T4 has 7.5"),
+        ({}, "11.3.0.99", ADA, f"built by tensorrt {VERSION}, and 11.3.0.99 is installed"),
+        ({}, "11.4.0.107", ADA, "is installed"),
+        (COMPATIBLE, "11.5.0.1", ADA, None),
+        (COMPATIBLE, "12.0.0.1", ADA, None),
+        (COMPATIBLE, "13.0.0.1", ADA, "is installed"),
+        (COMPATIBLE, "11.3.0.99", ADA, "is installed"),
+        ({**HARDWARE, "cuda": "12"}, VERSION, HOPPER, None),
+        (HARDWARE, VERSION, HOPPER, "knows CUDA 12.8, and tensorrt needs CUDA 13"),
+        ({**HARDWARE, "cuda": None}, VERSION, HOPPER, None),
+        (HARDWARE, VERSION, TURING, "a T4 has 7.5"),
+        (RTX, VERSION, ADA, None),
+        (RTX, VERSION, TURING, "runs on RTX cards from Ampere on"),
+        (AHEAD, VERSION, ADA, None),
+        (AHEAD, VERSION, HOPPER, "an H100 has 9.0"),
+        (AHEAD, "1.7.0.1", ADA, "is installed"),
+    ],
+)
+def test_what_fits(
+    tmp_path: Path, spec: ModelSpec, changes: dict[str, Any], version: str, gpu: Any, why: str | None
+) -> None:
+    artifact = engine(tmp_path, spec, **changes)
+    if why is None:
+        check_fit(artifact, version, gpu)
+        return
+    with pytest.raises(DeviceError, match=re.escape(why)) as caught:
+        check_fit(artifact, version, gpu)
+    assert "mer-export -m " in str(caught.value) or "update the NVIDIA driver" in str(caught.value)
+
+
+def test_the_command_that_rebuilds_is_one(tmp_path: Path, spec: ModelSpec) -> None:
+    from merkit.export.cli import main
+
+    known = {name for parameter in main.params for name in parameter.opts}
+    changes: dict[str, Any]
+    for changes in ({}, RTX, AHEAD, {"precision": "int8"}):
+        command = rebuild_command(engine(tmp_path, spec, **changes), "7.5")
+        words = command.split()
+        assert words[0] == "mer-export"
+        assert {word for word in words if word.startswith("-")} <= known
+        assert ("--gpu turing" in command) == (changes is AHEAD)
+        assert ("--data" in command) == (changes == {"precision": "int8"})
+        assert f"-o {tmp_path}/" in command
+
+
+def test_what_mer_export_writes_is_what_is_read(tmp_path: Path) -> None:
+    """A real engine and sidecar of TensorRT for RTX, which compiles without a GPU."""
+    pytest.importorskip("tensorrt_rtx")
+    from merkit.export.cli import main
+    from small_networks import small_network
+
+    source = tmp_path / "small.onnx"
+    source.write_bytes(small_network().SerializeToString())
+    done = CliRunner().invoke(main, ["-m", str(source), "--fp16", "--gpu", "ada", "-o", f"{tmp_path}/"])
+    assert done.exit_code == 0, done.output
+    artifact = open_artifact(str(tmp_path / "small_ada_fp16.engine"))
+    assert artifact.spec.audio == open_artifact(str(source)).spec.audio
+    check_fit(artifact, artifact.facts["builder_version"], ADA)
+    with pytest.raises(DeviceError, match="--gpu turing --min-batch 1 --opt-batch 8 --max-batch 32"):
+        check_fit(artifact, artifact.facts["builder_version"], TURING)
+    said = json.loads((tmp_path / "small_ada_fp16.json").read_text())
+    assert said["engine_parity"]["checked"] is False
