@@ -37,7 +37,7 @@ _LAYERS_NAMED = 5  # in a hint
 @click.option(
     "--model", "-m", metavar="NAME|FILE", help="A known model, an FP32 .onnx, or a .safetensors checkpoint."
 )
-@click.option("--all", "every", is_flag=True, help="Export every known model; a table at the end.")
+@click.option("--all", "all_models", is_flag=True, help="Export every known model; a table at the end.")
 @click.option("--fp32", is_flag=True, help="Make an FP32 engine.  [default: if no precision is named]")
 @click.option("--fp16", is_flag=True, help="Make an FP16 engine.")
 @click.option("--int8", is_flag=True, help="Make an INT8 engine, FP16 where INT8 does not pay; needs data.")
@@ -74,7 +74,7 @@ _LAYERS_NAMED = 5  # in a hint
 def main(
     argument: str | None,
     model: str | None,
-    every: bool,
+    all_models: bool,
     form: Any,
     out: str,
     builder: Any,
@@ -91,7 +91,7 @@ def main(
     accuracy), 4 --all: some models failed, 130/143 stopped by Ctrl-C/SIGTERM (nothing half-written).
     """
     precisions = _precisions(options)
-    if (argument is not None) + (model is not None) + every != 1:
+    if (argument is not None) + (model is not None) + all_models != 1:
         raise click.UsageError("give MODEL (or --model) or --all, one of them")
     model = argument or model
     if "int8" in precisions and not (options["data"] or options["calib_data"]):

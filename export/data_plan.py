@@ -1,4 +1,4 @@
-"""Where the data of an export comes from, and the two sets that are made of it."""
+"""Where the data of an export comes from, and the two sets that it becomes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sets_from_plan(
     Without labelled audio the calibration windows are compared, without those generated sound.
 
     Raises:
-        MerError: data that cannot be read, or whose labels are not the model's.
+        MerError: data that cannot be read, or that has other labels than the model.
     """
     split = None if plan.data is None else split_clips(labelled_audio(plan.data, plan.layout), spec)
     calibration_set = _calibration_set(spec, plan, split)

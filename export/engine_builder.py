@@ -37,9 +37,9 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
     network = _parsed(content, trt_builder, logger, errors, trt)
     config = trt_builder.create_builder_config()
     profile = trt_builder.create_optimization_profile()
-    images = network.get_input(0)
-    shapes = [(batch, *tuple(images.shape)[1:]) for batch in options.batches]
-    profile.set_shape(images.name, *shapes)
+    log_mels = network.get_input(0)
+    shapes = [(batch, *tuple(log_mels.shape)[1:]) for batch in options.batches]
+    profile.set_shape(log_mels.name, *shapes)
     config.add_optimization_profile(profile)
     timing_cache = _configure(config, options, builder)
     serialized = trt_builder.build_serialized_network(network, config)
@@ -53,7 +53,7 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
         "builder_version": trt.__version__,
         "cuda": _cuda_of(builder),
         "compute_capability": _capability(options, builder),
-        "profiles": {images.name: dict(zip(("min", "opt", "max"), map(list, shapes), strict=True))},
+        "profiles": {log_mels.name: dict(zip(("min", "opt", "max"), map(list, shapes), strict=True))},
         "strongly_typed": True,
         "tf32": False,
         "options": {

@@ -1,4 +1,4 @@
-"""mer-export's options: what they are, and what is made of them."""
+"""mer-export's options, and the plans that they become."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def log_mels_from_songs(
     spans: dict[int, tuple[int, int]] = {}  # position in ``paths`` to the song's windows: first, end
     failed: list[tuple[Path, str]] = []
     total = 0
-    file = tempfile.TemporaryFile(prefix="mer-images-")  # noqa: SIM115  (lives as long as the memmap)
+    file = tempfile.TemporaryFile(prefix="mer-log-mels-")  # noqa: SIM115  (lives as long as the memmap)
     with WorkerPool(log_mels_from_file, options, workers, options.limits.seconds) as pool:
         for position, result in pool.map([str(path) for path in paths]):
             if isinstance(result, Failure):
@@ -78,7 +78,7 @@ def log_mels_from_songs(
 
 
 def log_mels_from_archive(path: Path, spec: AudioSpec) -> SongLogMels:
-    """Reads an .npz of ``images`` ``[windows, 1, mels, frames]`` and the ``audio_spec`` (JSON) they are of.
+    """Reads an .npz of ``images`` ``[windows, 1, mels, frames]`` and the ``audio_spec`` (JSON) of them.
 
     Raises:
         MerError: not such an archive, or made with another AudioSpec than the model's.

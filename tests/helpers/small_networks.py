@@ -1,4 +1,4 @@
-"""A small network with every structure that matters to precision, and generated labelled music."""
+"""A small network with every structure that precision depends on, and generated labelled music."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=32)
-"""One second: small images, fast tests."""
+"""One second: small log-mels, fast tests."""
 
 
 class Net:
@@ -96,14 +96,14 @@ def write_network(path: Path, **options: Any) -> Path:
 
 
 def write_music(folder: Path, artists: int = 5) -> Path:
-    """Four labels, ``artists`` of each, two clips of three seconds of each: generated, listed in a CSV."""
+    """Generates two clips of three seconds for each of ``artists`` artists a label, listed in a CSV."""
     rows = ["path,label,group"]
     time = np.arange(3 * 16_000) / 16_000
-    for at, label in enumerate(QUADRANTS):
+    for position, label in enumerate(QUADRANTS):
         for artist in range(artists):
             for take in range(2):
-                rng = np.random.default_rng([at, artist, take])
-                tone = np.sin(2 * np.pi * (110 * (at + 1) + 7 * artist + take) * time)
+                rng = np.random.default_rng([position, artist, take])
+                tone = np.sin(2 * np.pi * (110 * (position + 1) + 7 * artist + take) * time)
                 samples = 0.4 * tone + 0.1 * rng.standard_normal(len(time))
                 name = f"{label}-{artist}-{take}.wav"
                 soundfile.write(folder / name, samples.astype(np.float32), 16_000)
