@@ -1,13 +1,12 @@
 """Music emotion recognition at catalogue speed: songs in, emotions out.
 
-One file, in three lines; a script needs the ``if``, since files are read in child processes::
+One song::
 
     import merkit
 
-    if __name__ == "__main__":
-        print(merkit.label("song.mp3").emotion)
+    print(merkit.label("song.mp3").emotion)
 
-``Labeler`` keeps a model open for many files, and labels samples that are in memory.
+``Labeler`` keeps a model open for many songs, and labels samples that are in memory.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: ``import merkit`` costs nothing; NumPy and the decoders load when a name is used."""
+    """Imports a name when it is first used (PEP 562): ``import merkit`` loads no NumPy and no decoder."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

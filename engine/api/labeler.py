@@ -1,4 +1,4 @@
-"""The public API: one file, many files, or samples in memory in; labels out."""
+"""The public API: labels one file, many files, or samples in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.windows import WindowCount
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, UsageError
 from merkit.engine.labelling.choose import Device, open_backend
 from merkit.engine.labelling.contract import LabelBackend
 from merkit.engine.labelling.file_windows import (
@@ -22,18 +22,29 @@ from merkit.engine.labelling.file_windows import (
 )
 from merkit.engine.labelling.local import FileByFile
 from merkit.engine.labelling.song_label import SongLabel, label_from_logits
-from merkit.engine.runtimes import open_runtime
+from merkit.engine.runtimes import name_of_runtime, open_runtime
 
-Path = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
-def label(path: Path, model: str = DEFAULT_MODEL) -> SongLabel:
-    """What emotion a song carries; see ``Labeler.label``.
+def label(path: StrPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
+    """The emotion that one song carries. For more than one song, ``Labeler`` opens the model only once.
 
     >>> import merkit
     >>> song = merkit.label("song.mp3")
-    >>> song.emotion
-    'calm'
+    >>> song.emotion in ("happy", "tense", "sad", "calm")
+    True
+    >>> song.confidence == max(song.probabilities)
+    True
+
+    Args:
+        path: a local file, or a URL that fsspec reads.
+        model: the name of a bundled model, or the path of an .onnx or .engine file.
+
+    Raises:
+        UsageError: an unknown model.
+        ArtifactError: a model file that cannot be used.
+        AudioError: the file gives no usable audio.
     """
     with Labeler(model) as labeler:
         return labeler.label(path)
@@ -42,40 +53,46 @@ def label(path: Path, model: str = DEFAULT_MODEL) -> SongLabel:
 class Labeler:
     """One model, opened once, for many songs; a context manager.
 
-    >>> import merkit
-    >>> with merkit.Labeler("mobilenetv3") as labeler:
+    >>> import merkit, numpy
+    >>> with merkit.Labeler("mobilenetv3", windows="all") as labeler:
     ...     song = labeler.label("song.mp3")
-    ...     same = labeler.label_samples(0.1 * numpy.sin(numpy.arange(480_000)), 48_000)
+    ...     songs = list(labeler.label_files(["song.mp3", "missing.mp3"]))
+    ...     tone = labeler.label_samples(0.1 * numpy.sin(numpy.arange(480_000)), 48_000)
     >>> labeler.labels
     ('happy', 'tense', 'sad', 'calm')
-    >>> song.emotion in labeler.labels
-    True
-    >>> round(sum(song.probabilities), 3), same.duration_s
-    (1.0, 10.0)
+    >>> song.emotion in labeler.labels, round(sum(song.probabilities), 3)
+    (True, 1.0)
+    >>> songs[0].emotion == song.emotion, songs[1].error
+    (True, 'no such file')
+    >>> tone.duration_s
+    10.0
 
     Args:
         model: the name of a bundled model, or the path of an .onnx or .engine file.
-        windows: windows a song, evenly spread, or "all".
-        hop_s: with "all", the seconds from one window to the next; default: a window's length.
-        runtime: "onnxruntime", "openvino", "tensorrt" or "null"; by default what the file's suffix says.
-        device: of ``label_files``; "auto" takes a GPU for an engine where there is one.
+        windows: the number of evenly spread windows of a song, or "all".
+        hop_s: with "all", the seconds from one window to the next; by default a window's length.
+        runtime: "onnxruntime", "openvino", "tensorrt" or "null"; by default the one for the file's suffix.
+        device: for ``label_files``; "auto" uses a GPU for an engine where there is one.
         workers: child processes of ``label_files``; 0 is one a core.
 
     Raises:
-        UsageError: an unknown model or runtime.
+        UsageError: an unknown model or runtime, or ``windows`` or ``hop_s`` that are not above 0.
         ArtifactError: a model file that cannot be used.
     """
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: StrPath = DEFAULT_MODEL,
         windows: WindowCount = 3,
         hop_s: float | None = None,
         runtime: str | None = None,
         device: Device = "auto",
         workers: int = 0,
     ) -> None:
+        if (windows != "all" and windows < 1) or (hop_s is not None and hop_s <= 0):
+            raise UsageError(f"windows and hop_s must be above 0, not {windows!r} and {hop_s!r}")
         self._artifact = open_artifact(os.fspath(model))
+        name_of_runtime(self._artifact, runtime)  # an unknown one is refused here, not at the first song
         self._options = WindowOptions(self._artifact.spec.audio, windows, hop_s)
         self._runtime, self._device, self._workers = runtime, device, workers
         self._stack = ExitStack()
@@ -84,39 +101,44 @@ class Labeler:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that ``probabilities`` are of, in their order."""
+        """The labels in the order of ``SongLabel.probabilities``."""
         return self._artifact.spec.labels
 
-    def label(self, path: Path) -> SongLabel:
-        """Labels one file, or URL, in this process: a three-line script needs nothing else.
+    def label(self, path: StrPath) -> SongLabel:
+        """Labels one file, or a URL that fsspec reads, in this process.
 
-        Files that you do not trust go to ``label_files``: a decoder that crashes ends only a child there.
+        Use ``label_files`` for files that you do not trust: there a decoder that crashes ends a child process
+        only.
 
         Raises:
             AudioError: the file gives no usable audio.
+            MerError: the runtime's package, or what a URL needs, is not installed; a device fails.
         """
         name = os.fspath(path)
         return self._label(name, log_mels_from_file(name, self._options))
 
-    def label_files(self, paths: Iterable[Path]) -> Iterator[SongLabel]:
-        """Labels files in their order, read ahead by child processes; a bad file has its ``error`` set.
+    def label_files(self, paths: Iterable[StrPath]) -> Iterator[SongLabel]:
+        """Yields a label for each file, in order. A file that cannot be labelled has ``SongLabel.error`` set.
 
-        A script that calls this needs ``if __name__ == "__main__":``, as with every process pool.
+        Child processes read files ahead, so a script needs ``if __name__ == "__main__":``, as for every
+        process pool.
 
         Raises:
-            MerError: what concerns more than one file, such as a GPU that fails.
+            MerError: an error that concerns more than one file, such as a GPU that fails.
         """
         if self._backend is None:
             backend = open_backend(self._artifact, self._runtime, self._device, self._workers)
             self._backend = self._stack.enter_context(backend)
-        return self._backend.label_files(map(os.fspath, paths), self._artifact, self._options)
+        names = (os.fspath(path) for path in paths)
+        return self._backend.label_files(names, self._artifact, self._options)
 
     def label_samples(self, samples: npt.ArrayLike, sample_rate: int) -> SongLabel:
-        """Labels sound in memory.
+        """Labels sound in memory; ``SongLabel.path`` is empty.
 
         Args:
-            samples: ``[samples]`` or ``[samples, channels]``; floats in -1..1, or integers of any width.
-            sample_rate: in Hz; another than the model's is resampled.
+            samples: ``[samples]`` or ``[samples, channels]``; floats in -1..1, signed integers of any width,
+                or uint8.
+            sample_rate: in Hz; it need not be the model's.
 
         Raises:
             AudioError: too short, silent, or samples that are not finite.
@@ -126,7 +148,7 @@ class Labeler:
         return self._label("", log_mels_from_decoder(decoder, self._options))
 
     def close(self) -> None:
-        """Ends the network and the child processes."""
+        """Closes the network and ends the child processes. The next call opens them again."""
         self._stack.close()
         self._network = self._backend = None
 
@@ -141,7 +163,7 @@ class Labeler:
             runtime = self._stack.enter_context(open_runtime(self._artifact, self._runtime))
             self._network = FileByFile(runtime)
         ((_, logits),) = self._network.add(0, file)
-        made = label_from_logits(path, file.facts, logits, self._artifact.spec)
-        if made.error:
-            raise AudioError(made.error)
-        return made
+        song = label_from_logits(path, file.facts, logits, self._artifact.spec)
+        if song.error:
+            raise AudioError(song.error)
+        return song

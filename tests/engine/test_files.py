@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all, and the staging folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and backends read to their end, as tests want them."""
+"""Files and backends, read to their end."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
+import pytest
 from merkit.engine.artifact import Artifact
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.audio.windows import Window, WindowCount, windows_from_decoder
+from merkit.engine.errors import AudioError
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.local import FileByFile, FileNetwork, LocalBackend
 from merkit.engine.labelling.song_label import SongLabel
-from merkit.engine.runtimes import Pending, Runtime, open_runtime
+from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import AudioSpec
 
 
@@ -32,6 +33,14 @@ def windows_from_file(
         return list(windows_from_decoder(decoder, spec, windows, hop_s))
 
 
+def refusal(path: Path, spec: AudioSpec, **limits: float) -> str:
+    """The reason why a file gives no windows: an AudioError of one line."""
+    with pytest.raises(AudioError) as error:
+        windows_from_file(path, spec, limits=Limits(**limits))  # pyright: ignore[reportArgumentType]
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def labels_of(
     paths: Iterable[str],
     artifact: Artifact,
@@ -44,37 +53,5 @@ def labels_of(
     """All labels at once, by a runtime of this name or by a network, with two processes that decode."""
     network = network or FileByFile(open_runtime(artifact, runtime))
     with LocalBackend(network, 2) as backend:
-        made = options or WindowOptions(artifact.spec.audio)
-        return list(backend.label_files(paths, artifact, made, stop, stages))
-
-
-class OnCpu:
-    """A ``DeviceRuntime`` without a GPU: another runtime, which computes at once."""
-
-    stream = 0
-
-    def __init__(self, runtime: Runtime, batch: int = 32) -> None:
-        self.name, self.batch, self._runtime = runtime.name, batch, runtime
-
-    def infer(self, log_mels: np.ndarray) -> np.ndarray:
-        return self._runtime.infer(log_mels)
-
-    def submit(self, log_mels: np.ndarray) -> Pending:
-        return _Done(self._runtime.infer(log_mels))
-
-    def close(self) -> None:
-        self._runtime.close()
-
-    def __enter__(self) -> OnCpu:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Done:
-    def __init__(self, logits: np.ndarray) -> None:
-        self._logits = logits
-
-    def result(self) -> np.ndarray:
-        return self._logits
+        options = options or WindowOptions(artifact.spec.audio)
+        return list(backend.label_files(paths, artifact, options, stop, stages))

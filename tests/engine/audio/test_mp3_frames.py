@@ -39,8 +39,8 @@ def mp3(path: Path, rate: int, channels: int, mode: str, seconds: float = 12, xi
     return path
 
 
-def same(found: np.ndarray, wanted: np.ndarray) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-7)
+def same(samples: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-7)
 
 
 def whole(path: Path) -> np.ndarray:
@@ -51,11 +51,11 @@ def whole(path: Path) -> np.ndarray:
 def by_cut(path: Path, start: int, count: int) -> np.ndarray:
     index = index_from_mp3(path.read_bytes())
     assert index
-    found = index.cut(start, count)
-    assert found
+    cut = index.cut(start, count)
+    assert cut
     part = path.with_name("part.mp3")
-    part.write_bytes(found[0])
-    return whole(part)[found[1] :][:count]
+    part.write_bytes(cut[0])
+    return whole(part)[cut[1] :][:count]
 
 
 @pytest.mark.parametrize("mode", ["constant", "low", "variable"])
@@ -113,9 +113,9 @@ def test_a_variable_rate_without_a_tag(tmp_path: Path, rate: int, channels: int)
     with closing(open_decoder(path, Limits())) as decoder:
         assert abs(decoder.length - len(sound)) <= 1_152
         for start, count in ((0, rate), (rate, 3 * rate), (8 * rate, 4 * rate), (3 * rate, 100)):
-            found = decoder.read(start, count)
-            assert len(found) == count
-            np.testing.assert_allclose(found, sound[start : start + count], atol=1e-3)
+            part = decoder.read(start, count)
+            assert len(part) == count
+            np.testing.assert_allclose(part, sound[start : start + count], atol=1e-3)
         assert 0 <= decoder.length - decoder.measure() <= 1_152
 
 
@@ -174,5 +174,5 @@ def test_any_bytes_are_survived(song: Path, head: bytes, changes: list[tuple[int
         data[place % len(data)] = value
     for bytes_ in (head, bytes(data), head + bytes(data)):
         index = index_from_mp3(bytes_)
-        if index and (found := index.cut(3_000, 4_000)):
-            assert 0 <= found[1] <= 40 * 1_152
+        if index and (cut := index.cut(3_000, 4_000)):
+            assert 0 <= cut[1] <= 40 * 1_152

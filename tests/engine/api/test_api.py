@@ -1,0 +1,179 @@
+"""The public API, as a script uses it."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import merkit
+import numpy as np
+import pytest
+import soundfile
+from audio_files import noise, write_audio
+from merkit.engine.errors import AudioError, UsageError
+from merkit.engine.labelling.song_label import SongLabel
+
+LABELS = ("happy", "tense", "sad", "calm")
+MODEL = "mobilenetv3"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``song.mp3``, 25 s, and ``other.wav``, 12 s at the model's rate."""
+    folder = tmp_path_factory.mktemp("api")
+    write_audio(folder / "song.mp3", noise(25, 44_100), 44_100)
+    write_audio(folder / "other.wav", noise(12, 16_000, 1), 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labeler() -> Iterator[merkit.Labeler]:
+    with merkit.Labeler(MODEL) as labeler:
+        yield labeler
+
+
+def python(folder: Path, code: str) -> str:
+    """What a script prints, run in a folder that does not hold the package."""
+    (folder / "script.py").write_text(code)
+    done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def without_names(label: SongLabel) -> SongLabel:
+    """The label without what the kind of input decides."""
+    return replace(label, path="", decoder=None, tags={})
+
+
+def test_importing_it_loads_no_library(tmp_path: Path) -> None:
+    code = (
+        "import sys, merkit\n"
+        "assert merkit.__version__ and 'Labeler' in dir(merkit)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    imported = set(python(tmp_path, code).split())
+    assert "merkit" in imported
+    heavy = "numpy onnx onnxruntime av soundfile soxr pyarrow click rich"
+    assert not imported & set(heavy.split())
+
+
+def test_names() -> None:
+    assert set(merkit.__all__) <= set(dir(merkit))
+    assert all(getattr(merkit, name) for name in merkit.__all__)
+    with pytest.raises(AttributeError, match="'merkit' has no attribute 'labels'"):
+        _ = merkit.labels  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_examples_in_its_documentation(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import merkit.labeler
+
+    monkeypatch.chdir(folder)
+    tested = doctest.testmod(merkit.labeler, verbose=False)
+    assert tested.attempted >= 8
+    assert not tested.failed
+
+
+def test_three_lines_without_a_main_guard(folder: Path) -> None:
+    printed = python(folder, 'import merkit\n\nprint(merkit.label("song.mp3").emotion)\n')
+    assert printed.strip() in LABELS
+
+
+def test_one_file_and_many(folder: Path, labeler: merkit.Labeler) -> None:
+    song = labeler.label(folder / "song.mp3")
+    assert merkit.label(str(folder / "song.mp3"), MODEL) == song
+    assert labeler.labels == LABELS
+    assert song.emotion == LABELS[int(np.argmax(song.probabilities))]
+    assert song.duration_s == pytest.approx(25, abs=0.1)
+    assert len(song.windows) == 3
+    with merkit.Labeler(MODEL, workers=1) as other:
+        paths = [folder / "song.mp3", folder / "missing.mp3", str(folder / "other.wav")]
+        first, missing, last = other.label_files(iter(paths))
+        assert (first.emotion, first.path) == (song.emotion, song.path)
+        assert first.probabilities == pytest.approx(song.probabilities, abs=1e-5)
+        assert (missing.error, missing.emotion) == ("no such file", None)
+        assert last.path == str(folder / "other.wav")
+        # The child processes outlive a call.
+        assert list(other.label_files([folder / "song.mp3"])) == [first]
+
+
+def test_many_files_in_a_script_with_a_main_guard(folder: Path) -> None:
+    code = (
+        "import merkit\n\n"
+        'if __name__ == "__main__":\n'
+        f'    with merkit.Labeler("{MODEL}", workers=1) as labeler:\n'
+        '        for song in labeler.label_files(["song.mp3", "missing.mp3"]):\n'
+        "            print(song.emotion, song.error, sep=':')\n"
+    )
+    first, missing = python(folder, code).splitlines()
+    assert first.partition(":")[0] in LABELS
+    assert missing == "None:no such file"
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "dtype", "subtype"),
+    [
+        (16_000, 1, "float32", "FLOAT"),
+        (16_000, 1, "int16", "PCM_16"),
+        (44_100, 2, "float32", "FLOAT"),
+        (48_000, 2, "int16", "PCM_16"),
+        (44_100, 6, "int32", "PCM_32"),
+        (8_000, 1, "uint8", "PCM_U8"),
+    ],
+)
+def test_samples_get_the_label_of_the_same_sound_in_a_file(
+    tmp_path: Path, labeler: merkit.Labeler, rate: int, channels: int, dtype: str, subtype: str
+) -> None:
+    sound = np.stack([noise(23, rate, seed) for seed in range(channels)], axis=1)
+    soundfile.write(tmp_path / "a.wav", sound, rate, subtype=subtype)
+    samples = sound
+    if dtype == "uint8":  # which soundfile does not read as it is
+        samples = np.frombuffer((tmp_path / "a.wav").read_bytes()[-len(sound) :], np.uint8)[:, None]
+    elif dtype != "float32":
+        samples, _ = soundfile.read(tmp_path / "a.wav", dtype=dtype, always_2d=True)
+    label = labeler.label_samples(samples[:, 0] if channels == 1 else samples, rate)
+    assert without_names(label) == without_names(labeler.label(tmp_path / "a.wav"))
+    assert label.duration_s == 23
+    assert (label.path, label.decoder) == ("", "samples")
+
+
+def test_every_window_or_few(folder: Path) -> None:
+    with merkit.Labeler(MODEL, windows="all", hop_s=5) as labeler:
+        assert [start for start, _ in labeler.label(folder / "song.mp3").windows] == [0, 5, 10, 15]
+    with merkit.Labeler(MODEL, windows=1) as labeler:
+        assert len(labeler.label(folder / "song.mp3").windows) == 1
+
+
+def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
+    with pytest.raises(AudioError, match="no such file"):
+        labeler.label("missing.mp3")
+    for error in (AudioError, UsageError):
+        assert issubclass(error, merkit.MerError)
+    with pytest.raises(UsageError, match="unknown model 'wavenet'; known: audiocnn"):
+        merkit.Labeler("wavenet")
+    with pytest.raises(UsageError, match="no runtime 'tensorflow'"):
+        merkit.Labeler(MODEL, runtime="tensorflow")
+    for options in ({"windows": 0}, {"windows": "all", "hop_s": 0.0}):
+        with pytest.raises(UsageError, match="must be above 0"):
+            merkit.Labeler(MODEL, **options)
+    with pytest.raises(ValueError, match=r"\[samples\] or \[samples, channels\], not \[1, 2, 3\]"):
+        labeler.label_samples(np.zeros((1, 2, 3)), 16_000)
+    with pytest.raises(ValueError, match="sample_rate must be above 0"):
+        labeler.label_samples(np.zeros(16_000), 0)
+    with pytest.raises(AudioError, match="is silent"):
+        labeler.label_samples(np.zeros(16_000), 16_000)
+    with pytest.raises(AudioError, match="too short"):
+        labeler.label_samples([0.1, 0.2], 16_000)
+    with pytest.raises(AudioError, match="not finite"):
+        labeler.label_samples(np.full(16_000, np.nan), 16_000)
+
+
+def test_a_closed_labeler_opens_again(folder: Path) -> None:
+    labeler = merkit.Labeler(MODEL)
+    with labeler:
+        song = labeler.label(folder / "other.wav")
+    assert labeler.label(folder / "other.wav") == song
+    labeler.close()

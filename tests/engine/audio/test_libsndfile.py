@@ -1,0 +1,36 @@
+"""Files that libsndfile opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from audio_files import noise, write_audio
+from merkit.engine.errors import AudioError
+from merkit.engine.spec import AudioSpec
+from reading import refusal, windows_from_file
+
+SPEC = AudioSpec()
+
+
+def test_a_suffix_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "talk.vox").write_bytes(b"text that ADPCM would decode " * 1_000)
+    (tmp_path / "song.raw").write_bytes(b"\x00\x01" * 50_000)
+    refusal(tmp_path / "talk.vox", SPEC)
+    refusal(tmp_path / "song.raw", SPEC)
+    flac = write_audio(tmp_path / "a.flac", noise(12, 16_000), 16_000).rename(tmp_path / "a.mp3")
+    assert len(windows_from_file(flac, SPEC, 1)) == 1
+
+
+def test_an_mp3_that_claims_days_and_goes_on_at_another_rate(tmp_path: Path) -> None:
+    one, other = (
+        write_audio(tmp_path / f"{rate}.mp3", noise(3, rate), rate).read_bytes() for rate in (22_050, 44_100)
+    )
+    data = bytearray(one[:4_526] + other[4_000:])
+    tag = max(data.find(b"Info"), data.find(b"Xing"))  # LAME's header: flags, then the count of frames
+    assert tag > 0
+    data[tag + 8 : tag + 12] = (10_944_629).to_bytes(4, "big")
+    song = tmp_path / "a.mp3"
+    song.write_bytes(data)
+    with pytest.raises(AudioError):
+        windows_from_file(song, SPEC)

@@ -1,0 +1,66 @@
+"""Samples in memory, read as a decoder reads a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from merkit.engine.audio.samples import SampleDecoder
+
+
+def test_floats_stay_what_they_are() -> None:
+    samples = np.linspace(-1, 1, 1_000, dtype=np.float32)
+    decoder = SampleDecoder(samples, 22_050)
+    assert (decoder.sample_rate, decoder.length, decoder.measure(), decoder.tags()) == (
+        22_050,
+        1_000,
+        1_000,
+        {},
+    )
+    part = decoder.read(100, 200)
+    assert part.dtype == np.float32
+    np.testing.assert_array_equal(part, samples[100:300])
+    assert len(decoder.read(990, 200)) == 10
+    assert len(decoder.read(1_000, 1)) == 0
+    np.testing.assert_array_equal(SampleDecoder(samples.astype(np.float64), 22_050).read(0, 1_000), samples)
+    decoder.close()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+def test_integers_are_scaled_by_their_range(dtype: npt.DTypeLike) -> None:
+    limits = np.iinfo(dtype)
+    samples = np.array([limits.min, limits.min // 2, 0, limits.max], dtype)
+    expected = [-1, -0.5, 0, limits.max / -float(limits.min)]
+    np.testing.assert_allclose(SampleDecoder(samples, 16_000).read(0, 4), expected, rtol=1e-7)
+
+
+def test_silence_of_eight_unsigned_bits_is_128() -> None:
+    samples = np.array([0, 64, 128, 255], np.uint8)
+    np.testing.assert_array_equal(SampleDecoder(samples, 8_000).read(0, 4), [-1, -0.5, 0, 127 / 128])
+
+
+def test_channels_are_mixed() -> None:
+    samples = np.array([[1, 0, 0.5], [-1, -1, 0.5]])
+    decoder = SampleDecoder(samples, 16_000)
+    assert decoder.length == 2
+    np.testing.assert_allclose(decoder.read(0, 2), [0.5, -0.5], atol=1e-7)
+    np.testing.assert_array_equal(SampleDecoder([0.5, 0.25], 16_000).read(0, 2), [0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "reason"),
+    [
+        (0.5, 16_000, r"not \[\]"),
+        (np.zeros((2, 2, 2)), 16_000, r"not \[2, 2, 2\]"),
+        (np.zeros((2, 0)), 16_000, r"not \[2, 0\]"),
+        (np.zeros(9, np.uint16), 16_000, "not uint16"),
+        (np.zeros(9, bool), 16_000, "not bool"),
+        (np.zeros(9, complex), 16_000, "not complex128"),
+        (["a", "b"], 16_000, "samples must be floats"),
+        (np.zeros(9), 0, "sample_rate must be above 0, not 0"),
+        (np.zeros(9), -1, "sample_rate must be above 0, not -1"),
+    ],
+)
+def test_what_are_no_samples(samples: npt.ArrayLike, rate: int, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        SampleDecoder(samples, rate)

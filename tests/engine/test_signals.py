@@ -1,0 +1,116 @@
+"""Ctrl-C and SIGTERM, in the main thread and outside of it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from merkit.engine.signals import (
+    INTERRUPTED,
+    handlers_kept,
+    ignore_interrupts,
+    signals_deferred,
+    sigterm_interrupts,
+    stop_event,
+)
+
+BOTH = (signal.SIGINT, signal.SIGTERM)
+
+
+def handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in BOTH]
+
+
+@pytest.fixture(autouse=True)
+def _handlers_come_back() -> Any:
+    before = handlers()
+    yield
+    assert handlers() == before
+
+
+def in_a_thread(function: Callable[[], None]) -> None:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_sets_the_event_and_the_second_exits(number: int, code: int) -> None:
+    with stop_event() as stop:
+        assert (stop.event.is_set(), stop.code) == (False, None)
+        signal.raise_signal(number)
+        assert (stop.event.is_set(), stop.code) == (True, code)
+        with pytest.raises(SystemExit) as error:
+            signal.raise_signal(signal.SIGINT)
+        assert error.value.code == 130
+    assert stop.code == code
+
+
+def test_sigterm_interrupts_as_ctrl_c_does() -> None:
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts() as stop:
+        signal.raise_signal(signal.SIGTERM)
+    assert (stop.event.is_set(), stop.code) == (True, 143)
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts() as stop:
+        signal.raise_signal(signal.SIGINT)
+    assert (stop.code or INTERRUPTED) == 130
+
+
+def test_deferred_signals_take_effect_after_the_block() -> None:
+    done = []
+
+    def work() -> None:
+        with signals_deferred():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            done.append("the block")
+        done.append("what follows")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["the block"]
+    with signals_deferred():
+        pass
+
+
+def test_handlers_are_kept_from_a_library() -> None:
+    before = handlers()
+
+    def library() -> None:
+        with handlers_kept():
+            for number in BOTH:
+                signal.signal(number, signal.SIG_IGN)
+            raise ValueError("from inside")
+
+    with pytest.raises(ValueError, match="from inside"):
+        library()
+    assert handlers() == before
+
+
+def test_a_child_ignores_ctrl_c() -> None:
+    with handlers_kept():
+        ignore_interrupts()
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_outside_the_main_thread_nothing_is_installed() -> None:
+    before, inside = handlers(), []
+
+    def work() -> None:
+        with stop_event() as stop, sigterm_interrupts() as other, signals_deferred(), handlers_kept():
+            inside.extend([handlers(), stop.code, stop.event.is_set(), other.code])
+
+    in_a_thread(work)
+    assert inside == [before, None, False, None]
