@@ -12,6 +12,8 @@ from .calibration_set import CalibrationSet
 from .eval_set import EvalSet, Split, eval_set_from_clips, split_clips
 from .song_log_mels import generated_log_mels
 
+_GENERATED_WINDOWS = 16
+
 
 @dataclass(frozen=True)
 class DataPlan:
@@ -53,7 +55,7 @@ def sets_from_plan(
         songs = calibration_set.log_mels
         return EvalSet(songs, None, "clips", origin, "calibration clips"), calibration_set
     origin = "generated sound: no labelled data, so no accuracy is claimed"
-    songs = generated_log_mels(spec.audio)
+    songs = generated_log_mels(spec.audio, _GENERATED_WINDOWS)
     return EvalSet(songs, None, "synthetic", origin, "generated sound"), None
 
 

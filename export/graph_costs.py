@@ -57,7 +57,7 @@ class Workload:
     def activation_bytes(self) -> int:
         return sum(layer.activation_bytes for layer in self.layers)
 
-    def bytes_per_input(self, batch: int = 1) -> float:
+    def bytes_per_input(self, batch: int) -> float:
         """Memory traffic for one input: weights are read once a batch, activations for every input."""
         return self.weight_bytes / batch + self.activation_bytes
 

@@ -99,7 +99,7 @@ def log_mels_from_archive(path: Path, spec: AudioSpec) -> SongLogMels:
     return SongLogMels.one_window_each(log_mels.astype(np.float32))
 
 
-def generated_log_mels(spec: AudioSpec, count: int = 16) -> SongLogMels:
+def generated_log_mels(spec: AudioSpec, count: int) -> SongLogMels:
     """``count`` log-mels of generated sound, the same in every call, for checks without data.
 
     The sound is noise, chords and beats, loud and soft.
