@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,15 +17,14 @@ from merkit.benchmarks.experiments.gpu import generated, measure
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.cli.label import main as label
 from merkit.engine.errors import ArtifactError, DeviceError
-from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
-from merkit.engine.labelling.local import label_files
-from merkit.engine.runtimes import open_runtime
+from merkit.engine.runtimes import open_runtime, tensorrt
 from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.dali import DaliLogMel
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
-from merkit.export.cli import main as export
 from merkit.export.builders import gpu_capability
+from merkit.export.cli import main as export
+from reading import labels_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,66 +44,61 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return open_artifact(str(folder / "audiocnn_fp16.engine"))
 
 
-def images_of(artifact: Artifact, count: int) -> np.ndarray:
+def log_mels_of(artifact: Artifact, count: int) -> np.ndarray:
     return log_mel_from_audio(generated(artifact.spec.audio, count), artifact.spec.audio)
 
 
 def test_the_engine_says_what_the_onnx_says(built: Artifact) -> None:
-    """Proves: deserializing, addresses, shapes, copies and FP16 on real hardware, for all batch sizes."""
-    images = images_of(built, 70)
+    """Proves: loading, addresses, shapes, copies and FP16 on real hardware, for all batch sizes."""
+    log_mels = log_mels_of(built, 70)
     with open_runtime(open_artifact(str(built.path.with_suffix(".onnx")))) as reference:
-        wanted = reference.infer(images)
+        expected = reference.infer(log_mels)
     with open_runtime(built) as runtime:
         for count in (1, 2, 31, 32, 33, 70):
-            found = runtime.infer(images[:count])
-            assert np.abs(found - wanted[:count]).max() <= 0.05 * np.abs(wanted).max()
+            logits = runtime.infer(log_mels[:count])
+            assert np.abs(logits - expected[:count]).max() <= 0.05 * np.abs(expected).max()
 
 
 def test_mer_export_compared_the_engine_itself(built: Artifact) -> None:
     """Proves: export's own gate runs the engine where a GPU is."""
-    said = json.loads(built.path.with_suffix(".json").read_text())
-    assert said["engine_parity"]["checked"] is True, said["engine_parity"]
+    report = json.loads(built.path.with_suffix(".json").read_text())
+    assert report["engine_parity"]["checked"] is True, report["engine_parity"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_dali_on_the_gpu_makes_the_references_images(name: str) -> None:
+def test_dali_on_the_gpu_makes_the_references_log_mels(name: str) -> None:
     """Proves: the one pipeline definition holds for cuFFT too, within 0.01 dB of ordinary sound."""
     spec = PRESETS[name]
     audio = generated(spec, 5)
     with DaliLogMel(spec, 5, "gpu") as gpu, DaliLogMel(spec, 5, "cpu") as cpu:
         gpu.put(audio)
         cpu.put(audio)
-        found, wanted = np.asarray(gpu.take().as_cpu()), cpu.take()
-    np.testing.assert_allclose(found, wanted, atol=0.01)
-    np.testing.assert_allclose(found, log_mel_from_audio(audio, spec), atol=0.01)
+        on_gpu, on_cpu = np.asarray(gpu.take().as_cpu()), cpu.take()
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=0.01)
+    np.testing.assert_allclose(on_gpu, log_mel_from_audio(audio, spec), atol=0.01)
 
 
-def test_dalis_images_go_into_tensorrt_uncopied(built: Artifact) -> None:
+def test_dalis_log_mels_go_into_tensorrt_uncopied(built: Artifact) -> None:
     """Proves: shared primary context, DALI's outputs bound to our stream, alignment, lifetimes."""
     spec = built.spec.audio
     audio = generated(spec, 32)
-    images = log_mel_from_audio(audio, spec)
-    with open_runtime(built) as opened, DaliLogMel(spec, 32, "gpu") as dali:
-        runtime: Any = opened
-        wanted = runtime.infer(images)
+    log_mels = log_mel_from_audio(audio, spec)
+    with tensorrt.open_runtime(built, 0) as runtime, DaliLogMel(spec, 32, "gpu") as dali:
+        expected = runtime.infer(log_mels)
         pending = []
         for _ in range(50):
             dali.put(audio)
             pending.append(runtime.submit(dali.take(runtime.stream)))
-        for each in pending:
-            assert np.abs(each.result() - wanted).max() <= 0.05 * np.abs(wanted).max()
+        for batch in pending:
+            assert np.abs(batch.result() - expected).max() <= 0.05 * np.abs(expected).max()
 
 
 def test_a_catalogue_gets_the_cpus_labels(built: Artifact, tmp_path: Path) -> None:
     """Proves: the whole path, from files to rows, beside the CPU's."""
-    paths = [str(write_audio(tmp_path / f"{at}.wav", noise(12 + at, 22_050, at), 22_050)) for at in range(12)]
-    options = WindowOptions(built.spec.audio)
-    with open_gpu_pipeline(built) as network:
-        found = list(label_files(paths, built, network, options, 2))
-    reference = open_artifact("audiocnn")
-    with open_runtime(reference) as runtime:
-        wanted = list(label_files(paths, reference, runtime, options, 2))
-    for ours, theirs in zip(found, wanted, strict=True):
+    paths = [str(write_audio(tmp_path / f"{i}.wav", noise(12 + i, 22_050, i), 22_050)) for i in range(12)]
+    rows = labels_of(paths, built, network=open_gpu_pipeline(built))
+    expected = labels_of(paths, open_artifact("audiocnn"))
+    for ours, theirs in zip(rows, expected, strict=True):
         assert ours.error is theirs.error is None
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=0.02)
     done = CliRunner().invoke(label, [*paths, "-m", str(built.path), "--device", "auto"])
@@ -115,24 +108,24 @@ def test_a_catalogue_gets_the_cpus_labels(built: Artifact, tmp_path: Path) -> No
 
 def test_threads_share_one_runtime(built: Artifact) -> None:
     """Proves: pushing the primary context in several threads at once."""
-    images = images_of(built, 16)
-    wrong: list[BaseException] = []
+    log_mels = log_mels_of(built, 16)
+    errors: list[BaseException] = []
     with open_runtime(built) as runtime:
-        wanted = runtime.infer(images)
+        expected = runtime.infer(log_mels)
 
         def work() -> None:
             try:
                 for _ in range(50):
-                    np.testing.assert_allclose(runtime.infer(images), wanted, rtol=1e-2, atol=1e-2)
+                    np.testing.assert_allclose(runtime.infer(log_mels), expected, rtol=1e-2, atol=1e-2)
             except BaseException as error:
-                wrong.append(error)
+                errors.append(error)
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert wrong == []
+    assert errors == []
 
 
 def test_nothing_leaks(built: Artifact) -> None:
@@ -143,13 +136,13 @@ def test_nothing_leaks(built: Artifact) -> None:
         with open_gpu(0).current() as cuda:
             return cuda.mem_get_info()[0]
 
-    images = images_of(built, 4)
-    seen = []
+    log_mels = log_mels_of(built, 4)
+    free_bytes = []
     for _ in range(20):
         with open_runtime(built) as runtime:
-            runtime.infer(images)
-        seen.append(free())
-    assert seen[-1] >= seen[4] - (8 << 20)
+            runtime.infer(log_mels)
+        free_bytes.append(free())
+    assert free_bytes[-1] >= free_bytes[4] - (8 << 20)
 
 
 def test_a_truncated_engine_is_an_error_and_no_crash(built: Artifact, tmp_path: Path) -> None:
@@ -165,7 +158,7 @@ def test_a_truncated_engine_is_an_error_and_no_crash(built: Artifact, tmp_path: 
 
 def test_mer_bench_gpu_measures_all(built: Artifact) -> None:
     """Proves: throughput, transfers and overlap can be measured; the numbers are docs/GPU.md's to judge."""
-    found = measure(built, 0.5)
-    assert found["engine_against_onnx"]["checked"]
-    assert found["dali_against_reference_db"] <= 0.01
-    assert found["overlap"] > 0.9
+    measurement = measure(built, 0.5)
+    assert measurement["engine_against_onnx"]["checked"]
+    assert measurement["dali_against_reference_db"] <= 0.01
+    assert measurement["overlap"] > 0.9

@@ -1,4 +1,4 @@
-"""Engines as mer-export leaves them, but with an ONNX file for content: what the fake TensorRT loads."""
+"""Engines with sidecars as mer-export writes them, but an ONNX file inside, which the fake TensorRT loads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = "11.4.0.106"
 
 
 def sidecar_of(spec: ModelSpec, content: bytes, name: str = "tiny", **changes: Any) -> dict[str, Any]:
-    image = [1, spec.audio.n_mels, spec.audio.frames]
+    window = [1, spec.audio.n_mels, spec.audio.frames]
     return {
         "format": 1,
         "name": name,
@@ -25,7 +25,7 @@ def sidecar_of(spec: ModelSpec, content: bytes, name: str = "tiny", **changes: A
         "builder_version": VERSION,
         "cuda": "13",
         "compute_capability": {"target": "this GPU", "capabilities": ["8.9"]},
-        "profiles": {"images": {"min": [1, *image], "opt": [8, *image], "max": [32, *image]}},
+        "profiles": {"images": {"min": [1, *window], "opt": [8, *window], "max": [32, *window]}},
         "options": {"hardware_compatible": False, "version_compatible": False},
         "engine": {"file": f"{name}.engine", "sha256": hashlib.sha256(content).hexdigest()},
         "model_spec": json.loads(spec.to_json()),

@@ -1,8 +1,9 @@
-"""The GPU's way of labelling, on DALI's CPU backend and ONNX Runtime."""
+"""The GPU pipeline without a GPU: DALI's CPU backend and ONNX Runtime."""
 
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,49 @@ from merkit.engine.artifact import Artifact
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.labelling.song_label import SongLabel
-from merkit.engine.runtimes import open_runtime
+from merkit.engine.runtimes import DeviceArray, Pending, Runtime, open_runtime
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.engine.spectrogram.dali import DaliLogMel
-from reading import OnCpu, labels_of
+from reading import labels_of
 
 SPEC = ModelSpec(
     "tiny",
     ("happy", "tense", "sad", "calm"),
     AudioSpec(window_samples=16_000, frames=32, n_mels=32, n_fft=1_024),
 )
+
+
+class OnCpu:
+    """A ``DeviceRuntime`` without a GPU: another runtime, which computes at once."""
+
+    gpu = SimpleNamespace(name="no GPU", capability="0.0", driver="0.0")
+    stream = 0
+
+    def __init__(self, runtime: Runtime, batch: int = 32) -> None:
+        self.name, self.batch, self._runtime = runtime.name, batch, runtime
+
+    def infer(self, log_mels: np.ndarray) -> np.ndarray:
+        return self._runtime.infer(log_mels)
+
+    def submit(self, log_mels: np.ndarray | DeviceArray) -> Pending:
+        return _Done(self._runtime.infer(np.asarray(log_mels)))
+
+    def close(self) -> None:
+        self._runtime.close()
+
+    def __enter__(self) -> OnCpu:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Done:
+    def __init__(self, logits: np.ndarray) -> None:
+        self._logits = logits
+
+    def result(self) -> np.ndarray:
+        return self._logits
 
 
 def on_cpu(artifact: Artifact, number: int = 0, batch: int = 32) -> GpuPipeline:
@@ -33,22 +67,22 @@ def by_pipeline(
     artifact: Artifact,
     batch: int = 32,
     stop: threading.Event | None = None,
-    **made: Any,
+    **options: Any,
 ) -> list[SongLabel]:
     """Labels by ``on_cpu``."""
-    options = WindowOptions(SPEC.audio, **made)
-    return labels_of(paths, artifact, options, network=on_cpu(artifact, batch=batch), stop=stop)
+    network = on_cpu(artifact, batch=batch)
+    return labels_of(paths, artifact, WindowOptions(SPEC.audio, **options), network=network, stop=stop)
 
 
-def by_reference(paths: list[str], artifact: Artifact, **made: Any) -> list[SongLabel]:
+def by_reference(paths: list[str], artifact: Artifact, **options: Any) -> list[SongLabel]:
     """Labels by NumPy's log-mels and ONNX Runtime."""
-    return labels_of(paths, artifact, WindowOptions(SPEC.audio, **made))
+    return labels_of(paths, artifact, WindowOptions(SPEC.audio, **options))
 
 
-def assert_close(found: list[SongLabel], wanted: list[SongLabel]) -> None:
+def assert_close(rows: list[SongLabel], expected: list[SongLabel]) -> None:
     """The same rows, up to float32's rounding in DALI."""
-    assert [row.path for row in found] == [row.path for row in wanted]
-    for ours, theirs in zip(found, wanted, strict=True):
+    assert [row.path for row in rows] == [row.path for row in expected]
+    for ours, theirs in zip(rows, expected, strict=True):
         assert (ours.error, ours.emotion, ours.duration_s) == (
             theirs.error,
             theirs.emotion,

@@ -20,10 +20,12 @@ def artifact(tmp_path: Path) -> Artifact:
 
 @pytest.fixture
 def mixed_songs(tmp_path: Path) -> list[str]:
+    """Nine paths: a few seconds in several formats, and three that give no sound."""
     paths = []
-    for at, suffix in enumerate([".wav", ".flac", ".mp3", ".ogg", ".wav", ".m4a"]):
-        signal_ = chirp(2 + at, 22_050) if at % 2 else noise(2 + at, 22_050, at)
-        paths.append(str(write_audio(tmp_path / f"{at}{suffix}", signal_, 22_050)))
+    for number, suffix in enumerate([".wav", ".flac", ".mp3", ".ogg", ".wav", ".m4a"]):
+        seconds = 2 + number
+        samples = chirp(seconds, 22_050) if number % 2 else noise(seconds, 22_050, number)
+        paths.append(str(write_audio(tmp_path / f"{number}{suffix}", samples, 22_050)))
     for name, content in (("bad.mp3", b"no song"), ("empty.wav", b"")):
         (tmp_path / name).write_bytes(content)
         paths.insert(2, str(tmp_path / name))

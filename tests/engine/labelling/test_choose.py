@@ -1,4 +1,4 @@
-"""Which backend is opened, and what is said of it."""
+"""Which backend is opened, and the line that says so."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
 def opened(
     artifact: Artifact, runtime: str | None = None, device: Any = "auto", **more: Any
 ) -> tuple[str, str]:
-    """The backend's name, and what was said."""
-    said: list[str] = []
-    with open_backend(artifact, runtime, device, say=said.append, **more) as backend:
-        return backend.name, "\n".join(said)
+    """The backend's name, and the line about the device."""
+    lines: list[str] = []
+    with open_backend(artifact, runtime, device, say=lines.append, **more) as backend:
+        return backend.name, "\n".join(lines)
 
 
 def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:

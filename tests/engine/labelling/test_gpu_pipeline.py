@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
-from gpu_on_cpu import SPEC, assert_close, by_pipeline, by_reference
+from gpu_on_cpu import SPEC, OnCpu, assert_close, by_pipeline, by_reference, on_cpu
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceMemoryError
 from merkit.engine.labelling import gpu_pipeline, local
 from merkit.engine.labelling.file_windows import FileFacts, FileSamples, WindowOptions, samples_from_file
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
+from merkit.engine.labelling.local import LocalBackend
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spectrogram.dali import DaliLogMel
-from reading import OnCpu, labels_of
+from reading import labels_of
 
 pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
 
@@ -52,6 +53,32 @@ def test_a_file_that_waits_for_a_full_batch_is_not_waited_for(
     assert [row.error is None for row in rows] == [True, *[False] * 40, True]
 
 
+@pytest.mark.parametrize("batch", [3, 32])
+def test_calls_in_turns(mixed_songs: list[str], artifact: Artifact, batch: int) -> None:
+    """Windows of both calls share batches; each call gets the logits of its own files."""
+    options, expected = WindowOptions(SPEC.audio), by_reference(mixed_songs, artifact)
+    with LocalBackend(on_cpu(artifact, batch=batch), 2) as backend:
+        forwards = backend.label_files(mixed_songs * 4, artifact, options)
+        backwards = backend.label_files(mixed_songs[::-1] * 4, artifact, options)
+        pairs = list(zip(forwards, backwards, strict=True))
+    assert_close([first for first, _ in pairs], expected * 4)
+    assert_close([second for _, second in pairs], expected[::-1] * 4)
+
+
+@pytest.mark.parametrize("batch", [3, 32])
+def test_windows_of_a_call_that_was_left_are_nobody_elses(
+    mixed_songs: list[str], artifact: Artifact, batch: int
+) -> None:
+    options, expected = WindowOptions(SPEC.audio), by_reference(mixed_songs, artifact)
+    with LocalBackend(on_cpu(artifact, batch=batch), 2) as backend:
+        for _ in range(3):
+            left = backend.label_files(mixed_songs * 40, artifact, options)
+            assert_close([next(left)], expected[:1])
+            del left
+            rows = list(backend.label_files(mixed_songs[::-1], artifact, options))
+            assert_close(rows, expected[::-1])
+
+
 def test_dali_out_of_memory_halves_the_batch(
     mixed_songs: list[str], artifact: Artifact, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,17 +91,17 @@ def test_dali_out_of_memory_halves_the_batch(
             super().put(audio)
 
         def take(self, stream: int | None = None) -> Any:
-            images = super().take(stream)
-            if len(images) > 2:
+            log_mels = super().take(stream)
+            if len(log_mels) > 2:
                 raise DeviceMemoryError("no room to end")
-            return images
+            return log_mels
 
-    wanted = by_reference(mixed_songs, artifact)
+    expected = by_reference(mixed_songs, artifact)
     runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1))
     network = GpuPipeline(runtime, lambda size: Small(SPEC.audio, size, "cpu"))
-    found = labels_of(mixed_songs, artifact, WindowOptions(SPEC.audio), network=network)
+    rows = labels_of(mixed_songs, artifact, WindowOptions(SPEC.audio), network=network)
     assert network.batch == 2
-    assert_close(found, wanted)
+    assert_close(rows, expected)
     assert [record.getMessage() for record in caplog.records] == [
         "no room to begin: batches of 16 windows from here on",
         "no room to begin: batches of 8 windows from here on",
@@ -82,11 +109,11 @@ def test_dali_out_of_memory_halves_the_batch(
         "no room to end: batches of 2 windows from here on",
     ]
 
-    class None_(DaliLogMel):
+    class NoRoom(DaliLogMel):
         def put(self, audio: np.ndarray) -> None:
             raise DeviceMemoryError("no room at all")
 
-    network = GpuPipeline(OnCpu(open_runtime(artifact)), lambda size: None_(SPEC.audio, size, "cpu"))
+    network = GpuPipeline(OnCpu(open_runtime(artifact)), lambda size: NoRoom(SPEC.audio, size, "cpu"))
     file = FileSamples(FileFacts((), 0.0, "", {}), np.zeros((64, SPEC.audio.window_samples), np.float32))
     with network, pytest.raises(DeviceMemoryError, match="at all"):
         list(network.add(0, file))
@@ -97,8 +124,8 @@ def test_samples_too_loud_for_float32_are_an_error(tmp_path: Path, artifact: Art
     path = tmp_path / "loud.wav"
     soundfile.write(path, loud, 16_000, "FLOAT")
     (row,) = by_pipeline([str(path)], artifact)
-    (wanted,) = by_reference([str(path)], artifact)
-    assert row.error == wanted.error == "holds samples so large that their power overflows"
+    (expected,) = by_reference([str(path)], artifact)
+    assert row.error == expected.error == "holds samples so large that their power overflows"
 
 
 def test_dalis_decoder_in_the_pool(tmp_path: Path, mixed_songs: list[str], artifact: Artifact) -> None:
@@ -120,9 +147,9 @@ def test_a_decoder_that_dies_costs_its_file(
     mixed_songs: list[str], artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_pipeline, "samples_from_file", crash_on_right)
-    found = by_pipeline(mixed_songs, artifact)
-    assert [row.error for row in found if "2.mp3" in row.path] == ["the decoder crashed (SIGSEGV)"]
-    wanted = by_reference(mixed_songs, artifact)
-    for ours, theirs in zip(found, wanted, strict=True):
+    rows = by_pipeline(mixed_songs, artifact)
+    assert [row.error for row in rows if "2.mp3" in row.path] == ["the decoder crashed (SIGSEGV)"]
+    expected = by_reference(mixed_songs, artifact)
+    for ours, theirs in zip(rows, expected, strict=True):
         if "2.mp3" not in ours.path:
             assert_close([ours], [theirs])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from multiprocessing import active_children
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from gpu_on_cpu import SPEC, assert_close, by_reference, on_cpu
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceError
+from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import FileSamples, WindowOptions
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.labelling.gpu_processes import GpuProcesses
@@ -25,10 +27,10 @@ def dying(artifact: Artifact, number: int) -> GpuPipeline:
     if number == 1:
         add = network.add
 
-        def counted(position: int, file: FileSamples) -> Iterator[tuple[int, np.ndarray]]:
-            if position == 9:
+        def counted(key: tuple[Any, int], file: FileSamples) -> Iterator[tuple[Any, np.ndarray]]:
+            if key[1] == 9:
                 os._exit(11)
-            return add(position, file)
+            return add(key, file)
 
         network.add = counted  # pyright: ignore[reportAttributeAccessIssue]
     return network
@@ -45,10 +47,29 @@ def missing(artifact: Artifact, number: int) -> GpuPipeline:
 @pytest.mark.parametrize("opening", [on_cpu, dying])
 def test_several_gpus_label_as_one_does(mixed_songs: list[str], artifact: Artifact, opening: Any) -> None:
     many = mixed_songs * 20
-    wanted = by_reference(mixed_songs, artifact) * 20
+    expected = by_reference(mixed_songs, artifact) * 20
     with GpuProcesses(2, "onnxruntime", 2, opening) as processes:
-        found = list(processes.label_files(many, artifact, WindowOptions(SPEC.audio)))
-    assert_close(found, wanted)
+        rows = list(processes.label_files(many, artifact, WindowOptions(SPEC.audio)))
+    assert_close(rows, expected)
+
+
+def test_each_call_has_its_own_processes(mixed_songs: list[str], artifact: Artifact) -> None:
+    before = set(active_children())
+    options, expected = WindowOptions(SPEC.audio), by_reference(mixed_songs, artifact)
+    stages = StageSeconds()
+    with GpuProcesses(2, "onnxruntime", 2, on_cpu) as processes:
+        first = processes.label_files(mixed_songs * 100, artifact, options)
+        assert_close([next(first)], expected[:1])
+        of_first = set(active_children()) - before
+        assert len(of_first) == 2
+        assert_close(list(processes.label_files(mixed_songs, artifact, options, stages=stages)), expected)
+        assert set(active_children()) - before == of_first
+        assert_close([next(first)], expected[1:2])
+    assert set(active_children()) == before
+    assert min(stages.start, stages.decode, stages.network) > 0
+    for labels in (first, processes.label_files(mixed_songs, artifact, options)):
+        with pytest.raises(ValueError, match="closed"):
+            list(labels)
 
 
 def test_several_gpus_that_fail(mixed_songs: list[str], artifact: Artifact) -> None:

@@ -1,32 +1,35 @@
+"""Labelling on this machine: rows in the order of the files, whatever the calls before and beside."""
+
+from __future__ import annotations
+
 import threading
+from collections.abc import Iterator
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
 import pytest
 from audio_files import chirp, noise, write_audio
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from merkit.engine.artifact import open_artifact
+from gpu_on_cpu import SPEC
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.errors import DeviceError
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
-from merkit.engine.labelling.local import FileByFile, LocalBackend
-from merkit.engine.labelling.song_label import SongLabel, label_from_logits, probabilities_from_logits
+from merkit.engine.labelling.local import FileByFile, LocalBackend, network_threads
+from merkit.engine.labelling.song_label import SongLabel, probabilities_from_logits
 from merkit.engine.runtimes import open_runtime
-from merkit.engine.spec import ModelSpec
 from reading import labels_of
 
 
-@pytest.fixture
-def songs(tmp_path: Path) -> list[str]:
-    folder = tmp_path / "songs"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("songs")
     paths = []
     for i, (suffix, seconds) in enumerate(
         [(".wav", 31), (".mp3", 12), (".flac", 3), (".m4a", 25), (".ogg", 40)]
     ):
-        signal = chirp(seconds, 22_050) if i % 2 else noise(seconds, 22_050, i)
-        paths.append(str(write_audio(folder / f"{i}{suffix}", signal, 22_050)))
+        samples = chirp(seconds, 22_050) if i % 2 else noise(seconds, 22_050, i)
+        paths.append(str(write_audio(folder / f"{i}{suffix}", samples, 22_050)))
     (folder / "bad.mp3").write_text("no song")
     return [*paths[:2], str(folder / "bad.mp3"), *paths[2:]]
 
@@ -64,29 +67,6 @@ def test_the_timeline_is_the_windows(songs: list[str], tiny_model: Path) -> None
     assert row.duration_s == pytest.approx(31, abs=0.01)
 
 
-def test_temperature_is_the_specs(songs: list[str], tiny_model: Path, spec: ModelSpec) -> None:
-    import dataclasses
-
-    artifact = open_artifact(str(tiny_model))
-    file = log_mels_from_file(songs[0], WindowOptions(spec.audio))
-    with open_runtime(artifact) as runtime:
-        logits = runtime.infer(file.log_mels)
-    cold, hot = (
-        label_from_logits("a", file.facts, logits, dataclasses.replace(spec, temperature=t))
-        for t in (0.5, 5.0)
-    )
-    assert cold.emotion == hot.emotion
-    assert (cold.confidence or 0) > (hot.confidence or 1)
-
-
-@given(hnp.arrays(np.float32, (5, 4), elements=st.floats(-1e4, 1e4, width=32)), st.floats(0.01, 100))
-def test_probabilities(logits: np.ndarray, temperature: float) -> None:
-    found = probabilities_from_logits(logits, temperature)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    np.testing.assert_allclose(found, probabilities_from_logits(logits + 3, temperature), atol=1e-3)
-    assert (found.max(axis=1) == found[np.arange(5), logits.argmax(axis=1)]).all()
-
-
 def test_stopping_keeps_what_was_done(songs: list[str], tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
     stop, stages, rows = threading.Event(), StageSeconds(), []
@@ -102,8 +82,88 @@ def test_stopping_keeps_what_was_done(songs: list[str], tiny_model: Path) -> Non
     assert stages.mel > 0
 
 
-def test_a_network_that_gives_nan_is_an_error_row(songs: list[str], spec: ModelSpec) -> None:
-    file = log_mels_from_file(songs[0], WindowOptions(spec.audio))
-    logits = np.full((len(file.log_mels), 4), np.nan, np.float32)
-    row = label_from_logits("a", file.facts, logits, spec)
-    assert row.error == "the network gave numbers that are not finite"
+OPTIONS = WindowOptions(SPEC.audio)
+
+
+@pytest.fixture
+def backend(artifact: Artifact) -> Iterator[LocalBackend]:
+    with LocalBackend(FileByFile(open_runtime(artifact)), 2) as opened:
+        yield opened
+
+
+def test_calls_in_turns(backend: LocalBackend, artifact: Artifact, mixed_songs: list[str]) -> None:
+    expected = labels_of(mixed_songs, artifact)
+    forwards = backend.label_files(mixed_songs * 4, artifact, OPTIONS)
+    backwards = backend.label_files(mixed_songs[::-1] * 4, artifact, OPTIONS)
+    pairs = list(zip(forwards, backwards, strict=True))
+    assert [first for first, _ in pairs] == expected * 4
+    assert [second for _, second in pairs] == expected[::-1] * 4
+
+
+def test_a_call_after_one_that_was_left(
+    backend: LocalBackend, artifact: Artifact, mixed_songs: list[str]
+) -> None:
+    expected = labels_of(mixed_songs, artifact)
+    left = backend.label_files(mixed_songs * 40, artifact, OPTIONS)
+    assert next(left) == expected[0]
+    assert list(backend.label_files(mixed_songs, artifact, OPTIONS)) == expected
+    assert next(left) == expected[1]  # it was only not asked
+    left.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert list(backend.label_files(mixed_songs[::-1], artifact, OPTIONS)) == expected[::-1]
+
+
+def test_the_next_call_finds_the_children_ready(
+    backend: LocalBackend, artifact: Artifact, mixed_songs: list[str]
+) -> None:
+    seconds = []
+    for options in (OPTIONS, WindowOptions(SPEC.audio), WindowOptions(SPEC.audio, 1)):
+        stages = StageSeconds()
+        rows = list(backend.label_files(mixed_songs, artifact, options, stages=stages))
+        assert {len(row.windows) for row in rows if row.error is None} <= {options.windows, 1}
+        seconds.append(stages.start)
+    assert seconds[0] > 0
+    assert seconds[1] == 0
+    assert seconds[2] > 0  # other options: other children
+
+
+def test_stages_are_added_to(backend: LocalBackend, artifact: Artifact, mixed_songs: list[str]) -> None:
+    stages = StageSeconds(start=100.0, decode=100.0, idle=100.0)
+    list(backend.label_files(mixed_songs, artifact, OPTIONS, stages=stages))
+    first = StageSeconds(**vars(stages))
+    list(backend.label_files(mixed_songs, artifact, OPTIONS, stages=stages))
+    assert 100 < first.start == stages.start
+    assert 100 < first.decode < stages.decode
+    assert 100 < first.idle < stages.idle
+
+
+def test_a_closed_backend_says_so_and_leaves_no_child(artifact: Artifact, mixed_songs: list[str]) -> None:
+    before = set(active_children())
+    with LocalBackend(FileByFile(open_runtime(artifact)), 2) as backend:
+        begun = backend.label_files(mixed_songs * 40, artifact, OPTIONS)
+        late = backend.label_files(mixed_songs, artifact, OPTIONS)
+        next(begun)
+        other = backend.label_files(mixed_songs, artifact, OPTIONS)
+        next(other)
+        assert len(set(active_children()) - before) == 4
+    assert set(active_children()) == before
+    for labels in (begun, late, other, backend.label_files(mixed_songs, artifact, OPTIONS)):
+        with pytest.raises(ValueError, match="closed"):
+            next(labels)
+    assert set(active_children()) == before
+
+
+def test_a_network_that_fails_ends_the_call(artifact: Artifact, mixed_songs: list[str]) -> None:
+    class Failing(FileByFile):
+        def add(self, key, file):
+            raise DeviceError("the GPU is gone")
+
+    with (
+        LocalBackend(Failing(open_runtime(artifact)), 2) as backend,
+        pytest.raises(DeviceError, match="the GPU is gone"),
+    ):
+        list(backend.label_files(mixed_songs, artifact, OPTIONS))
+
+
+def test_half_as_many_threads_as_processes() -> None:
+    assert [network_threads(workers) for workers in (1, 2, 3, 8)] == [1, 1, 1, 4]
+    assert network_threads() >= 1

@@ -1,23 +1,32 @@
-"""mer-label over a Ray cluster: the same rows as on one machine, whatever happens to a node."""
+"""The same labels as on one machine, whatever happens to a node: on a cluster of our own, and on Ray's."""
+
+from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 from engine_files import VERSION, write_engine
 from merkit.engine.errors import MerError
-from merkit.engine.labelling.ray_cluster import plan_actors
-from merkit.engine.spec import ModelSpec
+from merkit.engine.labelling import ray_cluster
+from merkit.engine.labelling.contract import StageSeconds
+from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.labelling.ray_actor import FAILED
+from merkit.engine.labelling.ray_cluster import RayCluster, plan_actors
+from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.spec import AudioSpec, ModelSpec
 from stub_cuda.stub import build, why_not_here
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
@@ -35,36 +44,118 @@ def test_an_actor_a_gpu_or_a_group_of_cores() -> None:
             plan_actors(nodes, on_gpu=on_gpu)
 
 
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("nowhere", "give local, auto or HOST:PORT"),
-        ("127.0.0.1:{port}", "no Ray cluster answers at 127."),
-    ],
-)
-def test_errors_are_one_line(tiny_model: Path, tmp_path: Path, address: str, said: str) -> None:
+class Cluster:
+    """A Ray cluster in this process: blocks are labelled at once, by the names of their files.
+
+    A path with "kills" in it kills its actor, one with "once" only the first time. ``blocks`` keeps the
+    paths of each block.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cpus: int = 1) -> None:
+        self.blocks: list[list[str]] = []
+        self.killed: set[str] = set()
+        ray = SimpleNamespace(
+            nodes=lambda: [
+                {"Resources": {"CPU": float(cpus)}, "Alive": True},
+                {"Resources": {}, "Alive": False},
+            ],
+            put=lambda artifact: artifact,
+            shutdown=lambda: None,
+        )
+        monkeypatch.setattr(ray_cluster, "join_cluster", lambda address: ray)
+        monkeypatch.setattr(RayCluster, "results", self.results)
+
+    def results(self, blocks: list[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        for block in blocks:
+            paths = [os.fsdecode(path) for path in block["paths"][0].as_py()]
+            self.blocks.append(paths)
+            names = {os.path.basename(path) for path in paths}
+            once = {name for name in names if "once" in name} - self.killed
+            self.killed |= once
+            if once or any("kills" in name for name in names):
+                continue
+            seconds = [json.dumps({"decode": 1.0}), *["{}"] * (len(paths) - 1)]
+            labels = [SongLabel(path, emotion=path[-1]).to_json() for path in paths]
+            yield pa.table({"position": block["positions"][0].values, "label": labels, "stages": seconds})
+
+
+ARTIFACT: Any = object()
+OPTIONS = WindowOptions(AudioSpec())
+
+
+def labelled(paths: list[str], stages: StageSeconds | None = None) -> list[SongLabel]:
+    with RayCluster("local", "null") as cluster:
+        return list(cluster.label_files(paths, ARTIFACT, OPTIONS, stages=stages))
+
+
+def test_labels_in_the_order_of_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, stages = Cluster(monkeypatch, cpus=3), StageSeconds()
+    monkeypatch.setattr(ray_cluster, "_AT_ONCE", 50)
+    paths = [f"music/{i}" for i in range(120)]
+    labels = labelled(paths, stages)
+    assert [(label.path, label.emotion) for label in labels] == [(path, path[-1]) for path in paths]
+    assert [os.path.abspath(path) for path in paths] == [path for block in cluster.blocks for path in block]
+    assert [len(block) for block in cluster.blocks[:4]] == [13, 13, 13, 11]  # four for one actor of 3 cores
+    assert stages.decode == len(cluster.blocks) == 12
+    assert labelled([]) == []
+
+
+def test_a_path_that_kills_its_actor_takes_no_other_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    paths = [*(f"{i}" for i in range(9)), "kills 1", *(f"{i}" for i in range(9)), "once", "9", "kills 2"]
+    labels = labelled(paths)
+    assert [label.path for label in labels] == paths
+    died = "the process that labelled it died 3 times"
+    assert [label.error for label in labels] == [died if "kills" in path else None for path in paths]
+    for path in ("kills 1", "once", "kills 2"):
+        tried = [block for block in cluster.blocks if os.path.abspath(path) in block]
+        assert len(tried) == (2 if path == "once" else 3)
+        assert all(len(block) == 1 for block in tried[1:])
+
+
+def test_a_cluster_that_labels_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    exceptions = pytest.importorskip("ray.exceptions")
+    Cluster(monkeypatch)
+
+    def results(self: RayCluster, blocks: list[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        raise exceptions.RayError("pages of text\nthe last line")
+        yield
+
+    monkeypatch.setattr(RayCluster, "results", results)
+    with pytest.raises(MerError, match="the cluster labels nothing: the last line"):
+        labelled(["a", "b"])
+
+
+def test_an_actor_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = address.format(port=free.getsockname()[1])
-        done = subprocess.run(
-            [*MER_LABEL, str(tmp_path), "--model", str(tiny_model), "--ray", address],
-            capture_output=True, text=True,
-        )  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    Cluster(monkeypatch)
+    failed = pa.table({"position": [FAILED], "label": ["no GPU"], "stages": ["{}"]})
+    monkeypatch.setattr(RayCluster, "results", lambda *_: (table for table in [failed]))
+    with pytest.raises(MerError, match="an actor failed: no GPU"):
+        labelled(["a", "b"])
 
 
-def test_without_ray(tiny_model: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from merkit.engine.cli.label import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), "--model", str(tiny_model), "--ray", "local"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "pip install 'merkit[ray]'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_stopped_between_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    Cluster(monkeypatch)
+    stop, labels = threading.Event(), []
+    with RayCluster("local", "null") as cluster:
+        for label in cluster.label_files([f"{i}" for i in range(40)], ARTIFACT, OPTIONS, stop):
+            labels.append(label.path)
+            stop.set()
+    assert labels == [f"{i}" for i in range(10)]  # the first of four blocks
+
+
+def test_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    Cluster(monkeypatch)
+    with RayCluster("local", "null") as cluster:
+        first = cluster.label_files(["a", "b"], ARTIFACT, OPTIONS)
+        next(first)
+        with pytest.raises(ValueError, match="in use by another call"):
+            next(cluster.label_files(["c"], ARTIFACT, OPTIONS))
+        assert next(first).path == "b"
+        first.close()  # pyright: ignore[reportAttributeAccessIssue]
+        assert [label.path for label in cluster.label_files(["c"], ARTIFACT, OPTIONS)] == ["c"]
 
 
 def nodes_of(**resources: Any) -> Iterator[tuple[Any, Any]]:
@@ -172,15 +263,15 @@ def test_an_actor_a_gpu(
 ) -> None:
     """Each node's actor runs the engine on its GPU; the labels are those of the ONNX file in it."""
     engine = write_engine(tmp_path, spec, tiny_model.read_bytes())
-    found = []
+    by_model = []
     for model, options in ((tiny_model, []), (engine, ["--ray", two_gpus[0].address])):
         out = tmp_path / f"labels{model.suffix}"
         command = [*MER_LABEL, str(music), "--model", str(model), *options, "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 4, done.stderr
-        found.append(rows(out))
+        by_model.append(rows(out))
     assert json.loads((out / "run.json").read_text())["runtime"] == "tensorrt"
-    for on_cpu, on_gpu in zip(*found, strict=True):
+    for on_cpu, on_gpu in zip(*by_model, strict=True):
         for name in ("path", "emotion", "error"):
             assert on_gpu[name] == on_cpu[name]
         assert (on_gpu["confidence"] or 0) == pytest.approx(on_cpu["confidence"] or 0, abs=1e-5)

@@ -1,6 +1,12 @@
+"""Crashes, hangs and bugs cost their own item; children outlive a map that was left early."""
+
+from __future__ import annotations
+
 import os
 import signal
 import time
+from contextlib import closing
+from multiprocessing import active_children
 
 import pytest
 from merkit.engine.errors import AudioError, MerError
@@ -24,12 +30,12 @@ def behave(item: str, options: dict) -> str:
 
 def run(items: list[str], workers: int = 2, seconds: float = 60.0) -> list:
     with WorkerPool(behave, {"prefix": ">"}, workers, seconds) as pool:
-        answers = list(pool.map(items))
-    assert sorted(position for position, _ in answers) == list(range(len(items)))  # each once
-    return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
+        results = list(pool.map(items))
+    assert sorted(position for position, _ in results) == list(range(len(items)))  # each once
+    return [result for _, result in sorted(results, key=lambda pair: pair[0])]
 
 
-def test_every_item_is_answered_once() -> None:
+def test_every_item_has_one_result() -> None:
     items = [f"ok:{i}" for i in range(200)]
     assert run(items) == [">" + item for item in items]
     assert run([]) == []
@@ -38,10 +44,10 @@ def test_every_item_is_answered_once() -> None:
 def test_a_crash_costs_only_the_culprit() -> None:
     items = [f"ok:{i}" for i in range(12)]
     items[3], items[4], items[9] = "crash:", "exit:", "crash:"
-    answers = run(items)
-    assert answers[3] == answers[9] == Failure("the decoder crashed (SIGSEGV)")
-    assert answers[4] == Failure("the decoder crashed (exit code 3)")
-    assert [a for i, a in enumerate(answers) if i not in (3, 4, 9)] == [
+    results = run(items)
+    assert results[3] == results[9] == Failure("the decoder crashed (SIGSEGV)")
+    assert results[4] == Failure("the decoder crashed (exit code 3)")
+    assert [result for i, result in enumerate(results) if i not in (3, 4, 9)] == [
         ">" + item for i, item in enumerate(items) if i not in (3, 4, 9)
     ]
 
@@ -49,12 +55,12 @@ def test_a_crash_costs_only_the_culprit() -> None:
 def test_a_hang_costs_only_the_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("merkit.engine.labelling.worker_pool._GRACE_S", 0.5)
     items = ["ok:0", "sleep:1000", "ok:2", "ok:3", "ok:4"]
-    answers = run(items, seconds=0.5)
-    assert answers[1] == Failure("took longer than 1 s and was stopped")
-    assert [answers[i] for i in (0, 2, 3, 4)] == [">ok:0", ">ok:2", ">ok:3", ">ok:4"]
+    results = run(items, seconds=0.5)
+    assert results[1] == Failure("took longer than 1 s and was stopped")
+    assert [results[i] for i in (0, 2, 3, 4)] == [">ok:0", ">ok:2", ">ok:3", ">ok:4"]
 
 
-def test_errors_and_bugs_become_answers() -> None:
+def test_errors_and_bugs_become_results() -> None:
     refused, bug = run(["refuse:too short", "bug:x"])
     assert refused == Failure("too short")
     assert bug == Failure("internal error: KeyError: 'x'")
@@ -66,6 +72,57 @@ def test_a_slow_consumer_loses_nothing_and_may_leave() -> None:
             if taken == 10:
                 break
         assert len(list(pool.map(["ok:1", "ok:2"]))) == 2  # and the pool is still good
+
+
+def test_results_of_a_map_that_was_left_do_not_come_in_the_next() -> None:
+    with WorkerPool(behave, {"prefix": ">"}, 2) as pool:
+        for _ in range(3):
+            left = pool.map(["ok:fast", *["sleep:0.05"] * 20])
+            next(left)
+            left.close()
+            assert sorted(pool.map(["ok:a", "ok:b", "ok:c"])) == [(0, ">ok:a"), (1, ">ok:b"), (2, ">ok:c")]
+
+
+def test_one_map_at_a_time() -> None:
+    with WorkerPool(behave, {"prefix": ">"}, 1) as pool:
+        with closing(pool.map(["ok:1", "ok:2"])) as first:
+            assert next(first) == (0, ">ok:1")
+            with pytest.raises(ValueError, match="in use by another map"):
+                next(pool.map(["ok:3"]))
+            assert list(first) == [(1, ">ok:2")]
+        assert list(pool.map(["ok:3"])) == [(0, ">ok:3")]
+
+
+def test_a_pool_that_is_closed_says_so_and_leaves_no_child() -> None:
+    before = set(active_children())
+    pool = WorkerPool(behave, {"prefix": ">"}, 2)
+    results = pool.map([f"ok:{i}" for i in range(1_000)])
+    next(results)
+    pool.close()
+    assert set(active_children()) == before
+    with pytest.raises(ValueError, match="closed"):
+        next(results)
+    with pytest.raises(ValueError, match="the pool is closed"):
+        next(pool.map(["ok:1"]))
+    pool.close()
+    assert set(active_children()) == before
+
+
+def test_while_not_ready_nothing_begins() -> None:
+    begun: list[int] = []
+    allowed = [3]
+
+    def items():
+        for number in range(9):
+            begun.append(number)
+            yield f"ok:{number}"
+
+    with WorkerPool(behave, {"prefix": ">"}, 1) as pool:
+        for done, _ in enumerate(pool.map(items(), lambda: len(begun) < allowed[0]), 1):
+            assert len(begun) <= allowed[0] + 2  # a child takes up to three at once
+            if done == len(begun):
+                allowed[0] = len(begun) + 1
+    assert begun == list(range(9))
 
 
 def test_a_pool_that_cannot_start_says_so() -> None:

@@ -89,5 +89,5 @@ def test_what_mer_export_writes_is_what_is_read(tmp_path: Path) -> None:
     check_fit(artifact, artifact.facts["builder_version"], ADA)
     with pytest.raises(DeviceError, match="--gpu turing --min-batch 1 --opt-batch 8 --max-batch 32"):
         check_fit(artifact, artifact.facts["builder_version"], TURING)
-    said = json.loads((tmp_path / "small_ada_fp16.json").read_text())
-    assert said["engine_parity"]["checked"] is False
+    report = json.loads((tmp_path / "small_ada_fp16.json").read_text())
+    assert report["engine_parity"]["checked"] is False

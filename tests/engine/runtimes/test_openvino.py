@@ -1,3 +1,7 @@
+"""OpenVINO beside the reference runtime: FP32, INT8, bf16."""
+
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -18,7 +22,7 @@ pytest.importorskip("openvino")
 from merkit.engine.runtimes.openvino import OpenVino, has_bf16
 
 
-def images(count: int, mels: int = 128, frames: int = 313) -> Float32:
+def log_mels(count: int, mels: int = 128, frames: int = 313) -> Float32:
     return np.random.default_rng(0).standard_normal((count, 1, mels, frames)).astype(np.float32)
 
 
@@ -28,31 +32,31 @@ def test_the_reference_runtimes_logits(model: str, streams: str) -> None:
     artifact = open_artifact(model)
     with OpenVino(artifact, streams=streams) as ours, open_runtime(artifact, "onnxruntime") as theirs:  # pyright: ignore
         for batch in (1, 3, 5):
-            sound = images(batch, frames=artifact.spec.audio.frames)
-            wanted = theirs.infer(sound)
-            assert np.abs(ours.infer(sound) - wanted).max() < 1e-4 * np.abs(wanted).max()
+            sound = log_mels(batch, frames=artifact.spec.audio.frames)
+            expected = theirs.infer(sound)
+            assert np.abs(ours.infer(sound) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_an_answer_does_not_change_with_the_next(tiny_model: Path) -> None:
+def test_logits_do_not_change_with_the_next(tiny_model: Path) -> None:
     with open_runtime(open_artifact(str(tiny_model)), "openvino", threads=1) as network:
-        first = network.infer(images(2))
+        first = network.infer(log_mels(2))
         before = first.copy()
-        network.infer(images(2) + 1)
+        network.infer(log_mels(2) + 1)
         assert (first == before).all()
 
 
 def test_int8_graphs(tmp_path: Path) -> None:
     model = small_network()
-    sound = images(4, AUDIO.n_mels, AUDIO.frames)
+    sound = log_mels(4, AUDIO.n_mels, AUDIO.frames)
     tensors = tensors_to_quantize(model, layers_to_quantize(model))
     ranges = ranges_from_log_mels(model.SerializeToString(), sound, tensors, "minmax")
-    for name, made in (("fp32", model), ("int8", qdq_from_onnx(model, ranges))):
-        (tmp_path / f"{name}.onnx").write_bytes(made.SerializeToString())
-    found = {}
+    for name, graph in (("fp32", model), ("int8", qdq_from_onnx(model, ranges))):
+        (tmp_path / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    logits = {}
     for name, runtime in (("fp32", "openvino"), ("int8", "openvino"), ("int8", "onnxruntime")):
         with open_runtime(open_artifact(str(tmp_path / f"{name}.onnx")), runtime) as network:
-            found[name, runtime] = network.infer(sound)
-    exact, ours, theirs = found.values()
+            logits[name, runtime] = network.infer(sound)
+    exact, ours, theirs = logits.values()
     scale = np.abs(exact).max()
     assert np.abs(ours - theirs).max() < 0.05 * scale
     assert 0 < np.abs(ours - exact).max() < 0.2 * scale  # quantized, and nearly the same
@@ -64,7 +68,7 @@ def test_bf16_is_refused_or_real() -> None:
         with pytest.raises(MerError, match="does not compute bf16"):
             OpenVino(artifact, precision="bf16")
         return
-    sound = images(2, frames=artifact.spec.audio.frames)
+    sound = log_mels(2, frames=artifact.spec.audio.frames)
     with OpenVino(artifact) as exact, OpenVino(artifact, precision="bf16") as rounded:
         assert np.abs(exact.infer(sound) - rounded.infer(sound)).max() > 1e-5
 

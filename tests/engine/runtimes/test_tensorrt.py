@@ -67,16 +67,19 @@ def used_names() -> dict[str, list[tuple[str, ...]]]:
     """Class to what the fake has of it, with its parameters: the runtime can use nothing else."""
     from stub_cuda import fake_tensorrt
 
-    found = {}
+    names = {}
     for kind in vars(fake_tensorrt.module()).values():
         if inspect.isclass(kind):
-            members = {name: each for name, each in vars(kind).items() if not name.startswith("_")}
-            found[kind.__name__] = [
-                (name, *(list(inspect.signature(each).parameters)[1:] if inspect.isfunction(each) else ()))
-                for name, each in members.items()
+            members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+            names[kind.__name__] = [
+                (
+                    name,
+                    *(list(inspect.signature(member).parameters)[1:] if inspect.isfunction(member) else ()),
+                )
+                for name, member in members.items()
                 if name not in ("most", "fails", "compatible")
             ]
-    return found
+    return names
 
 
 def test_the_fake_has_only_what_tensorrt_for_rtx_has() -> None:
@@ -86,11 +89,11 @@ def test_the_fake_has_only_what_tensorrt_for_rtx_has() -> None:
     checked = 0
     for kind, members in used_names().items():
         for name, *parameters in members:
-            found = getattr(getattr(real, kind), name, None)
-            assert found is not None, f"{kind}.{name}"
+            member = getattr(getattr(real, kind), name, None)
+            assert member is not None, f"{kind}.{name}"
             if not parameters:
                 continue
-            signatures = re.findall(rf"{name}\(self: [^,)]+,? ?(.*?)\) ->", found.__doc__ or "")
+            signatures = re.findall(rf"{name}\(self: [^,)]+,? ?(.*?)\) ->", member.__doc__ or "")
             names = [re.findall(r"(?:^|, )(\w+): ", signature) for signature in signatures]
             if kind == "ILogger":
                 continue  # overridden here, and called by TensorRT by position

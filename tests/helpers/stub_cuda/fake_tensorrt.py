@@ -67,8 +67,8 @@ class ICudaEngine:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._names = {
-            **{each.name: (TensorIOMode.INPUT, each.shape) for each in session.get_inputs()},
-            **{each.name: (TensorIOMode.OUTPUT, each.shape) for each in session.get_outputs()},
+            **{tensor.name: (TensorIOMode.INPUT, tensor.shape) for tensor in session.get_inputs()},
+            **{tensor.name: (TensorIOMode.OUTPUT, tensor.shape) for tensor in session.get_outputs()},
         }
 
     @property
@@ -143,8 +143,8 @@ class IExecutionContext:
         self._memory = (0, 0)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        wanted = self._engine.get_tensor_shape(name)
-        if not 1 <= shape[0] <= self.most or tuple(shape[1:]) != wanted[1:]:
+        expected = self._engine.get_tensor_shape(name)
+        if not 1 <= shape[0] <= self.most or tuple(shape[1:]) != expected[1:]:
             return False
         self._shape = tuple(shape)
         return True
@@ -175,11 +175,11 @@ class IExecutionContext:
         }
 
         def run(_: Any) -> None:
-            if not min(loaded().may_touch(*each) for each in touched.items()):
+            if not all(loaded().may_touch(*block) for block in touched.items()):
                 return
             _floats(memory, shape[0] * _ACTIVATIONS // 4)[:] = np.random.default_rng(0).standard_normal()
-            images = _floats(addresses["images"], int(np.prod(shape))).reshape(shape).copy()
-            (logits,) = session.run(["logits"], {"images": images})
+            log_mels = _floats(addresses["images"], int(np.prod(shape))).reshape(shape).copy()
+            (logits,) = session.run(["logits"], {"images": log_mels})
             _floats(addresses["logits"], logits.size)[:] = logits.ravel()
 
         call = _CALLBACK(run)
@@ -203,4 +203,4 @@ def module(version: str = "11.4.0.106") -> Any:
         DataType, TensorIOMode, ExecutionContextAllocationStrategy, CudaGraphStrategy, ILogger, Runtime,
         ICudaEngine, IRuntimeCache, IRuntimeConfig, IExecutionContext,
     )  # fmt: skip
-    return SimpleNamespace(__version__=version, **{each.__name__: each for each in names})
+    return SimpleNamespace(__version__=version, **{kind.__name__: kind for kind in names})

@@ -1,4 +1,4 @@
-"""Builds the stub driver, and tells it what to do. PyCUDA must find it as libcuda.so.1: LD_LIBRARY_PATH."""
+"""Builds the stub driver and controls it. PyCUDA must find it as libcuda.so.1, by LD_LIBRARY_PATH."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def why_not_here() -> str | None:
 
 
 def build(folder: Path) -> Path:
-    """Compiles the stub with every symbol that PyCUDA, as it is installed, wants of a driver."""
-    found = importlib.util.find_spec("pycuda")
-    assert found is not None
-    assert found.origin is not None
-    (binary,) = Path(found.origin).parent.glob("_driver*.so")
-    wanted = subprocess.run(
+    """Compiles the stub, with every function of a driver that the installed PyCUDA is linked against."""
+    pycuda = importlib.util.find_spec("pycuda")
+    assert pycuda is not None
+    assert pycuda.origin is not None
+    (binary,) = Path(pycuda.origin).parent.glob("_driver*.so")
+    undefined = subprocess.run(
         ["nm", "-D", "--undefined-only", binary], capture_output=True, text=True, check=True
     ).stdout
-    names = set(re.findall(r"\bU (cu[A-Z]\w+)", wanted))
+    needed = set(re.findall(r"\bU (cu[A-Z]\w+)", undefined))
     ours = set(re.findall(r"^int (cu\w+)\(", SOURCE.read_text(), re.MULTILINE))
-    rest = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in sorted(names - ours)]
+    rest = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in sorted(needed - ours)]
     (folder / "rest.h").write_text("\n".join(rest) + "\n")
     library = folder / "libcuda.so.1"
     command = [
@@ -71,23 +71,23 @@ class Stub:
         self.library.stub_device(count, capability, driver, ctypes.c_size_t(free_bytes))
 
     def inject(self, function: str, code: int, after: int = 0) -> None:
-        """The call of that function after so many more answers with an error."""
+        """That function fails once, after so many more calls that succeed."""
         self.library.stub_inject(function.encode(), code, after)
 
     def live(self) -> dict[str, int]:
-        """What was taken and not given back."""
-        found = (ctypes.c_int * 5)()
-        self.library.stub_live(found)
-        return dict(zip(("memory", "pinned", "streams", "events", "contexts"), found, strict=True))
+        """How many of each kind were taken and not given back."""
+        counts = (ctypes.c_int * 5)()
+        self.library.stub_live(counts)
+        return dict(zip(("memory", "pinned", "streams", "events", "contexts"), counts, strict=True))
 
     def violations(self) -> tuple[int, str]:
-        """How often what would be silent damage on a GPU was done, and the first reason."""
+        """How many calls would have been silent damage on a GPU, and the reason of the first."""
         why = ctypes.c_char_p()
         count = self.library.stub_violations(ctypes.byref(why))
         return count, (why.value or b"").decode()
 
     def may_touch(self, address: int, count: int) -> bool:
-        """Whether so many bytes there are in live memory of the GPU or pinned; if not, it is a violation."""
+        """Whether so many bytes there are live memory, of the GPU or pinned; if not, that is a violation."""
         return bool(self.library.stub_touch(ctypes.c_void_p(address), ctypes.c_size_t(count)))
 
     @property

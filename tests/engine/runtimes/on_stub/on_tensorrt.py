@@ -205,8 +205,8 @@ def test_closed_with_work_in_flight(artifact: Artifact) -> None:
 
 
 def test_a_profile_with_a_least_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = [1, AUDIO.n_mels, AUDIO.frames]
-    profile = {"images": {"min": [4, *image], "opt": [8, *image], "max": [8, *image]}}
+    window = [1, AUDIO.n_mels, AUDIO.frames]
+    profile = {"images": {"min": [4, *window], "opt": [8, *window], "max": [8, *window]}}
     original = fake_tensorrt.IExecutionContext.set_input_shape
     monkeypatch.setattr(
         fake_tensorrt.IExecutionContext,

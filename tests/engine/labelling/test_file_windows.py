@@ -1,0 +1,79 @@
+"""What a child process makes of a file: its windows as log-mels or as samples, and its facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from audio_files import chirp, noise, write_audio
+from gpu_on_cpu import SPEC
+from merkit.engine.audio.samples import SampleDecoder
+from merkit.engine.errors import AudioError
+from merkit.engine.labelling.file_windows import (
+    WindowOptions,
+    log_mels_from_decoder,
+    log_mels_from_file,
+    samples_from_file,
+)
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from reading import windows_from_file
+
+AUDIO = SPEC.audio
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> str:
+    return str(write_audio(tmp_path / "song.flac", chirp(7, 22_050), 22_050))
+
+
+def test_log_mels_and_samples_are_of_the_same_windows(song: str) -> None:
+    options = WindowOptions(AUDIO, "all", 0.7)
+    by_log_mel, by_samples = log_mels_from_file(song, options), samples_from_file(song, options)
+    windows = windows_from_file(song, AUDIO, "all", 0.7)
+    assert by_samples.samples.dtype == by_log_mel.log_mels.dtype == np.float32
+    np.testing.assert_array_equal(by_samples.samples, [window.samples for window in windows])
+    assert by_log_mel.log_mels.shape == (len(windows), 1, AUDIO.n_mels, AUDIO.frames)
+    for log_mel, window in zip(by_log_mel.log_mels, windows, strict=True):
+        np.testing.assert_array_equal(log_mel[None], log_mel_from_audio(window.samples[None], AUDIO))
+    for facts in (by_log_mel.facts, by_samples.facts):
+        assert facts.starts_s == tuple(window.start_s for window in windows)
+        assert facts.duration_s == pytest.approx(7)
+        assert facts.decoder.startswith("libsndfile")
+        assert set(facts.seconds) == {"decode", "resample", "mel"}
+        assert min(facts.seconds.values()) >= 0
+        assert facts.seconds["resample"] > 0
+
+
+def test_a_decoder_stays_open(song: str) -> None:
+    class Counted(SampleDecoder):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    samples, rate = soundfile.read(song, dtype="float32")
+    decoder = Counted(samples, rate)
+    options = WindowOptions(AUDIO)
+    first, second = (log_mels_from_decoder(decoder, options) for _ in range(2))
+    assert decoder.closed == 0
+    np.testing.assert_array_equal(first.log_mels, second.log_mels)
+    np.testing.assert_array_equal(first.log_mels, log_mels_from_file(song, options).log_mels)
+
+
+@pytest.mark.parametrize("read", [log_mels_from_file, samples_from_file])
+def test_samples_whose_power_overflows_are_refused(tmp_path: Path, read) -> None:
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, np.full(48_000, 1e25, np.float32), 16_000, "FLOAT")
+    with pytest.raises(AudioError, match="holds samples so large that their power overflows"):
+        read(str(path), WindowOptions(AUDIO))
+
+
+def test_tags_are_text_of_a_titles_length() -> None:
+    class Tagged(SampleDecoder):
+        def tags(self) -> dict[str, str]:
+            return {"title": " a\0b\udcff ", "artist": "x" * 10_000, "album": "\0"}
+
+    facts = log_mels_from_decoder(Tagged(noise(3, 16_000), 16_000), WindowOptions(AUDIO)).facts
+    assert facts.tags == {"title": "a b?", "artist": "x" * 500, "album": ""}

@@ -1,0 +1,74 @@
+"""Logits to a song's label: softmax, temperature, mean over the windows, the timeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from merkit.engine.labelling.file_windows import FileFacts
+from merkit.engine.labelling.song_label import (
+    SongLabel,
+    label_from_json,
+    label_from_logits,
+    probabilities_from_logits,
+    song_probabilities,
+)
+from merkit.engine.spec import ModelSpec
+
+FACTS = FileFacts((0.0, 5.0, 10.0), 20.0, "a decoder", {}, {"title": "A song"})
+LOGITS = np.random.default_rng(0).normal(0, 2, (3, 4)).astype(np.float32)
+
+
+def test_the_song_is_the_mean_of_its_timeline(spec: ModelSpec) -> None:
+    label = label_from_logits("a.mp3", FACTS, LOGITS, spec)
+    assert (label.path, label.error, label.duration_s, label.decoder) == ("a.mp3", None, 20.0, "a decoder")
+    assert label.tags == {"title": "A song"}
+    assert [start for start, _ in label.windows] == [0.0, 5.0, 10.0]
+    by_window = probabilities_from_logits(LOGITS, 1.0)
+    np.testing.assert_allclose([p for _, p in label.windows], by_window, atol=1e-6)
+    np.testing.assert_allclose(label.probabilities, by_window.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(label.probabilities, song_probabilities(LOGITS, 1.0), atol=1e-6)
+    assert label.emotion == spec.labels[int(np.argmax(label.probabilities))]
+    assert label.confidence == max(label.probabilities)
+
+
+def test_temperature_is_the_specs(spec: ModelSpec) -> None:
+    cold, hot = (
+        label_from_logits("a", FACTS, LOGITS, dataclasses.replace(spec, temperature=temperature))
+        for temperature in (0.5, 5.0)
+    )
+    assert cold.emotion == hot.emotion
+    assert (cold.confidence or 0) > (hot.confidence or 1)
+
+
+@given(hnp.arrays(np.float32, (5, 4), elements=st.floats(-1e4, 1e4, width=32)), st.floats(0.01, 100))
+def test_probabilities(logits: np.ndarray, temperature: float) -> None:
+    probabilities = probabilities_from_logits(logits, temperature)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities, probabilities_from_logits(logits + 3, temperature), atol=1e-3)
+    assert (probabilities.max(axis=1) == probabilities[np.arange(5), logits.argmax(axis=1)]).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_network_that_gives_nan_is_an_error_row(spec: ModelSpec, bad: float) -> None:
+    logits = LOGITS.copy()
+    logits[1, 2] = bad
+    label = label_from_logits("a", FACTS, logits, spec)
+    assert label == SongLabel("a", error="the network gave numbers that are not finite")
+    assert label.confidence is None
+
+
+def test_json_and_back(spec: ModelSpec) -> None:
+    label = label_from_logits("\udcff odd.mp3", FACTS, LOGITS, spec)
+    text = label.to_json()
+    assert json.loads(text)["emotion"] == label.emotion
+    assert label_from_json(text, label.path) == label
+    assert label_from_json(text, "other") == dataclasses.replace(label, path="other")
+    failed = SongLabel("a", error="no sound")
+    assert label_from_json(failed.to_json(), "a") == failed
