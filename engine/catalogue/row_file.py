@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +11,7 @@ from typing import IO, Any, Protocol, Self
 
 from ..errors import MerError, UsageError
 from ..files import Disk
-from ..text.escape import for_csv
+from ..text.escape import csv_line
 from .rows import columns_of_rows, schema_of_rows
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -115,23 +113,18 @@ class _Csv:
     def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
         self._file = file
         self._columns = [*columns_of_rows(labels), *carried]
-        self._line([for_csv(name) for name in self._columns])  # a manifest's columns have any name
+        self._file.write(csv_line(self._columns).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
-        self._line([_cell(row.get(name)) for name in self._columns])
-
-    def _line(self, cells: list[Any]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        self._file.write(text.getvalue().encode())
+        self._file.write(csv_line(_cell(row.get(name)) for name in self._columns).encode())
 
     def close(self) -> None:
         pass
 
 
 def _cell(value: Any) -> Any:
-    """A cell: the timeline as JSON, text escaped, other values as they are."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else for_csv(value)
+    """The timeline as JSON, other values as they are."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 class _Jsonl:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Iterable
 from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins; tabs and CRs may stand before one
@@ -17,6 +20,14 @@ def for_terminal(text: str) -> str:
 def for_csv(value: Any) -> Any:
     """A CSV cell that no spreadsheet runs as a formula: such text gets a leading ``'``."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """A line of CSV that ends in ``\\n``, with every cell as ``for_csv`` makes it."""
+    text = io.StringIO(newline="")
+    # The writer quotes only the characters of its line terminator: a bare CR would end the line for others.
+    csv.writer(text, lineterminator="\r\n").writerow(map(for_csv, cells))
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def for_markdown(text: str) -> str:

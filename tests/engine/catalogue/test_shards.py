@@ -110,9 +110,7 @@ def test_other_options_are_refused(tmp_path: Path, info: RunInfo, artifact: Arti
     run(tmp_path / "a", info, artifact, SONGS[:3])
     before = (tmp_path / "a" / "part-000000.parquet").read_bytes()
     other = run_info(artifact, "null", WindowOptions(artifact.spec.audio, windows="all"), {"isrc": "string"})
-    with pytest.raises(
-        MerError, match=r"carried.*; windows 3, now all\. Write to another folder, or delete"
-    ):
+    with pytest.raises(MerError, match=r"carried.*; windows 3, now all\. Write to another folder, or delete"):
         ShardFolder(tmp_path / "a", other)
     assert (tmp_path / "a" / "part-000000.parquet").read_bytes() == before
     (tmp_path / "mine").mkdir()
@@ -205,11 +203,11 @@ def test_an_export_equals_what_a_run_writes(
     tmp_path: Path, info: RunInfo, artifact: Artifact, suffix: str
 ) -> None:
     def rounded(source: Source) -> dict:
-        made = row(source, artifact)
+        changed = row(source, artifact)
         for name in ("confidence", "p_happy", "p_tense", "p_sad", "p_calm"):
-            made[name] = round(made[name], 6)
-        made["windows"] = [{"start_s": 0.0, "p": [round(p, 6) for p in made["windows"][0]["p"]]}]
-        return made
+            changed[name] = round(changed[name], 6)
+        changed["windows"] = [{"start_s": 0.0, "p": [round(p, 6) for p in changed["windows"][0]["p"]]}]
+        return changed
 
     with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
         for source in SONGS:
@@ -226,8 +224,8 @@ def test_an_export_equals_what_a_run_writes(
 
 def test_run_json_says_what_decides(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
     run(tmp_path / "a", info, artifact, SONGS[:1])
-    found = json.loads((tmp_path / "a" / "run.json").read_text())
-    assert found["model_sha256"] == artifact.sha256
-    assert (found["windows"], found["hop_s"], found["runtime"]) == (3, None, "null")
+    fields = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert fields["model_sha256"] == artifact.sha256
+    assert (fields["windows"], fields["hop_s"], fields["runtime"]) == (3, None, "null")
     with pytest.raises(MerError, match=r"no folder of labels: it has no run\.json"):
         export_folder(tmp_path, tmp_path / "out.csv")

@@ -134,7 +134,7 @@ def test_stopping_writes_what_was_done(tmp_path: Path, tiny_model: Path, sent: i
 
 def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
     shown, mine = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm-256color"}
+    environment = {**os.environ, "COLUMNS": "240", "TERM": "xterm-256color"}
     command = [*MER_LABEL, str(music), str(music / "cover.jpg"), "--model", str(tiny_model)]
     process = subprocess.Popen(command, stdout=mine, stderr=mine, env=environment)
     os.close(mine)
@@ -146,7 +146,7 @@ def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
             break
     os.close(shown)
     assert process.wait() == 4
-    for wanted in (
+    for expected in (
         "emotion",
         "calm",
         "a.mp3",
@@ -154,7 +154,7 @@ def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
         "4 labelled, 1 failed, 1 other files skipped",
         "error",
     ):
-        assert wanted in text.decode(), text.decode()
+        assert expected in text.decode(), text.decode()
 
 
 def test_help_is_light() -> None:
@@ -177,6 +177,13 @@ def test_no_engine_module_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_limits_are_flags(tmp_path: Path, tiny_model: Path) -> None:
+    song = write_audio(tmp_path / "long.flac", noise(30, 48_000), 48_000)
+    done = mer_label(song, "--model", tiny_model, "--max-decoded", 0.001, "--windows", "all")
+    assert done.returncode == 4
+    assert "decodes to more than 250000 samples" in done.stdout
 
 
 def test_null_runtime(music: Path) -> None:

@@ -85,7 +85,7 @@ def test_not_finite_stays_not_finite() -> None:
 
 
 def test_at_most_0_6_of_librosas_time() -> None:
-    """CPU time of one thread, as ratios of neighbouring calls; the best of three medians, for a busy machine."""
+    """CPU time of one thread, as ratios of neighbouring calls; the best of three medians."""
     from threadpoolctl import threadpool_limits
 
     spec, audio = AudioSpec(), music(AudioSpec())

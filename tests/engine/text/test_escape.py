@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.text.escape import (
+    csv_line,
     for_csv,
     for_markdown,
     for_markdown_cell,
@@ -45,6 +48,19 @@ def test_no_cell_is_a_formula(first: str) -> None:
 @pytest.mark.parametrize("value", ["song.mp3", "", "a=b", "'quoted", -1, 0.5, None])
 def test_other_cells_stay_what_they_are(value: object) -> None:
     assert for_csv(value) == value
+
+
+@given(st.lists(st.text() | st.none() | st.integers() | st.floats(allow_nan=False), min_size=2, max_size=5))
+def test_a_line_of_csv_is_read_back_as_one_row(cells: list[object]) -> None:
+    line = csv_line(cells)
+    assert line.endswith("\n")
+    (row,) = csv.reader(io.StringIO(line, newline=""))
+    assert row == ["" if cell is None else str(for_csv(cell)) for cell in cells]
+
+
+def test_lines_of_csv() -> None:
+    assert csv_line(["a", 0.5, None, "b,c", 'say "x"']) == 'a,0.5,,"b,c","say ""x"""\n'
+    assert csv_line(["a\r=1", "b\n=2", "\r=3"]) == '"a\r=1","b\n=2","\'\r=3"\n'
 
 
 def test_markdown_without_markup() -> None:

@@ -1,0 +1,124 @@
+"""Rows in one Parquet, CSV or JSONL file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from failing_disk import FailingDisk
+from merkit.engine.artifact import open_artifact
+from merkit.engine.catalogue.row_file import RowFile
+from merkit.engine.catalogue.rows import carried_columns, row_from_label
+from merkit.engine.catalogue.source import Source
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.labelling.song_label import SongLabel
+from songs import BAD, GOOD
+
+
+def written(path: Path, rows: list[dict]) -> Path:
+    with RowFile(path, ("happy", "tense", "sad", "calm")) as file:
+        for row in rows:
+            file.write(row)
+    assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
+    return path
+
+
+def test_parquet(tmp_path: Path, rows: list[dict]) -> None:
+    table = pq.read_table(written(tmp_path / "a.parquet", rows * 1_500))
+    assert table.num_rows == 3_000
+    again = table.to_pylist()
+    assert [row["path"] for row in again[:2]] == [GOOD.path, BAD.path]  # raw: Parquet runs nothing
+    assert again[0]["windows"] == [{"start_s": 0.0, "p": pytest.approx([0.1, 0.2, 0.6, 0.1])}]
+    assert again[1]["emotion"] is None
+    assert again[1]["p_happy"] is None
+
+
+def test_csv_is_safe_in_a_spreadsheet(tmp_path: Path, rows: list[dict]) -> None:
+    with written(tmp_path / "a.csv", rows).open(newline="", encoding="utf-8") as text:
+        again = list(csv.DictReader(text))
+    assert again[0]["path"] == GOOD.path
+    assert again[1]["path"] == "'" + BAD.path
+    assert json.loads(again[0]["windows"]) == [{"start_s": 0.0, "p": [0.1, 0.2, 0.6, 0.1]}]
+    assert again[1]["confidence"] == ""
+
+
+def test_jsonl(tmp_path: Path, rows: list[dict]) -> None:
+    lines = written(tmp_path / "a.jsonl", rows).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == rows
+
+
+def test_names_that_are_no_utf8(tmp_path: Path, tiny_model: Path) -> None:
+    label = SongLabel(os.fsdecode(b"caf\xe9.mp3"), "no such file")
+    row = row_from_label(label, open_artifact(str(tiny_model)))
+    assert row["path"] == "caf\\xe9.mp3"
+    for suffix in ("parquet", "csv", "jsonl"):
+        written(tmp_path / f"a.{suffix}", [row])
+
+
+def test_nothing_half_written(tmp_path: Path, rows: list[dict]) -> None:
+    target = tmp_path / "a.parquet"
+    target.write_text("the last run's")
+
+    def interrupted() -> None:
+        with RowFile(target, ("happy", "tense", "sad", "calm")) as file:
+            file.write(rows[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_text() == "the last run's"
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.jsonl"):
+        RowFile(tmp_path / "a.xlsx", ("a", "b"))
+    with pytest.raises(MerError, match="No such file"):
+        RowFile(tmp_path / "missing" / "a.csv", ("a", "b"))
+
+
+def test_columns_of_a_manifest(tmp_path: Path, tiny_model: Path) -> None:
+    artifact = open_artifact(str(tiny_model))
+    carried = carried_columns({"isrc": "string", "year": "int64"}, artifact.spec.labels)
+    with RowFile(tmp_path / "a.parquet", artifact.spec.labels, carried) as file:
+        file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, 9, {"isrc": "IN-1", "year": 1975})))
+        file.write(row_from_label(BAD, artifact, Source(BAD.path)))  # named beside the manifest
+    first, second = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert (first["isrc"], first["year"], second["isrc"], second["year"]) == ("IN-1", 1975, None, None)
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, tiny_model: Path, first: str) -> None:
+    artifact = open_artifact(str(tiny_model))
+    hostile = f"{first}cmd|' /C calc'!A0"
+    label = SongLabel(GOOD.path, None, "sad", (0.1, 0.2, 0.6, 0.1), tags={"title": hostile})
+    row = row_from_label(label, artifact, Source(GOOD.path, columns={hostile: hostile}))
+    with RowFile(tmp_path / "a.csv", artifact.spec.labels, {hostile: "string"}) as file:
+        file.write(row)
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as text:
+        header, cells = csv.reader(text)  # a CR ends no line
+    assert (header[-1], cells[-1]) == ("'" + hostile, "'" + hostile)
+    assert cells[header.index("title")] == "'" + hostile
+    assert not [cell for cell in [*header, *cells] if cell.startswith(first)]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("kind", ["write", "sync", "replace"])
+def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, rows: list[dict], suffix: str, kind: str) -> None:
+    target = tmp_path / f"a.{suffix}"
+    target.write_text("the last run's")
+    labels = ("happy", "tense", "sad", "calm")
+
+    def run() -> None:
+        with RowFile(target, labels, disk=FailingDisk(kind, 1)) as file:
+            for row in rows:
+                file.write(row)
+
+    with pytest.raises(MerError, match=rf"a\.{suffix} cannot be written: No space left on device"):
+        run()
+    assert target.read_text() == "the last run's"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

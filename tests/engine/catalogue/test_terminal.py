@@ -1,0 +1,113 @@
+"""What mer-label shows, for pipes and for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from merkit.engine.catalogue import terminal
+from merkit.engine.catalogue.run import CatalogueRun
+from merkit.engine.catalogue.terminal import Lines, Terminal, view_of
+from merkit.engine.labelling.contract import StageSeconds
+from merkit.engine.labelling.song_label import SongLabel
+
+LABELS = ("happy", "tense", "sad", "calm")
+GOOD = SongLabel("a.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 72.4)
+BAD = SongLabel("b\x1b[31m.mp3", "not an\naudio file")
+
+
+@dataclass
+class Run:
+    """The figures of a ``CatalogueRun``."""
+
+    total: int = 2
+    resumed: int = 0
+    redone: int = 0
+    repeats: int = 0
+    skipped: int = 0
+    stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
+
+
+def a_run(**figures: int) -> CatalogueRun:
+    return cast(CatalogueRun, Run(**figures))
+
+
+def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with view_of(2, LABELS) as view:
+        assert type(view) is Lines  # stdout is no terminal here
+        view.show(GOOD)
+        view.show(BAD)
+    view.summary(a_run(), 2.0, None, stopped=False)
+    printed = capsys.readouterr()
+    assert printed.out == "a.mp3\tsad\t0.600\nb\\x1b[31m.mp3\terror\tnot an\\naudio file\n"
+    assert printed.err == (
+        "1 labelled, 1 failed in 2.0 s: 1.0 songs/s, 36x realtime\n"
+        "CPU seconds: start 1.0, decode 2.0, resample 3.0, mel 4.0, network 5.0, write 6.0; "
+        "the network waited 7.0 s for images, the workers 8.0 s for work\n"
+    )
+
+
+def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    view = Lines()
+    view.show(GOOD)
+    view.summary(a_run(total=10, resumed=3, redone=2, repeats=1, skipped=4), 1.0, "out/", stopped=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == (
+        "1 labelled, 3 already done, 1 repeat an earlier one, 4 other files skipped in 1.0 s: "
+        "1.0 songs/s, 72x realtime"
+    )
+    assert lines[2:] == [
+        "2 rows of earlier runs were replaced",
+        "1 rows written to out/",
+        "stopped: 6 of 10 inputs were not labelled",
+    ]
+
+
+def test_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().summary(a_run(resumed=2), 0.5, None, stopped=False)
+    assert capsys.readouterr().err == "0 labelled, 2 already done in 0.5 s: 0.0 songs/s, 0x realtime\n"
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_table_without_markup_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    named = SongLabel("[red]c[/red].mp3", None, "[b]x", (0.9, 0.1), 61)
+    with Terminal(3, ("[b]x", "y")) as view:
+        view.show(named)
+        view.show(SongLabel("d.mp3", "no [such] file"))
+    view.summary(a_run(), 1.0, None, stopped=False)
+    printed = capsys.readouterr().out
+    for text in (
+        "song",
+        "emotion",
+        "[red]c[/red].mp3",
+        "[b]x",
+        "90%",
+        "10%",
+        "1:01",
+        "error",
+        "no [such] file",
+    ):
+        assert text in printed, printed
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_long_catalogue_is_cut_short_but_not_its_errors(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "_MAX_SHOWN", 3)
+    with Terminal(9, LABELS) as view:
+        for i in range(8):
+            view.show(SongLabel(f"{i}.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 72.4))
+        view.show(SongLabel("last.mp3", "no such file"))
+    view.summary(a_run(), 1.0, None, stopped=False)
+    printed = capsys.readouterr().out
+    assert "2.mp3" in printed
+    assert "3.mp3" not in printed
+    assert "last.mp3" in printed
+    assert "... and 5 more" in printed
