@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,11 +47,11 @@ class SampleDecoder:
         pass
 
 
-def _floats(array: npt.NDArray[np.generic]) -> Float32:
+def _floats(array: npt.NDArray[Any]) -> Float32:
     if np.issubdtype(array.dtype, np.floating):
         return array.astype(np.float32)
     if array.dtype == np.uint8:  # the only unsigned format of audio: silence is 128
-        return (array.astype(np.float32) - 128) / 128
+        return (array.astype(np.float32) - np.float32(128)) / np.float32(128)
     if np.issubdtype(array.dtype, np.signedinteger):
         return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
     raise ValueError(f"samples must be floats, signed integers or uint8, not {array.dtype}")

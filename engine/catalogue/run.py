@@ -80,7 +80,7 @@ class CatalogueRun:
                 self.redone = shards.resume(self._inputs, retry_errors)
                 self.resumed = self._inputs.done()
             self.repeats = self._inputs.find_repeats(by_content)
-            self._writer: Any = shards
+            self._writer: ShardFolder | RowFile | None = shards
             if out is not None and not shards:
                 self._writer = stack.enter_context(RowFile(out, artifact.spec.labels, carried))
             self._stack = stack.pop_all()

@@ -186,7 +186,7 @@ class ShardFolder:
         if differences:
             raise MerError(
                 f"{self.folder} was begun with other options: {'; '.join(differences)}. "
-                "Write to another folder, or delete this one to begin anew"
+                "Write to another folder, or delete this one to start again"
             )
 
 
@@ -261,7 +261,7 @@ def _read(path: Path, columns: list[str] | None = None) -> Any:
             return file.read(columns)
     except (OSError, ArrowException, KeyError) as error:
         raise MerError(
-            f"{path} is damaged ({error}): delete it and run again, and its songs are labelled anew"
+            f"{path} is damaged ({error}): delete it and run again: its songs are then labelled again"
         ) from None
 
 

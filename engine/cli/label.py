@@ -154,12 +154,7 @@ def main(
     if ray and (device == "cuda" or gpus > 1):
         raise click.UsageError("--ray chooses the devices of its nodes: leave --device and --gpus out")
     if finished is not None:
-        if paths or out is None:
-            raise click.UsageError("--from needs --out and no PATH")
-        from ..catalogue.shards import export_folder
-
-        click.echo(f"{export_folder(finished, out)} rows written to {out}", err=True)
-        return 0
+        return _copy_rows(finished, paths, out)
     if not paths:
         raise click.UsageError("name a PATH to label")
     if not ray:
@@ -195,6 +190,15 @@ def main(
             click.echo("run the same command again to go on", err=True)
         return stop.code
     return EXIT_SOME_FAILED if view.failed else 0
+
+
+def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:
+    if paths or out is None:
+        raise click.UsageError("--from needs --out and no PATH")
+    from ..catalogue.shards import export_folder
+
+    click.echo(f"{export_folder(finished, out)} rows written to {out}", err=True)
+    return 0
 
 
 if __name__ == "__main__":

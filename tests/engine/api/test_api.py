@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import merkit
 import numpy as np
@@ -125,12 +126,12 @@ def test_many_files_in_a_script_with_a_main_guard(folder: Path) -> None:
     ],
 )
 def test_samples_get_the_label_of_the_same_sound_in_a_file(
-    tmp_path: Path, labeler: merkit.Labeler, rate: int, channels: int, dtype: str, subtype: str
+    tmp_path: Path, labeler: merkit.Labeler, rate: int, channels: int, dtype: Any, subtype: str
 ) -> None:
     sound = np.stack([noise(23, rate, seed) for seed in range(channels)], axis=1)
     soundfile.write(tmp_path / "a.wav", sound, rate, subtype=subtype)
     samples = sound
-    if dtype == "uint8":  # which soundfile does not read as it is
+    if dtype == "uint8":  # soundfile reads no such type
         samples = np.frombuffer((tmp_path / "a.wav").read_bytes()[-len(sound) :], np.uint8)[:, None]
     elif dtype != "float32":
         samples, _ = soundfile.read(tmp_path / "a.wav", dtype=dtype, always_2d=True)

@@ -1,0 +1,29 @@
+import pytest
+from merkit.engine.backbone_names import BACKBONES, backbone_from_name
+from merkit.engine.errors import UsageError
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_names_of_files_and_of_papers(name: str) -> None:
+    assert backbone_from_name(name) == name
+    assert backbone_from_name(BACKBONES[name]) == name
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("VGG-16", "vgg16"),
+        ("resnet_18", "resnet18"),
+        ("mobilenet-v3-small", "mobilenetv3"),
+        ("EfficientNet", "efficientnet_b0"),
+        ("SqueezeNet 1.0", "squeezenet"),
+        ("DenseNet", "densenet121"),
+    ],
+)
+def test_other_spellings(spelling: str, name: str) -> None:
+    assert backbone_from_name(spelling) == name
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(UsageError, match=r"unknown backbone 'vgg19'; known: alexnet, vgg16, .*squeezenet"):
+        backbone_from_name("vgg19")

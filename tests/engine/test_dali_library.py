@@ -1,0 +1,18 @@
+import sys
+
+import pytest
+from merkit.engine.dali_library import dali_module
+from merkit.engine.errors import DaliMissingError
+
+
+def test_it_is_imported_with_its_parts() -> None:
+    pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
+    dali = dali_module()
+    assert dali.fn.spectrogram
+    assert dali.types.FLOAT
+
+
+def test_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(DaliMissingError, match=r'DALI is not installed .*pip install "merkit\[gpu\]"'):
+        dali_module()
