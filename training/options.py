@@ -1,4 +1,4 @@
-"""The options that mer-train's commands share."""
+"""The options that mer-train's commands share, and their values as the library takes them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FOLDER = click.Path(path_type=Path)
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What to train on, and where its spectrograms are kept."""
-    options = [
+    """Options for the data, and for the spectrograms computed from it."""
+    decorators = [
         click.option(
             "--data",
             "-d",
@@ -40,14 +40,14 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Processes that decode; 0: one a core.",
         ),
     ]
-    for option in reversed(options):
-        command = option(command)
+    for decorator in reversed(decorators):
+        command = decorator(command)
     return command
 
 
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to train; what is not given is the protocol's."""
-    options = [
+    """Options for the recipe and the split; the protocol gives those that are left out."""
+    decorators = [
         click.option(
             "--protocol",
             "-p",
@@ -85,19 +85,41 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--split-seed", type=click.IntRange(min=0), help="Of the split."),
     ]
-    for option in reversed(options):
-        command = option(command)
+    for decorator in reversed(decorators):
+        command = decorator(command)
     return command
 
 
 def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Going on with what a folder holds, or not."""
-    options = [
+    """Options for a folder that already holds a training."""
+    decorators = [
         click.option(
             "--resume", is_flag=True, help="Go on with the folder's training, with the same result."
         ),
         click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a training."),
     ]
-    for option in reversed(options):
-        command = option(command)
+    for decorator in reversed(decorators):
+        command = decorator(command)
     return command
+
+
+def root_from_options(options: dict[str, Any]) -> Path:
+    """The data folder or CSV file, downloaded first where the options say so.
+
+    Raises:
+        click.UsageError: neither or both of --data and --download.
+        MerError: the download fails.
+    """
+    if bool(options["data"]) == options["download"]:
+        raise click.UsageError("give --data FOLDER, or --download")
+    if options["data"]:
+        return options["data"]
+    from .data.mer500_download import mer500_from_kaggle
+
+    return mer500_from_kaggle()
+
+
+def chosen_fields(options: dict[str, Any]) -> frozenset[str]:
+    """The recipe's fields that were set on the command line."""
+    names = {text.partition("=")[0] for text in options["sets"]}
+    return frozenset(names | {"epochs"} if options["epochs"] else names)

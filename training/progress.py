@@ -1,4 +1,4 @@
-"""How a training looks while it runs: a progress bar with the time left, or a line an epoch."""
+"""What a training shows while it runs: progress bars with the time left, or a line for each epoch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rich.progress import (
 from .fit.trainer import Epoch
 
 
-class View:
-    """A context manager; ``cached`` and ``begin``/``epoch`` are what the library calls."""
+class TerminalProgress:
+    """An ``Observer`` of runs that writes to stderr, with bars if that is a terminal; a context manager."""
 
     def __init__(self) -> None:
         self._bars = sys.stderr.isatty()
@@ -32,12 +32,12 @@ class View:
         self._epochs = 0
 
     def cached(self, total: int) -> Callable[[int], None]:
-        """Counts clips whose spectrograms are ready."""
+        """A bar for ``total`` spectrograms; the result takes the number that is ready."""
         task = self._progress.add_task("spectrograms", total=total)
         return lambda ready: self._progress.update(task, completed=ready)
 
     def begin(self, name: str, epochs: int, done: int) -> None:
-        """A training begins, or goes on after ``done`` epochs."""
+        """A bar for a training, which begins or continues after ``done`` epochs."""
         self._epochs = epochs
         if self._task is not None:
             self._progress.remove_task(self._task)
@@ -46,7 +46,7 @@ class View:
             self.say(f"{name}: goes on after epoch {done} of {epochs}")
 
     def epoch(self, row: Epoch) -> None:
-        """An epoch is done; without a terminal it is a line."""
+        """A line with an epoch's figures; the bar advances."""
         held_out = ""
         if not math.isnan(row.val_loss):
             held_out = f"  held out: loss {row.val_loss:.3f} accuracy {row.val_accuracy:.3f}"

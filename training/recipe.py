@@ -1,4 +1,4 @@
-"""How to train: the best we know, and what each of the two papers did."""
+"""How to train: our best recipe, and what each of the two papers did."""
 
 from __future__ import annotations
 
@@ -10,33 +10,41 @@ from typing import Any, Literal
 from ..engine.errors import UsageError
 from ..engine.spec import PRESETS, AudioSpec
 
+SplitKind = Literal["grouped", "random"]
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training's numbers. The defaults are the ``best`` protocol's.
+    """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
-    ``crops`` are drawn from each clip in an epoch. ``warmup`` is a share of all steps, then the
-    schedule takes the rate to 0. ``gain_db``, ``stretch``, ``pitch_mels``, ``filter_db``, ``mixup``,
-    ``mask_mels``, ``mask_frames``, ``label_smoothing``, ``tag_weight`` (how much the clips' tags count,
-    learnt beside the labels), ``ema`` (a step's decay), ``balance`` (rare labels weigh more) and
-    ``patience`` (epochs without a better validation) are off at 0. ``keep`` says which epoch's network
-    is the result; without validation it is the last.
+    These fields are off at 0: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
+    ``filter_db`` (see ``training.data.augment``), ``tag_weight``, ``ema`` and ``patience``.
+
+    Attributes:
+        warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
+            rate falls to 0.
+        tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
+        random_crops: train on random windows of each clip; otherwise on its beginning.
+        balance: weight each label inversely to its frequency.
+        ema: decay per step of the averaged weights (exponential moving average).
+        layers: what is trained, all layers or the classifier alone.
+        patience: stop after this many epochs without a better validation.
+        keep: the epoch that gives the network: the best by validation, or the last. Without
+            validation it is the last.
+        eval_windows: evenly spread windows of each clip that validation and test use.
     """
 
     epochs: int = 40
     batch_size: int = 16
-    crops: int = 1
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
-    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
     loss: Literal["ce", "bce"] = "ce"
     label_smoothing: float = 0.1
     tag_weight: float = 0.0
     mixup: float = 0.3
-    mask_mels: int = 0
-    mask_frames: int = 0
     gain_db: float = 3.0
     stretch: float = 0.1
     pitch_mels: int = 2
@@ -53,18 +61,23 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything of a training but the data and the network.
+    """Everything that defines a training except the data and the network.
 
-    ``validation_share`` of the training part chooses the epoch and the temperature; at 0 there is
-    none, nothing is chosen, and the curves are of the test set, as in both papers.
-    ``sub_clips`` above 0 cuts every clip into that many windows, which are then split, trained on
-    and tested as if they were clips. ``ours`` names what the paper leaves open.
+    Attributes:
+        test_share: share of the clips that is held out, without cross-validation.
+        validation_share: share of the training part that chooses the epoch and the temperature. At 0
+            nothing is chosen, and the curves show the test part, as in both papers.
+        weights: "imagenet", "none", or a file (see ``build_backbone``).
+        sub_clips: above 0 every clip is cut into that many windows, which are split, trained on and
+            tested as if they were clips.
+        extra_head: keep the network's 1,000 outputs and put the labels' layer after them.
+        ours: what the paper leaves open and this project chose.
     """
 
     name: str
     recipe: Recipe
     audio: AudioSpec
-    split: Literal["grouped", "random"]
+    split: SplitKind
     test_share: float
     validation_share: float
     split_seed: int
@@ -82,8 +95,6 @@ _PLAIN = Recipe(
     schedule="constant",
     label_smoothing=0.0,
     mixup=0.0,
-    mask_mels=0,
-    mask_frames=0,
     gain_db=0.0,
     stretch=0.0,
     pitch_mels=0,
@@ -141,32 +152,35 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
         "tag_weight": 1.0,
     },
 }
-"""What ``best`` does otherwise for a network. Those without BatchNorm do not learn at the others'
-rate, a small one bears more. Jitter of tempo and key, and mixup, blur what ``audiocnn``'s cepstral
-statistics count; what tags give it is within chance (docs/RESULTS.md)."""
+"""Where ``best`` differs for a network. Networks without BatchNorm need a lower learning rate; a small
+one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key and no mixup: they distort
+its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."""
 
 
-def protocol_for(protocol: Protocol, model: str, given: Collection[str] = ()) -> Protocol:
-    """The protocol as it suits a network, but for the ``given`` fields; the papers' protocols as they are."""
+def protocol_for(protocol: Protocol, model: str, chosen: Collection[str] = ()) -> Protocol:
+    """The protocol with a network's own recipe fields, except those that the user has ``chosen``.
+
+    The papers' protocols stay as they are.
+    """
     if protocol.name != "best":
         return protocol
-    own = {name: value for name, value in OF_A_NETWORK.get(model, {}).items() if name not in given}
+    own = {name: value for name, value in OF_A_NETWORK.get(model, {}).items() if name not in chosen}
     return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **own))
 
 
 def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:
-    """A protocol with fields replaced by ``name=value`` texts: of its recipe, or ``audio.name=value``.
+    """The protocol with fields replaced by texts: ``name=value`` of its recipe, or ``audio.name=value``.
 
     Raises:
         UsageError: an unknown field, or a value of another type.
-        SpecError: an AudioSpec whose fields contradict each other.
+        SpecError: fields of the AudioSpec that contradict each other.
     """
     recipe: dict[str, Any] = {}
     audio: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text}: give NAME=VALUE")
+            raise UsageError(f"{text}: give NAME=VALUE")
         if name.startswith("audio."):
             audio[name[6:]] = _value(protocol.audio, name[6:], value)
         else:
@@ -181,7 +195,7 @@ def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:
 def _value(owner: Any, name: str, text: str) -> Any:
     known = {field.name: field for field in dataclasses.fields(owner)}
     if name not in known:
-        raise UsageError(f"--set {name}: no such field; known: {', '.join(known)}")
+        raise UsageError(f"{name}: no such field; known: {', '.join(known)}")
     kind = str(known[name].type)
     try:
         if kind == "bool":
@@ -191,10 +205,10 @@ def _value(owner: Any, name: str, text: str) -> Any:
         if kind == "float | None":
             return None if text.lower() == "none" else float(text)
     except (ValueError, KeyError):
-        raise UsageError(f"--set {name}={text}: not a {kind}") from None
+        raise UsageError(f"{name}={text}: not a {kind}") from None
     choices = [part.strip("\"' ") for part in kind.removeprefix("Literal[").rstrip("]").split(",")]
     if kind.startswith("Literal[") and text not in choices:
-        raise UsageError(f"--set {name}={text}: one of {', '.join(choices)}")
+        raise UsageError(f"{name}={text}: one of {', '.join(choices)}")
     if kind.startswith("tuple"):
-        raise UsageError(f"--set {name}: is measured, not set")
+        raise UsageError(f"{name}: is measured, not set")
     return text

@@ -1,11 +1,10 @@
-"""What makes a few hundred clips enough: random crops, mixup, SpecAugment, gain."""
+"""Augmentation: a network hears each clip differently in every epoch, so that a few hundred clips suffice."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchaudio.transforms import FrequencyMasking, TimeMasking
 
 from ...engine.arrays import Float32
 from ...engine.audio.windows import spread_starts
@@ -22,11 +21,17 @@ def random_crop(
     pitch_mels: int = 0,
     filter_db: float = 0.0,
 ) -> Float32:
-    """An image ``[mels, frames]`` from anywhere in a clip; short clips are filled as the spec says.
+    """A log-mel window ``[mels, frames]`` from a random place of a clip, changed at random.
 
-    What a recording may differ in and still say the same: its level (uniform in -gain_db..gain_db),
-    its tone (a curve through four random points of up to ``filter_db``; FilterAugment, Nam et al.,
-    2022), its tempo (a share of ``stretch`` faster or slower) and its key (``pitch_mels`` rows).
+    A short clip is filled up as ``spec.short_audio`` says.
+
+    Args:
+        decibels: the clip's spectrogram ``[mels, frames]`` in dB, of any length.
+        gain_db: the level changes by up to this many dB, uniformly.
+        stretch: the tempo changes by up to this share.
+        pitch_mels: the key shifts by up to this many mel bands.
+        filter_db: the tone changes by a curve through four random points of up to this many dB
+            (FilterAugment, Nam et al., 2022).
     """
     frames = spec.frames
     if stretch:
@@ -46,22 +51,17 @@ def random_crop(
     return log_mel_from_decibels(np.maximum(part + shift[:, None], floor), spec)
 
 
-def _resized(part: Float32, frames: int) -> Float32:
-    """Linear interpolation along time."""
-    places = np.linspace(0, part.shape[1] - 1, frames, dtype=np.float32)
-    before = places.astype(np.intp)
-    after = np.minimum(before + 1, part.shape[1] - 1)
-    share = places - before.astype(np.float32)
-    return (part[:, before] * (1 - share) + part[:, after] * share).astype(np.float32)
-
-
 def log_mel_crop(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
-    """The image ``[mels, frames]`` that begins at frame ``start`` of a clip."""
+    """The log-mel window ``[mels, frames]`` that begins at frame ``start`` of a clip in dB."""
     return log_mel_from_decibels(crop(decibels, spec, start), spec)
 
 
 def crop(decibels: Float32, spec: AudioSpec, start: int, frames: int = 0) -> Float32:
-    """``frames`` (default: the spec's) from ``start`` on of a clip; a short clip repeated or padded."""
+    """``frames`` columns from ``start`` on, in dB; what a short clip lacks is repeated or padded.
+
+    Args:
+        frames: 0 is as many as a window has.
+    """
     frames = frames or spec.frames
     part = np.asarray(decibels[:, start : start + frames])
     missing = frames - part.shape[1]
@@ -73,31 +73,38 @@ def crop(decibels: Float32, spec: AudioSpec, start: int, frames: int = 0) -> Flo
 
 
 def spread_crops(decibels: Float32, spec: AudioSpec, count: int) -> list[Float32]:
-    """``count`` images as the engine would cut them: the middles of equal parts."""
+    """``count`` log-mel windows ``[mels, frames]`` from where the engine cuts them in a song.
+
+    A clip no longer than a window gives one.
+    """
     starts = spread_starts(decibels.shape[1], spec.frames, count)
     return [log_mel_crop(decibels, spec, start) for start in starts]
 
 
-def mixup(images: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Each image blended with another of the batch, and the targets with it (Zhang et al., 2018)."""
+def mixup(log_mels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Blends each window, and its targets, with another of the batch (Zhang et al., 2018).
+
+    Args:
+        log_mels: ``[batch, 1, mels, frames]``.
+        targets: ``[batch, classes]``.
+        alpha: of the Beta distribution that the shares are drawn from; 0 blends nothing.
+    """
     if not alpha:
-        return images, targets
-    share = torch.from_numpy(rng.beta(alpha, alpha, len(images)).astype(np.float32))
+        return log_mels, targets
+    share = torch.from_numpy(rng.beta(alpha, alpha, len(log_mels)).astype(np.float32))
     share = torch.maximum(share, 1 - share)
-    other = torch.from_numpy(rng.permutation(len(images)))
+    other = torch.from_numpy(rng.permutation(len(log_mels)))
     wide = share[:, None, None, None]
     return (
-        wide * images + (1 - wide) * images[other],
+        wide * log_mels + (1 - wide) * log_mels[other],
         share[:, None] * targets + (1 - share[:, None]) * targets[other],
     )
 
 
-def spec_augment(images: Tensor, mels: int, frames: int, count: int = 2) -> Tensor:
-    """``count`` masks of up to ``mels`` rows and ``frames`` columns, at the mean (Park et al., 2019).
-
-    Draws from torch's global generator, which the trainer seeds for every epoch.
-    """
-    for _ in range(count):
-        images = FrequencyMasking(mels, iid_masks=True)(images) if mels else images
-        images = TimeMasking(frames, iid_masks=True)(images) if frames else images
-    return images
+def _resized(part: Float32, frames: int) -> Float32:
+    """``frames`` columns by linear interpolation along time."""
+    positions = np.linspace(0, part.shape[1] - 1, frames, dtype=np.float32)
+    before = positions.astype(np.intp)
+    after = np.minimum(before + 1, part.shape[1] - 1)
+    share = positions - before.astype(np.float32)
+    return (part[:, before] * (1 - share) + part[:, after] * share).astype(np.float32)

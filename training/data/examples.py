@@ -23,10 +23,12 @@ Integers = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Examples:
-    """Spectrograms with their labels, in one order.
+    """Labelled spectrograms ``[mels, frames]`` in dB, in a fixed order.
 
-    ``songs[i]`` is the clip that unit ``i`` was cut from, a position in ``readable``, the clips
-    that could be read. ``skipped`` are unreadable files and why.
+    ``clips``, ``decibels``, ``targets`` (positions in ``labels``) and ``songs`` have one entry an
+    example. ``readable`` are the clips that could be read, ``songs[i]`` is the position there of the
+    clip that example ``i`` was cut from. ``skipped`` are unreadable files, each with the reason.
+    ``grouped_by`` is the data's, or "recording" for sub-clips of clips without a group.
     """
 
     clips: tuple[Clip, ...]
@@ -39,9 +41,9 @@ class Examples:
     skipped: tuple[tuple[Path, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """Examples of each label."""
-        found = Counter(clip.label for clip in self.clips)
-        return {label: found[label] for label in self.labels}
+        """The number of examples of each label."""
+        counts = Counter(clip.label for clip in self.clips)
+        return {label: counts[label] for label in self.labels}
 
 
 def examples_from_audio(
@@ -52,53 +54,52 @@ def examples_from_audio(
     workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Examples:
-    """Reads labelled audio through the cache; unreadable clips are left out and named.
+    """Reads labelled audio through the cache; unreadable clips are left out and listed in ``skipped``.
 
-    ``sub_clips`` cuts each clip into that many windows of the spec's length, one after another (the
-    Indian classical paper: five of 5 s). A sub-clip's group is its clip's, or the clip itself where
-    nothing larger is known.
+    Args:
+        sub_clips: above 0 each clip is cut into that many windows of the spec's length, one after
+            another (the Indian classical paper: five of 5 s). A sub-clip's group is its clip's, or
+            the clip itself where nothing larger is known.
+        workers: child processes that decode; 0 is one a core.
+        on_done: called with the number of clips that are ready.
 
     Raises:
-        MerError: the cache cannot be written, a label without a readable clip, or clips shorter
-            than a sub-clip.
+        MerError: the cache cannot be written, or a label has no readable clip.
     """
-    answers = cached_decibels([clip.path for clip in data.clips], spec, cache, workers, on_done)
-    kept: list[tuple[Clip, Float32]] = []
+    results = cached_decibels(data.clips, spec, cache, workers, on_done)
+    readable: list[tuple[Clip, Float32]] = []
     skipped: list[tuple[Path, str]] = []
-    for clip, answer in zip(data.clips, answers, strict=True):
-        if isinstance(answer, MerError):
-            skipped.append((clip.path, str(answer)))
+    for clip, result in zip(data.clips, results, strict=True):
+        if isinstance(result, MerError):
+            skipped.append((clip.path, str(result)))
         else:
-            kept.append((clip, answer))
-    lost = [label for label in data.labels if not any(clip.label == label for clip, _ in kept)]
+            readable.append((clip, result))
+    lost = [label for label in data.labels if not any(clip.label == label for clip, _ in readable)]
     if lost:
         path, reason = skipped[0] if skipped else ("", "no clips")
         raise MerError(f"no readable clip of {', '.join(lost)} ({len(skipped)} unreadable; {path}: {reason})")
-    clips, decibels, songs = [], [], []
-    for song, (clip, whole) in enumerate(kept):
-        for part in _parts(whole, spec, sub_clips):
-            clips.append(clip)
-            decibels.append(part)
-            songs.append(song)
-    targets = np.asarray([data.labels.index(clip.label) for clip in clips])
-    grouped_by = "recording" if sub_clips and data.grouped_by == "clip" else data.grouped_by
+    examples = [
+        (song, clip, part)
+        for song, (clip, whole) in enumerate(readable)
+        for part in _parts(whole, spec, sub_clips)
+    ]
+    songs, clips, decibels = zip(*examples, strict=True)
     return Examples(
-        tuple(clips),
-        tuple(decibels),
-        targets,
+        clips,
+        decibels,
+        np.asarray([data.labels.index(clip.label) for clip in clips]),
         np.asarray(songs),
-        tuple(clip for clip, _ in kept),
+        tuple(clip for clip, _ in readable),
         data.labels,
-        grouped_by,
+        "recording" if sub_clips and data.grouped_by == "clip" else data.grouped_by,
         tuple(skipped),
     )
 
 
 def tag_targets(examples: Examples, training: Integers) -> tuple[tuple[str, ...], Float32]:
-    """The clips' tags and a column of 0 and 1 for each, ``[units, tags]``.
+    """The tags that can be learnt, and whether each example has them: 0 or 1, ``[examples, tags]``.
 
-    Only of tags that five clips of the training part carry and not all of them: of others nothing
-    can be learnt.
+    A tag can be learnt if at least five examples of the training part have it and at least one has not.
     """
     counts = Counter(tag for i in training for tag in examples.clips[i].tags)
     tags = tuple(sorted(tag for tag, count in counts.items() if 5 <= count < len(training)))
@@ -107,15 +108,15 @@ def tag_targets(examples: Examples, training: Integers) -> tuple[tuple[str, ...]
 
 
 def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> AudioSpec:
-    """The spec with the mean and deviation of the chosen units' images, one of each for all mels.
+    """The spec with the mean and standard deviation of the chosen examples, one of each for all mels.
 
-    float64 sums, so that the result does not depend on how many frames there are.
+    Sums are in float64: in float32 their error would grow with the number of frames.
     """
     neutral = dataclasses.replace(spec, mean=(0.0,), std=(1.0,))
     total = squares = count = 0.0
     for i in chosen:
         whole = examples.decibels[i]
-        # Relative to a window's maximum, dB exist for windows only.
+        # dB relative to a window's maximum are defined for windows only, not for whole clips.
         by_window = spec.reference == "max" or spec.top_db is not None
         parts = spread_crops(whole, neutral, 3) if by_window else [whole]
         for part in parts:
@@ -128,8 +129,9 @@ def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> Audio
 
 
 def _parts(whole: Float32, spec: AudioSpec, count: int) -> list[Float32]:
+    """The clip itself, or ``count`` sub-clips; one that holds less than half a window is left out."""
     if not count:
         return [whole]
-    step = spec.window_samples // spec.hop_length  # frames a window's length apart; a window has one more
+    step = spec.window_samples // spec.hop_length  # windows that adjoin; each has one frame more than this
     parts = [whole[:, i * step : i * step + spec.frames] for i in range(count)]
     return [part for i, part in enumerate(parts) if not i or part.shape[1] > spec.frames // 2]

@@ -1,15 +1,12 @@
-"""Every clip's mel spectrogram in dB, made once, so that epochs never decode."""
+"""Every clip's mel spectrogram in dB, computed once and kept, so that epochs never decode audio."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,80 +16,70 @@ from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
 from ...engine.audio.open import open_decoder
 from ...engine.audio.windows import samples_from_decoder
+from ...engine.cpu import usable_cores
+from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError
 from ...engine.files import whole_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import decibels_from_audio
 
+_Job = tuple[str, Path]  # an audio file, and the cache file to write
+
 
 def cache_home() -> Path:
-    """Where spectrograms live unless told otherwise: ``$MER_HOME/spectrograms``."""
+    """The default folder of spectrograms: ``$MER_HOME/spectrograms``."""
     return models_home().parent / "spectrograms"
 
 
 def cached_decibels(
-    paths: Sequence[Path],
+    clips: Sequence[Clip],
     spec: AudioSpec,
     folder: Path,
-    workers: int | None = None,
+    workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[Float32 | MerError]:
-    """Whole files as float32 ``[mels, frames]`` dB, memory-mapped; an error in place of a bad file.
+    """Each whole clip as float32 ``[mels, frames]`` in dB, memory-mapped; an error in place of a bad file.
 
-    Kept in ``folder`` by the spec and the file's hash, so another spec or a changed file is made
-    anew and an interrupted run goes on where it was. A file appears under its name only when whole.
+    The cache file's name holds the spec's fingerprint and the clip's id: another spec or a changed
+    file makes a new one, and an interrupted run continues where it stopped. Cache files are written
+    whole or not at all.
 
     Args:
-        workers: child processes that decode; 0 or None is one a core.
-        on_done: called with how many are ready.
+        workers: child processes that decode; 0 is one a core.
+        on_done: called with the number of clips that are ready.
 
     Raises:
-        MerError: the cache cannot be written (the disk is full, for one).
+        MerError: the cache cannot be written (the disk is full, for example).
     """
-    sound = _whole_file(spec)
-    place = folder / sound.fingerprint[:16]
+    spec = _whole_file(spec)
+    place = folder / spec.fingerprint[:16]
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MerError(f"the cache {place} cannot be made: {error.strerror}") from None
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        hashes = list(threads.map(_hash, paths))
-    found: list[Float32 | MerError | None] = [None] * len(paths)
-    missing: dict[Path, list[int]] = {}
-    for i, sha in enumerate(hashes):
-        if isinstance(sha, MerError):
-            found[i] = sha
+    results: dict[int, Float32 | MerError] = {}
+    missing: dict[Path, list[int]] = {}  # clips with the same bytes share a cache file
+    for position, identity in enumerate(_ids(clips)):
+        if isinstance(identity, MerError):
+            results[position] = identity
             continue
-        target = place / f"{sha}.npy"
-        found[i] = _opened(target, sound)
-        if found[i] is None:
-            missing.setdefault(target, []).append(i)
-    ready = len(paths) - sum(map(len, missing.values()))
-    on_done(ready)
-    if missing:
-        jobs = [(str(paths[places[0]]), target) for target, places in missing.items()]
-        with WorkerPool(_make, sound, workers or 0, Limits().seconds) as pool:
-            for position, answer in pool.map(jobs):
-                target = jobs[position][1]
-                if isinstance(answer, _Unwritable):
-                    raise MerError(f"the cache {place} cannot be written: {answer.reason}")
-                failed = isinstance(answer, Failure)
-                made = MerError(answer.reason) if failed else _opened(target, sound)
-                for i in missing[target]:
-                    found[i] = MerError("its cached spectrogram is damaged") if made is None else made
-                ready += len(missing[target])
-                on_done(ready)
-    return [answer for answer in found if answer is not None]
-
-
-@dataclass(frozen=True)
-class _Unwritable:
-    reason: str
+        target = place / f"{identity}.npy"
+        decibels = _read(target, spec)
+        if decibels is None:
+            missing.setdefault(target, []).append(position)
+        else:
+            results[position] = decibels
+    on_done(len(results))
+    jobs = [(str(clips[positions[0]].path), target) for target, positions in missing.items()]
+    for target, result in _computed(jobs, spec, workers):
+        results |= dict.fromkeys(missing[target], result)
+        on_done(len(results))
+    return [results[position] for position in range(len(clips))]
 
 
 def _whole_file(spec: AudioSpec) -> AudioSpec:
-    """The spec without what is done after the dB, or to windows: it does not make another cache."""
+    """The spec without what applies to windows, or after the dB: such fields need no other cache."""
     window = 10 * spec.sample_rate
     return dataclasses.replace(
         spec,
@@ -106,8 +93,39 @@ def _whole_file(spec: AudioSpec) -> AudioSpec:
     )
 
 
-def _opened(target: Path, spec: AudioSpec) -> Float32 | None:
-    """None if the file is not there, or is not what it should be: then it is made anew."""
+def _ids(clips: Sequence[Clip]) -> Iterator[str | MerError]:
+    """Reads every clip whole to compute its id, in threads: hashing releases the GIL."""
+
+    def identity(clip: Clip) -> str | MerError:
+        try:
+            return clip.id
+        except MerError as error:
+            return MerError(str(error).removeprefix(f"{clip.path} "))  # the path is reported beside it
+
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        yield from threads.map(identity, clips)
+
+
+def _computed(
+    jobs: Sequence[_Job], spec: AudioSpec, workers: int
+) -> Iterator[tuple[Path, Float32 | MerError]]:
+    """Writes the missing cache files in child processes and reads each as soon as it is there."""
+    if not jobs:
+        return
+    with WorkerPool(_write, spec, workers, Limits().seconds) as pool:
+        for position, result in pool.map(jobs):
+            target = jobs[position][1]
+            if isinstance(result, Failure):
+                yield target, MerError(result.reason)
+                continue
+            if result:
+                raise MerError(f"the cache {target.parent} cannot be written: {result}")
+            decibels = _read(target, spec)
+            yield target, MerError("its cached spectrogram is damaged") if decibels is None else decibels
+
+
+def _read(target: Path, spec: AudioSpec) -> Float32 | None:
+    """None where the cache file is missing or damaged: it is then computed."""
     try:
         decibels = np.load(target, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -116,8 +134,12 @@ def _opened(target: Path, spec: AudioSpec) -> Float32 | None:
     return decibels if good and decibels.shape[1] else None
 
 
-def _make(job: tuple[str, Path], spec: AudioSpec) -> _Unwritable | None:
-    """The work of one child process: decodes one file and writes its spectrogram."""
+def _write(job: _Job, spec: AudioSpec) -> str:
+    """Decodes a file and writes its spectrogram, in a child process.
+
+    Returns:
+        Why the cache cannot be written; empty where it was.
+    """
     path, target = job
     with closing(open_decoder(path, Limits())) as decoder:
         decibels = decibels_from_audio(samples_from_decoder(decoder, spec), spec)
@@ -128,13 +150,5 @@ def _make(job: tuple[str, Path], spec: AudioSpec) -> _Unwritable | None:
             np.save(file, decibels)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return _Unwritable("the disk is full; nothing half-written was kept" if full else str(error))
-    return None
-
-
-def _hash(path: Path) -> str | MerError:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return MerError(f"cannot be read: {error.strerror}")
+        return "the disk is full; nothing half-written was kept" if full else str(error)
+    return ""

@@ -1,4 +1,4 @@
-"""Pictures of a training, as both papers show them: curves of loss and accuracy, confusion matrices."""
+"""The figures that both papers show: curves of loss and accuracy, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ if TYPE_CHECKING:
     from ..fit.trainer import Epoch
 
 _COLOURS = ("#47a", "#e67", "#283", "#cb4", "#6ce", "#a37", "#bbb", "#000", "#e86", "#4b9")
-"""Tol's bright scheme (distinguishable by the colour-blind), and two more."""
+"""Tol's bright scheme, which colour-blind readers can tell apart, and three more."""
 
 
 def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: str = "validation") -> None:
-    """Loss and accuracy by epoch: training dashed, held-out solid, a colour a network."""
+    """Loss and accuracy (in percent) by epoch, as PNG: training dashed, held out solid.
+
+    Args:
+        histories: the epochs of each network, by name; a colour for each.
+        held_out: the legend's word for the part behind the solid curves.
+    """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     for i, (name, history) in enumerate(histories.items()):
         epochs = [row.epoch for row in history]
         colour = _COLOURS[i % len(_COLOURS)]
         marker = "o" if len(epochs) <= 12 else None
-        for axes, training, other in (
+        for axes, training, validation in (
             (loss, [r.loss for r in history], [r.val_loss for r in history]),
             (accuracy, [100 * r.accuracy for r in history], [100 * r.val_accuracy for r in history]),
         ):
-            look = {"color": colour, "marker": marker, "markersize": 3}
-            axes.plot(epochs, training, "--", label=f"{name}, training", linewidth=1, **look)
-            if np.isfinite(other).any():
-                axes.plot(epochs, other, label=f"{name}, {held_out}", linewidth=1.6, **look)
+            style = {"color": colour, "marker": marker, "markersize": 3}
+            axes.plot(epochs, training, "--", label=f"{name}, training", linewidth=1, **style)
+            if np.isfinite(validation).any():
+                axes.plot(epochs, validation, label=f"{name}, {held_out}", linewidth=1.6, **style)
     loss.set(xlabel="epoch", ylabel="loss", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy", ylim=(0, 100))
     for axes in (loss, accuracy):
@@ -45,7 +50,10 @@ def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: s
 
 
 def confusion_png(matrix: Sequence[Sequence[int]], labels: Sequence[str], path: Path, title: str) -> None:
-    """Rows are the truth, columns what was said; shades by row, so that rare labels show too."""
+    """A confusion matrix as PNG: rows are true labels, columns predicted ones.
+
+    Shades are shares of the row, so that rare labels are visible too.
+    """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     side = 2.6 + 0.75 * len(labels)

@@ -1,4 +1,4 @@
-"""What networks say of clips they were not trained on: kept as logits, so that temperature can be fitted."""
+"""Predictions for clips that a network was not trained on, kept as logits for a later temperature."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from torch import nn
 from ...engine.arrays import Float32
 from ...engine.errors import MerError
 from ...engine.files import whole_file
-from ...engine.labelling.song_label import probabilities_from_logits
+from ...engine.labelling.song_label import probabilities_from_logits, song_probabilities
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, Integers
-from ..fit.trainer import logits_of
+from ..fit.inference import logits_from_network
+from ..fit.loss import log_loss
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits ``[windows, labels]`` of each song, and the truth.
+    """The logits of songs, and their true labels; one entry a song.
 
-    ``ids`` and ``names`` are the clips' (see ``Clip``), ``groups`` their groups.
+    Attributes:
+        ids: the clips' ids (see ``Clip``).
+        names: the clips' names.
+        truth: positions in ``labels``.
+        logits: float32 ``[windows, labels]`` each.
+        groups: the clips' groups.
     """
 
     ids: tuple[str, ...]
@@ -36,38 +42,42 @@ class Predictions:
     groups: tuple[str, ...]
     labels: tuple[str, ...]
 
-    def chosen(self, places: Sequence[int]) -> Predictions:
-        """The songs at these places, in that order."""
+    def chosen(self, positions: Sequence[int]) -> Predictions:
+        """The songs at these positions, in that order."""
         return Predictions(
-            tuple(self.ids[i] for i in places),
-            tuple(self.names[i] for i in places),
-            self.truth[list(places)],
-            tuple(self.logits[i] for i in places),
-            tuple(self.groups[i] for i in places),
+            tuple(self.ids[i] for i in positions),
+            tuple(self.names[i] for i in positions),
+            self.truth[list(positions)],
+            tuple(self.logits[i] for i in positions),
+            tuple(self.groups[i] for i in positions),
             self.labels,
         )
 
     def by_song(self, temperature: float = 1.0) -> Floats:
-        """Probabilities ``[songs, labels]``: the mean over windows, as the engine makes them."""
-        songs = [probabilities_from_logits(z, temperature).mean(axis=0) for z in self.logits]
-        return np.stack(songs).astype(float)
+        """Probabilities ``[songs, labels]``, as the engine computes them."""
+        return np.stack([song_probabilities(logits, temperature) for logits in self.logits])
 
     def by_window(self, temperature: float = 1.0) -> tuple[Integers, Floats]:
-        """The truth and the probabilities of every window, one after another."""
-        truth = np.repeat(self.truth, [len(z) for z in self.logits])
-        return truth, probabilities_from_logits(np.concatenate(self.logits), temperature).astype(float)
+        """The true labels ``[windows]`` and the probabilities ``[windows, labels]`` of all songs' windows."""
+        truth = np.repeat(self.truth, [len(logits) for logits in self.logits])
+        return truth, probabilities_from_logits(np.concatenate(self.logits), temperature)
 
 
 def predictions_from_network(
     network: nn.Module, examples: Examples, chosen: Integers, spec: AudioSpec, windows: int
 ) -> Predictions:
-    """Runs the network on the chosen units; sub-clips of one song are put together again."""
-    logits = logits_of(network, examples.decibels, chosen, spec, windows)
+    """Runs the network on the chosen examples; the sub-clips of a song are put together again.
+
+    Args:
+        chosen: positions of examples.
+        windows: evenly spread windows of each example.
+    """
+    logits = logits_from_network(network, examples.decibels, chosen, spec, windows)
     by_song: dict[int, list[Float32]] = {}
-    first: dict[int, int] = {}
-    for i, z in zip(chosen.tolist(), logits, strict=True):
+    first: dict[int, int] = {}  # each song's first example
+    for i, example_logits in zip(chosen.tolist(), logits, strict=True):
         song = int(examples.songs[i])
-        by_song.setdefault(song, []).append(z.numpy())
+        by_song.setdefault(song, []).append(example_logits)
         first.setdefault(song, i)
     songs = sorted(by_song)
     return Predictions(
@@ -81,44 +91,46 @@ def predictions_from_network(
 
 
 def pooled(parts: Sequence[Predictions]) -> Predictions:
-    """The test parts of a cross-validation as one: every song once, by a network that never saw it."""
+    """The test parts of a cross-validation as one: each song once, by a network not trained on it."""
     return Predictions(
-        tuple(clip for part in parts for clip in part.ids),
+        tuple(identity for part in parts for identity in part.ids),
         tuple(name for part in parts for name in part.names),
         np.concatenate([part.truth for part in parts]),
-        tuple(z for part in parts for z in part.logits),
+        tuple(logits for part in parts for logits in part.logits),
         tuple(group for part in parts for group in part.groups),
         parts[0].labels,
     )
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    """The temperature under which the songs' probabilities have the least negative log-likelihood.
+    """The temperature, from 0.05 to 20, with the least negative log-likelihood (Guo et al., 2017).
 
-    Between 0.05 and 20. Fitted to songs, not windows: theirs are the probabilities that are shown.
+    Fitted to songs, not to windows: the probabilities that users see are those of songs.
     """
 
     def loss(log_temperature: float) -> float:
-        probabilities = predictions.by_song(float(np.exp(log_temperature)))
-        true = probabilities[np.arange(len(predictions.truth)), predictions.truth]
-        return float(-np.log(np.maximum(true, 1e-12)).mean())
+        return log_loss(predictions.truth, predictions.by_song(float(np.exp(log_temperature))))
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
+    minimum = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    return round(float(np.exp(minimum.x)), 4)
 
 
 def cross_fitted(parts: Sequence[Predictions]) -> tuple[Floats, list[float]]:
-    """Each fold's song probabilities under the other folds' temperature, and those temperatures.
+    """Each fold's song probabilities under the temperature of the other folds, and those temperatures.
 
-    So the calibration error read from them is of songs that the temperature was not fitted to.
+    The calibration error of these probabilities is then of songs that no temperature was fitted to.
     """
     temperatures = [fit_temperature(pooled([p for p in parts if p is not part])) for part in parts]
-    every = [part.by_song(t) for part, t in zip(parts, temperatures, strict=True)]
-    return np.concatenate(every), temperatures
+    by_fold = [part.by_song(t) for part, t in zip(parts, temperatures, strict=True)]
+    return np.concatenate(by_fold), temperatures
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
-    """As ``.npz`` without pickles."""
+    """Writes an ``.npz`` file without pickles, whole or not at all.
+
+    Raises:
+        OSError: it could not be written.
+    """
     with whole_file(path) as file:
         np.savez_compressed(
             file,
@@ -126,22 +138,22 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
             names=np.asarray(predictions.names, dtype=np.str_),
             truth=predictions.truth,
             logits=np.concatenate(predictions.logits),
-            windows=np.asarray([len(z) for z in predictions.logits]),
+            windows=np.asarray([len(logits) for logits in predictions.logits]),
             groups=np.asarray(predictions.groups, dtype=np.str_),
             labels=np.asarray(predictions.labels, dtype=np.str_),
         )
 
 
 def load_predictions(path: Path) -> Predictions:
-    """The inverse of ``save_predictions``.
+    """Reads what ``save_predictions`` wrote.
 
     Raises:
-        MerError: not such a file.
+        MerError: the file is something else, or cannot be read.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             ends = np.cumsum(file["windows"])[:-1]
-            # Files of before have names alone, which were the clips' identity then.
+            # Older files have no ids: a clip was then identified by its name.
             return Predictions(
                 tuple(file["ids" if "ids" in file else "names"].tolist()),
                 tuple(file["names"].tolist()),

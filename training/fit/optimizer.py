@@ -1,4 +1,4 @@
-"""How the weights move: the optimizer, its schedule, and the average that is judged."""
+"""The optimizer, its learning rate schedule, and the running average of the weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..recipe import Recipe
 
 
 def optimizer_from_recipe(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weight decay for what multiplies; none for biases and BatchNorm, which it only hurts."""
+    """AdamW or Adam over the parameters that require a gradient.
+
+    Weight decay applies to matrices and convolutions only, not to biases and BatchNorm.
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -22,13 +26,12 @@ def optimizer_from_recipe(network: nn.Module, recipe: Recipe) -> torch.optim.Opt
     return kind(groups, lr=recipe.learning_rate)
 
 
-def schedule_from_recipe(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, total: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if recipe.schedule == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, total_steps=total + 1, pct_start=recipe.warmup
-        )
+def schedule_from_recipe(optimizer: torch.optim.Optimizer, recipe: Recipe, total: int) -> LRScheduler:
+    """A constant rate, or a linear warm-up and then half a cosine to 0 (Loshchilov and Hutter, 2017).
+
+    Args:
+        total: steps of the whole training.
+    """
     warm = max(1, round(total * recipe.warmup))
 
     def factor(step: int) -> float:
@@ -38,15 +41,21 @@ def schedule_from_recipe(
             return (step + 1) / warm
         return 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, factor)
 
 
 def running_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An average that begins short: with a constant decay BatchNorm's initial variance of 1 would
-    stay in the averaged one for hundreds of steps, and evaluation would see one class only."""
+    """An exponential moving average, for ``AveragedModel``, with a smaller decay in the first steps.
+
+    With a constant decay the initial BatchNorm variance of 1 would remain in the average for hundreds
+    of steps, and the averaged network would predict one class only.
+
+    Args:
+        decay: the weight of the average so far in a step, once that many steps are done.
+    """
 
     def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        now = min(decay, float((1 + count) / (10 + count)))
-        return averaged.lerp(current, 1 - now) if averaged.is_floating_point() else current
+        step_decay = min(decay, float((1 + count) / (10 + count)))
+        return averaged.lerp(current, 1 - step_decay) if averaged.is_floating_point() else current
 
     return average

@@ -1,10 +1,10 @@
-"""One network, one split, one recipe: a loop that can be killed at any epoch and goes on the same."""
+"""The training loop. It can be killed after any epoch and continues with the same result."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,27 +14,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from ...engine.arrays import Float32
 from ...engine.data.metrics import accuracy_and_macro_f1
 from ...engine.errors import MerError
 from ...engine.files import whole_file
-from ...engine.spec import AudioSpec
-from ..data.augment import log_mel_crop, mixup, random_crop, spec_augment, spread_crops
+from ...engine.labelling.song_label import song_probabilities
 from ..recipe import Recipe
+from .batches import TrainingData, augmented_batch, shuffled_batches
+from .inference import logits_from_network
+from .loss import balancing_weights, log_loss, training_loss
 from .optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
-
-_WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; the validation figures are of the averaged (EMA) weights.
+    """The figures of one epoch, in shares (accuracy, macro-F1), nats (losses) and seconds.
 
-    ``loss`` and ``accuracy`` are of training as it is, with its augmentations; those of validation
-    are by clip. ``better`` says that no epoch before was as good.
+    ``loss`` and ``accuracy`` are those of training, with augmentation. The validation figures are by
+    clip, of the averaged (EMA) weights; NaN without validation. ``better`` means that this epoch's
+    network is the best so far.
     """
 
     epoch: int
@@ -49,228 +48,177 @@ class Epoch:
 
 def train(
     network: nn.Module,
-    clips: Sequence[Float32],
-    targets: np.ndarray,
-    training: np.ndarray,
-    validation: np.ndarray,
-    spec: AudioSpec,
+    data: TrainingData,
     recipe: Recipe,
     state_file: Path | None = None,
+    key: str = "",
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_better: Callable[[nn.Module, Epoch], None] = lambda network, epoch: None,
-    key: str = "",
-    tags: Float32 | None = None,
 ) -> tuple[nn.Module, list[Epoch]]:
-    """Trains on ``clips[training]`` and returns the chosen epoch's averaged network, and the history.
+    """Trains a network; returns it with the weights of the chosen epoch, and the history.
 
-    On CUDA where there is one; in bfloat16 where the processor has it. Parameters that do not
-    require a gradient stay as they are.
+    On CUDA where available, in bfloat16 where the processor has it. Parameters that do not require a
+    gradient are not changed.
 
     Args:
-        clips: dB spectrograms ``[mels, frames]``, as the cache gives them.
-        targets: a label's position for each clip.
-        state_file: written after every epoch; if it is there, training goes on from it with the
-            same result as without the interruption.
-        on_better: called with the network that would be returned, whenever that is a new one.
-        key: what a state file must have been made with.
-        tags: 0 or 1 for each clip and tag, ``[clips, tags]``: targets of the outputs behind the labels',
-            in binary cross-entropy, ``recipe.tag_weight`` to the labels' 1 (multitask learning, Caruana,
-            1997). The returned network still has them.
+        state_file: written after every epoch. If it exists, training continues from it, with the same
+            result as without the interruption.
+        key: what identifies this training; a state file with another key is refused.
+        on_better: called with the network that would be returned now, when it is a new one.
 
     Raises:
         MerError: the loss is not finite (the state file still holds the epoch before), or the state
-            file is of another training.
+            file is another training's.
     """
-    classes = int(targets.max()) + 1
-    truth = np.eye(classes, dtype=np.float32)[targets]
-    truth = truth if tags is None else np.concatenate([truth, tags], axis=1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    averaged = AveragedModel(network, avg_fn=running_average(recipe.ema), use_buffers=True)
-    judged = averaged.module if recipe.ema else network
-    steps = -(-len(training) * recipe.crops // recipe.batch_size)
-    optimizer = optimizer_from_recipe(network, recipe)
-    schedule = schedule_from_recipe(optimizer, recipe, steps * recipe.epochs)
-    parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
-    weight = _balance(targets[training], classes).to(device) if recipe.balance else None
-    history: list[Epoch] = []
-    best: dict[str, Tensor] = {}
+    training = _Training(network, data, recipe)
     if state_file and state_file.exists():
-        state = _read_state(state_file, key)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        history, best = [Epoch(**row) for row in json.loads(state["history"])], state["best"]
-
-    for epoch in range(len(history), recipe.epochs):
-        if recipe.patience and history and _since_better(history) >= recipe.patience:
-            break
-        began = perf_counter()
-        # Seeded by epoch, not carried over, so that a resumed run draws the same numbers.
-        rng = np.random.default_rng([recipe.seed, epoch])
-        torch.manual_seed(int(rng.integers(2**62)))
-        network.train()
-        total = right = seen = 0.0
-        for step, chosen in enumerate(_batches(training, recipe, rng)):
-            images, wanted = _batch(clips, truth, chosen, spec, recipe, rng)
-            images = images.to(device, memory_format=torch.channels_last)
-            wanted = wanted.to(device)
-            with bfloat16(device):
-                logits = network(images).float()
-            # A network of several parts gives each part's logits, [parts, batch, classes].
-            answers = logits if logits.ndim == 3 else logits[None]
-            loss = _loss(answers.flatten(0, 1), wanted.repeat(len(answers), 1), classes, recipe, weight)
-            if not torch.isfinite(loss):
-                kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
-                raise MerError(
-                    f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; {kept}; "
-                    "a lower learning rate may help: --set learning_rate=..."
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if recipe.ema:
-                averaged.update_parameters(network)
-            total += loss.item() * len(chosen)
-            said, true = answers.mean(dim=0)[:, :classes], wanted[:, :classes]
-            right += (said.argmax(1) == true.argmax(1)).sum().item()
-            seen += len(chosen)
-        figures = _evaluate(judged, clips, targets, validation, spec, recipe.eval_windows, device)
-        better = recipe.keep == "last" or not len(validation) or _is_better(figures, history)
-        if better:
-            best = {name: tensor.detach().clone() for name, tensor in judged.state_dict().items()}
-        seconds = perf_counter() - began
-        history.append(Epoch(epoch + 1, total / seen, right / seen, *figures, seconds, better))
+        training.restore(_read_state(state_file, key))
+    while not training.finished:
+        row = training.run_epoch()
         if state_file:
-            rows = json.dumps([dataclasses.asdict(row) for row in history])
-            state = {name: part.state_dict() for name, part in parts.items()}
             with whole_file(state_file) as file:
-                torch.save({**state, "best": best, "history": rows, "key": key}, file)
+                torch.save({**training.state(), "key": key}, file)
+        if row.better:
+            on_better(training.judged, row)
+        on_epoch(row)
+    return training.best_network(), training.history
+
+
+class _Training:
+    """Everything that changes from epoch to epoch.
+
+    ``judged`` is the network that is validated and returned: the averaged one where the recipe averages.
+    """
+
+    def __init__(self, network: nn.Module, data: TrainingData, recipe: Recipe) -> None:
+        self.data, self.recipe = data, recipe
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore
+        average = running_average(recipe.ema)
+        self.averaged = AveragedModel(self.network, avg_fn=average, use_buffers=True)
+        self.judged = self.averaged.module if recipe.ema else self.network
+        steps = -(-len(data.training) // recipe.batch_size)
+        self.optimizer = optimizer_from_recipe(self.network, recipe)
+        self.schedule = schedule_from_recipe(self.optimizer, recipe, steps * recipe.epochs)
+        self.label_weights = None
+        if recipe.balance:
+            weights = balancing_weights(data.targets[data.training], data.classes)
+            self.label_weights = weights.to(self.device)
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+        self._stateful = {
+            "network": self.network,
+            "averaged": self.averaged,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or validation has not improved for ``patience`` of them."""
+        done = len(self.history)
+        if done >= self.recipe.epochs:
+            return True
+        last_better = max((row.epoch for row in self.history if row.better), default=0)
+        return bool(self.recipe.patience and done and done - last_better >= self.recipe.patience)
+
+    def run_epoch(self) -> Epoch:
+        """Trains on every training clip once, validates, and remembers the weights if they are better."""
+        start, epoch = perf_counter(), len(self.history)
+        # Seeded for each epoch, so that a resumed training draws the same numbers.
+        rng = np.random.default_rng([self.recipe.seed, epoch])
+        torch.manual_seed(int(rng.integers(2**62)))
+        loss, accuracy = self._train_once(rng)
+        validation = _evaluate(self.judged, self.data, self.recipe.eval_windows)
+        better = self.recipe.keep == "last" or not len(self.data.validation) or self._is_better(validation)
         if better:
-            on_better(judged, history[-1])
-        on_epoch(history[-1])
-    if best:
-        judged.load_state_dict(best)
-    return judged.eval(), history
+            self.best = {name: t.detach().clone() for name, t in self.judged.state_dict().items()}
+        self.history.append(Epoch(epoch + 1, loss, accuracy, *validation, perf_counter() - start, better))
+        return self.history[-1]
+
+    def state(self) -> dict[str, Any]:
+        """For ``restore``, in types that ``torch.load`` reads with ``weights_only``."""
+        history = json.dumps([dataclasses.asdict(row) for row in self.history])
+        states = {name: part.state_dict() for name, part in self._stateful.items()}
+        return {**states, "best": self.best, "history": history}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continues from a ``state``."""
+        for name, part in self._stateful.items():
+            part.load_state_dict(state[name])
+        self.history = [Epoch(**row) for row in json.loads(state["history"])]
+        self.best = state["best"]
+
+    def best_network(self) -> nn.Module:
+        """The network with the best weights, in evaluation mode."""
+        if self.best:
+            self.judged.load_state_dict(self.best)
+        return self.judged.eval()
+
+    def _train_once(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Mean loss and accuracy over the epoch's batches."""
+        self.network.train()
+        total = right = seen = 0.0
+        for step, chosen in enumerate(shuffled_batches(self.data, self.recipe.batch_size, rng), start=1):
+            log_mels, targets = augmented_batch(self.data, chosen, self.recipe, rng)
+            loss, correct = self._step(step, log_mels, targets)
+            total += loss * len(chosen)
+            right += correct
+            seen += len(chosen)
+        return total / seen, right / seen
+
+    def _step(self, number: int, log_mels: Tensor, targets: Tensor) -> tuple[float, float]:
+        """One optimizer step on a batch: its mean loss, and how many labels were right."""
+        classes = self.data.classes
+        log_mels = log_mels.to(self.device, memory_format=torch.channels_last)
+        targets = targets.to(self.device)
+        with _bfloat16(self.device):
+            logits = self.network(log_mels).float()
+        # A network of several parts gives the logits of each, [parts, batch, outputs].
+        by_part = logits if logits.ndim == 3 else logits[None]
+        repeated = targets.repeat(len(by_part), 1)
+        loss = training_loss(by_part.flatten(0, 1), repeated, classes, self.recipe, self.label_weights)
+        if not torch.isfinite(loss):
+            epoch = len(self.history)
+            kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
+            raise MerError(
+                f"the loss became {loss.item()} in epoch {epoch + 1}, step {number}; {kept}; "
+                "a lower learning rate may help"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        if self.recipe.ema:
+            self.averaged.update_parameters(self.network)
+        predicted = by_part.mean(dim=0)[:, :classes].argmax(1)
+        return loss.item(), (predicted == targets[:, :classes].argmax(1)).sum().item()
+
+    def _is_better(self, validation: tuple[float, float, float]) -> bool:
+        """By macro-F1, and among equals by loss: with a few hundred clips macro-F1 is often equal."""
+        loss, _, macro_f1 = validation
+        return all((macro_f1, -loss) > (row.val_macro_f1, -row.val_loss) for row in self.history)
 
 
-@torch.inference_mode()
-def logits_of(
-    network: nn.Module,
-    clips: Sequence[Float32],
-    chosen: np.ndarray,
-    spec: AudioSpec,
-    windows: int,
-    device: torch.device | None = None,
-) -> list[Tensor]:
-    """For each chosen clip the logits ``[windows, classes]`` of its evenly spread windows, float32."""
-    network.eval()
-    device = device or next(network.parameters()).device
-    waiting: list[Float32] = []
-    counts, found = [], []
-
-    def run() -> None:
-        images = torch.from_numpy(np.stack(waiting))[:, None]
-        found.append(network(images.to(device, memory_format=torch.channels_last)).float().cpu())
-        waiting.clear()
-
-    for i in chosen:
-        crops = spread_crops(clips[i], spec, windows)
-        counts.append(len(crops))
-        waiting.extend(crops)
-        if len(waiting) >= _WINDOWS_AT_ONCE:
-            run()
-    if waiting:
-        run()
-    return list(torch.cat(found).split(counts)) if found else []
-
-
-def bfloat16(device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 where the hardware computes in it; elsewhere it would only be slower."""
-    if device.type == "cuda":
-        has = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # The public torch.cpu has no word for it (2.14); mkldnn's own test is true for any AVX-512.
-        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        has = any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    return torch.autocast(device.type, torch.bfloat16, enabled=has)
-
-
-def _batches(training: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    order = np.concatenate([rng.permutation(training) for _ in range(recipe.crops)])
-    for start in range(0, len(order), recipe.batch_size):
-        chosen = order[start : start + recipe.batch_size]
-        if len(chosen) > 1 or len(order) == 1:  # BatchNorm needs two
-            yield chosen
-
-
-def _batch(
-    clips: Sequence[Float32],
-    truth: Float32,
-    chosen: np.ndarray,
-    spec: AudioSpec,
-    recipe: Recipe,
-    rng: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    if recipe.random_crops:
-        jitter = (recipe.gain_db, recipe.stretch, recipe.pitch_mels, recipe.filter_db)
-        crops = [random_crop(clips[i], spec, rng, *jitter) for i in chosen]
-    else:
-        crops = [log_mel_crop(clips[i], spec, 0) for i in chosen]
-    images = torch.from_numpy(np.stack(crops))[:, None]
-    images, wanted = mixup(images, torch.from_numpy(truth[chosen]), recipe.mixup, rng)
-    return spec_augment(images, recipe.mask_mels, recipe.mask_frames), wanted
-
-
-def _loss(outputs: Tensor, targets: Tensor, classes: int, recipe: Recipe, weight: Tensor | None) -> Tensor:
-    logits, tags = outputs[:, :classes], outputs[:, classes:]
-    wanted, carried = targets[:, :classes], targets[:, classes:]
-    if recipe.loss == "bce":
-        each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
-    else:
-        smoothing = recipe.label_smoothing
-        each = functional.cross_entropy(logits, wanted, label_smoothing=smoothing, reduction="none")
-    # A clip's weight, not cross_entropy's weight of a label: that would also weigh the smoothing.
-    loss = (each * (wanted @ weight)).mean() if weight is not None else each.mean()
-    if tags.shape[1]:
-        loss = loss + recipe.tag_weight * functional.binary_cross_entropy_with_logits(tags, carried)
-    return loss
-
-
-def _evaluate(
-    network: nn.Module,
-    clips: Sequence[Float32],
-    targets: np.ndarray,
-    chosen: np.ndarray,
-    spec: AudioSpec,
-    windows: int,
-    device: torch.device,
-) -> tuple[float, float, float]:
-    if not len(chosen):
+def _evaluate(network: nn.Module, data: TrainingData, windows: int) -> tuple[float, float, float]:
+    """Loss, accuracy and macro-F1 on the validation clips; NaN where there are none."""
+    if not len(data.validation):
         return float("nan"), float("nan"), float("nan")
-    logits = logits_of(network, clips, chosen, spec, windows, device)
-    classes = int(targets.max()) + 1
-    probabilities = torch.stack([rows[:, :classes].softmax(1).mean(0) for rows in logits])
-    wanted = torch.from_numpy(targets[chosen])
-    loss = functional.nll_loss(probabilities.clamp_min(1e-12).log(), wanted).item()
-    accuracy, macro_f1 = accuracy_and_macro_f1(targets[chosen], probabilities.argmax(1).numpy())
-    return loss, accuracy, macro_f1
+    logits = logits_from_network(network, data.clips, data.validation, data.spec, windows)
+    probabilities = np.stack([song_probabilities(z[:, : data.classes], 1.0) for z in logits])
+    truth = data.targets[data.validation]
+    return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))
 
 
-def _is_better(figures: tuple[float, float, float], history: Sequence[Epoch]) -> bool:
-    """By macro-F1; a few hundred clips give many ties, which the loss decides."""
-    loss, _, macro_f1 = figures
-    return all((macro_f1, -loss) > (row.val_macro_f1, -row.val_loss) for row in history)
-
-
-def _since_better(history: Sequence[Epoch]) -> int:
-    return len(history) - max(row.epoch for row in history if row.better)
-
-
-def _balance(targets: np.ndarray, classes: int) -> Tensor:
-    """Weights that make every label count the same; 1 each where they are equally many."""
-    counts = np.bincount(targets, minlength=classes)
-    return torch.tensor(len(targets) / (classes * np.maximum(1, counts)), dtype=torch.float32)
+def _bfloat16(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where the hardware computes in it; elsewhere autocast would only cost time."""
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # torch.cpu has no public test (2.14), and mkldnn's own is true for any AVX-512.
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        supported = any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return torch.autocast(device.type, torch.bfloat16, enabled=supported)
 
 
 def _read_state(path: Path, key: str) -> dict[str, Any]:

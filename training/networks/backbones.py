@@ -1,4 +1,4 @@
-"""The CNNs of the two papers, from torchvision, with a one-channel stem."""
+"""The CNNs of the two papers, from torchvision, with a stem for one channel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -45,11 +46,11 @@ _FAMILIES: Mapping[str, _Family] = {
 assert set(_FAMILIES) == set(BACKBONES)
 
 PAPER_BACKBONES = tuple(BACKBONES)
-"""The nine of the two papers; ``audiocnn`` is ours and stands beside them."""
+"""The nine of the two papers; ``audiocnn`` is this project's own."""
 
 
 def network_name(name: str) -> str:
-    """The canonical name of one of the nine, or of ``audiocnn``, from what people type.
+    """The canonical name of a network, from a spelling that people use ("MobileNet-V3-Small", "vgg-16").
 
     Raises:
         UsageError: an unknown name.
@@ -63,46 +64,46 @@ def network_name(name: str) -> str:
 
 
 class ExtraHead(nn.Module):
-    """A linear layer of ``classes`` outputs after the 1,000, as the Indian classical paper has it."""
+    """A linear layer of ``classes`` outputs after a backbone's 1,000, as in the Indian classical paper."""
 
     def __init__(self, backbone: nn.Module, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.extra = nn.Linear(1_000, classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.extra(self.backbone(images))
+    def forward(self, log_mels: Tensor) -> Tensor:
+        return self.extra(self.backbone(log_mels))
 
 
 def build_backbone(name: str, classes: int, weights: str = "none", extra_head: bool = False) -> nn.Module:
-    """A CNN that takes ``[batch, 1, mels, frames]`` and gives logits ``[batch, classes]``.
+    """A CNN from log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, classes]``.
 
-    The one-channel stem holds the sum of the three-channel stem's filters, which is exactly that
-    network on an image repeated three times.
+    The stem for one channel holds the sum of the three-channel stem's filters. This equals the original
+    network on a log-mel repeated in three channels.
 
     Args:
-        name: a backbone or an alias of it (``mobilenetv3``, ``ResNet-18``, ``vgg_16``).
-        weights: "imagenet" (torchvision's, fetched once), "none", or a safetensors or
-            ``torch.save`` file of torchvision's state dict.
-        extra_head: keep the 1,000 outputs and put the classes' layer after them; otherwise the
-            last layer is replaced.
+        name: see ``network_name``.
+        weights: the initial weights: "imagenet" (torchvision's, downloaded once), "none" (random), or a
+            safetensors or ``torch.save`` file with torchvision's state dict.
+        extra_head: keep the 1,000 outputs and put a layer with ``classes`` outputs after them;
+            otherwise the last layer is replaced.
 
     Raises:
-        UsageError: an unknown name, or a weights file that is not there.
-        MerError: weights that cannot be fetched or do not fit.
+        UsageError: an unknown name, or a weights file that does not exist.
+        MerError: weights that cannot be downloaded or do not fit.
     """
     name = network_name(name)
     if name == "audiocnn":
         if weights != "none":
-            raise UsageError("audiocnn has no published weights; use --weights none")
+            raise UsageError("audiocnn has no published weights; it can only begin with none")
         network = AudioCNN(1_000 if extra_head else classes, channels=1)
         return ExtraHead(network, classes) if extra_head else network
     family = _FAMILIES[name]
     network = family.build(weights=None)
     if weights != "none":
         _load(network, name, _state_dict(family, name, weights))
-    # torchvision's MobileNetV3 has 0.01: over a few hundred clips its running statistics never
-    # settle, and evaluation collapses to one class.
+    # torchvision's MobileNetV3 has 0.01: with a few hundred clips its running statistics do not
+    # converge, and evaluation predicts one class only.
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
@@ -115,9 +116,9 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
 
 
 def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
-    """The network with its first ``classes`` outputs only, changed in place.
+    """The network, changed in place to give only its first ``classes`` outputs.
 
-    The others stood for what was learnt beside the labels (``Recipe.tag_weight``).
+    The outputs after them are those of the tags (``Recipe.tag_weight``).
     """
     name = network_name(name)
     if isinstance(network, ExtraHead):
@@ -133,7 +134,7 @@ def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
 
 
 def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
-    """The classifier's parameters: what the Hindi paper's authors trained."""
+    """The classifier's parameters: the only ones that the Hindi paper trains."""
     name = network_name(name)
     first = "classifier" if name == "audiocnn" else _FAMILIES[name].head.split(".")[0]
     if isinstance(network, ExtraHead):
@@ -142,8 +143,8 @@ def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
 
 
 def one_channel_stem(stem: nn.Conv2d) -> nn.Conv2d:
-    """The convolution for one channel that equals ``stem`` on that channel repeated."""
-    made = nn.Conv2d(
+    """A convolution for one channel, equal to ``stem`` on that channel repeated."""
+    one_channel = nn.Conv2d(
         1,
         stem.out_channels,
         stem.kernel_size,  # pyright: ignore[reportArgumentType]
@@ -152,10 +153,10 @@ def one_channel_stem(stem: nn.Conv2d) -> nn.Conv2d:
         bias=stem.bias is not None,
     )
     with torch.no_grad():
-        made.weight.copy_(stem.weight.sum(dim=1, keepdim=True))
-        if stem.bias is not None and made.bias is not None:
-            made.bias.copy_(stem.bias)
-    return made
+        one_channel.weight.copy_(stem.weight.sum(dim=1, keepdim=True))
+        if stem.bias is not None and one_channel.bias is not None:
+            one_channel.bias.copy_(stem.bias)
+    return one_channel
 
 
 def _head(old: nn.Module, classes: int) -> nn.Module:
@@ -173,20 +174,18 @@ def _state_dict(family: _Family, name: str, weights: str) -> Mapping[str, torch.
             url = family.weights.DEFAULT.url
             raise MerError(
                 f"ImageNet weights of {name} cannot be fetched ({error}); download {url} elsewhere "
-                "and pass the file: --weights FILE"
+                "and give the file in place of imagenet"
             ) from None
     path = Path(weights)
     if not path.is_file():
-        raise UsageError(f"--weights {weights}: no such file; give imagenet, none, or a file")
+        raise UsageError(f"weights {weights}: no such file; give imagenet, none, or a file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise MerError(f"{path} holds no weights: {str(error).splitlines()[0]}") from None
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except UnpicklingError:
         raise MerError(f"{path} is not a plain state dict, and pickles are not loaded") from None
 
 

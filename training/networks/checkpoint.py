@@ -1,4 +1,4 @@
-"""A trained network as one safetensors file that carries its ModelSpec. No pickle, ever."""
+"""A trained network as one safetensors file that carries its ModelSpec. Pickles are never loaded."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EXTRA_HEAD = "extra.weight"
 
 
 def save_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
-    """Writes every tensor of ``network`` and, as metadata under ``SPEC_KEY``, the ModelSpec's JSON.
+    """Writes the network's tensors, and the ModelSpec's JSON as metadata under ``SPEC_KEY``.
 
     Raises:
-        OSError: the disk is full or the folder is not writable; an older file stays as it was.
+        OSError: the disk is full or the folder is not writable; an older file is left unchanged.
     """
-    # A copy in the plain order: safetensors refuses channels_last, and two names of one storage.
+    # Copies, contiguous: safetensors refuses channels_last tensors and tensors that share storage.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
@@ -39,22 +39,22 @@ def spec_from_checkpoint(path: Path) -> ModelSpec:
 
     Raises:
         UsageError: no such file.
-        ArtifactError: not safetensors (a pickle, for one), or without a readable ModelSpec.
+        ArtifactError: not safetensors (a pickle, for example), or without a readable ModelSpec.
     """
-    metadata, _ = _opened(path, tensors=False)
-    return _spec_of(metadata, path)
+    metadata, _ = _read(path, tensors=False)
+    return _spec_from_metadata(metadata, path)
 
 
 def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
-    """The network, in evaluation mode on the CPU, and what it expects and means.
+    """The network, in evaluation mode on the CPU, and its ModelSpec.
 
     Raises:
-        UsageError: no such file, or a backbone this mer does not know.
-        ArtifactError: not safetensors (a pickle, for one), without a readable ModelSpec, or with
-            tensors that do not fit the backbone it names.
+        UsageError: no such file, or a backbone that this version does not know.
+        ArtifactError: not safetensors (a pickle, for example), without a readable ModelSpec, or with
+            tensors that do not fit the backbone that it names.
     """
-    metadata, tensors = _opened(path, tensors=True)
-    spec = _spec_of(metadata, path)
+    metadata, tensors = _read(path, tensors=True)
+    spec = _spec_from_metadata(metadata, path)
     network = build_backbone(spec.backbone, len(spec.labels), extra_head=_EXTRA_HEAD in tensors)
     try:
         network.load_state_dict(tensors)
@@ -64,7 +64,7 @@ def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     return network.eval(), spec
 
 
-def _opened(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise UsageError(f"{path}: no such checkpoint")
     try:
@@ -72,23 +72,23 @@ def _opened(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, torch.
             names = file.keys() if tensors else ()
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
-        # Only now: the length that begins a good file may look like a pickle's first bytes.
+        # Tested only after a failure: the length at the start of a good file may look like a pickle.
         if _looks_pickled(path):
             raise ArtifactError(
-                f"{path} is a pickle (torch.save): loading one runs its code, so mer reads safetensors only"
+                f"{path} is a pickle (torch.save): loading one runs its code, so only safetensors are read"
             ) from None
         raise ArtifactError(f"{path} is not a safetensors checkpoint: {error}") from None
 
 
 def _looks_pickled(path: Path) -> bool:
-    """A zip archive, as torch.save writes, or the opcode of pickle's protocols 2 to 5."""
+    """Whether it begins as a zip archive, which torch.save writes, or as a pickle of protocol 2 to 5."""
     with suppress(OSError), path.open("rb") as file:
         start = file.read(2)
         return start == b"PK" or (start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05"))
     return False
 
 
-def _spec_of(metadata: dict[str, str], path: Path) -> ModelSpec:
+def _spec_from_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
     if SPEC_KEY not in metadata:
         raise ArtifactError(f"{path} carries no ModelSpec ({SPEC_KEY}); was it made by mer-train?")
     try:

@@ -1,4 +1,4 @@
-"""Several networks as one: their probabilities' mean, on songs that none of them was trained on."""
+"""Several networks as one: the mean of their probabilities, on songs that none of them was trained on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..data.examples import examples_from_audio
 from ..evaluate.metrics_report import metrics_from_predictions
 from ..evaluate.predictions import Floats, Predictions, predictions_from_network
 from ..networks.checkpoint import network_from_checkpoint
-from .run_folder import outcome_from_folder
+from .run_folder import run_from_folder
 
 _OF_SONGS = (
     "songs",
@@ -33,7 +33,7 @@ _OF_SONGS = (
 
 @dataclass(frozen=True)
 class Member:
-    """A network's (or a cross-validation's) test songs and what it says of them."""
+    """A network or a cross-validation: its test songs and their ``probabilities`` ``[songs, labels]``."""
 
     name: str
     predictions: Predictions
@@ -43,23 +43,24 @@ class Member:
 def member_from_path(
     path: Path, data: Callable[[Sequence[str]], LabelledAudio] | None, cache: Path, workers: int = 0
 ) -> Member:
-    """A folder of ``mer-train``, whose predictions are kept, or a checkpoint, which is run.
+    """A member from a run's folder, which holds its predictions, or from a checkpoint, which is run.
 
     Args:
-        data: gives labelled audio, whose labels must be those it is called with; for checkpoints.
+        data: for checkpoints: gives labelled audio with the labels that it is called with.
+        cache: the folder of spectrograms.
+        workers: child processes that decode; 0 is one a core.
 
     Raises:
         UsageError: a checkpoint without data.
-        MerError: neither of the two, or no clip in the data that the network has not seen.
+        MerError: the path is neither, or the network was trained on every clip of the data.
     """
     if path.is_dir():
-        outcome = outcome_from_folder(path)
-        if outcome.predictions is None:
+        run = run_from_folder(path)
+        if run.predictions is None:
             raise MerError(f"{path} has no test songs")
-        temperature = outcome.metrics["temperature"]
-        return Member(path.name, outcome.predictions, outcome.predictions.by_song(temperature))
+        return Member(path.name, run.predictions, run.predictions.by_song(run.metrics["temperature"]))
     if data is None:
-        raise UsageError(f"{path}: a checkpoint needs --data; a folder of mer-train does not")
+        raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
     examples = examples_from_audio(data(spec.labels), spec.audio, cache, 0, workers)
     chosen = np.asarray(held_out_clips(examples.readable, spec.provenance.get("test_clips")), dtype=np.intp)
@@ -71,9 +72,9 @@ def member_from_path(
 
 
 def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
-    """Metrics of each member and of ``ensemble``, all on the songs that every member has predicted.
+    """Metrics of each member and of ``ensemble``, on the songs that every member has predicted.
 
-    ``against_first`` is the macro-F1 gained over the first member, and its 95 % interval.
+    ``against_first`` is the gain in macro-F1 over the first member and its 95 % interval, as shares.
 
     Raises:
         UsageError: fewer than two members.
@@ -81,35 +82,49 @@ def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
     """
     if len(members) < 2:
         raise UsageError("an ensemble needs two networks or more")
-    labels = members[0].predictions.labels
+    members = _on_common_songs(members)
+    metrics: dict[str, Mapping[str, Any]] = {}
+    for number, member in enumerate(members, start=1):
+        name = member.name if member.name not in metrics else f"{member.name} ({number})"
+        metrics[name] = metrics_from_predictions(member.predictions, 1.0, member.probabilities)
+    mean = np.mean([member.probabilities for member in members], axis=0)
+    # Only the figures of songs: the members may have cut windows of other lengths or at other places.
+    together = metrics_from_predictions(members[0].predictions, 1.0, mean)
+    metrics["ensemble"] = {name: together[name] for name in _OF_SONGS}
+    return _against_first(members[0].predictions, metrics, [*(m.probabilities for m in members), mean])
+
+
+def _on_common_songs(members: Sequence[Member]) -> list[Member]:
+    """The members with the same songs in the same order."""
+    first = members[0]
     for member in members[1:]:
-        if member.predictions.labels != labels:
+        if member.predictions.labels != first.predictions.labels:
             raise MerError(
                 f"{member.name} says {', '.join(member.predictions.labels)}; "
-                f"{members[0].name} says {', '.join(labels)}"
+                f"{first.name} says {', '.join(first.predictions.labels)}"
             )
     common = set.intersection(*(set(member.predictions.ids) for member in members))
-    ids = [clip for clip in members[0].predictions.ids if clip in common]
+    ids = [identity for identity in first.predictions.ids if identity in common]
     if not ids:
         raise MerError("no song was held out from every member: train them on one split")
-    found: dict[str, Mapping[str, Any]] = {}
-    every: list[Floats] = []
-    part = members[0].predictions
-    for number, member in enumerate(members, start=1):
-        place = {clip: i for i, clip in enumerate(member.predictions.ids)}
-        places = [place[clip] for clip in ids]
-        part = member.predictions.chosen(places)
-        every.append(member.probabilities[places])
-        name = member.name if member.name not in found else f"{member.name} ({number})"
-        found[name] = metrics_from_predictions(part, 1.0, every[-1])
-    every.append(np.mean(every, axis=0))
-    # Window by window the members may have cut differently: only the songs can be put together.
-    together = metrics_from_predictions(part, 1.0, every[-1])
-    found["ensemble"] = {name: value for name, value in together.items() if name in _OF_SONGS}
-    first, *others = (probabilities.argmax(axis=1) for probabilities in every)
-    reference = found[next(iter(found))]["macro_f1"]
-    for name, said in zip(list(found)[1:], others, strict=True):
-        interval = bootstrap_difference(part.truth, first, said, part.groups)
-        against = {"gain": found[name]["macro_f1"] - reference, "interval": list(interval)}
-        found[name] = {**found[name], "against_first": against}
-    return found
+    reduced = []
+    for member in members:
+        position = {identity: i for i, identity in enumerate(member.predictions.ids)}
+        positions = [position[identity] for identity in ids]
+        predictions = member.predictions.chosen(positions)
+        reduced.append(Member(member.name, predictions, member.probabilities[positions]))
+    return reduced
+
+
+def _against_first(
+    songs: Predictions, metrics: Mapping[str, Mapping[str, Any]], probabilities: Sequence[Floats]
+) -> dict[str, Mapping[str, Any]]:
+    """The metrics with ``against_first`` in all but the first; ``probabilities`` are in the same order."""
+    first, *others = (rows.argmax(axis=1) for rows in probabilities)
+    (name, reference), *rest = metrics.items()
+    compared = {name: reference}
+    for (name, figures), predicted in zip(rest, others, strict=True):
+        interval = bootstrap_difference(songs.truth, first, predicted, songs.groups)
+        gain = figures["macro_f1"] - reference["macro_f1"]
+        compared[name] = {**figures, "against_first": {"gain": gain, "interval": list(interval)}}
+    return compared

@@ -1,8 +1,9 @@
-"""A checkpoint to an ``.onnx`` file, scored by the engine as it will be used: from files."""
+"""A run's checkpoint to an ``.onnx`` file, which the engine scores from audio files, as it will be used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval, ex
 from ...engine.errors import MerError
 from ...engine.labelling.choose import open_backend
 from ...engine.labelling.file_windows import WindowOptions
+from ..evaluate.metrics_report import write_json
 from ..networks.checkpoint import spec_from_checkpoint
+from .run_folder import CHECKPOINT, METRICS
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """What the engine says of the held-out clips with an exported network."""
+class EngineScore:
+    """The engine's figures on the held-out clips, as shares; ``interval`` is the macro-F1's, 95 %."""
 
-    path: Path
     songs: int
     accuracy: float
     macro_f1: float
@@ -29,53 +31,69 @@ class Delivered:
     calibration_error: float
 
 
-def export_checkpoint(checkpoint: Path, target: Path) -> None:
-    """Writes the FP32 ONNX of a checkpoint."""
-    # Imported here: its libraries are slow to load, and training alone does not need them.
+def export_run(folder: Path, target: Path) -> None:
+    """Writes the FP32 ONNX of a run's checkpoint, and the graph's multiply-adds into its metrics.json.
+
+    Raises:
+        MerError: the checkpoint or the metrics cannot be read.
+    """
+    # Imported here: these libraries are slow to load, and training alone does not need them.
+    import onnx
+
+    from ...export.graph_costs import workload_from_onnx
     from ...export.torch_to_onnx import onnx_from_checkpoint
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    onnx_from_checkpoint(checkpoint, target)
+    onnx_from_checkpoint(folder / CHECKPOINT, target)
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    write_json({**metrics, "macs": workload_from_onnx(onnx.load(target)).macs}, folder / METRICS)
 
 
-def score_artifact(path: Path, data: LabelledAudio, chosen: Sequence[int], workers: int = 0) -> Delivered:
-    """Labels clips of ``data`` through the engine, and compares.
+def score_artifact(path: Path, data: LabelledAudio, workers: int = 0) -> EngineScore | None:
+    """Labels the clips that were held out from a network, through the engine; None where there are none.
 
     Raises:
-        MerError: a clip that cannot be labelled, or labels that are not the model's.
+        MerError: a clip cannot be labelled, or the data has other labels than the network.
     """
     artifact = open_artifact(str(path))
-    if artifact.spec.labels != data.labels:
-        says, has = ", ".join(artifact.spec.labels), ", ".join(data.labels)
-        raise MerError(f"{path} says {says}; the data has {has}")
-    windows = int(artifact.spec.provenance.get("recipe", {}).get("eval_windows", 3))
-    clips = [data.clips[i] for i in chosen]
-    probabilities = []
-    options = WindowOptions(artifact.spec.audio, windows)
+    spec = artifact.spec
+    if spec.labels != data.labels:
+        raise MerError(f"{path} says {', '.join(spec.labels)}; the data has {', '.join(data.labels)}")
+    clips = [data.clips[i] for i in held_out_clips(data.clips, spec.provenance["test_clips"])]
+    if not clips:
+        return None
+    options = WindowOptions(spec.audio, int(spec.provenance.get("recipe", {}).get("eval_windows", 3)))
+    rows = []
     with open_backend(artifact, workers=workers) as backend:
         for label in backend.label_files([str(clip.path) for clip in clips], artifact, options):
             if label.error:
                 raise MerError(f"{label.path}: {label.error}")
-            probabilities.append(label.probabilities)
+            rows.append(label.probabilities)
     truth = np.asarray([data.labels.index(clip.label) for clip in clips])
-    given = np.asarray(probabilities)
-    accuracy, macro_f1 = accuracy_and_macro_f1(truth, given.argmax(axis=1))
-    interval = bootstrap_interval(truth, given.argmax(axis=1), groups=[clip.group for clip in clips])
-    return Delivered(path, len(clips), accuracy, macro_f1, interval, expected_calibration_error(truth, given))
+    probabilities = np.asarray(rows)
+    predicted = probabilities.argmax(axis=1)
+    return EngineScore(
+        len(clips),
+        *accuracy_and_macro_f1(truth, predicted),
+        bootstrap_interval(truth, predicted, groups=[clip.group for clip in clips]),
+        expected_calibration_error(truth, probabilities),
+    )
 
 
-def delivered(checkpoint: Path, data: LabelledAudio, workers: int = 0) -> Iterator[str]:
-    """Exports beside the checkpoint and scores its test clips; says so, line by line."""
-    spec = spec_from_checkpoint(checkpoint)
-    target = checkpoint.with_name(f"{spec.backbone}.onnx")
-    export_checkpoint(checkpoint, target)
+def export_and_score(folder: Path, data: LabelledAudio, workers: int = 0) -> Iterator[str]:
+    """Exports a run's network into its folder and scores it; yields a line for the user after each step.
+
+    Raises:
+        MerError: see ``export_run`` and ``score_artifact``.
+    """
+    target = folder / f"{spec_from_checkpoint(folder / CHECKPOINT).backbone}.onnx"
+    export_run(folder, target)
     yield f"exported {target} ({target.stat().st_size / 1e6:.1f} MB)"
-    chosen = held_out_clips(data.clips, spec.provenance["test_clips"])
-    if not chosen:
+    score = score_artifact(target, data, workers)
+    if score is None:
         yield "no clip was held out from it, so it is not scored again"
         return
-    found = score_artifact(target, data, chosen, workers)
     yield (
-        f"through the engine: macro-F1 {found.macro_f1:.3f}, accuracy {found.accuracy:.3f}, "
-        f"calibration error {found.calibration_error:.3f} on {found.songs} held-out songs"
+        f"through the engine: macro-F1 {score.macro_f1:.3f}, accuracy {score.accuracy:.3f}, "
+        f"calibration error {score.calibration_error:.3f} on {score.songs} held-out songs"
     )

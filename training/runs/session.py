@@ -1,4 +1,4 @@
-"""What one ``mer-train`` command does: data, networks, splits, and what is said of them."""
+"""The work of one ``mer-train`` command: every network on every split, and a summary of each."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...engine.data.labelled_audio import LabelledAudio, labelled_audio
 from ...engine.errors import UsageError
 from ..data.examples import Examples, examples_from_audio
 from ..data.spectrogram_cache import cache_home
-from ..data.splits import can_be_grouped
+from ..data.splits import Split, can_be_grouped, splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..networks.backbones import PAPER_BACKBONES, network_name
-from ..progress import View
-from ..recipe import Protocol, protocol_for
+from ..recipe import Protocol, SplitKind, protocol_for
 from .crossvalidation import cross_validate, train_on_everything
-from .export_and_score import delivered
-from .run_folder import CHECKPOINT, Mode, Outcome
-from .train_run import Job, splits_of, train_split
+from .export_and_score import export_and_score
+from .observer import Observer
+from .run_folder import FinishedRun, Mode
+from .train_run import Job, train_split
 
 
 @dataclass(frozen=True)
 class Session:
-    """Every choice of a command; ``splits`` are "grouped", "random" or both, in the order of work.
+    """What a command trains on, which networks, and where the results go.
 
-    ``given`` names the recipe's fields that were asked for, so that no network gets others.
+    Attributes:
+        name: of the data, for model cards.
+        out: the folder of results; several networks or splits get folders in it.
+        splits: the kinds of split to make, in this order.
+        folds: 0, or cross-validation with so many folds, with ``final`` a network on every clip after it.
+        cache: the folder of spectrograms; None is ``cache_home()``.
+        workers: child processes that decode; 0 is one a core.
+        chosen: the recipe's fields that the user has set; they override a network's own.
     """
 
     data: LabelledAudio
@@ -35,7 +41,7 @@ class Session:
     models: tuple[str, ...]
     protocol: Protocol
     out: Path
-    splits: tuple[str, ...] = ()
+    splits: tuple[SplitKind, ...] = ()
     folds: int = 0
     final: bool = False
     mode: Mode = "fresh"
@@ -43,126 +49,165 @@ class Session:
     workers: int = 0
     export: bool = True
     licence: str | None = None
-    given: frozenset[str] = frozenset()
+    chosen: frozenset[str] = frozenset()
+
+    def job(self, model: str, protocol: Protocol) -> Job:
+        """How a network is trained, with the session's data and licence on its card."""
+        job = Job(model, protocol, self.name)
+        return dataclasses.replace(job, licence=self.licence) if self.licence else job
 
 
 def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Canonical names; ``all`` is the papers' nine.
+    """Canonical names of networks, each once; "all" is the papers' nine.
 
     Raises:
         UsageError: an unknown name.
     """
-    every: list[str] = []
+    models: list[str] = []
     for name in names:
-        every += PAPER_BACKBONES if name == "all" else [network_name(name)]
-    return tuple(dict.fromkeys(every))
+        models += PAPER_BACKBONES if name == "all" else [network_name(name)]
+    return tuple(dict.fromkeys(models))
 
 
-def splits_from_choice(choice: str | None, protocol: Protocol, data: LabelledAudio) -> tuple[str, ...]:
-    """The kinds of split to make. Without a choice: the protocol's, and the papers' with its honest twin.
+def splits_from_choice(choice: str | None, protocol: Protocol, data: LabelledAudio) -> tuple[SplitKind, ...]:
+    """The kinds of split to make.
+
+    Args:
+        choice: "grouped", "random", "both", or None: the protocol's kind, and a grouped split beside a
+            random one where the data allows it.
 
     Raises:
-        UsageError: a grouped split of data that says nothing of groups.
+        UsageError: a grouped split of data without groups.
     """
-    # Sub-clips of a clip are a group even where nothing is known of the clips.
+    # The sub-clips of a clip are a group, even where the clips have none.
     possible = bool(protocol.sub_clips) or can_be_grouped(data.clips)
     if choice in ("grouped", "both") and not possible:
-        raise UsageError(f"--split {choice}: nothing is known of groups here; give a CSV with a group column")
-    if choice == "both" or (choice is None and possible and protocol.split == "random"):
+        raise UsageError("no grouped split: nothing is known of groups here; give a CSV with a group column")
+    kind = protocol.split if choice is None else choice
+    if kind == "both" or (choice is None and possible and kind == "random"):
         return ("random", "grouped")
-    return (choice or (protocol.split if possible else "random"),)
+    return ("grouped",) if kind == "grouped" and possible else ("random",)
 
 
-def run_session(session: Session, view: View) -> tuple[list[Outcome], int]:
-    """Trains, tests and exports every network on every split; also says how many clips were skipped."""
-    view.say(f"{session.name}: {len(session.data.clips)} clips, {len(session.data.labels)} labels")
-    protocol = session.protocol
+def read_data(root: Path, layout: str, labels: str | None) -> LabelledAudio:
+    """Labelled audio; ``labels`` ("happy,tense,sad,calm") gives their order, otherwise the layout does.
+
+    Raises:
+        UsageError, MerError: see ``labelled_audio``.
+    """
+    return labelled_audio(root, layout, [part.strip() for part in labels.split(",")] if labels else None)
+
+
+def read_examples(session: Session, observer: Observer) -> Examples:
+    """The session's clips, through the cache; names those that cannot be read.
+
+    Raises:
+        MerError: see ``examples_from_audio``.
+    """
     examples = examples_from_audio(
         session.data,
-        protocol.audio,
+        session.protocol.audio,
         session.cache or cache_home(),
-        protocol.sub_clips,
+        session.protocol.sub_clips,
         session.workers,
-        view.cached(len(session.data.clips)),
+        observer.cached(len(session.data.clips)),
     )
     for path, reason in examples.skipped:
-        view.say(f"skipped {path}: {reason}")
+        observer.say(f"skipped {path}: {reason}")
+    return examples
+
+
+def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun], int]:
+    """Trains, tests and exports every network on every split.
+
+    Returns:
+        The runs, and how many clips could not be read.
+
+    Raises:
+        UsageError, MerError: see ``train_split``.
+    """
+    data, protocol = session.data, session.protocol
+    observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels")
+    examples = read_examples(session, observer)
     if protocol.ours:
-        view.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
+        observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
     if protocol.weights == "none" and protocol.recipe.layers == "head":
-        view.say("only the head is trained, over random weights that stay so; --layers all trains everything")
-    outcomes = [
-        _one(session, examples, kind, model, view) for kind in session.splits for model in session.models
-    ]
+        observer.say(
+            "only the head is trained, over random weights that stay so; layers=all trains everything"
+        )
+    by_kind = {
+        kind: [_train_one(session, examples, kind, model, observer) for model in session.models]
+        for kind in session.splits
+    }
     if len(session.models) > 1 and not session.folds:
-        for kind in session.splits:
-            chosen = [o for o in outcomes if o.metrics["split"]["kind"] == kind]
-            held_out = "validation" if protocol.validation_share else "test"
-            histories = {o.metrics["model"]: o.history for o in chosen}
+        held_out = "validation" if protocol.validation_share else "test"
+        for kind, runs in by_kind.items():
+            histories = {run.metrics["model"]: run.history for run in runs}
             curves_png(histories, session.out / f"curves-{kind}.png", held_out)
-    if len(session.splits) == 2:
-        _say_gaps(outcomes, view)
-    return outcomes, len(examples.skipped)
+    if len(by_kind) == 2:
+        _say_gaps(by_kind["random"], by_kind["grouped"], observer)
+    return [run for runs in by_kind.values() for run in runs], len(examples.skipped)
 
 
-def _one(session: Session, examples: Examples, kind: Any, model: str, view: View) -> Outcome:
-    told = {"licence": session.licence} if session.licence else {}
-    protocol = protocol_for(session.protocol, model, session.given)
-    job = Job(model, protocol, session.name, **told)
-    parts = [model] if len(session.models) > 1 else []
-    parts += [kind] if len(session.splits) > 1 else []
-    folder = session.out.joinpath(*parts)
-    splits = splits_of(examples, session.protocol, kind, session.folds)
-    sizes = splits[0]
-    view.say(
-        f"{model}, {session.protocol.name}: {kind} split"
-        + (f" by {examples.grouped_by}" if kind == "grouped" else ", as the papers made it")
-        + f": {len(sizes.training)} to train, {len(sizes.validation)} to validate, {len(sizes.test)} to test"
-        + (f", {len(splits)} folds" if session.folds else f"; test part {sizes.hash[:12]}")
-    )
-    if session.folds:
-        outcome = cross_validate(job, examples, splits, folder, session.mode, view)
-        final = folder / "final"
-        if session.final:
-            plain = dataclasses.replace(protocol, validation_share=0.0)
-            job = dataclasses.replace(job, protocol=plain)
-            train_on_everything(job, examples, outcome, final, session.mode, view)
-    else:
-        outcome = train_split(job, examples, splits[0], folder, session.mode, view)
-        final = folder
-    view.say(summary(outcome))
-    if session.export and (not session.folds or session.final):
-        for line in delivered(final / CHECKPOINT, session.data, session.workers):
-            view.say(line)
-    return outcome
-
-
-def summary(outcome: Outcome) -> str:
-    """A line or two: how right, on how many songs, and where the results are."""
-    m = outcome.metrics
+def summary(run: FinishedRun) -> str:
+    """A run's figures on held-out songs, and its folder, in two lines."""
+    m = run.metrics
     low, high = m["macro_f1_interval"]
     return (
         f"{m['model']} on {m['songs']} held-out songs ({m['split']['kind']} split): "
         f"macro-F1 {m['macro_f1']:.3f} ({low:.3f} to {high:.3f}), accuracy {m['accuracy']:.3f} "
         f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
         f"calibration error {m['calibration_error']:.3f} at temperature {m['temperature']:g}\n"
-        f"{outcome.folder}"
+        f"{run.folder}"
     )
 
 
-def read_data(root: Path, layout: str, labels: str | None) -> LabelledAudio:
-    """Labelled audio, its labels in the order given ("happy,tense,sad,calm") or in the layout's."""
-    wanted = tuple(part.strip() for part in labels.split(",")) if labels else None
-    return labelled_audio(root, layout, wanted)
+def _train_one(
+    session: Session, examples: Examples, kind: SplitKind, model: str, observer: Observer
+) -> FinishedRun:
+    """One network on one kind of split, exported where the session says so."""
+    protocol = protocol_for(session.protocol, model, session.chosen)
+    job = session.job(model, protocol)
+    names = [model] if len(session.models) > 1 else []
+    names += [kind] if len(session.splits) > 1 else []
+    folder = session.out.joinpath(*names)
+    splits = splits_from_protocol(examples.clips, protocol, kind, session.folds)
+    observer.say(_announcement(session, examples, splits, model))
+    if session.folds:
+        run = cross_validate(job, examples, splits, folder, session.mode, observer)
+        folder = folder / "final"
+        if session.final:
+            without_validation = dataclasses.replace(protocol, validation_share=0.0)
+            job = dataclasses.replace(job, protocol=without_validation)
+            train_on_everything(job, examples, run, folder, session.mode, observer)
+    else:
+        run = train_split(job, examples, splits[0], folder, session.mode, observer)
+    observer.say(summary(run))
+    if session.export and (not session.folds or session.final):
+        for line in export_and_score(folder, session.data, session.workers):
+            observer.say(line)
+    return run
 
 
-def _say_gaps(outcomes: Sequence[Outcome], view: View) -> None:
-    half = len(outcomes) // 2
-    for random, grouped in zip(outcomes[:half], outcomes[half:], strict=True):
-        # Windows, not songs: a random split of sub-clips has a few pieces of each song.
-        r, g = random.metrics["window"], grouped.metrics["window"]
-        view.say(
-            f"gap, {random.metrics['model']}: by window, random split {r['accuracy']:.3f} accuracy and "
+def _announcement(session: Session, examples: Examples, splits: Sequence[Split], model: str) -> str:
+    first = splits[0]
+    kind = f"grouped split by {examples.grouped_by}"
+    if first.kind == "random":
+        kind = "random split, as the papers made it"
+    rest = f", {len(splits)} folds" if session.folds else f"; test part {first.hash[:12]}"
+    return (
+        f"{model}, {session.protocol.name}: {kind}: {len(first.training)} to train, "
+        f"{len(first.validation)} to validate, {len(first.test)} to test{rest}"
+    )
+
+
+def _say_gaps(random: Sequence[FinishedRun], grouped: Sequence[FinishedRun], observer: Observer) -> None:
+    """How much better each network reads on the random split than on the grouped one."""
+    for on_random, on_grouped in zip(random, grouped, strict=True):
+        # By window, since a random split of sub-clips tests only some of each song's.
+        r, g = on_random.metrics["window"], on_grouped.metrics["window"]
+        observer.say(
+            f"gap, {on_random.metrics['model']}: by window, random split {r['accuracy']:.3f} accuracy and "
             f"{r['macro_f1']:.3f} macro-F1, grouped {g['accuracy']:.3f} and {g['macro_f1']:.3f}: "
             f"the random one reads {100 * (r['accuracy'] - g['accuracy']):+.1f} and "
             f"{100 * (r['macro_f1'] - g['macro_f1']):+.1f} points"

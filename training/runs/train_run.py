@@ -1,99 +1,63 @@
-"""A training from labelled audio to a folder of results; whatever is finished is not done again."""
+"""One training on one split, from examples to a folder of results; a finished one is not repeated."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-from typing import Protocol as Interface
+from typing import Any
 
 import torch
 from torch import nn
 
+from ...engine.arrays import Float32
 from ...engine.data.labelled_audio import clip_names
+from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
-from ..data.examples import Examples, standardised, tag_targets
-from ..data.splits import Split, folds, holdout, split_hash
+from ..data.examples import Examples, Integers, standardised, tag_targets
+from ..data.splits import Split, hash_of_lines
 from ..evaluate.figures import confusion_png, curves_png
-from ..evaluate.metrics_report import (
-    card_from_spec,
-    metrics_from_predictions,
-    parameters_and_macs,
-    write_json,
+from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
+from ..evaluate.predictions import (
+    Predictions,
+    fit_temperature,
+    predictions_from_network,
+    save_predictions,
 )
-from ..evaluate.predictions import fit_temperature, predictions_from_network, save_predictions
+from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
 from ..networks.backbones import build_backbone, head_parameters, keep_outputs, network_name
 from ..networks.checkpoint import save_checkpoint
-from ..recipe import Protocol
+from ..recipe import Protocol, Recipe
+from .observer import NoObserver, Observer
 from .run_folder import (
     CARD,
     CHECKPOINT,
     LOGITS,
     METRICS,
     STATE,
+    FinishedRun,
     Mode,
-    Outcome,
     epochs_in,
-    outcome_from_folder,
-    prepared,
+    prepare_folder,
+    run_from_folder,
 )
 
-SplitKind = Literal["grouped", "random"]
-
-
-class Watcher(Interface):
-    """Whoever looks on: a terminal, a log, nobody."""
-
-    def begin(self, name: str, epochs: int, done: int) -> None: ...
-
-    def epoch(self, row: Epoch) -> None: ...
-
-
-class Nobody:
-    def begin(self, name: str, epochs: int, done: int) -> None:
-        pass
-
-    def epoch(self, row: Epoch) -> None:
-        pass
+_VALIDATION_FIGURES = ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, how, and what its card must say. ``data_name`` and ``licence`` are text."""
+    """What to train and how. ``data_name`` and ``licence`` are for the model card."""
 
     model: str
     protocol: Protocol
     data_name: str
     licence: str = "not stated; the music's own terms bind whoever passes the network on"
-
-
-def splits_of(examples: Examples, protocol: Protocol, kind: SplitKind, count: int = 0) -> list[Split]:
-    """One held-out part of ``protocol.test_share``, or ``count`` folds; validation is cut from the rest.
-
-    Raises:
-        MerError: too few clips or groups.
-    """
-    grouped, seed = kind == "grouped", protocol.split_seed
-    if count:
-        pairs = folds(examples.clips, count, seed, grouped)
-    else:
-        pairs = [holdout(examples.clips, protocol.test_share, seed, grouped)]
-    made = []
-    for i, (training, test) in enumerate(pairs):
-        validation = training[:0]
-        if protocol.validation_share:
-            inner = [examples.clips[j] for j in training]
-            kept, chosen = holdout(inner, protocol.validation_share, seed + 1, grouped)
-            training, validation = training[kept], training[chosen]
-        number = i + 1 if count else 0
-        made.append(Split(kind, training, validation, test, split_hash(examples.clips, test), number, count))
-    return made
 
 
 def train_split(
@@ -102,109 +66,150 @@ def train_split(
     split: Split,
     folder: Path,
     mode: Mode = "fresh",
-    watch: Watcher | None = None,
-) -> Outcome:
-    """Trains one network, fits its temperature on validation, looks at the test part once, writes all.
+    observer: Observer | None = None,
+) -> FinishedRun:
+    """Trains a network, fits its temperature on validation, tests it once, and writes all results.
 
     Raises:
-        UsageError: the folder holds a training and the mode is "fresh".
-        MerError: it holds another training than this; or the loss is not finite: then the checkpoint
-            of the last good epoch is there.
+        UsageError: the folder holds a training, and the mode is "fresh".
+        MerError: the folder holds another training; or the loss is not finite, then the folder holds
+            the checkpoint of the best epoch before.
     """
-    watch = watch or Nobody()
-    protocol, recipe = job.protocol, job.protocol.recipe
-    audio = standardised(protocol.audio, examples, split.training)
-    key = _key(job, examples, split, audio)
-    if prepared(folder, key, mode):
-        return outcome_from_folder(folder)
-    tags, carried = tag_targets(examples, split.training) if recipe.tag_weight else ((), None)
-    network = _untrained(job, len(examples.labels) + len(tags))
-    # Both papers draw their test set's curves; nothing is chosen by them.
-    watched = split.validation
-    if not len(watched) and protocol.name != "best":
-        watched = split.test
-    if not len(split.validation):
-        recipe = dataclasses.replace(recipe, keep="last", patience=0)
-
-    def spec(temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
-        told = _provenance(job, examples, split, tags)
-        told |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
-        return ModelSpec(network_name(job.model), examples.labels, audio, temperature, told)
-
-    def without_tags(judged: nn.Module) -> nn.Module:
-        return keep_outputs(copy.deepcopy(judged), job.model, len(examples.labels)) if tags else judged
-
-    watch.begin(folder.name, recipe.epochs, epochs_in(folder))
-    network, history = train(
-        network,
-        examples.decibels,
-        examples.targets,
-        split.training,
-        watched,
-        audio,
-        recipe,
-        folder / STATE,
-        watch.epoch,
-        lambda judged, row: save_checkpoint(without_tags(judged), spec(), folder / CHECKPOINT),
-        key,
-        carried,
-    )
-    network = without_tags(network)
-    temperature, metrics, predictions = 1.0, {}, None
-    if len(split.validation):
-        seen = predictions_from_network(network, examples, split.validation, audio, recipe.eval_windows)
-        temperature = fit_temperature(seen)
-        chosen = metrics_from_predictions(seen, temperature)
-        metrics["validation"] = {
-            name: chosen[name] for name in ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
-        }
-    if len(split.test):
-        predictions = predictions_from_network(network, examples, split.test, audio, recipe.eval_windows)
-        metrics = metrics_from_predictions(predictions, temperature) | metrics
-        save_predictions(predictions, folder / LOGITS)
-        title = f"{job.model}, {protocol.name}: accuracy {metrics['accuracy']:.3f}"
-        confusion_png(metrics["confusion"], examples.labels, folder / "confusion.png", title)
-    finished = spec(temperature, metrics)
-    save_checkpoint(network, finished, folder / CHECKPOINT)
-    (folder / CARD).write_text(card_from_spec(finished), encoding="utf-8")
-    curves_png({job.model: history}, folder / "curves.png", "validation" if len(split.validation) else "test")
-    parameters, macs = parameters_and_macs(network, audio)
-    write_json(
-        {
-            **metrics,
-            "model": network_name(job.model),
-            "protocol": protocol.name,
-            "parameters": parameters,
-            "macs": macs,
-            "split": finished.provenance["split"],
-            "skipped": [[str(path), reason] for path, reason in examples.skipped],
-            "recipe": dataclasses.asdict(recipe),
-            "epochs": len(history),
-            "chosen_epoch": max(row.epoch for row in history if row.better),
-            "minutes": round(sum(row.seconds for row in history) / 60, 2),
-            "history": [dataclasses.asdict(row) for row in history],
-        },
-        folder / METRICS,
-    )
-    (folder / STATE).unlink(missing_ok=True)  # last: from here on the folder is a finished training
-    return outcome_from_folder(folder)
+    audio = standardised(job.protocol.audio, examples, split.training)
+    run = _Run(job, examples, split, folder, audio)
+    if not prepare_folder(folder, run.key, mode):
+        network, history = run.train(observer or NoObserver())
+        temperature, metrics = run.test(network)
+        run.write(network, history, temperature, metrics)
+    return run_from_folder(folder)
 
 
-def _key(job: Job, examples: Examples, split: Split, audio: AudioSpec) -> str:
-    parts = [
-        network_name(job.model),
-        json.dumps(dataclasses.asdict(dataclasses.replace(job.protocol, ours="")), sort_keys=True),
-        audio.fingerprint,
-        *examples.labels,
-        *(f"{side}:{examples.clips[i].id}:{examples.targets[i]}"
-          for side in ("training", "validation", "test") for i in getattr(split, side)),
-        *(f"tags:{';'.join(clip.tags)}" for clip in examples.clips if job.protocol.recipe.tag_weight),
-    ]  # fmt: skip
-    return hash_of(parts)
+@dataclass(frozen=True)
+class _Run:
+    """One training and its folder. ``audio`` is standardised on the training part."""
 
+    job: Job
+    examples: Examples
+    split: Split
+    folder: Path
+    audio: AudioSpec
 
-def hash_of(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    @cached_property
+    def key(self) -> str:
+        """Identifies the training: equal keys give equal networks."""
+        protocol, clips, targets = self.job.protocol, self.examples.clips, self.examples.targets
+        parts = (
+            ("training", self.split.training),
+            ("validation", self.split.validation),
+            ("test", self.split.test),
+        )
+        return hash_of_lines(
+            [
+                network_name(self.job.model),
+                json.dumps(dataclasses.asdict(dataclasses.replace(protocol, ours="")), sort_keys=True),
+                self.audio.fingerprint,
+                *self.examples.labels,
+                *(f"{name}:{clips[i].id}:{targets[i]}" for name, positions in parts for i in positions),
+                *(f"tags:{';'.join(clip.tags)}" for clip in clips if protocol.recipe.tag_weight),
+            ]
+        )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The protocol's; without validation there is no best epoch to choose."""
+        recipe = self.job.protocol.recipe
+        return recipe if len(self.split.validation) else dataclasses.replace(recipe, keep="last", patience=0)
+
+    @cached_property
+    def tags(self) -> tuple[tuple[str, ...], Float32 | None]:
+        """See ``tag_targets``; none where the recipe does not learn tags."""
+        return tag_targets(self.examples, self.split.training) if self.recipe.tag_weight else ((), None)
+
+    def train(self, observer: Observer) -> tuple[nn.Module, list[Epoch]]:
+        """Trains, or continues, with the best network so far in the folder as a checkpoint."""
+        tags, tag_rows = self.tags
+        examples, split = self.examples, self.split
+        validation = split.validation
+        if not len(validation) and self.job.protocol.name != "best":
+            validation = split.test  # both papers draw curves of their test part; nothing is chosen by them
+        data = TrainingData(
+            examples.decibels, examples.targets, split.training, validation, self.audio, tag_rows
+        )
+        observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder))
+        network, history = train(
+            _untrained(self.job, len(examples.labels) + len(tags)),
+            data,
+            self.recipe,
+            self.folder / STATE,
+            self.key,
+            observer.epoch,
+            lambda best, row: save_checkpoint(
+                self._without_tags(best), self._spec(), self.folder / CHECKPOINT
+            ),
+        )
+        return self._without_tags(network), history
+
+    def test(self, network: nn.Module) -> tuple[float, dict[str, Any]]:
+        """The temperature, fitted on validation, and the metrics; writes the test part's predictions."""
+        temperature, validation = 1.0, {}
+        if len(self.split.validation):
+            predictions = self._predictions(network, self.split.validation)
+            temperature = fit_temperature(predictions)
+            figures = metrics_from_predictions(predictions, temperature)
+            validation = {"validation": {name: figures[name] for name in _VALIDATION_FIGURES}}
+        if not len(self.split.test):
+            return temperature, validation
+        predictions = self._predictions(network, self.split.test)
+        save_predictions(predictions, self.folder / LOGITS)
+        return temperature, metrics_from_predictions(predictions, temperature) | validation
+
+    def write(
+        self, network: nn.Module, history: Sequence[Epoch], temperature: float, metrics: Mapping[str, Any]
+    ) -> None:
+        """The final checkpoint, its card, figures and metrics. ``macs`` are known once it is exported."""
+        folder, model = self.folder, self.job.model
+        if "confusion" in metrics:
+            title = f"{model}, {self.job.protocol.name}: accuracy {metrics['accuracy']:.3f}"
+            confusion_png(metrics["confusion"], self.examples.labels, folder / "confusion.png", title)
+        spec = self._spec(temperature, metrics)
+        save_checkpoint(network, spec, folder / CHECKPOINT)
+        write_whole(folder / CARD, card_from_spec(spec))
+        held_out = "validation" if len(self.split.validation) else "test"
+        curves_png({model: history}, folder / "curves.png", held_out)
+        write_json(
+            {
+                **metrics,
+                "model": network_name(model),
+                "protocol": self.job.protocol.name,
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "macs": None,
+                "split": spec.provenance["split"],
+                "skipped": [[str(path), reason] for path, reason in self.examples.skipped],
+                "recipe": dataclasses.asdict(self.recipe),
+                "epochs": len(history),
+                "chosen_epoch": max(row.epoch for row in history if row.better),
+                "minutes": round(sum(row.seconds for row in history) / 60, 2),
+                "history": [dataclasses.asdict(row) for row in history],
+            },
+            folder / METRICS,
+        )
+        (folder / STATE).unlink(missing_ok=True)  # last: a folder without it holds a finished training
+
+    def _predictions(self, network: nn.Module, chosen: Integers) -> Predictions:
+        return predictions_from_network(network, self.examples, chosen, self.audio, self.recipe.eval_windows)
+
+    def _without_tags(self, network: nn.Module) -> nn.Module:
+        """A network with the labels' outputs only."""
+        if not self.tags[0]:
+            return network
+        return keep_outputs(copy.deepcopy(network), self.job.model, len(self.examples.labels))
+
+    def _spec(self, temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
+        """Without metrics the training is not finished, and its provenance says so."""
+        provenance = _provenance(self.job, self.examples, self.split, self.tags[0])
+        provenance |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
+        name = network_name(self.job.model)
+        return ModelSpec(name, self.examples.labels, self.audio, temperature, provenance)
 
 
 def _untrained(job: Job, outputs: int) -> nn.Module:
@@ -219,17 +224,7 @@ def _untrained(job: Job, outputs: int) -> nn.Module:
 
 def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
-    unseen = sorted({int(examples.songs[i]) for i in split.test} - trained_on)
-    if not len(split.test):
-        note = "none: trained on every clip"
-    elif split.kind == "grouped":
-        note = f"grouped by {examples.grouped_by}: none stands on both sides"
-    else:
-        note = "random" + (
-            " over sub-clips: most clips stand on both sides" if job.protocol.sub_clips else ""
-        )
-    if split.folds:
-        note += f"; fold {split.fold} of {split.folds}"
+    unseen = {int(examples.songs[i]) for i in split.test} - trained_on
     return {
         "protocol": job.protocol.name,
         "recipe": dataclasses.asdict(job.protocol.recipe),
@@ -245,7 +240,7 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
         "split": {
             "kind": split.kind,
             "hash": split.hash,
-            "note": note,
+            "note": _split_note(job, examples, split),
             "seed": job.protocol.split_seed,
             "training": len(split.training),
             "validation": len(split.validation),
@@ -257,3 +252,15 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
         "licence": job.licence,
         "software": {"torch": torch.__version__},
     }
+
+
+def _split_note(job: Job, examples: Examples, split: Split) -> str:
+    if not len(split.test):
+        note = "none: trained on every clip"
+    elif split.kind == "grouped":
+        note = f"grouped by {examples.grouped_by}: none stands on both sides"
+    elif job.protocol.sub_clips:
+        note = "random over sub-clips: most clips stand on both sides"
+    else:
+        note = "random"
+    return note + (f"; fold {split.fold} of {split.folds}" if split.folds else "")

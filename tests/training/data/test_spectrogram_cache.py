@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from generated import folder_of
+from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
@@ -22,9 +23,13 @@ SPEC = AudioSpec(window_samples=32_000, frames=63, n_mels=32)
 
 
 @pytest.fixture
-def songs(tmp_path: Path) -> list[Path]:
+def songs(tmp_path: Path) -> list[Clip]:
     folder_of(tmp_path / "songs", ("happy", "sad"), 2)
-    return sorted((tmp_path / "songs").rglob("*.wav"))
+    return _clips(sorted((tmp_path / "songs").rglob("*.wav")))
+
+
+def _clips(paths: list[Path]) -> list[Clip]:
+    return [Clip(path, path.parent.name, "") for path in paths]
 
 
 @pytest.fixture
@@ -54,14 +59,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Path], tmp_path: Path):
+def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Clip], tmp_path: Path):
     bad = tmp_path / "songs" / "bad.wav"
     bad.write_bytes(b"RIFF, but no more")
-    paths = [*songs, bad, tmp_path / "missing.wav", songs[0]]
+    clips = [*songs, *_clips([bad, tmp_path / "missing.wav"]), songs[0]]
     counted: list[int] = []
-    first = cached_decibels(paths, SPEC, tmp_path / "cache", 2, counted.append)
-    assert counted[-1] == len(paths)
-    assert [isinstance(answer, MerError) for answer in first] == [False] * 4 + [True, True, False]
+    first = cached_decibels(clips, SPEC, tmp_path / "cache", 2, counted.append)
+    assert counted[-1] == len(clips)
+    assert [isinstance(result, MerError) for result in first] == [False] * 4 + [True, True, False]
     assert str(first[5]) == "cannot be read: No such file or directory"
     again = cached_decibels(songs, SPEC, tmp_path / "cache", 2)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=False))  # pyright: ignore
@@ -69,22 +74,22 @@ def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Path], t
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 
-def test_crops_are_the_engines_images(songs: list[Path], tmp_path: Path, here: list[str]):
+def test_crops_are_the_engines_log_mels(songs: list[Clip], tmp_path: Path, here: list[str]):
     spec = dataclasses.replace(SPEC, mean=(-40.0,), std=(15.0,))
     decibels = cached_decibels(songs[:1], spec, tmp_path / "cache")[0]
-    windows = windows_from_file(songs[0], spec, 3)
+    windows = windows_from_file(songs[0].path, spec, 3)
     ours = spread_crops(decibels, spec, 3)  # pyright: ignore[reportArgumentType]
-    for window, image in zip(windows, ours, strict=True):
+    for window, log_mel in zip(windows, ours, strict=True):
         frame = round(window.start_s * spec.sample_rate / spec.hop_length)
         expected = log_mel_from_audio(window.samples[None], spec)[0, 0]
-        # Where a window begins between two frames, or has its own edge, the images differ a little.
-        inner = np.abs(image - expected)[:, 3:-3]
+        # Where a window begins between two frames, or has its own edge, the log-mels differ a little.
+        inner = np.abs(log_mel - expected)[:, 3:-3]
         assert np.median(inner) < (
             0.02 if frame * spec.hop_length == window.start_s * spec.sample_rate else 0.4
         )
 
 
-def test_only_what_changes_the_sound_makes_another(songs: list[Path], tmp_path: Path, here: list[str]):
+def test_only_what_changes_the_sound_makes_another(songs: list[Clip], tmp_path: Path, here: list[str]):
     folder = tmp_path / "cache"
     cached_decibels(songs, SPEC, folder)
     assert len(here) == 4
@@ -95,10 +100,10 @@ def test_only_what_changes_the_sound_makes_another(songs: list[Path], tmp_path: 
     assert len(here) == 4
     other = cached_decibels(songs, dataclasses.replace(SPEC, n_mels=16), folder)
     assert len(here) == 8
-    assert {answer.shape[0] for answer in other} == {16}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {decibels.shape[0] for decibels in other} == {16}  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_a_damaged_file_is_made_anew(songs: list[Path], tmp_path: Path, here: list[str]):
+def test_a_damaged_file_is_made_anew(songs: list[Clip], tmp_path: Path, here: list[str]):
     folder = tmp_path / "cache"
     cached_decibels(songs, SPEC, folder)
     damaged = sorted(folder.rglob("*.npy"))
@@ -106,22 +111,23 @@ def test_a_damaged_file_is_made_anew(songs: list[Path], tmp_path: Path, here: li
     damaged[1].write_bytes(b"")
     np.save(damaged[2], np.zeros((3, 3), np.float32))
     here.clear()
-    found = cached_decibels(songs, SPEC, folder)
+    again = cached_decibels(songs, SPEC, folder)
     assert len(here) == 3
-    assert {answer.shape[0] for answer in found} == {32}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {decibels.shape[0] for decibels in again} == {32}  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_a_changed_file_is_made_anew(songs: list[Path], tmp_path: Path, here: list[str]):
+def test_a_changed_file_is_made_anew(songs: list[Clip], tmp_path: Path, here: list[str]):
     cached_decibels(songs, SPEC, tmp_path / "cache")
-    songs[0].write_bytes(songs[1].read_bytes())
+    songs[0].path.write_bytes(songs[1].path.read_bytes())
     here.clear()
-    first, second = cached_decibels(songs[:2], SPEC, tmp_path / "cache")
+    again = _clips([clip.path for clip in songs[:2]])  # a clip remembers its id
+    first, second = cached_decibels(again, SPEC, tmp_path / "cache")
     assert not here  # the same sound under another name is there already
     assert np.array_equal(first, second)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_full_disk_stops_and_leaves_nothing_half_written(
-    songs: list[Path], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+    songs: list[Clip], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     def full(file, array):
         file.write(b"half")
@@ -134,7 +140,7 @@ def test_a_full_disk_stops_and_leaves_nothing_half_written(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
-def test_a_cache_that_cannot_be_made(songs: list[Path], tmp_path: Path):
+def test_a_cache_that_cannot_be_made(songs: list[Clip], tmp_path: Path):
     (tmp_path / "cache").touch()
     with pytest.raises(MerError, match="cannot be made"):
         cached_decibels(songs, SPEC, tmp_path / "cache")

@@ -11,13 +11,15 @@ import torch
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec
 from merkit.training.fit import trainer
+from merkit.training.fit.batches import TrainingData
+from merkit.training.fit.inference import logits_from_network
 from merkit.training.fit.trainer import train
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.recipe import PROTOCOLS, Recipe
 from torch import nn
 
 SPEC = AudioSpec(window_samples=16_000, frames=32, n_mels=32, mean=(-50.0,), std=(10.0,))
-RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=3e-3, mask_mels=4, mask_frames=6, ema=0.9)
+RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=3e-3, ema=0.9)
 
 
 def _clips(count: int = 48) -> tuple[list[np.ndarray], np.ndarray]:
@@ -30,11 +32,16 @@ def _clips(count: int = 48) -> tuple[list[np.ndarray], np.ndarray]:
     return clips, targets
 
 
+def _data(count: int = 48, validation: int = 12) -> TrainingData:
+    clips, targets = _clips(count)
+    training = count - validation
+    return TrainingData(clips, targets, np.arange(training), np.arange(training, count), SPEC)
+
+
 def _train(recipe: Recipe = RECIPE, **options):
-    clips, targets = _clips()
     torch.manual_seed(recipe.seed)
     network = AudioCNN(3, channels=1)
-    return train(network, clips, targets, np.arange(36), np.arange(36, 48), SPEC, recipe, **options)
+    return train(network, _data(), recipe, **options)
 
 
 def _same(first: nn.Module, second: nn.Module) -> bool:
@@ -63,21 +70,20 @@ def test_tags_are_learnt_beside_the_labels():
         clip[:, ::2] += 12 * tag
     recipe = dataclasses.replace(RECIPE, epochs=10, mixup=0.0, tag_weight=1.0)
     torch.manual_seed(0)
-    training, held_out = np.arange(72), np.arange(72, 96)
-    network, history = train(
-        AudioCNN(4, channels=1), clips, targets, training, held_out, SPEC, recipe, tags=tags
-    )
+    held_out = np.arange(72, 96)
+    data = TrainingData(clips, targets, np.arange(72), held_out, SPEC, tags)
+    network, history = train(AudioCNN(4, channels=1), data, recipe)
     assert max(row.val_macro_f1 for row in history) > 0.8
-    outputs = torch.cat(trainer.logits_of(network, clips, held_out, SPEC, 1))
+    outputs = np.concatenate(logits_from_network(network, clips, held_out, SPEC, 1))
     assert outputs.shape == (24, 4)
-    assert ((outputs[:, 3] > 0).numpy() == (tags[held_out, 0] > 0)).mean() > 0.8
+    assert ((outputs[:, 3] > 0) == (tags[held_out, 0] > 0)).mean() > 0.8
 
 
 class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_resumed_is_the_same_as_uninterrupted(tmp_path: Path, schedule, after: int):
     recipe = dataclasses.replace(RECIPE, schedule=schedule)
@@ -99,14 +105,14 @@ def test_resumed_is_the_same_as_uninterrupted(tmp_path: Path, schedule, after: i
 
 def test_nan_stops_at_its_step_and_keeps_the_epoch_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     calls = 0
-    real = trainer._loss
+    real = trainer.training_loss
 
     def failing(*arguments):
         nonlocal calls
         calls += 1
         return real(*arguments) * (float("nan") if calls == 8 else 1)
 
-    monkeypatch.setattr(trainer, "_loss", failing)
+    monkeypatch.setattr(trainer, "training_loss", failing)
     kept: list[int] = []
     state = tmp_path / "state.pt"
     with pytest.raises(
@@ -147,29 +153,20 @@ def test_early_stopping_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_papers_plain_training_runs_and_leaves_frozen_layers_alone():
-    clips, targets = _clips()
     network = AudioCNN(3, channels=1)
     network.features.requires_grad_(False)
     before = [p.clone() for p in network.features.parameters()]
     recipe = dataclasses.replace(PROTOCOLS["hindi-2022"].recipe, epochs=2, batch_size=8)
-    trained, history = train(network, clips, targets, np.arange(36), np.arange(36, 48), SPEC, recipe)
+    trained, history = train(network, _data(), recipe)
     after = list(trained.features.parameters())  # pyright: ignore[reportAttributeAccessIssue]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert len(history) == 2
 
 
-def test_rare_labels_weigh_more():
-    weights = trainer._balance(np.array([0, 0, 0, 1]), 2)
-    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
-    assert trainer._balance(np.array([0, 1]), 2).tolist() == [1.0, 1.0]
-    logits, wanted = torch.zeros(4, 2), torch.eye(2)[[0, 0, 0, 1]]
-    loss = trainer._loss(logits, wanted, 2, RECIPE, weights)
-    assert loss.item() == pytest.approx(np.log(2), rel=1e-5)
-
-
-def test_a_training_part_of_one_batch_and_one_more(tmp_path: Path):
-    clips, targets = _clips(10)
+def test_a_training_part_of_one_batch_and_one_more():
     recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=8)
-    _, history = train(AudioCNN(3, channels=1), clips, targets, np.arange(9), np.arange(0), SPEC, recipe)
+    clips, targets = _clips(10)
+    data = TrainingData(clips, targets, np.arange(9), np.arange(0), SPEC)
+    _, history = train(AudioCNN(3, channels=1), data, recipe)
     assert np.isfinite(history[0].loss)
     assert np.isnan(history[0].val_loss)

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from merkit.engine.errors import MerError, UsageError
-from merkit.engine.spec import AudioSpec
-from merkit.training.evaluate.metrics_report import parameters_and_macs
 from merkit.training.networks.backbones import (
     PAPER_BACKBONES,
     build_backbone,
@@ -39,10 +37,12 @@ def test_one_channel_equals_three_repeated(name: str, monkeypatch: pytest.Monkey
     torch.manual_seed(0)
     theirs = _TORCHVISION[name](weights=None).eval()
     monkeypatch.setattr("merkit.training.networks.backbones._state_dict", lambda *_: theirs.state_dict())
+    for draw in ("normal_", "kaiming_normal_", "kaiming_uniform_", "trunc_normal_"):  # slow, and overwritten
+        monkeypatch.setattr(nn.init, draw, lambda tensor, *_, **__: tensor)
     ours = build_backbone(name, 1_000, "imagenet").eval()
-    image = torch.randn(1, 1, 64, 96)
+    log_mel = torch.randn(1, 1, 64, 96)
     with torch.inference_mode():
-        logits, expected = ours(image), theirs(image.expand(-1, 3, -1, -1))
+        logits, expected = ours(log_mel), theirs(log_mel.expand(-1, 3, -1, -1))
     # Untrained, their sizes differ by network: ResNet-50's reach 20, and float32 has seven digits.
     assert (logits - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
 
@@ -59,10 +59,10 @@ def test_heads_have_as_many_outputs_as_labels(name: str, extra_head: bool):
 @pytest.mark.parametrize("name", ["audiocnn", "mobilenetv3", "squeezenet", "densenet121"])
 @pytest.mark.parametrize("extra_head", [False, True])
 def test_the_first_outputs_are_kept_as_they_are(name: str, extra_head: bool):
-    network, image = build_backbone(name, 9, extra_head=extra_head).eval(), torch.randn(2, 1, 64, 96)
+    network, log_mels = build_backbone(name, 9, extra_head=extra_head).eval(), torch.randn(2, 1, 64, 96)
     with torch.inference_mode():
-        expected = network(image)[:, :4]
-        kept = keep_outputs(network, name, 4)(image)
+        expected = network(log_mels)[:, :4]
+        kept = keep_outputs(network, name, 4)(log_mels)
     assert kept.shape == (2, 4)
     torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
 
@@ -99,7 +99,9 @@ def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(MerError, match=r"cannot be fetched .* https://download.*--weights FILE"):
+    with pytest.raises(
+        MerError, match=r"cannot be fetched .* https://download.*the file in place of imagenet"
+    ):
         build_backbone("squeezenet", 2, "imagenet")
     with pytest.raises(UsageError, match="no such file; give imagenet, none, or a file"):
         build_backbone("squeezenet", 2, str(tmp_path / "nothing.pth"))
@@ -125,10 +127,7 @@ def test_weights_files_that_are_something_else(tmp_path: Path):
     build_backbone("squeezenet", 2, str(path))
 
 
-def test_parameters_and_macs_of_a_known_network():
-    parameters, macs = parameters_and_macs(
-        build_backbone("mobilenetv3", 1_000), AudioSpec(n_mels=224, frames=224)
-    )
-    # torchvision: 2,542,856 parameters with three channels (the stem has 16 x 3 x 9), 0.06 GMACs.
-    assert parameters == 2_542_856 - 16 * 2 * 9
-    assert macs == pytest.approx(56e6, rel=0.1)
+def test_parameters_of_a_known_network():
+    network = build_backbone("mobilenetv3", 1_000)
+    # torchvision: 2,542,856 parameters with three channels (the stem has 16 x 3 x 9).
+    assert sum(p.numel() for p in network.parameters()) == 2_542_856 - 16 * 2 * 9

@@ -29,9 +29,9 @@ def test_what_is_saved_comes_back(tmp_path: Path, extra_head: bool):
     path = tmp_path / "new" / "squeezenet.safetensors"
     save_checkpoint(network, spec, path)
     loaded, read = network_from_checkpoint(path)
-    images = torch.randn(2, 1, 128, 313)
+    log_mels = torch.randn(2, 1, 128, 313)
     with torch.inference_mode():
-        assert torch.allclose(loaded(images), network(images), atol=1e-6)
+        assert torch.allclose(loaded(log_mels), network(log_mels), atol=1e-6)
     assert read == spec == spec_from_checkpoint(path)
     assert not loaded.training
     assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -1,0 +1,55 @@
+"""Clips become examples: unreadable ones are named, sub-clips keep their song, tags can be learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.engine.errors import MerError
+from merkit.training.data.examples import Examples, examples_from_audio, standardised, tag_targets
+from small_training import fast_job
+
+SPEC = fast_job().protocol.audio
+
+
+def test_unreadable_clips_are_left_out_and_named(songs: Path, cache: Path, tmp_path: Path):
+    data = labelled_audio(songs / "clips.csv")
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no sound")
+    clips = (dataclasses.replace(data.clips[0], path=bad), *data.clips[1:])
+    examples = examples_from_audio(dataclasses.replace(data, clips=clips), SPEC, cache)
+    assert len(examples.clips) == len(clips) - 1
+    assert [path for path, _ in examples.skipped] == [bad]
+    lost = tuple(c if c.label == "calm" else dataclasses.replace(c, path=bad) for c in data.clips)
+    with pytest.raises(MerError, match=r"no readable clip of tense \(20 unreadable; .*bad.wav: "):
+        examples_from_audio(dataclasses.replace(data, clips=lost), SPEC, cache)
+
+
+def test_sub_clips_know_their_song(songs: Path, cache: Path):
+    data = labelled_audio(songs / "clips.csv")
+    examples = examples_from_audio(data, SPEC, cache, sub_clips=3)  # of 1 s, and the songs have 2
+    assert len(examples.clips) == len(examples.decibels) == 80
+    assert [examples.readable[song].path for song in examples.songs] == [clip.path for clip in examples.clips]
+    assert {part.shape[1] for part in examples.decibels} == {32}
+    assert examples.grouped_by == "group"
+    assert examples.counts() == {"calm": 40, "tense": 40}
+
+
+def test_tags_that_can_be_learnt(examples: Examples):
+    tags = [("all", "few") if i < 3 else ("all", f"part {i % 2}") for i in range(40)]
+    clips = [dataclasses.replace(clip, tags=own) for clip, own in zip(examples.clips, tags, strict=True)]
+    tagged = dataclasses.replace(examples, clips=tuple(clips))
+    names, rows = tag_targets(tagged, np.arange(20))
+    assert names == ("part 0", "part 1")
+    assert rows.shape == (40, 2)
+    assert rows[:5].tolist() == [[0, 0], [0, 0], [0, 0], [0, 1], [1, 0]]
+
+
+def test_standardised_log_mels_have_mean_0_and_deviation_1(examples: Examples):
+    every_clip = np.arange(len(examples.clips))
+    frames = np.concatenate([np.asarray(d, np.float64) for d in examples.decibels], axis=1)
+    spec = standardised(SPEC, examples, every_clip)
+    assert np.allclose((*spec.mean, *spec.std), (frames.mean(), frames.std()))

@@ -1,0 +1,19 @@
+"""The figures are PNG files, also of a training without validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from merkit.training.evaluate.figures import confusion_png, curves_png
+from merkit.training.fit.trainer import Epoch
+
+_NAN = float("nan")
+
+
+def test_figures_are_png(tmp_path: Path):
+    validated = [Epoch(i, 1 / i, 0.5, 1.1 / i, 0.4, 0.4, 1.0) for i in range(1, 15)]
+    alone = [Epoch(i, 1 / i, 0.5, _NAN, _NAN, _NAN, 1.0) for i in range(1, 4)]
+    curves_png({"validated": validated, "alone": alone}, tmp_path / "curves.png")
+    confusion_png([[3, 1], [0, 0]], ["calm", "tense"], tmp_path / "confusion.png", "accuracy 0.75")
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "confusion.png"}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.iterdir())

@@ -1,0 +1,52 @@
+"""Predictions come back from their file, and a temperature is fitted to songs that it does not judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.engine.errors import MerError
+from merkit.training.evaluate.metrics_report import metrics_from_predictions
+from merkit.training.evaluate.predictions import (
+    cross_fitted,
+    fit_temperature,
+    load_predictions,
+    pooled,
+    save_predictions,
+)
+from small_training import drawn_predictions
+
+
+def test_temperature_undoes_overconfidence():
+    # One window a song: the mean of several takes overconfidence away by itself.
+    plain, sharp = drawn_predictions(600, windows=1), drawn_predictions(600, sharpness=4, windows=1)
+    assert fit_temperature(sharp) == pytest.approx(4 * fit_temperature(plain), rel=0.01)
+    metrics = metrics_from_predictions(sharp, fit_temperature(sharp))
+    assert metrics["log_loss"] < metrics_from_predictions(sharp, 1.0)["log_loss"]
+    assert metrics["calibration_error"] < metrics["calibration_error_at_1"]
+    parts = [sharp.chosen(range(300)), sharp.chosen(range(300, 600))]
+    probabilities, temperatures = cross_fitted(parts)
+    assert temperatures == [fit_temperature(part) for part in reversed(parts)]
+    assert np.allclose(probabilities[:300], parts[0].by_song(fit_temperature(parts[1])))
+
+
+def test_predictions_come_back_without_pickles(tmp_path: Path):
+    predictions = drawn_predictions()
+    save_predictions(predictions, tmp_path / "logits.npz")
+    read = load_predictions(tmp_path / "logits.npz")
+    assert (read.ids, read.names) == (predictions.ids, predictions.names)
+    assert np.array_equal(np.stack(read.logits), np.stack(predictions.logits))
+    np.savez(tmp_path / "other.npz", names=np.array([Path()], dtype=object))
+    with pytest.raises(MerError, match="holds no predictions"):
+        load_predictions(tmp_path / "other.npz")
+
+
+def test_parts_are_put_together_again():
+    predictions = drawn_predictions()
+    together = pooled([predictions.chosen(range(20)), predictions.chosen(range(20, 60))])
+    assert (together.ids, together.groups) == (predictions.ids, predictions.groups)
+    assert np.array_equal(together.by_song(1.3), predictions.by_song(1.3))
+    truth, by_window = together.by_window()
+    assert truth.tolist() == np.repeat(predictions.truth, 2).tolist()
+    assert by_window.shape == (120, 3)

@@ -1,0 +1,42 @@
+"""A batch holds each clip once, its targets beside its tags, and BatchNorm never gets one window alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from merkit.engine.spec import AudioSpec
+from merkit.training.fit.batches import TrainingData, augmented_batch, shuffled_batches
+from merkit.training.recipe import Recipe
+
+SPEC = AudioSpec(window_samples=16_000, frames=32, n_mels=8)
+PLAIN = Recipe(random_crops=False, mixup=0.0)
+
+
+def _data(count: int, tags: np.ndarray | None = None) -> TrainingData:
+    clips = [np.full((8, 40), i, np.float32) for i in range(count)]
+    return TrainingData(clips, np.arange(count) % 3, np.arange(count), np.arange(0), SPEC, tags)
+
+
+def test_every_clip_once_and_none_alone():
+    rng = np.random.default_rng(0)
+    assert sorted(np.concatenate(list(shuffled_batches(_data(10), 4, rng)))) == list(range(10))
+    assert [len(batch) for batch in shuffled_batches(_data(9), 4, rng)] == [4, 4]
+    assert [len(batch) for batch in shuffled_batches(_data(1), 4, rng)] == [1]
+
+
+def test_a_batch_has_labels_and_tags():
+    tags = np.eye(6, 2, dtype=np.float32)
+    chosen = np.array([1, 5])
+    log_mels, targets = augmented_batch(_data(6, tags), chosen, PLAIN, np.random.default_rng(0))
+    assert log_mels.shape == (2, 1, 8, 32)
+    assert log_mels[:, 0, 0, 0].tolist() == [1, 5]  # mean 0 and deviation 1 in this spec
+    assert targets.tolist() == [[0, 1, 0, 0, 1], [0, 0, 1, 0, 0]]
+
+
+def test_random_windows_differ_by_draw():
+    recipe = dataclasses.replace(PLAIN, random_crops=True)
+    rng = np.random.default_rng(0)
+    first, _ = augmented_batch(_data(4), np.arange(4), recipe, rng)
+    second, _ = augmented_batch(_data(4), np.arange(4), recipe, rng)
+    assert not np.array_equal(first.numpy(), second.numpy())

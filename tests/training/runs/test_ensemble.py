@@ -1,0 +1,84 @@
+"""An ensemble is scored on songs that no member was trained on, and compared with its first member."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.engine.data.labelled_audio import LabelledAudio, labelled_audio
+from merkit.engine.errors import MerError, UsageError
+from merkit.training.evaluate.predictions import Predictions
+from merkit.training.runs.ensemble import Member, ensemble_metrics, member_from_path
+from merkit.training.runs.run_folder import CHECKPOINT, METRICS
+from small_training import Trained
+
+
+def _members() -> list[Member]:
+    """Three that are right about as often, on different songs."""
+    rng = np.random.default_rng(1)
+    truth = np.arange(90) % 3
+    names = tuple(map(str, range(90)))
+    members = []
+    for number in range(3):
+        logits = rng.normal(0, 1.5, (90, 1, 3)) + 1.5 * np.eye(3)[truth][:, None]
+        p = Predictions(names, names, truth, tuple(logits.astype(np.float32)), names, ("a", "b", "c"))
+        members.append(Member(f"m{number}", p, p.by_song()))
+    return members
+
+
+def test_an_ensemble_beats_its_members_when_they_err_apart():
+    metrics = ensemble_metrics(_members())
+    assert metrics["ensemble"]["macro_f1"] > max(metrics[f"m{i}"]["macro_f1"] for i in range(3))
+    assert "against_first" not in metrics["m0"]
+    for name in ("m1", "m2", "ensemble"):
+        gain, (low, high) = metrics[name]["against_first"]["gain"], metrics[name]["against_first"]["interval"]
+        assert gain == metrics[name]["macro_f1"] - metrics["m0"]["macro_f1"]
+        assert low <= gain <= high
+    assert metrics["ensemble"]["against_first"]["interval"][0] > 0
+
+
+def test_members_that_cannot_be_put_together():
+    members = _members()
+    with pytest.raises(UsageError, match="two networks or more"):
+        ensemble_metrics(members[:1])
+    other = dataclasses.replace(members[1].predictions, ids=tuple(f"x{i}" for i in range(90)))
+    with pytest.raises(MerError, match="no song was held out from every member"):
+        ensemble_metrics([members[0], dataclasses.replace(members[1], predictions=other)])
+    other = dataclasses.replace(members[1].predictions, labels=("c", "b", "a"))
+    with pytest.raises(MerError, match="m1 says c, b, a; m0 says a, b, c"):
+        ensemble_metrics([members[0], dataclasses.replace(members[1], predictions=other)])
+
+
+def test_only_common_songs_count_whatever_their_order():
+    first, second, _ = _members()
+    positions = list(range(60))[::-1]
+    part = Member("part", second.predictions.chosen(positions), second.probabilities[positions])
+    metrics = ensemble_metrics([first, part])
+    assert {figures["songs"] for figures in metrics.values()} == {60}
+    same = ensemble_metrics([first, dataclasses.replace(first, name="m0")])
+    assert list(same) == ["m0", "m0 (2)", "ensemble"]
+    assert same["ensemble"]["against_first"]["gain"] == 0
+
+
+def test_what_is_no_member(tmp_path: Path):
+    (tmp_path / METRICS).write_text(json.dumps({"songs": 1}))
+    with pytest.raises(MerError, match="has no test songs"):
+        member_from_path(tmp_path, None, tmp_path)
+    with pytest.raises(UsageError, match="a checkpoint needs labelled audio"):
+        member_from_path(tmp_path / "a.safetensors", None, tmp_path)
+
+
+@pytest.mark.xdist_group("trained")
+def test_a_checkpoint_says_what_its_folder_holds(trained: Trained, songs: Path, cache: Path):
+    def data(labels: Sequence[str]) -> LabelledAudio:
+        return labelled_audio(songs / "clips.csv", labels=labels)
+
+    folder = trained.run.folder
+    kept = member_from_path(folder, None, cache)
+    computed = member_from_path(folder / CHECKPOINT, data, cache)
+    assert computed.predictions.ids == kept.predictions.ids
+    np.testing.assert_allclose(computed.probabilities, kept.probabilities, atol=1e-5)

@@ -1,0 +1,62 @@
+"""The table of all networks goes on where it was, and puts its rows where they belong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from merkit.training.cli import main
+from merkit.training.runs import results_table
+from merkit.training.runs.run_folder import FinishedRun
+from merkit.training.runs.train_run import Job
+from small_training import FAST_OPTIONS
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path):
+    results = tmp_path / "docs" / "RESULTS.md"
+    results.parent.mkdir()
+    results.write_text("# Results\n\nWords before.\n")
+    options = [
+        "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "-m", "mobilenetv3",
+        "--epochs", 1, "--precision", "none", "--results", results, "--runs", tmp_path / "runs",
+        *FAST_OPTIONS,
+    ]  # fmt: skip
+    result = _run(*options)
+    assert result.exit_code == 0, result.output
+    text = results.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows] == ["| network", "| MobileNetV3-Small", "| AudioCNN (ours)"]
+    assert text.startswith("# Results\n\nWords before.\n")
+    assert "`mer-train table --data clips.csv --epochs 1" in text
+    home = Path(os.environ["MER_HOME"]) / "models"
+    assert {path.name for path in home.iterdir()} >= {
+        "audiocnn.onnx",
+        "audiocnn.safetensors",
+        "audiocnn.json",
+    }
+    # A second call finds all done; a network that is not is said to be unfinished.
+    (tmp_path / "runs" / "audiocnn" / "row.json").unlink()
+    real = results_table.train_split
+
+    def killed(job: Job, *arguments: Any) -> FinishedRun:
+        return sys.exit(9) if job.model == "audiocnn" else real(job, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results_table, "train_split", killed)
+        assert _run(*options).exit_code == 9
+    assert "| AudioCNN (ours) | trained, not yet scored |" in results.read_text()
+    assert _run(*options).exit_code == 0
+    assert results.read_text() == text
+    # A row of another recipe does not stand for this one's.
+    other = _run(*options, "--set", "mixup=0")
+    assert other.exit_code == 1
+    assert "mobilenetv3 holds another training" in other.output
+    assert results.read_text() == text

@@ -1,0 +1,150 @@
+"""mer-train's commands beside the training: the table of all networks, and ensembles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..engine.cli.command import EXIT_SOME_FAILED, version_option
+from .command import training_command
+from .options import FOLDER, chosen_fields, data_options, root_from_options
+
+if TYPE_CHECKING:
+    from ..engine.data.labelled_audio import LabelledAudio
+
+
+@click.command()
+@data_options
+@click.option(
+    "--model", "-m", "models", multiple=True, default=("all",), help="Rows; all is the papers' nine."
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=25, help="Of the light networks.")
+@click.option(
+    "--heavy-epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    help="Of DenseNet-121, ResNet-50, EfficientNet-B0 and VGG16.",
+)
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="A field of the recipe, or audio.NAME."
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp16", "int8", "none"]),
+    default=("fp16", "int8"),
+    help="Columns beside FP32.",
+)
+@click.option(
+    "--results", type=FOLDER, default=Path("docs/RESULTS.md"), help="The Markdown file that gets the rows."
+)
+@click.option("--runs", type=FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
+@click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
+@version_option
+def table(**options: Any) -> None:
+    """Fill the table of all networks, one resumable step a network.
+
+    Every network is trained with the best protocol on one grouped split, exported, scored through the
+    engine, and gets a row. What is done is not done again, so a stopped table goes on when called again.
+    Networks go to ~/.cache/mer/models with their metrics, never into the repository.
+    """
+    _fill(**options)
+
+
+@training_command
+def _fill(**options: Any) -> int:
+    root = root_from_options(options)
+    from ..engine.artifact import models_home
+    from .progress import TerminalProgress
+    from .recipe import PROTOCOLS, with_overrides
+    from .runs.results_table import TablePlan, fill_table
+    from .runs.session import Session, models_from_names, read_data, splits_from_choice
+
+    data = read_data(root, options["layout"], options["labels"])
+    protocol = with_overrides(PROTOCOLS["best"], options["sets"])
+    session = Session(
+        data,
+        root.resolve().name,
+        models_from_names(options["models"]),
+        protocol,
+        options["runs"] or models_home().parent / "runs" / "table",
+        splits_from_choice(None, protocol, data),
+        cache=options["cache"],
+        workers=options["workers"],
+        licence=options["licence"],
+        chosen=chosen_fields(options),
+    )
+    plan = TablePlan(
+        session,
+        root,
+        options["layout"],
+        options["epochs"],
+        options["heavy_epochs"],
+        tuple(name for name in options["precisions"] if name != "none"),
+        options["results"],
+        _command_line(session.name, options),
+    )
+    with TerminalProgress() as progress:
+        skipped = fill_table(plan, progress)
+    click.echo(f"rows are in {options['results']}")
+    return EXIT_SOME_FAILED if skipped else 0
+
+
+def _command_line(data: str, options: dict[str, Any]) -> str:
+    """The command that makes the same table."""
+    text = f"mer-train table --data {data} --epochs {options['epochs']}"
+    return (
+        text + f" --heavy-epochs {options['heavy_epochs']}" + "".join(f" --set {s}" for s in options["sets"])
+    )
+
+
+@click.command()
+@click.argument("members", nargs=-1, required=True, type=FOLDER, metavar="FOLDER|CHECKPOINT...")
+@data_options
+@click.option("--out", "-o", type=FOLDER, metavar="FILE", help="Write the metrics as JSON.")
+def ensemble(**options: Any) -> None:
+    """Score several networks as one, beside each of them, and each against the first.
+
+    A member is a folder of mer-train (a training or a cross-validation), whose predictions are kept, or a
+    checkpoint, which needs --data. Only songs that no member was trained on are scored.
+    """
+    _score(**options)
+
+
+@training_command
+def _score(**options: Any) -> int:
+    root = root_from_options(options) if options["data"] or options["download"] else None
+    from .data.spectrogram_cache import cache_home
+    from .evaluate.metrics_report import write_json
+    from .runs.ensemble import ensemble_metrics, member_from_path
+    from .runs.session import read_data
+
+    def data(labels: Sequence[str]) -> LabelledAudio:
+        assert root is not None
+        return read_data(root, options["layout"], options["labels"] or ",".join(labels))
+
+    cache, workers = options["cache"] or cache_home(), options["workers"]
+    members = [member_from_path(path, data if root else None, cache, workers) for path in options["members"]]
+    metrics = ensemble_metrics(members)
+    for name, figures in metrics.items():
+        click.echo(_line(name, figures))
+    if options["out"]:
+        write_json(metrics, options["out"])
+    return 0
+
+
+def _line(name: str, figures: Mapping[str, Any]) -> str:
+    low, high = figures["macro_f1_interval"]
+    line = (
+        f"{name}\tmacro-F1 {figures['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
+        f"\taccuracy {figures['accuracy']:.3f}\tcalibration error {figures['calibration_error']:.3f}"
+        f"\t{figures['songs']} songs"
+    )
+    if "against_first" in figures:
+        low, high = (100 * end for end in figures["against_first"]["interval"])
+        line += f"\t{100 * figures['against_first']['gain']:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return line

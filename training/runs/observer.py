@@ -1,0 +1,38 @@
+"""Who is told how a run progresses: a terminal, a log, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..fit.trainer import Epoch
+
+
+class Observer(Protocol):
+    """What runs report while they work."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+
+    def cached(self, total: int) -> Callable[[int], None]:
+        """Spectrograms of ``total`` clips are being computed; the result takes the number that is ready."""
+        ...
+
+    def begin(self, name: str, epochs: int, done: int) -> None:
+        """A training begins, or continues after ``done`` epochs."""
+
+    def epoch(self, row: Epoch) -> None:
+        """An epoch is done."""
+
+
+class NoObserver:
+    """Ignores all reports."""
+
+    def say(self, text: str) -> None: ...
+
+    def cached(self, total: int) -> Callable[[int], None]:
+        return lambda ready: None
+
+    def begin(self, name: str, epochs: int, done: int) -> None: ...
+
+    def epoch(self, row: Epoch) -> None: ...
