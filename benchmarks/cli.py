@@ -1,12 +1,12 @@
-"""mer-bench: how fast it is, beside what else there is."""
+"""mer-bench: every network on every runtime, how fast and how right."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,46 @@ from ..engine.cli.command import SETTINGS, report_errors, version_option
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from .commands import compare_command, gpu_command, pipeline_command, scale_command
+from .row import BENCH_RUNTIMES, SCENARIOS, Results
+
+if TYPE_CHECKING:
+    from .measure.loadgen import Length
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Where results go, beside the terminal; None is nowhere."""
+
+    json: Path | None
+    csv: Path | None
+    markdown: Path | None
+    html: Path | None
+
+    def check(self) -> None:
+        """What would only fail after the measurement fails before it."""
+        for file in (self.json, self.csv, self.markdown, self.html):
+            if file and not file.parent.is_dir():
+                raise UsageError(f"{file}: there is no folder {file.parent}")
+        if self.html and find_spec("jinja2") is None:
+            raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
+
+    def write(self, results: Results) -> None:
+        """Writes the files, and prints the table once those are safe that need nothing but Python."""
+        from ..engine.files import write_whole
+        from .results.text import csv_from_results, markdown_from_results, print_results
+        from .results_file import json_from_results
+
+        if self.json:
+            write_whole(self.json, json_from_results(results))
+        if self.csv:
+            write_whole(self.csv, csv_from_results(results))
+        if self.markdown:
+            write_whole(self.markdown, markdown_from_results(results))
+        print_results(results)
+        if self.html:
+            from .results.html import html_from_results
+
+            write_whole(self.html, html_from_results(results))
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +89,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "-r",
     "runtimes",
     multiple=True,
-    type=click.Choice(["onnxruntime", "openvino", "tensorrt", "torch", "torch.compile"]),
+    type=click.Choice(BENCH_RUNTIMES),
     help="Only these.  [default: all]",
 )
 @click.option("--untrained", is_flag=True, help="The nine CNNs with random weights too, for speed only.")
@@ -67,7 +107,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--scenario",
     "scenarios",
     multiple=True,
-    type=click.Choice(["SingleStream", "MultiStream", "Offline", "Server", "all"]),
+    type=click.Choice([*SCENARIOS, "all"]),
     help="LoadGen's.  [default: SingleStream, Offline]",
 )
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="Of the networks; 0 is one a core.")
@@ -80,7 +120,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @report_options
 @version_option
 @click.pass_context
-def main(context: click.Context, **given: Any) -> None:
+def main(context: click.Context, **options: Any) -> None:
     """Every network, on every runtime, in every precision: how fast and how right, on this machine.
 
     Without a COMMAND: a table of the bundled networks, those of ~/.cache/mer/models and of --models.
@@ -90,87 +130,65 @@ def main(context: click.Context, **given: Any) -> None:
     --fail-under failed, 130/143 stopped by Ctrl-C/SIGTERM (the rows done are kept).
     """
     if context.invoked_subcommand is None:
-        _table(**given)
+        _table(**options)
 
 
 @report_errors
 def _table(
-    folders: tuple[Path, ...],
-    only: tuple[str, ...],
-    runtimes: tuple[str, ...],
-    untrained: bool,
-    songs: Path | None,
-    quick: bool,
-    rules: bool,
-    scenarios: tuple[str, ...],
     json_file: Path | None,
     csv_file: Path | None,
     markdown_file: Path | None,
     html_file: Path | None,
-    **given: Any,
+    quick: bool,
+    rules: bool,
+    data: Path | None,
+    **options: Any,
 ) -> int:
     if quick and rules:
         raise click.UsageError("--quick and --rules exclude each other")
-    data = given["data"]
     if data is not None and not data.exists():
         raise UsageError(f"--data {data}: no such file or folder")
-    _check_files(json_file, csv_file, markdown_file, html_file)
+    files = ResultFiles(json_file, csv_file, markdown_file, html_file)
+    files.check()
+    from .measure.loadgen import NORMAL, QUICK, RULES
+
+    with sigterm_interrupts() as stop:
+        results = _measured(QUICK if quick else RULES if rules else NORMAL, data=data, **options)
+    files.write(results)
+    if results.partial:
+        return stop.code or INTERRUPTED
+    return 0 if any(row.status == "ok" for row in results.rows) else 1
+
+
+def _measured(
+    length: Length,
+    songs: Path | None,
+    scenarios: tuple[str, ...],
+    folders: tuple[Path, ...],
+    untrained: bool,
+    runtimes: tuple[str, ...],
+    only: tuple[str, ...],
+    **options: Any,
+) -> Results:
     import tempfile
 
-    from .measure.cases import RUNTIMES, find_cases
-    from .measure.loadgen import NORMAL, QUICK, RULES, SCENARIOS
+    from .measure.cases import find_cases
     from .measure.sample_songs import generated_songs, songs_from_folder
     from .measure.table import TableOptions, measure_table
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    wanted = SCENARIOS if "all" in scenarios else scenarios or ("SingleStream", "Offline")
-    with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as room, sigterm_interrupts() as stop:
-        cases = find_cases(folders, untrained, runtimes or RUNTIMES, only, quick, say)
-        if not cases:
-            raise MerError("no artifact found; --models DIR names a folder of them, --untrained makes some")
-        count = 12 if quick else 60
-        given["songs"] = songs_from_folder(songs, count) if songs else generated_songs(Path(room), count)
-        options = TableOptions(QUICK if quick else RULES if rules else NORMAL, scenarios=wanted, **given)
-        results = measure_table(cases, options, say)
-    _write(results, json_file, csv_file, markdown_file, html_file)
-    if results["partial"]:
-        return stop.code or INTERRUPTED
-    return 0 if any(row["status"] == "ok" for row in results["rows"]) else 1
+    quick = not length.valid
+    cases = find_cases(folders, untrained, runtimes or BENCH_RUNTIMES, only, quick, _say)
+    if not cases:
+        raise MerError("no artifact found; --models DIR names a folder of them, --untrained makes some")
+    chosen = SCENARIOS if "all" in scenarios else scenarios or ("SingleStream", "Offline")
+    count = 12 if quick else 60
+    with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as folder:
+        paths = songs_from_folder(songs, count) if songs else generated_songs(Path(folder), count)
+        return measure_table(cases, TableOptions(length, scenarios=chosen, songs=paths, **options), _say)
 
 
-def _check_files(
-    json_file: Path | None, csv_file: Path | None, markdown_file: Path | None, html_file: Path | None
-) -> None:
-    """What could only fail after the measuring fails before it."""
-    for file in (json_file, csv_file, markdown_file, html_file):
-        if file and not file.parent.is_dir():
-            raise UsageError(f"{file}: there is no folder {file.parent}")
-    if html_file and find_spec("jinja2") is None:
-        raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
-
-
-def _write(
-    results: dict[str, Any],
-    json_file: Path | None,
-    csv_file: Path | None,
-    markdown_file: Path | None,
-    html_file: Path | None,
-) -> None:
-    from .results.text import csv_from_results, markdown_from_results, print_results
-
-    if json_file:
-        json_file.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    if csv_file:
-        csv_file.write_text(csv_from_results(results), encoding="utf-8")
-    if markdown_file:
-        markdown_file.write_text(markdown_from_results(results), encoding="utf-8")
-    print_results(results)
-    if html_file:
-        from .results.html import html_from_results
-
-        html_file.write_text(html_from_results(results), encoding="utf-8")
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @main.command("report")
@@ -181,10 +199,11 @@ def report_command(
     file: Path, csv_file: Path | None, markdown_file: Path | None, html_file: Path | None
 ) -> int:
     """The table that --json kept in FILE, and other files made of it; nothing is measured."""
-    from .experiments.compare import results_from_file
+    from .results_file import results_from_file
 
-    _check_files(None, csv_file, markdown_file, html_file)
-    _write(results_from_file(file), None, csv_file, markdown_file, html_file)
+    files = ResultFiles(None, csv_file, markdown_file, html_file)
+    files.check()
+    files.write(results_from_file(file))
     return 0
 
 

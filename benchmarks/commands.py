@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -45,11 +46,11 @@ def compare_command(
         ratios = [ratio]
         for name, column in zip((first, second), zip(*times, strict=True), strict=True):
             click.echo(f"{1e3 * sorted(column)[len(column) // 2]:10.3f} ms a call of {batch}  {name}")
-    for each in ratios:
-        click.echo(f"{each.ratio:10.3f}x [{each.low:.3f}, {each.high:.3f}]  {each.what}")
-    slow = [each for each in ratios if fail_under is not None and each.under(fail_under)]
-    for each in slow:
-        click.echo(f"Error: {each.what} is {each.ratio:.3f}x, under {fail_under}", err=True)
+    for ratio in ratios:
+        click.echo(f"{ratio.ratio:10.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]  {ratio.what}")
+    slow = [ratio for ratio in ratios if fail_under is not None and ratio.under(fail_under)]
+    for ratio in slow:
+        click.echo(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}", err=True)
     return 3 if slow else 0
 
 
@@ -76,7 +77,7 @@ def pipeline_command(
     model: str,
     songs: int,
     rounds: int,
-    windows: int | str,
+    windows: int | Literal["all"],
     paper: bool,
     peers: tuple[str, ...],
     report: Path | None,
@@ -86,24 +87,24 @@ def pipeline_command(
     Beside mer-label stand the decode floor (only decoding the same windows, in as many processes),
     the Hindi paper's pipeline written plainly, and every --peer.
     """
-    from .experiments.pipeline import compare
+    from ..engine.files import write_whole
+    from .experiments.pipeline import compare_pipelines
 
-    found = compare(
-        folder, model, songs, rounds, windows, paper, peers, lambda line: click.echo(line, err=True)
-    )
-    click.echo(f"{found.files} songs a turn, {rounds} turns, {found.cores} cores")
-    for turns in found.turns:
-        spread = f"{min(turns.seconds) * 1e3:.1f} to {max(turns.seconds) * 1e3:.1f}"
+    comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, _say)
+    click.echo(f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores")
+    for contender in comparison.contenders:
+        spread = f"{min(contender.seconds) * 1e3:.1f} to {max(contender.seconds) * 1e3:.1f}"
         click.echo(
-            f"{turns.median * 1e3:10.1f} ms a song ({spread})  {1 / turns.median:8.1f} songs/s  "
-            f"{found.ratio(turns.name):6.2f}x  {turns.name}  [CPU: {turns.cpu_median * 1e3:.1f} ms, "
-            f"{turns.cpu_median / found.turns[0].cpu_median:.2f}x]"
+            f"{contender.median * 1e3:10.1f} ms a song ({spread})  {1 / contender.median:8.1f} songs/s  "
+            f"{comparison.ratio(contender):6.2f}x  {contender.name}  "
+            f"[CPU: {contender.cpu_median * 1e3:.1f} ms, "
+            f"{contender.cpu_median / comparison.contenders[0].cpu_median:.2f}x]"
         )
-    stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(found.stages).items())
+    stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(comparison.stages).items())
     click.echo(f"stages, CPU seconds (waited and idle: wall): {stages}")
-    click.echo(f"wall x cores / CPU: {found.bubbles:.2f}")
+    click.echo(f"wall x cores / CPU: {comparison.wall_x_cores_over_cpu:.2f}")
     if report:
-        report.write_text(json.dumps(found.to_mapping(), indent=2) + "\n", encoding="utf-8")
+        write_whole(report, json.dumps(comparison.to_mapping(), indent=2) + "\n")
     return 0
 
 
@@ -146,17 +147,21 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
     Takes engines of mer-export, with their .json and .onnx beside them, and a machine with the GPU that
     they are for.
     """
-    from .experiments.gpu import cost_table, costs, measure, paper_table, write_report
-
     if paper:
-        found = costs(lambda line: click.echo(line, err=True))
-        click.echo(f"{cost_table(found)}\n\n{paper_table(found, decode_ms)}")
+        from .experiments.gpu_estimate import cost_table, costs, paper_table
+
+        networks = costs(_say)
+        click.echo(f"{cost_table(networks)}\n\n{paper_table(networks, decode_ms)}")
         return 0
     if not engines:
         raise click.UsageError("name the engines to measure, or --paper")
     from ..engine.artifact import open_artifact
+    from .experiments.gpu import measure, write_report
 
-    say = click.echo
-    write_report([measure(open_artifact(each), seconds, say=say) for each in engines], report)
+    write_report([measure(open_artifact(engine), seconds, say=click.echo) for engine in engines], report)
     click.echo(f"written to {report}")
     return 0
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

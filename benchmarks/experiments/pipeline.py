@@ -1,4 +1,4 @@
-"""Songs a second from files to labels: ours, the Hindi paper's pipeline, any other command line, in turns."""
+"""Songs/s from files to labels: mer-label, the Hindi paper's pipeline and any other command, in turns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from ...engine.artifact import DEFAULT_MODEL, Artifact, open_artifact
 from ...engine.audio.open import open_decoder
-from ...engine.audio.windows import spread_starts
+from ...engine.audio.windows import WindowCount, spread_starts
 from ...engine.catalogue.expand import Sources, inputs_from_paths
 from ...engine.catalogue.run import CatalogueRun
 from ...engine.cpu import usable_cores
@@ -32,10 +32,15 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclass
-class Turns:
-    """One contender: wall and CPU seconds a song of each of its turns."""
+class Contender:
+    """What is timed, and its wall and CPU seconds a song of each turn.
+
+    ``run`` takes a path for its output, handles ``songs`` songs and gives its (wall, CPU) seconds.
+    """
 
     name: str
+    songs: int
+    run: Callable[[str], tuple[float, float]]
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
@@ -49,49 +54,54 @@ class Turns:
         """CPU seconds a song, which other work on the machine changes less."""
         return statistics.median(self.cpu_seconds)
 
-    def add(self, spent: tuple[float, float], songs: int) -> None:
-        """A turn's (wall, CPU) seconds for so many songs."""
-        self.seconds.append(spent[0] / songs)
-        self.cpu_seconds.append(spent[1] / songs)
+    def take_turn(self, output: str) -> None:
+        """Runs once more."""
+        wall, cpu = self.run(output)
+        self.seconds.append(wall / self.songs)
+        self.cpu_seconds.append(cpu / self.songs)
 
 
 @dataclass
-class Outcome:
-    """What ``compare`` measured. ``bubbles`` is wall time x cores over the stages' CPU seconds."""
+class Comparison:
+    """What ``compare_pipelines`` measured; mer-label is the first of ``contenders``.
+
+    ``stages`` are the CPU seconds of one run. ``wall_x_cores_over_cpu`` is its wall time, times the cores,
+    over these: 1 where no core was ever idle.
+    """
 
     files: int
     cores: int
-    turns: list[Turns]
+    contenders: list[Contender]
     stages: StageSeconds
-    bubbles: float
+    wall_x_cores_over_cpu: float
 
-    def ratio(self, name: str) -> float:
-        """How many times as long as ours a contender takes for a song."""
-        return next(turn.median for turn in self.turns if turn.name == name) / self.turns[0].median
+    def ratio(self, contender: Contender) -> float:
+        """How many times as long as mer-label a contender takes for a song."""
+        return contender.median / self.contenders[0].median
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         return {
             "files": self.files,
             "cores": self.cores,
-            "seconds_a_song": {turn.name: turn.seconds for turn in self.turns},
-            "cpu_seconds_a_song": {turn.name: turn.cpu_seconds for turn in self.turns},
-            "ratios": {turn.name: self.ratio(turn.name) for turn in self.turns},
+            "seconds_a_song": {one.name: one.seconds for one in self.contenders},
+            "cpu_seconds_a_song": {one.name: one.cpu_seconds for one in self.contenders},
+            "ratios": {one.name: self.ratio(one) for one in self.contenders},
             "stages_cpu_s": vars(self.stages),
-            "wall_x_cores_over_cpu": self.bubbles,
+            "wall_x_cores_over_cpu": self.wall_x_cores_over_cpu,
         }
 
 
-def compare(
+def compare_pipelines(
     folder: Path,
     model: str = DEFAULT_MODEL,
     songs: int = 100,
     rounds: int = 3,
-    windows: Any = 3,
+    windows: WindowCount = 3,
     paper: bool = True,
     peers: Sequence[str] = (),
-    show: Callable[[str], None] = lambda line: None,
-) -> Outcome:
+    say: Callable[[str], None] = lambda line: None,
+) -> Comparison:
     """Times every contender over the same audio, ``rounds`` times in turns.
 
     The files of ``folder`` are linked into a catalogue of ``songs`` songs, so that a few long files
@@ -99,7 +109,9 @@ def compare(
     takes each file once.
 
     Args:
-        peers: command lines; ``{dir}`` becomes the catalogue.
+        songs: 0 is as many as there are files.
+        paper: the Hindi paper's pipeline too, which needs torch and librosa.
+        peers: command lines; ``{dir}`` becomes the catalogue's folder.
 
     Raises:
         MerError: no audio, or a command that fails.
@@ -108,64 +120,62 @@ def compare(
     files = inputs_from_paths([folder]).paths
     if not files:
         raise MerError(f"no audio in {folder}")
-    ours, floor = Turns("mer-label"), Turns("decode floor")
-    others = [Turns("the paper's pipeline")] if paper else []
-    others += [Turns(command) for command in peers]
     options = WindowOptions(artifact.spec.audio, windows)
-    bubbles, stages = [], StageSeconds()
-    with _catalogue(files, songs) as (catalogue, linked), tempfile.TemporaryDirectory() as scratch:
+    stages, ratios = StageSeconds(), []
+    with _catalogue(files, songs) as (catalogue, links), tempfile.TemporaryDirectory() as scratch:
+        ours = [sys.executable, "-m", "merkit.engine.cli", str(catalogue), "--model", str(artifact.path)]
+        ours += ["--windows", str(windows), "--out"]
+        contenders = [
+            Contender("mer-label", len(links), lambda output: _timed([*ours, output])),
+            Contender("decode floor", len(links), lambda _: decode_floor(links, options)),
+        ]
+        if paper:
+            contenders.append(Contender("the paper's pipeline", len(files), lambda _: _paper_in_child(files)))
+        contenders += [_peer(command, catalogue, len(links)) for command in peers]
         for turn in range(rounds):
-            show(f"turn {turn + 1} of {rounds}")
-            out = str(Path(scratch) / f"labels{turn}")
-            command = [
-                sys.executable,
-                "-m",
-                "merkit.engine.cli",
-                str(catalogue),
-                "--model",
-                str(artifact.path),
-            ]
-            ours.add(_timed([*command, "--windows", str(windows), "--out", out]), len(linked))
-            floor.add(decode_floor(linked, options), len(linked))
-            stages, bubble = _stages(catalogue, artifact, options, out + "-stages")
-            bubbles.append(bubble)
-            for other in others:
-                if other.name in peers:
-                    words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(other.name)]
-                    other.add(_timed(words), len(linked))
-                else:
-                    other.add(_paper_in_its_own_process(files), len(files))
-    return Outcome(len(linked), usable_cores(), [ours, floor, *others], stages, statistics.median(bubbles))
+            say(f"turn {turn + 1} of {rounds}")
+            for position, contender in enumerate(contenders):
+                contender.take_turn(str(Path(scratch) / f"labels{turn}-{position}"))
+            stages, ratio = _stages(catalogue, artifact, options, str(Path(scratch) / f"stages{turn}"))
+            ratios.append(ratio)
+    return Comparison(len(links), usable_cores(), contenders, stages, statistics.median(ratios))
 
 
 def decode_floor(paths: Sequence[str], options: WindowOptions) -> tuple[float, float]:
-    """(wall, CPU) seconds to decode the same windows and nothing else, in as many processes, once started."""
-    with WorkerPool(samples_of_windows, options) as pool:
+    """(wall, CPU) seconds to decode the same windows as mer-label, in as many processes, and nothing else.
+
+    The start of the processes does not count.
+
+    Raises:
+        MerError: a file cannot be decoded.
+    """
+    with WorkerPool(decoded_samples, options) as pool:
         list(pool.map([paths[0]] * usable_cores()))
-        began, cpu = time.perf_counter(), 0.0
-        for _, answer in pool.map(paths):
-            if isinstance(answer, Failure):
-                raise MerError(f"decoding failed: {answer.reason}")
-            cpu += answer[1]
-        return time.perf_counter() - began, cpu
+        began, cpu_s = time.perf_counter(), 0.0
+        for _, result in pool.map(paths):
+            if isinstance(result, Failure):
+                raise MerError(f"decoding failed: {result.reason}")
+            cpu_s += result[1]
+        return time.perf_counter() - began, cpu_s
 
 
-def samples_of_windows(path: str, options: WindowOptions) -> tuple[int, float]:
-    """Decodes a file's windows at its own rate; says how many samples they have, and the CPU seconds."""
-    done, began = 0, time.process_time()
+def decoded_samples(path: str, options: WindowOptions) -> tuple[int, float]:
+    """Decodes a file's windows at its own rate: how many samples they have, and the CPU seconds."""
+    samples, began = 0, time.process_time()
     with closing(open_decoder(path, options.limits)) as decoder:
         size = min(round(options.spec.window_s * decoder.sample_rate), decoder.length)
-        count = options.windows if isinstance(options.windows, int) else -(-decoder.length // size)
+        count = -(-decoder.length // size) if options.windows == "all" else options.windows
         for start in spread_starts(decoder.length, size, count):
-            done += len(decoder.read(start, size))
-    return done, time.process_time() - began
+            samples += len(decoder.read(start, size))
+    return samples, time.process_time() - began
 
 
 def paper_pipeline(paths: Sequence[str]) -> tuple[float, float]:
-    """The Hindi paper's notebook, plainly: one file after the other; (wall, CPU) seconds, start-up left out.
+    """The Hindi paper's notebook as a loop over files: (wall, CPU) seconds without start-up.
 
-    The whole file at 22,050 Hz, the mel image of its first 224 frames (5 s), MobileNetV3-Small in
-    eager torch at batch 1. Resizing and three channels are left out: they are not the point.
+    It decodes the whole file at 22,050 Hz, takes the log-mel of the first 224 frames (5 s), and runs
+    MobileNetV3-Small in eager torch at batch 1. Only the cost matters here: the log-mel is not resized, and
+    its one channel is used three times.
     """
     import librosa
     import numpy as np
@@ -179,11 +189,11 @@ def paper_pipeline(paths: Sequence[str]) -> tuple[float, float]:
         mel = librosa.feature.melspectrogram(
             y=samples[: 224 * 512], sr=rate, n_fft=2_048, hop_length=512, n_mels=224, fmax=8_000
         )
-        image = torch.from_numpy(librosa.power_to_db(mel, ref=np.max)[:, :224].astype(np.float32))
+        log_mel = torch.from_numpy(librosa.power_to_db(mel, ref=np.max)[:, :224].astype(np.float32))
         with torch.inference_mode():
-            return int(network(image.expand(1, 3, -1, -1)).argmax())
+            return int(network(log_mel.expand(1, 3, -1, -1)).argmax())
 
-    label(paths[0])  # what loads or compiles at the first call
+    label(paths[0])  # the first call loads and compiles parts of librosa
     began, cpu = time.perf_counter(), _cpu_s()
     for path in paths:
         label(path)
@@ -192,17 +202,24 @@ def paper_pipeline(paths: Sequence[str]) -> tuple[float, float]:
 
 @contextmanager
 def _catalogue(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]:
+    """A folder of links to the files, again and again up to ``songs``; and the paths of the links."""
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-        linked = []
-        for i in range(max(songs, len(files)) if songs else len(files)):
+        links = []
+        for i in range(max(songs, len(files))):
             source = Path(files[i % len(files)]).absolute()
             link = Path(folder) / f"{i:06}{source.suffix}"
             link.symlink_to(source)
-            linked.append(str(link))
-        yield Path(folder), linked
+            links.append(str(link))
+        yield Path(folder), links
+
+
+def _peer(command: str, catalogue: Path, songs: int) -> Contender:
+    words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(command)]
+    return Contender(command, songs, lambda _: _timed(words))
 
 
 def _stages(folder: Path, artifact: Artifact, options: WindowOptions, out: str) -> tuple[StageSeconds, float]:
+    """One run's seconds by stage, and its wall time x cores over the CPU seconds."""
     began = time.perf_counter()
     with (
         open_backend(artifact) as backend,
@@ -221,6 +238,7 @@ def _cpu_s() -> float:
 
 
 def _timed(command: Sequence[str]) -> tuple[float, float]:
+    """(wall, CPU) seconds of a command, with all processes that it leaves behind."""
     began, cpu = time.perf_counter(), _cpu_s()
     try:
         with _orphans_counted():
@@ -234,10 +252,10 @@ def _timed(command: Sequence[str]) -> tuple[float, float]:
 
 @contextmanager
 def _orphans_counted() -> Iterator[None]:
-    """Processes that outlive the command become ours and are waited for (5 s at most).
+    """Processes that outlive the command become children of this one, and are waited for (5 s at most).
 
-    So their CPU time, and that of the decoders that mer-label's fork server had, is in RUSAGE_CHILDREN.
-    On Linux; elsewhere they are not counted.
+    The system counts the CPU time of a process for its parent, when that waits for it: without this the
+    processes of mer-label's fork server would be left out. On Linux only.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -254,14 +272,14 @@ def _orphans_counted() -> Iterator[None]:
 
 
 def _children() -> set[int]:
-    found: set[int] = set()
+    pids: set[int] = set()
     for file in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
-            found.update(map(int, file.read_text().split()))
-    return found
+            pids.update(map(int, file.read_text().split()))
+    return pids
 
 
-def _paper_in_its_own_process(files: Sequence[str]) -> tuple[float, float]:
+def _paper_in_child(files: Sequence[str]) -> tuple[float, float]:
     code = f"from {__name__} import paper_pipeline; import sys; print(*paper_pipeline(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""What a catalogue's length costs: peak memory and rows a second over few tiny files and over many."""
+"""What a catalogue's length costs: peak memory and rows/s over few tiny files and over many."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _IN_A_FOLDER = 1_000
 
 @dataclass(frozen=True)
 class Run:
-    """One run of mer-label: its inputs, wall and CPU seconds, and peak resident bytes."""
+    """One run of mer-label: how many files, wall and CPU seconds, peak resident bytes."""
 
     files: int
     seconds: float
@@ -32,14 +33,14 @@ class Run:
 
     @property
     def rows_a_second(self) -> float:
-        """Of the whole command."""
+        """Rows/s of the whole command, its start included."""
         return self.files / self.seconds
 
 
 def compare_lengths(few: int, many: int) -> tuple[Run, Run]:
-    """mer-label with the null runtime over ``few`` links to one tiny file, then over ``many``.
+    """Runs mer-label with the null runtime over ``few`` links to one tiny file, then over ``many``.
 
-    The model's windows are as short as the file, so that what is measured is what a row costs.
+    The model's windows are as short as the file, so that decoding and the network cost next to nothing.
 
     Raises:
         MerError: the command failed.
@@ -47,42 +48,51 @@ def compare_lengths(few: int, many: int) -> tuple[Run, Run]:
     return _run(few), _run(many)
 
 
-def bytes_a_file(short: Run, long: Run) -> float:
+def bytes_a_file(few: Run, many: Run) -> float:
     """Peak memory for each further file."""
-    return (long.peak_bytes - short.peak_bytes) / (long.files - short.files)
+    return (many.peak_bytes - few.peak_bytes) / (many.files - few.files)
 
 
 def _run(files: int) -> Run:
     spec = AudioSpec(window_samples=_WINDOW, frames=1 + _WINDOW // _HOP, hop_length=_HOP)
-    with tempfile.TemporaryDirectory(prefix="mer-bench-") as room:
-        song, music, model = Path(room) / "song.wav", Path(room) / "music", Path(room) / "short.onnx"
+    with tempfile.TemporaryDirectory(prefix="mer-bench-") as name:
+        folder = Path(name)
+        model = folder / "short.onnx"
         model.write_bytes(_model(spec))
-        samples = np.random.default_rng(0).standard_normal(spec.window_samples) / 10
-        soundfile.write(song, samples, spec.sample_rate)
-        for i in range(files):
-            folder = music / f"{i // _IN_A_FOLDER:04}"
-            if i % _IN_A_FOLDER == 0:
-                folder.mkdir(parents=True)
-            (folder / f"{i:07}.wav").symlink_to(song)
+        music = _links(folder, spec, files)
         command = [sys.executable, "-m", "merkit.engine.cli", str(music), "--runtime", "null"]
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [*command, "--model", str(model), "--out", str(Path(room) / "labels")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        assert process.stderr
-        said = process.stderr.read().decode(errors="replace")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise MerError(f"mer-label ended with {process.returncode}: {said.strip()[-500:]}")
-        peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-        return Run(files, time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak)
+        return _timed([*command, "--model", str(model), "--out", str(folder / "labels")], files)
+
+
+def _links(folder: Path, spec: AudioSpec, files: int) -> Path:
+    """A folder of links to one file that is as long as a window."""
+    song, music = folder / "song.wav", folder / "music"
+    samples = np.random.default_rng(0).standard_normal(spec.window_samples) / 10
+    soundfile.write(song, samples, spec.sample_rate)
+    for i in range(files):
+        part = music / f"{i // _IN_A_FOLDER:04}"
+        if i % _IN_A_FOLDER == 0:
+            part.mkdir(parents=True)
+        (part / f"{i:07}.wav").symlink_to(song)
+    return music
+
+
+def _timed(command: Sequence[str], files: int) -> Run:
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr
+    errors = process.stderr.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)  # with the peak memory of this process alone
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise MerError(f"mer-label ended with {process.returncode}: {errors.strip()[-500:]}")
+    peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+    return Run(files, seconds, usage.ru_utime + usage.ru_stime, peak)
 
 
 def _model(spec: AudioSpec) -> bytes:
-    """An artifact of this spec that is opened and never run."""
+    """An artifact of this spec; it is opened, but the null runtime does not run it."""
     from onnx import TensorProto, helper
 
     shape, labels = ["batch", 1, spec.n_mels, spec.frames], len(QUADRANTS)

@@ -1,4 +1,4 @@
-"""Which rows the table has: every artifact found, with every runtime that could run it."""
+"""Which rows the table has: every artifact there is, with every runtime that could run it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,29 @@ from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...export.source import EXPORT_KEY
+from ..row import BASELINES, BENCH_RUNTIMES
 
-RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "torch", "torch.compile")
-BASELINES = ("torch", "torch.compile")
 _PACKAGES = {
     "openvino": ("openvino",),
     "tensorrt": ("tensorrt", "tensorrt_rtx"),
     "torch": ("torchvision",),
     "torch.compile": ("torchvision",),
 }
+"""Of a runtime one of these must be installed."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row to be measured. ``reason`` says why it cannot be; ``source`` where its file was found."""
+    """One row to be measured.
+
+    Attributes:
+        model: the file's name without its suffix.
+        path: the artifact, an .onnx or .engine file.
+        source: where it was: "bundled", "home" (``models_home()``), "folder", "untrained" or "compare".
+        runtime: one of ``BENCH_RUNTIMES``, or "-" where the artifact cannot be opened.
+        precision: "fp32", "fp16", "bf16", "int8", or "-" where it is not known.
+        reason: why it cannot be measured; None where it can.
+    """
 
     model: str
     path: Path
@@ -43,35 +52,38 @@ class Case:
 def find_cases(
     folders: Sequence[Path],
     untrained: bool,
-    runtimes: Sequence[str] = RUNTIMES,
+    runtimes: Sequence[str] = BENCH_RUNTIMES,
     only: Sequence[str] = (),
     quick: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Case]:
-    """Bundled artifacts, those of ``models_home()`` and of ``folders``, then perhaps the untrained nine.
+    """Cases of the bundled artifacts, of those in ``models_home()`` and of those in ``folders``.
 
     Args:
+        untrained: the nine CNNs with random weights too.
         only: models (names of files without their suffix, or of backbones); all by default.
+        quick: what takes long to start is skipped.
 
     Raises:
         UsageError: a folder that is not there, or an unknown name in ``only``.
     """
-    found: list[Case] = []
+    cases: list[Case] = []
     known: set[str] = set()
     for path, source in _files(folders, untrained, only, say):
-        known.update((path.stem, _backbone_of(path)))
-        if not only or {path.stem, _backbone_of(path)}.intersection(only):
-            found.extend(_rows_of(path, source, runtimes, quick))
+        names = {path.stem, _backbone_of(path)}
+        known |= names
+        if not only or names.intersection(only):
+            cases.extend(_cases_of(path, source, runtimes, quick))
     strange = [name for name in only if name not in known]
     if strange:
         raise UsageError(
             f"unknown model {', '.join(strange)}; there are: {', '.join(sorted(known)) or 'none'}"
         )
-    return found
+    return cases
 
 
 def precision_of(content: bytes) -> str:
-    """What an .onnx computes in: as its export says, else as its types say."""
+    """The precision of an .onnx: what mer-export wrote into it, else by the types in its graph."""
     model = onnx.load_from_string(content)
     for prop in model.metadata_props:
         if prop.key == EXPORT_KEY:
@@ -83,31 +95,11 @@ def precision_of(content: bytes) -> str:
 
 
 def fp32_of(content: bytes) -> str | None:
-    """SHA-256 of the FP32 model that an exported .onnx was made from."""
+    """SHA-256 of the FP32 model that mer-export made an .onnx from; None if it was not exported."""
     for prop in onnx.load_from_string(content).metadata_props:
         if prop.key == EXPORT_KEY:
             return json.loads(prop.value).get("source", {}).get("sha256")
     return None
-
-
-def _files(
-    folders: Sequence[Path], untrained: bool, only: Sequence[str], say: Callable[[str], None]
-) -> Iterator[tuple[Path, str]]:
-    home = models_home()
-    for path in known_models().values():
-        yield path, "home" if path.parent == home else "bundled"
-    for path in sorted(home.glob("*.engine")):
-        yield path, "home"
-    for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(f"--models {folder}: no such folder")
-        for path in sorted([*folder.glob("*.onnx"), *folder.glob("*.engine")]):
-            yield path, "folder"
-    if untrained:
-        for name in BACKBONES:
-            if not only or name in only:
-                for path in untrained_models(name, say):
-                    yield path, "untrained"
 
 
 def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]:
@@ -122,7 +114,7 @@ def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]
         say(f"making {name} with random weights, once")
         folder.mkdir(parents=True, exist_ok=True)
         # In a process of its own: torch and VGG16's 540 MB must not stay in this one.
-        code = f"from {__name__} import _make; import sys; _make(*sys.argv[1:])"
+        code = f"from {__name__} import _make_untrained; import sys; _make_untrained(*sys.argv[1:])"
         command = [sys.executable, "-c", code, name, *map(str, paths)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -131,7 +123,28 @@ def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]
     return paths
 
 
-def _make(name: str, full: str, int8: str) -> None:
+def _files(
+    folders: Sequence[Path], untrained: bool, only: Sequence[str], say: Callable[[str], None]
+) -> Iterator[tuple[Path, str]]:
+    """Every artifact with its source, as ``Case.source``."""
+    home = models_home()
+    for path in known_models().values():
+        yield path, "home" if path.parent == home else "bundled"
+    for path in sorted(home.glob("*.engine")):
+        yield path, "home"
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder")
+        for path in sorted([*folder.glob("*.onnx"), *folder.glob("*.engine")]):
+            yield path, "folder"
+    if untrained:
+        for name in BACKBONES:
+            if not only or name in only:
+                for path in untrained_models(name, say):
+                    yield path, "untrained"
+
+
+def _make_untrained(name: str, fp32: str, int8: str) -> None:
     import torch
 
     from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
@@ -142,13 +155,13 @@ def _make(name: str, full: str, int8: str) -> None:
     torch.manual_seed(0)
     network = build_backbone(name, len(QUADRANTS))
     spec = ModelSpec(name, QUADRANTS, AudioSpec(), provenance={"weights": "random: for speed only"})
-    onnx_from_network(network, spec, Path(full))
-    model = onnx.load(full)
-    # The ranges are made up too: integers cost the same whatever they stand for.
+    onnx_from_network(network, spec, Path(fp32))
+    model = onnx.load(fp32)
+    # Calibration is not needed: integers are computed as fast whatever range they stand for.
     ranges = dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
-    made = int8_from_onnx(model, ranges)
-    onnx.helper.set_model_props(made, {prop.key: prop.value for prop in model.metadata_props})
-    write_whole(Path(int8), made.SerializeToString())
+    quantized = int8_from_onnx(model, ranges)
+    onnx.helper.set_model_props(quantized, {prop.key: prop.value for prop in model.metadata_props})
+    write_whole(Path(int8), quantized.SerializeToString())
 
 
 def _backbone_of(path: Path) -> str:
@@ -158,8 +171,8 @@ def _backbone_of(path: Path) -> str:
         return path.stem
 
 
-def _rows_of(path: Path, source: str, runtimes: Sequence[str], quick: bool) -> Iterator[Case]:
-    """One artifact's rows; what cannot be opened is one row with the reason."""
+def _cases_of(path: Path, source: str, runtimes: Sequence[str], quick: bool) -> Iterator[Case]:
+    """One artifact's cases; one that cannot be opened is a single case with the reason."""
     try:
         artifact = open_artifact(str(path))
         precision = precision_of(artifact.content) if path.suffix == ".onnx" else _engine_precision(path)

@@ -1,4 +1,4 @@
-"""Latency and throughput by MLPerf's LoadGen, its logs kept (Reddi et al., 2020: MLPerf Inference)."""
+"""Latency and throughput measured by MLPerf's LoadGen (Reddi et al., 2020: MLPerf Inference Benchmark)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.errors import MerError
+from ..row import SCENARIOS
 
 Infer = Callable[[Float32], Float32]
+"""Log-mels, float32 ``[n, 1, mels, frames]``, to logits, float32 ``[n, labels]``."""
 
-SCENARIOS = ("SingleStream", "MultiStream", "Offline", "Server")
 PERCENTILES = (50, 90, 99)
 
 _CONFIDENCE = 0.99
-_STREAMS = 8  # samples of a MultiStream query, as MLPerf's rules have it
+_STREAMS = 8  # samples of a MultiStream query in MLPerf's rules
 _BLOCKS = 8
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a scenario runs at least: seconds, and queries (Offline: samples)."""
+    """The least a scenario runs: seconds, and queries by scenario (samples in Offline)."""
 
     name: str
     seconds: float
@@ -39,7 +40,7 @@ class Length:
 
     @property
     def valid(self) -> bool:
-        """A quick look is no measurement."""
+        """Whether it is long enough to be called a measurement."""
         return self.name != "quick"
 
 
@@ -50,11 +51,13 @@ RULES = Length("rules", 600.0, {"SingleStream": 64, "MultiStream": 662, "Offline
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one scenario gave. ``percentiles_ms`` are LoadGen's own; None where the samples are too few.
+class ScenarioResult:
+    """What one scenario measured.
 
-    ``samples_ms`` are the raw latencies of its queries (a batch each in Offline), ``images_per_s``
-    is LoadGen's own in Offline and Server; ``blocks`` are the same over parts of the run.
+    ``samples_ms`` are the raw latencies of its queries in ms, one for each batch in Offline.
+    ``percentiles_ms`` (keys "p50", "p90", "p99") and ``images_per_s`` are LoadGen's own; a percentile is
+    None where the samples are too few for it, ``images_per_s`` except in Offline and Server. ``blocks``
+    are values of equal parts of the run: median latencies in ms, in Offline images/s.
     """
 
     scenario: str
@@ -70,19 +73,12 @@ class Found:
 
 
 def fewest_samples(percentile: float) -> int:
-    """So many that, with 99 % confidence, one of them lies beyond the percentile: 459 for the 99th."""
+    """How many samples a percentile needs: with 99 % confidence one lies beyond it (459 for the 99th)."""
     return math.ceil(math.log(1 - _CONFIDENCE) / math.log(percentile / 100))
 
 
-def percentile_ms(samples_ms: Sequence[float], percentile: float) -> float | None:
-    """None where the samples are too few to know it."""
-    if len(samples_ms) < fewest_samples(percentile):
-        return None
-    return float(np.percentile(samples_ms, percentile))
-
-
 def block_values(samples: Sequence[float], blocks: int = _BLOCKS) -> list[float]:
-    """Medians of the run's parts in time: their range is what this machine's noise does to the median."""
+    """Medians of consecutive parts of a run. Their range shows what noise does to the whole run's median."""
     parts = np.array_split(np.asarray(samples, float), min(blocks, len(samples)))
     return [float(np.median(part)) for part in parts if len(part)]
 
@@ -90,7 +86,15 @@ def block_values(samples: Sequence[float], blocks: int = _BLOCKS) -> list[float]
 def block_rates(
     sizes: Sequence[int], ended_s: Sequence[float], first_s: float, blocks: int = _BLOCKS
 ) -> list[float]:
-    """Images a second of the run's parts, all time between batches in it, so that their mean is the run's."""
+    """Images/s of consecutive parts of a run.
+
+    The time between batches counts too, so that the parts together have the whole run's rate.
+
+    Args:
+        sizes: images of each batch.
+        ended_s: when each batch was done, in seconds of any clock.
+        first_s: the seconds that the first batch took.
+    """
     starts = np.concatenate([[ended_s[0] - first_s], ended_s[:-1]])
     parts = np.array_split(np.arange(len(sizes)), min(blocks, len(sizes)))
     return [sum(sizes[i] for i in part) / float(ended_s[part[-1]] - starts[part[0]]) for part in parts]
@@ -98,40 +102,44 @@ def block_rates(
 
 def run_loadgen(
     infer: Infer,
-    images: Float32,
+    log_mels: Float32,
     scenario: str,
     length: Length,
     folder: Path,
     batch: int = 1,
     images_per_s: float = 100.0,
     target_ms: float = 100.0,
-) -> Found:
-    """Runs one scenario over ``images``; LoadGen's logs go to ``folder``.
+) -> ScenarioResult:
+    """Runs one scenario; LoadGen's logs stay in ``folder``.
 
     Args:
-        batch: of Offline.
-        images_per_s: about what the network does one after the other (Offline: in batches); Server is
-            offered half of it.
-        target_ms: Server's bound of the 99th percentile.
+        infer: called with parts of ``log_mels``, float32 ``[n, 1, mels, frames]``.
+        scenario: one of ``SCENARIOS``.
+        batch: log-mels of a call in Offline.
+        images_per_s: about what the network reaches with calls of one log-mel (in Offline, of ``batch``);
+            Server sends queries at half this rate.
+        target_ms: Server's limit for the 99th percentile of latency.
 
     Raises:
         MerError: LoadGen is not installed.
+        Exception: what ``infer`` raised.
     """
     try:
         import mlperf_loadgen as loadgen
     except ModuleNotFoundError:
         raise MerError('LoadGen is not installed: pip install "merkit[bench]"') from None
     folder.mkdir(parents=True, exist_ok=True)
-    system = _System(loadgen, infer, images, batch if scenario == "Offline" else _STREAMS)
+    system = _System(loadgen, infer, log_mels, batch if scenario == "Offline" else _STREAMS)
     settings = _settings(loadgen, scenario, length, images_per_s, target_ms)
     logs = loadgen.LogSettings()
     logs.enable_trace = False
     logs.log_output.outdir = str(folder)
     logs.log_output.copy_summary_to_stdout = False
-    # One query in flight: what answers it may be the thread that asks. Server asks on while it waits.
+    # Server sends queries while others wait, so a thread of ours must work on them. In the other scenarios
+    # one query is in flight at a time, and LoadGen's own thread can compute it.
     issue = system.queue if scenario == "Server" else system.answer
     sut = loadgen.ConstructSUT(issue, lambda: None)
-    library = loadgen.ConstructQSL(len(images), len(images), lambda _: None, lambda _: None)
+    library = loadgen.ConstructQSL(len(log_mels), len(log_mels), lambda _: None, lambda _: None)
     began = time.perf_counter()
     try:
         with system.answering() if scenario == "Server" else contextlib.nullcontext():
@@ -141,24 +149,24 @@ def run_loadgen(
         loadgen.DestroySUT(sut)
     if system.failure:
         raise system.failure
-    return _found(scenario, length, system, folder, time.perf_counter() - began)
+    return _scenario_result(scenario, length, system, folder, time.perf_counter() - began)
 
 
 class _System:
-    """MLPerf's "system under test": answers queries, and notes how long each took."""
+    """MLPerf's "system under test": computes queries and notes how long each took."""
 
-    def __init__(self, loadgen: Any, infer: Infer, images: Float32, batch: int) -> None:
-        self._loadgen, self._infer, self._images, self._batch = loadgen, infer, images, batch
+    def __init__(self, loadgen: Any, infer: Infer, log_mels: Float32, batch: int) -> None:
+        self._loadgen, self._infer, self._log_mels, self._batch = loadgen, infer, log_mels, batch
         self._waiting: queue.SimpleQueue[tuple[Any, float] | None] = queue.SimpleQueue()
         self.samples_ms: list[float] = []
         self.sizes: list[int] = []
         self.ended_s: list[float] = []
         self.failure: Exception | None = None
 
-    def answer(self, queries: Any, asked: float | None = None) -> None:
-        for at in range(0, len(queries), self._batch):
-            part = queries[at : at + self._batch]
-            began = asked or time.perf_counter()
+    def answer(self, queries: Any, issued: float | None = None) -> None:
+        for start in range(0, len(queries), self._batch):
+            part = queries[start : start + self._batch]
+            began = issued or time.perf_counter()
             self._run([query.index for query in part])
             self.samples_ms.append(1e3 * (time.perf_counter() - began))
             self.sizes.append(len(part))
@@ -185,13 +193,13 @@ class _System:
             thread.join()
 
     def _run(self, indices: list[int]) -> None:
-        if self.failure:  # every query must be answered, or LoadGen waits for ever
+        if self.failure:  # LoadGen waits for ever for a query that is not completed: the others do nothing
             return
         try:
-            at = indices[0]
-            one_after_other = indices[-1] - at == len(indices) - 1 and indices == sorted(indices)
-            images = self._images[at : indices[-1] + 1] if one_after_other else self._images[indices]
-            self._infer(images)
+            first, last = indices[0], indices[-1]
+            consecutive = last - first == len(indices) - 1 and indices == sorted(indices)
+            # A slice, where it can be one, is no copy.
+            self._infer(self._log_mels[first : last + 1] if consecutive else self._log_mels[indices])
         except Exception as error:
             self.failure = error
 
@@ -203,7 +211,7 @@ def _settings(loadgen: Any, scenario: str, length: Length, images_per_s: float, 
     settings.min_duration_ms = round(1e3 * length.seconds)
     settings.min_query_count = length.queries[scenario]
     settings.multi_stream_samples_per_query = _STREAMS
-    # LoadGen makes its queries beforehand and complains when a faster network runs out of them.
+    # LoadGen prepares its queries from these rates and complains when a faster network runs out of them.
     settings.single_stream_expected_latency_ns = round(1e9 / (4 * images_per_s))
     settings.multi_stream_expected_latency_ns = round(1e9 / images_per_s)
     settings.offline_expected_qps = 1.3 * images_per_s
@@ -213,37 +221,40 @@ def _settings(loadgen: Any, scenario: str, length: Length, images_per_s: float, 
     return settings
 
 
-def _found(scenario: str, length: Length, system: _System, folder: Path, seconds: float) -> Found:
-    results, errors = _results_from_log(folder / "mlperf_log_detail.txt")
+def _scenario_result(
+    scenario: str, length: Length, system: _System, folder: Path, seconds: float
+) -> ScenarioResult:
+    values, errors = _values_from_log(folder / "mlperf_log_detail.txt")
     samples = system.samples_ms
-    single = scenario != "Offline"
-    known = {
-        f"p{q}": results[f"result_{q}.00_percentile_latency_ns"] / 1e6
-        if single and len(samples) >= fewest_samples(q)
-        else None
-        for q in PERCENTILES
+    offline = scenario == "Offline"
+    percentiles_ms = {
+        f"p{percentile}": None
+        if offline or len(samples) < fewest_samples(percentile)
+        else values[f"result_{percentile}.00_percentile_latency_ns"] / 1e6
+        for percentile in PERCENTILES
     }
-    rate = results.get("result_samples_per_second", results.get("result_completed_samples_per_sec"))
-    return Found(
+    return ScenarioResult(
         scenario,
-        results.get("result_validity") == "VALID" and length.valid,
-        len(samples),
-        seconds,
-        samples,
-        known,
-        rate,
-        block_values(samples) if single else block_rates(system.sizes, system.ended_s, samples[0] / 1e3),
-        str(folder),
-        errors,
+        valid=values.get("result_validity") == "VALID" and length.valid,
+        queries=len(samples),
+        seconds=seconds,
+        samples_ms=samples,
+        percentiles_ms=percentiles_ms,
+        images_per_s=values.get("result_samples_per_second", values.get("result_completed_samples_per_sec")),
+        blocks=block_rates(system.sizes, system.ended_s, samples[0] / 1e3)
+        if offline
+        else block_values(samples),
+        log=str(folder),
+        errors=errors,
     )
 
 
-def _results_from_log(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The detail log's results and what it complains of: lines of JSON behind ``:::MLLOG``."""
-    results, errors = {}, []
+def _values_from_log(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The detail log's last value of each key, and its errors: lines of JSON after ``:::MLLOG``."""
+    values, errors = {}, []
     for line in path.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line.removeprefix(":::MLLOG "))
-        results[entry["key"]] = entry["value"]
+        values[entry["key"]] = entry["value"]
         if entry["metadata"]["is_error"]:
             errors.append(f"{entry['key']}: {entry['value']}")
-    return results, errors
+    return values, errors

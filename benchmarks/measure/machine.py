@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...engine.cpu import usable_cores
+from ..row import Machine
 
-# What the kernels of these runtimes ask for.
+# Instruction sets that the kernels of these runtimes use.
 _FLAGS = (
     "avx", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
     "amx_int8", "asimd", "asimddp", "i8mm", "bf16", "sve",
@@ -26,30 +27,32 @@ _LIBRARIES = (
     "nvidia-dali-cuda130", "mlcommons-loadgen", "soundfile", "av",
 )  # fmt: skip
 _SIZE = 2_048  # of the matrices: 16 MiB each in float32
+# The array that is read from memory has at least so many bytes, and so many times the last-level cache's.
+_LEAST_BYTES, _CACHES = 256 << 20, 8
 
 
-def describe_machine() -> dict[str, Any]:
-    """CPU, flags, cores, clocks, memory, system, library versions, GPU: ready for JSON."""
-    info = _lines("/proc/cpuinfo", ":")
-    memory = _lines("/proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
+def describe_machine() -> Machine:
+    """CPU, memory, system, library versions and GPU of this machine; its limits are not measured here."""
+    info = _key_values("/proc/cpuinfo", ":")
+    memory = _key_values("/proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
     flags = set(info.get("flags", info.get("Features", "")).split())
-    return {
-        "cpu": info.get("model name") or platform.processor() or platform.machine(),
-        "flags": [flag for flag in _FLAGS if flag in flags],
-        "cores": usable_cores(),
-        "mhz": float(info["cpu MHz"]) if "cpu MHz" in info else None,
-        "cache_mib": cache_bytes() / 2**20,
-        "memory_gib": round(int(memory) / 2**20, 1) or None,
-        "os": platform.platform(),
-        "python": platform.python_version(),
-        "libraries": _versions(),
-        "gpu": _gpu(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
+    return Machine(
+        cpu=info.get("model name") or platform.processor() or platform.machine(),
+        flags=[flag for flag in _FLAGS if flag in flags],
+        cores=usable_cores(),
+        mhz=float(info["cpu MHz"]) if "cpu MHz" in info else None,
+        cache_mib=cache_bytes() / 2**20,
+        memory_gib=round(int(memory) / 2**20, 1) or None,
+        os=platform.platform(),
+        python=platform.python_version(),
+        libraries=_versions(),
+        gpu=_gpu(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
 
 
 def cache_bytes() -> int:
-    """The last-level cache's size; 0 where the system does not say."""
+    """The size of the last-level cache; 0 where the system does not say."""
     sizes = [0]
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         with suppress(OSError, ValueError):
@@ -58,8 +61,23 @@ def cache_bytes() -> int:
     return max(sizes)
 
 
+def raise_limits(machine: Machine, threads: int = 0, seconds: float = 1.0) -> None:
+    """Measures the machine's limits, and keeps the highest values that were ever seen.
+
+    Other work on the machine makes a measured limit too low and never too high, so the maximum over
+    several measurements is closest to the truth.
+
+    Args:
+        threads: 0 is one a core.
+        seconds: for each of the three limits, about.
+    """
+    machine.gemm_gflops = max(machine.gemm_gflops or 0, gemm_gflops(seconds, threads))
+    machine.gemm_int8_gops = max(machine.gemm_int8_gops or 0, gemm_int8_gops(seconds, threads))
+    machine.bandwidth_gbs = max(machine.bandwidth_gbs or 0, bandwidth_gbs(seconds, threads))
+
+
 def gemm_gflops(seconds: float = 1.0, threads: int = 0) -> float:
-    """The machine's measured peak: a big float32 matrix product, NumPy's or ONNX Runtime's if faster."""
+    """10^9 FLOP/s of a large float32 matrix product, by NumPy or ONNX Runtime, whichever is faster."""
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((2, _SIZE, _SIZE)).astype(np.float32)
     session = _matmul_session(right, threads)
@@ -68,7 +86,7 @@ def gemm_gflops(seconds: float = 1.0, threads: int = 0) -> float:
 
 
 def gemm_int8_gops(seconds: float = 1.0, threads: int = 0) -> float:
-    """The same for int8 into int32, by ONNX Runtime."""
+    """10^9 operations/s of a large int8 matrix product with int32 sums, by ONNX Runtime."""
     rng = np.random.default_rng(0)
     left = rng.integers(0, 127, (_SIZE, _SIZE), dtype=np.uint8)
     right = rng.integers(-127, 127, (_SIZE, _SIZE), dtype=np.int8)
@@ -77,23 +95,14 @@ def gemm_int8_gops(seconds: float = 1.0, threads: int = 0) -> float:
 
 
 def bandwidth_gbs(seconds: float = 1.0, threads: int = 0) -> float:
-    """Memory's measured bandwidth: the sum of an array far bigger than the caches, in ``threads`` parts."""
+    """10^9 bytes/s read from memory: the sum of an array far larger than the caches, in ``threads`` parts."""
     from concurrent.futures import ThreadPoolExecutor
 
     count = threads or usable_cores()
-    size = max(256 << 20, 8 * cache_bytes())
+    size = max(_LEAST_BYTES, _CACHES * cache_bytes())
     parts = np.array_split(np.ones(size // 8), count)
-    with ThreadPoolExecutor(count) as pool:  # NumPy lets other threads run while it adds
+    with ThreadPoolExecutor(count) as pool:  # NumPy releases the GIL while it sums
         return size / _best_time(lambda: list(pool.map(np.sum, parts)), seconds) / 1e9
-
-
-def limits(threads: int = 0, seconds: float = 1.0) -> dict[str, float]:
-    """All three."""
-    return {
-        "gemm_gflops": gemm_gflops(seconds, threads),
-        "gemm_int8_gops": gemm_int8_gops(seconds, threads),
-        "bandwidth_gbs": bandwidth_gbs(seconds, threads),
-    }
 
 
 def _best_time(call: Callable[[], object], seconds: float) -> float:
@@ -110,10 +119,10 @@ def _matmul_session(right: np.ndarray[Any, Any], threads: int) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
     int8 = right.dtype == np.int8
-    kinds = (TensorProto.UINT8, TensorProto.INT32) if int8 else (TensorProto.FLOAT, TensorProto.FLOAT)
+    types = (TensorProto.UINT8, TensorProto.INT32) if int8 else (TensorProto.FLOAT, TensorProto.FLOAT)
     values = [
-        helper.make_tensor_value_info(name, kind, right.shape)
-        for name, kind in zip(("left", "out"), kinds, strict=True)
+        helper.make_tensor_value_info(name, element_type, right.shape)
+        for name, element_type in zip(("left", "out"), types, strict=True)
     ]
     node = helper.make_node("MatMulInteger" if int8 else "MatMul", ["left", "right"], ["out"])
     graph = helper.make_graph(
@@ -127,25 +136,26 @@ def _matmul_session(right: np.ndarray[Any, Any], threads: int) -> Any:
     )
 
 
-def _lines(path: str, separator: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _key_values(path: str, separator: str) -> dict[str, str]:
+    """A file of "key: value" lines; the first value of each key, and nothing where there is no such file."""
+    values: dict[str, str] = {}
     with suppress(OSError):
         for line in Path(path).read_text(errors="replace").splitlines():
             key, _, value = line.partition(separator)
-            found.setdefault(key.strip(), value.strip())
-    return found
+            values.setdefault(key.strip(), value.strip())
+    return values
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _gpu() -> dict[str, str] | None:
-    """Name, driver, memory and clocks, as nvidia-smi says; None where there is none."""
+    """Name, driver, memory and clocks by nvidia-smi; None where there is no GPU."""
     fields = ("name", "driver_version", "memory.total", "clocks.max.sm", "clocks.max.memory", "compute_cap")
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
     try:

@@ -1,4 +1,4 @@
-"""One row's figures, in a process of its own: its crash and its memory are its own."""
+"""Measures one row in a process of its own, so that a crash ends only this row and memory is only its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,60 +21,69 @@ from ...engine.labelling.contract import StageSeconds
 from ...engine.labelling.file_windows import WindowOptions
 from ...engine.labelling.local import FileByFile, LocalBackend
 from ...engine.runtimes import Runtime, open_runtime
+from ..row import BASELINES, Interval, Row, Scenario
 from .cases import Case
-from .loadgen import Found, Infer, Length, run_loadgen
+from .loadgen import Infer, Length, ScenarioResult, run_loadgen
 
 _BATCHES = (1, 2, 4, 8, 16, 32)
 _KEPT = 5_000  # raw samples in the results
 _SCORED_AT_ONCE = 8
 _WARM_SONGS = 4
+_STAGES = ("start", "decode", "resample", "mel", "network")  # "write" and waiting are not a song's
 
 
 @dataclass(frozen=True)
 class RowOptions:
-    """What is measured of a row: ``images`` is an .npy of windows to score, ``songs`` are files to label."""
+    """What is measured of a row.
+
+    ``log_mels`` is an .npy of float32 ``[n, 1, mels, frames]`` to compute logits of, ``songs`` are files
+    to label, ``logs`` is the row's own folder.
+    """
 
     length: Length
     threads: int
     scenarios: tuple[str, ...]
     logs: Path
-    images: Path | None = None
+    log_mels: Path | None = None
     songs: tuple[str, ...] = ()
 
 
-def measure_in_child(case: Case, options: RowOptions) -> dict[str, Any]:
-    """The row's figures, and its ``logits`` of ``options.images``.
+def measure_in_child(case: Case, options: RowOptions, row: Row) -> Float32 | None:
+    """``measure`` in a new process, whose output goes to a file in ``options.logs``.
 
     Raises:
-        MerError: the runtime refuses the model, or its process died; the message is the row's reason.
+        MerError: the runtime refuses the model, or the process died. The message is the row's reason.
     """
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
     options.logs.mkdir(parents=True, exist_ok=True)
-    process = spawn.Process(target=_work, args=(theirs, case, options))
+    process = spawn.Process(target=_work, args=(theirs, case, options, row))
     process.start()
     theirs.close()
     try:
-        found = ours.recv()
+        reply = ours.recv()
     except EOFError:
         process.join()
-        said = _last_line(options.logs / "output.txt")
-        raise MerError(f"its process died ({_death(process.exitcode)}) {said}".strip()) from None
+        output = _last_line(options.logs / "output.txt")
+        raise MerError(f"its process died ({_death(process.exitcode)}) {output}".strip()) from None
     finally:
         process.kill()
         process.join()
         ours.close()
-    if isinstance(found, str):
-        raise MerError(found)
-    return found
+    if isinstance(reply, str):
+        raise MerError(reply)
+    filled, logits = reply
+    vars(row).update(vars(filled))
+    return logits
 
 
 def open_case(case: Case, artifact: Artifact, threads: int, streams: str = "latency") -> Runtime:
-    """A row's runtime with the machine to itself; ``streams`` is OpenVINO's way of running.
+    """A row's runtime with the machine to itself; ``streams`` is OpenVINO's performance mode.
 
-    ONNX Runtime's threads spin here; in mer-label they do not, since decoders want the cores.
+    ONNX Runtime's threads spin while they wait here; in mer-label they do not, where decoders need the
+    cores.
     """
-    if case.runtime in ("torch", "torch.compile"):
+    if case.runtime in BASELINES:
         from .torch_baselines import TorchBaseline
 
         return TorchBaseline(artifact, threads, compiled=case.runtime == "torch.compile")
@@ -91,45 +99,51 @@ def open_case(case: Case, artifact: Artifact, threads: int, streams: str = "late
     return open_runtime(artifact, case.runtime, threads)
 
 
-def measure(case: Case, options: RowOptions) -> dict[str, Any]:
-    """The same in this process."""
+def measure(case: Case, options: RowOptions, row: Row) -> Float32 | None:
+    """Fills in what is measured of a row; gives the logits ``[n, labels]`` of ``options.log_mels``.
+
+    Latencies are of one log-mel a call; images/s are at the batch (and in OpenVINO the mode) that a short
+    look finds fastest.
+
+    Raises:
+        MerError: the runtime refuses the model.
+    """
     artifact = open_artifact(str(case.path))
     audio = artifact.spec.audio
-    images = np.random.default_rng(0).standard_normal((max(_BATCHES), 1, audio.n_mels, audio.frames))
-    sound = images.astype(np.float32)
-    row: dict[str, Any] = {}
+    noise = np.random.default_rng(0).standard_normal((max(_BATCHES), 1, audio.n_mels, audio.frames))
+    log_mels = noise.astype(np.float32)
     with open_case(case, artifact, options.threads) as runtime:
         for _ in range(3):
-            runtime.infer(sound[:1])
-        rates = {("latency", batch): rate for batch, rate in _rates(runtime.infer, sound, options.length)}
-        found = [
-            _scenario(name, runtime.infer, sound, options, 1e3 / rates["latency", 1])
-            for name in options.scenarios
-            if name != "Offline"
+            runtime.infer(log_mels[:1])
+        rates = _rates(runtime.infer, log_mels, options.length, "latency")
+        results = [
+            _latencies(scenario, runtime.infer, log_mels, options, rates["latency", 1])
+            for scenario in options.scenarios
+            if scenario != "Offline"
         ]
     if case.runtime == "openvino":
         with open_case(case, artifact, options.threads, "throughput") as runtime:
-            rates |= {
-                ("throughput", batch): rate for batch, rate in _rates(runtime.infer, sound, options.length)
-            }
+            rates |= _rates(runtime.infer, log_mels, options.length, "throughput")
     streams, batch = max(rates, key=lambda key: rates[key])
     with open_case(case, artifact, options.threads, streams) as runtime:
-        runtime.infer(sound[:batch])
+        runtime.infer(log_mels[:batch])
         if "Offline" in options.scenarios:
-            folder = options.logs / "Offline"
-            rate = 1.3 * rates[streams, batch]
-            found.append(run_loadgen(runtime.infer, sound, "Offline", options.length, folder, batch, rate))
-        row["peak_mib"] = peak_mib()
-        if options.images is not None:
-            row["logits"] = _logits(runtime.infer, np.load(options.images, mmap_mode="r"))
+            folder, rate = options.logs / "Offline", 1.3 * rates[streams, batch]
+            results.append(
+                run_loadgen(runtime.infer, log_mels, "Offline", options.length, folder, batch, rate)
+            )
+        row.peak_mib = peak_mib()
+        logits = _logits(runtime.infer, options.log_mels)
     if options.songs:
-        row |= _songs(case, options, artifact)
-    row["rates"] = {f"{name} x{size}": rate for (name, size), rate in rates.items()}
-    return row | _figures({each.scenario: each for each in found}, streams, batch)
+        _fill_songs(row, case, options, artifact)
+    row.rates = {f"{mode} x{size}": rate for (mode, size), rate in rates.items()}
+    row.streams, row.best_batch = streams, batch
+    _fill_scenarios(row, results)
+    return logits
 
 
 def peak_mib() -> float | None:
-    """This process's peak resident memory. VmHWM, since getrusage's also counts what forked it."""
+    """This process's peak resident memory. VmHWM, since getrusage's value includes the parent's at fork."""
     try:
         text = Path("/proc/self/status").read_text()
     except OSError:
@@ -137,94 +151,97 @@ def peak_mib() -> float | None:
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmHWM")), None)
 
 
-def _figures(found: dict[str, Found], streams: str, batch: int) -> dict[str, Any]:
-    single, offline = found.get("SingleStream"), found.get("Offline")
-    return {
-        "throughput": offline.images_per_s if offline else None,
-        "throughput_samples": offline.blocks if offline else [],
-        "throughput_interval": _range(offline.blocks) if offline else None,
-        "best_batch": batch,
-        "streams": streams,
-        **(single.percentiles_ms if single else {"p50": None, "p90": None, "p99": None}),
-        "p50_interval": _range(single.blocks) if single else None,
-        "latency_ms": _thinned(single.samples_ms) if single else [],
-        "scenarios": {
-            name: {
-                "valid": each.valid,
-                "queries": each.queries,
-                "seconds": each.seconds,
-                "images_per_s": each.images_per_s,
-                **each.percentiles_ms,
-                "log": each.log,
-                "errors": each.errors,
-            }
-            for name, each in found.items()
-        },
+def _fill_scenarios(row: Row, results: Sequence[ScenarioResult]) -> None:
+    row.scenarios = {
+        result.scenario: Scenario(
+            valid=result.valid,
+            queries=result.queries,
+            seconds=result.seconds,
+            images_per_s=result.images_per_s,
+            **result.percentiles_ms,
+            log=result.log,
+            errors=result.errors,
+        )
+        for result in results
     }
+    for result in results:
+        if result.scenario == "SingleStream":
+            scenario = row.scenarios["SingleStream"]
+            row.p50, row.p90, row.p99 = scenario.p50, scenario.p90, scenario.p99
+            row.p50_interval = _range(result.blocks)
+            row.latency_ms = _thinned(result.samples_ms)
+        if result.scenario == "Offline":
+            row.throughput, row.throughput_samples = result.images_per_s, result.blocks
+            row.throughput_interval = _range(result.blocks)
 
 
-def _rates(infer: Infer, images: Float32, length: Length) -> list[tuple[int, float]]:
-    """Images a second by batch: the median of a few calls, fewer where they are slow."""
-    found = []
-    limit = 0.15 if length.name == "quick" else 0.6
+def _rates(infer: Infer, log_mels: Float32, length: Length, mode: str) -> dict[tuple[str, int], float]:
+    """Images/s by (mode, batch): from the median of up to 200 calls, fewer where they are slow."""
+    rates = {}
+    limit_s = 0.15 if length.name == "quick" else 0.6
     for batch in _BATCHES if length.valid else _BATCHES[::2]:
-        part = images[:batch]
+        part = log_mels[:batch]
         infer(part)
         times: list[float] = []
-        while len(times) < 3 or (sum(times) < limit and len(times) < 200):
+        while len(times) < 3 or (sum(times) < limit_s and len(times) < 200):
             began = time.perf_counter()
             infer(part)
             times.append(time.perf_counter() - began)
-            if sum(times) > 10 * limit:
+            if sum(times) > 10 * limit_s:
                 break
-        found.append((batch, batch / statistics.median(times)))
-    return found
+        rates[mode, batch] = batch / statistics.median(times)
+    return rates
 
 
-def _scenario(name: str, infer: Infer, images: Float32, options: RowOptions, single_ms: float) -> Found:
-    """Latencies; Server's answers may take ten times as long as an image alone."""
+def _latencies(
+    scenario: str, infer: Infer, log_mels: Float32, options: RowOptions, images_per_s: float
+) -> ScenarioResult:
+    """A scenario with one log-mel a call. Server's limit is ten times what one log-mel takes alone."""
     return run_loadgen(
         infer,
-        images,
-        name,
+        log_mels,
+        scenario,
         options.length,
-        options.logs / name,
-        images_per_s=1e3 / single_ms,
-        target_ms=10 * single_ms,
+        options.logs / scenario,
+        images_per_s=images_per_s,
+        target_ms=10 * 1e3 / images_per_s,
     )
 
 
-def _logits(infer: Infer, images: Float32) -> Float32:
-    starts = range(0, len(images), _SCORED_AT_ONCE)
-    return np.concatenate([infer(np.ascontiguousarray(images[at : at + _SCORED_AT_ONCE])) for at in starts])
+def _logits(infer: Infer, path: Path | None) -> Float32 | None:
+    """Logits ``[n, labels]`` of the log-mels in an .npy."""
+    if path is None:
+        return None
+    log_mels = np.load(path, mmap_mode="r")
+    starts = range(0, len(log_mels), _SCORED_AT_ONCE)
+    parts = (np.ascontiguousarray(log_mels[start : start + _SCORED_AT_ONCE]) for start in starts)
+    return np.concatenate([infer(part) for part in parts])
 
 
-def _songs(case: Case, options: RowOptions, artifact: Artifact) -> dict[str, Any]:
-    """Songs a second as mer-label does them, the pool's start left out; the CPU seconds of each stage."""
+def _fill_songs(row: Row, case: Case, options: RowOptions, artifact: Artifact) -> None:
+    """Songs/s as in mer-label once its child processes have started; the CPU seconds of each stage."""
     stages, times, failed = StageSeconds(), [], 0
-    windows = WindowOptions(artifact.spec.audio)
-    # Beside decoders ONNX Runtime's threads must not spin, as they do in ``open_case``.
-    own = case.runtime == "onnxruntime"
+    # Not ``open_case``, whose ONNX Runtime spins: beside decoders its threads must not.
     runtime = (
         open_runtime(artifact, "onnxruntime", options.threads)
-        if own
+        if case.runtime == "onnxruntime"
         else open_case(case, artifact, options.threads)
     )
     with LocalBackend(FileByFile(runtime)) as backend:
+        windows = WindowOptions(artifact.spec.audio)
         for label in backend.label_files(options.songs, artifact, windows, stages=stages):
             times.append(time.perf_counter())
             failed += label.error is not None
-    known = vars(stages)
     warm = min(_WARM_SONGS, len(times) - 1)
-    return {
-        "songs_per_s": (len(times) - warm - 1) / (times[-1] - times[warm]) if len(times) > warm + 1 else None,
-        "songs_failed": failed,
-        "stages": {name: known[name] for name in ("start", "decode", "resample", "mel", "network")},
-    }
+    counted = len(times) - warm - 1
+    row.songs_per_s = counted / (times[-1] - times[warm]) if counted > 0 else None
+    row.songs_failed = failed
+    seconds = vars(stages)
+    row.stages = {name: seconds[name] for name in _STAGES}
 
 
-def _range(values: Sequence[float]) -> list[float] | None:
-    return [min(values), max(values)] if values else None
+def _range(values: Sequence[float]) -> Interval | None:
+    return (min(values), max(values)) if values else None
 
 
 def _thinned(samples: list[float]) -> list[float]:
@@ -232,21 +249,21 @@ def _thinned(samples: list[float]) -> list[float]:
     return [round(value, 4) for value in samples[:: step or 1]]
 
 
-def _work(pipe: Connection, case: Case, options: RowOptions) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+def _work(pipe: Connection, case: Case, options: RowOptions, row: Row) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which decides
     output = os.open(options.logs / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     try:
-        answer: Any = measure(case, options)
+        reply: tuple[Row, Float32 | None] | str = (row, measure(case, options, row))
     except MerError as error:
-        answer = str(error)
-    except Exception as error:  # a runtime's own exceptions: this row's reason, and the others go on
+        reply = str(error)
+    except Exception as error:  # a runtime's own exceptions: this row's reason, while the others go on
         import traceback
 
         traceback.print_exc()
-        answer = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    pipe.send(answer)
+        reply = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    pipe.send(reply)
 
 
 def _death(code: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What else they could run the networks with: eager torch and torch.compile, for speed only."""
+"""How fast the networks run in eager torch and in torch.compile, without merkit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...training.networks.backbones import build_backbone
 
 
 class TorchBaseline:
-    """A ``Runtime`` of the artifact's backbone with random weights: its speed, never its labels.
+    """A ``Runtime`` of the artifact's backbone with random weights: only its speed means something.
 
     Raises:
         UsageError: a backbone that torchvision does not have.
@@ -24,12 +24,12 @@ class TorchBaseline:
         torch.manual_seed(0)
         spec = artifact.spec
         network = build_backbone(spec.backbone, len(spec.labels)).eval()
-        # Dynamic: compiled once for all batches, as a service would.
+        # Dynamic shapes: compiled once for all batches, as a service would do.
         self._network = torch.compile(network, dynamic=True) if compiled else network
 
-    def infer(self, images: Float32) -> Float32:
+    def infer(self, log_mels: Float32) -> Float32:
         with torch.inference_mode():
-            return self._network(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+            return self._network(torch.from_numpy(np.ascontiguousarray(log_mels))).numpy()
 
     def close(self) -> None:
         del self._network

@@ -19,7 +19,7 @@
   const table = document.getElementById("rows");
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  const said = document.getElementById("sorted");
+  const status = document.getElementById("sorted");
   const by = (column, rising) => (a, b) => {
     const [x, y] = [a, b].map((row) => row.cells[column].dataset.key);
     if (!x || !y) return (x ? 0 : 1) - (y ? 0 : 1); // what was not measured stays last
@@ -33,7 +33,7 @@
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", rising ? "ascending" : "descending");
       body.append(...[...body.rows].sort(by(column, rising)));
-      said.textContent = `Sorted by ${head.dataset.name}, ${rising ? "rising" : "falling"}`;
+      status.textContent = `Sorted by ${head.dataset.name}, ${rising ? "rising" : "falling"}`;
     });
   });
 })();

@@ -1,65 +1,27 @@
-"""docs/GPU.md says what the command prints, and the roofline is the roofline."""
+"""All that mer-bench gpu measures, with ONNX Runtime and DALI's CPU backend in the GPU's place."""
 
 from __future__ import annotations
 
-import re
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from merkit.benchmarks.cli import main
-from merkit.benchmarks.experiments.gpu import (
-    BATCH,
-    CARDS,
-    REACHED,
-    Cost,
-    cost_table,
-    costs,
-    costs_from_table,
-    generated,
-    paper_table,
-)
-from merkit.engine.backbone_names import BACKBONES
+from gpu_on_cpu import SPEC, OnCpu
+from merkit.benchmarks.experiments.gpu import generated, measure, measure_runtime, write_report
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.errors import ArtifactError
+from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import AudioSpec
-
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "GPU.md").read_text(encoding="utf-8")
-
-
-def decode_ms() -> float:
-    (found,) = re.findall(r"mer-bench gpu --paper --decode-ms ([\d.]+)", DOCUMENT)
-    return float(found)
+from onnx_files import tiny_onnx
 
 
-def test_the_documents_tables_are_what_the_command_prints() -> None:
-    """The second from the first; that the first holds is the slow test's."""
-    found = costs_from_table(DOCUMENT)
-    assert [cost.name for cost in found] == list(BACKBONES)
-    assert cost_table(found) in DOCUMENT
-    assert paper_table(found, decode_ms()) in DOCUMENT
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_the_documents_costs_are_the_networks() -> None:
-    pytest.importorskip("torch")
-    assert costs() == costs_from_table(DOCUMENT)
-
-
-def test_the_bound_is_the_lower_of_two() -> None:
-    l4 = next(card for card in CARDS if card.name == "L4")
-    arithmetic = Cost("a", macs=10**12, weight_bytes=4, activation_bytes=4)
-    assert arithmetic.bound(l4, "FP16") == pytest.approx(121e12 / 2e12)
-    assert arithmetic.bound(l4, "INT8") == pytest.approx(242e12 / 2e12)
-    traffic = Cost("t", macs=1, weight_bytes=32 * 10**8, activation_bytes=10**8)
-    assert traffic.bound(l4, "FP16") == pytest.approx(300e9 / 10**8)
-    assert traffic.bound(l4, "INT8", batch=64) > 2 * traffic.bound(l4, "FP16")
-    assert 0 < REACHED < 1
-    assert BATCH == 32
-
-
-def test_tables_round_trip() -> None:
-    made = [Cost("resnet18", 1_000, 2_000, 3_000_000), Cost("vgg16", 1, 2, 3)]
-    assert costs_from_table(f"before\n{cost_table(made)}\nafter | a | b | c |") == made
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    """A network with the facts that an engine's sidecar has."""
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_onnx(SPEC).SerializeToString())
+    return dataclasses.replace(open_artifact(str(path)), facts={"onnx": {"file": "tiny.onnx"}})
 
 
 def test_generated_windows_differ() -> None:
@@ -70,9 +32,37 @@ def test_generated_windows_differ() -> None:
     assert not (audio[0] == audio[1]).any()
 
 
-def test_the_command_without_a_gpu(tmp_path: Path) -> None:
-    assert CliRunner().invoke(main, ["gpu"]).exit_code == 2
-    done = CliRunner().invoke(main, ["gpu", str(Path(__file__)), "--json", str(tmp_path / "x.json")])
-    assert done.exit_code == 1
-    assert "Error: " in done.output
-    assert not (tmp_path / "x.json").exists()
+def test_everything_is_measured(artifact: Artifact, tmp_path: Path) -> None:
+    pytest.importorskip("nvidia.dali")
+    lines: list[str] = []
+    runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch=4)
+    figures = measure_runtime(runtime, artifact, 0.01, "cpu", lines.append)
+    write_report([figures], tmp_path / "gpu.json")
+    report = json.loads((tmp_path / "gpu.json").read_text())
+    assert report["format"] == 1
+    (engine,) = report["engines"]
+    assert list(engine) == [
+        "model", "runtime", "builder_version", "machine", "batch", "engine_against_onnx",
+        "dali_against_reference_db", "images_per_s", "overlap", "transfer_ms_a_batch",
+    ]  # fmt: skip
+    assert (engine["batch"], engine["machine"]["gpu"]) == (4, "no GPU")
+    assert engine["engine_against_onnx"]["checked"]
+    assert engine["engine_against_onnx"]["max_error"] < 1e-5
+    assert engine["dali_against_reference_db"] <= 0.01
+    assert len(engine["images_per_s"]) == 4
+    assert all(rate["median"] > 0 for rate in engine["images_per_s"].values())
+    assert engine["overlap"] > 0
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize("name", ["../tiny.onnx", "gone.onnx", ""])
+def test_only_the_onnx_beside_an_engine_is_compared(artifact: Artifact, name: str) -> None:
+    pytest.importorskip("nvidia.dali")
+    other = dataclasses.replace(artifact, facts={"onnx": {"file": name}})
+    runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch=2)
+    assert not measure_runtime(runtime, other, 0, "cpu")["engine_against_onnx"]["checked"]
+
+
+def test_what_is_no_engine_is_refused(artifact: Artifact) -> None:
+    with pytest.raises(ArtifactError, match="no engine"):
+        measure(dataclasses.replace(artifact, facts={}))

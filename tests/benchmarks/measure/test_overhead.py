@@ -21,40 +21,39 @@ def bare_call(path: Path) -> Infer:
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images})[0]  # pyright: ignore[reportReturnType]
+    return lambda log_mels: session.run(None, {"images": log_mels})[0]  # pyright: ignore[reportReturnType]
 
 
 def closest(measure: Callable[[], float], good: Callable[[float], bool], tries: int = 4) -> float:
     """The median ratio of a few turns; again if the machine's noise was in it."""
-    found = 0.0
+    ratio = 0.0
     for _ in range(tries):
-        found = statistics.median(measure() for _ in range(5))
-        if good(found):
+        ratio = statistics.median(measure() for _ in range(5))
+        if good(ratio):
             break
-    return found
+    return ratio
 
 
 def test_the_engine_costs_next_to_nothing(tmp_path: Path) -> None:
     artifact = open_artifact("mobilenetv3")
-    images = (
-        np.random.default_rng(0).standard_normal((8, 1, 128, artifact.spec.audio.frames)).astype(np.float32)
-    )
+    noise = np.random.default_rng(0).standard_normal((8, 1, 128, artifact.spec.audio.frames))
+    log_mels = noise.astype(np.float32)
     bare = bare_call(artifact.path)
     with open_runtime(artifact, "onnxruntime", threads=1) as network:
 
         def latency(infer: Infer) -> float:
-            found = run_loadgen(infer, images, "SingleStream", SHORT, tmp_path, images_per_s=1_000)
-            p50 = found.percentiles_ms["p50"]
+            result = run_loadgen(infer, log_mels, "SingleStream", SHORT, tmp_path, images_per_s=1_000)
+            p50 = result.percentiles_ms["p50"]
             assert p50 is not None
             return p50
 
         def throughput(infer: Infer) -> float:
-            found = run_loadgen(infer, images, "Offline", SHORT, tmp_path, batch=8, images_per_s=200)
-            assert found.images_per_s is not None
-            return found.images_per_s
+            result = run_loadgen(infer, log_mels, "Offline", SHORT, tmp_path, batch=8, images_per_s=200)
+            assert result.images_per_s is not None
+            return result.images_per_s
 
         for infer in (bare, network.infer):
-            infer(images)
+            infer(log_mels)
         single = closest(lambda: latency(network.infer) / latency(bare), lambda ratio: ratio <= 1.05)
         assert single <= 1.05
         offline = closest(lambda: throughput(network.infer) / throughput(bare), lambda ratio: ratio >= 0.97)
@@ -65,7 +64,7 @@ def test_the_engine_costs_next_to_nothing(tmp_path: Path) -> None:
 def test_a_slowed_runtime_would_show(tmp_path: Path) -> None:
     """The measure above is one that can fail."""
     artifact = open_artifact("mobilenetv3")
-    images = np.zeros((8, 1, 128, artifact.spec.audio.frames), np.float32)
+    log_mels = np.zeros((8, 1, 128, artifact.spec.audio.frames), np.float32)
     bare = bare_call(artifact.path)
 
     def slowed(batch: np.ndarray) -> np.ndarray:
@@ -75,7 +74,7 @@ def test_a_slowed_runtime_would_show(tmp_path: Path) -> None:
     ratios = []
     for _ in range(5):
         p50 = [
-            run_loadgen(infer, images, "SingleStream", SHORT, tmp_path).percentiles_ms["p50"] or 0.0
+            run_loadgen(infer, log_mels, "SingleStream", SHORT, tmp_path).percentiles_ms["p50"] or 0.0
             for infer in (bare, slowed)
         ]
         ratios.append(p50[1] / p50[0])

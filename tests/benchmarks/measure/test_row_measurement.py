@@ -1,0 +1,65 @@
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.benchmarks.measure import row_measurement
+from merkit.benchmarks.measure.cases import Case
+from merkit.benchmarks.measure.loadgen import Length
+from merkit.benchmarks.measure.row_measurement import RowOptions, measure_in_child
+from merkit.benchmarks.row import Row
+from merkit.engine.artifact import open_artifact
+from merkit.engine.errors import MerError
+from merkit.engine.runtimes import open_runtime
+
+
+def case(networks: Path, runtime: str = "onnxruntime") -> Case:
+    return Case("small", networks / "small.onnx", "folder", runtime, "fp32")
+
+
+def test_a_dying_process_is_a_reason(
+    networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_measurement, "_work", die)
+    options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs")
+    row = Row("small")
+    with pytest.raises(MerError, match=r"process died \(SIGKILL"):
+        measure_in_child(case(networks), options, row)
+    assert row == Row("small")
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_row_is_filled_in(networks: Path, tmp_path: Path, short: Length) -> None:
+    artifact = open_artifact(str(networks / "small.onnx"))
+    audio = artifact.spec.audio
+    shape = (20, 1, audio.n_mels, audio.frames)  # not a multiple of what is computed at once
+    log_mels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    np.save(tmp_path / "log_mels.npy", log_mels)
+    options = RowOptions(
+        short, 1, ("SingleStream", "Offline", "Server"), tmp_path / "logs", tmp_path / "log_mels.npy"
+    )
+    row = Row("small")
+    logits = measure_in_child(case(networks), options, row)
+    with open_runtime(artifact, "onnxruntime", 1) as runtime:
+        np.testing.assert_allclose(logits, runtime.infer(log_mels), atol=1e-5)
+    assert set(row.scenarios) == {"SingleStream", "Offline", "Server"}
+    assert row.throughput == row.scenarios["Offline"].images_per_s
+    assert row.p50 == row.scenarios["SingleStream"].p50
+    assert row.best_batch in (1, 4, 16)
+    assert f"{row.streams} x{row.best_batch}" == max(row.rates, key=lambda batch: row.rates[batch])
+    assert row.throughput_interval == (min(row.throughput_samples), max(row.throughput_samples))
+    assert 0 < len(row.latency_ms) <= 5_000
+    assert row.peak_mib is not None
+    assert row.peak_mib > 20
+    assert row.songs_per_s is row.stages is None  # no songs were given
+    assert (tmp_path / "logs" / "output.txt").is_file()
+
+
+def test_a_runtime_that_refuses_is_a_reason(networks: Path, tmp_path: Path, short: Length) -> None:
+    options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs")
+    with pytest.raises(MerError, match="no runtime 'nothing'"):
+        measure_in_child(case(networks, "nothing"), options, Row())

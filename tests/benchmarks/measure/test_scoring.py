@@ -1,0 +1,83 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from merkit.benchmarks.measure import scoring as module
+from merkit.benchmarks.measure.scoring import HeldOutSongs, Scoring, score_row
+from merkit.benchmarks.row import Row
+from merkit.engine.errors import MerError
+from merkit.engine.spec import QUADRANTS, ModelSpec
+from merkit.export.song_log_mels import SongLogMels
+from small_networks import AUDIO, write_music
+
+SPEC = ModelSpec("small", QUADRANTS, AUDIO)
+
+
+@pytest.fixture
+def scoring(tmp_path: Path) -> Scoring:
+    return Scoring(write_music(tmp_path), "auto", tmp_path)
+
+
+def test_held_out_songs_are_decoded_once_for_models_that_are_alike(
+    scoring: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    songs = scoring.held_out(SPEC)
+    assert len(songs.truth) == len(songs.groups) == len(songs.songs.songs) == 8
+    assert np.load(songs.log_mels).shape == songs.songs.log_mels.shape
+    assert "80/20 by group" in songs.note
+    described = scoring.described(songs)
+    assert (described.name, described.clips, described.labels) == ("clips.csv", 8, list(QUADRANTS))
+    monkeypatch.setattr(module, "log_mels_from_songs", None)
+    assert scoring.held_out(replace(SPEC, backbone="another")) is songs
+
+
+def test_a_model_that_names_its_clips_is_scored_on_these(scoring: Scoring) -> None:
+    spec = replace(SPEC, provenance={"test_clips": ["happy-0-0", "sad-1-1"]})
+    songs = scoring.held_out(spec)
+    assert [path.stem for path in songs.songs.paths] == ["happy-0-0", "sad-1-1"]
+    assert songs.truth.tolist() == [QUADRANTS.index("happy"), QUADRANTS.index("sad")]
+    assert scoring.held_out(SPEC).log_mels != songs.log_mels
+
+
+def test_data_that_does_not_fit_is_a_reason_every_time(scoring: Scoring, tmp_path: Path) -> None:
+    spec = replace(SPEC, labels=("happy", "tense", "sad"))
+    for _ in range(2):
+        with pytest.raises(MerError, match="not the model's: calm"):
+            scoring.held_out(spec)
+    with pytest.raises(MerError, match="no labelled data"):
+        Scoring(None, "auto", tmp_path).held_out(SPEC)
+
+
+def held_out(groups: int) -> HeldOutSongs:
+    songs = 24
+    return HeldOutSongs(
+        Path("log_mels.npy"),
+        SongLogMels(np.zeros((songs, 1, 2, 2), np.float32), tuple(np.arange(i, i + 1) for i in range(songs))),
+        truth=np.arange(songs) % 2,
+        groups=[f"artist {i % groups}" for i in range(songs)],
+        labels=("happy", "sad"),
+        note="held out",
+    )
+
+
+def test_a_row_is_scored_by_whole_songs() -> None:
+    songs = held_out(groups=12)
+    logits = np.eye(2, dtype=np.float32)[songs.truth]
+    logits[:6] = (1, 0)  # three that are sad become happy
+    row = Row()
+    score_row(row, logits, songs, 1.0)
+    assert row.accuracy == 21 / 24
+    assert row.confusion == [[12, 0], [3, 9]]
+    assert row.macro_f1 == pytest.approx((24 / 27 + 18 / 21) / 2)
+    assert row.accuracy_interval is not None
+    assert row.accuracy_interval[0] < row.accuracy <= row.accuracy_interval[1]
+    assert row.accuracy_note == "held out"
+
+
+def test_few_groups_support_no_interval() -> None:
+    songs = held_out(groups=9)
+    row = Row()
+    score_row(row, np.eye(2, dtype=np.float32)[songs.truth], songs, 1.0)
+    assert row.accuracy == row.macro_f1 == 1
+    assert row.accuracy_interval is row.macro_f1_interval is None

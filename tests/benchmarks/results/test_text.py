@@ -1,0 +1,46 @@
+import csv
+
+import pytest
+from bench_results import read, results_values
+from merkit.benchmarks.results.text import csv_from_results, legend, markdown_from_results, print_results
+from merkit.benchmarks.row import Results, Row
+
+
+def test_csv_cells_cannot_be_formulas() -> None:
+    row = Row("=1+1", status="error", reason="-x", throughput_interval=(1, 2))
+    header, line = csv_from_results(Results(rows=[row])).splitlines()
+    cells = dict(zip(header.split(","), next(csv.reader([line])), strict=True))
+    assert cells["model"] == "'=1+1"
+    assert cells["reason"] == "'-x"
+    assert (cells["throughput_low"], cells["throughput_high"], cells["p50_low"]) == ("1", "2", "")
+
+
+def test_markdown_cells_stay_cells() -> None:
+    values = results_values()
+    values["rows"][0]["model"] = "a|b<i>"
+    values["rows"][4]["reason"] = "<b>\nno"
+    values["machine"]["cpu"] = "<script>"
+    text = markdown_from_results(read(values))
+    assert "| * | a\\|b&lt;i> | openvino | fp32 |" in text
+    assert "- gone tensorrt fp16: &lt;b> no" in text
+    assert "<script>" not in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+
+
+def test_the_terminal_gets_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    values = results_values()
+    values["rows"][0]["model"] = "red\x1b[31m[bold]"
+    values["rows"][4]["reason"] = "two\nlines"
+    print_results(read(values))
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert "red\\x1b[31m[bold]" in output
+    assert "skipped: gone tensorrt fp16: two\\nlines" in output
+
+
+def test_the_legend_says_what_is_wrong_with_a_table() -> None:
+    assert "Quick: not a valid measurement" in legend(Results(length="quick"))
+    assert "does not call all of it valid" in legend(Results(length="normal"))
+    assert "valid" not in legend(Results(length="normal", valid=True))
+    assert "Stopped before its end" in legend(Results(partial=True))

@@ -1,0 +1,185 @@
+"""mer-bench without a command, and ``report``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_results import read, results_values
+from click.testing import CliRunner, Result
+from merkit.benchmarks import cli
+from merkit.benchmarks.cli import main
+from merkit.benchmarks.measure.loadgen import Length
+from merkit.benchmarks.results.html import html_from_results
+from merkit.export.precision import fp16_from_onnx
+from small_networks import small_network, write_music
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def bench(*arguments: object) -> Result:
+    # One thread: on a busy machine ONNX Runtime's threads that spin for each other take seconds.
+    return CliRunner().invoke(main, ["--quick", "--threads", "1", "--logs", "logs", *map(str, arguments)])
+
+
+def test_the_whole_table(networks: Path, tmp_path: Path, short: Length) -> None:
+    half = fp16_from_onnx(small_network()).SerializeToString()
+    (networks / "half.onnx").write_bytes(half)
+    (networks / "broken.onnx").write_bytes(b"nothing")
+    (tmp_path / "music").mkdir()
+    music = write_music(tmp_path / "music")
+    done = bench(
+        "--models", networks, "-m", "small", "-m", "half", "-m", "broken", "-r", "onnxruntime",
+        "-r", "openvino", "--data", music, "--songs", tmp_path / "music",
+        "--json", "out.json", "--csv", "out.csv", "--markdown", "out.md",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    results = json.loads(Path("out.json").read_text())
+    assert (results["valid"], results["partial"], results["length"]) == (False, False, "quick")
+    assert results["machine"]["cpu"]
+    assert results["machine"]["gemm_gflops"] > 0
+    assert results["data"]["clips"] == 8
+    assert "80/20 by group" in results["data"]["note"]
+    by_key = {(row["model"], row["runtime"], row["precision"]): row for row in results["rows"]}
+    assert by_key["broken", "-", "-"]["status"] == "error"
+    assert "not an ONNX file" in by_key["broken", "-", "-"]["reason"]
+    bf16 = by_key["small", "openvino", "bf16"]
+    assert bf16["status"] == "ok" or "bf16" in bf16["reason"]
+    exact = by_key["small", "onnxruntime", "fp32"]
+    assert exact["throughput"] > 0
+    assert exact["songs_per_s"] > 0
+    assert exact["stages"]["decode"] > 0
+    assert exact["peak_mib"] > 20
+    assert exact["throughput_interval"][0] <= exact["throughput_interval"][1]
+    assert sum(map(sum, exact["confusion"])) == 8
+    assert exact["accuracy"] == sum(exact["confusion"][i][i] for i in range(4)) / 8
+    assert exact["macro_f1_interval"] is exact["accuracy_interval"] is None  # eight clips support none
+    assert exact["drop"] == 0
+    assert exact["roofline"] > 0
+    assert by_key["small", "openvino", "fp32"]["macro_f1"] == exact["macro_f1"]
+    assert by_key["half", "onnxruntime", "fp16"]["bytes"] < exact["bytes"]
+    assert any(row["pareto"] for row in results["rows"])
+    logged = Path(exact["scenarios"]["SingleStream"]["log"]) / "mlperf_log_summary.txt"
+    assert "SingleStream" in logged.read_text()
+    with open("out.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(results["rows"])
+    assert float(lines[0]["throughput"]) == results["rows"][0]["throughput"]
+    assert "| model |" in Path("out.md").read_text()
+    assert "not a valid measurement" in done.output
+    assert results["recommendation"] in done.output.replace("\n", " ")
+
+
+def test_data_of_other_labels_is_said_in_the_row(networks: Path, tmp_path: Path, short: Length) -> None:
+    music = write_music(tmp_path)
+    music.write_text(music.read_text().replace(",happy,", ",elated,"))
+    done = bench(
+        "--models", networks, "-m", "small", "-r", "onnxruntime", "--data", music, "--songs", tmp_path,
+        "--json", "o.json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(Path("o.json").read_text())["rows"]
+    assert row["accuracy"] is None
+    assert "not the model's: elated" in row["accuracy_note"]
+    assert row["throughput"] > 0
+
+
+def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
+    for arguments, said in (
+        (["--rules"], "exclude each other"),
+        (["--models", tmp_path / "nowhere"], "no such folder"),
+        (["-m", "nothing"], "unknown model nothing"),
+        (["--data", tmp_path / "nowhere"], "no such file or folder"),
+        (["--json", tmp_path / "nowhere" / "x.json"], "there is no folder"),
+    ):
+        done = bench(*arguments)
+        assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_no_artifact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merkit.benchmarks.measure.cases.known_models", dict)
+    done = bench()
+    assert (done.exit_code, "no artifact found" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_keeps_what_is_done(networks: Path, tmp_path: Path, number: int, code: int) -> None:
+    pytest.importorskip("mlperf_loadgen")
+    (networks / "then.onnx").write_bytes((networks / "small.onnx").read_bytes())
+    (tmp_path / "music").mkdir()
+    write_music(tmp_path / "music", artists=1)
+    command = [
+        sys.executable, "-m", "merkit.benchmarks.cli", "--quick", "--threads", "1", "--models", str(networks),
+        "-m", "small", "-m", "then", "-r", "onnxruntime", "-r", "openvino", "--scenario", "SingleStream",
+        "--songs", "music", "--json", "out.json", "--logs", "logs",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("2 of"):
+            break
+    time.sleep(0.1)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert results["partial"]
+    assert results["rows"][0]["status"] == "ok"
+    assert len(results["rows"]) < 6
+    assert "Stopped before its end" in output
+
+
+def test_the_page_of_saved_results(tmp_path: Path) -> None:
+    values = results_values()
+    saved, page = tmp_path / "results.json", tmp_path / "report.html"
+    values |= {"length": "quick", "threads": 2}
+    values["data"]["note"] = "held out"
+    values["machine"]["os"] = "Linux"
+    saved.write_text(json.dumps(values))
+    done = CliRunner().invoke(main, ["report", str(saved), "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "use best" in done.stdout
+    assert page.read_text() == html_from_results(read(values))
+    for file, out, reason in (
+        (page, "a.html", "is no results file of mer-bench"),
+        (saved, "nowhere/a.html", "there is no folder"),
+    ):
+        done = CliRunner().invoke(main, ["report", str(file), "--html", str(tmp_path / out)])
+        assert done.exit_code in (1, 2)
+        assert reason in done.stderr
+
+
+def test_strange_results_are_no_traceback(tmp_path: Path) -> None:
+    values: dict[str, Any] = results_values()
+    values["rows"][0] |= {"throughput": "fast", "p50_interval": 3, "model": ["x"], "stages": [1]}
+    values["machine"] |= {"flags": 3, "libraries": [], "gpu": "yes"}
+    saved = tmp_path / "results.json"
+    saved.write_text(json.dumps({**values, "command": None, "data": "none"}))
+    files = [item for kind in ("csv", "markdown", "html") for item in (f"--{kind}", f"out.{kind}")]
+    done = CliRunner().invoke(main, ["report", str(saved), *files])
+    assert done.exit_code == 0, done.output
+    assert all(Path(f"out.{kind}").stat().st_size for kind in ("csv", "markdown", "html"))
+
+
+def test_without_jinja2_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    done = CliRunner().invoke(main, ["--html", str(tmp_path / "a.html")])
+    assert done.exit_code == 1
+    assert done.stderr == "Error: --html needs the package jinja2: pip install 'merkit[bench]'\n"
+
+
+def test_help_loads_no_runtime() -> None:
+    code = "import sys; from merkit.benchmarks.cli import main; print('numpy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

@@ -1,0 +1,89 @@
+"""mer-bench's commands beside the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench_results import results_values
+from click.testing import CliRunner, Result
+from merkit.benchmarks.cli import main
+
+
+def bench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def results(path: Path, images_per_s: float, **row: object) -> Path:
+    """A results file with one row, of the fewest keys that can be compared."""
+    known = {"model": "net", "runtime": "onnxruntime", "precision": "fp32", "status": "ok"}
+    samples = [images_per_s * noise for noise in (0.98, 1.0, 1.01, 0.99, 1.02)]
+    path.write_text(
+        json.dumps(
+            {
+                "rows": [{**known, "throughput_samples": samples, **row}],
+                "machine": {"cpu": "a"},
+                "valid": True,
+            }
+        )
+    )
+    return path
+
+
+def test_two_results_files_and_the_gate(tmp_path: Path) -> None:
+    before = results(tmp_path / "before.json", 100.0)
+    slower, same = results(tmp_path / "slower.json", 80.0), results(tmp_path / "same.json", 99.0)
+    done = bench("compare", before, slower, "--fail-under", "0.95")
+    assert done.exit_code == 3
+    assert "0.800x" in done.output
+    assert "is 0.800x, under 0.95" in done.output
+    assert bench("compare", before, slower).exit_code == 0
+    done = bench("compare", before, same, "--fail-under", "0.95")
+    assert done.exit_code == 0
+
+
+def test_results_that_cannot_be_compared(tmp_path: Path, tiny_model: Path) -> None:
+    before = results(tmp_path / "before.json", 100.0)
+    other = results(tmp_path / "other.json", 100.0, model="another")
+    done = bench("compare", before, other)
+    assert (done.exit_code, "no measured row in common" in done.output) == (1, True)
+    (tmp_path / "strange.json").write_text("[]")
+    done = bench("compare", before, tmp_path / "strange.json")
+    assert (done.exit_code, "no results file" in done.output) == (1, True)
+    assert bench("compare", before, tiny_model).exit_code == 2
+
+
+def test_what_makes_results_hard_to_compare_is_said(tmp_path: Path) -> None:
+    before, after = results(tmp_path / "a.json", 100.0), results(tmp_path / "b.json", 100.0)
+    after.write_text(after.read_text().replace('"cpu": "a"', '"cpu": "b"'))
+    assert "machines differ in cpu: a and b" in bench("compare", before, after).output
+    values = json.loads(before.read_text())
+    values["rows"] += results_values()["rows"]
+    after.write_text(json.dumps({**values, "valid": False}))
+    done = bench("compare", before, after)
+    assert "b.json is no valid measurement" in done.output
+    assert "quick onnxruntime fp32 is measured in one of them only" in done.output
+    assert "1.000x" in done.output
+
+
+def test_what_fails_in_a_pipeline_is_said(tmp_path: Path, tiny_model: Path) -> None:
+    assert "pipeline" in bench("--help").output
+    (tmp_path / "empty").mkdir()
+    done = bench("pipeline", tmp_path / "empty", "--model", tiny_model)
+    assert (done.exit_code, "no audio" in done.output) == (1, True)
+
+
+def test_a_catalogues_length() -> None:
+    done = bench("scale", "--few", "20", "--many", "40")
+    assert done.exit_code == 0, done.output
+    assert "bytes of peak memory for each further file" in done.output
+    assert "rows/s" in done.output
+    assert bench("scale", "--few", "40", "--many", "20").exit_code == 2
+
+
+def test_gpu_without_a_gpu(tmp_path: Path) -> None:
+    assert bench("gpu").exit_code == 2
+    done = bench("gpu", __file__, "--json", tmp_path / "x.json")
+    assert done.exit_code == 1
+    assert "Error: " in done.output
+    assert not (tmp_path / "x.json").exists()

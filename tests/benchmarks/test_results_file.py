@@ -1,0 +1,167 @@
+"""Results files: of this version, of older ones, and of people who mean no good."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_results import read, results_values, row_values
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from merkit.benchmarks.results.html import html_from_results
+from merkit.benchmarks.results.ranking import finish
+from merkit.benchmarks.results.text import csv_from_results, markdown_from_results, print_results
+from merkit.benchmarks.results_file import json_from_results, results_from_file, results_from_json
+from merkit.benchmarks.row import Machine, Results, Row, Scenario, ScoredData
+from merkit.engine.errors import MerError
+
+OLD = Path(__file__).parent / "data" / "results_0_1_0.json"
+"""Written by version 0.1.0, whose rows were dicts; most of its raw latencies are left out."""
+
+
+def test_a_file_of_the_version_before_rows_were_typed() -> None:
+    old = json.loads(OLD.read_text())
+    results = results_from_file(OLD)
+    new = json.loads(json_from_results(results))
+    assert list(new) == list(old)
+    assert {key: value for key, value in new.items() if key != "rows"} == {
+        key: value for key, value in old.items() if key != "rows"
+    }
+    for before, after in zip(old["rows"], new["rows"], strict=True):
+        assert before.items() <= after.items()
+        # Rows that were not measured had fewer keys.
+        assert all(after[key] in (None, {}) for key in after.keys() - before.keys())
+    assert any(before.keys() < after.keys() for before, after in zip(old["rows"], new["rows"], strict=True))
+    assert list(new["rows"][0]) == list(old["rows"][0])
+    assert list(new["machine"]) == list(old["machine"])
+
+
+def test_what_is_written_is_read_again() -> None:
+    row = Row(
+        "net",
+        throughput=20.0,
+        throughput_interval=(19.0, 21.0),
+        confusion=[[1, 0], [2, 3]],
+        stages={"decode": 1.5},
+        scenarios={"Offline": Scenario(True, 3, 0.5, 20.0, log="logs", errors=["slow"])},
+    )
+    results = Results(
+        "0.1",
+        "today",
+        ["mer-bench"],
+        "normal",
+        valid=True,
+        threads=2,
+        machine=Machine("a CPU", ["avx2"], 2, gpu={"name": "a GPU"}),
+        data=ScoredData("set", 3, ["happy", "sad"], "held out"),
+        rows=[row, Row("gone", status="skipped", reason="no GPU")],
+        recommendation="use net",
+    )
+    assert results_from_json(json_from_results(results)) == results
+
+
+def test_a_figure_that_is_not_finite_is_not_written() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_from_results(Results(rows=[Row(p50=math.nan)]))
+
+
+def test_missing_keys_are_what_was_not_measured() -> None:
+    (row,) = read({"machine": {}, "rows": [{"model": "net", "status": "ok"}]}).rows
+    assert row == Row("net")
+    (row,) = read({"machine": {}, "rows": [{}]}).rows
+    assert (row.model, row.status) == ("-", "error")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("p50", "fast", None),
+        ("p50", True, None),
+        ("p50", math.nan, None),
+        ("p50", -math.inf, None),
+        ("p50", 10**400, None),
+        ("p50", 3, 3.0),
+        ("macs", 6e7, 60_000_000),
+        ("macs", 0.5, None),
+        ("macs", -1, None),
+        ("model", 5, "-"),
+        ("model", "\ud800", "\\ud800"),
+        ("reason", ["x"], None),
+        ("status", "fine", "error"),
+        ("status", [], "error"),
+        ("pareto", "yes", False),
+        ("labels", ["happy", 3], []),
+        ("labels", "happy", []),
+        ("latency_ms", [1.0, None, 2], []),
+        ("latency_ms", [1.0, 2], [1.0, 2.0]),
+        ("macro_f1_interval", [None, 1], None),
+        ("macro_f1_interval", [0, 1, 2], None),
+        ("macro_f1_interval", [0, 1], (0.0, 1.0)),
+        ("confusion", [[1, 2], [3]], [[1, 2], [3]]),
+        ("confusion", [[1, "2"]], None),
+        ("confusion", [1], None),
+        ("stages", {"decode": 1, "mel": "long"}, None),
+        ("stages", {"decode": 1, "\udc00": 2}, {"decode": 1.0, "\\udc00": 2.0}),
+        ("stages", 3, None),
+        ("scenarios", {"Offline": 3}, {"Offline": Scenario()}),
+    ],
+)
+def test_a_value_of_another_type_was_not_measured(key: str, value: Any, expected: Any) -> None:
+    (row,) = read({"machine": {}, "rows": [{"status": "ok", key: value}]}).rows
+    assert getattr(row, key) == expected
+    assert type(getattr(row, key)) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        "", "null", "[]", "{", "[" * 100_000, '"rows"', "{}", '{"rows": []}', '{"rows": 3, "machine": {}}',
+        '{"rows": [1], "machine": {}}', '{"rows": [], "machine": []}',
+    ],
+)  # fmt: skip
+def test_what_is_no_results_is_refused(strange: str, tmp_path: Path) -> None:
+    with pytest.raises(MerError, match="no results of mer-bench"):
+        results_from_json(strange)
+    (tmp_path / "strange.json").write_text(strange)
+    with pytest.raises(MerError, match=r"strange\.json is no results file"):
+        results_from_file(tmp_path / "strange.json")
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    for name in ("nowhere.json", "bytes.json", "."):
+        with pytest.raises(MerError, match="is no results file of mer-bench"):
+            results_from_file(tmp_path / name)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+numbers = st.floats() | st.sampled_from([0, -1, 1e-320, 5e-324, 1e15, 1e308, 10**30])
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(row_values("net"))), anything | numbers, max_size=6),
+    st.dictionaries(st.sampled_from(sorted(results_values()["machine"])), anything, max_size=3),
+    st.dictionaries(st.sampled_from(["data", "command", "made", "recommendation", "valid"]), anything),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_nothing_in_a_file_ends_in_a_traceback(
+    capsys: pytest.CaptureFixture[str], row: dict[str, Any], machine: dict[str, Any], other: dict[str, Any]
+) -> None:
+    values = results_values()
+    for known in values["rows"][:3]:
+        known.update(row)
+    values["machine"].update(machine)
+    results = read({**values, **other})
+    for text in (csv_from_results(results), markdown_from_results(results), html_from_results(results)):
+        text.encode()  # what no file could hold
+    print_results(results)
+    assert capsys.readouterr().out
+    finish(results)
+    json_from_results(results)
