@@ -1,4 +1,4 @@
-"""Music that the tests make: labels one can hear, artists that sound alike, no file from elsewhere."""
+"""Generated music: a label is a chord and a tempo, an artist a key and a timbre."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BEAT_S = {"happy": 0.25, "sad": 1.0, "tense": 0.125, "calm": 2.0}
 
 
 def clip(label: str, artist: int, seed: int, seconds: float = 3.0) -> np.ndarray:
-    """A chord of the label's kind, struck at the label's pace, in the artist's key and timbre."""
+    """Float32 samples at ``RATE``: the label's chord, struck at its tempo, in the artist's key and timbre."""
     rng = np.random.default_rng([seed, artist])
     times = np.arange(int(seconds * RATE)) / RATE
     root = 110 * 2 ** ((artist % 12) / 12)
@@ -27,15 +27,20 @@ def clip(label: str, artist: int, seed: int, seconds: float = 3.0) -> np.ndarray
     return (0.1 * (sound * decay + noise * decay)).astype(np.float32)
 
 
-def folder_of(root: Path, labels: tuple[str, ...], artists: int, each: int = 1, seconds: float = 3.0) -> Path:
-    """``root/<label>/<label>_<artist>_<n>.wav`` and ``root/clips.csv`` with path, label and group."""
+def folder_of(
+    root: Path, labels: tuple[str, ...], artists: int, clips: int = 1, seconds: float = 3.0
+) -> Path:
+    """``clips`` files of each label and artist, and ``root/clips.csv`` with path, label and group.
+
+    The files are ``root/<label>/<label>_<artist>_<number>.wav``.
+    """
     rows = ["path,label,group"]
     for label in labels:
         (root / label).mkdir(parents=True, exist_ok=True)
         for artist in range(artists):
-            for n in range(each):
-                path = root / label / f"{label}_{artist}_{n}.wav"
-                soundfile.write(path, clip(label, artist, n, seconds), RATE)
+            for number in range(clips):
+                path = root / label / f"{label}_{artist}_{number}.wav"
+                soundfile.write(path, clip(label, artist, number, seconds), RATE)
                 rows.append(f"{label}/{path.name},{label},{label} artist {artist}")
     (root / "clips.csv").write_text("\n".join(rows) + "\n")
     return root

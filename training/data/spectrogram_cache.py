@@ -53,18 +53,18 @@ def cached_decibels(
         MerError: the cache cannot be written (the disk is full, for example).
     """
     spec = _whole_file(spec)
-    place = folder / spec.fingerprint[:16]
+    subfolder = folder / spec.fingerprint[:16]
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        subfolder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MerError(f"the cache {place} cannot be made: {error.strerror}") from None
+        raise MerError(f"the cache {subfolder} cannot be made: {error.strerror}") from None
     results: dict[int, Float32 | MerError] = {}
     missing: dict[Path, list[int]] = {}  # clips with the same bytes share a cache file
     for position, identity in enumerate(_ids(clips)):
         if isinstance(identity, MerError):
             results[position] = identity
             continue
-        target = place / f"{identity}.npy"
+        target = subfolder / f"{identity}.npy"
         decibels = _read(target, spec)
         if decibels is None:
             missing.setdefault(target, []).append(position)

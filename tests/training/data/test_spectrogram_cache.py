@@ -33,9 +33,9 @@ def _clips(paths: list[Path]) -> list[Clip]:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Makes spectrograms in this process, and lists what was made."""
-    made: list[str] = []
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Computes spectrograms in this process, and lists the files."""
+    names: list[str] = []
 
     class Pool:
         def __init__(self, function, options, workers=0, seconds=0.0):
@@ -49,14 +49,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         def map(self, items):
             for i, item in enumerate(items):
-                made.append(Path(item[0]).name)
+                names.append(Path(item[0]).name)
                 try:
                     yield i, self.function(item, self.options)
                 except MerError as error:
                     yield i, cache.Failure(str(error))
 
     monkeypatch.setattr(cache, "WorkerPool", Pool)
-    return made
+    return names
 
 
 def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Clip], tmp_path: Path):
@@ -74,7 +74,7 @@ def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Clip], t
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 
-def test_crops_are_the_engines_log_mels(songs: list[Clip], tmp_path: Path, here: list[str]):
+def test_crops_are_the_engines_log_mels(songs: list[Clip], tmp_path: Path, computed: list[str]):
     spec = dataclasses.replace(SPEC, mean=(-40.0,), std=(15.0,))
     decibels = cached_decibels(songs[:1], spec, tmp_path / "cache")[0]
     windows = windows_from_file(songs[0].path, spec, 3)
@@ -89,45 +89,45 @@ def test_crops_are_the_engines_log_mels(songs: list[Clip], tmp_path: Path, here:
         )
 
 
-def test_only_what_changes_the_sound_makes_another(songs: list[Clip], tmp_path: Path, here: list[str]):
+def test_only_what_changes_the_sound_makes_another(songs: list[Clip], tmp_path: Path, computed: list[str]):
     folder = tmp_path / "cache"
     cached_decibels(songs, SPEC, folder)
-    assert len(here) == 4
+    assert len(computed) == 4
     same = dataclasses.replace(
         SPEC, window_samples=16_000, frames=30, mean=(1.0,), reference="max", top_db=80.0
     )
     cached_decibels(songs, same, folder)
-    assert len(here) == 4
+    assert len(computed) == 4
     other = cached_decibels(songs, dataclasses.replace(SPEC, n_mels=16), folder)
-    assert len(here) == 8
+    assert len(computed) == 8
     assert {decibels.shape[0] for decibels in other} == {16}  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_a_damaged_file_is_made_anew(songs: list[Clip], tmp_path: Path, here: list[str]):
+def test_a_damaged_file_is_made_anew(songs: list[Clip], tmp_path: Path, computed: list[str]):
     folder = tmp_path / "cache"
     cached_decibels(songs, SPEC, folder)
     damaged = sorted(folder.rglob("*.npy"))
     damaged[0].write_bytes(damaged[0].read_bytes()[:500])
     damaged[1].write_bytes(b"")
     np.save(damaged[2], np.zeros((3, 3), np.float32))
-    here.clear()
+    computed.clear()
     again = cached_decibels(songs, SPEC, folder)
-    assert len(here) == 3
+    assert len(computed) == 3
     assert {decibels.shape[0] for decibels in again} == {32}  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_a_changed_file_is_made_anew(songs: list[Clip], tmp_path: Path, here: list[str]):
+def test_a_changed_file_is_made_anew(songs: list[Clip], tmp_path: Path, computed: list[str]):
     cached_decibels(songs, SPEC, tmp_path / "cache")
     songs[0].path.write_bytes(songs[1].path.read_bytes())
-    here.clear()
+    computed.clear()
     again = _clips([clip.path for clip in songs[:2]])  # a clip remembers its id
     first, second = cached_decibels(again, SPEC, tmp_path / "cache")
-    assert not here  # the same sound under another name is there already
+    assert not computed  # the same sound under another name is there already
     assert np.array_equal(first, second)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_full_disk_stops_and_leaves_nothing_half_written(
-    songs: list[Clip], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+    songs: list[Clip], tmp_path: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     def full(file, array):
         file.write(b"half")

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError
-from merkit.training.data.splits import can_be_grouped, folds, holdout, split_hash
+from merkit.training.data.splits import can_be_grouped, folds, holdout, split_hash, splits_from_protocol
+from merkit.training.recipe import PROTOCOLS
 
 
 def _clips(groups: list[int], labels: int = 2) -> list[Clip]:
@@ -53,8 +54,8 @@ def test_few_groups_still_give_a_part():
 def test_every_clip_is_tested_once():
     clips = _even(60, 3, labels=3)
     for grouped in (True, False):
-        made = folds(clips, 5, 0, grouped)
-        assert sorted(i for _, test in made for i in test) == list(range(60))
+        pairs = folds(clips, 5, 0, grouped)
+        assert sorted(i for _, test in pairs for i in test) == list(range(60))
     assert all(
         not {clips[i].group for i in training} & {clips[i].group for i in test}
         for training, test in folds(clips, 5, 0)
@@ -94,3 +95,24 @@ def test_groups_of_one_are_no_groups():
     assert not can_be_grouped(_even(10, 1))
     assert can_be_grouped(_even(10, 2))
     assert isinstance(holdout(_even(10, 1), 0.2, 0)[0], np.ndarray)
+
+
+def test_parts_of_a_protocol(tmp_path: Path):
+    clips = [dataclasses.replace(clip, path=tmp_path / clip.path.name) for clip in _even(100, 2)]
+    for clip in clips:
+        clip.path.write_text(clip.path.name)
+    best = PROTOCOLS["best"]
+    (split,) = splits_from_protocol(clips, best, "grouped")
+    parts = (split.training, split.validation, split.test)
+    assert sorted(np.concatenate(parts)) == list(range(100))
+    assert [len(part) for part in parts] == [pytest.approx(size, abs=4) for size in (64, 16, 20)]
+    groups = [{clips[i].group for i in part} for part in parts]
+    assert not groups[0] & groups[1]
+    assert not (groups[0] | groups[1]) & groups[2]
+    assert (split.fold, split.folds, split.hash) == (0, 0, split_hash(clips, split.test))
+    without = dataclasses.replace(best, validation_share=0.0)
+    splits = splits_from_protocol(clips, without, "random", 4)
+    assert [(split.fold, split.folds, len(split.validation)) for split in splits] == [
+        (i, 4, 0) for i in (1, 2, 3, 4)
+    ]
+    assert sorted(i for split in splits for i in split.test) == list(range(100))

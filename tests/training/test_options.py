@@ -1,0 +1,36 @@
+"""The choices of mer-train's options are the library's, and the data is one folder or a download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from merkit.engine.data.labelled_audio import LAYOUTS
+from merkit.training.options import chosen_fields, data_options, recipe_options, root_from_options
+from merkit.training.recipe import PROTOCOLS
+
+
+def _choices(decorate, name: str) -> set[str]:
+    command = click.command()(decorate(lambda **options: None))
+    (option,) = (parameter for parameter in command.params if parameter.name == name)
+    assert isinstance(option.type, click.Choice)
+    return set(option.type.choices)
+
+
+def test_choices_are_the_librarys():
+    # Written out in options.py, since --help must not import the libraries.
+    assert _choices(recipe_options, "protocol") == set(PROTOCOLS)
+    assert _choices(data_options, "layout") == {"auto", *LAYOUTS}
+
+
+def test_a_folder_or_a_download():
+    assert root_from_options({"data": Path("songs"), "download": False}) == Path("songs")
+    for options in ({"data": None, "download": False}, {"data": Path("songs"), "download": True}):
+        with pytest.raises(click.UsageError, match="give --data FOLDER, or --download"):
+            root_from_options(options)
+
+
+def test_what_the_user_chose():
+    assert chosen_fields({"sets": ("mixup=0", "ema=0.9"), "epochs": None}) == {"mixup", "ema"}
+    assert chosen_fields({"sets": (), "epochs": 5}) == {"epochs"}
