@@ -75,16 +75,19 @@ def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes a file completely or not at all; text is encoded as UTF-8.
 
-    What is no regular file (a link, a pipe, a device such as /dev/stdout) is written to and not replaced.
+    A link stays one: the file that it points to is replaced. A pipe, a device, or a name such as /dev/stdout is
+    written to directly.
 
     Raises:
-        OSError: it could not be written; an older file stays as it was.
+        OSError: it could not be written; an older regular file stays as it was.
     """
     encoded = content.encode() if isinstance(content, str) else content
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    # /dev/stdout may be a link to a regular file, which other output goes to: replacing it would part the two.
+    is_stream = path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file())
+    if is_stream:
         path.write_bytes(encoded)
         return
-    with whole_file(path) as file:
+    with whole_file(path.resolve()) as file:
         file.write(encoded)
 
 
