@@ -75,14 +75,14 @@ def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes a file completely or not at all; text is encoded as UTF-8.
 
-    A link stays one: the file that it points to is replaced. A pipe, a device, or a name such as /dev/stdout is
-    written to directly.
+    A link stays one: the file that it points to is replaced. Pipes, devices and names such as /dev/stdout
+    are written to directly.
 
     Raises:
         OSError: it could not be written; an older regular file stays as it was.
     """
     encoded = content.encode() if isinstance(content, str) else content
-    # /dev/stdout may be a link to a regular file, which other output goes to: replacing it would part the two.
+    # /dev/stdout may be a regular file that other output goes to: a new file under its name would miss that.
     is_stream = path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file())
     if is_stream:
         path.write_bytes(encoded)
