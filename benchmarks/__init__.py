@@ -1,1 +1,1 @@
-"""Artifacts in, one table of speed and accuracy out (mer-bench)."""
+"""Artifacts in, one table of speed and accuracy out (mer-bench). The contract is ``Row``, in row.py."""

@@ -30,7 +30,12 @@ class ResultFiles:
     html: Path | None
 
     def check(self) -> None:
-        """What would only fail after the measurement fails before it."""
+        """Refuses before the measurement what could not be written after it.
+
+        Raises:
+            UsageError: a folder that is not there.
+            MerError: a package is missing.
+        """
         for file in (self.json, self.csv, self.markdown, self.html):
             if file and not file.parent.is_dir():
                 raise UsageError(f"{file}: there is no folder {file.parent}")
@@ -38,7 +43,7 @@ class ResultFiles:
             raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 
     def write(self, results: Results) -> None:
-        """Writes the files, and prints the table once those are safe that need nothing but Python."""
+        """Writes the files and prints the table; the page comes last, since only it needs another package."""
         from ..engine.files import write_whole
         from .results.text import csv_from_results, markdown_from_results, print_results
         from .results_file import json_from_results

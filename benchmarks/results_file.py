@@ -63,9 +63,13 @@ _T = TypeVar("_T")
 
 def _object(kind: type[_T], values: Any) -> _T:
     """One of the dataclasses here; a field keeps its default where its reader gives None."""
-    known = values if isinstance(values, dict) else {}
-    read = {each.name: _READERS[str(each.type)](known.get(each.name)) for each in fields(kind)}  # pyright: ignore[reportArgumentType]
-    return kind(**{name: value for name, value in read.items() if value is not None})
+    mapping = values if isinstance(values, dict) else {}
+    known: dict[str, Any] = {}
+    for field in fields(kind):  # pyright: ignore[reportArgumentType]
+        value = _READERS[str(field.type)](mapping.get(field.name))
+        if value is not None:
+            known[field.name] = value
+    return kind(**known)
 
 
 def _flag(value: Any) -> bool | None:
@@ -105,9 +109,10 @@ def _list_of(item: Callable[[Any], _T | None]) -> Callable[[Any], list[_T] | Non
     """Reads a list; None if any item is of another type."""
 
     def read(value: Any) -> list[_T] | None:
-        items = [item(each) for each in value] if isinstance(value, list) else [None]
-        known = [each for each in items if each is not None]
-        return known if len(known) == len(items) else None
+        if not isinstance(value, list):
+            return None
+        items = [known for known in map(item, value) if known is not None]
+        return items if len(items) == len(value) else None
 
     return read
 

@@ -68,7 +68,7 @@ class Row:
     scenarios: dict[str, Scenario] = field(default_factory=dict)
     """By one of ``SCENARIOS``."""
     pareto: bool = False
-    """No other row has both a higher macro-F1 and more images/s."""
+    """On the Pareto front: no other row beats it in macro-F1 and images/s at once."""
     backbone: str | None = None
     params: int | None = None
     """Weights of the graph, batch norms folded in."""

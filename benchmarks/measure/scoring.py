@@ -1,4 +1,4 @@
-"""How right a row is: its logits of clips that the model never heard, against their labels."""
+"""How accurate a row is: the labels from its logits of held-out clips, compared with the true ones."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _FEWEST_GROUPS = 10  # with fewer, a bootstrap's interval is far too narrow (fiv
 class HeldOutSongs:
     """Clips to score on, decoded.
 
-    ``log_mels`` is an .npy of float32 ``[windows, 1, mels, frames]``, ``songs`` says which windows are
-    whose. ``truth`` has each song's label as a position in ``labels``, ``groups`` its group (artist, for
-    instance). ``note`` says who held the clips out.
+    ``log_mels`` is an .npy of float32 ``[windows, 1, mels, frames]``, ``songs`` says which windows belong to
+    which song. ``truth`` has the label of each song as a position in ``labels``, ``groups`` its group (an
+    artist, for instance). ``note`` says who held the clips out.
     """
 
     log_mels: Path
@@ -40,7 +40,7 @@ class HeldOutSongs:
 
 
 class Scoring:
-    """Held-out songs of one data set, decoded once for all models that hear and hold out the same.
+    """Held-out songs of one data set, decoded once for all models with the same AudioSpec and split.
 
     Args:
         data: labelled audio, as in ``labelled_audio``, or None.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from ...engine.text.escape import for_csv, for_markdown_cell, for_terminal
+from ...engine.text.escape import csv_line, for_markdown_cell, for_terminal
 from ..row import Interval, Results, Row
 
 
@@ -55,20 +53,19 @@ _CSV = (
 
 def csv_from_results(results: Results) -> str:
     """A line for each row, without raw samples; no cell is a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV)
+    lines = [csv_line(_CSV)]
     for row in results.rows:
         values = _csv_values(row)
-        writer.writerow([for_csv(values[name]) for name in _CSV])
-    return text.getvalue()
+        lines.append(csv_line(values[name] for name in _CSV))
+    return "".join(lines)
 
 
 def markdown_from_results(results: Results) -> str:
     """The same table as on a terminal, with the machine, the command and the advice."""
     rows = [row for row in results.rows if row.status == "ok"]
     right = len(_COLUMNS) - _LEFT
-    command = for_markdown_cell(shlex.join(results.command))
+    # Nothing is markup inside the backticks; one more of them, or an empty line, would end that.
+    command = " ".join(shlex.join(results.command).replace("`", "'").split())
     lines = [f"`{command}`", "", *map(for_markdown_cell, facts(results)), ""]
     lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'|'.join(['---'] * _LEFT + ['---:'] * right)}|"]
     lines += [f"| {' | '.join(for_markdown_cell(cell(row)) for cell in _COLUMNS.values())} |" for row in rows]

@@ -20,7 +20,10 @@ def test_markdown_cells_stay_cells() -> None:
     values["rows"][0]["model"] = "a|b<i>"
     values["rows"][4]["reason"] = "<b>\nno"
     values["machine"]["cpu"] = "<script>"
+    values["command"] = ["mer-bench", "a`\n\n<script>"]
     text = markdown_from_results(read(values))
+    assert text.startswith("`mer-bench 'a' <script>'`\n")
+    text = text.partition("\n")[2]
     assert "| * | a\\|b&lt;i> | openvino | fp32 |" in text
     assert "- gone tensorrt fp16: &lt;b> no" in text
     assert "<script>" not in text
