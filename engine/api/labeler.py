@@ -94,7 +94,8 @@ class Labeler:
         self._artifact = open_artifact(os.fspath(model))
         name_of_runtime(self._artifact, runtime)  # an unknown one is refused here, not at the first song
         self._options = WindowOptions(self._artifact.spec.audio, windows, hop_s)
-        self._runtime, self._device, self._workers = runtime, device, workers
+        self._runtime, self._workers = runtime, workers
+        self._device: Device = device
         self._stack = ExitStack()
         self._network: FileByFile | None = None
         self._backend: LabelBackend | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError
@@ -26,7 +28,7 @@ def graphs() -> dict[str, bytes]:
 @pytest.mark.parametrize("gpu", [None, "ampere", "ada", "blackwell"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_engines_are_compiled_with_the_graphs_precision(
-    graphs: dict[str, bytes], precision: str, gpu: str | None
+    graphs: dict[str, bytes], precision: str, gpu: Any
 ) -> None:
     options = EngineOptions((1, 2, 4), gpu=gpu)
     engine = engine_from_onnx(graphs[precision], options, open_builder("auto", options))

@@ -26,7 +26,7 @@ SPEC = ModelSpec(
 class OnCpu:
     """A ``DeviceRuntime`` without a GPU: another runtime, which computes at once."""
 
-    gpu = SimpleNamespace(name="no GPU", capability="0.0", driver="0.0")
+    gpu: Any = SimpleNamespace(name="no GPU", capability="0.0", driver="0.0")
     stream = 0
 
     def __init__(self, runtime: Runtime, batch: int = 32) -> None:

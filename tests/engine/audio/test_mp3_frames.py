@@ -13,8 +13,7 @@ import soundfile
 from audio_files import noise, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merkit.engine.audio.decoder import Limits
-from merkit.engine.audio.libsndfile import mono_from_channels
+from merkit.engine.audio.decoder import Limits, mono_from_channels
 from merkit.engine.audio.mp3_frames import FrameIndex, index_from_mp3
 from merkit.engine.audio.open import open_decoder
 

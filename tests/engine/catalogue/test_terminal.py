@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from merkit.engine.catalogue import terminal
@@ -29,7 +29,7 @@ class Run:
     stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
 
 
-def a_run(**figures: int) -> CatalogueRun:
+def a_run(**figures: Any) -> CatalogueRun:
     return cast(CatalogueRun, Run(**figures))
 
 

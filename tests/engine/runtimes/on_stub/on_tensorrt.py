@@ -58,7 +58,8 @@ def test_log_mels_of_the_gpu_are_not_copied(artifact: Artifact, monkeypatch: pyt
 def test_what_it_does_not_take(artifact: Artifact) -> None:
     with tensorrt.open_runtime(artifact, 0) as runtime:
         good = log_mels(2)
-        for bad in (good[:0], good[0], good.astype(np.float64), good.transpose(0, 1, 3, 2), good[:, :, :-1]):
+        double: Any = good.astype(np.float64)
+        for bad in (good[:0], good[0], double, good.transpose(0, 1, 3, 2), good[:, :, :-1]):
             with pytest.raises(ValueError, match="float32"):
                 runtime.infer(bad)
         assert_right(runtime.infer(log_mels(4)[::2]), log_mels(4)[::2].copy())
