@@ -1,1 +1,1 @@
-"""Labelled audio in, split and cached spectrograms out."""
+"""Labelled audio in, cached spectrograms and their splits out. examples.py says what an example is."""

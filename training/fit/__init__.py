@@ -1,1 +1,1 @@
-"""One network, one split and one recipe in, trained weights out."""
+"""A network and examples in, trained weights out. trainer.py holds the loop; batches.py says what it reads."""

@@ -1,1 +1,1 @@
-"""The CNNs, and their checkpoints."""
+"""The networks, and the checkpoints that hold them. backbones.py says what every network takes and gives."""

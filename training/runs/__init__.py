@@ -1,1 +1,1 @@
-"""One command's work: data to folders of results, which resume. run_folder.py says what a folder holds."""
+"""Data in, folders of results out; an interrupted run resumes. run_folder.py says what a folder holds."""
