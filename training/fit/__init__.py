@@ -1,1 +1,1 @@
-"""A network and examples in, trained weights out. trainer.py holds the loop; batches.py says what it reads."""
+"""A network and examples in, trained weights out. trainer.py holds the loop, batches.py what it reads."""
