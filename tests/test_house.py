@@ -1,7 +1,7 @@
 """The rooms of the house: which may import which, and what a wheel must hold.
 
-docs/ARCHITECTURE.md draws what this test holds. Imports of every kind count: at the top, inside functions, and
-for types only.
+docs/ARCHITECTURE.md draws what this test holds. Imports of every kind count: at the top, inside functions,
+and for types only.
 """
 
 from __future__ import annotations
@@ -46,25 +46,26 @@ def files() -> list[Path]:
 def imports(path: Path) -> Iterator[Path]:
     """Files of ours that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        if node.level:
-            folder = path.parents[node.level - 1]
-        elif (node.module or "").split(".")[0] == "merkit":
-            folder = ROOT
-        else:
-            continue
-        parts = (node.module or "").removeprefix("merkit").strip(".").split(".")
-        place = folder.joinpath(*filter(None, parts))
-        for alias in node.names:
-            inner = place / alias.name
-            candidates = (
-                inner.with_suffix(".py"),
-                inner / "__init__.py",
-                place.with_suffix(".py"),
-                place / "__init__.py",
-            )
-            yield next(candidate for candidate in candidates if candidate.is_file())
+        if isinstance(node, ast.Import):
+            modules = [alias.name.split(".") for alias in node.names]
+            yield from (file_of(ROOT, parts[1:]) for parts in modules if parts[0] == "merkit")
+        elif isinstance(node, ast.ImportFrom):
+            parts = (node.module or "").split(".") if node.module else []
+            if not node.level and parts[:1] != ["merkit"]:
+                continue
+            folder = path.parents[node.level - 1] if node.level else ROOT
+            parts = parts if node.level else parts[1:]
+            yield from (file_of(folder, [*parts, alias.name], parts) for alias in node.names)
+
+
+def file_of(folder: Path, *modules: list[str]) -> Path:
+    """The file of the first of these modules that is one; the package itself is engine/api."""
+    for parts in modules:
+        place = folder.joinpath(*parts) if parts or folder != ROOT else ROOT / "engine/api"
+        for candidate in (place.with_suffix(".py"), place / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    raise AssertionError(f"{folder}: no module {modules}")
 
 
 EDGES = [(path, target) for path in files() for target in imports(path) if target != path]
