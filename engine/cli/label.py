@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from ..runtimes import RUNTIMES
-from ..signals import stop_event
 from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors, version_option
 
 
@@ -168,6 +167,7 @@ def main(
     from ..catalogue.terminal import view_of
     from ..labelling.choose import open_backend
     from ..labelling.file_windows import WindowOptions
+    from ..signals import stop_event
 
     artifact = open_artifact(model or DEFAULT_MODEL)
     limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
