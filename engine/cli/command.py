@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import MerError
+from ..text.escape import for_terminal
 
 EXIT_FAILURE = 1
 EXIT_GATE = 3
@@ -41,7 +42,8 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(*arguments, **options)
         except MerError as error:
-            click.echo(f"Error: {error}", err=True)
+            for line in f"Error: {error}".splitlines():  # file names in it may hold control characters
+                click.echo(for_terminal(line), err=True)
             code = error.exit_code
         sys.exit(code)
 
