@@ -44,6 +44,7 @@ def test_a_row_is_filled_in(networks: Path, tmp_path: Path, short: Length) -> No
     )
     row = Row("small")
     logits = measure_in_child(case(networks), options, row)
+    assert logits is not None
     with open_runtime(artifact, "onnxruntime", 1) as runtime:
         np.testing.assert_allclose(logits, runtime.infer(log_mels), atol=1e-5)
     assert set(row.scenarios) == {"SingleStream", "Offline", "Server"}
