@@ -24,12 +24,12 @@ def mp3(path: Path, rate: int, channels: int, mode: str, seconds: float = 12, xi
     layout = "mono" if channels == 1 else "stereo"
     with av.open(str(path), "w", format="mp3", options={"write_xing": str(int(xing))}) as file:
         stream = file.add_stream("libmp3lame", rate=rate, layout=layout)
-        if mode == "variable":
-            stream.codec_context.qscale = True
-            stream.codec_context.global_quality = 4 * 118
+        options: dict[str, object] = {"compression_level": "7"}
+        if mode == "variable":  # options: PyAV has the attribute global_quality from 17.1 on
+            options |= {"flags": "+qscale", "global_quality": "1180"}
         else:
             stream.bit_rate = {"constant": 128_000, "low": 32_000}[mode]
-        stream.options = {"compression_level": "7"}
+        stream.options = options
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound, np.float32), "fltp", layout)
         frame.sample_rate = rate
         resampler = av.AudioResampler(stream.format, layout, rate, frame_size=stream.frame_size or 1_152)
