@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import SETTINGS, report_errors, version_option
+from ..engine.cli.command import EXIT_FAILURE, SETTINGS, report_errors, version_option
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from .commands import compare_command, gpu_command, pipeline_command, scale_command
@@ -162,7 +162,7 @@ def _table(
     files.write(results)
     if results.partial:
         return stop.code or INTERRUPTED
-    return 0 if any(row.status == "ok" for row in results.rows) else 1
+    return 0 if any(row.status == "ok" for row in results.rows) else EXIT_FAILURE
 
 
 def _measured(

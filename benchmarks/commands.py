@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
-from ..engine.cli.command import WindowCountType, report_errors
+from ..engine.cli.command import EXIT_GATE, WindowCountType, report_errors
 
 
 @click.command("compare")
@@ -51,7 +51,7 @@ def compare_command(
     slow = [ratio for ratio in ratios if fail_under is not None and ratio.under(fail_under)]
     for ratio in slow:
         click.echo(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}", err=True)
-    return 3 if slow else 0
+    return EXIT_GATE if slow else 0
 
 
 @click.command("pipeline")
