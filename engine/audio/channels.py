@@ -1,0 +1,117 @@
+"""How channels become one. Nothing else mixes them.
+
+More than two are mixed down to left and right by the weights of ITU-R BS.775, then the mean of left and right
+is taken. Where that mean is next to nothing, because one channel is the other one inverted, the louder
+channel is taken alone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..arrays import Float32
+
+_FEW = 4_096
+_CANCELLED = 0.2  # of the channels' mean power: in the mean of two alike it is 1, of two unlike ones 0.5
+
+# The orders of WAV and FLAC by the number of channels, and those of Vorbis and Opus where they differ.
+_WAV = {
+    3: "FL FR FC",
+    4: "FL FR BL BR",
+    5: "FL FR FC BL BR",
+    6: "FL FR FC LFE BL BR",
+    7: "FL FR FC LFE BC SL SR",
+    8: "FL FR FC LFE BL BR SL SR",
+}
+_VORBIS = {
+    3: "FL FC FR",
+    5: "FL FC FR BL BR",
+    6: "FL FC FR BL BR LFE",
+    7: "FL FC FR SL SR BC LFE",
+    8: "FL FC FR SL SR BL BR LFE",
+}
+
+_HALF_POWER = float(np.sqrt(0.5))
+# (left, right) by FFmpeg's names of channels. LFE repeats the bass of the others, so players leave it out.
+_WEIGHTS = {
+    "FL": (1.0, 0.0),
+    "FR": (0.0, 1.0),
+    "FC": (_HALF_POWER, _HALF_POWER),
+    "LFE": (0.0, 0.0),
+    "LFE2": (0.0, 0.0),
+    "BL": (_HALF_POWER, 0.0),
+    "BR": (0.0, _HALF_POWER),
+    "SL": (_HALF_POWER, 0.0),
+    "SR": (0.0, _HALF_POWER),
+    "FLC": (1.0, 0.0),
+    "FRC": (0.0, 1.0),
+    "BC": (0.5, 0.5),
+    "DL": (1.0, 0.0),
+    "DR": (0.0, 1.0),
+}
+
+
+def channel_names(channels: int, vorbis: bool = False) -> tuple[str, ...]:
+    """FFmpeg's names of channels in the order of WAV and FLAC, or in that of Vorbis and Opus.
+
+    Empty where the number of channels says nothing about their places.
+    """
+    order = {**_WAV, **_VORBIS} if vorbis else _WAV
+    return tuple(order.get(channels, "").split())
+
+
+def mono_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
+    """Mixes all that is heard at once, such as a window: float32 ``[samples, channels]`` to ``[samples]``.
+
+    Args:
+        names: as in ``two_from_channels``.
+    """
+    return mono_from_two(two_from_channels(block, names))
+
+
+def two_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
+    """Left and right of three or more channels; one or two channels stay as they are.
+
+    Parts of a window may be mixed one by one. Loudness is kept: nothing is scaled down against clipping,
+    which floats do not know.
+
+    Args:
+        block: float32 ``[samples, channels]``.
+        names: FFmpeg's name of each channel (``channel_names``). Without names, or with others than those
+            of loudspeakers in a room, each side is the mean of every second channel.
+    """
+    if block.shape[1] <= 2:
+        return block
+    return block @ _matrix(block.shape[1], names)
+
+
+def mono_from_two(block: Float32) -> Float32:
+    """The mean of left and right, or the louder one where they cancel out: ``[samples, 1 or 2]`` to ``[samples]``."""
+    if block.shape[1] == 1:
+        return block[:, 0]
+    left, right = block[:, 0], block[:, 1]
+    mono = left + right  # several times faster than mean(axis=1)
+    mono *= np.float32(0.5)
+    if _power(mono) < _CANCELLED * (_power(left) + _power(right)) / 2:
+        return (left if _power(left) >= _power(right) else right).copy()
+    return mono
+
+
+def _power(samples: Float32) -> float:
+    """The power of every seventh sample, which is enough to compare by. Not np.dot: BLAS would start threads."""
+    few = samples[::7] if len(samples) > _FEW else samples
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.einsum("i,i->", few, few))
+
+
+@lru_cache(maxsize=32)
+def _matrix(channels: int, names: tuple[str, ...]) -> Float32:
+    """Weights, float32 ``[channels, 2]``."""
+    if len(names) == channels and all(name in _WEIGHTS for name in names) and {"FL", "FR"} <= set(names):
+        return np.array([_WEIGHTS[name] for name in names], np.float32)
+    weights = np.zeros((channels, 2), np.float32)
+    weights[0::2, 0] = 1 / ((channels + 1) // 2)
+    weights[1::2, 1] = 1 / (channels // 2)
+    return weights
