@@ -88,7 +88,7 @@ def two_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
 
 
 def mono_from_two(block: Float32) -> Float32:
-    """The mean of left and right, or the louder one where they cancel out: ``[samples, 1 or 2]`` to ``[samples]``."""
+    """``[samples, 1 or 2]`` to ``[samples]``: the mean, or the louder channel where the two cancel out."""
     if block.shape[1] == 1:
         return block[:, 0]
     left, right = block[:, 0], block[:, 1]
@@ -100,7 +100,7 @@ def mono_from_two(block: Float32) -> Float32:
 
 
 def _power(samples: Float32) -> float:
-    """The power of every seventh sample, which is enough to compare by. Not np.dot: BLAS would start threads."""
+    """The power of every seventh sample: enough to compare by. Not by np.dot, since BLAS starts threads."""
     few = samples[::7] if len(samples) > _FEW else samples
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.einsum("i,i->", few, few))
