@@ -1,4 +1,4 @@
-"""The decoder of WAV, AIFF, FLAC, Ogg Vorbis, Opus and MP3: libsndfile, through soundfile."""
+"""The decoder of WAV, AIFF, FLAC, Ogg Vorbis and Opus: libsndfile, through soundfile."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import soundfile
 
 from ..arrays import Float32
 from .decoder import TAGS, Budget, mono_from_channels
-from .mp3_frames import FrameIndex, index_from_mp3
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget; every read costs a seek
-_INDEXED_BYTES = 64 << 20  # a longer MP3 is not read into memory
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile reports SF_COUNT_MAX where a header has no length
 
 
@@ -20,7 +18,7 @@ class SoundFileDecoder:
     """``Decoder`` by libsndfile, exact to the sample in all of its formats.
 
     In MP3 libsndfile's seeks are slow, the samples after them can be wrong, and the length is a guess
-    where no tag states it. There ``mp3_frames`` replaces seeks and lengths.
+    where no tag states it: there ``mp3`` takes its place.
 
     Args:
         descriptor: of an open file; it is closed with the decoder, or when opening fails.
@@ -34,8 +32,6 @@ class SoundFileDecoder:
 
     def __init__(self, descriptor: int, budget: Budget) -> None:
         self._descriptor, self._budget = descriptor, budget
-        self._index: FrameIndex | None = None
-        self._end = 0
         try:
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
@@ -43,25 +39,16 @@ class SoundFileDecoder:
             self.length = self._file.frames
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 self.length = self.measure()
-            if self._file.format == "MP3" and hasattr(os, "memfd_create"):
-                self._index = _index(descriptor)
-            # libsndfile guesses an MP3's length where no tag states it, and does not read beyond.
-            if self._index and self._index.length:
-                self.length = self._index.length
-            self._end = self.length
         except BaseException:
             self.close()
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        cut = self._read_cut(start, min(count, self._end - start))
-        if len(cut) == count:
-            return cut
         samples, intact = self._read_blocks(self._file, start, count)
         if not intact:  # libsndfile's handle cannot be used again
             self._file.close()
             self._file = self._open()
-        return max(cut, samples, key=len)
+        return samples
 
     def _read_blocks(self, file: soundfile.SoundFile, start: int, count: int) -> tuple[Float32, bool]:
         """The samples that can be read, and False if an error ended them.
@@ -85,26 +72,15 @@ class SoundFileDecoder:
             intact = False
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)]), intact
 
-    def _read_cut(self, start: int, count: int) -> Float32:
-        """The samples of an MP3, decoded from a cut around them; empty where no cut can be made."""
-        if self._index is None or count <= 0 or not (cut := self._index.cut(start, count)):
-            return np.empty(0, np.float32)
-        data, skip = cut
-        # A file in memory, because libsndfile reads Python's file objects more slowly than it seeks.
-        with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
-            memory.write(data)
-            memory.seek(0)
-            try:
-                with _Stream(os.dup(memory.fileno()), closefd=True) as file:
-                    return self._read_blocks(file, 0, skip + count)[0][skip:]
-            except soundfile.LibsndfileError:
-                return np.empty(0, np.float32)
-
     def measure(self) -> int:
         self.length = 0
         while count := len(self.read(self.length, _BLOCK)):
             self.length += count
         return self.length
+
+    @property
+    def is_mp3(self) -> bool:
+        return self._file.format == "MP3"
 
     def tags(self) -> dict[str, str]:
         tags = self._file.copy_metadata()
@@ -119,20 +95,3 @@ class SoundFileDecoder:
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return soundfile.SoundFile(os.dup(self._descriptor), closefd=True)
-
-
-class _Stream(soundfile.SoundFile):
-    """A file that is read from its beginning. If it could seek, soundfile would do so after every read."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _index(descriptor: int) -> FrameIndex | None:
-    if os.fstat(descriptor).st_size > _INDEXED_BYTES:
-        return None
-    parts, offset = [], 0
-    while part := os.pread(descriptor, _INDEXED_BYTES, offset):  # pread leaves libsndfile's position alone
-        parts.append(part)
-        offset += len(part)
-    return index_from_mp3(parts[0] if len(parts) == 1 else b"".join(parts))

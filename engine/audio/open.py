@@ -9,6 +9,7 @@ import soundfile
 from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
 from .libsndfile import SoundFileDecoder
+from .mp3 import Mp3Decoder
 
 
 def open_decoder(path: str | Path, limits: Limits) -> Decoder:
@@ -23,8 +24,9 @@ def open_decoder(path: str | Path, limits: Limits) -> Decoder:
     descriptor = open_regular_file(path)
     budget = Budget(limits)
     try:
-        return SoundFileDecoder(descriptor, budget)
+        decoder = SoundFileDecoder(descriptor, budget)
     except soundfile.LibsndfileError:
         from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
         return FFmpegDecoder(path, budget)
+    return Mp3Decoder(decoder, descriptor, budget) if decoder.is_mp3 else decoder
