@@ -59,6 +59,10 @@ class SoundFileDecoder:
         step = max(1, _BLOCK // file.channels)
         try:
             if file.tell() != start:
+                if (
+                    file.subtype == "VORBIS"
+                ):  # after a small step forward libsndfile is up to 896 samples late
+                    file.seek(0)
                 file.seek(start)
             while count > 0:
                 block = file.read(min(count, step), dtype="float32", always_2d=True)
