@@ -56,7 +56,7 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._decoded = 0
-        self._deadline = time.monotonic() + limits.seconds
+        self._began = time.monotonic()
 
     def check_format(self, sample_rate: int, channels: int) -> None:
         """Checks the sample rate in Hz and the number of channels.
@@ -78,8 +78,15 @@ class Budget:
         self._decoded += samples
         if self._decoded > self.limits.decoded_samples:
             raise AudioError(f"decodes to more than {self.limits.decoded_samples} samples")
-        if time.monotonic() > self._deadline:
+        if time.monotonic() - self._began > self.limits.seconds:
             raise AudioError(f"decoding took longer than {self.limits.seconds:g} s")
+
+    def half_spent(self) -> bool:
+        """Whether half of the samples or of the time is gone: what a label can do without stops then."""
+        return (
+            self._decoded > self.limits.decoded_samples / 2
+            or time.monotonic() - self._began > self.limits.seconds / 2
+        )
 
 
 def mono_from_channels(block: Float32) -> Float32:
