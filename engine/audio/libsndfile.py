@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from ..arrays import Float32
-from .decoder import TAGS, Budget, mono_from_channels
+from .channels import channel_names, mono_from_two, two_from_channels
+from .decoder import TAGS, Budget
+from .file_view import FileView
+from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
+from .header_repair import header_from_file
+from .pcm_streams import CodedStream, holds_sync, stream_in_samples
 
-_BLOCK = 1 << 20  # values decoded between two checks of the budget; every read costs a seek
+_BLOCK = 1 << 20  # values decoded between two checks of the budget
+_LEAST = 2_048  # samples: what is lost where a file breaks off
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile reports SF_COUNT_MAX where a header has no length
+_FLOATS = ("FLOAT", "DOUBLE")
+_MAY_BE_CODED = ("PCM_16", "PCM_24", "PCM_32")
+_NO_SEEKS = ("DWVW_12", "DWVW_16", "DWVW_24")  # of which libsndfile says that it can seek in them
+_PROBE_FRAMES = 8_192  # hold two frames of DTS, or two bursts of AC-3
 
 
 class SoundFileDecoder:
@@ -22,6 +34,7 @@ class SoundFileDecoder:
 
     Args:
         descriptor: of an open file; it is closed with the decoder, or when opening fails.
+        part: the bytes of the file that are read, from where to where; all of them by default.
 
     Raises:
         soundfile.LibsndfileError: libsndfile cannot open the file.
@@ -30,61 +43,57 @@ class SoundFileDecoder:
 
     name = f"libsndfile {soundfile.__libsndfile_version__}"
 
-    def __init__(self, descriptor: int, budget: Budget) -> None:
-        self._descriptor, self._budget = descriptor, budget
+    def __init__(self, descriptor: int, budget: Budget, part: tuple[int, int] | None = None) -> None:
+        self._descriptor, self._budget, self._part = descriptor, budget, part
+        self._unit = 1.0
         try:
+            header = header_from_file(descriptor)
+            self._corrections = header.corrections
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
+            self._position = 0
+            self._seeks = self._file.can_seek and self._file.subtype not in _NO_SEEKS
+            is_xiph = self._file.subtype in ("VORBIS", "OPUS")
+            self._names = header.names or channel_names(self._file.channels, vorbis=is_xiph)
             self.sample_rate = self._file.samplerate
             self.length = self._file.frames
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 self.length = self.measure()
+            if self._file.subtype in _FLOATS and self._seeks:
+                starts = probe_starts(self.length)
+                self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
         except BaseException:
             self.close()
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        samples, intact = self._read_blocks(self._file, start, count)
-        if not intact:  # libsndfile's handle cannot be used again
-            self._file.close()
-            self._file = self._open()
-        return samples
-
-    def _read_blocks(self, file: soundfile.SoundFile, start: int, count: int) -> tuple[Float32, bool]:
-        """The samples that can be read, and False if an error ended them.
-
-        An error is damage, or the true end of a file with a header that states more.
-        """
-        parts = []
-        step = max(1, _BLOCK // file.channels)
-        try:
-            if file.tell() != start:
-                if (
-                    file.subtype == "VORBIS"
-                ):  # after a small step forward libsndfile is up to 896 samples late
-                    file.seek(0)
-                file.seek(start)
-            while count > 0:
-                block = file.read(min(count, step), dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                self._budget.spend(block.size)
-                parts.append(mono_from_channels(np.asarray(block, np.float32)))
-                count -= len(block)
-            intact = True
-        except (soundfile.LibsndfileError, ValueError):  # ValueError: a negative count after a seek too far
-            intact = False
-        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)]), intact
+        return mono_from_two(self._read_two(start, count))
 
     def measure(self) -> int:
         self.length = 0
-        while count := len(self.read(self.length, _BLOCK)):
+        while count := len(self._read_two(self.length, _BLOCK)):
             self.length += count
         return self.length
 
     @property
     def is_mp3(self) -> bool:
         return self._file.format == "MP3"
+
+    def coded_stream(self) -> CodedStream | None:
+        """The stream of DTS or the like that stands in the place of samples. Decodes little."""
+        if self._file.channels != 2 or self._file.subtype not in _MAY_BE_CODED:
+            return None
+        for start in (0, self.length // 2):
+            samples = self.read_int16(start, _PROBE_FRAMES)
+            if holds_sync(samples):
+                return stream_in_samples(self.read_int16(start, 4 * _PROBE_FRAMES))
+            if samples[: _PROBE_FRAMES // 2].any():  # or else a stream may begin after silence
+                break
+        return None
+
+    def read_int16(self, start: int, count: int) -> npt.NDArray[np.int16]:
+        """Samples of PCM as they are written, or their upper 16 bits: ``[samples, channels]``."""
+        return self._read_blocks(start, count, "int16", lambda block: block)
 
     def tags(self) -> dict[str, str]:
         tags = self._file.copy_metadata()
@@ -95,7 +104,81 @@ class SoundFileDecoder:
             self._file.close()
         os.close(self._descriptor)
 
-    def _open(self) -> soundfile.SoundFile:
+    def _read_two(self, start: int, count: int) -> Float32:
+        """As ``read``, but left and right: ``[samples, 1 or 2]``."""
+        two: Float32 = self._read_blocks(
+            start, count, "float32", lambda block: two_from_channels(block, self._names)
+        )
+        if self._unit != 1.0:
+            two *= np.float32(1 / self._unit)
+        return two
+
+    def _read_blocks(self, start: int, count: int, dtype: str, mix: Any) -> npt.NDArray[Any]:
+        """The samples that can be read. An error is damage, or the true end of a file that states more."""
+        parts: list[npt.NDArray[Any]] = []
+        step = max(_LEAST, _BLOCK // self._file.channels)
+        while count > 0:
+            try:
+                self._move(start)
+                block = self._file.read(min(count, step), dtype=dtype, always_2d=True)
+            except soundfile.LibsndfileError:
+                self._reopen()  # libsndfile's handle cannot be used again
+                if step == _LEAST:
+                    break
+                step = max(_LEAST, step // 16)  # the sound before the error was lost with it
+                continue
+            if not len(block):
+                break
+            self._budget.spend(block.size)
+            self._position = start = start + len(block)
+            count -= len(block)
+            parts.append(mix(block))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts or [mix(np.empty((0, self._file.channels), dtype))])
+
+    def _move(self, start: int) -> None:
+        if self._position == start:
+            return
+        if self._seeks:
+            if (
+                self._file.subtype == "VORBIS"
+            ):  # after a small step forward libsndfile is up to 896 samples late
+                self._file.seek(0)
+            self._file.seek(start)
+            self._position = start
+            return
+        if start < self._position:
+            self._reopen()
+        while self._position < start:
+            block = self._file.read(
+                min(start - self._position, _BLOCK // self._file.channels), always_2d=True
+            )
+            if not len(block):
+                break
+            self._budget.spend(block.size)
+            self._position += len(block)
+
+    def _reopen(self) -> None:
+        self._file.close()
+        self._file = self._open()
+        self._position = 0
+
+    def _open(self) -> _Handle:
+        if self._part or self._corrections:
+            first, end = self._part or (0, os.fstat(self._descriptor).st_size)
+            return _Handle(FileView(self._descriptor, first, end, self._corrections))
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        return soundfile.SoundFile(os.dup(self._descriptor), closefd=True)
+        return _Handle(os.dup(self._descriptor), closefd=True)
+
+
+class _Handle(soundfile.SoundFile):
+    """An open file. If soundfile knew that it can seek, it would do so after every read."""
+
+    @property
+    def can_seek(self) -> bool:
+        return super().seekable()
+
+    def seekable(self) -> bool:
+        return False

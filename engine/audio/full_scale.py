@@ -1,0 +1,42 @@
+"""Which number is full scale in sound of floats: 1, or by mistake an integer of 16, 24 or 32 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arrays import Float32
+
+PROBE_SAMPLES = 2_048
+"""The length of a block that tells a sound's unit."""
+
+_LOUDEST = 64.0  # 36 dB above full scale: no mix of floats is so loud
+_UNITS = (2.0**15, 2.0**23, 2.0**31)
+_PROBES = 16
+
+
+def probe_starts(length: int) -> list[int]:
+    """The starts of blocks that together tell a sound's unit, spread over all of it."""
+    last = max(0, length - PROBE_SAMPLES)
+    return sorted({last * probe // (_PROBES - 1) for probe in range(_PROBES)})
+
+
+def unit_from_blocks(blocks: list[Float32]) -> float:
+    """The number that is full scale where these blocks are parts of one sound; 1 where no other is likely.
+
+    Peaks that no unit explains give 1 too.
+    """
+    peak = max((_peak(block) for block in blocks), default=0.0)
+    if peak <= _LOUDEST:
+        return 1.0
+    # Up to twice the unit: nothing need have been clipped.
+    return next((unit for unit in _UNITS if peak <= 2 * unit), 1.0)
+
+
+def _peak(block: Float32) -> float:
+    if not block.size:
+        return 0.0
+    peak = max(float(block.max()), -float(block.min()))
+    if np.isfinite(peak):
+        return peak
+    finite = block[np.isfinite(block)]
+    return float(np.abs(finite).max()) if finite.size else 0.0

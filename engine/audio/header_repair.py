@@ -1,0 +1,248 @@
+"""Headers of WAV, RF64, AIFF, AU and CAF whose sizes are not true: a recorder that crashed leaves such ones.
+
+libsndfile believes a size that is too small, and the sound behind it is never heard. Here the true end of the
+sound is looked for, and a size that lies is corrected. A size that reaches to the end of the file, or to
+another chunk, is true.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+_Order = Literal["little", "big"]
+
+_HEAD_BYTES = 4_096
+_TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
+_MAX_CHUNKS = 1_000
+_MAX_TRIES = 100
+_PADDING = 4_096  # so few bytes behind the sound are padding or a tag of an unknown kind
+_BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD ", b"smpl", b"iXML", b"axml",
+           b"_PMX", b"afsp", b"inst", b"acid", b"DISP", b"PEAK", b"MARK", b"INST", b"ANNO", b"NAME", b"AUTH",
+           b"info", b"uuid", b"strg", b"free", b"umid", b"cart", b"levl", b"FLLR", b"fact", b"COMT", b"APPL",
+           b"(c) ")  # fmt: skip
+_NO_SOUND = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"PK\x03\x04")
+
+# Bits of a WAV's channel mask, in FFmpeg's names.
+_MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What libsndfile does not say, or gets wrong.
+
+    ``corrections`` holds the bytes that make the header true, by their offset; it is empty if the header is.
+    ``names`` are FFmpeg's names of the channels, where the header has them.
+    """
+
+    corrections: dict[int, bytes] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How chunks are written: their identifiers' and sizes' bytes, and what a size counts."""
+
+    first: int  # the offset of the first chunk
+    id_bytes: int = 4
+    size_bytes: int = 4
+    order: _Order = "little"
+    counts_head: bool = False
+    align: int = 2
+
+    @property
+    def head(self) -> int:
+        return self.id_bytes + self.size_bytes
+
+
+_RIFF = _Layout(12)
+_AIFF = _Layout(12, order="big")
+_CAF = _Layout(8, size_bytes=8, order="big", align=1)
+_W64 = _Layout(40, id_bytes=16, size_bytes=8, counts_head=True, align=8)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    kind: bytes
+    at: int  # the offset of its identifier
+    body: int
+    size: int  # of its body, as stated
+
+    @property
+    def end(self) -> int:
+        return self.body + self.size
+
+
+class _File:
+    """Bytes of a file: the first ones are read once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self.size = descriptor, os.fstat(descriptor).st_size
+        self._head = os.pread(descriptor, _HEAD_BYTES, 0)
+
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        if offset + count <= len(self._head):
+            return self._head[offset : offset + count]
+        return os.pread(self._descriptor, count, offset) if 0 <= offset < self.size else b""
+
+
+def header_from_file(descriptor: int) -> Header:
+    """Looks at the header of an open file of any kind; the descriptor's position stays.
+
+    Reads some thousand bytes of a file whose header is true.
+    """
+    file = _File(descriptor)
+    kind, form = file.bytes_at(0, 4), file.bytes_at(8, 4)
+    if kind in (b"RIFF", b"RF64", b"BW64") and form == b"WAVE":
+        return _wav(file, kind)
+    if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
+        return _aiff(file)
+    if kind == b"caff":
+        return _caf(file)
+    if kind in (b".snd", b"dns."):
+        return _au(file, "big" if kind == b".snd" else "little")
+    if kind == b"riff" and file.bytes_at(24, 4) == b"wave":
+        return Header(names=_names(file, _W64, b"fmt "))
+    return Header()
+
+
+def _wav(file: _File, kind: bytes) -> Header:
+    long_size = None
+    corrections = {}
+    if kind == b"BW64":  # the later name of the same format, which libsndfile does not know
+        corrections[0] = b"RF64"
+    names: tuple[str, ...] = ()
+    for chunk in _chunks(file, _RIFF):
+        if chunk.kind == b"ds64":
+            long_size = chunk.body + 8
+        elif chunk.kind == b"fmt ":
+            names = _names_from_fmt(file, chunk)
+        elif chunk.kind == b"data":
+            if long_size is not None and chunk.size == 0xFFFFFFFF:
+                stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
+                form = int.from_bytes(file.bytes_at(long_size - 8, 8), "little")
+                chunk = _Chunk(chunk.kind, chunk.at, chunk.body, stated)
+                if end := _true_end(file, _RIFF, chunk, form + 8):
+                    corrections[long_size] = (end - chunk.body).to_bytes(8, "little")
+                    corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too
+            elif end := _true_end(file, _RIFF, chunk, _form_end(file, "little")):
+                corrections[chunk.at + 4] = min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, "little")
+            break
+    return Header(corrections, names)
+
+
+def _aiff(file: _File) -> Header:
+    for chunk in _chunks(file, _AIFF):
+        if chunk.kind == b"SSND":
+            if end := _true_end(file, _AIFF, chunk, _form_end(file, "big"), 8):
+                return Header({chunk.at + 4: min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, "big")})
+            break
+    return Header()
+
+
+def _caf(file: _File) -> Header:
+    for chunk in _chunks(file, _CAF):
+        if chunk.kind == b"data":
+            end = _true_end(file, _CAF, chunk, None, 4)
+            if chunk.end > file.size:
+                # -1 is allowed, and says that the sound goes on to the end: libsndfile takes it for damage.
+                end = end or file.size
+            return Header({chunk.at + 4: (end - chunk.body).to_bytes(8, "big")} if end else {})
+    return Header()
+
+
+def _au(file: _File, order: _Order) -> Header:
+    start, size = (int.from_bytes(file.bytes_at(offset, 4), order) for offset in (4, 8))
+    rest = file.size - start
+    if size == 0xFFFFFFFF or rest <= 0 or max(1, rest - _PADDING) <= size <= rest:
+        return Header()
+    return Header({8: b"\xff\xff\xff\xff"})  # to the end of the file
+
+
+def _chunks(file: _File, layout: _Layout, start: int | None = None) -> Iterator[_Chunk]:
+    """Chunks from an offset on, up to the end of the file or what is no chunk."""
+    at = layout.first if start is None else start
+    for _ in range(_MAX_CHUNKS):
+        head = file.bytes_at(at, layout.head)
+        if len(head) < layout.head or not all(32 <= byte < 127 for byte in head[:4]):
+            return
+        size = int.from_bytes(head[layout.id_bytes :], layout.order)
+        if layout.counts_head:
+            size = max(0, size - layout.head)
+        chunk = _Chunk(head[:4], at, at + layout.head, size)
+        yield chunk
+        at = -(-chunk.end // layout.align) * layout.align
+
+
+def _form_end(file: _File, order: _Order) -> int:
+    """Where a RIFF or FORM file ends, as its first size says."""
+    return 8 + int.from_bytes(file.bytes_at(4, 4), order)
+
+
+def _true_end(
+    file: _File, layout: _Layout, sound: _Chunk, form_end: int | None, before_sound: int = 0
+) -> int | None:
+    """The offset at which the sound ends, if its chunk's size is a lie; None if it is true or does no harm.
+
+    ``before_sound`` counts bytes at the chunk's beginning that are no sound, ``form_end`` is where the header
+    says the file ends.
+    """
+    size, rest = max(0, sound.size - before_sound), file.size - sound.end
+    if rest < 0:  # libsndfile reads to the end of the file, and takes chunks there for sound
+        end = _start_of_last_chunks(file, layout, sound.body)
+        return end if end < file.size else None
+    if rest <= (_PADDING if size else 0) or _is_followed(file, layout, sound):
+        return None
+    if form_end is not None and 0 <= form_end - sound.end <= 1 and rest <= size:
+        return None  # both sizes agree on where the sound ends
+    return _start_of_last_chunks(file, layout, sound.end)
+
+
+def _is_followed(file: _File, layout: _Layout, sound: _Chunk) -> bool:
+    """Whether what stands behind the sound is known not to be sound."""
+    # Some programs leave out the byte that makes a size even.
+    starts = {-(-sound.end // layout.align) * layout.align, sound.end}
+    return any(
+        file.bytes_at(start, 12).startswith(_NO_SOUND) or _is_chain(file, layout, start) for start in starts
+    )
+
+
+def _is_chain(file: _File, layout: _Layout, start: int) -> bool:
+    """Whether chunks fill the file from an offset on; the last one may be cut off by a byte."""
+    end = None
+    for chunk in _chunks(file, layout, start):
+        if chunk.end > file.size + 1:
+            return False
+        end = chunk.end
+    return end is not None and file.size - end <= _PADDING
+
+
+def _start_of_last_chunks(file: _File, layout: _Layout, sound_start: int) -> int:
+    """Where the chunks at the end of the file begin, or the end of the file if it ends in sound."""
+    first = max(sound_start, file.size - _TAIL_BYTES)
+    tail = file.bytes_at(first, file.size - first)
+    starts: list[int] = []
+    for kind in _BEHIND:
+        place = tail.find(kind)
+        while place >= 0:
+            starts.append(first + place)
+            place = tail.find(kind, place + 1)
+    likely = sorted(starts)[:_MAX_TRIES]
+    return next((start for start in likely if _is_chain(file, layout, start)), file.size)
+
+
+def _names(file: _File, layout: _Layout, kind: bytes) -> tuple[str, ...]:
+    for chunk in _chunks(file, layout):
+        if chunk.kind == kind:
+            return _names_from_fmt(file, chunk)
+    return ()
+
+
+def _names_from_fmt(file: _File, chunk: _Chunk) -> tuple[str, ...]:
+    body = file.bytes_at(chunk.body, min(chunk.size, 40))
+    if len(body) < 40 or body[:2] != b"\xfe\xff":  # WAVE_FORMAT_EXTENSIBLE
+        return ()
+    mask = int.from_bytes(body[20:24], "little")
+    return tuple(name for bit, name in enumerate(_MASK) if mask >> bit & 1)
