@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins; tabs and CRs may stand before one
+# As programs write one. "-0,35" and "+91 98" are text: what they are depends on a spreadsheet's settings.
+_NUMBER = re.compile(
+    r"[+-](?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
+)
+# Bytes of a name that are not UTF-8 stand in it as U+DC80 to U+DCFF; no format can hold a lone surrogate.
+_UNDECODABLE = re.compile("[\ud800-\udfff]")
+# Controls, what ends a line, and what turns the order of the text around it. All else belongs to names, also
+# what does not show: Indic and Arabic words, emoji and flags hold joiners, marks and tags.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def for_terminal(text: str) -> str:
-    """One line: characters that do not print, such as control characters, become escapes (``\\x1b``)."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """One line that a terminal shows as it stands, and that is still the name of its file.
+
+    Control characters, separators of lines, bidirectional overrides and isolates, and bytes that are not
+    UTF-8 become escapes (``\\x1b``).
+    """
+    return _UNSAFE.sub(_escaped, text)
 
 
 def for_csv(value: Any) -> Any:
-    """A CSV cell that no spreadsheet runs as a formula: such text gets a leading ``'``."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """A CSV cell that no spreadsheet runs as a formula: such text, unless a number, gets a leading ``'``."""
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def csv_line(cells: Iterable[Any]) -> str:
@@ -44,4 +58,11 @@ def for_markdown_cell(text: str) -> str:
 
 def text_from_path(path: str) -> str:
     """A path as rows hold it: bytes that are not UTF-8, which no format can hold, become ``\\xNN``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _UNDECODABLE.sub(_escaped, path)
+
+
+def _escaped(character: re.Match[str]) -> str:
+    code = ord(character.group())
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.group().encode("unicode_escape").decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -26,18 +27,59 @@ from merkit.engine.text.escape import (
         ("a\x1b[31mred\a", "a\\x1b[31mred\\x07"),
         ("two\nlines\r\t", "two\\nlines\\r\\t"),
         ("right\u202eleft", "right\\u202eleft"),
-        (os.fsdecode(b"caf\xe9"), "caf\\udce9"),
+        ("a\x1b[31m\x85b\x7f", "a\\x1b[31m\\x85b\\x7f"),
+        ("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
+        ("\u2067a\u2069", "\\u2067a\\u2069"),
+        (os.fsdecode(b"caf\xe9"), "caf\\xe9"),  # as rows hold it
+        ("half \ud83d", "half \\ud83d"),
     ],
 )
 def test_for_a_terminal(text: str, shown: str) -> None:
     assert for_terminal(text) == shown
 
 
-@given(st.text(st.characters()))
-def test_nothing_that_does_not_print_reaches_a_terminal(text: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "宇多田\u3000First",
+        "क्\u200dष",
+        "می\u200cشود",
+        "Café\u00a0del Mar",
+        "\u200eשם\u200f",
+        "soft\u00adhyphen",
+        "\ufeffTitle\u200b",
+        "👩\u200d👧\ufe0f",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # the flag of Scotland
+        "\uf021 as SMB writes a star",
+        "\U0001d173",
+        "C:\\x1b",
+    ],
+)
+def test_other_characters_of_names_stay(name: str) -> None:
+    assert for_terminal(name) == name == text_from_path(name)
+
+
+HARMFUL = {"Cc", "Cs", "Zl", "Zp"}
+TURNING = {"LRO", "RLO", "LRE", "RLE", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_a_terminal_gets_one_line_without_what_harms_and_the_rest_as_it_is(text: str) -> None:
     shown = for_terminal(text)
-    assert shown.isprintable()
     shown.encode()
+    assert len(shown.splitlines()) <= 1
+    for character in shown:
+        assert unicodedata.category(character) not in HARMFUL
+        assert unicodedata.bidirectional(character) not in TURNING
+    ordinary = [
+        c
+        for c in text
+        if unicodedata.category(c) not in HARMFUL and unicodedata.bidirectional(c) not in TURNING
+    ]
+    rest = iter(shown)
+    assert all(c in rest for c in ordinary)  # in their order
+    if len(ordinary) == len(text):
+        assert shown == text
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
@@ -45,7 +87,78 @@ def test_no_cell_is_a_formula(first: str) -> None:
     assert for_csv(f"{first}1+1") == f"'{first}1+1"
 
 
-@pytest.mark.parametrize("value", ["song.mp3", "", "a=b", "'quoted", -1, 0.5, None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-0,35",
+        "-1.234,5",
+        "+91 98",
+        "-1-2",
+        "-1+cmd|' /C calc'!A0",
+        "-2024-01",
+        "-1_000",
+        "-\uff11",
+        "-",
+        "--1",
+        *["+", "-.", "-e5", "-1e", "-1\n", "-1 ", "-5%", "-$5", "-0x1", "-info", "-inf()", "-\u0131nf"],
+        *["=1", "@1", "\t1", "\r-1"],
+    ],
+)
+def test_what_begins_like_a_number_and_is_none_keeps_the_guard(text: str) -> None:
+    assert for_csv(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-0.35",
+        "-7.2",
+        "+3",
+        "-1e-5",
+        "-1E+5",
+        "-.5",
+        "-5.",
+        "-2024",
+        "+919812345678",
+        "-0",
+        "-inf",
+        "-Infinity",
+        "+nan",
+        "-000.100",
+    ],
+)
+def test_a_number_stays_a_number(text: str) -> None:
+    assert for_csv(text) == text
+    float(text)
+
+
+@given(
+    st.integers() | st.floats(),
+    st.floats(-1e9, 1e9),
+    st.sampled_from(["{:g}", "{:e}", "{:E}", "{:f}", "{:.0f}", "{:+.3f}", "{:+}"]),
+)
+def test_every_number_is_read_back_from_csv(number: float, other: float, form: str) -> None:
+    """Whether a row holds it as a number or, from a CSV manifest, as text."""
+    cells = [number, repr(number), form.format(other)]
+    (row,) = csv.reader(io.StringIO(csv_line(cells), newline=""))
+    assert row == [repr(number), *cells[1:]]
+
+
+@given(st.sampled_from("=+-@\t\r"), st.text() | st.text("0123456789.,eE+-infINFaxX() \n", max_size=8))
+def test_no_text_that_a_spreadsheet_could_run_passes(first: str, rest: str) -> None:
+    cell = for_csv(first + rest)
+    if cell == first + rest:
+        # Nothing but what float() reads, in ASCII: no name, reference, operator or call.
+        float(cell)
+        assert first in "+-"
+        assert set(cell.lower()[1:]) <= set("0123456789.e+-") or cell[1:].lower() in (
+            "inf",
+            "infinity",
+            "nan",
+        )
+
+
+@pytest.mark.parametrize("value", ["song.mp3", "", "a=b", "'quoted", "2-1", -1, 0.5, None])
 def test_other_cells_stay_what_they_are(value: object) -> None:
     assert for_csv(value) == value
 
@@ -86,3 +199,4 @@ def test_a_cell_of_a_markdown_table(text: str, cell: str) -> None:
 def test_paths() -> None:
     assert text_from_path("गीत.mp3") == "गीत.mp3"
     assert text_from_path(os.fsdecode(b"caf\xe9.mp3")) == "caf\\xe9.mp3"
+    assert text_from_path("\ud800") == "\\ud800"  # of no file, but a row must hold it
