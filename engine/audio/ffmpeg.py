@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
 import numpy as np
+from av.stream import Disposition
 
 from ..errors import AudioError
+from .channels import mono_from_two
 from .decoder import TAGS
+from .ffmpeg_frames import at_one_rate, channels_from_frame
+from .formats import reason_from_head
+from .timestamps import Frame, Timeline, first_frames
 
 if TYPE_CHECKING:
     from ..arrays import Float32
@@ -25,15 +31,28 @@ _OPTIONS = {
     "format_whitelist": "mp3,mov,flac,ogg,wav,aac,asf,matroska,aiff",
 }
 
-# Formats without an index: FFmpeg guesses positions from the bit rate, so packets are counted instead.
-_UNINDEXED = {"aac", "mp3"}
+# Names of FFmpeg's containers. Here it guesses places from the bit rate: decoded from the beginning.
+_WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff"}
+# Headers that state no length, or only a guess, or that of the last of joined files: all packets are counted.
+_COUNTED = _WITHOUT_INDEX | {"ogg"}
+# Packets before the first sample read can be left out, since each holds all that its decoding needs.
+_SKIPPABLE = {"aac", "mp3", "matroska,webm"}
+# Joined files, live recordings and damage make the stated length wrong: the last packets tell.
+_COUNTED_AT_THE_END = {"matroska,webm", "asf"}
+_SAME_S = 0.01
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
 _MAX_BAD_PACKETS = 200  # in a row
+_SILENCE = 1e-5
+_LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
 class FFmpegDecoder:
-    """``Decoder`` by FFmpeg's timestamps: exact within a sample in M4A, within a codec frame in WMA and ADTS.
+    """``Decoder`` by FFmpeg: exact to the sample where the codec is lossless, within 5 ms where it is not.
+
+    Position 0 is the first sample that the decoder gives, whatever time the container says it has: sound
+    that begins 7 s into a video counts from where it begins. Of several tracks the default one is read, or
+    the first that is not silent.
 
     Raises:
         AudioError: FFmpeg cannot open or decode the file, it has no sound, or its rate or number of
@@ -46,12 +65,8 @@ class FFmpegDecoder:
         self._path, self._budget = Path(path).absolute(), budget
         self._open()
         try:
-            context = self._stream.codec_context
-            if context is None:
-                raise AudioError("FFmpeg has no decoder for its sound")
-            budget.check_format(context.sample_rate, context.channels)
-            self.sample_rate: int = context.sample_rate
-            self.length = self._stated_length() or self._count_packets()
+            self._choose_track(_tracks(self._container))
+            self.length = self._find_length()
             if self.length <= 0:
                 raise AudioError("holds no decodable audio")
         except BaseException:
@@ -61,34 +76,37 @@ class FFmpegDecoder:
     def read(self, start: int, count: int) -> Float32:
         if start != self._position:
             self._seek(start)
-        result = np.zeros(count, np.float32)
-        filled = 0
+        result = np.zeros((2, count), np.float32)
+        filled, channels = 0, 1
         while filled < count:
             if not self._pending:
                 block = next(self._blocks, None)
                 if block is None:
                     break
                 self._pending.append(block)
-            position, samples = self._pending.popleft()
+            position, block = self._pending.popleft()
             skip = max(0, start + filled - position)
-            if skip >= len(samples):
+            length = len(block[0])
+            if skip >= length:
                 continue
-            if position >= start + count:  # a gap in the timestamps is silence, as in a player
-                self._pending.appendleft((position, samples))
-                filled = count
-                break
-            begin = position + skip - start
-            used = samples[skip : skip + count - begin]
-            result[begin : begin + len(used)] = used
-            filled = begin + len(used)
-            if skip + len(used) < len(samples):
-                self._pending.appendleft((position + skip + len(used), samples[skip + len(used) :]))
+            begin = min(position + skip - start, count)
+            self._budget.spend(
+                begin - filled
+            )  # a gap is silence, as in a player: time can be spent there too
+            filled = begin
+            used = min(length - skip, count - begin)
+            for row, samples in zip(result, (block[0], block[-1]), strict=True):
+                row[begin : begin + used] = samples[skip : skip + used]
+            channels = max(channels, len(block))
+            filled += used
+            if skip + used < length:
+                self._pending.appendleft((position, block))
         self._position = start + filled
-        return result[:filled]
+        return mono_from_two(result[:channels, :filled].T)
 
     def measure(self) -> int:
-        self._seek(0)
-        self.length = max((position + len(samples) for position, samples in self._blocks), default=0)
+        self._rewind()
+        self.length = max((position + len(block[0]) for position, block in self._all_blocks()), default=0)
         self._position = -1
         return self.length
 
@@ -105,126 +123,191 @@ class FFmpegDecoder:
         try:
             self._container = av.open(f"file:{self._path}", options=_OPTIONS, metadata_errors="ignore")
         except (av.error.FFmpegError, ValueError, MemoryError):
-            raise AudioError("not an audio file that libsndfile or FFmpeg can open") from None
-        if not self._container.streams.audio:
-            self._container.close()
-            raise AudioError("holds no audio stream")
-        self._stream: Any = self._container.streams.audio[0]
-        self._unindexed = self._container.format.name in _UNINDEXED
-        # Timestamps need not begin at 0: positions are counted from the first one.
-        self._origin: int = self._stream.start_time or 0
-        self._restart(0)
+            raise AudioError(reason_from_head(self._path)) from None
 
-    def _restart(self, from_sample: int) -> None:
-        self._pending: deque[tuple[int, Float32]] = deque()
-        self._blocks = self._decode(from_sample)
+    def _choose_track(self, tracks: list[int]) -> None:
+        """Starts the first of these tracks that is heard; if none is, the first that can be decoded."""
+        error, silent = AudioError("holds no decodable audio"), []
+        for index in tracks:
+            try:
+                self._start(index)
+                if len(tracks) == 1:
+                    return
+                if self._is_heard():
+                    self._rewind()
+                    return
+                silent.append(index)
+            except AudioError as reason:
+                error = reason
+        if not silent:
+            raise error
+        self._start(silent[0])
+
+    def _start(self, index: int) -> None:
+        """Opens a track at its beginning, and learns its rate and its times from its first frames."""
+        self._index = index
+        self._reopen()
+        decoded = self._decoded(0)
+        first = next(decoded, None)
+        if first is None:
+            raise AudioError("holds no decodable audio")
+        self.sample_rate: int = first[0]
+        self._budget.check_format(self.sample_rate, self._stream.codec_context.channels)
+        frames = at_one_rate(chain([first], decoded), self.sample_rate, self._budget)
+        tick_s = float(self._stream.time_base)
+        self._tick = tick_s * self.sample_rate
+        leading = first_frames(frames, self._tick)
+        self._timeline = Timeline(self.sample_rate, tick_s, leading)
+        self._follow(0, chain(leading, frames))
+        self._position = 0
+
+    def _is_heard(self) -> bool:
+        return any(abs(samples).max() > _SILENCE for _, block in self._all_blocks() for samples in block)
+
+    def _reopen(self) -> None:
+        self.close()
+        self._open()
+        self._stream: Any = self._container.streams[self._index]
+        self._kind: str = self._container.format.name
+
+    def _follow(self, position: int, frames: Iterable[Frame]) -> None:
+        """What is read next are these frames, the first of them at ``position``."""
+        self._timeline.restart(position)
+        self._pending: deque[tuple[int, tuple[Float32, ...]]] = deque()
+        self._blocks = self._placed(frames)
         self._position = -1
+
+    def _rewind(self, from_sample: int = 0) -> None:
+        """Decodes from the beginning, or from a little before ``from_sample`` without what is before."""
+        self._reopen()
+        self._timeline.restart(None)
+        frames = self._frames(from_sample)
+        if from_sample <= 0:
+            self._follow(0, frames)
+            return
+        leading = first_frames(frames, self._tick)
+        self._follow(self._timeline.position(leading), chain(leading, frames))
 
     def _seek(self, start: int) -> None:
         """Moves to a packet from which sample ``start`` decodes correctly, or to the file's beginning."""
-        if self._unindexed:
+        if self._kind in _WITHOUT_INDEX or self._timeline.joined:
             if start < self._position or self._position < 0:
-                self.close()
-                self._open()
-                self._restart(max(0, start - round(_PREROLL_S * self.sample_rate)))
+                skip = self._kind in _SKIPPABLE and not self._timeline.joined
+                self._rewind(start - round(_PREROLL_S * self.sample_rate) if skip else 0)
             return
-        for preroll_s in (_PREROLL_S, 2.0, None):
-            target = 0 if preroll_s is None else max(0, start - round(preroll_s * self.sample_rate))
-            self._restart(0)
-            try:
-                timestamp = self._origin + round(target / self.sample_rate / float(self._stream.time_base))
-                self._container.seek(timestamp, stream=self._stream, backward=True)
-                first = next(self._blocks, None)
-            except av.error.FFmpegError:
-                continue
-            if first is not None and first[0] <= max(0, start):
-                self._pending.append(first)
+        for preroll_s in (_PREROLL_S, 2.0):
+            target = start - round(preroll_s * self.sample_rate)
+            if target > 0 and self._seek_before(start, target):
                 return
-        self.close()  # no seek worked: decode from the beginning
-        self._open()
+        self._rewind()
+
+    def _seek_before(self, start: int, target: int) -> bool:
+        """Moves to a packet at about ``target``; False if what decodes from there begins after ``start``."""
+        self._timeline.restart(None)
+        frames = self._frames(target if self._kind in _SKIPPABLE else 0)
+        try:
+            self._container.seek(self._timeline.ticks(target), stream=self._stream, backward=True)
+        except av.error.FFmpegError:
+            return False
+        leading = first_frames(frames, self._tick)
+        position = self._timeline.position(leading)
+        if not leading or position > start:
+            return False
+        self._follow(position, chain(leading, frames))
+        return True
 
     def _packets(self) -> Iterator[Any]:
         """The stream's packets, up to where the container is damaged."""
         with suppress(av.error.FFmpegError):
             yield from self._container.demux(self._stream)
 
-    def _decode(self, from_sample: int) -> Iterator[tuple[int, Float32]]:
-        """Yields (position of the first sample, mono samples) of each frame, from ``from_sample`` on.
+    def _frames(self, from_sample: int) -> Iterator[Frame]:
+        return at_one_rate(self._decoded(from_sample), self.sample_rate, self._budget)
+
+    def _decoded(self, from_sample: int) -> Iterator[tuple[int, Frame]]:
+        """Yields (rate in Hz, frame), from about ``from_sample`` on.
 
         Packets that cannot be decoded are left out.
         """
-        next_position, bad_packets = 0, 0
-        rate, base = self._stream.codec_context.sample_rate, float(self._stream.time_base)
-        samples_per_tick = 0.0
+        bad_packets = 0
         for packet in self._packets():
-            if from_sample and packet.pts is not None and packet.duration:
-                if (packet.pts + packet.duration - self._origin) * base * rate < from_sample:
+            if from_sample > 0 and packet.pts is not None and packet.duration:
+                self._budget.spend(0)
+                self._timeline.place(packet.pts, packet.duration * self._tick, exact=True)
+                if (self._timeline.next or 0) < from_sample:
                     continue
                 from_sample = 0  # every packet from here on is decoded, without this check
             try:
                 frames = packet.decode()
-                bad_packets = 0
             except av.error.FFmpegError:
                 bad_packets += 1
                 if bad_packets > _MAX_BAD_PACKETS:
                     raise AudioError("damaged: FFmpeg cannot decode its packets") from None
                 continue
             for frame in frames:
-                # This runs over 40 times a second of sound: every attribute of PyAV that is read here costs.
-                samples, channels = _mono_from_frame(frame)
-                self._budget.spend(len(samples) * channels)
-                position, pts = next_position, frame.pts
-                if pts is not None:
-                    samples_per_tick = samples_per_tick or float(frame.time_base or base) * rate
-                    position = round((pts - self._origin) * samples_per_tick)
-                next_position = position + len(samples)
-                yield position, samples
+                channels = channels_from_frame(frame)
+                if not len(channels[0]):
+                    continue
+                self._budget.spend(len(channels[0]) * len(channels))
+                yield frame.sample_rate, Frame(frame.pts, channels, bad_packets > 0)
+                bad_packets = 0
 
-    def _stated_length(self) -> int:
-        """The length in samples that the header states; 0 where it states none, or only a guess."""
-        if self._unindexed:
-            return 0
-        if self._stream.duration:
-            return round(self._stream.duration * float(self._stream.time_base) * self.sample_rate)
-        if self._container.duration:
-            return round(self._container.duration / 1e6 * self.sample_rate)
-        return 0
+    def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[Float32, ...]]]:
+        for frame in frames:
+            yield self._timeline.place(frame.pts, len(frame), frame.after_loss), frame.channels
 
-    def _count_packets(self) -> int:
-        """The length in samples, from the timestamps of all packets; nothing is decoded."""
-        base, end = float(self._stream.time_base), 0
+    def _all_blocks(self) -> Iterator[tuple[int, tuple[Float32, ...]]]:
+        while self._pending:
+            yield self._pending.popleft()
+        yield from self._blocks
+
+    def _find_length(self) -> int:
+        """The length in samples that the header states or, where it can be wrong, that the packets have."""
+        stream, stated_s = self._stream, (self._container.duration or 0) / 1e6
+        if stream.duration:
+            stated_s = ((stream.start_time or 0) + stream.duration) * float(stream.time_base)
+        stated = self._timeline.after_seconds(stated_s) if stated_s else 0
+        if self._kind not in _COUNTED | _COUNTED_AT_THE_END and stated:
+            return stated
+        counted = 0
+        for seconds in (2, 20, 200) if self._kind in _COUNTED_AT_THE_END else ():
+            counted = counted or self._count_packets(stated - seconds * self.sample_rate)
+        counted = counted or self._count_packets(0)
+        # Where both agree, the header is not rounded to milliseconds.
+        return stated if abs(stated - counted) < _SAME_S * self.sample_rate else counted
+
+    def _count_packets(self, from_sample: int) -> int:
+        """The end of the last packet, of those from ``from_sample`` on; 0 if there is none.
+
+        Nothing is decoded.
+        """
+        self._position = -1
+        if from_sample <= 0:
+            self._reopen()
+        else:
+            try:
+                self._container.seek(self._timeline.ticks(from_sample), stream=self._stream, backward=True)
+            except av.error.FFmpegError:
+                return 0
+        self._timeline.restart(None)
         for packet in self._packets():
             self._budget.spend(0)
             if packet.pts is not None:
-                end = max(end, packet.pts + (packet.duration or 0) - self._origin)
-        self.close()
-        self._open()
-        return round(end * base * self.sample_rate)
+                samples = packet.duration * self._tick if packet.duration else self._timeline.size
+                self._timeline.place(packet.pts, samples, exact=True)
+        return self._timeline.next or 0
 
 
-def _mono_from_frame(frame: Any) -> tuple[Float32, int]:
-    """A frame of any sample format as float32 mono in -1..1, and its number of channels."""
-    if frame.format.name == "fltp":  # AAC, Opus, WMA: this is several times faster than to_ndarray
-        count, planes = frame.samples, frame.planes
-        channels = len(planes)
-        mono = np.frombuffer(planes[0], np.float32, count)
-        if channels == 1:
-            return mono.copy(), 1
-        mono = mono + np.frombuffer(planes[1], np.float32, count)
-        for plane in planes[2:]:
-            mono += np.frombuffer(plane, np.float32, count)
-        mono *= np.float32(1 / channels)
-        return mono, channels
-    if frame.format.name in ("s64", "s64p"):  # PyAV does not convert these
-        count = frame.samples if frame.format.is_planar else frame.samples * len(frame.layout.channels)
-        samples = np.stack([np.frombuffer(plane, np.int64, count) for plane in frame.planes])
-    else:
-        samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(frame.layout.channels)).T
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
-    elif np.issubdtype(samples.dtype, np.integer):
-        samples = samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
-    mono = samples[0].astype(np.float32) if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32)
-    return mono, len(samples)
+def _tracks(container: Any) -> list[int]:
+    """The indices of the tracks that have a decoder, the one that players would choose first."""
+    if not container.streams.audio:
+        raise AudioError("holds no audio stream")
+    tracks = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if not tracks:
+        raise AudioError("FFmpeg has no decoder for its sound")
+    return [track.index for track in sorted(tracks, key=_rank)]
+
+
+def _rank(track: Any) -> tuple[bool, bool]:
+    kinds = {kind.name for kind in Disposition if kind & track.disposition}
+    return "default" not in kinds, bool(kinds & _LAST)

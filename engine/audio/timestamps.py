@@ -1,0 +1,139 @@
+"""Where FFmpeg's frames stand: positions in samples, from times in ticks.
+
+A frame begins where the one before it ended. Its own time does not place it, because it is not exact:
+Matroska and ASF count whole milliseconds (22 samples off at 44.1 kHz), and FFmpeg's times of Ogg Vorbis are
+late by up to 896 samples where the size of blocks changes. A time is believed where there is no frame
+before, which is after a seek, and where it differs by more than 0.1 s: forward it is a gap, which is
+silence, and backward another stream was joined, whose time goes on from where the first one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Float32
+
+_JUMP_S = 0.1
+_FEW, _MANY = 3, 32  # frames that tell where they stand: of equal sizes, of any sizes
+
+
+class Frame(NamedTuple):
+    """One or two channels of equal length. ``pts`` is in ticks, None where the frame has no time.
+
+    ``after_loss``: something before it could not be decoded.
+    """
+
+    pts: int | None
+    channels: tuple[Float32, ...]
+    after_loss: bool = False
+
+    def __len__(self) -> int:
+        return len(self.channels[0])
+
+
+class Timeline:
+    """Positions in one stream. Position 0 is the first sample that the decoder gives, after its priming.
+
+    Args:
+        rate: in Hz.
+        tick_s: the length of a tick in seconds.
+        first: the stream's first frames, by ``first_frames``.
+
+    Attributes:
+        next: the position after what was placed last; None where nothing says where the next frame stands.
+        size: of the stream's frames; 0 if they differ.
+        joined: whether a time jumped backward, so that a seek by time would go to another place.
+    """
+
+    def __init__(self, rate: int, tick_s: float, first: list[Frame]) -> None:
+        self._rate = rate
+        self._tick, self._jump = tick_s * rate, _JUMP_S * rate  # in samples
+        self.next: int | None = 0
+        self.joined = False
+        self._origin = _time_of_first(first, self._tick, self._jump)
+        self._zero = self._origin  # the time of position 0, in samples
+        # Frames of one size stand on a grid, by which times of whole milliseconds become exact.
+        self.size = _common_size(first)
+        self._phase = sum(map(len, first[:-1]))
+
+    def restart(self, position: int | None) -> None:
+        """What is placed next stands at ``position``, or, where it is None, where its time says."""
+        self.next, self._zero = position, self._origin
+
+    def after_seconds(self, seconds: float) -> int:
+        """The position of a time in seconds."""
+        return round(seconds * self._rate - self._zero)
+
+    def ticks(self, position: int) -> int:
+        """The time of a position."""
+        return int((self._zero + position) // self._tick)
+
+    def position(self, first: list[Frame]) -> int:
+        """The position of the first of these frames, from somewhere in the stream, by ``first_frames``."""
+        if not first:
+            return 0
+        start = _time_of_first(first, self._tick, self._jump) - self._zero
+        ahead = sum(map(len, first[:-1]))
+        if self.size and self.size == _common_size(first):
+            steps = round((start + ahead - self._phase) / self.size)
+            on_grid = self._phase + steps * self.size - ahead
+            if abs(on_grid - start) <= 1.25 * self._tick:
+                return on_grid
+        return round(start)
+
+    def place(self, pts: int | None, count: float, exact: bool = False) -> int:
+        """The position of a frame or packet of ``count`` samples.
+
+        ``exact`` believes a time that is later than 0.1 s allow: that of a packet, whose length is rounded to
+        ticks too, or of a frame after others that were lost.
+        """
+        position = self.next
+        if pts is not None:
+            stated = pts * self._tick - self._zero
+            if position is None:
+                position = round(stated)
+            late = stated - position
+            if late < -self._jump:
+                self._zero += late
+                self.joined = True
+            elif late > (2 * self._tick + 1 if exact else self._jump):
+                position += round(late)
+        position = position or 0
+        self.next = position + round(count)
+        return position
+
+
+def first_frames(frames: Iterable[Frame], tick: float) -> list[Frame]:
+    """As many of consecutive frames as tell where they stand. ``tick`` is in samples."""
+    first: list[Frame] = []
+    for frame in frames:
+        first.append(frame)
+        if len(first) == _MANY or (_common_size(first) >= 4 * tick and _common_size(first)):
+            break
+    return first
+
+
+def _common_size(frames: list[Frame]) -> int:
+    """The size of the last few frames; 0 if they differ."""
+    sizes = {len(frame) for frame in frames[-_FEW:]}
+    return sizes.pop() if len(frames) >= _FEW and len(sizes) == 1 else 0
+
+
+def _time_of_first(frames: list[Frame], tick: float, jump: float) -> float:
+    """In samples. Each frame's time, less the samples before it, tells it with an error of its own."""
+    offsets: list[float] = []
+    before = 0
+    for frame in frames:
+        if frame.pts is not None:
+            offset = frame.pts * tick - before
+            if offsets and abs(offset - offsets[0]) > jump:
+                break
+            offsets.append(offset)
+        before += len(frame)
+    if not offsets:
+        return 0.0
+    # Rounding errs to both sides alike; where ticks are samples, times are exact or late (Ogg Vorbis).
+    return min(offsets) if tick <= 1 else float(np.add(min(offsets), max(offsets)) / 2)
