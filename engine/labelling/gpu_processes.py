@@ -17,6 +17,7 @@ from ..artifact import Artifact
 from ..cpu import usable_cores
 from ..errors import DeviceError, MerError
 from ..signals import ignore_interrupts
+from .child_process import start_process
 from .contract import StageSeconds
 from .file_windows import WindowOptions
 from .gpu_pipeline import GpuPipeline, open_gpu_pipeline
@@ -160,7 +161,7 @@ class _Call:
         ours, theirs = _SPAWN.Pipe()
         arguments = (theirs, self._processes_stop, open_network, artifact, gpu, options, workers)
         process = _SPAWN.Process(target=_label_jobs, args=arguments)  # no daemon: it has children itself
-        process.start()
+        start_process(process)
         theirs.close()
         self._children.append(_Child(process, ours))
 

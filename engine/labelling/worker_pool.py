@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..cpu import usable_cores
-from ..errors import MerError
+from ..errors import AudioError, MerError, UnreadableError
 from ..signals import ignore_interrupts
+from .child_process import runs_main_again, start_process
 from .result_queue import ResultQueue
 
 # A plain fork would copy locks that the runtimes' threads hold. The fork server is a process without such
@@ -48,9 +49,13 @@ def start_ahead() -> None:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an item has no result: one line for its row."""
+    """Why an item has no result: one line for its row.
+
+    ``unreadable``: another day it may have one, since its file could not be read at all.
+    """
 
     reason: str
+    unreadable: bool = False
 
 
 @dataclass(eq=False)
@@ -71,8 +76,8 @@ class _Child:
 class WorkerPool:
     """Computes ``function(item, options)`` in child processes; a context manager.
 
-    The function must be importable by name, its items and results picklable. A script that uses this needs
-    ``if __name__ == "__main__":``, as with every process that is not a plain fork.
+    The function must be importable by name, its items and results picklable. A script in a file that uses
+    this needs ``if __name__ == "__main__":``, as with every process that is not a plain fork.
 
     ``start_s`` is the CPU seconds of the children's start, ``idle_s`` the wall seconds in which they had no
     work or could not hand in a result, both summed over children.
@@ -136,7 +141,7 @@ class WorkerPool:
     def _spawn(self) -> _Child:
         ours, theirs = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=_work, args=(theirs, self._function, self.options), daemon=True)
-        process.start()
+        start_process(process)
         theirs.close()
         return _Child(process, ours)
 
@@ -208,12 +213,10 @@ class WorkerPool:
 
     def _bury(self, child: _Child, alone: deque[_Item]) -> Iterator[tuple[_Result, int]]:
         """Replaces a dead child. Its items are to be tried alone; one that was alone killed it."""
+        child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
         _end(child)
         if not child.ready:
-            raise MerError(
-                f"a worker process cannot start ({_death(child.process.exitcode)}); "
-                'a script that labels needs: if __name__ == "__main__":'
-            )
+            raise MerError(_why_no_start(child.process.exitcode))
         if child.alone and child.items:
             position, _ = child.items.popleft()
             yield (position, Failure(f"the decoder crashed ({_death(child.process.exitcode)})")), 0
@@ -235,6 +238,13 @@ def _death(exit_code: int | None) -> str:
         with suppress(ValueError):
             return signal.Signals(-exit_code).name
     return f"exit code {exit_code}"
+
+
+def _why_no_start(exit_code: int | None) -> str:
+    reason = f"a worker process cannot start ({_death(exit_code)})"
+    if exit_code == 1 and runs_main_again():  # Python's code for an exception
+        reason += '; a script that labels needs: if __name__ == "__main__":'
+    return reason
 
 
 def _keep_memory() -> None:
@@ -271,7 +281,7 @@ def _work(pipe: Connection, function: Callable[[Any, Any], Any], options: Any) -
 def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any:
     try:
         return function(item, options)
-    except MerError as error:
-        return Failure(str(error))
+    except MerError as error:  # a package that is missing says nothing about the file either
+        return Failure(str(error), isinstance(error, UnreadableError) or not isinstance(error, AudioError))
     except Exception as error:  # a bug costs one row, not the run
         return Failure(f"internal error: {type(error).__name__}: {error}")

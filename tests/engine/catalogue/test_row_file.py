@@ -32,7 +32,10 @@ def test_parquet(tmp_path: Path, rows: list[dict]) -> None:
     assert table.num_rows == 3_000
     again = table.to_pylist()
     assert [row["path"] for row in again[:2]] == [GOOD.path, BAD.path]  # raw: Parquet runs nothing
-    assert again[0]["windows"] == [{"start_s": 0.0, "p": pytest.approx([0.1, 0.2, 0.6, 0.1])}]
+    assert again[0]["windows"] == [
+        {"start_s": 0.0, "p": pytest.approx([0.1, 0.2, 0.6, 0.1])},
+        {"start_s": 10.0, "p": None},
+    ]
     assert again[1]["emotion"] is None
     assert again[1]["p_happy"] is None
 
@@ -42,7 +45,7 @@ def test_csv_is_safe_in_a_spreadsheet(tmp_path: Path, rows: list[dict]) -> None:
         again = list(csv.DictReader(text))
     assert again[0]["path"] == GOOD.path
     assert again[1]["path"] == "'" + BAD.path
-    assert json.loads(again[0]["windows"]) == [{"start_s": 0.0, "p": [0.1, 0.2, 0.6, 0.1]}]
+    assert json.loads(again[0]["windows"]) == rows[0]["windows"]
     assert again[1]["confidence"] == ""
 
 
@@ -104,6 +107,33 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, tiny_model: Path, first: 
     assert (header[-1], cells[-1]) == ("'" + hostile, "'" + hostile)
     assert cells[header.index("title")] == "'" + hostile
     assert not [cell for cell in [*header, *cells] if cell.startswith(first)]
+
+
+def test_numbers_of_a_csv_manifest_stay_numbers(tmp_path: Path, tiny_model: Path) -> None:
+    artifact = open_artifact(str(tiny_model))
+    columns = {"valence": "-0.35", "loudness": "-7.2", "phone": "+91 98"}
+    with RowFile(tmp_path / "a.csv", artifact.spec.labels, dict.fromkeys(columns, "string")) as file:
+        file.write(row_from_label(GOOD, artifact, Source(GOOD.path, columns=columns)))
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as text:
+        (row,) = csv.DictReader(text)
+    assert [row[name] for name in columns] == ["-0.35", "-7.2", "'+91 98"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_a_file_without_a_time(tmp_path: Path, tiny_model: Path, suffix: str) -> None:
+    """One whose time 64 bits of nanoseconds do not hold, or that is not there."""
+    artifact = open_artifact(str(tiny_model))
+    path = tmp_path / f"a.{suffix}"
+    with RowFile(path, artifact.spec.labels) as file:
+        file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, None)))
+        file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, -(1 << 62))))  # 1823
+    if suffix == "parquet":
+        rows = pq.read_table(path).to_pylist()
+    else:
+        with path.open(newline="", encoding="utf-8") as text:
+            rows = list(csv.DictReader(text)) if suffix == "csv" else [json.loads(line) for line in text]
+    assert [row["mtime_ns"] or None for row in rows] in ([None, -(1 << 62)], [None, str(-(1 << 62))])
+    assert [int(row["size_bytes"]) for row in rows] == [7, 7]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])

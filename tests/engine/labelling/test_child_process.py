@@ -1,0 +1,98 @@
+"""Programs that are no file, and those that are, start child processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from merkit.engine.labelling.child_process import runs_main_again, start_process
+
+GUARDED = """
+from merkit.engine.labelling.worker_pool import WorkerPool
+
+if __name__ == "__main__":
+    with WorkerPool(max, 5, 1) as pool:
+        print([result for _, result in pool.map([3, 7])])
+    print("__file__" in globals())
+"""
+UNGUARDED = GUARDED.replace('if __name__ == "__main__":', "if True:")
+ADVICE = 'a script that labels needs: if __name__ == "__main__":'
+
+
+def run(arguments: list[str], program: str = "", folder: Path | None = None) -> tuple[str, str]:
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, input=program, text=True, capture_output=True, timeout=60, cwd=folder)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("program", [GUARDED, UNGUARDED], ids=["guarded", "unguarded"])
+def test_a_script_on_stdin(program: str) -> None:
+    out, errors = run(["-"], program)
+    assert (out, errors) == ("[5, 7]\nTrue\n", "")  # __file__, "<stdin>", is back
+
+
+@pytest.mark.parametrize("program", [GUARDED, UNGUARDED], ids=["guarded", "unguarded"])
+def test_a_program_without_a_file(program: str) -> None:
+    """As in a notebook, whose kernel has no ``__main__.__file__`` either."""
+    assert run(["-c", program]) == ("[5, 7]\nFalse\n", "")
+
+
+def test_a_script_from_a_pipe() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} <(cat)"],
+        input=UNGUARDED,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.stdout == "[5, 7]\nTrue\n", done.stderr
+
+
+def test_a_script_that_deletes_itself(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text("import os\nos.remove(__file__)\n" + UNGUARDED)
+    assert run([str(path)]) == ("[5, 7]\nTrue\n", "")
+
+
+def test_a_script_in_a_file_needs_a_guard_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "guarded.py").write_text(GUARDED)
+    (tmp_path / "bare.py").write_text(UNGUARDED)
+    assert run(["guarded.py"], folder=tmp_path) == ("[5, 7]\nTrue\n", "")
+    for arguments in (["bare.py"], ["-m", "bare"]):
+        out, errors = run(arguments, folder=tmp_path)
+        assert out == ""
+        assert errors.strip().endswith(f"a worker process cannot start (exit code 1); {ADVICE}")
+
+
+def test_where_the_guard_is_not_at_fault_nobody_advises_it() -> None:
+    lost = "def double(item, options): return item\n" + GUARDED.replace("(max", "(double")
+    out, errors = run(["-"], lost)
+    assert out == ""
+    assert errors.strip().endswith("MerError: a worker process cannot start (exit code 1)")
+
+
+class Process:
+    """Looks at the main module when it is started."""
+
+    def start(self) -> None:
+        self.had_file = "__file__" in vars(sys.modules["__main__"])
+
+
+def test_the_file_is_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__spec__", None)
+    monkeypatch.setattr(main, "__file__", "<stdin>", raising=False)
+    assert not runs_main_again()
+    process = Process()
+    start_process(process)
+    assert not process.had_file
+    assert main.__file__ == "<stdin>"
+    with pytest.raises(AttributeError):
+        start_process(None)  # has no start
+    assert main.__file__ == "<stdin>"
+    monkeypatch.setattr(main, "__file__", __file__)
+    assert runs_main_again()
+    start_process(process)
+    assert process.had_file
