@@ -19,7 +19,8 @@ from typing import Any
 
 from ...engine.artifact import DEFAULT_MODEL, Artifact, open_artifact
 from ...engine.audio.open import open_decoder
-from ...engine.audio.windows import WindowCount, spread_starts
+from ...engine.audio.spread import spread_starts
+from ...engine.audio.windows import WindowCount
 from ...engine.catalogue.expand import Sources, inputs_from_paths
 from ...engine.catalogue.run import CatalogueRun
 from ...engine.cpu import usable_cores

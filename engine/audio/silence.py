@@ -50,6 +50,12 @@ def has_pause(samples: Float32, pause: int) -> bool:
     return _longest_silence(samples) > pause
 
 
+def ends_of_sound(samples: Float32) -> Stretch:
+    """The stretch from the first sample that is no silence to the last; (0, 0) where all are."""
+    loud = np.flatnonzero(~_is_silence(np.abs(samples)))
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, 0)
+
+
 def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> Sound:
     """Decodes a file from its beginning, and finds what sounds in it, within 10 ms.
 

@@ -32,7 +32,7 @@ def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None =
         "confidence": label.confidence,
         **{f"p_{name}": value for name, value in zip(labels, probabilities, strict=True)},
         "duration_s": label.duration_s,
-        "windows": [{"start_s": start, "p": list(p)} for start, p in label.windows],
+        "windows": [{"start_s": start, "p": p and list(p)} for start, p in label.windows],
         **{name: label.tags.get(name) for name in TAGS},
         "decoder": label.decoder,
         "model": artifact.name,

@@ -220,7 +220,7 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
                 for name in float32_columns:
                     row[name] = row[name] if row[name] is None else round(row[name], 6)
                 for window in row["windows"]:
-                    window["p"] = [round(p, 6) for p in window["p"]]
+                    window["p"] = window["p"] and [round(p, 6) for p in window["p"]]
                 yield row
 
 

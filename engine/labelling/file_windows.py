@@ -11,16 +11,14 @@ from typing import Literal
 import numpy as np
 
 from ..arrays import Float32
-from ..audio.decoder import Decoder, Limits
+from ..audio.decoder import Budget, Decoder, Limits
 from ..audio.formats import is_remote
 from ..audio.open import open_decoder
 from ..audio.windows import WindowCount, windows_from_decoder
-from ..errors import AudioError
 from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
 
 _LONGEST_TAG = 500
-_LOUDEST = 1e15  # far above any sound; the power of a window of it still fits float32
 
 _Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one window
 
@@ -44,8 +42,8 @@ class WindowOptions:
 class FileFacts:
     """A file's windows, length, decoder and tags, without its sound.
 
-    ``starts_s`` is where each window begins, in seconds. ``seconds`` is the CPU time of "decode", "resample"
-    and "mel".
+    ``starts_s`` is where each window begins, in seconds; ``silent_s`` likewise, of the windows that are
+    silence and that the network does not hear. ``seconds`` is the CPU time of "decode", "resample" and "mel".
     """
 
     starts_s: tuple[float, ...]
@@ -53,11 +51,12 @@ class FileFacts:
     decoder: str
     seconds: dict[str, float]
     tags: dict[str, str] = field(default_factory=dict)
+    silent_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class FileLogMels:
-    """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]``."""
+    """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]`` of those that sound."""
 
     facts: FileFacts
     log_mels: Float32
@@ -65,14 +64,14 @@ class FileLogMels:
 
 @dataclass(frozen=True)
 class FileSamples:
-    """A file that was read; ``samples`` is float32 ``[windows, window_samples]``."""
+    """A file that was read; ``samples`` is float32 ``[windows, window_samples]`` of those that sound."""
 
     facts: FileFacts
     samples: Float32
 
 
 def log_mels_from_file(path: str, options: WindowOptions) -> FileLogMels:
-    """Decodes a file's windows and computes their log-mels, one window in memory at a time.
+    """Decodes a file's windows and computes their log-mels.
 
     A URL is copied to a temporary file first, within the limits.
 
@@ -99,16 +98,12 @@ def samples_from_file(path: str, options: WindowOptions) -> FileSamples:
     Raises:
         AudioError: the file gives no usable audio.
     """
-    facts, arrays = _arrays_from_file(path, options, _checked_samples)
+    facts, arrays = _arrays_from_file(path, options, _unchanged)
     return FileSamples(facts, arrays)
 
 
-def _checked_samples(audio: Float32, spec: AudioSpec) -> Float32:
-    """Infinity in place of samples too loud for float32, which the caller refuses.
-
-    On the GPU their log-mel would be NaN, a ReLU can turn that into zero, and the file would get a label.
-    """
-    return audio if np.abs(audio).max() < _LOUDEST else np.full_like(audio, np.inf)
+def _unchanged(audio: Float32, spec: AudioSpec) -> Float32:
+    return audio
 
 
 def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
@@ -122,23 +117,24 @@ def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> t
 
 def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
     began = time.process_time()  # a decoder's own threads count too
-    with closing(_open(path, options)) as decoder:
-        return _arrays_from_decoder(decoder, options, convert, began)
+    budget = Budget(options.limits)
+    with closing(_open(path, options, budget)) as decoder:
+        return _arrays_from_decoder(decoder, options, convert, began, budget)
 
 
 def _arrays_from_decoder(
-    decoder: Decoder, options: WindowOptions, convert: _Convert, began: float
+    decoder: Decoder, options: WindowOptions, convert: _Convert, began: float, budget: Budget | None = None
 ) -> tuple[FileFacts, Float32]:
-    """Converts each window; ``began`` is the process time at which the decoder began to open."""
-    arrays, starts = [], []
+    """Converts each window that sounds; ``began`` is the process time at which the decoder began to open."""
+    arrays, starts, silent = [], [], []
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
-    for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s):
+    for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s, budget):
         read = time.process_time()
-        array = convert(window.samples[None], options.spec)
-        if not np.isfinite(array).all():
-            raise AudioError("holds samples so large that their power overflows")
-        arrays.append(array)
-        starts.append(window.start_s)
+        if window.silent:
+            silent.append(window.start_s)
+        else:
+            arrays.append(convert(window.samples[None], options.spec))
+            starts.append(window.start_s)
         seconds["decode"] += read - began - window.resample_s
         seconds["resample"] += window.resample_s
         began = time.process_time()
@@ -146,15 +142,16 @@ def _arrays_from_decoder(
     duration_s = decoder.length / decoder.sample_rate
     tags = {key: _clean(text) for key, text in decoder.tags().items()}
     seconds["decode"] += time.process_time() - began
-    return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags), np.concatenate(arrays)
+    unheard = tuple(start for start in silent if start not in starts)
+    return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), np.concatenate(arrays)
 
 
-def _open(path: str, options: WindowOptions) -> Decoder:
+def _open(path: str, options: WindowOptions, budget: Budget) -> Decoder:
     if options.decoder == "dali":
         from ..audio.dali import DaliDecoder
 
         return DaliDecoder(path, options.limits, options.spec.sample_rate)
-    return open_decoder(path, options.limits)
+    return open_decoder(path, budget)
 
 
 def _clean(tag: str) -> str:

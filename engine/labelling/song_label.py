@@ -22,7 +22,8 @@ class SongLabel:
     """One input's label. Where there is an ``error``, ``path`` is the only other field that is set.
 
     ``probabilities`` are in the order of the model's labels. ``windows`` is the timeline: where each
-    window begins, in seconds, and its probabilities. ``tags`` has the file's title, artist and album.
+    window begins, in seconds, and its probabilities, or None where it is silent: such a window has no vote.
+    ``tags`` has the file's title, artist and album.
     """
 
     path: str
@@ -30,7 +31,7 @@ class SongLabel:
     emotion: str | None = None
     probabilities: tuple[float, ...] = ()
     duration_s: float | None = None
-    windows: tuple[tuple[float, tuple[float, ...]], ...] = ()
+    windows: tuple[tuple[float, tuple[float, ...] | None], ...] = ()
     decoder: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -45,17 +46,18 @@ class SongLabel:
 
 
 def label_from_logits(path: str, file: FileFacts, logits: Float32, spec: ModelSpec) -> SongLabel:
-    """The label of a file, from the ``logits`` of its windows, float32 ``[windows, labels]``."""
+    """The label of a file, from the ``logits`` of its windows that sound, float32 ``[windows, labels]``."""
     by_window = probabilities_from_logits(logits, spec.temperature)
     if not np.isfinite(by_window).all():
         return SongLabel(path, error="the network gave numbers that are not finite")
     song = by_window.mean(axis=0)
+    heard = {start: _rounded(row) for start, row in zip(file.starts_s, by_window, strict=True)}
     return SongLabel(
         path,
         emotion=spec.labels[int(song.argmax())],
         probabilities=_rounded(song),
         duration_s=file.duration_s,
-        windows=tuple((start, _rounded(row)) for start, row in zip(file.starts_s, by_window, strict=True)),
+        windows=tuple((start, heard.get(start)) for start in sorted((*file.starts_s, *file.silent_s))),
         decoder=file.decoder,
         tags=file.tags,
     )
@@ -65,7 +67,7 @@ def label_from_json(text: str, path: str) -> SongLabel:
     """The inverse of ``SongLabel.to_json``, with ``path`` in place of the path in the text."""
     fields = json.loads(text)
     fields["probabilities"] = tuple(fields["probabilities"])
-    fields["windows"] = tuple((start, tuple(p)) for start, p in fields["windows"])
+    fields["windows"] = tuple((start, p and tuple(p)) for start, p in fields["windows"])
     return SongLabel(**{**fields, "path": path})
 
 

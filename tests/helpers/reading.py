@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from merkit.engine.artifact import Artifact
-from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.audio.windows import Window, WindowCount, windows_from_decoder
 from merkit.engine.errors import AudioError
@@ -29,8 +29,9 @@ def windows_from_file(
     limits: Limits | None = None,
 ) -> list[Window]:
     """All of a file's windows at once."""
-    with closing(open_decoder(path, limits or Limits())) as decoder:
-        return list(windows_from_decoder(decoder, spec, windows, hop_s))
+    budget = Budget(limits or Limits())
+    with closing(open_decoder(path, budget)) as decoder:
+        return list(windows_from_decoder(decoder, spec, windows, hop_s, budget))
 
 
 def refusal(path: Path, spec: AudioSpec, **limits: float) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...engine.arrays import Float32
-from ...engine.audio.windows import spread_starts
+from ...engine.audio.spread import spread_starts
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 

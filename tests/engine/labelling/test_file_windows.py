@@ -17,6 +17,7 @@ from merkit.engine.labelling.file_windows import (
     log_mels_from_file,
     samples_from_file,
 )
+from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from reading import windows_from_file
 
@@ -63,11 +64,35 @@ def test_a_decoder_stays_open(song: str) -> None:
 
 
 @pytest.mark.parametrize("read", [log_mels_from_file, samples_from_file])
-def test_samples_whose_power_overflows_are_refused(tmp_path: Path, read) -> None:
+def test_samples_far_beyond_full_scale_are_refused(tmp_path: Path, read) -> None:
     path = tmp_path / "loud.wav"
     soundfile.write(path, np.full(48_000, 1e25, np.float32), 16_000, "FLOAT")
-    with pytest.raises(AudioError, match="holds samples so large that their power overflows"):
+    with pytest.raises(AudioError, match=r"far beyond full scale \(a peak of 1e\+25 where 1 is full scale\)"):
         read(str(path), WindowOptions(AUDIO))
+
+
+@pytest.mark.parametrize("read", [log_mels_from_file, samples_from_file])
+def test_silent_windows_are_facts_only(tmp_path: Path, read) -> None:
+    window = AUDIO.window_samples
+    music = noise(window / 16_000, 16_000)
+    path = write_audio(tmp_path / "a.flac", np.concatenate([music, 0 * music, 0 * music, music]), 16_000)
+    file = read(str(path), WindowOptions(AUDIO, "all"))
+    length = AUDIO.window_s
+    assert file.facts.starts_s == pytest.approx((0, 3 * length))
+    assert file.facts.silent_s == pytest.approx((length, 2 * length))
+    arrays = file.samples if read is samples_from_file else file.log_mels
+    assert len(arrays) == 2
+    np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("read", [log_mels_from_file, samples_from_file])
+def test_a_window_that_is_heard_is_not_silent_too(tmp_path: Path, read) -> None:
+    """The only window of the grid has too little sound to be one, and there is no other sound."""
+    sound = np.concatenate([noise(0.5, 16_000), np.zeros(9 * 16_000, np.float32)])
+    facts = read(
+        str(write_audio(tmp_path / "a.flac", sound, 16_000)), WindowOptions(AudioSpec(), "all")
+    ).facts
+    assert (facts.starts_s, facts.silent_s) == ((0.0,), ())
 
 
 def test_tags_are_text_of_a_titles_length() -> None:

@@ -37,6 +37,18 @@ def test_the_song_is_the_mean_of_its_timeline(spec: ModelSpec) -> None:
     assert label.confidence == max(label.probabilities)
 
 
+def test_silent_windows_are_in_the_timeline_without_a_vote(spec: ModelSpec) -> None:
+    facts = dataclasses.replace(FACTS, silent_s=(15.0, 2.5))
+    label = label_from_logits("a.mp3", facts, LOGITS, spec)
+    assert label == dataclasses.replace(
+        label_from_logits("a.mp3", FACTS, LOGITS, spec), windows=label.windows
+    )
+    assert [(start, p is None) for start, p in label.windows] == [
+        *[(0.0, False), (2.5, True), (5.0, False), (10.0, False), (15.0, True)]
+    ]
+    assert label_from_json(label.to_json(), label.path) == label
+
+
 def test_temperature_is_the_specs(spec: ModelSpec) -> None:
     cold, hot = (
         label_from_logits("a", FACTS, LOGITS, dataclasses.replace(spec, temperature=temperature))

@@ -1,0 +1,186 @@
+"""Windows cut out of an open file, and what silence makes of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+from ..arrays import Float32
+from ..errors import AudioError
+from ..spec import AudioSpec
+from .decoder import Budget, Decoder
+from .silence import ends_of_sound, has_pause, is_silent, sound_in
+from .spread import spread_over, spread_starts
+
+_PAUSE, _PAUSE_S = 0.2, 1.0  # of a window, and at least so long: a silence that is no part of the music
+_SHORTEST_TAIL = 0.1  # of a window: from so much sound at the end on there is one more window
+_SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
+
+
+@dataclass(frozen=True)
+class Window:
+    """``samples`` is float32 ``[spec.window_samples]`` and begins ``start_s`` seconds into the file.
+
+    ``peak`` is the largest absolute value, ``pauses`` whether a fifth of it or more on end is silence.
+    A ``silent`` one has no vote: all of it is silence, or all but a click. ``resample_s`` is the CPU time of
+    resampling, in seconds.
+    """
+
+    samples: Float32
+    start_s: float
+    peak: float
+    pauses: bool
+    silent: bool
+    resample_s: float = 0.0
+
+
+class WindowReader:
+    """Cuts windows out of an open file, and keeps the samples that the next window may share.
+
+    All starts are in samples at the spec's rate.
+    """
+
+    def __init__(self, decoder: Decoder, spec: AudioSpec, budget: Budget | None) -> None:
+        self.decoder, self.spec, self._budget = decoder, spec, budget
+        common = math.gcd(decoder.sample_rate, spec.sample_rate)
+        # A step: _up samples at the spec's rate last exactly as long as _down samples of the file.
+        self._up, self._down = spec.sample_rate // common, decoder.sample_rate // common
+        # In steps: the sound on each side of a window that soxr's filter needs. Beyond 100 ms nothing changes
+        # in float32.
+        margin = math.ceil(decoder.sample_rate / 10 / self._down)
+        self._margin = 0 if self._up == self._down else margin
+        self._kept, self._kept_start = np.empty(0, np.float32), 0  # in samples of the file
+        self.end = decoder.length  # of what could be decoded, where ``window`` gave None
+        self.peak = 0.0  # of all that was read
+
+    def from_file(self, samples: int) -> int:
+        """A place in samples of the file as one at the spec's rate."""
+        return samples * self._up // self._down
+
+    def total(self) -> int:
+        """The length of the file in samples at the spec's rate."""
+        return self._enough(self.from_file(self.decoder.length))
+
+    def spread(self, count: int) -> list[int]:
+        """The starts of ``count`` evenly spread windows."""
+        starts = spread_starts(self.total(), self.spec.window_samples, count)
+        return sorted({self._aligned(start) for start in starts})
+
+    def every(self, hop_s: float) -> list[int]:
+        """The starts of a window every ``hop_s`` seconds, and of one that ends with the file."""
+        total, size = self.total(), self.spec.window_samples
+        if total <= size:
+            return [0]
+        hop = max(1, round(hop_s * self.spec.sample_rate))
+        starts = [self._aligned(start) for start in range(0, total - size + 1, hop)]
+        if total - (starts[-1] + size) >= _SHORTEST_TAIL * size:
+            starts.append(self._aligned(total - size))
+        return sorted(set(starts))
+
+    def window(self, start: int, end: int | None = None, trim: bool = False) -> Window | None:
+        """The window at ``start``, or its sound up to ``end``, filled up.
+
+        None if the file ends, or cannot be decoded, inside it, before the length that it states.
+
+        Args:
+            trim: leaves out a long silence at its beginning and end. What has less than a tenth of a window
+                left is silent.
+        """
+        spec = self.spec
+        size = spec.window_samples if end is None else min(spec.window_samples, end - start)
+        step = start // self._up
+        first = max(0, step - self._margin)
+        steps = math.ceil(size / self._up) + self._margin
+        count = min((step + steps - first) * self._down, self.decoder.length - first * self._down)
+        samples = self._read(first * self._down, count)
+        if len(samples) < count:
+            self.end = first * self._down + len(samples)
+            needed = min(size * self._down // self._up, self.decoder.length - step * self._down)
+            if step * self._down + needed - self.end > _SLACK_S * self.decoder.sample_rate:
+                return None
+        began = time.thread_time()
+        if self._up != self._down:
+            samples = soxr.resample(samples, self.decoder.sample_rate, spec.sample_rate, quality="HQ")
+        resample_s = time.thread_time() - began
+        skip = (step - first) * self._up
+        return self._window(samples[skip : skip + size], start, trim, resample_s)
+
+    def sounding(self, count: int, read: Sequence[Window] = ()) -> Sequence[Window]:
+        """The middles of ``count`` equal parts of what sounds; those that were ``read``, where none is found.
+
+        What was read is not read again. Where sound cannot be searched or read, a file that has a label
+        without it keeps that.
+        """
+        length_s = self.decoder.length / self.decoder.sample_rate
+        sound = sound_in(self.decoder, _pause(min(length_s, self.spec.window_s)), self._budget)
+        self.peak = max(self.peak, sound.peak)
+        total, size = self.total(), self.spec.window_samples
+        stretches = [
+            (self.from_file(first), min(-(-end * self._up // self._down), total))
+            for first, end in sound.stretches
+        ]
+        if stretches:
+            self._enough(sum(end - first for first, end in stretches), " that is no silence")
+        whole = {round(window.start_s * self.spec.sample_rate): window for window in read}
+        places = sorted({(self._aligned(start), end) for start, end in spread_over(stretches, size, count)})
+        try:
+            windows = [
+                window
+                for start, end in places
+                if (window := (end - start >= size and whole.get(start)) or self.window(start, end))
+            ]
+        except AudioError:
+            if all(window.silent for window in read):
+                raise
+            return read
+        return windows if any(not window.silent for window in windows) else read
+
+    def _read(self, start: int, count: int) -> Float32:
+        """Samples of the file, at its own rate. Those of the last call are not decoded again."""
+        kept = np.empty(0, np.float32)
+        if self._kept_start <= start < self._kept_start + len(self._kept):
+            kept = self._kept[start - self._kept_start :][:count]
+        new = self.decoder.read(start + len(kept), count - len(kept)) if len(kept) < count else kept[:0]
+        self._kept, self._kept_start = np.concatenate([kept, new]) if len(kept) else new, start
+        return self._kept
+
+    def _enough(self, samples: int, which: str = "") -> int:
+        rate, shortest = self.spec.sample_rate, self.spec.n_fft
+        if samples < shortest:
+            seconds = f"{samples / rate:.3f} s of sound{which}"
+            raise AudioError(f"too short: {seconds}, at least {shortest / rate:.3f} s are needed")
+        return samples
+
+    def _aligned(self, start: int) -> int:
+        return start // self._up * self._up
+
+    def _window(self, samples: Float32, start: int, trim: bool, resample_s: float) -> Window:
+        rate = self.spec.sample_rate
+        peak = float(np.abs(samples).max(initial=0.0))
+        self.peak = max(self.peak, peak)
+        pause = round(_pause(len(samples) / rate) * rate)
+        silent = is_silent(peak)
+        pauses = silent or has_pause(samples, pause)
+        if trim and pauses and not silent:
+            first, end = ends_of_sound(samples)
+            silent = end - first < _SHORTEST_TAIL * self.spec.window_samples
+            if len(samples) - (end - first) > pause:
+                samples = samples[first:end]
+        return Window(self._filled(samples), start / rate, peak, pauses, silent, resample_s)
+
+    def _filled(self, samples: Float32) -> Float32:
+        missing = self.spec.window_samples - len(samples)
+        if missing <= 0:
+            return samples
+        if self.spec.short_audio == "repeat" and len(samples) >= self.spec.n_fft:
+            return np.resize(samples, self.spec.window_samples)
+        return np.pad(samples, (0, missing))
+
+
+def _pause(window_s: float) -> float:
+    return max(_PAUSE_S, _PAUSE * window_s)
