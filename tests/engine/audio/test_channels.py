@@ -38,6 +38,15 @@ def test_antiphase_is_of_the_whole_window_not_of_a_moment() -> None:
     np.testing.assert_allclose(mono_from_channels(np.stack([left, right], axis=1)), (left + right) / 2)
 
 
+def test_of_two_that_are_equally_loud_the_left_one_is_heard() -> None:
+    """The rounding of 16 bits makes one of them louder by less than nothing, now this one, now that one."""
+    left = noise(1, 16_000)
+    for factor in (0.999, 1.001):
+        np.testing.assert_array_equal(
+            mono_from_channels(np.stack([left, -np.float32(factor) * left], 1)), left
+        )
+
+
 def test_silence_and_what_is_not_finite_pass() -> None:
     assert not mono_from_channels(np.zeros((9_000, 2), np.float32)).any()
     for bad in (np.nan, np.inf, 1e30):
