@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .run import CatalogueRun
 
 _MAX_SHOWN = 200  # labels, and as many errors, in the table
+_NARROW = 60  # columns of a terminal in which a whole progress bar has no room
 
 
 def view_of(total: int, labels: tuple[str, ...]) -> Lines:
@@ -88,7 +89,9 @@ class Terminal(Lines):
         self._labels = labels
         self._shown: list[SongLabel] = []
         self._console = Console()
-        columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TextColumn("time left"))
+        columns = [TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TextColumn("time left")]
+        if self._console.width < _NARROW:
+            columns = [MofNCompleteColumn()]
         self._progress = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
         self._task = self._progress.add_task("", total=total)
 
@@ -100,27 +103,9 @@ class Terminal(Lines):
         self._progress.advance(self._task)
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
-        from rich.markup import escape
-        from rich.table import Table
+        from .song_table import print_songs
 
-        table = Table(box=None, pad_edge=False)
-        table.add_column("song", overflow="fold")
-        table.add_column("emotion")
-        for name in self._labels:
-            table.add_column(escape(name), justify="right")
-        table.add_column("length", justify="right")
-        for label in self._shown:
-            path = escape(for_terminal(label.path))
-            if label.error:
-                table.add_row(path, "[red]error[/red]", *[""] * len(self._labels), "")
-                table.add_row(f"  [red]{escape(for_terminal(label.error))}[/red]")
-                continue
-            best = label.confidence
-            styles = ("bold" if p == best else "dim" for p in label.probabilities)
-            shares = (f"[{style}]{p:.0%}" for style, p in zip(styles, label.probabilities, strict=True))
-            minutes, seconds = divmod(round(label.duration_s or 0), 60)
-            table.add_row(path, f"[bold]{escape(label.emotion or '')}", *shares, f"{minutes}:{seconds:02}")
-        self._console.print(table)
+        print_songs(self._console, self._shown, self._labels)
         if self.done > len(self._shown):
             self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
         super().summary(run, wall_s, out, stopped)

@@ -96,6 +96,19 @@ def test_a_table_without_markup_of_others(capsys: pytest.CaptureFixture[str]) ->
         assert text in printed, printed
 
 
+@pytest.mark.parametrize(("columns", "shown"), [(80, "labelling"), (40, "0/12345"), (20, "0/12345")])
+def test_the_progress_fits(columns: int, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    view = Terminal(12_345, LABELS)
+    with view._console.capture() as capture:
+        view._console.print(view._progress.get_renderable())
+    (line,) = capture.get().splitlines()
+    assert len(line) <= columns
+    assert shown in line
+    assert "-:--:--" in line  # no time left yet
+    assert "…" not in line
+
+
 @pytest.mark.usefixtures("wide")
 def test_a_long_catalogue_is_cut_short_but_not_its_errors(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

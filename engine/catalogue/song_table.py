@@ -1,0 +1,112 @@
+"""Songs and their labels as a table that fits the width of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..labelling.song_label import SongLabel
+from ..text.escape import for_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_LEAST = 20  # columns of the terminal for a song's name, if it is so long
+_GAP = 2  # between two columns of the table
+
+_Column = tuple[str, Callable[[SongLabel], Text]]  # its heading, and a song's cell
+
+
+def print_songs(console: Console, songs: Sequence[SongLabel], labels: tuple[str, ...]) -> None:
+    """Prints a row for each song; the reason of an error stands below its song, as wide as the terminal.
+
+    Where there is no room, one column gives the share of the best label instead of one for each label. In a
+    very narrow terminal all of it stands below the song.
+    """
+    longest = max((_name(song).cell_len for song in songs), default=0)
+    for columns in _layouts(labels):
+        widths = [
+            max([_text(head).cell_len, *(cell(song).cell_len for song in songs)]) for head, cell in columns
+        ]
+        room = console.width - sum(widths) - _GAP * len(widths)
+        if room >= min(_LEAST, max(longest, len("song"))):
+            parts = _table(songs, columns, [min(room, longest), *widths])
+            break
+    else:
+        parts = _list(songs)
+    for part in parts:
+        console.print(part)
+
+
+def _layouts(labels: tuple[str, ...]) -> Iterator[list[_Column]]:
+    """The columns beside a song's name, the best choice first."""
+    emotion, length = ("emotion", _emotion), ("length", _length)
+    shares = [(name, partial(_share, number=number)) for number, name in enumerate(labels)]
+    yield [emotion, *shares, length]
+    yield [emotion, ("share", _share), length]
+    yield [emotion, ("share", _share)]
+
+
+def _table(songs: Sequence[SongLabel], columns: list[_Column], widths: list[int]) -> Iterator[RenderableType]:
+    """Tables with the same widths, one up to each error: its reason is wider than a column."""
+    table = _rows(["song", *(heading for heading, _ in columns)], widths, show_header=True)
+    for song in songs:
+        table.add_row(_name(song), *(cell(song) for _, cell in columns))
+        if song.error:
+            yield table
+            yield _below(_text(song.error, "red"))
+            table = _rows([""] * len(widths), widths, show_header=False)
+    if table.row_count:
+        yield table
+
+
+def _rows(headings: list[str], widths: list[int], show_header: bool) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=show_header)
+    for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
+        justify = "left" if number < 2 else "right"
+        table.add_column(_text(heading), width=width, justify=justify, overflow="fold")
+    return table
+
+
+def _list(songs: Sequence[SongLabel]) -> Iterator[RenderableType]:
+    for song in songs:
+        yield _name(song)
+        reason = _text(song.error or "", "red")
+        yield _below(Text.assemble(_emotion(song), "  ", reason if song.error else _share(song)))
+
+
+def _below(text: Text) -> Padding:
+    text.overflow = "fold"
+    return Padding(text, (0, 0, 0, 2))
+
+
+def _name(song: SongLabel) -> Text:
+    return _text(song.path)
+
+
+def _emotion(song: SongLabel) -> Text:
+    return _text("error", "red") if song.error else _text(song.emotion or "", "bold")
+
+
+def _share(song: SongLabel, number: int | None = None) -> Text:
+    """The share of a label, by its number, or of the best one."""
+    if song.confidence is None:
+        return Text()
+    share = song.confidence if number is None else song.probabilities[number]
+    return Text(f"{share:.0%}", "bold" if share == song.confidence else "dim")
+
+
+def _length(song: SongLabel) -> Text:
+    if song.error:
+        return Text()
+    minutes, seconds = divmod(round(song.duration_s or 0), 60)
+    return Text(f"{minutes}:{seconds:02}")
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(for_terminal(text), style, overflow="fold")

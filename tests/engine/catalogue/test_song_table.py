@@ -1,0 +1,114 @@
+"""The table of songs at every width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.catalogue.song_table import print_songs
+from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.text.escape import for_terminal
+from rich.cells import cell_len
+from rich.console import Console
+
+LABELS = ("happy", "tense", "sad", "calm")
+P = (0.1, 0.2, 0.6, 0.1)
+REASON = "not an audio file that libsndfile or FFmpeg can open"
+SONGS = [
+    SongLabel("music/A.R. Rahman/Rockstar/01 Phir Se Ud Chala.mp3", None, "sad", P, 241.5),
+    SongLabel("m/bad.mp3", REASON),
+    SongLabel("last.mp3", None, "calm", (0.1, 0.1, 0.05, 0.75), 3601.0),
+]
+
+
+def printed(songs: list[SongLabel], width: int, labels: tuple[str, ...] = LABELS) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    print_songs(console, songs, labels)
+    lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(cell_len(line) <= width for line in lines)
+    return [line.rstrip() for line in lines]
+
+
+def test_a_wide_terminal_has_every_label() -> None:
+    assert printed(SONGS, 100) == [
+        "song                                                emotion  happy  tense  sad  calm  length",
+        "music/A.R. Rahman/Rockstar/01 Phir Se Ud Chala.mp3  sad        10%    20%  60%   10%    4:02",
+        "m/bad.mp3                                           error",
+        f"  {REASON}",
+        "last.mp3                                            calm       10%    10%   5%   75%   60:01",
+    ]
+
+
+def test_a_narrower_one_the_share_of_the_best_and_the_length() -> None:
+    assert printed(SONGS, 60) == [
+        "song                                  emotion  share  length",
+        "music/A.R. Rahman/Rockstar/01 Phir    sad        60%    4:02",
+        "Se Ud Chala.mp3",
+        "m/bad.mp3                             error",
+        f"  {REASON}",
+        "last.mp3                              calm       75%   60:01",
+    ]
+
+
+def test_40_columns() -> None:
+    assert printed(SONGS, 40) == [
+        "song                      emotion  share",
+        "music/A.R.                sad        60%",
+        "Rahman/Rockstar/01 Phir",
+        "Se Ud Chala.mp3",
+        "m/bad.mp3                 error",
+        "  not an audio file that libsndfile or",
+        "  FFmpeg can open",
+        "last.mp3                  calm       75%",
+    ]
+
+
+def test_20_columns() -> None:
+    assert printed(SONGS, 20) == [
+        "music/A.R.",
+        "Rahman/Rockstar/01",
+        "Phir Se Ud Chala.mp3",
+        "  sad  60%",
+        "m/bad.mp3",
+        "  error  not an",
+        "  audio file that",
+        "  libsndfile or",
+        "  FFmpeg can open",
+        "last.mp3",
+        "  calm  75%",
+    ]
+
+
+def test_short_names_leave_room() -> None:
+    songs = [SongLabel("a.mp3", None, "sad", P, 61)]
+    assert printed(songs, 50)[0].split() == ["song", "emotion", *LABELS, "length"]
+    assert printed([], 40) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=60), st.none() | st.text(min_size=1, max_size=60)), min_size=1, max_size=4
+    ),
+    st.integers(8, 130),
+)
+def test_nothing_is_lost_at_any_width(names: list[tuple[str, str | None]], width: int) -> None:
+    songs = [
+        SongLabel(name, error) if error else SongLabel(name, None, "sad", P, 60) for name, error in names
+    ]
+    shown = "".join("".join(line.split()) for line in printed(songs, width))
+    for _, error in names:
+        expected = "".join(for_terminal(error).split()) if error else "sad"
+        assert expected in shown
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 120])
+def test_names_of_others_are_no_markup_and_no_controls(width: int) -> None:
+    songs = [
+        SongLabel("[red]c[/red]\x1b[2J.mp3", None, "[b]x", (0.9, 0.1), 61),
+        SongLabel("d\n.mp3", "no [such]\nfile"),
+    ]
+    text = "\n".join(printed(songs, width, ("[b]x", "y\a")))
+    for part in ("[red]c[/red]", "\\x1b[2J", "[b]x", "90%", "d\\n.mp3", "[such]\\nfile"):
+        assert part in text
