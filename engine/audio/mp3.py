@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import numpy as np
@@ -9,33 +10,42 @@ import soundfile
 
 from ..arrays import Float32
 from .channels import mono_from_two
-from .decoder import Budget
-from .libsndfile import SoundFileDecoder
-from .mp3_frames import FrameIndex, index_from_mp3
+from .decoder import TAGS, Budget, Decoder
+from .joined import JoinedDecoder
+from .mp3_frames import FrameIndex, mp3_from_file
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget
-_INDEXED_BYTES = 64 << 20  # a longer MP3 is not read into memory
+_LOUDEST = 8.0  # 18 dB above full scale
+_MOST_BURSTS = 0.1  # of the frames; where there are more, the song is as loud as that
 
 
 class Mp3Decoder:
-    """``Decoder`` of an MP3 that libsndfile opens.
+    """``Decoder`` of one part of an MP3, exact to the sample.
 
-    There libsndfile's seeks are slow, the samples after them can be wrong, and the length is a guess
-    where no tag states it. ``mp3_frames`` replaces seeks and lengths.
+    libsndfile reads cuts of whole frames behind a tag of our own (``mp3_frames``), so that no seek, no wrong
+    tag and nothing between the frames can mislead it.
+
+    Args:
+        file: closed with the decoder. Decoders of other parts may share it.
+
+    Raises:
+        AudioError: a rate or a number of channels outside the limits.
     """
 
-    def __init__(self, whole: SoundFileDecoder, descriptor: int, budget: Budget) -> None:
-        self._whole, self._budget = whole, budget
-        self.name, self.sample_rate, self.length = whole.name, whole.sample_rate, whole.length
-        self._index = _index(descriptor) if hasattr(os, "memfd_create") else None
-        # libsndfile guesses an MP3's length where no tag states it, and does not read beyond.
-        if self._index and self._index.length:
-            self.length = self._index.length
-        self._end = self.length
+    name = f"libsndfile {soundfile.__libsndfile_version__}"
+
+    def __init__(self, file: io.FileIO, index: FrameIndex, budget: Budget) -> None:
+        budget.check_format(index.sample_rate, index.channels)
+        self._file, self._index, self._budget = file, index, budget
+        self.sample_rate, self.length = index.sample_rate, index.length
 
     def read(self, start: int, count: int) -> Float32:
-        cut = self._read_cut(start, min(count, self._end - start))
-        return cut if len(cut) == count else max(cut, self._whole.read(start, count), key=len)
+        count = min(count, self._index.length - start)
+        if count <= 0:
+            return np.empty(0, np.float32)
+        data, skip = self._index.cut(self._file.fileno(), start, count)
+        sound = _without_bursts(self._decode(data, skip + count), self._index.frame_samples)
+        return mono_from_two(sound[skip:])
 
     def measure(self) -> int:
         self.length = 0
@@ -44,41 +54,57 @@ class Mp3Decoder:
         return self.length
 
     def tags(self) -> dict[str, str]:
-        return self._whole.tags()
+        descriptor = os.dup(self._file.fileno())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            with soundfile.SoundFile(descriptor, closefd=True) as whole:
+                tags = whole.copy_metadata()
+        except soundfile.LibsndfileError:
+            return {}
+        return {name: tags[name] for name in TAGS if tags.get(name)}
 
     def close(self) -> None:
-        self._whole.close()
+        self._file.close()
 
-    def _read_cut(self, start: int, count: int) -> Float32:
-        """The samples of an MP3, decoded from a cut around them; empty where no cut can be made."""
-        if self._index is None or count <= 0 or not (cut := self._index.cut(start, count)):
-            return np.empty(0, np.float32)
-        data, skip = cut
-        # A file in memory, because libsndfile reads Python's file objects more slowly than it seeks.
-        with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
-            memory.write(data)
-            memory.seek(0)
-            try:
-                with _Stream(os.dup(memory.fileno()), closefd=True) as file:
-                    return mono_from_two(self._read_blocks(file, skip + count)[skip:])
-            except soundfile.LibsndfileError:
-                return np.empty(0, np.float32)
-
-    def _read_blocks(self, file: soundfile.SoundFile, count: int) -> Float32:
-        """``[samples, channels]``, up to where the file ends or cannot be decoded."""
-        parts = [np.empty((0, file.channels), np.float32)]
-        step = _BLOCK // file.channels
+    def _decode(self, data: bytes, count: int) -> Float32:
+        """``[samples, channels]`` of a cut, up to where it cannot be decoded."""
+        parts = [np.empty((0, self._index.channels), np.float32)]
         try:
-            while count > 0:
-                block = file.read(min(count, step), dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                self._budget.spend(block.size)
-                parts.append(np.asarray(block, np.float32))
-                count -= len(block)
+            with _stream_of(data) as file:
+                step = _BLOCK // file.channels
+                while count > 0 and len(block := file.read(min(count, step), "float32", always_2d=True)):
+                    self._budget.spend(block.size)
+                    parts.append(np.asarray(block, np.float32))
+                    count -= len(block)
         except soundfile.LibsndfileError:
             pass
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
+
+
+def mp3_decoder(file: io.FileIO, budget: Budget, junk: int = 0) -> Decoder | None:
+    """The decoder of an MP3; None where the file's beginning is not one.
+
+    Args:
+        file: closed with the decoder.
+        junk: so many bytes before the first frame are allowed, beside ID3 tags.
+
+    Raises:
+        AudioError: a rate outside the limits, or too much time.
+    """
+    parts = [Mp3Decoder(file, index, budget) for index in mp3_from_file(file.fileno(), budget, junk)]
+    return JoinedDecoder(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
+def _without_bursts(sound: Float32, frame_samples: int) -> Float32:
+    """Mutes the frames around samples far above full scale: a damaged frame can decode to any height."""
+    if not sound.size or (sound.max() <= _LOUDEST and sound.min() >= -_LOUDEST):
+        return sound
+    peaks = np.maximum.reduceat(np.abs(sound).max(axis=1), np.arange(0, len(sound), frame_samples))
+    bursts = ~(peaks <= _LOUDEST)  # so that NaN counts
+    if bursts.mean() <= _MOST_BURSTS:
+        bursts = np.convolve(bursts, [True] * 3, "same") > 0  # the frames overlap, and blocks are not frames
+        sound[np.repeat(bursts, frame_samples)[: len(sound)]] = 0
+    return sound
 
 
 class _Stream(soundfile.SoundFile):
@@ -88,11 +114,11 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-def _index(descriptor: int) -> FrameIndex | None:
-    if os.fstat(descriptor).st_size > _INDEXED_BYTES:
-        return None
-    parts, offset = [], 0
-    while part := os.pread(descriptor, _INDEXED_BYTES, offset):  # pread leaves libsndfile's position alone
-        parts.append(part)
-        offset += len(part)
-    return index_from_mp3(parts[0] if len(parts) == 1 else b"".join(parts))
+def _stream_of(data: bytes) -> _Stream:
+    """Bytes as a file in memory: libsndfile reads Python's file objects more slowly than it seeks."""
+    if not hasattr(os, "memfd_create"):
+        return _Stream(io.BytesIO(data))
+    with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
+        memory.write(data)
+        memory.seek(0)
+        return _Stream(os.dup(memory.fileno()), closefd=True)

@@ -1,173 +1,214 @@
 """An index of an MP3's frames, so that a window is decoded without the sound before it.
 
 libsndfile seeks by reading the header of every frame on the way, with two system calls each: in a song of
-four minutes that costs as much as decoding ten seconds. One pass over the file in memory costs a tenth of
-it. A frame can also keep part of its data in the frames before it (the bit reservoir); at low and variable
-rates the first 95 ms after a seek are wrong for that reason. A cut begins early enough, and is decoded from
-its beginning.
+four minutes that costs as much as decoding ten seconds. One pass over the file costs a tenth of it. A frame
+can also keep part of its data in the frames before it (the bit reservoir); at low and variable rates the
+first 95 ms after a seek are wrong for that reason. A cut begins early enough, and is decoded from its
+beginning.
+
+The length is that of the frames. What a tag states is not true in files that were joined, cut or badly
+written.
 
 Headers are those of ISO/IEC 11172-3, 2.4.2.3, and 13818-3; the Xing or Info frame is as LAME writes it.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
+
+from .decoder import Budget
+from .frame_walk import Codec, FrameList, Headers, Ints, frames_from_file
 
 _KBITS = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
 }
 _HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # MPEG 1, 2, 2.5
-_LAYER_3 = 1
+_LAYER_3_MASK, _LAYER_3 = 0xE6, 0xE2  # the second byte without its version and its word on checksums
 _MONO = 3
 _OVERLAP_FRAMES = 2  # before a frame, with which its sound is mixed
 _RESERVOIR_BYTES = 511  # of a frame's data, at most, that lie in the frames before it
 _HEADER_BYTES = 38  # of a frame, at most, that are not data
 _FRAMES_AFTER = 8  # a decoder holds back so many
-_MAX_FRAMES = 1 << 19  # 3.8 hours at 44.1 kHz; limits the memory that a hostile file can ask for
 _DECODER_DELAY = 529  # samples of its own delay that mpg123 leaves out where there is a tag
-_MIN_FRAMES = 4  # fewer in a row are bytes that only look like an MP3
+_TAGS = (b"Xing", b"Info", b"VBRI")
+_MAY_BE_TAG = np.isin(np.arange(256), [name[0] for name in _TAGS])
+_VBRI_AT = 36
+_SIDE_AT = 8  # a byte of the side information, whether or not a checksum precedes it
+_ENCODERS = (b"LAME", b"Lavc", b"Lavf")
+
+
+def _frame_sizes(version: int) -> list[int]:
+    """A frame's size in bytes by the third byte of its header; 0 where that byte cannot be."""
+    sizes = [0] * 256
+    for byte in range(256) if version in _HZ else ():
+        kbits, rate = _KBITS[1 if version == 3 else 2][byte >> 4], byte >> 2 & 3
+        if kbits and rate < 3:
+            sizes[byte] = (144_000 if version == 3 else 72_000) * kbits // _HZ[version][rate] + (
+                byte >> 1 & 1
+            )
+    return sizes
+
+
+_SIZES = [_frame_sizes(version) for version in range(4)]
+_SIZE_TABLE = np.array(_SIZES, np.int64)
+# A number of the version and the sample rate, by the version and the third byte; one more for mono.
+_KINDS = np.array([[8 * version + (byte >> 1 & 6) for byte in range(256)] for version in range(4)])
+# Where the tag of a Xing or Info frame stands: behind the header and the side information. [version, mono]
+_TAG_AT = np.array([[21, 13], [21, 13], [21, 13], [36, 21]])
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """An MP3 and the offsets of its frames, up to the first one that does not follow its predecessor.
+    """The frames of one sample rate and number of channels.
 
-    ``tag`` is the file's Xing or Info frame, or a frame made in its place, which adds ``tag_samples``
-    samples to the decoded sound. ``size_at`` is the position in ``tag`` of the stream's size in bytes.
-    ``whole`` is True if the frames reach the end of the file.
+    Attributes:
+        offsets, sizes: of the frames in the file, in bytes: ``[frames]``.
+        length: of the sound, in samples.
+        skipped: samples of the encoder's and the decoder's delay before the sound.
+        head: the first frame's header.
     """
 
-    data: bytes
-    offsets: list[int]
-    tag: bytes
-    size_at: int | None
-    tag_samples: int
+    sample_rate: int
+    channels: int
+    offsets: Ints
+    sizes: npt.NDArray[np.uint16]
     frame_samples: int
-    whole: bool
+    length: int
+    skipped: int
+    head: bytes
 
-    @property
-    def length(self) -> int | None:
-        """The length in samples; None where the file's own tag states it, or where more may follow."""
-        return len(self.offsets) * self.frame_samples if self.whole and self.tag_samples else None
-
-    def cut(self, start: int, count: int) -> tuple[bytes, int] | None:
-        """An MP3 with the samples ``start`` to ``start + count``, and the sample at which they begin in it.
-
-        None where the frames around them are not in the index.
-        """
-        last = (start + count) // self.frame_samples + _FRAMES_AFTER
-        if last < len(self.offsets):
-            end = self.offsets[last]
-        elif self.whole and start < len(self.offsets) * self.frame_samples:
-            end = len(self.data)
-        else:
-            return None
-        # The tag states the encoder's delay: the decoder drops it from a cut as it does from the whole file.
+    def cut(self, descriptor: int, start: int, count: int) -> tuple[bytes, int]:
+        """An MP3 that holds the samples ``start`` to ``start + count``, and where in its sound they begin."""
+        start += self.skipped
+        end = min((start + count) // self.frame_samples + _FRAMES_AFTER, len(self.offsets))
         first = max(0, start // self.frame_samples - _OVERLAP_FRAMES)
         borrowed = _RESERVOIR_BYTES
         while first > 0 and borrowed > 0:
             first -= 1
-            borrowed -= self.offsets[first + 1] - self.offsets[first] - _HEADER_BYTES
-        body = self.data[self.offsets[first] : end]
-        tag = self.tag
-        if self.size_at is not None:  # the decoder warns of a size that is not the true one
-            size = (len(tag) + len(body)).to_bytes(4, "big")
-            tag = tag[: self.size_at] + size + tag[self.size_at + 4 :]
-        return tag + body, start - first * self.frame_samples + self.tag_samples
+            borrowed -= int(self.sizes[first]) - _HEADER_BYTES
+        body = _bytes_of_frames(descriptor, self.offsets[first:end], self.sizes[first:end])
+        position = start - first * self.frame_samples - _DECODER_DELAY
+        if position >= 0:
+            return self._info_frame(end - first) + body, position
+        # Of a silent frame's sound the decoder leaves out what it would leave out of the first frame's.
+        return self._info_frame(end - first + 1) + self._silent_frame() + body, position + self.frame_samples
+
+    def _info_frame(self, frames: int) -> bytes:
+        """An Info frame that states the number of frames.
+
+        Without one libsndfile takes all frames to be as large as the first, and stops where that would end.
+        """
+        info = bytearray(self._silent_frame())
+        tag_at = int(_TAG_AT[self.head[1] >> 3 & 3, 2 - self.channels])
+        info[tag_at : tag_at + 12] = b"Info" + (1).to_bytes(4, "big") + frames.to_bytes(4, "big")
+        return bytes(info)
+
+    def _silent_frame(self) -> bytes:
+        third_byte = 9 << 4 | self.head[2] & 0x0C  # a bit rate of the middle, the sample rate
+        head = bytes((self.head[0], self.head[1] | 1, third_byte, self.head[3]))  # | 1: no checksum
+        return head.ljust(_SIZES[self.head[1] >> 3 & 3][third_byte], b"\0")
 
 
-def index_from_mp3(data: bytes) -> FrameIndex | None:
-    """The index of an MP3's bytes.
+def mp3_from_file(descriptor: int, budget: Budget, junk: int = 0) -> list[FrameIndex]:
+    """The parts of an MP3: another begins with each change of the sample rate or of mono and stereo.
 
-    None for other layers, free format, VBRI tags, a mix of mono and stereo, and what is no MP3.
+    Empty for other layers, free format, and what is no MP3.
+
+    Args:
+        junk: so many bytes before the first frame are allowed, beside ID3 tags.
     """
-    start = _after_id3(data)
-    if len(data) < start + 64 or data[start] != 0xFF or data[start + 1] < 0xE0:
-        return None
-    version, layer = data[start + 1] >> 3 & 3, data[start + 1] >> 1 & 3
-    rate = data[start + 2] >> 2 & 3
-    if version not in _HZ or layer != _LAYER_3 or rate == 3:
-        return None
-    sizes = _frame_sizes(version, rate)
-    offsets, end = _frame_offsets(data, start, sizes)
-    modes = np.frombuffer(data, np.uint8)[np.asarray(offsets, np.int64) + 3] >> 6 == _MONO
-    if len(offsets) < _MIN_FRAMES or modes.any() != modes.all():
-        return None
-    head = data[start : offsets[1]]
-    side_bytes = (17 if modes[0] else 32) if version == 3 else (9 if modes[0] else 17)
-    tag_at = 4 + side_bytes
+    parts = frames_from_file(descriptor, _CODEC, budget, junk)
+    return [index for part in parts if (index := _index(descriptor, part))]
+
+
+def _index(descriptor: int, part: FrameList) -> FrameIndex | None:
+    offsets, sizes = part.offsets, part.sizes
+    head = os.pread(descriptor, int(sizes[0]), int(offsets[0]))
+    version = head[1] >> 3 & 3
     samples = 1_152 if version == 3 else 576
-    whole = _is_end(data, end)
-    if head[tag_at : tag_at + 4] in (b"Xing", b"Info") and len(head) >= tag_at + 16:
-        size_at = tag_at + (12 if head[tag_at + 7] & 1 else 8) if head[tag_at + 7] & 2 else None
-        return FrameIndex(data, offsets[1:], head, size_at, 0, samples, whole)
-    if any(name in head[:64] for name in (b"Xing", b"Info", b"VBRI")):
+    skipped = padding = 0
+    if _is_tag(np.frombuffer(head, np.uint8), np.zeros(1, np.int64))[0]:
+        offsets, sizes = offsets[1:], sizes[1:]
+        skipped, padding = _gapless(head, len(offsets))
+    length = len(offsets) * samples
+    if skipped + padding >= length:
+        skipped = padding = 0
+    if not length:
         return None
-    tag = _info_frames(head, tag_at, sizes, rate, len(offsets))
-    return FrameIndex(data, offsets, tag, None, samples - _DECODER_DELAY if tag else 0, samples, whole)
+    rate = _HZ[version][head[2] >> 2 & 3]
+    channels = 1 if head[3] >> 6 == _MONO else 2
+    length -= skipped + padding
+    return FrameIndex(rate, channels, offsets, sizes, samples, length, skipped, head[:4])
 
 
-def _info_frames(head: bytes, tag_at: int, sizes: list[int], rate: int, frames: int) -> bytes:
-    """An Info frame that states the number of frames, and a silent frame; empty if frames have checksums.
+def _gapless(head: bytes, frames: int) -> tuple[int, int]:
+    """Samples that do not belong to the sound, at the beginning and at the end, by a Xing or Info frame.
 
-    Without them libsndfile takes all frames to be as large as the first, and stops where that would end.
+    As mpg123 counts them. Of a tag with another number of frames only a known encoder's delay is believed.
     """
-    if not head[1] & 1:
-        return b""
-    third_byte = 9 << 4 | rate << 2
-    silent = bytearray(sizes[third_byte])
-    silent[:4] = head[0], head[1], third_byte, head[3]
-    info = silent.copy()
-    info[tag_at : tag_at + 12] = b"Info" + (1).to_bytes(4, "big") + (frames + 1).to_bytes(4, "big")
-    return bytes(info + silent)
+    tag = max(head.find(b"Xing", 0, 48), head.find(b"Info", 0, 48))
+    if tag < 0 or len(head) < tag + 16:
+        return 0, 0
+    flags = head[tag + 7]
+    stated = int.from_bytes(head[tag + 8 : tag + 12], "big") if flags & 1 else 0
+    encoder = tag + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+    delays = int.from_bytes(head[encoder + 21 : encoder + 24].ljust(3, b"\0"), "big")
+    delay, padding = delays >> 12, delays & 0xFFF
+    if flags & 1 and abs(stated - frames) <= 1:
+        return delay + _DECODER_DELAY, max(0, padding - _DECODER_DELAY)
+    return (delay + _DECODER_DELAY if head[encoder : encoder + 4] in _ENCODERS else 0), 0
 
 
-def _is_end(data: bytes, offset: int) -> bool:
-    """Whether no sound follows: only tags, zeros, or less than a frame's header."""
-    rest = data[offset:]
-    return len(rest) < 4 or rest[:3] in (b"TAG", b"APE", b"LYR", b"ID3") or not rest.strip(b"\0")
+def _is_tag(content: npt.NDArray[np.uint8], offsets: Ints) -> npt.NDArray[np.bool_]:
+    """Whether frames are those of a Xing, Info or VBRI tag, which hold no sound."""
+    is_tag = np.zeros(len(offsets), np.bool_)
+    end = len(content) - 1
+    few = np.flatnonzero(content[np.minimum(offsets + _SIDE_AT, end)] == 0)  # without sound
+    offsets = offsets[few]
+    tag_at = _TAG_AT[content[offsets + 1] >> 3 & 3, (content[offsets + 3] >> 6 == _MONO).view(np.int8)]
+    for place in (tag_at, tag_at + 2, _VBRI_AT):  # + 2: LAME's, where frames have checksums
+        places = np.minimum(offsets + place, end)
+        for i in np.flatnonzero(_MAY_BE_TAG[content[places]]):
+            is_tag[few[i]] |= content[places[i] : places[i] + 4].tobytes() in _TAGS
+    return is_tag
 
 
-def _after_id3(data: bytes) -> int:
-    offset = 0
-    while data[offset : offset + 3] == b"ID3" and len(data) >= offset + 10:
-        size = 0
-        for byte in data[offset + 6 : offset + 10]:
-            size = size << 7 | byte & 0x7F
-        offset += 10 + size + (10 if data[offset + 5] & 0x10 else 0)
-    return offset
+def _headers(content: npt.NDArray[np.uint8], offsets: Ints) -> Headers:
+    second, third = content[offsets + 1], content[offsets + 2]
+    version = second >> 3 & 3
+    mono = content[offsets + 3] >> 6 == _MONO
+    is_frame = (content[offsets] == 0xFF) & (second & _LAYER_3_MASK == _LAYER_3)
+    sizes = _SIZE_TABLE[version, third] * is_frame
+    return sizes, _KINDS[version, third] + mono, _is_tag(content, offsets)
 
 
-def _frame_sizes(version: int, rate: int) -> list[int]:
-    """A frame's size in bytes by the third byte of its header; 0 where that byte cannot follow."""
-    sizes = [0] * 256
-    for byte in range(256):
-        kbits = _KBITS[1 if version == 3 else 2][byte >> 4]
-        if kbits and byte >> 2 & 3 == rate:
-            scale = 144_000 if version == 3 else 72_000
-            sizes[byte] = scale * kbits // _HZ[version][rate] + (byte >> 1 & 1)
-    return sizes
-
-
-def _frame_offsets(data: bytes, start: int, sizes: list[int]) -> tuple[list[int], int]:
-    """The offsets of the frames, and the offset at which the last one ends."""
-    second_byte, last = data[start + 1], len(data) - 4
+def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
     offsets: list[int] = []
-    # By their sizes alone, which is fast. Whether each is a frame is checked for all of them afterwards.
-    offset = start
-    while offset < last and (size := sizes[data[offset + 2]]):
+    if offset + 4 > end:
+        return offsets
+    sizes, end = _SIZES[data[offset + 1] >> 3 & 3], end - 4
+    for _ in range(most):
+        if offset > end or not (size := sizes[data[offset + 2]]):
+            break
         offsets.append(offset)
         offset += size
-        if len(offsets) == _MAX_FRAMES:
-            break
-    positions = np.asarray(offsets, np.int64)
-    content = np.frombuffer(data, np.uint8)
-    is_frame = (content[positions] == 0xFF) & (content[positions + 1] == second_byte)
-    if not is_frame.all():
-        count = int(is_frame.argmin())
-        offset = offsets[count]
-        del offsets[count:]
-    return offsets, offset
+    return offsets
+
+
+_CODEC = Codec(_chain, _headers, (_LAYER_3_MASK, _LAYER_3), _SIZE_TABLE.max())
+
+
+def _bytes_of_frames(descriptor: int, offsets: Ints, sizes: npt.NDArray[np.uint16]) -> bytes:
+    """The frames one after the other, without what stands between them."""
+    ends = offsets + sizes
+    breaks = [0, *(np.flatnonzero(ends[:-1] != offsets[1:]) + 1).tolist(), len(offsets)]
+    return b"".join(
+        os.pread(descriptor, int(ends[stop - 1] - offsets[start]), int(offsets[start]))
+        for start, stop in pairwise(breaks)
+    )

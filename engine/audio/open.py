@@ -2,31 +2,76 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import soundfile
 
+from .adts_frames import adts_from_file
 from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
 from .libsndfile import SoundFileDecoder
-from .mp3 import Mp3Decoder
+from .mp3 import mp3_decoder
+
+_MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
+# Containers: what looks like frames in them is left to whoever can read the container.
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3",
+               b"0&\xb2u", b"FLV", b"\0\0\1\xba", b"wvpk", b"MAC ", b"TTA")  # fmt: skip
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 
 
 def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
-    """Opens a regular local file with libsndfile or, if that cannot open it, with FFmpeg.
+    """Opens a regular local file: as an MP3 or ADTS stream, with libsndfile, or with FFmpeg.
 
-    The content decides, never the suffix. Both decoders can start at any sample, decode little more than
+    The content decides, never the suffix. All decoders can start at any sample, decode little more than
     what is read, and count it against ``limits``, or against a budget that others spend too.
 
     Raises:
         AudioError: missing, not a regular file, empty, without sound, or in an unknown format.
     """
-    descriptor = open_regular_file(path)
+    file = io.FileIO(open_regular_file(path), "rb")
     budget = limits if isinstance(limits, Budget) else Budget(limits)
     try:
-        decoder = SoundFileDecoder(descriptor, budget)
-    except soundfile.LibsndfileError:
-        from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
+        decoder = _frame_decoder(file, budget, 0) or _other_decoder(file, path, budget)
+    except BaseException:
+        file.close()
+        raise
+    return decoder
 
-        return FFmpegDecoder(path, budget)
-    return Mp3Decoder(decoder, descriptor, budget) if decoder.is_mp3 else decoder
+
+def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder:
+    try:
+        whole = SoundFileDecoder(os.dup(file.fileno()), budget)
+    except soundfile.LibsndfileError:
+        whole = None
+    if whole is None or whole.is_mp3:
+        decoder = _frame_decoder(file, budget, _most_junk(file))
+        if decoder:
+            if whole:
+                whole.close()
+            return decoder
+    file.close()
+    if whole:
+        return whole
+    from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
+
+    return FFmpegDecoder(path, budget)
+
+
+def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None:
+    """The decoder of an MP3 or ADTS stream with at most ``junk`` bytes before its first frame."""
+    if decoder := mp3_decoder(file, budget, junk):
+        return decoder
+    if parts := adts_from_file(file.fileno(), budget, junk):
+        from .adts import adts_decoder
+
+        return adts_decoder(file, parts, budget)
+    return None
+
+
+def _most_junk(file: io.FileIO) -> int:
+    head = os.pread(file.fileno(), 8, 0)
+    if head.startswith(b"ID3"):  # its size may be wrong: the frames are somewhere
+        return os.fstat(file.fileno()).st_size
+    return 0 if head.startswith(_CONTAINERS) or head[4:] in _MP4_BOXES else _MOST_JUNK

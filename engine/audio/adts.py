@@ -1,0 +1,123 @@
+"""The decoder of ADTS streams (.aac): FFmpeg's AAC decoder, from the frames around what is read."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from ..arrays import Float32
+from .adts_frames import FRAME_SAMPLES, AdtsFrames
+from .channels import mono_from_two, two_from_channels
+from .decoder import TAGS, Budget, Decoder
+from .ffmpeg import FFmpegDecoder
+from .joined import JoinedDecoder
+
+_PREROLL = 3  # frames: each overlaps with the one before
+_HIGH_BAND_PREROLL = 40  # frames: what the high band needs is sent only once in about half a second
+_PROBED = 8  # frames that may be broken before the first one that tells the rate
+_BLOCK = 1 << 20
+
+
+class AdtsDecoder:
+    """``Decoder`` of one part of an ADTS stream, by the numbers of its frames.
+
+    A frame that cannot be decoded is silence.
+
+    Args:
+        file: closed with the decoder. Decoders of other parts may share it.
+
+    Raises:
+        AudioError: a rate or a number of channels outside the limits.
+    """
+
+    name = FFmpegDecoder.name
+
+    def __init__(self, file: io.FileIO, part: AdtsFrames, budget: Budget) -> None:
+        self._file, self._frames, self._budget = file, part.frames, budget
+        self._offsets, self._sizes = part.frames.offsets, part.frames.sizes
+        first = next((frame for _, frame in self._decode(0, _PROBED)), None)
+        self.decodes = first is not None
+        # HE-AAC's headers state half of the rate to which it decodes.
+        doubled = first is not None and first.sample_rate == 2 * part.sample_rate
+        self._frame_samples = 2 * FRAME_SAMPLES if doubled else FRAME_SAMPLES
+        self._preroll = _HIGH_BAND_PREROLL if doubled else _PREROLL
+        self.sample_rate = 2 * part.sample_rate if doubled else part.sample_rate
+        budget.check_format(self.sample_rate, len(first.layout.channels) if first is not None else 1)
+        self.length = len(self._offsets) * self._frame_samples
+
+    def read(self, start: int, count: int) -> Float32:
+        size = self._frame_samples
+        count = min(count, len(self._offsets) * size - start)
+        if count <= 0:
+            return np.empty(0, np.float32)
+        begin, end = start // size, -(-(start + count) // size)
+        two = np.zeros(((end - begin) * size, 2), np.float32)
+        any_decoded = False
+        for number, frame in self._decode(max(0, begin - self._preroll), end):
+            if number >= begin and frame.samples == size and frame.sample_rate == self.sample_rate:
+                two[(number - begin) * size :][:size] = _two_from_frame(frame)
+                any_decoded = True
+        skip = start - begin * size
+        return mono_from_two(two[skip : skip + count]) if any_decoded else np.empty(0, np.float32)
+
+    def measure(self) -> int:
+        self.length = 0
+        while count := len(self.read(self.length, _BLOCK)):
+            self.length += count
+        return self.length
+
+    def tags(self) -> dict[str, str]:
+        with os.fdopen(os.dup(self._file.fileno()), "rb") as file:
+            file.seek(0)
+            try:
+                with av.open(file, format="aac", metadata_errors="ignore") as container:
+                    tags = {name.lower(): text for name, text in container.metadata.items()}
+            except (av.error.FFmpegError, ValueError):
+                return {}
+        return {name: tags[name] for name in TAGS if tags.get(name)}
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _decode(self, begin: int, end: int) -> Iterator[tuple[int, Any]]:
+        """(number, decoded frame) of those frames from ``begin`` to ``end`` that can be decoded."""
+        context = av.CodecContext.create("aac", "r")
+        for number in range(begin, min(end, len(self._offsets))):
+            data = os.pread(self._file.fileno(), int(self._sizes[number]), int(self._offsets[number]))
+            try:
+                frames = context.decode(av.Packet(data))
+            except av.error.FFmpegError:
+                self._budget.spend(0)
+                continue
+            for frame in frames[:1]:
+                self._budget.spend(frame.samples * len(frame.layout.channels))
+                yield number, frame
+
+
+def adts_decoder(file: io.FileIO, parts: Sequence[AdtsFrames], budget: Budget) -> Decoder | None:
+    """The decoder of an ADTS stream's parts; None if there are none, or none of them can be decoded.
+
+    Args:
+        file: closed with the decoder.
+
+    Raises:
+        AudioError: a rate or a number of channels outside the limits, or too much time.
+    """
+    decoders = [AdtsDecoder(file, part, budget) for part in parts]
+    if not any(decoder.decodes for decoder in decoders):
+        return None
+    return JoinedDecoder(decoders) if len(decoders) > 1 else decoders[0]
+
+
+def _two_from_frame(frame: Any) -> Float32:
+    """Left and right of a frame of the AAC decoder, whose samples are float32 in planes."""
+    planes = [np.frombuffer(plane, np.float32, frame.samples) for plane in frame.planes]
+    if len(planes) <= 2:
+        return np.stack(planes, axis=1)
+    return two_from_channels(np.stack(planes, axis=1), tuple(each.name for each in frame.layout.channels))

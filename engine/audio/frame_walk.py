@@ -1,0 +1,196 @@
+"""The walk over a stream of frames that has no index of its own: MP3 and ADTS.
+
+Each frame begins with a header that tells its size, so the next one's place. Where no frame stands there
+(tags, junk, a broken header), the walk goes on at the next place from which several frames follow one
+another: a broken frame costs that frame. The file is read in pieces, and the work grows with its size,
+whatever it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .decoder import Budget
+
+Ints = npt.NDArray[np.int64]
+Headers = tuple[Ints, Ints, npt.NDArray[np.bool_]]
+
+_PIECE = 512 << 10
+_BLOCK = 1_024  # frames followed by their sizes alone, before it is checked that they are frames
+_CHAIN = 3  # frames in a row that are no chance: one header in random bytes is 1 in 65,000
+_FIRST_PIECE = 8 << 10
+_FIRST_SEARCH = 4 << 10  # then twice as much, again and again
+_HEAD_BYTES = 64  # of a frame, at most, that tell what it is
+_MAX_TAGS = 16  # ID3 tags in a row
+_MAX_FRAMES = 1 << 22  # 28 hours at 48 kHz; limits the memory and the parts that a hostile file can ask for
+_MAX_PARTS = 1 << 12
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How the frames of a codec are recognised.
+
+    Attributes:
+        chain: follows frames by their sizes alone, which is fast. Takes the bytes, the offset of the first
+            frame, the offset that ends the last one's header, and the most frames. Returns their offsets,
+            up to a size that cannot be.
+        headers: checks offsets, int64 ``[n]``, in uint8 ``[bytes]``. Returns of each the frame's size in
+            bytes (0: no frame), a number that changes with the sample rate or the channels, and whether
+            the frame begins a file of its own.
+        sync: the bits of a header's second byte that are always the same, and their value.
+        longest: the most bytes of a frame.
+    """
+
+    chain: Callable[[bytes, int, int, int], list[int]]
+    headers: Callable[[npt.NDArray[np.uint8], Ints], Headers]
+    sync: tuple[int, int]
+    longest: int
+
+
+class FrameList:
+    """Frames of one ``kind``, that is of one sample rate and number of channels."""
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+        self._offsets, self._sizes = array("q"), array("H")  # compact: there may be millions
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @property
+    def offsets(self) -> Ints:
+        """Of the frames in the file, in bytes: int64 ``[frames]``."""
+        return np.frombuffer(self._offsets, np.int64)
+
+    @property
+    def sizes(self) -> npt.NDArray[np.uint16]:
+        """Of the frames, in bytes: uint16 ``[frames]``."""
+        return np.frombuffer(self._sizes, np.uint16)
+
+    def add(self, offsets: Ints, sizes: Ints) -> None:
+        self._offsets.frombytes(offsets.tobytes())
+        self._sizes.frombytes(sizes.astype(np.uint16).tobytes())
+
+
+def frames_from_file(descriptor: int, codec: Codec, budget: Budget, junk: int = 0) -> list[FrameList]:
+    """The parts of a file, in order; none where no frames stand at its beginning.
+
+    Args:
+        junk: so many bytes before the first frame are allowed. ID3 tags do not count.
+    """
+    return _Walk(descriptor, codec, budget).parts(junk)
+
+
+class _Walk:
+    def __init__(self, descriptor: int, codec: Codec, budget: Budget) -> None:
+        self._descriptor, self._codec, self._budget = descriptor, codec, budget
+        self._size = os.fstat(descriptor).st_size
+        self._data, self._begin, self._piece = b"", 0, _FIRST_PIECE
+        self._content = np.empty(0, np.uint8)
+
+    def parts(self, junk: int) -> list[FrameList]:
+        parts: list[FrameList] = []
+        start = self._at_or_after(0, 0, junk)
+        while start is not None and sum(map(len, parts)) < _MAX_FRAMES:
+            kind, begins = self._head(start)
+            if not parts or begins or parts[-1].kind != kind:
+                if len(parts) == _MAX_PARTS:
+                    break
+                parts.append(FrameList(kind))
+            last, end = self._follow(start, parts[-1])
+            # A frame with a broken size, or with bytes missing, may hide the one after it.
+            start = self._at_or_after(end, last + 4, self._size)
+        return parts
+
+    def _at_or_after(self, offset: int, search_from: int, distance: int) -> int | None:
+        """Where frames stand: at ``offset``, after the ID3 tags there, or from ``search_from`` on."""
+        after = self._after_id3(offset)
+        for place in (offset, after):
+            if place is not None and self._search(place, 1) is not None:
+                return place
+        return self._search(search_from, distance)
+
+    def _head(self, start: int) -> tuple[int, bool]:
+        """The kind of the frame at ``start``, and whether it begins a file of its own."""
+        self._load(start, self._codec.longest)
+        _, kinds, begins = self._codec.headers(self._content, np.array([start - self._begin]))
+        return int(kinds[0]), bool(begins[0])
+
+    def _follow(self, start: int, part: FrameList) -> tuple[int, int]:
+        """Adds the frame at ``start`` and those like it behind it. Returns the last one's offset and end."""
+        last, end, intact = start, start, True
+        while intact and len(part) < _MAX_FRAMES:
+            self._budget.spend(0)
+            self._load(end, 2 * self._codec.longest)
+            is_rest = self._begin + len(self._data) >= self._size
+            limit = len(self._data) - (0 if is_rest else _HEAD_BYTES)
+            chain = self._codec.chain(self._data, end - self._begin, limit, _BLOCK)
+            offsets = np.array(chain, np.int64)
+            sizes, kinds, begins = self._codec.headers(self._content, offsets)
+            offsets += self._begin
+            good = (kinds == part.kind) & (~begins | (offsets == start))
+            good &= (sizes > 0) & (offsets + sizes <= self._size)  # the last frame may be cut short
+            intact = bool(len(good) and good.all())
+            count = len(good) if intact else int(np.append(good, False).argmin())
+            part.add(offsets[:count], sizes[:count])
+            if count:
+                last, end = int(offsets[count - 1]), int(offsets[count - 1] + sizes[count - 1])
+        return last, end
+
+    def _search(self, start: int, distance: int) -> int | None:
+        """The first offset, less than ``distance`` after ``start``, from which frames follow one another."""
+        mask, value = self._codec.sync
+        reach = _CHAIN * self._codec.longest
+        step, end = _FIRST_SEARCH, min(start + distance, self._size)
+        while start < end:
+            self._budget.spend(0)
+            step = min(step, end - start)
+            self._load(start, step + reach)
+            begin = start - self._begin
+            content = self._content[begin : begin + step + 1]
+            candidates = np.flatnonzero((content[:-1] == 0xFF) & (content[1:] & mask == value)) + begin
+            first = candidates
+            kinds: Ints | None = None
+            for _ in range(_CHAIN):
+                inside = candidates < len(self._content) - 8
+                candidates, first = candidates[inside], first[inside]
+                sizes, these, _ = self._codec.headers(self._content, candidates)
+                good = sizes > 0
+                if kinds is not None:
+                    good &= these == kinds[inside]
+                kinds, first = these[good], first[good]
+                candidates = candidates[good] + sizes[good]
+            if len(first):
+                return int(first[0]) + self._begin
+            start += step
+            step = min(2 * step, _PIECE)
+        return None
+
+    def _after_id3(self, offset: int) -> int | None:
+        """The offset after the ID3v2 tags at ``offset``, by the sizes that they state; None without one."""
+        after = offset
+        for _ in range(_MAX_TAGS):
+            head = os.pread(self._descriptor, 10, after)
+            if len(head) < 10 or head[:3] != b"ID3":
+                break
+            size = 0
+            for byte in head[6:]:
+                size = size << 7 | byte & 0x7F
+            after += 10 + size + (10 if head[5] & 0x10 else 0)
+        return after if after > offset else None
+
+    def _load(self, offset: int, count: int) -> None:
+        """Makes ``_data`` hold ``count`` bytes from ``offset`` on, or all up to the file's end."""
+        end = min(offset + count, self._size)
+        if self._begin <= offset and end <= self._begin + len(self._data):
+            return
+        self._data = os.pread(self._descriptor, max(count, self._piece), offset)
+        self._piece = _PIECE  # the first is short: most files that are opened hold no frames
+        self._begin = offset
+        self._content = np.frombuffer(self._data, np.uint8)

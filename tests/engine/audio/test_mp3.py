@@ -1,0 +1,94 @@
+"""MP3s that are joined, that change in the middle, and that are damaged, against the sound that was encoded."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+from audio_files import Samples, noise, write_audio
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.open import open_decoder
+from mp3_files import write_mp3
+
+RATE = 44_100
+ENCODER_DELAY = 1_105  # of LAME and of every decoder, in samples; a tag states it, so that it is left out
+
+
+def encoded(path: Path, sound: Samples, rate: int = RATE, channels: int = 2, xing: bool = True) -> bytes:
+    return write_mp3(path, np.stack([sound] * channels), rate, "constant", xing).read_bytes()
+
+
+def lag(samples: Samples, expected: Samples, most: int = 3_000) -> int:
+    """How many samples later than expected a sound is."""
+    size = 2 * len(samples)
+    spectrum = np.fft.rfft(samples, size) * np.fft.rfft(expected, size).conj()
+    near = np.roll(np.fft.irfft(spectrum, size), most)[: 2 * most]
+    return int(near.argmax()) - most
+
+
+def test_joined_files_are_all_heard(tmp_path: Path) -> None:
+    sound = noise(11, RATE)
+    one, two = (encoded(tmp_path / "part.mp3", part) for part in (sound[: 4 * RATE], sound[4 * RATE :]))
+    path = tmp_path / "a.mp3"
+    id3v1 = b"TAG" + bytes(125)
+    path.write_bytes(one + id3v1 + two + id3v1)
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert (decoder.sample_rate, decoder.length) == (RATE, len(sound))
+        for start, count in ((0, RATE), (3 * RATE, 2 * RATE), (6 * RATE, 3 * RATE), (10 * RATE, RATE)):
+            samples = decoder.read(start, count)
+            assert len(samples) == count
+            assert lag(samples, sound[start : start + count]) == 0
+        assert len(decoder.read(10 * RATE, 3 * RATE)) == RATE
+        assert len(decoder.read(decoder.length, 1)) == 0
+        assert decoder.measure() == len(sound)
+
+
+@pytest.mark.parametrize("xing", [True, False])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ((22_050, 2), (48_000, 2)),
+        ((44_100, 2), (44_100, 1)),
+        ((44_100, 1), (48_000, 2)),
+        ((48_000, 2), (32_000, 1), (11_025, 2)),
+    ],
+)
+def test_another_rate_or_number_of_channels(
+    tmp_path: Path, kinds: tuple[tuple[int, int], ...], xing: bool
+) -> None:
+    path = tmp_path / "a.mp3"
+    sounds = [noise(3, rate, seed) for seed, (rate, _) in enumerate(kinds)]
+    parts = [
+        encoded(tmp_path / "part.mp3", sound, *kind, xing) for sound, kind in zip(sounds, kinds, strict=True)
+    ]
+    path.write_bytes(b"".join(parts))
+    with closing(open_decoder(path, Limits())) as decoder:
+        rate = decoder.sample_rate
+        assert rate == max(rate for rate, _ in kinds)
+        samples = decoder.read(0, decoder.length)
+        assert len(samples) == decoder.length
+        assert len(samples) / rate == pytest.approx(3 * len(kinds), abs=1e-4 if xing else 0.3)
+        # Without a tag nothing tells how much an encoder has added to the end of a part.
+        for number, (sound, (own, _)) in enumerate(zip(sounds, kinds, strict=True)):
+            if xing or number == 0:
+                first = 3 * number * rate + (0 if xing else round(ENCODER_DELAY * rate / own))
+                expected = soxr.resample(sound, own, rate)[: 2 * rate]
+                assert abs(lag(samples[first : first + 2 * rate], expected)) <= 1
+
+
+def test_an_mp3_that_claims_days_and_goes_on_at_another_rate(tmp_path: Path) -> None:
+    one, other = (
+        write_audio(tmp_path / f"{rate}.mp3", noise(3, rate), rate).read_bytes() for rate in (22_050, 44_100)
+    )
+    data = bytearray(one[:4_526] + other[4_000:])
+    tag = max(data.find(b"Info"), data.find(b"Xing"))  # LAME's header: flags, then the count of frames
+    assert tag > 0
+    data[tag + 8 : tag + 12] = (10_944_629).to_bytes(4, "big")
+    path = tmp_path / "a.mp3"
+    path.write_bytes(data)
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert 3 < decoder.length / decoder.sample_rate < 4
+        assert len(decoder.read(0, decoder.length)) == decoder.length
