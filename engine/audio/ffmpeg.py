@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,7 +19,9 @@ from ..errors import AudioError
 from .channels import mono_from_two
 from .decoder import TAGS
 from .ffmpeg_frames import at_one_rate, channels_from_frame
-from .formats import reason_from_head
+from .formats import open_regular_file, reason_from_head
+from .header_repair import header_from_file
+from .silence import is_silence
 from .timestamps import Frame, Timeline, first_frames
 
 if TYPE_CHECKING:
@@ -40,10 +43,10 @@ _SKIPPABLE = {"aac", "mp3", "matroska,webm"}
 # Joined files, live recordings and damage make the stated length wrong: the last packets tell.
 _COUNTED_AT_THE_END = {"matroska,webm", "asf"}
 _SAME_S = 0.01
+_HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
 _MAX_BAD_PACKETS = 200  # in a row
-_SILENCE = 1e-5
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
@@ -63,6 +66,7 @@ class FFmpegDecoder:
 
     def __init__(self, path: str | Path, budget: Budget) -> None:
         self._path, self._budget = Path(path).absolute(), budget
+        self._options = _options(path)
         self._open()
         try:
             self._choose_track(_tracks(self._container))
@@ -121,7 +125,7 @@ class FFmpegDecoder:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(f"file:{self._path}", options=_OPTIONS, metadata_errors="ignore")
+            self._container = av.open(f"file:{self._path}", options=self._options, metadata_errors="ignore")
         except (av.error.FFmpegError, ValueError, MemoryError):
             raise AudioError(reason_from_head(self._path)) from None
 
@@ -162,7 +166,8 @@ class FFmpegDecoder:
         self._position = 0
 
     def _is_heard(self) -> bool:
-        return any(abs(samples).max() > _SILENCE for _, block in self._all_blocks() for samples in block)
+        blocks = (samples for _, block in self._all_blocks() for samples in block)
+        return not all(is_silence(float(np.ptp(samples)) / 2) for samples in blocks)
 
     def _reopen(self) -> None:
         self.close()
@@ -295,7 +300,18 @@ class FFmpegDecoder:
             if packet.pts is not None:
                 samples = packet.duration * self._tick if packet.duration else self._timeline.size
                 self._timeline.place(packet.pts, samples, exact=True)
-        return self._timeline.next or 0
+        held_back = self._timeline.size if self._stream.codec_context.name in _HELD_BACK else 0
+        return self._timeline.next + held_back if self._timeline.next else 0
+
+
+def _options(path: str | Path) -> dict[str, str]:
+    """FFmpeg's options for a file: alone it believes a size that a crashed recorder left in a WAV."""
+    descriptor = open_regular_file(path)
+    try:
+        lies = bool(header_from_file(descriptor).corrections)
+    finally:
+        os.close(descriptor)
+    return {**_OPTIONS, "ignore_length": "1"} if lies else _OPTIONS
 
 
 def _tracks(container: Any) -> list[int]:

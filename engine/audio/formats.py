@@ -8,52 +8,55 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import AudioError
+from ..errors import AudioError, UnreadableError
 
 _HEAD_BYTES = 4_096
-_CONVERT = "which mer does not open: convert its sound first, for example ffmpeg -i FILE -vn OUT.flac"
-_DECODE = "which mer does not open: convert its sound to FLAC first, with the tool of its makers"
-_TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: (offset of the first sync byte, distance of the next)
-_LIST = "which holds no sound: give the files that it names"
-_NOTES = "which holds notes and no sound: render it first"
+_TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 
-# Of what FFmpeg may not open here: (name, what is said of it, offset of these bytes, bytes).
-_OTHERS = (
-    ("AVI", _CONVERT, 8, b"AVI "),
-    ("AVI", _CONVERT, 8, b"AVIX"),
-    ("MPEG program stream", _CONVERT, 0, b"\x00\x00\x01\xba"),
-    ("MPEG video", _CONVERT, 0, b"\x00\x00\x01\xb3"),
-    ("FLV", _CONVERT, 0, b"FLV\x01"),
-    ("True Audio (TTA)", _CONVERT, 0, b"TTA1"),
-    ("True Audio (TTA)", _CONVERT, 0, b"TTA2"),
-    ("Monkey's Audio (APE)", _CONVERT, 0, b"MAC "),
-    ("WavPack", _CONVERT, 0, b"wvpk"),
-    ("Musepack", _CONVERT, 0, b"MPCK"),
-    ("Musepack", _CONVERT, 0, b"MP+"),
-    ("DSD (DSF)", _CONVERT, 0, b"DSD "),
-    ("DSD (DSDIFF)", _CONVERT, 0, b"FRM8"),
-    ("RealMedia", _CONVERT, 0, b".RMF"),
-    ("RealAudio", _CONVERT, 0, b".ra\xfd"),
-    ("AMR", _CONVERT, 0, b"#!AMR"),
-    ("DTS", _CONVERT, 0, b"\x7f\xfe\x80\x01"),
-    ("DTS", _CONVERT, 0, b"\xfe\x7f\x01\x80"),
-    ("DTS", _CONVERT, 0, b"\x1f\xff\xe8\x00"),
-    ("DTS", _CONVERT, 0, b"\xff\x1f\x00\xe8"),
-    ("DTS", _CONVERT, 0, b"DTSHDHDR"),
-    ("TrueHD", _CONVERT, 4, b"\xf8\x72\x6f\xba"),
-    ("AAC (ADIF)", _CONVERT, 0, b"ADIF"),
-    ("TAK", _CONVERT, 0, b"tBaK"),
-    ("Shorten", _CONVERT, 0, b"ajkg"),
-    ("TwinVQ (VQF)", _CONVERT, 0, b"TWIN"),
-    ("MXF", _CONVERT, 0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02"),
-    ("OptimFROG", _DECODE, 0, b"OFR "),
-    ("Lossless Audio (LA)", _DECODE, 0, b"LA0"),
-    ("MIDI", _NOTES, 0, b"MThd"),
-    ("MIDI", _NOTES, 8, b"RMID"),
-    ("a playlist", _LIST, 0, b"#EXTM3U"),
-    ("a playlist", _LIST, 0, b"[playlist]"),
-    ("a playlist", _LIST, 0, b"ffconcat"),
-)
+# What nothing here opens, by what is said of it: {name: its first bytes, at these offsets}.
+_OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
+    "which mer does not open: convert its sound first, for example ffmpeg -i FILE -vn OUT.flac": {
+        "AVI": ((8, b"AVI "), (8, b"AVIX")),
+        "MPEG program stream": ((0, b"\0\0\1\xba"),),
+        "MPEG video": ((0, b"\0\0\1\xb3"),),
+        "FLV": ((0, b"FLV\1"),),
+        "MXF": ((0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02"),),
+        "NUT": ((0, b"nut/multimedia container"),),
+        "RealMedia": ((0, b".RMF"),),
+        "RealAudio": ((0, b".ra\xfd"),),
+        "True Audio (TTA)": ((0, b"TTA1"), (0, b"TTA2")),
+        "Monkey's Audio (APE)": ((0, b"MAC "),),
+        "WavPack": ((0, b"wvpk"),),
+        "Musepack": ((0, b"MPCK"), (0, b"MP+")),
+        "DSD (DSF)": ((0, b"DSD "),),
+        "DSD (DSDIFF)": ((0, b"FRM8"),),
+        "TAK": ((0, b"tBaK"),),
+        "Shorten": ((0, b"ajkg"),),
+        "TwinVQ (VQF)": ((0, b"TWIN"),),
+        "AMR": ((0, b"#!AMR"),),
+        "DTS": (
+            (0, b"\x7f\xfe\x80\x01"),
+            (0, b"\xfe\x7f\x01\x80"),
+            (0, b"\x1f\xff\xe8\0"),
+            (0, b"\xff\x1f\0\xe8"),
+            (0, b"DTSHDHDR"),
+        ),
+        "TrueHD": ((4, b"\xf8\x72\x6f\xba"),),
+        "MLP": ((4, b"\xf8\x72\x6f\xbb"),),
+        "AAC (ADIF)": ((0, b"ADIF"),),
+    },
+    "which mer does not open: convert its sound to FLAC first, with the tool of its makers": {
+        "OptimFROG": ((0, b"OFR "),),
+        "Lossless Audio (LA)": ((0, b"LA0"),),
+    },
+    "which holds no sound: give the files that it names": {
+        "a playlist": (
+            *((0, mark) for mark in (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"[playlist]", b"ffconcat")),
+            *((0, mark) for mark in (b"<asx", b"<ASX")),
+        ),
+    },
+    "which holds notes and no sound: render it first": {"MIDI": ((0, b"MThd"), (8, b"RMID"))},
+}
 
 _AUDIO = (
     ".mp3 .m4a .m4b .mp4 .m4v .mov .3gp .aac .flac .ogg .oga .opus .wav .wave .aif .aiff .aifc .wma .asf "
@@ -61,6 +64,9 @@ _AUDIO = (
 )
 AUDIO_SUFFIXES = frozenset(_AUDIO.split())
 """Lower-case suffixes of the audio and video files that a search of folders takes."""
+
+_BLOCK = 1 << 20
+_CHECKED = 16 << 20  # bytes of the beginning, and as many of the end
 
 
 def is_remote(path: str) -> bool:
@@ -73,21 +79,24 @@ def open_regular_file(path: str | Path) -> int:
     """Opens a local file and returns its descriptor. Devices, pipes and empty files are refused.
 
     Raises:
-        AudioError: there is no such file, it cannot be opened, is not a regular file, or is empty.
+        UnreadableError: there is no such file, it cannot be opened, or is a folder.
+        AudioError: it is a device or a pipe, or is empty.
     """
     try:
         # O_NONBLOCK: opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise AudioError("no such file") from None
+        raise UnreadableError("no such file") from None
     except OSError as error:
-        raise AudioError(f"cannot be opened: {error.strerror or error}") from None
+        raise UnreadableError(f"cannot be opened: {error.strerror or error}") from None
     except ValueError as error:  # a null character in the path
-        raise AudioError(f"cannot be opened: {error}") from None
+        raise UnreadableError(f"cannot be opened: {error}") from None
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return descriptor
     os.close(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableError("not a regular file")
     raise AudioError("the file is empty" if stat.S_ISREG(status.st_mode) else "not a regular file")
 
 
@@ -97,8 +106,7 @@ def reason_from_head(path: str | Path) -> str:
     Its first bytes tell, or those behind its ID3v2 tags. For after everything failed: an MP3 with junk in
     front may begin with any bytes.
     """
-    name, what = next(_formats_of(_head(path)), ("", ""))
-    return f"{name}, {what}" if name else "not an audio file that libsndfile or FFmpeg can open"
+    return next(_reasons(_head(path)), "not an audio file that libsndfile or FFmpeg can open")
 
 
 def _head(path: str | Path) -> bytes:
@@ -115,16 +123,18 @@ def _head(path: str | Path) -> bytes:
     return b""
 
 
-def _formats_of(head: bytes) -> Iterator[tuple[str, str]]:
-    for name, what, offset, magic in _OTHERS:
-        if head.startswith(magic, offset):
-            yield name, what
-    # These have short sync words, which must come again where the first packet ends.
-    if any(len(head) > 2 * 192 + first and {*head[first : 3 * step : step]} == {0x47} for first, step in _TS):
-        yield "MPEG transport stream", _CONVERT
-    if head[:2] in (b"\x0b\x77", b"\x77\x0b") and len(head) > 5:
-        yield ("E-AC-3" if head[5] >> 3 > 10 else "AC-3"), _CONVERT
+def _reasons(head: bytes) -> Iterator[str]:
+    for what, formats in _OTHERS.items():
+        for name, marks in formats.items():
+            if any(head.startswith(mark, offset) for offset, mark in marks):
+                yield f"{name}, {what}"
+    convert = next(iter(_OTHERS))
+    # Those with a short sync word, which must come again where the first packet ends.
+    if any(len(head) > 3 * step and {*head[first : 3 * step : step]} == {0x47} for first, step in _TS):
+        yield f"MPEG transport stream, {convert}"
+    if head[:2] == b"\x0b\x77" and len(head) > 5:
+        yield f"{'E-AC-3' if head[5] >> 3 > 10 else 'AC-3'}, {convert}"
     if len(head) > 3 and head[0] == 0x56 and head[1] >> 5 == 7:
         length = 3 + ((head[1] & 0x1F) << 8 | head[2])
         if length >= len(head) - 1 or (head[length] == 0x56 and head[length + 1] >> 5 == 7):
-            yield "AAC (LOAS)", _CONVERT
+            yield f"AAC (LOAS), {convert}"

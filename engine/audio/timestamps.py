@@ -76,13 +76,10 @@ class Timeline:
         if not first:
             return 0
         start = _time_of_first(first, self._tick, self._jump) - self._zero
+        if not self.size or self.size != _common_size(first):
+            return round(start)
         ahead = sum(map(len, first[:-1]))
-        if self.size and self.size == _common_size(first):
-            steps = round((start + ahead - self._phase) / self.size)
-            on_grid = self._phase + steps * self.size - ahead
-            if abs(on_grid - start) <= 1.25 * self._tick:
-                return on_grid
-        return round(start)
+        return self._on_grid(start + ahead) - ahead
 
     def place(self, pts: int | None, count: float, exact: bool = False) -> int:
         """The position of a frame or packet of ``count`` samples.
@@ -100,10 +97,15 @@ class Timeline:
                 self._zero += late
                 self.joined = True
             elif late > (2 * self._tick + 1 if exact else self._jump):
-                position += round(late)
+                position = self._on_grid(stated) if count == self.size else round(stated)
         position = position or 0
         self.next = position + round(count)
         return position
+
+    def _on_grid(self, position: float) -> int:
+        """The place of a frame of the common size that is nearest, if the ticks allow it."""
+        nearest = self._phase + round((position - self._phase) / self.size) * self.size
+        return nearest if abs(nearest - position) <= 1.25 * self._tick else round(position)
 
 
 def first_frames(frames: Iterable[Frame], tick: float) -> list[Frame]:

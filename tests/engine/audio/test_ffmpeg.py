@@ -19,7 +19,7 @@ def test_playlists_and_concat_scripts_open_nothing(tmp_path: Path) -> None:
     (tmp_path / "song.mp3").write_text("ffconcat version 1.0\nfile secret.wav\n")
     (tmp_path / "song.m4a").write_text("#EXTM3U\n#EXTINF:10,\nsecret.wav\n#EXT-X-ENDLIST\n")
     for name in ("song.mp3", "song.m4a"):
-        assert "not an audio file" in refusal(tmp_path / name, SPEC)
+        assert "a playlist" in refusal(tmp_path / name, SPEC)
 
 
 def test_video_without_sound(tmp_path: Path) -> None:
