@@ -118,7 +118,7 @@ def _cut_frame(data: bytes, place: int, sync: bytes) -> tuple[tuple[str, str], b
     if len(words) < 8:
         return None
     size, blocks, rate = field(46, 14) + 1, field(39, 7) + 1, field(66, 4)
-    taken = -(-size * 16 // bits)
+    taken = 2 * -(-size * 8 // bits)
     if size < 96 or blocks < 6 or rate not in _DTS_RATES or place + taken > len(data):
         return None
     return ("DTS", "dca"), data[place : place + taken], taken

@@ -1,0 +1,160 @@
+"""DTS and AC-3 in the place of 16-bit samples, against the sound that they were made of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+from audio_files import noise
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from merkit.engine.audio.coded_pcm import CodedPcmDecoder
+from merkit.engine.audio.decoder import Budget, Limits
+from merkit.engine.audio.libsndfile import SoundFileDecoder
+from merkit.engine.audio.pcm_streams import stream_in_samples
+from merkit.engine.errors import AudioError
+
+RATE = 48_000
+Words = npt.NDArray[np.uint16]
+
+
+def packets(codec: str, sound: np.ndarray, bits: int, layout: str = "stereo") -> list[bytes]:
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.sample_rate, encoder.layout, encoder.bit_rate = RATE, layout, bits
+    encoder.format = "fltp"
+    encoder.open(strict=False)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T, np.float32), "fltp", layout)
+    frame.sample_rate = RATE
+    resampler = av.AudioResampler(encoder.format, layout, RATE, frame_size=encoder.frame_size)
+    parts = [*resampler.resample(frame), None]
+    return [bytes(packet) for part in parts for packet in encoder.encode(part)]
+
+
+def dts_frames(sound: np.ndarray, bits: int) -> list[bytes]:
+    """DTS by the ffmpeg command line: PyAV has no encoder for it. 512 samples a frame."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs the ffmpeg command line")
+    command = f"ffmpeg -v error -f f32le -ar {RATE} -ac 2 -i - -c:a dca -strict -2 -b:a {bits} -f dts -"
+    data = subprocess.run(command.split(), input=sound.tobytes(), capture_output=True, check=True).stdout
+    return [b"\x7f\xfe\x80\x01" + frame for frame in data.split(b"\x7f\xfe\x80\x01")[1:]]
+
+
+def cd_words(frames: list[bytes], bits: int = 16) -> Words:
+    """DTS as a CD holds it, in words of 16 or 14 bits: a frame in the place of 512 samples."""
+    words = np.zeros((len(frames), 1_024), np.uint16)
+    for row, frame in zip(words, frames, strict=True):
+        ones = np.unpackbits(np.frombuffer(frame, np.uint8))
+        ones = np.pad(ones, (0, -len(ones) % bits)).reshape(-1, bits)
+        values = ones.astype(np.int64) @ (1 << np.arange(bits - 1, -1, -1))
+        row[: len(values)] = np.where(values & 0x2000, values | 0xC000, values) if bits == 14 else values
+    return words.reshape(-1)
+
+
+def burst_words(frames: list[bytes], kind: int, samples: int) -> Words:
+    """Bursts of IEC 61937, each in the place of so many stereo samples."""
+    words = np.zeros((len(frames), 2 * samples), np.uint16)
+    for row, frame in zip(words, frames, strict=True):
+        row[:4] = 0xF872, 0x4E1F, kind, 8 * len(frame)
+        content = np.frombuffer(frame + bytes(len(frame) % 2), ">u2")
+        row[4 : 4 + len(content)] = content
+    return words.reshape(-1)
+
+
+def decoder_of(
+    path: Path, words: Words, kind: str, subtype: str = "PCM_16", rate: int = RATE
+) -> CodedPcmDecoder:
+    soundfile.write(path, words.view(np.int16).reshape(-1, 2), rate, subtype, format=kind)
+    budget = Budget(Limits())
+    samples = SoundFileDecoder(os.open(path, os.O_RDONLY), budget)
+    stream = samples.coded_stream()
+    assert stream
+    return CodedPcmDecoder(samples, stream, budget)
+
+
+def song() -> np.ndarray:
+    """Noise without the treble that codecs leave out."""
+    mono = np.convolve(noise(3, RATE), np.ones(12) / 6, "same").astype(np.float32)
+    return np.stack([mono, 0.5 * mono], axis=1)
+
+
+def check_windows(decoder: CodedPcmDecoder, mono: np.ndarray, delay: int) -> None:
+    for start in (2 * RATE, RATE, RATE + 77, 12_345):
+        window = decoder.read(start, 20_000)
+        expected = mono[start - delay : start - delay + 20_000]
+        assert np.mean((window - expected) ** 2) < 0.01 * np.mean(expected**2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("AIFF", "PCM_16")]
+)
+@pytest.mark.parametrize(("bits", "swapped"), [(16, False), (16, True), (14, False), (14, True)])
+def test_dts(tmp_path: Path, kind: str, subtype: str, bits: int, swapped: bool) -> None:
+    sound = song()
+    words = cd_words(dts_frames(sound, 768_000), bits)
+    silence = np.zeros(2 * RATE // 2, np.uint16)
+    coded = np.concatenate([silence, words.byteswap() if swapped else words])
+    with closing(decoder_of(tmp_path / "cd", coded, kind, subtype)) as decoder:
+        expected = np.concatenate([np.zeros(RATE // 2, np.float32), sound.mean(axis=1)])
+        check_windows(decoder, expected, 512)  # the filters' delay, which no decoder takes back
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_ac3_as_a_digital_output_sends_it(tmp_path: Path, swapped: bool) -> None:
+    sound = song()
+    words = burst_words(packets("ac3", sound, 448_000), 1, 1_536)
+    with closing(decoder_of(tmp_path / "a", words.byteswap() if swapped else words, "FLAC")) as decoder:
+        assert "AC-3" in decoder._stream.title
+        check_windows(decoder, sound.mean(axis=1), 256)
+
+
+def test_channels_in_a_room(tmp_path: Path) -> None:
+    stereo = song()
+    room = np.zeros((len(stereo), 6), np.float32)
+    room[:, :2] = stereo  # FL and FR
+    words = burst_words(packets("ac3", room, 448_000, "5.1"), 1, 1_536)
+    with closing(decoder_of(tmp_path / "a", words, "WAV")) as decoder:
+        check_windows(decoder, stereo.mean(axis=1), 256)
+
+
+def test_a_stream_in_another_time_than_the_samples(tmp_path: Path) -> None:
+    words = burst_words(packets("ac3", song(), 448_000), 1, 2_000)
+    with pytest.raises(AudioError, match=r"holds AC-3 in the place of samples.*decode it first"):
+        decoder_of(tmp_path / "a", words, "WAV")
+
+
+def test_frames_that_are_damaged(tmp_path: Path) -> None:
+    words = cd_words(dts_frames(song(), 768_000))
+    words[RATE : RATE + 20_000] = 0
+    with closing(decoder_of(tmp_path / "a", words, "WAV")) as decoder:
+        window = decoder.read(0, decoder.length)
+        assert not window[RATE // 2 + 2_000 : RATE // 2 + 8_000].any()
+        assert np.abs(window[2 * RATE : 2 * RATE + 9_000]).max() > 0.05
+
+
+@given(
+    arrays(np.int16, (2_000, 2)),
+    st.sampled_from([0x7FFE8001, 0xFE7F0180, 0x1FFFE800, 0xFF1F00E8, 0xF8724E1F]),
+)
+def test_sound_is_no_stream(samples: np.ndarray, sync: int) -> None:
+    """Not even where samples look like the beginning of a frame, or of many."""
+    assert stream_in_samples(samples) is None
+    samples[::7] = np.array([sync >> 16, sync & 0xFFFF], np.uint16).view(np.int16)
+    assert stream_in_samples(samples) is None
+    samples[:] = samples[0]
+    assert stream_in_samples(samples) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_is_no_stream(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    assert stream_in_samples(rng.integers(-(1 << 15), 1 << 15, (1 << 18, 2), np.int16)) is None
