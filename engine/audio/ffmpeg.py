@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 import numpy as np
-from av.stream import Disposition
 
 from ..errors import AudioError
 from .channels import mono_from_two
 from .decoder import TAGS
+from .ffmpeg_container import open_container, tracks_of
 from .ffmpeg_frames import at_one_rate, channels_from_frame
-from .formats import open_regular_file, reason_from_head
-from .header_repair import header_from_file
 from .silence import is_silence
 from .timestamps import Frame, Timeline, first_frames
 
@@ -28,26 +25,19 @@ if TYPE_CHECKING:
     from ..arrays import Float32
     from .decoder import Budget
 
-# Without these lists an "ffconcat" text named song.mp3 opens other files, and a playlist fetches URLs.
-_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mp3,mov,flac,ogg,wav,aac,asf,matroska,aiff",
-}
-
-# Names of FFmpeg's containers. Here it guesses places from the bit rate: decoded from the beginning.
+# By FFmpeg's names of containers: where it seeks by a guess from the bit rate, all is decoded from the
+# beginning, but for packets that can be left out because each holds all that its decoding needs.
 _WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff"}
-# Headers that state no length, or only a guess, or that of the last of joined files: all packets are counted.
-_COUNTED = _WITHOUT_INDEX | {"ogg"}
-# Packets before the first sample read can be left out, since each holds all that its decoding needs.
 _SKIPPABLE = {"aac", "mp3", "matroska,webm"}
-# Joined files, live recordings and damage make the stated length wrong: the last packets tell.
+# Where headers state no length, a guess or that of the last of joined files, all packets are counted; where
+# joined files, live recordings and damage make it wrong, those at the end.
+_COUNTED = _WITHOUT_INDEX | {"ogg"}
 _COUNTED_AT_THE_END = {"matroska,webm", "asf"}
 _SAME_S = 0.01
 _HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
 _MAX_BAD_PACKETS = 200  # in a row
-_LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
 class FFmpegDecoder:
@@ -65,11 +55,11 @@ class FFmpegDecoder:
     name = f"ffmpeg libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
 
     def __init__(self, path: str | Path, budget: Budget) -> None:
-        self._path, self._budget = Path(path).absolute(), budget
-        self._options = _options(path)
-        self._open()
+        self._path, self._budget = path, budget
+        self._container = open_container(path)
+        self._kind: str = self._container.format.name
         try:
-            self._choose_track(_tracks(self._container))
+            self._choose_track(tracks_of(self._container))
             self.length = self._find_length()
             if self.length <= 0:
                 raise AudioError("holds no decodable audio")
@@ -80,31 +70,26 @@ class FFmpegDecoder:
     def read(self, start: int, count: int) -> Float32:
         if start != self._position:
             self._seek(start)
+        self._position = -1  # until all is read: an error leaves it unknown
         result = np.zeros((2, count), np.float32)
         filled, channels = 0, 1
         while filled < count:
-            if not self._pending:
-                block = next(self._blocks, None)
-                if block is None:
-                    break
-                self._pending.append(block)
-            position, block = self._pending.popleft()
-            skip = max(0, start + filled - position)
-            length = len(block[0])
+            block = self._pending.popleft() if self._pending else next(self._blocks, None)
+            if block is None:
+                break
+            position, samples = block
+            skip, length = max(0, start + filled - position), len(samples[0])
             if skip >= length:
                 continue
             begin = min(position + skip - start, count)
-            self._budget.spend(
-                begin - filled
-            )  # a gap is silence, as in a player: time can be spent there too
-            filled = begin
+            if begin > filled:  # a gap is silence, as in a player
+                self._budget.spend(begin - filled)
             used = min(length - skip, count - begin)
-            for row, samples in zip(result, (block[0], block[-1]), strict=True):
-                row[begin : begin + used] = samples[skip : skip + used]
-            channels = max(channels, len(block))
-            filled += used
+            for row, part in zip(result, (samples[0], samples[-1]), strict=True):
+                row[begin : begin + used] = part[skip : skip + used]
+            channels, filled = max(channels, len(samples)), begin + used
             if skip + used < length:
-                self._pending.appendleft((position, block))
+                self._pending.append(block)
         self._position = start + filled
         return mono_from_two(result[:channels, :filled].T)
 
@@ -123,12 +108,6 @@ class FFmpegDecoder:
     def close(self) -> None:
         self._container.close()
 
-    def _open(self) -> None:
-        try:
-            self._container = av.open(f"file:{self._path}", options=self._options, metadata_errors="ignore")
-        except (av.error.FFmpegError, ValueError, MemoryError):
-            raise AudioError(reason_from_head(self._path)) from None
-
     def _choose_track(self, tracks: list[int]) -> None:
         """Starts the first of these tracks that is heard; if none is, the first that can be decoded."""
         error, silent = AudioError("holds no decodable audio"), []
@@ -137,20 +116,23 @@ class FFmpegDecoder:
                 self._start(index)
                 if len(tracks) == 1:
                     return
-                if self._is_heard():
+                heard = self._is_heard()
+                self._reopen()
+                if heard:
                     self._rewind()
                     return
                 silent.append(index)
             except AudioError as reason:
                 error = reason
+                self._reopen()
         if not silent:
             raise error
         self._start(silent[0])
 
     def _start(self, index: int) -> None:
-        """Opens a track at its beginning, and learns its rate and its times from its first frames."""
+        """Begins a track of a file just opened, and learns its rate and its times from its first frames."""
         self._index = index
-        self._reopen()
+        self._stream: Any = self._container.streams[index]
         decoded = self._decoded(0)
         first = next(decoded, None)
         if first is None:
@@ -171,9 +153,8 @@ class FFmpegDecoder:
 
     def _reopen(self) -> None:
         self.close()
-        self._open()
-        self._stream: Any = self._container.streams[self._index]
-        self._kind: str = self._container.format.name
+        self._container = open_container(self._path)
+        self._stream = self._container.streams[self._index]
 
     def _follow(self, position: int, frames: Iterable[Frame]) -> None:
         """What is read next are these frames, the first of them at ``position``."""
@@ -236,10 +217,8 @@ class FFmpegDecoder:
         """
         bad_packets = 0
         for packet in self._packets():
-            if from_sample > 0 and packet.pts is not None and packet.duration:
-                self._budget.spend(0)
-                self._timeline.place(packet.pts, packet.duration * self._tick, exact=True)
-                if (self._timeline.next or 0) < from_sample:
+            if from_sample > 0 and packet.pts is not None:
+                if self._end_of_packet(packet) < from_sample:
                     continue
                 from_sample = 0  # every packet from here on is decoded, without this check
             try:
@@ -250,10 +229,7 @@ class FFmpegDecoder:
                     raise AudioError("damaged: FFmpeg cannot decode its packets") from None
                 continue
             for frame in frames:
-                channels = channels_from_frame(frame)
-                if not len(channels[0]):
-                    continue
-                self._budget.spend(len(channels[0]) * len(channels))
+                channels = channels_from_frame(frame, self._budget)
                 yield frame.sample_rate, Frame(frame.pts, channels, bad_packets > 0)
                 bad_packets = 0
 
@@ -296,34 +272,13 @@ class FFmpegDecoder:
                 return 0
         self._timeline.restart(None)
         for packet in self._packets():
-            self._budget.spend(0)
             if packet.pts is not None:
-                samples = packet.duration * self._tick if packet.duration else self._timeline.size
-                self._timeline.place(packet.pts, samples, exact=True)
+                self._end_of_packet(packet)
         held_back = self._timeline.size if self._stream.codec_context.name in _HELD_BACK else 0
         return self._timeline.next + held_back if self._timeline.next else 0
 
-
-def _options(path: str | Path) -> dict[str, str]:
-    """FFmpeg's options for a file: alone it believes a size that a crashed recorder left in a WAV."""
-    descriptor = open_regular_file(path)
-    try:
-        lies = bool(header_from_file(descriptor).corrections)
-    finally:
-        os.close(descriptor)
-    return {**_OPTIONS, "ignore_length": "1"} if lies else _OPTIONS
-
-
-def _tracks(container: Any) -> list[int]:
-    """The indices of the tracks that have a decoder, the one that players would choose first."""
-    if not container.streams.audio:
-        raise AudioError("holds no audio stream")
-    tracks = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    if not tracks:
-        raise AudioError("FFmpeg has no decoder for its sound")
-    return [track.index for track in sorted(tracks, key=_rank)]
-
-
-def _rank(track: Any) -> tuple[bool, bool]:
-    kinds = {kind.name for kind in Disposition if kind & track.disposition}
-    return "default" not in kinds, bool(kinds & _LAST)
+    def _end_of_packet(self, packet: Any) -> int:
+        """Places a packet that is not decoded. Returns the position after it."""
+        self._budget.spend(0)
+        samples = packet.duration * self._tick if packet.duration else self._timeline.size
+        return round(self._timeline.place(packet.pts, samples, exact=True) + samples)

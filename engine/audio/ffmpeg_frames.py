@@ -23,17 +23,19 @@ _TYPES = {
 }
 
 
-def channels_from_frame(frame: Any) -> tuple[Float32, ...]:
+def channels_from_frame(frame: Any, budget: Budget) -> tuple[Float32, ...]:
     """One or two channels of a frame of any sample format: float32 in -1..1, each ``[samples]``."""
     # This runs over 40 times a second of sound: every attribute of PyAV that is read here costs.
     kind, planes = frame.format.name, frame.planes
     if kind == "fltp" and len(planes) <= 2:  # AAC, Opus, WMA
         count = frame.samples
+        budget.spend(count * len(planes))
         return tuple(np.frombuffer(plane, np.float32, count) for plane in planes)
     # Not by to_ndarray: it knows no 64 bits, and reads memory that is not the frame's where there are more
     # than 8 planes, as len(planes) does.
     names = tuple(channel.name for channel in frame.layout.channels)
     count, kind_of_value = frame.samples, _TYPES[kind.removesuffix("p")]
+    budget.spend(count * len(names))
     if kind.endswith("p"):
         block = np.stack([np.frombuffer(planes[i], kind_of_value, count) for i in range(len(names))], axis=1)
     else:
