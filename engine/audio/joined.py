@@ -20,7 +20,7 @@ class JoinedDecoder:
     """``Decoder`` of parts one after the other, at the highest of their sample rates.
 
     Args:
-        parts: two or more.
+        parts: one or more.
     """
 
     def __init__(self, parts: Sequence[Decoder]) -> None:

@@ -15,6 +15,7 @@ from .decoder import TAGS, Budget
 from .file_view import FileView
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
 from .header_repair import header_from_file
+from .ogg_pages import may_be_chain
 from .pcm_streams import CodedStream, holds_sync, stream_in_samples
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget
@@ -36,6 +37,10 @@ class SoundFileDecoder:
         descriptor: of an open file; it is closed with the decoder, or when opening fails.
         part: the bytes of the file that are read, from where to where; all of them by default.
 
+    Attributes:
+        descriptor: that of the file.
+        is_chain: more Ogg files may follow in the same file: then ``length`` may be 0 until ``measure``.
+
     Raises:
         soundfile.LibsndfileError: libsndfile cannot open the file.
         AudioError: a rate, a number of channels or a size outside the limits.
@@ -44,7 +49,7 @@ class SoundFileDecoder:
     name = f"libsndfile {soundfile.__libsndfile_version__}"
 
     def __init__(self, descriptor: int, budget: Budget, part: tuple[int, int] | None = None) -> None:
-        self._descriptor, self._budget, self._part = descriptor, budget, part
+        self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit = 1.0
         try:
             header = header_from_file(descriptor)
@@ -57,8 +62,9 @@ class SoundFileDecoder:
             self._names = header.names or channel_names(self._file.channels, vorbis=is_xiph)
             self.sample_rate = self._file.samplerate
             self.length = self._file.frames
+            self.is_chain = self._file.format == "OGG" and not part and may_be_chain(descriptor)
             if not 0 < self.length < _UNKNOWN_LENGTH:
-                self.length = self.measure()
+                self.length = 0 if self.is_chain else self.measure()
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)
                 self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
@@ -102,7 +108,7 @@ class SoundFileDecoder:
     def close(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     def _read_two(self, start: int, count: int) -> Float32:
         """As ``read``, but left and right: ``[samples, 1 or 2]``."""
@@ -166,11 +172,11 @@ class SoundFileDecoder:
 
     def _open(self) -> _Handle:
         if self._part or self._corrections:
-            first, end = self._part or (0, os.fstat(self._descriptor).st_size)
-            return _Handle(FileView(self._descriptor, first, end, self._corrections))
+            first, end = self._part or (0, os.fstat(self.descriptor).st_size)
+            return _Handle(FileView(self.descriptor, first, end, self._corrections))
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        return _Handle(os.dup(self._descriptor), closefd=True)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        return _Handle(os.dup(self.descriptor), closefd=True)
 
 
 class _Handle(soundfile.SoundFile):

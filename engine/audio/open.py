@@ -13,6 +13,7 @@ from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
 from .libsndfile import SoundFileDecoder
 from .mp3 import mp3_decoder
+from .ogg_chains import decoder_of_chains
 
 _MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
 # Containers: what looks like frames in them is left to whoever can read the container.
@@ -53,10 +54,25 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
             return decoder
     file.close()
     if whole:
-        return whole
+        return _decoder_of_contents(whole, budget)
     from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
     return FFmpegDecoder(path, budget)
+
+
+def _decoder_of_contents(whole: SoundFileDecoder, budget: Budget) -> Decoder:
+    """The decoder itself, or that of what its file holds instead of one sound."""
+    try:
+        if whole.is_chain:
+            return decoder_of_chains(whole, budget)
+        if stream := whole.coded_stream():
+            from .coded_pcm import CodedPcmDecoder
+
+            return CodedPcmDecoder(whole, stream, budget)
+    except BaseException:
+        whole.close()
+        raise
+    return whole
 
 
 def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None:

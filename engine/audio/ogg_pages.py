@@ -1,0 +1,62 @@
+"""The pages of Ogg files (RFC 3533), and where one file ends and another follows in the same one.
+
+``cat a.ogg b.ogg`` makes such a chain, and so does an internet radio at every song.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .decoder import Budget
+
+_PAGE = b"OggS\0"
+_HEAD_BYTES = 27
+_LONGEST_PAGE = _HEAD_BYTES + 255 + 255 * 255
+_BLOCK_BYTES = 1 << 20
+_FIRST_PAGE = 2  # the flag of the first page of a stream
+_MORE = 1.5  # times as many bytes a page, on average, as at the beginning and the end
+
+Part = tuple[int, int]
+
+
+def may_be_chain(descriptor: int) -> bool:
+    """Whether an Ogg file is worth a walk over all its pages: the last one is not of the first stream, or its
+    number is too low for the file's size.
+    """
+    size = os.fstat(descriptor).st_size
+    head = os.pread(descriptor, _LONGEST_PAGE, 0)
+    tail = os.pread(descriptor, _LONGEST_PAGE, max(0, size - _LONGEST_PAGE))
+    last = tail.rfind(_PAGE)
+    last_head = tail[last : last + _HEAD_BYTES]
+    if last < 0 or len(last_head) < _HEAD_BYTES or last_head[14:18] != head[14:18]:
+        return True
+    pages = int.from_bytes(last_head[18:22], "little") + 1
+    return size / pages > _MORE * max(len(part) / part.count(_PAGE) for part in (head, tail))
+
+
+def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
+    """The bytes of each link of a chain, from where to where."""
+    end = os.fstat(descriptor).st_size
+    starts: list[int] = []
+    place, block, block_at, in_heads = 0, b"", 0, False
+    while place < end:
+        block_end = block_at + len(block)
+        if (not block_at <= place <= block_end - _LONGEST_PAGE and block_end < end) or place >= block_end:
+            budget.spend(0)
+            block, block_at = os.pread(descriptor, _BLOCK_BYTES, place), place
+        local = place - block_at
+        if not block.startswith(_PAGE, local):
+            there = block.find(_PAGE, local + 1)
+            place = block_at + (there if there >= 0 else max(local + 1, len(block) - 4))
+            continue
+        head = block[local : local + _HEAD_BYTES]
+        if len(head) < _HEAD_BYTES:
+            break
+        is_first = bool(head[5] & _FIRST_PAGE)
+        # Streams that play at once begin one after the other.
+        if is_first and not in_heads:
+            starts.append(place)
+        in_heads = is_first
+        sizes = block[local + _HEAD_BYTES : local + _HEAD_BYTES + head[26]]
+        place += _HEAD_BYTES + head[26] + sum(sizes)
+    return list(zip(starts, [*starts[1:], end], strict=False))
