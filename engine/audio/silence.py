@@ -12,7 +12,11 @@ from ..errors import AudioError
 from .decoder import Budget, Decoder
 
 SILENCE_DB = -62.0
-"""Nothing louder than this, of full scale, is silence: three quarters of a log-mel of it are at the floor."""
+"""Sound whose level is not above this is silence: three quarters of a log-mel of it are at the floor.
+
+A level is half the distance from the lowest sample to the highest, in dB of full scale: a constant offset is
+not heard.
+"""
 
 _SILENCE = 10 ** (SILENCE_DB / 20)
 _NOTHING = 1e-5  # -100 dB of full scale, less than one step of 16 bits
@@ -27,33 +31,37 @@ Stretch = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sound:
-    """The stretches of a file that sound, in samples of the file, and its largest sample.
+    """The stretches of a file that sound, in samples of the file, and the highest level of 10 ms.
 
     ``searched`` is how many samples were searched; what lies behind them counts as sound.
     """
 
     stretches: tuple[Stretch, ...]
-    peak: float
+    level: float
     searched: int
 
 
-def is_silent(peak: float) -> bool:
-    """Whether samples are silence whose largest absolute value is ``peak``. NaN is none."""
-    return peak <= _SILENCE
+def is_silence(level: float) -> bool:
+    """Whether that is the level of silence. What is not a number is not: it is refused where it is heard."""
+    return level <= _SILENCE
 
 
-def has_pause(samples: Float32, pause: int) -> bool:
-    """Whether more than ``pause`` samples on end are silence."""
-    step = max(1, pause // _PROBES)  # few samples tell that there is none, as in nearly all music
-    if _longest_silence(samples[::step]) < pause // step:
+def has_pause(samples: Float32, sample_rate: int, pause_s: float) -> bool:
+    """Whether silence longer than ``pause_s`` seconds is among the samples."""
+    pause = round(pause_s * sample_rate)
+    step = max(1, pause // _PROBES)
+    few = samples[::step]  # they tell that there is none, as in nearly all music
+    if _longest(np.abs(few[1:] - few[:-1]) <= 2 * _SILENCE) < pause // step - 1:
         return False
-    return _longest_silence(samples) > pause
+    block = _block(sample_rate)
+    return _longest(_levels(samples, block) <= _SILENCE) * block > pause
 
 
-def ends_of_sound(samples: Float32) -> Stretch:
-    """The stretch from the first sample that is no silence to the last; (0, 0) where all are."""
-    loud = np.flatnonzero(~_is_silence(np.abs(samples)))
-    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, 0)
+def ends_of_sound(samples: Float32, sample_rate: int) -> Stretch:
+    """The stretch of samples without the silence at both ends, within 10 ms; (0, 0) where all are silence."""
+    block = _block(sample_rate)
+    loud = np.flatnonzero(~(_levels(samples, block) <= _SILENCE))
+    return (int(loud[0]) * block, min(int(loud[-1] + 1) * block, len(samples))) if len(loud) else (0, 0)
 
 
 def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> Sound:
@@ -66,50 +74,50 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
         pause_s: silences no longer than that, in seconds, are part of the sound around them.
     """
     rate, length = decoder.sample_rate, decoder.length
-    block, pause = max(1, rate // _BLOCKS_A_SECOND), round(pause_s * rate)
+    block, pause = _block(rate), round(pause_s * rate)
     stretches: list[Stretch] = []
-    peak, start = 0.0, 0
+    level, start = 0.0, 0
     while start < length and not (budget and budget.half_spent()):
         try:
             samples = decoder.read(start, min(block * _BLOCKS_AT_ONCE, length - start))
         except AudioError:
             break
-        peaks = _peaks(samples, block)
-        peak = max(peak, float(peaks.max(initial=0.0)))
-        _add(stretches, _stretches(~_is_silence(peaks), block, start), pause)
+        levels = _levels(samples, block)
+        level = max(level, float(levels.max(initial=0.0)))
+        _add(stretches, _stretches(~(levels <= _SILENCE), block, start), pause)
         start = min(start + block * _BLOCKS_AT_ONCE, length)
     if start < length:
         _add(stretches, [(start, length)], pause)
     long = [(first, end) for first, end in stretches if end - first >= _SHORTEST_S * rate]
-    return Sound(tuple((first, min(end, length)) for first, end in long or stretches), peak, start)
+    return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start)
 
 
-def error_from_silence(peak: float) -> AudioError:
-    """Why a file gives no label that has nothing but silence in it; ``peak`` is its largest sample."""
-    if peak <= _NOTHING:
+def error_from_silence(level: float) -> AudioError:
+    """Why a file gives no label that has nothing but silence in it, at most of that ``level``."""
+    if level <= _NOTHING:
         return AudioError("is silent: no sample above -100 dB of full scale")
     return AudioError(
-        f"too quiet: its loudest sample is at {20 * np.log10(peak):.0f} dB of full scale, "
+        f"too quiet: its loudest sample is at {20 * np.log10(level):.0f} dB of full scale, "
         f"and below {SILENCE_DB:.0f} dB nothing is heard (raise its level)"
     )
 
 
-def _longest_silence(samples: Float32) -> int:
-    loud = np.flatnonzero(~_is_silence(np.abs(samples)))
-    return int(np.diff(loud, prepend=-1, append=len(samples)).max()) - 1
+def _block(sample_rate: int) -> int:
+    return max(1, sample_rate // _BLOCKS_A_SECOND)
 
 
-def _peaks(samples: Float32, block: int) -> Float32:
-    """The largest absolute value of each block; the last one may be shorter."""
+def _levels(samples: Float32, block: int) -> Float32:
+    """The level of each block; the last one may be shorter."""
     whole = len(samples) // block
     blocks = samples[: whole * block].reshape(whole, block)
-    peaks = np.maximum(blocks.max(axis=1), -blocks.min(axis=1))
+    levels = (blocks.max(axis=1) - blocks.min(axis=1)) / 2
     rest = samples[whole * block :]
-    return np.append(peaks, np.abs(rest).max()) if len(rest) else peaks
+    return np.append(levels, (rest.max() - rest.min()) / 2) if len(rest) else levels
 
 
-def _is_silence(peaks: Float32) -> npt.NDArray[np.bool_]:
-    return peaks <= _SILENCE  # what is not a number is none: it is refused where it is heard
+def _longest(silent: npt.NDArray[np.bool_]) -> int:
+    """How many on end are true."""
+    return int(np.diff(np.flatnonzero(~silent), prepend=-1, append=len(silent)).max()) - 1
 
 
 def _stretches(loud: npt.NDArray[np.bool_], block: int, start: int) -> list[Stretch]:

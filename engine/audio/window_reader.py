@@ -14,9 +14,10 @@ from ..arrays import Float32
 from ..errors import AudioError
 from ..spec import AudioSpec
 from .decoder import Budget, Decoder
-from .silence import ends_of_sound, has_pause, is_silent, sound_in
+from .silence import ends_of_sound, has_pause, is_silence, sound_in
 from .spread import spread_over, spread_starts
 
+_LOUDEST = 100.0  # 40 dB above full scale: samples in other units, of which a network says anything
 _PAUSE, _PAUSE_S = 0.2, 1.0  # of a window, and at least so long: a silence that is no part of the music
 _SHORTEST_TAIL = 0.1  # of a window: from so much sound at the end on there is one more window
 _SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
@@ -26,14 +27,12 @@ _SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's 
 class Window:
     """``samples`` is float32 ``[spec.window_samples]`` and begins ``start_s`` seconds into the file.
 
-    ``peak`` is the largest absolute value, ``pauses`` whether a fifth of it or more on end is silence.
-    A ``silent`` one has no vote: all of it is silence, or all but a click. ``resample_s`` is the CPU time of
-    resampling, in seconds.
+    ``pauses`` says whether more than a fifth of it on end is silence. A ``silent`` one has no vote: all of it
+    is silence, or all but a click. ``resample_s`` is the CPU time of resampling, in seconds.
     """
 
     samples: Float32
     start_s: float
-    peak: float
     pauses: bool
     silent: bool
     resample_s: float = 0.0
@@ -56,7 +55,7 @@ class WindowReader:
         self._margin = 0 if self._up == self._down else margin
         self._kept, self._kept_start = np.empty(0, np.float32), 0  # in samples of the file
         self.end = decoder.length  # of what could be decoded, where ``window`` gave None
-        self.peak = 0.0  # of all that was read
+        self.level = 0.0  # the highest of all that was read
 
     def from_file(self, samples: int) -> int:
         """A place in samples of the file as one at the spec's rate."""
@@ -108,7 +107,8 @@ class WindowReader:
             samples = soxr.resample(samples, self.decoder.sample_rate, spec.sample_rate, quality="HQ")
         resample_s = time.thread_time() - began
         skip = (step - first) * self._up
-        return self._window(samples[skip : skip + size], start, trim, resample_s)
+        samples = samples[skip : skip + size]
+        return self._window(samples, start, trim, resample_s) if len(samples) else None
 
     def sounding(self, count: int, read: Sequence[Window] = ()) -> Sequence[Window]:
         """The middles of ``count`` equal parts of what sounds; those that were ``read``, where none is found.
@@ -118,7 +118,7 @@ class WindowReader:
         """
         length_s = self.decoder.length / self.decoder.sample_rate
         sound = sound_in(self.decoder, _pause(min(length_s, self.spec.window_s)), self._budget)
-        self.peak = max(self.peak, sound.peak)
+        self.level = max(self.level, sound.level)
         total, size = self.total(), self.spec.window_samples
         stretches = [
             (self.from_file(first), min(-(-end * self._up // self._down), total))
@@ -161,17 +161,19 @@ class WindowReader:
 
     def _window(self, samples: Float32, start: int, trim: bool, resample_s: float) -> Window:
         rate = self.spec.sample_rate
-        peak = float(np.abs(samples).max(initial=0.0))
-        self.peak = max(self.peak, peak)
-        pause = round(_pause(len(samples) / rate) * rate)
-        silent = is_silent(peak)
-        pauses = silent or has_pause(samples, pause)
+        highest, lowest = float(samples.max()), float(samples.min())
+        if not max(highest, -lowest) <= _LOUDEST:
+            raise _error_from_peak(max(highest, -lowest))
+        level = (highest - lowest) / 2
+        self.level = max(self.level, level)
+        silent, pause_s = is_silence(level), _pause(len(samples) / rate)
+        pauses = silent or has_pause(samples, rate, pause_s)
         if trim and pauses and not silent:
-            first, end = ends_of_sound(samples)
+            first, end = ends_of_sound(samples, rate)
             silent = end - first < _SHORTEST_TAIL * self.spec.window_samples
-            if len(samples) - (end - first) > pause:
+            if len(samples) - (end - first) > pause_s * rate:
                 samples = samples[first:end]
-        return Window(self._filled(samples), start / rate, peak, pauses, silent, resample_s)
+        return Window(self._filled(samples), start / rate, pauses, silent, resample_s)
 
     def _filled(self, samples: Float32) -> Float32:
         missing = self.spec.window_samples - len(samples)
@@ -184,3 +186,12 @@ class WindowReader:
 
 def _pause(window_s: float) -> float:
     return max(_PAUSE_S, _PAUSE * window_s)
+
+
+def _error_from_peak(peak: float) -> AudioError:
+    if not math.isfinite(peak):
+        return AudioError("holds samples that are not finite (NaN or infinite)")
+    return AudioError(
+        f"holds samples far beyond full scale (a peak of {peak:,.6g} where 1 is full scale): "
+        "divide them by the largest value of their unit, such as 32,768"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -17,8 +16,6 @@ from .silence import error_from_silence
 from .window_reader import Window, WindowReader
 
 WindowCount = int | Literal["all"]
-
-_LOUDEST = 100.0  # 40 dB above full scale: samples in other units, of which a network says anything
 
 
 def windows_from_decoder(
@@ -54,12 +51,10 @@ def windows_from_decoder(
     cut = _all(reader, hop_s or spec.window_s) if windows == "all" else _spread(reader, windows)
     heard = False
     for window in cut:
-        if not window.peak <= _LOUDEST:
-            raise _error_from_peak(window.peak)
         heard = heard or not window.silent
         yield window
     if not heard:
-        raise error_from_silence(reader.peak)
+        raise error_from_silence(reader.level)
 
 
 def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
@@ -68,15 +63,6 @@ def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
     if decoder.sample_rate != spec.sample_rate:
         samples = soxr.resample(samples, decoder.sample_rate, spec.sample_rate, quality="HQ")
     return samples
-
-
-def _error_from_peak(peak: float) -> AudioError:
-    if not math.isfinite(peak):
-        return AudioError("holds samples that are not finite (NaN or infinite)")
-    return AudioError(
-        f"holds samples far beyond full scale (a peak of {peak:,.6g} where 1 is full scale): "
-        "divide them by the largest value of their unit, such as 32,768"
-    )
 
 
 def _spread(reader: WindowReader, count: int) -> Sequence[Window]:
@@ -109,6 +95,8 @@ def _all(reader: WindowReader, hop_s: float) -> Iterator[Window]:
         probes = dict.fromkeys((beyond[0], beyond[len(beyond) // 2], beyond[-1]) if beyond else ())
         if any(reader.window(start) for start in probes):
             starts = deque(beyond)
+        elif end >= reader.decoder.length:
+            break
         else:  # the header states more than there is
             reader.decoder.length = end
             starts = deque(start for start in reader.every(hop_s) if start > previous)

@@ -74,11 +74,12 @@ def test_overlapping_windows_are_decoded_once(tmp_path: Path) -> None:
 
 
 def _tone(start: int, end: int) -> np.ndarray:
-    return (1 - np.arange(start, end) / 2**24).astype(np.float32)
+    places = np.arange(start, end)
+    return (np.where(places // 4 % 2, -1, 1) * (1 - places / 2**24)).astype(np.float32)
 
 
 class _Tone:
-    """A decoder of a file that is never written: sample i holds 1 - i / 2^24, and none is silence."""
+    """A decoder of a file that is never written: sample i holds 1 - i / 2^24, four of eight negative."""
 
     name = "tone"
 
@@ -194,7 +195,7 @@ def test_too_short_silent_or_not_finite(tmp_path: Path) -> None:
     for name, samples in {
         "one": np.ones(1),
         "silent": np.zeros(160_000),
-        "nan": np.where(np.arange(160_000) == 80_000, np.nan, 0.1),
+        "nan": np.where(np.arange(160_000) == 80_000, np.nan, noise(10, 16_000)),
         "inf": np.where(np.arange(160_000) == 80_000, np.inf, 0.1),
     }.items():
         soundfile.write(tmp_path / f"{name}.wav", samples.astype(np.float32), 16_000, subtype="FLOAT")

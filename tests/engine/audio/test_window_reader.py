@@ -1,0 +1,226 @@
+"""Windows of files with silence or holes in them, against windows of the sound alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audio_files import noise, write_audio
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from merkit.engine.audio.decoder import Budget, Limits
+from merkit.engine.audio.samples import SampleDecoder
+from merkit.engine.audio.spread import spread_starts
+from merkit.engine.audio.window_reader import Window
+from merkit.engine.audio.windows import windows_from_decoder
+from merkit.engine.errors import AudioError
+from merkit.engine.spec import AudioSpec
+from reading import refusal, windows_from_file
+
+SPEC = AudioSpec()
+RATE = SPEC.sample_rate
+STEP = 160  # 10 ms: silence is found in blocks of it
+
+
+def tone(seconds: float) -> np.ndarray:
+    """Sound that is loud in every place, and like itself in none."""
+    count = np.arange(round(seconds * 100) * STEP)
+    return (np.where(count % 2, 1, -1) * (0.2 + count / 2**24)).astype(np.float32)
+
+
+def silence(seconds: float, level: float = 0.0) -> np.ndarray:
+    return level * np.where(np.arange(round(seconds * 100) * STEP) % 3, 1, -1).astype(np.float32)
+
+
+def windows_of(*parts: np.ndarray, windows=3, spec: AudioSpec = SPEC, hop_s=None) -> list[Window]:
+    return list(windows_from_decoder(SampleDecoder(np.concatenate(parts), RATE), spec, windows, hop_s))
+
+
+def starts(windows: list[Window]) -> list[float]:
+    return [window.start_s for window in windows]
+
+
+LENGTHS = st.floats(2.1, 100)
+
+
+@given(before=LENGTHS, sound=st.floats(1, 100), after=LENGTHS, count=st.integers(1, 6), quiet=st.booleans())
+def test_silence_around_a_sound_changes_nothing(before, sound, after, count, quiet) -> None:
+    level = 3e-5 if quiet else 0.0  # one step of 16 bits
+    x = tone(sound)
+    alone = windows_of(x, windows=count)
+    for head, tail in ((0, after), (before, 0), (before, after)):
+        parts = silence(head, level), x, silence(tail, level)
+        total, end = sum(map(len, parts)), len(parts[0]) + len(x)
+        places = spread_starts(total, SPEC.window_samples, count)
+        pauses = [max(len(parts[0]) - place, place + SPEC.window_samples - end) for place in places]
+        if total < SPEC.window_samples or any(abs(pause - 2 * RATE) < 2 * STEP for pause in pauses):
+            continue
+        found = windows_of(*parts, windows=count)
+        if max(pauses) < 2 * RATE:  # nobody looked further
+            assert starts(found) == pytest.approx(sorted({place / RATE for place in places}))
+            continue
+        assert starts(found) == pytest.approx([start + round(head, 2) for start in starts(alone)])
+        for ours, theirs in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(ours.samples, theirs.samples)
+
+
+@given(parts=st.lists(st.tuples(LENGTHS, st.floats(1, 60)), min_size=1, max_size=5), count=st.integers(1, 6))
+def test_windows_are_never_in_silence_where_there_is_sound(parts, count) -> None:
+    sound = np.concatenate([np.concatenate([silence(s), tone(t)]) for s, t in parts])
+    found = windows_of(sound, windows=count)
+    assert 1 <= len(found) <= count
+    assert starts(found) == sorted(set(starts(found)))
+    assert starts(found)[-1] * RATE < len(sound)
+    for window in found:
+        assert not window.silent
+        assert np.mean(np.abs(window.samples) < 0.1) <= 0.2 + 1e-6
+
+
+def test_two_pieces_far_apart() -> None:
+    found = windows_of(tone(30), silence(220), tone(20))
+    assert starts(found) == pytest.approx([30 / 9 * 2.5 - 5, 20, 250 + 50 * 5 / 6 - 30 - 5], abs=0.01)
+
+
+@pytest.mark.parametrize("fill", ["repeat", "zeros"])
+def test_sound_shorter_than_a_window_is_filled_up(fill) -> None:
+    spec = dataclasses.replace(SPEC, short_audio=fill)
+    (alone,) = windows_of(tone(5), spec=spec)
+    for parts, start_s in (((tone(5), silence(55)), 0), ((silence(20), tone(5), silence(30)), 20)):
+        (found,) = windows_of(*parts, spec=spec)
+        assert found.start_s == start_s
+        np.testing.assert_array_equal(found.samples, alone.samples)
+    (short,) = windows_of(tone(2), silence(2), spec=spec)  # of a file that is shorter than a window, too
+    np.testing.assert_array_equal(short.samples, windows_of(tone(2), spec=spec)[0].samples)
+
+
+def test_a_click_is_no_sound_of_its_own() -> None:
+    click = tone(0.05)
+    found = windows_of(silence(40), click, silence(40), tone(12), silence(9), windows=2)
+    assert starts(found) == pytest.approx([80.05, 82.05])
+    with pytest.raises(AudioError, match=r"too short: 0\.050 s of sound that is no silence, at least 0\.128"):
+        windows_of(silence(40), click, silence(40))
+
+
+def test_every_window_keeps_its_place_and_silent_ones_have_no_vote() -> None:
+    x = tone(24)
+    found = windows_of(x, silence(36), windows="all")
+    assert starts(found) == [0, 10, 20, 30, 40, 50]
+    assert [window.silent for window in found] == [False] * 3 + [True] * 3
+    np.testing.assert_array_equal(found[2].samples, np.resize(x[20 * RATE :], 10 * RATE))
+    found = windows_of(tone(20.5), silence(29.5), windows="all")
+    assert [window.silent for window in found] == [False, False, True, True, True]  # half a second is no vote
+
+
+def test_sound_between_all_windows_is_looked_for() -> None:
+    found = windows_of(silence(20), tone(8), silence(22), windows="all", hop_s=30)
+    assert [(window.start_s, window.silent) for window in found] == [
+        *[(0, True), (30, True), (40, True), (20, False)]
+    ]
+    found = windows_of(tone(0.5), silence(7), windows="all")
+    assert [(window.start_s, window.silent) for window in found] == [(0, True), (0, False)]
+
+
+def test_silent_and_too_quiet(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    for windows in (3, "all"):
+        with pytest.raises(AudioError, match="is silent: no sample above -100 dB"):
+            windows_of(silence(60), windows=windows)
+        with pytest.raises(AudioError, match="is silent"):
+            windows_of(silence(60) + 0.1, windows=windows)  # a constant is not heard
+        with pytest.raises(AudioError, match="too quiet: its loudest sample is at -63 dB of full scale"):
+            windows_of(0 * tone(30), silence(30, 10 ** (-63 / 20)), windows=windows)
+    assert "too quiet" in refusal(write_audio(path, noise(30, RATE) * 10 ** (-53 / 20), RATE), SPEC)
+    assert windows_from_file(write_audio(path, noise(30, RATE) * 10 ** (-45 / 20), RATE), SPEC)
+
+
+def test_samples_far_beyond_full_scale() -> None:
+    with pytest.raises(AudioError, match=r"a peak of 8,191\.8[0-9]* where 1 is full scale\): divide them by"):
+        windows_of((tone(12) * 2**15 * 1.2).clip(-8_191.8, 8_191.8))
+    assert windows_of(tone(12) * 40)
+
+
+class _Holed(SampleDecoder):
+    """Gives no sample of ``holes``, in seconds: what is read ends there."""
+
+    def __init__(self, samples: np.ndarray, *holes: tuple[float, float]) -> None:
+        super().__init__(samples, RATE)
+        self._holes = [(round(first * RATE), round(end * RATE)) for first, end in holes]
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        for first, end in self._holes:
+            if start < end and start + count > first:
+                count = max(0, first - start)
+        return super().read(start, count)
+
+
+@given(
+    seconds=st.integers(20, 120),
+    hole=st.tuples(st.floats(0, 0.85), st.floats(0.2, 20)),
+    windows=st.integers(1, 6) | st.just("all"),
+)
+def test_windows_that_can_be_decoded_are_there_the_others_are_not(seconds, hole, windows) -> None:
+    x = tone(seconds)
+    first, length = hole
+    first *= seconds
+    end = min(first + length, seconds - 10.5)  # the last window is whole, so that the length is believed
+    assume(end > first and windows != 1)
+    cut = list(windows_from_decoder(SampleDecoder(x, RATE), SPEC, windows))
+    whole = [w for w in cut if w.start_s + 9.9 <= first or w.start_s >= end]
+    found = list(windows_from_decoder(_Holed(x, (first, end)), SPEC, windows))
+    assert starts(found) == pytest.approx(starts(whole))
+    for ours, theirs in zip(found, whole, strict=True):
+        np.testing.assert_array_equal(ours.samples[: RATE * 99 // 10], theirs.samples[: RATE * 99 // 10])
+
+
+def test_no_window_can_be_decoded() -> None:
+    x = tone(60)
+    with pytest.raises(AudioError, match="too short"):
+        list(windows_from_decoder(_Holed(x, (0, 60)), SPEC, "all"))
+
+    class Nothing(_Holed):
+        def measure(self) -> int:
+            return self.length
+
+    with pytest.raises(AudioError, match="damaged: no window of its sound can be decoded whole"):
+        list(windows_from_decoder(Nothing(x, *[(s, s + 1) for s in range(0, 60, 5)]), SPEC, 3))
+
+
+def test_a_label_without_a_search_stays_where_the_search_costs_too_much(tmp_path: Path) -> None:
+    """The last of three windows is silent, and half of the budget goes for the three."""
+    path = write_audio(tmp_path / "a.flac", np.concatenate([noise(70, RATE), silence(30)]), RATE)
+    found = windows_from_file(path, SPEC, limits=Limits(decoded_samples=round(31 * RATE)))
+    assert [window.silent for window in found] == [False, False, True]
+    assert not any(window.silent for window in windows_from_file(path, SPEC))
+
+
+def test_a_search_that_fails_keeps_what_was_read() -> None:
+    class Once(SampleDecoder):
+        reads = 0
+
+        def read(self, start: int, count: int) -> np.ndarray:
+            self.reads += 1
+            if self.reads > 3:
+                raise AudioError("damaged")
+            return super().read(start, count)
+
+    x = np.concatenate([tone(70), silence(30)])
+    found = list(windows_from_decoder(Once(x, RATE), SPEC, 3, budget=Budget(Limits())))
+    assert [window.silent for window in found] == [False, False, True]
+    with pytest.raises(AudioError, match="is silent"):
+        list(windows_from_decoder(Once(silence(100), RATE), SPEC, 3))
+
+
+@pytest.mark.parametrize(("rate", "suffix"), [(44_100, ".flac"), (48_000, ".ogg"), (11_025, ".wav")])
+def test_other_rates(tmp_path: Path, rate: int, suffix: str) -> None:
+    x = noise(20, rate)
+    alone = windows_from_file(write_audio(tmp_path / f"a{suffix}", x, rate), SPEC)
+    zeros = np.zeros(rate * 40, np.float32)
+    found = windows_from_file(write_audio(tmp_path / f"b{suffix}", np.concatenate([x, zeros]), rate), SPEC)
+    if suffix == ".ogg":  # its codec rings on for some milliseconds
+        assert starts(found) == pytest.approx(starts(alone), abs=0.02)
+        return
+    assert starts(found) == starts(alone)
+    for ours, theirs in zip(found, alone, strict=True):
+        np.testing.assert_allclose(ours.samples[:-1_000], theirs.samples[:-1_000], atol=1e-3)
