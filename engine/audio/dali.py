@@ -12,7 +12,9 @@ import numpy as np
 from ..arrays import Float32
 from ..dali_library import dali_module
 from ..errors import AudioError
+from .channels import mono_from_two
 from .decoder import Limits
+from .libsndfile import SoundFileDecoder
 from .open import open_decoder
 
 _FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")  # libsndfile's names; OGG holds Vorbis and Opus
@@ -33,30 +35,24 @@ class DaliDecoder:
     """
 
     def __init__(self, path: str | Path, limits: Limits, sample_rate: int) -> None:
-        import soundfile
-
         self.name = f"dali {dali_module().__version__}"
         with closing(open_decoder(path, limits)) as decoder:
             self.sample_rate, self.length, self._tags = decoder.sample_rate, decoder.length, decoder.tags()
-        try:
-            info = soundfile.info(str(path))
-        except soundfile.LibsndfileError:
-            info = None
-        if info is None or info.format not in _FORMATS:
-            kind = info.format if info else "another format"
-            raise AudioError(f"DALI's decoder reads WAV, FLAC, Ogg Vorbis and Opus, and this is {kind}")
-        if self.sample_rate != sample_rate:
-            raise AudioError(
-                f"DALI's decoder needs {sample_rate} Hz, and this has {self.sample_rate}: "
-                "DALI's resampler aliases"
-            )
-        if self.length * info.channels > limits.decoded_samples:
-            raise AudioError(f"decodes to more than {limits.decoded_samples} samples")
-        self._samples = _decoded(Path(path).read_bytes())
-        self.length = len(self._samples)
+            if not isinstance(decoder, SoundFileDecoder) or decoder.format not in _FORMATS:
+                kind = decoder.format if isinstance(decoder, SoundFileDecoder) else "another format"
+                raise AudioError(f"DALI's decoder reads WAV, FLAC, Ogg Vorbis and Opus, and this is {kind}")
+            if self.sample_rate != sample_rate:
+                raise AudioError(
+                    f"DALI's decoder needs {sample_rate} Hz, and this has {self.sample_rate}: "
+                    "DALI's resampler aliases"
+                )
+            if self.length * decoder.channels > limits.decoded_samples:
+                raise AudioError(f"decodes to more than {limits.decoded_samples} samples")
+            self._two = decoder.two_from_block(_decoded(decoder.file_bytes()))
+        self.length = len(self._two)
 
     def read(self, start: int, count: int) -> Float32:
-        return self._samples[start : start + count]
+        return mono_from_two(self._two[start : start + count])
 
     def measure(self) -> int:
         return self.length
@@ -65,14 +61,15 @@ class DaliDecoder:
         return self._tags
 
     def close(self) -> None:
-        self._samples = np.empty(0, np.float32)
+        self._two = np.empty((0, 1), np.float32)
 
 
 def _decoded(encoded: bytes) -> Float32:
+    """``[samples, channels]``."""
     pipeline = _decoding_pipeline()
     try:
         (samples,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
-        return np.array(samples.at(0))
+        return np.array(samples.at(0)).reshape(len(samples.at(0)), -1)
     except RuntimeError as error:
         _decoding_pipeline.cache_clear()  # a pipeline cannot be used again after an error
         message = str(error).splitlines()
@@ -88,7 +85,7 @@ def _decoding_pipeline() -> Any:
     @dali.pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
     def pipeline() -> Any:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
-        return fn.decoders.audio(encoded, downmix=True, dtype=types.FLOAT)[0]
+        return fn.decoders.audio(encoded, dtype=types.FLOAT)[0]
 
     built = pipeline()
     built.build()

@@ -39,6 +39,7 @@ class SoundFileDecoder:
 
     Attributes:
         descriptor: that of the file.
+        format: libsndfile's name of the container, such as ``WAV``.
         is_chain: more Ogg files may follow in the same file: then ``length`` may be 0 until ``measure``.
 
     Raises:
@@ -56,13 +57,14 @@ class SoundFileDecoder:
             self._corrections = header.corrections
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
+            self.sample_rate, self.channels = self._file.samplerate, self._file.channels
+            self.format: str = self._file.format
             self._position = 0
             self._seeks = self._file.can_seek and self._file.subtype not in _NO_SEEKS
             is_xiph = self._file.subtype in ("VORBIS", "OPUS")
-            self._names = header.names or channel_names(self._file.channels, vorbis=is_xiph)
-            self.sample_rate = self._file.samplerate
+            self._names = header.names or channel_names(self.channels, vorbis=is_xiph)
             self.length = self._file.frames
-            self.is_chain = self._file.format == "OGG" and not part and may_be_chain(descriptor)
+            self.is_chain = self.format == "OGG" and not part and may_be_chain(descriptor)
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 self.length = 0 if self.is_chain else self.measure()
             if self._file.subtype in _FLOATS and self._seeks:
@@ -83,11 +85,11 @@ class SoundFileDecoder:
 
     @property
     def is_mp3(self) -> bool:
-        return self._file.format == "MP3"
+        return self.format == "MP3"
 
     def coded_stream(self) -> CodedStream | None:
         """The stream of DTS or the like that stands in the place of samples. Decodes little."""
-        if self._file.channels != 2 or self._file.subtype not in _MAY_BE_CODED:
+        if self.channels != 2 or self._file.subtype not in _MAY_BE_CODED:
             return None
         for start in (0, self.length // 2):
             samples = self.read_int16(start, _PROBE_FRAMES)
@@ -101,6 +103,15 @@ class SoundFileDecoder:
         """Samples of PCM as they are written, or their upper 16 bits: ``[samples, channels]``."""
         return self._read_blocks(start, count, "int16", lambda block: block)
 
+    def two_from_block(self, block: Float32) -> Float32:
+        """Left and right of ``[samples, channels]``, where full scale is 1."""
+        two = two_from_channels(block, self._names)
+        return two if self._unit == 1.0 else two * np.float32(1 / self._unit)
+
+    def file_bytes(self) -> bytes:
+        """All bytes of the file, with its header corrected."""
+        return FileView(self.descriptor, 0, os.fstat(self.descriptor).st_size, self._corrections).readall()
+
     def tags(self) -> dict[str, str]:
         tags = self._file.copy_metadata()
         return {name: tags[name] for name in TAGS if tags.get(name)}
@@ -112,17 +123,12 @@ class SoundFileDecoder:
 
     def _read_two(self, start: int, count: int) -> Float32:
         """As ``read``, but left and right: ``[samples, 1 or 2]``."""
-        two: Float32 = self._read_blocks(
-            start, count, "float32", lambda block: two_from_channels(block, self._names)
-        )
-        if self._unit != 1.0:
-            two *= np.float32(1 / self._unit)
-        return two
+        return self._read_blocks(start, count, "float32", self.two_from_block)
 
     def _read_blocks(self, start: int, count: int, dtype: str, mix: Any) -> npt.NDArray[Any]:
         """The samples that can be read. An error is damage, or the true end of a file that states more."""
         parts: list[npt.NDArray[Any]] = []
-        step = max(_LEAST, _BLOCK // self._file.channels)
+        step = max(_LEAST, _BLOCK // self.channels)
         while count > 0:
             try:
                 self._move(start)
@@ -141,7 +147,7 @@ class SoundFileDecoder:
             parts.append(mix(block))
         if len(parts) == 1:
             return parts[0]
-        return np.concatenate(parts or [mix(np.empty((0, self._file.channels), dtype))])
+        return np.concatenate(parts or [mix(np.empty((0, self.channels), dtype))])
 
     def _move(self, start: int) -> None:
         if self._position == start:
@@ -157,9 +163,7 @@ class SoundFileDecoder:
         if start < self._position:
             self._reopen()
         while self._position < start:
-            block = self._file.read(
-                min(start - self._position, _BLOCK // self._file.channels), always_2d=True
-            )
+            block = self._file.read(min(start - self._position, _BLOCK // self.channels), always_2d=True)
             if not len(block):
                 break
             self._budget.spend(block.size)

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Float32
-from .decoder import mono_from_channels
+from .channels import channel_names, mono_from_two, two_from_channels
+from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
 
 
 class SampleDecoder:
     """``Decoder`` of an array ``[samples]`` or ``[samples, channels]``.
 
-    Floats are used as they are (full scale is 1); integers are scaled from the range of their type.
+    Full scale of floats is 1, or an integer of 16, 24 or 32 bits where their peaks are that large.
+    Integers are scaled from the range of their type.
 
     Args:
         sample_rate: in Hz.
@@ -32,10 +34,17 @@ class SampleDecoder:
         if sample_rate <= 0:
             raise ValueError(f"sample_rate must be above 0, not {sample_rate}")
         self.sample_rate, self.length = int(sample_rate), len(array)
-        self._mono = mono_from_channels(_floats(array if array.ndim == 2 else array[:, None]))
+        self._array = array if array.ndim == 2 else array[:, None]
+        self._names = channel_names(self._array.shape[1])
+        self._unit = 1.0
+        if np.issubdtype(array.dtype, np.floating):
+            starts = probe_starts(self.length)
+            self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
+        else:
+            self._read_two(0, 0)  # refuses other types
 
     def read(self, start: int, count: int) -> Float32:
-        return self._mono[start : start + count]
+        return mono_from_two(self._read_two(start, count))
 
     def measure(self) -> int:
         return self.length
@@ -45,6 +54,10 @@ class SampleDecoder:
 
     def close(self) -> None:
         pass
+
+    def _read_two(self, start: int, count: int) -> Float32:
+        two = two_from_channels(_floats(self._array[start : start + count]), self._names)
+        return two if self._unit == 1.0 else two * np.float32(1 / self._unit)
 
 
 def _floats(array: npt.NDArray[Any]) -> Float32:

@@ -82,3 +82,28 @@ def test_a_damaged_file_costs_itself_alone(tmp_path: Path) -> None:
         assert "DALI cannot decode it" in str(error)  # noqa: PT017
     with closing(DaliDecoder(whole, Limits(), 16_000)) as decoder:
         assert decoder.length == 12 * 16_000
+
+
+def test_channels_in_antiphase_are_heard(tmp_path: Path) -> None:
+    left = noise(12, 16_000)
+    path = write_audio(tmp_path / "a.wav", np.stack([left, -left], axis=1), 16_000)
+    with closing(DaliDecoder(path, Limits(), 16_000)) as decoder:
+        np.testing.assert_allclose(decoder.read(0, 16_000), left[:16_000], atol=1e-4)
+
+
+def test_a_header_that_lies_is_corrected(tmp_path: Path) -> None:
+    sound = noise(12, 16_000)
+    data = bytearray(write_audio(tmp_path / "a.wav", sound, 16_000).read_bytes())
+    size = data.find(b"data") + 4
+    data[size : size + 4] = bytes(4)
+    (tmp_path / "a.wav").write_bytes(data)
+    with closing(DaliDecoder(tmp_path / "a.wav", Limits(), 16_000)) as decoder:
+        np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
+
+
+def test_joined_files_are_refused(tmp_path: Path) -> None:
+    data = write_audio(tmp_path / "a.ogg", noise(3, 16_000), 16_000).read_bytes()
+    other = write_audio(tmp_path / "b.ogg", noise(4, 16_000, 1), 16_000).read_bytes()
+    (tmp_path / "a.ogg").write_bytes(data + other)
+    with pytest.raises(AudioError, match="reads WAV, FLAC, Ogg Vorbis and Opus"):
+        DaliDecoder(tmp_path / "a.ogg", Limits(), 16_000)

@@ -1,4 +1,4 @@
-"""What every decoder shares: the limits of one file, and the mix of channels."""
+"""What every decoder shares: the limits of one file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_files import write_audio
-from merkit.engine.audio.decoder import Budget, Limits, mono_from_channels
+from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal
@@ -33,11 +33,3 @@ def test_a_budget_adds_up() -> None:
     for rate, channels in ((0, 1), (1_000_001, 1), (44_100, 0), (44_100, 65)):
         with pytest.raises(AudioError, match=r"sample rate of|channels; at most 64"):
             budget.check_format(rate, channels)
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 6])
-def test_the_mix_is_the_mean(channels: int) -> None:
-    block = np.random.default_rng(0).standard_normal((1_000, channels)).astype(np.float32)
-    mono = mono_from_channels(block)
-    assert mono.dtype == np.float32
-    np.testing.assert_allclose(mono, block.mean(axis=1), atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from audio_files import noise
 from merkit.engine.audio.samples import SampleDecoder
 
 
@@ -40,7 +41,7 @@ def test_silence_of_eight_unsigned_bits_is_128() -> None:
 
 
 def test_channels_are_mixed() -> None:
-    samples = np.array([[1, 0, 0.5], [-1, -1, 0.5]])
+    samples = np.array([[1.0, 0.0], [-1.0, 0.0]])
     decoder = SampleDecoder(samples, 16_000)
     assert decoder.length == 2
     np.testing.assert_allclose(decoder.read(0, 2), [0.5, -0.5], atol=1e-7)
@@ -64,3 +65,24 @@ def test_channels_are_mixed() -> None:
 def test_what_are_no_samples(samples: npt.ArrayLike, rate: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         SampleDecoder(samples, rate)
+
+
+def test_channels_in_antiphase_are_heard() -> None:
+    left = noise(1, 16_000)
+    decoder = SampleDecoder(np.stack([left, -0.9 * left], axis=1), 16_000)
+    np.testing.assert_array_equal(decoder.read(100, 8_000), left[100:8_100])
+
+
+@pytest.mark.parametrize("unit", [2**15, 2**23, 2**31])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_in_units_of_integers_are_scaled(unit: int, dtype: npt.DTypeLike) -> None:
+    sound = noise(3, 16_000)
+    sound[:16_000] *= np.float32(1e-3)  # a quiet passage is scaled as the rest is
+    decoder = SampleDecoder((sound * unit).astype(dtype), 16_000)
+    np.testing.assert_allclose(decoder.read(0, 48_000), sound, rtol=1e-6)
+
+
+@pytest.mark.parametrize("peak", [1.0, 10.0, 60.0, 1e12])
+def test_other_floats_are_not_scaled(peak: float) -> None:
+    sound = (noise(3, 16_000) / 0.3 * peak).astype(np.float32)
+    np.testing.assert_array_equal(SampleDecoder(sound, 16_000).read(0, 48_000), sound)
