@@ -21,6 +21,10 @@ class AudioError(MerError):
     """A file that gives no usable audio; the message is the reason in that file's row."""
 
 
+class UnreadableError(AudioError):
+    """A file that is not there or cannot be read now: what it holds is not known, another day it may be."""
+
+
 class ArtifactError(MerError):
     """A model file that is missing, unsafe, or not made by merkit."""
 

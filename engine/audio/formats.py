@@ -65,9 +65,6 @@ _AUDIO = (
 AUDIO_SUFFIXES = frozenset(_AUDIO.split())
 """Lower-case suffixes of the audio and video files that a search of folders takes."""
 
-_BLOCK = 1 << 20
-_CHECKED = 16 << 20  # bytes of the beginning, and as many of the end
-
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URL, to be read by fsspec."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import AudioError, MerError
+from ..errors import AudioError, MerError, UnreadableError
 from .decoder import Limits
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -21,7 +21,8 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
     """The path of a temporary local copy of an object.
 
     Raises:
-        AudioError: the object cannot be read, is larger than 2 GB, or takes longer than ``limits.seconds``.
+        UnreadableError: the object cannot be read, or takes longer than ``limits.seconds``.
+        AudioError: it is larger than 2 GB.
     """
     deadline = time.monotonic() + limits.seconds
     with tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio") as copy:
@@ -32,15 +33,15 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
                     if copy.tell() + len(block) > _MAX_BYTES:
                         raise AudioError(f"is larger than {_MAX_BYTES >> 30} GB")
                     if time.monotonic() > deadline:
-                        raise AudioError(f"copying took longer than {limits.seconds:g} s")
+                        raise UnreadableError(f"copying took longer than {limits.seconds:g} s")
                     copy.write(block)
             copy.flush()
         except FileNotFoundError:
-            raise AudioError("no such file") from None
+            raise UnreadableError("no such file") from None
         except MerError:
             raise
         except Exception as error:  # each storage has exceptions of its own
-            raise AudioError(f"cannot be fetched: {storage_reason(error)}") from None
+            raise UnreadableError(f"cannot be fetched: {storage_reason(error)}") from None
         yield copy.name
 
 

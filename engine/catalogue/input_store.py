@@ -11,33 +11,63 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, Literal, Self
+from typing import Any, NamedTuple, Self
 
 from ..errors import MerError
 from ..text.escape import text_from_path
+from .reconcile import RealPaths, Step
 from .source import Source
 
 _PAGE = 1_000
+# What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+_STORED = "path, size, mtime, ctime, columns, is_link, position, text, shard IS NOT NULL AS taken, row_ok"
+
+
+class Place(NamedTuple):
+    """Where a row is: the number of its shard, and its index there."""
+
+    shard: int
+    index: int
 
 
 @dataclass(frozen=True)
 class Pending:
-    """An input that has no row yet.
+    """An input that is to be labelled.
 
-    ``same_as`` is the position of the first input that is equal, None if that is this one; ``repeated``
-    says whether later inputs are equal to this one.
+    ``same_as`` is the position of the first input of the same content, None if that is this one;
+    ``repeated`` says whether later inputs have this one's. ``place`` is that of the row which the new one
+    replaces; ``row_ok`` says whether that is a good one.
     """
 
     position: int
     source: Source
     same_as: int | None
     repeated: bool
+    place: Place | None = None
+    row_ok: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An input with its real path, and whether it has a row of an earlier run, and a good one."""
+
+    position: int
+    source: Source
+    taken: bool
+    row_ok: bool
 
 
 class InputStore:
     """All inputs in order, read from ``sources`` when it is created; a context manager.
 
-    One thread may iterate ``pending`` while another calls the other methods.
+    A file that several inputs name is there once, by its first path, with the first columns that a manifest
+    has for it. One thread may iterate ``pending`` while another calls the other methods.
+
+    Attributes:
+        total: files and URLs.
+        repeats: inputs that name a file again.
+        other_columns: those of them that have other columns of a manifest than the file's first.
 
     Raises:
         MerError: the temporary folder is full or not writable; this can come from every method.
@@ -50,67 +80,64 @@ class InputStore:
         self._base.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
             "CREATE TABLE inputs (position INTEGER PRIMARY KEY, path BLOB, text TEXT, size INTEGER,"
-            " mtime INTEGER, columns TEXT, key BLOB, same_as INTEGER, done INTEGER DEFAULT 0, label TEXT)"
+            " mtime INTEGER, ctime INTEGER, columns TEXT, is_link INTEGER, key BLOB, same_as INTEGER,"
+            " done INTEGER DEFAULT 0, tags INTEGER DEFAULT 0, shard INTEGER, row INTEGER,"
+            " row_ok INTEGER DEFAULT 0, label TEXT)"
         )
         self._columns: tuple[str, ...] | None = None
+        self._by_path = False
         with _sqlite_errors():
-            positions, stream = count(), iter(sources)
-            while batch := list(islice(stream, _PAGE)):
-                self._base.execute("BEGIN")
-                self._base.executemany(
-                    "INSERT INTO inputs (position, path, text, size, mtime, columns, key)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [self._row(next(positions), source) for source in batch],
-                )
-                self._base.execute("COMMIT")
-            self.total = next(positions)
+            self._fill(sources)
+            self.repeats, self.other_columns = self._merge()
+            self.total: int = self._base.execute("SELECT count(*) FROM inputs").fetchone()[0]
             self._base.execute("CREATE INDEX by_text ON inputs (text)")
 
     def __len__(self) -> int:
         return self.total
 
     def done(self) -> int:
-        """The number of inputs that were marked as done."""
+        """The number of inputs whose rows stay."""
         return self._one("SELECT count(*) FROM inputs WHERE done")[0]
 
-    def mark_done(
-        self, text: str, size_bytes: int | None, mtime_ns: int | None
-    ) -> Literal["done", "changed", "unknown"]:
-        """Marks the input of an earlier run's row, unless it has changed since or is not among these.
+    def named(self, identity: str, size_bytes: int | None, mtime_ns: int | None) -> Stored | None:
+        """The input of an identity, as rows hold it.
 
-        Args:
-            text: the path as rows hold it.
-            size_bytes: the size that the file had, None if unknown.
-            mtime_ns: the time of its last change, None if unknown.
+        Names that are not UTF-8 may look alike: then the one of that size and time that has no row.
         """
-        row = self._one(
-            "SELECT position FROM inputs WHERE text = ? AND size IS ? AND mtime IS ? AND NOT done"
-            " ORDER BY position LIMIT 1",
-            (text, size_bytes, mtime_ns),
+        return self._stored(
+            f"SELECT {_STORED} FROM inputs WHERE text = ?"
+            " ORDER BY taken, size IS ? AND mtime IS ? DESC, position LIMIT 1",
+            (identity, size_bytes, mtime_ns),
         )
-        if row:
-            self._one("UPDATE inputs SET done = 1 WHERE position = ?", row)
-            return "done"
-        same_path, unchanged = self._one(
-            "SELECT count(*), sum(size IS ? AND mtime IS ?) FROM inputs WHERE text = ?",
-            (size_bytes, mtime_ns, text),
+
+    def spelt(self, path: str) -> Stored | None:
+        """The input that was named by this path."""
+        if not self._by_path:
+            self._one("CREATE INDEX by_path ON inputs (path)")
+            self._by_path = True
+        statement = f"SELECT {_STORED} FROM inputs WHERE path = ? LIMIT 1"
+        return self._stored(statement, (os.fsencode(path),))
+
+    def take(self, position: int, place: Place, row_ok: bool, todo: Step) -> None:
+        """Notes the row of an input, and what is to be done about it."""
+        self._one(
+            "UPDATE inputs SET done = ?, tags = ?, shard = ?, row = ?, row_ok = ? WHERE position = ?",
+            (todo is not Step.LABEL, todo is Step.TAGS, *place, row_ok, position),
         )
-        return "changed" if same_path and not unchanged else "unknown"
 
-    def has(self, text: str) -> bool:
-        """Whether a path, as rows hold it, is among the inputs."""
-        return self._one("SELECT 1 FROM inputs WHERE text = ? LIMIT 1", (text,)) is not None
+    def is_absent_input(self, identity: str) -> bool:
+        """Whether this is an input of which nothing can be seen."""
+        return self._one("SELECT 1 FROM inputs WHERE text = ? AND size IS NULL", (identity,)) is not None
 
-    def find_repeats(self, by_content: bool = False) -> int:
-        """Finds equal inputs among those that are not done; returns how many repeat an earlier one.
+    def leave_out(self, identity: str) -> None:
+        """Takes an input out that has no row and needs none."""
+        self._one("DELETE FROM inputs WHERE text = ? AND shard IS NULL", (identity,))
+        self.total = self._one("SELECT count(*) FROM inputs")[0]
 
-        Inputs are equal if they have the same path or, with ``by_content``, the same bytes (only files of
-        equal size are read).
-        """
+    def find_copies(self) -> int:
+        """Finds inputs of equal bytes to be labelled (only files of equal size are read); their number."""
         with _sqlite_errors():
-            if by_content:
-                self._hash_contents()
-            self._base.execute("CREATE INDEX by_key ON inputs (key)")
+            self._hash_contents()
             self._base.execute(
                 "UPDATE inputs SET same_as = (SELECT min(position) FROM inputs AS other"
                 " WHERE other.key = inputs.key AND NOT other.done)"
@@ -120,26 +147,33 @@ class InputStore:
         return self._one("SELECT count(*) FROM inputs WHERE same_as < position")[0]
 
     def pending(self) -> Iterator[Pending]:
-        """Yields the inputs that are not done, in order."""
+        """Yields the inputs that are to be labelled, in order."""
+        return self._pages("NOT done")
+
+    def to_tag(self) -> Iterator[Pending]:
+        """Yields the inputs whose tags are to be read, in order."""
+        return self._pages("tags")
+
+    def _pages(self, which: str) -> Iterator[Pending]:
         last = -1
         while True:
             with _sqlite_errors(), self._lock:
                 page = self._base.execute(
-                    "SELECT position, path, size, mtime, columns, same_as FROM inputs"
-                    " WHERE position > ? AND NOT done ORDER BY position LIMIT ?",
+                    f"SELECT {_STORED}, same_as, shard, row FROM inputs"
+                    f" WHERE position > ? AND {which} ORDER BY position LIMIT ?",
                     (last, _PAGE),
                 ).fetchall()
             if not page:
                 return
-            for position, path, size, mtime, columns, same_as in page:
-                values = dict(zip(self._columns or (), json.loads(columns), strict=True)) if columns else {}
-                source = Source(os.fsdecode(path), size, mtime, values)
-                same = same_as if same_as is not None and same_as < position else None
-                yield Pending(position, source, same, same_as == position)
-            last = page[-1][0]
+            for *stored, same_as, shard, row in page:
+                item = self._from_row(stored)
+                same = same_as if same_as is not None and same_as < item.position else None
+                place = None if shard is None else Place(shard, row)
+                yield Pending(item.position, item.source, same, same_as == item.position, place, item.row_ok)
+            last = page[-1][6]
 
     def keep(self, position: int, label: str) -> None:
-        """Stores a label, as text, for the inputs that repeat this one."""
+        """Stores a label, as text, for the inputs of the same content."""
         self._one("UPDATE inputs SET label = ? WHERE position = ?", (label, position))
 
     def kept(self, position: int) -> str:
@@ -156,16 +190,57 @@ class InputStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _row(self, position: int, source: Source) -> tuple[Any, ...]:
-        path = os.fsencode(source.path)
+    def _fill(self, sources: Iterable[Source]) -> None:
+        real_paths = RealPaths()
+        positions, stream = count(), iter(sources)
+        while batch := list(islice(stream, _PAGE)):
+            self._base.execute("BEGIN")
+            self._base.executemany(
+                "INSERT INTO inputs (position, path, text, size, mtime, ctime, columns, is_link, key)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [self._row(next(positions), source, real_paths) for source in batch],
+            )
+            self._base.execute("COMMIT")
+
+    def _merge(self) -> tuple[int, int]:
+        """Merges the inputs of one file; returns how many repeat one, and how many of these differ."""
+        self._base.executescript(
+            "CREATE INDEX by_key ON inputs (key);"
+            "CREATE TEMP TABLE firsts AS SELECT key, min(position) AS first FROM inputs"
+            " GROUP BY key HAVING count(*) > 1;"
+            "UPDATE inputs SET columns = (SELECT columns FROM inputs AS other WHERE other.key = inputs.key"
+            " AND columns IS NOT NULL ORDER BY position LIMIT 1)"
+            " WHERE columns IS NULL AND position IN (SELECT first FROM firsts);"
+        )
+        repeats = "FROM inputs JOIN firsts USING (key) WHERE position > first"
+        other = "(SELECT columns FROM inputs AS first_input WHERE first_input.position = first)"
+        counts = self._base.execute(
+            f"SELECT count(*), coalesce(sum(columns IS NOT NULL AND columns != {other}), 0) {repeats}"
+        ).fetchone()
+        self._base.execute(f"DELETE FROM inputs WHERE position IN (SELECT position {repeats})")
+        return counts
+
+    def _row(self, position: int, source: Source, real_paths: RealPaths) -> tuple[Any, ...]:
+        identity = real_paths.of(source.path, source.is_link)
         columns = None
         if source.columns:
             self._columns = self._columns or tuple(source.columns)
             columns = json.dumps([source.columns[name] for name in self._columns])
         return (
-            position, path, text_from_path(source.path), source.size_bytes, source.mtime_ns, columns,
-            hashlib.blake2b(path, digest_size=16).digest(),
+            position, os.fsencode(source.path), text_from_path(identity), _int64(source.size_bytes),
+            _int64(source.mtime_ns), _int64(source.ctime_ns), columns, source.is_link,
+            hashlib.blake2b(os.fsencode(identity), digest_size=16).digest(),
         )  # fmt: skip
+
+    def _stored(self, statement: str, values: tuple[Any, ...]) -> Stored | None:
+        row = self._one(statement, values)
+        return self._from_row(row) if row else None
+
+    def _from_row(self, row: Any) -> Stored:
+        path, size, mtime, ctime, columns, is_link, position, text, taken, row_ok = row
+        values = dict(zip(self._columns or (), json.loads(columns), strict=True)) if columns else {}
+        source = Source(os.fsdecode(path), size, mtime, values, ctime, bool(is_link), text)
+        return Stored(position, source, bool(taken), bool(row_ok))
 
     def _hash_contents(self) -> None:
         last = -1
@@ -184,6 +259,10 @@ class InputStore:
     def _one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
         with _sqlite_errors(), self._lock:
             return self._base.execute(statement, values).fetchone()
+
+
+def _int64(value: int | None) -> int | None:
+    return None if value is None else min(max(value, _LEAST), _MOST)
 
 
 @contextmanager

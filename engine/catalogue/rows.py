@@ -10,6 +10,7 @@ from ..artifact import Artifact
 from ..audio.decoder import TAGS
 from ..labelling.song_label import SongLabel
 from ..text.escape import text_from_path
+from .reconcile import AUDIO, UNREADABLE
 from .source import Source
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None =
         "model_sha256": artifact.sha256,
         "size_bytes": source.size_bytes if source else None,
         "mtime_ns": source.mtime_ns if source else None,
+        "ctime_ns": source.ctime_ns if source else None,
+        "real_path": source.real_path if source else None,
+        "error_kind": (UNREADABLE if label.unreadable else AUDIO) if label.error else None,
         **(carried_columns(source.columns, labels) if source else {}),
     }
 
@@ -51,7 +55,8 @@ def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
         "duration_s": "float64",
         "windows": "windows",
         **dict.fromkeys((*TAGS, "decoder", "model", "model_sha256"), "string"),
-        **dict.fromkeys(("size_bytes", "mtime_ns"), "int64"),
+        **dict.fromkeys(("size_bytes", "mtime_ns", "ctime_ns"), "int64"),
+        **dict.fromkeys(("real_path", "error_kind"), "string"),
     }
 
 

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..artifact import Artifact
+from ..audio.decoder import TAGS
 from ..errors import MerError, UsageError
 from ..labelling.contract import LabelBackend, StageSeconds
 from ..labelling.file_windows import WindowOptions
 from ..labelling.song_label import SongLabel, label_from_json
+from ..labelling.tags import read_tags
 from .expand import Sources
-from .input_store import InputStore
+from .input_store import InputStore, Pending
+from .reconcile import Looks
+from .resume import Resume
 from .row_file import SUFFIXES, RowFile
 from .rows import carried_columns, row_from_label
-from .shards import ShardFolder, run_info
-from .source import Source
+from .run_file import run_info
+from .shards import ShardFolder
 
 _OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".ndjson", ".feather", ".arrow", ".db")
 
@@ -28,12 +32,16 @@ class CatalogueRun:
     """One run over a catalogue; a context manager. Iterate ``labels`` to its end.
 
     Attributes:
-        total: the number of inputs.
+        total: the number of files and URLs.
         skipped: files of folders, playlists and URLs that were left out.
         resumed: inputs that have a row from an earlier run.
-        redone: rows of earlier runs that were removed, because their files have changed or, with
-            ``retry_errors``, because they had failed.
-        repeats: inputs that are equal to an earlier one.
+        replaced: rows of earlier runs that were labelled again: their files have changed, or had failed.
+        updated: rows of earlier runs that got new tags, or new columns from their manifest.
+        dropped, pruned: rows of earlier runs that went; see ``Resume``.
+        absent: good rows that stay although their files cannot be seen now.
+        errors: rows of earlier runs with errors that stay.
+        repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
+        other_columns: inputs that name a file again with other columns, which are left out.
         stages: the time that each stage has taken.
 
     Args:
@@ -43,7 +51,8 @@ class CatalogueRun:
         options: which windows of a file are read.
         out: a .parquet, .csv or .jsonl file, a folder of shards, or None to write nothing.
         by_content: label files of equal bytes once, and not only equal paths.
-        retry_errors: label the inputs that failed in an earlier run again.
+        retry_errors: label files again that were read and found bad in an earlier run.
+        prune: remove the rows of files that are gone while their folder is there.
         rows_a_shard: for a folder.
 
     Raises:
@@ -60,11 +69,14 @@ class CatalogueRun:
         out: str | None = None,
         by_content: bool = False,
         retry_errors: bool = False,
+        prune: bool = False,
         rows_a_shard: int = 500,
     ) -> None:
         self._artifact, self._backend, self._options = artifact, backend, options
+        self._prune = prune
         self.stages = StageSeconds()
-        self.resumed = self.redone = 0
+        self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
+        self.absent = self.errors = 0
         with ExitStack() as stack:
             carried = carried_columns(sources.columns, artifact.spec.labels)
             shards = None
@@ -73,16 +85,18 @@ class CatalogueRun:
                 shards = stack.enter_context(ShardFolder(out, info, rows_a_shard=rows_a_shard))
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
-            if not self.total:
+            if shards:
+                self._resume(
+                    shards, Resume(self._inputs, sources.arguments, artifact.spec.labels, retry_errors, prune)
+                )
+            if not self.total + self.absent + self.pruned:
                 arguments = ", ".join(sources.arguments)
                 raise MerError(f"no audio in {arguments} ({self.skipped} other files skipped)")
-            if shards:
-                self.redone = shards.resume(self._inputs, retry_errors)
-                self.resumed = self._inputs.done()
-            self.repeats = self._inputs.find_repeats(by_content)
-            self._writer: ShardFolder | RowFile | None = shards
+            self.other_columns = self._inputs.other_columns
+            self.repeats = self._inputs.repeats + (self._inputs.find_copies() if by_content else 0)
+            self._shards, self._file = shards, None
             if out is not None and not shards:
-                self._writer = stack.enter_context(RowFile(out, artifact.spec.labels, carried))
+                self._file = stack.enter_context(RowFile(out, artifact.spec.labels, carried))
             self._stack = stack.pop_all()
 
     def labels(self, stop: threading.Event | None = None) -> Iterator[SongLabel]:
@@ -94,13 +108,13 @@ class CatalogueRun:
         Raises:
             MerError: a device, a process or a cluster fails, or a row cannot be written.
         """
+        self._read_tags(stop)
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
         labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
-        for source, label in self._in_order(labels):
-            if self._writer:
-                began = time.process_time()
-                self._writer.write(row_from_label(label, self._artifact, source))
-                self.stages.write += time.process_time() - began
+        for item, label in self._in_order(labels):
+            began = time.process_time()
+            self._write(item, label)
+            self.stages.write += time.process_time() - began
             yield label
 
     def __enter__(self) -> Self:
@@ -109,8 +123,38 @@ class CatalogueRun:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Source, SongLabel]]:
-        """Each pending input with its label. Equal inputs share the label of the first one."""
+    def _resume(self, shards: ShardFolder, resume: Resume) -> None:
+        shards.resume(resume)
+        self.resumed = self._inputs.done()
+        self.absent, self.errors, self.updated = resume.absent, resume.errors, resume.updated
+        self.dropped, self.pruned = resume.dropped, resume.pruned
+
+    def _read_tags(self, stop: threading.Event | None) -> None:
+        """Reads the tags of files anew that were touched and have their size and time still."""
+        all_tags = read_tags((item.source.path for item in self._inputs.to_tag()), self._options)
+        for item, tags in zip(self._inputs.to_tag(), all_tags, strict=True):
+            if stop is not None and stop.is_set():
+                return
+            if tags is not None and self._shards:
+                row = {**dict.fromkeys(TAGS), **tags, "ctime_ns": item.source.ctime_ns}
+                self._shards.write(row, item.place)
+                self.updated += 1
+
+    def _write(self, item: Pending, label: SongLabel) -> None:
+        if item.place and label.unreadable:  # the file went away since it was listed
+            self.absent += item.row_ok
+            return
+        if self._prune and label.unreadable and Looks().is_gone(item.source.real_path or ""):
+            return
+        row = row_from_label(label, self._artifact, item.source) if self._shards or self._file else {}
+        if self._shards:
+            self._shards.write(row, item.place)
+            self.replaced += item.place is not None
+        elif self._file:
+            self._file.write(row)
+
+    def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Pending, SongLabel]]:
+        """Each pending input with its label. Inputs of equal content share the label of the first one."""
         for item in self._inputs.pending():
             if item.same_as is not None:
                 label = label_from_json(self._inputs.kept(item.same_as), item.source.path)
@@ -120,7 +164,7 @@ class CatalogueRun:
                     return
                 if item.repeated:
                     self._inputs.keep(item.position, label.to_json())
-            yield item.source, label
+            yield item, label
 
 
 def is_folder(out: str) -> bool:

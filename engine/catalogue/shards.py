@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
-from ..artifact import Artifact
 from ..errors import MerError
 from ..files import Disk, FolderLock
-from ..labelling.file_windows import WindowOptions
-from .input_store import InputStore
+from .input_store import Place
+from .resume import Resume
 from .row_file import RowFile
-from .rows import schema_of_rows
+from .rows import columns_of_rows, schema_of_rows
+from .run_file import OLD_RUN_FILE, RUN_FILE, RunInfo, read_run, run_file_in
 
-RUN_FILE = "run.json"
-_FORMAT = 1
 _NAME = re.compile(r"part-(\d{6,})\.parquet")
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What all rows of a folder have in common.
-
-    ``carried`` has a manifest's columns and their kinds; ``decides`` is all that decides a row, apart from
-    its audio file: the model and the options.
-    """
-
-    labels: tuple[str, ...]
-    carried: Mapping[str, str]
-    decides: Mapping[str, Any]
-
-    def to_json(self) -> str:
-        """The text of the folder's ``run.json``."""
-        fields = {"format": _FORMAT, "labels": self.labels, "carried": dict(self.carried), **self.decides}
-        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-
-
-def run_info(
-    artifact: Artifact,
-    runtime: str,
-    options: WindowOptions,
-    carried: Mapping[str, str] = MappingProxyType({}),
-) -> RunInfo:
-    """The ``RunInfo`` of a run. It leaves out the time limit: a run may be resumed with a longer one."""
-    decides = {
-        "model": artifact.name,
-        "model_sha256": artifact.sha256,
-        "audio_spec": options.spec.fingerprint,
-        "runtime": runtime,
-        "windows": options.windows,
-        "hop_s": options.hop_s,
-    }
-    return RunInfo(artifact.spec.labels, carried, decides)
+# What ``Resume.take`` reads of a row, apart from its manifest's columns.
+_FACTS = (
+    "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",
+)  # fmt: skip
 
 
 class ShardFolder:
     """Writes rows to a folder, ``rows_a_shard`` in a file; a context manager that holds the folder's lock.
 
     Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
-    when the block ends, also when an error ends it.
+    when the block ends, also when an error ends it. A row that replaces one takes its place, in one step:
+    whenever a run is killed, each row is there once, the old or the new.
 
     Raises:
         MerError: another run is writing here; the folder belongs to another model or other options, or
@@ -76,7 +42,9 @@ class ShardFolder:
     ) -> None:
         self.folder, self._info = Path(folder), info
         self._disk, self._rows_a_shard = disk or Disk(), rows_a_shard
+        self._schema = schema_of_rows(info.labels, info.carried)
         self._rows: list[Mapping[str, Any]] = []
+        self._changes: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self._failed = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -89,37 +57,31 @@ class ShardFolder:
             for unfinished in self.folder.glob(".*.part"):  # left by a run that was killed
                 with suppress(OSError):
                     unfinished.unlink()
-            self._next = max((int(_number(path)) for path in shards_in(self.folder)), default=-1) + 1
+            self._next = max((_number(path) for path in shards_in(self.folder)), default=-1) + 1
         except BaseException:
             self._lock.release()
             raise
 
-    def resume(self, inputs: InputStore, retry_errors: bool = False) -> int:
-        """Marks the inputs that have rows here, and removes the rows of those that have changed since.
-
-        Args:
-            retry_errors: also remove the rows of inputs that failed.
-
-        Returns:
-            The number of removed rows; their inputs will be labelled again.
-        """
-        removed = 0
+    def resume(self, resume: Resume) -> None:
+        """Gives ``resume`` every row; rewrites shards with rows that change or go, or with old columns."""
         for path in shards_in(self.folder):
-            table = _read(path, ["path", "size_bytes", "mtime_ns", "status"])
-            kept = []
-            for row in table.to_pylist():
-                if retry_errors and row["status"] == "error":
-                    kept.append(not inputs.has(row["path"]))
-                    continue
-                state = inputs.mark_done(row["path"], row["size_bytes"], row["mtime_ns"])
-                kept.append(state != "changed")
-            if not all(kept):
-                removed += len(kept) - sum(kept)
-                self._rewrite(path, kept)
-        return removed
+            number, columns = _number(path), _columns_of(path)
+            names = [name for name in (*_FACTS, *self._info.carried) if name in columns]
+            changes = []
+            stay = 0
+            for record in _read(path, names).to_pylist():
+                changes.append(resume.take(record, Place(number, stay)))
+                stay += changes[-1] is not None
+            if any(change != {} for change in changes) or columns != self._schema.names:
+                self._rewrite(path, changes)
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Adds a row."""
+    def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
+        """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""
+        if place is not None:
+            self._changes[place.shard][place.index] = row
+            if sum(map(len, self._changes.values())) >= self._rows_a_shard:
+                self._replace_rows()
+            return
         self._rows.append(row)
         if len(self._rows) >= self._rows_a_shard:
             self._flush()
@@ -132,25 +94,42 @@ class ShardFolder:
     ) -> None:
         try:
             # Finished rows are kept even if a later song raised an error.
-            if self._rows and not self._failed and (kind is None or issubclass(kind, Exception)):
+            if not self._failed and (kind is None or issubclass(kind, Exception)):
                 self._flush()
+                self._replace_rows()
         finally:
             self._lock.release()
 
     def _flush(self) -> None:
-        import pyarrow as pa
+        if self._rows:
+            self._store_rows(self._path(self._next), self._rows)
+            self._next += 1
+            self._rows.clear()
 
-        table = pa.Table.from_pylist(self._rows, schema=schema_of_rows(self._info.labels, self._info.carried))
-        self._store(self.folder / f"part-{self._next:06}.parquet", _bytes_from_table(table))
-        self._next += 1
-        self._rows.clear()
+    def _replace_rows(self) -> None:
+        for number, changes in self._changes.items():
+            path = self._path(number)
+            rows = enumerate(_read(path).to_pylist())
+            self._store_rows(path, [{**row, **changes.get(index, {})} for index, row in rows])
+        self._changes.clear()
 
-    def _rewrite(self, path: Path, kept: list[bool]) -> None:
-        if any(kept):
-            self._store(path, _bytes_from_table(_read(path).filter(kept)))
+    def _rewrite(self, path: Path, changes: list[dict[str, Any] | None]) -> None:
+        """Rewrites a shard without the rows whose change is None."""
+        pairs = zip(_read(path).to_pylist(), changes, strict=True)
+        rows = [{**row, **change} for row, change in pairs if change is not None]
+        if rows:
+            self._store_rows(path, rows)
         else:
             with self._explained(path):
                 path.unlink()
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:06}.parquet"
+
+    def _store_rows(self, path: Path, rows: list[Any]) -> None:
+        import pyarrow as pa
+
+        self._store(path, _bytes_from_table(pa.Table.from_pylist(rows, schema=self._schema)))
 
     def _store(self, path: Path, content: bytes) -> None:
         with self._explained(path), self._disk.whole(path) as file:
@@ -169,25 +148,18 @@ class ShardFolder:
 
     def _check_kind(self) -> None:
         names = {path.name for path in self.folder.iterdir()} - {".lock"}
-        if names and RUN_FILE not in names and not all(name.startswith(".") for name in names):
+        if names and not {RUN_FILE, OLD_RUN_FILE} & names and not all(name.startswith(".") for name in names):
             raise MerError(f"{self.folder} holds other files and no {RUN_FILE}: name a new folder for labels")
 
     def _check_run(self) -> None:
-        path, text = self.folder / RUN_FILE, self._info.to_json()
-        if not path.exists():
-            self._store(path, text.encode())
+        path = run_file_in(self.folder)
+        if path is None:
+            self._store(self.folder / RUN_FILE, self._info.to_json().encode())
             return
-        before = _read_run(path)
-        differences = [
-            f"{name} {_short(before.get(name))}, now {_short(value)}"
-            for name, value in json.loads(text).items()
-            if before.get(name) != value
-        ]
-        if differences:
-            raise MerError(
-                f"{self.folder} was begun with other options: {'; '.join(differences)}. "
-                "Write to another folder, or delete this one to start again"
-            )
+        self._info.check(read_run(self.folder), self.folder)
+        if path.name == OLD_RUN_FILE:
+            with self._explained(path):
+                self._disk.replace(path, self.folder / RUN_FILE)
 
 
 def shards_in(folder: Path) -> list[Path]:
@@ -200,7 +172,7 @@ def shards_in(folder: Path) -> list[Path]:
         shards = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
     except OSError as error:
         raise MerError(f"{folder} cannot be read: {error.strerror}") from None
-    return sorted(shards, key=lambda path: int(_number(path)))
+    return sorted(shards, key=_number)
 
 
 def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
@@ -231,34 +203,32 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
         UsageError: another suffix.
         MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
     """
-    info = _read_run(Path(folder) / RUN_FILE)
+    info = read_run(Path(folder))
+    labels = tuple(info["labels"])
+    columns = (*columns_of_rows(labels), *info["carried"])
     count = 0
-    with RowFile(out, tuple(info["labels"]), info["carried"]) as file:
+    with RowFile(out, labels, info["carried"]) as file:
         for row in rows_in(Path(folder)):
-            file.write(row)
+            file.write({name: row.get(name) for name in columns})  # shards of before 0.2 lack some
             count += 1
     return count
 
 
-def _read_run(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MerError(f"{path.parent} is no folder of labels: it has no {RUN_FILE}") from None
-    except (OSError, ValueError) as error:
-        raise MerError(f"{path} cannot be read: {error}") from None
-    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-        raise MerError(f"{path} was made by another version of merkit: write to another folder")
-    return fields
+def _columns_of(path: Path) -> list[str]:
+    return _opened(path, lambda file: file.schema_arrow.names)
 
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:
+    return _opened(path, lambda file: file.read(columns))
+
+
+def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
     from pyarrow import ArrowException, parquet
 
     try:
         # Not read as a data set, which would make columns of the names of folders.
         with parquet.ParquetFile(path) as file:
-            return file.read(columns)
+            return read(file)
     except (OSError, ArrowException, KeyError) as error:
         raise MerError(
             f"{path} is damaged ({error}): delete it and run again: its songs are then labelled again"
@@ -275,11 +245,6 @@ def _bytes_from_table(table: Any) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _number(path: Path) -> str:
+def _number(path: Path) -> int:
     match = _NAME.fullmatch(path.name)
-    return match[1] if match else "0"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 20 else f"{text[:12]}..."
+    return int(match[1]) if match else 0

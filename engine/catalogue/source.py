@@ -11,20 +11,32 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Source:
-    """A local path or a URL, with the size and time that show a change, and its manifest's other columns."""
+    """A local path or a URL, what shows a change of it, and its manifest's other columns.
+
+    ``size_bytes`` of a local path is None where no file can be seen. Times are in nanoseconds since 1970;
+    ``ctime_ns`` is that of the last change of the file or of its names and rights. ``is_link`` is
+    about the path itself, not about its folders. ``real_path`` is where it leads, as rows hold it, once
+    ``InputStore`` has looked.
+    """
 
     path: str
     size_bytes: int | None = None
     mtime_ns: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
+    ctime_ns: int | None = None
+    is_link: bool = False
+    real_path: str | None = field(default=None, compare=False)
 
 
 def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:
-    """A local file with its size and time, which are None if it does not exist or is not a regular file."""
+    """A local file as it is now; without size and times if it cannot be seen or is not a regular file."""
+    columns, is_link = columns or {}, False
     try:
-        status = os.stat(path)
+        status = os.lstat(path)
+        if is_link := stat.S_ISLNK(status.st_mode):
+            status = os.stat(path)
     except (OSError, ValueError):
-        return Source(path, columns=columns or {})
+        return Source(path, columns=columns, is_link=is_link)
     if not stat.S_ISREG(status.st_mode):
-        return Source(path, columns=columns or {})
-    return Source(path, status.st_size, status.st_mtime_ns, columns or {})
+        return Source(path, columns=columns, is_link=is_link)
+    return Source(path, status.st_size, status.st_mtime_ns, columns, status.st_ctime_ns, is_link)

@@ -10,6 +10,8 @@ import click
 from ..text.escape import for_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..labelling.contract import StageSeconds
     from ..labelling.song_label import SongLabel
     from .run import CatalogueRun
@@ -63,10 +65,10 @@ class Lines:
         click.echo(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}", err=True)
         if self.done:
             click.echo(_stages(run.stages), err=True)
-        if run.redone:
-            click.echo(f"{run.redone} rows of earlier runs were replaced", err=True)
         if out:
             click.echo(f"{self.done} rows written to {out}", err=True)
+        for line in _about_earlier_runs(run):
+            click.echo(line, err=True)
         if stopped:
             left = run.total - run.resumed - self.done
             click.echo(f"stopped: {left} of {run.total} inputs were not labelled", err=True)
@@ -116,6 +118,31 @@ class Terminal(Lines):
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
+    """What became of rows of earlier runs, and what stands in the way of exit code 0."""
+    if run.other_columns:
+        yield (
+            f"{run.other_columns} inputs name a file again with other columns: "
+            "its row has the columns that came first"
+        )
+    if run.replaced:
+        yield f"{run.replaced} rows of earlier runs were replaced"
+    if run.updated:
+        yield f"{run.updated} rows of earlier runs have new tags or columns"
+    if run.dropped:
+        yield f"{run.dropped} rows went: second rows of one file, or errors of what is no file"
+    if run.pruned:
+        yield f"{run.pruned} rows went, since their files are gone"
+    if run.absent == 1:
+        yield "1 file is not there now; its row stays"
+    elif run.absent:
+        yield f"{run.absent} files are not there now; their rows stay"
+    if run.errors == 1:
+        yield "1 row with an error is of an earlier run: --retry-errors tries it again"
+    elif run.errors:
+        yield f"{run.errors} rows with errors are of earlier runs: --retry-errors tries them again"
 
 
 def _stages(stages: StageSeconds) -> str:

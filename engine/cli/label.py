@@ -101,7 +101,12 @@ from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors,
 @click.option(
     "--retry-errors",
     is_flag=True,
-    help="With a folder: label again what failed in an earlier run.",
+    help="With a folder: label again what was read and found bad in an earlier run.",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="With a folder: remove rows of files that are gone while their folder is there.",
 )
 @click.option(
     "--shard-rows",
@@ -129,6 +134,7 @@ def main(
     path_column: str,
     dedupe: bool,
     retry_errors: bool,
+    prune: bool,
     shard_rows: int,
     finished: str | None,
 ) -> int:
@@ -140,10 +146,12 @@ def main(
     a URL (s3://, gs://, https://). Every input gets one row: a label, or the reason why there is none.
 
     With a folder for --out, the same command again goes on where it was stopped or killed: what has
-    its row is skipped, and a file that has changed since is labelled again.
+    its row is skipped, and a file that has changed since is labelled again. Rows of files that cannot be
+    seen now stay, and what could not be read is tried again.
 
     \b
-    Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but some files failed,
+    Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but some files failed, now or in an
+    earlier run into the same folder, or are not there,
     130/143 stopped by Ctrl-C/SIGTERM (what was done is written).
     """
     if hop is not None and windows != "all":
@@ -169,6 +177,8 @@ def main(
     from ..labelling.file_windows import WindowOptions
     from ..signals import stop_event
 
+    if prune and (out is None or not is_folder(out)):
+        raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
     artifact = open_artifact(model or DEFAULT_MODEL)
     limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
     options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
@@ -179,7 +189,7 @@ def main(
         say = partial(click.echo, err=True)
         backend = stack.enter_context(open_backend(artifact, runtime, device, workers, gpus, ray, say))
         run = stack.enter_context(
-            CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, shard_rows)
+            CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows)
         )
         view = stack.enter_context(view_of(run.total - run.resumed, artifact.spec.labels))
         for label in run.labels(stop.event):
@@ -189,7 +199,7 @@ def main(
         if out and is_folder(out):
             click.echo("run the same command again to go on", err=True)
         return stop.code
-    return EXIT_SOME_FAILED if view.failed else 0
+    return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
 
 
 def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +14,9 @@ from ..arrays import Float32
 from ..audio.decoder import Budget, Decoder, Limits
 from ..audio.formats import is_remote
 from ..audio.open import open_decoder
+from ..audio.readable import check_readable
 from ..audio.windows import WindowCount, windows_from_decoder
+from ..errors import AudioError, UnreadableError
 from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
 
@@ -118,8 +120,32 @@ def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> t
 def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
     began = time.process_time()  # a decoder's own threads count too
     budget = Budget(options.limits)
-    with closing(_open(path, options, budget)) as decoder:
+    with _readable(path), closing(_open(path, options, budget)) as decoder:
         return _arrays_from_decoder(decoder, options, convert, began, budget)
+
+
+def tags_from_file(path: str, options: WindowOptions) -> dict[str, str]:
+    """A local file's tags, without its sound.
+
+    Raises:
+        AudioError: the file cannot be opened.
+    """
+    with _readable(path), closing(_open(path, options, Budget(options.limits))) as decoder:
+        return _clean_tags(decoder)
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """An error that a file's disk is to blame for becomes an ``UnreadableError``."""
+    try:
+        yield
+    except UnreadableError:
+        raise
+    except AudioError:
+        check_readable(path)
+        raise
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror or error}") from None
 
 
 def _arrays_from_decoder(
@@ -140,7 +166,7 @@ def _arrays_from_decoder(
         began = time.process_time()
         seconds["mel"] += began - read
     duration_s = decoder.length / decoder.sample_rate
-    tags = {key: _clean(text) for key, text in decoder.tags().items()}
+    tags = _clean_tags(decoder)
     seconds["decode"] += time.process_time() - began
     unheard = tuple(start for start in silent if start not in starts)
     return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), np.concatenate(arrays)
@@ -152,6 +178,10 @@ def _open(path: str, options: WindowOptions, budget: Budget) -> Decoder:
 
         return DaliDecoder(path, options.limits, options.spec.sample_rate)
     return open_decoder(path, budget)
+
+
+def _clean_tags(decoder: Decoder) -> dict[str, str]:
+    return {key: _clean(text) for key, text in decoder.tags().items()}
 
 
 def _clean(tag: str) -> str:

@@ -199,7 +199,7 @@ class _Run:
         """Gives a file that was read to the network; one that failed has its label at once."""
         path = self._begun.pop(position)
         if isinstance(result, Failure):
-            self._labels[position] = SongLabel(path, error=result.reason)
+            self._labels[position] = SongLabel(path, error=result.reason, unreadable=result.unreadable)
             return
         self._computing[position] = path, result.facts
         self._finish(self._network.add((self, position), result))

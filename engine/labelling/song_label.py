@@ -19,11 +19,14 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SongLabel:
-    """One input's label. Where there is an ``error``, ``path`` is the only other field that is set.
+    """One input's label. Where there is an ``error``, ``path`` and ``unreadable`` are all else that is set.
 
     ``probabilities`` are in the order of the model's labels. ``windows`` is the timeline: where each
     window begins, in seconds, and its probabilities, or None where it is silent: such a window has no vote.
     ``tags`` has the file's title, artist and album.
+
+    ``unreadable`` says of an error that the file was not there or could not be read: another day it may get a
+    label. Other errors are of files that were read and that hold no usable audio.
     """
 
     path: str
@@ -34,6 +37,7 @@ class SongLabel:
     windows: tuple[tuple[float, tuple[float, ...] | None], ...] = ()
     decoder: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    unreadable: bool = False
 
     @property
     def confidence(self) -> float | None:

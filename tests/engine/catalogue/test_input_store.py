@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.input_store import InputStore
+from merkit.engine.catalogue.source import Source, source_from_path
 
 
 def test_a_store_gives_back_what_it_took(music: Path) -> None:
     (music / "list.csv").write_text("path,isrc\na.mp3,IN-1\nb.mp3,IN-2\n")
     sources = Sources([music / "list.csv", music / "sub", music / "a.mp3"])
     with InputStore(sources) as store:
-        assert store.find_repeats() == 1
+        assert (len(store), store.repeats, store.other_columns) == (4, 1, 0)
         items = list(store.pending())
-        assert [item.source for item in items] == list(sources)
-        assert [(item.same_as, item.repeated) for item in items] == [
-            (None, True), (None, False), (None, False), (None, False), (0, False),
-        ]  # fmt: skip
+        assert [item.source for item in items] == list(sources)[:4]
+        assert [item.source.real_path for item in items] == [
+            os.path.realpath(item.source.path) for item in items
+        ]
     with InputStore(Sources([music])) as store:
-        assert store.find_repeats(by_content=True) == 4
+        assert store.find_copies() == 4
+        assert [(item.same_as, item.repeated) for item in store.pending()] == [
+            (None, True),
+            *[(0, False)] * 4,
+        ]
+
+
+def test_a_file_is_there_once(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(music)
+    (music / "link.mp3").symlink_to("a.mp3")
+    (music / "above").symlink_to(music)
+    os.link("a.mp3", "other name.mp3")  # another file: names come and go one by one
+    spelt = ["./a.mp3", "a.mp3", str(music / "a.mp3"), "sub/../a.mp3", "link.mp3", "above/above/a.mp3"]
+    missing = [
+        "gone.mp3",
+        "./gone.mp3",
+        "above/gone.mp3",
+        "no/such/folder.mp3",
+        "s3://b/a.mp3",
+        "s3://b/a.mp3",
+    ]
+    columns = [{}, {"n": 1}, {"n": 2}, {"n": 1}, {}, {}]
+    sources = [source_from_path(path, more) for path, more in zip(spelt, columns, strict=True)]
+    sources += [Source(path) if "://" in path else source_from_path(path) for path in missing]
+    with InputStore([*sources, source_from_path("other name.mp3")]) as store:
+        kept = [item.source for item in store.pending()]
+        assert [source.path for source in kept] == [
+            "./a.mp3", "gone.mp3", "no/such/folder.mp3", "s3://b/a.mp3", "other name.mp3",
+        ]  # fmt: skip
+        assert (kept[0].columns, store.repeats, store.other_columns) == ({"n": 1}, 8, 1)
+
+
+def test_names_that_are_not_utf8_are_not_mixed_up() -> None:
+    odd = [Source(os.fsdecode(b"caf\xe9.mp3"), 1, 2), Source("caf\\xe9.mp3", 1, 3)]
+    with InputStore(odd) as store:
+        assert [item.source for item in store.pending()] == odd
+        for source in reversed(odd):
+            assert (
+                source
+                == store.named(os.path.abspath("caf\\xe9.mp3"), source.size_bytes, source.mtime_ns).source
+            )
+
+
+@pytest.mark.parametrize("time", [13_569_465_600 * 10**9, -(10**30), 2**63, 0, None])
+def test_times_that_no_column_holds(time: int | None) -> None:
+    with InputStore([Source("a.mp3", 10**20, time, ctime_ns=time)]) as store:
+        (item,) = store.pending()
+        assert item.source.size_bytes == 2**63 - 1
+        assert (item.source.mtime_ns is None) == (time is None)
+        assert item.source.mtime_ns == item.source.ctime_ns

@@ -9,9 +9,11 @@ import pytest
 from failing_disk import FailingDisk
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.catalogue.input_store import InputStore
+from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import row_from_label
-from merkit.engine.catalogue.shards import RunInfo, ShardFolder, export_folder, run_info, shards_in
+from merkit.engine.catalogue.run_file import RunInfo, run_info
+from merkit.engine.catalogue.shards import ShardFolder, export_folder, shards_in
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import MerError
 from merkit.engine.files import Disk
@@ -42,14 +44,14 @@ def row(source: Source, artifact: Artifact) -> dict:
 def run(
     folder: Path, info: RunInfo, artifact: Artifact, sources: list[Source], disk: Disk | None = None, **more
 ) -> tuple[int, int]:
-    """(rows written, rows taken out)"""
+    """(rows written, those of them in the place of an earlier one)"""
     with ShardFolder(folder, info, disk, rows_a_shard=10) as shards, InputStore(sources) as inputs:
-        removed = shards.resume(inputs, **more)
-        written = 0
+        shards.resume(Resume(inputs, labels=info.labels, **more))
+        places = []
         for item in inputs.pending():
-            shards.write(row(item.source, artifact))
-            written += 1
-    return written, removed
+            shards.write(row(item.source, artifact), item.place)
+            places.append(item.place)
+    return len(places), sum(place is not None for place in places)
 
 
 def paths(folder: Path) -> list[str]:
@@ -61,10 +63,10 @@ def test_same_inputs_same_bytes(tmp_path: Path, info: RunInfo, artifact: Artifac
         assert run(tmp_path / name, info, artifact, SONGS) == (95, 0)
         assert paths(tmp_path / name) == [source.path for source in SONGS]
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == [".lock", *(f"part-{i:06}.parquet" for i in range(10)), "run.json"]
+    assert names == [".lock", "_run.json", *(f"part-{i:06}.parquet" for i in range(10))]
     for name in names[1:]:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert pq.ParquetFile(tmp_path / "a" / names[1]).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert pq.ParquetFile(tmp_path / "a" / names[2]).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
 def test_resuming_skips_redoes_and_adds(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
@@ -77,11 +79,14 @@ def test_resuming_skips_redoes_and_adds(tmp_path: Path, info: RunInfo, artifact:
     assert (rows["000.mp3"]["size_bytes"], rows["011.mp3"]["mtime_ns"]) == (5, 7)
 
 
-def test_a_shard_whose_rows_all_changed_goes(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+def test_rows_of_changed_files_are_replaced_where_they_are(
+    tmp_path: Path, info: RunInfo, artifact: Artifact
+) -> None:
     run(tmp_path / "a", info, artifact, SONGS[:20])
     changed = [*(Source(source.path, 1, 2) for source in SONGS[:10]), *SONGS[10:20]]
     assert run(tmp_path / "a", info, artifact, changed) == (10, 10)
-    assert Counter(paths(tmp_path / "a")) == Counter(source.path for source in SONGS[:20])
+    assert paths(tmp_path / "a") == [source.path for source in SONGS[:20]]
+    assert len(shards_in(tmp_path / "a")) == 2
 
 
 def test_errors_are_tried_again_when_asked(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
@@ -89,15 +94,16 @@ def test_errors_are_tried_again_when_asked(tmp_path: Path, info: RunInfo, artifa
     run(tmp_path / "a", info, artifact, sources)
     assert run(tmp_path / "a", info, artifact, sources) == (0, 0)
     assert run(tmp_path / "a", info, artifact, SONGS[:12], retry_errors=True) == (0, 0)  # not named now
+    assert paths(tmp_path / "a") == [source.path for source in sources]
     assert run(tmp_path / "a", info, artifact, sources, retry_errors=True) == (2, 2)
     assert Counter(paths(tmp_path / "a")) == Counter(source.path for source in sources)
 
 
-def test_one_path_twice_is_two_rows(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+def test_one_file_is_one_row(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
     assert run(tmp_path / "a", info, artifact, [SONGS[0], SONGS[1]]) == (2, 0)
-    assert run(tmp_path / "a", info, artifact, [SONGS[0], SONGS[1], SONGS[0]]) == (1, 0)
-    assert run(tmp_path / "a", info, artifact, [SONGS[0], SONGS[0], SONGS[1]]) == (0, 0)
-    assert Counter(paths(tmp_path / "a")) == Counter(["000.mp3", "000.mp3", "001.mp3"])
+    again = [SONGS[0], SONGS[1], SONGS[0], Source(os.path.abspath("001.mp3"), 1_001, 10**18 + 1)]
+    assert run(tmp_path / "a", info, artifact, again) == (0, 0)
+    assert paths(tmp_path / "a") == ["000.mp3", "001.mp3"]
 
 
 def test_names_that_are_no_utf8_resume(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
@@ -169,13 +175,21 @@ def test_a_failing_disk(
     assert paths(folder) == [source.path for source in SONGS]
 
 
-def test_a_disk_that_fails_while_rows_are_replaced(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_disk_that_fails_while_rows_are_replaced(
+    tmp_path: Path, info: RunInfo, artifact: Artifact, kind: str, nth: int
+) -> None:
     run(tmp_path / "a", info, artifact, SONGS[:30])
-    changed = [Source("000.mp3", 1, 1), *SONGS[1:30]]
-    with pytest.raises(MerError, match=r"part-000000\.parquet cannot be written"):
-        run(tmp_path / "a", info, artifact, changed, FailingDisk("sync", 1))
-    assert paths(tmp_path / "a") == [source.path for source in SONGS[:30]]
-    assert run(tmp_path / "a", info, artifact, changed) == (1, 1)
+    again = [Source("000.mp3", 1, 1), *SONGS[1:20], Source("020.mp3", 1, 1), *SONGS[21:31]]
+    with pytest.raises(MerError, match=r"part-00000\d\.parquet cannot be written"):
+        run(tmp_path / "a", info, artifact, again, FailingDisk(kind, nth))
+    written = paths(tmp_path / "a")
+    assert written[:30] == [source.path for source in SONGS[:30]]
+    assert len(written) in (30, 31)
+    run(tmp_path / "a", info, artifact, again)
+    assert paths(tmp_path / "a") == [source.path for source in SONGS[:31]]
+    assert run(tmp_path / "a", info, artifact, again) == (0, 0)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, info: RunInfo) -> None:
@@ -222,10 +236,10 @@ def test_an_export_equals_what_a_run_writes(
         assert (tmp_path / f"out.{suffix}").read_bytes() == (tmp_path / f"direct.{suffix}").read_bytes()
 
 
-def test_run_json_says_what_decides(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+def test_the_run_file_says_what_decides(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
     run(tmp_path / "a", info, artifact, SONGS[:1])
-    fields = json.loads((tmp_path / "a" / "run.json").read_text())
+    fields = json.loads((tmp_path / "a" / "_run.json").read_text())
     assert fields["model_sha256"] == artifact.sha256
     assert (fields["windows"], fields["hop_s"], fields["runtime"]) == (3, None, "null")
-    with pytest.raises(MerError, match=r"no folder of labels: it has no run\.json"):
+    with pytest.raises(MerError, match=r"no folder of labels: it has no _run\.json"):
         export_folder(tmp_path, tmp_path / "out.csv")

@@ -23,8 +23,14 @@ class Run:
 
     total: int = 2
     resumed: int = 0
-    redone: int = 0
+    replaced: int = 0
+    updated: int = 0
+    dropped: int = 0
+    pruned: int = 0
+    absent: int = 0
+    errors: int = 0
     repeats: int = 0
+    other_columns: int = 0
     skipped: int = 0
     stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
 
@@ -51,15 +57,18 @@ def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[s
 def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     view = Lines()
     view.show(GOOD)
-    view.summary(a_run(total=10, resumed=3, redone=2, repeats=1, skipped=4), 1.0, "out/", stopped=True)
+    run = a_run(total=10, resumed=3, replaced=2, absent=5, errors=3, repeats=1, skipped=4)
+    view.summary(run, 1.0, "out/", stopped=True)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == (
         "1 labelled, 3 already done, 1 repeat an earlier one, 4 other files skipped in 1.0 s: "
         "1.0 songs/s, 72x realtime"
     )
     assert lines[2:] == [
-        "2 rows of earlier runs were replaced",
         "1 rows written to out/",
+        "2 rows of earlier runs were replaced",
+        "5 files are not there now; their rows stay",
+        "3 rows with errors are of earlier runs: --retry-errors tries them again",
         "stopped: 6 of 10 inputs were not labelled",
     ]
 

@@ -1,0 +1,162 @@
+"""What becomes of a row when its file is looked at again. docs/CATALOGUE.md has these rules as a table.
+
+- One file is one row. A file is its real path (a URL is itself), wherever links lead today.
+- Absent is not changed: a good row goes only with ``--prune``, and only if its file is gone from a folder
+  that can be listed.
+- A file that could not be seen or read is tried again by itself; one that was read and is bad only with
+  ``--retry-errors``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from ..audio.formats import is_remote
+from .source import Source, source_from_path
+
+UNREADABLE, AUDIO = "unreadable", "audio"
+"""Errors in rows: the file was not there or could not be read; it was read and is no usable audio."""
+
+_FOLDERS = 4_096  # whose real paths are remembered
+_OLD_UNREADABLE = ("no such file", "cannot be opened: ", "cannot be fetched: ")  # of rows without a kind
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row says of its file; ``real_path`` and ``ctime_ns`` are None in rows of before 0.2."""
+
+    path: str
+    real_path: str | None
+    size_bytes: int | None
+    mtime_ns: int | None
+    ctime_ns: int | None
+    ok: bool
+    unreadable: bool
+
+
+class Step(Enum):
+    """What to do about a row's file."""
+
+    KEEP = "the row stays"
+    ABSENT = "a good row stays, though its file cannot be seen now"
+    LABEL = "label the file; the row stays until there is another"
+    TAGS = "read the file's tags anew"
+
+
+def step(row: Row, now: Source, retry_errors: bool = False) -> Step:
+    """What to do about a row's file, as it is now."""
+    if is_absent(now):
+        if row.ok:
+            return Step.ABSENT
+        return Step.LABEL if retry_errors else Step.KEEP
+    touched = None not in (row.ctime_ns, now.ctime_ns) and row.ctime_ns != now.ctime_ns
+    if not row.ok:
+        again = retry_errors or row.unreadable or touched or has_changed(row, now)
+        return Step.LABEL if again else Step.KEEP
+    if has_changed(row, now):
+        return Step.LABEL
+    return Step.TAGS if touched else Step.KEEP
+
+
+def is_absent(now: Source) -> bool:
+    """Whether no file can be seen: it, its share or a permission is away. URLs are not looked at."""
+    return now.size_bytes is None and not is_remote(now.path)
+
+
+def has_changed(row: Row, now: Source) -> bool:
+    """Whether a file has another size or time. What is not known of a URL has not changed."""
+    pairs = ((row.size_bytes, now.size_bytes), (row.mtime_ns, now.mtime_ns))
+    if is_remote(now.path):
+        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+    return any(before != after for before, after in pairs)
+
+
+def row_from_record(record: Mapping[str, Any]) -> Row:
+    """The facts of a row as shards hold it. One without a kind of error is judged by its message."""
+    ok, kind, size = record["status"] == "ok", record.get("error_kind"), record["size_bytes"]
+    if kind is None and not ok:
+        unseen = size is None and not is_remote(record["path"])
+        kind = UNREADABLE if unseen or (record["error"] or "").startswith(_OLD_UNREADABLE) else AUDIO
+    return Row(
+        record["path"], record.get("real_path"), size, record["mtime_ns"], record.get("ctime_ns"),
+        ok, kind == UNREADABLE,
+    )  # fmt: skip
+
+
+class RealPaths:
+    """Where paths lead; remembers folders, so use it for one run only."""
+
+    def __init__(self) -> None:
+        self._folder = lru_cache(_FOLDERS)(os.path.realpath)
+
+    def of(self, path: str, is_link: bool | None = None) -> str:
+        """The identity of a file, also of one that is absent. A URL is its own.
+
+        Args:
+            is_link: whether ``path`` itself is a link; None to look.
+        """
+        if not path or is_remote(path):
+            return path
+        folder, name = os.path.split(path)
+        try:
+            if name in ("", ".", "..") or (os.path.islink(path) if is_link is None else is_link):
+                return os.path.realpath(path)
+            return os.path.join(self._folder(folder or "."), name)
+        except ValueError:  # a null character in the path
+            return path
+
+
+class Looks:
+    """Looks at files by the text that rows have for them; remembers the last folders that it listed."""
+
+    def __init__(self) -> None:
+        self._names = lru_cache(8)(_names)
+
+    def is_file(self, text: str) -> bool:
+        """Whether a file can be seen there."""
+        return any(not is_absent(source_from_path(path)) for path in _paths_from_text(text))
+
+    def is_folder(self, text: str) -> bool:
+        """Whether a folder can be seen there."""
+        return any(os.path.isdir(path) for path in _paths_from_text(text))
+
+    def is_gone(self, text: str) -> bool:
+        """Whether a file is gone while its folder is there: the folder can be listed and does not name it.
+
+        A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
+        """
+        return not is_remote(text) and all(self._is_gone(path) for path in _paths_from_text(text))
+
+    def _is_gone(self, path: str) -> bool:
+        try:
+            os.lstat(path)
+            return False
+        except FileNotFoundError:
+            folder, name = os.path.split(path)
+            names = self._names(folder or ".")
+            return names is not None and name not in names
+        except (OSError, ValueError):
+            return False
+
+
+def _names(folder: str) -> frozenset[str] | None:
+    try:
+        names = frozenset(os.listdir(folder))
+    except OSError:
+        return None
+    return names if any(not name.startswith(".") for name in names) else None
+
+
+def _paths_from_text(text: str) -> Iterator[str]:
+    """The paths that rows hold as this text: bytes that are not UTF-8 stand there as ``\\xNN``."""
+    yield text
+    encoded = os.fsencode(text)
+    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), encoded)
+    if raw != encoded:
+        yield os.fsdecode(raw)

@@ -1,0 +1,32 @@
+"""Reads the tags of many files again, without their sound, in child processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from ..cpu import usable_cores
+from .file_windows import WindowOptions, tags_from_file
+from .worker_pool import Failure, WorkerPool
+
+_FILES_A_PROCESS = 50  # fewer are not worth another process
+_AT_ONCE = 1_000
+
+
+def read_tags(paths: Iterable[str], options: WindowOptions) -> Iterator[dict[str, str] | None]:
+    """The tags of each local file, in order; None where it cannot be opened. No process starts for no files.
+
+    Raises:
+        MerError: a child process cannot start.
+    """
+    stream = iter(paths)
+    chunk = list(islice(stream, _AT_ONCE))
+    if not chunk:
+        return
+    processes = min(usable_cores(), 1 + len(chunk) // _FILES_A_PROCESS)
+    with WorkerPool(tags_from_file, options, processes, options.limits.seconds) as pool:
+        while chunk:
+            tags = dict(pool.map(chunk))
+            for position in range(len(chunk)):
+                yield None if isinstance(tags[position], Failure) else tags[position]
+            chunk = list(islice(stream, _AT_ONCE))
