@@ -142,7 +142,7 @@ class Labeler:
             sample_rate: in Hz; it need not be the model's.
 
         Raises:
-            AudioError: too short, silent or too quiet, or samples that are not finite or far beyond full scale.
+            AudioError: too short, silent, too quiet, or samples not finite or far beyond full scale.
             ValueError: another shape or type, or a sample rate that is not above 0.
         """
         decoder = SampleDecoder(samples, sample_rate)
