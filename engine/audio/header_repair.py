@@ -124,7 +124,10 @@ def _wav(file: _File, kind: bytes) -> Header:
                 stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
                 form = int.from_bytes(file.bytes_at(long_size - 8, 8), "little")
                 chunk = _Chunk(chunk.kind, chunk.at, chunk.body, stated)
-                if end := _true_end(file, _RIFF, chunk, form + 8):
+                end = _true_end(file, _RIFF, chunk, form + 8)
+                if stated >> 62:  # libsndfile takes it for less than nothing
+                    end = end or file.size
+                if end:
                     corrections[long_size] = (end - chunk.body).to_bytes(8, "little")
                     corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too
             elif end := _true_end(file, _RIFF, chunk, _form_end(file, "little")):

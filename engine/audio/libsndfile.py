@@ -66,6 +66,8 @@ class SoundFileDecoder:
             self.length = self._file.frames
             self.is_chain = self.format == "OGG" and not part and may_be_chain(descriptor)
             if not 0 < self.length < _UNKNOWN_LENGTH:
+                if self.format == "FLAC":  # cut off, it could not be sought in
+                    self._seeks = False
                 self.length = 0 if self.is_chain else self.measure()
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from merkit.engine.audio.channels import channel_names
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
-from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
 
@@ -38,3 +39,107 @@ def test_vorbis_after_small_steps_forward(tmp_path: Path, rate: int) -> None:
     with closing(open_decoder(path, Limits())) as decoder:
         for start in [12 * rate, *(round(rate * (1.3 * i + 0.2)) for i in range(12)), 3 * rate]:
             np.testing.assert_allclose(decoder.read(start, rate), whole[start : start + rate], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("unit", [2**15, 2**23, 2**31])
+def test_float_files_in_units_of_integers(tmp_path: Path, kind: str, subtype: str, unit: int) -> None:
+    sound = noise(4, 8_000)
+    sound[:8_000] *= np.float32(1e-3)
+    soundfile.write(tmp_path / "a", sound.astype(np.float64) * unit, 8_000, subtype, format=kind)
+    with closing(open_decoder(tmp_path / "a", Limits())) as decoder:
+        np.testing.assert_allclose(decoder.read(100, 2_000), sound[100:2_100], rtol=1e-5)
+        np.testing.assert_allclose(decoder.read(0, 32_000), sound, rtol=1e-5)
+
+
+def in_wav(fmt: bytes, body: bytes) -> bytes:
+    """A WAV of hand-made chunks."""
+    chunks = b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+@pytest.mark.parametrize(
+    ("bits", "valid"),
+    [(8, 8), (16, 16), (16, 12), (24, 24), (24, 20), (24, 16), (32, 32), (32, 24), (32, 20), (32, 16)],
+)
+@pytest.mark.parametrize("is_extensible", [False, True])
+def test_full_scale_is_one_whatever_the_bits(
+    tmp_path: Path, bits: int, valid: int, is_extensible: bool
+) -> None:
+    """Valid bits are the upper ones of a sample: Microsoft's WAVEFORMATEXTENSIBLE."""
+    sound = noise(1, 8_000) / 0.4
+    steps = np.clip(np.round(sound * 2.0 ** (valid - 1)), -(2 ** (valid - 1)), 2 ** (valid - 1) - 1).astype(
+        np.int64
+    )
+    values = (steps << bits - valid) + (128 if bits == 8 else 0)
+    body = values.astype("<i8").view(np.uint8).reshape(-1, 8)[:, : bits // 8].tobytes()
+    size = bits // 8
+    fmt = struct.pack("<HHIIHH", 0xFFFE if is_extensible else 1, 1, 8_000, 8_000 * size, size, bits)
+    if is_extensible:
+        fmt += struct.pack("<HHIH", 22, valid, 4, 1) + bytes.fromhex("000000001000800000aa00389b71")
+    (tmp_path / "a.wav").write_bytes(in_wav(fmt, body))
+    with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
+        np.testing.assert_allclose(decoder.read(0, 8_000), sound, atol=1.1 / 2 ** (valid - 1))
+
+
+@pytest.mark.parametrize("tag", [6, 7])
+def test_telephone_codes(tmp_path: Path, tag: int) -> None:
+    """A-law and u-law by their loudest codes: 32,256 and 32,124 of 32,768 (ITU-T G.711)."""
+    codes = b"\xaa\x2a" if tag == 6 else b"\x80\x00"
+    fmt = struct.pack("<HHIIHHH", tag, 1, 8_000, 8_000, 1, 8, 0)
+    (tmp_path / "a.wav").write_bytes(in_wav(fmt, codes * 4_000))
+    loudest = (32_256 if tag == 6 else 32_124) / 32_768
+    with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
+        np.testing.assert_allclose(decoder.read(0, 8_000), [loudest, -loudest] * 4_000, atol=1e-6)
+
+
+def with_total(flac: bytes, total: int) -> bytes:
+    """A FLAC that states another number of samples: 36 bits from byte 21.5 on."""
+    field = int.from_bytes(flac[21:26], "big") >> 36 << 36 | total
+    return flac[:21] + field.to_bytes(5, "big") + flac[26:]
+
+
+@pytest.mark.parametrize("total", [0, 3 * 8_000, (1 << 36) - 1])
+def test_flac_that_states_another_length(tmp_path: Path, total: int) -> None:
+    sound = noise(2, 8_000)
+    flac = write_audio(tmp_path / "a.flac", sound, 8_000).read_bytes()
+    for data in (flac, b"ID3\4\0\0\0\0\x08\0" + bytes(1_024) + flac):
+        start = data.find(b"fLaC")
+        (tmp_path / "b.flac").write_bytes(data[:start] + with_total(data[start:], total))
+        with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+            assert decoder.measure() == 16_000
+            np.testing.assert_allclose(decoder.read(0, 16_000), sound, atol=1e-4)
+            np.testing.assert_allclose(decoder.read(9_000, 3_000), sound[9_000:12_000], atol=1e-4)
+
+
+@pytest.mark.parametrize("total", [None, 0])
+def test_a_flac_that_was_cut_off_is_heard_up_to_there(tmp_path: Path, total: int | None) -> None:
+    sound = noise(20, 16_000)
+    flac = write_audio(tmp_path / "a.flac", sound, 16_000).read_bytes()
+    flac = flac if total is None else with_total(flac, total)
+    (tmp_path / "b.flac").write_bytes(flac[: len(flac) // 2])
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        length = decoder.measure()
+        assert 9.5 * 16_000 < length < 10.5 * 16_000
+        np.testing.assert_allclose(decoder.read(0, length), sound[:length], atol=1e-4)
+        np.testing.assert_allclose(
+            decoder.read(length - 5_000, 5_000), sound[length - 5_000 : length], atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")])
+def test_a_room_of_loudspeakers(tmp_path: Path, kind: str, subtype: str) -> None:
+    """Front left and right of six channels are heard as loud as of two."""
+    rate, left, right = 48_000, noise(2, 48_000, 1), noise(2, 48_000, 2)
+    room = np.zeros((len(left), 6), np.float32)
+    names = channel_names(6, vorbis=kind == "OGG")
+    room[:, names.index("FL")], room[:, names.index("FR")] = left, right
+    room[:, names.index("LFE")] = 0.5
+    with soundfile.SoundFile(tmp_path / "a", "w", rate, 6, subtype, format=kind) as file:
+        for start in range(0, len(room), 8_192):
+            file.write(room[start : start + 8_192])
+    with closing(open_decoder(tmp_path / "a", Limits())) as decoder:
+        mono, expected = decoder.read(rate, 20_000), (left + right)[rate : rate + 20_000] / 2
+    assert np.mean((mono - expected) ** 2) < (0.2 if kind == "OGG" else 1e-6) * np.mean(expected**2)
+    assert np.std(mono) == pytest.approx(np.std(expected), rel=0.1)
