@@ -1,0 +1,79 @@
+"""Tags of ASF: WMA and WMV."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from uuid import UUID
+
+from .part import LONGEST, Part, Tags, add, text_from_utf16
+
+_NAMES = {"author": "artist", "title": "title", "wm/albumtitle": "album"}
+_DESCRIPTION = UUID("75b22633-668e-11cf-a6d9-00aa0062ce6c").bytes_le
+_EXTENDED = UUID("d2d0a440-e307-11d2-97f0-00a0c95ea850").bytes_le
+_EXTENSION = UUID("5fbf03b5-a92e-11cf-8ee3-00c00c205365").bytes_le
+_METADATA = UUID("c5f8cbea-5baf-4877-8467-aa8c44fa4cca").bytes_le
+_LIBRARY = UUID("44231c94-9498-49d1-a141-1d134e457054").bytes_le
+_HEAD = 24
+_TEXT = 0  # the type of a value
+
+
+def read_asf(part: Part, tags: Tags) -> None:
+    """Adds the tags of an ASF file."""
+    (size,) = struct.unpack("<Q", part.read(16, 8))
+    _read_objects(part.part(30, size - 30), tags)
+
+
+def _read_objects(part: Part, tags: Tags) -> None:
+    # The description first: it has the first artist, and others may stand before it.
+    for kind, content in sorted(_objects(part), key=lambda pair: pair[0] != _DESCRIPTION):
+        if kind == _DESCRIPTION:
+            title_bytes, author_bytes = struct.unpack("<2H", content.read(0, 4))
+            add(tags, "title", text_from_utf16(content.read(10, title_bytes)))
+            add(tags, "artist", text_from_utf16(content.read(10 + title_bytes, author_bytes)))
+        elif kind == _EXTENDED:
+            _read_extended(content, tags)
+        elif kind in (_METADATA, _LIBRARY):
+            _read_library(content, tags)
+        elif kind == _EXTENSION:
+            for inner, inner_content in _objects(content.part(22)):
+                if inner in (_METADATA, _LIBRARY):
+                    _read_library(inner_content, tags)
+
+
+def _read_extended(part: Part, tags: Tags) -> None:
+    """Names and values, each behind its length."""
+    (count,), place = struct.unpack("<H", part.read(0, 2)), 2
+    for _ in range(count):
+        (length,) = struct.unpack("<H", part.read(place, 2))
+        name = text_from_utf16(part.read(place + 2, length))
+        place += 2 + length
+        kind, length = struct.unpack("<2H", part.read(place, 4))
+        _add(tags, name, kind, part.part(place + 4, length))
+        place += 4 + length
+
+
+def _read_library(part: Part, tags: Tags) -> None:
+    """Records of a head with two lengths, a name and a value."""
+    (count,), place = struct.unpack("<H", part.read(0, 2)), 2
+    for _ in range(count):
+        name_length, kind, length = struct.unpack("<2HI", part.read(place + 4, 8))
+        name = text_from_utf16(part.read(place + 12, name_length))
+        _add(tags, name, kind, part.part(place + 12 + name_length, length))
+        place += 12 + name_length + length
+
+
+def _add(tags: Tags, name: str, kind: int, value: Part) -> None:
+    if kind == _TEXT:
+        key = name.strip("\0").lower()
+        add(tags, _NAMES.get(key), text_from_utf16(value.read(0, LONGEST)))
+
+
+def _objects(part: Part) -> Iterator[tuple[bytes, Part]]:
+    place = 0
+    while len(head := part.read(place, _HEAD)) == _HEAD:
+        (size,) = struct.unpack_from("<Q", head, 16)
+        if size < _HEAD:
+            return
+        yield head[:16], part.part(place + _HEAD, size - _HEAD)
+        place += size

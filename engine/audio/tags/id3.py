@@ -1,0 +1,132 @@
+"""Tags around the frames of an MP3, and inside of other formats: ID3v2, ID3v1, APEv2."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from .part import LONGEST, MOST_VALUES, Part, Tags, add, text_from_bytes, text_from_utf16
+
+_FRAMES = {b"TPE1": "artist", b"TIT2": "title", b"TALB": "album",
+           b"TP1": "artist", b"TT2": "title", b"TAL": "album"}  # fmt: skip
+_APE_KEYS = {b"artist": "artist", b"title": "title", b"album": "album"}
+_FRAME_NAME = re.compile(rb"[A-Z][A-Z0-9]{2}[A-Z0-9 \0]?")  # a blank where a name of ID3v2.2 was kept
+_HEAD = 10
+_V1 = 128
+_APE_FOOT = 32
+_MOST_ITEMS = 1_000
+
+
+def id3v2_length(part: Part) -> int:
+    """The bytes of the ID3v2 tag with which a part begins; 0 where it begins with none."""
+    head = part.read(0, _HEAD)
+    if len(head) < _HEAD or head[:3] != b"ID3" or head[3] not in (2, 3, 4) or max(head[6:]) > 127:
+        return 0
+    return _HEAD + _syncsafe(head[6:]) + (_HEAD if head[3] == 4 and head[5] & 0x10 else 0)
+
+
+def read_id3v2(part: Part, tags: Tags) -> None:
+    """Adds the tags of the ID3v2 tag with which a part begins."""
+    length = id3v2_length(part)
+    if not length:
+        return
+    version, flags = part.read(3, 1)[0], part.read(5, 1)[0]
+    body = part.part(_HEAD, length - _HEAD)
+    whole_unsynchronised = bool(flags & 0x80)
+    if whole_unsynchronised and version < 4:  # over the frames' heads too: positions are those after it
+        body = part.with_bytes(_synchronised(body.read(0, body.length)))
+    place = 0
+    if flags & 0x40 and version == 3:
+        place = 4 + struct.unpack(">I", body.read(0, 4))[0]
+    elif flags & 0x40 and version == 4:
+        place = _syncsafe(body.read(0, 4))
+    head_bytes = 6 if version == 2 else _HEAD
+    while len(head := body.read(place, head_bytes)) == head_bytes and _FRAME_NAME.match(head):
+        size = _frame_size(body, place, version)
+        if name := _FRAMES.get(head[: 3 if version == 2 else 4].rstrip(b" \0")):
+            data = body.read(place + head_bytes, min(size, LONGEST))
+            add(tags, name, *_texts(_frame_content(data, head, version, whole_unsynchronised)))
+        place += head_bytes + size
+
+
+def read_id3v1(part: Part, tags: Tags) -> None:
+    """Adds the tags of the ID3v1 tag with which a part ends."""
+    data = part.read(part.length - _V1, _V1)
+    if data[:3] != b"TAG":
+        return
+    for name, start in (("title", 3), ("artist", 33), ("album", 63)):
+        add(tags, name, text_from_bytes(data[start : start + 30].split(b"\0")[0].rstrip()))
+
+
+def read_apev2(part: Part, tags: Tags) -> None:
+    """Adds the tags of the APEv2 tag with which a part ends, or that stands before its ID3v1 tag."""
+    end = part.length
+    if part.read(end - _V1, 3) == b"TAG":
+        end -= _V1
+    foot = part.read(end - _APE_FOOT, _APE_FOOT)
+    if foot[:8] != b"APETAGEX":
+        return
+    size, count = struct.unpack_from("<II", foot, 12)
+    items, place = part.part(end - size, size - _APE_FOOT), 0
+    for _ in range(min(count, _MOST_ITEMS)):
+        head = items.read(place, 8 + 256)
+        size, flags = struct.unpack_from("<II", head)
+        key = head[8:].split(b"\0")[0]
+        value = place + 8 + len(key) + 1
+        if (name := _APE_KEYS.get(key.lower())) and not flags & 6:  # text
+            texts = items.read(value, min(size, LONGEST)).split(b"\0", MOST_VALUES)
+            add(tags, name, *map(text_from_bytes, texts))
+        place = value + size
+
+
+def _frame_size(body: Part, place: int, version: int) -> int:
+    """The size of a frame's content. Old iTunes wrote plain numbers where ID3v2.4 has 7 bits a byte."""
+    if version == 2:
+        return int.from_bytes(body.read(place + 3, 3), "big")
+    data = body.read(place + 4, 4)
+    plain = int.from_bytes(data, "big")
+    if version == 3 or plain < 128:
+        return plain
+    size = _syncsafe(data)
+    if max(data) > 127 or (
+        not _ends_well(body, place + _HEAD + size) and _ends_well(body, place + _HEAD + plain)
+    ):
+        return plain
+    return size
+
+
+def _ends_well(body: Part, place: int) -> bool:
+    """Whether a frame, or what fills the tag up, begins there, or the tag ends."""
+    head = body.read(place, 4)
+    return place == body.length or (len(head) == 4 and (not any(head) or _FRAME_NAME.match(head) is not None))
+
+
+def _frame_content(data: bytes, head: bytes, version: int, unsynchronised: bool) -> bytes:
+    """Without what a frame's flags put before or over its content; empty where it is packed or encrypted."""
+    if version == 2:
+        return data
+    flags = head[9]
+    if version == 3:
+        return b"" if flags & 0xC0 else data[1:] if flags & 0x20 else data
+    if flags & 0x0C:
+        return b""
+    data = data[(1 if flags & 0x40 else 0) + (4 if flags & 0x01 else 0) :]
+    return _synchronised(data) if unsynchronised or flags & 0x02 else data
+
+
+def _texts(content: bytes) -> list[str]:
+    """The texts of a frame: an encoding, then one or more texts with NUL between them."""
+    encoding, data = content[:1], content[1:]
+    if encoding in (b"\1", b"\2"):
+        return text_from_utf16(data, "utf-16-le" if encoding == b"\1" else "utf-16-be").split(
+            "\0", MOST_VALUES
+        )
+    return [text_from_bytes(text) for text in data.split(b"\0", MOST_VALUES)]
+
+
+def _synchronised(data: bytes) -> bytes:
+    return data.replace(b"\xff\0", b"\xff")
+
+
+def _syncsafe(data: bytes) -> int:
+    return sum((byte & 127) << shift for byte, shift in zip(data, (21, 14, 7, 0), strict=True))

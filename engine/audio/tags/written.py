@@ -1,0 +1,83 @@
+"""A local file's tags, read in one way from every format that music is kept in.
+
+Libraries lose some: of several artists libsndfile keeps one and FFmpeg another; both lose ID3v1 and LIST INFO
+that are not UTF-8, and libsndfile the ID3 of WAV and AIFF; tinytag 2.3 takes ARTISTS for further artists and
+misreads unsynchronised ID3. Mutagen reads all of it, and is under the GPL.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ..decoder import TAGS
+from ..formats import open_regular_file
+from .asf import read_asf
+from .chunks import read_id3_chunks, read_text_chunks
+from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
+from .mp4 import read_mp4
+from .part import Exhausted, Part, Tags, part_of_file
+from .vorbis import read_flac, read_ogg
+
+_BETWEEN = "; "  # values of one tag, such as several artists
+_MOST_ID3V2 = 10  # one behind the other
+_MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+_ASF = b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\0\xaa\0b\xcel"
+_DAMAGE = (struct.error, IndexError, OverflowError, OSError, Exhausted)
+
+_Reader = Callable[[Part, Tags], None]
+
+
+def tags_from_file(path: str | Path) -> dict[str, str]:
+    """Those of ``TAGS`` that stand in a local file; several values of one have ``; `` between them.
+
+    Empty for formats that are not known here, such as Matroska. Damage never raises: what stands before it
+    is kept. Reads some megabytes at most.
+
+    Raises:
+        AudioError: the file cannot be opened.
+    """
+    descriptor = open_regular_file(path)
+    tags: Tags = {}
+    try:
+        for read, part in _sources(part_of_file(descriptor)):
+            values: Tags = {}
+            with suppress(*_DAMAGE):
+                read(part, values)
+            tags = {**values, **tags}
+    except _DAMAGE:  # before the first source
+        pass
+    finally:
+        os.close(descriptor)
+    return {name: _BETWEEN.join(tags[name]) for name in TAGS if tags.get(name)}
+
+
+def _sources(whole: Part) -> Iterator[tuple[_Reader, Part]]:
+    """Where a file may have tags, and their readers: first those that are seldom cut short or out of date."""
+    behind, id3v2 = whole, []
+    while len(id3v2) < _MOST_ID3V2 and (length := id3v2_length(behind)):
+        id3v2.append(behind)
+        behind = behind.part(length)
+    for read in _readers(behind.read(0, 16)):
+        yield read, behind
+    for part in id3v2:
+        yield read_id3v2, part
+    yield read_apev2, whole
+    yield read_id3v1, whole
+
+
+def _readers(head: bytes) -> tuple[_Reader, ...]:
+    """The readers of the format that a file with these first bytes has."""
+    is_wav = head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+    if is_wav or (head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")):
+        return read_id3_chunks, read_text_chunks
+    if head[:4] == b"fLaC":
+        return (read_flac,)
+    if head[:4] == b"OggS":
+        return (read_ogg,)
+    if head[4:8] in _MP4:
+        return (read_mp4,)
+    return (read_asf,) if head == _ASF else ()

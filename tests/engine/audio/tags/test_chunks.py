@@ -1,0 +1,55 @@
+"""WAV and AIFF: ID3 in a chunk, LIST INFO, NAME and AUTH."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+import tag_bytes as made
+from merkit.engine.audio.tags.chunks import read_id3_chunks, read_text_chunks
+from merkit.engine.audio.tags.part import Effort, Part, Tags
+
+SOUND = made.chunk(b"fmt ", bytes(16)) + made.chunk(b"data", bytes(999))
+
+
+def read(reader, data: bytes) -> Tags:
+    tags: Tags = {}
+    reader(Part(data, 0, len(data), Effort()), tags)
+    return tags
+
+
+@pytest.mark.parametrize("name", [b"id3 ", b"ID3 "])
+@pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"FORM"])
+def test_id3_in_a_chunk(kind: bytes, name: bytes) -> None:
+    order = "<" if kind == b"RIFF" else ">"
+    sound = made.chunk(b"data", bytes(999), order)  # of an odd size: a byte follows it
+    tag = made.chunk(name, made.whole_id3(), order)
+    for chunks in (sound + tag, tag + sound):
+        data = made.riff(chunks, kind, b"AIFF" if kind == b"FORM" else b"WAVE", order)
+        assert read(read_id3_chunks, data)["artist"] == made.ARTISTS
+        assert read(read_text_chunks, data) == {}
+
+
+@pytest.mark.parametrize("codec", ["latin-1", "utf-8"])
+def test_list_info(codec: str) -> None:
+    texts = [(b"INAM", "Déjà Vu"), (b"IART", "Beyoncé"), (b"IART", "Zoë"), (b"ICMT", "x"), (b"IPRD", "Album")]
+    info = b"INFO" + b"".join(made.chunk(name, text.encode(codec) + b"\0") for name, text in texts)
+    data = made.riff(SOUND + made.chunk(b"LIST", b"adtl" + bytes(8)) + made.chunk(b"LIST", info))
+    expected = {"title": ["Déjà Vu"], "artist": ["Beyoncé", "Zoë"], "album": ["Album"]}
+    assert read(read_text_chunks, data) == expected
+
+
+def test_text_chunks_of_aiff() -> None:
+    chunks = made.chunk(b"NAME", b"D\xe9j\xe0", ">") + made.chunk(b"SSND", bytes(99), ">")
+    chunks += made.chunk(b"AUTH", b"First", ">") + made.chunk(b"AUTH", b"Second", ">")
+    data = made.riff(chunks, b"FORM", b"AIFC", ">")
+    assert read(read_text_chunks, data) == {"title": ["Déjà"], "artist": ["First", "Second"]}
+
+
+def test_rf64_beyond_what_32_bits_hold() -> None:
+    sizes = made.chunk(b"ds64", struct.pack("<QQQI", 0, 1_000, 0, 0))
+    data = b"data" + struct.pack("<I", 0xFFFFFFFF) + bytes(1_000)
+    file = made.riff(sizes + data + made.chunk(b"id3 ", made.whole_id3()), b"RF64")
+    assert read(read_id3_chunks, file)["title"] == [made.TITLE]
+    streamed = made.riff(data + made.chunk(b"id3 ", made.whole_id3()))  # of unknown length: all is sound
+    assert read(read_id3_chunks, streamed) == {}

@@ -1,0 +1,141 @@
+"""ID3v2 in all versions and encodings, ID3v1, APEv2."""
+
+from __future__ import annotations
+
+import pytest
+import tag_bytes as made
+from merkit.engine.audio.tags.id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
+from merkit.engine.audio.tags.part import Effort, Part, Tags
+
+
+def part(data: bytes) -> Part:
+    return Part(data, 0, len(data), Effort())
+
+
+def id3v2(data: bytes) -> Tags:
+    tags: Tags = {}
+    read_id3v2(part(data), tags)
+    return tags
+
+
+@pytest.mark.parametrize("flags", [0, 0x80], ids=["plain", "unsynchronised"])
+@pytest.mark.parametrize("encoding", [1, 2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
+def test_every_version_and_encoding(version: int, encoding: int, flags: int) -> None:
+    expected = {"artist": made.ARTISTS, "title": [made.TITLE], "album": [made.ALBUM]}
+    assert id3v2(made.whole_id3(version, encoding, 0 if version == 4 else flags) + b"\xff\xfb") == expected
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["tag", "frame"])
+def test_unsynchronised_frames_of_version_4(whole: bool) -> None:
+    content = made.unsynchronised(made.id3_text(["ÿþý", "ÿ\u0100"], 1))
+    assert b"\xff\0" in content
+    frame = made.id3_frame("TPE1", content, flags=0 if whole else 0x02)
+    assert id3v2(made.id3v2(frame, flags=0x80 if whole else 0)) == {"artist": ["ÿþý", "ÿ\u0100"]}
+
+
+def test_several_frames_of_one_name() -> None:
+    frames = b"".join(made.id3_frame("TPE1", made.id3_text([name])) for name in ("First", "Second", "First"))
+    assert id3v2(made.id3v2(frames)) == {"artist": ["First", "Second"]}
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "text"),
+    [
+        (0, "Beyoncé".encode("latin-1"), "Beyoncé"),
+        (0, b"It\x92s", "It\u2019s"),
+        (0, b"a\x81b", "a\x81b"),
+        (0, "गीत".encode(), "गीत"),  # UTF-8 that calls itself Latin-1
+        (3, "Beyoncé".encode("latin-1"), "Beyoncé"),
+        (1, "no mark".encode("utf-16-le"), "no mark"),
+        (1, b"\xfe\xff" + "big".encode("utf-16-be"), "big"),
+        (2, b"\xff\xfe" + "little".encode("utf-16-le"), "little"),
+        (1, b"\xff\xfe" + "odd".encode("utf-16-le") + b"x", "odd"),
+        (3, b"  ended \0\0\0", "ended"),
+    ],
+)
+def test_texts(declared: int, data: bytes, text: str) -> None:
+    frame = made.id3_frame("TIT2", bytes([declared]) + data, 3)
+    assert id3v2(made.id3v2(frame, 3)) == {"title": [text]}
+
+
+def test_an_extended_header_is_passed_over() -> None:
+    frame = made.id3_frame("TIT2", b"\3Title", 3)
+    assert id3v2(made.id3v2(b"\0\0\0\6" + bytes(6) + frame, 3, 0x40)) == {"title": ["Title"]}
+    frame = made.id3_frame("TIT2", b"\3Title")
+    assert id3v2(made.id3v2(made.syncsafe(6) + b"\1\0" + frame, 4, 0x40)) == {"title": ["Title"]}
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "before", "title"),
+    [
+        (4, 0x01, made.syncsafe(6), ["Title"]),  # the content's length
+        (4, 0x40, b"g", ["Title"]),  # a group
+        (4, 0x41, b"g" + made.syncsafe(6), ["Title"]),
+        (4, 0x08, b"", None),  # packed
+        (4, 0x04, b"", None),  # encrypted
+        (3, 0x20, b"g", ["Title"]),
+        (3, 0x80, b"", None),
+    ],
+)
+def test_flags_of_frames(version: int, flags: int, before: bytes, title: list[str] | None) -> None:
+    frames = made.id3_frame("TIT2", before + b"\3Title", version, flags)
+    frames += made.id3_frame("TPE1", b"\3Artist", version)
+    tags = id3v2(made.id3v2(frames, version))
+    assert (tags.get("title"), tags["artist"]) == (title, ["Artist"])
+
+
+def test_plain_sizes_in_version_4() -> None:
+    """As old iTunes wrote them; beyond 127 bytes they differ."""
+    for size in (200, 300, 20_000):
+        picture = b"APIC" + size.to_bytes(4, "big") + bytes(2) + bytes([1]) * size
+        tag = made.id3v2(picture + made.id3_frame("TIT2", b"\3Title"))
+        assert id3v2(tag) == {"title": ["Title"]}, size
+
+
+def test_the_length_of_a_tag() -> None:
+    tag = made.id3v2(made.id3_frame("TIT2", b"\3Title"))
+    assert id3v2_length(part(tag + b"more")) == len(tag)
+    with_footer = tag[:5] + b"\x10" + tag[6:]
+    assert id3v2_length(part(with_footer + bytes(10))) == len(tag) + 10
+    for other in (b"", b"ID3", b"ID3\5" + bytes(20), b"ID3\4\0\0\xff\0\0\0\0", b"RIFF" + bytes(20)):
+        assert id3v2_length(part(other)) == 0
+        assert id3v2(other) == {}
+
+
+def test_a_damaged_tag_ends_at_the_damage() -> None:
+    first = made.id3_frame("TIT2", b"\3Title")
+    assert id3v2(made.id3v2(first + b"\xff\xff\xff\xff" + bytes(20))) == {"title": ["Title"]}
+    too_long = b"TPE1" + b"\x7f\x7f\x7f\x7f" + b"\0\0\3Artist"
+    assert id3v2(made.id3v2(first + too_long, padding=0)) == {"title": ["Title"], "artist": ["Artist"]}
+
+
+@pytest.mark.parametrize("codec", ["latin-1", "utf-8"])
+def test_id3v1(codec: str) -> None:
+    tags: Tags = {}
+    data = made.id3v1("Déjà Vu".encode(codec), "Beyoncé".encode(codec), b"Album   \0 left over")
+    read_id3v1(part(b"x" * 50 + data), tags)
+    assert tags == {"title": ["Déjà Vu"], "artist": ["Beyoncé"], "album": ["Album"]}
+
+
+def test_id3v1_cut_inside_of_a_character() -> None:
+    tags: Tags = {}
+    title = "प्यार दीवाना होता है".encode()[:30]
+    with pytest.raises(UnicodeDecodeError):
+        title.decode()
+    read_id3v1(part(made.id3v1(title, "Andr\xe9".encode("latin-1"))), tags)
+    assert tags == {"title": ["प्यार दीवा"], "artist": ["André"]}
+
+
+@pytest.mark.parametrize("after", [b"", made.id3v1(b"Old", b"Old")], ids=["alone", "before ID3v1"])
+def test_apev2(after: bytes) -> None:
+    items = [
+        ("Cover Art (Front)", made.PICTURE, 2),
+        ("ARTIST", "\0".join(made.ARTISTS).encode(), 0),
+        ("Title", made.TITLE.encode(), 0),
+        ("album", made.ALBUM.encode(), 0),
+        ("Artist", b"binary", 2),
+    ]
+    tags: Tags = {}
+    read_apev2(part(b"frames" * 50 + made.apev2(items) + after), tags)
+    assert tags == {"artist": made.ARTISTS, "title": [made.TITLE], "album": [made.ALBUM]}
