@@ -6,12 +6,12 @@ import numpy as np
 
 from ..arrays import Float32
 
-PROBE_SAMPLES = 2_048
+PROBE_SAMPLES = 4_096
 """The length of a block that tells a sound's unit."""
 
 _LOUDEST = 64.0  # 36 dB above full scale: no mix of floats is so loud
 _UNITS = (2.0**15, 2.0**23, 2.0**31)
-_PROBES = 16
+_PROBES = 8
 
 
 def probe_starts(length: int) -> list[int]:
