@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import Float32
 from .adts_frames import FRAME_SAMPLES, AdtsFrames
 from .channels import mono_from_two, two_from_channels
-from .decoder import TAGS, Budget, Decoder
+from .decoder import Budget, Decoder
 from .ffmpeg import FFmpegDecoder
 from .joined import JoinedDecoder
 
@@ -73,14 +73,7 @@ class AdtsDecoder:
         return self.length
 
     def tags(self) -> dict[str, str]:
-        with os.fdopen(os.dup(self._file.fileno()), "rb") as file:
-            file.seek(0)
-            try:
-                with av.open(file, format="aac", metadata_errors="ignore") as container:
-                    tags = {name.lower(): text for name, text in container.metadata.items()}
-            except (av.error.FFmpegError, ValueError):
-                return {}
-        return {name: tags[name] for name in TAGS if tags.get(name)}
+        return {}  # they stand around the frames, where audio/tags reads them
 
     def close(self) -> None:
         self._file.close()

@@ -10,7 +10,7 @@ import soundfile
 
 from ..arrays import Float32
 from .channels import mono_from_two
-from .decoder import TAGS, Budget, Decoder
+from .decoder import Budget, Decoder
 from .joined import JoinedDecoder
 from .mp3_frames import FrameIndex, mp3_from_file
 
@@ -54,14 +54,7 @@ class Mp3Decoder:
         return self.length
 
     def tags(self) -> dict[str, str]:
-        descriptor = os.dup(self._file.fileno())
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            with soundfile.SoundFile(descriptor, closefd=True) as whole:
-                tags = whole.copy_metadata()
-        except soundfile.LibsndfileError:
-            return {}
-        return {name: tags[name] for name in TAGS if tags.get(name)}
+        return {}  # they stand around the frames, where audio/tags reads them
 
     def close(self) -> None:
         self._file.close()

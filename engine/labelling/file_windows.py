@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +15,7 @@ from ..audio.decoder import Budget, Decoder, Limits
 from ..audio.formats import is_remote
 from ..audio.open import open_decoder
 from ..audio.readable import check_readable
+from ..audio.tags import written
 from ..audio.windows import WindowCount, windows_from_decoder
 from ..errors import AudioError, UnreadableError
 from ..spec import AudioSpec
@@ -121,7 +122,7 @@ def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> 
     began = time.process_time()  # a decoder's own threads count too
     budget = Budget(options.limits)
     with _readable(path), closing(_open(path, options, budget)) as decoder:
-        return _arrays_from_decoder(decoder, options, convert, began, budget)
+        return _arrays_from_decoder(decoder, options, convert, began, budget, path)
 
 
 def tags_from_file(path: str, options: WindowOptions) -> dict[str, str]:
@@ -130,8 +131,11 @@ def tags_from_file(path: str, options: WindowOptions) -> dict[str, str]:
     Raises:
         AudioError: the file cannot be opened.
     """
-    with _readable(path), closing(_open(path, options, Budget(options.limits))) as decoder:
-        return _clean_tags(decoder)
+    with _readable(path):
+        if tags := written.tags_from_file(path):
+            return _clean(tags)
+        with closing(_open(path, options, Budget(options.limits))) as decoder:
+            return _clean(decoder.tags())
 
 
 @contextmanager
@@ -149,7 +153,12 @@ def _readable(path: str) -> Iterator[None]:
 
 
 def _arrays_from_decoder(
-    decoder: Decoder, options: WindowOptions, convert: _Convert, began: float, budget: Budget | None = None
+    decoder: Decoder,
+    options: WindowOptions,
+    convert: _Convert,
+    began: float,
+    budget: Budget | None = None,
+    path: str | None = None,
 ) -> tuple[FileFacts, Float32]:
     """Converts each window that sounds; ``began`` is the process time at which the decoder began to open."""
     arrays, starts, silent = [], [], []
@@ -166,7 +175,10 @@ def _arrays_from_decoder(
         began = time.process_time()
         seconds["mel"] += began - read
     duration_s = decoder.length / decoder.sample_rate
-    tags = _clean_tags(decoder)
+    tags = {}
+    with suppress(AudioError):  # a file that has gone meanwhile has its windows
+        tags = written.tags_from_file(path) if path else {}
+    tags = _clean(tags or decoder.tags())
     seconds["decode"] += time.process_time() - began
     unheard = tuple(start for start in silent if start not in starts)
     return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), np.concatenate(arrays)
@@ -180,10 +192,9 @@ def _open(path: str, options: WindowOptions, budget: Budget) -> Decoder:
     return open_decoder(path, budget)
 
 
-def _clean_tags(decoder: Decoder) -> dict[str, str]:
-    return {key: _clean(text) for key, text in decoder.tags().items()}
-
-
-def _clean(tag: str) -> str:
-    """A tag may hold anything: this is valid UTF-8 without NUL, and no longer than a title can be."""
-    return tag.encode("utf-8", "replace").decode().replace("\0", " ").strip()[:_LONGEST_TAG]
+def _clean(tags: dict[str, str]) -> dict[str, str]:
+    """Tags may hold anything: these are valid UTF-8 without NUL, and no longer than a title can be."""
+    return {
+        name: text.encode("utf-8", "replace").decode().replace("\0", " ").strip()[:_LONGEST_TAG]
+        for name, text in tags.items()
+    }

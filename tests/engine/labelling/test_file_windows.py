@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
+import tag_bytes as made
 from audio_files import chirp, noise, write_audio
 from gpu_on_cpu import SPEC
 from merkit.engine.audio.samples import SampleDecoder
@@ -16,6 +20,7 @@ from merkit.engine.labelling.file_windows import (
     log_mels_from_decoder,
     log_mels_from_file,
     samples_from_file,
+    tags_from_file,
 )
 from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
@@ -102,3 +107,52 @@ def test_tags_are_text_of_a_titles_length() -> None:
 
     facts = log_mels_from_decoder(Tagged(noise(3, 16_000), 16_000), WindowOptions(AUDIO)).facts
     assert facts.tags == {"title": "a b?", "artist": "x" * 500, "album": ""}
+
+
+def tagged(path: Path) -> Path:
+    """A file with sound, and with tags that its library does not write or read."""
+    sound = noise(3, 44_100)
+    if path.suffix == ".mkv":  # of which only FFmpeg knows the tags
+        with av.open(str(path), "w") as file:
+            file.metadata.update(
+                {"artist": made.EXPECTED["artist"], "title": made.TITLE, "album": made.ALBUM}
+            )
+            stream: Any = file.add_stream("aac", rate=44_100, layout="mono")
+            frame = av.AudioFrame.from_ndarray(sound[None], "fltp", "mono")
+            frame.sample_rate = 44_100
+            file.mux([*stream.encode(frame), *stream.encode(None)])
+        return path
+    data = write_audio(path, sound, 44_100).read_bytes()
+    if path.suffix in (".wav", ".aiff"):
+        order = "<" if path.suffix == ".wav" else ">"
+        body = data[8:] + made.chunk(b"id3 ", made.whole_id3(), order)
+        data = data[:4] + struct.pack(f"{order}I", len(body)) + body
+    elif path.suffix == ".flac":  # its first block, then ours
+        first_end = 8 + int.from_bytes(data[5:8], "big")
+        block = made.whole_comments()
+        assert data[4] == 0
+        data = data[:first_end] + b"\4" + len(block).to_bytes(3, "big") + block + data[first_end:]
+    else:
+        data = made.whole_id3(3, 1, 0x80) + data
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3", "aac", "mkv"])
+def test_tags_and_windows_of_every_format(tmp_path: Path, suffix: str) -> None:
+    path = str(tagged(tmp_path / f"song.{suffix}"))
+    facts = log_mels_from_file(path, WindowOptions(AUDIO)).facts
+    assert facts.tags == made.EXPECTED
+    assert facts.duration_s == pytest.approx(3, abs=0.1)
+    assert tags_from_file(path, WindowOptions(AUDIO)) == made.EXPECTED
+
+
+def test_tags_of_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no such file"):
+        tags_from_file(str(tmp_path / "gone.mp3"), WindowOptions(AUDIO))
+
+
+def test_a_damaged_tag_is_no_error(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "song.mp3", noise(3, 44_100), 44_100)
+    path.write_bytes(path.read_bytes() + b"APETAGEX" + b"\xff" * 24)
+    assert log_mels_from_file(str(path), WindowOptions(AUDIO)).facts.tags == {}
