@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .decoder import Budget
-from .frame_walk import Codec, FrameList, Headers, Ints, frames_from_file
+from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file
 
 FRAME_SAMPLES = 1_024
 """Of a frame, before a high band (HE-AAC) doubles them."""
@@ -41,7 +41,7 @@ def adts_from_file(descriptor: int, budget: Budget, junk: int = 0) -> Sequence[A
     return [AdtsFrames(_HZ[part.kind >> 3], part) for part in parts]
 
 
-def _headers(content: npt.NDArray[np.uint8], offsets: Ints) -> Headers:
+def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:
     third, fourth = content[offsets + 2], content[offsets + 3]
     rate = third >> 2 & 15
     sizes = (fourth & 3).astype(np.int64) << 11 | content[offsets + 4].astype(np.int64) << 3
@@ -49,7 +49,11 @@ def _headers(content: npt.NDArray[np.uint8], offsets: Ints) -> Headers:
     is_frame = (content[offsets] == 0xFF) & (content[offsets + 1] & _SYNC_MASK == _SYNC)
     is_frame &= (rate < len(_HZ)) & (sizes >= _LEAST_BYTES)
     kinds = rate.astype(np.int64) << 3 | (third & 1) << 2 | fourth >> 6
-    return sizes * is_frame, kinds, np.zeros(len(offsets), np.bool_)
+    return sizes * is_frame, kinds
+
+
+def _begins(content: Content, offsets: Ints) -> npt.NDArray[np.bool_]:
+    return np.zeros(len(offsets), np.bool_)
 
 
 def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
@@ -63,4 +67,4 @@ def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
     return offsets
 
 
-_CODEC = Codec(_chain, _headers, (_SYNC_MASK, _SYNC), _MOST_BYTES)
+_CODEC = Codec(_chain, _headers, _begins, (_SYNC_MASK, _SYNC), _MOST_BYTES)

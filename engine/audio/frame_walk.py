@@ -19,7 +19,7 @@ import numpy.typing as npt
 from .decoder import Budget
 
 Ints = npt.NDArray[np.int64]
-Headers = tuple[Ints, Ints, npt.NDArray[np.bool_]]
+Content = npt.NDArray[np.uint8]
 
 _PIECE = 512 << 10
 _BLOCK = 1_024  # frames followed by their sizes alone, before it is checked that they are frames
@@ -41,14 +41,15 @@ class Codec:
             frame, the offset that ends the last one's header, and the most frames. Returns their offsets,
             up to a size that cannot be.
         headers: checks offsets, int64 ``[n]``, in uint8 ``[bytes]``. Returns of each the frame's size in
-            bytes (0: no frame), a number that changes with the sample rate or the channels, and whether
-            the frame begins a file of its own.
+            bytes (0: no frame), and its kind, a number that changes with the sample rate or the channels.
+        begins: of frames, as above, whether each begins a file of its own.
         sync: the bits of a header's second byte that are always the same, and their value.
         longest: the most bytes of a frame.
     """
 
     chain: Callable[[bytes, int, int, int], list[int]]
-    headers: Callable[[npt.NDArray[np.uint8], Ints], Headers]
+    headers: Callable[[Content, Ints], tuple[Ints, Ints]]
+    begins: Callable[[Content, Ints], npt.NDArray[np.bool_]]
     sync: tuple[int, int]
     longest: int
 
@@ -96,31 +97,44 @@ class _Walk:
 
     def parts(self, junk: int) -> list[FrameList]:
         parts: list[FrameList] = []
+        frames = 0
         start = self._at_or_after(0, 0, junk)
-        while start is not None and sum(map(len, parts)) < _MAX_FRAMES:
+        while start is not None and frames < _MAX_FRAMES:
             kind, begins = self._head(start)
             if not parts or begins or parts[-1].kind != kind:
                 if len(parts) == _MAX_PARTS:
                     break
                 parts.append(FrameList(kind))
+            frames -= len(parts[-1])
             last, end = self._follow(start, parts[-1])
+            frames += len(parts[-1])
             # A frame with a broken size, or with bytes missing, may hide the one after it.
             start = self._at_or_after(end, last + 4, self._size)
         return parts
 
     def _at_or_after(self, offset: int, search_from: int, distance: int) -> int | None:
         """Where frames stand: at ``offset``, after the ID3 tags there, or from ``search_from`` on."""
+        if self._is_chain(offset):
+            return offset
         after = self._after_id3(offset)
-        for place in (offset, after):
-            if place is not None and self._search(place, 1) is not None:
-                return place
-        return self._search(search_from, distance)
+        return after if after and self._is_chain(after) else self._search(search_from, distance)
+
+    def _is_chain(self, offset: int) -> bool:
+        """Whether frames of one kind follow one another from ``offset`` on."""
+        self._load(offset, _CHAIN * self._codec.longest)
+        chain = self._codec.chain(self._data, offset - self._begin, len(self._data), _CHAIN)
+        if len(chain) < _CHAIN:
+            return False
+        sizes, kinds = self._codec.headers(self._content, np.array(chain))
+        return bool(sizes.all() and (kinds == kinds[0]).all())
 
     def _head(self, start: int) -> tuple[int, bool]:
         """The kind of the frame at ``start``, and whether it begins a file of its own."""
         self._load(start, self._codec.longest)
-        _, kinds, begins = self._codec.headers(self._content, np.array([start - self._begin]))
-        return int(kinds[0]), bool(begins[0])
+        offset = np.array([start - self._begin])
+        return int(self._codec.headers(self._content, offset)[1][0]), bool(
+            self._codec.begins(self._content, offset)[0]
+        )
 
     def _follow(self, start: int, part: FrameList) -> tuple[int, int]:
         """Adds the frame at ``start`` and those like it behind it. Returns the last one's offset and end."""
@@ -132,7 +146,8 @@ class _Walk:
             limit = len(self._data) - (0 if is_rest else _HEAD_BYTES)
             chain = self._codec.chain(self._data, end - self._begin, limit, _BLOCK)
             offsets = np.array(chain, np.int64)
-            sizes, kinds, begins = self._codec.headers(self._content, offsets)
+            sizes, kinds = self._codec.headers(self._content, offsets)
+            begins = self._codec.begins(self._content, offsets)
             offsets += self._begin
             good = (kinds == part.kind) & (~begins | (offsets == start))
             good &= (sizes > 0) & (offsets + sizes <= self._size)  # the last frame may be cut short
@@ -160,7 +175,7 @@ class _Walk:
             for _ in range(_CHAIN):
                 inside = candidates < len(self._content) - 8
                 candidates, first = candidates[inside], first[inside]
-                sizes, these, _ = self._codec.headers(self._content, candidates)
+                sizes, these = self._codec.headers(self._content, candidates)
                 good = sizes > 0
                 if kinds is not None:
                     good &= these == kinds[inside]

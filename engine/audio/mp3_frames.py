@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .decoder import Budget
-from .frame_walk import Codec, FrameList, Headers, Ints, frames_from_file
+from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file
 
 _KBITS = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
@@ -91,7 +91,7 @@ class FrameIndex:
         borrowed = _RESERVOIR_BYTES
         while first > 0 and borrowed > 0:
             first -= 1
-            borrowed -= int(self.sizes[first]) - _HEADER_BYTES
+            borrowed -= max(1, int(self.sizes[first]) - _HEADER_BYTES)
         body = _bytes_of_frames(descriptor, self.offsets[first:end], self.sizes[first:end])
         position = start - first * self.frame_samples - _DECODER_DELAY
         if position >= 0:
@@ -165,7 +165,7 @@ def _gapless(head: bytes, frames: int) -> tuple[int, int]:
     return (delay + _DECODER_DELAY if head[encoder : encoder + 4] in _ENCODERS else 0), 0
 
 
-def _is_tag(content: npt.NDArray[np.uint8], offsets: Ints) -> npt.NDArray[np.bool_]:
+def _is_tag(content: Content, offsets: Ints) -> npt.NDArray[np.bool_]:
     """Whether frames are those of a Xing, Info or VBRI tag, which hold no sound."""
     is_tag = np.zeros(len(offsets), np.bool_)
     end = len(content) - 1
@@ -179,13 +179,13 @@ def _is_tag(content: npt.NDArray[np.uint8], offsets: Ints) -> npt.NDArray[np.boo
     return is_tag
 
 
-def _headers(content: npt.NDArray[np.uint8], offsets: Ints) -> Headers:
+def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:
     second, third = content[offsets + 1], content[offsets + 2]
     version = second >> 3 & 3
     mono = content[offsets + 3] >> 6 == _MONO
     is_frame = (content[offsets] == 0xFF) & (second & _LAYER_3_MASK == _LAYER_3)
     sizes = _SIZE_TABLE[version, third] * is_frame
-    return sizes, _KINDS[version, third] + mono, _is_tag(content, offsets)
+    return sizes, _KINDS[version, third] + mono
 
 
 def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
@@ -201,7 +201,7 @@ def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
     return offsets
 
 
-_CODEC = Codec(_chain, _headers, (_LAYER_3_MASK, _LAYER_3), _SIZE_TABLE.max())
+_CODEC = Codec(_chain, _headers, _is_tag, (_LAYER_3_MASK, _LAYER_3), _SIZE_TABLE.max())
 
 
 def _bytes_of_frames(descriptor: int, offsets: Ints, sizes: npt.NDArray[np.uint16]) -> bytes:

@@ -34,7 +34,8 @@ def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
     file = io.FileIO(open_regular_file(path), "rb")
     budget = limits if isinstance(limits, Budget) else Budget(limits)
     try:
-        decoder = _frame_decoder(file, budget, 0) or _other_decoder(file, path, budget)
+        decoder = _frame_decoder(file, budget, 0) if _may_begin_with_frames(file) else None
+        decoder = decoder or _other_decoder(file, path, budget)
     except BaseException:
         file.close()
         raise
@@ -73,6 +74,11 @@ def _decoder_of_contents(whole: SoundFileDecoder, budget: Budget) -> Decoder:
         whole.close()
         raise
     return whole
+
+
+def _may_begin_with_frames(file: io.FileIO) -> bool:
+    head = os.pread(file.fileno(), 3, 0)
+    return head[:1] == b"\xff" or head == b"ID3"
 
 
 def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None:

@@ -1,4 +1,4 @@
-"""MP3s that are joined, that change in the middle, and that are damaged, against the sound that was encoded."""
+"""MP3s that are joined, change in the middle, or are damaged, against the sound that was encoded."""
 
 from __future__ import annotations
 
