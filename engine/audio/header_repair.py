@@ -25,6 +25,8 @@ _BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD 
            b"(c) ")  # fmt: skip
 _NO_SOUND = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"PK\x03\x04")
 
+_ALAC_BITS = (16, 20, 24, 32)
+
 # Bits of a WAV's channel mask, in FFmpeg's names.
 _MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
 
@@ -146,14 +148,25 @@ def _aiff(file: _File) -> Header:
 
 
 def _caf(file: _File) -> Header:
+    corrections = {}
+    alac_flags = None  # where the header says how many bits the samples had
     for chunk in _chunks(file, _CAF):
-        if chunk.kind == b"data":
+        if chunk.kind == b"desc" and file.bytes_at(chunk.body + 8, 8) == b"alac" + bytes(4):
+            alac_flags = chunk.body + 12  # FFmpeg leaves them out, and libsndfile needs them
+        elif chunk.kind == b"kuki" and alac_flags:
+            cookie = file.bytes_at(chunk.body, min(chunk.size, 64))
+            settings = cookie[24:] if cookie[4:8] == b"frma" else cookie
+            if settings[5:6] and settings[5] in _ALAC_BITS:
+                corrections[alac_flags] = (_ALAC_BITS.index(settings[5]) + 1).to_bytes(4, "big")
+        elif chunk.kind == b"data":
             end = _true_end(file, _CAF, chunk, None, 4)
             if chunk.end > file.size:
                 # -1 is allowed, and says that the sound goes on to the end: libsndfile takes it for damage.
                 end = end or file.size
-            return Header({chunk.at + 4: (end - chunk.body).to_bytes(8, "big")} if end else {})
-    return Header()
+            if end:
+                corrections[chunk.at + 4] = (end - chunk.body).to_bytes(8, "big")
+            break
+    return Header(corrections)
 
 
 def _au(file: _File, order: _Order) -> Header:

@@ -78,6 +78,22 @@ def test_all_sound_is_heard(tmp_path: Path, kind: str, subtype: str) -> None:
             np.testing.assert_allclose(samples[: len(MONO)], MONO, atol=1e-4)
 
 
+@pytest.mark.parametrize("bits", [16, 24, 32])  # libsndfile cannot write 20 bits of stereo
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_alac_without_its_flags(tmp_path: Path, bits: int, is_wrapped: bool) -> None:
+    """As FFmpeg writes it in CAF, with the settings wrapped into atoms of MP4."""
+    data = encoded("CAF", f"ALAC_{bits}")
+    place = data.find(b"alac") + 4
+    data[place : place + 4] = bytes(4)
+    place = data.find(b"kuki") + 4
+    if is_wrapped:
+        settings = data[place + 8 : place + 8 + 24]
+        atoms = struct.pack(">I4s4sI4sI", 12, b"frma", b"alac", 36, b"alac", 0)
+        data[place : place + 8 + 24] = struct.pack(">Q", 48) + atoms + settings
+    assert is_corrected(tmp_path / "a", data)
+    np.testing.assert_allclose(heard(tmp_path / "a", data), MONO, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", [b"RF64", b"BW64"])
 @pytest.mark.parametrize("size", [None, 0, 1_000, -1])
 def test_long_wav(tmp_path: Path, name: bytes, size: int | None) -> None:
