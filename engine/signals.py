@@ -10,10 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import MerError
+
 _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code after Ctrl-C."""
+
+
+class StoppedError(MerError):
+    """Ctrl-C or SIGTERM came before there was anything to finish; ``exit_code`` is the signal's."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("stopped while inputs were listed: nothing was labelled")
+        self.exit_code = code
 
 
 @dataclass
@@ -22,6 +32,15 @@ class Stop:
 
     event: threading.Event
     code: int | None = None
+
+    def check(self) -> None:
+        """For loops that have nothing to finish.
+
+        Raises:
+            StoppedError: there was a signal.
+        """
+        if self.code is not None:
+            raise StoppedError(self.code)
 
 
 @contextmanager

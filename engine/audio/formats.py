@@ -59,8 +59,8 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
 }
 
 _AUDIO = (
-    ".mp3 .m4a .m4b .mp4 .m4v .mov .3gp .aac .flac .ogg .oga .opus .wav .wave .aif .aiff .aifc .wma .asf "
-    ".wmv .mkv .mka .webm .caf .w64 .rf64 .au"
+    ".mp3 .mp2 .mpga .m4a .m4b .m4p .m4r .mp4 .m4v .mov .3gp .3g2 .aac .flac .ogg .oga .ogv .ogx .opus .wav "
+    ".wave .aif .aiff .aifc .wma .asf .wmv .mkv .mka .webm .caf .w64 .rf64 .au .snd .f4a .voc"
 )
 AUDIO_SUFFIXES = frozenset(_AUDIO.split())
 """Lower-case suffixes of the audio and video files that a search of folders takes."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio.formats import AUDIO_SUFFIXES, is_remote
-from ..errors import MerError
+from ..audio.formats import is_remote
+from . import manifests, playlists
+from .patterns import pattern_below
 from .source import Source, source_from_path
+from .walk import Walk
 
 
 @dataclass(frozen=True)
@@ -24,85 +26,70 @@ class Inputs:
 class Sources:
     """An iterable of ``Source``: everything that the arguments name, in order.
 
-    An argument is a file with any suffix (one that does not exist gets a row with an error); a
-    folder, searched for audio files at every depth, in sorted order, following each link once; a pattern
-    (``*``, ``?``, ``[...]``, ``**``); a playlist (.m3u, .m3u8), of which local entries are taken; a manifest
-    (.csv, .parquet); or a URL that fsspec reads. ``columns`` are those of the manifests, apart from paths,
-    with their kinds. ``skipped`` counts the files that were left out, during one iteration.
+    An argument is a file with any suffix; a folder, searched for audio files at every depth; a pattern
+    (``*``, ``?``, ``[...]``, ``**``), unless a file has that name; a playlist (.m3u, .m3u8), of which local
+    entries are taken; a manifest (.csv, .parquet); or a URL that fsspec reads. What is not there, matches
+    nothing or cannot be listed is an input itself, which gets a row with an error.
+
+    Searches come to each folder once, whatever links lead there. They leave out hidden names and litter
+    (litter.py says what that is); an argument is taken whatever its name.
+
+    Attributes:
+        columns: those of the manifests, apart from paths, with their kinds.
+        skipped: the files that were left out during one iteration, and the folders that were not searched.
+        check: called for each entry of each listing; what it raises ends the iteration.
+
+    Args:
+        path_column: the column of the manifests that holds paths.
+        hidden: take names with a dot in front too.
 
     Raises:
         UsageError: a manifest without the column of paths, or manifests with different columns.
-        MerError: a playlist or manifest that cannot be read, or a pattern that matches nothing.
+        MerError: a manifest that cannot be read, or a package that a URL needs is not installed.
     """
 
-    def __init__(self, arguments: Iterable[str | Path], path_column: str = "path") -> None:
-        from .manifests import columns_of_manifests
-
+    def __init__(
+        self, arguments: Iterable[str | Path], path_column: str = "path", hidden: bool = False
+    ) -> None:
         self.arguments = [os.fspath(argument) for argument in arguments]
-        self._path_column = path_column
-        self.columns = columns_of_manifests(filter(_is_manifest, self.arguments), path_column)
+        self._path_column, self._hidden = path_column, hidden
+        self.columns = manifests.columns_of_manifests(filter(_is_manifest, self.arguments), path_column)
         self.skipped = 0
+        self.check: Callable[[], None] = lambda: None
 
     def __iter__(self) -> Iterator[Source]:
+        self.skipped = 0
         for argument in self.arguments:
+            self.check()
             yield from self._of(argument)
 
     def _of(self, argument: str) -> Iterator[Source]:
-        suffix = os.path.splitext(argument)[1].lower()
         if is_remote(argument):
             from .remote_listing import sources_from_url
 
-            yield from sources_from_url(argument, self._skip)
+            yield from sources_from_url(argument, self._skip, self.check, self._hidden)
         elif os.path.isdir(argument):
-            yield from map(source_from_path, self._below(argument))
+            yield from map(source_from_path, self._walk().audio(argument))
         elif _is_manifest(argument):
-            from .manifests import sources_from_manifest
-
-            yield from sources_from_manifest(argument, self._path_column)
-        elif suffix in (".m3u", ".m3u8") and os.path.exists(argument):
-            from .manifests import sources_from_playlist
-
-            yield from sources_from_playlist(argument, self._skip)
-        elif not os.path.lexists(argument) and glob.has_magic(argument):
+            yield from manifests.sources_from_manifest(argument, self._path_column, self.check)
+        elif _is_pattern(argument):
             yield from self._matching(argument)
+        elif _suffix(argument) in playlists.SUFFIXES and os.path.exists(argument):
+            yield from playlists.sources_from_playlist(argument, self._skip, self.check)
         else:
             yield source_from_path(argument)
 
-    def _matching(self, pattern: str) -> Iterator[Source]:
-        paths = sorted(glob.iglob(pattern, recursive=True))
-        if not paths:
-            raise MerError(f"nothing matches {pattern}")
-        for path in paths:
-            if os.path.isdir(path):
-                # ** matches every folder and every file in it: searching the folder would repeat them.
-                if "**" not in pattern:
-                    yield from map(source_from_path, self._below(path))
-            elif os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:
-                yield source_from_path(path)
-            else:
-                self._skip()
+    def _matching(self, text: str) -> Iterator[Source]:
+        folder, pattern = pattern_below(text)
+        skipped, is_empty = self.skipped, True
+        for path in self._walk().audio(folder, pattern) if os.path.isdir(folder or os.curdir) else ():
+            is_empty = False
+            yield source_from_path(path)
+        if is_empty and self.skipped == skipped:
+            yield source_from_path(text)  # its row says that there is none
 
-    def _below(self, root: str) -> Iterator[str]:
-        seen: set[tuple[int, int]] = set()
-        errors: list[OSError] = []
-        for folder, folders, files in os.walk(root, followlinks=True, onerror=errors.append):
-            try:
-                status = os.stat(folder)
-            except OSError:  # removed since it was listed
-                continue
-            if (status.st_dev, status.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders.sort()
-            files.sort()
-            for name in files:
-                if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                    yield os.path.join(folder, name)
-                else:
-                    self._skip()
-        # A folder that cannot be read becomes an input with an error: its songs must not be missing silently.
-        yield from (str(error.filename) for error in errors if os.path.isdir(error.filename))
+    def _walk(self) -> Walk:
+        return Walk(self._skip, self.check, self._hidden)
 
     def _skip(self) -> None:
         self.skipped += 1
@@ -116,4 +103,13 @@ def inputs_from_paths(paths: Iterable[str | Path]) -> Inputs:
 
 
 def _is_manifest(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in (".csv", ".parquet") and not is_remote(path)
+    is_table = _suffix(path) in manifests.SUFFIXES and not is_remote(path)
+    return is_table and not os.path.isdir(path) and not _is_pattern(path)
+
+
+def _is_pattern(path: str) -> bool:
+    return glob.has_magic(path) and not is_remote(path) and not os.path.lexists(path)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()

@@ -8,47 +8,63 @@ from datetime import datetime
 from typing import Any
 
 from ..audio.formats import AUDIO_SUFFIXES
-from ..audio.remote_copy import open_filesystem, storage_reason
-from ..errors import MerError
+from ..audio.remote_copy import open_filesystem
+from .litter import is_left_out
 from .source import Source
 
 
-def sources_from_url(url: str, skip: Callable[[], None]) -> Iterator[Source]:
+def sources_from_url(
+    url: str, skip: Callable[[], None], check: Callable[[], None] = lambda: None, hidden: bool = False
+) -> Iterator[Source]:
     """The object that a URL names or, for a prefix, the audio below it, sorted within each folder.
 
-    ``skip`` is called for every object without an audio suffix.
+    A folder that cannot be listed is an input itself, which fails.
+
+    Args:
+        skip: called for each object that is left out, and once for each such folder.
+        check: called for each entry; what it raises ends the listing.
+        hidden: take names with a dot in front too.
 
     Raises:
-        MerError: fsspec or what it needs for such URLs is not installed, or a folder cannot be listed.
+        MerError: fsspec or what it needs for such URLs is not installed.
     """
-    if os.path.splitext(url)[1].lower() in AUDIO_SUFFIXES:
+    if _is_audio(url):
         yield Source(url)
         return
     files, root = open_filesystem(url)
-    try:
-        for info in _files_below(files, root):
-            name = info["name"]
-            if os.path.splitext(name.rpartition("/")[2].partition("?")[0])[1].lower() not in AUDIO_SUFFIXES:
-                skip()
-                continue
-            object_url = name if "://" in name else files.unstrip_protocol(name)
-            yield Source(object_url, info.get("size"), _changed_ns(info))
-    except MerError:
-        raise
-    except Exception as error:  # each storage has exceptions of its own
-        raise MerError(f"{url} cannot be listed: {storage_reason(error)}") from None
-
-
-def _files_below(files: Any, root: str) -> Iterator[dict[str, Any]]:
-    """The files of each folder, then those of its folders; fsspec's walk skips what it cannot list."""
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        entries = sorted(files.ls(folder, detail=True), key=lambda info: info["name"])
-        yield from (info for info in entries if info["type"] != "directory")
-        folders = [info["name"] for info in entries if info["type"] == "directory"]
-        # Some storages list a folder as an entry of itself.
-        waiting += reversed([name for name in folders if name.rstrip("/") != folder.rstrip("/")])
+        try:
+            entries = sorted(files.ls(folder, detail=True), key=lambda info: info["name"])
+        except Exception:  # each storage has exceptions of its own; fetching it says which
+            yield Source(url if folder == root else _url(files, folder))
+            continue
+        folders: list[str] = []
+        for info in entries:
+            check()
+            path = info["name"]
+            name = path.rstrip("/").rpartition("/")[2].partition("?")[0]
+            if info["type"] == "directory":
+                if path.rstrip("/") == folder.rstrip("/"):  # some storages list a folder in itself
+                    continue
+                if is_left_out(name, hidden):
+                    skip()
+                else:
+                    folders.append(path)
+            elif path != root and (is_left_out(name, hidden) or not _is_audio(name)):
+                skip()
+            else:
+                yield Source(_url(files, path), info.get("size"), _changed_ns(info))
+        waiting += reversed(folders)
+
+
+def _is_audio(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
+
+
+def _url(files: Any, path: str) -> str:
+    return path if "://" in path else files.unstrip_protocol(path)
 
 
 def _changed_ns(info: dict[str, Any]) -> int | None:

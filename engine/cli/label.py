@@ -97,6 +97,9 @@ from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors,
     metavar="NAME",
     help="The column of a .csv or .parquet PATH that holds paths.",
 )
+@click.option(
+    "--hidden", is_flag=True, help="Search hidden files and folders too, whose names begin with a dot."
+)
 @click.option("--dedupe", is_flag=True, help="Label files of equal content once (each still gets its row).")
 @click.option(
     "--retry-errors",
@@ -132,6 +135,7 @@ def main(
     timeout: float,
     max_decoded: float,
     path_column: str,
+    hidden: bool,
     dedupe: bool,
     retry_errors: bool,
     prune: bool,
@@ -182,10 +186,11 @@ def main(
     artifact = open_artifact(model or DEFAULT_MODEL)
     limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
     options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
-    sources = Sources(paths, path_column)
+    sources = Sources(paths, path_column, hidden)
     began = time.perf_counter()
     with ExitStack() as stack:
         stop = stack.enter_context(stop_event())
+        sources.check = stop.check
         say = partial(click.echo, err=True)
         backend = stack.enter_context(open_backend(artifact, runtime, device, workers, gpus, ray, say))
         run = stack.enter_context(

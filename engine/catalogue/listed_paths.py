@@ -1,0 +1,110 @@
+"""What a path in a list (a playlist or a table) means: lists are written by many programs and systems."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+_FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
+_OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
+# What ANSI is depends on the system that wrote the list. Only a file that exists decides.
+_CODE_PAGES = (
+    "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp874 cp932 gb18030 cp949 cp950 "
+    "koi8_r cp850 cp852 cp866 mac_roman"
+)
+
+
+def path_from_list(folder: str, text: str) -> str:
+    """The path of a local entry of a list, relative to the list's folder.
+
+    The file whose name is the text as it stands or, if there is none, the first that a reading of the text
+    names: percent-encoded, with backslashes, in the code page of another system, in another normal form. If
+    there is none at all, the first reading; an absolute path of Windows stays as it is.
+
+    Args:
+        folder: of the list.
+        text: bytes that are not UTF-8 stand in it as in names of files (U+DC80 to U+DCFF).
+    """
+    plain = os.path.join(folder, text)
+    if os.path.lexists(plain):
+        return plain
+    readings = list(dict.fromkeys(_readings(text)))
+    for reading in readings:
+        if path := _file(folder, reading):
+            return path
+    of_windows = _OF_WINDOWS.match(readings[0])
+    return readings[0][of_windows.end() :] if of_windows else os.path.join(folder, readings[0])
+
+
+def is_local_url(text: str) -> bool:
+    """Whether a URL names a file of this machine."""
+    return _FILE_URL.match(text) is not None
+
+
+def encoding_of_list(file: str) -> str:
+    """The encoding of a text file: UTF-16 by its mark or its null bytes, otherwise UTF-8.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(file, "rb") as binary:
+        head = binary.read(2)
+    if head in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if len(head) == 2 and 0 in head:  # lists begin with ASCII
+        return "utf-16-le" if head[1] == 0 else "utf-16-be"
+    return "utf-8-sig"
+
+
+def _readings(text: str) -> Iterator[str]:
+    for encoded in _without_scheme(text):
+        for decoded in _in_code_pages(encoded):
+            if "\\" in decoded and os.sep == "/" and not _OF_WINDOWS.match(decoded):
+                yield decoded.replace("\\", "/")
+            yield decoded
+
+
+def _without_scheme(text: str) -> Iterator[str]:
+    stripped = text.strip()
+    scheme = _FILE_URL.match(stripped)
+    if scheme:
+        rest = stripped[scheme.end() :]
+        # "#" and "?" are meant as parts of names more often than as ends of a path.
+        yield from (unquote(rest, errors="surrogateescape"), rest)
+        yield unquote(re.split("[#?]", rest, maxsplit=1)[0], errors="surrogateescape")
+        return
+    yield from (stripped, text)
+    if "%" in text:
+        yield unquote(stripped, errors="surrogateescape")
+
+
+def _in_code_pages(text: str) -> Iterator[str]:
+    yield text
+    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        for page in _CODE_PAGES.split():
+            decoded = raw.decode(page, "replace")
+            if "\ufffd" not in decoded:
+                yield decoded
+
+
+def _file(folder: str, path: str) -> str | None:
+    """The regular file of this path, whichever normal form each of its names has on the disk."""
+    joined = os.path.join(folder, path)
+    if os.path.isfile(joined):
+        return joined
+    if path.isascii():
+        return None
+    current = "/" if path.startswith("/") else folder
+    for name in filter(None, path.split("/")):
+        forms = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+        places = (os.path.join(current, form) for form in forms)
+        if (place := next(filter(os.path.lexists, places), None)) is None:
+            return None
+        current = place
+    return current if os.path.isfile(current) else None

@@ -1,0 +1,65 @@
+"""Reads the columns of a Parquet file as values that rows can hold; what has no such value becomes text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KINDS = {"bool": "bool", "int": "int64", "float": "float64", "double": "float64"}
+
+
+def parquet_columns(file: str) -> list[tuple[str, str]]:
+    """The names of the columns, each with its kind: "string", "int64", "float64" or "bool"."""
+    from pyarrow import parquet
+
+    return [(field.name, _kind(str(field.type))) for field in parquet.read_schema(file)]
+
+
+def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
+    """The rows of a file, in the order of its columns. Paths in binary columns are names of files."""
+    from pyarrow import parquet
+
+    columns = parquet_columns(file)
+    with parquet.ParquetFile(file) as table:
+        for batch in table.iter_batches(1_000):
+            values = [
+                _texts(column, path=name == path_column) if kind == "string" else column.to_pylist()
+                for (name, kind), column in zip(columns, batch.columns, strict=True)
+            ]
+            yield from map(list, zip(*values, strict=True))
+
+
+def _kind(arrow_type: str) -> str:
+    """The kind of column that rows have for an Arrow type; lists, dates and others become text."""
+    for prefix, kind in _KINDS.items():
+        if arrow_type.startswith(prefix):
+            return kind
+    return "string"
+
+
+def _texts(column: pa.Array, path: bool) -> list[str | None]:
+    decode = os.fsdecode if path else lambda value: value.decode("utf-8", "backslashreplace")
+    try:
+        values = column.to_pylist()
+    except (ArithmeticError, ValueError):  # at least one value is none of Python's: a year beyond 9999
+        values = [_value(column.slice(i, 1)) for i in range(len(column))]
+    return [
+        value if value is None else decode(value) if isinstance(value, bytes) else str(value)
+        for value in values
+    ]
+
+
+def _value(column: pa.Array) -> Any:
+    """The only value of a column, by Python, as bytes, or as Arrow prints it."""
+    import pyarrow as pa
+
+    for convert in (lambda: column.to_pylist()[0], lambda: column.cast(pa.binary()).to_pylist()[0]):
+        try:
+            return convert()
+        except (ArithmeticError, ValueError, NotImplementedError):  # Arrow's errors are among these
+            continue
+    return column.to_string(skip_new_lines=True)[1:-1]

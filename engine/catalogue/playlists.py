@@ -1,0 +1,53 @@
+"""Playlists (.m3u, .m3u8), as any program wrote them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from ..audio.formats import is_remote
+from .listed_paths import encoding_of_list, is_local_url, path_from_list
+from .source import Source, source_from_path
+
+SUFFIXES = (".m3u", ".m3u8")
+
+_LONGEST = 1 << 16  # characters; no path has as many
+
+
+def sources_from_playlist(
+    file: str, skip: Callable[[], None], check: Callable[[], None] = lambda: None
+) -> Iterator[Source]:
+    """The local entries of a playlist; one that cannot be read is an input itself, which fails.
+
+    Lines end in LF, CR or both. Text is UTF-8, UTF-16 or in a code page of some system: ``path_from_list``
+    says what a line means.
+
+    Args:
+        file: its folder is what entries are relative to.
+        skip: called for each entry on another machine.
+        check: called for each line; what it raises ends the list.
+    """
+    folder = os.path.dirname(file)
+    try:
+        encoding = encoding_of_list(file)
+        errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+        with open(file, encoding=encoding, errors=errors) as lines:
+            while line := lines.readline(_LONGEST):
+                check()
+                if len(line) == _LONGEST:  # no playlist, whatever its name
+                    yield source_from_path(file)
+                    return
+                text = line.strip("\n\0")
+                if not text.strip() or (text.startswith("#") and not _is_name(folder, text)):
+                    continue
+                if is_remote(text.strip()) and not is_local_url(text.strip()):
+                    skip()
+                else:
+                    yield source_from_path(path_from_list(folder, text))
+    except OSError:
+        yield source_from_path(file)
+
+
+def _is_name(folder: str, comment: str) -> bool:
+    """Whether a line that begins like a comment is the name of a file ("#1 Hits.mp3")."""
+    return not comment.startswith("#EXT") and os.path.isfile(os.path.join(folder, comment))

@@ -1,0 +1,185 @@
+"""Walks folders lazily and in order, links included, without going in circles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..audio.formats import AUDIO_SUFFIXES
+from .litter import is_left_out
+from .patterns import Pattern, States
+
+EVERYTHING = Pattern(["**"])
+"""Matches every file below a folder."""
+
+_Identity = tuple[int, int, int, int]
+
+
+class _Folder(NamedTuple):
+    path: str
+    real: str
+    states: States
+    above: tuple[_Identity, ...]
+
+
+# 0 for a file, 1 for a folder, 2 for a link to a folder, which is the order of a folder's entries; the name;
+# whether it is a link. (A named tuple takes three times as long to make, and there is one for each file.)
+_Entry = tuple[int, str, bool]
+
+
+class Walk:
+    """One walk over folders, which searches each real folder once, whatever links lead there.
+
+    A link is not followed into what the walk searches anyway, so one that is added later changes nothing.
+    Equal inodes alone mean nothing: below one virtiofs, 9p or overlay export all mounts may share one.
+
+    Args:
+        skip: called for each file that is left out, and once for each such folder.
+        check: called for each entry; what it raises ends the walk.
+        hidden: take names with a dot in front too.
+    """
+
+    def __init__(self, skip: Callable[[], None], check: Callable[[], None], hidden: bool) -> None:
+        self._skip, self._check, self._hidden = skip, check, hidden
+        # Where searches for all that is below began: state, real path.
+        self._roots: set[tuple[int, str]] = set()
+        self._real_path = lru_cache(1_000)(os.path.realpath)
+
+    def audio(self, folder: str, pattern: Pattern = EVERYTHING) -> Iterator[str]:
+        """The audio files below a folder that a pattern matches, and the folders that cannot be listed.
+
+        In each folder files come first, then what is in its folders, then what is behind its links, by name.
+        """
+        real = os.path.realpath(folder)
+        start = {state for state in pattern.start if pattern.parts[state] != "**" or self._claim(state, real)}
+        waiting = [_Folder(folder, real, pattern.with_skipped(start), ())]
+        while waiting:
+            item = self._without_loops(waiting.pop(), pattern)
+            if not item.states:
+                continue
+            prefix = os.path.join(item.path, "") if item.path else ""
+            folders: list[_Folder] = []
+            everything = pattern.searches(item.states)
+            entries, whole = self._entries(item, prefix, pattern)
+            for kind, name, is_link in entries:
+                self._check()
+                if kind:
+                    folders += self._below(item, prefix + name, name, is_link, pattern)
+                elif self._takes(item.states, name, pattern) and not (
+                    is_link and everything and self._is_met(item, prefix + name, pattern)
+                ):
+                    yield prefix + name
+            if not whole:  # its songs must not be missing silently
+                yield item.path
+            waiting += reversed(folders)
+
+    def _takes(self, states: States, name: str, pattern: Pattern) -> bool:
+        left_out = name.startswith(".") and is_left_out(name, self._hidden)  # other litter is folders
+        if not pattern.takes(states, name, left_out):
+            if left_out and pattern.takes(states, name, False):
+                self._skip()
+            return False
+        if _is_audio(name):
+            return True
+        self._skip()
+        return False
+
+    def _is_met(self, item: _Folder, link: str, pattern: Pattern) -> bool:
+        """Whether the walk comes to what a link to a file names, so that the link itself is not needed."""
+        try:
+            folder, name = os.path.split(os.path.join(item.real, os.readlink(link)))
+        except OSError:  # removed since it was listed
+            return False
+        return (
+            _is_audio(name)
+            and not is_left_out(name, self._hidden)
+            and self._is_searched(len(pattern.parts) - 1, self._real_path(folder))
+            and os.path.isfile(link)
+        )
+
+    def _below(
+        self, item: _Folder, path: str, name: str, is_link: bool, pattern: Pattern
+    ) -> Iterator[_Folder]:
+        """A folder in a folder with the states that go on there; nothing if there are none."""
+        left_out = is_left_out(name, self._hidden)
+        stay, on = pattern.below(item.states, name, left_out)
+        if left_out and not on and any(pattern.below(item.states, name, False)):
+            self._skip()
+        if not stay and not on:
+            return
+        moved = is_link or name == os.pardir
+        real = os.path.realpath(path) if moved else os.path.join(item.real, name)
+        kept = {state for state in on if pattern.parts[state] != "**" or self._claim(state, real)}
+        if moved:
+            kept |= {state for state in stay if self._claim(state, real)}
+        else:
+            kept |= {state for state in stay if (state, real) not in self._roots}
+        if kept:
+            yield _Folder(path, real, pattern.with_skipped(kept), item.above)
+
+    def _claim(self, state: int, real: str) -> bool:
+        """Begins a search for all that is below a folder, unless another one comes through it."""
+        if self._is_searched(state, real):
+            return False
+        self._roots.add((state, real))
+        return True
+
+    def _is_searched(self, state: int, real: str) -> bool:
+        while (state, real) not in self._roots:
+            folder, name = os.path.split(real)
+            if folder == real or is_left_out(name, self._hidden):
+                return False
+            real = folder
+        return True
+
+    def _without_loops(self, item: _Folder, pattern: Pattern) -> _Folder:
+        """Drops the search for all that is below where the folder is its own ancestor, and remembers it.
+
+        Links cannot bring that about, but bind mounts and linked folders can. The times are those of one
+        folder, too: the root of a mount may have the inode of the root of the mount above it.
+        """
+        searching = {state for state in item.states if pattern.parts[state] == "**"}
+        if not searching:
+            return item
+        try:
+            status = os.stat(item.path or os.curdir)
+        except OSError:  # listing it says why
+            return item
+        identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+        if identity in item.above:
+            behind = pattern.with_skipped(searching)
+            return item._replace(states=item.states - behind)
+        return item._replace(above=(*item.above, identity))
+
+    def _entries(self, item: _Folder, prefix: str, pattern: Pattern) -> tuple[list[_Entry], bool]:
+        """What is in a folder, in order, and whether all of it could be listed."""
+        parts = {pattern.parts[state] for state in item.states if pattern.literal[state]}
+        if len(parts) == len(item.states):  # no wildcard: nothing to list, and ".." is in no list
+            there = [name for name in sorted(parts) if os.path.lexists(prefix + name)]
+            return [
+                _entry(name, os.path.isdir(prefix + name), os.path.islink(prefix + name)) for name in there
+            ], True
+        entries: list[_Entry] = []
+        try:
+            with os.scandir(item.path or os.curdir) as listing:
+                for entry in listing:
+                    self._check()
+                    is_link = entry.is_symlink()
+                    try:
+                        is_folder = entry.is_dir()
+                    except OSError:  # a link to itself
+                        is_folder = False
+                    entries.append(_entry(entry.name, is_folder, is_link))
+        except OSError:
+            return sorted(entries), False
+        return sorted(entries), True
+
+
+def _entry(name: str, is_folder: bool, is_link: bool) -> _Entry:
+    return (0 if not is_folder else 2 if is_link else 1), name, is_link
+
+
+def _is_audio(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
