@@ -56,6 +56,7 @@ class FFmpegDecoder:
 
     def __init__(self, path: str | Path, budget: Budget) -> None:
         self._path, self._budget = path, budget
+        self._rows = np.empty((2, 0), np.float32)
         self._container = open_container(path)
         self._kind: str = self._container.format.name
         try:
@@ -71,27 +72,39 @@ class FFmpegDecoder:
         if start != self._position:
             self._seek(start)
         self._position = -1  # until all is read: an error leaves it unknown
-        result = np.zeros((2, count), np.float32)
-        filled, channels = 0, 1
+        # Frames are copied one by one: one that is kept costs FFmpeg a new buffer. Fresh memory costs too.
+        if self._rows.shape[1] < count:
+            self._rows = np.empty((2, count), np.float32)
+        rows, stereo, filled = self._rows, False, 0
         while filled < count:
             block = self._pending.popleft() if self._pending else next(self._blocks, None)
             if block is None:
                 break
-            position, samples = block
-            skip, length = max(0, start + filled - position), len(samples[0])
+            position, channels = block
+            skip, length = start + filled - position, len(channels[0])
             if skip >= length:
                 continue
-            begin = min(position + skip - start, count)
-            if begin > filled:  # a gap is silence, as in a player
-                self._budget.spend(begin - filled)
-            used = min(length - skip, count - begin)
-            for row, part in zip(result, (samples[0], samples[-1]), strict=True):
-                row[begin : begin + used] = part[skip : skip + used]
-            channels, filled = max(channels, len(samples)), begin + used
-            if skip + used < length:
+            if skip < 0:  # a gap is silence, as in a player
+                gap = min(-skip, count - filled)
+                self._budget.spend(gap)
+                rows[:, filled : filled + gap] = 0
+                filled += gap
                 self._pending.append(block)
+                continue
+            if length - skip > count - filled:
+                self._pending.append(block)
+                length = skip + count - filled
+            if skip or length < len(channels[0]):
+                channels = tuple(channel[skip:length] for channel in channels)
+            end = filled + length - skip
+            if len(channels) == 2 and not stereo:
+                rows[1, :filled], stereo = rows[0, :filled], True
+            rows[0, filled:end] = channels[0]
+            if stereo:
+                rows[1, filled:end] = channels[-1]
+            filled = end
         self._position = start + filled
-        return mono_from_two(result[:channels, :filled].T)
+        return mono_from_two(rows[:, :filled].T) if stereo else rows[0, :filled].copy()
 
     def measure(self) -> int:
         self._rewind()
@@ -137,7 +150,7 @@ class FFmpegDecoder:
         first = next(decoded, None)
         if first is None:
             raise AudioError("holds no decodable audio")
-        self.sample_rate: int = first[0]
+        self.sample_rate: int = first[2]
         self._budget.check_format(self.sample_rate, self._stream.codec_context.channels)
         frames = at_one_rate(chain([first], decoded), self.sample_rate, self._budget)
         tick_s = float(self._stream.time_base)
@@ -210,11 +223,8 @@ class FFmpegDecoder:
     def _frames(self, from_sample: int) -> Iterator[Frame]:
         return at_one_rate(self._decoded(from_sample), self.sample_rate, self._budget)
 
-    def _decoded(self, from_sample: int) -> Iterator[tuple[int, Frame]]:
-        """Yields (rate in Hz, frame), from about ``from_sample`` on.
-
-        Packets that cannot be decoded are left out.
-        """
+    def _decoded(self, from_sample: int) -> Iterator[Frame]:
+        """Frames from about ``from_sample`` on. Packets that cannot be decoded are left out."""
         bad_packets = 0
         for packet in self._packets():
             if from_sample > 0 and packet.pts is not None:
@@ -230,12 +240,13 @@ class FFmpegDecoder:
                 continue
             for frame in frames:
                 channels = channels_from_frame(frame, self._budget)
-                yield frame.sample_rate, Frame(frame.pts, channels, bad_packets > 0)
+                yield frame.pts, channels, frame.sample_rate, bad_packets > 0
                 bad_packets = 0
 
     def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[Float32, ...]]]:
-        for frame in frames:
-            yield self._timeline.place(frame.pts, len(frame), frame.after_loss), frame.channels
+        place = self._timeline.place
+        for pts, channels, _, after_loss in frames:
+            yield place(pts, len(channels[0]), after_loss), channels
 
     def _all_blocks(self) -> Iterator[tuple[int, tuple[Float32, ...]]]:
         while self._pending:

@@ -46,7 +46,9 @@ def tracks_of(container: Any) -> list[int]:
     tracks = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not tracks:
         raise AudioError("FFmpeg has no decoder for its sound")
-    return [track.index for track in sorted(tracks, key=_rank)]
+    if len(tracks) > 1:
+        tracks.sort(key=_rank)
+    return [track.index for track in tracks]
 
 
 def _options(path: str | Path) -> dict[str, str]:

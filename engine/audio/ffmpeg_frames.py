@@ -22,58 +22,84 @@ _TYPES = {
     "dbl": np.float64,
 }
 
+_NAMES: dict[str, tuple[str, ...]] = {}
+
 
 def channels_from_frame(frame: Any, budget: Budget) -> tuple[Float32, ...]:
     """One or two channels of a frame of any sample format: float32 in -1..1, each ``[samples]``."""
     # This runs over 40 times a second of sound: every attribute of PyAV that is read here costs.
-    kind, planes = frame.format.name, frame.planes
+    kind, planes, count = frame.format.name, frame.planes, frame.samples
     if kind == "fltp" and len(planes) <= 2:  # AAC, Opus, WMA
-        count = frame.samples
-        budget.spend(count * len(planes))
-        return tuple(np.frombuffer(plane, np.float32, count) for plane in planes)
+        budget.spend(len(planes) * count)
+        left = np.frombuffer(planes[0], np.float32, count)
+        return (left,) if len(planes) == 1 else (left, np.frombuffer(planes[1], np.float32, count))
     # Not by to_ndarray: it knows no 64 bits, and reads memory that is not the frame's where there are more
     # than 8 planes, as len(planes) does.
-    names = tuple(channel.name for channel in frame.layout.channels)
-    count, kind_of_value = frame.samples, _TYPES[kind.removesuffix("p")]
-    budget.spend(count * len(names))
+    channels = frame.layout.nb_channels
+    budget.spend(channels * count)
+    value = _TYPES[kind.removesuffix("p")]
     if kind.endswith("p"):
-        block = np.stack([np.frombuffer(planes[i], kind_of_value, count) for i in range(len(names))], axis=1)
+        rows = np.stack([np.frombuffer(planes[i], value, count) for i in range(channels)])
     else:
-        block = np.frombuffer(planes[0], kind_of_value, count * len(names)).reshape(count, len(names))
-    return tuple(two_from_channels(_floats(block), names).T)
+        rows = np.frombuffer(planes[0], value, count * channels).reshape(count, channels).T
+    rows = _floats(rows)
+    if channels > 2:
+        rows = two_from_channels(rows.T, _names(frame)).T
+    return tuple(rows)
 
 
-def at_one_rate(frames: Iterable[tuple[int, Frame]], rate: int, budget: Budget) -> Iterator[Frame]:
-    """Frames that come with their rates in Hz, those of other rates resampled to ``rate``.
+def at_one_rate(frames: Iterable[Frame], rate: int, budget: Budget) -> Iterator[Frame]:
+    """Frames, those of other rates than ``rate`` (in Hz) resampled to it.
 
     Those that follow each other at one other rate are resampled as a whole, so that nothing is lost or
     heard between them.
     """
-    resampler, own_rate, own_channels, pts = None, rate, 0, None
-    after_loss = False
-    for frame_rate, frame in frames:
-        if resampler and (frame_rate != own_rate or len(frame.channels) != own_channels):
-            rest = resampler.resample_chunk(np.empty((0, own_channels), np.float32), last=True)
-            if len(rest):
-                yield Frame(pts, tuple(rest.T), after_loss)
-            resampler = None
-        if frame_rate == rate:
+    stretch = None
+    for frame in frames:
+        pts, channels, own_rate, after_loss = frame
+        if stretch and (own_rate, len(channels)) != stretch.kind:
+            yield from stretch.end()
+            stretch = None
+        if own_rate == rate:
             yield frame
             continue
-        if resampler is None:
-            own_channels = len(frame.channels)
-            budget.check_format(frame_rate, own_channels)
-            resampler = soxr.ResampleStream(frame_rate, rate, own_channels, dtype="float32", quality="HQ")
-            own_rate, pts, after_loss = frame_rate, frame.pts, frame.after_loss
-        block = resampler.resample_chunk(np.stack(frame.channels, axis=1))
+        if stretch is None:
+            budget.check_format(own_rate, len(channels))
+            stretch = _Stretch(pts, own_rate, len(channels), after_loss, rate)
+        budget.spend(len(channels[0]) * rate // own_rate)
+        yield from stretch.resampled(channels)
+    if stretch:
+        yield from stretch.end()
+
+
+class _Stretch:
+    """Consecutive frames of one rate and number of channels, resampled to another rate."""
+
+    def __init__(self, pts: int | None, own_rate: int, channels: int, after_loss: bool, rate: int) -> None:
+        self.kind = own_rate, channels
+        self._pts, self._after_loss, self._rate = pts, after_loss, rate
+        self._stream = soxr.ResampleStream(own_rate, rate, channels, dtype="float32", quality="HQ")
+
+    def resampled(self, channels: tuple[Float32, ...]) -> Iterator[Frame]:
+        yield from self._frame(self._stream.resample_chunk(np.stack(channels, axis=1)))
+
+    def end(self) -> Iterator[Frame]:
+        nothing = np.empty((0, self.kind[1]), np.float32)
+        yield from self._frame(self._stream.resample_chunk(nothing, last=True))
+
+    def _frame(self, block: Float32) -> Iterator[Frame]:
+        """The time of the stretch is that of its first samples, which come some frames late."""
         if len(block):
-            budget.spend(block.size)
-            yield Frame(pts, tuple(block.T), after_loss)
-            pts, after_loss = None, False
-    if resampler:
-        rest = resampler.resample_chunk(np.empty((0, own_channels), np.float32), last=True)
-        if len(rest):
-            yield Frame(pts, tuple(rest.T), after_loss)
+            yield self._pts, tuple(block.T), self._rate, self._after_loss
+            self._pts, self._after_loss = None, False
+
+
+def _names(frame: Any) -> tuple[str, ...]:
+    layout = frame.layout
+    key = layout.name
+    if key not in _NAMES:
+        _NAMES[key] = tuple(channel.name for channel in layout.channels)
+    return _NAMES[key]
 
 
 def _floats(block: Any) -> Float32:

@@ -10,7 +10,6 @@ silence, and backward another stream was joined, whose time goes on from where t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,18 +19,12 @@ _JUMP_S = 0.1
 _FEW, _MANY = 3, 32  # frames that tell where they stand: of equal sizes, of any sizes
 
 
-class Frame(NamedTuple):
-    """One or two channels of equal length. ``pts`` is in ticks, None where the frame has no time.
+Frame = tuple[int | None, tuple[Float32, ...], int, bool]
+"""(time, channels, sample rate in Hz, after a loss). A plain tuple, because there are 40 of them a second.
 
-    ``after_loss``: something before it could not be decoded.
-    """
-
-    pts: int | None
-    channels: tuple[Float32, ...]
-    after_loss: bool = False
-
-    def __len__(self) -> int:
-        return len(self.channels[0])
+The time is in ticks, None where the frame has none. Of one or two channels each is ``[samples]``. After a
+loss: something before it could not be decoded.
+"""
 
 
 class Timeline:
@@ -57,7 +50,7 @@ class Timeline:
         self._zero = self._origin  # the time of position 0, in samples
         # Frames of one size stand on a grid, by which times of whole milliseconds become exact.
         self.size = _common_size(first)
-        self._phase = sum(map(len, first[:-1]))
+        self._phase = sum(map(_size, first[:-1]))
 
     def restart(self, position: int | None) -> None:
         """What is placed next stands at ``position``, or, where it is None, where its time says."""
@@ -78,7 +71,7 @@ class Timeline:
         start = _time_of_first(first, self._tick, self._jump) - self._zero
         if not self.size or self.size != _common_size(first):
             return round(start)
-        ahead = sum(map(len, first[:-1]))
+        ahead = sum(map(_size, first[:-1]))
         return self._on_grid(start + ahead) - ahead
 
     def place(self, pts: int | None, count: float, exact: bool = False) -> int:
@@ -118,9 +111,13 @@ def first_frames(frames: Iterable[Frame], tick: float) -> list[Frame]:
     return first
 
 
+def _size(frame: Frame) -> int:
+    return len(frame[1][0])
+
+
 def _common_size(frames: list[Frame]) -> int:
     """The size of the last few frames; 0 if they differ."""
-    sizes = {len(frame) for frame in frames[-_FEW:]}
+    sizes = {*map(_size, frames[-_FEW:])}
     return sizes.pop() if len(frames) >= _FEW and len(sizes) == 1 else 0
 
 
@@ -129,12 +126,13 @@ def _time_of_first(frames: list[Frame], tick: float, jump: float) -> float:
     offsets: list[float] = []
     before = 0
     for frame in frames:
-        if frame.pts is not None:
-            offset = frame.pts * tick - before
+        pts = frame[0]
+        if pts is not None:
+            offset = pts * tick - before
             if offsets and abs(offset - offsets[0]) > jump:
                 break
             offsets.append(offset)
-        before += len(frame)
+        before += _size(frame)
     if not offsets:
         return 0.0
     # Rounding errs to both sides alike; where ticks are samples, times are exact or late (Ogg Vorbis).
