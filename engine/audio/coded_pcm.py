@@ -11,8 +11,9 @@ import numpy as np
 
 from ..arrays import Float32
 from ..errors import AudioError
-from .channels import mono_from_two, two_from_channels
+from .channels import mono_from_two
 from .decoder import Budget
+from .ffmpeg_frames import channels_from_frame
 from .libsndfile import SoundFileDecoder
 from .pcm_streams import LONGEST_PACKET, CodedStream, Packet
 
@@ -85,32 +86,25 @@ class CodedPcmDecoder:
                 continue
             position = packet.start
             for frame in frames:
-                two = _two_from_frame(frame)
-                self._budget.spend(two.size)
+                channels = channels_from_frame(frame, self._budget)
+                two = np.stack([channels[0], channels[-1]], axis=1)
                 yield position, two, (frame.sample_rate, packet.length)
                 position += len(two)
 
     def _packets(self, start: int, count: int) -> Iterator[Packet]:
-        place = max(0, start - (_OVERLAP + 1) * LONGEST_PACKET)
-        end = start + count
-        while place < end:
-            samples = self._samples.read_int16(place, min(_BLOCK, end - place + 2 * LONGEST_PACKET))
-            packets = self._stream.packets(samples)
-            if len(samples) < 2 * LONGEST_PACKET or not packets:
-                yield from (Packet(each.data, place + each.start, each.length) for each in packets)
-                place += max(1, len(samples) - LONGEST_PACKET) if len(samples) >= LONGEST_PACKET else end
-                continue
-            # The last packet is taken with the next block: then its length is known.
-            yield from (Packet(each.data, place + each.start, each.length) for each in packets[:-1])
-            place += packets[-1].start if len(packets) > 1 else packets[-1].start + packets[-1].length
-
-
-def _two_from_frame(frame: Any) -> Float32:
-    samples = frame.to_ndarray()
-    channels = len(frame.layout.channels)
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-    if np.issubdtype(samples.dtype, np.integer):
-        samples = samples / np.float32(-float(np.iinfo(samples.dtype).min))
-    block = np.ascontiguousarray(samples, np.float32)
-    two = two_from_channels(block, tuple(channel.name for channel in frame.layout.channels))
-    return np.repeat(two, 2, axis=1) if two.shape[1] == 1 else two
+        place, end = max(0, start - (_OVERLAP + 1) * LONGEST_PACKET), start + count
+        while True:
+            size = min(_BLOCK, end - place + LONGEST_PACKET)
+            samples = self._samples.read_int16(place, size)
+            is_last = size < _BLOCK or len(samples) < size
+            packets = [
+                Packet(each.data, place + each.start, each.length) for each in self._stream.packets(samples)
+            ]
+            if is_last or len(packets) < 2:
+                yield from packets
+                place += len(samples) - LONGEST_PACKET
+            else:  # the last packet is taken with the next block: then its length is known
+                yield from packets[:-1]
+                place = packets[-1].start
+            if is_last:
+                return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -127,7 +127,9 @@ class SoundFileDecoder:
         """As ``read``, but left and right: ``[samples, 1 or 2]``."""
         return self._read_blocks(start, count, "float32", self.two_from_block)
 
-    def _read_blocks(self, start: int, count: int, dtype: str, mix: Any) -> npt.NDArray[Any]:
+    def _read_blocks(
+        self, start: int, count: int, dtype: Literal["float32", "int16"], mix: Any
+    ) -> npt.NDArray[Any]:
         """The samples that can be read. An error is damage, or the true end of a file that states more."""
         parts: list[npt.NDArray[Any]] = []
         step = max(_LEAST, _BLOCK // self.channels)
@@ -179,7 +181,8 @@ class SoundFileDecoder:
     def _open(self) -> _Handle:
         if self._part or self._corrections:
             first, end = self._part or (0, os.fstat(self.descriptor).st_size)
-            return _Handle(FileView(self.descriptor, first, end, self._corrections))
+            view: Any = FileView(self.descriptor, first, end, self._corrections)
+            return _Handle(view)
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
         os.lseek(self.descriptor, 0, os.SEEK_SET)
         return _Handle(os.dup(self.descriptor), closefd=True)

@@ -18,6 +18,7 @@ from audio_files import noise
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from merkit.engine.audio import coded_pcm
 from merkit.engine.audio.coded_pcm import CodedPcmDecoder
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
@@ -130,6 +131,23 @@ def test_a_stream_in_another_time_than_the_samples(tmp_path: Path) -> None:
     words = burst_words(packets("ac3", song(), 448_000), 1, 2_000)
     with pytest.raises(AudioError, match=r"holds AC-3 in the place of samples.*decode it first"):
         decoder_of(tmp_path / "a", words, "WAV")
+
+
+@pytest.mark.parametrize("block", [1 << 18, 30_000])
+def test_a_long_stretch_is_that_of_short_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(coded_pcm, "_BLOCK", block)
+    sound = song()
+    words = burst_words(packets("ac3", sound, 448_000), 1, 1_536)
+    words[60_000:200_000] = 0  # a gap longer than a block
+    with closing(decoder_of(tmp_path / "a", words, "WAV")) as decoder:
+        whole = decoder.read(0, decoder.length)
+        assert len(whole) == len(words) // 2
+        for start in range(0, len(whole), 20_000):
+            part = whole[start : start + 20_000]
+            difference = decoder.read(start, 20_000) - part
+            assert np.mean(difference**2) <= 0.02 * np.mean(part**2)  # AC-3 fills in noise, and mixes
 
 
 def test_frames_that_are_damaged(tmp_path: Path) -> None:

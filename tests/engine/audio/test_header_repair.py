@@ -31,13 +31,13 @@ def encoded(kind: str, subtype: str = "PCM_16") -> bytearray:
     return bytearray(file.getvalue())
 
 
-def heard(path: Path, data: bytes) -> np.ndarray:
+def heard(path: Path, data: bytes | bytearray) -> np.ndarray:
     path.write_bytes(data)
     with closing(open_decoder(path, Limits())) as decoder:
         return decoder.read(0, decoder.length)
 
 
-def is_corrected(path: Path, data: bytes) -> bool:
+def is_corrected(path: Path, data: bytes | bytearray) -> bool:
     path.write_bytes(data)
     descriptor = os.open(path, os.O_RDONLY)
     try:
