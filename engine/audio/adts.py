@@ -94,7 +94,7 @@ class AdtsDecoder:
 
 
 def adts_decoder(file: io.FileIO, parts: Sequence[AdtsFrames], budget: Budget) -> Decoder | None:
-    """The decoder of an ADTS stream's parts; None if there are none, or none of them can be decoded.
+    """The decoder of those of an ADTS stream's parts that can be decoded; None without one.
 
     Args:
         file: closed with the decoder.
@@ -103,9 +103,8 @@ def adts_decoder(file: io.FileIO, parts: Sequence[AdtsFrames], budget: Budget) -
         AudioError: a rate or a number of channels outside the limits, or too much time.
     """
     decoders = [AdtsDecoder(file, part, budget) for part in parts]
-    if not any(decoder.decodes for decoder in decoders):
-        return None
-    return JoinedDecoder(decoders) if len(decoders) > 1 else decoders[0]
+    decoders = [decoder for decoder in decoders if decoder.decodes]
+    return JoinedDecoder(decoders) if len(decoders) > 1 else decoders[0] if decoders else None
 
 
 def _two_from_frame(frame: Any) -> Float32:

@@ -73,8 +73,11 @@ class JoinedDecoder:
         first = max(0, start // up - margin)
         last = -(-(start + count) // up) + margin
         samples = part.read(first * down, min((last - first) * down, part.length - first * down))
+        if not len(samples):
+            return samples
         samples = soxr.resample(samples, part.sample_rate, self.sample_rate, quality="HQ")
         skip = start - first * up
         samples = samples[skip : skip + count]
-        at_end = start + count == self._lengths[number]
-        return np.pad(samples, (0, count - len(samples))) if at_end and len(samples) else samples
+        # The length was rounded up.
+        is_end = start + count == self._lengths[number] and len(samples) == count - 1
+        return np.append(samples, np.float32(0)) if is_end else samples

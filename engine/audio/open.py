@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import soundfile
@@ -47,12 +48,13 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
         whole = SoundFileDecoder(os.dup(file.fileno()), budget)
     except soundfile.LibsndfileError:
         whole = None
-    if whole is None or whole.is_mp3:
-        decoder = _frame_decoder(file, budget, _most_junk(file))
-        if decoder:
+    with ExitStack() as stack:
+        if whole is None or whole.is_mp3:
             if whole:
-                whole.close()
-            return decoder
+                stack.callback(whole.close)
+            if decoder := _frame_decoder(file, budget, _most_junk(file)):
+                return decoder
+        stack.pop_all()
     file.close()
     if whole:
         return _decoder_of_contents(whole, budget)
