@@ -257,7 +257,9 @@ class FFmpegDecoder:
         """The length in samples that the header states or, where it can be wrong, that the packets have."""
         stream, stated_s = self._stream, (self._container.duration or 0) / 1e6
         if stream.duration:
-            stated_s = ((stream.start_time or 0) + stream.duration) * float(stream.time_base)
+            # Priming that only a tag states is FFmpeg's start, and in the duration too.
+            start = 0 if "iTunSMPB" in self._container.metadata else stream.start_time or 0
+            stated_s = (start + stream.duration) * float(stream.time_base)
         stated = self._timeline.after_seconds(stated_s) if stated_s else 0
         if self._kind not in _COUNTED | _COUNTED_AT_THE_END and stated:
             return stated
