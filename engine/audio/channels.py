@@ -104,9 +104,10 @@ def mono_from_two(block: Float32) -> Float32:
     if block.shape[1] == 1:
         return block[:, 0]
     left, right = block[:, 0], block[:, 1]
-    mono = left + right  # several times faster than mean(axis=1)
-    mono *= np.float32(0.5)
-    of_mono, of_left, of_right = _power(mono), _power(left), _power(right)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is somebody else's to refuse
+        mono = left + right  # several times faster than mean(axis=1)
+        mono *= np.float32(0.5)
+        of_mono, of_left, of_right = _power(mono), _power(left), _power(right)
     if of_mono < _CANCELLED * (of_left + of_right) / 2:
         return (right if of_right > _LOUDER * of_left else left).copy()
     return mono
@@ -115,8 +116,7 @@ def mono_from_two(block: Float32) -> Float32:
 def _power(samples: Float32) -> float:
     """The power of some thousand samples, evenly spread. Not by np.dot, since BLAS starts threads."""
     few = samples[:: len(samples) // _ENOUGH | 1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.einsum("i,i->", few, few))
+    return float(np.einsum("i,i->", few, few))
 
 
 @lru_cache(maxsize=32)

@@ -78,16 +78,17 @@ class _Chunk:
 
 
 class _File:
-    """Bytes of a file: the first ones are read once."""
+    """The bytes of a file from an offset on: the first ones are read once."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self.size = descriptor, os.fstat(descriptor).st_size
-        self._head = os.pread(descriptor, _HEAD_BYTES, 0)
+    def __init__(self, descriptor: int, start: int = 0) -> None:
+        self._descriptor, self.start = descriptor, start
+        self.size = max(0, os.fstat(descriptor).st_size - start)
+        self._head = os.pread(descriptor, _HEAD_BYTES, start)
 
     def bytes_at(self, offset: int, count: int) -> bytes:
         if offset + count <= len(self._head):
             return self._head[offset : offset + count]
-        return os.pread(self._descriptor, count, offset) if 0 <= offset < self.size else b""
+        return os.pread(self._descriptor, count, self.start + offset) if 0 <= offset < self.size else b""
 
 
 def header_from_file(descriptor: int) -> Header:
@@ -96,6 +97,17 @@ def header_from_file(descriptor: int) -> Header:
     Reads some thousand bytes of a file whose header is true.
     """
     file = _File(descriptor)
+    if file.bytes_at(0, 3) == b"ID3":  # libsndfile skips such a tag before any header
+        size = 0
+        for byte in file.bytes_at(6, 4):
+            size = size << 7 | byte & 0x7F
+        file = _File(descriptor, 10 + size)
+    header = _header(file)
+    corrections = {file.start + offset: correct for offset, correct in header.corrections.items()}
+    return Header(corrections, header.names)
+
+
+def _header(file: _File) -> Header:
     kind, form = file.bytes_at(0, 4), file.bytes_at(8, 4)
     if kind in (b"RIFF", b"RF64", b"BW64") and form == b"WAVE":
         return _wav(file, kind)

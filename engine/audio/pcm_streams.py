@@ -113,15 +113,16 @@ def _titles(data: bytes, sync: bytes) -> Iterator[tuple[str, str]]:
 def _cut_frame(data: bytes, place: int, sync: bytes) -> tuple[tuple[str, str], bytes, int] | None:
     """What a frame of DTS holds, its bytes, and how many bytes it takes. None where it is no whole frame."""
     bits, swapped = _DTS_SYNCS[sync]
-    words = np.frombuffer(data[place : place + 16], "<u2" if swapped else ">u2")
-    header = int("".join(f"{int(word) & (1 << bits) - 1:0{bits}b}" for word in words) or "0", 2)
+    head = data[place : place + 16]
+    if len(head) < 16:
+        return None
+    words = np.frombuffer(head, "<u2" if swapped else ">u2")
+    header = int("".join(f"{int(word) & (1 << bits) - 1:0{bits}b}" for word in words), 2)
     total = bits * len(words)
 
     def field(first: int, count: int) -> int:
         return header >> (total - first - count) & (1 << count) - 1
 
-    if len(words) < 8:
-        return None
     size, blocks, rate = field(46, 14) + 1, field(39, 7) + 1, field(66, 4)
     taken = 2 * -(-size * 8 // bits)
     if size < 96 or blocks < 6 or rate not in _DTS_RATES or place + taken > len(data):
@@ -132,9 +133,9 @@ def _cut_frame(data: bytes, place: int, sync: bytes) -> tuple[tuple[str, str], b
 def _cut_burst(data: bytes, place: int, sync: bytes) -> tuple[tuple[str, str], bytes, int] | None:
     """The same of a burst of IEC 61937."""
     swapped = _BURST_SYNCS[sync]
-    head = np.frombuffer(data[place : place + _BURST_HEAD], "<u2" if swapped else ">u2")
-    if len(head) < _BURST_HEAD // 2:
+    if len(data) < place + _BURST_HEAD:
         return None
+    head = np.frombuffer(data[place : place + _BURST_HEAD], "<u2" if swapped else ">u2")
     kind = _BURSTS.get(int(head[2]) & 0x7F)
     if kind is None:
         return None

@@ -119,6 +119,13 @@ def test_chunks_behind_a_size_that_lies(tmp_path: Path, size: int) -> None:
     np.testing.assert_allclose(samples, MONO, atol=1e-4)
 
 
+def test_a_tag_before_the_header(tmp_path: Path) -> None:
+    tag = b"ID3\4\0\0\0\0\x28\x08" + bytes(0x28 * 128 + 8)
+    np.testing.assert_allclose(
+        heard(tmp_path / "a", tag + with_size(encoded("WAV"), "WAV", 0, 0)), MONO, atol=1e-4
+    )
+
+
 def test_both_sizes_agree_where_the_sound_ends(tmp_path: Path) -> None:
     """Then what follows is not sound, whatever it is."""
     data = encoded("WAV") + np.random.default_rng(0).bytes(50_000)
