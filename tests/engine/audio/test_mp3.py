@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import soxr
 from audio_files import Samples, noise, write_audio
+from merkit.engine.audio import mp3
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
+from merkit.engine.errors import AudioError
 from mp3_files import write_mp3
 
 RATE = 44_100
@@ -92,3 +95,100 @@ def test_an_mp3_that_claims_days_and_goes_on_at_another_rate(tmp_path: Path) -> 
     with closing(open_decoder(path, Limits())) as decoder:
         assert 3 < decoder.length / decoder.sample_rate < 4
         assert len(decoder.read(0, decoder.length)) == decoder.length
+
+
+def damaged(data: bytes, seed: int, places: int) -> bytes:
+    """With some of its bytes changed, but for those of the first frames."""
+    rng = np.random.default_rng(seed)
+    changed = bytearray(data)
+    for place in rng.integers(5_000, len(data), places):
+        changed[place] = int(rng.integers(256))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("places", [1, 3, 100])
+def test_broken_bytes_cost_their_frames(tmp_path: Path, places: int) -> None:
+    sound = noise(12, RATE)
+    data = encoded(tmp_path / "part.mp3", sound, channels=1)
+    path = tmp_path / "a.mp3"
+    for seed in range(5):
+        path.write_bytes(damaged(data, seed, places))
+        with closing(open_decoder(path, Limits())) as decoder:
+            assert len(sound) - decoder.length <= 1_152 * places
+            samples = decoder.read(0, decoder.length)
+            assert len(samples) == decoder.length
+            assert np.abs(samples).max() <= 8
+            if places <= 3:
+                seconds = len(samples) // RATE
+                intact = [
+                    second
+                    for second in range(seconds)
+                    if abs(lag(samples[second * RATE :][:RATE], sound[second * RATE :][:RATE]))
+                    <= 1_152 * places
+                ]
+                assert len(intact) >= seconds - places
+
+
+def test_bytes_that_are_missing_or_too_many(tmp_path: Path) -> None:
+    sound = noise(12, RATE)
+    data = encoded(tmp_path / "part.mp3", sound)
+    third = len(data) // 3
+    path = tmp_path / "a.mp3"
+    for changed in (
+        data[:third] + data[third + 700 :],
+        data[:third] + b"junk" * 999 + data[third:],
+        data[:third] + bytes(5_000) + data[third:],
+        b"junk" * 999 + data,
+        data + b"\xff\xfb\x90\x00" * 5_000,
+    ):
+        path.write_bytes(changed)
+        with closing(open_decoder(path, Limits())) as decoder:
+            assert abs(decoder.length - len(sound)) <= 4 * 1_152
+            samples = decoder.read(10 * RATE, RATE)
+            assert abs(lag(samples, sound[10 * RATE : 11 * RATE], 6_000)) <= 4 * 1_152
+
+
+@pytest.mark.parametrize("stated", [0, 90, 5_000, 1 << 27])
+def test_an_id3_tag_of_a_wrong_size(tmp_path: Path, stated: int) -> None:
+    sound = noise(6, RATE)
+    size = bytes(stated >> shift & 0x7F for shift in (21, 14, 7, 0))
+    path = tmp_path / "a.mp3"
+    frames = encoded(tmp_path / "part.mp3", sound)
+    path.write_bytes(b"ID3\x03\x00\x00" + size + bytes(900) + frames[frames.find(b"\xff\xfb") :])
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.name.startswith("libsndfile")
+        assert decoder.length == len(sound)
+        assert lag(decoder.read(4 * RATE, RATE), sound[4 * RATE : 5 * RATE]) == 0
+
+
+def test_a_burst_is_muted() -> None:
+    sound = np.full((50 * 1_152 + 10, 2), 0.5, np.float32)
+    assert mp3._without_bursts(sound, 1_152) is sound
+    assert not len(mp3._without_bursts(sound[:0], 1_152))
+    for peak in (-20_000, np.nan, np.inf):
+        burst = sound.copy()
+        burst[20 * 1_152 + 7, 1] = peak
+        heard = mp3._without_bursts(burst, 1_152)
+        assert not heard[19 * 1_152 : 22 * 1_152].any()
+        assert (np.delete(heard, slice(19 * 1_152, 22 * 1_152), axis=0) == 0.5).all()
+    loud = sound * 1_000  # all of it: that is no damage
+    assert mp3._without_bursts(loud, 1_152) is loud
+
+
+def test_where_the_system_has_no_files_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = noise(3, RATE)
+    path = tmp_path / "a.mp3"
+    encoded(path, sound)
+    with closing(open_decoder(path, Limits())) as decoder:
+        expected = decoder.read(RATE, RATE)
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+        np.testing.assert_array_equal(decoder.read(RATE, RATE), expected)
+
+
+def test_limits(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    encoded(path, noise(3, RATE))
+    with pytest.raises(AudioError, match="sample rate"):
+        open_decoder(path, Limits(sample_rate=8_000))
+    with closing(open_decoder(path, Limits(decoded_samples=40_000))) as decoder, pytest.raises(AudioError):
+        decoder.read(0, decoder.length)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from audio_files import SUFFIXES, noise, write_audio
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
@@ -44,3 +48,47 @@ def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix
             continue
         assert 15 <= read[-1].start_s + 10 <= 31
         assert all(np.abs(window.samples).max() > 0.01 for window in read)
+
+
+def test_frames_in_another_format_are_not_its_sound(tmp_path: Path) -> None:
+    mp3 = write_audio(tmp_path / "a.mp3", noise(4, 44_100), 44_100).read_bytes()
+    as_samples = np.frombuffer(mp3[: len(mp3) // 2 * 2], np.int16).astype(np.float32) / 32_768
+    for suffix in (".wav", ".aiff", ".flac"):
+        path = write_audio(tmp_path / f"a{suffix}", as_samples, 8_000)
+        with closing(open_decoder(path, Limits())) as decoder:
+            assert (decoder.sample_rate, decoder.length) == (8_000, len(as_samples))
+    movie = tmp_path / "a.mp4"
+    movie.write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + mp3)
+    refusal(movie, SPEC)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".aac"])
+def test_junk_before_the_first_frame(tmp_path: Path, suffix: str) -> None:
+    plain = write_audio(tmp_path / f"a{suffix}", noise(4, 44_100), 44_100)
+    data = plain.read_bytes()
+    with closing(open_decoder(plain, Limits())) as decoder:
+        expected = decoder.length
+    path = tmp_path / f"b{suffix}"
+    for junk in (b"<html>" * 99, bytes(5_000), b"ID3\x04\0\0\0\0\1\1" + b"x" * 99, b"ID3\x04\0\0\x7f\7\1\1"):
+        path.write_bytes(junk + data)
+        with closing(open_decoder(path, Limits())) as decoder:
+            assert decoder.length == expected
+
+
+def test_layer_2_and_files_are_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    with av.open(str(path), "w", format="mp2") as file:
+        stream = file.add_stream("mp2", rate=44_100, layout="mono")
+        frame = av.AudioFrame.from_ndarray((noise(4, 44_100) * 32_767).astype(np.int16)[None], "s16p", "mono")
+        frame.sample_rate = 44_100
+        resampler = av.AudioResampler("s16", "mono", 44_100, frame_size=1_152)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            file.mux(stream.encode(part))
+    before = len(os.listdir("/proc/self/fd"))
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.name.startswith("libsndfile")
+        assert decoder.length == pytest.approx(4 * 44_100, abs=2 * 1_152)
+        assert len(decoder.read(44_100, 44_100)) == 44_100
+    path.write_bytes(b"text" * 1_000)
+    refusal(path, SPEC)
+    assert len(os.listdir("/proc/self/fd")) == before
