@@ -21,7 +21,7 @@ from .source import Source
 _PAGE = 1_000
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
-_STORED = "path, size, mtime, ctime, columns, is_link, position, text, shard IS NOT NULL AS taken, row_ok"
+_ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as"
 
 
 class Place(NamedTuple):
@@ -32,30 +32,20 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pending:
-    """An input that is to be labelled.
+class Item:
+    """An input, with its real path in ``source``.
 
-    ``same_as`` is the position of the first input of the same content, None if that is this one;
-    ``repeated`` says whether later inputs have this one's. ``place`` is that of the row which the new one
-    replaces; ``row_ok`` says whether that is a good one.
+    ``place`` is that of its row of an earlier run; ``row_ok`` says whether that is a good one. ``same_as`` is
+    the position of the first input of the same content, None if that is this one; ``repeated`` says whether
+    later inputs have this one's.
     """
 
     position: int
     source: Source
+    place: Place | None
+    row_ok: bool
     same_as: int | None
     repeated: bool
-    place: Place | None = None
-    row_ok: bool = False
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An input with its real path, and whether it has a row of an earlier run, and a good one."""
-
-    position: int
-    source: Source
-    taken: bool
-    row_ok: bool
 
 
 class InputStore:
@@ -99,24 +89,24 @@ class InputStore:
         """The number of inputs whose rows stay."""
         return self._one("SELECT count(*) FROM inputs WHERE done")[0]
 
-    def named(self, identity: str, size_bytes: int | None, mtime_ns: int | None) -> Stored | None:
+    def named(self, identity: str, size_bytes: int | None, mtime_ns: int | None) -> Item | None:
         """The input of an identity, as rows hold it.
 
         Names that are not UTF-8 may look alike: then the one of that size and time that has no row.
         """
-        return self._stored(
-            f"SELECT {_STORED} FROM inputs WHERE text = ?"
-            " ORDER BY taken, size IS ? AND mtime IS ? DESC, position LIMIT 1",
+        return self._item(
+            f"SELECT {_ITEM} FROM inputs WHERE text = ?"
+            " ORDER BY shard IS NOT NULL, size IS ? AND mtime IS ? DESC, position LIMIT 1",
             (identity, size_bytes, mtime_ns),
         )
 
-    def spelt(self, path: str) -> Stored | None:
+    def spelt(self, path: str) -> Item | None:
         """The input that was named by this path."""
         if not self._by_path:
             self._one("CREATE INDEX by_path ON inputs (path)")
             self._by_path = True
-        statement = f"SELECT {_STORED} FROM inputs WHERE path = ? LIMIT 1"
-        return self._stored(statement, (os.fsencode(path),))
+        statement = f"SELECT {_ITEM} FROM inputs WHERE path = ? LIMIT 1"
+        return self._item(statement, (os.fsencode(path),))
 
     def take(self, position: int, place: Place, row_ok: bool, todo: Step) -> None:
         """Notes the row of an input, and what is to be done about it."""
@@ -146,31 +136,26 @@ class InputStore:
             )
         return self._one("SELECT count(*) FROM inputs WHERE same_as < position")[0]
 
-    def pending(self) -> Iterator[Pending]:
+    def pending(self) -> Iterator[Item]:
         """Yields the inputs that are to be labelled, in order."""
         return self._pages("NOT done")
 
-    def to_tag(self) -> Iterator[Pending]:
+    def to_tag(self) -> Iterator[Item]:
         """Yields the inputs whose tags are to be read, in order."""
         return self._pages("tags")
 
-    def _pages(self, which: str) -> Iterator[Pending]:
+    def _pages(self, which: str) -> Iterator[Item]:
         last = -1
         while True:
             with _sqlite_errors(), self._lock:
                 page = self._base.execute(
-                    f"SELECT {_STORED}, same_as, shard, row FROM inputs"
-                    f" WHERE position > ? AND {which} ORDER BY position LIMIT ?",
+                    f"SELECT {_ITEM} FROM inputs WHERE position > ? AND {which} ORDER BY position LIMIT ?",
                     (last, _PAGE),
                 ).fetchall()
             if not page:
                 return
-            for *stored, same_as, shard, row in page:
-                item = self._from_row(stored)
-                same = same_as if same_as is not None and same_as < item.position else None
-                place = None if shard is None else Place(shard, row)
-                yield Pending(item.position, item.source, same, same_as == item.position, place, item.row_ok)
-            last = page[-1][6]
+            yield from map(self._item_from_row, page)
+            last = page[-1][0]
 
     def keep(self, position: int, label: str) -> None:
         """Stores a label, as text, for the inputs of the same content."""
@@ -232,15 +217,17 @@ class InputStore:
             hashlib.blake2b(os.fsencode(identity), digest_size=16).digest(),
         )  # fmt: skip
 
-    def _stored(self, statement: str, values: tuple[Any, ...]) -> Stored | None:
+    def _item(self, statement: str, values: tuple[Any, ...]) -> Item | None:
         row = self._one(statement, values)
-        return self._from_row(row) if row else None
+        return self._item_from_row(row) if row else None
 
-    def _from_row(self, row: Any) -> Stored:
-        path, size, mtime, ctime, columns, is_link, position, text, taken, row_ok = row
-        values = dict(zip(self._columns or (), json.loads(columns), strict=True)) if columns else {}
-        source = Source(os.fsdecode(path), size, mtime, values, ctime, bool(is_link), text)
-        return Stored(position, source, bool(taken), bool(row_ok))
+    def _item_from_row(self, values: tuple[Any, ...]) -> Item:
+        position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as = values
+        own = dict(zip(self._columns or (), json.loads(columns), strict=True)) if columns else {}
+        source = Source(os.fsdecode(path), size, mtime, own, ctime, bool(is_link), text)
+        place = None if shard is None else Place(shard, row)
+        same = same_as if same_as is not None and same_as < position else None
+        return Item(position, source, place, bool(row_ok), same, same_as == position)
 
     def _hash_contents(self) -> None:
         last = -1

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..audio.formats import is_remote
 from ..text.escape import text_from_path
-from .input_store import InputStore, Place, Stored
+from .input_store import InputStore, Item, Place
 from .reconcile import (
     AUDIO,
     UNREADABLE,
@@ -22,6 +22,7 @@ from .reconcile import (
 )
 from .rows import carried_columns
 from .scope import Scope
+from .source import Source
 
 
 class Resume:
@@ -33,6 +34,7 @@ class Resume:
         pruned: rows that went, since their files are gone.
         dropped: other rows that went: a second row of a file, or the error of what is a folder or list now.
         updated: rows whose manifest has other columns now.
+        superseded: errors of files of which a later row is good; they are to go at the end.
 
     Args:
         arguments: of the run, as they were typed.
@@ -52,6 +54,7 @@ class Resume:
         self.absent = self.errors = self.pruned = self.dropped = self.updated = 0
         self._inputs, self._labels = inputs, labels
         self._retry_errors, self._prune = retry_errors, prune
+        self.superseded: list[Place] = []
         self._real_paths, self._looks = RealPaths(), Looks()
         self._arguments = arguments
         self._known_scope: Scope | None = None
@@ -65,50 +68,55 @@ class Resume:
             place: where the row is when it stays.
         """
         row = row_from_record(record)
-        changes: dict[str, Any] = {}
-        if not row.ok and record.get("error_kind") is None:
-            changes["error_kind"] = UNREADABLE if row.unreadable else AUDIO
         identity = text_from_path(self._real_paths.of(row.real_path or row.path))
-        item = self._inputs.named(identity, row.size_bytes, row.mtime_ns)
+        item, changes = self._inputs.named(identity, row.size_bytes, row.mtime_ns), {}
         if item is None:
-            item = self._spelt_alike(row, identity, changes)
+            item, changes = self._spelt_alike(row, identity)
         if item is None:
-            if row.real_path or self._looks.is_file(identity):  # or else it was named from another folder
+            if not self._stays_unnamed(row, identity):
+                return None
+            if row.real_path is None and self._looks.is_file(identity):  # if not, it was another folder's
                 changes["real_path"] = identity
-            return _different(changes, record) if self._stays_unnamed(row, identity) else None
-        if item.taken:
-            return _different(changes, record) if self._stays_second(row, item) else None
-        return self._named(row, item, place, record, changes)
+        else:
+            if item.place:
+                if not row.ok or item.row_ok:
+                    self.dropped += 1
+                    return None
+                self.superseded.append(item.place)
+            if self._prune and is_absent(item.source) and self._looks.is_gone(identity):
+                self.pruned += 1
+                return None
+            changes = self._match(row, item, identity, place, record)
+        if not row.ok:
+            changes["error_kind"] = UNREADABLE if row.unreadable else AUDIO
+        return _different(changes, record)
 
-    def _named(
-        self, row: Row, item: Stored, place: Place, record: Mapping[str, Any], changes: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        """A row whose file is an input that has no other row."""
-        absent = is_absent(item.source)
-        if self._prune and absent and self._looks.is_gone(item.source.real_path or ""):
-            self.pruned += 1
-            return None
+    def _match(
+        self, row: Row, item: Item, identity: str, place: Place, record: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Gives an input its row; returns what the row is to say, apart from its label."""
         todo = step(row, item.source, self._retry_errors)
-        self.absent += todo is Step.ABSENT
-        self.errors += todo is Step.KEEP and not row.ok
-        changes.update(self._facts(row, item, todo))
-        columns = _different(carried_columns(item.source.columns, self._labels), record)
-        self.updated += bool(columns)
         self._inputs.take(item.position, place, row.ok, todo)
-        return {**_different(changes, record), **columns}
+        self.errors += todo is Step.KEEP and not row.ok
+        if todo is Step.ABSENT:
+            self.absent += 1
+            if holder := self._scope.holding(identity):
+                self._speaks_for(holder)
+        columns = carried_columns(item.source.columns, self._labels)
+        self.updated += bool(_different(columns, record))
+        return {**columns, **self._facts(row, item.source, identity, todo)}
 
-    def _facts(self, row: Row, item: Stored, todo: Step) -> dict[str, Any]:
-        """What the row is to say of its file, apart from its label."""
-        if todo is Step.ABSENT or is_absent(item.source):  # links cannot be followed through what is absent
-            return {"real_path": row.real_path or item.source.real_path}
-        facts: dict[str, Any] = {"real_path": item.source.real_path}
+    def _facts(self, row: Row, now: Source, identity: str, todo: Step) -> dict[str, Any]:
+        if is_absent(now):
+            return {"real_path": identity}
+        facts: dict[str, Any] = {"real_path": now.real_path}
         if todo is Step.KEEP and row.ctime_ns is None:
-            facts["ctime_ns"] = item.source.ctime_ns
-        if is_remote(item.source.path) and row.size_bytes is None:
-            facts.update(size_bytes=item.source.size_bytes, mtime_ns=item.source.mtime_ns)
+            facts["ctime_ns"] = now.ctime_ns
+        if is_remote(now.path) and row.size_bytes is None:
+            facts.update(size_bytes=now.size_bytes, mtime_ns=now.mtime_ns)
         return facts
 
-    def _spelt_alike(self, row: Row, identity: str, changes: dict[str, Any]) -> Stored | None:
+    def _spelt_alike(self, row: Row, identity: str) -> tuple[Item | None, dict[str, Any]]:
         """The input of the row's path, where that leads elsewhere than it did, if it is the row's file.
 
         It is where the path cannot be followed now, or where everything was moved: the same size and time
@@ -116,21 +124,12 @@ class Resume:
         """
         item = self._inputs.spelt(row.path)
         if item is None:
-            return None
-        if not item.taken:
-            if is_absent(item.source):
-                return item
-            if not has_changed(row, item.source) and not self._looks.is_file(identity):
-                return item
-        changes["path"] = identity
-        return None
-
-    def _stays_second(self, row: Row, item: Stored) -> bool:
-        """Whether a second row of a file stays: only a good one beside one that is not."""
-        if row.ok and not item.row_ok:
-            return True
-        self.dropped += 1
-        return False
+            return None, {}
+        if not item.place:
+            moved = not has_changed(row, item.source) and not self._looks.is_file(identity)
+            if is_absent(item.source) or moved:
+                return item, {}
+        return None, {"path": identity}
 
     def _stays_unnamed(self, row: Row, identity: str) -> bool:
         """Whether a row stays whose file is no input of this run."""
@@ -145,11 +144,8 @@ class Resume:
                 return False
             self.errors += 1
         elif holder is not None:
-            unlisted = self._is_unlisted(holder)
-            if unlisted and holder not in self._unlisted:
-                self._unlisted.add(holder)
-                self._inputs.leave_out(holder)  # the rows below it are its own
-            self.absent += unlisted or is_remote(identity) or not self._looks.is_file(identity)
+            unseen = self._speaks_for(holder) or is_remote(identity) or not self._looks.is_file(identity)
+            self.absent += unseen
         return True
 
     @property
@@ -157,6 +153,14 @@ class Resume:
         if self._known_scope is None:
             self._known_scope = Scope(self._arguments, self._real_paths, self._is_unlisted)
         return self._known_scope
+
+    def _speaks_for(self, holder: str) -> bool:
+        """Whether a good row stands in for the absent input that it lies below, which then gets no row."""
+        unlisted = self._is_unlisted(holder)
+        if unlisted and holder not in self._unlisted:
+            self._unlisted.add(holder)
+            self._inputs.leave_out(holder)
+        return unlisted
 
     def _is_unlisted(self, identity: str) -> bool:
         return identity in self._unlisted or self._inputs.is_absent_input(identity)

@@ -17,7 +17,7 @@ from ..labelling.file_windows import WindowOptions
 from ..labelling.song_label import SongLabel, label_from_json
 from ..labelling.tags import read_tags
 from .expand import Sources
-from .input_store import InputStore, Pending
+from .input_store import InputStore, Item
 from .reconcile import Looks
 from .resume import Resume
 from .row_file import SUFFIXES, RowFile
@@ -140,7 +140,7 @@ class CatalogueRun:
                 self._shards.write(row, item.place)
                 self.updated += 1
 
-    def _write(self, item: Pending, label: SongLabel) -> None:
+    def _write(self, item: Item, label: SongLabel) -> None:
         if item.place and label.unreadable:  # the file went away since it was listed
             self.absent += item.row_ok
             return
@@ -153,7 +153,7 @@ class CatalogueRun:
         elif self._file:
             self._file.write(row)
 
-    def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Pending, SongLabel]]:
+    def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Item, SongLabel]]:
         """Each pending input with its label. Inputs of equal content share the label of the first one."""
         for item in self._inputs.pending():
             if item.same_as is not None:

@@ -45,6 +45,7 @@ class ShardFolder:
         self._schema = schema_of_rows(info.labels, info.carried)
         self._rows: list[Mapping[str, Any]] = []
         self._changes: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+        self._superseded: dict[Path, set[int]] = defaultdict(set)
         self._failed = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,8 @@ class ShardFolder:
                 stay += changes[-1] is not None
             if any(change != {} for change in changes) or columns != self._schema.names:
                 self._rewrite(path, changes)
+        for place in resume.superseded:
+            self._superseded[self._path(place.shard)].add(place.index)
 
     def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
         """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""
@@ -97,6 +100,7 @@ class ShardFolder:
             if not self._failed and (kind is None or issubclass(kind, Exception)):
                 self._flush()
                 self._replace_rows()
+                self._remove_superseded()
         finally:
             self._lock.release()
 
@@ -112,6 +116,11 @@ class ShardFolder:
             rows = enumerate(_read(path).to_pylist())
             self._store_rows(path, [{**row, **changes.get(index, {})} for index, row in rows])
         self._changes.clear()
+
+    def _remove_superseded(self) -> None:
+        for path, indices in self._superseded.items():  # last: places are counted with these rows
+            count = _opened(path, lambda file: file.metadata.num_rows)
+            self._rewrite(path, [None if index in indices else {} for index in range(count)])
 
     def _rewrite(self, path: Path, changes: list[dict[str, Any] | None]) -> None:
         """Rewrites a shard without the rows whose change is None."""
