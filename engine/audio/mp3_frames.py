@@ -40,6 +40,7 @@ _TAGS = (b"Xing", b"Info", b"VBRI")
 _MAY_BE_TAG = np.isin(np.arange(256), [name[0] for name in _TAGS])
 _VBRI_AT = 36
 _SIDE_AT = 8  # a byte of the side information, whether or not a checksum precedes it
+_ALL_FIELDS = 120  # bytes of a tag before the encoder's name, where the flags do not tell
 _ENCODERS = (b"LAME", b"Lavc", b"Lavf")
 
 
@@ -150,7 +151,8 @@ def _index(descriptor: int, part: FrameList) -> FrameIndex | None:
 def _gapless(head: bytes, frames: int) -> tuple[int, int]:
     """Samples that do not belong to the sound, at the beginning and at the end, by a Xing or Info frame.
 
-    As mpg123 counts them. Of a tag with another number of frames only a known encoder's delay is believed.
+    As mpg123 counts them. A tag whose number of frames is wrong is believed if a known encoder wrote it; the
+    end of a file that was cut short is no padding.
     """
     tag = max(head.find(b"Xing", 0, 48), head.find(b"Info", 0, 48))
     if tag < 0 or len(head) < tag + 16:
@@ -158,11 +160,13 @@ def _gapless(head: bytes, frames: int) -> tuple[int, int]:
     flags = head[tag + 7]
     stated = int.from_bytes(head[tag + 8 : tag + 12], "big") if flags & 1 else 0
     encoder = tag + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+    places = [place for place in (encoder, tag + _ALL_FIELDS) if head[place : place + 4] in _ENCODERS]
+    if not places and (not flags & 1 or abs(stated - frames) > 1):
+        return 0, 0
+    encoder = places[0] if places else encoder
     delays = int.from_bytes(head[encoder + 21 : encoder + 24].ljust(3, b"\0"), "big")
-    delay, padding = delays >> 12, delays & 0xFFF
-    if flags & 1 and abs(stated - frames) <= 1:
-        return delay + _DECODER_DELAY, max(0, padding - _DECODER_DELAY)
-    return (delay + _DECODER_DELAY if head[encoder : encoder + 4] in _ENCODERS else 0), 0
+    padding = delays & 0xFFF if stated <= frames + 1 else 0
+    return (delays >> 12) + _DECODER_DELAY, max(0, padding - _DECODER_DELAY)
 
 
 def _is_tag(content: Content, offsets: Ints) -> npt.NDArray[np.bool_]:

@@ -137,12 +137,11 @@ def test_the_length_is_that_of_the_frames(
     path = tmp_path / "a.mp3"
     path.write_bytes(data[: len(data) // 2] if tag == "cut" else data)
     with closing(open_decoder(path, Limits())) as decoder:
-        length = 15 if tag == "cut" else 30
-        assert decoder.length / 44_100 == pytest.approx(length, abs=2.5 if tag == "cut" else 0.06)
-        # Without the tag's word on the encoder's delay nothing is left out.
-        delay = 1_105 if tag == "no fields" else 0
-        part = decoder.read(9 * 44_100 + delay, 44_100)
-        same(part, sound[9 * 44_100 : 10 * 44_100])
+        if tag == "cut":
+            assert decoder.length / 44_100 == pytest.approx(15, abs=2.5)
+        else:
+            assert abs(decoder.length - len(sound)) <= (1_152 if tag == "too many" else 0)
+        same(decoder.read(9 * 44_100, 44_100), sound[9 * 44_100 : 10 * 44_100])
         assert len(decoder.read(0, decoder.length)) == decoder.length
 
 
