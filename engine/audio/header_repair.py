@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 _Order = Literal["little", "big"]
@@ -35,12 +35,13 @@ _MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
 class Header:
     """What libsndfile does not say, or gets wrong.
 
-    ``corrections`` holds the bytes that make the header true, by their offset; it is empty if the header is.
-    ``names`` are FFmpeg's names of the channels, where the header has them.
+    ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
+    ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins.
     """
 
     corrections: dict[int, bytes] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class _Layout:
 
 
 _RIFF = _Layout(12)
+_RIFX = _Layout(12, order="big")
 _AIFF = _Layout(12, order="big")
 _CAF = _Layout(8, size_bytes=8, order="big", align=1)
 _W64 = _Layout(40, id_bytes=16, size_bytes=8, counts_head=True, align=8)
@@ -102,15 +104,13 @@ def header_from_file(descriptor: int) -> Header:
         for byte in file.bytes_at(6, 4):
             size = size << 7 | byte & 0x7F
         file = _File(descriptor, 10 + size)
-    header = _header(file)
-    corrections = {file.start + offset: correct for offset, correct in header.corrections.items()}
-    return Header(corrections, header.names)
+    return replace(_header(file), start=file.start)
 
 
 def _header(file: _File) -> Header:
     kind, form = file.bytes_at(0, 4), file.bytes_at(8, 4)
-    if kind in (b"RIFF", b"RF64", b"BW64") and form == b"WAVE":
-        return _wav(file, kind)
+    if kind in (b"RIFF", b"RF64", b"BW64", b"RIFX") and form == b"WAVE":
+        return _wav(file, kind, _RIFX if kind == b"RIFX" else _RIFF)
     if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
         return _aiff(file)
     if kind == b"caff":
@@ -122,13 +122,13 @@ def _header(file: _File) -> Header:
     return Header()
 
 
-def _wav(file: _File, kind: bytes) -> Header:
+def _wav(file: _File, kind: bytes, layout: _Layout) -> Header:
     long_size = None
     corrections = {}
     if kind == b"BW64":  # the later name of the same format, which libsndfile does not know
         corrections[0] = b"RF64"
     names: tuple[str, ...] = ()
-    for chunk in _chunks(file, _RIFF):
+    for chunk in _chunks(file, layout):
         if chunk.kind == b"ds64":
             long_size = chunk.body + 8
         elif chunk.kind == b"fmt ":
@@ -138,14 +138,14 @@ def _wav(file: _File, kind: bytes) -> Header:
                 stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
                 form = int.from_bytes(file.bytes_at(long_size - 8, 8), "little")
                 chunk = _Chunk(chunk.kind, chunk.at, chunk.body, stated)
-                end = _true_end(file, _RIFF, chunk, form + 8)
+                end = _true_end(file, layout, chunk, form + 8)
                 if stated >> 62:  # libsndfile takes it for less than nothing
                     end = end or file.size
                 if end:
                     corrections[long_size] = (end - chunk.body).to_bytes(8, "little")
                     corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too
-            elif end := _true_end(file, _RIFF, chunk, _form_end(file, "little")):
-                corrections[chunk.at + 4] = min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, "little")
+            elif end := _true_end(file, layout, chunk, _form_end(file, layout.order)):
+                corrections[chunk.at + 4] = min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, layout.order)
             break
     return Header(corrections, names)
 

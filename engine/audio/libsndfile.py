@@ -53,8 +53,7 @@ class SoundFileDecoder:
         self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit = 1.0
         try:
-            header = header_from_file(descriptor)
-            self._corrections = header.corrections
+            header = self._header = header_from_file(descriptor)
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
             self.sample_rate, self.channels = self._file.samplerate, self._file.channels
@@ -112,7 +111,7 @@ class SoundFileDecoder:
 
     def file_bytes(self) -> bytes:
         """All bytes of the file, with its header corrected."""
-        return FileView(self.descriptor, 0, os.fstat(self.descriptor).st_size, self._corrections).readall()
+        return self._view().readall()
 
     def tags(self) -> dict[str, str]:
         tags = self._file.copy_metadata()
@@ -179,13 +178,19 @@ class SoundFileDecoder:
         self._position = 0
 
     def _open(self) -> _Handle:
-        if self._part or self._corrections:
-            first, end = self._part or (0, os.fstat(self.descriptor).st_size)
-            view: Any = FileView(self.descriptor, first, end, self._corrections)
+        if self._part or self._header.corrections:
+            view: Any = self._view()
             return _Handle(view)
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
         os.lseek(self.descriptor, 0, os.SEEK_SET)
         return _Handle(os.dup(self.descriptor), closefd=True)
+
+    def _view(self) -> FileView:
+        header, end = self._header, os.fstat(self.descriptor).st_size
+        if self._part:
+            return FileView(self.descriptor, *self._part)
+        # libsndfile skips a tag before the header in files, not in file objects.
+        return FileView(self.descriptor, header.start, end, header.corrections)
 
 
 class _Handle(soundfile.SoundFile):

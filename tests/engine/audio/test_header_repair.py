@@ -27,7 +27,8 @@ ID3 = b"id3 " + struct.pack("<I", 3_000) + b"ID3\4" + bytes(2_996)
 
 def encoded(kind: str, subtype: str = "PCM_16") -> bytearray:
     file = io.BytesIO()
-    soundfile.write(file, SOUND, RATE, subtype, format=kind)
+    endian, kind = ("BIG", "WAV") if kind == "RIFX" else (None, kind)
+    soundfile.write(file, SOUND, RATE, subtype, endian, kind)
     return bytearray(file.getvalue())
 
 
@@ -50,6 +51,7 @@ def is_corrected(path: Path, data: bytes | bytearray) -> bool:
 _LAYOUTS = {
     "WAV": (b"data", 4, 4, "little", 4),
     "WAVEX": (b"data", 4, 4, "little", 4),
+    "RIFX": (b"data", 4, 4, "big", 4),
     "AIFF": (b"SSND", 4, 4, "big", 4),
     "CAF": (b"data", 4, 8, "big", None),
     "W64": (b"data", 16, 8, "little", None),
