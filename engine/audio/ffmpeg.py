@@ -271,10 +271,7 @@ class FFmpegDecoder:
         return stated if abs(stated - counted) < _SAME_S * self.sample_rate else counted
 
     def _count_packets(self, from_sample: int) -> int:
-        """The end of the last packet, of those from ``from_sample`` on; 0 if there is none.
-
-        Nothing is decoded.
-        """
+        """The end of the last packet, of those from ``from_sample`` on; 0 if there is none."""
         self._position = -1
         if from_sample <= 0:
             self._reopen()
@@ -284,11 +281,16 @@ class FFmpegDecoder:
             except av.error.FFmpegError:
                 return 0
         self._timeline.restart(None)
+        end, last = 0, None
         for packet in self._packets():
             if packet.pts is not None:
-                self._end_of_packet(packet)
-        held_back = self._timeline.size if self._stream.codec_context.name in _HELD_BACK else 0
-        return self._timeline.next + held_back if self._timeline.next else 0
+                end, last = self._end_of_packet(packet), packet
+        if last is not None and self._stream.codec_context.name in _HELD_BACK:
+            end += self._timeline.size
+        elif last is not None and not last.duration:  # a frame shorter than the others, as in ALAC
+            with suppress(av.error.FFmpegError):
+                end += sum(frame.samples for frame in last.decode()) - self._timeline.size
+        return end
 
     def _end_of_packet(self, packet: Any) -> int:
         """Places a packet that is not decoded. Returns the position after it."""

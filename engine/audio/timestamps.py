@@ -16,7 +16,7 @@ import numpy as np
 from ..arrays import Float32
 
 _JUMP_S = 0.1
-_FEW, _MANY = 3, 32  # frames that tell where they stand: of equal sizes, of any sizes
+_FEW, _MANY = 5, 32  # frames that tell where they stand: of equal sizes, of any sizes
 
 
 Frame = tuple[int | None, tuple[Float32, ...], int, bool]

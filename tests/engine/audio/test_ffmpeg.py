@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from audio_files import noise, write_audio
+from ffmpeg_files import decoder, place_of, with_tag_of_priming, write
+from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
 
@@ -23,8 +26,6 @@ def test_playlists_and_concat_scripts_open_nothing(tmp_path: Path) -> None:
 
 
 def test_video_without_sound(tmp_path: Path) -> None:
-    import av
-
     with av.open(str(tmp_path / "mute.mp4"), "w") as file:
         stream = file.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 64
@@ -47,3 +48,246 @@ def test_samples_of_64_bits(tmp_path: Path, channels: int) -> None:
     (window, *_) = windows_from_file(song, SPEC, 1)
     start = round(window.start_s * rate)
     np.testing.assert_allclose(window.samples, samples[start : start + len(window.samples)] / 2, atol=1e-6)
+
+
+def stereo(seconds: float, rate: int = 44_100, seed: int = 0) -> np.ndarray:
+    return np.stack([noise(seconds, rate, seed), noise(seconds, rate, seed + 1)], axis=1)
+
+
+STARTS_S = (9.5, 3.1, 7.7, 0.0, 5.0)
+
+
+def need_encoder(name: str) -> None:
+    try:
+        av.codec.Codec(name, "w")
+    except av.codec.codec.UnknownCodecError:
+        pytest.skip(f"FFmpeg without the encoder {name}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder", "rate"),
+    [
+        ("matroska", "pcm_s16le", 44_100),
+        ("matroska", "pcm_s24le", 22_050),
+        ("matroska", "alac", 44_100),
+        ("matroska", "alac", 48_000),
+        ("matroska", "truehd", 44_100),
+        ("ipod", "alac", 44_100),
+        ("mov", "pcm_s16be", 48_000),
+        ("wav", "pcm_s64le", 16_000),
+    ],
+)
+def test_lossless_sound_is_exact_wherever_it_is_read(
+    tmp_path: Path, kind: str, encoder: str, rate: int
+) -> None:
+    need_encoder(encoder)
+    samples = stereo(12, rate)
+    song = decoder(write(tmp_path / "song", kind, encoder, samples, rate=rate))
+    assert song.length == pytest.approx(len(samples), abs=0.07 * rate)
+    mono = samples.mean(axis=1)
+    for start in (round(start_s * rate) for start_s in STARTS_S):
+        read = song.read(start, 2 * rate)
+        np.testing.assert_allclose(read, mono[start : start + 2 * rate], atol=1 / 16_000)
+    np.testing.assert_allclose(song.read(0, len(mono)), mono, atol=1 / 16_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder", "rate"),
+    [
+        ("matroska", "aac", 44_100),
+        ("matroska", "libmp3lame", 44_100),
+        ("matroska", "ac3", 44_100),
+        ("matroska", "mp2", 44_100),
+        ("webm", "libopus", 48_000),
+        ("webm", "libvorbis", 44_100),
+        ("asf", "wmav2", 44_100),
+        ("asf", "wmav1", 22_050),
+        ("wav", "wmav2", 44_100),
+        ("wav", "adpcm_yamaha", 22_050),
+        ("wav", "ac3", 44_100),
+        ("mp4", "libopus", 48_000),
+    ],
+)
+def test_lossy_sound_stands_in_the_same_place_wherever_it_is_read(
+    tmp_path: Path, kind: str, encoder: str, rate: int
+) -> None:
+    need_encoder(encoder)
+    samples = stereo(12, rate)
+    song = decoder(write(tmp_path / "song", kind, encoder, samples, rate=rate))
+    assert song.length == pytest.approx(len(samples), abs=0.1 * rate)
+    mono = samples.mean(axis=1)
+    # Encoders add some time before the sound; not all containers can say how much.
+    starts = [round(start_s * rate) for start_s in STARTS_S]
+    delays = []
+    for start in starts:
+        part, first = song.read(start, 2 * rate)[4_096:], max(0, start - 4_096)
+        delays.append(start + 4_096 - first - place_of(part, mono[first : start + 3 * rate]))
+    assert np.ptp(delays) <= 0.001 * rate
+    assert abs(delays[0]) <= 0.06 * rate
+    assert np.count_nonzero(song.read(0, 11 * rate) == 0) < 0.06 * rate
+
+
+def test_sound_that_begins_late_counts_from_its_beginning(tmp_path: Path) -> None:
+    for kind, encoder in (("matroska", "pcm_s16le"), ("mov", "pcm_s16le"), ("asf", "pcm_s16le")):
+        samples = stereo(12)
+        song = decoder(write(tmp_path / kind, kind, encoder, samples, late_s=7.0))
+        assert song.length == pytest.approx(len(samples), abs=100), kind
+        for start in (0, 200_000):
+            read = song.read(start, 44_100)
+            np.testing.assert_allclose(read, samples.mean(axis=1)[start : start + 44_100], atol=1 / 16_000)
+
+
+DEFAULT, DUB, COMMENT, FOR_THE_BLIND = 1, 2, 8, 256
+
+
+@pytest.mark.parametrize("kind", ["matroska", "mp4"])
+@pytest.mark.parametrize(
+    ("dispositions", "chosen"),
+    [
+        ((0, DEFAULT), 1),
+        ((DEFAULT, 0), 0),
+        ((DEFAULT | COMMENT, DEFAULT), 1),
+        ((FOR_THE_BLIND, 0), 1),
+        ((DUB, 0), 1),
+    ],
+)
+def test_the_track_that_players_take(
+    tmp_path: Path, kind: str, dispositions: tuple[int, int], chosen: int
+) -> None:
+    if kind == "mp4" and any(flags & ~DEFAULT for flags in dispositions):
+        pytest.skip("MP4 does not say so")
+    if kind == "mp4" and dispositions[0]:
+        dispositions = DEFAULT, 0
+    tracks = [noise(3, 44_100, seed) for seed in (1, 2)]
+    song = decoder(write(tmp_path / "song", kind, "alac", *tracks, dispositions=dispositions))
+    np.testing.assert_allclose(song.read(1_000, 44_100), tracks[chosen][1_000:45_100], atol=1 / 16_000)
+
+
+def test_a_silent_track_gives_way_to_one_that_is_heard(tmp_path: Path) -> None:
+    silence, music = np.zeros(200_000, np.float32), noise(5, 44_100)
+    path = write(tmp_path / "song", "matroska", "alac", silence, music, dispositions=(DEFAULT, 0))
+    np.testing.assert_allclose(decoder(path).read(9_000, 44_100), music[9_000:53_100], atol=1 / 16_000)
+    both = write(tmp_path / "both", "matroska", "alac", silence, silence, dispositions=(0, DEFAULT))
+    assert not decoder(both).read(0, 200_000).any()
+
+
+def test_channels_in_antiphase_are_heard(tmp_path: Path) -> None:
+    left = noise(5, 44_100)
+    path = write(tmp_path / "song", "ipod", "aac", np.stack([left, -left], axis=1))
+    read = decoder(path).read(44_100, 88_200)
+    assert np.corrcoef(np.abs(read), np.abs(left[44_100:132_300]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"live": "1"}])
+@pytest.mark.parametrize(("encoder", "rate"), [("libopus", 48_000), ("flac", 44_100), ("alac", 44_100)])
+def test_joined_files_are_heard_to_their_end(
+    tmp_path: Path, options: dict[str, str], encoder: str, rate: int
+) -> None:
+    first, second = noise(6, rate, 1), noise(9, rate, 2)
+    kind = "webm" if encoder == "libopus" else "matroska"
+    parts = [
+        write(tmp_path / f"{i}", kind, encoder, part, rate=rate, options=options)
+        for i, part in enumerate((first, second))
+    ]
+    (tmp_path / "joined").write_bytes(b"".join(part.read_bytes() for part in parts))
+    song = decoder(tmp_path / "joined")
+    assert song.length == pytest.approx(15 * rate, abs=0.06 * rate)
+    whole = np.concatenate([first, second])
+    for start_s in (12.0, 2.0, 8.0):
+        start = round(start_s * rate)
+        assert place_of(song.read(start, 2 * rate), whole) == pytest.approx(start, abs=0.01 * rate)
+
+
+@pytest.mark.parametrize("stated_s", [4.0, 400.0])
+def test_a_stated_length_that_is_wrong(tmp_path: Path, stated_s: float) -> None:
+    path = write(tmp_path / "song", "matroska", "pcm_s16le", noise(20, 44_100))
+    data = bytearray(path.read_bytes())
+    place = data.index(b"\x44\x89\x88") + 3  # Duration, a float of 8 bytes
+    data[place : place + 8] = struct.pack(">d", stated_s * 1_000)
+    path.write_bytes(data)
+    assert decoder(path).length == pytest.approx(20 * 44_100, abs=100)
+    path.write_bytes(data[: len(data) // 2])
+    half = decoder(path)
+    assert half.length == pytest.approx(10 * 44_100, rel=0.1)
+    assert len(half.read(0, half.length)) == pytest.approx(half.length, abs=50)
+
+
+@pytest.mark.parametrize(("kind", "encoder"), [("matroska", "alac"), ("ipod", "alac"), ("matroska", "aac")])
+def test_what_cannot_be_decoded_keeps_its_place(tmp_path: Path, kind: str, encoder: str) -> None:
+    samples = noise(20, 44_100)
+    path = write(tmp_path / "song", kind, encoder, samples)
+    whole = decoder(path).read(0, len(samples))
+    data = bytearray(path.read_bytes())
+    damage = np.random.default_rng(0)
+    for place in damage.integers(len(data) // 4, len(data) // 3, 8):
+        data[place : place + 30] = damage.bytes(30)
+    path.write_bytes(data)
+    read = decoder(path).read(0, len(samples))
+    assert len(read) == len(whole)
+    np.testing.assert_allclose(read[-400_000:], whole[-400_000:], atol=0.1 if encoder == "aac" else 0)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 16_000])
+def test_sizes_of_a_wav_that_lie(tmp_path: Path, size: int) -> None:
+    path = write(tmp_path / "song", "wav", "g722", noise(12, 16_000), rate=16_000)
+    right = decoder(path)
+    whole = right.read(0, right.length)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"data") + 4
+    struct.pack_into("<I", data, place, size)
+    struct.pack_into("<I", data, 4, size)
+    path.write_bytes(data)
+    song = decoder(path)
+    assert song.length == pytest.approx(12 * 16_000, abs=64)
+    np.testing.assert_array_equal(song.read(100_000, 16_000), whole[100_000:116_000])
+    np.testing.assert_array_equal(song.read(20_000, 16_000), whole[20_000:36_000])
+
+
+def test_priming_that_only_a_tag_states(tmp_path: Path) -> None:
+    samples = noise(12, 44_100)
+    options = {"use_editlist": "0"}
+    path = write(tmp_path / "song", "ipod", "aac", samples, options=options)
+    with (
+        av.open(str(path)) as source,
+        av.open(str(tmp_path / "titled"), "w", format="ipod", options=options) as file,
+    ):
+        file.metadata["title"] = "A title"
+        stream = file.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                file.mux(packet)
+    tagged = with_tag_of_priming((tmp_path / "titled").read_bytes(), 1_024, 0, len(samples))
+    path.write_bytes(tagged)
+    song = decoder(path)
+    assert song.length == pytest.approx(len(samples), abs=1_100)
+    assert place_of(song.read(200_000, 44_100), samples) == 200_000
+    assert place_of(song.read(0, 44_100)[2_048:], samples) == 2_048
+
+
+def test_a_gap_costs_like_sound(tmp_path: Path) -> None:
+    path = write(tmp_path / "song", "matroska", "pcm_s16le", noise(2, 44_100))
+    with av.open(str(path)) as source, av.open(str(tmp_path / "gap"), "w", format="matroska") as file:
+        stream = file.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.pts = packet.dts = packet.pts + (5_000 if packet.pts > 1_000 else 0)
+                packet.stream = stream
+                file.mux(packet)
+    song = decoder(tmp_path / "gap")
+    assert song.length == pytest.approx(7 * 44_100, abs=50)
+    read = song.read(0, song.length)
+    assert read[:44_000].any()
+    assert not read[46_000 : 6 * 44_100].any()
+    assert read[-40_000:].any()
+    with pytest.raises(AudioError, match="decodes to more than"):
+        decoder(tmp_path / "gap", decoded_samples=200_000).read(0, song.length)
+
+
+def test_after_an_error_reading_goes_on(tmp_path: Path) -> None:
+    path = write(tmp_path / "song", "ipod", "alac", noise(20, 44_100))
+    right = decoder(path).read(500_000, 20_000)
+    song = decoder(path)
+    song.read(0, 500_000)
+    song._blocks = iter(())  # as after an error
+    np.testing.assert_array_equal(song.read(400_000, 120_000)[100_000:], right)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from audio_files import SUFFIXES
-from merkit.engine.audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file
+from merkit.engine.audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file, reason_from_head
 from merkit.engine.errors import AudioError
 
 
@@ -63,3 +63,63 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
         assert str(error.value) == reason
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"RIFF\0\0\0\0AVI LIST", "AVI"),
+        (b"\0\0\1\xba\x44", "MPEG program stream"),
+        ((b"\x47" + bytes(187)) * 4, "MPEG transport stream"),
+        (bytes(4) + (b"\x47" + bytes(191)) * 4, "MPEG transport stream"),
+        (b"FLV\1\5", "FLV"),
+        (b"\x0b\x77\x12\x34\x14\x40", "AC-3"),
+        (b"\x0b\x77\x12\x34\x14\x80", "E-AC-3"),
+        (b"TTA1", "True Audio (TTA)"),
+        (b"\x56\xe0\x03abc\x56\xe0\x03abc", "AAC (LOAS)"),
+        (b"MAC \x96\x0f", "Monkey's Audio (APE)"),
+        (b"wvpk", "WavPack"),
+        (b"MPCKSH", "Musepack"),
+        (b"MP+\x17", "Musepack"),
+        (b"DSD \x1c", "DSD (DSF)"),
+        (b"FRM8", "DSD (DSDIFF)"),
+        (b".RMF", "RealMedia"),
+        (b"#!AMR-WB\n", "AMR"),
+        (b"\x7f\xfe\x80\x01", "DTS"),
+        (b"\xff\x1f\0\xe8", "DTS"),
+        (b"ADIF", "AAC (ADIF)"),
+        (b"tBaK", "TAK"),
+        (b"OFR ", "OptimFROG"),
+        (b"MThd", "MIDI"),
+        (b"#EXTM3U\nsong.mp3\n", "a playlist"),
+        (b"\xef\xbb\xbf#EXTM3U\n", "a playlist"),
+        (b"[playlist]\n", "a playlist"),
+    ],
+)
+def test_what_is_not_opened_is_named(tmp_path: Path, head: bytes, name: str) -> None:
+    song = tmp_path / "song"
+    for tags in (b"", b"ID3\4\0\0\0\0\x20\0" + bytes(4_096), 2 * (b"ID3\3\0\0\0\0\0\5" + bytes(5))):
+        song.write_bytes(tags + head)
+        assert reason_from_head(song).startswith(f"{name}, which ")
+        assert "\n" not in reason_from_head(song)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"x",
+        b"ID3",
+        b"ID3\4\0\0\x7f\x7f\x7f\x7f",  # a tag longer than the file
+        b"\x47" + bytes(600),
+        b"\x56\xe0\x03" + bytes(99),
+        b"\x0b\x77",
+        b"a text about AVI \n",
+    ],
+)
+def test_what_is_not_known_is_not_named(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "song").write_bytes(head)
+    assert reason_from_head(tmp_path / "song") == "not an audio file that libsndfile or FFmpeg can open"
+
+
+def test_a_file_that_cannot_be_read_has_a_reason(tmp_path: Path) -> None:
+    assert reason_from_head(tmp_path / "none").startswith("not an audio file")

@@ -1,0 +1,73 @@
+"""Frames of every sample format, of many channels, and of rates that change."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+import soxr
+from audio_files import noise
+from merkit.engine.audio.decoder import Budget, Limits
+from merkit.engine.audio.ffmpeg_frames import at_one_rate, channels_from_frame
+from merkit.engine.audio.timestamps import Frame
+
+LIMITS = Limits()
+
+
+def budget() -> Budget:
+    return Budget(LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["u8", "s16", "s32", "flt", "dbl", "u8p", "s16p", "s32p", "fltp", "dblp"])
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+def test_every_sample_format(kind: str, layout: str) -> None:
+    channels = 1 if layout == "mono" else 2
+    samples = np.stack([noise(0.05, 16_000, seed) for seed in range(channels)])
+    if kind.startswith("u8"):
+        values = np.round(samples * 128 + 128).astype(np.uint8)
+    elif kind.startswith("s"):
+        bits = 16 if kind.startswith("s16") else 32
+        values = np.round(samples * 2.0 ** (bits - 1)).astype(f"int{bits}")
+    else:
+        values = samples.astype(np.float32 if kind.startswith("flt") else np.float64)
+    packed = values if kind.endswith("p") else np.ascontiguousarray(values.T).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(packed, kind, layout)
+    read = channels_from_frame(frame, budget())
+    assert len(read) == channels
+    np.testing.assert_allclose(np.stack(read), samples, atol=1 / 200 if kind.startswith("u8") else 1e-4)
+
+
+def test_surround_is_mixed_by_the_places_of_its_channels() -> None:
+    samples = np.stack([noise(0.05, 48_000, seed) for seed in range(6)])
+    frame = av.AudioFrame.from_ndarray(samples, "fltp", "5.1")
+    left, right = channels_from_frame(frame, budget())
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(left, samples[0] + half * (samples[2] + samples[4]), atol=1e-6)
+    np.testing.assert_allclose(right, samples[1] + half * (samples[2] + samples[5]), atol=1e-6)
+
+
+def frames(samples: np.ndarray, rate: int, first_pts: int) -> list[Frame]:
+    """Frames of 1,024 samples of ``[n, channels]``; the first alone has a time."""
+    cuts = [*range(0, len(samples), 1_024), len(samples)]
+    return [
+        (first_pts if begin == 0 else None, tuple(samples[begin:end].T), rate, False)
+        for begin, end in pairwise(cuts)
+    ]
+
+
+def test_another_rate_and_mono_beside_stereo_become_one() -> None:
+    first = np.stack([noise(1, 48_000, 1), noise(1, 48_000, 2)], axis=1)
+    second = noise(1.5, 22_050, 3)[:, None]
+    third = noise(0.5, 48_000, 4)[:, None]
+    mixed = [*frames(first, 48_000, 0), *frames(second, 22_050, 1_000), *frames(third, 48_000, 2_500)]
+    read = list(at_one_rate(mixed, 48_000, budget()))
+    assert {rate for _, _, rate, _ in read} == {48_000}
+    left = np.concatenate([channels[0] for _, channels, _, _ in read])
+    assert len(left) == pytest.approx(3 * 48_000, abs=2)
+    np.testing.assert_array_equal(left[:48_000], first[:, 0])
+    np.testing.assert_array_equal(left[-24_000:], third[:, 0])
+    middle = left[48_000:-24_000]
+    np.testing.assert_allclose(middle, soxr.resample(second[:, 0], 22_050, 48_000)[: len(middle)], atol=1e-3)
+    assert [pts for pts, *_ in read if pts is not None] == [0, 1_000, 2_500]

@@ -1,0 +1,124 @@
+"""Positions of frames whose times are rounded, late, missing, or those of another stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.audio.timestamps import Frame, Timeline, first_frames
+
+RATE = 44_100
+MILLISECOND = 1e-3
+
+
+def frames(
+    sizes: Sequence[int], start: int = 0, tick_s: float = MILLISECOND, origin_s: float = 0.0
+) -> list[Frame]:
+    """Consecutive frames whose first stands at sample ``start``, with times rounded to ticks."""
+    starts = start + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return [
+        (round((position / RATE + origin_s) / tick_s), (np.zeros(size, np.float32),), RATE, False)
+        for position, size in zip(starts, sizes, strict=True)
+    ]
+
+
+def timeline(sizes: Sequence[int], tick_s: float = MILLISECOND, origin_s: float = 0.0) -> Timeline:
+    first = first_frames(frames(sizes, 0, tick_s, origin_s), tick_s * RATE)
+    return Timeline(RATE, tick_s, first)
+
+
+def place_all(line: Timeline, placed: Sequence[Frame]) -> list[int]:
+    return [line.place(pts, len(channels[0]), lost) for pts, channels, _, lost in placed]
+
+
+@pytest.mark.parametrize("size", [40, 1_024, 1_152, 2_048, 4_608])
+def test_frames_follow_one_another_whatever_ticks_round(size: int) -> None:
+    sizes = [size] * 400
+    assert place_all(timeline(sizes), frames(sizes)) == list(range(0, 400 * size, size))
+
+
+@given(
+    size=st.sampled_from([40, 576, 960, 1_024, 1_152, 1_764, 4_096]),
+    number=st.integers(1, 100_000),
+    phase=st.integers(0, 500),
+    origin_s=st.floats(0, 100),
+)
+def test_after_a_seek_frames_of_one_size_stand_on_their_grid(
+    size: int, number: int, phase: int, origin_s: float
+) -> None:
+    begin = [size - min(phase, size - 1)] + [size] * 40  # a first frame is shorter where priming is cut off
+    line = timeline(begin, origin_s=origin_s)
+    start = begin[0] + number * size
+    late = first_frames(frames([size] * 40, start, origin_s=origin_s), MILLISECOND * RATE)
+    assert line.position(late) == start
+
+
+@given(number=st.integers(0, 100_000), seed=st.integers(0, 99))
+def test_after_a_seek_frames_of_many_sizes_are_within_two_milliseconds(number: int, seed: int) -> None:
+    sizes = np.random.default_rng(seed).choice([128, 576, 1_024], 80).tolist()
+    line = timeline(sizes)
+    late = first_frames(frames(sizes[40:], number), MILLISECOND * RATE)
+    assert abs(line.position(late) - number) < 88
+
+
+def test_frames_of_a_camera_are_exact_though_of_two_sizes() -> None:
+    sizes = [1_471, 1_472] * 40  # 29.97 a second at 44.1 kHz
+    line = timeline(sizes)
+    late = first_frames(frames(sizes, 1_000_003), MILLISECOND * RATE)
+    assert abs(line.position(late) - 1_000_003) <= 1
+
+
+def test_times_of_ogg_vorbis_are_never_early() -> None:
+    sizes = [1_024, 576, 128, 128, 576, 1_024, 1_024, 576, 128]
+    exact = frames(sizes, 500_000, 1 / RATE)
+    late = [
+        (pts + (448 if i % 2 == 0 else 0), *rest) for i, (pts, *rest) in enumerate(exact) if pts is not None
+    ]
+    line = timeline(sizes, 1 / RATE)
+    assert line.position(late) == 500_000  # pyright: ignore[reportArgumentType]
+
+
+def test_a_gap_is_silence_and_less_than_that_is_none() -> None:
+    line = timeline([1_024] * 9)
+    assert [line.place(pts, 1_024) for pts in (0, 23, 46, 160)] == [0, 1_024, 2_048, 3_072]
+    assert line.place(5_000, 1_024) == pytest.approx(5 * RATE, abs=1.25 * 44.1)
+    assert line.place(5_023, 1_024) == pytest.approx(5 * RATE + 1_024, abs=1.25 * 44.1)
+    assert not line.joined
+
+
+def test_a_lost_frame_leaves_its_place_exactly() -> None:
+    sizes = [1_024] * 60
+    all_frames = frames(sizes)
+    line = timeline(sizes)
+    kept = [*all_frames[:10], (*all_frames[13][:3], True), *all_frames[14:]]
+    places = place_all(line, kept)
+    assert places[10:] == [1_024 * i for i in range(13, 60)]
+
+
+def test_a_time_that_jumps_back_goes_on_from_where_it_was() -> None:
+    sizes = [960] * 50
+    line = timeline(sizes)
+    place_all(line, frames(sizes))
+    assert place_all(line, frames(sizes)) == [960 * i for i in range(50, 100)]
+    assert line.joined
+    line.restart(0)
+    assert place_all(line, frames(sizes)) == [960 * i for i in range(50)]
+
+
+def test_frames_without_a_time_follow() -> None:
+    line = timeline([1_024] * 3)
+    assert [line.place(None, 1_024) for _ in range(3)] == [0, 1_024, 2_048]
+    line.restart(None)
+    assert line.place(None, 1_024) == 0
+    assert Timeline(RATE, MILLISECOND, []).position([]) == 0
+
+
+def test_positions_count_from_the_first_sample() -> None:
+    line = timeline([1_024] * 9, origin_s=7.0)
+    assert line.ticks(RATE) == pytest.approx(8_000, abs=1)
+    assert line.after_seconds(67.0) == pytest.approx(60 * RATE, abs=44)
+    line.restart(None)
+    assert line.place(17_000, 1_024) == pytest.approx(10 * RATE, abs=44)

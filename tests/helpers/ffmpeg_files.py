@@ -1,0 +1,110 @@
+"""Files of FFmpeg's containers with faults and extras: several tracks, late sound, damage."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from merkit.engine.audio.decoder import Budget, Limits
+from merkit.engine.audio.ffmpeg import FFmpegDecoder
+
+Samples = npt.NDArray[np.float32]
+
+
+def decoder(path: Path, **limits: Any) -> FFmpegDecoder:
+    return FFmpegDecoder(path, Budget(Limits(**limits)))
+
+
+def write(
+    path: Path,
+    kind: str,
+    encoder: str,
+    *tracks: Samples,
+    rate: int = 44_100,
+    dispositions: tuple[int, ...] = (),
+    late_s: float = 0.0,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Each track is ``[samples]`` or ``[samples, 2]``. ``late_s``: a picture comes first, by so much."""
+    with av.open(str(path), "w", format=kind, options=options or {}) as file:
+        picture = _add_picture(file) if late_s else None
+        streams = [_add_track(file, encoder, track, rate) for track in tracks]
+        for stream, flags in zip(streams, dispositions, strict=False):
+            stream.disposition = av.stream.Disposition(flags)
+        for packet in picture.encode(_grey(0)) + picture.encode(None) if picture else []:
+            file.mux(packet)
+        for stream, track in zip(streams, tracks, strict=True):
+            _encode(file, stream, track, rate, late_s)
+    return path
+
+
+def _add_picture(file: Any) -> Any:
+    stream = file.add_stream("mpeg4", rate=10)
+    stream.width = stream.height = 64
+    return stream
+
+
+def _grey(pts: int) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(np.full((96, 64), 128, np.uint8), "yuv420p")
+    frame.pts = pts
+    return frame
+
+
+def _add_track(file: Any, encoder: str, track: Samples, rate: int) -> Any:
+    stream = file.add_stream(encoder, rate=rate, layout="mono" if track.ndim == 1 else "stereo")
+    stream.bit_rate = 160_000
+    stream.codec_context.open(strict=False)
+    return stream
+
+
+def _encode(file: Any, stream: Any, track: Samples, rate: int, late_s: float) -> None:
+    rows = np.ascontiguousarray(track[None] if track.ndim == 1 else track.T, np.float32)
+    frame = av.AudioFrame.from_ndarray(rows, "fltp", "mono" if track.ndim == 1 else "stereo")
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    size = stream.codec_context.frame_size or 1_024
+    resampler = av.AudioResampler(stream.format, stream.layout, rate, frame_size=size)
+    for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        if late_s:
+            part.pts += round(late_s * rate)
+        file.mux(stream.encode(part))
+    file.mux(stream.encode(None))
+
+
+def place_of(part: Samples, whole: Samples) -> int:
+    """Where ``part`` stands in ``whole``, by cross-correlation."""
+    size = 1 << (len(whole) + len(part)).bit_length()
+    matched = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
+    place = int(matched.argmax())
+    return place if place < len(whole) else place - size
+
+
+def with_tag_of_priming(m4a: bytes, priming: int, padding: int, count: int) -> bytes:
+    """An M4A that has a title, with iTunes's tag of gapless playing beside it."""
+    text = f" 00000000 {priming:08X} {padding:08X} {count:016X}" + " 00000000" * 8
+    data = _atom(b"data", struct.pack(">II", 1, 0) + text.encode())
+    tag = _atom(
+        b"----",
+        _atom(b"mean", bytes(4) + b"com.apple.iTunes") + _atom(b"name", bytes(4) + b"iTunSMPB") + data,
+    )
+    result = bytearray(m4a)
+    position, end, heads = 0, len(m4a), []
+    for kind in (b"moov", b"udta", b"meta", b"ilst"):
+        while result[position + 4 : position + 8] != kind:
+            position += int.from_bytes(result[position : position + 4], "big")
+            assert position < end
+        heads.append(position)
+        end = position + int.from_bytes(result[position : position + 4], "big")
+        position += 12 if kind == b"meta" else 8
+    result[end:end] = tag
+    for head in heads:
+        struct.pack_into(">I", result, head, int.from_bytes(result[head : head + 4], "big") + len(tag))
+    return bytes(result)
+
+
+def _atom(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
