@@ -136,9 +136,22 @@ def test_silent_and_too_quiet(tmp_path: Path) -> None:
 
 
 def test_samples_far_beyond_full_scale() -> None:
-    with pytest.raises(AudioError, match=r"a peak of 8,191\.8[0-9]* where 1 is full scale\): divide them by"):
-        windows_of((tone(12) * 2**15 * 1.2).clip(-8_191.8, 8_191.8))
-    assert windows_of(tone(12) * 40)
+    class Loud(SampleDecoder):
+        gain = 1.0
+
+        def read(self, start: int, count: int) -> np.ndarray:
+            return np.sign(super().read(start, count)) * np.float32(self.gain)
+
+    decoder = Loud(tone(12), RATE)
+    for decoder.gain in (8_191.75, np.inf):
+        with pytest.raises(AudioError) as error:
+            list(windows_from_decoder(decoder, SPEC))
+        if decoder.gain < np.inf:
+            assert "a peak of 8,191.75 where 1 is full scale): divide them by" in str(error.value)
+        else:
+            assert "not finite" in str(error.value)
+    decoder.gain = 99.0
+    assert list(windows_from_decoder(decoder, SPEC))
 
 
 class _Holed(SampleDecoder):
