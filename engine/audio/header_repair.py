@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from .flac_frames import length_from_flac
+
 _Order = Literal["little", "big"]
 
 _HEAD_BYTES = 4_096
@@ -37,11 +39,13 @@ class Header:
 
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
     ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins.
+    ``may_be_chain`` says that more FLAC files may follow in the same file.
     """
 
     corrections: dict[int, bytes] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     start: int = 0
+    may_be_chain: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,24 @@ def header_from_file(descriptor: int) -> Header:
     Reads some thousand bytes of a file whose header is true.
     """
     file = _File(descriptor)
+    if file.bytes_at(0, 4) == b"fLaC":
+        return _flac(descriptor, 0)
     if file.bytes_at(0, 3) == b"ID3":  # libsndfile skips such a tag before any header
         size = 0
         for byte in file.bytes_at(6, 4):
             size = size << 7 | byte & 0x7F
         file = _File(descriptor, 10 + size)
+        if file.bytes_at(0, 4) == b"fLaC":
+            return _flac(descriptor, file.start)
     return replace(_header(file), start=file.start)
+
+
+def _flac(descriptor: int, start: int) -> Header:
+    length = length_from_flac(descriptor, start)
+    if not length or length.stated in (0, length.true):
+        return Header()  # without a length, libsndfile reads to the end
+    corrections = {length.total_at: length.total_field} if length.stated < length.true else {}
+    return Header(corrections, start=start, may_be_chain=True)
 
 
 def _header(file: _File) -> Header:

@@ -14,7 +14,7 @@ from .channels import channel_names, mono_from_two, two_from_channels
 from .decoder import TAGS, Budget
 from .file_view import FileView
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
-from .header_repair import header_from_file
+from .header_repair import Header, header_from_file
 from .ogg_pages import may_be_chain
 from .pcm_streams import CodedStream, holds_sync, stream_in_samples
 
@@ -40,7 +40,7 @@ class SoundFileDecoder:
     Attributes:
         descriptor: that of the file.
         format: libsndfile's name of the container, such as ``WAV``.
-        is_chain: more Ogg files may follow in the same file: then ``length`` may be 0 until ``measure``.
+        is_chain: more Ogg or FLAC files may follow in the same one: then ``length`` may be 0 until ``measure``.
 
     Raises:
         soundfile.LibsndfileError: libsndfile cannot open the file.
@@ -53,7 +53,7 @@ class SoundFileDecoder:
         self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit = 1.0
         try:
-            header = self._header = header_from_file(descriptor)
+            header = self._header = Header() if part else header_from_file(descriptor)
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
             self.sample_rate, self.channels = self._file.samplerate, self._file.channels
@@ -63,7 +63,8 @@ class SoundFileDecoder:
             is_xiph = self._file.subtype in ("VORBIS", "OPUS")
             self._names = header.names or channel_names(self.channels, vorbis=is_xiph)
             self.length = self._file.frames
-            self.is_chain = self.format == "OGG" and not part and may_be_chain(descriptor)
+            is_ogg_chain = self.format == "OGG" and not part and may_be_chain(descriptor)
+            self.is_chain = is_ogg_chain or header.may_be_chain
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 if self.format == "FLAC":  # cut off, it could not be sought in
                     self._seeks = False

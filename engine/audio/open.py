@@ -10,11 +10,11 @@ from pathlib import Path
 import soundfile
 
 from .adts_frames import adts_from_file
+from .chains import decoder_of_chains
 from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
 from .libsndfile import SoundFileDecoder
 from .mp3 import mp3_decoder
-from .ogg_chains import decoder_of_chains
 
 _MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
 # Containers: what looks like frames in them is left to whoever can read the container.

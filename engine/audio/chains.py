@@ -1,4 +1,4 @@
-"""The decoder of Ogg files that follow one another in one file, of which libsndfile reads the first."""
+"""The decoder of Ogg or FLAC files that follow one another in one file: libsndfile reads the first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import soundfile
 from ..arrays import Float32
 from ..errors import AudioError
 from .decoder import Budget, Decoder
+from .flac_frames import parts_from_flac
 from .joined import JoinedDecoder
 from .libsndfile import SoundFileDecoder
 from .ogg_pages import Part, parts_from_ogg
@@ -21,7 +22,8 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
     """
     slot = _Slot(whole, budget)
     links: list[_Link] = []
-    parts = parts_from_ogg(whole.descriptor, budget)
+    parts_of = parts_from_ogg if whole.format == "OGG" else parts_from_flac
+    parts = parts_of(whole.descriptor, budget)
     try:
         for part in parts if len(parts) > 1 else []:
             budget.spend(0)

@@ -1,0 +1,86 @@
+"""FLAC whose header states too little, and FLAC files joined by ``cat``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from audio_files import noise, write_audio
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.flac_frames import length_from_flac
+from merkit.engine.audio.open import open_decoder
+
+RATE = 16_000
+
+
+def with_total(flac: bytes, total: int) -> bytes:
+    field = int.from_bytes(flac[21:26], "big") >> 36 << 36 | total
+    return flac[:21] + field.to_bytes(5, "big") + flac[26:]
+
+
+def length_of(path: Path) -> tuple[int, int] | None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        length = length_from_flac(descriptor)
+        return (length.stated, length.true) if length else None
+    finally:
+        os.close(descriptor)
+
+
+@given(
+    st.integers(9_000, 200_000),
+    st.sampled_from([8_000, 44_100, 96_000]),
+    st.sampled_from(["PCM_S8", "PCM_24"]),
+)
+def test_the_last_frames_tell_the_length(
+    tmp_path_factory: pytest.TempPathFactory, length: int, rate: int, subtype: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "length.flac"
+    soundfile.write(path, noise(length / 8_000, 8_000), rate, subtype)
+    assert length_of(path) == (length, length)
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    assert length_of(path) == (length, length)
+
+
+@pytest.mark.parametrize("total", [1, 4_096, 30_000])
+def test_a_total_that_is_too_small(tmp_path: Path, total: int) -> None:
+    sound = noise(5, RATE)
+    flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
+    for tag in (b"", b"ID3\4\0\0\0\0\x08\0" + bytes(1_024)):
+        (tmp_path / "b.flac").write_bytes(tag + with_total(flac, total))
+        with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+            assert decoder.length == len(sound)
+            np.testing.assert_allclose(decoder.read(40_000, 9_000), sound[40_000:49_000], atol=1e-4)
+            np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
+
+
+@pytest.mark.parametrize("seconds", [(3, 5), (5, 3), (1, 2, 3), (2, 2.5, 2)])
+def test_joined_files_are_all_heard(tmp_path: Path, seconds: tuple[float, ...]) -> None:
+    sounds = [noise(each, RATE, seed) for seed, each in enumerate(seconds)]
+    files = [write_audio(tmp_path / f"{i}.flac", sound, RATE).read_bytes() for i, sound in enumerate(sounds)]
+    (tmp_path / "all.flac").write_bytes(b"".join(files))
+    expected = np.concatenate(sounds)
+    with closing(open_decoder(tmp_path / "all.flac", Limits())) as decoder:
+        if seconds[0] != seconds[-1]:  # or else the last frames are as the first header says
+            assert decoder.length == len(expected)
+            np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
+            np.testing.assert_allclose(decoder.read(20_000, 20_000), expected[20_000:40_000], atol=1e-4)
+
+
+@given(st.binary(max_size=200), st.integers(0, 20_000))
+def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, junk: bytes, place: int) -> None:
+    base = tmp_path_factory.getbasetemp()
+    if not (base / "any.flac").exists():
+        write_audio(base / "any.flac", noise(1, 8_000), 8_000)
+    data = bytearray((base / "any.flac").read_bytes())
+    data[place : place + len(junk)] = junk
+    (base / "any2.flac").write_bytes(data)
+    length_of(base / "any2.flac")
+    (base / "any2.flac").write_bytes(data[:42] + junk)
+    length_of(base / "any2.flac")
