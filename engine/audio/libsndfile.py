@@ -40,7 +40,7 @@ class SoundFileDecoder:
     Attributes:
         descriptor: that of the file.
         format: libsndfile's name of the container, such as ``WAV``.
-        is_chain: more Ogg or FLAC files may follow in the same one: then ``length`` may be 0 until ``measure``.
+        is_chain: more Ogg or FLAC files may follow in the same one: ``length`` may be 0 until ``measure``.
 
     Raises:
         soundfile.LibsndfileError: libsndfile cannot open the file.
