@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from uuid import UUID
 
 from .part import LONGEST, Part, Tags, add, text_from_utf16
 
 _NAMES = {"author": "artist", "title": "title", "wm/albumtitle": "album"}
-_DESCRIPTION = UUID("75b22633-668e-11cf-a6d9-00aa0062ce6c").bytes_le
-_EXTENDED = UUID("d2d0a440-e307-11d2-97f0-00a0c95ea850").bytes_le
-_EXTENSION = UUID("5fbf03b5-a92e-11cf-8ee3-00c00c205365").bytes_le
-_METADATA = UUID("c5f8cbea-5baf-4877-8467-aa8c44fa4cca").bytes_le
-_LIBRARY = UUID("44231c94-9498-49d1-a141-1d134e457054").bytes_le
+_DESCRIPTION = bytes.fromhex("3326b2758e66cf11a6d900aa0062ce6c")
+_EXTENDED = bytes.fromhex("40a4d0d207e3d21197f000a0c95ea850")
+_EXTENSION = bytes.fromhex("b503bf5f2ea9cf118ee300c00c205365")
+_METADATA = bytes.fromhex("eacbf8c5af5b77488467aa8c44fa4cca")
+_LIBRARY = bytes.fromhex("941c23449894d149a1411d134e457054")
 _HEAD = 24
 _TEXT = 0  # the type of a value
 
