@@ -236,7 +236,7 @@ class FFmpegDecoder:
             except av.error.FFmpegError:
                 bad_packets += 1
                 if bad_packets > _MAX_BAD_PACKETS:
-                    raise AudioError("damaged: FFmpeg cannot decode its packets") from None
+                    return  # what stands further on may still be read from there
                 continue
             for frame in frames:
                 channels = channels_from_frame(frame, self._budget)

@@ -237,3 +237,14 @@ def test_other_rates(tmp_path: Path, rate: int, suffix: str) -> None:
     assert starts(found) == starts(alone)
     for ours, theirs in zip(found, alone, strict=True):
         np.testing.assert_allclose(ours.samples[:-1_000], theirs.samples[:-1_000], atol=1e-3)
+
+
+def test_a_long_hole_in_an_m4a_costs_its_windows(tmp_path: Path) -> None:
+    """Hundreds of packets in a row that FFmpeg cannot decode."""
+    path = write_audio(tmp_path / "a.m4a", noise(60, 44_100), 44_100)
+    data = bytearray(path.read_bytes())
+    first, end = len(data) * 45 // 100, len(data) * 55 // 100
+    data[first:end] = bytes(end - first)
+    path.write_bytes(data)
+    assert starts(windows_from_file(path, SPEC)) == pytest.approx([5, 45], abs=0.1)
+    assert starts(windows_from_file(path, SPEC, "all")) == pytest.approx([0, 10, 40, 50], abs=0.1)
