@@ -35,7 +35,7 @@ def write(
         picture = _add_picture(file) if late_s else None
         streams = [_add_track(file, encoder, track, rate) for track in tracks]
         for stream, flags in zip(streams, dispositions, strict=False):
-            stream.disposition = av.stream.Disposition(flags)
+            stream.disposition = flags
         for packet in picture.encode(_grey(0)) + picture.encode(None) if picture else []:
             file.mux(packet)
         for stream, track in zip(streams, tracks, strict=True):
@@ -56,7 +56,8 @@ def _grey(pts: int) -> av.VideoFrame:
 
 
 def _add_track(file: Any, encoder: str, track: Samples, rate: int) -> Any:
-    stream = file.add_stream(encoder, rate=rate, layout="mono" if track.ndim == 1 else "stereo")
+    layout = "mono" if track.ndim == 1 else "stereo"
+    stream = file.add_stream(encoder, rate=rate, layout=layout, options={"strict": "-2"})
     stream.bit_rate = 160_000
     stream.codec_context.open(strict=False)
     return stream
