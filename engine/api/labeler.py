@@ -121,8 +121,8 @@ class Labeler:
     def label_files(self, paths: Iterable[StrPath]) -> Iterator[SongLabel]:
         """Yields a label for each file, in order. A file that cannot be labelled has ``SongLabel.error`` set.
 
-        Child processes read files ahead, so a script needs ``if __name__ == "__main__":``, as for every
-        process pool.
+        Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for
+        every process pool. A notebook or a script on stdin needs nothing.
 
         Raises:
             MerError: an error that concerns more than one file, such as a GPU that fails.

@@ -42,7 +42,7 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(*arguments, **options)
         except MerError as error:
-            for line in f"Error: {error}".splitlines():  # file names in it may hold control characters
+            for line in f"Error: {error}".split("\n"):  # file names in it may hold control characters
                 click.echo(for_terminal(line), err=True)
             code = error.exit_code
         sys.exit(code)

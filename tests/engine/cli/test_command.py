@@ -39,8 +39,8 @@ def test_exit_codes(result: Any, code: int) -> None:
 
 
 def test_a_file_name_cannot_steer_the_terminal() -> None:
-    done = CliRunner().invoke(command(MerError("\x1b[2Jsong.mp3 is no song")), [])
-    assert done.output == "Error: \\x1b[2Jsong.mp3 is no song\n"
+    done = CliRunner().invoke(command(MerError("\x1b[2Jsong\r\u2028.mp3 is no song")), [])
+    assert done.output == "Error: \\x1b[2Jsong\\r\\u2028.mp3 is no song\n"
 
 
 def test_a_bug_keeps_its_traceback() -> None:
