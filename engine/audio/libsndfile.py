@@ -87,7 +87,7 @@ class SoundFileDecoder:
 
     @property
     def is_mp3(self) -> bool:
-        return self.format == "MP3"
+        return self._file.subtype == "MPEG_LAYER_III"  # in a WAV too
 
     def coded_stream(self) -> CodedStream | None:
         """The stream of DTS or the like that stands in the place of samples. Decodes little."""

@@ -52,7 +52,7 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
         if whole is None or whole.is_mp3:
             if whole:
                 stack.callback(whole.close)
-            if decoder := _frame_decoder(file, budget, _most_junk(file)):
+            if decoder := _frame_decoder(file, budget, _most_junk(file, whole is not None)):
                 return decoder
         stack.pop_all()
     file.close()
@@ -94,8 +94,10 @@ def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None
     return None
 
 
-def _most_junk(file: io.FileIO) -> int:
+def _most_junk(file: io.FileIO, is_mp3: bool) -> int:
+    """The bytes that may stand before the first frame: the header of a WAV that holds an MP3, or junk."""
     head = os.pread(file.fileno(), 8, 0)
     if head.startswith(b"ID3"):  # its size may be wrong: the frames are somewhere
         return os.fstat(file.fileno()).st_size
-    return 0 if head.startswith(_CONTAINERS) or head[4:] in _MP4_BOXES else _MOST_JUNK
+    is_container = head.startswith(_CONTAINERS) or head[4:] in _MP4_BOXES
+    return 0 if is_container and not is_mp3 else _MOST_JUNK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
+from mp3_files import write_mp3
 from reading import refusal, windows_from_file
 
 SPEC = AudioSpec()
@@ -73,6 +75,25 @@ def test_junk_before_the_first_frame(tmp_path: Path, suffix: str) -> None:
         path.write_bytes(junk + data)
         with closing(open_decoder(path, Limits())) as decoder:
             assert decoder.length == expected
+
+
+def test_an_mp3_in_a_wav(tmp_path: Path) -> None:
+    """libsndfile guesses its length, and seeks in it by the guess."""
+    quiet_and_loud = np.concatenate([noise(4, 44_100) * 1e-3, noise(8, 44_100)])
+    plain = write_mp3(tmp_path / "a.mp3", quiet_and_loud[None], 44_100, "variable", xing=False)
+    frames = plain.read_bytes()
+    frames = frames[frames.find(b"\xff\xfb") :]
+    head = struct.pack("<4sIHHIIHHHHIHHH", b"fmt ", 30, 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 0)
+    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(frames)) + frames
+    path = tmp_path / "a.wav"
+    path.write_bytes(struct.pack("<4sI", b"RIFF", len(body)) + body)
+    with closing(open_decoder(plain, Limits())) as decoder:
+        expected = decoder.read(0, decoder.length)
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.length == len(expected) >= 12 * 44_100
+        np.testing.assert_allclose(
+            decoder.read(10 * 44_100, 9_000), expected[10 * 44_100 :][:9_000], atol=1e-6
+        )
 
 
 def test_layer_2_and_files_are_closed(tmp_path: Path) -> None:
