@@ -113,14 +113,16 @@ def tagged(path: Path) -> Path:
     """A file with sound, and with tags that its library does not write or read."""
     sound = noise(3, 44_100)
     if path.suffix == ".mkv":  # of which only FFmpeg knows the tags
-        with av.open(str(path), "w") as file:
+        plain = write_audio(path.with_name("plain.mkv"), sound, 44_100)
+        with av.open(str(plain)) as source, av.open(str(path), "w") as file:
             file.metadata.update(
                 {"artist": made.EXPECTED["artist"], "title": made.TITLE, "album": made.ALBUM}
             )
-            stream: Any = file.add_stream("aac", rate=44_100, layout="mono")
-            frame = av.AudioFrame.from_ndarray(sound[None], "fltp", "mono")
-            frame.sample_rate = 44_100
-            file.mux([*stream.encode(frame), *stream.encode(None)])
+            stream: Any = file.add_stream_from_template(source.streams.audio[0])
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = stream
+                    file.mux(packet)
         return path
     data = write_audio(path, sound, 44_100).read_bytes()
     if path.suffix in (".wav", ".aiff"):
