@@ -97,7 +97,7 @@ def error_from_silence(level: float) -> AudioError:
     if level <= _NOTHING:
         return AudioError("is silent: no sample above -100 dB of full scale")
     return AudioError(
-        f"too quiet: its loudest sample is at {20 * np.log10(level):.0f} dB of full scale, "
+        f"too quiet: its level is at most {20 * np.log10(level):.0f} dB of full scale, "
         f"and below {SILENCE_DB:.0f} dB nothing is heard (raise its level)"
     )
 

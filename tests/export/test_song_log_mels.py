@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec
@@ -62,3 +63,13 @@ def test_generated_sound_is_the_same_each_time_and_varied() -> None:
     np.testing.assert_array_equal(first, again)
     assert np.isfinite(first).all()
     assert np.ptp(first.mean(axis=(1, 2, 3))) > 3  # dB
+
+
+def test_silent_windows_are_left_out(tmp_path: Path) -> None:
+    """They have no vote, so that nothing is compared or calibrated on them."""
+    second = np.random.default_rng(0).normal(0, 0.1, AUDIO.sample_rate).astype(np.float32)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.concatenate([second, 0 * second, 0 * second, 0 * second]), AUDIO.sample_rate)
+    songs = log_mels_from_songs([path], AUDIO, 4, workers=1)
+    assert len(songs.log_mels) == 1
+    np.testing.assert_array_equal(songs.songs[0], [0])

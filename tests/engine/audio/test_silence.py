@@ -49,7 +49,7 @@ def test_the_level_of_silence() -> None:
     assert not is_silence(float("nan"))
     assert str(error_from_silence(0.0)) == "is silent: no sample above -100 dB of full scale"
     assert str(error_from_silence(10 ** (-70 / 20))) == (
-        "too quiet: its loudest sample is at -70 dB of full scale, and below -62 dB nothing is heard "
+        "too quiet: its level is at most -70 dB of full scale, and below -62 dB nothing is heard "
         "(raise its level)"
     )
 

@@ -14,7 +14,7 @@ from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.spread import spread_starts
 from merkit.engine.audio.window_reader import Window
-from merkit.engine.audio.windows import windows_from_decoder
+from merkit.engine.audio.windows import WindowCount, windows_from_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
@@ -34,7 +34,9 @@ def silence(seconds: float, level: float = 0.0) -> np.ndarray:
     return level * np.where(np.arange(round(seconds * 100) * STEP) % 3, 1, -1).astype(np.float32)
 
 
-def windows_of(*parts: np.ndarray, windows=3, spec: AudioSpec = SPEC, hop_s=None) -> list[Window]:
+def windows_of(
+    *parts: np.ndarray, windows: WindowCount = 3, spec: AudioSpec = SPEC, hop_s: float | None = None
+) -> list[Window]:
     return list(windows_from_decoder(SampleDecoder(np.concatenate(parts), RATE), spec, windows, hop_s))
 
 
@@ -129,7 +131,7 @@ def test_silent_and_too_quiet(tmp_path: Path) -> None:
             windows_of(silence(60), windows=windows)
         with pytest.raises(AudioError, match="is silent"):
             windows_of(silence(60) + 0.1, windows=windows)  # a constant is not heard
-        with pytest.raises(AudioError, match="too quiet: its loudest sample is at -63 dB of full scale"):
+        with pytest.raises(AudioError, match="too quiet: its level is at most -63 dB of full scale"):
             windows_of(0 * tone(30), silence(30, 10 ** (-63 / 20)), windows=windows)
     assert "too quiet" in refusal(write_audio(path, noise(30, RATE) * 10 ** (-53 / 20), RATE), SPEC)
     assert windows_from_file(write_audio(path, noise(30, RATE) * 10 ** (-45 / 20), RATE), SPEC)
