@@ -132,9 +132,8 @@ class _Walk:
         """The kind of the frame at ``start``, and whether it begins a file of its own."""
         self._load(start, self._codec.longest)
         offset = np.array([start - self._begin])
-        return int(self._codec.headers(self._content, offset)[1][0]), bool(
-            self._codec.begins(self._content, offset)[0]
-        )
+        _, kinds = self._codec.headers(self._content, offset)
+        return int(kinds[0]), bool(self._codec.begins(self._content, offset)[0])
 
     def _follow(self, start: int, part: FrameList) -> tuple[int, int]:
         """Adds the frame at ``start`` and those like it behind it. Returns the last one's offset and end."""

@@ -131,6 +131,8 @@ def mp3_from_file(descriptor: int, budget: Budget, junk: int = 0) -> list[FrameI
 def _index(descriptor: int, part: FrameList) -> FrameIndex | None:
     offsets, sizes = part.offsets, part.sizes
     head = os.pread(descriptor, int(sizes[0]), int(offsets[0]))
+    if len(head) < sizes[0]:  # the file has been cut meanwhile
+        return None
     version = head[1] >> 3 & 3
     samples = 1_152 if version == 3 else 576
     skipped = padding = 0

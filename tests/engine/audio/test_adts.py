@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 import pytest
 import soxr
