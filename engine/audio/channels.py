@@ -90,12 +90,13 @@ def two_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
     sides = np.zeros((2, len(block)), np.float32)
     weights = _matrix(block.shape[1], names).T
     # Column by column: BLAS starts threads, and np.einsum takes five times as long.
-    for start in range(0, len(block), _STRETCH):
-        part = block[start : start + _STRETCH]
-        for side, of_side in zip(sides[:, start : start + _STRETCH], weights, strict=True):
-            for channel in np.flatnonzero(of_side):
-                weight = of_side[channel]
-                side += part[:, channel] if weight == 1 else part[:, channel] * weight
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(block), _STRETCH):
+            part = block[start : start + _STRETCH]
+            for side, of_side in zip(sides[:, start : start + _STRETCH], weights, strict=True):
+                for channel in np.flatnonzero(of_side):
+                    weight = of_side[channel]
+                    side += part[:, channel] if weight == 1 else part[:, channel] * weight
     return sides.T
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
+
 import numpy as np
 import pytest
 from audio_files import noise
@@ -49,8 +52,10 @@ def test_of_two_that_are_equally_loud_the_left_one_is_heard() -> None:
 
 def test_silence_and_what_is_not_finite_pass() -> None:
     assert not mono_from_channels(np.zeros((9_000, 2), np.float32)).any()
-    for bad in (np.nan, np.inf, 1e30):
-        mono = mono_from_channels(np.full((9_000, 2), bad, np.float32))
+    for bad, channels in itertools.product((np.nan, np.inf, -np.inf, 1e30, 3e38), (2, 6)):
+        block = np.full((9_000, channels), bad, np.float32)
+        with warnings.catch_warnings(action="error"):
+            mono = mono_from_channels(block, channel_names(channels))
         assert not np.abs(mono).max() < 1e29
 
 
