@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from ..arrays import Float32
 
 _JUMP_S = 0.1
+_LONGEST_GAP_S = 3_600.0  # a longer one is a broken clock
+_LAST_TICK = 1 << 62  # what FFmpeg can count
 _FEW, _MANY = 5, 32  # frames that tell where they stand: of equal sizes, of any sizes
 
 
@@ -38,7 +38,7 @@ class Timeline:
     Attributes:
         next: the position after what was placed last; None where nothing says where the next frame stands.
         size: of the stream's frames; 0 if they differ.
-        joined: whether a time jumped backward, so that a seek by time would go to another place.
+        joined: whether a time jumped backward or very far, so that a seek by time would go to another place.
     """
 
     def __init__(self, rate: int, tick_s: float, first: list[Frame]) -> None:
@@ -62,14 +62,14 @@ class Timeline:
 
     def ticks(self, position: int) -> int:
         """The time of a position."""
-        return int((self._zero + position) // self._tick)
+        return min(int((self._zero + position) // self._tick), _LAST_TICK)
 
     def position(self, first: list[Frame]) -> int:
         """The position of the first of these frames, from somewhere in the stream, by ``first_frames``."""
         if not first:
             return 0
         start = _time_of_first(first, self._tick, self._jump) - self._zero
-        if not self.size or self.size != _common_size(first):
+        if self.size != _common_size(first):
             return round(start)
         ahead = sum(map(_size, first[:-1]))
         return self._on_grid(start + ahead) - ahead
@@ -86,7 +86,7 @@ class Timeline:
             if position is None:
                 position = round(stated)
             late = stated - position
-            if late < -self._jump:
+            if not -self._jump <= late < _LONGEST_GAP_S * self._rate:
                 self._zero += late
                 self.joined = True
             elif late > (2 * self._tick + 1 if exact else self._jump):
@@ -97,6 +97,8 @@ class Timeline:
 
     def _on_grid(self, position: float) -> int:
         """The place of a frame of the common size that is nearest, if the ticks allow it."""
+        if not self.size:
+            return round(position)
         nearest = self._phase + round((position - self._phase) / self.size) * self.size
         return nearest if abs(nearest - position) <= 1.25 * self._tick else round(position)
 
@@ -106,7 +108,7 @@ def first_frames(frames: Iterable[Frame], tick: float) -> list[Frame]:
     first: list[Frame] = []
     for frame in frames:
         first.append(frame)
-        if len(first) == _MANY or (_common_size(first) >= 4 * tick and _common_size(first)):
+        if len(first) == _MANY or _common_size(first) >= max(1, 4 * tick):
             break
     return first
 
@@ -136,4 +138,4 @@ def _time_of_first(frames: list[Frame], tick: float, jump: float) -> float:
     if not offsets:
         return 0.0
     # Rounding errs to both sides alike; where ticks are samples, times are exact or late (Ogg Vorbis).
-    return min(offsets) if tick <= 1 else float(np.add(min(offsets), max(offsets)) / 2)
+    return min(offsets) if tick <= 1 else (min(offsets) + max(offsets)) / 2

@@ -108,12 +108,22 @@ def test_a_time_that_jumps_back_goes_on_from_where_it_was() -> None:
     assert place_all(line, frames(sizes)) == [960 * i for i in range(50)]
 
 
+def test_a_broken_clock_makes_no_years_of_silence() -> None:
+    line = timeline([1_024] * 9)
+    assert [line.place(pts, 1_024) for pts in (0, 23, 10**12, 10**12 + 23, 93)] == [
+        1_024 * i for i in range(5)
+    ]
+    assert line.joined
+
+
 def test_frames_without_a_time_follow() -> None:
     line = timeline([1_024] * 3)
     assert [line.place(None, 1_024) for _ in range(3)] == [0, 1_024, 2_048]
     line.restart(None)
     assert line.place(None, 1_024) == 0
-    assert Timeline(RATE, MILLISECOND, []).position([]) == 0
+    nothing_known = Timeline(RATE, MILLISECOND, [])
+    assert nothing_known.position([]) == 0
+    assert [nothing_known.place(pts, 0, exact=True) for pts in (0, 1_000)] == [0, RATE]
 
 
 def test_positions_count_from_the_first_sample() -> None:
