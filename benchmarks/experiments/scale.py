@@ -38,7 +38,7 @@ class Run:
 
 
 def compare_lengths(few: int, many: int) -> tuple[Run, Run]:
-    """Runs mer-label with the null runtime over ``few`` links to one tiny file, then over ``many``.
+    """Runs mer-label with the null runtime over ``few`` links to tiny files, then over ``many``.
 
     The model's windows are as short as the file, so that decoding and the network cost next to nothing.
 
@@ -65,15 +65,21 @@ def _run(files: int) -> Run:
 
 
 def _links(folder: Path, spec: AudioSpec, files: int) -> Path:
-    """A folder of links to one file that is as long as a window."""
-    song, music = folder / "song.wav", folder / "music"
+    """Folders of hard links, each to a file of its own that is as long as a window.
+
+    Symbolic links to one file would be one row, and a file has not more than 65,000 names.
+    """
+    music = folder / "music"
     samples = np.random.default_rng(0).standard_normal(spec.window_samples) / 10
-    soundfile.write(song, samples, spec.sample_rate)
     for i in range(files):
         part = music / f"{i // _IN_A_FOLDER:04}"
+        name = part / f"{i:07}.wav"
         if i % _IN_A_FOLDER == 0:
             part.mkdir(parents=True)
-        (part / f"{i:07}.wav").symlink_to(song)
+            song = name
+            soundfile.write(song, samples, spec.sample_rate)
+        else:
+            os.link(song, name)
     return music
 
 

@@ -25,10 +25,10 @@ _ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row,
 
 
 class Place(NamedTuple):
-    """Where a row is: the number of its shard, and its index there."""
+    """Where a row is: the number of its shard, and its number there, from 0 on."""
 
     shard: int
-    index: int
+    row: int
 
 
 @dataclass(frozen=True)

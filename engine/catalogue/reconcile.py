@@ -29,7 +29,7 @@ _OLD_UNREADABLE = ("no such file", "cannot be opened: ", "cannot be fetched: ") 
 
 @dataclass(frozen=True)
 class Row:
-    """What a row says of its file; ``real_path`` and ``ctime_ns`` are None in rows of before 0.2."""
+    """What a row says of its file; ``real_path`` and ``ctime_ns`` are None in older rows."""
 
     path: str
     real_path: str | None

@@ -17,7 +17,7 @@ RUN_FILE = "_run.json"
 """Readers of Parquet data sets pass over names that begin with ``_`` or ``.``."""
 
 OLD_RUN_FILE = "run.json"
-"""Its name until 0.1."""
+"""Its name in older folders."""
 
 _FORMAT = 1
 

@@ -76,12 +76,12 @@ class ShardFolder:
             if any(change != {} for change in changes) or columns != self._schema.names:
                 self._rewrite(path, changes)
         for place in resume.superseded:
-            self._superseded[self._path(place.shard)].add(place.index)
+            self._superseded[self._path(place.shard)].add(place.row)
 
     def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
         """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""
         if place is not None:
-            self._changes[place.shard][place.index] = row
+            self._changes[place.shard][place.row] = row
             if sum(map(len, self._changes.values())) >= self._rows_a_shard:
                 self._replace_rows()
             return
@@ -218,7 +218,7 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
     count = 0
     with RowFile(out, labels, info["carried"]) as file:
         for row in rows_in(Path(folder)):
-            file.write({name: row.get(name) for name in columns})  # shards of before 0.2 lack some
+            file.write({name: row.get(name) for name in columns})  # older shards lack some
             count += 1
     return count
 

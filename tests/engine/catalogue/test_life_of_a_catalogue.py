@@ -17,18 +17,15 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import pyarrow.parquet as pq
+from fake_labels import MODEL, OPTIONS, FakeBackend, read, read_tags
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from merkit.engine.artifact import Artifact
-from merkit.engine.audio.formats import open_regular_file
 from merkit.engine.catalogue import run as run_module
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.run import CatalogueRun
 from merkit.engine.errors import MerError, UnreadableError
-from merkit.engine.labelling.file_windows import WindowOptions
-from merkit.engine.labelling.song_label import SongLabel
-from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.spec import QUADRANTS
 
 FILES = ("a/x.wav", "a/y.wav", "nas/x.wav", "nas/y.wav", "nas/sub/x.wav", "nas/sub/y.wav")
 # The same files by other ways; "shelf" is a link to nas, "a/l.wav" one to nas/x.wav.
@@ -101,47 +98,6 @@ def rows_after(
 
 class Killed(BaseException):
     """As SIGKILL: nothing is written any more."""
-
-
-class Backend:
-    """Labels a file by what it holds; ``before_file`` is called with the number of files before it."""
-
-    name = "fake"
-
-    def __init__(self, before_file: Callable[[int], None]) -> None:
-        self._before_file = before_file
-
-    def label_files(self, paths: Any, *_: Any) -> Iterator[SongLabel]:
-        for number, path in enumerate(paths):
-            self._before_file(number)
-            yield self._label(path)
-
-    def _label(self, path: str) -> SongLabel:
-        try:
-            emotion, title = read(path)
-        except UnreadableError as error:
-            return SongLabel(path, str(error), unreadable=True)
-        if emotion == "bad":
-            return SongLabel(path, "bad")
-        return SongLabel(path, None, emotion, (0.25,) * 4, 9.0, (), "fake", {"title": title})
-
-
-def read(path: str) -> tuple[str, str]:
-    descriptor = open_regular_file(path)
-    try:
-        emotion, title = os.read(descriptor, 99).decode().split()
-    finally:
-        os.close(descriptor)
-    return emotion, title
-
-
-def read_tags(paths: Any, _: Any) -> Iterator[dict[str, str]]:
-    for path in paths:
-        yield {"title": read(path)[1]}
-
-
-SPEC = ModelSpec("tiny", QUADRANTS, AudioSpec(), provenance={"made": "by a test"})
-MODEL = Artifact("tiny", Path("tiny.onnx"), SPEC, "0" * 64, SPEC.to_json(), {})
 
 
 class Life(RuleBasedStateMachine):
@@ -262,15 +218,14 @@ class Life(RuleBasedStateMachine):
     def label(
         self, arguments: list[str], prune: bool, before_file: Callable[[int], None] = lambda _: None
     ) -> None:
-        options = WindowOptions(SPEC.audio)
         with self.rights(), mock.patch.object(run_module, "read_tags", read_tags):
             try:
-                sources, backend = Sources(arguments), Backend(before_file)
+                sources, backend = Sources(arguments), FakeBackend(before_file)
                 with CatalogueRun(
                     sources,
                     MODEL,
                     backend,
-                    options,
+                    OPTIONS,
                     "labels",
                     prune=prune,
                     rows_a_shard=2,  # pyright: ignore
@@ -360,5 +315,3 @@ TestLife = Life.TestCase
 # Not shrunk: that takes minutes, and a life is short enough to read. MER_TEST_LIVES makes more of them.
 LIVES = int(os.environ.get("MER_TEST_LIVES", "25"))
 TestLife.settings = settings(max_examples=LIVES, stateful_step_count=25, phases=[Phase.generate])
-    max_examples=int(os.environ.get("MER_TEST_LIVES", "25")), stateful_step_count=25, phases=[Phase.explicit, Phase.generate]
-)  # DEV

@@ -132,6 +132,40 @@ def test_stopping_writes_what_was_done(tmp_path: Path, tiny_model: Path, sent: i
     assert "Traceback" not in errors
 
 
+def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) -> None:
+    music, out = tmp_path / "nas", tmp_path / "labels"
+    music.mkdir()
+    for i in range(3):
+        write_audio(music / f"{i}.wav", noise(11, 16_000, i), 16_000)
+    (tmp_path / "list.csv").write_text("path\nnas/0.wav\nnas/1.wav\nnas/2.wav\n")
+
+    def run(*more: object) -> tuple[int, list[str]]:
+        done = mer_label(tmp_path / "list.csv", "--model", tiny_model, "--out", out, *more)
+        return done.returncode, done.stderr.splitlines()
+
+    assert run()[0] == run()[0] == 0
+    music.rename(tmp_path / "away")
+    code, errors = run()
+    assert (code, errors[-1]) == (4, "3 files are not there now; their rows stay")
+    (tmp_path / "away").rename(music)
+    assert run()[0] == 0
+    (music / "1.wav").write_bytes(b"no song")
+    assert run()[0] == 4
+    code, errors = run()
+    assert (code, errors[-1]) == (
+        4,
+        "1 row with an error is of an earlier run: --retry-errors tries it again",
+    )
+    (music / "1.wav").unlink()
+    code, errors = run("--prune")
+    assert (code, errors[-1]) == (4, "1 rows went, since their files are gone")
+    assert mer_label(music, "--model", tiny_model, "--out", out).returncode == 0
+    assert pq.read_table(out).num_rows == 2
+    for wrong in (["--prune"], ["--prune", "--out", tmp_path / "a.csv"]):
+        refused = mer_label(music, *wrong)
+        assert (refused.returncode, "--prune removes rows of a folder" in refused.stderr) == (2, True)
+
+
 def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
     shown, mine = pty.openpty()
     environment = {**os.environ, "COLUMNS": "240", "TERM": "xterm-256color"}

@@ -9,7 +9,7 @@ from contextlib import closing
 from multiprocessing import active_children
 
 import pytest
-from merkit.engine.errors import AudioError, MerError
+from merkit.engine.errors import AudioError, MerError, UnreadableError
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
 
 
@@ -23,6 +23,10 @@ def behave(item: str, options: dict) -> str:
         os._exit(3)
     if kind == "refuse":
         raise AudioError(rest)
+    if kind == "away":
+        raise UnreadableError(rest)
+    if kind == "package":
+        raise MerError(rest)
     if kind == "bug":
         raise KeyError(rest)
     return options["prefix"] + item
@@ -64,6 +68,9 @@ def test_errors_and_bugs_become_results() -> None:
     refused, bug = run(["refuse:too short", "bug:x"])
     assert refused == Failure("too short")
     assert bug == Failure("internal error: KeyError: 'x'")
+    away, package = run(["away:no such file", "package:is not installed"])
+    assert away == Failure("no such file", unreadable=True)
+    assert package == Failure("is not installed", unreadable=True)  # nothing is known of the file
 
 
 def test_a_slow_consumer_loses_nothing_and_may_leave() -> None:

@@ -1,0 +1,132 @@
+"""The rules about one row and its file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from merkit.engine.catalogue.reconcile import Looks, RealPaths, Row, Step, row_from_record, step
+from merkit.engine.catalogue.source import Source, source_from_path
+
+GOOD = Row("a.mp3", "/m/a.mp3", 5, 10, 20, ok=True, unreadable=False)
+BAD = replace(GOOD, ok=False)
+AWAY = replace(GOOD, ok=False, unreadable=True, size_bytes=None, mtime_ns=None, ctime_ns=None)
+SAME, TOUCHED = Source("a.mp3", 5, 10, ctime_ns=20), Source("a.mp3", 5, 10, ctime_ns=21)
+LONGER, LATER, ABSENT = (
+    Source("a.mp3", 6, 10, ctime_ns=20),
+    Source("a.mp3", 5, 11, ctime_ns=21),
+    Source("a.mp3"),
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "now", "todo", "retried"),
+    [
+        (GOOD, SAME, Step.KEEP, Step.KEEP),
+        (GOOD, TOUCHED, Step.TAGS, Step.TAGS),
+        (GOOD, LONGER, Step.LABEL, Step.LABEL),
+        (GOOD, LATER, Step.LABEL, Step.LABEL),
+        (GOOD, ABSENT, Step.ABSENT, Step.ABSENT),
+        (replace(GOOD, ctime_ns=None), SAME, Step.KEEP, Step.KEEP),  # an older row
+        (BAD, SAME, Step.KEEP, Step.LABEL),
+        (BAD, TOUCHED, Step.LABEL, Step.LABEL),
+        (BAD, LATER, Step.LABEL, Step.LABEL),
+        (BAD, ABSENT, Step.KEEP, Step.LABEL),
+        (AWAY, SAME, Step.LABEL, Step.LABEL),
+        (AWAY, ABSENT, Step.KEEP, Step.LABEL),
+        (replace(AWAY, size_bytes=5, mtime_ns=10, ctime_ns=20), SAME, Step.LABEL, Step.LABEL),
+    ],
+)
+def test_what_to_do(row: Row, now: Source, todo: Step, retried: Step) -> None:
+    assert step(row, now) is todo
+    assert step(row, now, retry_errors=True) is retried
+
+
+def test_of_a_url_only_what_is_known_can_change() -> None:
+    url = "s3://bucket/a.mp3"
+    for row, now, todo in (
+        (GOOD, Source(url), Step.KEEP),
+        (GOOD, Source(url, 5, 10), Step.KEEP),
+        (GOOD, Source(url, 6, None), Step.LABEL),
+        (replace(GOOD, size_bytes=None, mtime_ns=None), Source(url, 5, 10), Step.KEEP),
+        (AWAY, Source(url), Step.LABEL),
+    ):
+        assert step(row, now) is todo
+
+
+@pytest.mark.parametrize(
+    ("error", "size", "path", "unreadable"),
+    [
+        ("no such file", 5, "a.mp3", True),
+        ("cannot be opened: Permission denied", 5, "a.mp3", True),
+        ("anything", None, "a.mp3", True),
+        ("holds no audio stream", 5, "a.mp3", False),
+        ("cannot be fetched: 503", None, "s3://b/a.mp3", True),
+        ("holds no audio stream", None, "s3://b/a.mp3", False),
+    ],
+)
+def test_rows_without_a_kind_of_error(error: str, size: int | None, path: str, unreadable: bool) -> None:
+    record = {"path": path, "status": "error", "error": error, "size_bytes": size, "mtime_ns": None}
+    assert row_from_record(record) == Row(path, None, size, None, None, False, unreadable)
+    for kind in ("unreadable", "audio"):
+        assert row_from_record({**record, "error_kind": kind}).unreadable == (kind == "unreadable")
+
+
+def test_where_paths_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = os.path.realpath(tmp_path)
+    monkeypatch.chdir(root)
+    os.makedirs("music/disk")
+    Path("music/a.mp3").touch()
+    os.symlink("music", "shelf")
+    os.symlink("../../shelf/a.mp3", "music/disk/b.mp3")
+    os.symlink("/nowhere/c.mp3", "c.mp3")
+    real = RealPaths()
+    for path in ("music/a.mp3", "./music//a.mp3", f"{root}/shelf/disk/../a.mp3", "shelf/disk/b.mp3"):
+        assert real.of(path) == f"{root}/music/a.mp3"
+        assert real.of(path, os.path.islink(path)) == f"{root}/music/a.mp3"
+    assert real.of("gone/x.mp3") == f"{root}/gone/x.mp3"
+    assert real.of("c.mp3") == "/nowhere/c.mp3"
+    assert real.of("music/") == real.of("shelf") == f"{root}/music"
+    for path in ("", "https://host/a/../b.mp3", "a\0b/c"):
+        assert real.of(path) == path
+
+
+def test_gone_needs_a_folder_that_can_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("album", "empty", "hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "album" / "a.mp3").touch()
+    (tmp_path / "album" / os.fsdecode(b"caf\xe9.mp3")).touch()
+    (tmp_path / "album" / "dangling.mp3").symlink_to("nothing")
+    (tmp_path / "hidden" / ".not-mounted").touch()
+    looks = Looks()
+    names = ("a.mp3", "b.mp3", "dangling.mp3", "caf\\xe9.mp3", "a.mp3/x.mp3", "sub/a.mp3", "\0")
+    assert [name for name in names if looks.is_gone(f"{tmp_path}/album/{name}")] == ["b.mp3"]
+    assert looks.is_file(f"{tmp_path}/album/caf\\xe9.mp3")
+    assert not looks.is_gone(f"{tmp_path}/empty/a.mp3")  # a mount point whose share is away is such a folder
+    assert not looks.is_gone(f"{tmp_path}/hidden/a.mp3")
+    assert not looks.is_gone("https://host/a.mp3")
+
+    def fail(path: str) -> list[str]:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(os, "listdir", fail)
+    assert not Looks().is_gone(f"{tmp_path}/album/b.mp3")
+
+
+def test_a_file_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"12345")
+    (tmp_path / "b.mp3").symlink_to("a.mp3")
+    (tmp_path / "c.mp3").symlink_to("nothing")
+    (tmp_path / "d.mp3").mkdir()
+    a, b, *others = (source_from_path(f"{tmp_path}/{name}.mp3") for name in "abcde")
+    status = os.stat(tmp_path / "a.mp3")
+    assert (a.size_bytes, a.mtime_ns, a.ctime_ns) == (5, status.st_mtime_ns, status.st_ctime_ns)
+    assert (b.size_bytes, b.mtime_ns, b.ctime_ns, b.is_link) == (5, a.mtime_ns, a.ctime_ns, True)
+    assert [(source.size_bytes, source.is_link) for source in others] == [
+        (None, True),
+        (None, False),
+        (None, False),
+    ]
+    assert source_from_path("a\0b").size_bytes is None

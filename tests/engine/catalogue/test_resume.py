@@ -1,0 +1,315 @@
+"""Rows of earlier runs in a run of today: what becomes of them, beside the model of a catalogue's life."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_labels import MODEL, OPTIONS, FakeBackend, read_tags
+from merkit.engine.catalogue import run as run_module
+from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.run import CatalogueRun
+from merkit.engine.errors import MerError
+
+
+@pytest.fixture(autouse=True)
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Songs in nas/album, below the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_module, "read_tags", read_tags)
+    os.makedirs("nas/album")
+    for name in "abcde":
+        song(f"nas/album/{name}.wav")
+
+
+def song(path: str, emotion: str = "happy", time: int = 10**18) -> None:
+    Path(path).write_text(f"{emotion:<6}title")
+    os.utime(path, ns=(time, time))
+
+
+def label(*arguments: str, backend: FakeBackend | None = None, **options: Any) -> CatalogueRun:
+    """A run into labels/, at its end."""
+    backend = backend or FakeBackend()
+    with CatalogueRun(
+        Sources(arguments), MODEL, backend, OPTIONS, "labels", rows_a_shard=2, **options
+    ) as run:
+        for _ in run.labels():
+            pass
+    return run
+
+
+def rows() -> list[dict[str, Any]]:
+    paths = sorted(Path("labels").glob("part-*"))
+    return [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
+
+
+def told(run: CatalogueRun) -> dict[str, int]:
+    names = ("resumed", "replaced", "updated", "dropped", "pruned", "absent", "errors")
+    return {name: getattr(run, name) for name in names if getattr(run, name)}
+
+
+def list_of(suffix: str) -> str:
+    names = [f"nas/album/{name}.wav" for name in "abcde"]
+    Path(f"list.{suffix}").write_text("\n".join(["path", *names] if suffix == "csv" else names) + "\n")
+    return f"list.{suffix}"
+
+
+@pytest.mark.parametrize(
+    "named", ["csv", "m3u", "files", "folder", "album", "pattern", "deep pattern", "link"]
+)
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "a folder with a hidden file"])
+def test_a_share_that_is_away_changes_nothing(named: str, left: str) -> None:
+    os.symlink("nas", "shelf")
+    arguments = {
+        "files": [f"nas/album/{name}.wav" for name in "abcde"],
+        "folder": ["nas"], "album": ["nas/album/"], "pattern": ["nas/album/*.wav"],
+        "deep pattern": [f"{os.getcwd()}/nas/**/*.wav"], "link": ["shelf"],
+    }.get(named) or [list_of(named)]  # fmt: skip
+    assert told(label(*arguments)) == {}
+    before = rows()
+    assert [row["status"] for row in before] == ["ok"] * 5
+    os.rename("nas", "away")
+    if left != "nothing":
+        os.mkdir("nas")
+        if "hidden" in left:
+            Path("nas/.not-mounted").touch()
+    for prune in (False, True):
+        run = label(*arguments, prune=prune, retry_errors=prune)
+        assert run.absent == 5
+        assert rows() == before
+    if left != "nothing":
+        (Path("nas") / ".not-mounted").unlink(missing_ok=True)
+        os.rmdir("nas")
+    os.rename("away", "nas")
+    back = FakeBackend()
+    assert told(label(*arguments, backend=back)) == {"resumed": 5}
+    assert not back.labelled
+    assert rows() == before
+
+
+def test_a_share_that_vanishes_in_a_run_is_labelled_when_it_is_back() -> None:
+    song("nas/album/b.wav", "sad")
+    label("nas/album/a.wav", "nas/album/b.wav")
+    song("nas/album/b.wav", "tense", 10**18 + 1)
+
+    def vanish(files: int) -> None:
+        if files == 2:
+            os.rename("nas", "away")
+
+    run = label("nas", backend=FakeBackend(vanish))
+    assert [(row["status"], row["emotion"], row["error_kind"]) for row in rows()] == [
+        ("ok", "happy", None), ("ok", "tense", None), ("ok", "happy", None),
+        ("error", None, "unreadable"), ("error", None, "unreadable"),
+    ]  # fmt: skip
+    os.rename("away", "nas")
+    song("nas/album/c.wav", "calm", 10**18 + 1)
+    run = label("nas", backend=FakeBackend(vanish))
+    assert told(run) == {"resumed": 2, "replaced": 2}
+    assert [row["emotion"] for row in rows()] == ["happy", "tense", "calm", "happy", None]
+    os.rename("away", "nas")
+    song("nas/album/a.wav", "calm", 10**18 + 1)
+    for name in "de":
+        song(f"nas/album/{name}.wav", "bad", 10**18 + 1)
+    os.unlink("nas/album/b.wav")
+    run = label("nas", backend=FakeBackend(lambda files: os.rename("nas", "away") if not files else None))
+    assert [row["emotion"] for row in rows()] == ["happy", "tense", "calm", "happy", None]
+    assert run.absent == 3  # b was gone before, a and d were to be labelled again
+
+
+def test_errors_and_the_folders_they_stand_in() -> None:
+    song("nas/album/b.wav", "bad")
+    assert told(label("nas")) == {}
+    quiet = FakeBackend()
+    run = label("nas", backend=quiet)
+    assert (told(run), quiet.labelled) == ({"resumed": 5, "errors": 1}, [])
+    assert label("nas/album/a.wav").errors == 1  # the exit code is the folder's
+    again = FakeBackend()
+    assert told(label("nas", backend=again, retry_errors=True)) == {"resumed": 4, "replaced": 1}
+    assert again.labelled == ["nas/album/b.wav"]
+    song("nas/album/b.wav", "sad", 10**18 + 1)
+    assert told(label("nas")) == {"resumed": 4, "replaced": 1}
+    assert told(label("nas")) == {"resumed": 5}
+
+
+@pytest.mark.parametrize("argument", ["vol/music", "vol/music/", "list.m3u", "vol/*/*.wav"])
+def test_an_argument_that_was_not_there(argument: str) -> None:
+    run = label(argument)
+    assert [(row["error_kind"], row["status"]) for row in rows()] == [("unreadable", "error")]
+    run = label(argument)
+    assert (told(run), len(rows())) == ({"resumed": 1, "errors": 1}, 1)
+    os.makedirs("vol")
+    os.rename("nas/album", "vol/music")
+    Path("list.m3u").write_text("".join(f"vol/music/{name}.wav\n" for name in "abcde"))
+    assert told(label(argument)) == {"dropped": 1}
+    assert [row["status"] for row in rows()] == ["ok"] * 5
+    os.rename("vol", "away")
+    os.rename("list.m3u", "away.m3u")
+    run = label(argument)
+    assert (run.absent, [row["status"] for row in rows()][:5]) == (5 * (argument != "list.m3u"), ["ok"] * 5)
+
+
+def test_one_row_however_it_is_spelt() -> None:
+    os.mkdir("x")
+    spellings = ("", "./", f"{os.getcwd()}/", "x/../")
+    for start in spellings:
+        label(f"{start}nas")
+    os.symlink("album", "nas/0 comes first")
+    os.symlink("a.wav", "nas/album/0.wav")
+    Path("nas/list.m3u").write_text("album/a.wav\n0 comes first/b.wav\n")
+    quiet = FakeBackend()
+    several = [f"{start}nas/album/a.wav" for start in spellings]
+    for arguments in (["nas"], ["nas/list.m3u"], ["nas", "nas/album", "nas/list.m3u"], several):
+        label(*arguments, backend=quiet)
+    assert not quiet.labelled
+    assert [row["path"] for row in rows()] == [f"nas/album/{name}.wav" for name in "abcde"]
+
+
+def test_a_library_that_moves_and_leaves_a_link_is_the_same() -> None:
+    label("nas")
+    before = rows()
+    os.rename("nas", "bigger disk")
+    os.symlink("bigger disk", "nas")
+    quiet = FakeBackend()
+    for argument in ("nas", "bigger disk"):
+        assert told(label(argument, backend=quiet)) == {"resumed": 5}
+    assert not quiet.labelled
+    here = os.path.realpath(".")
+    assert [row["real_path"] for row in rows()] == [
+        f"{here}/bigger disk/album/{name}.wav" for name in "abcde"
+    ]
+    assert [row["path"] for row in rows()] == [row["path"] for row in before]
+
+
+def test_folders_that_move_together_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels beside their songs, on another machine or in a container: the paths are relative."""
+    label("nas")
+    os.mkdir("elsewhere")
+    for name in ("nas", "labels"):
+        os.rename(name, f"elsewhere/{name}")
+    monkeypatch.chdir("elsewhere")
+    quiet = FakeBackend()
+    assert told(label("nas", backend=quiet)) == {"resumed": 5}
+    assert not quiet.labelled
+    assert rows()[0]["real_path"] == os.path.realpath("nas/album/a.wav")
+
+
+def test_a_link_to_another_release() -> None:
+    os.symlink("a.wav", "nas/album/current.wav")
+    label("nas/album/current.wav")
+    song("nas/album/b.wav", "sad", 10**18 + 1)
+    os.unlink("nas/album/current.wav")
+    os.symlink("b.wav", "nas/album/current.wav")
+    label("nas/album/current.wav")
+    here = os.path.realpath("nas/album")
+    assert [(row["path"], row["emotion"]) for row in rows()] == [
+        (f"{here}/a.wav", "happy"), ("nas/album/current.wav", "sad"),
+    ]  # fmt: skip
+
+
+def test_prune_removes_what_is_gone_and_nothing_else() -> None:
+    os.makedirs("nas/other")
+    for name in ("nas/other/x.wav", "nas/0.wav", "nas/1.wav"):
+        song(name)
+    arguments = [list_of("m3u"), "nas"]
+    label(*arguments, "missing.wav")
+    os.unlink("nas/album/b.wav")
+    os.unlink("nas/0.wav")
+    os.rename("nas/other", "away")
+    assert label(*arguments).absent == 3
+    assert len(rows()) == 9
+    run = label(*arguments, prune=True)
+    assert (run.pruned, run.absent) == (3, 1)
+    names = [os.path.basename(row["path"]) for row in rows()]
+    assert names == ["a.wav", "c.wav", "d.wav", "e.wav", "1.wav", "x.wav"]
+    run = label(*arguments, prune=True)
+    assert (run.pruned, run.absent, len(rows())) == (0, 1, 6)
+
+
+def test_a_folder_without_songs_is_said_to_be_one() -> None:
+    os.mkdir("empty")
+    with pytest.raises(MerError, match="no audio in empty"):
+        label("empty")
+
+
+def test_corrected_columns_reach_their_rows() -> None:
+    names = [f"nas/album/{name}.wav" for name in "abc"]
+
+    def manifest(*genres: str) -> str:
+        lines = [f"{name},{genre},nan" for name, genre in zip(names, genres, strict=True)]
+        Path("list.csv").write_text("\n".join(["path,genre,emotion", *lines]) + "\n")
+        return "list.csv"
+
+    label(manifest("rokc", "pop", "jazz"))
+    quiet = FakeBackend()
+    assert told(label(manifest("rock", "pop", "jazz"), backend=quiet)) == {"resumed": 3, "updated": 1}
+    assert told(label("nas", manifest("rock", "pop", "swing"))) == {"resumed": 3, "updated": 1}
+    assert not quiet.labelled
+    assert [(row["genre"], row["manifest_emotion"]) for row in rows()] == [
+        ("rock", "nan"), ("pop", "nan"), ("swing", "nan"), (None, None), (None, None),
+    ]  # fmt: skip
+    os.rename("nas", "away")
+    run = label(manifest("rock", "disco", "swing"))
+    assert (told(run)["updated"], rows()[1]["genre"], rows()[1]["status"]) == (1, "disco", "ok")
+
+
+def test_new_tags_with_the_time_of_old_ones() -> None:
+    label("nas")
+    status = os.stat("nas/album/c.wav")
+    while os.stat("nas/album/c.wav").st_ctime_ns == status.st_ctime_ns:
+        Path("nas/album/c.wav").write_text("sad   TITLE")
+        os.utime("nas/album/c.wav", ns=(status.st_atime_ns, status.st_mtime_ns))
+    quiet = FakeBackend()
+    assert told(label("nas", backend=quiet)) == {"resumed": 5, "updated": 1}
+    assert not quiet.labelled
+    assert [(row["emotion"], row["title"]) for row in rows()] == [
+        ("happy", "TITLE" if name == "c" else "title") for name in "abcde"
+    ]
+    assert told(label("nas")) == {"resumed": 5}
+
+
+@pytest.fixture
+def old_folder() -> None:
+    """Rows of before there were identities: one file by three spellings, and a row of what was away."""
+    for path in ("nas/album/a.wav", "./nas/album/a.wav", f"{os.getcwd()}/nas/album/a.wav", "nas/album/b.wav"):
+        with CatalogueRun(Sources([path]), MODEL, FakeBackend(), OPTIONS, f"labels {len(path)}") as run:
+            list(run.labels())
+    os.mkdir("labels")
+    tables = [pq.read_table(path) for path in sorted(Path(".").glob("labels */part-*"))]
+    old = [table.drop_columns(["ctime_ns", "real_path", "error_kind"]) for table in tables]
+    away = {"path": "nas/album/c.wav", "status": "error", "error": "no such file", "windows": []}
+    old.append(pa.Table.from_pylist([away], schema=old[0].schema))
+    for number, table in enumerate(old):
+        pq.write_table(table, f"labels/part-{number:06}.parquet")
+    os.rename(next(Path(".").glob("labels */_run.json")), "labels/run.json")
+
+
+@pytest.mark.usefixtures("old_folder")
+def test_old_folders_resume_and_get_the_new_columns() -> None:
+    run = label("nas")
+    assert told(run) == {"resumed": 2, "replaced": 1, "dropped": 2}
+    assert not Path("labels/run.json").exists()
+    assert sorted(os.path.basename(row["path"]) for row in rows()) == [f"{name}.wav" for name in "abcde"]
+    assert {row["error_kind"] for row in rows()} == {None}
+    table = pq.read_table("labels")  # a data set: one schema, and nothing in the way
+    assert table.num_rows == 5
+    assert None not in table["real_path"].to_pylist() + table["ctime_ns"].to_pylist()
+
+
+@pytest.mark.usefixtures("old_folder")
+def test_old_rows_of_a_share_that_is_away_stay() -> None:
+    os.rename("nas", "away")
+    run = label("nas")
+    assert (run.absent, len(rows())) == (4, 5)
+    os.rename("away", "nas")
+    assert told(label("nas")) == {"resumed": 2, "replaced": 1, "dropped": 2}
+
+
+def test_the_folder_is_a_data_set_to_others() -> None:
+    label("nas")
+    assert pq.read_table("labels").num_rows == 5
+    pandas = pytest.importorskip("pandas")
+    assert list(pandas.read_parquet("labels")["emotion"]) == ["happy"] * 5

@@ -1,0 +1,37 @@
+"""Tags without the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from merkit.engine.labelling import tags
+from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.labelling.tags import read_tags
+from merkit.engine.spec import AudioSpec
+
+
+def test_tags_in_the_order_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tags, "_AT_ONCE", 3)
+    paths = [str(tmp_path / f"{i}.flac") for i in range(8)]
+    for i, path in enumerate(paths):
+        with soundfile.SoundFile(path, "w", 16_000, 1) as file:
+            file.title = f"Song {i}"
+            file.write(np.zeros(100, np.float32))  # silence, too short for a window
+    Path(paths[2]).write_bytes(b"no song")
+    Path(paths[5]).unlink()
+    read = list(read_tags(paths, WindowOptions(AudioSpec())))
+    assert [row and row["title"] for row in read] == [None if i in (2, 5) else f"Song {i}" for i in range(8)]
+
+
+def test_no_files_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(tags, "WorkerPool", fail)
+    nothing: Iterator[str] = iter(())
+    assert list(read_tags(nothing, WindowOptions(AudioSpec()))) == []
