@@ -38,7 +38,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     where = header.index(path_column) if path_column in header else 0
     for number, cells, lines in records:
-        if any(_is_row(os.path.dirname(file), line, delimiter, where) for line in lines[1:]):
+        if len(lines) > 1 and _hold_rows(os.path.dirname(file), lines, delimiter, where):
             raise _refused(
                 file, number, "a quote is not closed there, and rows after it became part of its cell"
             )
@@ -72,10 +72,16 @@ def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[s
             yield number, cells, lines
 
 
+def _hold_rows(folder: str, lines: list[str], delimiter: str, where: int) -> bool:
+    """Whether a record of several lines is one because a quote was not closed: some of them are rows."""
+    first, *others = (_is_row(folder, line, delimiter, where) for line in lines)
+    return any(others) or (first and _is_row(folder, lines[-1].replace('"', ""), delimiter, where))
+
+
 def _is_row(folder: str, line: str, delimiter: str, where: int) -> bool:
-    """Whether a line inside of a quoted cell is a row: where rows have their path, it has one."""
+    """Whether a line, taken for itself, has a path where rows have theirs."""
     cells = next(csv.reader([line], delimiter=delimiter), [])
-    path = cells[where] if where < len(cells) else ""
+    path = cells[where].strip() if where < len(cells) else ""
     is_audio = os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
     return is_audio or is_remote(path) or (path != "" and os.path.isfile(os.path.join(folder, path)))
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KINDS = {"bool": "bool", "int": "int64", "float": "float64", "double": "float64"}
+_NO_VALUE = (ArithmeticError, LookupError, NotImplementedError, ValueError)  # Arrow's own are among these
 
 
 def parquet_columns(file: str) -> list[tuple[str, str]]:
@@ -45,7 +46,7 @@ def _texts(column: pa.Array, path: bool) -> list[str | None]:
     decode = os.fsdecode if path else lambda value: value.decode("utf-8", "backslashreplace")
     try:
         values = column.to_pylist()
-    except (ArithmeticError, ValueError):  # at least one value is none of Python's: a year beyond 9999
+    except _NO_VALUE:  # at least one value is none of Python's: a year beyond 9999
         values = [_value(column.slice(i, 1)) for i in range(len(column))]
     return [
         value if value is None else decode(value) if isinstance(value, bytes) else str(value)
@@ -60,6 +61,6 @@ def _value(column: pa.Array) -> Any:
     for convert in (lambda: column.to_pylist()[0], lambda: column.cast(pa.binary()).to_pylist()[0]):
         try:
             return convert()
-        except (ArithmeticError, ValueError, NotImplementedError):  # Arrow's errors are among these
+        except _NO_VALUE:
             continue
     return column.to_string(skip_new_lines=True)[1:-1]

@@ -6,7 +6,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 States = frozenset[int]
 """Where a pattern stands at a folder: the parts that what is in the folder may match next."""
@@ -23,7 +23,8 @@ class Pattern:
         start: the states at the folder.
     """
 
-    def __init__(self, parts: Iterable[str], folders_only: bool = False) -> None:
+    def __init__(self, parts: Sequence[str], folders_only: bool = False) -> None:
+        folders_only = folders_only or parts[-1] == "."
         self.parts: list[str] = []
         for part in parts:
             if part != "." and (part != "**" or self.parts[-1:] != ["**"]):  # two "**" in a row are one

@@ -14,14 +14,18 @@ from .patterns import Pattern, States
 EVERYTHING = Pattern(["**"])
 """Matches every file below a folder."""
 
-_Identity = tuple[int, int, int, int]
+
+class _Ancestor(NamedTuple):
+    device: int
+    inode: int
+    path: str
 
 
 class _Folder(NamedTuple):
     path: str
     real: str
     states: States
-    above: tuple[_Identity, ...]
+    above: tuple[_Ancestor, ...]
 
 
 # 0 for a file, 1 for a folder, 2 for a link to a folder, which is the order of a folder's entries; the name;
@@ -137,21 +141,21 @@ class Walk:
     def _without_loops(self, item: _Folder, pattern: Pattern) -> _Folder:
         """Drops the search for all that is below where the folder is its own ancestor, and remembers it.
 
-        Links cannot bring that about, but bind mounts and linked folders can. The times are those of one
-        folder, too: the root of a mount may have the inode of the root of the mount above it.
+        Links cannot bring that about, but bind mounts and linked folders can. Such a folder has the names of
+        its ancestor too; of a mount whose root has the inode of a mount's root above it, that is not so.
         """
         searching = {state for state in item.states if pattern.parts[state] == "**"}
         if not searching:
             return item
         try:
             status = os.stat(item.path or os.curdir)
+            here = _Ancestor(status.st_dev, status.st_ino, item.path)
+            is_loop = any(here[:2] == above[:2] and _names(here) == _names(above) for above in item.above)
         except OSError:  # listing it says why
             return item
-        identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-        if identity in item.above:
-            behind = pattern.with_skipped(searching)
-            return item._replace(states=item.states - behind)
-        return item._replace(above=(*item.above, identity))
+        if is_loop:
+            return item._replace(states=item.states - pattern.with_skipped(searching))
+        return item._replace(above=(*item.above, here))
 
     def _entries(self, item: _Folder, prefix: str, pattern: Pattern) -> tuple[list[_Entry], bool]:
         """What is in a folder, in order, and whether all of it could be listed."""
@@ -183,3 +187,7 @@ def _entry(name: str, is_folder: bool, is_link: bool) -> _Entry:
 
 def _is_audio(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+
+
+def _names(folder: _Ancestor) -> set[str]:
+    return set(os.listdir(folder.path or os.curdir))

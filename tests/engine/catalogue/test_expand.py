@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from merkit.engine.catalogue.expand import Sources, inputs_from_paths
 from merkit.engine.catalogue.source import Source
-from merkit.engine.errors import MerError
+from merkit.engine.signals import Stop, StoppedError
 
 
 def names(sources: Sources) -> list[str]:
@@ -54,8 +55,25 @@ def test_patterns(music: Path) -> None:
     assert names(Sources([music / "**" / "*.*"])) == ["a.mp3", "b.mp3", "odd [1].mp3", "c.ogg", "d.flac"]
     assert names(Sources([music / "s*"])) == ["c.ogg", "d.flac"]  # a folder that matches is searched
     assert names(Sources([music / "odd [1].mp3"])) == ["odd [1].mp3"]  # a name that stands is no pattern
-    with pytest.raises(MerError, match="nothing matches"):
-        names(Sources([music / "*.wma"]))
+    nothing = Sources([music / "*.wma", music / "a.mp3", music / "gone [live].mp3"])
+    assert names(nothing) == ["*.wma", "a.mp3", "gone [live].mp3"]  # a row that fails, and no end of the run
+    assert names(Sources([music / "*.jpg"])) == []  # there is something, and it is counted
+    (music / "odd 1.mp3").touch()
+    (music / "[a].mp3").symlink_to("nowhere")
+    assert names(Sources([music / "odd [1].mp3", music / "[a].mp3"])) == ["odd [1].mp3", "[a].mp3"]
+    (music / "Live [2]").mkdir()
+    (music / "Live [2]" / "e.mp3").touch()
+    assert names(Sources([music / "Live [2]"])) == ["e.mp3"]
+
+
+def test_patterns_of_lists_are_patterns(music: Path) -> None:
+    """What matches is taken as if a folder were searched; a list is read where it is named."""
+    (music / "one.m3u").write_text("a.mp3\n")
+    (music / "one.csv").write_text("path\na.mp3\n")
+    sources = Sources([music / "*.m3u", music / "*.csv"])
+    assert (names(sources), sources.skipped, sources.columns) == ([], 2, {})
+    (music / "tables.csv").mkdir()
+    assert names(Sources([music / "tables.csv"])) == []
 
 
 def test_size_and_time_tell_a_changed_file(music: Path) -> None:
@@ -77,4 +95,42 @@ def test_a_closed_folder_is_an_input_that_fails(tmp_path: Path, monkeypatch: pyt
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert [source.path for source in Sources([tmp_path])] == [f"{tmp_path}/b/2.mp3", f"{tmp_path}/a"]
+    assert [source.path for source in Sources([tmp_path])] == [f"{tmp_path}/a", f"{tmp_path}/b/2.mp3"]
+    assert [source.path for source in Sources([tmp_path / "a"])] == [f"{tmp_path}/a"]
+
+
+def test_litter_is_taken_where_it_is_named(music: Path) -> None:
+    for name in ("._a.mp3", ".hidden/e.mp3", "#recycle/f.mp3"):
+        (music / name).parent.mkdir(exist_ok=True)
+        (music / name).touch()
+    sources = Sources([music])
+    assert names(sources) == ["a.mp3", "b.mp3", "odd [1].mp3", "c.ogg", "d.flac"]
+    assert sources.skipped == 4  # with cover.jpg
+    assert len(names(sources)) == 5
+    assert sources.skipped == 4  # of one iteration
+    named = [music / "._a.mp3", music / ".hidden", music / "#recycle"]
+    assert names(Sources(named)) == ["._a.mp3", "e.mp3", "f.mp3"]
+    assert "e.mp3" in names(Sources([music], hidden=True))
+
+
+def test_suffixes_that_players_write(tmp_path: Path) -> None:
+    suffixes = ["ogv", "ogx", "mpga", "mp2", "m4r", "m4p", "3g2", "f4a", "snd", "voc"]
+    for suffix in suffixes:
+        (tmp_path / f"a.{suffix}").touch()
+    assert sorted(names(Sources([tmp_path]))) == sorted(f"a.{suffix}" for suffix in suffixes)
+
+
+@pytest.mark.parametrize("argument", [".", "*", "**/*.mp3", "list.m3u", "list.csv"])
+def test_every_listing_ends_at_once(music: Path, argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (music / "list.m3u").write_text("a.mp3\n" * 20)
+    (music / "list.csv").write_text("path\n" + "a.mp3\n" * 20)
+    monkeypatch.chdir(music)
+    sources = Sources([argument])
+    stop = Stop(threading.Event())
+    sources.check = stop.check
+    listing = iter(sources)
+    next(listing)
+    stop.code = 143
+    with pytest.raises(StoppedError, match="stopped while inputs were listed") as raised:
+        next(listing)
+    assert raised.value.exit_code == 143

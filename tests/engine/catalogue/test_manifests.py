@@ -1,4 +1,4 @@
-"""Playlists and tables of paths."""
+"""Tables of paths."""
 
 from __future__ import annotations
 
@@ -8,31 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.manifests import sources_from_manifest
 from merkit.engine.errors import MerError, UsageError
 
 
 def names(sources: Sources) -> list[str]:
     return [Path(source.path).name for source in sources]
-
-
-def test_playlists(music: Path) -> None:
-    lines = [
-        "#EXTM3U",
-        "#EXTINF:3,Song",
-        "a.mp3",
-        "sub\\c.ogg",
-        f"file://{music}/odd%20%5B1%5D.mp3",
-        "",
-        "gone.mp3",
-    ]
-    lines += ["http://radio.example/live.mp3", "file://elsewhere/x.mp3", str(music / "b.mp3")]
-    (music / "list.m3u").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
-    sources = Sources([music / "list.m3u"])
-    assert names(sources) == ["a.mp3", "c.ogg", "odd [1].mp3", "gone.mp3", "b.mp3"]
-    assert sources.skipped == 2
-    (music / "latin.m3u").write_bytes(b"caf\xe9.mp3\n")
-    (source,) = Sources([music / "latin.m3u"])
-    assert source.path.endswith("caf\udce9.mp3")
 
 
 def test_manifests(music: Path, tmp_path: Path) -> None:
@@ -65,3 +46,74 @@ def test_manifests(music: Path, tmp_path: Path) -> None:
         Sources([music / "list.parquet", music / "more.csv"])
     with pytest.raises(MerError, match="cannot be read"):
         Sources([music / "broken.parquet"])
+
+
+def test_two_columns_of_one_name(music: Path) -> None:
+    (music / "list.csv").write_text("path,tag,tag,title,title\na.mp3,x,y,,\n")
+    with pytest.raises(UsageError, match=r"list.csv has two columns 'tag', 'title': rename one"):
+        Sources([music / "list.csv"])
+    table = pa.Table.from_arrays([pa.array(["a.mp3"]), pa.array([1]), pa.array([2])], ["path", "n", "n"])
+    pq.write_table(table, music / "list.parquet")
+    with pytest.raises(UsageError, match="has two columns 'n'"):
+        Sources([music / "list.parquet"])
+
+
+def test_rows_and_columns_of_nothing(music: Path) -> None:
+    """As Excel leaves them, where cells were deleted; and the index of pandas, which has no name."""
+    (music / "list.csv").write_bytes(
+        b"\xef\xbb\xbf,path,title,,\r\n0,a.mp3,x,,\r\n,,,,\r\n,, ,,\r\n\r\n1,,y,,\r\n"
+    )
+    sources = Sources([music / "list.csv"])
+    assert sources.columns == {"title": "string"}
+    assert [(source.path, source.columns["title"]) for source in sources] == [
+        (f"{music}/a.mp3", "x"),
+        ("", "y"),
+    ]
+    pq.write_table(pa.table({"path": ["a.mp3", None, None], "n": [1, None, 2]}), music / "list.parquet")
+    listed = [(Path(source.path).name, source.columns["n"]) for source in Sources([music / "list.parquet"])]
+    assert listed == [("a.mp3", 1), ("", 2)]
+
+
+def test_paths_mean_what_they_mean_in_playlists(music: Path) -> None:
+    paths = [
+        "sub\\c.ogg",
+        "sub/deep/d.flac",
+        "odd%20[1].mp3",
+        f"file://{music}/a.mp3",
+        "https://h/x.mp3",
+        "gone",
+    ]
+    (music / "list.csv").write_text("\n".join(["path", *paths]))
+    expected = [*(f"{music}/{name}" for name in ("sub/c.ogg", "sub/deep/d.flac", "odd [1].mp3", "a.mp3"))]
+    listed = [source.path for source in Sources([music / "list.csv"])]
+    assert listed == [*expected, "https://h/x.mp3", f"{music}/gone"]
+
+
+def test_semicolons_and_utf_16(music: Path) -> None:
+    (music / "a.csv").write_text("title;path\nx, y;a.mp3\n")
+    (music / "b.csv").write_text("title\tpath\nä\tb.mp3\n", encoding="utf-16")
+    listed = [
+        (Path(source.path).name, source.columns) for source in Sources([music / "a.csv", music / "b.csv"])
+    ]
+    assert listed == [("a.mp3", {"title": "x, y"}), ("b.mp3", {"title": "ä"})]
+
+
+def test_an_open_quote_is_refused(music: Path) -> None:
+    (music / "list.csv").write_text('path,title\na.mp3,A\nb.mp3,"Heroes\nc.mp3,C\n')
+    with pytest.raises(MerError, match=r"list.csv cannot be read: line 3: a quote is not closed there"):
+        list(Sources([music / "list.csv"]))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_ends_at_once(music: Path, suffix: str) -> None:
+    (music / "list.csv").write_text("path\n" + "a.mp3\n" * 20)
+    pq.write_table(pa.table({"path": ["a.mp3"] * 20}), music / "list.parquet")
+    seen: list[None] = []
+
+    def check() -> None:
+        seen.append(None)
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(sources_from_manifest(str(music / f"list.{suffix}"), "path", check))

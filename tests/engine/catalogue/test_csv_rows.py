@@ -1,0 +1,114 @@
+"""CSV, read strictly: no song is lost in a cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.catalogue.csv_rows import open_csv
+from merkit.engine.errors import MerError
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def rows(content: bytes | str, encoding: str = "utf-8") -> list[list[str]]:
+        file = tmp_path / "list.csv"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+        header, rest = open_csv(str(file), "path")
+        return [header, *rest]
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('path,title\ns0.wav,A\ns1.wav,"Heroes\ns2.wav,C\ns3.wav,D\n', 3),
+        ('path,title\ns0.wav,A\n"s1.wav,Heroes\ns2.wav,C\n', 3),
+        ('path,title\ns0.wav,A\ns1.wav,"Heroes\ns2.wav,C\ns3.wav,"D"\n', 3),  # the quote of D closes it
+        ('path,title\ns0.wav,A\ns1.wav,"Heroes\ns2.wav,C"\ns3.wav,D\n', 3),
+        ('path,title\ns0.wav,A\ns1.wav,"Heroes\ns2.wav,C\ns3.wav,E"\n', 3),
+        ('title,path\nA,s0.wav\n"Heroes,s1.wav\nC",s2.wav\n', 3),
+        ('path\ns0.wav\n"s1.wav\ns2.wav"\n', 3),
+        ('path,title\ns0.wav,A\ns1.wav,"Heroes', 3),
+        ('path,title\ns0.wav,"Heroes\nsongs/of/1977,C\n', 2),
+        ('path,title\ns0.wav,"Heroes" live\n', 2),
+        ('path,title\ns0.wav,"Her"oes"\n', 2),
+        ('"path,title\ns0.wav,A\n', 1),
+        ("path,title\ns0.wav,A,B\n", 2),
+        ("path,title\ns0.wav,A\ns1.wav,Hello, Goodbye\n", 3),
+        ('path,title\ns0.wav,"two\nlines"\ns1.wav,"Heroes\ns2.wav,C\n', 4),
+        (f'path,title\ns0.wav,A\ns1.wav,"{"long " * 30_000}\n', 3),
+        ("path\n" + "x" * 2_000_000, 2),
+    ],
+)
+def test_what_is_not_clear_is_refused_with_its_line(read, content: str, line: int) -> None:
+    for end in ("\n", "\r\n", "\r"):
+        with pytest.raises(MerError, match=f"cannot be read: line {line}: "):
+            read(content.replace("\n", end))
+
+
+def test_cells_of_several_lines(read) -> None:
+    text = 'path,words\n"a.wav","oh, baby\nyes, I do\n\nthe end"\nb.wav,x\n'
+    assert read(text)[1:] == [["a.wav", "oh, baby\nyes, I do\n\nthe end"], ["b.wav", "x"]]
+    assert read('path\n"two\nlines.wav"\n')[1:] == [["two\nlines.wav"]]
+
+
+def test_quotes_in_a_cell(read) -> None:
+    assert read('path,title\na.wav,The 12" mix\nb.wav,"""Heroes"""\n')[1:] == [
+        ["a.wav", 'The 12" mix'],
+        ["b.wav", '"Heroes"'],
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_spreadsheets_write(read, encoding: str, mark: str, end: str) -> None:
+    lines = (("path", "title"), ("ä.wav", '"a, b; c\td"'), ("b.wav",))
+    text = "".join(mark.join(line) + end for line in lines)
+    assert read(text, encoding) == [["path", "title"], ["ä.wav", "a, b; c\td"], ["b.wav", ""]]
+
+
+def test_the_header_decides_on_the_delimiter(read) -> None:
+    assert read("path\na;b.wav\n") == [["path"], ["a;b.wav"]]
+    assert read("path,a;b\nx,y\n") == [["path", "a;b"], ["x", "y"]]
+    assert read("title;path\nx,y;z\n") == [["title", "path"], ["x,y", "z"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"path\na.wav\nNo\xebl.wav\n", "line 3: it is not UTF-8; save the table as UTF-8"),
+        (b"path\n" + b"a.wav\n" * 9_000 + b"No\xebl.wav\n", "line 9002: it is not UTF-8"),
+        ("path\na.wav\n".encode("utf-16") + b"\0", "line 3: it is not UTF-16"),
+    ],
+)
+def test_other_encodings_are_refused(read, content: bytes, said: str) -> None:
+    with pytest.raises(MerError, match=said):
+        read(content)
+
+
+def test_no_header(read) -> None:
+    assert read("") == [[]]
+    assert read("\n\n") == [[]]
+
+
+_cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+
+
+@given(st.lists(st.tuples(_cells, _cells), max_size=6), st.sampled_from([",", ";", "\t"]))
+def test_what_python_writes_is_read_back(rows: list[tuple[str, str]], mark: str) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=mark, quoting=csv.QUOTE_ALL).writerows([("path", "title"), *rows])
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text.getvalue().encode())
+        file.flush()
+        header, read_back = open_csv(file.name, "path")
+        assert header == ["path", "title"]
+        assert list(read_back) == [list(row) for row in rows]

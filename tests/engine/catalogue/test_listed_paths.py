@@ -1,0 +1,133 @@
+"""What a path in a list means: any name, however a program wrote it, is that file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from merkit.engine.catalogue.listed_paths import encoding_of_list, is_local_url, path_from_list
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+def write(folder: str | Path, name: str) -> str:
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(path).write_bytes(b"sound")
+    return path
+
+
+@given(NAMES, st.booleans())
+@example("Song #1.wav", False)
+@example("What?.wav", False)
+@example("100%25.wav", False)
+@example("a\\b.wav", True)
+@example(" a.wav ", False)
+def test_every_way_to_write_a_name_finds_it(name: str, in_a_folder: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(folder, f"Mu sic/{name}" if in_a_folder else name)
+        listed = os.path.relpath(path, folder)
+        for text in (
+            listed,
+            path,
+            quote(listed),
+            quote(path),
+            f"file://{quote(path)}",
+            f"file://localhost{quote(path)}",
+            f"FILE:{quote(path)}",
+            f"file://{quote(path, safe='/#?')}",
+            *([listed.replace("/", "\\")] if "\\" not in name else []),
+        ):
+            assert path_from_list(folder, text) == path, text
+
+
+@given(NAMES, st.sampled_from(["cp1252", "cp1250", "cp1251", "cp932", "gb18030", "cp949", "koi8_r", "cp850"]))
+@example("Noël.wav", "cp1252")
+@example("Ария.wav", "cp1251")
+@example("宇多田ヒカル.wav", "cp932")
+@example("表.wav", "cp932")  # a backslash is the second byte of its first character
+def test_code_pages(name: str, page: str) -> None:
+    try:
+        raw = name.encode(page)
+        assume(raw.decode(page) == name)
+    except UnicodeError:
+        assume(False)
+    try:
+        raw.decode()
+        assume(raw.isascii())
+    except UnicodeDecodeError:
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(folder, name)
+        assert path_from_list(folder, os.fsdecode(raw)) == path
+        assert path_from_list(folder, quote(raw)) == path
+        path = write(folder, f"Music/{name}")
+        if "\\" not in name:
+            assert path_from_list(folder, "Music\\" + os.fsdecode(raw)) == path
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("on_disk", [("NFC", "NFC"), ("NFD", "NFD"), ("NFD", "NFC"), ("NFC", "NFD")])
+def test_normal_forms(tmp_path: Path, listed: str, on_disk: tuple[str, str]) -> None:
+    """A folder that a Mac made may hold files that another system made."""
+    names = [
+        unicodedata.normalize(form, name) for form, name in zip(on_disk, ("Björk", "Jóga.wav"), strict=True)
+    ]  # type: ignore[arg-type]
+    path = write(tmp_path, "/".join(names))
+    text = unicodedata.normalize(listed, "Björk/Jóga.wav")  # type: ignore[arg-type]
+    for each in (text, str(tmp_path / text), quote(text), text.replace("/", "\\")):
+        assert path_from_list(str(tmp_path), each) == path
+
+
+def test_the_text_as_it_stands_comes_first(tmp_path: Path) -> None:
+    for name in ("a%20b.wav", "a b.wav", "x\\y.wav", "x/y.wav", "Nöel.wav", os.fsdecode(b"N\xf6el.wav")):
+        write(tmp_path, name)
+    for text in ("a%20b.wav", "x\\y.wav", os.fsdecode(b"N\xf6el.wav")):
+        assert path_from_list(str(tmp_path), text) == os.path.join(tmp_path, text)
+    assert path_from_list("", "gone.wav") == "gone.wav"
+
+
+def test_what_is_nowhere_keeps_its_first_reading(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    for text, path in {
+        "gone%20.wav": f"{folder}/gone%20.wav",
+        "sub\\gone.wav": f"{folder}/sub/gone.wav",
+        "file:///gone/Song%20#1.wav": "/gone/Song #1.wav",
+        " gone.wav": f"{folder}/gone.wav",
+        "C:\\Music\\a.wav": "C:\\Music\\a.wav",
+        "d:/Music/a.wav": "d:/Music/a.wav",
+        "file:///C:/Music/a%20b.wav": "C:/Music/a b.wav",
+        "\\\\nas\\music\\a.wav": "\\\\nas\\music\\a.wav",
+        os.fsdecode(b"gone\xe9.wav"): f"{folder}/gone\udce9.wav",
+    }.items():
+        assert path_from_list(folder, text) == path
+    (tmp_path / "Music").mkdir()
+    assert path_from_list(folder, f"file://{folder}/Music/#1.wav") == f"{folder}/Music/#1.wav"
+
+
+def test_odd_text_is_no_error(tmp_path: Path) -> None:
+    for text in ("a\0b.wav", "x" * 5_000, "é" * 300, "file:///", "%00.wav", "../" * 50 + "é.wav"):
+        assert isinstance(path_from_list(str(tmp_path), text), str)
+
+
+def test_local_urls() -> None:
+    assert all(map(is_local_url, ("file:///a", "file:/a", "file://localhost/a", "FILE:///a")))
+    assert not any(
+        map(is_local_url, ("file://nas/a", "file:////nas/a", "http://localhost/a", "file.wav", "file:a"))
+    )
+
+
+def test_encodings(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-8", "utf-8-sig"):
+        (tmp_path / "list").write_text("path\nä", encoding=encoding)
+        assert encoding_of_list(str(tmp_path / "list")) == ("utf-8-sig" if encoding == "utf-8" else encoding)
+    (tmp_path / "list").write_bytes(b"")
+    assert encoding_of_list(str(tmp_path / "list")) == "utf-8-sig"

@@ -1,0 +1,125 @@
+"""Playlists of many programs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.playlists import sources_from_playlist
+
+
+def nothing() -> None:
+    pass
+
+
+def listed(file: Path | str) -> list[str]:
+    return [source.path for source in sources_from_playlist(str(file), nothing)]
+
+
+def test_playlists(music: Path) -> None:
+    lines = [
+        "#EXTM3U",
+        "#EXTINF:3,Song",
+        "a.mp3",
+        "sub\\c.ogg",
+        f"file://{music}/odd%20%5B1%5D.mp3",
+        "",
+        "gone.mp3",
+    ]
+    lines += ["http://radio.example/live.mp3", "file://elsewhere/x.mp3", str(music / "b.mp3")]
+    (music / "list.m3u").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    sources = Sources([music / "list.m3u"])
+    names = [Path(source.path).name for source in sources]
+    assert names == ["a.mp3", "c.ogg", "odd [1].mp3", "gone.mp3", "b.mp3"]
+    assert sources.skipped == 2
+    (music / "latin.m3u").write_bytes(b"caf\xe9.mp3\n")
+    assert listed(music / "latin.m3u") == [f"{music}/caf\udce9.mp3"]
+
+
+_names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
+).filter(lambda n: n.strip() and not n.startswith("#") and len(n.encode()) < 200 and n not in (".", ".."))
+_ways = {
+    "as it is": str,
+    "NFC": lambda name: unicodedata.normalize("NFC", name),
+    "percent": quote,
+    "absolute": lambda name: f"{{folder}}/{name}",
+    "URL": lambda name: f"file://{{folder}}/{quote(name)}",
+}
+
+
+@given(
+    st.lists(_names, min_size=1, max_size=4, unique=True),
+    st.sampled_from(list(_ways)),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]),
+    st.sampled_from(["\n", "\r", "\r\n", "\n\r\n", "\r\r\n"]),
+    st.booleans(),
+)
+def test_any_name_in_any_encoding_and_any_end_of_line_is_found(
+    names: list[str], way: str, encoding: str, end: str, ends_so: bool
+) -> None:
+    if way == "NFC":  # names are on the disk as a Mac writes them
+        names = list(dict.fromkeys(unicodedata.normalize("NFD", name) for name in names))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            Path(folder, name).write_bytes(b"sound")
+        lines = ["#EXTM3U", *(_ways[way](name).replace("{folder}", folder) for name in names)]
+        text = end.join(lines) + (end if ends_so else "")
+        Path(folder, "the.m3u8").write_bytes(text.encode(encoding))
+        assert listed(f"{folder}/the.m3u8") == [os.path.join(folder, name) for name in names]
+
+
+@pytest.mark.parametrize("first", ["#EXTM3U", "#EXTINF:8,A", ""])
+def test_bare_carriage_returns(music: Path, first: str) -> None:
+    """A list of Apple Music is one line for who looks for line feeds, and that line is a comment."""
+    (music / "cr.m3u").write_bytes(f"{first}\ra.mp3\r#EXTINF:8,B\rsub/c.ogg\r".encode())
+    assert listed(music / "cr.m3u") == [f"{music}/a.mp3", f"{music}/sub/c.ogg"]
+
+
+def test_comments_that_are_names(music: Path) -> None:
+    (music / "#1 Hit.mp3").touch()
+    (music / "list.m3u").write_text("#EXTM3U\n#1 Hit.mp3\n#a.mp3\n# a comment\n", encoding="utf-8")
+    assert listed(music / "list.m3u") == [f"{music}/#1 Hit.mp3"]
+
+
+def test_code_pages(music: Path) -> None:
+    (music / "Noël.mp3").touch()
+    (music / "ansi.m3u").write_bytes("#EXTM3U\r\n#EXTINF:1,Noël\r\n.\\Noël.mp3\r\n".encode("cp1252"))
+    assert listed(music / "ansi.m3u") == [f"{music}/./Noël.mp3"]
+
+
+def test_what_cannot_be_read_is_an_input(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (music / "long.m3u").write_text("a.mp3\n" + "x" * 100_000)
+    assert listed(music / "long.m3u") == [f"{music}/a.mp3", f"{music}/long.m3u"]
+    (music / "closed.m3u").write_text("a.mp3\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert listed(music / "closed.m3u") == [f"{music}/closed.m3u"]
+
+
+def test_half_of_a_character_does_not_stop_a_list(music: Path) -> None:
+    (music / "odd.m3u").write_bytes("a.mp3\nb.mp3\n".encode("utf-16") + b"\0")
+    assert listed(music / "odd.m3u")[:2] == [f"{music}/a.mp3", f"{music}/b.mp3"]
+
+
+def test_a_list_ends_at_once(music: Path) -> None:
+    (music / "list.m3u").write_text("a.mp3\n" * 20)
+    seen: list[None] = []
+
+    def check() -> None:
+        seen.append(None)
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(sources_from_playlist(str(music / "list.m3u"), nothing, check))
