@@ -59,8 +59,9 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
 }
 
 _AUDIO = (
-    ".mp3 .mp2 .mpga .m4a .m4b .m4p .m4r .mp4 .m4v .mov .3gp .3g2 .aac .flac .ogg .oga .ogv .ogx .opus .wav "
-    ".wave .aif .aiff .aifc .wma .asf .wmv .mkv .mka .webm .caf .w64 .rf64 .au .snd .f4a .voc"
+    ".mp3 .mp2 .mp1 .mpa .m2a .mpga .aac .adts .m4a .m4b .m4p .m4r .mp4 .m4v .mov .qt .f4a .f4b .f4v .3gp "
+    ".3gpp .3ga .3g2 .flac .ogg .oga .ogv .ogx .opus .spx .wav .wave .bwf .w64 .rf64 .aif .aiff .aifc "
+    ".caf .au .snd .voc .wma .asf .wmv .mkv .mka .webm .weba"
 )
 AUDIO_SUFFIXES = frozenset(_AUDIO.split())
 """Lower-case suffixes of the audio and video files that a search of folders takes."""

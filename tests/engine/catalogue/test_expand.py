@@ -114,7 +114,7 @@ def test_litter_is_taken_where_it_is_named(music: Path) -> None:
 
 
 def test_suffixes_that_players_write(tmp_path: Path) -> None:
-    suffixes = ["ogv", "ogx", "mpga", "mp2", "m4r", "m4p", "3g2", "f4a", "snd", "voc"]
+    suffixes = ["ogv", "ogx", "mpga", "mp2", "m4r", "m4p", "3g2", "f4a", "snd", "voc", "3gpp", "spx", "weba"]
     for suffix in suffixes:
         (tmp_path / f"a.{suffix}").touch()
     assert sorted(names(Sources([tmp_path]))) == sorted(f"a.{suffix}" for suffix in suffixes)

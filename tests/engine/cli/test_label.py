@@ -166,6 +166,23 @@ def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) ->
         assert (refused.returncode, "--prune removes rows of a folder" in refused.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_listing_ends_at_once(tmp_path: Path, sent: int, code: int) -> None:
+    for i in range(2_000):
+        (tmp_path / f"{i}.txt").touch()
+    many = [str(tmp_path)] * 10_000  # a minute of listing
+    process = subprocess.Popen([*MER_LABEL, *many, "--hidden"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    process.stderr.readline()  # the device: inputs are listed next
+    time.sleep(0.2)
+    began = time.monotonic()
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors == "Error: stopped while inputs were listed: nothing was labelled\n"
+    assert time.monotonic() - began < 10
+
+
 def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
     shown, mine = pty.openpty()
     environment = {**os.environ, "COLUMNS": "240", "TERM": "xterm-256color"}
