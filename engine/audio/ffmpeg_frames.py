@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 
 from ..arrays import Float32
-from .channels import two_from_channels
+from .channels import channel_names, two_from_channels
 from .decoder import Budget
 from .timestamps import Frame
 
@@ -98,7 +98,9 @@ def _names(frame: Any) -> tuple[str, ...]:
     layout = frame.layout
     key = layout.name
     if key not in _NAMES:
-        _NAMES[key] = tuple(channel.name for channel in layout.channels)
+        names = tuple(channel.name for channel in layout.channels)
+        # PCM in Matroska says only how many there are: then their order is WAV's.
+        _NAMES[key] = names if "FL" in names else channel_names(len(names))
     return _NAMES[key]
 
 
@@ -107,4 +109,4 @@ def _floats(block: Any) -> Float32:
         return (block.astype(np.float32) - 128) / 128
     if np.issubdtype(block.dtype, np.integer):
         return block.astype(np.float32) / np.float32(-float(np.iinfo(block.dtype).min))
-    return block.astype(np.float32)
+    return block.astype(np.float32, copy=False)

@@ -71,7 +71,7 @@ def _encode(file: Any, stream: Any, track: Samples, rate: int, late_s: float) ->
     resampler = av.AudioResampler(stream.format, stream.layout, rate, frame_size=size)
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
         if late_s:
-            part.pts += round(late_s * rate)
+            part.pts = (part.pts or 0) + round(late_s * rate)
         file.mux(stream.encode(part))
     file.mux(stream.encode(None))
 
@@ -109,3 +109,16 @@ def with_tag_of_priming(m4a: bytes, priming: int, padding: int, count: int) -> b
 
 def _atom(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def ogg_page(stream: int, number: int, flags: int, packet: bytes) -> bytes:
+    """A page with one short packet at time 0."""
+    head = b"OggS\0" + struct.pack("<BqIII", flags, 0, stream, number, 0) + bytes([1, len(packet)])
+    page = bytearray(head + packet)
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
+    struct.pack_into("<I", page, 22, checksum)
+    return bytes(page)

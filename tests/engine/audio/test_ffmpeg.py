@@ -8,8 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from audio_files import noise, write_audio
-from ffmpeg_files import decoder, place_of, with_tag_of_priming, write
+from av.codec.codec import Codec, UnknownCodecError
+from ffmpeg_files import decoder, ogg_page, place_of, with_tag_of_priming, write
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
@@ -59,8 +61,8 @@ STARTS_S = (9.5, 3.1, 7.7, 0.0, 5.0)
 
 def need_encoder(name: str) -> None:
     try:
-        av.codec.Codec(name, "w")
-    except av.codec.codec.UnknownCodecError:
+        Codec(name, "w")
+    except UnknownCodecError:
         pytest.skip(f"FFmpeg without the encoder {name}")
 
 
@@ -271,7 +273,7 @@ def test_a_gap_costs_like_sound(tmp_path: Path) -> None:
         stream = file.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(source.streams.audio[0]):
             if packet.dts is not None:
-                packet.pts = packet.dts = packet.pts + (5_000 if packet.pts > 1_000 else 0)
+                packet.pts = packet.dts = packet.dts + (5_000 if packet.dts > 1_000 else 0)
                 packet.stream = stream
                 file.mux(packet)
     song = decoder(tmp_path / "gap")
@@ -291,3 +293,23 @@ def test_after_an_error_reading_goes_on(tmp_path: Path) -> None:
     song.read(0, 500_000)
     song._blocks = iter(())  # as after an error
     np.testing.assert_array_equal(song.read(400_000, 120_000)[100_000:], right)
+
+
+def test_vorbis_beside_another_stream_is_what_it_is_alone(tmp_path: Path) -> None:
+    rate = 44_100
+    clicks = np.exp(-8 * (np.arange(12 * rate) * 3.7 / rate % 1))  # so that the size of blocks changes
+    plain = tmp_path / "plain.ogg"
+    with soundfile.SoundFile(plain, "w", rate, 1, "VORBIS", format="OGG") as file:
+        for block in np.split(noise(12, rate) * (0.05 + clicks), 120):
+            file.write(block)
+    alone, _ = soundfile.read(plain, dtype="float32")
+    data = plain.read_bytes()
+    first_page = 28 + data[27]
+    skeleton = b"fishead\0" + struct.pack("<HHqqqq", 3, 0, 0, 1_000, 0, 1_000) + bytes(20)
+    end = b"fisbone\0" + bytes(44)
+    both = ogg_page(77, 0, 2, skeleton) + data[:first_page] + ogg_page(77, 1, 4, end) + data[first_page:]
+    (tmp_path / "both.ogg").write_bytes(both)
+    song = decoder(tmp_path / "both.ogg")
+    assert song.length == len(alone)
+    for start in (round(start_s * rate) for start_s in STARTS_S):
+        np.testing.assert_allclose(song.read(start, 2 * rate), alone[start : start + 2 * rate], atol=1e-4)

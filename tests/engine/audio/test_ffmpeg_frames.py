@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -33,7 +34,7 @@ def test_every_sample_format(kind: str, layout: str) -> None:
     else:
         values = samples.astype(np.float32 if kind.startswith("flt") else np.float64)
     packed = values if kind.endswith("p") else np.ascontiguousarray(values.T).reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(packed, kind, layout)
+    frame = av.AudioFrame.from_ndarray(cast("Any", packed), kind, layout)
     read = channels_from_frame(frame, budget())
     assert len(read) == channels
     np.testing.assert_allclose(np.stack(read), samples, atol=1 / 200 if kind.startswith("u8") else 1e-4)
