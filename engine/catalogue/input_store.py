@@ -85,6 +85,13 @@ class InputStore:
     def __len__(self) -> int:
         return self.total
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Many calls of the other methods as one transaction, which is faster."""
+        self._one("BEGIN")
+        yield
+        self._one("COMMIT")
+
     def done(self) -> int:
         """The number of inputs whose rows stay."""
         return self._one("SELECT count(*) FROM inputs WHERE done")[0]

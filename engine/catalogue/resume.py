@@ -102,7 +102,7 @@ class Resume:
             self.absent += 1
             if holder := self._scope.holding(identity):
                 self._speaks_for(holder)
-        columns = carried_columns(item.source.columns, self._labels)
+        columns = item.source.columns and carried_columns(item.source.columns, self._labels)
         self.updated += bool(_different(columns, record))
         return {**columns, **self._facts(row, item.source, identity, todo)}
 

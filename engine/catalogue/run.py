@@ -124,7 +124,8 @@ class CatalogueRun:
         self._stack.__exit__(*error)
 
     def _resume(self, shards: ShardFolder, resume: Resume) -> None:
-        shards.resume(resume)
+        with self._inputs.at_once():
+            shards.resume(resume)
         self.resumed = self._inputs.done()
         self.absent, self.errors, self.updated = resume.absent, resume.errors, resume.updated
         self.dropped, self.pruned = resume.dropped, resume.pruned
