@@ -67,8 +67,9 @@ class WindowReader:
 
     def spread(self, count: int) -> list[int]:
         """The starts of ``count`` evenly spread windows."""
-        starts = spread_starts(self.total(), self.spec.window_samples, count)
-        return sorted({self._aligned(start) for start in starts})
+        total, size = self.total(), self.spec.window_samples
+        starts = spread_starts(total, size, count)
+        return sorted({self._aligned(start, max(0, total - size)) for start in starts})
 
     def every(self, hop_s: float) -> list[int]:
         """The starts of a window every ``hop_s`` seconds, and of one that ends with the file."""
@@ -76,9 +77,9 @@ class WindowReader:
         if total <= size:
             return [0]
         hop = max(1, round(hop_s * self.spec.sample_rate))
-        starts = [self._aligned(start) for start in range(0, total - size + 1, hop)]
+        starts = [self._aligned(start, total - size) for start in range(0, total - size + 1, hop)]
         if total - (starts[-1] + size) >= _SHORTEST_TAIL * size:
-            starts.append(self._aligned(total - size))
+            starts.append(self._aligned(total - size, total - size))
         return sorted(set(starts))
 
     def window(self, start: int, end: int | None = None, trim: bool = False) -> Window | None:
@@ -156,8 +157,14 @@ class WindowReader:
             raise AudioError(f"too short: {seconds}, at least {shortest / rate:.3f} s are needed")
         return samples
 
-    def _aligned(self, start: int) -> int:
-        return start // self._up * self._up
+    def _aligned(self, start: int, last: int | None = None) -> int:
+        """The nearest sample that is one at both rates, at most ``last``.
+
+        Not the one before: lengths differ by a few samples from container to container, and starts are often
+        whole steps, which would then be a step earlier.
+        """
+        step = (start + self._up // 2) // self._up
+        return (step if last is None else min(step, last // self._up)) * self._up
 
     def _window(self, samples: Float32, start: int, trim: bool, resample_s: float) -> Window:
         rate = self.spec.sample_rate

@@ -36,8 +36,8 @@ def windows_from_decoder(
     where all are, those come after them that lie where the file sounds.
 
     A file, or a stretch of sound between silences, that is no longer than a window gives one, filled up as
-    ``spec.short_audio`` says. Starts are rounded down to a sample that exists at both rates: by 10 ms at
-    most from 44.1 or 48 kHz to 16 kHz. Windows that cannot be decoded whole are left out. Where a header
+    ``spec.short_audio`` says. Starts are rounded to a sample that exists at both rates: by 5 ms at most
+    from 44.1 or 48 kHz to 16 kHz. Windows that cannot be decoded whole are left out. Where a header
     states more than the file has, ``decoder.length`` is corrected by the last window.
 
     Args:
