@@ -202,6 +202,8 @@ class FFmpegDecoder:
 
     def _seek_before(self, start: int, target: int) -> bool:
         """Moves to a packet at about ``target``; False if what decodes from there begins after ``start``."""
+        if self._kind == "ogg":  # after a second seek FFmpeg's times of FLAC in Ogg are seconds off
+            self._reopen()
         self._timeline.restart(None)
         frames = self._frames(target if self._kind in _SKIPPABLE else 0)
         try:
