@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 _NAMES = (
-    # Bins of desktops, NAS boxes, Windows and programs that mirror folders.
-    ".trash .trashes .recycle #recycle @recycle $recycle.bin recycler .dtrash .stversions .stfolder "
+    # Bins of desktops, NAS boxes, Windows and programs that mirror folders. ("Recycler" is an album.)
+    ".trash .trashes .recycle #recycle @recycle $recycle.bin .dtrash .stversions "
     # Snapshots: each holds every song once more.
     ".snapshot .snapshots .zfs #snapshot ~snapshot @recently-snapshot "
     # What Macs and servers keep about files, and what a repair of a disk saved.
     ".appledouble .appledb .appledesktop @eadir __macosx lost+found"
 )
-_LITTER = {*_NAMES.split(), "system volume information", "network trash folder", "temporary items"}
+_LITTER = {*_NAMES.split(), "system volume information"}
 _LITTER_PREFIXES = ("._", ".trash-")  # AppleDouble companions have the suffix of the file that they go with
 
 

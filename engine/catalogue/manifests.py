@@ -69,7 +69,7 @@ def sources_from_manifest(
             if is_remote(path) and not is_local_url(path):
                 yield Source(path, columns=row)
             else:
-                yield source_from_path(path_from_list(folder, path) if path else "", row)
+                yield source_from_path(path_from_list(folder, path) if path.strip() else "", row)
 
 
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:

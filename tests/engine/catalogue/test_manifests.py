@@ -61,7 +61,7 @@ def test_two_columns_of_one_name(music: Path) -> None:
 def test_rows_and_columns_of_nothing(music: Path) -> None:
     """As Excel leaves them, where cells were deleted; and the index of pandas, which has no name."""
     (music / "list.csv").write_bytes(
-        b"\xef\xbb\xbf,path,title,,\r\n0,a.mp3,x,,\r\n,,,,\r\n,, ,,\r\n\r\n1,,y,,\r\n"
+        b"\xef\xbb\xbf,path,title,,\r\n0,a.mp3,x,,\r\n,,,,\r\n,, ,,\r\n\r\n1, ,y,,\r\n"
     )
     sources = Sources([music / "list.csv"])
     assert sources.columns == {"title": "string"}

@@ -1,0 +1,30 @@
+"""Names that searches leave out."""
+
+from __future__ import annotations
+
+import pytest
+from merkit.engine.catalogue.litter import is_left_out
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._a.mp3", "._", ".AppleDouble", "@eaDir", "#recycle", "$Recycle.Bin", ".Trash", ".Trash-1000",
+     ".Trashes", ".stversions", ".snapshots", ".snapshot", ".zfs", "__MACOSX", "lost+found", "SYSTEM VOLUME INFORMATION"],
+)  # fmt: skip
+def test_litter_is_never_taken(name: str) -> None:
+    assert is_left_out(name, hidden=False)
+    assert is_left_out(name, hidden=True)
+
+
+@pytest.mark.parametrize("name", [".a.mp3", ".hidden", ".git", ".38 Special"])
+def test_hidden_names(name: str) -> None:
+    assert is_left_out(name, hidden=False)
+    assert not is_left_out(name, hidden=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.mp3", "...And Justice for All", "..", "Recycler", "#1 Hits", "@live", "_a.mp3", "Trash", "snapshots"],
+)
+def test_titles(name: str) -> None:
+    assert not is_left_out(name, hidden=False)
