@@ -88,15 +88,14 @@ def two_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
     if block.shape[1] <= 2:
         return block
     sides = np.zeros((2, len(block)), np.float32)
-    weights = _matrix(block.shape[1], names).T
+    weights = _weights(block.shape[1], names)
     # Column by column: BLAS starts threads, and np.einsum takes five times as long.
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(block), _STRETCH):
-            part = block[start : start + _STRETCH]
-            for side, of_side in zip(sides[:, start : start + _STRETCH], weights, strict=True):
-                for channel in np.flatnonzero(of_side):
-                    weight = of_side[channel]
-                    side += part[:, channel] if weight == 1 else part[:, channel] * weight
+            columns = block[start : start + _STRETCH].T
+            both = sides[:, start : start + _STRETCH]
+            for side, channel, weight in weights:
+                both[side] += columns[channel] if weight == 1 else columns[channel] * weight
     return sides.T
 
 
@@ -121,11 +120,16 @@ def _power(samples: Float32) -> float:
 
 
 @lru_cache(maxsize=32)
-def _matrix(channels: int, names: tuple[str, ...]) -> Float32:
-    """Weights, float32 ``[channels, 2]``."""
+def _weights(channels: int, names: tuple[str, ...]) -> list[tuple[int, int, np.float32]]:
+    """(side, channel, weight) of all that are not 0."""
     if len(names) == channels and all(name in _WEIGHTS for name in names) and {"FL", "FR"} <= set(names):
-        return np.array([_WEIGHTS[name] for name in names], np.float32)
-    weights = np.zeros((channels, 2), np.float32)
-    weights[0::2, 0] = 1 / ((channels + 1) // 2)
-    weights[1::2, 1] = 1 / (channels // 2)
-    return weights
+        matrix = [_WEIGHTS[name] for name in names]
+    else:
+        left, right = 1 / ((channels + 1) // 2), 1 / (channels // 2)
+        matrix = [(0.0, right) if channel % 2 else (left, 0.0) for channel in range(channels)]
+    return [
+        (side, channel, np.float32(weight))
+        for channel, sides in enumerate(matrix)
+        for side, weight in enumerate(sides)
+        if weight
+    ]
