@@ -16,6 +16,7 @@ from ..labelling.contract import LabelBackend, StageSeconds
 from ..labelling.file_windows import WindowOptions
 from ..labelling.song_label import SongLabel, label_from_json
 from ..labelling.tags import read_tags
+from ..labelling.worker_pool import Failure
 from .expand import Sources
 from .input_store import InputStore, Item
 from .reconcile import Looks
@@ -136,7 +137,9 @@ class CatalogueRun:
         for item, tags in zip(self._inputs.to_tag(), all_tags, strict=True):
             if stop is not None and stop.is_set():
                 return
-            if tags is not None and self._shards:
+            if isinstance(tags, Failure):  # the row stays as it is
+                self.absent += tags.unreadable
+            elif self._shards:
                 row = {**dict.fromkeys(TAGS), **tags, "ctime_ns": item.source.ctime_ns}
                 self._shards.write(row, item.place)
                 self.updated += 1

@@ -130,7 +130,7 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
     if run.replaced:
         yield f"{run.replaced} rows of earlier runs were replaced"
     if run.updated:
-        yield f"{run.updated} rows of earlier runs have new tags or columns"
+        yield f"{run.updated} rows of earlier runs got the tags or columns of today"
     if run.dropped:
         yield f"{run.dropped} rows went: second rows of one file, or errors of what is no file"
     if run.pruned:

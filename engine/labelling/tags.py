@@ -13,8 +13,8 @@ _FILES_A_PROCESS = 50  # fewer are not worth another process
 _AT_ONCE = 1_000
 
 
-def read_tags(paths: Iterable[str], options: WindowOptions) -> Iterator[dict[str, str] | None]:
-    """The tags of each local file, in order; None where it cannot be opened. No process starts for no files.
+def read_tags(paths: Iterable[str], options: WindowOptions) -> Iterator[dict[str, str] | Failure]:
+    """The tags of each local file, in order, or why there are none. No process starts for no files.
 
     Raises:
         MerError: a child process cannot start.
@@ -28,5 +28,5 @@ def read_tags(paths: Iterable[str], options: WindowOptions) -> Iterator[dict[str
         while chunk:
             tags = dict(pool.map(chunk))
             for position in range(len(chunk)):
-                yield None if isinstance(tags[position], Failure) else tags[position]
+                yield tags[position]
             chunk = list(islice(stream, _AT_ONCE))

@@ -12,6 +12,7 @@ from merkit.engine.audio.formats import open_regular_file
 from merkit.engine.errors import UnreadableError
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.labelling.worker_pool import Failure
 from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 
 _SPEC = ModelSpec("tiny", QUADRANTS, AudioSpec(), provenance={"made": "by a test"})
@@ -65,7 +66,10 @@ def read(path: str) -> tuple[str, str]:
     return emotion, title
 
 
-def read_tags(paths: Iterable[str], _: object) -> Iterator[dict[str, str]]:
+def read_tags(paths: Iterable[str], _: object) -> Iterator[dict[str, str] | Failure]:
     """In place of ``engine.labelling.tags.read_tags``."""
     for path in paths:
-        yield {"title": read(path)[1]}
+        try:
+            yield {"title": read(path)[1]}
+        except UnreadableError as error:
+            yield Failure(str(error), unreadable=True)

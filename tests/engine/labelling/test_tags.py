@@ -12,6 +12,7 @@ import soundfile
 from merkit.engine.labelling import tags
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.tags import read_tags
+from merkit.engine.labelling.worker_pool import Failure
 from merkit.engine.spec import AudioSpec
 
 
@@ -25,7 +26,10 @@ def test_tags_in_the_order_of_the_files(tmp_path: Path, monkeypatch: pytest.Monk
     Path(paths[2]).write_bytes(b"no song")
     Path(paths[5]).unlink()
     read = list(read_tags(paths, WindowOptions(AudioSpec())))
-    assert [row and row["title"] for row in read] == [None if i in (2, 5) else f"Song {i}" for i in range(8)]
+    failures = [(i, row.unreadable) for i, row in enumerate(read) if isinstance(row, Failure)]
+    assert failures == [(2, False), (5, True)]
+    titles = [row["title"] for row in read if not isinstance(row, Failure)]
+    assert titles == [f"Song {i}" for i in range(8) if i not in (2, 5)]
 
 
 def test_no_files_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
