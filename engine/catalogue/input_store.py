@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from typing import Any, NamedTuple, Self
 
 from ..errors import MerError
@@ -72,7 +72,8 @@ class InputStore:
             "CREATE TABLE inputs (position INTEGER PRIMARY KEY, path BLOB, text TEXT, size INTEGER,"
             " mtime INTEGER, ctime INTEGER, columns TEXT, is_link INTEGER, key BLOB, same_as INTEGER,"
             " done INTEGER DEFAULT 0, tags INTEGER DEFAULT 0, shard INTEGER, row INTEGER,"
-            " row_ok INTEGER DEFAULT 0, label TEXT)"
+            " row_ok INTEGER DEFAULT 0, label TEXT);"
+            "CREATE TABLE readings (text TEXT, position INTEGER)"
         )
         self._columns: tuple[str, ...] | None = None
         self._by_path = False
@@ -81,6 +82,7 @@ class InputStore:
             self.repeats, self.other_columns = self._merge()
             self.total: int = self._base.execute("SELECT count(*) FROM inputs").fetchone()[0]
             self._base.execute("CREATE INDEX by_text ON inputs (text)")
+            self._base.execute("CREATE INDEX by_reading ON readings (text)")
 
     def __len__(self) -> int:
         return self.total
@@ -114,6 +116,13 @@ class InputStore:
             self._by_path = True
         statement = f"SELECT {_ITEM} FROM inputs WHERE path = ? LIMIT 1"
         return self._item(statement, (os.fsencode(path),))
+
+    def read_as(self, identity: str) -> Item | None:
+        """The input of a list's line that can be read as this identity, too."""
+        statement = (
+            f"SELECT {_ITEM} FROM inputs WHERE position IN (SELECT position FROM readings WHERE text = ?)"
+        )
+        return self._item(statement, (identity,))
 
     def take(self, position: int, place: Place, row_ok: bool, todo: Step) -> None:
         """Notes the row of an input, and what is to be done about it."""
@@ -184,13 +193,21 @@ class InputStore:
 
     def _fill(self, sources: Iterable[Source]) -> None:
         real_paths = RealPaths()
-        positions, stream = count(), iter(sources)
+        stream = enumerate(sources)
         while batch := list(islice(stream, _PAGE)):
             self._base.execute("BEGIN")
             self._base.executemany(
                 "INSERT INTO inputs (position, path, text, size, mtime, ctime, columns, is_link, key)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [self._row(next(positions), source, real_paths) for source in batch],
+                [self._row(position, source, real_paths) for position, source in batch],
+            )
+            self._base.executemany(
+                "INSERT INTO readings VALUES (?, ?)",
+                (
+                    (text_from_path(real_paths.of(reading)), position)
+                    for position, source in batch
+                    for reading in source.readings
+                ),
             )
             self._base.execute("COMMIT")
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 from urllib.parse import unquote
+
+from .source import Source, source_from_path
 
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
@@ -17,8 +21,8 @@ _CODE_PAGES = (
 )
 
 
-def path_from_list(folder: str, text: str) -> str:
-    """The path of a local entry of a list, relative to the list's folder.
+def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None = None) -> Source:
+    """A local entry of a list, relative to the list's folder.
 
     The file whose name is the text as it stands or, if there is none, the first that a reading of the text
     names: percent-encoded, with backslashes, in the code page of another system, in another normal form. If
@@ -30,13 +34,17 @@ def path_from_list(folder: str, text: str) -> str:
     """
     plain = os.path.join(folder, text)
     if os.path.lexists(plain):
-        return plain
-    readings = list(dict.fromkeys(_readings(text)))
-    for reading in readings:
+        return source_from_path(plain, columns)
+    first, *others = dict.fromkeys(_readings(text))
+    of_windows = _OF_WINDOWS.match(first)
+    absent = first[of_windows.end() :] if of_windows else os.path.join(folder, first)
+    for reading in (first, *others):
         if path := _file(folder, reading):
-            return path
-    of_windows = _OF_WINDOWS.match(readings[0])
-    return readings[0][of_windows.end() :] if of_windows else os.path.join(folder, readings[0])
+            return replace(source_from_path(path, columns), readings=(absent,) if path != absent else ())
+    forms = (unicodedata.normalize(form, each) for each in (first, *others) for form in ("NFC", "NFD"))
+    readings = dict.fromkeys(os.path.join(folder, each) for each in (*others, *forms))
+    readings.pop(absent, None)
+    return replace(source_from_path(absent, columns), readings=tuple(readings))
 
 
 def is_local_url(text: str) -> bool:

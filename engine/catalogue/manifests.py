@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from ..audio.formats import is_remote
 from ..errors import MerError, UsageError
 from .csv_rows import open_csv
-from .listed_paths import is_local_url, path_from_list
+from .listed_paths import is_local_url, source_from_list
 from .parquet_rows import parquet_columns, parquet_rows
-from .source import Source, source_from_path
+from .source import Source
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -49,7 +49,7 @@ def sources_from_manifest(
 ) -> Iterator[Source]:
     """The rows of a CSV or Parquet file, one at a time, with their other columns.
 
-    Paths are relative to the file; ``path_from_list`` says what they mean. A row without a path becomes an
+    Paths are relative to the file; ``source_from_list`` says what they mean. A row without a path becomes an
     input that fails; one without anything is left out, and so are columns without a name. ``check`` is called
     for each row; what it raises ends the list.
 
@@ -69,7 +69,7 @@ def sources_from_manifest(
             if is_remote(path) and not is_local_url(path):
                 yield Source(path, columns=row)
             else:
-                yield source_from_path(path_from_list(folder, path) if path.strip() else "", row)
+                yield source_from_list(folder, path, row) if path.strip() else Source("", columns=row)
 
 
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from ..audio.formats import is_remote
-from .listed_paths import encoding_of_list, is_local_url, path_from_list
+from .listed_paths import encoding_of_list, is_local_url, source_from_list
 from .source import Source, source_from_path
 
 SUFFIXES = (".m3u", ".m3u8")
@@ -19,7 +19,7 @@ def sources_from_playlist(
 ) -> Iterator[Source]:
     """The local entries of a playlist; one that cannot be read is an input itself, which fails.
 
-    Lines end in LF, CR or both. Text is UTF-8, UTF-16 or in a code page of some system: ``path_from_list``
+    Lines end in LF, CR or both. Text is UTF-8, UTF-16 or in a code page of some system: ``source_from_list``
     says what a line means.
 
     Args:
@@ -43,7 +43,7 @@ def sources_from_playlist(
                 if is_remote(text.strip()) and not is_local_url(text.strip()):
                     skip()
                 else:
-                    yield source_from_path(path_from_list(folder, text))
+                    yield source_from_list(folder, text)
     except OSError:
         yield source_from_path(file)
 

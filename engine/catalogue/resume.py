@@ -73,6 +73,8 @@ class Resume:
         if item is None:
             item, changes = self._spelt_alike(row, identity)
         if item is None:
+            item = self._read_as(row, identity)
+        if item is None:
             if not self._stays_unnamed(row, identity):
                 return None
             if row.real_path is None and self._looks.is_file(identity):  # if not, it was another folder's
@@ -130,6 +132,14 @@ class Resume:
             if is_absent(item.source) or moved:
                 return item, {}
         return None, {"path": identity}
+
+    def _read_as(self, row: Row, identity: str) -> Item | None:
+        """The input of a list's line that was read in another way when the row was made, or is so now.
+
+        Which way is right is seen only while the file is there.
+        """
+        item = self._inputs.read_as(identity)
+        return item if item and (is_absent(item.source) if row.ok else row.unreadable) else None
 
     def _stays_unnamed(self, row: Row, identity: str) -> bool:
         """Whether a row stays whose file is no input of this run."""

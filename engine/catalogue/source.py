@@ -16,7 +16,8 @@ class Source:
     ``size_bytes`` of a local path is None where no file can be seen. Times are in nanoseconds since 1970;
     ``ctime_ns`` is that of the last change of the file or of its names and rights. ``is_link`` is
     about the path itself, not about its folders. ``real_path`` is where it leads, as rows hold it, once
-    ``InputStore`` has looked.
+    ``InputStore`` has looked. ``readings`` are paths that it may have had in other runs: those that the text
+    of a list can mean as well.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Source:
     ctime_ns: int | None = None
     is_link: bool = False
     real_path: str | None = field(default=None, compare=False)
+    readings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:

@@ -11,11 +11,15 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from merkit.engine.catalogue.listed_paths import encoding_of_list, is_local_url, path_from_list
+from merkit.engine.catalogue.listed_paths import encoding_of_list, is_local_url, source_from_list
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
 ).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+def path_from_list(folder: str, text: str) -> str:
+    return source_from_list(folder, text).path
 
 
 def write(folder: str | Path, name: str) -> str:
@@ -111,6 +115,20 @@ def test_what_is_nowhere_keeps_its_first_reading(tmp_path: Path) -> None:
         assert path_from_list(folder, text) == path
     (tmp_path / "Music").mkdir()
     assert path_from_list(folder, f"file://{folder}/Music/#1.wav") == f"{folder}/Music/#1.wav"
+
+
+def test_other_readings_are_told(tmp_path: Path) -> None:
+    """For rows of runs in which the file was there, or not."""
+    folder, text = str(tmp_path), "a%20é.wav"
+    gone = source_from_list(folder, text)
+    assert {f"{folder}/a é.wav", f"{folder}/a e\u0301.wav"} < set(gone.readings)
+    assert gone.path not in gone.readings
+    write(tmp_path, "a é.wav")
+    there = source_from_list(folder, text, {"n": "1"})
+    assert (there.path, there.readings, there.columns) == (f"{folder}/a é.wav", (gone.path,), {"n": "1"})
+    write(tmp_path, text)
+    assert source_from_list(folder, text).readings == ()
+    assert source_from_list(folder, "gone.wav").readings == ()
 
 
 def test_odd_text_is_no_error(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from merkit.engine.catalogue.litter import is_left_out
 @pytest.mark.parametrize(
     "name",
     ["._a.mp3", "._", ".AppleDouble", "@eaDir", "#recycle", "$Recycle.Bin", ".Trash", ".Trash-1000",
-     ".Trashes", ".stversions", ".snapshots", ".snapshot", ".zfs", "__MACOSX", "lost+found", "SYSTEM VOLUME INFORMATION"],
+     ".Trashes", ".stversions", ".snapshots", ".snapshot", ".zfs", "__MACOSX", "lost+found",
+     "SYSTEM VOLUME INFORMATION"],
 )  # fmt: skip
 def test_litter_is_never_taken(name: str) -> None:
     assert is_left_out(name, hidden=False)

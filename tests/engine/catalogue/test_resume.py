@@ -58,6 +58,34 @@ def list_of(suffix: str) -> str:
     return f"list.{suffix}"
 
 
+@pytest.mark.parametrize("began_away", [False, True])
+def test_a_list_that_can_be_read_in_several_ways(began_away: bool) -> None:
+    """Which way is right is seen only while the files are there; a run without them adds no rows."""
+    for name in ("f g", "Noël", "Bjo\u0308rk"):
+        song(f"nas/album/{name}.wav")
+    lines = [
+        "nas\\album\\a.wav",
+        "nas/album/f%20g.wav",
+        "nas/album/Björk.wav",
+        f"file://{os.getcwd()}/nas/album/b.wav",
+    ]
+    Path("list.m3u").write_bytes("\r\n".join([*lines, ""]).encode() + "nas\\album\\Noël.wav".encode("cp1252"))
+    names = ["nas/album/a.wav", "nas/album/f g.wav", "nas/album/Bjo\u0308rk.wav", "nas/album/Noël.wav"]
+    paths = [*names, f"{os.getcwd()}/nas/album/b.wav"]
+    if not began_away:
+        label("list.m3u")
+    os.rename("nas", "away")
+    for _ in range(2):
+        label("./list.m3u")
+    assert [row["status"] for row in rows()] == ["error" if began_away else "ok"] * 5
+    os.rename("away", "nas")
+    label("list.m3u")
+    label("list.m3u")
+    assert sorted((row["path"].removeprefix("./"), row["status"]) for row in rows()) == sorted(
+        (path, "ok") for path in paths
+    )
+
+
 @pytest.mark.parametrize(
     "named", ["csv", "m3u", "files", "folder", "album", "pattern", "deep pattern", "link"]
 )
@@ -268,6 +296,28 @@ def test_new_tags_with_the_time_of_old_ones() -> None:
     assert [(row["emotion"], row["title"]) for row in rows()] == [
         ("happy", "TITLE" if name == "c" else "title") for name in "abcde"
     ]
+    assert told(label("nas")) == {"resumed": 5}
+
+
+def test_a_right_that_is_lost_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    label("nas")
+    before = rows()
+    changed = os.stat("nas/album/c.wav").st_ctime_ns
+    while os.stat("nas/album/c.wav").st_ctime_ns == changed:
+        os.chmod("nas/album/c.wav", 0)
+    with monkeypatch.context() as patch:  # root may read it all the same
+        real = os.open
+
+        def refusing(path: Any, *arguments: Any) -> int:
+            if str(path).endswith("c.wav"):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *arguments)
+
+        patch.setattr(os, "open", refusing)
+        for _ in range(2):
+            assert told(label("nas")) == {"resumed": 5, "absent": 1}
+            assert rows() == before
+    assert told(label("nas")) == {"resumed": 5, "updated": 1}
     assert told(label("nas")) == {"resumed": 5}
 
 
