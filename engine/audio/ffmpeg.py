@@ -35,6 +35,7 @@ _COUNTED = _WITHOUT_INDEX | {"ogg"}
 _COUNTED_AT_THE_END = {"matroska,webm", "asf"}
 _SAME_S = 0.01
 _HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
+_UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
 _MAX_BAD_PACKETS = 200  # in a row
@@ -146,6 +147,7 @@ class FFmpegDecoder:
         """Begins a track of a file just opened, and learns its rate and its times from its first frames."""
         self._index = index
         self._stream: Any = self._container.streams[index]
+        self._untimed = self._stream.codec_context.name in _UNTIMED
         decoded = self._decoded(0)
         first = next(decoded, None)
         if first is None:
@@ -189,7 +191,7 @@ class FFmpegDecoder:
 
     def _seek(self, start: int) -> None:
         """Moves to a packet from which sample ``start`` decodes correctly, or to the file's beginning."""
-        if self._kind in _WITHOUT_INDEX or self._timeline.joined:
+        if self._untimed or self._kind in _WITHOUT_INDEX or self._timeline.joined:
             if start < self._position or self._position < 0:
                 skip = self._kind in _SKIPPABLE and not self._timeline.joined
                 self._rewind(start - round(_PREROLL_S * self.sample_rate) if skip else 0)
@@ -242,7 +244,8 @@ class FFmpegDecoder:
                 continue
             for frame in frames:
                 channels = channels_from_frame(frame, self._budget)
-                yield frame.pts, channels, frame.sample_rate, bad_packets > 0
+                pts = None if self._untimed else frame.pts
+                yield pts, channels, frame.sample_rate, bad_packets > 0
                 bad_packets = 0
 
     def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[Float32, ...]]]:
@@ -263,7 +266,7 @@ class FFmpegDecoder:
             start = 0 if "iTunSMPB" in self._container.metadata else stream.start_time or 0
             stated_s = (start + stream.duration) * float(stream.time_base)
         stated = self._timeline.after_seconds(stated_s) if stated_s else 0
-        if self._kind not in _COUNTED | _COUNTED_AT_THE_END and stated:
+        if stated and (self._untimed or self._kind not in _COUNTED | _COUNTED_AT_THE_END):
             return stated
         counted = 0
         for seconds in (2, 20, 200) if self._kind in _COUNTED_AT_THE_END else ():
