@@ -8,11 +8,11 @@ import soundfile
 
 from ..arrays import Float32
 from ..errors import AudioError
+from .containers.flac_frames import parts_from_flac
+from .containers.ogg_pages import Part, parts_from_ogg
 from .decoder import Budget, Decoder
-from .flac_frames import parts_from_flac
 from .joined import JoinedDecoder
 from .libsndfile import SoundFileDecoder
-from .ogg_pages import Part, parts_from_ogg
 
 
 def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:

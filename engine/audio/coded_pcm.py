@@ -12,10 +12,10 @@ import numpy as np
 from ..arrays import Float32
 from ..errors import AudioError
 from .channels import mono_from_two
+from .containers.pcm_streams import LONGEST_PACKET, CodedStream, Packet
 from .decoder import Budget
-from .ffmpeg_frames import channels_from_frame
+from .ffmpeg.frames import channels_from_frame
 from .libsndfile import SoundFileDecoder
-from .pcm_streams import LONGEST_PACKET, CodedStream, Packet
 
 _BLOCK = 1 << 18  # stereo samples that are searched at once
 _OVERLAP = 2  # packets decoded before the first one that is heard, with which its sound is mixed

@@ -11,12 +11,12 @@ import soundfile
 
 from ..arrays import Float32
 from .channels import channel_names, mono_from_two, two_from_channels
+from .containers.file_view import FileView
+from .containers.header_repair import Header, header_from_file
+from .containers.ogg_pages import may_be_chain
+from .containers.pcm_streams import CodedStream, holds_sync, stream_in_samples
 from .decoder import TAGS, Budget
-from .file_view import FileView
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
-from .header_repair import Header, header_from_file
-from .ogg_pages import may_be_chain
-from .pcm_streams import CodedStream, holds_sync, stream_in_samples
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget
 _LEAST = 2_048  # samples: what is lost where a file breaks off

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import soundfile
 
-from .adts_frames import adts_from_file
 from .chains import decoder_of_chains
 from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
 from .libsndfile import SoundFileDecoder
-from .mp3 import mp3_decoder
+from .mpeg.adts_frames import adts_from_file
+from .mpeg.mp3 import mp3_decoder
 
 _MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
 # Containers: what looks like frames in them is left to whoever can read the container.
@@ -58,7 +58,7 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
     file.close()
     if whole:
         return _decoder_of_contents(whole, budget)
-    from .ffmpeg import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
+    from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
     return FFmpegDecoder(path, budget)
 
@@ -88,7 +88,7 @@ def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None
     if decoder := mp3_decoder(file, budget, junk):
         return decoder
     if parts := adts_from_file(file.fileno(), budget, junk):
-        from .adts import adts_decoder
+        from .mpeg.adts import adts_decoder
 
         return adts_decoder(file, parts, budget)
     return None

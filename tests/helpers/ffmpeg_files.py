@@ -11,7 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.audio.ffmpeg import FFmpegDecoder
+from merkit.engine.audio.ffmpeg.decoder import FFmpegDecoder
 
 Samples = npt.NDArray[np.float32]
 

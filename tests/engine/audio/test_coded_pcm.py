@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from merkit.engine.audio import coded_pcm
 from merkit.engine.audio.coded_pcm import CodedPcmDecoder
+from merkit.engine.audio.containers.pcm_streams import stream_in_samples
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
-from merkit.engine.audio.pcm_streams import stream_in_samples
 from merkit.engine.errors import AudioError
 
 RATE = 48_000

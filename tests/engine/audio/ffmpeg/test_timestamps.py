@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.timestamps import Frame, Timeline, first_frames
+from merkit.engine.audio.ffmpeg.timestamps import Frame, Timeline, first_frames
 
 RATE = 44_100
 MILLISECOND = 1e-3

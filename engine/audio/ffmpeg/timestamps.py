@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..arrays import Float32
+from ...arrays import Float32
 
 _JUMP_S = 0.1
 _LONGEST_GAP_S = 3_600.0  # a longer one is a broken clock

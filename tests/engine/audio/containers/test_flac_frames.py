@@ -12,8 +12,8 @@ import soundfile
 from audio_files import noise, write_audio
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.audio.containers.flac_frames import length_from_flac
 from merkit.engine.audio.decoder import Limits
-from merkit.engine.audio.flac_frames import length_from_flac
 from merkit.engine.audio.open import open_decoder
 
 RATE = 16_000

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soxr
 from audio_files import Samples, noise, write_audio
-from merkit.engine.audio import mp3
 from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.mpeg import mp3
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
 from mp3_files import write_mp3

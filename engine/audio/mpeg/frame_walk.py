@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .decoder import Budget
+from ..decoder import Budget
 
 Ints = npt.NDArray[np.int64]
 Content = npt.NDArray[np.uint8]

@@ -14,8 +14,8 @@ import soundfile
 from audio_files import noise
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.audio.containers.header_repair import header_from_file
 from merkit.engine.audio.decoder import Limits
-from merkit.engine.audio.header_repair import header_from_file
 from merkit.engine.audio.open import open_decoder
 
 RATE = 16_000

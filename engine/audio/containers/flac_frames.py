@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .decoder import Budget
+from ..decoder import Budget
 
 _MARK = b"fLaC\0\0\0\x22"  # and STREAMINFO, which comes first and is 34 bytes long
 _TAIL_BYTES = 1 << 17

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merkit.engine.audio import frame_walk
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.audio.mp3_frames import FrameIndex, mp3_from_file
+from merkit.engine.audio.mpeg import frame_walk
+from merkit.engine.audio.mpeg.mp3_frames import FrameIndex, mp3_from_file
 from merkit.engine.errors import AudioError
 
 STEREO = b"\xff\xfb\x90\x00"  # 44.1 kHz, 128 kbit/s: 417 bytes

@@ -13,17 +13,17 @@ import av
 import av.error
 import numpy as np
 
-from ..errors import AudioError
-from .channels import mono_from_two
-from .decoder import TAGS
-from .ffmpeg_container import open_container, tracks_of
-from .ffmpeg_frames import at_one_rate, channels_from_frame
-from .silence import is_silence
+from ...errors import AudioError
+from ..channels import mono_from_two
+from ..decoder import TAGS
+from ..silence import is_silence
+from .container import open_container, tracks_of
+from .frames import at_one_rate, channels_from_frame
 from .timestamps import Frame, Timeline, first_frames
 
 if TYPE_CHECKING:
-    from ..arrays import Float32
-    from .decoder import Budget
+    from ...arrays import Float32
+    from ..decoder import Budget
 
 # By FFmpeg's names of containers: where it seeks by a guess from the bit rate, all is decoded from the
 # beginning, but for packets that can be left out because each holds all that its decoding needs.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .decoder import Budget
+from ..decoder import Budget
 from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file
 
 FRAME_SAMPLES = 1_024

@@ -8,7 +8,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.file_view import FileView
+from merkit.engine.audio.containers.file_view import FileView
 
 CONTENT = bytes(range(256)) * 4
 

@@ -10,9 +10,9 @@ import av
 import av.error
 from av.stream import Disposition
 
-from ..errors import AudioError
-from .formats import open_regular_file, reason_from_head
-from .header_repair import header_from_file
+from ...errors import AudioError
+from ..containers.header_repair import header_from_file
+from ..formats import open_regular_file, reason_from_head
 
 # Without these lists an "ffconcat" text named song.mp3 opens other files, and a playlist fetches URLs.
 _OPTIONS = {

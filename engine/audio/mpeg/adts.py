@@ -11,12 +11,12 @@ import av
 import av.error
 import numpy as np
 
-from ..arrays import Float32
+from ...arrays import Float32
+from ..channels import mono_from_two, two_from_channels
+from ..decoder import Budget, Decoder
+from ..ffmpeg.decoder import FFmpegDecoder
+from ..joined import JoinedDecoder
 from .adts_frames import FRAME_SAMPLES, AdtsFrames
-from .channels import mono_from_two, two_from_channels
-from .decoder import Budget, Decoder
-from .ffmpeg import FFmpegDecoder
-from .joined import JoinedDecoder
 
 _PREROLL = 3  # frames: each overlaps with the one before
 _HIGH_BAND_PREROLL = 40  # frames: what the high band needs is sent only once in about half a second

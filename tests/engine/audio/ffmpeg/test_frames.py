@@ -11,8 +11,8 @@ import pytest
 import soxr
 from audio_files import noise
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.audio.ffmpeg_frames import at_one_rate, channels_from_frame
-from merkit.engine.audio.timestamps import Frame
+from merkit.engine.audio.ffmpeg.frames import at_one_rate, channels_from_frame
+from merkit.engine.audio.ffmpeg.timestamps import Frame
 
 LIMITS = Limits()
 

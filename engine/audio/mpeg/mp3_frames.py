@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from .decoder import Budget
+from ..decoder import Budget
 from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file
 
 _KBITS = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import soxr
 
-from ..arrays import Float32
-from .channels import channel_names, two_from_channels
-from .decoder import Budget
+from ...arrays import Float32
+from ..channels import channel_names, two_from_channels
+from ..decoder import Budget
 from .timestamps import Frame
 
 _TYPES = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from .decoder import Budget
+from ..decoder import Budget
 
 _PAGE = b"OggS\0"
 _HEAD_BYTES = 27

@@ -8,10 +8,10 @@ import os
 import numpy as np
 import soundfile
 
-from ..arrays import Float32
-from .channels import mono_from_two
-from .decoder import Budget, Decoder
-from .joined import JoinedDecoder
+from ...arrays import Float32
+from ..channels import mono_from_two
+from ..decoder import Budget, Decoder
+from ..joined import JoinedDecoder
 from .mp3_frames import FrameIndex, mp3_from_file
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget

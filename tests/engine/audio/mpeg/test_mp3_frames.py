@@ -15,7 +15,7 @@ from audio_files import noise, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.audio.mp3_frames import FrameIndex, mp3_from_file
+from merkit.engine.audio.mpeg.mp3_frames import FrameIndex, mp3_from_file
 from merkit.engine.audio.open import open_decoder
 from mp3_files import mp3
 

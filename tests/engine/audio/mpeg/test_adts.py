@@ -14,10 +14,10 @@ import pytest
 import soxr
 from aac_files import adts
 from audio_files import Samples, chirp, noise
-from merkit.engine.audio import adts as adts_module
-from merkit.engine.audio.adts import AdtsDecoder
-from merkit.engine.audio.adts_frames import AdtsFrames, adts_from_file
 from merkit.engine.audio.decoder import Budget, Decoder, Limits
+from merkit.engine.audio.mpeg import adts as adts_module
+from merkit.engine.audio.mpeg.adts import AdtsDecoder
+from merkit.engine.audio.mpeg.adts_frames import AdtsFrames, adts_from_file
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
 

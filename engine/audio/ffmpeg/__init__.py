@@ -1,0 +1,1 @@
+"""FFmpeg through PyAV: decoder.py reads, timestamps.py says where its frames stand."""
