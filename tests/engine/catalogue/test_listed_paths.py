@@ -6,6 +6,7 @@ import os
 import tempfile
 import unicodedata
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +17,9 @@ from merkit.engine.catalogue.listed_paths import encoding_of_list, is_local_url,
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
 ).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+Form = Literal["NFC", "NFD"]
 
 
 def path_from_list(folder: str, text: str) -> str:
@@ -80,13 +84,13 @@ def test_code_pages(name: str, page: str) -> None:
 
 @pytest.mark.parametrize("listed", ["NFC", "NFD"])
 @pytest.mark.parametrize("on_disk", [("NFC", "NFC"), ("NFD", "NFD"), ("NFD", "NFC"), ("NFC", "NFD")])
-def test_normal_forms(tmp_path: Path, listed: str, on_disk: tuple[str, str]) -> None:
+def test_normal_forms(tmp_path: Path, listed: Form, on_disk: tuple[Form, Form]) -> None:
     """A folder that a Mac made may hold files that another system made."""
     names = [
         unicodedata.normalize(form, name) for form, name in zip(on_disk, ("Björk", "Jóga.wav"), strict=True)
-    ]  # type: ignore[arg-type]
+    ]
     path = write(tmp_path, "/".join(names))
-    text = unicodedata.normalize(listed, "Björk/Jóga.wav")  # type: ignore[arg-type]
+    text = unicodedata.normalize(listed, "Björk/Jóga.wav")
     for each in (text, str(tmp_path / text), quote(text), text.replace("/", "\\")):
         assert path_from_list(str(tmp_path), each) == path
 
