@@ -89,6 +89,13 @@ class Resume:
                 self.pruned += 1
                 return None
             changes = self._match(row, item, identity, place, record)
+            own = text_from_path(item.source.path)
+            if (
+                own != row.path
+                and (other := self._inputs.spelt(row.path))
+                and other.position != item.position
+            ):
+                changes["path"] = own  # that path is another input's now
         if not row.ok:
             changes["error_kind"] = UNREADABLE if row.unreadable else AUDIO
         return _different(changes, record)

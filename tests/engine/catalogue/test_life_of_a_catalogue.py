@@ -82,7 +82,8 @@ def rows_after(
         if prune and gone(path):
             after.pop(path, None)
         elif path not in named:
-            above = {path, *map(str, Path(path).parents)}
+            leads_to = os.path.realpath(path)
+            above = {leads_to, *map(str, Path(leads_to).parents)}
             if before == UNREADABLE and os.path.isdir(path) and above & searched:
                 after.pop(path)
         elif now is None:
@@ -283,8 +284,7 @@ class Life(RuleBasedStateMachine):
             )
             for row in rows
         }
-        assert len(songs) == len(rows)
-        assert len({row["path"] for row in rows}) == len(rows) or self.denied  # a link cannot be followed
+        assert len(songs) == len(rows) == len({row["path"] for row in rows})
         # An unreadable file may have been seen before it went away.
         return {path: UNREADABLE if song.status == "unreadable" else song for path, song in songs.items()}
 
