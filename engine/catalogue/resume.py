@@ -155,7 +155,7 @@ class Resume:
             return False
         holder = self._scope.holding(identity)
         if not row.ok:
-            named = self._scope.names(identity)
+            named = self._scope.names(identity) or identity in self._unlisted
             if row.unreadable and (named or (holder is not None and self._looks.is_folder(identity))):
                 self.dropped += 1  # a folder or a list that can be read now
                 return False
@@ -176,6 +176,10 @@ class Resume:
         unlisted = self._is_unlisted(holder)
         if unlisted and holder not in self._unlisted:
             self._unlisted.add(holder)
+            item = self._inputs.named(holder, None, None)
+            if item and item.place and not item.row_ok:  # the error of an earlier run goes too
+                self.superseded.append(item.place)
+                self.errors -= not self._retry_errors
             self._inputs.leave_out(holder)
         return unlisted
 

@@ -88,8 +88,9 @@ def rows_after(
                 after.pop(path)
         elif now is None:
             below = any(row.status == "ok" for other, row in rows.items() if other.startswith(f"{path}/"))
-            if before is None and not below:
-                after[path] = UNREADABLE
+            if before in (None, UNREADABLE):
+                after.pop(path, None)
+                after |= {} if below else {path: UNREADABLE}
         elif before is None or before.time != now.time or before.status == "unreadable":
             after[path] = now.label()
         elif before.status == "ok":
