@@ -138,6 +138,8 @@ class FolderLock:
 
     def release(self) -> None:
         """Releases the lock."""
+        with suppress(OSError):  # readers of data sets pass over empty files only
+            self._file.truncate(0)
         self._file.close()
 
 

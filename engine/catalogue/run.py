@@ -23,7 +23,7 @@ from .reconcile import Looks
 from .resume import Resume
 from .row_file import SUFFIXES, RowFile
 from .rows import carried_columns, row_from_label
-from .run_file import run_info
+from .run_info import run_info
 from .shards import ShardFolder
 
 _OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".ndjson", ".feather", ".arrow", ".db")

@@ -16,7 +16,7 @@ from .input_store import Place
 from .resume import Resume
 from .row_file import RowFile
 from .rows import columns_of_rows, schema_of_rows
-from .run_file import OLD_RUN_FILE, RUN_FILE, RunInfo, read_run, run_file_in
+from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json
 
 _NAME = re.compile(r"part-(\d{6,})\.parquet")
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
@@ -42,7 +42,7 @@ class ShardFolder:
     ) -> None:
         self.folder, self._info = Path(folder), info
         self._disk, self._rows_a_shard = disk or Disk(), rows_a_shard
-        self._schema = schema_of_rows(info.labels, info.carried)
+        self._schema = schema_of_rows(info.labels, info.carried).with_metadata({KEY: info.to_json()})
         self._rows: list[Mapping[str, Any]] = []
         self._changes: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self._superseded: dict[Path, set[int]] = defaultdict(set)
@@ -64,17 +64,22 @@ class ShardFolder:
             raise
 
     def resume(self, resume: Resume) -> None:
-        """Gives ``resume`` every row; rewrites shards with rows that change or go, or with old columns."""
+        """Gives ``resume`` every row; rewrites shards with rows that change or go, or of older versions."""
         for path in shards_in(self.folder):
-            number, columns = _number(path), _columns_of(path)
+            number, schema = _number(path), _schema_of(path)
+            columns = schema.names
             names = [name for name in (*_FACTS, *self._info.carried) if name in columns]
             changes = []
             stay = 0
             for record in _read(path, names).to_pylist():
                 changes.append(resume.take(record, Place(number, stay)))
                 stay += changes[-1] is not None
-            if any(change != {} for change in changes) or columns != self._schema.names:
+            is_old = columns != self._schema.names or KEY not in (schema.metadata or {})
+            if is_old or any(change != {} for change in changes):
                 self._rewrite(path, changes)
+        for name in OLD_FILES:  # now every shard says it
+            with self._explained(self.folder / name):
+                (self.folder / name).unlink(missing_ok=True)
         for place in resume.superseded:
             self._superseded[self._path(place.shard)].add(place.row)
 
@@ -156,19 +161,29 @@ class ShardFolder:
             ) from None
 
     def _check_kind(self) -> None:
-        names = {path.name for path in self.folder.iterdir()} - {".lock"}
-        if names and not {RUN_FILE, OLD_RUN_FILE} & names and not all(name.startswith(".") for name in names):
-            raise MerError(f"{self.folder} holds other files and no {RUN_FILE}: name a new folder for labels")
+        names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+        if names and _run_of(self.folder) is None:
+            raise MerError(f"{self.folder} holds other files and no labels: name a new folder for labels")
 
     def _check_run(self) -> None:
-        path = run_file_in(self.folder)
-        if path is None:
-            self._store(self.folder / RUN_FILE, self._info.to_json().encode())
-            return
-        self._info.check(read_run(self.folder), self.folder)
-        if path.name == OLD_RUN_FILE:
-            with self._explained(path):
-                self._disk.replace(path, self.folder / RUN_FILE)
+        before = _run_of(self.folder)
+        if before is not None:
+            self._info.check(before, self.folder)
+
+
+def _run_of(folder: Path) -> dict[str, Any] | None:
+    """The fields of what a folder was begun with; None if it holds no labels."""
+    for path in (folder / name for name in OLD_FILES):
+        try:
+            return fields_from_json(path.read_bytes(), path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise MerError(f"{path} cannot be read: {error.strerror}") from None
+    for path in shards_in(folder):
+        if text := (_schema_of(path).metadata or {}).get(KEY):
+            return fields_from_json(text, path)
+    return None
 
 
 def shards_in(folder: Path) -> list[Path]:
@@ -212,7 +227,9 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
         UsageError: another suffix.
         MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
     """
-    info = read_run(Path(folder))
+    info = _run_of(Path(folder))
+    if info is None:
+        raise MerError(f"{folder} is no folder of labels: it holds no shards")
     labels = tuple(info["labels"])
     columns = (*columns_of_rows(labels), *info["carried"])
     count = 0
@@ -223,8 +240,8 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
     return count
 
 
-def _columns_of(path: Path) -> list[str]:
-    return _opened(path, lambda file: file.schema_arrow.names)
+def _schema_of(path: Path) -> Any:
+    return _opened(path, lambda file: file.schema_arrow)
 
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:

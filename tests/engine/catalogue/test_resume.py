@@ -13,6 +13,7 @@ from fake_labels import MODEL, OPTIONS, FakeBackend, read_tags
 from merkit.engine.catalogue import run as run_module
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.run import CatalogueRun
+from merkit.engine.catalogue.run_info import KEY
 from merkit.engine.errors import MerError
 
 
@@ -329,12 +330,15 @@ def old_folder() -> None:
             list(run.labels())
     os.mkdir("labels")
     tables = [pq.read_table(path) for path in sorted(Path(".").glob("labels */part-*"))]
-    old = [table.drop_columns(["ctime_ns", "real_path", "error_kind"]) for table in tables]
+    old = [
+        table.drop_columns(["ctime_ns", "real_path", "error_kind"]).replace_schema_metadata(None)
+        for table in tables
+    ]
     away = {"path": "nas/album/c.wav", "status": "error", "error": "no such file", "windows": []}
     old.append(pa.Table.from_pylist([away], schema=old[0].schema))
     for number, table in enumerate(old):
         pq.write_table(table, f"labels/part-{number:06}.parquet")
-    os.rename(next(Path(".").glob("labels */_run.json")), "labels/run.json")
+    Path("labels/run.json").write_bytes((tables[0].schema.metadata or {})[KEY])
 
 
 @pytest.mark.usefixtures("old_folder")

@@ -12,7 +12,7 @@ from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import row_from_label
-from merkit.engine.catalogue.run_file import RunInfo, run_info
+from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, export_folder, shards_in
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import MerError
@@ -63,10 +63,11 @@ def test_same_inputs_same_bytes(tmp_path: Path, info: RunInfo, artifact: Artifac
         assert run(tmp_path / name, info, artifact, SONGS) == (95, 0)
         assert paths(tmp_path / name) == [source.path for source in SONGS]
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == [".lock", "_run.json", *(f"part-{i:06}.parquet" for i in range(10))]
+    assert not (tmp_path / "a" / ".lock").read_bytes()  # polars reads a folder whose other files are empty
+    assert names == [".lock", *(f"part-{i:06}.parquet" for i in range(10))]
     for name in names[1:]:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert pq.ParquetFile(tmp_path / "a" / names[2]).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert pq.ParquetFile(tmp_path / "a" / names[1]).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
 def test_resuming_skips_redoes_and_adds(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
@@ -168,8 +169,7 @@ def test_a_failing_disk(
     folder = tmp_path / "a"
     with pytest.raises(MerError, match=r"cannot be written: No space left on device.* run the same command"):
         run(folder, info, artifact, SONGS, FailingDisk(kind, nth, always))
-    if kind != "replace":  # the first of each is run.json's
-        assert paths(folder) == [source.path for source in SONGS[: 10 * max(0, nth - 2)]]
+    assert paths(folder) == [source.path for source in SONGS[: 10 * (nth - 1)]]
     assert [path.name for path in folder.iterdir() if path.name.endswith(".part")] == []
     run(folder, info, artifact, SONGS)
     assert paths(folder) == [source.path for source in SONGS]
@@ -236,10 +236,28 @@ def test_an_export_equals_what_a_run_writes(
         assert (tmp_path / f"out.{suffix}").read_bytes() == (tmp_path / f"direct.{suffix}").read_bytes()
 
 
-def test_the_run_file_says_what_decides(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
-    run(tmp_path / "a", info, artifact, SONGS[:1])
-    fields = json.loads((tmp_path / "a" / "_run.json").read_text())
-    assert fields["model_sha256"] == artifact.sha256
-    assert (fields["windows"], fields["hop_s"], fields["runtime"]) == (3, None, "null")
-    with pytest.raises(MerError, match=r"no folder of labels: it has no _run\.json"):
+def test_every_shard_says_what_decides(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS)
+    for path in shards_in(tmp_path / "a"):
+        fields = json.loads((pq.read_schema(path).metadata or {})[KEY])
+        assert fields["model_sha256"] == artifact.sha256
+        assert (fields["windows"], fields["hop_s"], fields["runtime"]) == (3, None, "null")
+    with pytest.raises(MerError, match="is no folder of labels: it holds no shards"):
         export_folder(tmp_path, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("name", ["_run.json", "run.json"])
+def test_folders_that_say_it_in_a_file(tmp_path: Path, info: RunInfo, artifact: Artifact, name: str) -> None:
+    folder = tmp_path / "a"
+    run(folder, info, artifact, SONGS[:40])
+    for path in shards_in(folder):
+        pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(None), path)
+    (folder / name).write_text(info.to_json())
+    assert export_folder(folder, tmp_path / "out.csv") == 40
+    other = RunInfo(info.labels, {}, {**info.decides, "windows": 9})
+    with pytest.raises(MerError, match="begun with other options: windows 3, now 9"):
+        run(folder, other, artifact, SONGS)
+    assert run(folder, info, artifact, SONGS) == (55, 0)
+    assert len(paths(folder)) == 95
+    assert not (folder / name).exists()
+    assert all(KEY in (pq.read_schema(path).metadata or {}) for path in shards_in(folder))

@@ -270,7 +270,8 @@ def test_an_actor_a_gpu(
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 4, done.stderr
         by_model.append(rows(out))
-    assert json.loads((out / "_run.json").read_text())["runtime"] == "tensorrt"
+    (shard, *_) = out.glob("*.parquet")
+    assert json.loads((pq.read_schema(shard).metadata or {})[b"mer.run"])["runtime"] == "tensorrt"
     for on_cpu, on_gpu in zip(*by_model, strict=True):
         for name in ("path", "emotion", "error"):
             assert on_gpu[name] == on_cpu[name]

@@ -1,4 +1,8 @@
-"""``_run.json`` of a folder of labels: what all its rows have in common, and what decides them."""
+"""What all rows of a folder of labels have in common, and what decides them.
+
+It stands in the metadata of every shard. A file of its own would be in the way: readers of data sets, such as
+polars, refuse a folder that holds anything else.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ from ..artifact import Artifact
 from ..errors import MerError
 from ..labelling.file_windows import WindowOptions
 
-RUN_FILE = "_run.json"
-"""Readers of Parquet data sets pass over names that begin with ``_`` or ``.``."""
+KEY = b"mer.run"
+"""Its name in a shard's metadata."""
 
-OLD_RUN_FILE = "run.json"
-"""Its name in older folders."""
+OLD_FILES = ("_run.json", "run.json")
+"""The files that older folders have in its place."""
 
 _FORMAT = 1
 
@@ -35,9 +39,9 @@ class RunInfo:
     decides: Mapping[str, Any]
 
     def to_json(self) -> str:
-        """The text of the folder's ``_run.json``."""
+        """The text in the metadata of shards."""
         fields = {"format": _FORMAT, "labels": self.labels, "carried": dict(self.carried), **self.decides}
-        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(fields, ensure_ascii=False)
 
     def check(self, before: Mapping[str, Any], folder: Path) -> None:
         """Refuses the folder of a run with another model or other options.
@@ -75,27 +79,18 @@ def run_info(
     return RunInfo(artifact.spec.labels, carried, decides)
 
 
-def run_file_in(folder: Path) -> Path | None:
-    """The folder's file under its new or its old name; None if it has none."""
-    paths = (folder / RUN_FILE, folder / OLD_RUN_FILE)
-    return next((path for path in paths if path.exists()), None)
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """The fields of a folder's ``_run.json``.
+def fields_from_json(text: str | bytes, where: Path) -> dict[str, Any]:
+    """The fields of ``RunInfo.to_json``.
 
     Raises:
-        MerError: the folder has none, or it cannot be read.
+        MerError: they cannot be read, or are another version's.
     """
-    path = run_file_in(folder)
-    if path is None:
-        raise MerError(f"{folder} is no folder of labels: it has no {RUN_FILE}")
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MerError(f"{path} cannot be read: {error}") from None
+        fields = json.loads(text)
+    except ValueError as error:
+        raise MerError(f"{where} cannot be read: {error}") from None
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-        raise MerError(f"{path} was made by another version of merkit: write to another folder")
+        raise MerError(f"{where} was made by another version of merkit: write to another folder")
     return fields
 
 
