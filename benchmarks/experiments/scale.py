@@ -73,13 +73,12 @@ def _links(folder: Path, spec: AudioSpec, files: int) -> Path:
     samples = np.random.default_rng(0).standard_normal(spec.window_samples) / 10
     for i in range(files):
         part = music / f"{i // _IN_A_FOLDER:04}"
-        name = part / f"{i:07}.wav"
+        song = part / f"{i - i % _IN_A_FOLDER:07}.wav"
         if i % _IN_A_FOLDER == 0:
             part.mkdir(parents=True)
-            song = name
             soundfile.write(song, samples, spec.sample_rate)
         else:
-            os.link(song, name)
+            os.link(song, part / f"{i:07}.wav")
     return music
 
 

@@ -16,7 +16,7 @@ from merkit.engine.labelling.worker_pool import Failure
 from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 
 _SPEC = ModelSpec("tiny", QUADRANTS, AudioSpec(), provenance={"made": "by a test"})
-MODEL = Artifact("tiny", Path("tiny.onnx"), _SPEC, "0" * 64, _SPEC.to_json(), {})
+MODEL = Artifact("tiny", Path("tiny.onnx"), _SPEC, "0" * 64, _SPEC.to_json().encode(), {})
 OPTIONS = WindowOptions(_SPEC.audio)
 
 
@@ -29,7 +29,7 @@ class FakeBackend:
         self._before_file = before_file
         self.labelled: list[str] = []
 
-    def label_files(self, paths: Iterable[str], *_: Any) -> Iterator[SongLabel]:
+    def label_files(self, paths: Iterable[str], *_: Any, **__: Any) -> Iterator[SongLabel]:
         for number, path in enumerate(paths):
             self._before_file(number)
             self.labelled.append(path)

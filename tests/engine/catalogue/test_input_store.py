@@ -59,10 +59,9 @@ def test_names_that_are_not_utf8_are_not_mixed_up() -> None:
     with InputStore(odd) as store:
         assert [item.source for item in store.pending()] == odd
         for source in reversed(odd):
-            assert (
-                source
-                == store.named(os.path.abspath("caf\\xe9.mp3"), source.size_bytes, source.mtime_ns).source
-            )
+            named = store.named(os.path.abspath("caf\\xe9.mp3"), source.size_bytes, source.mtime_ns)
+            assert named
+            assert named.source == source
 
 
 @pytest.mark.parametrize("time", [13_569_465_600 * 10**9, -(10**30), 2**63, 0, None])
