@@ -66,7 +66,7 @@ class Lines:
         if self.done:
             click.echo(_stages(run.stages), err=True)
         if out:
-            click.echo(f"{self.done} rows written to {out}", err=True)
+            click.echo(f"{_rows(self.done)} written to {out}", err=True)
         for line in _about_earlier_runs(run):
             click.echo(line, err=True)
         if stopped:
@@ -128,13 +128,13 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
             "its row has the columns that came first"
         )
     if run.replaced:
-        yield f"{run.replaced} rows of earlier runs were replaced"
+        yield f"{_rows(run.replaced)} of earlier runs replaced"
     if run.updated:
-        yield f"{run.updated} rows of earlier runs got the tags or columns of today"
+        yield f"{_rows(run.updated)} of earlier runs got the tags or columns of today"
     if run.dropped:
-        yield f"{run.dropped} rows went: second rows of one file, or errors of what is no file"
+        yield f"{_rows(run.dropped)} went: second rows of one file, or errors of what is no file"
     if run.pruned:
-        yield f"{run.pruned} rows went, since their files are gone"
+        yield f"{_rows(run.pruned)} went: the files are gone, their folders are there"
     if run.absent == 1:
         yield "1 file is not there now; its row stays"
     elif run.absent:
@@ -143,6 +143,10 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
         yield "1 row with an error is of an earlier run: --retry-errors tries it again"
     elif run.errors:
         yield f"{run.errors} rows with errors are of earlier runs: --retry-errors tries them again"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _stages(stages: StageSeconds) -> str:

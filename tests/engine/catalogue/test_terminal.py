@@ -65,8 +65,8 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
         "1.0 songs/s, 72x realtime"
     )
     assert lines[2:] == [
-        "1 rows written to out/",
-        "2 rows of earlier runs were replaced",
+        "1 row written to out/",
+        "2 rows of earlier runs replaced",
         "5 files are not there now; their rows stay",
         "3 rows with errors are of earlier runs: --retry-errors tries them again",
         "stopped: 6 of 10 inputs were not labelled",

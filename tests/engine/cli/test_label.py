@@ -158,7 +158,7 @@ def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) ->
     )
     (music / "1.wav").unlink()
     code, errors = run("--prune")
-    assert (code, errors[-1]) == (4, "1 rows went, since their files are gone")
+    assert (code, errors[-1]) == (4, "1 row went: the files are gone, their folders are there")
     assert mer_label(music, "--model", tiny_model, "--out", out).returncode == 0
     assert pq.read_table(out).num_rows == 2
     for wrong in (["--prune"], ["--prune", "--out", tmp_path / "a.csv"]):
