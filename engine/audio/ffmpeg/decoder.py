@@ -18,7 +18,7 @@ from ..channels import mono_from_two
 from ..decoder import TAGS
 from ..silence import is_silence
 from .container import open_container, tracks_of
-from .frames import at_one_rate, channels_from_frame
+from .frames import at_one_rate, channels_from_frame, check_samples
 from .timestamps import Frame, Timeline, first_frames
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _COUNTED = _WITHOUT_INDEX | {"ogg"}
 _COUNTED_AT_THE_END = {"matroska,webm", "asf"}
 _SAME_S = 0.01
 _HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
+_MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"}
 _UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
@@ -159,6 +160,8 @@ class FFmpegDecoder:
         self._tick = tick_s * self.sample_rate
         leading = first_frames(frames, self._tick)
         self._timeline = Timeline(self.sample_rate, tick_s, leading)
+        if self._stream.codec_context.name in _MAY_BE_CODED:
+            check_samples(leading, frames)
         self._follow(0, chain(leading, frames))
         self._position = 0
 

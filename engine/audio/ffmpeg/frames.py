@@ -9,7 +9,9 @@ import numpy as np
 import soxr
 
 from ...arrays import Float32
+from ...errors import AudioError
 from ..channels import channel_names, two_from_channels
+from ..containers.pcm_streams import holds_sync, stream_in_samples
 from ..decoder import Budget
 from .timestamps import Frame
 
@@ -21,6 +23,8 @@ _TYPES = {
     "flt": np.float32,
     "dbl": np.float64,
 }
+
+_PROBE = 8_192  # samples, which hold two frames of DTS or two bursts of AC-3
 
 _NAMES: dict[str, tuple[str, ...]] = {}
 
@@ -70,6 +74,26 @@ def at_one_rate(frames: Iterable[Frame], rate: int, budget: Budget) -> Iterator[
         yield from stretch.resampled(channels)
     if stretch:
         yield from stretch.end()
+
+
+def check_samples(leading: list[Frame], frames: Iterator[Frame]) -> None:
+    """Takes a few more frames, and looks whether they hold DTS or the like in the place of 16-bit samples.
+
+    Raises:
+        AudioError: they are not samples.
+    """
+    while sum(len(frame[1][0]) for frame in leading) < _PROBE and (frame := next(frames, None)):
+        leading.append(frame)
+    if any(len(frame[1]) != 2 for frame in leading):
+        return
+    floats = np.concatenate([np.stack(frame[1], axis=1) for frame in leading])
+    with np.errstate(invalid="ignore"):
+        samples = np.clip(np.rint(floats * 32_768), -32_768, 32_767).astype(np.int16)
+    if holds_sync(samples) and (stream := stream_in_samples(samples)):
+        raise AudioError(
+            f"holds {stream.title} in the place of samples: unpack it first, for example "
+            "ffmpeg -i FILE -c:a pcm_s16le OUT.wav, which can be labelled"
+        )
 
 
 class _Stretch:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from audio_files import noise
+from ffmpeg_files import write
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -23,6 +24,7 @@ from merkit.engine.audio.coded_pcm import CodedPcmDecoder
 from merkit.engine.audio.containers.pcm_streams import stream_in_samples
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
+from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
 
 RATE = 48_000
@@ -116,6 +118,16 @@ def test_ac3_as_a_digital_output_sends_it(tmp_path: Path, swapped: bool) -> None
     with closing(decoder_of(tmp_path / "a", words.byteswap() if swapped else words, "FLAC")) as decoder:
         assert "AC-3" in decoder._stream.title
         check_windows(decoder, sound.mean(axis=1), 256)
+
+
+@pytest.mark.parametrize(("kind", "encoder"), [("ipod", "alac"), ("matroska", "pcm_s16le")])
+def test_streams_in_what_ffmpeg_reads_are_named(tmp_path: Path, kind: str, encoder: str) -> None:
+    words = burst_words(packets("ac3", song(), 448_000), 1, 1_536)
+    samples = words.view(np.int16).reshape(-1, 2).astype(np.float32) / 32_768
+    path = write(tmp_path / "a", kind, encoder, samples, rate=RATE)
+    with pytest.raises(AudioError, match="holds AC-3 in the place of samples: unpack it first"):
+        open_decoder(path, Limits())
+    open_decoder(write(tmp_path / "b", kind, encoder, song(), rate=RATE), Limits()).close()
 
 
 def test_channels_in_a_room(tmp_path: Path) -> None:
