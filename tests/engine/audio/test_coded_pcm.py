@@ -123,7 +123,7 @@ def test_ac3_as_a_digital_output_sends_it(tmp_path: Path, swapped: bool) -> None
 @pytest.mark.parametrize(("kind", "encoder"), [("ipod", "alac"), ("matroska", "pcm_s16le")])
 def test_streams_in_what_ffmpeg_reads_are_named(tmp_path: Path, kind: str, encoder: str) -> None:
     words = burst_words(packets("ac3", song(), 448_000), 1, 1_536)
-    samples = words.view(np.int16).reshape(-1, 2) / np.float32(32_768)
+    samples = (words.view(np.int16).reshape(-1, 2) / 32_768).astype(np.float32)
     path = write(tmp_path / "a", kind, encoder, samples, rate=RATE)
     with pytest.raises(AudioError, match="holds AC-3 in the place of samples: unpack it first"):
         open_decoder(path, Limits())
