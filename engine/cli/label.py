@@ -147,16 +147,16 @@ def main(
     PATH is an audio or video file, taken whatever its name; a folder, searched for files with an
     audio or video suffix; a pattern such as 'music/**/*.mp3'; a playlist (.m3u, .m3u8); a table with a
     column of paths (.csv, .parquet), whose other columns are carried through; or, with merkit[remote],
-    a URL (s3://, gs://, https://). Every input gets one row: a label, or the reason why there is none.
+    a URL (s3://, gs://, https://). Every file gets one row: a label, or the reason why there is none.
 
     With a folder for --out, the same command again goes on where it was stopped or killed: what has
     its row is skipped, and a file that has changed since is labelled again. Rows of files that cannot be
     seen now stay, and what could not be read is tried again.
 
     \b
-    Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but some files failed, now or in an
-    earlier run into the same folder, or are not there,
-    130/143 stopped by Ctrl-C/SIGTERM (what was done is written).
+    Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but
+    some files failed, now or in an earlier run into the same folder, or are
+    not there, 130/143 stopped by Ctrl-C/SIGTERM (what was done is written).
     """
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")
