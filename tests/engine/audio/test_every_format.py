@@ -22,6 +22,11 @@ from merkit.engine.labelling.song_label import song_probabilities
 from merkit.engine.runtimes import open_runtime
 from sound_formats import FORMATS, SoundFormat
 
+# Older muxers of Matroska do not state an encoder's delay: their files begin with it, whoever reads them.
+pytestmark = pytest.mark.skipif(
+    av.library_versions["libavformat"][0] < 62, reason="writes its files with FFmpeg 8 or newer"
+)
+
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "FORMATS.md"
 SECONDS = 33.0
