@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from ..errors import AudioError
 
 TAGS = ("artist", "title", "album")
 """The tags that rows carry."""
+
+_BLOCK = 1 << 20  # samples
 
 
 class Decoder(Protocol):
@@ -36,6 +39,14 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def length_by_reading(read: Callable[[int, int], Float32]) -> int:
+    """The samples that ``Decoder.read`` gives, from the first to where it gives none."""
+    length = 0
+    while count := len(read(length, _BLOCK)):
+        length += count
+    return length
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import numpy as np
 import soxr
 
 from ..arrays import Float32
-from .decoder import Decoder
+from .decoder import Decoder, length_by_reading
 
 _MARGIN_S = 0.1  # on each side of what is resampled; beyond it nothing changes in float32
-_BLOCK = 1 << 20  # samples
 
 
 class JoinedDecoder:
@@ -49,9 +48,7 @@ class JoinedDecoder:
         return np.concatenate(blocks)
 
     def measure(self) -> int:
-        self.length = 0
-        while count := len(self.read(self.length, _BLOCK)):
-            self.length += count
+        self.length = length_by_reading(self.read)
         return self.length
 
     def tags(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from .containers.file_view import FileView
 from .containers.header_repair import Header, header_from_file
 from .containers.ogg_pages import may_be_chain
 from .containers.pcm_streams import CodedStream, holds_sync, stream_in_samples
-from .decoder import TAGS, Budget
+from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget
@@ -80,9 +80,7 @@ class SoundFileDecoder:
         return mono_from_two(self._read_two(start, count))
 
     def measure(self) -> int:
-        self.length = 0
-        while count := len(self._read_two(self.length, _BLOCK)):
-            self.length += count
+        self.length = length_by_reading(self._read_two)
         return self.length
 
     @property

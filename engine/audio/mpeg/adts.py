@@ -13,7 +13,7 @@ import numpy as np
 
 from ...arrays import Float32
 from ..channels import mono_from_two, two_from_channels
-from ..decoder import Budget, Decoder
+from ..decoder import Budget, Decoder, length_by_reading
 from ..ffmpeg.decoder import FFmpegDecoder
 from ..joined import JoinedDecoder
 from .adts_frames import FRAME_SAMPLES, AdtsFrames
@@ -21,7 +21,6 @@ from .adts_frames import FRAME_SAMPLES, AdtsFrames
 _PREROLL = 3  # frames: each overlaps with the one before
 _HIGH_BAND_PREROLL = 40  # frames: what the high band needs is sent only once in about half a second
 _PROBED = 8  # frames that may be broken before the first one that tells the rate
-_BLOCK = 1 << 20
 
 
 class AdtsDecoder:
@@ -67,9 +66,7 @@ class AdtsDecoder:
         return mono_from_two(two[skip : skip + count]) if any_decoded else np.empty(0, np.float32)
 
     def measure(self) -> int:
-        self.length = 0
-        while count := len(self.read(self.length, _BLOCK)):
-            self.length += count
+        self.length = length_by_reading(self.read)
         return self.length
 
     def tags(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ import soundfile
 
 from ...arrays import Float32
 from ..channels import mono_from_two
-from ..decoder import Budget, Decoder
+from ..decoder import Budget, Decoder, length_by_reading
 from ..joined import JoinedDecoder
 from .mp3_frames import FrameIndex, mp3_from_file
 
@@ -48,9 +48,7 @@ class Mp3Decoder:
         return mono_from_two(sound[skip:])
 
     def measure(self) -> int:
-        self.length = 0
-        while count := len(self.read(self.length, _BLOCK)):
-            self.length += count
+        self.length = length_by_reading(self.read)
         return self.length
 
     def tags(self) -> dict[str, str]:

@@ -22,17 +22,16 @@ from merkit.engine.labelling.song_label import song_probabilities
 from merkit.engine.runtimes import open_runtime
 from sound_formats import FORMATS, SoundFormat
 
-# Older muxers of Matroska do not state an encoder's delay: their files begin with it, whoever reads them.
-pytestmark = pytest.mark.skipif(
-    av.library_versions["libavformat"][0] < 62, reason="writes its files with FFmpeg 8 or newer"
-)
-
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "FORMATS.md"
 SECONDS = 33.0
 CLIPS = ("slow_major.mp3", "quick_major_with_drums.mp3", "slow_minor.ogg", "harsh_fast_drums.ogg")
 GAINS = (1.0, 1.0, 0.4, 0.3, 0.4, 0.4)  # FL FR FC LFE BL BR
 HALF_POWER = 0.5**0.5
+# FFmpeg 7's muxer of Matroska does not state an encoder's delay; its IMA ADPCM, the reference here, is another.
+_WRITTEN_OTHERWISE_BEFORE = (
+    "WAV IMA ADPCM", "Matroska AAC", "Matroska AC-3", "Matroska E-AC-3", "Matroska MP2", "Matroska MP3",
+)  # fmt: skip
 CASES = [(form, rate, channels) for form in FORMATS for rate, channels in form.tried]
 
 
@@ -129,6 +128,8 @@ def heard(form: SoundFormat, rate: int, channels: int, folder: Path) -> Heard:
     ids=[f"{form.name}, {rate}, {channels}" for form, rate, channels in CASES],
 )
 def test_it_sounds_as_a_plain_wav(tmp_path: Path, form: SoundFormat, rate: int, channels: int) -> None:
+    if av.library_versions["libavformat"][0] < 62 and form.name.startswith(_WRITTEN_OTHERWISE_BEFORE):
+        pytest.skip("FFmpeg 7 writes or decodes the file that it is compared with in another way")
     row = heard(form, rate, channels, tmp_path)
     assert row.p <= (0.002 if form.is_exact else 0.03)
     # A coarse sample still stands where it stood.
