@@ -28,7 +28,7 @@ SECONDS = 33.0
 CLIPS = ("slow_major.mp3", "quick_major_with_drums.mp3", "slow_minor.ogg", "harsh_fast_drums.ogg")
 GAINS = (1.0, 1.0, 0.4, 0.3, 0.4, 0.4)  # FL FR FC LFE BL BR
 HALF_POWER = 0.5**0.5
-# FFmpeg 7's muxer of Matroska does not state an encoder's delay; its IMA ADPCM, the reference here, is another.
+# FFmpeg 7's muxer of Matroska does not state an encoder's delay, and it decodes IMA ADPCM otherwise.
 _WRITTEN_OTHERWISE_BEFORE = (
     "WAV IMA ADPCM", "Matroska AAC", "Matroska AC-3", "Matroska E-AC-3", "Matroska MP2", "Matroska MP3",
 )  # fmt: skip
