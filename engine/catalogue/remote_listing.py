@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from ..audio.formats import AUDIO_SUFFIXES
+from ..audio.litter import is_left_out
 from ..audio.remote_copy import open_filesystem
-from .litter import is_left_out
 from .source import Source
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..audio.formats import AUDIO_SUFFIXES
-from .litter import is_left_out
+from ..audio.litter import is_left_out
 from .patterns import Pattern, States
 
 EVERYTHING = Pattern(["**"])

@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..audio.formats import AUDIO_SUFFIXES
 from ..errors import MerError, UsageError
 from ..spec import MER500_LABELS, QUADRANTS
+
+
+Part = Literal["", "training", "validation", "test"]
+"""Where the data itself puts a clip; "" where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Clip:
 
     Clips of one ``group`` (artist, song, recording) must stay on one side of a split. ``name`` is the path
     below the data folder, with slashes. ``tags`` (genres, for instance) can be learnt beside the label.
+    ``part`` is that of the split that the data comes with.
     """
 
     path: Path
@@ -29,6 +34,7 @@ class Clip:
     group: str
     tags: tuple[str, ...] = ()
     name: str = ""
+    part: Part = ""
 
     @cached_property
     def id(self) -> str:
@@ -49,11 +55,13 @@ class LabelledAudio:
     """Clips in a fixed order; ``labels`` in the order of a model's outputs.
 
     ``grouped_by`` says what a group is; "clip" means that groups are unknown and each clip is its own.
+    ``notes`` has a line for each thing that was read otherwise than it stands.
     """
 
     clips: tuple[Clip, ...]
     labels: tuple[str, ...]
     grouped_by: str
+    notes: tuple[str, ...] = ()
 
 
 def labelled_audio(root: Path, layout: str = "auto", labels: Sequence[str] | None = None) -> LabelledAudio:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from merkit.engine.catalogue.litter import is_left_out
+from merkit.engine.audio.litter import is_left_out
 
 
 @pytest.mark.parametrize(
