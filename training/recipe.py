@@ -7,10 +7,43 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..engine.errors import UsageError
+from ..engine.errors import SpecError, UsageError
 from ..engine.spec import PRESETS, AudioSpec
 
-SplitKind = Literal["grouped", "random"]
+SplitKind = Literal["grouped", "random", "given"]
+"""By group, at random, or as the data itself says (folders or a column of train, validation and test)."""
+
+_SEED = (0, 2**32 - 2)  # scikit-learn's are below 2**32, and a validation part is drawn with the next one
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "batch_size": (2, 65_536),  # BatchNorm needs two
+    "learning_rate": (1e-9, 10),
+    "weight_decay": (0, 10),
+    "warmup": (0, 0.9),
+    "label_smoothing": (0, 0.9),
+    "tag_weight": (0, 1_000),
+    "mixup": (0, 100),
+    "gain_db": (0, 120),
+    "stretch": (0, 0.9),
+    "pitch_mels": (0, 1_000),
+    "filter_db": (0, 120),
+    "ema": (0, 0.99999),
+    "patience": (0, 100_000),
+    "eval_windows": (1, 10_000),
+    "seed": _SEED,
+    "split_seed": _SEED,
+    "test_share": (0.01, 0.9),
+    "validation_share": (0, 0.9),
+}
+"""From and to, both included. Beyond them nothing is learnt, or numbers overflow."""
+
+
+def _check_ranges(settings: Any) -> None:
+    for field in dataclasses.fields(settings):
+        low, high = _RANGES.get(field.name, (0, 0))
+        value = getattr(settings, field.name)
+        if field.name in _RANGES and not low <= value <= high:  # NaN is in no range
+            raise UsageError(f"{field.name} must be from {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +65,9 @@ class Recipe:
         keep: the epoch that gives the network: the best by validation, or the last. Without
             validation it is the last.
         eval_windows: evenly spread windows of each clip that validation and test use.
+
+    Raises:
+        UsageError: a number that no one can train with; the message names the field and its range.
     """
 
     epochs: int = 40
@@ -58,6 +94,9 @@ class Recipe:
     eval_windows: int = 3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -72,6 +111,9 @@ class Protocol:
             tested as if they were clips.
         extra_head: keep the network's 1,000 outputs and put the labels' layer after them.
         ours: what the paper leaves open and this project chose.
+
+    Raises:
+        UsageError: a share or a seed out of its range.
     """
 
     name: str
@@ -85,6 +127,9 @@ class Protocol:
     sub_clips: int = 0
     extra_head: bool = False
     ours: str = ""
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
 
 
 _PLAIN = Recipe(
@@ -172,8 +217,8 @@ def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:
     """The protocol with fields replaced by texts: ``name=value`` of its recipe, or ``audio.name=value``.
 
     Raises:
-        UsageError: an unknown field, or a value of another type.
-        SpecError: fields of the AudioSpec that contradict each other.
+        UsageError: an unknown field, a value of another type or out of its range, or fields of the
+            AudioSpec that contradict each other.
     """
     recipe: dict[str, Any] = {}
     audio: dict[str, Any] = {}
@@ -185,11 +230,11 @@ def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:
             audio[name[6:]] = _value(protocol.audio, name[6:], value)
         else:
             recipe[name] = _value(protocol.recipe, name, value)
-    return dataclasses.replace(
-        protocol,
-        recipe=dataclasses.replace(protocol.recipe, **recipe),
-        audio=dataclasses.replace(protocol.audio, **audio),
-    )
+    try:
+        spec = dataclasses.replace(protocol.audio, **audio)
+    except SpecError as error:
+        raise UsageError(str(error)) from None
+    return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **recipe), audio=spec)
 
 
 def _value(owner: Any, name: str, text: str) -> Any:
