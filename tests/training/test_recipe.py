@@ -46,17 +46,16 @@ def test_texts_that_are_refused(text: str, reason: str):
         with_overrides(BEST, [text])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "epochs=0", "epochs=-1", "batch_size=0", "batch_size=1", "learning_rate=0", "learning_rate=-1",
-        "learning_rate=nan", "learning_rate=inf", "learning_rate=1e999", "weight_decay=-0.1",
-        "weight_decay=nan", "warmup=1", "warmup=-1", "label_smoothing=1", "tag_weight=-1", "mixup=-0.3", "mixup=inf",
-        "gain_db=nan", "gain_db=1e38", "stretch=1", "pitch_mels=-1", "filter_db=-inf", "ema=1", "ema=-0.5", "patience=-1",
-        "eval_windows=0", "seed=-1", "seed=99999999999999999999", "audio.fmin=nan", "audio.amin=0",
-        "audio.top_db=-1", "audio.sample_rate=-16000",
-    ],
-)  # fmt: skip
+_IMPOSSIBLE = """
+epochs=0 epochs=-1 batch_size=0 batch_size=1 learning_rate=0 learning_rate=-1 learning_rate=nan
+learning_rate=inf learning_rate=1e999 weight_decay=-0.1 weight_decay=nan warmup=1 warmup=-1
+label_smoothing=1 tag_weight=-1 mixup=-0.3 mixup=inf gain_db=nan gain_db=1e38 stretch=1 pitch_mels=-1
+filter_db=-inf ema=1 ema=-0.5 patience=-1 eval_windows=0 seed=-1 seed=99999999999999999999
+audio.fmin=nan audio.amin=0 audio.top_db=-1 audio.sample_rate=-16000
+"""
+
+
+@pytest.mark.parametrize("text", _IMPOSSIBLE.split())
 def test_numbers_that_no_one_can_train_with(text: str):
     with pytest.raises(UsageError) as refused:
         with_overrides(BEST, [text])

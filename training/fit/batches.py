@@ -48,13 +48,20 @@ class TrainingData:
         return labels if self.tags is None else np.concatenate([labels, self.tags], axis=1)
 
 
+def batch_count(clips: int, size: int) -> int:
+    """The number of batches of an epoch over ``clips`` clips.
+
+    A last clip that would be alone goes into the batch before it: BatchNorm needs two.
+    """
+    return max(1, clips // size + (clips % size > 1))
+
+
 def shuffled_batches(data: TrainingData, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """The positions of each batch's clips; every training clip once."""
+    """The positions of each batch's clips, of ``batch_count`` batches; every training clip once."""
     order = rng.permutation(data.training)
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        if len(chosen) > 1 or len(order) == 1:  # BatchNorm needs two
-            yield chosen
+    starts = [size * number for number in range(batch_count(len(order), size))]
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        yield order[start:end]
 
 
 def augmented_batch(

@@ -30,16 +30,16 @@ def schedule_from_recipe(optimizer: torch.optim.Optimizer, recipe: Recipe, total
     """A constant rate, or a linear warm-up and then half a cosine to 0 (Loshchilov and Hutter, 2017).
 
     Args:
-        total: steps of the whole training.
+        total: steps of the whole training; the rate is 0 after the last one.
     """
-    warm = max(1, round(total * recipe.warmup))
+    warm = min(round(total * recipe.warmup), total - 1)  # at least one step on the way down
 
     def factor(step: int) -> float:
         if recipe.schedule == "constant":
             return 1.0
         if step < warm:
             return (step + 1) / warm
-        return 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
+        return 0.5 * (1 + float(np.cos(np.pi * (step - warm) / (total - warm))))
 
     return LambdaLR(optimizer, factor)
 

@@ -21,7 +21,7 @@ from ...engine.errors import MerError
 from ...engine.files import whole_file
 from ...engine.labelling.song_label import song_probabilities
 from ..recipe import Recipe
-from .batches import TrainingData, augmented_batch, shuffled_batches
+from .batches import TrainingData, augmented_batch, batch_count, shuffled_batches
 from .inference import logits_from_network
 from .loss import balancing_weights, log_loss, training_loss
 from .optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
@@ -67,8 +67,8 @@ def train(
         on_better: called with the network that would be returned now, when it is a new one.
 
     Raises:
-        MerError: the loss is not finite (the state file still holds the epoch before), or the state
-            file is another training's.
+        MerError: the loss or a weight is not finite (the state file still holds the epoch before), or the
+            state file is another training's.
     """
     training = _Training(network, data, recipe)
     if state_file and state_file.exists():
@@ -97,7 +97,7 @@ class _Training:
         average = running_average(recipe.ema)
         self.averaged = AveragedModel(self.network, avg_fn=average, use_buffers=True)
         self.judged = self.averaged.module if recipe.ema else self.network
-        steps = -(-len(data.training) // recipe.batch_size)
+        steps = batch_count(len(data.training), recipe.batch_size)
         self.optimizer = optimizer_from_recipe(self.network, recipe)
         self.schedule = schedule_from_recipe(self.optimizer, recipe, steps * recipe.epochs)
         self.label_weights = None
@@ -129,6 +129,10 @@ class _Training:
         rng = np.random.default_rng([self.recipe.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
         loss, accuracy = self._train_once(rng)
+        for name, tensor in self.judged.state_dict().items():
+            # The last step's: no loss comes after it that would show them.
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise self._diverged(f"{name} has values that are not finite after epoch {epoch + 1}")
         validation = _evaluate(self.judged, self.data, self.recipe.eval_windows)
         better = self.recipe.keep == "last" or not len(self.data.validation) or self._is_better(validation)
         if better:
@@ -179,11 +183,8 @@ class _Training:
         repeated = targets.repeat(len(by_part), 1)
         loss = training_loss(by_part.flatten(0, 1), repeated, classes, self.recipe, self.label_weights)
         if not torch.isfinite(loss):
-            epoch = len(self.history)
-            kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
-            raise MerError(
-                f"the loss became {loss.item()} in epoch {epoch + 1}, step {number}; {kept}; "
-                "a lower learning rate may help"
+            raise self._diverged(
+                f"the loss became {loss.item()} in epoch {len(self.history) + 1}, step {number}"
             )
         self.optimizer.zero_grad()
         loss.backward()
@@ -193,6 +194,11 @@ class _Training:
             self.averaged.update_parameters(self.network)
         predicted = by_part.mean(dim=0)[:, :classes].argmax(1)
         return loss.item(), (predicted == targets[:, :classes].argmax(1)).sum().item()
+
+    def _diverged(self, what: str) -> MerError:
+        epoch = len(self.history)
+        kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
+        return MerError(f"{what}; {kept}; a lower learning rate may help")
 
     def _is_better(self, validation: tuple[float, float, float]) -> bool:
         """By macro-F1, and among equals by loss: with a few hundred clips macro-F1 is often equal."""

@@ -1,12 +1,14 @@
-"""A batch holds each clip once, its targets beside its tags, and BatchNorm never gets one window alone."""
+"""An epoch holds each clip once, with its targets and tags, and BatchNorm never gets one window alone."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from merkit.engine.spec import AudioSpec
-from merkit.training.fit.batches import TrainingData, augmented_batch, shuffled_batches
+from merkit.training.fit.batches import TrainingData, augmented_batch, batch_count, shuffled_batches
 from merkit.training.recipe import Recipe
 
 SPEC = AudioSpec(window_samples=16_000, frames=32, n_mels=8)
@@ -21,8 +23,18 @@ def _data(count: int, tags: np.ndarray | None = None) -> TrainingData:
 def test_every_clip_once_and_none_alone():
     rng = np.random.default_rng(0)
     assert sorted(np.concatenate(list(shuffled_batches(_data(10), 4, rng)))) == list(range(10))
-    assert [len(batch) for batch in shuffled_batches(_data(9), 4, rng)] == [4, 4]
+    assert [len(batch) for batch in shuffled_batches(_data(9), 4, rng)] == [4, 5]
+    assert [len(batch) for batch in shuffled_batches(_data(3), 2, rng)] == [3]
     assert [len(batch) for batch in shuffled_batches(_data(1), 4, rng)] == [1]
+
+
+@given(count=st.integers(1, 300), size=st.integers(2, 64))
+def test_as_many_batches_as_are_counted(count: int, size: int):
+    batches = list(shuffled_batches(_data(count), size, np.random.default_rng(0)))
+    assert len(batches) == batch_count(count, size)
+    assert sorted(np.concatenate(batches)) == list(range(count))
+    assert min(map(len, batches)) >= min(count, 2)
+    assert max(map(len, batches)) <= size + 1
 
 
 def test_a_batch_has_labels_and_tags():

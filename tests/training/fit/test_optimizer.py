@@ -43,6 +43,18 @@ def test_the_cosine_warms_up_and_ends_near_0():
     assert set(_rates(Recipe(learning_rate=1.0, schedule="constant"), 20)) == {1.0}
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 451])
+def test_after_the_last_step_the_rate_is_0(steps: int, warmup: float):
+    optimizer = optimizer_from_recipe(nn.Linear(1, 1), Recipe(warmup=warmup))
+    schedule = schedule_from_recipe(optimizer, Recipe(warmup=warmup), steps)
+    for _ in range(steps):
+        assert schedule.get_last_lr()[0] > 0
+        optimizer.step()
+        schedule.step()
+    assert schedule.get_last_lr()[0] == pytest.approx(0, abs=1e-12)
+
+
 def test_the_average_forgets_its_start():
     average = running_average(0.9)
     value, one = torch.zeros(1), torch.ones(1)

@@ -125,6 +125,24 @@ def test_nan_stops_at_its_step_and_keeps_the_epoch_before(tmp_path: Path, monkey
     assert _same(_train(state_file=state)[0], _train()[0])
 
 
+def test_weights_that_the_last_step_destroys_are_not_returned(monkeypatch: pytest.MonkeyPatch):
+    """Its loss is finite, its gradient is not."""
+    calls = 0
+    real = trainer.training_loss
+
+    def failing(outputs, *arguments):
+        nonlocal calls
+        calls += 1
+        infinite_slope = torch.sqrt((outputs * 0).sum()) if calls == 8 else 0
+        return real(outputs, *arguments) + infinite_slope
+
+    monkeypatch.setattr(trainer, "training_loss", failing)
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=9)
+    with pytest.raises(MerError, match=r"not finite after epoch 2; the best network up to epoch 1 is kept"):
+        _train(recipe)
+    assert calls == 8
+
+
 def test_a_state_of_another_training_is_refused(tmp_path: Path):
     state = tmp_path / "state.pt"
     _train(dataclasses.replace(RECIPE, epochs=1), state_file=state, key="one")
@@ -161,6 +179,22 @@ def test_the_papers_plain_training_runs_and_leaves_frozen_layers_alone():
     after = list(trained.features.parameters())  # pyright: ignore[reportAttributeAccessIssue]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert len(history) == 2
+
+
+@pytest.mark.parametrize("count", [4, 16, 17, 33, 129, 721])
+def test_the_rate_is_0_at_the_end_whatever_the_last_batch(count: int, monkeypatch: pytest.MonkeyPatch):
+    schedules = []
+    real = trainer.schedule_from_recipe
+    monkeypatch.setattr(
+        trainer, "schedule_from_recipe", lambda *a: schedules.append(real(*a)) or schedules[-1]
+    )
+    clips = [np.zeros((4, 4), np.float32)] * count
+    spec = AudioSpec(window_samples=2_048, frames=4, n_mels=4)
+    data = TrainingData(clips, np.arange(count) % 2, np.arange(count), np.arange(0), spec)
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=16)
+    train(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), data, recipe)
+    (schedule,) = schedules
+    assert schedule.get_last_lr()[0] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_training_part_of_one_batch_and_one_more():
