@@ -1,4 +1,7 @@
-"""Three ways to handle Ctrl-C and SIGTERM: as an event, as an exception, or after a critical block."""
+"""Three ways to handle Ctrl-C, SIGTERM and SIGHUP: as an event, as an exception, or after a critical block.
+
+SIGHUP, of a terminal that is closed, means the same as SIGTERM, unless ``nohup`` had it ignored.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ from typing import Any
 
 from .errors import MerError
 
-_BOTH = (signal.SIGINT, signal.SIGTERM)
+_ALL = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Windows has no SIGHUP
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code after Ctrl-C."""
 
 
 class StoppedError(MerError):
-    """Ctrl-C or SIGTERM came before there was anything to finish; ``exit_code`` is the signal's."""
+    """Ctrl-C, SIGTERM or SIGHUP came before there was anything to finish; ``exit_code`` is the signal's."""
 
     def __init__(self, code: int) -> None:
         super().__init__("stopped while inputs were listed: nothing was labelled")
@@ -28,7 +33,7 @@ class StoppedError(MerError):
 
 @dataclass
 class Stop:
-    """``code`` is the exit code for the first signal (130 or 143), None before there was one."""
+    """``code`` is the exit code for the first signal (130, 143 or 129), None before there was one."""
 
     event: threading.Event
     code: int | None = None
@@ -45,7 +50,7 @@ class Stop:
 
 @contextmanager
 def stop_event() -> Iterator[Stop]:
-    """The first Ctrl-C or SIGTERM sets ``event``, so that work can end in order; a second one exits at once.
+    """The first signal sets ``event``, so that work can end in order; a second one exits at once.
 
     Outside the main thread, where Python lets nobody set handlers, nothing sets the event.
     """
@@ -57,13 +62,13 @@ def stop_event() -> Iterator[Stop]:
         stop.code = 128 + number
         stop.event.set()
 
-    with _handling(_BOTH, handle):
+    with _handling(_ALL, handle):
         yield stop
 
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[Stop]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, and sets ``code`` to 143.
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does, and set ``code`` to 143 or 129.
 
     Outside the main thread this does nothing.
     """
@@ -74,15 +79,15 @@ def sigterm_interrupts() -> Iterator[Stop]:
         stop.event.set()
         raise KeyboardInterrupt
 
-    with _handling((signal.SIGTERM,), handle):
+    with _handling(_ALL[1:], handle):
         yield stop
 
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Ctrl-C and SIGTERM take effect after the block. Outside the main thread this does nothing."""
+    """All three signals take effect after the block. Outside the main thread this does nothing."""
     received: list[int] = []
-    with _handling(_BOTH, lambda number, frame: received.append(number)):
+    with _handling(_ALL, lambda number, frame: received.append(number)):
         yield
     if received:
         signal.raise_signal(received[0])
@@ -90,8 +95,8 @@ def signals_deferred() -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Restores the handlers of both signals after a library has replaced them."""
-    before = {number: signal.getsignal(number) for number in _BOTH}
+    """Restores the handlers of all three signals after a library has replaced them."""
+    before = {number: signal.getsignal(number) for number in _ALL}
     try:
         yield
     finally:
@@ -101,8 +106,13 @@ def handlers_kept() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """For child processes: Ctrl-C reaches the whole process group, and the parent ends its children."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """For child processes: Ctrl-C and SIGHUP reach the whole group, and the parent ends its children.
+
+    SIGTERM stays: multiprocessing ends children by it that nobody closed, and waits for their end.
+    """
+    for number in _ALL:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -110,11 +120,16 @@ def _handling(numbers: tuple[signal.Signals, ...], handler: Callable[[int, Any],
     if not _in_main_thread():
         yield
         return
-    before = [signal.signal(number, handler) for number in numbers]
+    hangup = getattr(signal, "SIGHUP", None)
+    before = {
+        number: signal.signal(number, handler)
+        for number in numbers
+        if number != hangup or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        for number, old in zip(numbers, before, strict=True):
+        for number, old in before.items():
             signal.signal(number, old)
 
 
