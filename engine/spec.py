@@ -8,14 +8,32 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from reprlib import repr as shortened
+from typing import Any, Literal, Self
 
 from .errors import SpecError
+from .spec_checks import check_types, require, require_between, require_name
+from .strict_json import json_from_text
 
 VERSION = 1
+
+# A spec may come from a stranger, and says how much memory and time a window takes: far above what any
+# network of music uses, and such that no window needs more than some 250 MB or a few seconds.
+_SAMPLE_RATES = (1_000, 384_000)  # Hz; converters go no higher
+_WINDOW_SAMPLES = 10_000_000  # ten minutes at 16 kHz
+_N_FFT = 1 << 16
+_N_MELS = 1_024
+_FILTER_CELLS = 1 << 23  # n_mels x n_fft: the mel filters are computed densely
+_IMAGE_CELLS = 1 << 21  # n_mels x all frames of a window: a hundred of the default's images
+_FFT_SAMPLES = 1 << 26  # n_fft x all frames of a window: 200 times the default's
+_LEAST_BAND = 1.0  # Hz; in a narrower one the edges of neighbouring filters are the same float
+_DECIBELS = 1e6
+_AMIN = (1e-30, 1e30)  # float32 holds it
+_STD = (1e-6, 1e6)
+_TEMPERATURES = (1e-3, 1e3)
+_LABELS = 1_000
 
 
 @dataclass(frozen=True)
@@ -52,33 +70,45 @@ class AudioSpec:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.version == VERSION, f"AudioSpec version {self.version}; this merkit reads {VERSION}")
-        for name in ("sample_rate", "window_samples", "frames", "n_fft", "hop_length", "n_mels"):
-            _require(getattr(self, name) > 0, f"AudioSpec.{name} must be above 0")
-        _require(self.n_fft % 2 == 0, "AudioSpec.n_fft must be even")
+        check_types(self)
+        require(self.version == VERSION, f"AudioSpec version {self.version}; this merkit reads {VERSION}")
+        require_between(self, "sample_rate", *_SAMPLE_RATES)
+        require_between(self, "window_samples", 1, _WINDOW_SAMPLES)
+        require_between(self, "n_fft", 2, _N_FFT)
+        require_between(self, "n_mels", 1, _N_MELS)
+        for name in ("frames", "hop_length"):
+            require(getattr(self, name) > 0, f"AudioSpec.{name} must be above 0")
+        require(self.n_fft % 2 == 0, "AudioSpec.n_fft must be even")
         available = 1 + self.window_samples // self.hop_length
-        _require(
+        require(
             self.frames <= available,
-            f"AudioSpec.frames is {self.frames}; {self.window_samples} samples give {available}",
+            f"AudioSpec.frames is {shortened(self.frames)}; {self.window_samples} samples give {available}",
         )
-        _require(
+        for cells, most, what in (
+            (self.n_mels * self.n_fft, _FILTER_CELLS, "n_mels x n_fft"),
+            (self.n_mels * available, _IMAGE_CELLS, "n_mels x (1 + window_samples / hop_length)"),
+            (self.n_fft * available, _FFT_SAMPLES, "n_fft x (1 + window_samples / hop_length)"),
+        ):
+            require(cells <= most, f"AudioSpec needs too much memory or time: {what} is above {most}")
+        require(
             self.pad_mode != "reflect" or self.window_samples > self.n_fft // 2,
             "AudioSpec.pad_mode reflect needs a window longer than n_fft / 2",
         )
-        _require(
-            0 <= self.fmin < self.fmax <= self.sample_rate / 2,
-            "AudioSpec needs 0 <= fmin < fmax <= sample_rate / 2",
+        require(
+            0 <= self.fmin <= self.fmax - _LEAST_BAND <= self.sample_rate / 2 - _LEAST_BAND,
+            "AudioSpec needs 0 <= fmin < fmax <= sample_rate / 2, and a band of 1 Hz or more",
         )
-        _require(0 < self.amin < math.inf, "AudioSpec.amin must be above 0")
-        _require(self.top_db is None or self.top_db > 0, "AudioSpec.top_db must be above 0")
-        for name in ("mean", "std"):
+        require_between(self, "amin", *_AMIN)
+        require(
+            self.top_db is None or 0 < self.top_db <= _DECIBELS,
+            f"AudioSpec.top_db must be above 0, and at most {_DECIBELS:g}",
+        )
+        for name, least, most in (("mean", -_DECIBELS, _DECIBELS), ("std", *_STD)):
             values = getattr(self, name)
-            _require(
-                len(values) in (1, self.n_mels) and all(map(math.isfinite, values)),
-                f"AudioSpec.{name} must hold 1 or n_mels finite numbers",
+            require(
+                len(values) in (1, self.n_mels) and all(least <= value <= most for value in values),
+                f"AudioSpec.{name} must hold 1 or n_mels numbers from {least:g} to {most:g}",
             )
-        _require(min(self.std) > 0, "AudioSpec.std must be above 0")
 
     @property
     def window_s(self) -> float:
@@ -112,8 +142,8 @@ class ModelSpec:
     ``provenance`` is any JSON object: data, split, protocol, metrics, licence.
 
     Raises:
-        SpecError: no or repeated labels, a temperature that is not above 0, or provenance that
-            is not JSON.
+        SpecError: no, repeated or too many labels, control characters in one, a temperature out of range,
+            or provenance that is not JSON.
     """
 
     backbone: str
@@ -124,18 +154,17 @@ class ModelSpec:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.version == VERSION, f"ModelSpec version {self.version}; this merkit reads {VERSION}")
-        _require(bool(self.backbone), "ModelSpec.backbone is empty")
-        _require(len(self.labels) >= 2, "ModelSpec.labels needs two labels or more")
-        _require(
-            all(self.labels) and len(set(self.labels)) == len(self.labels),
-            "ModelSpec.labels must be different and not empty",
-        )
-        _require(0 < self.temperature < math.inf, "ModelSpec.temperature must be above 0")
+        check_types(self)
+        require(self.version == VERSION, f"ModelSpec version {self.version}; this merkit reads {VERSION}")
+        require_name(self.backbone, "ModelSpec.backbone")
+        require(2 <= len(self.labels) <= _LABELS, f"ModelSpec.labels needs 2 to {_LABELS} labels")
+        for label in self.labels:
+            require_name(label, "ModelSpec.labels: a label")
+        require(len(set(self.labels)) == len(self.labels), "ModelSpec.labels must be different")
+        require_between(self, "temperature", *_TEMPERATURES)
         try:
-            json.dumps(dict(self.provenance), allow_nan=False)
-        except (TypeError, ValueError) as error:
+            json_from_text(json.dumps(dict(self.provenance), allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
             raise SpecError(f"ModelSpec.provenance is not JSON: {error}") from None
 
     def to_json(self) -> str:
@@ -155,54 +184,6 @@ class ModelSpec:
         return _from_mapping(cls, fields)
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise SpecError(message)
-
-
-_KINDS: Mapping[Any, tuple[type, ...]] = {
-    int: (int,),
-    float: (int, float),
-    str: (str,),
-    float | None: (int, float, type(None)),
-}
-
-
-def _check_types(spec: Any) -> None:
-    """Checks types against the annotations.
-
-    Lists become tuples and whole numbers floats where the field says so: a spec that was read from JSON
-    equals the one that was written.
-    """
-    for name, hint in get_type_hints(type(spec)).items():
-        value = getattr(spec, name)
-        if hint in (tuple[float, ...], tuple[str, ...]):
-            element = get_args(hint)[0]
-            _require(
-                isinstance(value, list | tuple)
-                and all(isinstance(v, _KINDS[element]) and not isinstance(v, bool) for v in value),
-                f"{type(spec).__name__}.{name} must be a list of {element.__name__}",
-            )
-            object.__setattr__(spec, name, tuple(map(element, value)))
-        elif get_origin(hint) is Literal:
-            choices = get_args(hint)
-            _require(
-                value in choices,
-                f"{type(spec).__name__}.{name} must be one of {', '.join(choices)}, not {value!r}",
-            )
-        elif hint in _KINDS:
-            kind = hint.__name__ if isinstance(hint, type) else hint
-            _require(
-                isinstance(value, _KINDS[hint]) and not isinstance(value, bool),
-                f"{type(spec).__name__}.{name} must be {kind}, not {value!r}",
-            )
-            if float in _KINDS[hint] and value is not None:
-                object.__setattr__(spec, name, float(value))
-        else:
-            expected = AudioSpec if hint is AudioSpec else Mapping
-            _require(isinstance(value, expected), f"{type(spec).__name__}.{name} must be {expected.__name__}")
-
-
 def _to_json(spec: Any) -> str:
     return json.dumps(
         dataclasses.asdict(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -211,23 +192,23 @@ def _to_json(spec: Any) -> str:
 
 def _parse(text: str, cls: type) -> dict[str, Any]:
     try:
-        fields = json.loads(text)
+        fields = json_from_text(text)
     except ValueError as error:
         raise SpecError(f"{cls.__name__} is not JSON: {error}") from None
-    _require(isinstance(fields, dict), f"{cls.__name__} must be a JSON object")
+    require(isinstance(fields, dict), f"{cls.__name__} must be a JSON object")
     return fields
 
 
 def _from_mapping(cls: Any, fields: Mapping[str, Any]) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(fields) - set(known))
-    _require(
+    require(
         not unknown,
-        f"{cls.__name__} has unknown fields: {', '.join(unknown)}; a newer merkit may have made it",
+        f"{cls.__name__} has unknown fields: {', '.join(unknown)[:200]}; a newer merkit may have made it",
     )
     # No field may be missing: a default that changes later would silently change the network's input.
     missing = sorted(set(known) - set(fields))
-    _require(not missing, f"{cls.__name__} lacks fields: {', '.join(missing)}")
+    require(not missing, f"{cls.__name__} lacks fields: {', '.join(missing)}")
     return cls(**fields)
 
 

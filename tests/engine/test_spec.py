@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ finite = st.floats(-1e6, 1e6)
 def audio_specs(draw: st.DrawFn) -> AudioSpec:
     rate, hop, mels = (
         draw(st.integers(4_000, 192_000)),
-        draw(st.integers(1, 4_096)),
+        draw(st.integers(64, 4_096)),
         draw(st.integers(1, 256)),
     )
     samples = draw(st.integers(8_192, 500_000))
@@ -40,9 +42,12 @@ def audio_specs(draw: st.DrawFn) -> AudioSpec:
     )
 
 
-@given(
-    audio_specs(), st.lists(st.text(min_size=1), min_size=2, max_size=6, unique=True), st.floats(0.01, 100)
+names = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=200).filter(
+    str.strip
 )
+
+
+@given(audio_specs(), st.lists(names, min_size=2, max_size=6, unique=True), st.floats(0.01, 100))
 def test_json_round_trip(audio: AudioSpec, labels: list[str], temperature: float) -> None:
     spec = ModelSpec("resnet18", tuple(labels), audio, temperature, {"data": {"clips": 720}})
     again = ModelSpec.from_json(spec.to_json())
@@ -68,7 +73,7 @@ def test_unknown_missing_and_newer_are_refused(cls: type[AudioSpec] | type[Model
     for name in fields:
         with pytest.raises(SpecError, match=f"lacks fields: {name}"):
             cls.from_json(json.dumps({k: v for k, v in fields.items() if k != name}))
-    for text in ("", "[]", "{", "null"):
+    for text in ("", "[]", "{", "null", "[" * 100_000, json.dumps(fields)[:-1] + ',"version":1}'):
         with pytest.raises(SpecError):
             cls.from_json(text)
 
@@ -93,11 +98,41 @@ def test_unknown_missing_and_newer_are_refused(cls: type[AudioSpec] | type[Model
         {"short_audio": "loop"},
         {"window_samples": 1_000, "frames": 1, "pad_mode": "reflect"},
         {"mean": "0"},
+        # What a stranger may ask for: memory, time, numbers that no float32 holds.
+        {"sample_rate": 1},
+        {"sample_rate": 10**400},
+        {"window_samples": 10**9},
+        {"n_mels": 10**9},
+        {"n_mels": 1_024, "n_fft": 1 << 16},
+        {"n_fft": 1 << 40},
+        {"hop_length": 1},
+        {"hop_length": 8, "n_mels": 8, "n_fft": 1 << 14},
+        {"hop_length": 10**400, "frames": 2},
+        {"frames": 10**400},
+        {"fmin": 10**400},
+        {"fmin": 7_999.9999},
+        {"fmax": float("nan")},
+        {"amin": 1e-60},
+        {"amin": 1e60},
+        {"top_db": float("inf")},
+        {"top_db": float("nan")},
+        {"mean": (1e300,)},
+        {"mean": (10**400,)},
+        {"std": (1e-300,)},
+        {"std": (float("inf"),)},
     ],
 )
 def test_audio_spec_refuses(wrong: dict) -> None:
-    with pytest.raises(SpecError, match="AudioSpec"):
+    with pytest.raises(SpecError, match="AudioSpec") as error:
         AudioSpec(**wrong)
+    assert len(str(error.value)) < 200
+
+
+def deep(levels: int) -> dict:
+    value: dict = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
 
 
 @pytest.mark.parametrize(
@@ -106,18 +141,56 @@ def test_audio_spec_refuses(wrong: dict) -> None:
         {"labels": ("happy",)},
         {"labels": ("happy", "happy")},
         {"labels": ("happy", "")},
+        {"labels": ("happy", " ")},
+        {"labels": ("happy", "sad\x1b[2J")},
+        {"labels": ("happy", "sad\nnew row")},
+        {"labels": ("happy", "sad\u2028")},
+        {"labels": ("happy", "\udcff")},
+        {"labels": ("happy", "a" * 201)},
+        {"labels": tuple(map(str, range(1_001)))},
+        {"labels": ("happy", 1)},
+        {"temperature": 1e-300},
+        {"temperature": 10**400},
+        {"temperature": float("nan")},
+        {"backbone": "a\x07b"},
+        {"backbone": " "},
         {"temperature": 0.0},
         {"temperature": float("inf")},
         {"backbone": ""},
         {"audio": {}},
         {"provenance": {"f1": float("nan")}},
         {"provenance": {"path": object()}},
+        {"provenance": {"title": "\ud800"}},
+        {"provenance": deep(60)},
+        {"provenance": deep(5_000)},
+        {"provenance": {"clips": "a" * (33 << 20)}},
     ],
 )
 def test_model_spec_refuses(wrong: dict) -> None:
     good = {"backbone": "vgg16", "labels": QUADRANTS, "audio": AudioSpec()}
     with pytest.raises(SpecError, match="ModelSpec"):
         ModelSpec(**{**good, **wrong})
+
+
+def test_the_largest_window_takes_bounded_memory_and_time() -> None:
+    """What the ranges of the fields allow at most, computed in a child process: log-mels of one window."""
+    code = """
+import resource, sys, time
+import numpy as np
+from merkit.engine.spec import AudioSpec
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+for fields in (
+    {"window_samples": 10_000_000, "frames": 1, "hop_length": 9_800, "n_fft": 1 << 16},
+    {"n_mels": 1_024, "n_fft": 8_192, "window_samples": 2_000_000, "hop_length": 1_000, "frames": 1},
+):
+    spec = AudioSpec(**fields)
+    began = time.process_time()
+    log_mel_from_audio(np.ones((1, spec.window_samples), np.float32), spec)
+    assert time.process_time() - began < 30, fields
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 400  # MB, with NumPy itself
 
 
 def test_presets_are_the_papers() -> None:
