@@ -134,7 +134,7 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
         (["--data", "SONGS", "--set", "speed=3"], 2, "speed: no such field; known: epochs"),
         (["--data", "SONGS", "--set", "mixup=much"], 2, "mixup=much: not a float"),
         (["--data", "SONGS", "--set", "loss=hinge"], 2, "loss=hinge: one of ce, bce"),
-        (["--data", "SONGS", "--set", "audio.n_mels=0"], 2, "AudioSpec.n_mels must be above 0"),
+        (["--data", "SONGS", "--set", "audio.n_mels=0"], 2, "AudioSpec.n_mels must be"),
         (["--data", "SONGS", "--preset", "mine"], 2, "unknown preset 'mine'"),
         (["--data", "SONGS", "--resume", "--overwrite"], 2, "contradict each other"),
         (["--data", "SONGS", "--final"], 2, "--final goes with --folds"),

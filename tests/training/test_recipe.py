@@ -38,7 +38,7 @@ def test_texts_become_values_of_the_fields_types():
         ("balance=maybe", "balance=maybe: not a bool"),
         ("loss=hinge", "loss=hinge: one of ce, bce"),
         ("audio.mean=3", "mean: is measured, not set"),
-        ("audio.n_mels=0", "n_mels must be above 0"),
+        ("audio.n_mels=0", "AudioSpec.n_mels must be"),
     ],
 )
 def test_texts_that_are_refused(text: str, reason: str):

@@ -6,18 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
 from ...engine.backbone_names import BACKBONES, backbone_from_name
 from ...engine.errors import MerError, UsageError
 from .audiocnn import AudioCNN
+from .weights_file import load_weights, state_dict_from_file
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     Args:
         name: see ``network_name``.
         weights: the initial weights: "imagenet" (torchvision's, downloaded once), "none" (random), or a
-            safetensors or ``torch.save`` file with torchvision's state dict.
+            safetensors or ``torch.save`` file with torchvision's state dict (see ``weights_file``).
         extra_head: keep the 1,000 outputs and put a layer with ``classes`` outputs after them;
             otherwise the last layer is replaced.
 
@@ -101,7 +99,7 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     family = _FAMILIES[name]
     network = family.build(weights=None)
     if weights != "none":
-        _load(network, name, _state_dict(family, name, weights))
+        load_weights(network, name, _state_dict(family, name, weights))
     # torchvision's MobileNetV3 has 0.01: with a few hundred clips its running statistics do not
     # converge, and evaluation predicts one class only.
     for module in network.modules():
@@ -176,24 +174,7 @@ def _state_dict(family: _Family, name: str, weights: str) -> Mapping[str, torch.
                 f"ImageNet weights of {name} cannot be fetched ({error}); download {url} elsewhere "
                 "and give the file in place of imagenet"
             ) from None
-    path = Path(weights)
-    if not path.is_file():
-        raise UsageError(f"weights {weights}: no such file; give imagenet, none, or a file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise MerError(f"{path} holds no weights: {str(error).splitlines()[0]}") from None
-    except UnpicklingError:
-        raise MerError(f"{path} is not a plain state dict, and pickles are not loaded") from None
-
-
-def _load(network: nn.Module, name: str, state: Mapping[str, torch.Tensor]) -> None:
-    try:
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise MerError(f"the weights do not fit {name}: {str(error).splitlines()[0]}") from None
+    return state_dict_from_file(Path(weights))
 
 
 def _get(network: nn.Module, path: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import urllib.error
 from pathlib import Path
 
@@ -107,24 +106,6 @@ def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         build_backbone("squeezenet", 2, str(tmp_path / "nothing.pth"))
     with pytest.raises(UsageError, match="audiocnn has no published weights"):
         build_backbone("audiocnn", 2, "imagenet")
-
-
-def test_weights_files_that_are_something_else(tmp_path: Path):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"no")
-    with pytest.raises(MerError):
-        build_backbone("squeezenet", 2, str(path))
-    path.write_bytes(pickle.dumps({"weight": Path()}))
-    with pytest.raises(MerError):
-        build_backbone("squeezenet", 2, str(path))
-    torch.save(nn.Linear(1, 1), path)
-    with pytest.raises(MerError, match="pickles are not loaded"):
-        build_backbone("squeezenet", 2, str(path))
-    torch.save({"features.0.weight": torch.zeros(1)}, path)
-    with pytest.raises(MerError, match="do not fit squeezenet"):
-        build_backbone("squeezenet", 2, str(path))
-    torch.save(models.squeezenet1_0().state_dict(), path)
-    build_backbone("squeezenet", 2, str(path))
 
 
 def test_parameters_of_a_known_network():
