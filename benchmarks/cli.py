@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import EXIT_FAILURE, SETTINGS, report_errors, version_option
+from ..engine.cli.command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, report_errors, version_option
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from .commands import compare_command, gpu_command, pipeline_command, scale_command
@@ -29,16 +29,26 @@ class ResultFiles:
     markdown: Path | None
     html: Path | None
 
-    def check(self) -> None:
+    def check(self, source: Path | None = None) -> None:
         """Refuses before the measurement what could not be written after it.
 
+        Args:
+            source: the results file that these are made of.
+
         Raises:
-            UsageError: a folder that is not there.
+            UsageError: a folder that is not there, a file that is one, one name for two files, or the source.
             MerError: a package is missing.
         """
-        for file in (self.json, self.csv, self.markdown, self.html):
-            if file and not file.parent.is_dir():
+        files = [file for file in (self.json, self.csv, self.markdown, self.html) if file]
+        for file in files:
+            if not file.parent.is_dir():
                 raise UsageError(f"{file}: there is no folder {file.parent}")
+            if file.is_dir():
+                raise UsageError(f"{file} is a folder; name a file")
+            if source is not None and file.resolve() == source.resolve():
+                raise UsageError(f"{file} is what the report is made of; name another file")
+        if len({file.resolve() for file in files}) < len(files):
+            raise UsageError("two outputs have the same name")
         if self.html and find_spec("jinja2") is None:
             raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 
@@ -132,7 +142,8 @@ def main(context: click.Context, **options: Any) -> None:
 
     \b
     Exit codes: 0 done (rows that failed say why), 1 nothing measured, 2 wrong usage, 3 compare
-    --fail-under failed, 130/143 stopped by Ctrl-C/SIGTERM (the rows done are kept).
+    --fail-under failed, 4 done, but clips of --data gave no audio, 130/143 stopped by
+    Ctrl-C/SIGTERM (the rows done are kept).
     """
     if context.invoked_subcommand is None:
         _table(**options)
@@ -162,7 +173,9 @@ def _table(
     files.write(results)
     if results.partial:
         return stop.code or INTERRUPTED
-    return 0 if any(row.status == "ok" for row in results.rows) else EXIT_FAILURE
+    if not any(row.status == "ok" for row in results.rows):
+        return EXIT_FAILURE
+    return EXIT_SOME_FAILED if results.data and results.data.skipped else 0
 
 
 def _measured(
@@ -207,7 +220,7 @@ def report_command(
     from .results_file import results_from_file
 
     files = ResultFiles(None, csv_file, markdown_file, html_file)
-    files.check()
+    files.check(file)
     files.write(results_from_file(file))
     return 0
 

@@ -91,7 +91,7 @@ class Row:
     accuracy: float | None = None
     """Share of whole songs labelled right, 0 to 1."""
     accuracy_interval: Interval | None = None
-    """95 % bootstrap interval; None where the data has too few groups for one."""
+    """95 % bootstrap interval; None where the data has too few groups or clips of a label for one."""
     macro_f1: float | None = None
     """Mean F1 of the labels over whole songs, 0 to 1."""
     macro_f1_interval: Interval | None = None
@@ -167,6 +167,8 @@ class ScoredData:
     labels: list[str] = field(default_factory=list)
     note: str = ""
     """Which of its clips were held out, and who chose them."""
+    skipped: list[str] = field(default_factory=list)
+    """Clips that give no audio and are not scored, each with the reason."""
 
 
 @dataclass

@@ -18,6 +18,7 @@ from ..results_file import results_from_file
 from ..row import BENCH_RUNTIMES, Results
 
 _DRAWS = 2_000  # of a bootstrap
+_LIMIT_S = 600.0  # for one turn, the first with the network's start: what takes longer hangs
 _TURN_S = 0.05  # of work before it is the other's turn
 
 
@@ -157,10 +158,12 @@ class _Side:
         """The median seconds of so many calls.
 
         Raises:
-            MerError: the network cannot be run, or its process died.
+            MerError: the network cannot be run, its process died, or it hangs.
         """
         try:
             self._pipe.send(calls)
+            if not self._pipe.poll(_LIMIT_S):
+                raise MerError(f"{self._name}: took longer than {_LIMIT_S:.0f} s")
             reply = self._pipe.recv()
         except (EOFError, OSError):
             raise MerError(f"{self._name}: its process died") from None

@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, get_args
 
 import onnx
 
@@ -16,9 +18,11 @@ from ...engine.artifact import Artifact, known_models, models_home, open_artifac
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
+from ...export.output_files import Precision
 from ...export.source import EXPORT_KEY
 from ..row import BASELINES, BENCH_RUNTIMES
 
+_PRECISIONS = get_args(Precision)
 _PACKAGES = {
     "openvino": ("openvino",),
     "tensorrt": ("tensorrt", "tensorrt_rtx"),
@@ -85,9 +89,8 @@ def find_cases(
 def precision_of(content: bytes) -> str:
     """The precision of an .onnx: what mer-export wrote into it, else by the types in its graph."""
     model = onnx.load_from_string(content)
-    for prop in model.metadata_props:
-        if prop.key == EXPORT_KEY:
-            return str(json.loads(prop.value).get("precision", "fp32"))
+    if (precision := _export_report(model).get("precision")) in _PRECISIONS:
+        return precision
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         return "int8"
     half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
@@ -96,10 +99,19 @@ def precision_of(content: bytes) -> str:
 
 def fp32_of(content: bytes) -> str | None:
     """SHA-256 of the FP32 model that mer-export made an .onnx from; None if it was not exported."""
-    for prop in onnx.load_from_string(content).metadata_props:
+    source = _export_report(onnx.load_from_string(content)).get("source")
+    sha256 = source.get("sha256") if isinstance(source, dict) else None
+    return sha256 if isinstance(sha256, str) else None
+
+
+def _export_report(model: onnx.ModelProto) -> dict[str, Any]:
+    """What mer-export wrote into a graph; empty where that is nothing, or someone else's text."""
+    for prop in model.metadata_props:
         if prop.key == EXPORT_KEY:
-            return json.loads(prop.value).get("source", {}).get("sha256")
-    return None
+            with suppress(ValueError, RecursionError):
+                report = json.loads(prop.value)
+                return report if isinstance(report, dict) else {}
+    return {}
 
 
 def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]:
@@ -191,9 +203,10 @@ def _cases_of(path: Path, source: str, runtimes: Sequence[str], quick: bool) -> 
 
 def _engine_precision(path: Path) -> str:
     try:
-        return str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["precision"])
-    except (OSError, ValueError, KeyError):
+        precision = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["precision"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "-"
+    return precision if precision in _PRECISIONS else "-"
 
 
 def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:

@@ -29,6 +29,8 @@ _BATCHES = (1, 2, 4, 8, 16, 32)
 _KEPT = 5_000  # raw samples in the results
 _SCORED_AT_ONCE = 8
 _WARM_SONGS = 4
+_START_S = 600.0  # for a child to import, open and warm up, on a busy machine
+_SONG_S = 60.0
 _STAGES = ("start", "decode", "resample", "mel", "network")  # "write" and waiting are not a song's
 
 
@@ -52,7 +54,8 @@ def measure_in_child(case: Case, options: RowOptions, row: Row) -> Float32 | Non
     """``measure`` in a new process, whose output goes to a file in ``options.logs``.
 
     Raises:
-        MerError: the runtime refuses the model, or the process died. The message is the row's reason.
+        MerError: the runtime refuses the model, the process died, or it hangs. The message is the row's
+            reason.
     """
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
@@ -60,7 +63,10 @@ def measure_in_child(case: Case, options: RowOptions, row: Row) -> Float32 | Non
     process = spawn.Process(target=_work, args=(theirs, case, options, row))
     process.start()
     theirs.close()
+    limit_s = _limit_s(options)
     try:
+        if not ours.poll(limit_s):
+            raise MerError(f"took longer than {limit_s:.0f} s and was stopped")
         reply = ours.recv()
     except EOFError:
         process.join()
@@ -149,6 +155,12 @@ def peak_mib() -> float | None:
     except OSError:
         return None
     return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmHWM")), None)
+
+
+def _limit_s(options: RowOptions) -> float:
+    """Far above what the slowest network here takes: what takes longer hangs."""
+    scenarios_s = 20 * len(options.scenarios) * options.length.seconds
+    return _START_S + scenarios_s + _SONG_S * len(options.songs)
 
 
 def _fill_scenarios(row: Row, results: Sequence[ScenarioResult]) -> None:

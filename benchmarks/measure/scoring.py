@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,10 +16,9 @@ from ...engine.spec import ModelSpec
 from ...export.checks import song_labels
 from ...export.eval_set import HELD_OUT_KEY, split_clips
 from ...export.song_log_mels import SongLogMels, log_mels_from_songs
-from ..row import Interval, Row, ScoredData
+from ..row import Row, ScoredData
 
 _WINDOWS_A_SONG = 3  # as mer-label takes by default
-_FEWEST_GROUPS = 10  # with fewer, a bootstrap's interval is far too narrow (five right ones: 1 to 1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class HeldOutSongs:
 
     ``log_mels`` is an .npy of float32 ``[windows, 1, mels, frames]``, ``songs`` says which windows belong to
     which song. ``truth`` has the label of each song as a position in ``labels``, ``groups`` its group (an
-    artist, for instance). ``note`` says who held the clips out.
+    artist, for instance). ``note`` says who held the clips out. ``skipped`` are the clips that give no
+    audio, each with the reason.
     """
 
     log_mels: Path
@@ -37,6 +37,7 @@ class HeldOutSongs:
     groups: list[str]
     labels: tuple[str, ...]
     note: str
+    skipped: tuple[tuple[Path, str], ...] = ()
 
 
 class Scoring:
@@ -45,10 +46,14 @@ class Scoring:
     Args:
         data: labelled audio, as in ``labelled_audio``, or None.
         folder: where the log-mels go; it must live as long as they are used.
+        say: gets a line for everything in the data that was not read as it stands.
     """
 
-    def __init__(self, data: Path | None, layout: str, folder: Path) -> None:
-        self._data, self._layout, self._folder = data, layout, folder
+    def __init__(
+        self, data: Path | None, layout: str, folder: Path, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._data, self._layout, self._folder, self._say = data, layout, folder, say
+        self._said: set[str] = set()
         self._known: dict[object, HeldOutSongs | MerError] = {}
 
     def held_out(self, spec: ModelSpec) -> HeldOutSongs:
@@ -71,14 +76,25 @@ class Scoring:
     def described(self, held_out: HeldOutSongs) -> ScoredData:
         """What the results say of the data."""
         assert self._data is not None
-        return ScoredData(self._data.name, len(held_out.truth), list(held_out.labels), held_out.note)
+        return ScoredData(
+            self._data.name,
+            len(held_out.truth),
+            list(held_out.labels),
+            held_out.note,
+            [f"{path}: {reason}" for path, reason in held_out.skipped],
+        )
 
     def _decoded(self, spec: ModelSpec) -> HeldOutSongs:
         if self._data is None:
             raise MerError("no labelled data")
-        split = split_clips(labelled_audio(self._data, self._layout), spec)
+        data = labelled_audio(self._data, self._layout)
+        split = split_clips(data, spec)
         clips = {clip.path: clip for clip in split.test}
         songs = log_mels_from_songs(list(clips), spec.audio, _WINDOWS_A_SONG)
+        for line in (*data.notes, *(f"skipped {path}: {reason}" for path, reason in songs.failed)):
+            if line not in self._said:
+                self._say(line)
+                self._said.add(line)
         path = self._folder / f"held_out{len(self._known)}.npy"
         np.save(path, songs.log_mels)
         return HeldOutSongs(
@@ -88,6 +104,7 @@ class Scoring:
             groups=[clips[song].group for song in songs.paths],
             labels=spec.labels,
             note=split.origin,
+            skipped=songs.failed,
         )
 
 
@@ -99,15 +116,7 @@ def score_row(row: Row, logits: Float32, held_out: HeldOutSongs, temperature: fl
     """
     truth, predicted = held_out.truth, song_labels(logits, held_out.songs, temperature)
     row.accuracy, row.macro_f1 = accuracy_and_macro_f1(truth, predicted)
-    row.accuracy_interval = _interval(held_out, predicted, "accuracy")
-    row.macro_f1_interval = _interval(held_out, predicted, "macro_f1")
+    row.accuracy_interval = bootstrap_interval(truth, predicted, held_out.groups, of="accuracy")
+    row.macro_f1_interval = bootstrap_interval(truth, predicted, held_out.groups, of="macro_f1")
     row.confusion = confusion_matrix(truth, predicted, len(held_out.labels)).tolist()
     row.accuracy_note = held_out.note
-
-
-def _interval(
-    held_out: HeldOutSongs, predicted: Integers, of: Literal["macro_f1", "accuracy"]
-) -> Interval | None:
-    if len(set(held_out.groups)) < _FEWEST_GROUPS:
-        return None
-    return bootstrap_interval(held_out.truth, predicted, groups=held_out.groups, of=of)

@@ -53,7 +53,7 @@ def measure_table(cases: Sequence[Case], options: TableOptions, say: Callable[[s
         say("measuring the machine")
         table.measure_limits()
         with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-            scoring = Scoring(options.data, options.layout, Path(folder))
+            scoring = Scoring(options.data, options.layout, Path(folder), say)
             for number, case in enumerate(cases, 1):
                 say(f"{number} of {len(cases)}: {case.model} {case.runtime} {case.precision}")
                 table.add(case, scoring)
@@ -152,5 +152,10 @@ class _Table:
         except MerError as error:
             row.accuracy_note = str(error)
             return None
-        self.results.data = self.results.data or scoring.described(held_out)
+        described = scoring.described(held_out)
+        if self.results.data is None:
+            self.results.data = described
+        else:  # another model, from which other clips were held out
+            skipped = [*self.results.data.skipped, *described.skipped]
+            self.results.data.skipped = list(dict.fromkeys(skipped))
         return held_out

@@ -90,6 +90,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         note = f": {data.note}" if data.note else ""
         clips = "?" if data.clips is None else data.clips
         facts.append(("Labelled data", f"{clips} clips of {data.name} ({', '.join(data.labels)}){note}"))
+        if data.skipped:
+            facts.append(("Without audio, not scored", "; ".join(data.skipped)))
     else:
         facts.append(("Labelled data", "none given (--data), so nothing is said of accuracy"))
     facts.append(("Command", shlex.join(results.command)))

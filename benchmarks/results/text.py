@@ -121,7 +121,8 @@ def facts(results: Results) -> list[str]:
     versions = [f"{name} {version}" for name, version in machine.libraries.items() if name in used]
     lines.append(f"{', '.join(versions)}; {_known(results.threads)} threads.")
     if data:
-        lines.append(f"Accuracy on {_known(data.clips)} clips of {data.name}: {data.note}.")
+        skipped = f" {len(data.skipped)} more give no audio and are not scored." if data.skipped else ""
+        lines.append(f"Accuracy on {_known(data.clips)} clips of {data.name}: {data.note}.{skipped}")
     else:
         lines.append("No labelled data (--data): no accuracy.")
     return lines

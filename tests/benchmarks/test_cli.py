@@ -183,3 +183,37 @@ def test_without_jinja2_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp
 def test_help_loads_no_runtime() -> None:
     code = "import sys; from merkit.benchmarks.cli import main; print('numpy' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+def test_clips_without_audio_end_with_code_4(networks: Path, tmp_path: Path, short: Length) -> None:
+    (tmp_path / "music").mkdir()
+    music = write_music(tmp_path / "music")
+    for file in sorted((tmp_path / "music").glob("*.wav"))[::5]:
+        file.write_bytes(b"no audio")
+    done = bench(
+        "--models", networks, "-m", "small", "-r", "onnxruntime", "--scenario", "SingleStream",
+        "--data", music, "--songs", tmp_path / "music", "--json", "o.json", "--html", "o.html",
+    )  # fmt: skip
+    assert done.exit_code == 4, done.output
+    values = json.loads(Path("o.json").read_text())
+    skipped = values["data"]["skipped"]
+    assert skipped
+    assert values["data"]["clips"] == sum(map(sum, values["rows"][0]["confusion"])) == 8 - len(skipped)
+    for line in skipped:
+        assert f"skipped {line}" in done.stderr
+    assert f"{len(skipped)} more give no audio" in done.stdout
+
+
+def test_outputs_that_would_replace_something(tmp_path: Path) -> None:
+    saved = tmp_path / "results.json"
+    saved.write_text(text := json.dumps(results_values()))
+    (tmp_path / "folder").mkdir()
+    for arguments, said in (
+        (["--html", str(saved)], "is what the report is made of"),
+        (["--csv", "../" + tmp_path.name + "/results.json"], "is what the report is made of"),
+        (["--csv", "a", "--html", "a"], "two outputs have the same name"),
+        (["--csv", "folder"], "is a folder"),
+    ):
+        done = CliRunner().invoke(main, ["report", str(saved), *arguments])
+        assert (done.exit_code, said in done.stderr) == (2, True), done.output
+    assert saved.read_text() == text

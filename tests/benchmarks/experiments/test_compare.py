@@ -1,8 +1,10 @@
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.benchmarks.experiments import compare
 from merkit.benchmarks.experiments.compare import compare_models, ratio_of_pairs, ratio_of_samples
 from merkit.engine.errors import MerError, UsageError
 
@@ -40,3 +42,15 @@ def test_a_side_that_cannot_run(networks: Path) -> None:
     small = networks / "small.onnx"
     with pytest.raises(MerError, match=r"small on torch: .*backbone"):
         compare_models(str(small), f"{small}@torch")
+
+
+def test_a_side_that_hangs(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "_LIMIT_S", 2.0)
+    monkeypatch.setattr(compare, "_time_calls", hang)
+    small = str(networks / "small.onnx")
+    with pytest.raises(MerError, match="small on onnxruntime: took longer than 2 s"):
+        compare_models(small, small)
+
+
+def hang(*_: object) -> None:
+    time.sleep(600)

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import onnx
 import pytest
 from merkit.benchmarks.measure.cases import find_cases, fp32_of, precision_of
 from merkit.engine.errors import UsageError
 from merkit.export.precision import fp16_from_onnx
+from merkit.export.source import EXPORT_KEY
 from small_networks import small_network
 
 
@@ -33,3 +35,15 @@ def test_a_file_that_cannot_be_opened_is_one_case(networks: Path) -> None:
     (case,) = find_cases([networks], False, only=["broken"])
     assert (case.model, case.runtime, case.precision) == ("broken", "-", "-")
     assert "not an ONNX file" in str(case.reason)
+
+
+@pytest.mark.parametrize(
+    "report", ["[1]", "{}", "3", "not JSON", '{"precision": ["x"], "source": 4}', "[" * 99_999]
+)
+def test_an_export_report_of_any_content_is_no_traceback(networks: Path, report: str) -> None:
+    model = onnx.load(networks / "small.onnx")
+    texts = {prop.key: prop.value for prop in model.metadata_props}
+    onnx.helper.set_model_props(model, {**texts, EXPORT_KEY: report})
+    content = model.SerializeToString()
+    assert precision_of(content) == "fp32"  # from the graph itself
+    assert fp32_of(content) is None

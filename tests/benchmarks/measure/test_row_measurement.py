@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,17 @@ def test_a_runtime_that_refuses_is_a_reason(networks: Path, tmp_path: Path, shor
     options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs")
     with pytest.raises(MerError, match="no runtime 'nothing'"):
         measure_in_child(case(networks, "nothing"), options, Row())
+
+
+def test_a_process_that_hangs_is_a_reason(
+    networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_measurement, "_work", hang)
+    monkeypatch.setattr(row_measurement, "_limit_s", lambda options: 2.0)
+    options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs")
+    with pytest.raises(MerError, match="took longer than 2 s and was stopped"):
+        measure_in_child(case(networks), options, Row())
+
+
+def hang(*_: object) -> None:
+    time.sleep(600)

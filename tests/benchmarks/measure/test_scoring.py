@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from merkit.benchmarks.measure import scoring as module
 from merkit.benchmarks.measure.scoring import HeldOutSongs, Scoring, score_row
 from merkit.benchmarks.row import Row
@@ -81,3 +82,20 @@ def test_few_groups_support_no_interval() -> None:
     score_row(row, np.eye(2, dtype=np.float32)[songs.truth], songs, 1.0)
     assert row.accuracy == row.macro_f1 == 1
     assert row.accuracy_interval is row.macro_f1_interval is None
+
+
+def test_clips_without_audio_are_named_and_not_scored(tmp_path: Path) -> None:
+    music = write_music(tmp_path)
+    for name in ("happy-0-0.wav", "sad-1-1.wav"):
+        soundfile.write(tmp_path / name, np.zeros(48_000, np.float32), 16_000)
+    spec = replace(SPEC, provenance={"test_clips": ["happy-0-0", "happy-0-1", "sad-1-0", "sad-1-1"]})
+    said: list[str] = []
+    scoring = Scoring(music, "auto", tmp_path, said.append)
+    for labels_in_use in (spec, replace(spec, audio=replace(AUDIO, mean=(1.0,)))):  # decoded anew
+        songs = scoring.held_out(labels_in_use)
+        assert [path.stem for path in songs.songs.paths] == ["happy-0-1", "sad-1-0"]
+        assert [path.stem for path, _ in songs.skipped] == ["happy-0-0", "sad-1-1"]
+        assert scoring.described(songs).clips == len(songs.truth) == 2
+        assert len(scoring.described(songs).skipped) == 2
+    assert len(said) == 2  # once, however often they are decoded
+    assert all(line.startswith("skipped ") and "silent" in line for line in said), said
