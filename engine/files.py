@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -12,6 +12,14 @@ from typing import IO
 
 from .errors import MerError
 from .signals import signals_deferred
+from .temporary import held, hold, new_folder, remove_file_if_abandoned
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+_PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
 
 
 class Disk:
@@ -48,19 +56,33 @@ class Disk:
         Raises:
             OSError: it could not be written.
         """
-        # A random name: in containers all processes have id 1, and a killed one leaves its file behind.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        file = self.create(temporary)
-        try:
-            yield file
-            self.sync(file)
-            file.close()
-            self.replace(temporary, path)
-        except BaseException:
-            for clean_up in (file.close, temporary.unlink):
-                with suppress(OSError):
-                    clean_up()
-            raise
+        temporary, file = self._temporary(path)
+        with held(file):
+            try:
+                yield file
+                self.sync(file)
+                file.close()
+                self.replace(temporary, path)
+            except BaseException:
+                for clean_up in (file.close, temporary.unlink):
+                    with suppress(OSError):
+                        clean_up()
+                raise
+
+    def _temporary(self, path: Path) -> tuple[Path, IO[bytes]]:
+        """A new hidden file beside ``path``, under a lock. Those of writers that were killed are removed."""
+        parts = [path.with_name(f".{path.name}.{number}.part") for number in range(_PART_NAMES)]
+        for part in parts:
+            remove_file_if_abandoned(part)
+        parts += [path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")]
+        for part in parts:
+            with suppress(FileExistsError):
+                file = self.create(part)
+                hold(file)
+                if os.fstat(file.fileno()).st_nlink:
+                    return part, file
+                file.close()  # it was taken for abandoned before it had its lock
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:
@@ -93,9 +115,15 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A temporary hidden folder inside ``folder``, so that ``publish`` can rename files out of it."""
-    with tempfile.TemporaryDirectory(prefix=".mer-", dir=folder) as temporary:
-        yield Path(temporary)
+    """A temporary hidden folder inside ``folder``, so that ``publish`` can rename files out of it.
+
+    Those that killed processes left there are removed.
+    """
+    staged, remove = new_folder(folder, ".mer-")
+    try:
+        yield staged
+    finally:
+        remove()
 
 
 def publish(staged: Path, folder: Path, names: list[str]) -> None:
@@ -121,20 +149,25 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         path = folder / ".lock"
         try:
-            self._file = path.open("a+b")
+            # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+            self._file = path.open("a+b", buffering=0)
         except OSError as error:
             raise MerError(f"{folder} cannot be written: {error.strerror}") from None
         try:
             _lock(self._file)
-        except OSError:
+        except OSError as error:
             self._file.seek(0)
             holder = self._file.read(100).decode("utf-8", "replace").strip()
             self._file.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise MerError(
+                    f"{folder} cannot be locked ({error.strerror}), and two runs there would spoil each "
+                    "other's rows: choose a folder on a disk that has file locks"
+                ) from None
             raise MerError(f"{folder} is in use by another run ({holder or 'of unknown name'})") from None
         with suppress(OSError):  # a full disk: the lock holds without the holder's name
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()}".encode())
-            self._file.flush()
 
     def release(self) -> None:
         """Releases the lock."""
@@ -144,9 +177,7 @@ class FolderLock:
 
 
 def _lock(file: IO[bytes]) -> None:
-    try:
-        import fcntl
-    except ModuleNotFoundError:
+    if fcntl is None:
         import msvcrt
 
         # Windows lets nobody read the bytes that are locked: not those with the holder's name.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from failing_disk import FailingDisk
 from merkit.engine import files
+from merkit.engine.errors import MerError
 
 
 @pytest.mark.parametrize("kind", ["create", "write", "sync", "replace"])
@@ -67,3 +72,38 @@ def test_a_signal_waits_until_all_files_are_moved(tmp_path: Path, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             files.publish(place, tmp_path, names)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_lock_that_cannot_be_had_is_not_called_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network disks without a lock service: ENOLCK."""
+
+    def no_locks(file: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_lock", no_locks)
+        with pytest.raises(MerError, match=r"cannot be locked \(No locks available\)"):
+            files.FolderLock(tmp_path)
+    held = files.FolderLock(tmp_path)
+    with pytest.raises(MerError, match=rf"in use by another run \(process {os.getpid()}\)"):
+        files.FolderLock(tmp_path)
+    held.release()
+    files.FolderLock(tmp_path).release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_a_lock_on_a_full_disk_closes() -> None:
+    code = (
+        "from pathlib import Path\nfrom merkit.engine.files import FolderLock\n"
+        "disk = Path('/mnt')\nfile = (disk / 'full').open('wb', buffering=0)\n"
+        "(disk / '.lock').touch()\n"
+        "try:\n    while file.write(bytes(4096)): pass\nexcept OSError as error: print(error.errno)\n"
+        "lock = FolderLock(disk)\nlock.release()\nprint('released')"
+    )
+    mount = f"mount -t tmpfs -o size=64k none /mnt && exec {sys.executable} -c {shlex.quote(code)}"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, text=True)
+    if "mount" in done.stderr.split("\n")[0] and not done.stdout:
+        pytest.skip("this machine lets nobody mount")
+    assert (done.stdout, done.stderr) == (f"{errno.ENOSPC}\nreleased\n", "")

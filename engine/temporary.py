@@ -1,0 +1,155 @@
+"""Temporary files and folders that do not stay behind: not of this process, and not of one that was killed.
+
+What a killed process left is told from what a living one writes by a lock, which the operating system drops
+with the process. Process ids would not do: in containers all processes have id 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+from .errors import MerError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+_SOCKET_PATH = 107  # bytes of the path of a socket, at most
+_HELD = ".held"  # in a temporary folder: the file that its process holds a lock on
+
+
+@cache
+def process_folder() -> Path:
+    """The folder for this process's temporary files, which goes when the process ends.
+
+    Those that killed processes left are removed. It lies in the folder that ``tempfile`` chooses.
+
+    Raises:
+        MerError: there is no folder for temporary files.
+    """
+    try:
+        return _folder_until_exit(tempfile.gettempdir())
+    except OSError as error:
+        reason = error.strerror or error
+    raise MerError(f"temporary files cannot be written ({reason}): set TMPDIR to a folder with room for them")
+
+
+def socket_folder(room: int) -> Path:
+    """``process_folder``, or a second one in /tmp where the path of the first is too long for sockets.
+
+    Args:
+        room: bytes that the path of a socket needs beyond the folder's.
+
+    Raises:
+        MerError: there is no such folder.
+    """
+    usual = process_folder()
+    if len(os.fsencode(usual)) + room <= _SOCKET_PATH:
+        return usual
+    for place in ("/tmp", "/var/tmp"):
+        with suppress(OSError):
+            return _folder_until_exit(place)
+    raise MerError(f"{usual.parent}: the path is too long for sockets; set TMPDIR to a shorter one")
+
+
+@cache
+def _folder_until_exit(place: str) -> Path:
+    from multiprocessing import util
+
+    folder, remove = new_folder(Path(place), "mer-run-")
+    # After the fork server's socket inside it (-100); not in processes that are forked from this one.
+    util.Finalize(None, remove, exitpriority=-200)
+    return folder
+
+
+def new_folder(place: Path, prefix: str) -> tuple[Path, Callable[[], None]]:
+    """A new folder, and what removes it. Those there that no living process holds are removed first."""
+    with suppress(OSError):  # a folder may be written and not listed
+        for name in os.listdir(place):
+            if name.startswith(prefix):
+                _remove_folder_if_abandoned(place / name)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    unheld = folder / f"{_HELD}.new"
+    file = unheld.open("xb")
+    hold(file)
+    unheld.rename(folder / _HELD)
+
+    def remove() -> None:
+        if fcntl is None:
+            file.close()  # Windows removes no file that is open
+        shutil.rmtree(folder, ignore_errors=True)
+        file.close()
+
+    return folder, remove
+
+
+def _remove_folder_if_abandoned(folder: Path) -> None:
+    """Removes a folder of ``new_folder`` that no living process holds; others' are left alone."""
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        if os.lstat(folder).st_uid != os.geteuid():
+            return
+        handle = os.open(folder / _HELD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Within the block, this process and those that it starts make their temporary files in ``folder``."""
+    variable, chosen = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = chosen
+        if variable is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = variable
+
+
+def hold(file: IO[bytes]) -> None:
+    """Marks a file as one that a living process writes. Where there are no locks, nobody removes it."""
+    if fcntl:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)  # waits only for somebody who looks whether it is abandoned
+
+
+@contextmanager
+def held(file: IO[bytes]) -> Iterator[None]:
+    """Keeps the lock of a file that is closed within the block, until its name is gone."""
+    if fcntl is None:  # Windows renames no file that is open
+        yield
+        return
+    handle = os.dup(file.fileno())
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_file_if_abandoned(part: Path) -> None:
+    """Removes a temporary file that no living process holds."""
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.lstat(part)):  # not yet another file's name
+                part.unlink()
+        finally:
+            os.close(handle)
