@@ -9,16 +9,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
 from ..engine.arrays import Float32
 from ..engine.artifact import Artifact, known_models, open_artifact, path_from_model
 from ..engine.errors import ArtifactError, MerError, UsageError
+from .library_step import first_line
+from .plain_graph import plain_from_onnx
+from .sensitivity import open_session
 
 OLDEST_OPSET = 20
 EXPORT_KEY = "mer.export"
 """The metadata_props key of exported graphs: precision, source, calibration, parity, accuracy (JSON)."""
+
+_QUANTIZED = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+    "ConvInteger", "MatMulInteger",
+)  # fmt: skip
+_WHOLE = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)  # as networks have
 
 Infer = Callable[[Float32], Float32]
 """Log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, labels]``."""
@@ -28,6 +38,7 @@ Infer = Callable[[Float32], Float32]
 class Source:
     """An FP32 graph to export.
 
+    The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the file.
     ``torch_infer`` computes the checkpoint's own logits. It is None for an .onnx, which is itself the
     reference.
     """
@@ -46,14 +57,13 @@ def open_source(model: str) -> Source:
     Raises:
         UsageError: an unknown name, or a file that is neither.
         ArtifactError: a pickle, an engine, external data, no ModelSpec, a fixed batch, an opset that
-            is too old, or a graph that is FP16 or INT8 already.
+            is too old, a graph that is FP16 or INT8 already, or one that ``plain_from_onnx`` or ONNX Runtime
+            refuses.
         MerError: a checkpoint, but torch is not installed.
     """
     path = path_from_model(model)
     if path.suffix == ".onnx":
-        artifact = open_artifact(model)
-        _check_graph(artifact)
-        return Source(artifact)
+        return Source(_plain(open_artifact(model)))
     if path.suffix == ".engine":
         raise ArtifactError(f"{path} is an engine already; export from its .onnx or its checkpoint")
     _refuse_pickle(path)
@@ -77,26 +87,67 @@ def _from_checkpoint(path: Path) -> Source:
         target = Path(folder) / f"{path.stem}.onnx"
         infer = onnx_from_checkpoint(path, target)
         artifact = open_artifact(str(target))
-    _check_graph(artifact)
-    return Source(dataclasses.replace(artifact, path=path), infer)
+    return Source(_plain(dataclasses.replace(artifact, path=path)), infer)
 
 
-def _check_graph(artifact: Artifact) -> None:
-    model = onnx.load_from_string(artifact.content)
-    path = artifact.path
-    for value in (*model.graph.input, *model.graph.output):
-        batch = value.type.tensor_type.shape.dim[0]
-        if not batch.dim_param:
-            raise ArtifactError(
-                f"{path} has the fixed batch {batch.dim_value} in {value.name}; an engine needs a dynamic one"
-            )
+def _plain(artifact: Artifact) -> Artifact:
+    """The artifact with its graph in plain form; refused before any work if it cannot be exported."""
+    path, model = artifact.path, onnx.load_from_string(artifact.content)
     versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
     opset = max(versions, default=0)
     if opset < OLDEST_OPSET:
         raise ArtifactError(f"{path} is of opset {opset}; {OLDEST_OPSET} or newer is needed")
-    converted = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
-    if converted or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
-        raise ArtifactError(f"{path} is FP16 or INT8 already; export from the FP32 model")
+    try:
+        plain = plain_from_onnx(model)
+        _check_precision(plain)
+        _open_batch(plain)
+        content = plain.SerializeToString()
+        _check_runs(content, artifact)
+    except MerError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return dataclasses.replace(artifact, content=content)
+
+
+def _check_precision(model: ModelProto) -> None:
+    graph = model.graph
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds |= {a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to"}
+    strange = sorted(TensorProto.DataType.Name(kind) for kind in kinds.difference(_WHOLE))
+    quantized = any(node.op_type in _QUANTIZED for node in graph.node)
+    if quantized or {"FLOAT16", "BFLOAT16"}.intersection(strange):
+        raise ArtifactError("the graph is FP16 or INT8 already; export from the FP32 model")
+    if strange:
+        raise ArtifactError(f"the graph computes in {', '.join(strange)}; an FP32 graph is needed")
+
+
+def _open_batch(model: ModelProto) -> None:
+    """Checks that the images are the only input, and that a dynamic batch has a name."""
+    others = [value.name for value in model.graph.input if value.name != "images"]
+    if others:
+        raise ArtifactError(f"the graph takes {', '.join(others)} beside images")
+    values = [*model.graph.input, *(value for value in model.graph.output if value.name == "logits")]
+    for value in values:
+        if value.type.tensor_type.elem_type != TensorProto.FLOAT:
+            raise ArtifactError(f"{value.name} are not float32; an engine takes and gives float32")
+        batch = value.type.tensor_type.shape.dim[0]
+        if batch.HasField("dim_value"):
+            raise ArtifactError(
+                f"{value.name} have the fixed batch {batch.dim_value}; an engine needs a dynamic one"
+            )
+        batch.dim_param = batch.dim_param or "batch"
+
+
+def _check_runs(content: bytes, artifact: Artifact) -> None:
+    """A batch that is written into the graph, or an operator that is not known, shows here."""
+    spec = artifact.spec
+    log_mels = np.zeros((2, 1, spec.audio.n_mels, spec.audio.frames), np.float32)
+    try:
+        (logits,) = open_session(content).run(["logits"], {"images": log_mels})
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower base class
+        raise ArtifactError(f"the graph does not run on two windows at once: {first_line(error)}") from None
+    shape = np.shape(logits)
+    if shape != (2, len(spec.labels)):
+        raise ArtifactError(f"the graph gives {list(shape)} for two windows, not [2, {len(spec.labels)}]")
 
 
 def _is_exported(path: Path) -> bool:

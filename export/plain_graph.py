@@ -1,0 +1,184 @@
+"""A valid ONNX graph in the one form that the conversions expect, whatever tool wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ..engine.errors import ArtifactError
+from .library_step import first_line, library_step
+
+_IR_VERSION = 10  # that of the bundled networks; every ONNX Runtime that is supported reads it
+# They only move or retype a weight. Operators that can make much out of little stay in the graph.
+_MOVES = frozenset(("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"))
+
+
+def plain_from_onnx(model: ModelProto) -> ModelProto:
+    """The same network with everything said in one way; a graph that is so already stays as it is.
+
+    Every node has a name of its own. Weights are initializers, also those of Constant nodes and those that
+    are reshaped, transposed or cast; no initializer is an input. All operators are of ONNX's own domain, all
+    tensors have a type, and the IR version is no newer than the opset needs.
+
+    Raises:
+        ArtifactError: not valid, or with operators that only some other program knows.
+    """
+    plain = ModelProto()
+    plain.CopyFrom(model)
+    plain.ClearField("training_info")
+    _lower_ir_version(plain)
+    for item in (*plain.opset_import, *plain.graph.node):
+        if item.domain == "ai.onnx":  # another name of ONNX's own, which its checker does not know
+            item.domain = ""
+    try:
+        onnx.checker.check_model(plain)
+    except Exception as error:  # ValueError beside ValidationError: a graph of more than 2 GB
+        raise ArtifactError(f"the graph is not valid ONNX: {first_line(error)}") from None
+    _check_operators(plain)
+    _keep(plain.opset_import, [opset for opset in plain.opset_import if not opset.domain])
+    _initializers_from_constants(plain)
+    _initializers_from_moves(plain)
+    _drop_unused(plain)
+    _name_nodes(plain)
+    return _typed(plain)
+
+
+def _lower_ir_version(model: ModelProto) -> None:
+    if model.ir_version > onnx.IR_VERSION and any(_unknown_fields(model)):
+        raise ArtifactError(
+            f"the graph has fields of an ONNX newer than {onnx.__version__}, which is installed"
+        )
+    needed = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    model.ir_version = max(needed, min(model.ir_version, _IR_VERSION))
+
+
+def _unknown_fields(message: Any) -> Iterator[bool]:
+    """Whether each message below this one has fields that a newer ONNX defines."""
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    messages = [message]
+    while messages:
+        message = messages.pop()
+        yield len(UnknownFieldSet(message)) > 0
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                messages += [value] if hasattr(value, "ListFields") else list(value)
+
+
+def _check_operators(model: ModelProto) -> None:
+    if model.functions:  # written out, a few that call each other can be more than memory holds
+        raise ArtifactError(
+            f"the graph has functions ({model.functions[0].name}); write it with them inlined"
+        )
+    foreign = {node.domain: f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain}
+    if foreign:
+        raise ArtifactError(
+            f"the graph has operators that are not ONNX's own ({', '.join(sorted(foreign.values()))}); "
+            "write it without another program's optimizations"
+        )
+    attributes = [(node.op_type, a) for node in model.graph.node for a in node.attribute]
+    nested = {kind for kind, attribute in attributes if attribute.HasField("g") or attribute.graphs}
+    if nested:
+        raise ArtifactError(f"the graph branches or loops ({', '.join(sorted(nested))}); no engine can")
+
+
+def _initializers_from_constants(model: ModelProto) -> None:
+    graph = model.graph
+    values = [(node, _value_of_constant(node)) for node in graph.node]
+    for node, value in values:
+        if value is not None:
+            value.name = node.output[0]
+            graph.initializer.append(value)
+    _keep(graph.node, [node for node, value in values if value is None])
+    weights = {tensor.name for tensor in graph.initializer}
+    _keep(graph.input, [value for value in graph.input if value.name not in weights])
+
+
+def _value_of_constant(node: NodeProto) -> TensorProto | None:
+    """A Constant's tensor; None for other nodes, and for what no weight is: strings and sparse tensors."""
+    if node.op_type != "Constant" or len(node.attribute) != 1:
+        return None
+    attribute = node.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        tensor = TensorProto()
+        tensor.CopyFrom(value)
+        return tensor
+    kinds = {"float": np.float32, "floats": np.float32, "int": np.int64, "ints": np.int64}
+    kind = kinds.get(attribute.name.removeprefix("value_"))
+    return None if kind is None else numpy_helper.from_array(np.asarray(value, kind))
+
+
+def _initializers_from_moves(model: ModelProto) -> None:
+    """Weights behind nodes that only move them; ONNX Runtime computes them, as it would in the graph."""
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    known, moves = set(weights), []
+    for node in graph.node:
+        if node.op_type in _MOVES and known.issuperset(node.input) and not outputs.intersection(node.output):
+            moves.append(node)
+            known.update(node.output)
+    if not moves:
+        return
+    names = [node.output[0] for node in moves]
+    read = dict.fromkeys(name for node in moves for name in node.input if name in weights)
+    part = helper.make_graph(
+        moves, "weights", [], [helper.make_empty_tensor_value_info(name) for name in names],
+        [weights[name] for name in read],
+    )  # fmt: skip
+    with library_step("computing the graph's weights"):
+        import onnxruntime
+
+        content = helper.make_model(
+            part, opset_imports=model.opset_import, ir_version=model.ir_version
+        ).SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        values = session.run(names, {})
+    graph.initializer.extend(map(numpy_helper.from_array, map(np.asarray, values), names))
+    _keep(graph.node, [node for node in graph.node if node.output[0] not in set(names)])
+
+
+def _drop_unused(model: ModelProto) -> None:
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    made = {name for node in graph.node for name in node.output}
+    if any(tensor.name not in read for tensor in graph.initializer):
+        _keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
+    if any(value.name not in made for value in graph.value_info):
+        _keep(graph.value_info, [value for value in graph.value_info if value.name in made])
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """A layer is kept, quantized and reported by its name, so two must not share one."""
+    taken: set[str] = {node.name for node in model.graph.node}
+    seen = {""}
+    for position, node in enumerate(model.graph.node):
+        if node.name in seen:
+            base = node.name or f"{node.op_type}_{position}"
+            names = (f"{base}_{i}" if i else base for i in count())
+            node.name = next(name for name in names if name not in taken)
+            taken.add(node.name)
+        seen.add(node.name)
+
+
+def _typed(model: ModelProto) -> ModelProto:
+    graph = model.graph
+    known = {v.name for v in (*graph.value_info, *graph.output) if v.type.tensor_type.elem_type}
+    if all(known.issuperset(filter(None, node.output)) for node in graph.node):
+        return model
+    del graph.value_info[:]
+    with library_step("inferring the graph's shapes"):
+        return onnx.shape_inference.infer_shapes(model)
+
+
+def _keep(field: Any, items: list[Any]) -> None:
+    """Removes the others from a repeated field."""
+    if len(items) != len(field):
+        del field[:]
+        field.extend(items)

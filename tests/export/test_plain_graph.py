@@ -1,0 +1,266 @@
+"""Graphs as other tools write them become one form, and compute what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from merkit.engine.errors import ArtifactError
+from merkit.export.plain_graph import plain_from_onnx
+from merkit.export.precision import (
+    fp16_from_onnx,
+    int8_from_onnx,
+    layers_to_quantize,
+    precision_by_op,
+    tensors_to_quantize,
+)
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from small_networks import AUDIO, small_network
+
+LOG_MELS = np.random.default_rng(0).standard_normal((3, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+
+
+def logits_of(model: ModelProto) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # it breaks FP16 QDQ graphs
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(["logits"], {"images": LOG_MELS})[0])
+
+
+def quantized(model: ModelProto) -> ModelProto:
+    ranges = dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
+    return int8_from_onnx(model, ranges)
+
+
+def unnamed(model: ModelProto) -> None:
+    for node in model.graph.node:
+        node.name = ""
+
+
+def of_one_name(model: ModelProto) -> None:
+    for position, node in enumerate(model.graph.node):
+        node.name = "Conv_3" if position % 2 else ""  # a name that a nameless node could get too
+
+
+def with_constants(model: ModelProto) -> None:
+    graph = model.graph
+    nodes = [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in graph.initializer]
+    nodes += list(graph.node)
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+
+
+def with_lists_of_numbers(model: ModelProto) -> None:
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    lists = [
+        helper.make_node("Constant", [], ["axes"], value_ints=[2, 3]),
+        helper.make_node(
+            "Constant", [], ["head.bias"], value_floats=numpy_helper.to_array(tensors["head.bias"]).tolist()
+        ),
+    ]
+    nodes = [*lists, *graph.node]
+    kept = [tensor for name, tensor in tensors.items() if name not in ("axes", "head.bias")]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+
+
+def with_moved_weights(model: ModelProto) -> None:
+    """As an exporter writes them that folds nothing: a copy, a transposed and a flat matrix, a cast."""
+    graph = model.graph
+    moves = []
+    for name, kind, attributes in (
+        ("stem.weight", "Identity", {}),
+        ("head.weight", "Transpose", {"perm": [1, 0]}),
+        ("res_1.weight", "Reshape", {}),
+        ("res_2.bias", "Cast", {"to": TensorProto.FLOAT}),
+    ):
+        (tensor,) = [tensor for tensor in graph.initializer if tensor.name == name]
+        values = numpy_helper.to_array(tensor)
+        inputs = [f"{name}.stored"]
+        if kind == "Transpose":
+            values = values.T
+        if kind == "Cast":
+            values = values.astype(np.float64)
+        if kind == "Reshape":
+            inputs.append(f"{name}.shape")
+            graph.initializer.append(numpy_helper.from_array(np.asarray(values.shape), inputs[1]))
+            values = values.ravel()
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), inputs[0]))
+        moves.append(helper.make_node(kind, inputs, [f"{name}.moved"], **attributes))
+        moves.append(helper.make_node("Identity", [f"{name}.moved"], [name]))
+    nodes = [*moves, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    # The cast is of weights alone: with it gone no number is a double any more.
+
+
+def weights_are_inputs(model: ModelProto) -> None:
+    model.graph.input.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in model.graph.initializer
+    )
+
+
+def old_ir_version(model: ModelProto) -> None:
+    weights_are_inputs(model)
+    model.ir_version = 3
+
+
+def newer_ir_version(model: ModelProto) -> None:
+    model.ir_version = 99
+
+
+def long_domain(model: ModelProto) -> None:
+    for item in (*model.opset_import, *model.graph.node):
+        item.domain = "ai.onnx"
+
+
+def domains_of_nothing(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+
+
+def without_shapes(model: ModelProto) -> None:
+    del model.graph.value_info[:]
+
+
+def with_half_of_the_shapes(model: ModelProto) -> None:
+    for value in model.graph.value_info[::2]:
+        value.type.Clear()
+
+
+def with_an_empty_input(model: ModelProto) -> None:
+    position, node = next((i, node) for i, node in enumerate(model.graph.node) if node.name == "se_relu")
+    clip = helper.make_node("Clip", [node.input[0], "", "limit"], ["clipped"], name="clip")
+    node.input[0] = "clipped"
+    model.graph.node.insert(position, clip)
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(1e6, np.float32), "limit"))
+
+
+def newer_opset(model: ModelProto) -> None:
+    model.opset_import[0].version = 23
+    model.ir_version = 12
+
+
+def with_unused_parts(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "unused"))
+    model.graph.node.insert(0, helper.make_node("Relu", ["images"], ["dead"], name="dead"))
+
+
+ODD = [
+    unnamed, of_one_name, with_constants, with_lists_of_numbers, with_moved_weights, weights_are_inputs,
+    old_ir_version, newer_ir_version, long_domain, domains_of_nothing, without_shapes,
+    with_half_of_the_shapes, with_an_empty_input, newer_opset, with_unused_parts,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", ODD, ids=lambda edit: edit.__name__)
+def test_odd_graphs_compute_the_same_in_plain_form_and_convert(edit: Callable[[ModelProto], None]) -> None:
+    expected = logits_of(small_network())  # ONNX Runtime itself refuses some of the odd ones
+    odd = small_network()
+    edit(odd)
+    before = odd.SerializeToString(deterministic=True)
+    plain = plain_from_onnx(odd)
+    assert odd.SerializeToString(deterministic=True) == before
+    np.testing.assert_allclose(logits_of(plain), expected, atol=1e-5)
+    names = [node.name for node in plain.graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert not {node.op_type for node in plain.graph.node} & {"Constant", "Transpose", "Cast", "gate"}
+    assert [value.name for value in plain.graph.input] == ["images"]
+    assert [opset.domain for opset in plain.opset_import] == [""]
+
+    assert precision_by_op(plain)["Conv"] == {"fp32": 9}
+    half = fp16_from_onnx(plain)
+    assert precision_by_op(half)["Conv"] == {"fp16": 9}
+    eight = quantized(plain)
+    assert precision_by_op(eight)["Conv"] == {"int8": 6, "fp16": 3}
+    assert precision_by_op(eight)["Gemm"] == {"int8": 1}
+    assert np.abs(logits_of(half) - expected).max() < 0.02 * np.abs(expected).max()
+    np.testing.assert_allclose(logits_of(eight), logits_of(quantized(small_network())), atol=0.05)
+
+
+def test_a_plain_graph_stays_as_it_is() -> None:
+    model = small_network()
+    assert plain_from_onnx(model) == model
+    assert plain_from_onnx(plain_from_onnx(model)) == model
+
+
+def branch(model: ModelProto) -> None:
+    (node,) = [node for node in model.graph.node if node.name == "se_relu"]
+    result = helper.make_tensor_value_info("r", TensorProto.FLOAT, None)
+    inner = helper.make_graph([helper.make_node("Relu", [node.input[0]], ["r"])], "g", [], [result])
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(True), "yes"))
+    node.CopyFrom(
+        helper.make_node("If", ["yes"], node.output, name="se_relu", then_branch=inner, else_branch=inner)
+    )
+
+
+def with_a_function(model: ModelProto) -> None:
+    model.functions.append(
+        helper.make_function(
+            "mine", "gate", ["x"], ["y"],
+            [helper.make_node("HardSigmoid", ["x"], ["h"]), helper.make_node("Identity", ["h"], ["y"])],
+            [helper.make_opsetid("", 20)],
+        )
+    )  # fmt: skip
+    (node,) = [node for node in model.graph.node if node.name == "se_gate"]
+    node.op_type, node.domain = "gate", "mine"
+    model.opset_import.append(helper.make_opsetid("mine", 1))
+
+
+def of_another_program(model: ModelProto) -> None:
+    (node,) = [node for node in model.graph.node if node.name == "stem"]
+    node.op_type, node.domain = "FusedConv", "com.microsoft"
+    domains_of_nothing(model)
+
+
+def unknown_operator(model: ModelProto) -> None:
+    model.graph.node[0].op_type = "Convolve"
+
+
+def nothing_before_it(model: ModelProto) -> None:
+    model.graph.node[3].input[0] = "nowhere"
+
+
+def field_of_the_future(model: ModelProto) -> None:
+    newer_ir_version(model)
+    model.graph.node[0].MergeFromString(b"\xfa\x3e\x01\x01")  # field 1007, one byte
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (branch, r"branches or loops \(If\)"),
+        (with_a_function, r"has functions \(gate\)"),
+        (of_another_program, r"not ONNX's own \(com\.microsoft\.FusedConv\)"),
+        (unknown_operator, "not valid ONNX: ValidationError: .*Convolve"),
+        (nothing_before_it, "not valid ONNX: ValidationError: .*"),
+        (field_of_the_future, "fields of an ONNX newer than"),
+    ],
+)
+def test_graphs_that_have_no_plain_form_are_refused_in_one_line(
+    edit: Callable[[ModelProto], None], message: str
+) -> None:
+    model = small_network()
+    edit(model)
+    with pytest.raises(ArtifactError, match=message) as refused:
+        plain_from_onnx(model)
+    assert "\n" not in str(refused.value)
+
+
+def test_weights_that_are_no_tensor_stay_where_they_are() -> None:
+    model = small_network()
+    text = helper.make_node("Constant", [], ["words"], name="words", value_string="x")
+    model.graph.node.insert(0, text)
+    plain = plain_from_onnx(model)
+    assert [node.name for node in plain.graph.node if node.op_type == "Constant"] == ["words"]
+    assert onnx.checker.check_model(plain) is None
