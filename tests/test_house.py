@@ -128,7 +128,7 @@ def test_no_arrow_upwards_inside_engine() -> None:
 
 
 def test_engine_itself_holds_few_files() -> None:
-    assert len(list((ROOT / "engine").glob("*.py"))) <= 13
+    assert len(list((ROOT / "engine").glob("*.py"))) <= 15
 
 
 def test_nothing_shadows_the_installed_package() -> None:
