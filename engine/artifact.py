@@ -6,14 +6,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
 from .backbone_names import backbone_from_name
-from .errors import ArtifactError, SpecError, UsageError
+from .errors import ArtifactError, MerError, SpecError, UsageError
+from .onnx_graph import check_graph
 from .spec import ModelSpec
+from .strict_json import LONGEST, json_from_text
 
 if TYPE_CHECKING:
     import onnx
@@ -23,6 +27,15 @@ DEFAULT_MODEL = "audiocnn"
 SPEC_KEY = "mer.model_spec"
 """The metadata_props key under which an .onnx file carries its ModelSpec as JSON."""
 
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+"""How the names of TensorRT engines end: ours, and those of trtexec and of other programs."""
+
+_LARGEST = 1 << 30  # bytes; VGG16, the largest of the nine, has 540 MB
+_FLOAT32 = 1  # onnx.TensorProto.FLOAT
+# Identifiers of other formats, at the place where these have them: ONNX Runtime and OpenVINO would take the
+# file for one of theirs, and read it otherwise than it was checked.
+_OTHER_FORMATS = (b"ORTM", b"TFL3")
+_MOST_WINDOWS = 1 << 16  # of an engine's profile
 _SIDECAR_FORMAT = 1
 _BUNDLED = Path(__file__).parent / "models"
 
@@ -41,18 +54,39 @@ class Artifact:
     content: bytes
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is one of the package's own files, which are trusted as its code is."""
+        return self.path.parent == _BUNDLED
+
+
+def is_engine(path: Path) -> bool:
+    """Whether a file is a TensorRT engine, by its suffix."""
+    return path.suffix.lower() in ENGINE_SUFFIXES
+
 
 def models_home() -> Path:
-    """The folder of networks that are too big to bundle: ``$MER_HOME/models``, or ``~/.cache/mer/models``."""
-    return Path(os.environ.get("MER_HOME") or Path.home() / ".cache" / "mer") / "models"
+    """The folder of networks that are too big to bundle: ``$MER_HOME/models``, or ``~/.cache/mer/models``.
+
+    Raises:
+        MerError: there is no home folder.
+    """
+    try:
+        return Path(os.environ.get("MER_HOME") or Path.home() / ".cache" / "mer") / "models"
+    except RuntimeError:  # HOME is not set, and the system knows no home of this user
+        raise MerError("this user has no home folder: set HOME, or MER_HOME, to one for models") from None
 
 
 def known_models() -> dict[str, Path]:
     """Name to file: the bundled models, then those of ``models_home()``. A bundled name takes precedence."""
+    folders = [_BUNDLED]
+    with suppress(MerError):  # without a home there are the bundled ones
+        folders.append(models_home())
     models: dict[str, Path] = {}
-    for folder in (_BUNDLED, models_home()):
-        for path in sorted(folder.glob("*.onnx")):
-            models.setdefault(path.stem, path)
+    for folder in folders:
+        with suppress(OSError):  # a home that cannot be read
+            for path in sorted(folder.glob("*.onnx")):
+                models.setdefault(path.stem, path)
     return models
 
 
@@ -72,36 +106,39 @@ def path_from_model(model: str) -> Path:
     except (UsageError, KeyError):
         names = ", ".join(known) or "none"
         raise UsageError(
-            f"unknown model {model!r}; known: {names}; or give the path of an .onnx or .engine file"
+            f"unknown model {model!r}; known: {names}; or give the path of an .onnx file or an engine"
         ) from None
 
 
 def open_artifact(model: str) -> Artifact:
-    """Reads and checks an ``.onnx`` or ``.engine`` file.
+    """Reads and checks an ``.onnx`` file or an engine.
 
-    An .onnx file must hold all of its weights, and a ModelSpec that fits its input and output. An .engine
-    is executable code: it is accepted only if mer-export's sidecar (``.json``) lies beside it and names
-    its SHA-256.
+    An .onnx file must hold all of its weights, operators that ``check_graph`` lets pass, and a ModelSpec that
+    fits its input and output. An engine is executable code: it is accepted only if mer-export's sidecar
+    (the same name with ``.json``) lies beside it and names its SHA-256.
 
     Raises:
         UsageError: no such model.
-        ArtifactError: not ONNX, weights in other files, no ModelSpec, or one that does not fit; an engine
-            without a sidecar, or with one that does not match it.
+        ArtifactError: not ONNX, too large, a graph that is refused, no ModelSpec, or one that does not fit;
+            an engine without a sidecar, or with one that does not match it.
     """
     path = path_from_model(model)
-    content = _read(path)
+    content = _read(path, _LARGEST)
     sha256 = hashlib.sha256(content).hexdigest()
-    if path.suffix == ".engine":
+    if is_engine(path):
         facts = _facts_of(path, sha256)
         return Artifact(path.stem, path, _spec_from_facts(facts, path), sha256, content, facts)
     return Artifact(path.stem, path, _spec_of(content, path), sha256, content)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size <= most:
+                return file.read()
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
+    raise ArtifactError(f"{path} is larger than {most >> 20} MB, which is more than any file of a model has")
 
 
 def _facts_of(engine: Path, sha256: str) -> dict[str, Any]:
@@ -112,14 +149,16 @@ def _facts_of(engine: Path, sha256: str) -> dict[str, Any]:
             "with their .json, are loaded"
         )
     try:
-        facts = json.loads(_read(path))
+        facts = json_from_text(_read(path, LONGEST))
         version, expected_sha256 = facts["format"], facts["engine"]["sha256"]
         if version == _SIDECAR_FORMAT:
             _check_facts(facts)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ArtifactError(f"{path} is no sidecar of mer-export ({type(error).__name__}: {error})") from None
     if version != _SIDECAR_FORMAT:
-        raise ArtifactError(f"{path} has format {version}; this merkit reads {_SIDECAR_FORMAT}: export again")
+        raise ArtifactError(
+            f"{path} has format {shortened(version)}; this merkit reads {_SIDECAR_FORMAT}: export again"
+        )
     if expected_sha256 != sha256:
         raise ArtifactError(
             f"{engine} does not match the hash in {path.name}: it is damaged, cut short or was replaced; "
@@ -129,16 +168,22 @@ def _facts_of(engine: Path, sha256: str) -> dict[str, Any]:
 
 
 def _check_facts(facts: Any) -> None:
-    """Checks the type and form of every value that the runtime relies on."""
+    """Checks the type and form of every value that is used."""
     shapes = [facts["profiles"]["images"][name] for name in ("min", "opt", "max")]
+    source = facts.get("source", {})
     valid = (
         facts["builder"] in ("tensorrt", "tensorrt_rtx")
-        and re.fullmatch(r"\d+(\.\w+)+", facts["builder_version"])
-        and re.fullmatch(r"\d+", facts.get("cuda") or "0")
+        and re.fullmatch(r"\d{1,6}\.\d{1,6}\.\d{1,6}(\.\w{1,20})*", facts["builder_version"])
+        and re.fullmatch(r"\d{1,4}", facts.get("cuda") or "0")
         and isinstance(facts["options"], dict)
-        and all(re.fullmatch(r"\d+\.\d+", name) for name in facts["compute_capability"]["capabilities"])
-        and all(len(shape) == 4 and all(isinstance(n, int) and n > 0 for n in shape) for shape in shapes)
-        and shapes[0][0] <= shapes[1][0] <= shapes[2][0]
+        and all(
+            re.fullmatch(r"\d{1,4}\.\d{1,4}", name) for name in facts["compute_capability"]["capabilities"]
+        )
+        and all(len(shape) == 4 and all(type(n) is int and n > 0 for n in shape) for shape in shapes)
+        and len(facts["profiles"]["images"]) == len(shapes)
+        and shapes[0][0] <= shapes[1][0] <= shapes[2][0] <= _MOST_WINDOWS
+        and isinstance(source.get("model", ""), str)
+        and re.fullmatch(r"\w{1,20}", facts.get("precision", "fp16"))
     )
     if not valid:
         raise ValueError("builder, version, capability or profile is not as mer-export writes them")
@@ -161,52 +206,46 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
     import onnx
     from google.protobuf.message import DecodeError
 
+    if content[4:8] in _OTHER_FORMATS:
+        raise ArtifactError(f"{path} is not an ONNX file")
     try:
-        graph = onnx.load_from_string(content)
+        model = onnx.load_from_string(content)
     except (DecodeError, ValueError):
         raise ArtifactError(f"{path} is not an ONNX file") from None
-    # Checked before any library loads the graph: external data is a path that the file's author chose.
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
-        raise ArtifactError(f"{path} keeps weights in other files; only single-file models are loaded")
-    metadata = {prop.key: prop.value for prop in graph.metadata_props}
-    if SPEC_KEY not in metadata:
-        raise ArtifactError(
-            f"{path} carries no ModelSpec (metadata_props has no {SPEC_KEY}); was it made by mer-export?"
-        )
+    specs = [prop.value for prop in model.metadata_props if prop.key == SPEC_KEY]
     try:
-        spec = ModelSpec.from_json(metadata[SPEC_KEY])
-    except SpecError as error:
+        check_graph(model)
+        if len(specs) != 1:
+            many = "more than one ModelSpec" if specs else "no ModelSpec"
+            raise ArtifactError(
+                f"it carries {many} (metadata_props with the key {SPEC_KEY}); was it made by mer-export?"
+            )
+        spec = ModelSpec.from_json(specs[0])
+        _check_tensors(model.graph, spec)
+    except (ArtifactError, SpecError) as error:
         raise ArtifactError(f"{path}: {error}") from None
-    images = {value.name: _shape(value) for value in graph.graph.input}.get("images")
-    logits = {value.name: _shape(value) for value in graph.graph.output}.get("logits")
-    expected = [1, spec.audio.n_mels, spec.audio.frames]
-    if images is None or logits is None or images[1:] != expected or logits[1:] != [len(spec.labels)]:
-        raise ArtifactError(
-            f"{path} must take images [batch, {', '.join(map(str, expected))}] and give logits "
-            f"[batch, {len(spec.labels)}], as its ModelSpec says; it takes {images} and gives {logits}"
-        )
     return spec
 
 
-def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    return [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+def _check_tensors(graph: onnx.GraphProto, spec: ModelSpec) -> None:
+    """Compares what a graph takes and gives with its ModelSpec."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
+    images, logits = inputs.get("images"), {value.name: _shape(value) for value in graph.output}.get("logits")
+    window, labels = [1, spec.audio.n_mels, spec.audio.frames], [len(spec.labels)]
+    if len(inputs) != 1 or images is None or logits is None or images[1:] != window or logits[1:] != labels:
+        raise ArtifactError(
+            f"it must take images float32 [batch, {', '.join(map(str, window))}] and give logits float32 "
+            f"[batch, {labels[0]}], as its ModelSpec says; "
+            f"it takes {shortened(inputs)} and gives {shortened(logits)}"
+        )
+    if isinstance(images[0], int) and images[0] > 0:
+        raise ArtifactError(f"it has the fixed batch {images[0]}; write it for batches of any size")
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model, including those in attributes, subgraphs and functions."""
-    nodes = [node for function in model.functions for node in function.node]
-    graphs = [model.graph]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            nodes.extend(graph.node)
-            continue
-        for attribute in nodes.pop().attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            graphs.extend(g for g in (attribute.g, *attribute.graphs) if g.node or g.initializer)
+def _shape(value: onnx.ValueInfoProto) -> list[int | str] | None:
+    """The shape of a float32 tensor; None for anything else."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type != _FLOAT32:
+        return None
+    return [dim.dim_value or dim.dim_param[:20] for dim in tensor.shape.dim]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ..artifact import is_engine
 from ..errors import MerError, UsageError
 
 if TYPE_CHECKING:  # commands ask for the names alone: --help must not load NumPy
@@ -14,8 +15,6 @@ if TYPE_CHECKING:  # commands ask for the names alone: --help must not load NumP
 
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "null")
 """The names of all runtimes: of their files here, in options of commands, and in a run's folder."""
-
-_BY_SUFFIX = {".onnx": "onnxruntime", ".engine": "tensorrt"}
 
 
 class Runtime(Protocol):
@@ -89,7 +88,10 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
     """
-    name = name or _BY_SUFFIX.get(artifact.path.suffix)
+    if name is None and is_engine(artifact.path):
+        name = "tensorrt"
+    elif name is None and artifact.path.suffix.lower() == ".onnx":
+        name = "onnxruntime"
     if name not in RUNTIMES:
         raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
     return name

@@ -1,3 +1,5 @@
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -5,12 +7,21 @@ import numpy as np
 import onnx
 import pytest
 from engine_files import VERSION, engine, write_engine
-from merkit.engine.artifact import SPEC_KEY, known_models, models_home, open_artifact, path_from_model
+from merkit.engine.artifact import (
+    SPEC_KEY,
+    is_engine,
+    known_models,
+    models_home,
+    open_artifact,
+    path_from_model,
+)
 from merkit.engine.errors import ArtifactError, MerError, UsageError
-from merkit.engine.runtimes import open_runtime
+from merkit.engine.runtimes import name_of_runtime, open_runtime
 from merkit.engine.spec import ModelSpec
 from onnx import helper, numpy_helper
 from onnx_files import tiny_onnx
+
+PROFILE = {name: [batch, 1, 128, 313] for name, batch in (("min", 1), ("opt", 8), ("max", 32))}
 
 
 def refusal(model: onnx.ModelProto, folder: Path) -> str:
@@ -66,29 +77,163 @@ def test_a_spec_that_does_not_fit(tmp_path: Path, spec: ModelSpec) -> None:
 
     model = tiny_onnx(spec)
     helper.set_model_props(model, {SPEC_KEY: dataclasses.replace(spec, labels=("a", "b")).to_json()})
-    assert "must take images [batch, 1, 128, 313] and give logits [batch, 2]" in refusal(model, tmp_path)
+    assert "must take images float32 [batch, 1, 128, 313] and give logits float32 [batch, 2]" in refusal(
+        model, tmp_path
+    )
 
 
-def test_external_data_is_refused_wherever_it_hides(tmp_path: Path, spec: ModelSpec) -> None:
-    def outside() -> onnx.TensorProto:
-        tensor = numpy_helper.from_array(np.zeros(4, np.float32), "secret")
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="/etc/passwd")
-        return tensor
+def test_a_graph_that_is_refused(tmp_path: Path, spec: ModelSpec) -> None:
+    """What is refused, and why: test_onnx_graph.py."""
+    outside = numpy_helper.from_array(np.zeros(4, np.float32), "secret")
+    outside.ClearField("raw_data")
+    outside.data_location = onnx.TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="/etc/passwd")
+    model = tiny_onnx(spec)
+    model.graph.initializer.append(outside)
+    assert refusal(model, tmp_path).endswith(
+        "refused.onnx: it keeps weights in other files; only single-file models are loaded"
+    )
 
-    as_initializer = tiny_onnx(spec)
-    as_initializer.graph.initializer.append(outside())
-    as_attribute = tiny_onnx(spec)
-    as_attribute.graph.node.append(helper.make_node("Constant", [], ["c"], value=outside()))
-    in_subgraph = tiny_onnx(spec)
-    inner = helper.make_graph([helper.make_node("Identity", ["secret"], ["y"])], "g", [], [], [outside()])
-    in_subgraph.graph.node.append(helper.make_node("If", ["x"], ["z"], then_branch=inner, else_branch=inner))
-    in_function = tiny_onnx(spec)
-    node = helper.make_node("Constant", [], ["c"], value=outside())
-    in_function.functions.append(helper.make_function("d", "f", [], ["c"], [node], []))
-    for model in (as_initializer, as_attribute, in_subgraph, in_function):
-        assert "other files" in refusal(model, tmp_path)
+
+def with_metadata(model: onnx.ModelProto, *values: str) -> onnx.ModelProto:
+    del model.metadata_props[:]
+    for value in values:
+        model.metadata_props.add(key=SPEC_KEY, value=value)
+    return model
+
+
+def test_specs_of_any_content(tmp_path: Path, spec: ModelSpec) -> None:
+    model, text = tiny_onnx(spec), spec.to_json()
+    fields = json.loads(text)
+    for values, why in (
+        ((text, text), "more than one ModelSpec"),
+        (("[" * 100_000,), "nested too deeply"),
+        ((text.replace("16000", "1" * 400, 1),), "too large"),
+        ((text.replace("16000", "1" * 5_000, 1),), "5000 digits"),
+        ((text.replace("16000", "NaN", 1),), "NaN"),
+        ((text.replace("calm", "\\ud800"),), "surrogate"),
+        ((text.replace("calm", "\\u001b[2J"),), "control characters"),
+        ((text.replace('"version":1}', '"version":1,"version":1}'),), "stands twice"),
+        ((" " * (33 << 20),), "longer than 32 MB"),
+        ((json.dumps({**fields, "labels": [str(n) for n in range(100_000)]}),), "2 to 1000 labels"),
+        ((json.dumps({**fields, "audio": [1]}),), "audio must be AudioSpec"),
+        ((json.dumps({**fields, "audio": {**fields["audio"], "window_samples": 10**9}}),), "window_samples"),
+        ((json.dumps({**fields, "audio": {**fields["audio"], "n_mels": 10**9}}),), "n_mels"),
+    ):
+        message = refusal(with_metadata(model, *values), tmp_path)
+        assert why in message
+        assert len(message) < 400
+
+
+def retyped(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+
+
+def with_a_second_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+
+
+def of_one_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def of_many_dimensions(model: onnx.ModelProto) -> None:
+    for _ in range(10_000):
+        model.graph.output[0].type.tensor_type.shape.dim.add(dim_param="x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (retyped, "must take images float32"),
+        (with_a_second_input, "it takes {'images': "),
+        (of_one_batch, "fixed batch 1"),
+        (of_many_dimensions, "gives"),
+    ],
+)
+def test_tensors_that_are_not_its_specs(change: Any, why: str, tmp_path: Path, spec: ModelSpec) -> None:
+    model = tiny_onnx(spec)
+    change(model)
+    message = refusal(model, tmp_path)
+    assert why in message
+    assert len(message) < 500
+
+
+def test_weights_may_be_listed_as_inputs(tmp_path: Path, spec: ModelSpec) -> None:
+    """As graphs of IR versions before 4 do."""
+    model = tiny_onnx(spec)
+    model.graph.input.append(
+        helper.make_tensor_value_info("axes", onnx.TensorProto.INT64, [2]),
+    )
+    path = tmp_path / "old.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert open_artifact(str(path)).spec == spec
+
+
+@pytest.mark.parametrize("identifier", [b"ORTM", b"TFL3"])
+def test_a_file_that_is_of_two_formats(tmp_path: Path, spec: ModelSpec, identifier: bytes) -> None:
+    """ONNX for whoever checks it, another format for whoever runs it: such bytes are in a producer's name."""
+    content = b"\x08\x0a\x12\x04" + identifier + tiny_onnx(spec).SerializeToString()
+    assert onnx.load_from_string(content).metadata_props
+    path = tmp_path / "two.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="not an ONNX file"):
+        open_artifact(str(path))
+
+
+def test_files_that_are_too_large_are_not_read(tmp_path: Path, spec: ModelSpec) -> None:
+    for name in ("sparse.onnx", "sparse.engine"):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 40)
+        with pytest.raises(ArtifactError, match="larger than 1024 MB"):
+            open_artifact(str(tmp_path / name))
+    path = write_engine(tmp_path, spec)
+    os.truncate(path.with_suffix(".json"), 1 << 40)
+    with pytest.raises(ArtifactError, match="larger than 32 MB"):
+        open_artifact(str(path))
+
+
+def test_messages_nested_without_end(tmp_path: Path) -> None:
+    graph = b""
+    for _ in range(5_000):  # a node with an attribute with a graph
+        for tag in (b"\x32", b"\x2a", b"\x0a"):
+            size, length = len(graph), b""
+            while size > 0x7F:
+                length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+            graph = tag + length + bytes([size]) + graph
+    (tmp_path / "deep.onnx").write_bytes(b"\x3a" + graph[1:])
+    with pytest.raises(ArtifactError, match=r"not an ONNX file|no ModelSpec"):
+        open_artifact(str(tmp_path / "deep.onnx"))
+
+
+def test_without_a_home_there_are_the_bundled_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MER_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert list(known_models()) == ["audiocnn", "mobilenetv3", "squeezenet"]
+    assert path_from_model("audiocnn").is_file()
+    with pytest.raises(UsageError, match="known: audiocnn"):
+        path_from_model("resnet18")
+    with pytest.raises(MerError, match="set HOME, or MER_HOME"):
+        models_home()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MER_HOME", str(tmp_path / "file"))  # no folder
+    assert "audiocnn" in known_models()
+
+
+@pytest.mark.parametrize("suffix", [".engine", ".plan", ".trt", ".ENGINE"])
+def test_every_suffix_of_an_engine(tmp_path: Path, spec: ModelSpec, suffix: str) -> None:
+    path = write_engine(tmp_path, spec).rename(tmp_path / f"my.model.v2{suffix}")
+    (tmp_path / "tiny.json").rename(tmp_path / "my.model.v2.json")
+    artifact = open_artifact(str(path))
+    assert is_engine(path)
+    assert (artifact.name, artifact.spec) == ("my.model.v2", spec)
+    assert name_of_runtime(artifact) == "tensorrt"
+    (tmp_path / "my.model.v2.json").unlink()
+    with pytest.raises(ArtifactError, match=r"no sidecar my\.model\.v2\.json: engines are code"):
+        open_artifact(str(path))
 
 
 def test_an_engine_carries_its_spec(tmp_path: Path, spec: ModelSpec) -> None:
@@ -122,6 +267,12 @@ def test_an_engine_without_its_sidecar_is_refused(tmp_path: Path, spec: ModelSpe
         '{"format": 1}',
         '{"format": 1, "engine": 7}',
         whole[: len(whole) // 2],
+        "[" * 100_000,
+        whole.replace('"fp16"', "1" * 5_000),
+        whole.replace('"fp16"', "NaN"),
+        whole.replace('"precision"', '"name"'),
+        '["format", "engine"]',
+        "7",
     ):
         sidecar.write_text(broken)
         with pytest.raises(ArtifactError, match="no sidecar of mer-export"):
@@ -142,6 +293,18 @@ def test_an_engine_without_its_sidecar_is_refused(tmp_path: Path, spec: ModelSpe
         ({"profiles": {"images": {"min": [1], "opt": [1], "max": [1]}}}, "as mer-export writes"),
         ({"profiles": {}}, "no sidecar"),
         ({"model_spec": {"backbone": "x"}}, "lacks fields"),
+        ({"model_spec": []}, "must be a JSON object"),
+        ({"format": ["x" * 1_000] * 1_000}, "this merkit reads 1"),
+        ({"builder": ["tensorrt"]}, "as mer-export writes"),
+        ({"builder_version": "11.a.b"}, "as mer-export writes"),
+        ({"builder_version": "1" * 3_000 + ".1.1"}, "as mer-export writes"),
+        ({"source": ["tiny.onnx"]}, "no sidecar"),
+        ({"source": {"model": 7}}, "as mer-export writes"),
+        ({"precision": "fp16; rm -rf /"}, "as mer-export writes"),
+        ({"precision": {}}, "no sidecar"),
+        ({"profiles": {"images": {**PROFILE, "more": 7}}}, "as mer-export writes"),
+        ({"profiles": {"images": {**PROFILE, "max": [1 << 40, 1, 128, 313]}}}, "as mer-export writes"),
+        ({"profiles": {"images": {**PROFILE, "min": [True, 1, 128, 313]}}}, "as mer-export writes"),
     ],
 )
 def test_sidecars_of_other_makers(tmp_path: Path, spec: ModelSpec, changes: dict[str, Any], why: str) -> None:

@@ -1,0 +1,132 @@
+"""What the graph of a model file may hold, whoever made it: checked before any library computes with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .errors import ArtifactError
+
+if TYPE_CHECKING:
+    import onnx
+
+_PARTS = 1_000_000  # messages of a graph; the largest of our networks has 6,000
+
+# What they cost, or what they answer, depends on more than the shapes of their inputs: they can run for ever,
+# take any amount of memory, or answer otherwise every time. Recurrent layers run as often as their input is
+# long, and stay.
+_REFUSED = frozenset(
+    {"Loop", "If", "Scan", "NonZero", "Unique", "Compress", "NonMaxSuppression"}
+    | {"Bernoulli", "Multinomial"}
+    | {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+    | {"SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceAt"}
+    | {"SequenceLength", "SequenceMap", "ConcatFromSequence", "SplitToSequence"}
+    | {"Optional", "OptionalGetElement", "OptionalHasElement"}
+    | {"StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer"}
+    | {"ImageDecoder"}
+)
+# The inputs, by position, that say how large an output becomes or how long an operator works.
+_SIZES: Mapping[str, tuple[int, ...]] = {
+    "AffineGrid": (1,),
+    "BlackmanWindow": (0,),
+    "CenterCropPad": (1,),
+    "Col2Im": (1, 2),
+    "ConstantOfShape": (0,),
+    "DFT": (1,),
+    "Expand": (1,),
+    "HammingWindow": (0,),
+    "HannWindow": (0,),
+    "MaxUnpool": (2,),
+    "MelWeightMatrix": (0, 1, 2),
+    "OneHot": (1,),
+    "Pad": (1,),
+    "Range": (0, 1, 2),
+    "Reshape": (1,),
+    "Resize": (2, 3),
+    "STFT": (1, 3),
+    "Slice": (1, 2, 4),
+    "Split": (1,),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Upsample": (1,),
+}
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """Refuses a graph that reads other files, or whose cost a single trial would not show.
+
+    Raises:
+        ArtifactError: weights in other files, wherever they stand; functions, branches, loops or operators of
+            other programs; a size that is computed from the sound.
+    """
+    import onnx
+
+    operators = set()
+    for part in _parts(model):
+        # A path that the file's author chose, or an address in this process.
+        if isinstance(part, onnx.TensorProto) and (part.data_location or part.external_data):
+            raise ArtifactError("it keeps weights in other files; only single-file models are loaded")
+        if isinstance(part, onnx.NodeProto):
+            operators.add((part.domain, part.op_type))
+    if model.functions:
+        raise ArtifactError("it has functions of its own; write it with its functions inlined (onnx.inliner)")
+    for domain, operator in sorted(operators):
+        _check_operator(domain, operator)
+    _check_sizes(model.graph)
+
+
+def _parts(model: onnx.ModelProto) -> Iterator[Any]:
+    """Every message in a model, at whatever depth, without recursion."""
+    import onnx
+
+    waiting: list[Any] = [model]
+    for _ in range(_PARTS):
+        if not waiting:
+            return
+        part = waiting.pop()
+        yield part
+        if isinstance(part, onnx.TensorProto):  # the many: nothing in them can hold a tensor
+            continue
+        for field, value in part.ListFields():
+            if field.message_type is not None:
+                waiting.extend((value,) if hasattr(value, "ListFields") else value)
+    raise ArtifactError(f"its graph has more than {_PARTS:,} parts")
+
+
+def _check_operator(domain: str, operator: str) -> None:
+    if domain in ("", "ai.onnx"):
+        if operator in _REFUSED:
+            raise ArtifactError(
+                f"it has the operator {operator}, whose work has no bound or whose answer changes: write it "
+                "without (onnxsim folds branches that are constant)"
+            )
+    elif (domain, operator) not in (
+        ("com.microsoft", "QuantizeLinear"),
+        ("com.microsoft", "DequantizeLinear"),
+    ):
+        raise ArtifactError(f"it has the operator {domain[:60]}.{operator[:60]}, which is none of ONNX's own")
+
+
+def _check_sizes(graph: onnx.GraphProto) -> None:
+    """Refuses sizes that are computed from the sound: a trial with one sound says nothing about another.
+
+    Sizes that are computed from shapes, as exporters do for the batch, are well.
+    """
+    users = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            users[name].append(node)
+    waiting = ["images"]
+    from_sound = {""}  # the name of an input that is left out
+    while waiting:
+        name = waiting.pop()
+        if name in from_sound:
+            continue
+        from_sound.add(name)
+        for node in users[name]:
+            sizes = _SIZES.get(node.op_type, ())
+            if any(node.input[place] == name for place in sizes if place < len(node.input)):
+                raise ArtifactError(f"a size in its operator {node.op_type} is computed from the sound")
+            if node.op_type not in ("Shape", "Size"):
+                waiting.extend(node.output)
