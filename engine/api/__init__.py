@@ -13,11 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .quiet import send_nothing
+
 if TYPE_CHECKING:
     from merkit.engine.errors import MerError
     from merkit.engine.labelling.song_label import SongLabel
 
     from .labeler import Labeler, label
+
+send_nothing()
 
 __version__ = "0.1.0"
 __all__ = ["Labeler", "MerError", "SongLabel", "__version__", "label"]
