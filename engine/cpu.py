@@ -3,8 +3,55 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path, PurePosixPath
+
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on, at least 1."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may keep busy, at least 1: those it may run on, within its groups' limits.
+
+    A limit of one and a half cores counts as two.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for limit in _limits():
+        cores = min(cores, max(1, -(-limit[0] // limit[1])))
+    return cores
+
+
+def _limits() -> list[tuple[int, int]]:
+    """(microseconds of CPU, in so many microseconds) of each control group that this process is in.
+
+    A container may see its own group as the root, whatever its path says: the root counts too.
+    """
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return []
+    limits = []
+    for line in lines:  # "0::/path" (version 2) or "4:cpu,cpuacct:/path" (version 1)
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        names = PurePosixPath(path).parts[1:]
+        for depth in range(len(names) + 1):
+            folder = _GROUPS.joinpath(controllers, *names[:depth])
+            limits += [_version_1(folder)] if controllers else [_version_2(folder)]
+    return [limit for limit in limits if limit]
+
+
+def _version_2(folder: Path) -> tuple[int, int] | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return (int(quota), int(period)) if quota != "max" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _version_1(folder: Path) -> tuple[int, int] | None:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return (quota, int((folder / "cpu.cfs_period_us").read_text())) if quota > 0 else None
+    except (OSError, ValueError):
+        return None
