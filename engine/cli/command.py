@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from ..errors import MerError
+from ..signals import INTERRUPTED, sigterm_interrupts
+from ..temporary import process_folder, temporary_files_in
 from ..text.escape import for_terminal
+
+_REFUSED = {
+    errno.EAGAIN: "ulimit -u",
+    errno.EMFILE: "ulimit -n",
+    errno.ENFILE: "",
+    errno.ENOMEM: "",
+    errno.EFBIG: "ulimit -f",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM), ""),
+}
+"""What is refused by the system, and which limit of the shell is in force where it is one."""
 
 EXIT_FAILURE = 1
 EXIT_GATE = 3
@@ -34,17 +49,57 @@ class WindowCountType(click.ParamType):
 
 
 def report_errors(command: Callable[..., int]) -> Callable[..., None]:
-    """Exits with a command's return value; prints a MerError as one line and exits with its code."""
+    """Exits with a command's return value; prints a MerError as one line and exits with its code.
+
+    What the system refuses (files, processes, memory, room) is one line too, and a signal that the command
+    does not handle. Temporary files of the command and its child processes lie in the process's own folder.
+    """
     from functools import wraps
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
-        try:
-            code = command(*arguments, **options)
-        except MerError as error:
-            for line in f"Error: {error}".split("\n"):  # file names in it may hold control characters
-                click.echo(for_terminal(line), err=True)
-            code = error.exit_code
+        with sigterm_interrupts() as stop:
+            try:
+                with _own_folder():
+                    code = command(*arguments, **options)
+            except KeyboardInterrupt:
+                code = stop.code or INTERRUPTED
+                click.echo("stopped", err=True)
+            except (MerError, OSError, MemoryError, RuntimeError) as error:
+                known = error if isinstance(error, MerError) else _refusal(error)
+                if known is None:
+                    raise
+                for line in f"Error: {known}".split("\n"):  # file names in it may hold control characters
+                    click.echo(for_terminal(line), err=True)
+                code = known.exit_code
         sys.exit(code)
 
     return run
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """Temporary files lie in ``process_folder``; Matplotlib's list of fonts too, which would be in the home."""
+    folder = process_folder()
+    with temporary_files_in(folder):
+        if "MPLCONFIGDIR" in os.environ:
+            yield
+            return
+        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
+
+
+def _refusal(error: Exception) -> MerError | None:
+    """What the system refuses, in a line; None for what may be a bug of ours."""
+    if isinstance(error, MemoryError):
+        return MerError("the memory is full, or the limit on it is reached (ulimit -v)")
+    if isinstance(error, OSError) and error.errno in _REFUSED:
+        limit = _REFUSED[error.errno]
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return MerError(f"{where}{error.strerror}" + (f": the limit is {limit}" if limit else ""))
+    if "can't start new thread" in str(error):  # a RuntimeError
+        return MerError("no further thread can be started: the limit is ulimit -u")
+    return None

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -64,3 +70,56 @@ def test_the_version_is_the_packages() -> None:
     import merkit
 
     assert merkit.__version__ in CliRunner().invoke(command(0), ["--version"]).output
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "/a/b: No space left on device"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files: the limit is ulimit -n"),
+        (BlockingIOError(errno.EAGAIN, "Resource"), "Resource: the limit is ulimit -u"),
+        (MemoryError(), "the memory is full, or the limit on it is reached (ulimit -v)"),
+        (RuntimeError("can't start new thread"), "no further thread can be started: the limit is ulimit -u"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error: Exception, line: str) -> None:
+    done = CliRunner().invoke(command(error), [])
+    assert (done.exit_code, done.output) == (1, f"Error: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "bug", [FileNotFoundError(errno.ENOENT, "x", "y"), RuntimeError("a bug"), OSError("x")]
+)
+def test_other_errors_may_be_bugs(bug: Exception) -> None:
+    assert CliRunner().invoke(command(bug), []).exception is bug
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_that_the_command_does_not_handle(number: signal.Signals, code: int) -> None:
+    @click.command()
+    @report_errors
+    def run() -> int:
+        signal.raise_signal(number)
+        return 0
+
+    done = CliRunner().invoke(run, [])
+    assert (done.exit_code, done.output) == (code, "stopped\n")
+
+
+def test_temporary_files_of_a_command_go_with_it(tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, tempfile\nfrom merkit.engine.cli.command import report_errors\n"
+        "def run():\n    tempfile.mkdtemp()\n    subprocess.run(['mktemp'])\n"
+        "    print(len(os.listdir(os.environ['TMPDIR'])), os.environ['MPLCONFIGDIR'])\n    return 3\n"
+        "report_errors(run)()"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "MPLCONFIGDIR": "the user's"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 3
+    made, counted = done.stdout.splitlines()
+    assert made.startswith(f"{tmp_path}/mer-run-")
+    assert counted == "3 the user's"  # both, and what says whose the folder is
+    assert list(tmp_path.iterdir()) == []
