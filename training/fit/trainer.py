@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from time import perf_counter
 from typing import Any
 
@@ -72,12 +71,11 @@ def train(
     """
     training = _Training(network, data, recipe)
     if state_file and state_file.exists():
-        training.restore(_read_state(state_file, key))
+        training.restore(_state_of(state_file, key))
     while not training.finished:
         row = training.run_epoch()
         if state_file:
-            with whole_file(state_file) as file:
-                torch.save({**training.state(), "key": key}, file)
+            _write_state({**training.state(), "key": key}, state_file)
         if row.better:
             on_better(training.judged, row)
         on_epoch(row)
@@ -227,11 +225,36 @@ def _bfloat16(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=supported)
 
 
-def _read_state(path: Path, key: str) -> dict[str, Any]:
+def _write_state(state: dict[str, Any], path: Path) -> None:
+    """Whole or not at all.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with whole_file(path) as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch's own, "unexpected pos", hides why
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def read_state(path: Path, mmap: bool = False) -> dict[str, Any]:
+    """What ``train`` wrote; with ``mmap`` tensors are read when they are used.
+
+    Raises:
+        MerError: it is damaged, or no state of a training.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, OSError, ValueError) as error:
-        raise MerError(f"{path} is not a state of mer-train: {str(error).splitlines()[0]}") from None
-    if not isinstance(state, dict) or state.get("key") != key:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        if state["history"] and state["key"] is not None:
+            return state
+    except Exception:  # of any type: a damaged file's bytes say anything
+        pass
+    raise MerError(f"{path} is damaged or not a state of mer-train; remove it, or overwrite the training")
+
+
+def _state_of(path: Path, key: str) -> dict[str, Any]:
+    state = read_state(path)
+    if state["key"] != key:
         raise MerError(f"{path} is of another training (other data, split, recipe or network); remove it")
     return state

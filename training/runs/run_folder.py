@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
+from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError, UsageError
+from ...engine.files import FolderLock
 from ..evaluate.metrics_report import write_json
 from ..evaluate.predictions import Predictions, load_predictions
-from ..fit.trainer import Epoch
+from ..fit.trainer import Epoch, read_state
 
 Mode = Literal["fresh", "resume", "overwrite"]
 """What to do with a folder that holds a run: refuse it, continue the run, or replace it."""
 
 CHECKPOINT, METRICS, CARD = "checkpoint.safetensors", "metrics.json", "card.md"
 STATE, _KEY, LOGITS = "state.pt", "run.json", "logits.npz"
+_FIGURES = ("confusion.png", "curves.png")
 
 
 @dataclass(frozen=True)
@@ -41,28 +44,55 @@ def run_from_folder(folder: Path) -> FinishedRun:
     """Reads a finished run.
 
     Raises:
-        MerError: the folder holds none.
+        MerError: the folder holds none, or its metrics are damaged.
     """
+    path = folder / METRICS
     try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MerError(f"{folder} holds no finished training: {error}") from None
-    history = tuple(_epoch(row) for row in metrics.get("history", ()))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        history = tuple(_epoch(row) for row in metrics.get("history", ()))
+    except OSError as error:
+        raise MerError(f"{folder} holds no finished training ({path}: {error.strerror})") from None
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise MerError(f"{folder} holds no finished training: {path} is not what mer-train wrote") from None
     logits = folder / LOGITS
     return FinishedRun(folder, metrics, history, load_predictions(logits) if logits.exists() else None)
 
 
 def epochs_in(folder: Path) -> int:
-    """How many epochs of an unfinished training are done; 0 where none was begun."""
+    """How many epochs of an unfinished training are done; 0 where none was begun.
+
+    Raises:
+        MerError: its state is damaged.
+    """
     if not (folder / STATE).exists():
         return 0
     # mmap, since VGG16's state has 2.7 GB, of which this needs a few bytes.
-    state = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
-    return len(json.loads(state["history"]))
+    return len(json.loads(read_state(folder / STATE, mmap=True)["history"]))
+
+
+@contextmanager
+def results_folder(folder: Path) -> Iterator[None]:
+    """Makes the folder, and lets no other training write into it during the block.
+
+    Raises:
+        MerError: it cannot be made or written, or another training is at work there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MerError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
+    lock = FolderLock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
     """Makes the folder ready for the run that ``key`` identifies.
+
+    A run that failed in its first epoch left nothing to go on with, so it does not count. What the run
+    before wrote is removed.
 
     Returns:
         Whether the folder already holds that run, finished.
@@ -73,23 +103,41 @@ def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = (folder / _KEY).read_text(encoding="utf-8") if (folder / _KEY).exists() else ""
-        held = json.loads(text)["key"] if text else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MerError(f"{folder} cannot be used: {error}") from None
-    if held is not None and mode == "fresh":
-        raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
-    if held is not None and mode == "resume":
-        if held != key:
-            raise MerError(
-                f"{folder} holds another training (other data, split, recipe or network): "
-                "remove it, or name another folder"
-            )
-        return (folder / METRICS).exists() and not (folder / STATE).exists()
-    for name in (METRICS, STATE, LOGITS, CHECKPOINT):
-        (folder / name).unlink(missing_ok=True)
-    write_json({"key": key}, folder / _KEY)
+        begun, finished = (folder / STATE).exists(), (folder / METRICS).exists()
+        if (begun or finished) and mode == "fresh":
+            raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
+        if (begun or finished) and mode == "resume":
+            if _key_in(folder) != key:
+                raise MerError(
+                    f"{folder} holds another training (other data, split, recipe or network): "
+                    "remove it, or name another folder"
+                )
+            return finished and not begun
+        for name in (METRICS, STATE, LOGITS, CHECKPOINT, CARD, *_FIGURES, *_exported(folder)):
+            (folder / name).unlink(missing_ok=True)
+        write_json({"key": key}, folder / _KEY)
+    except OSError as error:
+        raise MerError(f"{folder} cannot be used: {error.strerror}") from None
     return False
+
+
+def _key_in(folder: Path) -> str:
+    try:
+        return json.loads((folder / _KEY).read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise MerError(
+            f"{folder} holds a training, but {_KEY} does not say which: overwrite it, or name another folder"
+        ) from None
+
+
+def _exported(folder: Path) -> list[str]:
+    """The name of the file that a finished run exported, and that would outlive its checkpoint."""
+    try:
+        model = json.loads((folder / METRICS).read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    # Only a network's own name: the file may be anyone's, and what it names is removed.
+    return [f"{model}.onnx"] if model in (*BACKBONES, "audiocnn") else []
 
 
 def _epoch(row: Mapping[str, Any]) -> Epoch:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from failing_disk import FailingDisk
+from merkit.engine import files
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec
 from merkit.training.fit import trainer
@@ -154,6 +156,20 @@ def test_a_state_of_another_training_is_refused(tmp_path: Path):
     state.write_bytes(b"PK")
     with pytest.raises(MerError, match="not a state of mer-train"):
         _train(state_file=state, key="one")
+
+
+@pytest.mark.parametrize("kind", ["write", "sync", "replace"])
+def test_a_full_disk_is_said_as_such_and_keeps_the_state_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    state = tmp_path / "state.pt"
+    _train(dataclasses.replace(RECIPE, epochs=1), state_file=state)
+    before = state.read_bytes()
+    monkeypatch.setattr(files, "Disk", lambda: FailingDisk(kind, 1))
+    with pytest.raises(OSError, match="No space left"):
+        _train(state_file=state)
+    assert state.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
 def test_early_stopping_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch):

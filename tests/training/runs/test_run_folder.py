@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from merkit.engine.errors import MerError, UsageError
-from merkit.training.runs.run_folder import METRICS, STATE, epochs_in, prepare_folder, run_from_folder
+from merkit.training.runs.run_folder import (
+    METRICS,
+    STATE,
+    Mode,
+    epochs_in,
+    prepare_folder,
+    results_folder,
+    run_from_folder,
+)
 
 
 def test_a_folder_without_a_training(tmp_path: Path):
@@ -27,21 +35,92 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path):
     assert run.history[0].val_loss != run.history[0].val_loss
 
 
+def _begun(folder: Path, epochs: int = 2) -> None:
+    torch.save({"history": json.dumps([{}] * epochs), "key": "one"}, folder / STATE)
+
+
 def test_whose_folder_it_is(tmp_path: Path):
     folder = tmp_path / "run"
     assert not prepare_folder(folder, "one", "fresh")
+    _begun(folder)
+    assert epochs_in(folder) == 2
     with pytest.raises(UsageError, match="holds a training; resume it, or overwrite it"):
         prepare_folder(folder, "one", "fresh")
     with pytest.raises(MerError, match="another training"):
         prepare_folder(folder, "other", "resume")
     assert not prepare_folder(folder, "one", "resume")
     (folder / METRICS).write_text("{}")
-    assert prepare_folder(folder, "one", "resume")
-    torch.save({"history": json.dumps([{}, {}])}, folder / STATE)
     assert not prepare_folder(folder, "one", "resume")  # its metrics are of an earlier state
-    assert epochs_in(folder) == 2
+    (folder / STATE).unlink()
+    assert prepare_folder(folder, "one", "resume")
+    with pytest.raises(UsageError, match="holds a training"):
+        prepare_folder(folder, "one", "fresh")
+    (folder / "run.json").write_text("[]")
+    with pytest.raises(MerError, match="does not say which"):
+        prepare_folder(folder, "one", "resume")
     assert not prepare_folder(folder, "other", "overwrite")
     assert {path.name for path in folder.iterdir()} == {"run.json"}
-    (folder / "run.json").write_text("[]")
-    with pytest.raises(MerError, match="cannot be used"):
-        prepare_folder(folder, "one", "resume")
+
+
+@pytest.mark.parametrize("mode", ["fresh", "resume", "overwrite"])
+def test_a_run_that_failed_at_once_blocks_nothing(tmp_path: Path, mode: Mode):
+    assert not prepare_folder(tmp_path, "failed", "fresh")
+    assert not prepare_folder(tmp_path, "next", mode)
+    assert json.loads((tmp_path / "run.json").read_text()) == {"key": "next"}
+
+
+def test_nothing_of_the_run_before_outlives_it(tmp_path: Path):
+    """A card, a figure or a network of the run before would be taken for the new run's."""
+    (tmp_path / METRICS).write_text(json.dumps({"model": "audiocnn"}))
+    old = ("card.md", "confusion.png", "curves.png", "checkpoint.safetensors", "audiocnn.onnx", "logits.npz")
+    for name in (*old, "notes.txt", "mine.onnx"):
+        (tmp_path / name).write_text("old")
+    assert not prepare_folder(tmp_path, "new", "overwrite")
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "notes.txt", "mine.onnx"}
+
+
+def test_metrics_name_no_file_outside(tmp_path: Path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "mine.onnx").write_text("mine")
+    (folder / METRICS).write_text(json.dumps({"model": "../mine"}))
+    assert not prepare_folder(folder, "new", "overwrite")
+    assert (tmp_path / "mine.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", '{"history": 3}', '{"history": [{"epoch": 1}]}', "[" * 100_000]
+)
+def test_metrics_of_any_content_are_one_line(tmp_path: Path, text: str):
+    (tmp_path / METRICS).write_text(text)
+    with pytest.raises(MerError, match="holds no finished training") as refused:
+        run_from_folder(tmp_path)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02]q", b"junk"])
+def test_a_damaged_state_is_one_line(tmp_path: Path, content: bytes):
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(MerError, match="is damaged or not a state of mer-train"):
+        epochs_in(tmp_path)
+
+
+def test_one_training_at_a_time(tmp_path: Path):
+    folder = tmp_path / "new" / "run"
+    second = results_folder(folder)
+    with results_folder(folder), pytest.raises(MerError, match="in use by another run"), second:
+        pass
+    with results_folder(folder):
+        assert folder.is_dir()
+
+
+def test_a_folder_that_cannot_be_one(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with (
+            pytest.raises(MerError, match=r"cannot be made: .*; name another folder"),
+            results_folder(folder),
+        ):
+            pass
+        with pytest.raises(MerError, match="cannot be used"):
+            prepare_folder(folder, "one", "fresh")
