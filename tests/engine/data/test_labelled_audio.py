@@ -31,7 +31,7 @@ def test_emotion4q_is_grouped_by_artist(tmp_path: Path):
         ("b", "tense", "Ann"),
         ("c", "sad", "Bob"),
         ("d", "calm", "Bob"),
-        ("e", "calm", "clip:e"),
+        ("e", "calm", "clip:Q4/e.mp3"),
     ]
     assert [c.tags for c in data.clips] == [("Jazz", "Pop/Rock"), (), (), (), ()]
 
@@ -104,7 +104,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path):
         labelled_audio(tmp_path)
     with pytest.raises(UsageError, match="unknown layout 'c'; known: auto, emotion4q"):
         labelled_audio(tmp_path, "c")
-    with pytest.raises(MerError, match=r"clips.csv cannot be read"):
+    with pytest.raises(MerError, match="has no audio for happy, tense, sad, calm"):
         labelled_audio(tmp_path, "emotion4q")
 
 
@@ -125,7 +125,7 @@ def test_a_clip_is_its_bytes(tmp_path: Path):
         {"id": first.id, "path": "happy/a.wav"},
         {"id": second.id, "path": "sad/b.wav"},
     ]
-    with pytest.raises(MerError, match=r"gone\.wav cannot be read: No such file"):
+    with pytest.raises(MerError, match=r"gone\.wav cannot be read: no such file"):
         _ = Clip(tmp_path / "gone.wav", "happy", "x").id
 
 
@@ -152,13 +152,12 @@ def test_held_out_clips_are_found_after_a_tagger(tmp_path: Path):
 
 
 def test_stems_of_older_models_still_tell_clips_apart_or_are_refused(tmp_path: Path):
-    clips = _clips(tmp_path, happy__a="one", sad__a="two", sad__b="three", happy__c="four", sad__c="four")
+    clips = _clips(tmp_path, happy__a="one", sad__a="two", sad__b="three")
     assert [clips[i].name for i in held_out_clips(clips, ["b"])] == ["sad/b.wav"]
     assert [clips[i].name for i in held_out_clips(clips, ["happy/a", "sad/b"])] == [
         "happy/a.wav",
         "sad/b.wav",
     ]
-    assert len(held_out_clips(clips, ["c"])) == 2  # the same sound: both were held out
     assert held_out_clips(clips, ["from elsewhere"]) == []
     with pytest.raises(MerError, match="names the clip 'a', and several have that name") as caught:
         held_out_clips(clips, ["b", "a"])

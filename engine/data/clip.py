@@ -1,0 +1,122 @@
+"""A labelled file, what identifies it, and how models name the clips that they did not hear."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from ..audio.formats import open_regular_file
+from ..errors import AudioError, MerError
+
+Part = Literal["", "training", "validation", "test"]
+"""Where the data itself puts a clip; "" where it says nothing."""
+
+# A WAV can hold no more. A sparse file of terabytes would be read for hours.
+_MOST_BYTES = 2**32
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled file.
+
+    Clips of one ``group`` (artist, song, recording) must stay on one side of a split. ``name`` is the path
+    below the data folder, with slashes. ``tags`` (genres, for instance) can be learnt beside the label.
+    ``part`` is that of the split that the data comes with.
+    """
+
+    path: Path
+    label: str
+    group: str
+    tags: tuple[str, ...] = ()
+    name: str = ""
+    part: Part = ""
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of the file's bytes: the clip's identity, whatever its path is.
+
+        Raises:
+            MerError: the file cannot be read, is empty, no regular file, or larger than 4 GiB.
+        """
+        try:
+            with os.fdopen(open_regular_file(self.path), "rb") as file:
+                if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+                    raise MerError(f"{self.path} is larger than 4 GiB: no clip is")
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except AudioError as error:
+            raise MerError(f"{self.path} cannot be read: {error}") from None
+        except OSError as error:
+            raise MerError(f"{self.path} cannot be read: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class LabelledAudio:
+    """Distinct clips in a fixed order; ``labels`` in the order of a model's outputs.
+
+    ``grouped_by`` says what a group is; "clip" means that groups are unknown and each clip is its own.
+    ``notes`` has a line for each thing that was read otherwise than it stands.
+    """
+
+    clips: tuple[Clip, ...]
+    labels: tuple[str, ...]
+    grouped_by: str
+    notes: tuple[str, ...] = ()
+
+
+def id_or_none(clip: Clip) -> str | None:
+    """None for a file that cannot be read: its error is reported when it is decoded."""
+    try:
+        return clip.id
+    except MerError:
+        return None
+
+
+def clip_names(clips: Iterable[Clip]) -> list[dict[str, str]]:
+    """Clips as provenance lists them, for ``held_out_clips``: id and path, sorted by path."""
+    return [
+        {"id": clip.id, "path": clip.name} for clip in sorted(clips, key=lambda clip: (clip.name, clip.id))
+    ]
+
+
+def held_out_clips(clips: Sequence[Clip], names: Any) -> list[int]:
+    """Positions of the clips that ``names`` (provenance's ``test_clips``) lists.
+
+    A clip is matched by its id or, if no file has that id (a tagger changed its bytes), by its path below
+    the data folder. Older models list file stems, or ``folder/stem``.
+
+    Raises:
+        MerError: such a stem belongs to several clips whose bytes differ.
+    """
+    if not isinstance(names, list | tuple):
+        return []
+    listed = [name for name in names if isinstance(name, Mapping)]
+    stems = [name for name in names if isinstance(name, str)]
+    positions = set(_positions_of_stems(clips, stems)) if stems else set()
+    if listed:
+        ids = [id_or_none(clip) for clip in clips]
+        pairs = [(str(name.get("id")), str(name.get("path"))) for name in listed]
+        known = {identity for identity, _ in pairs} & set(ids)
+        paths = {path for identity, path in pairs if identity not in known and path}
+        positions |= {i for i, clip in enumerate(clips) if ids[i] in known or clip.name in paths}
+    return sorted(positions)
+
+
+def _positions_of_stems(clips: Sequence[Clip], stems: Iterable[str]) -> Iterator[int]:
+    by_stem: dict[str, list[int]] = {}
+    for position, clip in enumerate(clips):
+        for stem in (clip.path.stem, f"{clip.path.parent.name}/{clip.path.stem}"):
+            by_stem.setdefault(stem, []).append(position)
+    for stem in stems:
+        positions = by_stem.get(stem, [])
+        if len(positions) > 1 and len({id_or_none(clips[position]) for position in positions}) > 1:
+            paths = ", ".join(str(clips[position].path) for position in positions[:2])
+            raise MerError(
+                f"the model's provenance names the clip {stem!r}, and several have that name ({paths}): "
+                "which of them the model has not heard is not known; train it again with this version"
+            )
+        yield from positions

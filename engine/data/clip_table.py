@@ -1,0 +1,129 @@
+"""A CSV file about clips: its rows, and what they say of groups, tags and parts of a split."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..audio.formats import open_regular_file
+from ..errors import AudioError, MerError, UsageError
+from .cleaning import cleaned, comparison_key, part_from_name
+from .clip import Part
+from .notes import Notes
+
+Row = Mapping[str, str]
+
+_MOST_BYTES = 2**28  # ten million rows; more is another file, or one without an end
+_GROUPS = ("artist", "group")
+_TAGS = ("tags", "genres", "genre")
+_PARTS = ("split", "part", "subset")
+
+
+@dataclass(frozen=True)
+class ClipTable:
+    """Rows by column, with columns named in lower case.
+
+    ``grouped_by`` has the columns that say what a group is; the first that is not empty does.
+    """
+
+    file: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    grouped_by: tuple[str, ...]
+
+    def first_of(self, columns: Sequence[str]) -> str | None:
+        """The first of these columns that the table has."""
+        return next((column for column in columns if column in self.columns), None)
+
+    def group(self, row: Row) -> str:
+        """A row's group as it is written, of the first column that names one; "" where none does."""
+        return next((row[column] for column in self.grouped_by if row[column].strip()), "")
+
+    def tags(self, row: Row) -> tuple[str, ...]:
+        """A row's tags, which stand between semicolons, each once."""
+        column = self.first_of(_TAGS)
+        names = (cleaned(tag) for tag in row[column].split(";")) if column else ()
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def parts(self, notes: Notes) -> list[Part]:
+        """The part of each row, by a column ``split``, ``part`` or ``subset``; "" where that says no part."""
+        column = self.first_of(_PARTS)
+        parts: list[Part] = [part_from_name(row[column]) if column else "" for row in self.rows]
+        if column and self.rows and not any(parts):
+            notes.add(f"not read, a column {column} without train, val or test", self.file.name)
+        return parts
+
+
+def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str | None = None) -> ClipTable:
+    """Reads a table: UTF-8 or UTF-16, between commas, semicolons or tabs; blank rows are left out.
+
+    Args:
+        needed: of each of these the table must have one column.
+        group_by: the column that says what a group is; None for ``artist``, else ``group``.
+
+    Raises:
+        UsageError: no column ``group_by``.
+        MerError: no such table.
+    """
+    lines = io.StringIO(_text(file), newline="")
+    try:
+        delimiter, columns = _header(lines.readline(), file, needed)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        rows = [_row(cells, columns, f"{file}, line {reader.line_num + 1}") for cells in reader]
+    except csv.Error as error:
+        raise MerError(f"{file} cannot be read as CSV: {error}") from None
+    if group_by is not None and comparison_key(group_by) not in columns:
+        raise UsageError(f"{file} has no column {group_by!r} to group by; it has {', '.join(columns)}")
+    groups = _GROUPS if group_by is None else (comparison_key(group_by),)
+    kept = tuple(row for row in rows if any(cell.strip() for cell in row.values()))
+    return ClipTable(file, columns, kept, tuple(column for column in groups if column in columns))
+
+
+def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str, tuple[str, ...]]:
+    """The delimiter that makes the needed columns of a table's first line, and all its columns."""
+    headers = [
+        (delimiter, tuple(comparison_key(name) for name in next(csv.reader([line], delimiter=delimiter), ())))
+        for delimiter in ",;\t"
+    ]
+    fitting = [header for header in headers if all(set(names) & set(header[1]) for names in needed)]
+    delimiter, columns = max(fitting or headers, key=lambda header: len(header[1]))
+    missing = [" or ".join(names) for names in needed if not set(names) & set(columns)]
+    if missing:
+        raise MerError(f"{file} has no column {', '.join(missing)}")
+    twice = [column for column in columns if column and columns.count(column) > 1]
+    if twice:
+        raise MerError(f"{file} has the column {twice[0]} twice")
+    return delimiter, columns
+
+
+def _row(cells: Sequence[str], columns: Sequence[str], place: str) -> Row:
+    if any(cell.strip() for cell in cells[len(columns) :]):
+        # A comma in a name that is not quoted: the label would be a piece of the name.
+        raise MerError(
+            f"{place} has {len(cells)} cells and the header {len(columns)}: quote names with commas"
+        )
+    return dict(zip(columns, (*cells, *[""] * (len(columns) - len(cells))), strict=False))
+
+
+def _text(file: Path) -> str:
+    try:
+        with os.fdopen(open_regular_file(file), "rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise MerError(f"{file} is larger than 256 MiB: no list of clips is")
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except AudioError as error:
+        raise MerError(f"{file} cannot be read as CSV: {error}") from None
+    except OSError as error:
+        raise MerError(f"{file} cannot be read as CSV: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise MerError(f"{file} cannot be read as CSV: it is not UTF-8") from None
+    if "\0" in text:
+        raise MerError(f"{file} cannot be read as CSV: it holds null characters")
+    return text

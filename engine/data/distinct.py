@@ -1,0 +1,126 @@
+"""One clip for one content: copies under other names must not stand on both sides of a split."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..cpu import usable_cores
+from ..errors import MerError
+from .cleaning import cleaned, comparison_key
+from .clip import Clip, id_or_none
+from .notes import Notes
+
+_NAMED = 3  # examples in an error
+
+# A clip that stands in two parts is kept in the one that must stay unheard.
+_PARTS = ("test", "validation", "training", "")
+
+
+def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
+    """The clips with each content once, in their order; of copies the first by name stays.
+
+    A clip's group becomes that of all its copies; groups that share a content are one, and so are those
+    whose names a reader takes for the same. A clip whose ``group`` is empty becomes a group of its own.
+    Files that cannot be read are kept: who decodes them says why.
+
+    Raises:
+        MerError: one content has two labels.
+    """
+    identities = _identities(clips)
+    copies: dict[str, list[Clip]] = defaultdict(list)
+    for clip, identity in zip(clips, identities, strict=True):
+        copies[identity].append(clip)
+    _check_labels(list(copies.values()))
+    kept = {identity: min(same, key=_order) for identity, same in copies.items()}
+    groups = _groups(copies, notes)
+    for same, clip in zip(copies.values(), kept.values(), strict=True):
+        for other in same:
+            if other is not clip:
+                _note_copy(other, clip, notes)
+    names = Counter(clip.name for clip in kept.values())
+    return tuple(
+        # A group of its own keeps its case: names of two files may differ in nothing else.
+        _with_group(clip, groups[identity] or f"clip:{clip.name if names[clip.name] == 1 else clip.path}")
+        for clip, identity in zip(clips, identities, strict=True)
+        if clip is kept[identity]
+    )
+
+
+def _identities(clips: Sequence[Clip]) -> list[str]:
+    """The clips' ids, by threads, for hashing releases the GIL; of files that cannot be read the path."""
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        ids = threads.map(id_or_none, clips)
+        return [identity or os.path.abspath(clip.path) for clip, identity in zip(clips, ids, strict=True)]
+
+
+def _check_labels(contents: Sequence[Sequence[Clip]]) -> None:
+    by_label = ({clip.label: clip.name or str(clip.path) for clip in same} for same in contents)
+    torn = [names for names in by_label if len(names) > 1]
+    if torn:
+        named = (" = ".join(f"{name} ({label})" for label, name in names.items()) for names in torn[:_NAMED])
+        more = f"; and {len(torn) - _NAMED} more" if len(torn) > _NAMED else ""
+        raise MerError(
+            f"one sound stands under two labels: {'; '.join(named)}{more}; decide which it is, and remove "
+            "the other file or row"
+        )
+
+
+def _order(clip: Clip) -> tuple[int, str]:
+    return _PARTS.index(clip.part), clip.name or str(clip.path)
+
+
+def _note_copy(copy: Clip, kept: Clip, notes: Notes) -> None:
+    if copy.part != kept.part:
+        notes.add(
+            f"left out of {copy.part or 'no part'}, for {kept.part} has the same sound",
+            f"{copy.name} (= {kept.name})",
+        )
+    elif os.path.abspath(copy.path) == os.path.abspath(kept.path):
+        notes.add("left out, a file that is listed again", copy.name)
+    else:
+        notes.add("left out, a copy of another clip", f"{copy.name} (= {kept.name})")
+
+
+def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, str]:
+    """The group of each content, "" where no copy has one."""
+    spelt: dict[str, dict[str, None]] = defaultdict(dict)  # how each group is written, in order
+    above: dict[str, str] = {}  # links groups that are one; the last of a chain links to itself
+
+    def top(group: str) -> str:
+        while above.setdefault(group, group) != group:
+            group = above[group]
+        return group
+
+    keys: dict[str, list[str]] = {}
+    for identity, same in copies.items():
+        named = [(key, clip.group) for clip in same if (key := comparison_key(clip.group))]
+        for key, spelling in named:
+            spelt[key][spelling] = None
+        keys[identity] = [key for key, _ in named]
+    for spellings in spelt.values():
+        if len(spellings) > 1:
+            notes.add("groups taken as one, for only their spelling differs", _pair(spellings))
+    for first, *others in filter(None, keys.values()):
+        for other in others:
+            if top(other) != top(first):
+                both = [next(iter(spelt[key])) for key in (first, other)]
+                notes.add("groups taken as one, for one file is in both", _pair(both))
+                above[top(other)] = top(first)
+    return {
+        identity: cleaned(next(iter(spelt[top(own[0])]))) if own else "" for identity, own in keys.items()
+    }
+
+
+def _pair(names: Iterable[str]) -> str:
+    return " and ".join(repr(name) for name in names)
+
+
+def _with_group(clip: Clip, group: str) -> Clip:
+    changed = dataclasses.replace(clip, group=group)
+    if "id" in vars(clip):
+        vars(changed)["id"] = clip.id  # so that no file is read twice
+    return changed
