@@ -1,8 +1,10 @@
-"""Writes rows to one Parquet, CSV or JSONL file. Every command and runtime writes its rows through here."""
+"""Writes rows to one Parquet, CSV or JSONL file, or to stdout. Every command writes its rows through here."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,10 +14,15 @@ from typing import IO, Any, Protocol, Self
 from ..errors import MerError, UsageError
 from ..files import Disk
 from ..text.escape import csv_line
-from .rows import columns_of_rows, schema_of_rows
+from ..text.streams import print_out
+from .rows import columns_of_rows, schema_of_rows, size_of_row
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+STDOUT = "-"
+"""In place of a file's name: JSON lines on stdout."""
+
 _ROWS_AT_ONCE = 1_000
+_BYTES_AT_ONCE = 16 << 20  # whatever rows hold: a timeline of a day, a cell of a table
 
 
 class Writer(Protocol):
@@ -29,15 +36,18 @@ class Writer(Protocol):
 class RowFile:
     """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written under a temporary name; a context manager.
 
-    The file gets its name when the block ends without an error, and is deleted otherwise.
+    The file gets its name when the block ends without an error, and is deleted otherwise. A link stays one:
+    the file that it leads to is replaced. Rows of ``STDOUT`` are printed at once.
 
     Args:
+        path: of the file, or ``STDOUT``.
         labels: the model's, in order.
         carried: a manifest's columns, as ``carried_columns`` names them, with their kinds.
 
     Raises:
         UsageError: another suffix.
-        MerError: the folder is missing or not writable, or the disk is full.
+        MerError: the folder is missing or not writable, the disk is full, or stdout is closed.
+        ReaderGoneError: the reader of stdout has gone.
     """
 
     def __init__(
@@ -48,11 +58,14 @@ class RowFile:
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
+        if str(path) == STDOUT:
+            self._writer, self._stack = _Stdout(), ExitStack()
+            return
         if self.path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{path}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
         writer = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
         with self._explained(), ExitStack() as stack:
-            file = stack.enter_context((disk or Disk()).whole(self.path))
+            file = stack.enter_context((disk or Disk()).whole(Path(os.path.realpath(self.path))))
             self._writer: Writer = writer(file, labels, carried)
             self._stack = stack.pop_all()
 
@@ -88,12 +101,14 @@ class _Parquet:
         from pyarrow import parquet
 
         self._schema = schema_of_rows(labels, carried)
-        self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd", write_page_checksum=True)
         self._rows: list[Mapping[str, Any]] = []
+        self._bytes = 0
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._rows.append(row)
-        if len(self._rows) >= _ROWS_AT_ONCE:
+        self._bytes += size_of_row(row)
+        if len(self._rows) >= _ROWS_AT_ONCE or self._bytes >= _BYTES_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
@@ -101,6 +116,7 @@ class _Parquet:
 
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
         self._rows.clear()
+        self._bytes = 0
 
     def close(self) -> None:
         try:
@@ -133,6 +149,18 @@ class _Jsonl:
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def close(self) -> None:
+        pass
+
+
+class _Stdout:
+    def __init__(self) -> None:
+        if sys.stdout is None:
+            raise MerError("standard output is closed: rows cannot be written to it")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        print_out(json.dumps(row))  # in ASCII: whatever the terminal and its encoding
 
     def close(self) -> None:
         pass

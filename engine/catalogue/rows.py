@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..artifact import Artifact
 from ..audio.decoder import TAGS
 from ..labelling.song_label import SongLabel
-from ..text.escape import text_from_path
+from ..text.escape import storable, text_from_path
 from .reconcile import AUDIO, UNREADABLE
 from .source import Source
 
@@ -17,15 +18,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+CARRIED_KINDS = ("string", "int64", "float64", "bool")
+"""The kinds of a manifest's columns."""
+
+
 def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None = None) -> dict[str, Any]:
     """A song's row: the same keys in the same order for every song of a model.
 
-    ``path`` is escaped by ``text_from_path``. The columns of the source's manifest come last, under the
-    names that ``carried_columns`` gives them.
+    ``path`` is escaped by ``text_from_path``, other text by ``storable``. The columns of the source's
+    manifest come last, under the names that ``carried_columns`` gives them.
     """
     labels = artifact.spec.labels
     probabilities = label.probabilities or (None,) * len(labels)
-    return {
+    row = {
         "path": text_from_path(label.path),
         "status": "error" if label.error else "ok",
         "error": label.error,
@@ -45,6 +50,14 @@ def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None =
         "error_kind": (UNREADABLE if label.unreadable else AUDIO) if label.error else None,
         **(carried_columns(source.columns, labels) if source else {}),
     }
+    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def size_of_row(row: Mapping[str, Any]) -> int:
+    """About how many bytes of memory a row takes; its timeline and its texts decide."""
+    windows = row.get("windows") or ()
+    a_window = 300 + 40 * len((windows[0]["p"] if windows else None) or ())
+    return len(windows) * a_window + sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
@@ -61,9 +74,24 @@ def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 def carried_columns(columns: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
-    """A manifest's columns as rows name them: with ``manifest_`` before a name that rows use themselves."""
-    own = columns_of_rows(labels)
-    return {f"manifest_{name}" if name in own else name: value for name, value in columns.items()}
+    """A manifest's columns as rows name them: with ``manifest_`` before a name that rows use themselves.
+
+    It stands there as often as it takes until no other column has the name.
+    """
+    return dict(zip(_carried_names(tuple(columns), labels), columns.values(), strict=True))
+
+
+@lru_cache(8)
+def _carried_names(columns: tuple[str, ...], labels: tuple[str, ...]) -> list[str]:
+    own, taken = set(columns_of_rows(labels)), set(columns)
+    names = []
+    for column in columns:
+        name = storable(column)
+        while name in own or (name in taken and name != column):
+            name = f"manifest_{name}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def schema_of_rows(labels: tuple[str, ...], carried: Mapping[str, str] = MappingProxyType({})) -> pa.Schema:

@@ -16,6 +16,8 @@ from typing import Any
 from ..artifact import Artifact
 from ..errors import MerError
 from ..labelling.file_windows import WindowOptions
+from ..text.escape import storable
+from .rows import CARRIED_KINDS
 
 KEY = b"mer.run"
 """Its name in a shard's metadata."""
@@ -23,7 +25,12 @@ KEY = b"mer.run"
 OLD_FILES = ("_run.json", "run.json")
 """The files that older folders have in its place."""
 
-_FORMAT = 1
+FORMAT = 2
+"""Of the text. Shards of format 1 have no checksum; their folders go on in this one."""
+
+_FORMATS = (1, FORMAT)
+# RTX's engines are run by one runtime, which older folders name by what built them.
+_SAME_RUNTIMES = {"tensorrt_rtx": "tensorrt"}
 
 
 @dataclass(frozen=True)
@@ -38,21 +45,29 @@ class RunInfo:
     carried: Mapping[str, str]
     decides: Mapping[str, Any]
 
+    def fields(self) -> dict[str, Any]:
+        """What the metadata of shards say, in values of JSON."""
+        return {
+            "format": FORMAT,
+            "labels": list(self.labels),
+            "carried": dict(self.carried),
+            **self.decides,
+        }
+
     def to_json(self) -> str:
-        """The text in the metadata of shards."""
-        fields = {"format": _FORMAT, "labels": self.labels, "carried": dict(self.carried), **self.decides}
-        return json.dumps(fields, ensure_ascii=False)
+        """``fields`` as text, which ``fields_from_json`` reads."""
+        return json.dumps(self.fields(), ensure_ascii=False)
 
     def check(self, before: Mapping[str, Any], folder: Path) -> None:
-        """Refuses the folder of a run with another model or other options.
+        """Refuses the folder, or the shard, of a run with another model or other options.
 
         Raises:
             MerError: which they are, before and now.
         """
         differences = [
             f"{name} {_short(before.get(name))}, now {_short(value)}"
-            for name, value in json.loads(self.to_json()).items()
-            if before.get(name) != value
+            for name, value in self.fields().items()
+            if name != "format" and not _are_same(name, before.get(name), value)
         ]
         if differences:
             raise MerError(
@@ -72,26 +87,55 @@ def run_info(
         "model": artifact.name,
         "model_sha256": artifact.sha256,
         "audio_spec": options.spec.fingerprint,
-        "runtime": runtime,
+        "runtime": _SAME_RUNTIMES.get(runtime, runtime),
         "windows": options.windows,
         "hop_s": options.hop_s,
+        "decoder": options.decoder,
     }
     return RunInfo(artifact.spec.labels, carried, decides)
+
+
+def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
+    """The inverse of ``RunInfo.fields``."""
+    decides = {name: fields[name] for name in fields if name not in ("format", "labels", "carried")}
+    return RunInfo(tuple(fields["labels"]), fields["carried"], decides)
 
 
 def fields_from_json(text: str | bytes, where: Path) -> dict[str, Any]:
     """The fields of ``RunInfo.to_json``.
 
     Raises:
-        MerError: they cannot be read, or are another version's.
+        MerError: they cannot be read, are another version's, or none that merkit writes.
     """
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MerError(f"{where} cannot be read: {error}") from None
-    if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+    if not isinstance(fields, dict) or fields.get("format") not in _FORMATS:
         raise MerError(f"{where} was made by another version of merkit: write to another folder")
+    labels, carried = fields.get("labels"), fields.get("carried")
+    plain = [value for name, value in fields.items() if name not in ("labels", "carried")]
+    if not (
+        isinstance(labels, list)
+        and labels
+        and all(_is_name(label) for label in labels)
+        and len({*labels}) == len(labels)
+        and isinstance(carried, dict)
+        and all(_is_name(name) and kind in CARRIED_KINDS for name, kind in carried.items())
+        and all(value is None or isinstance(value, str | int | float) for value in plain)
+    ):
+        raise MerError(f"{where} does not say what its labels are of: it was changed after it was written")
     return fields
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value == storable(value)
+
+
+def _are_same(name: str, before: Any, now: Any) -> bool:
+    if name == "decoder" and before is None:  # older folders do not say it
+        return True
+    return before == now or (name == "runtime" and _SAME_RUNTIMES.get(before, before) == now)
 
 
 def _short(value: Any) -> str:

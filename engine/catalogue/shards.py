@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +15,13 @@ from ..files import Disk, FolderLock
 from .input_store import Place
 from .resume import Resume
 from .row_file import RowFile
-from .rows import columns_of_rows, schema_of_rows
-from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json
+from .rows import columns_of_rows, schema_of_rows, size_of_row
+from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
+from .shard_file import ShardFile, bytes_from_rows, content_of
 
-_NAME = re.compile(r"part-(\d{6,})\.parquet")
+_NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
+_MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
+_NEW = {"ctime_ns", "real_path", "error_kind"}  # columns that older shards lack
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
 _FACTS = (
     "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",
@@ -45,6 +48,7 @@ class ShardFolder:
         self._schema = schema_of_rows(info.labels, info.carried).with_metadata({KEY: info.to_json()})
         self._rows: list[Mapping[str, Any]] = []
         self._changes: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+        self._bytes = 0  # of both
         self._superseded: dict[Path, set[int]] = defaultdict(set)
         self._failed = False
         try:
@@ -55,7 +59,7 @@ class ShardFolder:
         self._lock = FolderLock(self.folder)
         try:
             self._check_run()
-            for unfinished in self.folder.glob(".*.part"):  # left by a run that was killed
+            for unfinished in self.folder.glob(".part-*.part"):  # left by a run that was killed
                 with suppress(OSError):
                     unfinished.unlink()
             self._next = max((_number(path) for path in shards_in(self.folder)), default=-1) + 1
@@ -66,17 +70,16 @@ class ShardFolder:
     def resume(self, resume: Resume) -> None:
         """Gives ``resume`` every row; rewrites shards with rows that change or go, or of older versions."""
         for path in shards_in(self.folder):
-            number, schema = _number(path), _schema_of(path)
-            columns = schema.names
-            names = [name for name in (*_FACTS, *self._info.carried) if name in columns]
+            number, shard = _number(path), _checked(path, self._info)
+            names = [name for name in (*_FACTS, *self._info.carried) if name in shard.columns]
             changes = []
             stay = 0
-            for record in _read(path, names).to_pylist():
+            for record in shard.rows(names):
                 changes.append(resume.take(record, Place(number, stay)))
                 stay += changes[-1] is not None
-            is_old = columns != self._schema.names or KEY not in (schema.metadata or {})
+            is_old = shard.columns != self._schema.names or shard.run != self._info.fields()
             if is_old or any(change != {} for change in changes):
-                self._rewrite(path, changes)
+                self._rewrite(shard, changes)
         for name in OLD_FILES:  # now every shard says it
             with self._explained(self.folder / name):
                 (self.folder / name).unlink(missing_ok=True)
@@ -85,14 +88,18 @@ class ShardFolder:
 
     def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
         """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""
+        self._bytes += size_of_row(row)
         if place is not None:
             self._changes[place.shard][place.row] = row
-            if sum(map(len, self._changes.values())) >= self._rows_a_shard:
-                self._replace_rows()
-            return
-        self._rows.append(row)
-        if len(self._rows) >= self._rows_a_shard:
+        else:
+            self._rows.append(row)
+        full = self._bytes >= _MOST_BYTES
+        if full or len(self._rows) >= self._rows_a_shard:
             self._flush()
+        if full or sum(map(len, self._changes.values())) >= self._rows_a_shard:
+            self._replace_rows()
+        if not self._rows and not self._changes:
+            self._bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -117,35 +124,31 @@ class ShardFolder:
 
     def _replace_rows(self) -> None:
         for number, changes in self._changes.items():
-            path = self._path(number)
-            rows = enumerate(_read(path).to_pylist())
-            self._store_rows(path, [{**row, **changes.get(index, {})} for index, row in rows])
+            shard = ShardFile(self._path(number))
+            rows = [{**row, **changes.get(index, {})} for index, row in enumerate(shard.rows())]
+            self._store_rows(shard.path, rows)
         self._changes.clear()
 
     def _remove_superseded(self) -> None:
         for path, indices in self._superseded.items():  # last: places are counted with these rows
-            count = _opened(path, lambda file: file.metadata.num_rows)
-            self._rewrite(path, [None if index in indices else {} for index in range(count)])
+            shard = ShardFile(path)
+            self._rewrite(shard, [None if index in indices else {} for index in range(shard.count)])
 
-    def _rewrite(self, path: Path, changes: list[dict[str, Any] | None]) -> None:
+    def _rewrite(self, shard: ShardFile, changes: list[dict[str, Any] | None]) -> None:
         """Rewrites a shard without the rows whose change is None."""
-        pairs = zip(_read(path).to_pylist(), changes, strict=True)
+        pairs = zip(shard.rows(), changes, strict=True)
         rows = [{**row, **change} for row, change in pairs if change is not None]
         if rows:
-            self._store_rows(path, rows)
+            self._store_rows(shard.path, rows)
         else:
-            with self._explained(path):
-                path.unlink()
+            with self._explained(shard.path):
+                shard.path.unlink()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part-{number:06}.parquet"
 
     def _store_rows(self, path: Path, rows: list[Any]) -> None:
-        import pyarrow as pa
-
-        self._store(path, _bytes_from_table(pa.Table.from_pylist(rows, schema=self._schema)))
-
-    def _store(self, path: Path, content: bytes) -> None:
+        content = bytes_from_rows(rows, self._schema)
         with self._explained(path), self._disk.whole(path) as file:
             file.write(content)
 
@@ -168,21 +171,36 @@ class ShardFolder:
     def _check_run(self) -> None:
         before = _run_of(self.folder)
         if before is not None:
-            self._info.check(before, self.folder)
+            decoder = before.get("decoder") or _decoder_of_rows(self.folder)
+            self._info.check({**before, "decoder": decoder}, self.folder)
 
 
 def _run_of(folder: Path) -> dict[str, Any] | None:
     """The fields of what a folder was begun with; None if it holds no labels."""
     for path in (folder / name for name in OLD_FILES):
-        try:
-            return fields_from_json(path.read_bytes(), path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise MerError(f"{path} cannot be read: {error.strerror}") from None
+        if path.exists():
+            return fields_from_json(content_of(path), path)
+    return next((run for path in shards_in(folder) if (run := ShardFile(path).run)), None)
+
+
+def _checked(path: Path, info: RunInfo) -> ShardFile:
+    """A shard that belongs to the rest of the folder."""
+    shard = ShardFile(path)
+    if shard.run:
+        info.check(shard.run, path)
+    elif not any((path.parent / name).exists() for name in OLD_FILES):
+        raise MerError(f"{path} is no shard of these labels: move it to another folder")
+    shard.check_columns(schema_of_rows(info.labels, info.carried), optional={*_NEW, *info.carried})
+    return shard
+
+
+def _decoder_of_rows(folder: Path) -> str | None:
+    """The ``decoder`` option of a folder whose shards do not say it, by who decoded the first good row."""
     for path in shards_in(folder):
-        if text := (_schema_of(path).metadata or {}).get(KEY):
-            return fields_from_json(text, path)
+        shard = ShardFile(path)
+        for row in shard.rows(["decoder"]) if "decoder" in shard.columns else ():
+            if name := row["decoder"]:
+                return "dali" if str(name).startswith("dali") else "auto"
     return None
 
 
@@ -203,19 +221,20 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
     """Every row of a folder's shards, in order, as ``row_from_label`` made it.
 
     Raises:
-        MerError: a shard is damaged.
+        MerError: a shard is damaged, or is of other labels than the first one.
     """
     import pyarrow as pa
 
-    for path in shards_in(folder):
-        table = _read(path)
-        float32_columns = [field.name for field in table.schema if pa.types.is_float32(field.type)]
-        for batch in table.to_batches(max_chunksize=100):
+    run = _run_of(folder)
+    for path in shards_in(folder) if run else ():
+        shard = _checked(path, info_from_fields(run))
+        float32_columns = [field.name for field in shard.schema if pa.types.is_float32(field.type)]
+        for batch in shard.table().to_batches(max_chunksize=100):
             for row in batch.to_pylist():
                 # Back to the six decimals that were stored as float32: an export equals what a run writes.
                 for name in float32_columns:
                     row[name] = row[name] if row[name] is None else round(row[name], 6)
-                for window in row["windows"]:
+                for window in row["windows"] or ():
                     window["p"] = window["p"] and [round(p, 6) for p in window["p"]]
                 yield row
 
@@ -238,37 +257,6 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
             file.write({name: row.get(name) for name in columns})  # older shards lack some
             count += 1
     return count
-
-
-def _schema_of(path: Path) -> Any:
-    return _opened(path, lambda file: file.schema_arrow)
-
-
-def _read(path: Path, columns: list[str] | None = None) -> Any:
-    return _opened(path, lambda file: file.read(columns))
-
-
-def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        # Not read as a data set, which would make columns of the names of folders.
-        with parquet.ParquetFile(path) as file:
-            return read(file)
-    except (OSError, ArrowException, KeyError) as error:
-        raise MerError(
-            f"{path} is damaged ({error}): delete it and run again: its songs are then labelled again"
-        ) from None
-
-
-def _bytes_from_table(table: Any) -> bytes:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    # In memory, so that all errors of the disk come from our own atomic write.
-    sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
 
 
 def _number(path: Path) -> int:

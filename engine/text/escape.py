@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins; tabs and CRs may stand before one
+# How a formula begins (OWASP, "CSV Injection"), also in the full width of East Asian keyboards. Blanks,
+# controls and characters of no width may stand before it: programs drop them.
+_BLANK = "[\0-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
+_FORMULA = rf"'*{_BLANK}*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 # As programs write one. "-0,35" and "+91 98" are text: what they are depends on a spreadsheet's settings.
-_NUMBER = re.compile(
-    r"[+-](?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
-)
+_NUMBER = r"[+-](?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)\Z"
+_BEGINS = re.compile(rf"(?!{_NUMBER})(?:{_FORMULA}|'*[\t\r\n])", re.IGNORECASE | re.ASCII)
+# A spreadsheet that takes semicolons or tabs for the ends of cells begins one after each, whatever is quoted.
+_AFTER = re.compile(rf"([;\t\r\n])(?={_FORMULA})")
+_AFTER_GUARD = re.compile(rf"([;\t\r\n])'(?={_FORMULA})")
 # Bytes of a name that are not UTF-8 stand in it as U+DC80 to U+DCFF; no format can hold a lone surrogate.
 _UNDECODABLE = re.compile("[\ud800-\udfff]")
 # Controls, what ends a line, and what turns the order of the text around it. All else belongs to names, also
@@ -30,10 +36,20 @@ def for_terminal(text: str) -> str:
 
 
 def for_csv(value: Any) -> Any:
-    """A CSV cell that no spreadsheet runs as a formula: such text, unless a number, gets a leading ``'``."""
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
+    """A CSV cell that no spreadsheet runs as a formula: a ``'`` stands where one would begin.
+
+    That is at the cell's beginning, unless the whole is a number, and after what may end a cell elsewhere: a
+    semicolon, a tab, the end of a line. ``text_from_csv`` is the inverse.
+    """
+    if not isinstance(value, str):
+        return value
+    return ("'" if _BEGINS.match(value) else "") + _AFTER.sub(r"\1'", value)
+
+
+def text_from_csv(cell: str) -> str:
+    """The text of a cell that ``for_csv`` made; other cells hold no such ``'``."""
+    own = cell[1:] if cell.startswith("'") and _BEGINS.match(cell, 1) else cell
+    return _AFTER_GUARD.sub(r"\1", own)
 
 
 def csv_line(cells: Iterable[Any]) -> str:
@@ -45,20 +61,42 @@ def csv_line(cells: Iterable[Any]) -> str:
 
 
 def for_markdown(text: str) -> str:
-    """One line of Markdown without any markup."""
-    return "".join(f"\\{c}" if c in "\\|<>[]*_`#" else c for c in " ".join(str(text).split()))
+    """One line of Markdown without any markup or control character."""
+    line = for_terminal(" ".join(str(text).split()))
+    return "".join(f"\\{c}" if c in "\\|<>[]*_`#&" else c for c in line)
 
 
 def for_markdown_cell(text: str) -> str:
     """A cell of a Markdown table: one line, without HTML tags; emphasis and links stay as they are."""
     # Backslashes first: one before a pipe would end the cell.
     text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return text.replace("\n", " ").replace("\r", " ")
+    return for_terminal(text.replace("\n", " ").replace("\r", " "))
 
 
 def text_from_path(path: str) -> str:
-    """A path as rows hold it: bytes that are not UTF-8, which no format can hold, become ``\\xNN``."""
-    return _UNDECODABLE.sub(_escaped, path)
+    """A path as rows hold it: text in UTF-8, whatever the locale; other bytes in it become ``\\xNN``."""
+    if path.isascii():
+        return path
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # of no file
+        return storable(path)
+
+
+def path_from_text(text: str) -> str:
+    """The path whose name is this text in UTF-8, whatever the locale.
+
+    In ``LC_ALL=C`` the characters of a path are its bytes; elsewhere it is the text.
+    """
+    try:
+        return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    except UnicodeError:
+        return text
+
+
+def storable(text: str) -> str:
+    """Text that every format can hold: lone surrogates become escapes."""
+    return _UNDECODABLE.sub(_escaped, text)
 
 
 def _escaped(character: re.Match[str]) -> str:

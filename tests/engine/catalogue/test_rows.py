@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
 from merkit.engine.artifact import open_artifact
 from merkit.engine.catalogue.rows import carried_columns, columns_of_rows, row_from_label
 from merkit.engine.catalogue.source import Source
 from merkit.engine.labelling.song_label import SongLabel
 from songs import GOOD
+
+LABELS = ("happy", "tense", "sad", "calm")
 
 
 def test_columns(rows: list[dict]) -> None:
@@ -29,6 +33,41 @@ def test_manifest_columns_come_last_and_never_replace_ours(tiny_model: Path) -> 
     assert (row["size_bytes"], row["mtime_ns"]) == (7, 9)
     carried = carried_columns({"isrc": "string", "emotion": "string", "year": "int64"}, artifact.spec.labels)
     assert list(row) == [*columns_of_rows(artifact.spec.labels), *carried]
+
+
+def test_no_column_of_a_manifest_is_lost() -> None:
+    columns = ("manifest_error", "error", "manifest_emotion", "manifest_manifest_emotion", "emotion", "isrc")
+    carried = carried_columns({name: name for name in columns}, LABELS)
+    assert carried == {
+        "manifest_error": "manifest_error",
+        "manifest_manifest_error": "error",
+        "manifest_emotion": "manifest_emotion",
+        "manifest_manifest_emotion": "manifest_manifest_emotion",
+        "manifest_manifest_manifest_emotion": "emotion",
+        "isrc": "isrc",
+    }
+
+
+_NAMES = st.sampled_from(["error", "emotion", "p_happy", "x", "\udce9", "\\xe9"]).flatmap(
+    lambda name: st.integers(0, 3).map(lambda times: "manifest_" * times + name)
+)
+
+
+@given(st.lists(_NAMES, unique=True))
+def test_every_column_has_a_name_of_its_own(columns: list[str]) -> None:
+    carried = carried_columns({name: name for name in columns}, LABELS)
+    assert list(carried.values()) == columns
+    assert not set(carried) & set(columns_of_rows(LABELS))
+    assert all(name == value for name, value in carried.items() if value.isascii() and value in carried)
+    "".join(carried).encode()
+
+
+def test_every_text_can_be_stored(tiny_model: Path) -> None:
+    odd = os.fsdecode(b"No\xebl")
+    label = SongLabel(f"{odd}.mp3", f"{odd} and half \ud83d of a pair", tags={"title": odd})
+    row = row_from_label(label, open_artifact(str(tiny_model)), Source(odd, columns={odd: odd, "n": 5}))
+    assert (row["error"], row["title"]) == ("No\\xebl and half \\ud83d of a pair", "No\\xebl")
+    assert (row["No\\xebl"], row["n"]) == ("No\\xebl", 5)
 
 
 def test_names_that_are_not_utf8(tiny_model: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from merkit.engine.catalogue.run_info import RunInfo, fields_from_json
+from fake_labels import MODEL, OPTIONS
+from merkit.engine.catalogue.run_info import RunInfo, fields_from_json, info_from_fields, run_info
 from merkit.engine.errors import MerError
 
 INFO = RunInfo(("happy", "sad"), {"isrc": "string"}, {"model": "audiocnn", "windows": 3})
@@ -18,7 +21,52 @@ def test_a_run_goes_on_with_the_same_options_only(tmp_path: Path) -> None:
         INFO.check(fields_from_json(other.to_json(), tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"format": 2}', "\0", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [*("", "[1]", "{}", '{"format": 3}', "\0"), b"\xff", "[" * 100_000, '{"format": 1' + "0" * 9_999 + "}"],
+)
 def test_what_is_no_such_text(content: str | bytes) -> None:
     with pytest.raises(MerError, match=r"part (cannot be read|was made by another version)"):
         fields_from_json(content, Path("part"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": None},
+        {"labels": "happy"},
+        {"labels": []},
+        {"labels": ["a", "a"]},
+        {"labels": ["a", 1]},
+        {"labels": ["\ud800"]},
+        {"carried": None},
+        {"carried": ["isrc"]},
+        {"carried": {"isrc": "decimal"}},
+        {"carried": {"isrc": ["string"]}},
+        {"model": {"a": {"b": []}}},
+    ],
+)
+def test_what_nobody_wrote(change: dict) -> None:
+    text = json.dumps({**INFO.fields(), **change})
+    with pytest.raises(MerError, match="part does not say what its labels are of"):
+        fields_from_json(text, Path("part"))
+
+
+def test_the_same_run_by_other_names(tmp_path: Path) -> None:
+    """RTX's engines have one runtime, however it was called; older folders do not say the decoder."""
+    for before, now in (("tensorrt_rtx", "tensorrt"), ("tensorrt", "tensorrt")):
+        old = {**RunInfo(INFO.labels, {}, {"runtime": before}).fields(), "format": 1}
+        RunInfo(INFO.labels, {}, {"runtime": now, "decoder": "auto"}).check(old, tmp_path)
+    other = RunInfo(INFO.labels, {}, {"runtime": "onnxruntime"})
+    with pytest.raises(MerError, match="runtime tensorrt, now onnxruntime"):
+        other.check(RunInfo(INFO.labels, {}, {"runtime": "tensorrt"}).fields(), tmp_path)
+
+
+def test_what_decides() -> None:
+    rtx = run_info(MODEL, "tensorrt_rtx", OPTIONS)
+    assert rtx == run_info(MODEL, "tensorrt", OPTIONS)
+    dali = run_info(MODEL, "tensorrt", replace(OPTIONS, windows="all", decoder="dali"))
+    auto = run_info(MODEL, "tensorrt", replace(OPTIONS, windows="all"))
+    with pytest.raises(MerError, match="decoder auto, now dali"):
+        dali.check(auto.fields(), Path("labels"))
+    assert info_from_fields(rtx.fields()) == rtx

@@ -3,12 +3,14 @@ import multiprocessing
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from failing_disk import FailingDisk
 from merkit.engine.artifact import Artifact, open_artifact
-from merkit.engine.catalogue.input_store import InputStore
+from merkit.engine.catalogue.input_store import InputStore, Place
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import row_from_label
@@ -261,3 +263,103 @@ def test_folders_that_say_it_in_a_file(tmp_path: Path, info: RunInfo, artifact: 
     assert len(paths(folder)) == 95
     assert not (folder / name).exists()
     assert all(KEY in (pq.read_schema(path).metadata or {}) for path in shards_in(folder))
+
+
+def test_a_shard_of_others_among_ours(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    """It is named, and nothing is touched."""
+    folder, foreign = tmp_path / "a", tmp_path / "a" / "part-000001.parquet"
+    other = RunInfo(info.labels, {"isrc": "string"}, {**info.decides, "windows": 9})
+    run(tmp_path / "other", other, artifact, SONGS[:3])
+    pq.write_table(pa.table({"path": ["x.mp3"], "rating": [5]}), tmp_path / "theirs.parquet")
+    for content, said in (
+        ((tmp_path / "theirs.parquet").read_bytes(), "is no shard of these labels: move it"),
+        ((tmp_path / "other" / "part-000000.parquet").read_bytes(), "windows 9, now 3"),
+        (b"PAR1 nonsense PAR1", "is damaged"),
+    ):
+        run(folder, info, artifact, SONGS[:3])
+        foreign.write_bytes(content)
+        for read in (lambda: run(folder, info, artifact, SONGS[:9]), lambda: export_folder(folder, "-")):
+            with pytest.raises(MerError, match=rf"part-000001\.parquet .*{said}"):
+                read()
+        assert foreign.read_bytes() == content
+        foreign.unlink()
+    pq.write_table(pa.table({"path": ["x.mp3"]}), folder / "part-0000001.parquet")  # not a name of ours
+    assert run(folder, info, artifact, SONGS[:9]) == (6, 0)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "\0", "[" * 100_000, '{"format": 1}', '{"format": 2}'])
+def test_a_run_file_of_any_content(tmp_path: Path, info: RunInfo, artifact: Artifact, content: str) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:3])
+    (tmp_path / "a" / "run.json").write_text(content)
+    for read in (
+        lambda: run(tmp_path / "a", info, artifact, SONGS),
+        lambda: export_folder(tmp_path / "a", "-"),
+    ):
+        with pytest.raises(MerError, match=r"run\.json "):
+            read()
+    (tmp_path / "a" / "run.json").unlink()
+    os.mkfifo(tmp_path / "a" / "run.json")
+    with pytest.raises(MerError, match="not a regular file"):
+        run(tmp_path / "a", info, artifact, SONGS)
+
+
+@pytest.mark.parametrize(("name", "decoder"), [("libsndfile 1.2", "auto"), ("dali 2.4", "dali")])
+def test_folders_that_do_not_say_the_decoder(
+    tmp_path: Path, artifact: Artifact, name: str, decoder: Literal["auto", "dali"]
+) -> None:
+    """Their rows do. Rows of both never stand in one folder."""
+    both: dict[str, RunInfo] = {
+        each: run_info(artifact, "null", WindowOptions(artifact.spec.audio, decoder=each))
+        for each in ("auto", "dali")
+    }
+    old = both[decoder]
+    fields = {key: value for key, value in old.fields().items() if key != "decoder"} | {"format": 1}
+    folder = tmp_path / "a"
+    with ShardFolder(folder, old) as shards:
+        shards.write({**row(Source("bad.mp3"), artifact), "decoder": None})
+        shards.write({**row(SONGS[0], artifact), "decoder": name})
+    (path,) = shards_in(folder)
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(fields)}), path)
+    other = both["dali" if decoder == "auto" else "auto"]
+    with pytest.raises(MerError, match=f"decoder {decoder}, now"):
+        ShardFolder(folder, other)
+    assert run(folder, old, artifact, SONGS[:2]) == (1, 0)
+    assert json.loads(pq.read_schema(path).metadata[KEY]) == old.fields()  # sealed, and says it now
+    assert export_folder(folder, tmp_path / "out.csv") == 3
+
+
+def test_shards_are_bounded_in_bytes(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    """Rows with long texts, or with the timeline of a day, do not wait in memory for the shard's end."""
+    long = {"title": "x" * (8 << 20)}
+    with ShardFolder(tmp_path / "a", info, rows_a_shard=1_000) as shards:
+        for source in SONGS[:10]:
+            shards.write({**row(source, artifact), **long})
+        assert len(shards_in(tmp_path / "a")) == 2
+    assert paths(tmp_path / "a") == [source.path for source in SONGS[:10]]
+    with ShardFolder(tmp_path / "a", info, rows_a_shard=1_000) as shards, InputStore(SONGS[:10]) as inputs:
+        shards.resume(Resume(inputs, labels=info.labels, retry_errors=True))
+        before = [path.stat().st_mtime_ns for path in shards_in(tmp_path / "a")]
+        for number in range(5):
+            shards.write({**row(SONGS[number], artifact), **long}, Place(0, number % 4))
+        after = [path.stat().st_mtime_ns for path in shards_in(tmp_path / "a")]
+    assert (before[0] != after[0], before[1:] == after[1:]) == (True, True)
+
+
+def test_only_our_unfinished_files_are_removed(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:3])
+    for name in (".mine.part", ".part-000001.parquet.0a1b2c3d.part"):
+        (tmp_path / "a" / name).touch()
+    run(tmp_path / "a", info, artifact, SONGS[:3])
+    assert sorted(path.name for path in (tmp_path / "a").glob(".*.part")) == [".mine.part"]
+
+
+def test_a_folder_of_a_failed_run_can_be_used(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    def fail() -> None:
+        with ShardFolder(tmp_path / "a", info):
+            raise MerError("no audio")
+
+    with pytest.raises(MerError, match="no audio"):
+        fail()
+    other = RunInfo(info.labels, {}, {**info.decides, "windows": 9})  # nothing was begun
+    assert run(tmp_path / "a", other, artifact, SONGS[:3]) == (3, 0)

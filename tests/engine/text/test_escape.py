@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -16,6 +19,9 @@ from merkit.engine.text.escape import (
     for_markdown,
     for_markdown_cell,
     for_terminal,
+    path_from_text,
+    storable,
+    text_from_csv,
     text_from_path,
 )
 
@@ -101,7 +107,8 @@ def test_no_cell_is_a_formula(first: str) -> None:
         "-",
         "--1",
         *["+", "-.", "-e5", "-1e", "-1\n", "-1 ", "-5%", "-$5", "-0x1", "-info", "-inf()", "-\u0131nf"],
-        *["=1", "@1", "\t1", "\r-1"],
+        *["=1", "@1", "\t1", "\r1", "\n1", "'=1", "''-0.35", " =1", "\0=1", "\u200b+1", "\ufeff@1"],
+        *["\uff1d1", "\uff0b1", "\uff0d1", "\uff20x"],
     ],
 )
 def test_what_begins_like_a_number_and_is_none_keeps_the_guard(text: str) -> None:
@@ -173,12 +180,52 @@ def test_a_line_of_csv_is_read_back_as_one_row(cells: list[object]) -> None:
 
 def test_lines_of_csv() -> None:
     assert csv_line(["a", 0.5, None, "b,c", 'say "x"']) == 'a,0.5,,"b,c","say ""x"""\n'
-    assert csv_line(["a\r=1", "b\n=2", "\r=3"]) == '"a\r=1","b\n=2","\'\r=3"\n'
+    assert csv_line(["a\r=1", "b\n=2", "\r=3"]) == '"a\r\'=1","b\n\'=2","\'\r\'=3"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("x;=1+1;y", "x;'=1+1;y"),
+        ("x\t +1", "x\t' +1"),
+        ("x;-1", "x;'-1"),
+        ("\r-1", "'\r'-1"),
+        ("A; B - C = D, @E", "A; B - C = D, @E"),
+    ],
+)
+def test_what_may_begin_a_cell_for_another_reader(text: str, cell: str) -> None:
+    assert for_csv(text) == cell
+
+
+_HOSTILE = st.text(st.sampled_from("'=+-@\t\r\n; \0\u200b\uff1d1.,e\"x"), max_size=8)
+
+
+@given(st.text() | _HOSTILE)
+def test_a_cell_is_read_back(text: str) -> None:
+    (row,) = csv.reader(io.StringIO(csv_line([text, ""]), newline=""))
+    assert text_from_csv(row[0]) == text
+
+
+@given(_HOSTILE | st.text())
+def test_no_reader_begins_a_cell_with_a_formula(text: str) -> None:
+    """Whatever it takes for the end of a cell, and whatever it drops in front."""
+    cell = for_csv(text)
+    for part in re.split("[;\t\r\n]", cell):
+        shown = "".join(c for c in part if unicodedata.category(c) not in ("Cc", "Cf", "Zs", "Zl", "Zp"))
+        if unicodedata.normalize("NFKC", shown[:1]) in ("=", "+", "-", "@"):
+            float(cell)
+    assert not cell.startswith(("\t", "\r", "\n"))
+
+
+@pytest.mark.parametrize("cell", ["'quoted", "rock 'n' roll", "it's; 'ok", "'-0.35", "", "a=b", "'"])
+def test_other_apostrophes_are_no_guard(cell: str) -> None:
+    assert text_from_csv(cell) == cell
 
 
 def test_markdown_without_markup() -> None:
     assert for_markdown("a\n| b |") == "a \\| b \\|"
     assert for_markdown("<b>*x*_y_`z`#[l](u)") == "\\<b\\>\\*x\\*\\_y\\_\\`z\\`\\#\\[l\\](u)"
+    assert for_markdown("\x1b[2J\u202e&lt;") == "\\\\x1b\\[2J\\\\u202e\\&lt;"
     assert for_markdown("a\\|b") == "a\\\\\\|b"  # both are escaped: a backslash cannot free the pipe
 
 
@@ -190,6 +237,7 @@ def test_markdown_without_markup() -> None:
         ("a\\|b", "a\\\\\\|b"),
         ("<script>", "&lt;script>"),
         ("two\nlines\r\n", "two lines  "),
+        ("\x1b[2J\u202e\x85", "\\x1b[2J\\u202e\\x85"),
     ],
 )
 def test_a_cell_of_a_markdown_table(text: str, cell: str) -> None:
@@ -200,3 +248,20 @@ def test_paths() -> None:
     assert text_from_path("गीत.mp3") == "गीत.mp3"
     assert text_from_path(os.fsdecode(b"caf\xe9.mp3")) == "caf\\xe9.mp3"
     assert text_from_path("\ud800") == "\\ud800"  # of no file, but a row must hold it
+    assert storable("a\ud83d\udce9") == "a\\ud83d\\xe9"
+    assert path_from_text("गीत.mp3") == "गीत.mp3"
+
+
+def test_paths_in_the_locale_c() -> None:
+    """There the characters of a path are its bytes; rows hold its text."""
+    code = (
+        "import os, sys; from merkit.engine.text.escape import path_from_text, text_from_path\n"
+        "path = os.fsdecode('2\\u66f2.ogg'.encode()) if sys.getfilesystemencoding() == 'ascii' else exit(3)\n"
+        "assert ascii(text_from_path(path)) == ascii('2\\u66f2.ogg'), ascii(path)\n"
+        "assert path_from_text('2\\u66f2.ogg') == path\n"
+        "assert text_from_path('2\\u66f2.ogg') == '2\\u66f2.ogg'\n"  # of no file
+        "assert text_from_path(os.fsdecode(b'No\\xebl')) == 'No\\\\xebl'\n"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode in (0, 3), done.stderr  # 3: a system without that locale

@@ -1,0 +1,90 @@
+"""One shard's bytes: what is read is what was written, or is refused."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from merkit.engine.catalogue.rows import schema_of_rows
+from merkit.engine.catalogue.run_info import KEY, RunInfo
+from merkit.engine.catalogue.shard_file import ShardFile, bytes_from_rows
+from merkit.engine.errors import MerError
+
+INFO = RunInfo(("happy", "sad"), {"isrc": "string"}, {"model": "tiny", "windows": 3})
+SCHEMA = schema_of_rows(INFO.labels, INFO.carried).with_metadata({KEY: INFO.to_json()})
+
+
+@pytest.fixture
+def shard(tmp_path: Path, rows: list[dict]) -> Path:
+    path = tmp_path / "part-000000.parquet"
+    path.write_bytes(bytes_from_rows([{**row, "isrc": "mer.sha256:" + "0" * 64} for row in rows * 5], SCHEMA))
+    return path
+
+
+def test_what_was_written_is_read(shard: Path, rows: list[dict]) -> None:
+    read = ShardFile(shard)
+    assert (read.run, read.count, read.columns) == (INFO.fields(), 10, SCHEMA.names)
+    assert [row["path"] for row in read.rows(["path"])] == [row["path"] for row in rows * 5]
+    assert pq.ParquetFile(shard, page_checksum_verification=True).read().num_rows == 10  # for others
+
+
+def test_no_bit_can_flip_unseen(shard: Path) -> None:
+    content = shard.read_bytes()
+    rng = random.Random(21)
+    footer = content.rindex(KEY)
+    places = [rng.randrange(len(content)) for _ in range(150)]
+    places += [rng.randrange(footer, len(content)) for _ in range(150)]
+    for place in [*places, 0, len(content) - 1, content.rindex(b"mer.seal"), content.rindex(b"mer.sha256:")]:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        shard.write_bytes(flipped)
+        with pytest.raises(MerError, match=r"part-000000\.parquet (is damaged|was made by another version)"):
+            ShardFile(shard).rows()
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 500, -1])
+def test_one_that_was_cut_off(shard: Path, size: int) -> None:
+    shard.write_bytes(shard.read_bytes()[:size])
+    with pytest.raises(
+        MerError, match=r"000000\.parquet (is damaged|cannot be read: the file is empty)"
+    ):
+        ShardFile(shard)
+
+
+def test_one_that_was_written_again_by_another_program(shard: Path) -> None:
+    pq.write_table(pq.ParquetFile(shard).read(), shard)
+    with pytest.raises(MerError, match="is not what was written"):
+        ShardFile(shard)
+    table = pq.ParquetFile(shard).read(["path", "status"])
+    pq.write_table(table.replace_schema_metadata({KEY: INFO.to_json()}), shard)
+    with pytest.raises(MerError, match="its checksum is missing"):
+        ShardFile(shard)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"path": ["a"]}, "no column 'status'"),
+        ({"path": [1], "status": ["ok"]}, "its column 'path' is of type int64, not string"),
+        ({"path": ["a", None], "status": ["ok", "ok"]}, "rows without path or status"),
+    ],
+)
+def test_a_table_of_other_things(tmp_path: Path, columns: dict, said: str) -> None:
+    path = tmp_path / "part-000000.parquet"
+    pq.write_table(pa.table(columns), path)
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("path", "status")])
+    read = ShardFile(path)
+    assert read.run is None
+    with pytest.raises(MerError, match=f"is no shard of these labels .*{said}"):
+        read.check_columns(schema, optional=set())
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "missing", "."):
+        with pytest.raises(MerError, match=r"cannot be read: (no such file|not a regular file)"):
+            ShardFile(tmp_path / name)
