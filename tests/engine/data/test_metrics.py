@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from merkit.engine.data.metrics import (
     accuracy_and_macro_f1,
     bootstrap_difference,
@@ -21,6 +23,11 @@ def _guesses(count: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.nd
     return truth, np.where(rng.random(count) < right, truth, rng.integers(4, size=count))
 
 
+def _interval(ends: tuple[float, float] | None) -> tuple[float, float]:
+    assert ends is not None
+    return ends
+
+
 def test_a_case_by_hand():
     truth, said = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     assert accuracy_and_macro_f1(truth, said) == pytest.approx((0.75, (2 / 3 + 4 / 5) / 2))
@@ -34,7 +41,7 @@ def test_the_confusion_matrix_is_scikit_learns():
 
 def test_the_interval_is_that_of_drawing_clips():
     truth, said = _guesses(150, 0.7)
-    low, high = bootstrap_interval(truth, said)
+    low, high = _interval(bootstrap_interval(truth, said))
     rng = np.random.default_rng(1)
     drawn = (rng.integers(150, size=150) for _ in range(500))
     expected = np.quantile([f1_score(truth[d], said[d], average="macro") for d in drawn], [0.025, 0.975])
@@ -46,10 +53,10 @@ def test_the_interval_is_that_of_drawing_clips():
 def test_a_difference_is_of_the_same_clips():
     truth, first = _guesses(400, 0.6)
     second = np.where(np.arange(400) % 10 == 0, truth, first)  # one in ten put right
-    low, high = bootstrap_difference(truth, first, second)
+    low, high = _interval(bootstrap_difference(truth, first, second))
     gain = accuracy_and_macro_f1(truth, second)[1] - accuracy_and_macro_f1(truth, first)[1]
     assert 0 < low < gain < high
-    apart = [bootstrap_interval(truth, said) for said in (first, second)]
+    apart = [_interval(bootstrap_interval(truth, said)) for said in (first, second)]
     assert high - low < 0.7 * max(end - start for start, end in apart)
     assert bootstrap_difference(truth, first, first) == (0.0, 0.0)
 
@@ -57,14 +64,56 @@ def test_a_difference_is_of_the_same_clips():
 def test_groups_that_stand_and_fall_together_widen_the_interval():
     truth, said = _guesses(60, 0.7)
     truth, said = np.tile(truth, 4), np.tile(said, 4)
-    alone = bootstrap_interval(truth, said)
-    together = bootstrap_interval(truth, said, groups=[str(i) for i in range(60)] * 4)
+    alone = _interval(bootstrap_interval(truth, said))
+    together = _interval(bootstrap_interval(truth, said, groups=[str(i) for i in range(60)] * 4))
     assert together[1] - together[0] > 1.5 * (alone[1] - alone[0])
 
 
-def test_one_label_only_has_an_interval_too():
-    truth = np.zeros(5, int)
-    assert bootstrap_interval(truth, truth) == (1.0, 1.0)
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from([0, 2, 3]), st.integers(0, 6)), min_size=1, max_size=40))
+def test_macro_f1_is_scikit_learns_over_the_labels_of_the_data(answers: list[tuple[int, int]]):
+    truth, said = np.array(answers).T
+    accuracy, macro_f1 = accuracy_and_macro_f1(truth, said)
+    by_label = f1_score(truth, said, labels=range(7), average=None, zero_division=0)
+    assert macro_f1 == pytest.approx(np.mean([by_label[label] for label in set(truth.tolist())]))
+    assert accuracy == pytest.approx((truth == said).mean())
+
+
+def test_an_answer_that_the_data_has_no_label_for_is_a_wrong_answer():
+    truth = np.repeat([0, 1], 10)
+    said = truth.copy()
+    said[0] = 3
+    assert accuracy_and_macro_f1(truth, said)[1] == pytest.approx(
+        (18 / 19 + 1) / 2
+    )  # of two labels, not three
+    low, high = _interval(bootstrap_interval(truth, said))
+    assert low > 0.8
+    assert high == 1
+    # In most draws the second model has one answer outside, and is as much worse as that answer costs.
+    low, high = _interval(bootstrap_difference(truth, truth, said))
+    assert -0.2 < low < high <= 0
+
+
+@pytest.mark.parametrize(
+    ("truth", "groups"),
+    [
+        ([0] * 20, None),  # one label: the macro-F1 can be nothing but its F1
+        ([0] * 20 + [1] * 4, None),
+        ([0] * 5 + [1] * 4, None),
+        ([0] * 20 + [1] * 20, [str(i % 9) for i in range(40)]),
+        ([], None),
+    ],
+)
+def test_too_few_clips_have_no_interval(truth: list[int], groups: list[str] | None):
+    known = np.array(truth, int)
+    assert bootstrap_interval(known, known, groups) is None
+    assert bootstrap_interval(known, known, groups, of="accuracy") is None
+    assert bootstrap_difference(known, known, known, groups) is None
+
+
+def test_the_fewest_clips_that_have_an_interval():
+    truth = np.repeat([0, 1], 5)
+    assert bootstrap_interval(truth, truth, [str(i) for i in range(10)]) == (1.0, 1.0)
 
 
 def test_calibration_error():
@@ -79,8 +128,8 @@ def test_the_interval_of_the_accuracy_holds_it_and_narrows() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 400)
     said = np.where(rng.random(400) < 0.7, truth, (truth + 1) % 4)
-    low, high = bootstrap_interval(truth, said, of="accuracy")
-    wide_low, wide_high = bootstrap_interval(truth[:40], said[:40], of="accuracy")
+    low, high = _interval(bootstrap_interval(truth, said, of="accuracy"))
+    wide_low, wide_high = _interval(bootstrap_interval(truth[:40], said[:40], of="accuracy"))
     assert low < (truth == said).mean() < high
     assert high - low < 2 * 1.96 * np.sqrt(0.7 * 0.3 / 400) * 1.2
     assert wide_high - wide_low > high - low
