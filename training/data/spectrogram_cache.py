@@ -6,7 +6,6 @@ import dataclasses
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ import numpy as np
 from ...engine.arrays import Float32
 from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
-from ...engine.audio.open import open_decoder
-from ...engine.audio.windows import samples_from_decoder
 from ...engine.cpu import usable_cores
 from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError
@@ -23,6 +20,7 @@ from ...engine.files import whole_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import decibels_from_audio
+from .clip_sound import sound_from_clip
 
 _Job = tuple[str, Path]  # an audio file, and the cache file to write
 
@@ -39,8 +37,9 @@ def cached_decibels(
     workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[Float32 | MerError]:
-    """Each whole clip as float32 ``[mels, frames]`` in dB, memory-mapped; an error in place of a bad file.
+    """What sounds of each clip as float32 ``[mels, frames]`` in dB, memory-mapped.
 
+    In place of a file that labelling refuses (silent, too short, damaged) there is an error with its reason.
     The cache file's name holds the spec's fingerprint and the clip's id: another spec or a changed
     file makes a new one, and an interrupted run continues where it stopped. Cache files are written
     whole or not at all.
@@ -52,8 +51,9 @@ def cached_decibels(
     Raises:
         MerError: the cache cannot be written (the disk is full, for example).
     """
-    spec = _whole_file(spec)
-    subfolder = folder / spec.fingerprint[:16]
+    spec = _before_standardising(spec)
+    # The word keeps away from folders of older versions, which hold what labelling refuses.
+    subfolder = folder / f"{spec.fingerprint[:16]}-sound"
     try:
         subfolder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,18 +78,10 @@ def cached_decibels(
     return [results[position] for position in range(len(clips))]
 
 
-def _whole_file(spec: AudioSpec) -> AudioSpec:
-    """The spec without what applies to windows, or after the dB: such fields need no other cache."""
-    window = 10 * spec.sample_rate
+def _before_standardising(spec: AudioSpec) -> AudioSpec:
+    """The spec without what applies to a window's dB: such fields need no other cache."""
     return dataclasses.replace(
-        spec,
-        window_samples=window,
-        frames=1 + window // spec.hop_length,
-        short_audio="repeat",
-        mean=(0.0,),
-        std=(1.0,),
-        reference="one",
-        top_db=None,
+        spec, short_audio="repeat", mean=(0.0,), std=(1.0,), reference="one", top_db=None
     )
 
 
@@ -141,10 +133,7 @@ def _write(job: _Job, spec: AudioSpec) -> str:
         Why the cache cannot be written; empty where it was.
     """
     path, target = job
-    with closing(open_decoder(path, Limits())) as decoder:
-        decibels = decibels_from_audio(samples_from_decoder(decoder, spec), spec)
-    if not np.isfinite(decibels).all():
-        raise MerError("holds samples that are not finite (NaN or infinite)")
+    decibels = decibels_from_audio(sound_from_clip(path, spec), spec)
     try:
         with whole_file(target) as file:
             np.save(file, decibels)

@@ -67,7 +67,7 @@ def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Clip], t
     first = cached_decibels(clips, SPEC, tmp_path / "cache", 2, counted.append)
     assert counted[-1] == len(clips)
     assert [isinstance(result, MerError) for result in first] == [False] * 4 + [True, True, False]
-    assert str(first[5]) == "cannot be read: No such file or directory"
+    assert str(first[5]).startswith("cannot be read: ")
     again = cached_decibels(songs, SPEC, tmp_path / "cache", 2)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=False))  # pyright: ignore
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == len(songs)
@@ -93,9 +93,7 @@ def test_only_what_changes_the_sound_makes_another(songs: list[Clip], tmp_path: 
     folder = tmp_path / "cache"
     cached_decibels(songs, SPEC, folder)
     assert len(computed) == 4
-    same = dataclasses.replace(
-        SPEC, window_samples=16_000, frames=30, mean=(1.0,), reference="max", top_db=80.0
-    )
+    same = dataclasses.replace(SPEC, mean=(1.0,), reference="max", top_db=80.0)
     cached_decibels(songs, same, folder)
     assert len(computed) == 4
     other = cached_decibels(songs, dataclasses.replace(SPEC, n_mels=16), folder)
