@@ -14,6 +14,9 @@ TAGS = ("artist", "title", "album")
 """The tags that rows carry."""
 
 _BLOCK = 1 << 20  # samples
+_LEAST_RATE = 1_000  # Hz: nothing below it is music, and a lying header makes years of a few seconds
+_SAMPLED_S = 0.1  # between two looks at the CPU time
+_WAITING_S = 1.0  # between two looks: a longer time without CPU is that of a process that was stopped
 
 
 class Decoder(Protocol):
@@ -51,7 +54,11 @@ def length_by_reading(read: Callable[[int, int], Float32]) -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one file may cost. ``decoded_samples`` counts all channels; ``seconds`` is wall time."""
+    """The most that one file may cost.
+
+    ``decoded_samples`` counts all channels. ``seconds`` is wall time, without that in which the process is
+    stopped (SIGSTOP, Ctrl-Z).
+    """
 
     decoded_samples: int = 4_000_000_000
     channels: int = 64
@@ -65,7 +72,8 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._decoded = 0
-        self._began = time.monotonic()
+        self._seconds = 0.0  # up to the last look
+        self._looked, self._cpu = time.monotonic(), time.process_time()
 
     def check_format(self, sample_rate: int, channels: int) -> None:
         """Checks the sample rate in Hz and the number of channels.
@@ -73,8 +81,9 @@ class Budget:
         Raises:
             AudioError: one of them is outside the limits.
         """
-        if not 0 < sample_rate <= self.limits.sample_rate:
-            raise AudioError(f"sample rate of {sample_rate} Hz is outside 1 to {self.limits.sample_rate}")
+        if not _LEAST_RATE <= sample_rate <= self.limits.sample_rate:
+            highest = self.limits.sample_rate
+            raise AudioError(f"sample rate of {sample_rate} Hz is outside {_LEAST_RATE} to {highest}")
         if not 0 < channels <= self.limits.channels:
             raise AudioError(f"{channels} channels; at most {self.limits.channels} are read")
 
@@ -87,12 +96,18 @@ class Budget:
         self._decoded += samples
         if self._decoded > self.limits.decoded_samples:
             raise AudioError(f"decodes to more than {self.limits.decoded_samples} samples")
-        if time.monotonic() - self._began > self.limits.seconds:
+        if self._spent_s() > self.limits.seconds:
             raise AudioError(f"decoding took longer than {self.limits.seconds:g} s")
 
     def half_spent(self) -> bool:
         """Whether half of the samples or of the time is gone: what a label can do without stops then."""
-        return (
-            self._decoded > self.limits.decoded_samples / 2
-            or time.monotonic() - self._began > self.limits.seconds / 2
-        )
+        return self._decoded > self.limits.decoded_samples / 2 or self._spent_s() > self.limits.seconds / 2
+
+    def _spent_s(self) -> float:
+        now = time.monotonic()
+        if now - self._looked < _SAMPLED_S:
+            return self._seconds + now - self._looked
+        cpu = time.process_time()
+        self._seconds += min(now - self._looked, cpu - self._cpu + _WAITING_S)
+        self._looked, self._cpu = now, cpu
+        return self._seconds

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soxr
@@ -71,16 +72,18 @@ class WindowReader:
         starts = spread_starts(total, size, count)
         return sorted({self._aligned(start, max(0, total - size)) for start in starts})
 
-    def every(self, hop_s: float) -> list[int]:
-        """The starts of a window every ``hop_s`` seconds, and of one that ends with the file."""
+    def every(self, hop_s: float) -> Sequence[int]:
+        """The starts of a window every ``hop_s`` seconds, and of one that ends with the file.
+
+        Neighbours are equal where ``hop_s`` is shorter than the steps in which starts are rounded.
+        """
         total, size = self.total(), self.spec.window_samples
-        if total <= size:
-            return [0]
+        last = max(0, total - size)
         hop = max(1, round(hop_s * self.spec.sample_rate))
-        starts = [self._aligned(start, total - size) for start in range(0, total - size + 1, hop)]
-        if total - (starts[-1] + size) >= _SHORTEST_TAIL * size:
-            starts.append(self._aligned(total - size, total - size))
-        return sorted(set(starts))
+        count = last // hop + 1
+        if total - (self._aligned((count - 1) * hop, last) + size) >= _SHORTEST_TAIL * size:
+            count += 1
+        return _Starts(count, lambda number: self._aligned(min(number * hop, last), last))
 
     def window(self, start: int, end: int | None = None, trim: bool = False) -> Window | None:
         """The window at ``start``, or its sound up to ``end``, filled up.
@@ -189,6 +192,21 @@ class WindowReader:
         if self.spec.short_audio == "repeat" and len(samples) >= self.spec.n_fft:
             return np.resize(samples, self.spec.window_samples)
         return np.pad(samples, (0, missing))
+
+
+class _Starts(Sequence[int]):
+    """Starts that are computed when they are asked for: a small header can state billions of them."""
+
+    def __init__(self, count: int, start: Callable[[int], int]) -> None:
+        self._count, self._start = count, start
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        return self._start(number)
 
 
 def _pause(window_s: float) -> float:

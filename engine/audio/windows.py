@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import soxr
 
 from ..arrays import Float32
@@ -16,6 +17,9 @@ from .silence import error_from_silence
 from .window_reader import Window, WindowReader
 
 WindowCount = int | Literal["all"]
+
+_BLOCK = 1 << 24  # samples of a clip that are read at once
+_LONGEST_CLIP = 1 << 27  # samples: 50 minutes at 44.1 kHz, and 0.5 GB
 
 
 def windows_from_decoder(
@@ -58,8 +62,21 @@ def windows_from_decoder(
 
 
 def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
-    """All of an open file, mono: float32 ``[samples]`` at ``spec.sample_rate``. For clips, not for songs."""
-    samples = decoder.read(0, decoder.length)
+    """All of an open file, mono: float32 ``[samples]`` at ``spec.sample_rate``. For clips, not for songs.
+
+    Raises:
+        AudioError: it has more than 2^27 samples.
+    """
+    blocks, count = [np.empty(0, np.float32)], 0
+    # Not all at once: memory for the length that a header states may not be there.
+    while len(block := decoder.read(count, min(_BLOCK, decoder.length - count))):
+        blocks.append(block)
+        count += len(block)
+        if count > _LONGEST_CLIP:
+            raise AudioError(
+                f"is too long for a clip: more than {_LONGEST_CLIP / decoder.sample_rate:,.0f} s"
+            )
+    samples = np.concatenate(blocks)
     if decoder.sample_rate != spec.sample_rate:
         samples = soxr.resample(samples, decoder.sample_rate, spec.sample_rate, quality="HQ")
     return samples
@@ -81,25 +98,29 @@ def _spread(reader: WindowReader, count: int) -> Sequence[Window]:
 
 
 def _all(reader: WindowReader, hop_s: float) -> Iterator[Window]:
-    starts = deque(reader.every(hop_s))
-    previous, count, heard = -1, 0, False
-    while starts:
-        start = starts.popleft()
+    starts = reader.every(hop_s)
+    number, previous, count, heard = 0, -1, 0, False
+    while number < len(starts):
+        start = starts[number]
+        number += 1
+        if start <= previous:
+            continue
         if window := reader.window(start, trim=True):
             previous, count, heard = start, count + 1, heard or not window.silent
             yield window
             continue
         end = reader.end
-        beyond = [start for start in starts if start > reader.from_file(end)]
+        beyond, last = bisect_right(starts, reader.from_file(end), lo=number), len(starts) - 1
         # Where any of these is there, what cannot be decoded is a hole, and the file goes on behind it.
-        probes = dict.fromkeys((beyond[0], beyond[len(beyond) // 2], beyond[-1]) if beyond else ())
-        if any(reader.window(start) for start in probes):
-            starts = deque(beyond)
+        probes = dict.fromkeys((beyond, (beyond + last + 1) // 2, last) if beyond <= last else ())
+        if any(reader.window(starts[probe]) for probe in probes):
+            number = beyond
         elif end >= reader.decoder.length:
             break
         else:  # the header states more than there is
             reader.decoder.length = end
-            starts = deque(start for start in reader.every(hop_s) if start > previous)
+            starts = reader.every(hop_s)
+            number = len(starts) - 1  # those before it have been read
     if not count:
         raise AudioError("damaged: no window of its sound can be decoded whole")
     if not heard:

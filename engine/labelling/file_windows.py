@@ -22,6 +22,8 @@ from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
 
 _LONGEST_TAG = 500
+_MOST_WINDOWS = 4_000
+"""Of one file: 11 hours in steps of 10 s. Their log-mels, their copy and its pickle take 1 GB."""
 
 _Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one window
 
@@ -165,6 +167,10 @@ def _arrays_from_decoder(
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
     for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s, budget):
         read = time.process_time()
+        if len(starts) + len(silent) == _MOST_WINDOWS:
+            raise AudioError(
+                f"gives more than {_MOST_WINDOWS:,} windows: take longer steps, or cut the file into pieces"
+            )
         if window.silent:
             silent.append(window.start_s)
         else:
@@ -180,7 +186,8 @@ def _arrays_from_decoder(
         tags = written.tags_from_file(path) if path else {}
     tags = _clean(tags or decoder.tags())
     seconds["decode"] += time.process_time() - began
-    unheard = tuple(start for start in silent if start not in starts)
+    heard = set(starts)
+    unheard = tuple(start for start in silent if start not in heard)
     return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), np.concatenate(arrays)
 
 

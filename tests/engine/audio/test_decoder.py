@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_files import write_audio
+from merkit.engine.audio import decoder
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
@@ -30,6 +31,52 @@ def test_a_budget_adds_up() -> None:
     budget.spend(40)
     with pytest.raises(AudioError, match="decodes to more than 100 samples"):
         budget.spend(1)
-    for rate, channels in ((0, 1), (1_000_001, 1), (44_100, 0), (44_100, 65)):
+    for rate, channels in ((0, 1), (999, 1), (1_000_001, 1), (44_100, 0), (44_100, 65)):
         with pytest.raises(AudioError, match=r"sample rate of|channels; at most 64"):
             budget.check_format(rate, channels)
+
+
+class Clocks:
+    """Stands in for ``time``: the wall's seconds and those of the CPU."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def monotonic(self) -> float:
+        return self.wall
+
+    def process_time(self) -> float:
+        return self.cpu
+
+    def run(self, wall: float, cpu: float) -> None:
+        self.wall += wall
+        self.cpu += cpu
+
+
+def test_time_in_which_the_process_was_stopped_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = Clocks()
+    monkeypatch.setattr(decoder, "time", clocks)
+    budget = Budget(Limits(seconds=10))
+    for _ in range(3):
+        clocks.run(0.5, 0.5)
+        budget.spend(1)
+        clocks.run(3_600, 0.0)
+        budget.spend(1)
+    assert not budget.half_spent()
+    clocks.run(0.6, 0.6)
+    budget.spend(1)
+    assert budget.half_spent()
+
+
+@pytest.mark.parametrize(("wall", "cpu"), [(0.01, 0.01), (0.9, 0.0), (30.0, 30.0)])
+def test_time_of_work_and_of_short_waits_counts(
+    wall: float, cpu: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks()
+    monkeypatch.setattr(decoder, "time", clocks)
+    budget = Budget(Limits(seconds=10))
+    with pytest.raises(AudioError, match="longer than 10 s"):  # noqa: PT012
+        while clocks.wall < 12:
+            clocks.run(wall, cpu)
+            budget.spend(1)
+    assert clocks.wall == pytest.approx(max(wall, 10), abs=1.1 * wall)

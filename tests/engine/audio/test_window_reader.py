@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 from audio_files import noise, write_audio
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from merkit.engine.audio import windows as windows_module
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.spread import spread_starts
-from merkit.engine.audio.window_reader import Window
-from merkit.engine.audio.windows import WindowCount, windows_from_decoder
+from merkit.engine.audio.window_reader import Window, WindowReader
+from merkit.engine.audio.windows import WindowCount, samples_from_decoder, windows_from_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
@@ -250,3 +253,55 @@ def test_a_long_hole_in_an_m4a_costs_its_windows(tmp_path: Path) -> None:
     path.write_bytes(data)
     assert starts(windows_from_file(path, SPEC)) == pytest.approx([5, 45], abs=0.1)
     assert starts(windows_from_file(path, SPEC, "all")) == pytest.approx([0, 10, 40, 50], abs=0.1)
+
+
+class Lying(SampleDecoder):
+    """States a length that it has not."""
+
+    def __init__(self, samples: np.ndarray, rate: int, length: int) -> None:
+        super().__init__(samples, rate)
+        self.length = length
+
+
+@pytest.mark.parametrize("rate", [44_100, 16_000])
+@pytest.mark.parametrize("length", [1 << 36, 1 << 60])
+@pytest.mark.parametrize("hop_s", [None, 0.4])
+def test_memory_is_that_of_what_was_decoded_whatever_a_header_states(
+    rate: int, length: int, hop_s: float | None
+) -> None:
+    """Of 2^36 samples the list of all starts takes gigabytes."""
+    true, lying = (make(noise(33.05, rate), rate) for make in (SampleDecoder, lambda *of: Lying(*of, length)))
+    expected = starts(list(windows_from_decoder(true, SPEC, "all", hop_s)))
+    tracemalloc.start()
+    try:
+        assert starts(list(windows_from_decoder(lying, SPEC, "all", hop_s))) == expected
+        assert tracemalloc.get_traced_memory()[1] < len(expected) * 1_000_000 + 50_000_000
+    finally:
+        tracemalloc.stop()
+    assert lying.length == true.length
+
+
+def test_the_samples_of_a_clip_are_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = noise(3, RATE)
+    read = samples_from_decoder(Lying(samples, RATE, 1 << 60), SPEC)
+    np.testing.assert_array_equal(read, samples)
+    monkeypatch.setattr(windows_module, "_LONGEST_CLIP", 2 * RATE)
+    with pytest.raises(AudioError, match="too long for a clip: more than 2 s"):
+        samples_from_decoder(Lying(samples, RATE, 1 << 60), SPEC)
+
+
+@given(seconds=st.floats(0.2, 60), hop_s=st.floats(0.05, 30), rate=st.sampled_from([16_000, 44_100, 44_099]))
+def test_starts_of_every_window(seconds: float, hop_s: float, rate: int) -> None:
+    """By hand: whole hops as long as a window fits, and the end where a tenth of a window is left."""
+    decoder = SampleDecoder(np.zeros(round(seconds * rate), np.float32), rate)
+    every = WindowReader(decoder, SPEC, None).every(hop_s)
+    step_s = 1 / math.gcd(rate, RATE)  # in which starts are rounded
+    total_s, size_s = decoder.length / rate, SPEC.window_s
+    assert every[0] == 0
+    assert list(every) == sorted(every)
+    hop_s = max(1, round(hop_s * RATE)) / RATE
+    for number, start in enumerate(every[number] for number in range(len(every) - 1)):
+        assert start / RATE == pytest.approx(number * hop_s, abs=step_s / 2 + 1e-4)
+    end_s = every[len(every) - 1] / RATE + size_s
+    assert end_s <= max(size_s, total_s) + 1e-4
+    assert total_s - end_s < max(0.1 * size_s, step_s) + 1e-3

@@ -14,7 +14,9 @@ import tag_bytes as made
 from audio_files import chirp, noise, write_audio
 from gpu_on_cpu import SPEC
 from merkit.engine.audio.samples import SampleDecoder
+from merkit.engine.audio.window_reader import Window
 from merkit.engine.errors import AudioError
+from merkit.engine.labelling import file_windows
 from merkit.engine.labelling.file_windows import (
     WindowOptions,
     log_mels_from_decoder,
@@ -158,3 +160,33 @@ def test_a_damaged_tag_is_no_error(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "song.mp3", noise(3, 44_100), 44_100)
     path.write_bytes(path.read_bytes() + b"APETAGEX" + b"\xff" * 24)
     assert log_mels_from_file(str(path), WindowOptions(AUDIO)).facts.tags == {}
+
+
+def test_a_file_has_a_most_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their memory must not grow with what a small file can claim, or with a short step."""
+    decoder = SampleDecoder(noise(20, 16_000), 16_000)
+    options = WindowOptions(AudioSpec(), "all", 0.1)
+    monkeypatch.setattr(file_windows, "_MOST_WINDOWS", 101)
+    assert len(log_mels_from_decoder(decoder, options).log_mels) == 101
+    monkeypatch.setattr(file_windows, "_MOST_WINDOWS", 100)
+    with pytest.raises(AudioError, match="more than 100 windows: take longer steps"):
+        log_mels_from_decoder(decoder, options)
+
+
+def test_silent_windows_are_told_apart_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    class Start(float):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return float.__eq__(self, other)  # pyright: ignore[reportArgumentType]
+
+        __hash__ = float.__hash__
+
+    samples = np.zeros(AUDIO.window_samples, np.float32)
+    cut = [Window(samples, Start(n), False, n % 2 == 1) for n in range(200)]
+    monkeypatch.setattr(file_windows, "windows_from_decoder", lambda *_: iter(cut))
+    facts = log_mels_from_decoder(SampleDecoder(samples, 16_000), WindowOptions(AUDIO)).facts
+    assert (len(facts.starts_s), len(facts.silent_s)) == (100, 100)
+    assert compared < 1_000
