@@ -107,7 +107,7 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
-        ArtifactError: the runtime refuses the artifact.
+        ArtifactError: the runtime refuses the artifact, or it fails on a trial (``check_by_trial``).
         MerError: the runtime's package is not installed; DeviceError, if it is a GPU's.
     """
     name = name_of_runtime(artifact, name)
@@ -117,4 +117,8 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
         raise MerError(f"the runtime {name} needs the package {error.name}, which is not installed") from None
     if name == "tensorrt":
         return module.open_runtime(artifact, threads, gpu)
+    if name != "null":
+        from .trial import check_by_trial
+
+        check_by_trial(artifact, name)
     return module.open_runtime(artifact, threads)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnxruntime
 
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError
+from .answers import checked, one_line
 
 
 class OnnxRuntime:
@@ -19,7 +19,7 @@ class OnnxRuntime:
             itself, slower where decoders need the cores.
 
     Raises:
-        ArtifactError: ONNX Runtime refuses the graph.
+        ArtifactError: ONNX Runtime refuses the graph; of ``infer``, it cannot compute it.
     """
 
     name = "onnxruntime"
@@ -36,11 +36,17 @@ class OnnxRuntime:
                 artifact.content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions have no narrower base class
-            raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {error}") from None
+            raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {one_line(error)}") from None
+        self._artifact = artifact
 
     def infer(self, log_mels: Float32) -> Float32:
-        (logits,) = self._session.run(["logits"], {"images": log_mels})
-        return np.asarray(logits)
+        try:
+            (logits,) = self._session.run(["logits"], {"images": log_mels})
+        except Exception as error:  # as above
+            raise ArtifactError(
+                f"{self._artifact.path}: ONNX Runtime cannot compute it: {one_line(error)}"
+            ) from None
+        return checked(logits, log_mels, self._artifact)
 
     def close(self) -> None:
         del self._session

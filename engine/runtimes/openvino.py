@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError, MerError
+from .answers import checked, one_line
 
 Precision = Literal["fp32", "bf16"]
 
@@ -23,7 +24,7 @@ class OpenVino:
             "throughput" cuts it over as many streams as OpenVINO thinks best for the machine.
 
     Raises:
-        ArtifactError: OpenVINO refuses the graph.
+        ArtifactError: OpenVINO refuses the graph; of ``infer``, it cannot compute it.
         MerError: it is not installed, or bf16 on a CPU that does not compute it, where OpenVINO would use
             FP32 without a word.
     """
@@ -50,11 +51,21 @@ class OpenVino:
         try:
             model = core.compile_model(core.read_model(artifact.content), "CPU", options)
         except RuntimeError as error:
-            raise ArtifactError(f"{artifact.path}: OpenVINO refuses it: {error}") from None
+            raise ArtifactError(f"{artifact.path}: OpenVINO refuses it: {one_line(error)}") from None
+        self._artifact = artifact
         count = 1 if streams == "latency" else model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [model.create_infer_request() for _ in range(count)]
 
     def infer(self, log_mels: Float32) -> Float32:
+        try:
+            logits = self._computed(log_mels)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"{self._artifact.path}: OpenVINO cannot compute it: {one_line(error)}"
+            ) from None
+        return checked(logits, log_mels, self._artifact)
+
+    def _computed(self, log_mels: Float32) -> Float32:
         parts = np.array_split(log_mels, min(len(self._requests), len(log_mels)))
         used = list(zip(self._requests, parts, strict=False))
         if len(used) == 1:

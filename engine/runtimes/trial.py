@@ -1,0 +1,152 @@
+"""A model computes a few windows in a child process before it computes anything here.
+
+A file from a stranger can ask for any memory and any time, crash its runtime, or fail for every sound.
+``check_graph`` lets only graphs pass whose cost follows from their shapes, so that one trial tells; what a
+trial of our own process would cost, the child process pays.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Float32
+from ..artifact import Artifact
+from ..errors import ArtifactError, MerError
+from ..spec import ModelSpec
+
+_BATCH = 32  # the most windows that labelling gives a network at once
+_MEMORY = 1 << 30  # bytes for a batch; VGG16 on the largest images of the papers takes 600 MB
+_COPIES = 6  # of the weights, while a runtime loads and rearranges them
+_BATCH_S = 2.0  # a slower network tries a smaller batch, with as much less memory
+_CPU_S = 30  # VGG16 needs six
+_WALL_S = 300.0  # on a busy machine
+
+_passed: set[tuple[str, str]] = set()
+
+# The child finds packages where its parent does, and -P keeps it from finding them in the working folder.
+_COMMAND = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from merkit.engine.runtimes.trial import answer; answer()"
+)
+
+
+def check_by_trial(artifact: Artifact, runtime: str) -> None:
+    """Runs an artifact on made-up log-mels in a child process; once for a file, in one process.
+
+    The bundled models are as trusted as the code, and are not tried.
+
+    Raises:
+        ArtifactError: the runtime refuses it, fails, crashes, takes too much memory or time, or gives numbers
+            that are not finite or of another shape.
+        MerError: no child process can be started.
+    """
+    if artifact.is_bundled or (artifact.sha256, runtime) in _passed:
+        return
+    problem = _problem(artifact, runtime)
+    if problem:
+        raise ArtifactError(problem)
+    _passed.add((artifact.sha256, runtime))
+
+
+def _problem(artifact: Artifact, runtime: str) -> str | None:
+    header = {"path": str(artifact.path), "spec": artifact.spec.to_json(), "runtime": runtime}
+    command = [sys.executable, "-P", "-c", _COMMAND, json.dumps(sys.path)]
+    try:
+        # A session of its own: Ctrl-C is this process's to handle.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise MerError(f"no process can be started to try {artifact.path}: {error.strerror}") from None
+    with process:
+        try:
+            answer, _ = process.communicate(
+                json.dumps(header).encode() + b"\n" + artifact.content, timeout=_WALL_S
+            )
+        except subprocess.TimeoutExpired:
+            return f"{artifact.path} needs more than {_WALL_S:.0f} s for {_BATCH} windows"
+        finally:
+            process.kill()
+    with suppress(ValueError):
+        return json.loads(answer)
+    return f"{artifact.path} {_end(process.returncode)}"
+
+
+def _end(code: int) -> str:
+    if -code == getattr(signal, "SIGXCPU", 0):
+        return f"needs more than {_CPU_S} s of CPU time for {_BATCH} windows"
+    try:
+        return f"crashes its runtime on a trial ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"ends its runtime on a trial (exit code {code})"
+
+
+def answer() -> None:
+    """In the child process: reads a model from stdin, tries it, and prints what is wrong with it as JSON."""
+    header = json.loads(sys.stdin.buffer.readline())
+    path, content = Path(header["path"]), sys.stdin.buffer.read()
+    artifact = Artifact(path.stem, path, ModelSpec.from_json(header["spec"]), "", content)
+    module = import_module(f".{header['runtime']}", __package__)
+    try:
+        problem = _tried(artifact, module)
+    except MerError as error:
+        problem = str(error)
+    except MemoryError:
+        problem = f"{path} needs more than {_MEMORY >> 20} MB for {_BATCH} windows"
+    print(json.dumps(problem), flush=True)
+
+
+def _tried(artifact: Artifact, module: Any) -> str | None:
+    _limit("RLIMIT_CPU", int(time.process_time()) + _CPU_S)
+    _limit("RLIMIT_DATA", _data_bytes() + _COPIES * len(artifact.content) + _MEMORY)
+    with module.open_runtime(artifact, 1) as runtime:
+        began = time.perf_counter()
+        logits = runtime.infer(_log_mels(artifact.spec, 1))
+        count = max(2, min(_BATCH, int(_BATCH_S / (time.perf_counter() - began))))
+        _limit("RLIMIT_DATA", _data_bytes() + _MEMORY * count // _BATCH)
+        logits = np.concatenate([logits, runtime.infer(_log_mels(artifact.spec, count))])
+    if not np.isfinite(logits).all():
+        return f"{artifact.path} gives numbers that are not finite"
+    return None
+
+
+def _log_mels(spec: ModelSpec, count: int) -> Float32:
+    """Noise as loud as music: log-mels between -60 and 0 dB, standardised as the spec says."""
+    audio = spec.audio
+    shape = count, 1, audio.n_mels, audio.frames
+    log_mels = np.random.default_rng(0).random(shape, np.float32)  # in place: it may be a quarter of a GB
+    log_mels -= 1
+    log_mels *= 60
+    mean, std = (np.asarray(values, np.float32)[:, None] for values in (audio.mean, audio.std))
+    log_mels -= mean
+    log_mels /= std
+    return log_mels
+
+
+def _limit(name: str, most: int) -> None:
+    """Limits this process where the system can: on Linux. Elsewhere there is the clock alone."""
+    with suppress(ImportError, AttributeError, ValueError, OSError):
+        import resource
+
+        kind = getattr(resource, name)
+        resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
+
+
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process: its own memory, without files that it maps."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
