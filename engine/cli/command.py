@@ -79,7 +79,7 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
 
 @contextmanager
 def _own_folder() -> Iterator[None]:
-    """Temporary files lie in ``process_folder``; Matplotlib's list of fonts too, which would be in the home."""
+    """Temporary files lie in ``process_folder``, Matplotlib's list of fonts too: not in the user's home."""
     folder = process_folder()
     with temporary_files_in(folder):
         if "MPLCONFIGDIR" in os.environ:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+from ..temporary import process_folder, socket_folder
 
 _STARTING = threading.Lock()  # one thread must not put back what another one has hidden
 
@@ -37,3 +43,61 @@ def runs_main_again() -> bool:
         return True
     file = getattr(main, "__file__", None)
     return file is not None and os.path.isfile(file)
+
+
+def start_fork_server(module: str) -> None:
+    """Starts the fork server of multiprocessing, which imports ``module``, unless it runs.
+
+    Its socket has a short path, and what it and its children say on stderr before they work is kept for
+    ``last_words``.
+
+    Raises:
+        OSError: the system starts no process.
+        MerError: there is no folder for temporary files.
+    """
+    from multiprocessing import forkserver, util
+
+    with _STARTING:
+        chosen = tempfile.tempdir
+        tempfile.tempdir = str(socket_folder(len("/pymp-12345678/listener-12345678")))
+        try:
+            util.get_temp_dir()  # made now, and kept: the socket will lie in it
+        finally:
+            tempfile.tempdir = chosen
+        forkserver.set_forkserver_preload([module])
+        with _stderr_in(_stderr_file()):
+            forkserver.ensure_running()
+
+
+def last_words(whole: bool = False) -> str:
+    """The last line that the fork server or a child said on stderr, or all of it."""
+    try:
+        text = _stderr_file().read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+    return text if whole else text.rpartition("\n")[2].strip()
+
+
+def _stderr_file() -> Path:
+    return process_folder() / "stderr"
+
+
+@contextmanager
+def _stderr_in(path: Path) -> Iterator[None]:
+    """Processes that are started within the block write their stderr to a file."""
+    kept = None
+    with suppress(OSError, ValueError, AttributeError):  # stderr may be closed
+        sys.stderr.flush()
+        kept = os.dup(2)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        os.dup2(file, 2)
+        yield
+    finally:
+        if kept is None:
+            os.close(2)
+        else:
+            os.dup2(kept, 2)
+            os.close(kept)
+        if file != 2:
+            os.close(file)

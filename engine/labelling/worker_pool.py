@@ -8,23 +8,27 @@ time, so that only the file that killed it gets an error.
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
+import shutil
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_all_start_methods, get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from ..cpu import usable_cores
-from ..errors import AudioError, MerError, UnreadableError
-from ..signals import ignore_interrupts
-from .child_process import runs_main_again, start_process
+from ..errors import MerError
+from ..temporary import process_folder
+from .bug_log import log_bug
+from .child_process import last_words, runs_main_again, start_fork_server, start_process
 from .result_queue import ResultQueue
+from .worker import Failure, work
 
 # A plain fork would copy locks that the runtimes' threads hold. The fork server is a process without such
 # threads: it imports what the children need once, and forks them.
@@ -33,44 +37,52 @@ _IN_FLIGHT = 3  # items that a child has: one at work, one to go on with at once
 _HELD_BYTES = 256 << 20  # of results that the consumer has not taken; beyond that the children wait
 _START_S = 300.0  # for a child to import what it needs, on a busy machine
 _GRACE_S = 5.0  # beyond the limit of an item, before its child counts as hung
+_LONGEST_LOOK_S = 1.0  # of time that counts against a child, in one pass of the loop that watches it
 
 _Item = tuple[int, Any]  # position and item
 _Result = tuple[int, Any]  # position and result or Failure
 
 
 def start_ahead() -> None:
-    """Starts the fork server and its imports, while the caller does something else."""
-    if _CONTEXT.get_start_method() == "forkserver":
-        from multiprocessing import forkserver
+    """Starts the fork server and its imports, while the caller does something else.
 
-        forkserver.set_forkserver_preload([f"{__package__}.file_windows"])
-        forkserver.ensure_running()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why an item has no result: one line for its row.
-
-    ``unreadable``: another day it may have one, since its file could not be read at all.
+    Raises:
+        MerError: the system starts no process, or there is no folder for its socket.
     """
+    if _CONTEXT.get_start_method() == "forkserver":
+        with _refusals():
+            start_fork_server(f"{__package__}.file_windows")
 
-    reason: str
-    unreadable: bool = False
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the system refuses to a process that is to start, in a line."""
+    try:
+        yield
+    except EOFError:  # the fork server has died of it
+        reason = last_words()
+    except OSError as error:
+        reason = str(error.strerror or error)
+    else:
+        return
+    raise MerError(f"a worker process cannot start ({reason or 'the system starts none'})")
 
 
 @dataclass(eq=False)
 class _Child:
     """A child process. ``items`` are the ones that it has, the one at work first.
 
-    ``alone`` is set while it has one item of a child that died. ``since`` is when its oldest item began.
+    ``alone`` is set while it has one item of a child that died. ``watched_s`` is for how long its oldest
+    item was seen to be at work. ``folder`` is for its temporary files.
     """
 
     process: Any
     pipe: Connection
+    folder: Path
     items: deque[_Item] = field(default_factory=deque)
     ready: bool = False
     alone: bool = False
-    since: float = 0.0
+    watched_s: float = 0.0
 
 
 class WorkerPool:
@@ -96,9 +108,14 @@ class WorkerPool:
         start_ahead()
         self.start_s = 0.0
         self.idle_s = 0.0
-        self._children = [self._spawn() for _ in range(workers or usable_cores())]
+        self._children: list[_Child] = []
         self._results: ResultQueue | None = None  # of the map that is under way
         self._closed = False
+        try:
+            self._children.extend(self._spawn() for _ in range(workers or usable_cores()))
+        except BaseException:
+            self.close()
+            raise
 
     def map(
         self, items: Iterable[Any], ready: Callable[[], bool] = lambda: True
@@ -139,11 +156,14 @@ class WorkerPool:
         self.close()
 
     def _spawn(self) -> _Child:
-        ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(theirs, self._function, self.options), daemon=True)
-        start_process(process)
-        theirs.close()
-        return _Child(process, ours)
+        with _refusals():
+            folder = Path(tempfile.mkdtemp(prefix="worker-", dir=process_folder()))
+            ours, theirs = _CONTEXT.Pipe()
+            arguments = (theirs, folder, self._function, self.options)
+            process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
+            start_process(process)
+            theirs.close()
+        return _Child(process, ours, folder)
 
     def _run(self, results: ResultQueue, items: Iterator[_Item], ready: Callable[[], bool]) -> None:
         """Hands out the items and collects the results, in the queue's thread."""
@@ -152,7 +172,14 @@ class WorkerPool:
             if child.items:  # of a map that was left early
                 _end(child)
                 self._replace(child)
+        looked = time.monotonic()
         while not results.closed:
+            # Time in which this loop did not run is no child's fault: the whole group may have been stopped
+            # (Ctrl-Z), and nobody takes results while the consumer is busy.
+            passed_s = min(time.monotonic() - looked, _LONGEST_LOOK_S)
+            looked = time.monotonic()
+            for child in self._children:
+                child.watched_s += passed_s if child.items else 0.0
             may_begin = ready()
             for child in self._children:
                 self._feed(child, items if may_begin else iter(()), alone)
@@ -173,7 +200,7 @@ class WorkerPool:
         chosen = [alone.popleft()] if alone else itertools.islice(items, _IN_FLIGHT - len(child.items))
         for position, item in chosen:
             if not child.items:
-                child.since = time.monotonic()
+                child.watched_s = 0.0
             child.items.append((position, item))
             with suppress(OSError):  # the child is dead, which is noticed when its pipe is read
                 child.pipe.send(item)
@@ -182,9 +209,11 @@ class WorkerPool:
         """Yields the results that come within a moment, with their bytes; replaces dead and hung children."""
         readable = connection.wait([child.pipe for child in busy], timeout=0.2)
         for child in busy:
-            if child.pipe in readable:
+            hung = child.watched_s > (self._limit_s if child.ready else _START_S)
+            # A result may have come since: the one before it was handed on, which can take long.
+            if child.pipe in readable or (hung and child.pipe.poll()):
                 yield from self._take(child, alone)
-            elif time.monotonic() - child.since > (self._limit_s if child.ready else _START_S):
+            elif hung:
                 yield from self._stop_hung(child, alone)
 
     def _take(self, child: _Child, alone: deque[_Item]) -> Iterator[tuple[_Result, int]]:
@@ -195,12 +224,14 @@ class WorkerPool:
             yield from self._bury(child, alone)
             return
         result, seconds = pickle.loads(content)
-        child.since = time.monotonic()
+        child.watched_s = 0.0
         if not child.ready:
             child.ready = True
             self.start_s += seconds
             return
         self.idle_s += seconds
+        if isinstance(result, Failure) and result.traceback:
+            log_bug(result.traceback)
         position, _ = child.items.popleft()
         yield (position, result), len(content)
 
@@ -219,7 +250,7 @@ class WorkerPool:
             raise MerError(_why_no_start(child.process.exitcode))
         if child.alone and child.items:
             position, _ = child.items.popleft()
-            yield (position, Failure(f"the decoder crashed ({_death(child.process.exitcode)})")), 0
+            yield (position, Failure(_why_dead(child.process.exitcode))), 0
         alone.extend(child.items)
         self._replace(child)
 
@@ -231,6 +262,7 @@ def _end(child: _Child) -> None:
     child.process.kill()
     child.process.join()
     child.pipe.close()
+    shutil.rmtree(child.folder, ignore_errors=True)  # what it was copying when it was killed
 
 
 def _death(exit_code: int | None) -> str:
@@ -240,48 +272,15 @@ def _death(exit_code: int | None) -> str:
     return f"exit code {exit_code}"
 
 
+def _why_dead(exit_code: int | None) -> str:
+    if exit_code == -signal.SIGKILL:  # not by a decoder
+        return "the process that read it was killed (SIGKILL), as the system does when memory runs out"
+    return f"the decoder crashed ({_death(exit_code)})"
+
+
 def _why_no_start(exit_code: int | None) -> str:
-    reason = f"a worker process cannot start ({_death(exit_code)})"
-    if exit_code == 1 and runs_main_again():  # Python's code for an exception
-        reason += '; a script that labels needs: if __name__ == "__main__":'
-    return reason
-
-
-def _keep_memory() -> None:
-    """Lets glibc keep up to 256 MB of freed memory.
-
-    It would return big blocks to the system at once, and decoding would spend a sixth of its time on having
-    them mapped again. Other C libraries have no such setting.
-    """
-    import ctypes
-
-    with suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: its largest value
-
-
-def _work(pipe: Connection, function: Callable[[Any, Any], Any], options: Any) -> None:
-    """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item."""
-    ignore_interrupts()
-    _keep_memory()
-    # mpg123 writes a line for every damaged frame; errors that matter come back as results.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    with suppress(EOFError, OSError):
-        pipe.send((None, time.process_time()))  # ready: if it dies after this, an item killed it
-        finished = time.monotonic()
-        while True:
-            item = pipe.recv()
-            idle_s = time.monotonic() - finished
-            result = _result(function, item, options)
-            finished = time.monotonic()
-            pipe.send((result, idle_s))
-
-
-def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any:
-    try:
-        return function(item, options)
-    except MerError as error:  # a package that is missing says nothing about the file either
-        return Failure(str(error), isinstance(error, UnreadableError) or not isinstance(error, AudioError))
-    except Exception as error:  # a bug costs one row, not the run
-        return Failure(f"internal error: {type(error).__name__}: {error}")
+    start = f"a worker process cannot start ({_death(exit_code)}"
+    if exit_code == 1 and runs_main_again() and "bootstrapping" in last_words(whole=True):
+        return start + '); a script that labels needs: if __name__ == "__main__":'
+    words = last_words()
+    return f"{start}: {words})" if words else f"{start})"

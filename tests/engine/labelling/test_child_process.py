@@ -70,7 +70,8 @@ def test_where_the_guard_is_not_at_fault_nobody_advises_it() -> None:
     lost = "def double(item, options): return item\n" + GUARDED.replace("(max", "(double")
     out, errors = run(["-"], lost)
     assert out == ""
-    assert errors.strip().endswith("MerError: a worker process cannot start (exit code 1)")
+    reason = "AttributeError: Can't get attribute 'double' on <module '__main__' (built-in)>"
+    assert errors.strip().endswith(f"MerError: a worker process cannot start (exit code 1: {reason})")
 
 
 class Process:

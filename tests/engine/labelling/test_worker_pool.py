@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from contextlib import closing
 from multiprocessing import active_children
+from pathlib import Path
 
 import pytest
 from merkit.engine.errors import AudioError, MerError, UnreadableError
+from merkit.engine.labelling import worker_pool
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
+from merkit.engine.temporary import process_folder
 
 
 def behave(item: str, options: dict) -> str:
     kind, _, rest = item.partition(":")
     if kind == "sleep":
         time.sleep(float(rest))
+    if kind == "steps":  # a process that was stopped makes none meanwhile
+        for _ in range(int(rest)):
+            time.sleep(0.05)
+    if kind == "copy":
+        tempfile.mkstemp()
+        os.kill(os.getpid(), signal.SIGKILL)
     if kind == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if kind == "exit":
@@ -62,6 +74,70 @@ def test_a_hang_costs_only_the_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
     results = run(items, seconds=0.5)
     assert results[1] == Failure("took longer than 1 s and was stopped")
     assert [results[i] for i in (0, 2, 3, 4)] == [">ok:0", ">ok:2", ">ok:3", ">ok:4"]
+
+
+def test_time_in_which_nobody_took_results_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "_GRACE_S", 1.0)
+    monkeypatch.setattr(worker_pool, "_HELD_BYTES", 1)
+    items = [f"sleep:0.0{i % 5}" for i in range(20)]
+    with WorkerPool(behave, {"prefix": ">"}, 2, seconds=0.5) as pool:
+        results = []
+        for result in pool.map(items):
+            results.append(result)
+            if len(results) in (4, 9):
+                time.sleep(3)
+    assert sorted(results) == [(i, ">" + item) for i, item in enumerate(items)]
+
+
+_STOPPED = """
+from test_worker_pool import behave
+from merkit.engine.labelling import worker_pool
+if __name__ == "__main__":
+    worker_pool._GRACE_S = 2.0
+    with worker_pool.WorkerPool(behave, {"prefix": ""}, 2, 1.0) as pool:
+        results = pool.map([f"steps:{i}" for i in range(8)])
+        for position, result in results:
+            print(position, result, flush=True)
+"""
+
+
+def test_time_in_which_all_were_stopped_is_no_hang() -> None:
+    """Ctrl-Z, and fg after a while."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", _STOPPED]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout
+    lines = [process.stdout.readline()]
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(3.5)
+        os.killpg(process.pid, signal.SIGCONT)
+        lines.append(process.stdout.readline())
+    out, _ = process.communicate(timeout=60)
+    assert sorted([*lines, *out.splitlines(keepends=True)]) == [f"{i} steps:{i}\n" for i in range(8)]
+
+
+def test_what_a_killed_child_was_copying_goes_at_once() -> None:
+    with WorkerPool(behave, {"prefix": ">"}, 1) as pool:
+        folders = [*process_folder().glob("worker-*")]
+        (result,) = [result for _, result in pool.map(["copy:"])]
+        assert [list(folder.iterdir()) for folder in process_folder().glob("worker-*")] == [[]] * len(folders)
+    assert result == Failure(
+        "the process that read it was killed (SIGKILL), as the system does when memory runs out"
+    )
+    assert len([*process_folder().glob("worker-*")]) == len(folders) - 1
+
+
+def test_the_traceback_of_a_bug_is_in_the_log() -> None:
+    from merkit.engine.labelling.bug_log import bug_log
+
+    with WorkerPool(behave, {"prefix": ">"}, 1) as pool:
+        list(pool.map(["bug:x"]))
+    text = bug_log().read_text()
+    assert "'bug:x'\nTraceback (most recent call last)" in text
+    assert "raise KeyError(rest)" in text
 
 
 def test_errors_and_bugs_become_results() -> None:

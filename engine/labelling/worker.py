@@ -1,0 +1,71 @@
+"""What runs in a child process of ``WorkerPool``: an item in, its result or a ``Failure`` out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..errors import AudioError, MerError, UnreadableError
+from ..signals import ignore_interrupts
+from ..temporary import temporary_files_in
+from .bug_log import failure_from_bug
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an item has no result: one line for its row.
+
+    ``unreadable``: another day it may have one, since its file could not be read at all. ``traceback`` is
+    that of a bug, which the pool puts into the log.
+    """
+
+    reason: str
+    unreadable: bool = False
+    traceback: str = field(default="", compare=False, repr=False)
+
+
+def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], options: Any) -> None:
+    """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item."""
+    ignore_interrupts()
+    _keep_memory()
+    # mpg123 writes a line for every damaged frame; errors that matter come back as results.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with suppress(EOFError, OSError), temporary_files_in(folder):
+        pipe.send((None, time.process_time()))  # ready: if it dies after this, an item killed it
+        finished = time.monotonic()
+        while True:
+            item = pipe.recv()
+            idle_s = time.monotonic() - finished
+            result = _result(function, item, options)
+            finished = time.monotonic()
+            pipe.send((result, idle_s))
+
+
+def _keep_memory() -> None:
+    """Lets glibc keep up to 256 MB of freed memory.
+
+    It would return big blocks to the system at once, and decoding would spend a sixth of its time on having
+    them mapped again. Other C libraries have no such setting.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD
+        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: its largest value
+
+
+def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any:
+    try:
+        return function(item, options)
+    except MerError as error:  # a package that is missing says nothing about the file either
+        return Failure(str(error), isinstance(error, UnreadableError) or not isinstance(error, AudioError))
+    except Exception as error:  # a bug costs one row, not the run
+        reason, text = failure_from_bug(error, item)
+        return Failure(reason, traceback=text)
