@@ -20,9 +20,9 @@ _SMOOTH_S, _LAG_S = 0.32, 0.45  # clips cut elsewhere have their frames at other
 _NEIGHBOURS = 10  # a word that more clips have tells nothing, and would cost a comparison of each with each
 _VOTES = 2  # words in common at one offset; chance gives one to one pair of clips in two
 
-# 480 copies of 60 clips (MP3 and Opus at 64 and 24 kbit/s, -10 dB, cut 3.37 s later) have a correlation of 0.87
-# or more and a tone within 1.1 dB, eight pairs of clips that two people cut from a song 1.9 dB or less. Of 2,100
-# clips no other pair that shares words has more than 0.62, or less than 4.6 dB.
+# 480 copies of 60 clips (MP3 and Opus at 64 and 24 kbit/s, -10 dB, cut 3.37 s later) have a correlation of
+# 0.87 or more and a tone within 1.1 dB; eight pairs of clips that two people cut from a song 1.9 dB or less.
+# Of 2,100 clips no other pair that shares words has more than 0.62, or less than 4.6 dB.
 _WHOLE, _BAND, _SIXTH = 0.7, 0.5, 0.5  # correlations: of all, of nearly all bands, of each sixth of the time
 _TONE_DB = 2.3  # the difference of their spectra, where they are loud
 _OVERLAP_S, _OVERLAP = 1.0, 0.25  # at least so long, and such a share of the shorter clip

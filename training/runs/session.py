@@ -89,13 +89,17 @@ def splits_from_choice(choice: str | None, protocol: Protocol, data: LabelledAud
     return ("grouped",) if kind == "grouped" and possible else ("random",)
 
 
-def read_data(root: Path, layout: str, labels: str | None) -> LabelledAudio:
+def read_data(root: Path, layout: str, labels: str | None, group_by: str | None = None) -> LabelledAudio:
     """Labelled audio; ``labels`` ("happy,tense,sad,calm") gives their order, otherwise the layout does.
+
+    Args:
+        group_by: the column of the data's CSV file that says what must stay on one side of a split.
 
     Raises:
         UsageError, MerError: see ``labelled_audio``.
     """
-    return labelled_audio(root, layout, [part.strip() for part in labels.split(",")] if labels else None)
+    order = None if labels is None else [part.strip() for part in labels.split(",")]
+    return labelled_audio(root, layout, order, group_by)
 
 
 def read_examples(session: Session, observer: Observer) -> Examples:
