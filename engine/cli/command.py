@@ -65,7 +65,7 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
             except KeyboardInterrupt:
                 code = stop.code or INTERRUPTED
                 click.echo("stopped", err=True)
-            except (MerError, OSError, MemoryError, RuntimeError) as error:
+            except (MerError, OSError, MemoryError, RuntimeError, ImportError) as error:
                 known = error if isinstance(error, MerError) else _refusal(error)
                 if known is None:
                     raise
@@ -94,7 +94,8 @@ def _own_folder() -> Iterator[None]:
 
 def _refusal(error: Exception) -> MerError | None:
     """What the system refuses, in a line; None for what may be a bug of ours."""
-    if isinstance(error, MemoryError):
+    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    if isinstance(error, MemoryError) or unmapped:
         return MerError("the memory is full, or the limit on it is reached (ulimit -v)")
     if isinstance(error, OSError) and error.errno in _REFUSED:
         limit = _REFUSED[error.errno]

@@ -65,7 +65,8 @@ def _refusals() -> Iterator[None]:
         reason = str(error.strerror or error)
     else:
         return
-    raise MerError(f"a worker process cannot start ({reason or 'the system starts none'})")
+    advice = "the limits on files (ulimit -n), processes (-u) or memory (-v) may be too low"
+    raise MerError(f"a worker process cannot start ({reason or 'the system starts none'}): {advice}")
 
 
 @dataclass(eq=False)

@@ -78,6 +78,10 @@ def test_the_version_is_the_packages() -> None:
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "/a/b: No space left on device"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files: the limit is ulimit -n"),
         (BlockingIOError(errno.EAGAIN, "Resource"), "Resource: the limit is ulimit -u"),
+        (
+            ImportError("a.so: failed to map segment from shared object"),
+            "the memory is full, or the limit on it is reached (ulimit -v)",
+        ),
         (MemoryError(), "the memory is full, or the limit on it is reached (ulimit -v)"),
         (RuntimeError("can't start new thread"), "no further thread can be started: the limit is ulimit -u"),
     ],
