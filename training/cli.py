@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @recipe_options
 @click.option(
     "--split",
-    type=click.Choice(["grouped", "random", "both"]),
-    help="By artist, song or recording, or at random.",
+    type=click.Choice(["given", "grouped", "random", "both"]),
+    help="The data's own parts; by artist, song or recording; at random; both of these two.",
 )
 @click.option(
     "--folds", type=click.IntRange(min=2), default=None, help="Cross-validation instead of one held-out part."
@@ -70,17 +70,20 @@ main.add_command(table)
 main.add_command(ensemble)
 
 
-@training_command
+@training_command("--resume goes on after the last whole epoch")
 def _train(**options: Any) -> int:
     if options["final"] and not options["folds"]:
         raise click.UsageError("--final goes with --folds")
     mode = _mode(options)
     root = root_from_options(options)
+    from .networks.backbones import check_weights
     from .progress import TerminalProgress
+    from .runs.run_folder import results_folder
     from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
 
     models = models_from_names(options["models"])
     protocol = _protocol(options)
+    check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"])
     session = Session(
         data,
@@ -98,10 +101,11 @@ def _train(**options: Any) -> int:
         options["licence"],
         chosen_fields(options),
     )
-    with TerminalProgress() as progress:
+    with results_folder(session.out, mode), TerminalProgress() as progress:
         _, skipped = run_session(session, progress)
     if skipped:
-        click.echo(f"{skipped} clips could not be read and were left out", err=True)
+        clips = "1 clip was" if skipped == 1 else f"{skipped} clips were"
+        click.echo(f"{clips} left out, for the reasons above", err=True)
     return EXIT_SOME_FAILED if skipped else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -13,24 +14,46 @@ from ..engine.errors import MerError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 
 
-def training_command(command: Callable[..., int]) -> Callable[..., None]:
+def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
     """Exits with a command's return value, with 1 or 2 and one line on an error, with 130 or 143 on a signal.
 
     A missing package is an error too; one of ours that is missing is a bug and keeps its traceback.
+
+    Args:
+        goes_on: how the work goes on after it was stopped, or a disk was full; may be empty.
     """
+    then = f"; {goes_on}" if goes_on else ""
 
-    @wraps(command)
-    def run(*arguments: Any, **options: Any) -> int:
-        with sigterm_interrupts() as stop:
-            try:
-                return command(*arguments, **options)
-            except KeyboardInterrupt:
-                click.echo("stopped; --resume goes on after the last whole epoch", err=True)
-                return stop.code or INTERRUPTED
-            except ModuleNotFoundError as error:
-                if (error.name or "").startswith("merkit"):
-                    raise
-                package = f"training needs the package {error.name}"
-                raise MerError(f"{package}: pip install 'merkit[train]'") from None
+    def decorated(command: Callable[..., int]) -> Callable[..., None]:
+        @wraps(command)
+        def run(*arguments: Any, **options: Any) -> int:
+            with sigterm_interrupts() as stop:
+                try:
+                    return command(*arguments, **options)
+                except KeyboardInterrupt:
+                    click.echo(f"stopped{then}", err=True)
+                    return stop.code or INTERRUPTED
+                except ModuleNotFoundError as error:
+                    if (error.name or "").startswith("merkit"):
+                        raise
+                    package = f"training needs the package {error.name}"
+                    raise MerError(f"{package}: pip install 'merkit[train]'") from None
+                except OSError as error:
+                    if error.errno in (None, errno.EPIPE):  # click ends quietly when nobody reads any more
+                        raise
+                    place = f"{error.filename}: " if error.filename is not None else ""
+                    raise MerError(f"{place}{error.strerror}{then}") from None
+                except RuntimeError as error:
+                    if not _is_of_memory(error):
+                        raise
+                    less = "a smaller --batch or a smaller network needs less"
+                    raise MerError(f"the memory does not suffice: {less}{then}") from None
 
-    return report_errors(run)
+        return report_errors(run)
+
+    return decorated
+
+
+def _is_of_memory(error: RuntimeError) -> bool:
+    """By name and text: torch is not imported here, and on a CPU it has no class for this."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

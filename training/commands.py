@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, version_option
+from ..engine.text.escape import for_terminal
 from .command import training_command
 from .options import FOLDER, chosen_fields, data_options, root_from_options
 
@@ -55,21 +57,25 @@ def table(**options: Any) -> None:
     _fill(**options)
 
 
-@training_command
+@training_command("the same command goes on where it was")
 def _fill(**options: Any) -> int:
     root = root_from_options(options)
     from ..engine.artifact import models_home
     from .progress import TerminalProgress
     from .recipe import PROTOCOLS, with_overrides
     from .runs.results_table import TablePlan, fill_table
+    from .runs.run_folder import results_folder
     from .runs.session import Session, models_from_names, read_data, splits_from_choice
 
-    data = read_data(root, options["layout"], options["labels"])
+    if any(text.partition("=")[0] == "epochs" for text in options["sets"]):
+        raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
+    models = models_from_names(options["models"])
+    data = read_data(root, options["layout"], options["labels"])
     session = Session(
         data,
         root.resolve().name,
-        models_from_names(options["models"]),
+        models,
         protocol,
         options["runs"] or models_home().parent / "runs" / "table",
         splits_from_choice(None, protocol, data),
@@ -77,6 +83,7 @@ def _fill(**options: Any) -> int:
         workers=options["workers"],
         licence=options["licence"],
         chosen=chosen_fields(options),
+        mode="resume",
     )
     plan = TablePlan(
         session,
@@ -88,18 +95,28 @@ def _fill(**options: Any) -> int:
         options["results"],
         _command_line(session.name, options),
     )
-    with TerminalProgress() as progress:
+    with results_folder(session.out, session.mode), TerminalProgress() as progress:
         skipped = fill_table(plan, progress)
     click.echo(f"rows are in {options['results']}")
     return EXIT_SOME_FAILED if skipped else 0
 
 
 def _command_line(data: str, options: dict[str, Any]) -> str:
-    """The command that makes the same table."""
-    text = f"mer-train table --data {data} --epochs {options['epochs']}"
-    return (
-        text + f" --heavy-epochs {options['heavy_epochs']}" + "".join(f" --set {s}" for s in options["sets"])
-    )
+    """The command that makes the same table; what was left to its default is left out, but for the epochs."""
+    words = ["mer-train", "table", "--data", data]
+    words += ["--epochs", str(options["epochs"]), "--heavy-epochs", str(options["heavy_epochs"])]
+    lists = {
+        "-m": ("models", ("all",)),
+        "--set": ("sets", ()),
+        "--precision": ("precisions", ("fp16", "int8")),
+    }
+    for option, (name, default) in lists.items():
+        if options[name] != default:
+            words += [word for value in options[name] for word in (option, value)]
+    for name, default in (("layout", "auto"), ("labels", None)):
+        if options[name] != default:
+            words += [f"--{name.replace('_', '-')}", options[name]]
+    return for_terminal(shlex.join(words))
 
 
 @click.command()
@@ -115,9 +132,10 @@ def ensemble(**options: Any) -> None:
     _score(**options)
 
 
-@training_command
+@training_command("")
 def _score(**options: Any) -> int:
     root = root_from_options(options) if options["data"] or options["download"] else None
+    from ..engine.data.labelled_audio import labelled_audio
     from .data.spectrogram_cache import cache_home
     from .evaluate.metrics_report import write_json
     from .runs.ensemble import ensemble_metrics, member_from_path
@@ -125,26 +143,35 @@ def _score(**options: Any) -> int:
 
     def data(labels: Sequence[str]) -> LabelledAudio:
         assert root is not None
-        return read_data(root, options["layout"], options["labels"] or ",".join(labels))
+        if options["labels"]:
+            return read_data(root, options["layout"], options["labels"])
+        return labelled_audio(root, options["layout"], labels)
 
+    if options["out"] and (options["out"].is_dir() or not options["out"].absolute().parent.is_dir()):
+        raise click.UsageError(f"--out {options['out']}: give a file in a folder that exists")
     cache, workers = options["cache"] or cache_home(), options["workers"]
     members = [member_from_path(path, data if root else None, cache, workers) for path in options["members"]]
     metrics = ensemble_metrics(members)
+    skipped = dict(pair for member in members for pair in member.skipped)
+    for path, reason in skipped.items():
+        click.echo(for_terminal(f"skipped {path}: {reason}"), err=True)
     for name, figures in metrics.items():
-        click.echo(_line(name, figures))
+        click.echo(_line(for_terminal(name), figures))
     if options["out"]:
         write_json(metrics, options["out"])
-    return 0
+    return EXIT_SOME_FAILED if skipped else 0
 
 
 def _line(name: str, figures: Mapping[str, Any]) -> str:
-    low, high = figures["macro_f1_interval"]
+    interval = figures["macro_f1_interval"]
+    within = "({:.3f} to {:.3f})".format(*interval) if interval else "(too few songs for an interval)"
     line = (
-        f"{name}\tmacro-F1 {figures['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
+        f"{name}\tmacro-F1 {figures['macro_f1']:.3f} {within}"
         f"\taccuracy {figures['accuracy']:.3f}\tcalibration error {figures['calibration_error']:.3f}"
         f"\t{figures['songs']} songs"
     )
     if "against_first" in figures:
-        low, high = (100 * end for end in figures["against_first"]["interval"])
-        line += f"\t{100 * figures['against_first']['gain']:+.1f} points ({low:+.1f} to {high:+.1f})"
+        line += f"\t{100 * figures['against_first']['gain']:+.1f} points"
+        if figures["against_first"]["interval"]:
+            line += " ({:+.1f} to {:+.1f})".format(*(100 * x for x in figures["against_first"]["interval"]))
     return line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,19 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     if classes != 1_000:
         _replace(network, family.head, _head(_get(network, family.head), classes))
     return network
+
+
+def check_weights(names: Iterable[str], weights: str) -> None:
+    """Whether ``build_backbone`` can begin each network with ``weights``, before any work is done.
+
+    Nothing is downloaded.
+
+    Raises:
+        UsageError, MerError: see ``build_backbone``.
+    """
+    for name in names:
+        if weights not in ("none", "imagenet") or network_name(name) == "audiocnn":
+            build_backbone(name, 2, weights)
 
 
 def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:

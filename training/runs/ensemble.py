@@ -16,7 +16,7 @@ from ..data.examples import examples_from_audio
 from ..evaluate.metrics_report import metrics_from_predictions
 from ..evaluate.predictions import Floats, Predictions, predictions_from_network
 from ..networks.checkpoint import network_from_checkpoint
-from .run_folder import run_from_folder
+from .run_folder import METRICS, run_from_folder
 
 _OF_SONGS = (
     "songs",
@@ -33,11 +33,15 @@ _OF_SONGS = (
 
 @dataclass(frozen=True)
 class Member:
-    """A network or a cross-validation: its test songs and their ``probabilities`` ``[songs, labels]``."""
+    """A network or a cross-validation: its test songs and their ``probabilities`` ``[songs, labels]``.
+
+    ``skipped`` are files of the data that could not be used, each with the reason.
+    """
 
     name: str
     predictions: Predictions
     probabilities: Floats
+    skipped: tuple[tuple[Path, str], ...] = ()
 
 
 def member_from_path(
@@ -51,14 +55,19 @@ def member_from_path(
         workers: child processes that decode; 0 is one a core.
 
     Raises:
-        UsageError: a checkpoint without data.
+        UsageError: nothing is there, or a checkpoint without data.
         MerError: the path is neither, or the network was trained on every clip of the data.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such folder or checkpoint")
     if path.is_dir():
         run = run_from_folder(path)
         if run.predictions is None:
             raise MerError(f"{path} has no test songs")
-        return Member(path.name, run.predictions, run.predictions.by_song(run.metrics["temperature"]))
+        temperature = run.metrics.get("temperature")
+        if not isinstance(temperature, int | float):
+            raise MerError(f"{path / METRICS} has no temperature: it is not what mer-train wrote")
+        return Member(path.resolve().name, run.predictions, run.predictions.by_song(temperature))
     if data is None:
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
@@ -68,13 +77,14 @@ def member_from_path(
         raise MerError(f"{path} has seen every clip of this data: nothing was held out from it")
     windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))
     predictions = predictions_from_network(network, examples, chosen, spec.audio, windows)
-    return Member(path.stem, predictions, predictions.by_song(spec.temperature))
+    return Member(path.stem, predictions, predictions.by_song(spec.temperature), examples.skipped)
 
 
 def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
     """Metrics of each member and of ``ensemble``, on the songs that every member has predicted.
 
-    ``against_first`` is the gain in macro-F1 over the first member and its 95 % interval, as shares.
+    ``against_first`` is the gain in macro-F1 over the first member and its 95 % interval, as shares; None
+    in place of an interval where there are too few songs for one.
 
     Raises:
         UsageError: fewer than two members.
@@ -126,5 +136,5 @@ def _against_first(
     for (name, figures), predicted in zip(rest, others, strict=True):
         interval = bootstrap_difference(songs.truth, first, predicted, songs.groups)
         gain = figures["macro_f1"] - reference["macro_f1"]
-        compared[name] = {**figures, "against_first": {"gain": gain, "interval": list(interval)}}
+        compared[name] = {**figures, "against_first": {"gain": gain, "interval": interval and list(interval)}}
     return compared

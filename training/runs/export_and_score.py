@@ -22,13 +22,18 @@ from .run_folder import CHECKPOINT, METRICS
 
 @dataclass(frozen=True)
 class EngineScore:
-    """The engine's figures on the held-out clips, as shares; ``interval`` is the macro-F1's, 95 %."""
+    """The engine's figures on the held-out clips, as shares.
+
+    ``songs`` were scored. ``interval`` is the macro-F1's, 95 %; None where there are too few clips for one.
+    ``failed`` are held-out clips that the engine refused, each with the reason.
+    """
 
     songs: int
     accuracy: float
     macro_f1: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     calibration_error: float
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 def export_run(folder: Path, target: Path) -> None:
@@ -53,30 +58,31 @@ def score_artifact(path: Path, data: LabelledAudio, workers: int = 0) -> EngineS
     """Labels the clips that were held out from a network, through the engine; None where there are none.
 
     Raises:
-        MerError: a clip cannot be labelled, or the data has other labels than the network.
+        MerError: none of them can be labelled, or the data has other labels than the network.
     """
     artifact = open_artifact(str(path))
     spec = artifact.spec
     if spec.labels != data.labels:
         raise MerError(f"{path} says {', '.join(spec.labels)}; the data has {', '.join(data.labels)}")
-    clips = [data.clips[i] for i in held_out_clips(data.clips, spec.provenance["test_clips"])]
+    clips = [data.clips[i] for i in held_out_clips(data.clips, spec.provenance.get("test_clips"))]
     if not clips:
         return None
     options = WindowOptions(spec.audio, int(spec.provenance.get("recipe", {}).get("eval_windows", 3)))
-    rows = []
     with open_backend(artifact, workers=workers) as backend:
-        for label in backend.label_files([str(clip.path) for clip in clips], artifact, options):
-            if label.error:
-                raise MerError(f"{label.path}: {label.error}")
-            rows.append(label.probabilities)
-    truth = np.asarray([data.labels.index(clip.label) for clip in clips])
-    probabilities = np.asarray(rows)
+        labels = list(backend.label_files([str(clip.path) for clip in clips], artifact, options))
+    failed = tuple((label.path, label.error) for label in labels if label.error)
+    scored = [(clip, label) for clip, label in zip(clips, labels, strict=True) if not label.error]
+    if not scored:
+        raise MerError(f"no clip that was held out from {path} can be labelled: {': '.join(failed[0])}")
+    truth = np.asarray([data.labels.index(clip.label) for clip, _ in scored])
+    probabilities = np.asarray([label.probabilities for _, label in scored])
     predicted = probabilities.argmax(axis=1)
     return EngineScore(
-        len(clips),
+        len(scored),
         *accuracy_and_macro_f1(truth, predicted),
-        bootstrap_interval(truth, predicted, groups=[clip.group for clip in clips]),
+        bootstrap_interval(truth, predicted, groups=[clip.group for clip, _ in scored]),
         expected_calibration_error(truth, probabilities),
+        failed,
     )
 
 
@@ -93,6 +99,7 @@ def export_and_score(folder: Path, data: LabelledAudio, workers: int = 0) -> Ite
     if score is None:
         yield "no clip was held out from it, so it is not scored again"
         return
+    yield from (f"left out, since the engine refuses it: {path}: {reason}" for path, reason in score.failed)
     yield (
         f"through the engine: macro-F1 {score.macro_f1:.3f}, accuracy {score.accuracy:.3f}, "
         f"calibration error {score.calibration_error:.3f} on {score.songs} held-out songs"

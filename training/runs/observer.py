@@ -18,8 +18,12 @@ class Observer(Protocol):
         """Spectrograms of ``total`` clips are being computed; the result takes the number that is ready."""
         ...
 
-    def begin(self, name: str, epochs: int, done: int) -> None:
-        """A training begins, or continues after ``done`` epochs."""
+    def begin(self, name: str, epochs: int, done: int, held_out: str = "validation") -> None:
+        """A training begins, or continues after ``done`` epochs.
+
+        Args:
+            held_out: the part of the split that the epochs' held-out figures are of.
+        """
 
     def epoch(self, row: Epoch) -> None:
         """An epoch is done."""
@@ -33,6 +37,6 @@ class NoObserver:
     def cached(self, total: int) -> Callable[[int], None]:
         return lambda ready: None
 
-    def begin(self, name: str, epochs: int, done: int) -> None: ...
+    def begin(self, name: str, epochs: int, done: int, held_out: str = "validation") -> None: ...
 
     def epoch(self, row: Epoch) -> None: ...

@@ -57,6 +57,12 @@ _COLUMNS = (
 )
 
 
+_OF_A_ROW = {
+    *("parameters", "macs", "epochs", "minutes", "macro_f1", "interval"),
+    *("accuracy", "calibration_error", "precisions"),
+}
+
+
 @dataclass(frozen=True)
 class TablePlan:
     """What the table is made of.
@@ -107,7 +113,7 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     for model in models:
         folder, job = session.out / model, plan.job(model)
         split = splits_from_protocol(examples.clips, job.protocol, session.splits[0])[0]
-        has_row = (folder / _ROW).exists()
+        has_row = _row_in(folder) is not None
         if not has_row:
             write_table(plan, models)
         # A finished training is not repeated; one of another recipe is refused.
@@ -137,7 +143,10 @@ def write_table(plan: TablePlan, models: Sequence[str]) -> None:
             _END,
         ]
     )
-    before = plan.results.read_text(encoding="utf-8") if plan.results.exists() else "# Results\n"
+    try:
+        before = plan.results.read_text(encoding="utf-8") if plan.results.exists() else "# Results\n"
+    except ValueError:
+        raise MerError(f"{plan.results} is not a text in UTF-8: name another file for the results") from None
     table = re.search(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", before, re.S)
     if table:
         after = before[: table.start()] + text + before[table.end() :]
@@ -150,13 +159,13 @@ def write_table(plan: TablePlan, models: Sequence[str]) -> None:
 def _row_text(plan: TablePlan, model: str) -> str:
     folder = plan.session.out / model
     title = BACKBONES.get(model, "AudioCNN (ours)")
-    if not (folder / _ROW).exists():
+    row = _row_in(folder)
+    if row is None:
         state = f"not finished: epoch {epochs_in(folder)} of {plan.epochs_of(model)}"
         if (folder / METRICS).exists():
             state = "trained, not yet scored"
         return f"| {title} | {state} |" + " |" * (len(_COLUMNS) + len(plan.precisions) - 1)
-    row = json.loads((folder / _ROW).read_text(encoding="utf-8"))
-    low, high = row["interval"]
+    interval = row["interval"] and "{:.3f} to {:.3f}".format(*row["interval"])
     cells = [
         title,
         f"{row['parameters'] / 1e6:.2f} M",
@@ -164,12 +173,21 @@ def _row_text(plan: TablePlan, model: str) -> str:
         str(row["epochs"]),
         f"{row['minutes']:.0f}",
         f"{row['macro_f1']:.3f}",
-        f"{low:.3f} to {high:.3f}",
+        interval or "too few clips",
         f"{row['accuracy']:.3f}",
         f"{row['calibration_error']:.3f}",
         *(row["precisions"].get(name, "") for name in plan.precisions),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _row_in(folder: Path) -> Mapping[str, Any] | None:
+    """A finished network's row; None where there is none, or a damaged one, which is then made again."""
+    try:
+        row = json.loads((folder / _ROW).read_text(encoding="utf-8"))
+        return row if row.keys() >= _OF_A_ROW else None
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer) -> Mapping[str, Any]:
@@ -180,6 +198,8 @@ def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer)
     score = score_artifact(onnx, plan.session.data, plan.session.workers)
     if score is None:
         raise MerError(f"{folder} holds no held-out clip of this data")
+    for path, reason in score.failed:
+        observer.say(f"left out, since the engine refuses it: {path}: {reason}")
     _copy(folder / CHECKPOINT, home / f"{model}.safetensors")
     _copy(folder / METRICS, home / f"{model}.json")
     metrics = run_from_folder(folder).metrics
@@ -191,7 +211,7 @@ def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer)
         "minutes": metrics["minutes"],
         "validation_macro_f1": metrics.get("validation", {}).get("macro_f1"),
         "macro_f1": score.macro_f1,
-        "interval": list(score.interval),
+        "interval": score.interval and list(score.interval),
         "accuracy": score.accuracy,
         "calibration_error": score.calibration_error,
         "precisions": _converted(plan, onnx, observer),

@@ -71,10 +71,11 @@ def epochs_in(folder: Path) -> int:
 
 
 @contextmanager
-def results_folder(folder: Path) -> Iterator[None]:
+def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
     """Makes the folder, and lets no other training write into it during the block.
 
     Raises:
+        UsageError: it holds a run, and the mode is "fresh".
         MerError: it cannot be made or written, or another training is at work there.
     """
     try:
@@ -83,6 +84,7 @@ def results_folder(folder: Path) -> Iterator[None]:
         raise MerError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
     lock = FolderLock(folder)
     try:
+        _refuse_held(folder, mode)
         yield
     finally:
         lock.release()
@@ -103,9 +105,8 @@ def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_held(folder, mode)
         begun, finished = (folder / STATE).exists(), (folder / METRICS).exists()
-        if (begun or finished) and mode == "fresh":
-            raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
         if (begun or finished) and mode == "resume":
             if _key_in(folder) != key:
                 raise MerError(
@@ -119,6 +120,11 @@ def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
     except OSError as error:
         raise MerError(f"{folder} cannot be used: {error.strerror}") from None
     return False
+
+
+def _refuse_held(folder: Path, mode: Mode) -> None:
+    if mode == "fresh" and ((folder / STATE).exists() or (folder / METRICS).exists()):
+        raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
 
 
 def _key_in(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,8 +69,43 @@ def test_what_is_no_member(tmp_path: Path):
     (tmp_path / METRICS).write_text(json.dumps({"songs": 1}))
     with pytest.raises(MerError, match="has no test songs"):
         member_from_path(tmp_path, None, tmp_path)
+    (tmp_path / "a.safetensors").write_bytes(b"")
     with pytest.raises(UsageError, match="a checkpoint needs labelled audio"):
         member_from_path(tmp_path / "a.safetensors", None, tmp_path)
+    for name in ("gone", "gone.safetensors"):
+        with pytest.raises(UsageError, match=f"{name}: there is no such folder or checkpoint"):
+            member_from_path(tmp_path / name, None, tmp_path)
+
+
+@pytest.mark.xdist_group("trained")
+def test_metrics_without_a_temperature(trained: Trained, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained.run.folder, folder)
+    (folder / METRICS).write_text(json.dumps({"songs": 1}))
+    with pytest.raises(MerError, match=r"metrics.json has no temperature"):
+        member_from_path(folder, None, tmp_path)
+
+
+def test_too_few_songs_for_an_interval():
+    few = [
+        Member(member.name, member.predictions.chosen(range(12)), member.probabilities[:12])
+        for member in _members()[:2]
+    ]
+    metrics = ensemble_metrics(few)
+    assert [figures["macro_f1_interval"] for figures in metrics.values()] == [None] * 3
+    assert metrics["ensemble"]["against_first"]["interval"] is None
+
+
+@pytest.mark.xdist_group("trained")
+def test_clips_that_a_checkpoint_cannot_hear_are_listed(
+    trained: Trained, songs: Path, cache: Path, tmp_path: Path
+):
+    data = labelled_audio(songs / "clips.csv")
+    gone = dataclasses.replace(data.clips[0], path=tmp_path / "gone.wav", name="gone.wav")
+    with_one_gone = dataclasses.replace(data, clips=(*data.clips, gone))
+    member = member_from_path(trained.run.folder / CHECKPOINT, lambda labels: with_one_gone, cache)
+    assert [path for path, _ in member.skipped] == [gone.path]
+    assert member.predictions.ids == member_from_path(trained.run.folder, None, cache).predictions.ids
 
 
 @pytest.mark.xdist_group("trained")

@@ -8,12 +8,15 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from merkit.engine.data.labelled_audio import labelled_audio
+import soundfile
+from merkit.engine.data.labelled_audio import LabelledAudio, labelled_audio
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
+from merkit.training.runs import export_and_score as module
 from merkit.training.runs.export_and_score import export_and_score, export_run, score_artifact
 from merkit.training.runs.run_folder import CHECKPOINT, METRICS
 from small_training import Trained
@@ -40,6 +43,68 @@ def test_export_and_score(trained: Trained, songs: Path, tmp_path: Path):
         score_artifact(folder / "audiocnn.onnx", relabelled)
     others = dataclasses.replace(data, clips=tuple(data.clips[i] for i in trained.split.training))
     assert score_artifact(folder / "audiocnn.onnx", others) is None
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained run's folder with its .onnx."""
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(trained.run.folder, folder)
+    export_run(folder, folder / "audiocnn.onnx")
+    return folder
+
+
+def _changed(data: LabelledAudio, clips: dict[str, Path]) -> LabelledAudio:
+    """The data with other files in the place of these clips, which keep their ids, as if read before."""
+    moved = []
+    for clip in data.clips:
+        if clip.name in clips:
+            identity = clip.id
+            clip = dataclasses.replace(clip, path=clips[clip.name])
+            object.__setattr__(clip, "id", identity)
+        moved.append(clip)
+    return dataclasses.replace(data, clips=tuple(moved))
+
+
+@pytest.mark.xdist_group("trained")
+def test_what_the_engine_refuses_is_left_out_and_said(
+    exported: Path, trained: Trained, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = labelled_audio(songs / "clips.csv")
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(32_000, np.float32), 16_000)
+    names = [trained.run.predictions.names[0]] if trained.run.predictions else []
+    changed = _changed(data, dict.fromkeys(names, silent))
+    score = score_artifact(exported / "audiocnn.onnx", changed)
+    assert score is not None
+    assert score.songs == len(trained.split.test) - 1
+    ((path, reason),) = score.failed
+    assert path == str(silent)
+    assert "silent" in reason
+    monkeypatch.setattr(module, "export_run", lambda *_: None)
+    _, left_out, figures = export_and_score(exported, changed)
+    assert left_out == f"left out, since the engine refuses it: {path}: {reason}"
+    assert figures.endswith(f"on {score.songs} held-out songs")
+    everything = dict.fromkeys((clip.name for clip in data.clips), silent)
+    with pytest.raises(MerError, match=r"no clip that was held out .* can be labelled: .*silent"):
+        score_artifact(exported / "audiocnn.onnx", _changed(data, everything))
+
+
+@pytest.mark.xdist_group("trained")
+def test_file_names_that_repeat_in_every_folder(
+    exported: Path, trained: Trained, songs: Path, tmp_path: Path
+):
+    """calm/00.wav and tense/00.wav: a clip is its bytes, not its name."""
+    for label in ("calm", "tense"):
+        (tmp_path / label).mkdir()
+        for number, path in enumerate(sorted((songs / label).iterdir())):
+            shutil.copy(path, tmp_path / label / f"{number:02}.wav")
+    repeated = score_artifact(exported / "audiocnn.onnx", labelled_audio(tmp_path))
+    usual = score_artifact(exported / "audiocnn.onnx", labelled_audio(songs / "clips.csv"))
+    assert repeated is not None
+    assert usual is not None
+    assert repeated.songs == usual.songs == len(trained.split.test)
+    assert repeated.macro_f1 == usual.macro_f1
 
 
 def test_multiply_adds_of_a_known_network(tmp_path: Path):

@@ -107,11 +107,15 @@ def test_a_damaged_state_is_one_line(tmp_path: Path, content: bytes):
 
 def test_one_training_at_a_time(tmp_path: Path):
     folder = tmp_path / "new" / "run"
-    second = results_folder(folder)
-    with results_folder(folder), pytest.raises(MerError, match="in use by another run"), second:
+    second = results_folder(folder, "fresh")
+    with results_folder(folder, "fresh"), pytest.raises(MerError, match="in use by another run"), second:
         pass
-    with results_folder(folder):
-        assert folder.is_dir()
+    with results_folder(folder, "fresh"):
+        _begun(folder)
+    with pytest.raises(UsageError, match="holds a training"), results_folder(folder, "fresh"):
+        pass
+    with results_folder(folder, "resume"):
+        assert epochs_in(folder) == 2
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path):
@@ -119,7 +123,7 @@ def test_a_folder_that_cannot_be_one(tmp_path: Path):
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with (
             pytest.raises(MerError, match=r"cannot be made: .*; name another folder"),
-            results_folder(folder),
+            results_folder(folder, "fresh"),
         ):
             pass
         with pytest.raises(MerError, match="cannot be used"):
