@@ -18,7 +18,7 @@ def dali_module() -> Any:
         import nvidia.dali.fn
         import nvidia.dali.math
         import nvidia.dali.types
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library that it loads itself is missing
         raise DaliMissingError(
             f'DALI is not installed ({error}): pip install "merkit[gpu]" (on Linux)'
         ) from None

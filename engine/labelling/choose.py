@@ -25,8 +25,8 @@ def open_backend(
 ) -> LabelBackend:
     """Opens the backend that labels with an artifact.
 
-    With "auto" an engine runs on the GPU; without DALI its log-mels are computed on the CPU. An .onnx file
-    runs on the CPU.
+    With "auto" an engine runs on the GPU; where DALI is missing or cannot start, its log-mels are computed on
+    the CPU. An .onnx file runs on the CPU.
 
     Args:
         runtime: one of ``RUNTIMES``; by default the one for the file's suffix.

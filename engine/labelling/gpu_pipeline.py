@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..dali_library import dali_module
-from ..errors import DeviceMemoryError
+from ..errors import DaliMissingError, DeviceError, DeviceMemoryError
 from ..runtimes import DeviceRuntime, Pending
 from ..runtimes.tensorrt import open_runtime
 from ..spectrogram.dali import IN_FLIGHT, DaliLogMel
@@ -76,6 +76,26 @@ class GpuPipeline:
                 self._pass_on()
         while self._in_network:
             yield from self._collect()
+
+    def start_dali(self, samples: Float32) -> None:
+        """Opens DALI and computes the log-mels of ``samples`` (``[1, samples]``), which nobody gets.
+
+        DALI may fail only when it computes: it does so here, where there is no song to lose yet.
+
+        Raises:
+            DaliMissingError: DALI cannot start.
+            DeviceMemoryError: the GPU has no memory for one window.
+        """
+        while self._dali is None:
+            try:
+                self._dali = self._open_dali(self.batch)
+                self._dali.put(samples)
+                self._dali.take(self._runtime.stream)
+            except DeviceMemoryError as error:
+                self._halve(error)
+            except DeviceError as error:
+                self._end_dali()
+                raise DaliMissingError(str(error)) from None
 
     def close(self) -> None:
         """Ends DALI's pipeline and the runtime; what they have is lost."""
@@ -160,11 +180,16 @@ def open_gpu_pipeline(artifact: Artifact, gpu: int = 0) -> GpuPipeline:
     """Opens DALI and TensorRT on the GPU of that number.
 
     Raises:
-        DaliMissingError: DALI is not installed.
+        DaliMissingError: DALI is not installed, or cannot start.
         DeviceError: driver, TensorRT or PyCUDA is missing, or the engine does not fit.
     """
     dali_module()  # first: where it is missing, the GPU is left alone
     audio = artifact.spec.audio
-    return GpuPipeline(
-        open_runtime(artifact, 0, gpu), lambda batch: DaliLogMel(audio, batch, "gpu", device_id=gpu)
-    )
+    runtime = open_runtime(artifact, 0, gpu)
+    pipeline = GpuPipeline(runtime, lambda batch: DaliLogMel(audio, batch, "gpu", device_id=gpu))
+    try:
+        pipeline.start_dali(np.zeros((1, audio.window_samples), np.float32))
+    except BaseException:
+        pipeline.close()
+        raise
+    return pipeline

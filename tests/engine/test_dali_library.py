@@ -16,3 +16,16 @@ def test_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(DaliMissingError, match=r'DALI is not installed .*pip install "merkit\[gpu\]"'):
         dali_module()
+
+
+def test_where_a_library_of_its_own_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "nvidia.dali":
+                raise OSError("libcuda.so.1: cannot open shared object file")
+
+    for name in [name for name in sys.modules if name.startswith("nvidia")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(DaliMissingError, match=r"libcuda\.so\.1"):
+        dali_module()

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from engine_files import engine, write_engine
-from gpu_on_cpu import SPEC
+from gpu_on_cpu import SPEC, OnCpu
 from merkit.engine.artifact import Artifact
 from merkit.engine.cli.label import main
 from merkit.engine.errors import DaliMissingError, DeviceError, UsageError
 from merkit.engine.labelling import choose, gpu_pipeline
 from merkit.engine.labelling.choose import open_backend
 from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
+from merkit.engine.runtimes import open_runtime
+from merkit.engine.spectrogram.dali import DaliLogMel
 
 pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
 
@@ -68,6 +70,40 @@ def test_without_dali_only_the_network_runs_on_the_gpu(
     name, line = opened(built)
     assert name == "tensorrt"
     assert line.startswith("device: cuda for the network, cpu for the log-mels (DALI is not installed")
+
+
+@pytest.mark.parametrize("step", ["__init__", "put", "take"])
+def test_a_dali_that_cannot_start_is_as_one_that_is_missing(
+    step: str, tmp_path: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pipelines can fail only when their first batch is computed: that is tried before the first song."""
+
+    class Failing(DaliLogMel):
+        pass
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise DeviceError("DALI makes no log-mels: CUDA driver version is insufficient")
+
+    closed: list[str] = []
+
+    class Opened(OnCpu):
+        def close(self) -> None:
+            closed.append(self.name)
+
+    setattr(Failing, step, fails)
+    monkeypatch.setattr(gpu_pipeline, "DaliLogMel", lambda spec, batch, *_, **__: Failing(spec, batch, "cpu"))
+    monkeypatch.setattr(gpu_pipeline, "open_runtime", lambda *_: Opened(open_runtime(artifact, "null")))
+    monkeypatch.setattr(choose, "open_runtime", lambda *_: Opened(open_runtime(artifact, "null")))
+    built = engine(tmp_path, SPEC)
+    name, line = opened(built)
+    assert name == "null"
+    assert line == (
+        "device: cuda for the network, cpu for the log-mels "
+        "(DALI makes no log-mels: CUDA driver version is insufficient)"
+    )
+    assert closed == ["null", "null"]  # the pipeline's own, and the backend's
+    with pytest.raises(DaliMissingError, match="driver version is insufficient"):
+        opened(built, device="cuda")
 
 
 def test_several_gpus_are_opened_as_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,23 @@ def test_dali_out_of_memory_halves_the_batch(
         list(network.add(0, file))
 
 
+def test_dali_starts_before_the_first_song(mixed_songs: list[str], artifact: Artifact) -> None:
+    batches: list[int] = []
+
+    def open_dali(batch: int) -> DaliLogMel:
+        batches.append(batch)
+        if batch > 8:
+            raise DeviceMemoryError("no room to start")
+        return DaliLogMel(SPEC.audio, batch, "cpu")
+
+    network = GpuPipeline(OnCpu(open_runtime(artifact)), open_dali)
+    network.start_dali(np.zeros((1, SPEC.audio.window_samples), np.float32))
+    assert (batches, network.batch) == ([32, 16, 8], 8)
+    rows = labels_of(mixed_songs, artifact, WindowOptions(SPEC.audio), network=network)
+    assert_close(rows, by_reference(mixed_songs, artifact))
+    assert batches == [32, 16, 8]
+
+
 def test_samples_far_beyond_full_scale_are_an_error(tmp_path: Path, artifact: Artifact) -> None:
     loud = np.full(48_000, 1e25, np.float32)
     path = tmp_path / "loud.wav"
