@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import Any
 
 from ..artifact import Artifact
 from ..errors import ArtifactError, DeviceError
-from ..files import write_whole
-
-_log = logging.getLogger(__name__)
+from .kernel_cache import read_kernels, write_kernels
 
 
 class LoadedEngine:
@@ -70,7 +66,8 @@ class LoadedEngine:
 
     def close(self) -> None:
         """Writes what RTX compiled, and frees the engine; nothing of it may be running."""
-        self._write_cache()
+        if self._cache is not None:
+            write_kernels(self._artifact, bytes(self._cache.serialize()))
         # In this order: an engine must outlive its contexts, a runtime its engines.
         self._context = self._cache = None
         self._engine = self._runtime = None
@@ -98,9 +95,9 @@ class LoadedEngine:
         config.set_execution_context_allocation_strategy(strategy)
         config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self._cache = config.create_runtime_cache()
-        if self._cache_path.is_file():
-            # False if another driver's: then the kernels are compiled again.
-            self._cache.deserialize(self._cache_path.read_bytes())
+        kernels = read_kernels(self._artifact)
+        if kernels:
+            self._cache.deserialize(kernels)  # False if another driver's: then they are compiled again
         config.set_runtime_cache(self._cache)
         return self._engine.create_execution_context(config)
 
@@ -108,21 +105,6 @@ class LoadedEngine:
         audio = self._artifact.spec.audio
         if not self._context.set_input_shape("images", (batch, 1, audio.n_mels, audio.frames)):
             raise DeviceError(f"{self.name} refuses a batch of {batch}: {self._reason()}")
-
-    @property
-    def _cache_path(self) -> Path:
-        return self._artifact.path.with_name(self._artifact.path.name + ".cache")
-
-    def _write_cache(self) -> None:
-        """Writes the kernels that RTX compiled for this GPU beside the engine: the next start is quick."""
-        if self._cache is None:
-            return
-        content = bytes(self._cache.serialize())
-        try:
-            if not self._cache_path.is_file() or self._cache_path.read_bytes() != content:
-                write_whole(self._cache_path, content)
-        except OSError as error:
-            _log.warning("%s cannot be written (%s): the next start compiles again", self._cache_path, error)
 
     def _reason(self) -> str:
         return self._messages[-1] if self._messages else "it gives no reason"

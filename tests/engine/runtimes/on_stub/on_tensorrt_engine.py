@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from engine_files import engine
+from merkit.engine.artifact import models_home
 from merkit.engine.errors import ArtifactError, DeviceError
 from merkit.engine.runtimes.tensorrt import open_runtime
 from merkit.engine.spec import ModelSpec
@@ -29,29 +31,61 @@ def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Mon
         open_runtime(artifact, 0)
 
 
+RTX = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}
+
+
 def test_rtx_keeps_what_it_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    facts = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}
-    artifact = engine(tmp_path, SPEC, CONTENT, **facts)
-    cache = tmp_path / "tiny.engine.cache"
+    artifact = engine(tmp_path, SPEC, CONTENT, **RTX)
+    folder = models_home().parent / "kernels"
+    cache = folder / f"{artifact.sha256}.cache"
     with open_runtime(artifact, 0) as runtime:
         assert runtime.name == "tensorrt_rtx"
         assert_right(runtime.infer(log_mels(5)), log_mels(5))
         assert not cache.exists()
-    assert cache.read_bytes() == b"compiled kernels"
-    cache.write_bytes(b"of an earlier run")
+    assert cache.read_bytes() == with_hash(b"compiled kernels")
+    cache.write_bytes(with_hash(b"of an earlier run"))
     open_runtime(artifact, 0).close()
-    assert cache.read_bytes() == b"of an earlier run"
+    assert cache.read_bytes() == with_hash(b"of an earlier run")
     monkeypatch.setattr(fake_tensorrt.IRuntimeCache, "compatible", False)  # another driver's: made anew
     open_runtime(artifact, 0).close()
-    assert cache.read_bytes() == b"compiled kernels"
-    assert sorted(path.name for path in tmp_path.iterdir() if "tiny" in path.name) == [
-        "tiny.engine",
-        "tiny.engine.cache",
-        "tiny.json",
-    ]
+    assert cache.read_bytes() == with_hash(b"compiled kernels")
+    assert [path.name for path in folder.iterdir()] == [cache.name]
     cache.unlink()
     cache.mkdir()
     open_runtime(artifact, 0).close()
     assert "compiles again" in caplog.text
+
+
+def with_hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest() + content
+
+
+def test_rtx_loads_no_kernels_that_it_did_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are code. What comes with an engine is not read, nor what is damaged."""
+    loaded: list[bytes] = []
+    monkeypatch.setattr(
+        fake_tensorrt.IRuntimeCache, "deserialize", lambda _, blob: loaded.append(bytes(blob)) or True
+    )
+    artifact = engine(tmp_path, SPEC, CONTENT, **RTX)
+    (tmp_path / "tiny.engine.cache").write_bytes(with_hash(b"a stranger's"))
+    cache = models_home().parent / "kernels" / f"{artifact.sha256}.cache"
+    cache.parent.mkdir(parents=True)
+    for damaged in (b"", b"short", b"compiled kernels", with_hash(b"compiled kernels")[:-1]):
+        cache.write_bytes(damaged)
+        open_runtime(artifact, 0).close()
+        assert loaded == []
+        assert cache.read_bytes() == with_hash(b"compiled kernels")
+    open_runtime(artifact, 0).close()
+    assert loaded == [b"compiled kernels"]
+
+
+def test_rtx_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("MER_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    with open_runtime(engine(tmp_path, SPEC, CONTENT, **RTX), 0) as runtime:
+        assert_right(runtime.infer(log_mels(5)), log_mels(5))
