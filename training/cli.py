@@ -84,7 +84,7 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"])
     protocol = _protocol(options)
     check_weights(models, protocol.weights)
-    data = read_data(root, options["layout"], options["labels"])
+    data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
         data,
         root.resolve().name,

@@ -71,7 +71,7 @@ def _fill(**options: Any) -> int:
         raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
     models = models_from_names(options["models"])
-    data = read_data(root, options["layout"], options["labels"])
+    data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
         data,
         root.resolve().name,
@@ -113,7 +113,7 @@ def _command_line(data: str, options: dict[str, Any]) -> str:
     for option, (name, default) in lists.items():
         if options[name] != default:
             words += [word for value in options[name] for word in (option, value)]
-    for name, default in (("layout", "auto"), ("labels", None)):
+    for name, default in (("layout", "auto"), ("labels", None), ("group_by", None)):
         if options[name] != default:
             words += [f"--{name.replace('_', '-')}", options[name]]
     return for_terminal(shlex.join(words))
@@ -144,8 +144,8 @@ def _score(**options: Any) -> int:
     def data(labels: Sequence[str]) -> LabelledAudio:
         assert root is not None
         if options["labels"]:
-            return read_data(root, options["layout"], options["labels"])
-        return labelled_audio(root, options["layout"], labels)
+            return read_data(root, options["layout"], options["labels"], options["group_by"])
+        return labelled_audio(root, options["layout"], labels, options["group_by"])
 
     if options["out"] and (options["out"].is_dir() or not options["out"].absolute().parent.is_dir()):
         raise click.UsageError(f"--out {options['out']}: give a file in a folder that exists")

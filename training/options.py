@@ -28,6 +28,12 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--labels", metavar="A,B,...", help="The labels, in the order of the outputs; others are refused."
         ),
+        click.option(
+            "--group-by",
+            metavar="COLUMN",
+            help="What must not stand on both sides of a split: a column of the data's CSV.  "
+            "[default: artist, else group]",
+        ),
         click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs merkit[download]."),
         click.option(
             "--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]"
