@@ -68,7 +68,7 @@ def stop_event() -> Iterator[Stop]:
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[Stop]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does, and set ``code`` to 143 or 129.
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does; ``code`` is 143, 129 or 130 then.
 
     Outside the main thread this does nothing.
     """
@@ -79,7 +79,9 @@ def sigterm_interrupts() -> Iterator[Stop]:
         stop.event.set()
         raise KeyboardInterrupt
 
-    with _handling(_ALL[1:], handle):
+    # Ctrl-C stays ignored where a shell began the process in the background.
+    numbers = _ALL if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else _ALL[1:]
+    with _handling(numbers, handle):
         yield stop
 
 

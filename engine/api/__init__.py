@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .quiet import send_nothing
+from .quiet import end_without_traceback, send_nothing
 
 if TYPE_CHECKING:
     from merkit.engine.errors import MerError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .labeler import Labeler, label
 
 send_nothing()
+end_without_traceback()
 
 __version__ = "0.1.0"
 __all__ = ["Labeler", "MerError", "SongLabel", "__version__", "label"]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, in the main thread and outside of it."""
+"""Ctrl-C, SIGTERM and SIGHUP, in the main thread and outside of it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from merkit.engine.signals import (
     stop_event,
 )
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def handlers() -> list[Any]:
-    return [signal.getsignal(number) for number in BOTH]
+    return [signal.getsignal(number) for number in ALL]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,9 @@ def in_a_thread(function: Callable[[], None]) -> None:
         raise errors[0]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_the_first_signal_sets_the_event_and_the_second_exits(number: int, code: int) -> None:
     with stop_event() as stop:
         assert (stop.event.is_set(), stop.code) == (False, None)
@@ -66,6 +68,29 @@ def test_sigterm_interrupts_as_ctrl_c_does() -> None:
     with pytest.raises(KeyboardInterrupt), sigterm_interrupts() as stop:
         signal.raise_signal(signal.SIGINT)
     assert (stop.code or INTERRUPTED) == 130
+
+
+def test_ctrl_c_stays_ignored_in_the_background() -> None:
+    with handlers_kept():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with sigterm_interrupts() as stop:
+            signal.raise_signal(signal.SIGINT)
+        assert stop.code is None
+
+
+def test_a_closed_terminal_interrupts_as_sigterm_does() -> None:
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts() as stop:
+        signal.raise_signal(signal.SIGHUP)
+    assert (stop.event.is_set(), stop.code) == (True, 129)
+
+
+def test_under_nohup_a_closed_terminal_changes_nothing() -> None:
+    with handlers_kept():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stop_event() as stop, sigterm_interrupts() as other, signals_deferred():
+            signal.raise_signal(signal.SIGHUP)
+        assert (stop.code, other.code) == (None, None)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_deferred_signals_take_effect_after_the_block() -> None:
@@ -90,7 +115,7 @@ def test_handlers_are_kept_from_a_library() -> None:
 
     def library() -> None:
         with handlers_kept():
-            for number in BOTH:
+            for number in ALL:
                 signal.signal(number, signal.SIG_IGN)
             raise ValueError("from inside")
 
@@ -99,10 +124,13 @@ def test_handlers_are_kept_from_a_library() -> None:
     assert handlers() == before
 
 
-def test_a_child_ignores_ctrl_c() -> None:
+def test_a_child_ignores_what_reaches_the_whole_group() -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with handlers_kept():
         ignore_interrupts()
         signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_outside_the_main_thread_nothing_is_installed() -> None:
