@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 
+from ..errors import MerError
 from .clip import Part
+from .notes import Notes
 
 _PARTS: dict[str, Part] = {
     **dict.fromkeys(("train", "training"), "training"),
@@ -29,3 +34,24 @@ def comparison_key(text: str) -> str:
 def part_from_name(name: str) -> Part:
     """The part of a split that a folder or a cell of this name stands for; "" for any other name."""
     return _PARTS.get(comparison_key(name), "")
+
+
+def check_labels(labels: Iterable[str], source: Path, notes: Notes) -> None:
+    """Notes labels that are equal once they are cleaned.
+
+    Raises:
+        MerError: a blank label, or labels that a reader takes for one though cleaning leaves them different.
+    """
+    spelt: dict[str, dict[str, None]] = defaultdict(dict)
+    for label in labels:
+        spelt[comparison_key(label)][label] = None
+    for key, spellings in spelt.items():
+        names = ", ".join(map(repr, spellings))
+        if not key:
+            raise MerError(f"{source} has a label whose name {names} is blank")
+        if len({cleaned(spelling) for spelling in spellings}) > 1:
+            raise MerError(
+                f"{source} has labels of which only the spelling differs: {names}; write them alike"
+            )
+        if len(spellings) > 1:
+            notes.add("labels taken as one, for only blanks or the Unicode form differ", names)

@@ -113,9 +113,9 @@ def _row(cells: Sequence[str], columns: Sequence[str], place: str) -> Row:
 def _text(file: Path) -> str:
     try:
         with os.fdopen(open_regular_file(file), "rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise MerError(f"{file} is larger than 256 MiB: no list of clips is")
+            if os.fstat(opened.fileno()).st_size > _MOST_BYTES:
+                raise MerError(f"{file} is larger than 256 MiB: no list of clips is")
+            content = opened.read()
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
     except AudioError as error:

@@ -14,6 +14,9 @@ from .cleaning import cleaned, comparison_key
 from .clip import Clip, id_or_none
 from .notes import Notes
 
+OWN_GROUP = "clip:"
+"""How the name of a group begins that is one clip; no artist's name begins so."""
+
 _NAMED = 3  # examples in an error
 
 # A clip that stands in two parts is kept in the one that must stay unheard.
@@ -44,7 +47,9 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
     names = Counter(clip.name for clip in kept.values())
     return tuple(
         # A group of its own keeps its case: names of two files may differ in nothing else.
-        _with_group(clip, groups[identity] or f"clip:{clip.name if names[clip.name] == 1 else clip.path}")
+        _with_group(
+            clip, groups[identity] or f"{OWN_GROUP}{clip.name if names[clip.name] == 1 else clip.path}"
+        )
         for clip, identity in zip(clips, identities, strict=True)
         if clip is kept[identity]
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import MerError, UsageError
 from ..spec import MER500_LABELS, QUADRANTS
-from .cleaning import cleaned, comparison_key, part_from_name
+from .cleaning import check_labels, cleaned, comparison_key, part_from_name
 from .clip import Clip, Part
 from .clip_table import ClipTable, read_clip_table
 from .folders import audio_below, folders_in, name_below
@@ -53,6 +53,7 @@ def clips_from_folders(root: Path, layout: str, group_by: str | None, notes: Not
         MerError: no label folders, folders that can be read in two ways, or that cannot be read.
     """
     places = _places(root, layout, group_by, notes)
+    check_labels([place.folder.name for place in places], root, notes)
     tables = {place.table.file: place.table for place in places if place.table}
     if group_by is not None and not tables:
         raise UsageError(f"{root} has no {TABLE}, whose column {group_by!r} could group the clips")
@@ -66,7 +67,7 @@ def clips_from_folders(root: Path, layout: str, group_by: str | None, notes: Not
     by_table: dict[Path, list[tuple[Clip, str]]] = defaultdict(list)
     for place in places:
         key = comparison_key(place.folder.name)
-        label = FOLDERS[layout][key] if layout in FOLDERS else place.folder.name
+        label = FOLDERS[layout][key] if layout in FOLDERS else cleaned(place.folder.name)
         read = [
             Clip(path, label, "", name=name_below(path, root), part=place.part)
             for path in audio_below(place.folder, root, notes)

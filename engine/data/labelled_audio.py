@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MerError, UsageError
-from .cleaning import cleaned, comparison_key
+from .cleaning import check_labels, cleaned, comparison_key
 from .clip import Clip, LabelledAudio, Part, clip_names, held_out_clips
 from .clip_table import read_clip_table
-from .distinct import distinct_clips
+from .distinct import OWN_GROUP, distinct_clips
 from .folders import name_below
 from .label_folders import FOLDERS, Reading, clips_from_folders
 from .notes import Notes
@@ -54,18 +54,16 @@ def labelled_audio(
         read = _clips_from_csv(root, group_by, notes)
     else:
         read = clips_from_folders(root, layout, group_by, notes)
-    clips, order = _with_clean_labels(read.clips, root, notes), read.labels
+    clips, order = read.clips, read.labels
     if labels is not None:
         clips, order = _relabelled(clips, root, labels), tuple(labels)
     _check(clips, order, f"{root} (read as {read.layout})")
-    grouped_by = read.grouped_by if any(clip.group for clip in clips) else None
-    if grouped_by is None:
-        grouped_by = "recording" if read.layout == "jumusemodb" else "clip"
-    else:
-        for clip in clips:
-            if not clip.group:
-                notes.add(f"a group of its own, for it has no {grouped_by}", clip.name)
+    alone = "recording" if read.layout == "jumusemodb" else "clip"
+    grouped_by = (any(clip.group for clip in clips) and read.grouped_by) or alone
     clips = distinct_clips(clips, notes)
+    for clip in clips:
+        if grouped_by != alone and clip.group.startswith(OWN_GROUP):
+            notes.add(f"a group of its own, for it has no {grouped_by}", clip.name)
     return LabelledAudio(clips, order, grouped_by, notes.lines())
 
 
@@ -81,10 +79,11 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
         if row["path"].strip():
             path = _path_from_cell(row["path"], file.parent)
             name = name_below(path, file.parent)
-            clips.append(Clip(path, row["label"], table.group(row), table.tags(row), name, part))
+            clips.append(Clip(path, cleaned(row["label"]), table.group(row), table.tags(row), name, part))
         else:
             notes.add("left out, a row without a path", f"{row['label']!r}")
-    labels = tuple(sorted({cleaned(clip.label) for clip in clips}))
+    check_labels([row["label"] for row in table.rows], file, notes)
+    labels = tuple(sorted({clip.label for clip in clips}))
     return Reading(clips, "csv", labels, next(iter(table.grouped_by), None))
 
 
@@ -95,26 +94,6 @@ def _path_from_cell(cell: str, folder: Path) -> Path:
     forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
     existing = (path for path in (cell, stripped, slashed, *forms) if os.path.lexists(folder / path))
     return folder / next(existing, stripped)
-
-
-def _with_clean_labels(clips: Sequence[Clip], root: Path, notes: Notes) -> list[Clip]:
-    """The clips with their labels cleaned.
-
-    Raises:
-        MerError: labels that a reader takes for one, and that are written in different ways.
-    """
-    spelt: dict[str, dict[str, None]] = defaultdict(dict)
-    for clip in clips:
-        spelt[comparison_key(clip.label)][clip.label] = None
-    for key, spellings in spelt.items():
-        names = ", ".join(map(repr, spellings))
-        if not key:
-            raise MerError(f"{root} has a label whose name {names} is blank")
-        if len({cleaned(spelling) for spelling in spellings}) > 1:
-            raise MerError(f"{root} has labels of which only the spelling differs: {names}; write them alike")
-        if len(spellings) > 1:
-            notes.add("labels taken as one, for only blanks or the Unicode form differ", names)
-    return [dataclasses.replace(clip, label=cleaned(clip.label)) for clip in clips]
 
 
 def _check_choice(labels: Sequence[str]) -> None:

@@ -1,94 +1,168 @@
-"""Labelled audio is read as it lies there, and what is wrong with it is said in a line."""
+"""Labelled audio is read whole, each sound once; what is left out is said, and faults end in a line."""
 
 from __future__ import annotations
 
-import hashlib
+import os
 from pathlib import Path
 
 import pytest
-from merkit.engine.data.labelled_audio import Clip, clip_names, held_out_clips, labelled_audio
+from labelled_files import write_files
+from merkit.engine.data.labelled_audio import LAYOUTS, LabelledAudio, labelled_audio
 from merkit.engine.errors import MerError, UsageError
-from merkit.engine.spec import MER500_LABELS, QUADRANTS
 
 
-def _touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
+def _csv(folder: Path, text: str) -> LabelledAudio:
+    (folder / "songs.csv").write_text(text)
+    return labelled_audio(folder / "songs.csv")
 
 
-def test_emotion4q_is_grouped_by_artist(tmp_path: Path):
-    _touch(tmp_path, "Q1/a.mp3", "Q2/b.mp3", "Q3/c.mp3", "Q4/d.mp3", "Q4/e.mp3", "Q4/notes.txt")
-    (tmp_path / "clips.csv").write_text(
-        "clip,quadrant,artist,genres\na,Q1,Ann,Jazz; Pop/Rock;Jazz\nb,Q2,Ann,\nc,Q3,Bob\nd,Q4,Bob,\ne,Q4,,\n"
-    )
+def test_a_clip_without_a_known_group_is_one(tmp_path: Path):
+    write_files(tmp_path, "b/x/1.wav", "a/1.flac", "a/2.wav")
     data = labelled_audio(tmp_path)
-    assert data.labels == QUADRANTS
-    assert data.grouped_by == "artist"
-    assert [(c.path.stem, c.label, c.group) for c in data.clips] == [
-        ("a", "happy", "Ann"),
-        ("b", "tense", "Ann"),
-        ("c", "sad", "Bob"),
-        ("d", "calm", "Bob"),
-        ("e", "calm", "clip:Q4/e.mp3"),
+    assert (data.labels, data.grouped_by, data.notes) == (("a", "b"), "clip", ())
+    assert [(clip.name, clip.group) for clip in data.clips] == [
+        ("a/1.flac", "clip:a/1.flac"),
+        ("a/2.wav", "clip:a/2.wav"),
+        ("b/x/1.wav", "clip:b/x/1.wav"),
     ]
-    assert [c.tags for c in data.clips] == [("Jazz", "Pop/Rock"), (), (), (), ()]
-
-
-def test_mer500_as_the_archive_unpacks(tmp_path: Path):
-    _touch(tmp_path, *(f"{name.title()}/{name.title()}/{name}1.wav" for name in MER500_LABELS))
+    (tmp_path / "clips.csv").write_text("clip,artist\na/1, Ann \na/2,\nx/1,ann\nb/x/1,ann\n")
+    write_files(tmp_path, "b/x/1.wav")
     data = labelled_audio(tmp_path)
-    assert data.labels == ("sad", "romantic", "devotional", "party", "happy")
-    assert [c.label for c in data.clips] == list(data.labels)
-    assert data.grouped_by == "clip"
+    assert (data.grouped_by, [clip.group for clip in data.clips]) == (
+        "artist",
+        ["Ann", "clip:a/2.wav", "Ann"],
+    )
+    assert data.notes == (
+        "in clips.csv without a file: x/1",
+        "groups taken as one, for only their spelling differs: ' Ann ' and 'ann'",
+        "a group of its own, for it has no artist: a/2.wav",
+    )
 
 
-def test_jumusemodb_and_folders(tmp_path: Path):
-    data = labelled_audio(_touch(tmp_path / "ju", "Happy/1.wav", "Sad/1.wav"))
+def test_jumusemodb(tmp_path: Path):
+    data = labelled_audio(write_files(tmp_path, "Sad/1.wav", "Happy/2.wav"))
     assert (data.labels, data.grouped_by) == (("happy", "sad"), "recording")
-    data = labelled_audio(_touch(tmp_path / "any", "b/x/1.wav", "a/1.flac", ".hidden/1.wav"))
-    assert (data.labels, data.grouped_by) == (("a", "b"), "clip")
 
 
 def test_csv_with_and_without_groups(tmp_path: Path):
-    file = tmp_path / "songs.csv"
-    file.write_text("path,label,group\nx/1.wav,up,Ann\nx/2.wav,down,\n", encoding="utf-8-sig")
-    data = labelled_audio(file)
-    assert [(c.path, c.label, c.group) for c in data.clips] == [
-        (tmp_path / "x/1.wav", "up", "Ann"),
-        (tmp_path / "x/2.wav", "down", "clip:x/2.wav"),
+    data = _csv(tmp_path, "path,label,group\nx/1.wav,up,Ann\nx/2.wav,down,\n")
+    assert [(c.path, c.name, c.label, c.group) for c in data.clips] == [
+        (tmp_path / "x/1.wav", "x/1.wav", "up", "Ann"),
+        (tmp_path / "x/2.wav", "x/2.wav", "down", "clip:x/2.wav"),
     ]
     assert (data.labels, data.grouped_by) == (("down", "up"), "group")
-    assert labelled_audio(file, labels=("up", "down")).labels == ("up", "down")
-    file.write_text("path,label,tags\n1.wav,up,Jazz ; Blues;\n2.wav,down,\n")
-    assert [c.tags for c in labelled_audio(file).clips] == [("Jazz", "Blues"), ()]
+    assert labelled_audio(tmp_path / "songs.csv", labels=("up", "down")).labels == ("up", "down")
+    data = _csv(tmp_path, "path,label,tags,subset\n1.wav,up,Jazz ; Blues;,val\n2.wav,down,,test\n")
+    assert [(c.tags, c.part) for c in data.clips] == [(("Jazz", "Blues"), "validation"), ((), "test")]
+    assert data.grouped_by == "clip"
+    data = labelled_audio(tmp_path / "songs.csv", group_by="tags")
+    assert data.grouped_by == "tags"
+
+
+def test_paths_as_other_systems_write_them(tmp_path: Path):
+    folder = write_files(tmp_path / "data", "x/1.wav", "x/e\u0301.wav", "3\\4.wav", " 5.wav")
+    outside = write_files(tmp_path / "private", "6.wav") / "6.wav"
+    rows = ["x\\1.wav", "x/\u00e9.wav", "3\\4.wav", " 5.wav", str(outside), " x/1.wav "]
+    data = _csv(
+        folder, "path,label\n" + "".join(f"{row},{'up' if i % 5 else 'down'}\n" for i, row in enumerate(rows))
+    )
+    assert [clip.name for clip in data.clips] == ["x/1.wav", "x/e\u0301.wav", "3\\4.wav", " 5.wav", "6.wav"]
+    assert all(clip.path.is_file() for clip in data.clips)
+    assert data.notes == ("left out, a file that is listed again: x/1.wav",)
+
+
+def test_one_file_spelt_in_two_ways_and_copies_are_one_clip(tmp_path: Path):
+    write_files(tmp_path, a="1", b="2", c="3", copy="1")
+    data = _csv(tmp_path, "path,label\na.wav,up\n./a.wav,up\nb.wav,down\nc.wav,up\ncopy.wav,up\n,up\n")
+    assert [(clip.name, clip.group) for clip in data.clips] == [
+        ("a.wav", "clip:a.wav"), ("b.wav", "clip:b.wav"), ("c.wav", "clip:c.wav"),
+    ]  # fmt: skip
+    assert data.notes == (
+        "left out, a row without a path: 'up'",
+        "left out, a file that is listed again: a.wav",
+        "left out, a copy of another clip: copy.wav (= a.wav)",
+    )
+
+
+def test_groups_that_differ_by_blanks_are_one(tmp_path: Path):
+    write_files(tmp_path, *(f"{i}.wav" for i in range(4)))
+    data = _csv(
+        tmp_path, "path,label,group\n0.wav,up,art0\n1.wav,down,art0 \n2.wav,up,art1\n3.wav,down,ART1\n"
+    )
+    assert [clip.group for clip in data.clips] == ["art0", "art0", "art1", "art1"]
+    assert data.notes == (
+        "groups taken as one, for only their spelling differs: 2, the first 'art0' and 'art0 '",
+    )
+
+
+def test_labels_that_differ_by_blanks_are_one(tmp_path: Path):
+    data = _csv(tmp_path, "path,label\n1.wav,happy\n2.wav,happy \n3.wav,sad\n4.wav,e\u0301\n5.wav,\u00e9\n")
+    assert data.labels == ("happy", "sad", "\u00e9")
+    assert {clip.label for clip in data.clips} == set(data.labels)
+    assert data.notes == (
+        "labels taken as one, for only blanks or the Unicode form differ: 2, the first 'happy', 'happy '",
+    )
+
+
+@pytest.mark.parametrize("other", ["Happy", "HAPPY", "\uff48appy", "hap\u200bpy"])
+def test_labels_of_which_only_the_spelling_differs_are_refused(tmp_path: Path, other: str):
+    with pytest.raises(MerError, match=r"only the spelling differs: 'happy', .*write them alike") as caught:
+        _csv(tmp_path, f"path,label\n1.wav,happy\n2.wav,{other}\n3.wav,sad\n")
+    assert repr(other) in str(caught.value)
+    write_files(tmp_path / "data", "train/happy/1.wav", f"test/{other}/2.wav", "train/sad/3.wav")
+    with pytest.raises(MerError, match="only the spelling differs"):
+        labelled_audio(tmp_path / "data")
+
+
+def test_one_sound_under_two_labels_is_refused(tmp_path: Path):
+    write_files(tmp_path, happy__a="1", sad__b="1", sad__c="2")
+    with pytest.raises(MerError, match=r"two labels: happy/a\.wav \(happy\) = sad/b\.wav \(sad\); decide"):
+        labelled_audio(tmp_path)
+    with pytest.raises(MerError, match="two labels"):
+        _csv(tmp_path, "path,label\ngone.wav,up\n./gone.wav,down\n")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("path,mood\n1.wav,up\n", "no column label"),
-        ("path,label\n1.wav,up\n2.wav,\n", "1 rows without a label; the first is 2.wav"),
+        ("path,label\n1.wav,up\n2.wav, \n", "1 rows without a label; the first is 2.wav"),
         ("path,label\n", "has no rows"),
         ("path,label\n1.wav,up\n2.wav,up\n", "only one label, up"),
-        ("path,label\n1.wav,\xff", "cannot be read as CSV"),
+        ("path,label\n1.wav,\u200b\n2.wav,up\n", "a label whose name '.u200b' is blank"),
+        ("path,label,split\n1.wav,up,train\n2.wav,down,fold2\n", "1 of 2 clips into no part of its split"),
     ],
-)
+)  # fmt: skip
 def test_a_csv_that_cannot_be_used(tmp_path: Path, text: str, reason: str):
-    file = tmp_path / "songs.csv"
-    file.write_text(text, encoding="latin-1")
     with pytest.raises(MerError, match=reason):
-        labelled_audio(file)
+        _csv(tmp_path, text)
 
 
 def test_labels_that_a_model_does_not_have(tmp_path: Path):
+    _csv(tmp_path, "path,label\n1.wav,happy\n2.wav,angry\n3.wav,angry\n4.wav,sad\n")
     file = tmp_path / "songs.csv"
-    file.write_text("path,label\n1.wav,happy\n2.wav,angry\n3.wav,angry\n4.wav,sad\n")
     with pytest.raises(MerError, match=r"none of happy, sad: angry \(2\); the first is .*2.wav"):
         labelled_audio(file, labels=("happy", "sad"))
     with pytest.raises(MerError, match="no audio for tense"):
         labelled_audio(file, labels=("happy", "sad", "angry", "tense"))
+    data = labelled_audio(file, labels=(" happy", "sad", "angry"))  # as an older model has it
+    assert data.labels == (" happy", "sad", "angry")
+    assert {clip.label for clip in data.clips} == set(data.labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (("happy", "sad", "happy"), "labels must differ: happy, happy"),
+        (("happy", "Happy ", "sad"), "labels must differ: happy, Happy"),
+        (("happy", "", "sad"), "one of the labels 'happy', '', 'sad' is blank"),
+        ((" ",), "is blank"),
+        ((), "no labels are named"),
+    ],
+)
+def test_labels_that_no_model_has(tmp_path: Path, labels: tuple[str, ...], reason: str):
+    with pytest.raises(UsageError, match=reason):
+        labelled_audio(write_files(tmp_path, "happy/1.wav", "sad/2.wav"), labels=labels)
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path):
@@ -96,7 +170,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path):
         labelled_audio(tmp_path / "nothing")
     with pytest.raises(MerError, match="holds no folders"):
         labelled_audio(tmp_path)
-    _touch(tmp_path, "a/1.wav")
+    write_files(tmp_path, "a/1.wav")
     with pytest.raises(MerError, match="only one label, a"):
         labelled_audio(tmp_path)
     (tmp_path / "b").mkdir()
@@ -106,59 +180,53 @@ def test_folders_that_cannot_be_used(tmp_path: Path):
         labelled_audio(tmp_path, "c")
     with pytest.raises(MerError, match="has no audio for happy, tense, sad, calm"):
         labelled_audio(tmp_path, "emotion4q")
+    with pytest.raises(MerError, match=r"cannot be read as CSV: not a regular file"):
+        labelled_audio(tmp_path, "csv")
 
 
-def _clips(root: Path, **content: str) -> list[Clip]:
-    """Files of this content under a folder a label; ``__`` in a name stands for the slash."""
-    for name, text in content.items():
-        path = root / f"{name.replace('__', '/')}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return list(labelled_audio(root).clips)
+@pytest.mark.parametrize("layout", ["auto", "csv"])
+def test_what_never_ends_is_no_data(tmp_path: Path, layout: str):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("fifo", "zero"):
+        with pytest.raises(MerError, match=f"{name} cannot be read as CSV: not a regular file"):
+            labelled_audio(tmp_path / name, layout)
+    assert layout == "auto" or layout in LAYOUTS
 
 
-def test_a_clip_is_its_bytes(tmp_path: Path):
-    first, second = _clips(tmp_path, happy__a="one", sad__b="two")
-    assert first.id == hashlib.sha256(b"one").hexdigest()
-    assert (first.name, second.name) == ("happy/a.wav", "sad/b.wav")
-    assert clip_names([second, first]) == [
-        {"id": first.id, "path": "happy/a.wav"},
-        {"id": second.id, "path": "sad/b.wav"},
+def test_clips_that_cannot_be_read_stay(tmp_path: Path):
+    """Who decodes them skips them by name."""
+    write_files(tmp_path, "happy/1.wav", "sad/2.wav")
+    (tmp_path / "happy/empty.wav").touch()
+    os.mkfifo(tmp_path / "sad/fifo.wav")
+    (tmp_path / "sad/zero.wav").symlink_to("/dev/zero")
+    (tmp_path / "sad/gone.wav").symlink_to("nowhere.wav")
+    assert len(labelled_audio(tmp_path).clips) == 6
+
+
+def test_six_faults_at_once(tmp_path: Path):
+    """Copies, also across the split, hidden files, a stray song, a row too many, a group in two spellings."""
+    write_files(
+        tmp_path, train__happy__a="1", train__happy__copy="1", train__sad__b="2", train__sad__c="3",
+        test__happy__d="4", test__sad__e="2", stray="5",
+    )  # fmt: skip
+    write_files(tmp_path, "train/happy/._a.wav", "train/.ipynb_checkpoints/a/a.wav", "__MACOSX/happy/._a.wav")
+    (tmp_path / "clips.csv").write_text("clip;artist\na;Ann\nb;Bob\nc;ann \nd;Bob\ne;Eve\nz;Zoe\n")
+    data = labelled_audio(tmp_path)
+    assert data.labels == ("happy", "sad")
+    assert [(clip.name, clip.group, clip.part) for clip in data.clips] == [
+        ("test/happy/d.wav", "Eve", "test"),
+        ("train/happy/a.wav", "Ann", "training"),
+        ("test/sad/e.wav", "Eve", "test"),
+        ("train/sad/c.wav", "Ann", "training"),
     ]
-    with pytest.raises(MerError, match=r"gone\.wav cannot be read: no such file"):
-        _ = Clip(tmp_path / "gone.wav", "happy", "x").id
-
-
-def test_the_name_of_a_csvs_clip_is_below_its_folder(tmp_path: Path):
-    (tmp_path / "data").mkdir()
-    file = tmp_path / "data" / "songs.csv"
-    file.write_text(f"path,label\nsub/1.wav,up\n{tmp_path}/private/2.wav,down\n")
-    assert [clip.name for clip in labelled_audio(file).clips] == ["sub/1.wav", "2.wav"]
-
-
-def test_held_out_clips_are_found_after_a_move(tmp_path: Path):
-    names = clip_names(_clips(tmp_path / "then", happy__a="one", sad__b="two")[:1])
-    moved = _clips(tmp_path / "now", sad__x="two", happy__z="one", happy__a="three")
-    assert [moved[i].name for i in held_out_clips(moved, names)] == ["happy/z.wav"]
-    assert held_out_clips(moved, []) == held_out_clips(moved, None) == held_out_clips(moved, 3) == []
-
-
-def test_held_out_clips_are_found_after_a_tagger(tmp_path: Path):
-    """Their bytes have changed; the path below the data folder still tells them."""
-    clips = _clips(tmp_path, happy__a="one", sad__b="two")
-    names = clip_names(clips[:1])
-    tagged = _clips(tmp_path, happy__a="one, with tags")
-    assert [tagged[i].name for i in held_out_clips(tagged, names)] == ["happy/a.wav"]
-
-
-def test_stems_of_older_models_still_tell_clips_apart_or_are_refused(tmp_path: Path):
-    clips = _clips(tmp_path, happy__a="one", sad__a="two", sad__b="three")
-    assert [clips[i].name for i in held_out_clips(clips, ["b"])] == ["sad/b.wav"]
-    assert [clips[i].name for i in held_out_clips(clips, ["happy/a", "sad/b"])] == [
-        "happy/a.wav",
-        "sad/b.wav",
-    ]
-    assert held_out_clips(clips, ["from elsewhere"]) == []
-    with pytest.raises(MerError, match="names the clip 'a', and several have that name") as caught:
-        held_out_clips(clips, ["b", "a"])
-    assert "happy/a.wav" in str(caught.value)
+    assert data.notes == (
+        "not read, audio that lies in no label's folder: stray.wav",
+        "not read, hidden or a system's own: 3, the first __MACOSX",
+        "not in clips.csv: train/happy/copy.wav",
+        "in clips.csv without a file: z",
+        "groups taken as one, for only their spelling differs: 'Ann' and 'ann '",
+        "groups taken as one, for one file is in both: 'Eve' and 'Bob'",
+        "left out, a copy of another clip: train/happy/copy.wav (= train/happy/a.wav)",
+        "left out of training, for test has the same sound: train/sad/b.wav (= test/sad/e.wav)",
+    )

@@ -72,9 +72,9 @@ def test_groups_that_stand_and_fall_together_widen_the_interval():
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([0, 2, 3]), st.integers(0, 6)), min_size=1, max_size=40))
 def test_macro_f1_is_scikit_learns_over_the_labels_of_the_data(answers: list[tuple[int, int]]):
-    truth, said = np.array(answers).T
+    truth, said = np.array(answers, int).T
     accuracy, macro_f1 = accuracy_and_macro_f1(truth, said)
-    by_label = f1_score(truth, said, labels=range(7), average=None, zero_division=0)
+    by_label = np.asarray(f1_score(truth, said, labels=list(range(7)), average=None, zero_division=0))  # pyright: ignore
     assert macro_f1 == pytest.approx(np.mean([by_label[label] for label in set(truth.tolist())]))
     assert accuracy == pytest.approx((truth == said).mean())
 

@@ -1,0 +1,103 @@
+"""A clip is its bytes; the clips that a model has not heard are found by them, or by their paths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from merkit.engine.data.clip import Clip, clip_names, held_out_clips, id_or_none
+from merkit.engine.errors import MerError
+
+
+def _clips(root: Path, **content: str) -> list[Clip]:
+    """Files of this content under a folder a label; ``__`` in a name stands for the slash."""
+    clips = []
+    for name, text in content.items():
+        path = root / f"{name.replace('__', '/')}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        clips.append(Clip(path, path.parent.name, "", name=path.relative_to(root).as_posix()))
+    return clips
+
+
+def test_a_clip_is_its_bytes(tmp_path: Path):
+    first, second = _clips(tmp_path, happy__a="one", sad__b="two")
+    assert first.id == hashlib.sha256(b"one").hexdigest()
+    assert clip_names([second, first]) == [
+        {"id": first.id, "path": "happy/a.wav"},
+        {"id": second.id, "path": "sad/b.wav"},
+    ]
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: None, "no such file"),
+        (_fifo, "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+        (lambda path: path.symlink_to(path), "cannot be opened"),
+        (Path.mkdir, "not a regular file"),
+        (Path.touch, "empty"),
+        (_sparse, "larger than 4 GiB"),
+    ],
+)
+def test_only_regular_files_of_some_size_are_read(tmp_path: Path, make: Any, reason: str):
+    make(tmp_path / "x.wav")
+    clip = Clip(tmp_path / "x.wav", "happy", "x")
+    with pytest.raises(MerError, match=rf"x\.wav .*{reason}"):
+        _ = clip.id
+    assert id_or_none(clip) is None
+
+
+def test_held_out_clips_are_found_after_a_move(tmp_path: Path):
+    names = clip_names(_clips(tmp_path / "then", happy__a="one", sad__b="two")[:1])
+    moved = _clips(tmp_path / "now", sad__x="two", happy__z="one", happy__a="three")
+    assert [moved[i].name for i in held_out_clips(moved, names)] == ["happy/z.wav"]
+
+
+def test_held_out_clips_are_found_after_a_tagger(tmp_path: Path):
+    """Their bytes have changed; the path below the data folder still tells them."""
+    clips = _clips(tmp_path, happy__a="one", sad__b="two")
+    names = clip_names(clips[:1])
+    tagged = [*_clips(tmp_path, happy__a="one, with tags"), clips[1]]
+    assert [tagged[i].name for i in held_out_clips(tagged, names)] == ["happy/a.wav"]
+
+
+def test_held_out_clips_whose_stems_repeat_are_told_apart(tmp_path: Path):
+    clips = _clips(tmp_path, happy__01="one", sad__01="two", happy__02="three", sad__02="four")
+    assert held_out_clips(clips, clip_names([clips[1], clips[2]])) == [1, 2]
+
+
+def test_stems_of_older_models_still_tell_clips_apart_or_are_refused(tmp_path: Path):
+    clips = _clips(tmp_path, happy__a="one", sad__a="two", sad__b="three", sad__c="four", sad__x__c="four")
+    assert [clips[i].name for i in held_out_clips(clips, ["b"])] == ["sad/b.wav"]
+    assert [clips[i].name for i in held_out_clips(clips, ["happy/a", "sad/b"])] == [
+        "happy/a.wav",
+        "sad/b.wav",
+    ]
+    assert len(held_out_clips(clips, ["c"])) == 2  # the same sound: both were held out
+    assert held_out_clips(clips, ["from elsewhere"]) == []
+    with pytest.raises(MerError, match="names the clip 'a', and several have that name") as caught:
+        held_out_clips(clips, ["b", "a"])
+    assert "happy/a.wav" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [None, 3, [], {}, "a", [{}], [{"id": None, "path": None}], [{"id": ["x"]}], [[1]], [{"path": ""}]],
+)
+def test_provenance_of_any_content_lists_nothing(tmp_path: Path, names: Any):
+    clips = [*_clips(tmp_path, happy__a="one"), Clip(tmp_path / "gone.wav", "sad", "")]
+    assert held_out_clips(clips, names) == []

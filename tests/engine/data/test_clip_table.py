@@ -1,0 +1,98 @@
+"""Tables of clips, as people and spreadsheets write them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from merkit.engine.data.clip_table import ClipTable, read_clip_table
+from merkit.engine.data.notes import Notes
+from merkit.engine.errors import MerError, UsageError
+
+
+def _table(folder: Path, content: str | bytes, group_by: str | None = None) -> ClipTable:
+    file = folder / "songs.csv"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_clip_table(file, [("clip", "path"), ("label",)], group_by)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, end: str, encoding: str):
+    lines = [" Path ,LABEL", "ä.wav,happy", "", ",", '"b, c; d.wav",sad', ""]
+    lines = [line if '"' in line else line.replace(",", delimiter) for line in lines]
+    lines[4] = lines[4].replace('",', f'"{delimiter}')
+    rows = _table(tmp_path, end.join(lines).encode(encoding)).rows
+    assert [tuple(row.values()) for row in rows] == [("ä.wav", "happy"), ("b, c; d.wav", "sad")]
+
+
+def test_the_header_tells_the_delimiter(tmp_path: Path):
+    """More commas than semicolons: the songs' titles have them."""
+    table = _table(tmp_path, "path;label;title\n1.wav;up;a, b, c, d\n2.wav;down;e, f, g, h\n")
+    assert [row["title"] for row in table.rows] == ["a, b, c, d", "e, f, g, h"]
+
+
+def test_groups(tmp_path: Path):
+    text = "path,label,group,artist,source\n1.wav,up,g1,Ann,s1\n2.wav,up,g2, ,s1\n3.wav,up,,,s2\n"
+    table = _table(tmp_path, text)
+    assert table.grouped_by == ("artist", "group")
+    assert [table.group(row) for row in table.rows] == ["Ann", "g2", ""]
+    table = _table(tmp_path, text, " Source")
+    assert table.grouped_by == ("source",)
+    assert [table.group(row) for row in table.rows] == ["s1", "s1", "s2"]
+    with pytest.raises(UsageError, match="no column 'sauce' to group by; it has path, label, group, artist"):
+        _table(tmp_path, text, "sauce")
+
+
+@pytest.mark.parametrize("column", ["tags", "genres", "Genre"])
+def test_tags(tmp_path: Path, column: str):
+    table = _table(tmp_path, f"path,label,{column}\n1.wav,up,Jazz ; Hard  Bop;Jazz;\n2.wav,down,\n")
+    assert [table.tags(row) for row in table.rows] == [("Jazz", "Hard Bop"), ()]
+
+
+@pytest.mark.parametrize("column", ["split", "Part", "subset"])
+def test_parts(tmp_path: Path, column: str):
+    notes = Notes()
+    table = _table(tmp_path, f"path,label,{column}\n1.wav,up,Train\n2.wav,up,dev\n3.wav,up,test\n4.wav,up,\n")
+    assert table.parts(notes) == ["training", "validation", "test", ""]
+    assert notes.lines() == ()
+    table = _table(tmp_path, f"path,label,{column}\n1.wav,up,fold1\n2.wav,up,fold2\n")
+    assert table.parts(notes) == ["", ""]
+    assert notes.lines() == (f"not read, a column {column.lower()} without train, val or test: songs.csv",)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "the file is empty"),
+        ("path,mood\n1.wav,up\n", "no column label"),
+        ("file,mood\n", "no column clip or path, label"),
+        ("path,label,Label\n1.wav,up,down\n", "has the column label twice"),
+        ("path,label\n1.wav,up\na, b.wav,down\n", r"line 3 has 3 cells and the header 2: quote names"),
+        ('path,label\n"1.wav,up\n2.wav,down\n3.wav,down\n', "cannot be read as CSV: unexpected end of data"),
+        (b"path,label\n1.wav,\xff", "it is not UTF-8"),
+        (b"path,label\n1.wav,a\0b", "null characters"),
+        (f"path,label\n{'x' * 200_000},up\n", "field larger than field limit"),
+    ],
+)
+def test_a_table_that_cannot_be_used(tmp_path: Path, content: str | bytes, reason: str):
+    with pytest.raises(MerError, match=rf"songs\.csv.*{reason}"):
+        _table(tmp_path, content)
+
+
+def test_empty_columns_at_the_end_are_nothing(tmp_path: Path):
+    (row,) = _table(tmp_path, "path,label,,\n1.wav,up,,,,\n").rows
+    assert (row["path"], row["label"]) == ("1.wav", "up")
+
+
+def test_only_regular_files_of_some_size_are_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    with (tmp_path / "sparse.csv").open("wb") as file:
+        file.truncate(2**40)
+    for name, reason in (("fifo", "not a regular file"), ("zero", "not a regular file"),
+                         ("sparse", "larger than 256 MiB"), ("gone", "no such file")):  # fmt: skip
+        with pytest.raises(MerError, match=f"{name}.csv .*{reason}"):
+            read_clip_table(tmp_path / f"{name}.csv", [("path",)])
