@@ -216,10 +216,8 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
     try:
         check_graph(model)
         if len(specs) != 1:
-            many = "more than one ModelSpec" if specs else "no ModelSpec"
-            raise ArtifactError(
-                f"it carries {many} (metadata_props with the key {SPEC_KEY}); was it made by mer-export?"
-            )
+            many = f"more than one ModelSpec ({SPEC_KEY})" if specs else f"no ModelSpec (no {SPEC_KEY})"
+            raise ArtifactError(f"it carries {many} in its metadata_props; was it made by mer-export?")
         spec = ModelSpec.from_json(specs[0])
         _check_tensors(model.graph, spec)
     except (ArtifactError, SpecError) as error:
