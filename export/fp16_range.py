@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from ..engine.arrays import Float32
 from .checks import GateError
+from .library_step import library_step
 from .precision import FP16_MAX
 from .sensitivity import open_session
 
@@ -57,7 +58,8 @@ def fp16_range(model: ModelProto, log_mels: Float32) -> Fp16Range:
         return Fp16Range((), len(log_mels))
     peaks = dict.fromkeys(names, 0.0)
     for i in range(len(log_mels)):
-        values: Any = session.run(names, {"images": np.ascontiguousarray(log_mels[i : i + 1])})
+        with library_step("computing the FP16 graph"):
+            values: Any = session.run(names, {"images": np.ascontiguousarray(log_mels[i : i + 1])})
         for name, value in zip(names, values, strict=True):
             # Python's max() passes over a NaN, which must count as beyond the range.
             low, high = float(value.min()), float(value.max())

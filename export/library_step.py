@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..engine.errors import MerError
-
-_LONGEST = 300  # ONNX Runtime's messages hold whole types of tensors
+from ..engine.runtimes.answers import one_line
 
 
 @contextmanager
@@ -28,11 +27,10 @@ def library_step(what: str) -> Iterator[None]:
     except MerError:
         raise
     except Exception as error:
-        raise MerError(f"{what} failed: {first_line(error)}") from error
+        raise MerError(f"{what} failed: {kind_and_message(error)}") from error
 
 
-def first_line(error: Exception) -> str:
-    """An exception's kind and the first line of its message that says something."""
-    lines = [" ".join(line.split()) for line in str(error).splitlines()]
-    line = next(filter(None, lines), "")[:_LONGEST]
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+def kind_and_message(error: Exception) -> str:
+    """An exception's kind and what it says, in one line that is not too long."""
+    kind, text = type(error).__name__, one_line(error)
+    return kind if text == kind else f"{kind}: {text}"

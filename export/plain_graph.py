@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..engine.errors import ArtifactError
-from .library_step import first_line, library_step
+from .library_step import kind_and_message, library_step
 
 _IR_VERSION = 10  # that of the bundled networks; every ONNX Runtime that is supported reads it
 # They only move or retype a weight. Operators that can make much out of little stay in the graph.
@@ -22,11 +22,14 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     """The same network with everything said in one way; a graph that is so already stays as it is.
 
     Every node has a name of its own. Weights are initializers, also those of Constant nodes and those that
-    are reshaped, transposed or cast; no initializer is an input. All operators are of ONNX's own domain, all
-    tensors have a type, and the IR version is no newer than the opset needs.
+    are reshaped, transposed or cast; no initializer is an input. ONNX's own domain has one name, all tensors
+    have a type, and the IR version is no newer than the opset needs.
+
+    Args:
+        model: a graph that ``check_graph`` lets pass; it is not changed.
 
     Raises:
-        ArtifactError: not valid, or with operators that only some other program knows.
+        ArtifactError: it is not valid.
     """
     plain = ModelProto()
     plain.CopyFrom(model)
@@ -38,9 +41,9 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     try:
         onnx.checker.check_model(plain)
     except Exception as error:  # ValueError beside ValidationError: a graph of more than 2 GB
-        raise ArtifactError(f"the graph is not valid ONNX: {first_line(error)}") from None
-    _check_operators(plain)
-    _keep(plain.opset_import, [opset for opset in plain.opset_import if not opset.domain])
+        raise ArtifactError(f"the graph is not valid ONNX: {kind_and_message(error)}") from None
+    domains = {"", *(node.domain for node in plain.graph.node)}
+    _keep(plain.opset_import, [opset for opset in plain.opset_import if opset.domain in domains])
     _initializers_from_constants(plain)
     _initializers_from_moves(plain)
     _drop_unused(plain)
@@ -68,23 +71,6 @@ def _unknown_fields(message: Any) -> Iterator[bool]:
         for field, value in message.ListFields():
             if field.message_type is not None:
                 messages += [value] if hasattr(value, "ListFields") else list(value)
-
-
-def _check_operators(model: ModelProto) -> None:
-    if model.functions:  # written out, a few that call each other can be more than memory holds
-        raise ArtifactError(
-            f"the graph has functions ({model.functions[0].name}); write it with them inlined"
-        )
-    foreign = {node.domain: f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain}
-    if foreign:
-        raise ArtifactError(
-            f"the graph has operators that are not ONNX's own ({', '.join(sorted(foreign.values()))}); "
-            "write it without another program's optimizations"
-        )
-    attributes = [(node.op_type, a) for node in model.graph.node for a in node.attribute]
-    nested = {kind for kind, attribute in attributes if attribute.HasField("g") or attribute.graphs}
-    if nested:
-        raise ArtifactError(f"the graph branches or loops ({', '.join(sorted(nested))}); no engine can")
 
 
 def _initializers_from_constants(model: ModelProto) -> None:

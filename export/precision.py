@@ -17,6 +17,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ..engine.errors import MerError, UsageError
+from .library_step import library_step
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor name to the (lowest, highest) value that INT8 must hold."""
@@ -56,7 +57,7 @@ def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelP
 
     Raises:
         UnknownLayerError: ``keep_fp32`` names a node that is not there.
-        MerError: onnxconverter-common is not installed.
+        MerError: onnxconverter-common is not installed, or cannot convert the graph.
     """
     try:
         from onnxconverter_common import float16
@@ -65,17 +66,23 @@ def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelP
     _check_names(model, keep_fp32)
     copy = ModelProto()
     copy.CopyFrom(model)
-    with _quiet():
+    operators = {*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32}
+    # It would leave a Cast's target as it is and take the output for FP16.
+    casts = [node.name for node in model.graph.node if node.op_type == "Cast"]
+    nodes = {*keep_fp32, *casts, *_nodes_beyond_fp16(model)}
+    _separate_weights(copy, [n for n in copy.graph.node if n.op_type in operators or n.name in nodes])
+    with _quiet(), library_step("the conversion to FP16"):
         converted = float16.convert_float_to_float16(
             copy,
             max_finite_val=FP16_MAX,
             keep_io_types=True,
-            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32],
-            node_block_list=[*keep_fp32, *_nodes_beyond_fp16(model)],
+            op_block_list=list(operators),
+            node_block_list=list(nodes),
             check_fp16_ready=False,
         )
     _make_outputs_fp32(converted)
-    onnx.checker.check_model(converted)
+    with library_step("the check of the FP16 graph"):
+        onnx.checker.check_model(converted)
     return converted
 
 
@@ -122,7 +129,7 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
     if bad:
         raise MerError(f"calibration gave no finite range for {', '.join(bad[:3])}")
     limits: Any = {name: tuple(np.float32(v) for v in ranges[name]) for name in tensors}
-    with _quiet():
+    with _quiet(), library_step("the conversion to INT8"):
         quantizer = QDQQuantizer(
             _with_shapes(model),  # the quantizer copies it, through a file
             per_channel=True,
@@ -145,19 +152,22 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
             quantizer.quantize_activation_tensor(name)
         quantized = quantizer.quantize_model()
         quantizer.model.topological_sort()
-    onnx.checker.check_model(quantized)
+        onnx.checker.check_model(quantized)
     return quantized
 
 
 def layers_to_quantize(model: ModelProto) -> list[str]:
     """Names of the Conv and Gemm nodes that INT8 makes faster, in the graph's order.
 
-    Depthwise and grouped convolutions are left out since memory bounds them, and those of
-    squeeze-excite since they see one number a channel.
+    Depthwise and grouped convolutions are left out since memory bounds them, those of squeeze-excite
+    since they see one number a channel, and layers whose weights the graph computes.
     """
+    constants = {tensor.name for tensor in model.graph.initializer}
     shapes = _shapes(_with_shapes(model))
     layers = []
     for node in model.graph.node:
+        if not constants.issuperset(filter(None, node.input[1:])):
+            continue
         spatial = shapes.get(node.output[0], [])[2:] if node.output else []
         if node.op_type == "Gemm" or (
             node.op_type == "Conv" and _attribute(node, "group", 1) == 1 and spatial != [1, 1]
@@ -232,6 +242,17 @@ def _nodes_beyond_fp16(model: ModelProto) -> list[str]:
         if tensor.data_type == TensorProto.FLOAT and _peak(numpy_helper.to_array(tensor)) > FP16_MAX
     }
     return [node.name for node in model.graph.node if big.intersection(node.input)]
+
+
+def _separate_weights(model: ModelProto, fp32_nodes: Collection[NodeProto]) -> None:
+    """Gives nodes that stay FP32 weights of their own: the converter keeps those that such a node reads."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in fp32_nodes:
+        for i, name in enumerate(node.input):
+            if name in weights:
+                own = model.graph.initializer.add()
+                own.CopyFrom(weights[name])
+                node.input[i] = own.name = f"{name} of {node.name}"
 
 
 def _peak(array: np.ndarray[Any, Any]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from ..engine.arrays import Float32
+from .library_step import library_step
 from .precision import Ranges, layers_to_quantize, qdq_from_onnx
 
 _BATCH = 8
@@ -48,14 +49,19 @@ def rank_layers(
 
 
 def open_session(content: bytes) -> Any:
-    """ONNX Runtime on the CPU, computing a QDQ graph as it is written."""
+    """ONNX Runtime on the CPU, computing a QDQ graph as it is written.
+
+    Raises:
+        MerError: it refuses the graph.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # It would quantize biases too, which TensorRT does not, and does it wrongly in FP16 graphs.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    with library_step("loading the graph into ONNX Runtime"):
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _logits(content: bytes, log_mels: Float32) -> Float32:

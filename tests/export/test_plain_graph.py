@@ -194,35 +194,6 @@ def test_a_plain_graph_stays_as_it_is() -> None:
     assert plain_from_onnx(plain_from_onnx(model)) == model
 
 
-def branch(model: ModelProto) -> None:
-    (node,) = [node for node in model.graph.node if node.name == "se_relu"]
-    result = helper.make_tensor_value_info("r", TensorProto.FLOAT, None)
-    inner = helper.make_graph([helper.make_node("Relu", [node.input[0]], ["r"])], "g", [], [result])
-    model.graph.initializer.append(numpy_helper.from_array(np.asarray(True), "yes"))
-    node.CopyFrom(
-        helper.make_node("If", ["yes"], node.output, name="se_relu", then_branch=inner, else_branch=inner)
-    )
-
-
-def with_a_function(model: ModelProto) -> None:
-    model.functions.append(
-        helper.make_function(
-            "mine", "gate", ["x"], ["y"],
-            [helper.make_node("HardSigmoid", ["x"], ["h"]), helper.make_node("Identity", ["h"], ["y"])],
-            [helper.make_opsetid("", 20)],
-        )
-    )  # fmt: skip
-    (node,) = [node for node in model.graph.node if node.name == "se_gate"]
-    node.op_type, node.domain = "gate", "mine"
-    model.opset_import.append(helper.make_opsetid("mine", 1))
-
-
-def of_another_program(model: ModelProto) -> None:
-    (node,) = [node for node in model.graph.node if node.name == "stem"]
-    node.op_type, node.domain = "FusedConv", "com.microsoft"
-    domains_of_nothing(model)
-
-
 def unknown_operator(model: ModelProto) -> None:
     model.graph.node[0].op_type = "Convolve"
 
@@ -239,9 +210,6 @@ def field_of_the_future(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (branch, r"branches or loops \(If\)"),
-        (with_a_function, r"has functions \(gate\)"),
-        (of_another_program, r"not ONNX's own \(com\.microsoft\.FusedConv\)"),
         (unknown_operator, "not valid ONNX: ValidationError: .*Convolve"),
         (nothing_before_it, "not valid ONNX: ValidationError: .*"),
         (field_of_the_future, "fields of an ONNX newer than"),

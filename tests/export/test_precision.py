@@ -20,6 +20,7 @@ from merkit.export.precision import (
     qdq_from_onnx,
     tensors_to_quantize,
 )
+from merkit.export.sensitivity import open_session
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from placement import check_fp16, check_int8
 from small_networks import AUDIO, small_network
@@ -51,6 +52,57 @@ def test_a_layer_can_be_kept_in_fp32() -> None:
     assert precision_by_op(converted)["Conv"] == {"fp16": 8, "fp32": 1}
     with pytest.raises(AssertionError, match="res_1"):
         check_fp16(converted)
+
+
+def logits_of(model: ModelProto) -> np.ndarray:
+    log_mels = np.random.default_rng(0).normal(size=(2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    return np.asarray(open_session(model.SerializeToString()).run(["logits"], {"images": log_mels})[0])
+
+
+def test_a_weight_that_a_kept_layer_shares_serves_both_precisions() -> None:
+    model = small_network()
+    (second,) = [node for node in model.graph.node if node.name == "res_2"]
+    (expand,) = [node for node in model.graph.node if node.name == "se_expand"]
+    expand.input[2] = second.input[2]  # 16 biases of both
+    for kept in ("res_2", "se_expand"):
+        converted = fp16_from_onnx(model, [kept])
+        assert precision_by_op(converted)["Conv"] == {"fp16": 8, "fp32": 1}
+        np.testing.assert_allclose(logits_of(converted), logits_of(model), atol=0.05)
+
+
+def test_a_cast_in_the_graph_keeps_its_meaning() -> None:
+    model = small_network()
+    (relu,) = [node for node in model.graph.node if node.name == "res_relu"]
+    cast = helper.make_node("Cast", ["res_1_out"], ["cast_out"], name="cast", to=TensorProto.FLOAT)
+    model.graph.node.insert(list(model.graph.node).index(relu), cast)
+    relu.input[0] = "cast_out"
+    model = onnx.shape_inference.infer_shapes(model)
+    for converted in (fp16_from_onnx(model), int8_from_onnx(model, ranges_of(model))):
+        assert logits_of(converted).dtype == np.float32
+    np.testing.assert_allclose(logits_of(fp16_from_onnx(model)), logits_of(model), atol=0.05)
+
+
+def test_a_layer_whose_weights_are_computed_is_not_quantized() -> None:
+    model = small_network()
+    (layer,) = [node for node in model.graph.node if node.name == "res_1"]
+    scale = numpy_helper.from_array(np.asarray(0.5, np.float32), "scale")
+    model.graph.initializer.append(scale)
+    model.graph.node.insert(0, helper.make_node("Mul", [layer.input[1], "scale"], ["scaled"], name="scaling"))
+    layer.input[1] = "scaled"
+    model = onnx.shape_inference.infer_shapes(model)
+    assert "res_1" not in layers_to_quantize(model)
+    assert precision_by_op(int8_from_onnx(model, ranges_of(model)))["Conv"] == {"int8": 5, "fp16": 4}
+
+
+def test_what_a_converter_says_is_one_line_that_names_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("\n no such\ttype \nsecond line")
+
+    monkeypatch.setattr("onnxconverter_common.float16.convert_float_to_float16", fails)
+    with pytest.raises(
+        MerError, match=r"^the conversion to FP16 failed: ValueError: no such type second line$"
+    ):
+        fp16_from_onnx(small_network())
 
 
 def test_the_output_is_fp32_also_behind_a_node_kept_in_fp32() -> None:
