@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import MerError
+from ..text.escape import for_terminal, text_from_path
 from .clip import Part
 from .notes import Notes
 
@@ -19,8 +20,11 @@ _PARTS: dict[str, Part] = {
 
 
 def cleaned(text: str) -> str:
-    """The text in NFC, without blanks at its ends, and with one space for each run of blanks inside."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """The text in NFC, without blanks at its ends, and with one space for each run of blanks inside.
+
+    Bytes of a folder's name that are no UTF-8 become escapes, which every file can hold.
+    """
+    return " ".join(unicodedata.normalize("NFC", text_from_path(text)).split())
 
 
 def comparison_key(text: str) -> str:
@@ -46,10 +50,12 @@ def check_labels(labels: Iterable[str], source: Path, notes: Notes) -> None:
     for label in labels:
         spelt[comparison_key(label)][label] = None
     for key, spellings in spelt.items():
-        names = ", ".join(map(repr, spellings))
+        names, cleans = ", ".join(map(repr, spellings)), {cleaned(spelling) for spelling in spellings}
         if not key:
             raise MerError(f"{source} has a label whose name {names} is blank")
-        if len({cleaned(spelling) for spelling in spellings}) > 1:
+        if any(for_terminal(label) != label for label in cleans):
+            raise MerError(f"{source} has a label with control characters: {names}")
+        if len(cleans) > 1:
             raise MerError(
                 f"{source} has labels of which only the spelling differs: {names}; write them alike"
             )

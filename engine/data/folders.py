@@ -10,6 +10,7 @@ from typing import NoReturn
 from ..audio.formats import AUDIO_SUFFIXES
 from ..audio.litter import is_left_out
 from ..errors import MerError
+from ..text.escape import text_from_path
 from .notes import Notes
 
 
@@ -57,7 +58,7 @@ def audio_below(folder: Path, root: Path, notes: Notes) -> list[Path]:
 def name_below(path: Path, root: Path) -> str:
     """The path below the data folder; outside it the file's name alone, to keep a user's folders private."""
     below = os.path.relpath(path, root)
-    return path.name if below.split(os.sep)[0] == os.pardir else Path(below).as_posix()
+    return text_from_path(path.name if below.split(os.sep)[0] == os.pardir else Path(below).as_posix())
 
 
 def _taken(base: str, names: Iterable[str], root: Path, notes: Notes) -> Iterator[Path]:

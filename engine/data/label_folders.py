@@ -115,7 +115,19 @@ def _places(root: Path, layout: str, group_by: str | None, notes: Notes) -> list
             f"{root}: is the folder {parts[0]!r} a part of a split, or a label? For a split put all folders "
             "of labels into train, val and test; otherwise rename it, or read the data as layout 'folder'"
         )
+    _note_labels_below(labels, root, notes)
     return [_Place(folder, "", table) for folder in labels]
+
+
+def _note_labels_below(folders: Sequence[Path], root: Path, notes: Notes) -> None:
+    """Folds and collections each hold all labels, and would be taken for labels themselves."""
+    inside = [{path.name for path in folders_in(folder, root, Notes(), TABLE)} for folder in folders]
+    if len(folders) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+        for folder in folders:
+            notes.add(
+                f"read as labels, though each holds the folders {', '.join(sorted(inside[0]))}",
+                name_below(folder, root),
+            )
 
 
 def _table_in(folder: Path, group_by: str | None) -> ClipTable | None:

@@ -199,6 +199,15 @@ def test_a_split_below_the_labels_or_in_the_table(tmp_path: Path):
     assert [clip.part for clip in _read(table)[0].clips] == ["training", "test"]
 
 
+def test_labels_that_lie_one_level_deeper_are_said(tmp_path: Path):
+    write_files(tmp_path, *(f"fold{i}/{label}/{i}.wav" for i in range(3) for label in ("happy", "sad")))
+    assert _read(tmp_path)[1] == (
+        "read as labels, though each holds the folders happy, sad: 3, the first fold0",
+    )
+    write_files(tmp_path, "fold2/angry/2.wav")
+    assert _read(tmp_path)[1] == ()
+
+
 def test_folders_that_hold_nothing(tmp_path: Path):
     with pytest.raises(MerError, match="holds no folders; a folder for each label is needed"):
         _read(tmp_path)

@@ -129,6 +129,7 @@ def test_one_sound_under_two_labels_is_refused(tmp_path: Path):
         ("path,label\n1.wav,up\n2.wav, \n", "1 rows without a label; the first is 2.wav"),
         ("path,label\n", "has no rows"),
         ("path,label\n1.wav,up\n2.wav,up\n", "only one label, up"),
+        ("path,label\n1.wav,a\x1b[2J\n2.wav,up\n", r"a label with control characters: 'a.x1b\[2J'"),
         ("path,label\n1.wav,\u200b\n2.wav,up\n", "a label whose name '.u200b' is blank"),
         ("path,label,split\n1.wav,up,train\n2.wav,down,fold2\n", "1 of 2 clips into no part of its split"),
     ],
@@ -136,6 +137,16 @@ def test_one_sound_under_two_labels_is_refused(tmp_path: Path):
 def test_a_csv_that_cannot_be_used(tmp_path: Path, text: str, reason: str):
     with pytest.raises(MerError, match=reason):
         _csv(tmp_path, text)
+
+
+def test_names_whose_bytes_are_no_text(tmp_path: Path):
+    folder = os.fsdecode(b"caf\xe9")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / os.fsdecode(b"\xff.wav")).write_text("1")
+    data = labelled_audio(write_files(tmp_path, "up/2.wav"))
+    assert data.labels == ("caf\\xe9", "up")
+    assert [clip.name for clip in data.clips] == ["caf\\xe9/\\xff.wav", "up/2.wav"]
+    assert len(data.clips[0].id) == 64
 
 
 def test_labels_that_a_model_does_not_have(tmp_path: Path):
