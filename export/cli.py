@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -117,9 +118,8 @@ def _models(model: str | None) -> list[str]:
 
 def _export(models: list[str], precisions: list[Precision], builder: Any, plan: Plan, data: DataPlan) -> int:
     from .builders import NoBuilderError
-    from .output_files import check_out
 
-    check_out(plan.out, len(models) * len(precisions), plan.form)
+    plan = _checked_outputs(models, precisions, plan, data)
     no_builder = None
     if plan.form == "engine":
         try:
@@ -138,6 +138,22 @@ def _export(models: list[str], precisions: list[Precision], builder: Any, plan: 
             f"the ONNX is written, but no engine: {no_builder}; --format onnx makes this a success"
         )
     return 0
+
+
+def _checked_outputs(models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan) -> Plan:
+    """The plan with every input in it, once no file that will be written can replace one."""
+    from ..engine.artifact import path_from_model
+    from .output_files import check_out, check_targets, check_timing_cache, targets_of
+
+    check_out(plan.out, len(models) * len(precisions), plan.form)
+    sources = [path_from_model(model) for model in models]
+    inputs = (*sources, *data.inputs)
+    if plan.engine.timing_cache is not None:
+        check_timing_cache(plan.engine.timing_cache, inputs)
+        inputs += (plan.engine.timing_cache,)
+    for source, precision in product(sources, precisions):
+        check_targets(targets_of(plan.out, source.stem, precision, plan.engine.gpu), plan.form, inputs)
+    return replace(plan, inputs=inputs)
 
 
 def _open_builder(name: Any, options: EngineOptions) -> Builder:

@@ -35,6 +35,11 @@ class DataPlan:
     method: str = "percentile"
     workers: int = 0
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files and folders that it names."""
+        return tuple(Path(name) for name in (self.data, self.calib_data) if name is not None)
+
 
 def sets_from_plan(
     spec: ModelSpec, plan: DataPlan, say: Callable[[str], None]

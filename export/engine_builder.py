@@ -9,11 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from ..engine.errors import MerError
 from ..engine.files import write_whole
 from .builders import GPUS, Builder, EngineOptions, gpu_capability
+
+_LARGEST_TIMING_CACHE = 256 << 20  # bytes; those of nine networks together have a few MB
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,12 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
     shapes = [(batch, *tuple(log_mels.shape)[1:]) for batch in options.batches]
     profile.set_shape(log_mels.name, *shapes)
     config.add_optimization_profile(profile)
-    timing_cache = _configure(config, options, builder)
+    timing_cache = _configure(config, options, builder, errors)
     serialized = trt_builder.build_serialized_network(network, config)
     if serialized is None:
         raise MerError(f"{builder.name} builds no engine: {_last(errors)}")
     if timing_cache is not None and options.timing_cache is not None:
-        write_whole(options.timing_cache, bytes(config.get_timing_cache().serialize()))
+        _write_timing_cache(options.timing_cache, bytes(config.get_timing_cache().serialize()))
     engine = bytes(serialized)
     facts = {
         "builder": builder.module,
@@ -111,7 +114,7 @@ def _parsed(content: bytes, trt_builder: Any, logger: Any, errors: Sequence[str]
     return network
 
 
-def _configure(config: Any, options: EngineOptions, builder: Builder) -> Any:
+def _configure(config: Any, options: EngineOptions, builder: Builder, errors: Sequence[str]) -> Any:
     """Sets the options and returns the timing cache in use, or None."""
     trt = builder.trt
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -133,11 +136,35 @@ def _configure(config: Any, options: EngineOptions, builder: Builder) -> Any:
                 raise MerError(f"TensorRT for RTX {trt.__version__} does not compile for {options.gpu}")
     if options.timing_cache is None:
         return None
-    before = options.timing_cache.read_bytes() if options.timing_cache.exists() else b""
-    cache = config.create_timing_cache(before)
-    if cache is None or not config.set_timing_cache(cache, False):
+    before = len(errors)
+    cache = config.create_timing_cache(_read_timing_cache(options.timing_cache))
+    # For some files it makes an empty cache and only says that the file is none, which would be replaced.
+    if cache is None or len(errors) > before or not config.set_timing_cache(cache, False):
         raise MerError(f"{options.timing_cache} is no timing cache of this TensorRT and GPU")
     return cache
+
+
+def _read_timing_cache(path: Path) -> bytes:
+    """Its content; nothing where there is no such file yet."""
+    try:
+        if path.exists() and not path.is_file():
+            raise MerError(f"{path} is no regular file")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_TIMING_CACHE + 1)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise MerError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST_TIMING_CACHE:
+        raise MerError(f"{path} is no timing cache: it is larger than {_LARGEST_TIMING_CACHE >> 20} MB")
+    return content
+
+
+def _write_timing_cache(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise MerError(f"the timing cache {path} cannot be written: {error.strerror}") from None
 
 
 def _capability(options: EngineOptions, builder: Builder) -> dict[str, Any]:

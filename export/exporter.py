@@ -12,14 +12,14 @@ import onnx
 from onnx import ModelProto
 
 from ..engine.artifact import open_artifact
-from ..engine.errors import DeviceError, UsageError
+from ..engine.errors import DeviceError, MerError, UsageError
 from ..engine.files import publish, staging
 from ..engine.runtimes import open_runtime
 from .builders import gpu_capability
 from .checks import check_parity, logits_by_batch, parity
 from .engine_builder import engine_from_onnx
 from .job import Job
-from .output_files import Precision, targets_of
+from .output_files import Precision, Targets, check_targets, targets_of
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
 from .report import Checks, files_line, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
@@ -41,10 +41,13 @@ def export(job: Job, precision: Precision) -> Exported:
 
     Raises:
         GateError: the graph differs too much; nothing is written.
-        MerError: it cannot be converted or compiled.
+        UsageError: an output would replace an input, or a file that no export wrote.
+        MerError: it cannot be converted, compiled or written.
     """
     began = time.perf_counter()
     artifact = job.source.artifact
+    targets = targets_of(job.plan.out, artifact.name, precision, job.plan.engine.gpu)
+    check_targets(targets, job.plan.form, [artifact.path, *job.plan.inputs])
     job.say(f"{artifact.name} {precision.upper()}")
     if job.torch is not None:
         job.say(torch_line(job.torch))
@@ -54,7 +57,10 @@ def export(job: Job, precision: Precision) -> Exported:
     _stamp(model, report)
     content = model.SerializeToString()
     del model  # VGG16's is 0.5 GB, and compiling needs memory
-    files = _write(job, precision, content, report)
+    try:
+        files = _write(job, precision, content, report, targets)
+    except OSError as error:  # the disk is full, the folder has gone
+        raise MerError(f"cannot write into {targets.folder}: {error.strerror or error}") from error
     job.say(files_line(files))
     return Exported(artifact.name, precision, checks, files, time.perf_counter() - began)
 
@@ -67,7 +73,7 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
         model = fp16_from_onnx(model, [*plan.keep, *plan.keep_fp32])
     elif precision == "int8":
         model = int8_from_onnx(model, ranges, plan.keep, plan.keep_fp32)
-    precisions = {name for op in ("Conv", "Gemm") for name in precision_by_op(model).get(op, {})}
+    precisions = {name for op in ("Conv", "Gemm", "MatMul") for name in precision_by_op(model).get(op, {})}
     if precision not in precisions:
         raise UsageError(
             f"with these layers kept none is left in {precision}: it would be {precision} by name only"
@@ -81,10 +87,11 @@ def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -
     return report_of(job.source.artifact, precision, model, checks, job.eval_set, calibration, kept)
 
 
-def _write(job: Job, precision: Precision, content: bytes, report: dict[str, Any]) -> tuple[Path, ...]:
+def _write(
+    job: Job, precision: Precision, content: bytes, report: dict[str, Any], targets: Targets
+) -> tuple[Path, ...]:
     """Writes the graph and, with a builder, the engine that it compiles and the sidecar."""
     plan, artifact = job.plan, job.source.artifact
-    targets = targets_of(plan.out, artifact.name, precision, plan.engine.gpu)
     with staging(targets.folder) as folder:
         (folder / targets.onnx).write_bytes(content)
         names = [targets.onnx]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from onnx import ModelProto
 
@@ -52,6 +53,7 @@ class Plan:
         max_drop: the share of macro-F1 that may be lost (0.01 is one point).
         engine: what to compile for.
         builder: compiles; without one only the ONNX is written.
+        inputs: files that are read beside the source (data, caches): no output may replace one.
     """
 
     out: str = "."
@@ -61,6 +63,7 @@ class Plan:
     max_drop: float = 0.01
     engine: EngineOptions = field(default_factory=EngineOptions)
     builder: Builder | None = None
+    inputs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from ..engine.errors import UsageError
 
 if TYPE_CHECKING:
     from .data_plan import DataPlan
@@ -39,7 +42,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Calibrate INT8 on this audio (or .npz of images) instead.",
         ),
         click.option(
-            "--calib-windows", type=click.IntRange(min=1), default=256, help="Windows to calibrate on."
+            "--calib-windows", type=click.IntRange(1, 1 << 20), default=256, help="Windows to calibrate on."
         ),
         click.option(
             "--calib-method",
@@ -55,7 +58,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to compile for, and with what."""
-    batch = click.IntRange(min=1)
+    batch = click.IntRange(1, 65_536)  # as an engine's sidecar may say
     options = [
         click.option(
             "--builder",
@@ -74,7 +77,10 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--max-batch", type=batch, default=32, help="Most windows at once."),
         click.option(
-            "--workspace", type=click.IntRange(min=1), metavar="MIB", help="Scratch memory for the builder."
+            "--workspace",
+            type=click.IntRange(1, 1 << 20),
+            metavar="MIB",
+            help="Scratch memory for the builder.",
         ),
         click.option(
             "--optimization-level", type=click.IntRange(0, 5), help="How long the builder searches."
@@ -96,8 +102,10 @@ def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
     """What to export to. ``--max-drop`` is in points, the plan's a share.
 
     Raises:
-        UsageError: the batches do not rise.
+        UsageError: the batches do not rise, or the drop is no number.
     """
+    if math.isnan(options["max_drop"]):
+        raise UsageError("--max-drop must be a number")
     from .builders import EngineOptions
     from .job import Plan
 

@@ -1,17 +1,28 @@
-"""Names and folder of an export's files. ``files.publish`` puts them there, whole or not at all."""
+"""Names and folder of an export's files, and what they must not replace.
+
+``files.publish`` puts the files there, whole or not at all.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from ..engine.artifact import ENGINE_SUFFIXES, is_engine
+from ..engine.audio.formats import AUDIO_SUFFIXES
 from ..engine.errors import MerError, UsageError
+from ..engine.strict_json import LONGEST, json_from_text
+from .source import is_exported_graph
 
 Precision = Literal["fp32", "fp16", "int8"]
 Format = Literal["engine", "onnx"]
+
+# TensorRT may take any file for an empty timing cache, which would then replace it.
+_OF_OTHER_FILES = {*ENGINE_SUFFIXES, ".onnx", ".json", ".safetensors", ".npz", ".csv", *AUDIO_SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,10 @@ def check_out(out: str, exports: int, form: Format) -> None:
             raise UsageError(
                 f"{out} names one file, but {exports} exports are asked for; give a folder: {out}/"
             )
-        suffix = Path(out).suffix
-        if form == "onnx" and suffix != ".onnx":
+        if form == "onnx" and Path(out).suffix != ".onnx":
             raise UsageError(f"{out} must end in .onnx (or in / for a folder)")
-        if form == "engine" and suffix in ("", ".onnx", ".json"):
-            raise UsageError(f"{out} must name an .engine file, or end in / for a folder")
+        if form == "engine" and not is_engine(Path(out)):
+            raise UsageError(f"{out} must end in {', '.join(ENGINE_SUFFIXES)} (or in / for a folder)")
     folder = Path(out) if is_folder(out) else Path(out).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,16 +64,99 @@ def check_out(out: str, exports: int, form: Format) -> None:
         raise MerError(f"cannot write into {folder}: {error.strerror}") from None
 
 
+def check_targets(targets: Targets, form: Format, inputs: Iterable[Path]) -> None:
+    """Refuses, before any work, to replace an input, or a file that no export wrote.
+
+    Args:
+        inputs: the files that the run reads: sources, data, caches. They may not be there yet.
+
+    Raises:
+        UsageError: a file would be replaced that must stay.
+        MerError: the name cannot be a file's.
+    """
+    names = [targets.onnx] if form == "onnx" else [targets.onnx, targets.engine, targets.sidecar]
+    sources = list(inputs)
+    for name in names:
+        path = targets.folder / name
+        for source in sources:
+            if _is_same(path, source):
+                raise UsageError(f"{path} would replace {source}, which is read: choose another name")
+        if _exists(path) and not _is_export(path, targets):
+            raise UsageError(f"{path} is there, and no export of this name wrote it: move it away")
+
+
+def check_timing_cache(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuses, before any work, a timing cache that cannot be written, or would replace what is read.
+
+    Raises:
+        UsageError: it is an input, or no regular file.
+        MerError: there is no such folder.
+    """
+    for source in inputs:
+        if _is_same(path, source):
+            raise UsageError(f"the timing cache {path} would replace {source}, which is read")
+    if _exists(path) and (not path.is_file() or path.suffix.lower() in _OF_OTHER_FILES):
+        raise UsageError(f"{path} is no timing cache")
+    if not path.parent.is_dir():
+        raise MerError(f"the timing cache {path} cannot be written: there is no folder {path.parent}")
+
+
 def is_folder(out: str) -> bool:
     """A path is a folder if it exists as one or ends in a slash."""
     return out.endswith(("/", os.sep)) or os.path.isdir(out)
 
 
 def targets_of(out: str, name: str, precision: Precision, gpu: str | None) -> Targets:
-    """Names such as ``mobilenetv3_ada_fp16.engine`` in a folder, or those that ``out`` gives."""
+    """Names such as ``mobilenetv3_ada_fp16.engine`` in a folder, or those that ``out`` gives.
+
+    The graph of ``net.engine`` is ``net_fp16.onnx``: ``net.onnx`` is most often its source.
+    """
     if is_folder(out):
         engine = f"{name}_{gpu}_{precision}" if gpu else f"{name}_{precision}"
         return Targets(Path(out), f"{name}_{precision}.onnx", f"{engine}.engine", f"{engine}.json")
     path = Path(out)
-    onnx = path.name if path.suffix == ".onnx" else f"{path.stem}.onnx"
+    graph = path.stem.removesuffix(f"_{precision}") + f"_{precision}.onnx"
+    onnx = path.name if path.suffix == ".onnx" else graph
     return Targets(path.parent, onnx, path.name, f"{path.stem}.json")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two names are of one file, also through links of both kinds; it may not be there yet."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise MerError(f"cannot write {path}: {error.strerror}") from None
+    return True
+
+
+def _is_export(path: Path, targets: Targets) -> bool:
+    """Whether an export wrote this file: a graph says it itself, an engine's sidecar says it of both."""
+    if not path.is_file():
+        return False
+    if path.suffix == ".onnx":
+        return is_exported_graph(path)
+    engine = _sidecar(targets.folder / targets.sidecar).get("engine")
+    name = engine.get("file") if isinstance(engine, dict) else None
+    if not isinstance(name, str):
+        return False
+    # A sidecar may be of another engine, net.plan beside net.engine; renamed ones have left it.
+    return name == targets.engine or not (targets.folder / Path(name).name).exists()
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """The facts in a sidecar; empty where it is none."""
+    try:
+        content = path.read_bytes() if path.is_file() and path.stat().st_size <= LONGEST else b""
+        facts = json_from_text(content)
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

@@ -70,7 +70,7 @@ def open_source(model: str) -> Source:
 
 def fp32_models() -> list[str]:
     """Names of every known model that can be exported; those that an export wrote are left out."""
-    return [name for name, path in known_models().items() if not _is_exported(path)]
+    return [name for name, path in known_models().items() if not is_exported_graph(path)]
 
 
 def _from_checkpoint(path: Path) -> Source:
@@ -129,10 +129,11 @@ def _open_batch(model: ModelProto) -> None:
         batch.dim_param = batch.dim_param or "batch"
 
 
-def _is_exported(path: Path) -> bool:
+def is_exported_graph(path: Path) -> bool:
+    """Whether an export wrote this .onnx file; one that cannot be read is none."""
     try:
         model = onnx.load_from_string(path.read_bytes())
-    except Exception:  # broken: it stays in the list, so that its export says what is wrong with it
+    except Exception:  # protobuf's DecodeError and others
         return False
     return any(prop.key == EXPORT_KEY for prop in model.metadata_props)
 

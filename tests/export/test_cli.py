@@ -141,11 +141,11 @@ def test_sensitivity_ranks_and_keep_leaves_fp16(model: Path, music: Path, tmp_pa
 def test_fp32_is_made_when_no_precision_is_named(model: Path, tmp_path: Path) -> None:
     result = run("--model", model, "-o", tmp_path / "my.engine", "--max-batch", 8)
     assert result.exit_code == 0, result.output
-    assert {"my.engine", "my.json", "my.onnx"} <= set(left_in(tmp_path))
+    assert {"my.engine", "my.json", "my_fp32.onnx"} <= set(left_in(tmp_path))
     sidecar = json.loads((tmp_path / "my.json").read_text())
     assert sidecar["precision"] == "fp32"
     assert sidecar["profiles"]["images"]["max"][0] == 8
-    assert open_artifact(str(tmp_path / "my.onnx")).spec.backbone == "small"
+    assert open_artifact(str(tmp_path / "my_fp32.onnx")).spec.backbone == "small"
 
 
 def test_all_exports_what_is_known_and_goes_on_after_a_failure(
@@ -194,7 +194,7 @@ def test_a_refused_source_ends_with_its_code_and_leaves_nothing(
     [
         (("--int8",), "--data"),
         (("--fp16", "--min-batch", 9, "--opt-batch", 8), "min <= opt <= max"),
-        (("--fp16", "--max-batch", 0), "x>=1"),
+        (("--fp16", "--max-batch", 0), "1<=x"),
         (("--fp16", "--int8", "--calib-data", ".", "-o", "one.engine"), "one.engine names one file"),
         (("--fp16", "-o", "one.onnx"), ".engine"),
         (("--fp16", "--format", "onnx", "-o", "one.engine"), ".onnx"),
@@ -266,6 +266,72 @@ def test_without_a_builder_the_onnx_is_written_and_it_is_said(
     assert "--format onnx" in result.output
     assert left_in(out) == ["small_fp16.onnx"]
     assert run("--model", model, "--fp16", "-o", f"{out}/", "--format", "onnx").exit_code == 0
+
+
+# ---- files that must stay
+
+
+@pytest.mark.parametrize("name", ["small.engine", "small.plan", "small.trt", "small.v2.ENGINE"])
+def test_an_engine_beside_its_source_has_a_graph_of_another_name(
+    model: Path, tmp_path: Path, name: str
+) -> None:
+    before = model.read_bytes()
+    result = run(model, "--fp16", "-o", tmp_path / name)
+    assert result.exit_code == 0, result.output
+    assert model.read_bytes() == before
+    stem = name.rpartition(".")[0]
+    assert left_in(tmp_path) == sorted(["small.onnx", name, f"{stem}.json", f"{stem}_fp16.onnx"])
+    assert open_artifact(str(tmp_path / name)).facts["onnx"]["file"] == f"{stem}_fp16.onnx"
+    assert run(model, "--fp16", "-o", tmp_path / name).exit_code == 0  # its own files it may replace
+
+
+def test_outputs_that_are_inputs_are_refused_before_any_work(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    write_network(tmp_path / "folder" / "small_fp16.onnx")
+    (tmp_path / "linked.onnx").symlink_to(model)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.onnx")}
+    for arguments in (
+        ("small.onnx", "--format", "onnx", "-o", "small.onnx"),
+        ("linked.onnx", "--format", "onnx", "-o", "small.onnx"),
+        ("small.onnx", "--format", "onnx", "-o", "linked.onnx"),
+        ("small.onnx", "--format", "onnx", "-o", "./folder/../small.onnx"),
+        ("small.onnx", "--fp16", "-o", "folder/"),
+        ("folder/small_fp16.onnx", "--fp16", "-o", "folder/small.engine"),
+        ("small.onnx", "--fp16", "--builder", "tensorrt", "--timing-cache", "small.onnx", "-o", "new/"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert "small" in result.output
+        assert result.output.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.onnx")} == before
+
+
+def test_all_replaces_no_model_by_another_ones_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "mer-home" / "models"
+    home.mkdir(parents=True)
+    models = [write_network(home / "net.onnx"), write_network(home / "net_fp32.onnx")]
+    monkeypatch.setattr("merkit.engine.artifact._BUNDLED", tmp_path / "none")
+    before = [path.read_bytes() for path in models]
+    result = run("--all", "--format", "onnx", "-o", home)
+    assert result.exit_code == 2
+    assert "net_fp32.onnx would replace" in result.output
+    assert [path.read_bytes() for path in models] == before
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path: Path) -> None:
+    write_network(tmp_path / "small.onnx")
+    command = f"ulimit -f 4; {sys.executable} -m merkit.export.cli small.onnx --fp16 --format onnx -o out/"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert "File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert left_in(tmp_path / "out") == []
 
 
 # ---- interruptions

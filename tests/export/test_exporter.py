@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import onnx
 import pytest
 from merkit.engine.artifact import SPEC_KEY, open_artifact
-from merkit.engine.errors import DeviceError, UsageError
+from merkit.engine.errors import DeviceError, MerError, UsageError
 from merkit.export import exporter
 from merkit.export.builders import EngineOptions, open_builder
 from merkit.export.checks import GateError
@@ -78,3 +80,40 @@ def test_a_precision_by_name_only_is_refused(job: Job, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="fp16 by name only"):
         export(dataclasses.replace(job, plan=dataclasses.replace(job.plan, keep=every)), "fp16")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_export_replaces_neither_its_source_nor_a_file_of_another_program(
+    job: Job, tmp_path: Path
+) -> None:
+    source = job.source.artifact.path
+    before = source.read_bytes()
+    plan = dataclasses.replace(job.plan, out=str(source), form="onnx")
+    with pytest.raises(UsageError, match=r"small\.onnx would replace .*small\.onnx"):
+        export(dataclasses.replace(job, plan=plan), "fp16")
+    scored = write_network(tmp_path / "out" / "small_fp16.onnx")
+    with pytest.raises(UsageError, match="no export of this name wrote it"):
+        export(job, "fp16")
+    assert source.read_bytes() == scored.read_bytes() == before
+    scored.unlink()
+    assert export(job, "fp16").files == export(job, "fp16").files == (scored,)
+
+
+def test_a_full_disk_and_a_folder_that_goes_are_one_line(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporter, "publish", full)
+        with pytest.raises(MerError, match=r"cannot write into .*out: No space left on device"):
+            export(job, "fp16")
+    assert list((tmp_path / "out").iterdir()) == []
+
+    def gone(line: str) -> None:
+        if "against FP32" in line:
+            (tmp_path / "out").rmdir()
+
+    with pytest.raises(MerError, match=r"cannot write into .*out: No such file or directory"):
+        export(dataclasses.replace(job, say=gone), "fp16")
+    assert not (tmp_path / "out").exists()
