@@ -28,7 +28,7 @@ _PARTS = ("split", "part", "subset")
 class ClipTable:
     """Rows by column, with columns named in lower case.
 
-    ``grouped_by`` has the columns that say what a group is; the first that is not empty does.
+    ``grouped_by`` has the columns that say what a group is; in each row the first that is not empty does.
     """
 
     file: Path
@@ -67,7 +67,7 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
         group_by: the column that says what a group is; None for ``artist``, else ``group``.
 
     Raises:
-        UsageError: no column ``group_by``.
+        UsageError: no column ``group_by``, or an empty one.
         MerError: no such table.
     """
     lines = io.StringIO(_text(file), newline="")
@@ -81,7 +81,10 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
         raise UsageError(f"{file} has no column {group_by!r} to group by; it has {', '.join(columns)}")
     groups = _GROUPS if group_by is None else (comparison_key(group_by),)
     kept = tuple(row for row in rows if any(cell.strip() for cell in row.values()))
-    return ClipTable(file, columns, kept, tuple(column for column in groups if column in columns))
+    filled = tuple(c for c in groups if c in columns and any(row[c].strip() for row in kept))
+    if group_by is not None and kept and not filled:
+        raise UsageError(f"{file}: the column {group_by!r} to group by is empty")
+    return ClipTable(file, columns, kept, filled)
 
 
 def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str, tuple[str, ...]]:

@@ -123,6 +123,8 @@ def _check(clips: Sequence[Clip], labels: Sequence[str], what: str) -> None:
     empty = [label for label in labels if not counts[label]]
     if empty:
         raise MerError(f"{what} has no audio for {', '.join(empty)}")
+    if not labels:
+        raise MerError(f"{what} names no clip")
     if len(labels) == 1:
         raise MerError(f"{what} has only one label, {labels[0]}: nothing to tell apart")
     outside = [clip.name for clip in clips if not clip.part]

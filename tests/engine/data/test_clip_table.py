@@ -42,7 +42,11 @@ def test_groups(tmp_path: Path):
     table = _table(tmp_path, text, " Source")
     assert table.grouped_by == ("source",)
     assert [table.group(row) for row in table.rows] == ["s1", "s1", "s2"]
-    with pytest.raises(UsageError, match="no column 'sauce' to group by; it has path, label, group, artist"):
+    text = "path,label,artist,group,none\n1.wav,up,,g1,\n"
+    assert _table(tmp_path, text).grouped_by == ("group",)
+    with pytest.raises(UsageError, match="the column 'none' to group by is empty"):
+        _table(tmp_path, text, "none")
+    with pytest.raises(UsageError, match="no column 'sauce' to group by; it has path, label, artist, group"):
         _table(tmp_path, text, "sauce")
 
 
@@ -91,7 +95,7 @@ def test_only_regular_files_of_some_size_are_read(tmp_path: Path):
     os.mkfifo(tmp_path / "fifo.csv")
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     with (tmp_path / "sparse.csv").open("wb") as file:
-        file.truncate(2**40)
+        file.truncate(2**33)
     for name, reason in (("fifo", "not a regular file"), ("zero", "not a regular file"),
                          ("sparse", "larger than 256 MiB"), ("gone", "no such file")):  # fmt: skip
         with pytest.raises(MerError, match=f"{name}.csv .*{reason}"):

@@ -128,6 +128,7 @@ def test_one_sound_under_two_labels_is_refused(tmp_path: Path):
         ("path,mood\n1.wav,up\n", "no column label"),
         ("path,label\n1.wav,up\n2.wav, \n", "1 rows without a label; the first is 2.wav"),
         ("path,label\n", "has no rows"),
+        ("path,label\n,up\n ,down\n", "names no clip"),
         ("path,label\n1.wav,up\n2.wav,up\n", "only one label, up"),
         ("path,label\n1.wav,a\x1b[2J\n2.wav,up\n", r"a label with control characters: 'a.x1b\[2J'"),
         ("path,label\n1.wav,\u200b\n2.wav,up\n", "a label whose name '.u200b' is blank"),
