@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator
 
-from ..audio.formats import AUDIO_SUFFIXES, is_remote
+from ..audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file
 from ..errors import MerError
+from ..text.escape import text_from_csv
 from .listed_paths import encoding_of_list
 
 _DELIMITERS = ",;\t"  # spreadsheets write what their language or their menu says
-_LONGEST = 1 << 20  # characters of a line
+_LONGEST = 1 << 20  # characters of a line, and of a cell
 
 
 def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]]]:
     """The names of the columns, and the rows: as many cells each.
 
-    UTF-8, or UTF-16 as Excel writes it. Cells stand between commas or, if only so ``path_column`` is among
-    the names, between semicolons or tabs. Cells that are missing at a line's end are empty.
+    UTF-8, or UTF-16 as Excel writes it; other bytes stand in cells as in names of files (U+DC80 to U+DCFF).
+    Cells stand between commas or, if only so ``path_column`` is among the names, between semicolons or tabs.
+    Cells that are missing at a line's end are empty. What keeps a cell from being a formula is taken off.
 
     Raises (the rows as well):
-        MerError: a line is no text or no CSV, has more cells than the header, or has a quote that is not
-            closed, so that the next rows would become part of its cell.
+        MerError: no regular file; or a line is no CSV, has more cells than the header, or has a quote that is
+            not closed, so that the next rows would become part of its cell.
         OSError: the file cannot be read.
     """
+    csv.field_size_limit(_LONGEST)  # of the process: a cell of 200 KB is no reason to refuse a table
     first = next(_lines(file), "")
     headers = [(mark, next(csv.reader([first], delimiter=mark), [])) for mark in _DELIMITERS]
     delimiter = next((mark for mark, names in headers if path_column in names), _DELIMITERS[0])
     records = _records(file, delimiter)
     _, header, _ = next(records, (1, [], []))
-    return header, _rows(file, delimiter, header, path_column, records)
+    names = list(map(text_from_csv, header))
+    return names, _rows(file, delimiter, names, path_column, records)
 
 
 def _rows(
@@ -38,14 +43,17 @@ def _rows(
 ) -> Iterator[list[str]]:
     where = header.index(path_column) if path_column in header else 0
     for number, cells, lines in records:
-        if len(lines) > 1 and _hold_rows(os.path.dirname(file), lines, delimiter, where):
+        if len(lines) > 1 and _hold_rows(file, lines, delimiter, where):
             raise _refused(
                 file, number, "a quote is not closed there, and rows after it became part of its cell"
             )
         if any(cells[len(header) :]):
             reason = f"it has {len(cells)} cells, the header {len(header)}; quote what holds a {delimiter!r}"
             raise _refused(file, number, reason)
-        yield [*cells[: len(header)], *[""] * (len(header) - len(cells))]
+        texts = list(map(text_from_csv, cells))
+        if where < len(cells) and texts[where] != cells[where] and _is_file(file, cells[where]):
+            texts[where] = cells[where]  # its name does begin so
+        yield [*texts[: len(header)], *[""] * (len(header) - len(texts))]
 
 
 def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[str]]]:
@@ -72,41 +80,41 @@ def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[s
             yield number, cells, lines
 
 
-def _hold_rows(folder: str, lines: list[str], delimiter: str, where: int) -> bool:
+def _hold_rows(file: str, lines: list[str], delimiter: str, where: int) -> bool:
     """Whether a record of several lines is one because a quote was not closed: some of them are rows."""
-    first, *others = (_is_row(folder, line, delimiter, where) for line in lines)
-    return any(others) or (first and _is_row(folder, lines[-1].replace('"', ""), delimiter, where))
+    first, *others = (_is_row(file, line, delimiter, where) for line in lines)
+    return any(others) or (first and _is_row(file, lines[-1].replace('"', ""), delimiter, where))
 
 
-def _is_row(folder: str, line: str, delimiter: str, where: int) -> bool:
+def _is_row(file: str, line: str, delimiter: str, where: int) -> bool:
     """Whether a line, taken for itself, has a path where rows have theirs."""
     cells = next(csv.reader([line], delimiter=delimiter), [])
     path = cells[where].strip() if where < len(cells) else ""
     is_audio = os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
-    return is_audio or is_remote(path) or (path != "" and os.path.isfile(os.path.join(folder, path)))
+    return is_audio or is_remote(path) or (path != "" and _is_file(file, path))
+
+
+def _is_file(table: str, path: str) -> bool:
+    return os.path.isfile(os.path.join(os.path.dirname(table), path))
 
 
 def _lines(file: str) -> Iterator[str]:
-    encoding = encoding_of_list(file)
+    if os.path.isfile(file) and not os.path.getsize(file):
+        return
     try:
-        with open(file, newline="", encoding=encoding) as text:
-            number = 0
-            while line := text.readline(_LONGEST):
-                number += 1
-                if len(line) == _LONGEST:
-                    raise _refused(file, number, "it is longer than a line of a table can be")
-                yield line
-    except UnicodeError:
-        name = encoding.upper().removesuffix("-SIG")
-        raise _refused(
-            file, _undecodable(file, encoding), f"it is not {name}; save the table as UTF-8"
-        ) from None
-
-
-def _undecodable(file: str, encoding: str) -> int:
-    """The number of the first line that does not hold to the encoding."""
-    with open(file, newline="", encoding=encoding, errors="replace") as text:
-        return next((number for number, line in enumerate(text, 1) if "\ufffd" in line), 1)
+        descriptor = open_regular_file(file)
+    except MerError as error:
+        raise MerError(f"{file} cannot be read: {error}") from None
+    with os.fdopen(descriptor, "rb") as binary:
+        encoding = encoding_of_list(file)
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+        text = io.TextIOWrapper(binary, encoding, errors, newline="")
+        number = 0
+        while line := text.readline(_LONGEST):
+            number += 1
+            if len(line) == _LONGEST:
+                raise _refused(file, number, "it is longer than a line of a table can be")
+            yield line
 
 
 def _refused(file: str, line: int, reason: str) -> MerError:

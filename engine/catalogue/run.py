@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Self
 
 from ..artifact import Artifact
 from ..audio.decoder import TAGS
-from ..errors import MerError, UsageError
+from ..errors import MerError
 from ..labelling.contract import LabelBackend, StageSeconds
 from ..labelling.file_windows import WindowOptions
 from ..labelling.song_label import SongLabel, label_from_json
@@ -19,14 +19,13 @@ from ..labelling.tags import read_tags
 from ..labelling.worker_pool import Failure
 from .expand import Sources
 from .input_store import InputStore, Item
-from .reconcile import Looks
+from .output import Kind, output_from_text
+from .reconcile import Looks, is_absent
 from .resume import Resume
-from .row_file import SUFFIXES, RowFile
+from .row_file import RowFile
 from .rows import carried_columns, row_from_label
 from .run_info import run_info
-from .shards import ShardFolder
-
-_OTHER_TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".ndjson", ".feather", ".arrow", ".db")
+from .shards import ShardFolder, shards_in
 
 
 class CatalogueRun:
@@ -50,14 +49,14 @@ class CatalogueRun:
         artifact: the model.
         backend: opened for the same artifact.
         options: which windows of a file are read.
-        out: a .parquet, .csv or .jsonl file, a folder of shards, or None to write nothing.
+        out: what ``output_from_text`` reads: a file, a folder of shards, stdout, or None to write nothing.
         by_content: label files of equal bytes once, and not only equal paths.
         retry_errors: label files again that were read and found bad in an earlier run.
         prune: remove the rows of files that are gone while their folder is there.
         rows_a_shard: for a folder.
 
     Raises:
-        UsageError: a suffix that cannot be written.
+        UsageError: an output that cannot be one, or that is an input.
         MerError: there is nothing to label; and as ``ShardFolder`` and ``RowFile``.
     """
 
@@ -80,24 +79,30 @@ class CatalogueRun:
         self.absent = self.errors = 0
         with ExitStack() as stack:
             carried = carried_columns(sources.columns, artifact.spec.labels)
-            shards = None
-            if out is not None and is_folder(out):  # before reading inputs: a second run must fail at once
+            shards = self._file = None
+            output = output_from_text(out)
+            output.refuse_arguments(sources.arguments)
+            # Before reading inputs: a second run, or a disk that takes nothing, must fail at once.
+            if output.kind is Kind.FOLDER:
                 info = run_info(artifact, backend.name, options, carried)
-                shards = stack.enter_context(ShardFolder(out, info, rows_a_shard=rows_a_shard))
+                shards = stack.enter_context(ShardFolder(output.path, info, rows_a_shard=rows_a_shard))
+            elif output.kind is not Kind.NOTHING:
+                self._file = stack.enter_context(RowFile(output.path, artifact.spec.labels, carried))
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
+            output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
                 self._resume(
                     shards, Resume(self._inputs, sources.arguments, artifact.spec.labels, retry_errors, prune)
                 )
+            if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
+                raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
             if not self.total + self.absent + self.pruned:
                 arguments = ", ".join(sources.arguments)
                 raise MerError(f"no audio in {arguments} ({self.skipped} other files skipped)")
             self.other_columns = self._inputs.other_columns
             self.repeats = self._inputs.repeats + (self._inputs.find_copies() if by_content else 0)
-            self._shards, self._file = shards, None
-            if out is not None and not shards:
-                self._file = stack.enter_context(RowFile(out, artifact.spec.labels, carried))
+            self._shards = shards
             self._stack = stack.pop_all()
 
     def labels(self, stop: threading.Event | None = None) -> Iterator[SongLabel]:
@@ -123,6 +128,15 @@ class CatalogueRun:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+    def _is_nothing_there(self, arguments: Iterable[str]) -> bool:
+        """Whether nothing that was named can be seen. Such a run begins no folder.
+
+        The rows of names that were mistyped would stand there for good: no later run names them.
+        """
+        return not (self.pruned or any(map(os.path.lexists, arguments))) and all(
+            is_absent(item.source) for item in self._inputs.pending()
+        )
 
     def _resume(self, shards: ShardFolder, resume: Resume) -> None:
         with self._inputs.at_once():
@@ -169,15 +183,3 @@ class CatalogueRun:
                 if item.repeated:
                     self._inputs.keep(item.position, label.to_json())
             yield item, label
-
-
-def is_folder(out: str) -> bool:
-    """Whether rows written to ``out`` go into a folder of shards, and not into one file.
-
-    Raises:
-        UsageError: the suffix of a kind of table that cannot be written.
-    """
-    suffix = Path(out).suffix.lower()
-    if suffix in _OTHER_TABLES and not Path(out).is_dir():
-        raise UsageError(f"{out}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
-    return suffix not in SUFFIXES

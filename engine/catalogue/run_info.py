@@ -16,7 +16,7 @@ from typing import Any
 from ..artifact import Artifact
 from ..errors import MerError
 from ..labelling.file_windows import WindowOptions
-from ..text.escape import storable
+from ..strict_json import json_from_text
 from .rows import CARRIED_KINDS
 
 KEY = b"mer.run"
@@ -108,8 +108,8 @@ def fields_from_json(text: str | bytes, where: Path) -> dict[str, Any]:
         MerError: they cannot be read, are another version's, or none that merkit writes.
     """
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        fields = json_from_text(text)
+    except ValueError as error:
         raise MerError(f"{where} cannot be read: {error}") from None
     if not isinstance(fields, dict) or fields.get("format") not in _FORMATS:
         raise MerError(f"{where} was made by another version of merkit: write to another folder")
@@ -118,18 +118,14 @@ def fields_from_json(text: str | bytes, where: Path) -> dict[str, Any]:
     if not (
         isinstance(labels, list)
         and labels
-        and all(_is_name(label) for label in labels)
+        and all(isinstance(label, str) for label in labels)
         and len({*labels}) == len(labels)
         and isinstance(carried, dict)
-        and all(_is_name(name) and kind in CARRIED_KINDS for name, kind in carried.items())
+        and all(kind in CARRIED_KINDS for kind in carried.values())
         and all(value is None or isinstance(value, str | int | float) for value in plain)
     ):
         raise MerError(f"{where} does not say what its labels are of: it was changed after it was written")
     return fields
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value == storable(value)
 
 
 def _are_same(name: str, before: Any, now: Any) -> bool:

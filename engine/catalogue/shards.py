@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import MerError
+from ..errors import MerError, UsageError
 from ..files import Disk, FolderLock
 from .input_store import Place
+from .output import Kind, output_from_text
 from .resume import Resume
 from .row_file import RowFile
 from .rows import columns_of_rows, schema_of_rows, size_of_row
@@ -242,13 +244,19 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
 def export_folder(folder: str | Path, out: str | Path) -> int:
     """Copies a folder's rows into one ``.parquet``, ``.csv`` or ``.jsonl`` file; returns their number.
 
+    Args:
+        out: a file, or ``-`` for stdout.
+
     Raises:
-        UsageError: another suffix.
+        UsageError: another suffix, or a file inside ``folder``, which other programs read as a whole.
         MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
     """
     info = _run_of(Path(folder))
     if info is None:
         raise MerError(f"{folder} is no folder of labels: it holds no shards")
+    output = output_from_text(str(out))
+    if output.kind is Kind.FILE and os.path.samefile(os.path.dirname(os.path.realpath(out)), folder):
+        raise UsageError(f"{out} is inside {folder}: name a file elsewhere")
     labels = tuple(info["labels"])
     columns = (*columns_of_rows(labels), *info["carried"])
     count = 0

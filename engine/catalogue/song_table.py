@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..labelling.song_label import SongLabel
-from ..text.escape import for_terminal
+from ..text.escape import for_terminal, text_from_path
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -86,7 +86,7 @@ def _below(text: Text) -> Padding:
 
 
 def _name(song: SongLabel) -> Text:
-    return _text(song.path)
+    return _text(text_from_path(song.path))
 
 
 def _emotion(song: SongLabel) -> Text:

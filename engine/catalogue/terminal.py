@@ -3,51 +3,62 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
-import click
-
-from ..text.escape import for_terminal
+from ..errors import MerError
+from ..text.escape import for_terminal, text_from_path
+from ..text.streams import ReaderGoneError, print_err, print_out
+from .output import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..labelling.contract import StageSeconds
     from ..labelling.song_label import SongLabel
+    from .output import Output
     from .run import CatalogueRun
 
 _MAX_SHOWN = 200  # labels, and as many errors, in the table
 _NARROW = 60  # columns of a terminal in which a whole progress bar has no room
 
 
-def view_of(total: int, labels: tuple[str, ...]) -> Lines:
-    """The output that fits stdout."""
-    return Terminal(total, labels) if sys.stdout.isatty() else Lines()
+def view_of(total: int, labels: tuple[str, ...], output: Output) -> View:
+    """What a run shows on stdout, beside what it writes to ``output``.
+
+    Raises:
+        MerError: stdout is closed, and labels would go nowhere else.
+    """
+    if output.kind is Kind.STDOUT:  # the rows are there
+        return View()
+    if sys.stdout is not None and sys.stdout.isatty():
+        return Terminal(total, labels)
+    if sys.stdout is None and output.kind is Kind.NOTHING:
+        raise MerError("standard output is closed, and no other place for rows is named")
+    return Lines(only_here=output.kind is Kind.NOTHING)
 
 
-class Lines:
-    """For pipes: one tab-separated line a song on stdout, the summary on stderr; a context manager.
+class View:
+    """Shows the summary alone, on stderr; a context manager.
 
-    ``done`` counts songs, ``failed`` those with an error, ``seconds`` their length.
+    ``done`` counts songs, ``failed`` those with an error, ``unseen`` those of them that were not there or
+    could not be read; ``seconds`` is the length of all. ``lost`` says why stdout took no more lines.
     """
 
     def __init__(self) -> None:
-        self.done = self.failed = 0
+        self.done = self.failed = self.unseen = 0
         self.seconds = 0.0
+        self.lost: str | None = None
 
     def show(self, label: SongLabel) -> None:
         """Shows a song's label or error."""
         self.count(label)
-        path = for_terminal(label.path)
-        if label.error:
-            click.echo(f"{path}\terror\t{for_terminal(label.error)}")
-        else:
-            click.echo(f"{path}\t{label.emotion}\t{label.confidence:.3f}")
 
     def count(self, label: SongLabel) -> None:
         """Counts a song for the summary."""
         self.done += 1
         self.failed += label.error is not None
+        self.unseen += label.unreadable
         self.seconds += label.duration_s or 0.0
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
@@ -62,25 +73,61 @@ class Lines:
         if run.skipped:
             parts.append(f"{run.skipped} other files skipped")
         speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
-        click.echo(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}", err=True)
+        print_err(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}")
         if self.done:
-            click.echo(_stages(run.stages), err=True)
+            print_err(_stages(run.stages))
         if out:
-            click.echo(f"{_rows(self.done)} written to {out}", err=True)
+            print_err(f"{_rows(self.done)} written to {'stdout' if out == '-' else out}")
         for line in _about_earlier_runs(run):
-            click.echo(line, err=True)
+            print_err(line)
         if stopped:
             left = run.total - run.resumed - self.done
-            click.echo(f"stopped: {left} of {run.total} inputs were not labelled", err=True)
+            print_err(f"stopped: {left} of {run.total} inputs were not labelled")
+        if self.lost:
+            print_err(f"the lines on stdout are not complete: {self.lost}")
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
 
-class Terminal(Lines):
+class Lines(View):
+    """For pipes: one tab-separated line a song on stdout.
+
+    Args:
+        only_here: the lines are all that comes of the run: it ends with them. Otherwise rows are written
+            elsewhere too, whatever becomes of the lines.
+    """
+
+    def __init__(self, only_here: bool = True) -> None:
+        super().__init__()
+        self._only_here, self._ended = only_here, False
+
+    def show(self, label: SongLabel) -> None:
+        """Prints a song's label or error.
+
+        Raises:
+            ReaderGoneError, MerError: as ``print_out``, where there are no rows but these lines.
+        """
+        self.count(label)
+        if self._ended:
+            return
+        path = for_terminal(text_from_path(label.path))
+        if label.error:
+            line = f"{path}\terror\t{for_terminal(label.error)}"
+        else:
+            line = f"{path}\t{for_terminal(label.emotion or '')}\t{label.confidence:.3f}"
+        try:
+            print_out(line)
+        except (ReaderGoneError, MerError) as error:
+            if self._only_here:
+                raise
+            self._ended, self.lost = True, str(error) or None
+
+
+class Terminal(View):
     """For people: a progress bar with the time left while it runs, then a table."""
 
     def __init__(self, total: int, labels: tuple[str, ...]) -> None:
@@ -101,7 +148,7 @@ class Terminal(Lines):
         self.count(label)
         # Only so many: memory must not grow with the catalogue.
         if self.done <= _MAX_SHOWN or (label.error and self.failed <= _MAX_SHOWN):
-            self._shown.append(label)
+            self._shown.append(replace(label, windows=(), tags={}))  # a day's timeline is 100 MB
         self._progress.advance(self._task)
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
@@ -112,7 +159,7 @@ class Terminal(Lines):
             self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
         super().summary(run, wall_s, out, stopped)
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import click
 
 from ..runtimes import RUNTIMES
-from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors, version_option
+from ..text.streams import ReaderGoneError, print_err, with_safe_streams
+from .command import (
+    EXIT_FAILURE,
+    EXIT_SOME_FAILED,
+    SETTINGS,
+    WindowCountType,
+    report_errors,
+    version_option,
+)
+
+_READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 
 
 @click.command(context_settings=SETTINGS)
@@ -62,8 +71,9 @@ from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors,
 @click.option(
     "--out",
     "-o",
-    metavar="FILE|FOLDER",
-    help="Write rows: one .parquet, .csv or .jsonl file, or a folder of Parquet shards, which resumes.",
+    metavar="FILE|FOLDER/|-",
+    help="Write rows: one .parquet, .csv or .jsonl file; a folder of Parquet shards, which resumes; "
+    "or - for JSON lines on stdout.",
 )
 @click.option(
     "--workers",
@@ -119,6 +129,7 @@ from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors,
 )
 @click.option("--from", "finished", metavar="FOLDER", help="Label nothing: copy this folder's rows to --out.")
 @version_option
+@with_safe_streams
 @report_errors
 def main(
     paths: tuple[str, ...],
@@ -156,7 +167,8 @@ def main(
     \b
     Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but
     some files failed, now or in an earlier run into the same folder, or are
-    not there, 130/143 stopped by Ctrl-C/SIGTERM (what was done is written).
+    not there, 130/143 stopped by Ctrl-C/SIGTERM (what was done is written),
+    141 the reader of stdout has gone, and there are no rows elsewhere.
     """
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")
@@ -175,35 +187,45 @@ def main(
     from ..artifact import DEFAULT_MODEL, open_artifact
     from ..audio.decoder import Limits
     from ..catalogue.expand import Sources
-    from ..catalogue.run import CatalogueRun, is_folder
+    from ..catalogue.output import Kind, output_from_text
+    from ..catalogue.run import CatalogueRun
     from ..catalogue.terminal import view_of
     from ..labelling.choose import open_backend
     from ..labelling.file_windows import WindowOptions
     from ..signals import stop_event
 
-    if prune and (out is None or not is_folder(out)):
+    output = output_from_text(out)
+    if prune and output.kind is not Kind.FOLDER:
         raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
     artifact = open_artifact(model or DEFAULT_MODEL)
     limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
     options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
     sources = Sources(paths, path_column, hidden)
+    output.refuse_arguments(sources.arguments)
     began = time.perf_counter()
-    with ExitStack() as stack:
-        stop = stack.enter_context(stop_event())
-        sources.check = stop.check
-        say = partial(click.echo, err=True)
-        backend = stack.enter_context(open_backend(artifact, runtime, device, workers, gpus, ray, say))
-        run = stack.enter_context(
-            CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows)
-        )
-        view = stack.enter_context(view_of(run.total - run.resumed, artifact.spec.labels))
-        for label in run.labels(stop.event):
-            view.show(label)
+    try:
+        with ExitStack() as stack:
+            stop = stack.enter_context(stop_event())
+            sources.check = stop.check
+            backend = open_backend(artifact, runtime, device, workers, gpus, ray, print_err)
+            stack.enter_context(backend)
+            run = stack.enter_context(
+                CatalogueRun(
+                    sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows
+                )
+            )
+            view = stack.enter_context(view_of(run.total - run.resumed, artifact.spec.labels, output))
+            for label in run.labels(stop.event):
+                view.show(label)
+    except ReaderGoneError:
+        return _READER_GONE
     view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
     if stop.code is not None:
-        if out and is_folder(out):
-            click.echo("run the same command again to go on", err=True)
+        if output.kind is Kind.FOLDER:
+            print_err("run the same command again to go on")
         return stop.code
+    if view.lost or (view.done == view.unseen > 0 and not run.resumed + run.absent):
+        return EXIT_FAILURE
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
 
 
@@ -212,7 +234,11 @@ def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:
         raise click.UsageError("--from needs --out and no PATH")
     from ..catalogue.shards import export_folder
 
-    click.echo(f"{export_folder(finished, out)} rows written to {out}", err=True)
+    try:
+        count = export_folder(finished, out)
+    except ReaderGoneError:
+        return _READER_GONE
+    print_err(f"{count} rows written to {'stdout' if out == '-' else out}")
     return 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from ..errors import MerError
 from .escape import for_terminal
@@ -14,8 +16,20 @@ class ReaderGoneError(Exception):
     """The reader of stdout has gone, as ``head`` does when it has its lines."""
 
 
+def with_safe_streams(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that begins with ``make_streams_safe``."""
+    from functools import wraps
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        make_streams_safe()
+        command(*arguments, **options)
+
+    return run
+
+
 def make_streams_safe() -> None:
-    """For the start of a command: characters that a stream's encoding lacks are printed as escapes.
+    """Before any file is opened: characters that a stream's encoding lacks are printed as escapes.
 
     A stream that was closed becomes the null device: otherwise the next file that is opened would get its
     number, and whatever a library prints.
@@ -25,6 +39,7 @@ def make_streams_safe() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+    sys.stderr = sys.stderr or os.fdopen(2, "w")  # that stdout was closed is told by sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.catalogue.csv_rows import open_csv
 from merkit.engine.errors import MerError
+from merkit.engine.text.escape import text_from_csv
 
 
 @pytest.fixture
@@ -82,16 +84,39 @@ def test_the_header_decides_on_the_delimiter(read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "rows"),
     [
-        (b"path\na.wav\nNo\xebl.wav\n", "line 3: it is not UTF-8; save the table as UTF-8"),
-        (b"path\n" + b"a.wav\n" * 9_000 + b"No\xebl.wav\n", "line 9002: it is not UTF-8"),
-        ("path\na.wav\n".encode("utf-16") + b"\0", "line 3: it is not UTF-16"),
+        (b"path,t\na.wav,x\nNo\xebl.wav,\xff\n", [["a.wav", "x"], ["No\udcebl.wav", "\udcff"]]),
+        (b"path\n" + b"a.wav\n" * 9_000 + b"No\xebl.wav\n", [["a.wav"]] * 9_000 + [["No\udcebl.wav"]]),
+        ("path\na.wav\n".encode("utf-16") + b"\0", [["a.wav"], ["\ufffd"]]),
+        (b"path,t\na.wav,x\0y\n", [["a.wav", "x\0y"]]),
     ],
 )
-def test_other_encodings_are_refused(read, content: bytes, said: str) -> None:
-    with pytest.raises(MerError, match=said):
-        read(content)
+def test_bytes_that_are_no_text_stay_in_their_row(read, content: bytes, rows: list[list[str]]) -> None:
+    assert read(content)[1:] == rows
+
+
+def test_a_cell_of_200_kb(read) -> None:
+    assert read(f"path,t\na.wav,{'x' * 200_000}\nb.wav,y\n")[1:] == [
+        ["a.wav", "x" * 200_000],
+        ["b.wav", "y"],
+    ]
+
+
+def test_guards_against_formulas_are_taken_off(read, tmp_path: Path) -> None:
+    (tmp_path / "'=there.wav").touch()
+    assert read("path,'=t,n\n'-gone.wav,'=1+1,'-0.35\n'=there.wav,x;'@y,it's\n") == [
+        ["path", "=t", "n"],
+        ["-gone.wav", "=1+1", "'-0.35"],
+        ["'=there.wav", "x;@y", "it's"],  # that file has such a name
+    ]
+
+
+def test_only_regular_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for file in (str(tmp_path / "pipe.csv"), "/dev/zero", str(tmp_path)):
+        with pytest.raises(MerError, match="cannot be read: not a regular file"):
+            open_csv(file, "path")
 
 
 def test_no_header(read) -> None:
@@ -111,4 +136,4 @@ def test_what_python_writes_is_read_back(rows: list[tuple[str, str]], mark: str)
         file.flush()
         header, read_back = open_csv(file.name, "path")
         assert header == ["path", "title"]
-        assert list(read_back) == [list(row) for row in rows]
+        assert list(read_back) == [list(map(text_from_csv, row)) for row in rows]

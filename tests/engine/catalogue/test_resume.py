@@ -166,19 +166,30 @@ def test_errors_and_the_folders_they_stand_in() -> None:
 
 @pytest.mark.parametrize("argument", ["vol/music", "vol/music/", "list.m3u", "vol/*/*.wav"])
 def test_an_argument_that_was_not_there(argument: str) -> None:
+    song("one.wav")
+    run = label("one.wav", argument)
+    assert [(row["error_kind"], row["status"]) for row in rows()] == [(None, "ok"), ("unreadable", "error")]
     run = label(argument)
-    assert [(row["error_kind"], row["status"]) for row in rows()] == [("unreadable", "error")]
-    run = label(argument)
-    assert (told(run), len(rows())) == ({"resumed": 1, "errors": 1}, 1)
+    assert (told(run), len(rows())) == ({"resumed": 1, "errors": 1}, 2)
     os.makedirs("vol")
     os.rename("nas/album", "vol/music")
     Path("list.m3u").write_text("".join(f"vol/music/{name}.wav\n" for name in "abcde"))
     assert told(label(argument)) == {"dropped": 1}
-    assert [row["status"] for row in rows()] == ["ok"] * 5
+    assert [row["status"] for row in rows()] == ["ok"] * 6
     os.rename("vol", "away")
     os.rename("list.m3u", "away.m3u")
     run = label(argument)
-    assert (run.absent, [row["status"] for row in rows()][:5]) == (5 * (argument != "list.m3u"), ["ok"] * 5)
+    assert (run.absent, [row["status"] for row in rows()][:6]) == (5 * (argument != "list.m3u"), ["ok"] * 6)
+
+
+def test_names_that_are_mistyped_begin_no_folder() -> None:
+    """No later run would name them, and their errors would stand in the folder for good."""
+    for arguments in (["nass"], ["nass/", "nas/album/z.wav"], ["nass/*.wav"]):
+        with pytest.raises(MerError, match=r"no such file: nass.*; no row was written"):
+            label(*arguments)
+        assert rows() == []
+    assert told(label("nas")) == {}
+    assert [row["status"] for row in rows()] == ["ok"] * 5
 
 
 def test_one_row_however_it_is_spelt() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from failing_disk import FailingDisk
+from hypothesis import given
+from hypothesis import strategies as st
 from merkit.engine.artifact import open_artifact
+from merkit.engine.catalogue.csv_rows import open_csv
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import carried_columns, row_from_label
 from merkit.engine.catalogue.source import Source
@@ -152,3 +157,64 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, rows: list[dict], su
         run()
     assert target.read_text() == "the last run's"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_rows_on_stdout(rows: list[dict], capsys: pytest.CaptureFixture[str]) -> None:
+    with RowFile("-", ("happy", "tense", "sad", "calm")) as file:
+        for row in rows:
+            file.write({**row, "title": "\x1b[2J\x9b\u202eगीत"})
+            shown = capsys.readouterr().out
+            assert json.loads(shown) == {**row, "title": "\x1b[2J\x9b\u202eगीत"}  # at once
+            assert (shown.isascii(), shown.strip().isprintable()) == (True, True)
+
+
+def test_stdout_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(MerError, match="standard output is closed"):
+        RowFile("-", ("a", "b"))
+
+
+def test_a_link_stays_one(tmp_path: Path, rows: list[dict]) -> None:
+    (tmp_path / "far").mkdir()
+    os.symlink("far/a.csv", tmp_path / "a.csv")
+    written(tmp_path / "a.csv", rows)
+    assert os.path.islink(tmp_path / "a.csv")
+    assert (tmp_path / "far" / "a.csv").read_text(encoding="utf-8").startswith("path,status,")
+
+
+def test_a_page_has_a_checksum(tmp_path: Path, rows: list[dict]) -> None:
+    path = written(tmp_path / "a.parquet", rows * 300)
+    content = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="CRC"):
+        pq.ParquetFile(path, page_checksum_verification=True).read(["path"])
+
+
+def test_rows_that_wait_are_bounded_in_bytes(tmp_path: Path, rows: list[dict]) -> None:
+    """A cell of a table, or the timeline of a day, can be long."""
+    path = tmp_path / "a.parquet"
+    with RowFile(path, ("happy", "tense", "sad", "calm")) as file:
+        for number in range(6):
+            file.write({**rows[0], "title": f"{number}" * (6 << 20)})
+    assert pq.ParquetFile(path).num_row_groups == 3
+    assert pq.read_table(path).column("title").to_pylist()[5][0] == "5"
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=9) | st.text(
+    st.sampled_from("'=+-@\t\r\n; \"\uff1d1a"), min_size=1, max_size=6
+)
+
+
+@given(st.lists(st.fixed_dictionaries({"path": _TEXT, "title": _TEXT, "=x": _TEXT}), max_size=4))
+def test_a_csv_is_read_back_as_the_list_of_another_run(cells: list[dict[str, str]]) -> None:
+    """What a formula was kept from being, and what ends lines, is text again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.csv")
+        with RowFile(path, ("happy", "sad"), {"=x": "string"}) as file:
+            for row in cells:
+                file.write({**row, "status": "ok", "windows": []})
+        header, lines = open_csv(str(path), "path")
+        read = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [{name: row[name] for name in ("path", "title", "=x")} for row in read] == cells

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 from merkit.engine.catalogue import terminal
+from merkit.engine.catalogue.output import output_from_text
 from merkit.engine.catalogue.run import CatalogueRun
 from merkit.engine.catalogue.terminal import Lines, Terminal, view_of
+from merkit.engine.errors import MerError
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.text.streams import ReaderGoneError
 
 LABELS = ("happy", "tense", "sad", "calm")
 GOOD = SongLabel("a.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 72.4)
@@ -40,7 +44,7 @@ def a_run(**figures: Any) -> CatalogueRun:
 
 
 def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with view_of(2, LABELS) as view:
+    with view_of(2, LABELS, output_from_text(None)) as view:
         assert type(view) is Lines  # stdout is no terminal here
         view.show(GOOD)
         view.show(BAD)
@@ -52,6 +56,64 @@ def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[s
         "CPU seconds: start 1.0, decode 2.0, resample 3.0, mel 4.0, network 5.0, write 6.0; "
         "the network waited 7.0 s for images, the workers 8.0 s for work\n"
     )
+
+
+def test_what_others_wrote_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    view = Lines()
+    view.show(SongLabel("a\tb\u202e.mp3", None, "\x1b[2Jsad\t1", (0.1, 0.9)))
+    view.summary(a_run(), 1.0, "out\x1b[2J/", stopped=False)
+    printed = capsys.readouterr()
+    assert printed.out == "a\\tb\\u202e.mp3\t\\x1b[2Jsad\\t1\t0.900\n"
+    assert "1 row written to out\\x1b[2J/\n" in printed.err
+
+
+@pytest.mark.parametrize("failure", [ReaderGoneError(), MerError("full")])
+def test_lines_that_cannot_be_printed(
+    failure: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end a run that writes nothing else; where rows are written, only the lines end."""
+    printed: list[str] = []
+
+    def print_out(line: str) -> None:
+        printed.append(line)
+        if len(printed) == 2:
+            raise failure
+
+    monkeypatch.setattr(terminal, "print_out", print_out)
+    view = view_of(3, LABELS, output_from_text("labels/"))
+    for _ in range(4):
+        view.show(GOOD)
+    view.summary(a_run(), 1.0, "labels/", stopped=False)
+    assert (view.done, len(printed)) == (4, 2)
+    lost = "the lines on stdout are not complete: full" in capsys.readouterr().err
+    assert lost == (str(failure) == "full") == bool(view.lost)
+    printed.clear()
+    view = view_of(3, LABELS, output_from_text(None))
+    view.show(GOOD)
+    with pytest.raises(type(failure)):
+        view.show(GOOD)
+
+
+def test_a_closed_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(MerError, match="standard output is closed"):
+        view_of(1, LABELS, output_from_text(None))
+    view_of(1, LABELS, output_from_text("labels/")).show(GOOD)
+
+
+def test_rows_on_stdout_have_it_for_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    view = view_of(1, LABELS, output_from_text("-"))
+    view.show(BAD)
+    view.summary(a_run(), 1.0, "-", stopped=False)
+    printed = capsys.readouterr()
+    assert (printed.out, "1 row written to stdout" in printed.err) == ("", True)
+
+
+def test_a_table_keeps_no_timelines() -> None:
+    """200 of a day with a window every 0.1 s would be 20 GB."""
+    view = Terminal(1, LABELS)
+    view.show(SongLabel("a.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 72.4, ((0.0, (0.1,) * 4),)))
+    assert [label.windows for label in view._shown] == [()]
 
 
 def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,6 +91,75 @@ def test_bad_input_gets_rows_not_tracebacks(tmp_path: Path, tiny_model: Path) ->
     assert len(rows) == 9
 
 
+def in_shell(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """mer-label as ``"$@"`` of a script."""
+    command = ["sh", "-c", script, "sh", *MER_LABEL, *map(str, arguments)]
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)
+
+
+def test_names_that_stdout_cannot_encode(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """The terminal and pipes get an escaped name, files the true one."""
+    paths = set()
+    for number, environment in enumerate(
+        ({"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""})
+    ):
+        out = tmp_path / f"{number}.jsonl"
+        done = in_shell('"$@"; echo $? >&2', music, "--model", tiny_model, "-o", out, **environment)
+        assert done.stderr.endswith("\n0\n"), done.stderr
+        assert "\\u0924\\u0947\\u0930\\u0947 \\u092c\\u093f\\u0928\\u093e \\U0001f494.flac\t" in done.stdout
+        paths.add(tuple(json.loads(line)["path"] for line in out.read_text("utf-8").splitlines()))
+    assert paths == {tuple(f"{music}/{name}" for name in ("a.mp3", "b.wav", "d.m4a", "तेरे बिना 💔.flac"))}
+
+
+def test_a_reader_that_has_enough(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    done = in_shell('("$@"; echo $? >&2) | head -1', music, "--model", tiny_model)
+    assert (len(done.stdout.splitlines()), done.stderr.splitlines()[1:]) == (1, ["141"])  # quietly
+    done = in_shell('("$@"; echo $? >&2) | head -1', music, "--model", tiny_model, "-o", tmp_path / "a.jsonl")
+    assert (len(done.stdout.splitlines()), done.stderr.splitlines()[-1]) == (1, "0")
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4  # rows are what was asked for
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")
+def test_a_full_and_a_closed_stdout(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    full = in_shell('"$@" >/dev/full; echo $? >&2', music, "--model", tiny_model)
+    assert full.stderr.splitlines()[1:] == [
+        "Error: standard output cannot be written: No space left on device",
+        "1",
+    ]
+    out = tmp_path / "a.jsonl"
+    closed = in_shell('"$@" <&- >&- 2>&-; echo $? >&2', music, "--model", tiny_model, "-o", out)
+    assert (closed.stderr, len(out.read_text().splitlines())) == ("0\n", 4)
+
+
+def test_json_lines_on_stdout(music: Path, tiny_model: Path) -> None:
+    done = mer_label(music, "missing.mp3", "--model", tiny_model, "--out", "-")
+    assert done.returncode == 4
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["error"]
+    assert "5 rows written to stdout" in done.stderr
+
+
+def test_nothing_to_label(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """It is a failure, and leaves a folder that can be used."""
+    out = tmp_path / "labels"
+    done = mer_label(tmp_path / "nowhere", "--model", tiny_model)
+    assert (done.returncode, done.stdout) == (1, f"{tmp_path}/nowhere\terror\tno such file\n")
+    done = mer_label(f"{tmp_path}/nowhere/", "--model", tiny_model, "--out", out)
+    assert (done.returncode, "no such file: " in done.stderr) == (1, True)
+    assert mer_label(music, "--model", tiny_model, "--out", out).returncode == 0
+    assert pq.read_table(out).num_rows == 4
+
+
+def test_an_output_is_checked_before_the_first_song(music: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\nsongs/a.mp3\n")
+    for wrong in ("happy.m3u", "happy.xyz", tmp_path / "list.csv"):
+        done = mer_label(tmp_path / "list.csv", "--out", wrong, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert (tmp_path / "list.csv").read_text() == "path\nsongs/a.mp3\n"
+    assert not list(tmp_path.glob("happy*"))
+
+
 def test_exit_codes_of_wrong_calls(tmp_path: Path, music: Path, tiny_model: Path) -> None:
     (tmp_path / "empty").mkdir()
     nothing = mer_label(tmp_path / "empty")

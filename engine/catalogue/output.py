@@ -1,0 +1,95 @@
+"""Where rows go, and that this is none of the files that a run reads. Asked before any work is done."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ..audio.formats import is_remote
+from ..errors import MerError, UsageError
+from ..text.escape import text_from_path
+from .row_file import STDOUT, SUFFIXES
+
+
+class Kind(Enum):
+    """What rows are written to."""
+
+    NOTHING = "nothing"
+    STDOUT = "JSON lines on stdout"
+    FILE = "one file"
+    FOLDER = "a folder of shards"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A kind of output with its path, as it was typed."""
+
+    kind: Kind
+    path: str = ""
+
+    def refuse_arguments(self, arguments: Iterable[str]) -> None:
+        """Refuses a file that the run reads: a list, a table, a song.
+
+        Raises:
+            UsageError: it is one of the arguments, under whatever name.
+        """
+        if self.kind is Kind.FILE and os.path.lexists(self.path):
+            for argument in arguments:
+                if _are_same(argument, self.path):
+                    raise _is_input(self.path, argument)
+
+    def refuse_inputs(self, is_input: Callable[[str], bool]) -> None:
+        """Refuses a file that is an input, by its real path. ``is_input`` takes that as rows hold it.
+
+        Raises:
+            UsageError: it is one.
+        """
+        if self.kind is Kind.FILE and is_input(text_from_path(os.path.realpath(self.path))):
+            raise _is_input(self.path, self.path)
+
+
+def output_from_text(out: str | None) -> Output:
+    """What an ``--out`` means: a folder if it has no suffix, ends in a slash or is there as one.
+
+    Raises:
+        UsageError: empty, a URL, another suffix than those of tables, or there as something else.
+        MerError: its folder is missing.
+    """
+    if out is None:
+        return Output(Kind.NOTHING)
+    if out == STDOUT:
+        return Output(Kind.STDOUT, out)
+    if not out or is_remote(out):
+        raise UsageError(f"{out or 'an empty name'} names no place for rows on this machine")
+    suffix, is_there = Path(out).suffix.lower(), os.path.isdir(out)
+    if out.endswith((os.sep, "/")) or not suffix or (is_there and suffix not in SUFFIXES):
+        return Output(Kind.FOLDER, out)
+    if suffix not in SUFFIXES:
+        raise UsageError(
+            f"{out}: the name of a file of rows must end in {', '.join(SUFFIXES)}; "
+            f"{out}/ names a folder of shards"
+        )
+    if is_there:
+        raise UsageError(f"{out} is a folder: {out}/ names it for shards, or choose the name of a file")
+    folder = os.path.dirname(os.path.realpath(out))
+    if not os.path.isdir(folder):
+        raise MerError(f"{out} cannot be written: No such file or directory: {folder}")
+    if os.path.exists(out) and not stat.S_ISREG(os.stat(out).st_mode):
+        raise UsageError(f"{out} is no regular file: {STDOUT} writes JSON lines to stdout")
+    return Output(Kind.FILE, out)
+
+
+def _are_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _is_input(path: str, argument: str) -> UsageError:
+    also = "" if path == argument else f" ({argument})"
+    return UsageError(f"{path} is an input of this run{also}: name another file for the rows")

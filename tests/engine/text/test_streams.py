@@ -1,0 +1,72 @@
+"""Standard streams that cannot encode, are full, are closed, or lose their reader."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NAME = "2曲 💔\u202e.ogg"
+
+
+def run(code: str, shell: str = "", reader: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python in a shell, with redirections; what it prints is read as UTF-8."""
+    begin = "from merkit.engine.text.streams import *\nmake_streams_safe()\n"
+    command = ["sh", "-c", f'("$0" -c "$1" {shell}) {reader}', sys.executable, begin + code]
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "2曲 💔\\u202e.ogg"),
+        ("cp1252", "2\\u66f2 \\U0001f494\\u202e.ogg"),
+        ("ascii", "2\\u66f2 \\U0001f494\\u202e.ogg"),
+    ],
+)
+def test_a_stream_that_cannot_encode_shows_escapes(encoding: str, shown: str) -> None:
+    code = f"print_err({NAME!a}); print_out({NAME.replace(chr(0x202E), '')!a})"
+    done = run(code, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"{shown}\n"
+    assert done.stdout == f"{shown}\n".replace("\\u202e", "")
+
+
+def test_the_reader_goes() -> None:
+    code = "import sys\ntry:\n  while True: print_out('line')\nexcept ReaderGoneError: sys.exit(141)"
+    done = run(code, "; echo $? >&2", reader="| head -1")
+    assert (done.stdout, done.stderr) == ("line\n", "141\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")
+def test_a_full_disk() -> None:
+    code = "try: print_out('x')\nexcept MerError as error: print_err(str(error))"
+    done = run(f"{code}\nprint_out('vanishes')", ">/dev/full")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "standard output cannot be written: No space left on device\n",
+    )
+    assert run("print_err('x'); print_err('y'); print_out('z')", "2>/dev/full").stdout == "z\n"
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-", "<&-"])
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path, closed: str) -> None:
+    code = (
+        "import os, subprocess\n"
+        f"with open({str(tmp_path / 'rows')!r}, 'wb') as file:\n"
+        "    assert file.fileno() > 2\n"
+        "    file.write(b'rows'); file.flush()\n"
+        "    print_out('out'); print_err('err')\n"
+        "    os.write(1, b'a library prints\\n'); os.write(2, b'so does another\\n')\n"
+        "    subprocess.run(['sh', '-c', 'echo child; echo child >&2'])\n"
+    )
+    done = run(code, closed)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "rows").read_bytes() == b"rows"
+    assert ("out\n" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+    assert ("err\n" in done.stderr) == ("2>&-" not in closed)
