@@ -8,6 +8,7 @@ from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError
 from .answers import checked, one_line
+from .stopping import EndedBySignal
 
 
 class OnnxRuntime:
@@ -20,6 +21,7 @@ class OnnxRuntime:
 
     Raises:
         ArtifactError: ONNX Runtime refuses the graph; of ``infer``, it cannot compute it.
+        ComputationStoppedError: of ``infer``, a signal ended it.
     """
 
     name = "onnxruntime"
@@ -38,11 +40,15 @@ class OnnxRuntime:
         except Exception as error:  # its exceptions have no narrower base class
             raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {one_line(error)}") from None
         self._artifact = artifact
+        self._run = onnxruntime.RunOptions()
+        self._computing = EndedBySignal(self._terminate)
 
     def infer(self, log_mels: Float32) -> Float32:
         try:
-            (logits,) = self._session.run(["logits"], {"images": log_mels})
+            with self._computing:
+                (logits,) = self._session.run(["logits"], {"images": log_mels}, self._run)
         except Exception as error:  # as above
+            self._computing.check()
             raise ArtifactError(
                 f"{self._artifact.path}: ONNX Runtime cannot compute it: {one_line(error)}"
             ) from None
@@ -50,6 +56,11 @@ class OnnxRuntime:
 
     def close(self) -> None:
         del self._session
+
+    def _terminate(self) -> None:
+        """Ends the computation at its next node; called in another thread."""
+        self._run.terminate = True
+        self._run = onnxruntime.RunOptions()  # for the next one
 
     def __enter__(self) -> OnnxRuntime:
         return self

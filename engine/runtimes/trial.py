@@ -23,11 +23,13 @@ from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError, MerError
 from ..spec import ModelSpec
+from .stopping import EndedBySignal
 
 _BATCH = 32  # the most windows that labelling gives a network at once
-_MEMORY = 1 << 30  # bytes for a batch; VGG16 on the largest images of the papers takes 600 MB
+_MEMORY = 2 << 30  # bytes for a batch: VGG16 takes 1.7 GB on the largest images of the papers
+_FRAGMENTS = 256 << 20  # bytes that a first batch leaves in pieces too small for a second
 _COPIES = 6  # of the weights, while a runtime loads and rearranges them
-_BATCH_S = 2.0  # a slower network tries a smaller batch, with as much less memory
+_BATCH_S = 1.0  # a slower network tries a smaller batch, with as much less memory
 _CPU_S = 30  # VGG16 needs six
 _WALL_S = 300.0  # on a busy machine
 
@@ -48,7 +50,7 @@ def check_by_trial(artifact: Artifact, runtime: str) -> None:
     Raises:
         ArtifactError: the runtime refuses it, fails, crashes, takes too much memory or time, or gives numbers
             that are not finite or of another shape.
-        MerError: no child process can be started.
+        MerError: no child process can be started; ComputationStoppedError, if a signal ended the trial.
     """
     if artifact.is_bundled or (artifact.sha256, runtime) in _passed:
         return
@@ -72,15 +74,18 @@ def _problem(artifact: Artifact, runtime: str) -> str | None:
         )
     except OSError as error:
         raise MerError(f"no process can be started to try {artifact.path}: {error.strerror}") from None
+    computing = EndedBySignal(process.kill)
     with process:
         try:
-            answer, _ = process.communicate(
-                json.dumps(header).encode() + b"\n" + artifact.content, timeout=_WALL_S
-            )
+            with computing:
+                answer, _ = process.communicate(
+                    json.dumps(header).encode() + b"\n" + artifact.content, timeout=_WALL_S
+                )
         except subprocess.TimeoutExpired:
             return f"{artifact.path} needs more than {_WALL_S:.0f} s for {_BATCH} windows"
         finally:
             process.kill()
+    computing.check()
     with suppress(ValueError):
         return json.loads(answer)
     return f"{artifact.path} {_end(process.returncode)}"
@@ -117,7 +122,7 @@ def _tried(artifact: Artifact, module: Any) -> str | None:
         began = time.perf_counter()
         logits = runtime.infer(_log_mels(artifact.spec, 1))
         count = max(2, min(_BATCH, int(_BATCH_S / (time.perf_counter() - began))))
-        _limit("RLIMIT_DATA", _data_bytes() + _MEMORY * count // _BATCH)
+        _limit("RLIMIT_DATA", _data_bytes() + _FRAGMENTS + _MEMORY * count // _BATCH)
         logits = np.concatenate([logits, runtime.infer(_log_mels(artifact.spec, count))])
     if not np.isfinite(logits).all():
         return f"{artifact.path} gives numbers that are not finite"
