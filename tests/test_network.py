@@ -36,8 +36,8 @@ class Machine(NamedTuple):
     temporary: Path
     work: Path
 
-    def run(self, *command: object, code: int = 0) -> None:
-        """Runs a command.
+    def run(self, *command: object, traced: Path | None = None) -> None:
+        """Runs Python. With ``traced`` packets may go to this machine, and connections are listed there.
 
         Raises:
             AssertionError: it sent a packet, or left a file in the home or the temporary folder.
@@ -50,11 +50,12 @@ class Machine(NamedTuple):
             "PACKETS": str(packets),
             "OMP_NUM_THREADS": "1",
         }
-        inside = ["unshare", "-rn", "sh", "-c", _NAMESPACE, "sh", sys.executable, *map(str, command)]
+        trace = ["strace", "-fqq", "-e", "trace=connect,sendto,sendmsg", "-o", str(traced)] if traced else []
+        inside = ["unshare", "-rn", "sh", "-c", _NAMESPACE, "sh", *trace, sys.executable, *map(str, command)]
         done = subprocess.run(inside, cwd=self.work, env=environment, capture_output=True, text=True)
-        assert done.returncode == code, done.stderr
+        assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
-        assert packets.read_text() == "0\n"
+        assert packets.read_text() == "0\n" or traced
         ours = self.home / ".cache" / "mer"
         strays = [path for path in self.home.rglob("*") if path.is_file() and not path.is_relative_to(ours)]
         assert strays == []
@@ -141,3 +142,16 @@ def test_mer_export_and_mer_bench(machine: Machine, songs: Path) -> None:
         "--runtime", "onnxruntime", "--songs", songs, "--logs", "logs", "--json", "results.json",
     )  # fmt: skip
     assert sorted(path.name for path in machine.work.iterdir()) == ["logs", "models", "results.json"]
+
+
+@pytest.mark.ray
+def test_a_ray_cluster_of_this_machine(machine: Machine, songs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    if not shutil.which("strace"):
+        pytest.skip("strace lists connections")
+    trace = tmp_path / "trace"
+    machine.run("-m", "merkit.engine.cli", songs, "--ray", "local", traced=trace)
+    calls = [line for line in trace.read_text().splitlines() if "sa_family=AF_INET" in line]
+    assert len(calls) > 10
+    assert [line for line in calls if "127.0.0.1" not in line and '"::1"' not in line] == []
+    assert not list(machine.work.iterdir()) + list(machine.home.iterdir())

@@ -39,13 +39,15 @@ class RayCluster:
         address: as ``join_cluster`` takes it.
         runtime: the name of what runs the network on the nodes, one of ``RUNTIMES``.
         cores: of an actor, which has as many processes that decode; 0 chooses.
+        name: of the runtime, as it is recorded with the labels: the one that one machine would record. For
+            an engine that is what built it; by default ``runtime``.
 
     Raises:
         MerError: Ray is not installed, no cluster answers, or it has no room for one actor.
     """
 
-    def __init__(self, address: str, runtime: str, cores: int = 0) -> None:
-        self.name = runtime
+    def __init__(self, address: str, runtime: str, cores: int = 0, name: str = "") -> None:
+        self.name, self._runtime = name or runtime, runtime
         self._ray = join_cluster(address)
         self._busy = False
         try:
@@ -73,7 +75,7 @@ class RayCluster:
         self._busy = True
         stop, stages = stop or threading.Event(), stages or StageSeconds()
         try:
-            arguments = (self._ray.put(artifact), self.name, options, self.cores)
+            arguments = (self._ray.put(artifact), self._runtime, options, self.cores)
             numbered = enumerate(paths)
             while not stop.is_set() and (chunk := dict(islice(numbered, _AT_ONCE))):
                 yield from _Chunk(self, chunk, arguments, stop, stages).labels()
@@ -93,7 +95,7 @@ class RayCluster:
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.max_errored_blocks = -1
-        gpus = {"num_gpus": 1} if self.name in _ON_GPU else {}
+        gpus = {"num_gpus": 1} if self._runtime in _ON_GPU else {}
         # Ray would retry a dead actor's calls on that actor only, and wait until there is room to restart it:
         # for ever in a cluster that has lost a node. Lost blocks are sent out anew instead.
         retries: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}

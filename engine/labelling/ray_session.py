@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 from ..errors import MerError
 from ..signals import handlers_kept
+from ..temporary import process_folder, socket_folder
 
 _CONNECT_S = 5.0
 _LONGEST_REASON = 300  # characters
@@ -27,8 +29,10 @@ def join_cluster(address: str) -> Any:
     Raises:
         MerError: Ray is not installed, or no cluster answers there.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's log lines would come between ours
+    # A cluster of this machine is found where it began, and not in this command's own folder.
+    os.environ.setdefault("RAY_TMPDIR", str(process_folder().parent))
+    more = _kept_local() if address == "local" else {}
     try:
         import ray
         import ray.data
@@ -36,9 +40,12 @@ def join_cluster(address: str) -> Any:
         raise MerError(f"Ray is not installed ({error}): pip install 'merkit[ray]'") from None
     _check_address(address)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
-        with handlers_kept(), _stderr_dropped():  # Ray sets a handler of its own for SIGTERM
+        with (
+            handlers_kept(),
+            _stderr_dropped(),
+            _no_questions_about_the_cloud(),
+        ):  # Ray sets a handler of its own for SIGTERM
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
     except Exception as error:  # of many classes
         raise MerError(f"no Ray cluster at {address}: {last_line(error)}") from None
@@ -47,6 +54,42 @@ def join_cluster(address: str) -> Any:
 
         worker.print_to_stdstream = lambda *_, **__: None
     return ray
+
+
+def _kept_local() -> dict[str, Any]:
+    """Arguments of ``ray.init`` for a cluster whose sockets, logs and token go with this process.
+
+    It listens on this machine's own address only. Ray would make a token in the user's home, and ask by which
+    address the internet sees this machine.
+    """
+    os.environ.setdefault(
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
+    )  # despite its name: loopback, on Linux too
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & os.environ.keys():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    folder = socket_folder(len("/session_2000-01-01_00-00-00_123456_1234567/sockets/plasma_store.12"))
+    return {"include_dashboard": False, "_temp_dir": str(folder), "_node_ip_address": "127.0.0.1"}
+
+
+@contextmanager
+def _no_questions_about_the_cloud() -> Iterator[None]:
+    """Leaves out the process of Ray that asks for the metadata of three clouds, whatever is switched off."""
+    try:
+        from ray._private.node import Node
+
+        start = Node.start_api_server
+    except (ImportError, AttributeError):  # another version of Ray: it asks
+        yield
+        return
+
+    def leave_out(node: Any, **_: Any) -> None:
+        node._webui_url = ""
+
+    Node.start_api_server = leave_out
+    try:
+        yield
+    finally:
+        Node.start_api_server = start
 
 
 def last_line(error: BaseException) -> str:

@@ -83,6 +83,24 @@ ARTIFACT: Any = object()
 OPTIONS = WindowOptions(AudioSpec())
 
 
+def test_an_engines_name_is_that_of_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that one machine began can go on in a cluster."""
+    given: list[Any] = []
+
+    def results(self: RayCluster, blocks: list[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        given.append(arguments)
+        yield from ()
+
+    Cluster(monkeypatch)
+    monkeypatch.setattr(ray_cluster, "plan_actors", lambda nodes, cores, on_gpu: (1, 1))
+    monkeypatch.setattr(RayCluster, "results", results)
+    with RayCluster("local", "tensorrt", name="tensorrt_rtx") as cluster:
+        assert cluster.name == "tensorrt_rtx"
+        list(cluster.label_files(["a"], None, None))  # pyright: ignore[reportArgumentType]
+    assert given[0][1] == "tensorrt"  # what opens it on a node
+    assert RayCluster("local", "openvino").name == "openvino"
+
+
 def labelled(paths: list[str], stages: StageSeconds | None = None) -> list[SongLabel]:
     with RayCluster("local", "null") as cluster:
         return list(cluster.label_files(paths, ARTIFACT, OPTIONS, stages=stages))
