@@ -51,9 +51,9 @@ class SongLabel:
 
 def label_from_logits(path: str, file: FileFacts, logits: Float32, spec: ModelSpec) -> SongLabel:
     """The label of a file, from the ``logits`` of its windows that sound, float32 ``[windows, labels]``."""
-    by_window = probabilities_from_logits(logits, spec.temperature)
-    if not np.isfinite(by_window).all():
+    if not np.isfinite(logits).all():
         return SongLabel(path, error="the network gave numbers that are not finite")
+    by_window = probabilities_from_logits(logits, spec.temperature)
     song = by_window.mean(axis=0)
     heard = {start: _rounded(row) for start, row in zip(file.starts_s, by_window, strict=True)}
     return SongLabel(

@@ -66,14 +66,21 @@ def test_probabilities(logits: np.ndarray, temperature: float) -> None:
     assert (probabilities.max(axis=1) == probabilities[np.arange(5), logits.argmax(axis=1)]).all()
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.filterwarnings("error")  # no warning of NumPy's reaches the terminal
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_network_that_gives_nan_is_an_error_row(spec: ModelSpec, bad: float) -> None:
     logits = LOGITS.copy()
     logits[1, 2] = bad
     label = label_from_logits("a", FACTS, logits, spec)
     assert label == SongLabel("a", error="the network gave numbers that are not finite")
     assert label.confidence is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_logits_at_the_smallest_temperature(spec: ModelSpec) -> None:
+    logits = np.float32([[3e38, -3e38, 0, 1]] * 3)
+    label = label_from_logits("a", FACTS, logits, dataclasses.replace(spec, temperature=1e-3))
+    assert (label.error, label.emotion, label.probabilities) == (None, spec.labels[0], (1.0, 0.0, 0.0, 0.0))
 
 
 def test_json_and_back(spec: ModelSpec) -> None:
