@@ -7,6 +7,7 @@ trial of our own process would cost, the child process pays.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -43,7 +44,7 @@ _COMMAND = (
 
 
 def check_by_trial(artifact: Artifact, runtime: str) -> None:
-    """Runs an artifact on made-up log-mels in a child process; once for a file, in one process.
+    """Runs an artifact on made-up log-mels in a child process; once for a content, in one process.
 
     The bundled models are as trusted as the code, and are not tried.
 
@@ -52,12 +53,15 @@ def check_by_trial(artifact: Artifact, runtime: str) -> None:
             that are not finite or of another shape.
         MerError: no child process can be started; ComputationStoppedError, if a signal ended the trial.
     """
-    if artifact.is_bundled or (artifact.sha256, runtime) in _passed:
+    if artifact.is_bundled:
+        return
+    tried = hashlib.sha256(artifact.content).hexdigest(), runtime  # an export changes what a file holds
+    if tried in _passed:
         return
     problem = _problem(artifact, runtime)
     if problem:
         raise ArtifactError(problem)
-    _passed.add((artifact.sha256, runtime))
+    _passed.add(tried)
 
 
 def _problem(artifact: Artifact, runtime: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import subprocess
 import sys
@@ -115,8 +116,12 @@ def test_a_good_model_is_tried_once(
     assert len(started) == 1  # the package's own files are not tried, and no network needs none
     copy = tmp_path / "audiocnn.onnx"
     copy.write_bytes(open_artifact("audiocnn").content)
-    open_runtime(open_artifact(str(copy))).close()
+    artifact = open_artifact(str(copy))
+    open_runtime(artifact).close()
     assert len(started) == 2
+    other = dataclasses.replace(artifact, content=b"what an export made of it")
+    with pytest.raises(ArtifactError, match="ONNX Runtime refuses it"):
+        open_runtime(other)
 
 
 @pytest.mark.parametrize(
