@@ -4,34 +4,66 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from ..audio.formats import open_regular_file
+from ..errors import MerError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import parquet
 
 _KINDS = {"bool": "bool", "int": "int64", "float": "float64", "double": "float64"}
 _NO_VALUE = (ArithmeticError, LookupError, NotImplementedError, ValueError)  # Arrow's own are among these
 
 
-def parquet_columns(file: str) -> list[tuple[str, str]]:
-    """The names of the columns, each with its kind: "string", "int64", "float64" or "bool"."""
-    from pyarrow import parquet
+_ROWS_AT_ONCE = 100  # cells can be long
 
-    return [(field.name, _kind(str(field.type))) for field in parquet.read_schema(file)]
+
+def parquet_columns(file: str) -> list[tuple[str, str]]:
+    """The names of the columns, each with its kind: "string", "int64", "float64" or "bool".
+
+    Raises:
+        MerError: no regular file, or no Parquet.
+    """
+    with _opened(file) as table:
+        return _columns(table)
 
 
 def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
-    """The rows of a file, in the order of its columns. Paths in binary columns are names of files."""
-    from pyarrow import parquet
+    """The rows of a file, in the order of its columns. Paths in binary columns are names of files.
 
-    columns = parquet_columns(file)
-    with parquet.ParquetFile(file) as table:
-        for batch in table.iter_batches(1_000):
+    Raises:
+        MerError: no regular file, no Parquet, or a page does not have its checksum.
+    """
+    with _opened(file) as table:
+        columns = _columns(table)
+        for batch in table.iter_batches(_ROWS_AT_ONCE):
             values = [
                 _texts(column, path=name == path_column) if kind == "string" else column.to_pylist()
                 for (name, kind), column in zip(columns, batch.columns, strict=True)
             ]
             yield from map(list, zip(*values, strict=True))
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[parquet.ParquetFile]:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with (
+            os.fdopen(open_regular_file(file), "rb") as binary,
+            parquet.ParquetFile(binary, page_checksum_verification=True) as table,
+        ):
+            yield table
+    except (ArrowException, MerError, OSError, MemoryError, *_NO_VALUE) as error:
+        reason = " ".join(str(error).split()) or "the memory is full"
+        raise MerError(f"{file} cannot be read: {reason}") from None
+
+
+def _columns(table: parquet.ParquetFile) -> list[tuple[str, str]]:
+    return [(field.name, _kind(str(field.type))) for field in table.schema_arrow]
 
 
 def _kind(arrow_type: str) -> str:

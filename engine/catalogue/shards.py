@@ -228,7 +228,9 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
 
     run = _run_of(folder)
-    for path in shards_in(folder) if run else ():
+    if run is None:
+        return
+    for path in shards_in(folder):
         shard = _checked(path, info_from_fields(run))
         float32_columns = [field.name for field in shard.schema if pa.types.is_float32(field.type)]
         for batch in shard.table().to_batches(max_chunksize=100):

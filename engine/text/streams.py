@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import MerError
 from .escape import for_terminal
@@ -77,7 +77,7 @@ def stdout_failed(error: OSError) -> Exception:
     return MerError(f"standard output cannot be written: {error.strerror or error}")
 
 
-def _discard(stream: io.TextIOBase) -> None:
+def _discard(stream: TextIO) -> None:
     """Lets the rest vanish: what stands in the stream's buffer would raise again when Python ends."""
     null = os.open(os.devnull, os.O_WRONLY)
     try:

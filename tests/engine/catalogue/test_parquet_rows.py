@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.parquet_rows import parquet_columns, parquet_rows
+from merkit.engine.errors import MerError
 
 NS = 1_700_000_000_123_456_789
 
@@ -113,3 +116,36 @@ def test_paths_whose_bytes_are_no_text(music: Path) -> None:
     paths = pa.array([b"a.mp3", b"No\xebl.mp3"]).view(pa.string())
     pq.write_table(pa.table({"path": paths}), music / "t.parquet")
     assert [Path(s.path).name for s in Sources([music / "t.parquet"])] == ["a.mp3", "No\udcebl.mp3"]
+
+
+def test_only_regular_files_with_whole_pages(tmp_path: Path) -> None:
+    table = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"path": [f"{i}.mp3" for i in range(999)]}), table, write_page_checksum=True)
+    content = bytearray(table.read_bytes())
+    content[len(content) // 3] ^= 1
+    table.write_bytes(content)
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for file, said in (
+        (str(table), "CRC checksum"),
+        (str(tmp_path / "pipe.parquet"), "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+    ):
+        with pytest.raises(MerError, match=f"{file} cannot be read: .*{said}"):
+            list(parquet_rows(file, "path"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_of_any_content(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    path = tmp_path / "t.parquet"
+    numbers = pa.array(range(500), pa.int32())
+    pq.write_table(pa.table({"path": ["a.mp3"] * 500, "n": numbers, "s": [["x"]] * 500}), path)
+    whole = path.read_bytes()
+    for _ in range(50):
+        content = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 30))):
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content[: rng.choice((None, rng.randrange(len(content))))])
+        with contextlib.suppress(MerError):
+            for _ in zip(parquet_rows(str(path), "path"), range(2_000), strict=False):
+                pass
