@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import Self
+from typing import Self, get_args
 
 import numpy.typing as npt
 from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
@@ -20,7 +21,7 @@ from merkit.engine.labelling.file_windows import (
     log_mels_from_decoder,
     log_mels_from_file,
 )
-from merkit.engine.labelling.local import FileByFile
+from merkit.engine.labelling.local import FileByFile, network_threads
 from merkit.engine.labelling.song_label import SongLabel, label_from_logits
 from merkit.engine.runtimes import name_of_runtime, open_runtime
 
@@ -76,7 +77,8 @@ class Labeler:
         workers: child processes of ``label_files``; 0 is one a core.
 
     Raises:
-        UsageError: an unknown model or runtime, or ``windows`` or ``hop_s`` that are not above 0.
+        UsageError: an unknown model, runtime or device, or ``windows``, ``hop_s`` or ``workers`` that are no
+            such numbers.
         ArtifactError: a model file that cannot be used.
     """
 
@@ -89,8 +91,7 @@ class Labeler:
         device: Device = "auto",
         workers: int = 0,
     ) -> None:
-        if (windows != "all" and windows < 1) or (hop_s is not None and hop_s <= 0):
-            raise UsageError(f"windows and hop_s must be above 0, not {windows!r} and {hop_s!r}")
+        _check_options(windows, hop_s, device, workers)
         self._artifact = open_artifact(os.fspath(model))
         name_of_runtime(self._artifact, runtime)  # an unknown one is refused here, not at the first song
         self._options = WindowOptions(self._artifact.spec.audio, windows, hop_s)
@@ -161,10 +162,23 @@ class Labeler:
 
     def _label(self, path: str, file: FileLogMels) -> SongLabel:
         if self._network is None:
-            runtime = self._stack.enter_context(open_runtime(self._artifact, self._runtime))
+            # A runtime that chooses for itself counts the machine's cores, and not those of a container.
+            runtime = open_runtime(self._artifact, self._runtime, network_threads())
+            self._stack.enter_context(runtime)
             self._network = FileByFile(runtime)
         ((_, logits),) = self._network.add(0, file)
         song = label_from_logits(path, file.facts, logits, self._artifact.spec)
         if song.error:
             raise AudioError(song.error)
         return song
+
+
+def _check_options(windows: object, hop_s: object, device: object, workers: object) -> None:
+    if windows != "all" and not (isinstance(windows, int) and windows >= 1):
+        raise UsageError(f'windows must be a whole number above 0 or "all", not {windows!r}')
+    if hop_s is not None and not (isinstance(hop_s, (int, float)) and 0 < hop_s < math.inf):
+        raise UsageError(f"hop_s must be seconds above 0, not {hop_s!r}")
+    if device not in get_args(Device):
+        raise UsageError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}")
+    if not (isinstance(workers, int) and workers >= 0):
+        raise UsageError(f"workers must be a whole number, 0 for one a core, not {workers!r}")

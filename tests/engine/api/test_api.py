@@ -157,10 +157,6 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         merkit.Labeler("wavenet")
     with pytest.raises(UsageError, match="no runtime 'tensorflow'"):
         merkit.Labeler(MODEL, runtime="tensorflow")
-    with pytest.raises(UsageError, match="must be above 0"):
-        merkit.Labeler(MODEL, windows=0)
-    with pytest.raises(UsageError, match="must be above 0"):
-        merkit.Labeler(MODEL, windows="all", hop_s=0.0)
     with pytest.raises(ValueError, match=r"\[samples\] or \[samples, channels\], not \[1, 2, 3\]"):
         labeler.label_samples(np.zeros((1, 2, 3)), 16_000)
     with pytest.raises(ValueError, match="sample_rate must be above 0"):
@@ -171,6 +167,42 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         labeler.label_samples([0.1, 0.2], 16_000)
     with pytest.raises(AudioError, match="not finite"):
         labeler.label_samples(np.full(16_000, np.nan), 16_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"windows": 0}, 'windows must be a whole number above 0 or "all", not 0'),
+        ({"windows": 1.5}, "windows must be"),
+        ({"windows": "few"}, "windows must be"),
+        ({"windows": "all", "hop_s": 0.0}, "hop_s must be seconds above 0, not 0.0"),
+        ({"windows": "all", "hop_s": float("nan")}, "hop_s must be"),
+        ({"windows": "all", "hop_s": float("inf")}, "hop_s must be"),
+        ({"windows": "all", "hop_s": "1"}, "hop_s must be"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, not 'gpu'"),
+        ({"workers": -1}, "workers must be a whole number"),  # a pool of none would wait for ever
+    ],
+)
+def test_options_that_are_none(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        merkit.Labeler(MODEL, **options)
+
+
+def test_the_network_has_no_more_threads_than_a_container_has_cores(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    from merkit import labeler as module
+
+    def open_runtime(artifact: Any, runtime: Any, threads: int) -> Any:
+        given.append(threads)
+        return real(artifact, runtime, threads)
+
+    real = module.open_runtime
+    monkeypatch.setattr(module, "open_runtime", open_runtime)
+    monkeypatch.setattr("merkit.engine.labelling.local.usable_cores", lambda: 6)
+    merkit.label(folder / "other.wav", MODEL)
+    assert given == [3]
 
 
 def test_a_closed_labeler_opens_again(folder: Path) -> None:
