@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from ..errors import MerError
+from ..labelling.bug_log import BUG, line_about_bugs
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
 from .output import Kind
@@ -42,11 +43,12 @@ class View:
     """Shows the summary alone, on stderr; a context manager.
 
     ``done`` counts songs, ``failed`` those with an error, ``unseen`` those of them that were not there or
-    could not be read; ``seconds`` is the length of all. ``lost`` says why stdout took no more lines.
+    could not be read, ``bugs`` those that merkit itself is to blame for; ``seconds`` is the length of all.
+    ``lost`` says why stdout took no more lines.
     """
 
     def __init__(self) -> None:
-        self.done = self.failed = self.unseen = 0
+        self.done = self.failed = self.unseen = self.bugs = 0
         self.seconds = 0.0
         self.lost: str | None = None
 
@@ -59,6 +61,7 @@ class View:
         self.done += 1
         self.failed += label.error is not None
         self.unseen += label.unreadable
+        self.bugs += (label.error or "").startswith(BUG)
         self.seconds += label.duration_s or 0.0
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
@@ -83,6 +86,8 @@ class View:
         if stopped:
             left = run.total - run.resumed - self.done
             print_err(f"stopped: {left} of {run.total} inputs were not labelled")
+        if self.bugs:
+            print_err(line_about_bugs(self.bugs))
         if self.lost:
             print_err(f"the lines on stdout are not complete: {self.lost}")
 

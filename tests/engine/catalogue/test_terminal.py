@@ -10,7 +10,7 @@ import pytest
 from merkit.engine.catalogue import terminal
 from merkit.engine.catalogue.output import output_from_text
 from merkit.engine.catalogue.run import CatalogueRun
-from merkit.engine.catalogue.terminal import Lines, Terminal, view_of
+from merkit.engine.catalogue.terminal import Lines, Terminal, View, view_of
 from merkit.engine.errors import MerError
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.song_label import SongLabel
@@ -65,6 +65,14 @@ def test_what_others_wrote_is_escaped(capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr()
     assert printed.out == "a\\tb\\u202e.mp3\t\\x1b[2Jsad\\t1\t0.900\n"
     assert "1 row written to out\\x1b[2J/\n" in printed.err
+
+
+def test_bugs_are_named_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    view = View()
+    for error in ("internal error: KeyError: 'x'", "no such file", "internal error: y"):
+        view.show(SongLabel("a.mp3", error))
+    view.summary(a_run(), 1.0, None, stopped=False)
+    assert "an error inside merkit cost 2 files the label" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("failure", [ReaderGoneError(), MerError("full")])
