@@ -13,6 +13,8 @@ from ..engine.cli.command import report_errors
 from ..engine.errors import MerError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
     """Exits with a command's return value, with 1 or 2 and one line on an error, with 130 or 143 on a signal.
@@ -42,7 +44,8 @@ def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..
                     if error.errno in (None, errno.EPIPE):  # click ends quietly when nobody reads any more
                         raise
                     place = f"{error.filename}: " if error.filename is not None else ""
-                    raise MerError(f"{place}{error.strerror}{then}") from None
+                    ending = then if error.errno in _NO_ROOM else ""
+                    raise MerError(f"{place}{error.strerror}{ending}") from None
                 except RuntimeError as error:
                     if not _is_of_memory(error):
                         raise

@@ -69,6 +69,8 @@ def _fill(**options: Any) -> int:
 
     if any(text.partition("=")[0] == "epochs" for text in options["sets"]):
         raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
+    if options["results"].is_dir():
+        raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
     models = models_from_names(options["models"])
     data = read_data(root, options["layout"], options["labels"], options["group_by"])

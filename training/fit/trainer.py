@@ -234,8 +234,11 @@ def _write_state(state: dict[str, Any], path: Path) -> None:
     with whole_file(path) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # torch's own, "unexpected pos", hides why
-            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        except RuntimeError as error:
+            # Torch's own, "unexpected pos", comes after what ended the writing: a full disk, a signal.
+            if error.__context__ is None:
+                raise
+            raise error.__context__ from None
 
 
 def read_state(path: Path, mmap: bool = False) -> dict[str, Any]:

@@ -172,6 +172,18 @@ def test_a_full_disk_is_said_as_such_and_keeps_the_state_before(
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
+def test_a_signal_while_the_state_is_written_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(disk: FailingDisk, kind: str) -> None:
+        if kind == "write":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(FailingDisk, "count", interrupted)
+    monkeypatch.setattr(files, "Disk", lambda: FailingDisk("write", 1))
+    with pytest.raises(KeyboardInterrupt):
+        _train(dataclasses.replace(RECIPE, epochs=1), state_file=tmp_path / "state.pt")
+    assert not list(tmp_path.iterdir())
+
+
 def test_early_stopping_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch):
     figures = iter([(1.0, 0.5, 0.5), (1.0, 0.6, 0.6), (1.1, 0.6, 0.6), (0.9, 0.5, 0.5), (0.1, 1.0, 1.0)])
     monkeypatch.setattr(trainer, "_evaluate", lambda *_: next(figures))
