@@ -283,7 +283,7 @@ def test_an_actor_a_gpu(
     engine = write_engine(tmp_path, spec, tiny_model.read_bytes())
     by_model = []
     for model, options in ((tiny_model, []), (engine, ["--ray", two_gpus[0].address])):
-        out = tmp_path / f"labels{model.suffix}"
+        out = tmp_path / f"labels-{model.stem}-{model.suffix[1:]}"
         command = [*MER_LABEL, str(music), "--model", str(model), *options, "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 4, done.stderr
