@@ -7,12 +7,14 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ..cpu import usable_cores
 from ..errors import MerError
 from .cleaning import cleaned, comparison_key
 from .clip import Clip, id_or_none
 from .notes import Notes
+from .sounding import paths_that_sound
 
 OWN_GROUP = "clip:"
 """How the name of a group begins that is one clip; no artist's name begins so."""
@@ -28,7 +30,8 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
 
     A clip's group becomes that of all its copies; groups that share a content are one, and so are those
     whose names a reader takes for the same. A clip whose ``group`` is empty becomes a group of its own.
-    Files that cannot be read are kept: who decodes them says why.
+    Files without a sound (silent, damaged, not readable) are kept, however often: who decodes them names
+    them all, and they say nothing of labels and groups.
 
     Raises:
         MerError: one content has two labels.
@@ -56,10 +59,22 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
 
 
 def _identities(clips: Sequence[Clip]) -> list[str]:
-    """The clips' ids, by threads, for hashing releases the GIL; of files that cannot be read the path."""
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        ids = threads.map(id_or_none, clips)
-        return [identity or os.path.abspath(clip.path) for clip, identity in zip(clips, ids, strict=True)]
+    """What tells the clips' sounds apart: the ids, or the paths and labels of files without a sound."""
+    with ThreadPoolExecutor(usable_cores()) as threads:  # hashing releases the GIL
+        ids = list(threads.map(id_or_none, clips))
+    rows = [f"{os.path.abspath(clip.path)}\0{clip.label}" for clip in clips]
+    seen: dict[str | None, dict[str, Path]] = defaultdict(dict)
+    for clip, identity, row in zip(clips, ids, rows, strict=True):
+        seen[identity][row] = clip.path
+    repeated = {
+        identity: next(iter(same.values())) for identity, same in seen.items() if identity and len(same) > 1
+    }
+    sounding = paths_that_sound(list(repeated.values()))
+    mute = {identity for identity, path in repeated.items() if path not in sounding}
+    return [
+        identity if identity and identity not in mute else row
+        for identity, row in zip(ids, rows, strict=True)
+    ]
 
 
 def _check_labels(contents: Sequence[Sequence[Clip]]) -> None:

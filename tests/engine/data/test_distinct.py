@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from labelled_files import write_tone
+from merkit.engine.data import distinct
 from merkit.engine.data.clip import Clip, Part
 from merkit.engine.data.distinct import distinct_clips
 from merkit.engine.data.notes import Notes
@@ -14,7 +17,7 @@ from merkit.engine.errors import MerError
 
 
 def _clip(root: Path, name: str, content: str, group: str = "", label: str = "up", part: Part = "") -> Clip:
-    (root / name).write_text(content)
+    write_tone(root / name, content)
     return Clip(root / name, label, group, name=name, part=part)
 
 
@@ -99,10 +102,25 @@ def test_two_labels_are_refused_by_name(tmp_path: Path):
     )
 
 
-def test_empty_files_are_not_copies_of_each_other(tmp_path: Path):
-    """They have no sound, so they say nothing of each other; decoding them gives the reason."""
-    clips = [_clip(tmp_path, "a", "", label="up"), _clip(tmp_path, "b", "", label="down")]
-    assert len(_distinct(clips)[0]) == 2
+def test_files_without_a_sound_are_no_copies_of_each_other(tmp_path: Path):
+    """They say nothing of labels and groups; who decodes them names each."""
+    clips = [
+        _clip(tmp_path, f"silent {label} {group}", "", group, label)
+        for label in ("up", "down")
+        for group in ("Ann", "Bob")
+    ]
+    for name in ("stub of a download", "empty"):
+        for label in ("up", "down"):
+            (tmp_path / f"{name} {label}").write_text("<html>404 not found" if name != "empty" else "")
+            clips.append(Clip(tmp_path / f"{name} {label}", label, "", name=f"{name} {label}"))
+    sounds = [_clip(tmp_path, "a", "1"), _clip(tmp_path, "b", "1")]
+    kept, notes = _distinct([*clips, *sounds, dataclasses.replace(clips[0])])
+    assert [name for name, _ in kept] == [*(clip.name for clip in clips), "a"]
+    assert len({group for _, group in kept[:4]}) == 2
+    assert notes == (
+        "left out, a file that is listed again: silent up Ann",
+        "left out, a copy of another clip: b (= a)",
+    )
 
 
 def test_of_two_parts_the_one_that_must_stay_unheard_has_it(tmp_path: Path):
@@ -123,10 +141,13 @@ def test_no_file_is_read_twice(tmp_path: Path):
     assert len(clip.id) == 64
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["", "g", "G ", "h", "i"])), max_size=10))
-def test_no_sound_and_no_group_stand_in_two_groups(tmp_path_factory, drawn: list[tuple[int, str]]):
-    root = tmp_path_factory.getbasetemp()
-    clips = [_clip(root, str(i), f"content {content}", group) for i, (content, group) in enumerate(drawn)]
+def test_no_sound_and_no_group_stand_in_two_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[tuple[int, str]]
+):
+    monkeypatch.setattr(distinct, "paths_that_sound", set)  # all: each example would start a process
+    clips = [_clip(tmp_path, str(i), f"content {content}", group) for i, (content, group) in enumerate(drawn)]
     kept = distinct_clips(clips, Notes())
     assert len(kept) == len({content for content, _ in drawn})
     group_of = {clip.id: clip.group for clip in kept}
