@@ -31,7 +31,7 @@ _MEMORY = 2 << 30  # bytes for a batch: VGG16 takes 1.7 GB on the largest images
 _FRAGMENTS = 256 << 20  # bytes that a first batch leaves in pieces too small for a second
 _COPIES = 6  # of the weights, while a runtime loads and rearranges them
 _BATCH_S = 1.0  # a slower network tries a smaller batch, with as much less memory
-_CPU_S = 30  # VGG16 needs six
+_CPU_S = 20  # VGG16 needs five
 _WALL_S = 300.0  # on a busy machine
 
 _passed: set[tuple[str, str]] = set()

@@ -45,7 +45,8 @@ SLOW = """
         square = np.full((side, side), 1 / side, np.float32)
         model.graph.initializer.append(numpy_helper.from_array(square, "square"))
         model.graph.node.append(helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0))
-        model.graph.node.append(helper.make_node("Mul", ["square", "mean"], ["a0"]))
+        model.graph.node.append(helper.make_node("Tanh", ["mean"], ["small"]))
+        model.graph.node.append(helper.make_node("Mul", ["square", "small"], ["a0"]))
         for n in range(layers):
             model.graph.node.append(helper.make_node("MatMul", [f"a{n}", "a0"], [f"a{n + 1}"]))
         model.graph.node.append(helper.make_node("ReduceMean", [f"a{layers}"], ["extra"], keepdims=0))
