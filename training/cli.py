@@ -12,7 +12,15 @@ import click
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, version_option
 from .command import training_command
 from .commands import ensemble, table
-from .options import FOLDER, chosen_fields, data_options, folder_options, recipe_options, root_from_options
+from .options import (
+    FOLDER,
+    check_outside,
+    chosen_fields,
+    data_options,
+    folder_options,
+    recipe_options,
+    root_from_options,
+)
 
 if TYPE_CHECKING:
     from .recipe import Protocol
@@ -83,6 +91,8 @@ def _train(**options: Any) -> int:
 
     models = models_from_names(options["models"])
     protocol = _protocol(options)
+    out = options["out"] or _default_folder(protocol, models)
+    check_outside(out, root)
     check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
@@ -90,7 +100,7 @@ def _train(**options: Any) -> int:
         root.resolve().name,
         models,
         protocol,
-        options["out"] or _default_folder(protocol, models),
+        out,
         splits_from_choice(options["split"], protocol, data),
         options["folds"] or 0,
         options["final"],

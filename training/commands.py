@@ -12,7 +12,7 @@ import click
 from ..engine.cli.command import EXIT_SOME_FAILED, version_option
 from ..engine.text.escape import for_terminal
 from .command import training_command
-from .options import FOLDER, chosen_fields, data_options, root_from_options
+from .options import FOLDER, check_outside, chosen_fields, data_options, root_from_options
 
 if TYPE_CHECKING:
     from ..engine.data.labelled_audio import LabelledAudio
@@ -71,6 +71,8 @@ def _fill(**options: Any) -> int:
         raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
     if options["results"].is_dir():
         raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
+    runs = options["runs"] or models_home().parent / "runs" / "table"
+    check_outside(runs, root)
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
     models = models_from_names(options["models"])
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
@@ -79,7 +81,7 @@ def _fill(**options: Any) -> int:
         root.resolve().name,
         models,
         protocol,
-        options["runs"] or models_home().parent / "runs" / "table",
+        runs,
         splits_from_choice(None, protocol, data),
         cache=options["cache"],
         workers=options["workers"],

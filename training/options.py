@@ -125,6 +125,19 @@ def root_from_options(options: dict[str, Any]) -> Path:
     return mer500_from_kaggle()
 
 
+def check_outside(out: Path, root: Path) -> None:
+    """Whether results can lie in ``out``: in a data folder they would be read as data the next time.
+
+    Raises:
+        click.UsageError: they cannot.
+    """
+    if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+        raise click.UsageError(
+            f"the folder of the results, {out}, lies in that of the data, where it would be read as a label: "
+            "name one elsewhere"
+        )
+
+
 def chosen_fields(options: dict[str, Any]) -> frozenset[str]:
     """The recipe's fields that were set on the command line."""
     names = {text.partition("=")[0] for text in options["sets"]}

@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 from merkit.engine.artifact import open_artifact
 from merkit.training.cli import main
+from merkit.training.runs.run_folder import results_folder
 from safetensors.torch import load_file
 from small_training import FAST_OPTIONS, SMALL
 
@@ -120,7 +121,16 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
     result = _run(*options)
     assert result.exit_code == 4, result.output
     assert f"skipped {tmp_path / 'gone.wav'}: cannot be read: No such file or directory" in result.stderr
-    assert "1 clips could not be read and were left out" in result.stderr
+    assert "1 clip was left out, for the reasons above" in result.stderr
+
+
+def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    with results_folder(out, "fresh"):
+        refused = _run(*_options(songs, cache, out, "--overwrite"))
+    assert refused.exit_code == 1
+    assert f"{out} is in use by another run" in refused.stderr
+    assert not (out / "run.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +139,6 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
         ([], 2, "give --data FOLDER, or --download"),
         (["--data", "nowhere"], 1, "nowhere does not exist"),
         (["--data", "SONGS", "-m", "resnet9"], 2, "unknown backbone 'resnet9'"),
-        (["--data", "SONGS", "--split", "grouped"], 2, "nothing is known of groups here"),
         (["--data", "SONGS", "--labels", "calm,happy"], 1, r"none of calm, happy: tense (20)"),
         (["--data", "SONGS", "--set", "speed=3"], 2, "speed: no such field; known: epochs"),
         (["--data", "SONGS", "--set", "mixup=much"], 2, "mixup=much: not a float"),
@@ -139,11 +148,28 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
         (["--data", "SONGS", "--resume", "--overwrite"], 2, "contradict each other"),
         (["--data", "SONGS", "--final"], 2, "--final goes with --folds"),
         (["--data", "SONGS/calm"], 1, "holds no folders"),
-        (["ensemble", "nothing.safetensors", "other.safetensors"], 2, "a checkpoint needs labelled audio"),
+        (["--data", "SONGS", "--set", "learning_rate=nan"], 2, "learning_rate must be from 1e-09 to 10"),
+        (["--data", "SONGS", "--validation", "nan"], 2, "validation_share must be from 0 to 0.9"),
+        (["--data", "SONGS", "--labels", "calm,tense,calm"], 2, "calm"),
+        (["--data", "SONGS", "--labels", ""], 2, "blank"),
+        (["--data", "SONGS", "--out", "SONGS/clips.csv/run"], 2, "lies in that of the data"),
+        (["--data", "SONGS/clips.csv", "--out", "SONGS/clips.csv"], 1, "cannot be made: File exists"),
+        (["--data", "SONGS", "--weights", "gone.pth"], 2, "weights gone.pth: no such file"),
+        (["--data", "SONGS", "-m", "audiocnn", "--weights", "imagenet"], 2, "no published weights"),
+        (["--data", "SONGS/clips.csv", "--group-by", "mood"], 2, "no column 'mood'"),
+        (["ensemble", "nothing.safetensors", "other"], 2, "nothing.safetensors: there is no such folder"),
+        (["ensemble", "SONGS", "SONGS"], 1, "SONGS holds no finished training"),
+        (["ensemble", "SONGS", "SONGS", "-o", "SONGS"], 2, "give a file in a folder that exists"),
+        (["table", "--data", "SONGS", "--set", "epochs=3"], 2, "the table takes --epochs"),
+        (["table", "--data", "SONGS", "--results", "SONGS"], 2, "give a file, this is a folder"),
     ],
 )
-def test_what_is_wrong_is_one_line(songs: Path, arguments: list[str], code: int, reason: str):
+def test_what_is_wrong_is_one_line(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, reason: str
+):
+    monkeypatch.chdir(tmp_path)
     result = _run(*(argument.replace("SONGS", str(songs)) for argument in arguments))
-    assert result.exit_code == code
-    assert reason in result.stderr
+    assert result.exit_code == code, result.output
+    assert reason.replace("SONGS", str(songs)) in result.stderr
     assert "Traceback" not in result.output
+    assert {path.name for path in tmp_path.iterdir()} <= {"mer-home"}  # no work was begun

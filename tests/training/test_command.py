@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from merkit.training import cli
 from merkit.training.cli import main
+from merkit.training.runs import ensemble
 
 
 def test_without_torch_it_says_what_to_install(songs: Path, monkeypatch: pytest.MonkeyPatch):
@@ -28,6 +30,49 @@ def test_ctrl_c_is_130(songs: Path, monkeypatch: pytest.MonkeyPatch):
     result = CliRunner().invoke(main, ["--data", str(songs)])
     assert result.exit_code == 130
     assert "--resume goes on after the last whole epoch" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; --resume goes on after"),
+        (OSError(errno.EFBIG, "File too large", "state.pt"), "state.pt: File too large; --resume goes on"),
+        (OSError(errno.ENOENT, "No such file or directory", "run/x"), "run/x: No such file or directory\n"),
+        (OSError(errno.EACCES, "Permission denied", "a\x1b[2J"), "a\\x1b[2J: Permission denied\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+         "the memory does not suffice: a smaller --batch"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), "the memory does not suffice"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_one_line(
+    songs: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+):
+    def refused(options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_protocol", refused)
+    result = CliRunner().invoke(main, ["--data", str(songs)])
+    assert result.exit_code == 1
+    assert line in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_other_errors_keep_their_traceback(songs: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(options: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "_protocol", failing)
+    assert isinstance(CliRunner().invoke(main, ["--data", str(songs)]).exception, RuntimeError)
+
+
+def test_a_stopped_ensemble_has_nothing_to_resume(songs: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ensemble, "member_from_path", stop)
+    result = CliRunner().invoke(main, ["ensemble", str(songs), str(songs)])
+    assert result.exit_code == 130
+    assert result.stderr == "stopped\n"
 
 
 def test_a_missing_module_of_ours_is_a_bug(songs: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 import pytest
 from merkit.engine.data.labelled_audio import LAYOUTS
-from merkit.training.options import chosen_fields, data_options, recipe_options, root_from_options
+from merkit.training.options import (
+    check_outside,
+    chosen_fields,
+    data_options,
+    recipe_options,
+    root_from_options,
+)
 from merkit.training.recipe import PROTOCOLS
 
 
@@ -34,3 +40,19 @@ def test_a_folder_or_a_download():
 def test_what_the_user_chose():
     assert chosen_fields({"sets": ("mixup=0", "ema=0.9"), "epochs": None}) == {"mixup", "ema"}
     assert chosen_fields({"sets": (), "epochs": 5}) == {"epochs"}
+
+
+def test_results_lie_outside_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Results in a data folder would be one more label the next time."""
+    songs, listed = tmp_path / "songs", tmp_path / "clips.csv"
+    (songs / "happy").mkdir(parents=True)
+    listed.write_text("path,label")
+    (tmp_path / "link").symlink_to(songs)
+    for out in (songs, songs / "runs", tmp_path / "link" / "runs", songs / "happy" / ".." / "runs"):
+        with pytest.raises(click.UsageError, match="lies in that of the data"):
+            check_outside(out, songs)
+    monkeypatch.chdir(songs)
+    with pytest.raises(click.UsageError, match="name one elsewhere"):
+        check_outside(Path("runs"), Path("."))
+    check_outside(tmp_path / "songs2", songs)
+    check_outside(tmp_path / "runs", listed)
