@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import AudioError, UnreadableError
 
 _HEAD_BYTES = 4_096
+_MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
 _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 
 # What nothing here opens, by what is said of it: {name: its first bytes, at these offsets}.
@@ -78,7 +79,7 @@ def open_regular_file(path: str | Path) -> int:
 
     Raises:
         UnreadableError: there is no such file, it cannot be opened, or is a folder.
-        AudioError: it is a device or a pipe, or is empty.
+        AudioError: it is a device or a pipe, is empty, or larger than 128 GB.
     """
     try:
         # O_NONBLOCK: opening a named pipe would wait for a writer.
@@ -90,12 +91,14 @@ def open_regular_file(path: str | Path) -> int:
     except ValueError as error:  # a null character in the path
         raise UnreadableError(f"cannot be opened: {error}") from None
     status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_size:
+    if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= _MOST_BYTES:
         return descriptor
     os.close(descriptor)
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableError("not a regular file")
-    raise AudioError("the file is empty" if stat.S_ISREG(status.st_mode) else "not a regular file")
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError("not a regular file")
+    raise AudioError(f"is larger than {_MOST_BYTES >> 30} GB" if status.st_size else "the file is empty")
 
 
 def reason_from_head(path: str | Path) -> str:

@@ -13,7 +13,7 @@ from ..arrays import Float32
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
 from .containers.header_repair import Header, header_from_file
-from .containers.ogg_pages import may_be_chain
+from .containers.ogg_pages import check_end, may_be_chain
 from .containers.pcm_streams import CodedStream, holds_sync, stream_in_samples
 from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
@@ -54,6 +54,8 @@ class SoundFileDecoder:
         self._unit = 1.0
         try:
             header = self._header = Header() if part else header_from_file(descriptor)
+            if not part:
+                check_end(descriptor)
             self._file = self._open()
             budget.check_format(self._file.samplerate, self._file.channels)
             self.sample_rate, self.channels = self._file.samplerate, self._file.channels

@@ -96,6 +96,8 @@ def error_from_silence(level: float) -> AudioError:
     """Why a file gives no label that has nothing but silence in it, at most of that ``level``."""
     if level <= _NOTHING:
         return AudioError("is silent: no sample above -100 dB of full scale")
+    if not is_silence(level):
+        return AudioError("is silent but for sounds that are too short, as far as it was searched")
     return AudioError(
         f"too quiet: its level is at most {20 * np.log10(level):.0f} dB of full scale, "
         f"and below {SILENCE_DB:.0f} dB nothing is heard (raise its level)"

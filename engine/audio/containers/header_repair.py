@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ...errors import AudioError
 from .flac_frames import length_from_flac
 
 _Order = Literal["little", "big"]
@@ -20,6 +21,7 @@ _HEAD_BYTES = 4_096
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
 _MAX_CHUNKS = 1_000
 _MAX_TRIES = 100
+_SEARCHED_BYTES = 4 << 30  # libFLAC searches all of a file for a frame, without an end to its patience
 _PADDING = 4_096  # so few bytes behind the sound are padding or a tag of an unknown kind
 _BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD ", b"smpl", b"iXML", b"axml",
            b"_PMX", b"afsp", b"inst", b"acid", b"DISP", b"PEAK", b"MARK", b"INST", b"ANNO", b"NAME", b"AUTH",
@@ -101,6 +103,9 @@ def header_from_file(descriptor: int) -> Header:
     """Looks at the header of an open file of any kind; the descriptor's position stays.
 
     Reads some thousand bytes of a file whose header is true.
+
+    Raises:
+        AudioError: it is FLAC of many gigabytes that does not end in frames.
     """
     file = _File(descriptor)
     if file.bytes_at(0, 4) == b"fLaC":
@@ -117,6 +122,8 @@ def header_from_file(descriptor: int) -> Header:
 
 def _flac(descriptor: int, start: int) -> Header:
     length = length_from_flac(descriptor, start)
+    if not length and os.fstat(descriptor).st_size > _SEARCHED_BYTES:
+        raise AudioError("damaged: its end holds no frame of FLAC")
     if not length or length.stated in (0, length.true):
         return Header()  # without a length, libsndfile reads to the end
     corrections = {length.total_at: length.total_field} if length.stated < length.true else {}

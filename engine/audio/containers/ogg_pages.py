@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from ...errors import AudioError
 from ..decoder import Budget
 
 _PAGE = b"OggS\0"
@@ -16,7 +17,23 @@ _BLOCK_BYTES = 1 << 20
 _FIRST_PAGE = 2  # the flag of the first page of a stream
 _MORE = 1.5  # times as many bytes a page, on average, as at the beginning and the end
 
+_TAIL_BYTES = 1 << 20
+_SEARCHED_BYTES = 4 << 30  # libsndfile searches so many for the last page in 6 s
+
 Part = tuple[int, int]
+
+
+def check_end(descriptor: int) -> None:
+    """Refuses an Ogg file of many gigabytes without a page at its end, in which libsndfile would search.
+
+    Raises:
+        AudioError: it is one.
+    """
+    size = os.fstat(descriptor).st_size
+    if size <= _SEARCHED_BYTES or os.pread(descriptor, len(_PAGE), 0) != _PAGE:
+        return
+    if _PAGE not in os.pread(descriptor, _TAIL_BYTES, size - _TAIL_BYTES):
+        raise AudioError("damaged: its last megabyte holds no page of Ogg")
 
 
 def may_be_chain(descriptor: int) -> bool:

@@ -23,14 +23,18 @@ _OPTIONS = {
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
-def open_container(path: str | Path) -> Any:
+def open_container(path: str | Path, seconds: float) -> Any:
     """PyAV's container of a local file.
+
+    Args:
+        seconds: for each call of FFmpeg. In a hole of many gigabytes it looks for the next packet to the end.
 
     Raises:
         AudioError: FFmpeg cannot open it, or may not.
     """
+    name = f"file:{Path(path).absolute()}"
     try:
-        return av.open(f"file:{Path(path).absolute()}", options=_options(path), metadata_errors="ignore")
+        return av.open(name, options=_options(path), metadata_errors="ignore", timeout=seconds)
     except (av.error.FFmpegError, ValueError, MemoryError):
         raise AudioError(reason_from_head(path)) from None
 

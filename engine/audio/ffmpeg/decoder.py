@@ -59,7 +59,7 @@ class FFmpegDecoder:
     def __init__(self, path: str | Path, budget: Budget) -> None:
         self._path, self._budget = path, budget
         self._rows = np.empty((2, 0), np.float32)
-        self._container = open_container(path)
+        self._container = open_container(path, budget.limits.seconds / 2)
         self._kind: str = self._container.format.name
         try:
             self._choose_track(tracks_of(self._container))
@@ -171,7 +171,7 @@ class FFmpegDecoder:
 
     def _reopen(self) -> None:
         self.close()
-        self._container = open_container(self._path)
+        self._container = open_container(self._path, self._budget.limits.seconds / 2)
         self._stream = self._container.streams[self._index]
 
     def _follow(self, position: int, frames: Iterable[Frame]) -> None:
@@ -226,6 +226,7 @@ class FFmpegDecoder:
         """The stream's packets, up to where the container is damaged."""
         with suppress(av.error.FFmpegError):
             yield from self._container.demux(self._stream)
+        self._budget.spend(0)  # FFmpeg may have been stopped while it was looking for the next one
 
     def _frames(self, from_sample: int) -> Iterator[Frame]:
         return at_one_rate(self._decoded(from_sample), self.sample_rate, self._budget)

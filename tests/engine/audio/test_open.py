@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import av
 import numpy as np
 import pytest
 from audio_files import SUFFIXES, noise, write_audio
-from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
+from merkit.engine.audio.tags.written import tags_from_file
+from merkit.engine.audio.windows import windows_from_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from mp3_files import write_mp3
@@ -113,3 +117,43 @@ def test_layer_2_and_files_are_closed(tmp_path: Path) -> None:
     path.write_bytes(b"text" * 1_000)
     refusal(path, SPEC)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".wav", ".flac", ".m4a", ".ogg", ".aac", ".mkv"])
+@pytest.mark.parametrize("is_song", [False, True])
+def test_a_terabyte_of_nothing_is_refused_at_once(tmp_path: Path, suffix: str, is_song: bool) -> None:
+    path = tmp_path / f"song{suffix}"
+    if is_song:
+        write_audio(path, noise(3, 44_100), 44_100)
+    path.touch()
+    os.truncate(path, 1 << 40)  # sparse: it takes no room
+    for read in (refused_reading, refused_tags):
+        assert read(path) == "is larger than 128 GB"
+
+
+def refused_reading(path: Path) -> str:
+    return refusal(path, SPEC)
+
+
+def refused_tags(path: Path) -> str:
+    with pytest.raises(AudioError) as error:
+        tags_from_file(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".wav", ".flac", ".m4a", ".ogg", ".aac", ".mkv", ".wma"])
+def test_a_hole_of_a_hundred_gigabytes_costs_no_more_time_than_is_allowed(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = write_audio(tmp_path / f"song{suffix}", noise(11, 44_100), 44_100)
+    os.truncate(path, 100 << 30)
+    began = time.monotonic()
+    reason = ""
+    try:
+        with closing(open_decoder(path, budget := Budget(Limits(seconds=1)))) as decoder:
+            windows = list(windows_from_decoder(decoder, SPEC, budget=budget))
+            assert windows[0].start_s == 0
+    except AudioError as error:
+        reason = str(error)
+    assert not reason or re.search("longer than 1 s|^damaged: its|is silent but for", reason)
+    assert time.monotonic() - began < 10

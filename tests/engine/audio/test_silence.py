@@ -47,6 +47,7 @@ def test_the_level_of_silence() -> None:
     assert is_silence(10 ** (-63 / 20))  # with room for what a codec adds
     assert not is_silence(10 ** (-61 / 20))
     assert not is_silence(float("nan"))
+    assert "silent but for sounds that are too short" in str(error_from_silence(0.5))
     assert str(error_from_silence(0.0)) == "is silent: no sample above -100 dB of full scale"
     assert str(error_from_silence(10 ** (-70 / 20))) == (
         "too quiet: its level is at most -70 dB of full scale, and below -62 dB nothing is heard "
