@@ -79,7 +79,8 @@ def clips_from_folders(root: Path, layout: str, group_by: str | None, notes: Not
     for file, listed in by_table.items():
         clips += _with_rows(listed, tables[file], notes)
     grouped_by = next((table.grouped_by[0] for table in tables.values() if table.grouped_by), None)
-    labels = FOLDERS[layout].values() if layout in FOLDERS else {cleaned(p.folder.name): None for p in places}
+    named = FOLDERS.get(layout)
+    labels = named.values() if named else sorted({cleaned(place.folder.name) for place in places})
     return Reading(_with_inner_parts(clips, places), layout, tuple(labels), grouped_by)
 
 
@@ -122,7 +123,8 @@ def _places(root: Path, layout: str, group_by: str | None, notes: Notes) -> list
 def _note_labels_below(folders: Sequence[Path], root: Path, notes: Notes) -> None:
     """Folds and collections each hold all labels, and would be taken for labels themselves."""
     inside = [{path.name for path in folders_in(folder, root, Notes(), TABLE)} for folder in folders]
-    if len(folders) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+    same = len(folders) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside)
+    if same and not all(map(part_from_name, inside[0])):
         for folder in folders:
             notes.add(
                 f"read as labels, though each holds the folders {', '.join(sorted(inside[0]))}",

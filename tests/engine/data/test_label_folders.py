@@ -162,6 +162,11 @@ def test_a_split_with_known_labels_and_a_table(tmp_path: Path):
     }
 
 
+def test_labels_are_in_order_whatever_part_has_them(tmp_path: Path):
+    write_files(tmp_path, "test/happy/1.wav", "train/happy/2.wav", "train/angry/3.wav", "train/calm/4.wav")
+    assert _read(tmp_path)[0].labels == ("angry", "calm", "happy")
+
+
 def test_a_part_without_labels_is_said(tmp_path: Path):
     """As contests hand their data out."""
     write_files(tmp_path, "train/happy/1.wav", "train/sad/2.wav", "test/3.wav", "test/4.wav")
@@ -190,8 +195,12 @@ def test_a_table_settles_what_a_part_beside_labels_is(tmp_path: Path):
 
 
 def test_a_split_below_the_labels_or_in_the_table(tmp_path: Path):
-    below = write_files(tmp_path / "below", "happy/train/1.wav", "happy/Test/a/2.wav", "sad/train/3.wav")
-    assert [clip.part for clip in _read(below)[0].clips] == ["test", "training", "training"]
+    below = write_files(
+        tmp_path / "below", "happy/train/1.wav", "happy/Test/a/2.wav", "sad/train/3.wav", "sad/Test/5.wav"
+    )
+    read, notes = _read(below)
+    assert [clip.part for clip in read.clips] == ["test", "training", "test", "training"]
+    assert notes == ()
     write_files(below, "sad/4.wav")  # so they are albums
     assert {clip.part for clip in _read(below)[0].clips} == {""}
     table = write_files(tmp_path / "table", "happy/1.wav", "sad/2.wav")
