@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 _SOCKET_PATH = 107  # bytes of the path of a socket, at most
-_HELD = ".held"  # in a temporary folder: the file that its process holds a lock on
+_MARK = ".mer"  # the file that says of a folder, once it is locked, that it is one of ours
 
 
 @cache
@@ -77,17 +77,21 @@ def new_folder(place: Path, prefix: str) -> tuple[Path, Callable[[], None]]:
             if name.startswith(prefix):
                 _remove_folder_if_abandoned(place / name)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
-    unheld = folder / f"{_HELD}.new"
-    file = unheld.open("xb")
-    hold(file)
-    unheld.rename(folder / _HELD)
+    # The lock is on the folder itself: systemd-tmpfiles, too, leaves old folders alone that are locked.
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    if handle is not None:
+        hold(handle)
 
     def remove() -> None:
-        if fcntl is None:
-            file.close()  # Windows removes no file that is open
         shutil.rmtree(folder, ignore_errors=True)
-        file.close()
+        if handle is not None:
+            os.close(handle)
 
+    try:
+        (folder / _MARK).touch()
+    except OSError:
+        remove()
+        raise
     return folder, remove
 
 
@@ -96,9 +100,9 @@ def _remove_folder_if_abandoned(folder: Path) -> None:
     if fcntl is None:
         return
     with suppress(OSError):
-        if os.lstat(folder).st_uid != os.geteuid():
+        if os.lstat(folder).st_uid != os.geteuid() or not (folder / _MARK).is_file():
             return
-        handle = os.open(folder / _HELD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
@@ -121,8 +125,8 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = variable
 
 
-def hold(file: IO[bytes]) -> None:
-    """Marks a file as one that a living process writes. Where there are no locks, nobody removes it."""
+def hold(file: IO[bytes] | int) -> None:
+    """Marks what a living process has. Where there are no locks, nobody removes it."""
     if fcntl:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)  # waits only for somebody who looks whether it is abandoned
@@ -146,7 +150,7 @@ def remove_file_if_abandoned(part: Path) -> None:
     if fcntl is None:
         return
     with suppress(OSError):
-        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)  # NFS locks no file to read
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), os.lstat(part)):  # not yet another file's name

@@ -7,6 +7,7 @@ time, so that only the file that killed it gets an error.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import pickle
 import shutil
@@ -60,13 +61,15 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except EOFError:  # the fork server has died of it
-        reason = last_words()
+        reason = last_words() or "the system starts none"
     except OSError as error:
         reason = str(error.strerror or error)
+        if error.errno == errno.ENOENT:  # children begin in the working folder
+            raise MerError(f"a worker process cannot start: is the working folder gone? ({reason})") from None
     else:
         return
     advice = "the limits on files (ulimit -n), processes (-u) or memory (-v) may be too low"
-    raise MerError(f"a worker process cannot start ({reason or 'the system starts none'}): {advice}")
+    raise MerError(f"a worker process cannot start ({reason}): {advice}")
 
 
 @dataclass(eq=False)

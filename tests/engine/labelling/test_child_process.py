@@ -74,6 +74,28 @@ def test_where_the_guard_is_not_at_fault_nobody_advises_it() -> None:
     assert errors.strip().endswith(f"MerError: a worker process cannot start (exit code 1: {reason})")
 
 
+def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os\nos.chdir({str(gone)!r})\nos.rmdir({str(gone)!r})\n{GUARDED}"
+    out, errors = run(["-c", code])
+    assert out == ""
+    assert "MerError: a worker process cannot start: is the working folder gone? (No such" in errors
+
+
+@pytest.mark.parametrize("files", range(8, 20, 3))
+def test_too_few_files_are_one_line(files: int) -> None:
+    limit = f"import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))\n"
+    code = (
+        limit
+        + "from merkit.engine.cli.command import report_errors\nimport merkit.engine.labelling.worker_pool\n"
+    )
+    body = "".join(f"    {line}\n" for line in GUARDED.strip().splitlines())
+    out, errors = run(["-c", f"{code}def label():\n{body}    return 0\nreport_errors(label)()"])
+    assert (out, errors.count("\n")) in (("[5, 7]\nFalse\n", 0), ("", 1))
+    assert "Error: " in errors or not errors
+
+
 class Process:
     """Looks at the main module when it is started."""
 
