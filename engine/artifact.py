@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .backbone_names import backbone_from_name
 from .errors import ArtifactError, MerError, SpecError, UsageError
 from .onnx_graph import check_graph
+from .onnx_wire import check_parts
 from .spec import ModelSpec
 from .strict_json import LONGEST, json_from_text
 
@@ -207,14 +208,12 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
     from google.protobuf.message import DecodeError
 
     if content[4:8] in _OTHER_FORMATS:
-        raise ArtifactError(f"{path} is not an ONNX file")
+        raise ArtifactError(f"{path}: it is not an ONNX file")
     try:
+        check_parts(content)
         model = onnx.load_from_string(content)
-    except (DecodeError, ValueError):
-        raise ArtifactError(f"{path} is not an ONNX file") from None
-    specs = [prop.value for prop in model.metadata_props if prop.key == SPEC_KEY]
-    try:
         check_graph(model)
+        specs = [prop.value for prop in model.metadata_props if prop.key == SPEC_KEY]
         if len(specs) != 1:
             many = f"more than one ModelSpec ({SPEC_KEY})" if specs else f"no ModelSpec (no {SPEC_KEY})"
             raise ArtifactError(f"it carries {many} in its metadata_props; was it made by mer-export?")
@@ -222,6 +221,8 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
         _check_tensors(model.graph, spec)
     except (ArtifactError, SpecError) as error:
         raise ArtifactError(f"{path}: {error}") from None
+    except (DecodeError, ValueError):
+        raise ArtifactError(f"{path}: it is not an ONNX file") from None
     return spec
 
 

@@ -11,8 +11,6 @@ from .errors import ArtifactError
 if TYPE_CHECKING:
     import onnx
 
-_PARTS = 1_000_000  # messages of a graph; the largest of our networks has 6,000
-
 # What they cost, or what they answer, depends on more than the shapes of their inputs: they can run for ever,
 # take any amount of memory, or answer otherwise every time. Recurrent layers run as often as their input is
 # long, and stay.
@@ -81,9 +79,7 @@ def _parts(model: onnx.ModelProto) -> Iterator[Any]:
     import onnx
 
     waiting: list[Any] = [model]
-    for _ in range(_PARTS):
-        if not waiting:
-            return
+    while waiting:
         part = waiting.pop()
         yield part
         if isinstance(part, onnx.TensorProto):  # the many: nothing in them can hold a tensor
@@ -91,7 +87,6 @@ def _parts(model: onnx.ModelProto) -> Iterator[Any]:
         for field, value in part.ListFields():
             if field.message_type is not None:
                 waiting.extend((value,) if hasattr(value, "ListFields") else value)
-    raise ArtifactError(f"its graph has more than {_PARTS:,} parts")
 
 
 def _check_operator(domain: str, operator: str) -> None:

@@ -168,15 +168,6 @@ def test_sizes_from_shapes_are_well(spec: ModelSpec) -> None:
         check_graph(onnx.load(bundled))
 
 
-def test_a_graph_of_endless_parts(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_graph, "_PARTS", 500)
-    model = tiny_onnx(spec)
-    check_graph(model)
-    model.graph.node.extend([helper.make_node("Relu", ["a"], ["a"])] * 600)
-    with pytest.raises(ArtifactError, match="more than 500 parts"):
-        check_graph(model)
-
-
 def test_a_ring_of_nodes_ends(spec: ModelSpec) -> None:
     model = tiny_onnx(spec)
     model.graph.node.extend(

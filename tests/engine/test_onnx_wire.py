@@ -1,0 +1,101 @@
+"""Files whose parsing would take many times their size in memory, and that counting finds first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.errors import ArtifactError
+from merkit.engine.onnx_wire import check_parts
+from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from onnx_files import tiny_onnx
+from small_networks import small_network
+
+TINY = tiny_onnx(ModelSpec("tiny", QUADRANTS, AudioSpec())).SerializeToString()
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes as protobuf writes it."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+GRAPH, NODE, INITIALIZER, VALUE, METADATA, ATTRIBUTE, DIMS, INT64, EXTERNAL = 7, 1, 5, 13, 14, 5, 1, 7, 13
+MANY = 1_000_000
+BOMBS = {
+    "nodes": field(GRAPH, field(NODE, b"") * MANY),
+    "weights": field(GRAPH, field(INITIALIZER, b"") * MANY),
+    "types": field(GRAPH, field(VALUE, b"") * MANY),
+    "metadata": field(METADATA, b"") * MANY,
+    "attributes": field(GRAPH, field(NODE, field(ATTRIBUTE, b"") * MANY)),
+    "inputs": field(GRAPH, field(NODE, field(1, b"") * MANY)),
+    "strings of a tensor": field(GRAPH, field(INITIALIZER, field(6, b"") * MANY)),
+    "external data": field(GRAPH, field(INITIALIZER, field(EXTERNAL, b"") * MANY)),
+    "dimensions": field(GRAPH, field(INITIALIZER, b"\x08\x01" * MANY)),
+    "packed dimensions": field(GRAPH, field(INITIALIZER, field(DIMS, b"\x01" * 20 * MANY))),
+    "packed numbers": field(GRAPH, field(INITIALIZER, field(INT64, b"\x01" * 20 * MANY))),
+    "unknown fields": b"\xf8\x07\x01" * MANY,
+}
+
+
+def test_networks_pass() -> None:
+    check_parts(TINY)
+    check_parts(small_network().SerializeToString())
+    for path in (Path(__file__).parents[2] / "engine" / "models").glob("*.onnx"):
+        check_parts(path.read_bytes())
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs(bomb: str) -> None:
+    with pytest.raises(ArtifactError, match="more than 200,000 parts"):
+        check_parts(BOMBS[bomb])
+
+
+def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.onnx"
+    path.write_bytes(field(GRAPH, field(NODE, b"") * 20 * MANY))  # 40 MB, which the parser makes 6 GB
+    code = """
+import resource, sys
+from merkit.engine.artifact import open_artifact
+from merkit.engine.errors import ArtifactError
+try:
+    open_artifact(sys.argv[1])
+except ArtifactError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300  # MB
+
+
+def parses(content: bytes) -> bool:
+    try:
+        onnx.load_from_string(content)
+    except (DecodeError, ValueError):
+        return False
+    return True
+
+
+def answer(content: bytes) -> str:
+    try:
+        check_parts(content)
+    except ArtifactError as error:
+        return str(error)
+    return ""
+
+
+@given(st.integers(0, len(TINY)))
+def test_what_is_cut_short_is_refused_as_the_parser_does(length: int) -> None:
+    assert (answer(TINY[:length]) == "") == parses(TINY[:length])
+
+
+@given(st.binary(max_size=200))
+def test_anything_ends_in_an_answer(content: bytes) -> None:
+    assert answer(content) in ("", "it is not an ONNX file")
