@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,16 +146,23 @@ def _score(**options: Any) -> int:
     from .runs.ensemble import ensemble_metrics, member_from_path
     from .runs.session import read_data
 
-    def data(labels: Sequence[str]) -> LabelledAudio:
+    @cache  # members mostly have the same labels, and clips remember their ids
+    def data(labels: tuple[str, ...]) -> LabelledAudio:
         assert root is not None
         if options["labels"]:
-            return read_data(root, options["layout"], options["labels"], options["group_by"])
-        return labelled_audio(root, options["layout"], labels, options["group_by"])
+            audio = read_data(root, options["layout"], options["labels"], options["group_by"])
+        else:
+            audio = labelled_audio(root, options["layout"], labels, options["group_by"])
+        for note in audio.notes:
+            click.echo(for_terminal(note), err=True)
+        return audio
 
     if options["out"] and (options["out"].is_dir() or not options["out"].absolute().parent.is_dir()):
         raise click.UsageError(f"--out {options['out']}: give a file in a folder that exists")
-    cache, workers = options["cache"] or cache_home(), options["workers"]
-    members = [member_from_path(path, data if root else None, cache, workers) for path in options["members"]]
+    spectrograms, workers = options["cache"] or cache_home(), options["workers"]
+    members = [
+        member_from_path(path, data if root else None, spectrograms, workers) for path in options["members"]
+    ]
     metrics = ensemble_metrics(members)
     skipped = dict(pair for member in members for pair in member.skipped)
     for path, reason in skipped.items():

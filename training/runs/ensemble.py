@@ -45,7 +45,7 @@ class Member:
 
 
 def member_from_path(
-    path: Path, data: Callable[[Sequence[str]], LabelledAudio] | None, cache: Path, workers: int = 0
+    path: Path, data: Callable[[tuple[str, ...]], LabelledAudio] | None, cache: Path, workers: int = 0
 ) -> Member:
     """A member from a run's folder, which holds its predictions, or from a checkpoint, which is run.
 

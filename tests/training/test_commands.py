@@ -1,0 +1,65 @@
+"""An ensemble's lines: a missing interval, skipped clips and the data's notes are said; names are escaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from merkit.training.cli import main
+from merkit.training.runs import ensemble
+from merkit.training.runs.ensemble import Member
+from small_training import drawn_predictions
+
+_FIGURES = {"macro_f1": 0.5, "accuracy": 0.625, "calibration_error": 0.1, "songs": 12}
+_METRICS = {
+    "a\x1b[2J": {**_FIGURES, "macro_f1_interval": None},
+    "b": {
+        **_FIGURES,
+        "macro_f1_interval": [0.25, 0.75],
+        "against_first": {"gain": 0.1, "interval": [-0.05, 0.2]},
+    },
+    "ensemble": {
+        **_FIGURES,
+        "macro_f1_interval": None,
+        "against_first": {"gain": -0.01, "interval": None},
+    },
+}
+
+
+@pytest.fixture
+def two_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of two checkpoints that share a clip that cannot be read."""
+    predictions = drawn_predictions()
+
+    def member(path: Path, data: Any, *_: object) -> Member:
+        assert data is not None
+        data(("calm", "tense"))
+        skipped = ((Path("gone\r.wav"), "cannot be read"),)
+        return Member(path.stem, predictions, predictions.by_song(), skipped)
+
+    monkeypatch.setattr(ensemble, "member_from_path", member)
+    monkeypatch.setattr(ensemble, "ensemble_metrics", lambda members: _METRICS)
+    return ["ensemble", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]
+
+
+def test_lines_of_an_ensemble(two_members: list[str], songs: Path, tmp_path: Path):
+    listed = tmp_path / "clips.csv"
+    lines = [line for line in (songs / "clips.csv").read_text().splitlines() if line]
+    rows = [lines[0], *(f"{songs}/{line}" for line in lines[1:])]
+    listed.write_text("\n".join([*rows, rows[1]]) + "\n")  # a repeated row, which the data's notes name
+    result = CliRunner().invoke(main, [*two_members, "--data", str(listed), "-o", str(tmp_path / "m.json")])
+    assert result.exit_code == 4, result.output
+    assert result.stdout.splitlines() == [
+        "a\\x1b[2J\tmacro-F1 0.500 (too few songs for an interval)\taccuracy 0.625"
+        "\tcalibration error 0.100\t12 songs",
+        "b\tmacro-F1 0.500 (0.250 to 0.750)\taccuracy 0.625\tcalibration error 0.100\t12 songs"
+        "\t+10.0 points (-5.0 to +20.0)",
+        "ensemble\tmacro-F1 0.500 (too few songs for an interval)\taccuracy 0.625"
+        "\tcalibration error 0.100\t12 songs\t-1.0 points",
+    ]
+    *notes, skipped = result.stderr.splitlines()
+    assert skipped == "skipped gone\\r.wav: cannot be read"  # once, though both members could not read it
+    assert len(notes) == len(set(notes)) >= 1
+    assert (tmp_path / "m.json").exists()
