@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import tempfile
 from collections.abc import Callable, Collection, Sequence
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..engine.arrays import Float32
 from ..engine.artifact import models_home
+from ..engine.data.clip import Clip, id_or_none
 from ..engine.errors import MerError
 from ..engine.files import write_whole
+from ..engine.strict_json import json_from_text
+from .library_step import library_step
 from .precision import Ranges
 
 # ONNX Runtime keeps every activation of its input until it has seen all of it: 256 windows of VGG16
 # would be 15 GB, four are about 200 MB.
 _WINDOWS_AT_ONCE = 4
+_CACHE_FORMAT = 2  # older files have ranges alone
+
+_Json = TypeVar("_Json")
 
 
 def ranges_from_log_mels(
@@ -34,11 +40,15 @@ def ranges_from_log_mels(
         log_mels: float32 ``[windows, 1, mels, frames]``.
         tensors: names of activations, from ``tensors_to_quantize``.
         method: "percentile" (99.999), "entropy" or "minmax".
+
+    Raises:
+        MerError: ONNX Runtime cannot calibrate the graph.
     """
     with tempfile.TemporaryDirectory(prefix="mer-calibration-") as folder:
         source = Path(folder) / "model.onnx"
         source.write_bytes(content)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every chunk
+        # It prints a line for every chunk.
+        with redirect_stdout(io.StringIO()), library_step("the calibration"):
             calibrator = _calibrator(method, source, str(Path(folder) / "augmented.onnx"), tensors)
             source.unlink()
             for start in range(0, len(log_mels), _WINDOWS_AT_ONCE):
@@ -49,17 +59,21 @@ def ranges_from_log_mels(
     return {name: (_scalar(low), _scalar(high)) for name, (low, high) in low_high.items()}
 
 
-def cached_ranges(key: str, compute: Callable[[], Ranges]) -> Ranges:
-    """The ranges that are cached under ``key``, else those that ``compute`` returns, cached from then on."""
-    path = models_home().parent / "calibration" / f"{key}.json"
+def cached(key: str, compute: Callable[[], _Json], valid: Callable[[Any], bool]) -> _Json:
+    """The JSON value that is cached under ``key``, if it is ``valid``, else what ``compute`` returns."""
     try:
-        return {name: (low, high) for name, (low, high) in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        ranges = compute()
-    with contextlib.suppress(OSError):  # without a cache the next export takes longer, nothing else
+        path = models_home().parent / "calibration" / f"{key}.json"
+        value = json_from_text(path.read_bytes())
+    except (OSError, ValueError, MerError):  # there is no cache, or no home for one
+        value = None
+    if value is not None and valid(value):
+        return value
+    value = compute()
+    with suppress(OSError, MerError):  # without a cache the next export takes longer, nothing else
+        path = models_home().parent / "calibration" / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(ranges))
-    return ranges
+        write_whole(path, json.dumps(value))
+    return value
 
 
 def calibration_key(
@@ -68,18 +82,11 @@ def calibration_key(
     """SHA-256 over everything that the ranges depend on.
 
     That is the model with its spec (``sha256``), the tensors, the method, the files' bytes and the
-    number of windows.
-
-    Raises:
-        MerError: a file cannot be read.
+    number of windows. Files that cannot be read are all alike.
     """
-    key = hashlib.sha256(f"{sha256} {method} {windows} {' '.join(tensors)}".encode())
+    key = hashlib.sha256(f"{_CACHE_FORMAT} {sha256} {method} {windows} {' '.join(tensors)}".encode())
     for path in paths:
-        try:
-            with path.open("rb") as file:
-                key.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise MerError(f"{path} cannot be read: {error.strerror}") from None
+        key.update((id_or_none(Clip(path, "", "")) or "").encode() + b"\n")
     return key.hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, zip_longest
@@ -14,15 +14,37 @@ from typing import Any
 import numpy as np
 
 from ..engine.artifact import Artifact
+from ..engine.audio.formats import is_remote
 from ..engine.catalogue.expand import inputs_from_paths
+from ..engine.data.clip import id_or_none
 from ..engine.data.labelled_audio import Clip
-from ..engine.errors import MerError
+from ..engine.errors import MerError, UsageError
 from ..engine.spec import AudioSpec
-from .calibration import cached_ranges, calibration_key, ranges_from_log_mels
+from .calibration import cached, calibration_key, ranges_from_log_mels
+from .calibration_windows import distinct_windows, weakness_of
 from .precision import Ranges
 from .song_log_mels import SongLogMels, log_mels_from_archive, log_mels_from_songs
 
 _SEED = 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranges, and what they were measured on.
+
+    Attributes:
+        ranges: of the activations.
+        windows: how many were used; of those that are the same only one is.
+        files: of how many files they are.
+        skipped: files that gave no windows, each with the reason.
+        weakness: why the ranges may not hold for other music; empty where nothing speaks against them.
+    """
+
+    ranges: Ranges
+    windows: int
+    files: int
+    skipped: tuple[tuple[str, str], ...]
+    weakness: str
 
 
 @dataclass(frozen=True)
@@ -34,9 +56,11 @@ class CalibrationSet:
         clips: labelled clips that the model's score is not computed on.
         source: instead of ``clips``, a folder or a file of audio, or an .npz archive of log-mels.
         origin: for the report: where ``clips`` or ``source`` come from.
-        windows: how many, over all songs.
+        windows: how many are asked for, over all songs.
         method: "percentile", "entropy" or "minmax", as in ``ranges_from_log_mels``.
         workers: processes that decode; 0 is one a core.
+        scored: ids of clips that the model is scored on: ``source`` is taken without them.
+        strict: refuse too little music, for no score will show what it does.
     """
 
     spec: AudioSpec
@@ -46,6 +70,8 @@ class CalibrationSet:
     windows: int = 256
     method: str = "percentile"
     workers: int = 0
+    scored: frozenset[str] = frozenset()
+    strict: bool = False
 
     @cached_property
     def log_mels(self) -> SongLogMels:
@@ -55,55 +81,118 @@ class CalibrationSet:
             MerError: no file gives audio, or the archive is not of this spec.
         """
         paths, windows_a_song = self._songs
-        if paths[0].suffix == ".npz":
+        if self._is_archive:
             return log_mels_from_archive(paths[0], self.spec)
         return log_mels_from_songs(paths, self.spec, windows_a_song, self.workers)
 
-    def ranges(self, artifact: Artifact, tensors: Sequence[str], say: Callable[[str], None]) -> Ranges:
+    def calibration(
+        self, artifact: Artifact, tensors: Sequence[str], say: Callable[[str], None]
+    ) -> Calibration:
         """The ranges of a model's activations ``tensors``; from the cache if the same files gave them before.
 
         Raises:
-            MerError: a file cannot be read, or gives no audio.
+            MerError: no file gives audio, or what they give is too little and the set is ``strict``.
         """
         paths, _ = self._songs
         key = calibration_key(artifact.sha256, tensors, self.method, paths, self.windows)
 
-        def compute() -> Ranges:
-            log_mels = self.log_mels.spread(self.windows)
-            songs = len(self.log_mels.songs)
-            say(f"  calibrating ({self.method}) on {len(log_mels)} windows of {songs} songs")
-            return ranges_from_log_mels(artifact.content, log_mels, tensors, self.method)
+        def compute() -> dict[str, Any]:
+            songs = self.log_mels
+            log_mels = distinct_windows(songs.spread(self.windows))
+            files = 1 if self._is_archive else len(songs.songs)
+            weakness = weakness_of(log_mels, self.spec, None if self._is_archive else files)
+            self._check(weakness)
+            say(f"  calibrating ({self.method}) on {len(log_mels)} windows of {files} files")
+            return {
+                "ranges": ranges_from_log_mels(artifact.content, log_mels, tensors, self.method),
+                "windows": len(log_mels),
+                "files": files,
+                "skipped": [(str(path), reason) for path, reason in songs.failed],
+                "weakness": weakness,
+            }
 
-        return cached_ranges(key, compute)
+        calibration = _calibration_from_json(cached(key, compute, lambda value: _is_of(value, tensors)))
+        self._check(calibration.weakness)
+        for path, reason in calibration.skipped:
+            say(f"skipped {path}: {reason}")
+        if calibration.weakness:
+            say(f"warning: INT8 is calibrated on too little: {calibration.weakness}")
+        return calibration
+
+    def facts_of(self, calibration: Calibration) -> dict[str, Any]:
+        """What a report says of a calibration on this set, as plain JSON values."""
+        return {
+            "method": self.method,
+            "windows": calibration.windows,
+            "files": calibration.files,
+            "skipped": [[Path(path).name, reason] for path, reason in calibration.skipped],
+            "weakness": calibration.weakness,
+            "data": self.origin,
+        }
+
+    def _check(self, weakness: str) -> None:
+        if weakness and self.strict:
+            raise MerError(
+                f"too little to calibrate INT8 on: {weakness}; labelled data would show what it costs"
+            )
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What a report says of the calibration, as plain JSON values."""
-        paths, _ = self._songs
-        return {"method": self.method, "windows": self.windows, "files": len(paths), "data": self.origin}
+    def _is_archive(self) -> bool:
+        return self.source is not None and self.source.endswith(".npz")
 
     @cached_property
     def _songs(self) -> tuple[list[Path], int]:
         """The files to calibrate on, and how many windows of each."""
         if self.source is None:
             return calibration_paths(self.clips, self.windows)
-        if self.source.endswith(".npz"):
+        if is_remote(self.source):
+            raise UsageError(f"{self.source} is not a local file: copy the music to calibrate on")
+        if self._is_archive:
             return [Path(self.source)], self.windows
         paths = [Path(path) for path in inputs_from_paths([self.source]).paths]
-        return calibration_paths([Clip(path, "", path.name) for path in paths], self.windows)
+        return calibration_paths([Clip(path, "", path.name) for path in paths], self.windows, self.scored)
 
 
-def calibration_paths(clips: Sequence[Clip], windows: int) -> tuple[list[Path], int]:
+def calibration_paths(
+    clips: Sequence[Clip], windows: int, left_out: Collection[str] = ()
+) -> tuple[list[Path], int]:
     """Songs to calibrate on, the labels by turns, and how many windows of each make ``windows`` in all.
+
+    Args:
+        left_out: ids of clips that are not taken.
 
     Raises:
         MerError: there are no clips.
     """
-    by_label: dict[str, list[Path]] = defaultdict(list)
+    by_label: dict[str, list[Clip]] = defaultdict(list)
     for i in np.random.default_rng(_SEED).permutation(len(clips)):
-        by_label[clips[i].label].append(clips[i].path)
+        by_label[clips[i].label].append(clips[i])
     by_turns = chain.from_iterable(zip_longest(*(by_label[label] for label in sorted(by_label))))
-    songs = [path for path in by_turns if path is not None][:windows]
+    songs: list[Path] = []
+    for clip in by_turns:
+        if len(songs) == windows:
+            break
+        if clip is not None and not (left_out and id_or_none(clip) in left_out):
+            songs.append(clip.path)
     if not songs:
         raise MerError("no song is left to calibrate on")
     return songs, math.ceil(windows / len(songs))
+
+
+def _is_of(value: Any, tensors: Sequence[str]) -> bool:
+    """Whether a cached value is a calibration of these tensors."""
+    try:
+        calibration = _calibration_from_json(value)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
+    return set(calibration.ranges) == set(tensors)
+
+
+def _calibration_from_json(value: Any) -> Calibration:
+    return Calibration(
+        {str(name): (float(low), float(high)) for name, (low, high) in value["ranges"].items()},
+        int(value["windows"]),
+        int(value["files"]),
+        tuple((str(path), str(reason)) for path, reason in value["skipped"]),
+        str(value["weakness"]),
+    )

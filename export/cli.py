@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,8 +18,8 @@ from ..engine.cli.command import (
 )
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
-from ..engine.text.escape import for_terminal
 from .options import builder_options, data_options, data_plan_from_options, plan_from_options
+from .terminal import Failed, Terminal
 
 if TYPE_CHECKING:
     from .builders import Builder, EngineOptions
@@ -89,7 +90,8 @@ def main(
 
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 3 a gate refused the export (overflow, parity,
-    accuracy), 4 --all: some models failed, 130/143 stopped by Ctrl-C/SIGTERM (nothing half-written).
+    accuracy), 4 done, but some clips gave no audio, or --all: some models failed, 130/143 stopped
+    by Ctrl-C/SIGTERM (nothing half-written).
     """
     precisions = _precisions(options)
     if (argument is not None) + (model is not None) + all_models != 1:
@@ -99,12 +101,15 @@ def main(
         raise click.UsageError("--int8 needs real music to calibrate on: --data, or --calib-data")
     if sensitivity and precisions != ["int8"]:
         raise click.UsageError("--sensitivity goes with --int8 alone")
+    _check_calibration(precisions, options)
     with sigterm_interrupts() as stop:
         try:
             plan, data = plan_from_options(out, form, options), data_plan_from_options(options)
+            terminal = Terminal()
             if sensitivity:
-                return _rank(_models(model), plan, data)
-            return _export(_models(model), precisions, builder, plan, data)
+                _rank(_models(model), plan, data, terminal.say)
+                return terminal.exit_code
+            return _export(_models(model), precisions, builder, plan, data, terminal)
         except KeyboardInterrupt:
             click.echo("stopped; nothing half-written is left", err=True)
             return stop.code or INTERRUPTED
@@ -116,7 +121,14 @@ def _models(model: str | None) -> list[str]:
     return fp32_models() if model is None else [model]
 
 
-def _export(models: list[str], precisions: list[Precision], builder: Any, plan: Plan, data: DataPlan) -> int:
+def _export(
+    models: list[str],
+    precisions: list[Precision],
+    builder: Any,
+    plan: Plan,
+    data: DataPlan,
+    terminal: Terminal,
+) -> int:
     from .builders import NoBuilderError
 
     plan = _checked_outputs(models, precisions, plan, data)
@@ -126,9 +138,10 @@ def _export(models: list[str], precisions: list[Precision], builder: Any, plan: 
             plan = replace(plan, builder=_open_builder(builder, plan.engine))
         except NoBuilderError as error:
             no_builder = error
-    done, errors = _export_all(models, precisions, plan, data)
+    _say_notes(data, terminal.say)
+    done, errors = _export_all(models, precisions, plan, data, terminal)
     if len(models) > 1:
-        _table(done, errors)
+        terminal.table(done, errors)
     if errors:
         gates = any(error.exit_code == EXIT_GATE for _, error in errors)
         alone = len(models) == 1 or not done
@@ -137,7 +150,7 @@ def _export(models: list[str], precisions: list[Precision], builder: Any, plan: 
         raise MerError(
             f"the ONNX is written, but no engine: {no_builder}; --format onnx makes this a success"
         )
-    return 0
+    return terminal.exit_code
 
 
 def _checked_outputs(models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan) -> Plan:
@@ -168,11 +181,12 @@ def _open_builder(name: Any, options: EngineOptions) -> Builder:
 
 
 def _export_all(
-    models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan
-) -> tuple[list[Exported], list[tuple[str, MerError]]]:
+    models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan, terminal: Terminal
+) -> tuple[list[Exported], list[Failed]]:
     """Every precision of every model; an export that fails does not stop the others."""
     from .checks import GateError
     from .data_plan import sets_from_plan
+    from .engine_builder import check_parsed
     from .eval_set import HELD_OUT_KEY
     from .exporter import export
     from .job import Job
@@ -184,41 +198,49 @@ def _export_all(
     for model in models:
         try:
             source = open_source(model)
+            if plan.builder is not None:
+                check_parsed(source.artifact.content, plan.builder)
             spec = source.artifact.spec
             key = (spec.audio, spec.labels, str(spec.provenance.get(HELD_OUT_KEY)))
             if key not in sets:
-                sets = {key: sets_from_plan(spec, data, _say)}
+                sets = {key: sets_from_plan(spec, data, terminal.say)}
             eval_set, calibration_set = sets[key]
-            job = Job(source, eval_set, calibration_set, plan, _say)
+            job = Job(source, eval_set, calibration_set, plan, terminal.say)
         except MerError as error:
-            _fail(model, error, errors)
+            errors.append(terminal.failed(model, error))
             continue
         for precision in precisions:
             name = f"{source.artifact.name} {precision}"
             try:
                 done.append(export(job, precision))
             except GateError as error:
-                _fail(name, error, errors, _keep_hint(error))
+                errors.append(terminal.failed(name, error, _keep_hint(error)))
             except UnknownLayerError as error:
-                _fail(name, error, errors, "; --sensitivity lists the layers")
+                errors.append(terminal.failed(name, error, "; --sensitivity lists the layers"))
             except MerError as error:
-                _fail(name, error, errors)
+                errors.append(terminal.failed(name, error))
     return done, errors
 
 
-def _rank(models: list[str], plan: Plan, data: DataPlan) -> int:
+def _rank(models: list[str], plan: Plan, data: DataPlan, say: Callable[[str], None]) -> None:
     from .data_plan import sets_from_plan
     from .job import Job
     from .source import open_source
 
+    _say_notes(data, say)
     for model in models:
         source = open_source(model)
-        eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, _say)
-        job = Job(source, eval_set, calibration_set, plan, _say)
-        _say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")
+        eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, say)
+        job = Job(source, eval_set, calibration_set, plan, say)
+        say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")
         for result in job.rank():
-            _say(f"  {result.error:8.3%}  {result.layer}")
-    return 0
+            say(f"  {result.error:8.3%}  {result.layer}")
+
+
+def _say_notes(data: DataPlan, say: Callable[[str], None]) -> None:
+    """What was read otherwise than it stands, once for all models."""
+    for note in data.labelled.notes if data.labelled else ():
+        say(note)
 
 
 def _precisions(options: dict[str, Any]) -> list[Precision]:
@@ -227,9 +249,14 @@ def _precisions(options: dict[str, Any]) -> list[Precision]:
     return [name for name in get_args(Precision) if options.pop(name)] or ["fp32"]
 
 
-def _say(text: str) -> None:
-    for line in text.split("\n"):
-        click.echo(for_terminal(line), err=text.startswith("warning"))
+def _check_calibration(precisions: list[Precision], options: dict[str, Any]) -> None:
+    from .calibration_windows import FEWEST_WINDOWS
+
+    few = options["calib_windows"] < FEWEST_WINDOWS
+    if "int8" in precisions and few and not options["data"]:
+        raise click.UsageError(
+            f"--calib-windows must be {FEWEST_WINDOWS} or more, unless --data shows what fewer cost"
+        )
 
 
 def _keep_hint(error: GateError) -> str:
@@ -240,37 +267,6 @@ def _keep_hint(error: GateError) -> str:
     flags = " ".join(f"--keep {name}{suffix}" for name in error.layers[:_LAYERS_NAMED])
     others = len(error.layers) - _LAYERS_NAMED
     return f". Try {flags}" + (f" (and {others} more)" if others > 0 else "")
-
-
-def _fail(what: str, error: MerError, errors: list[tuple[str, MerError]], hint: str = "") -> None:
-    click.echo(f"Error: {for_terminal(f'{what}: {error}{hint}')}", err=True)
-    errors.append((what, error))
-
-
-def _table(done: list[Exported], errors: list[tuple[str, MerError]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "precision", "MB", "max error", "agreement", "macro-F1", "drop", "seconds"):
-        table.add_column(name, justify="left" if name in ("model", "precision") else "right")
-    for exported in done:
-        parity, accuracy = exported.checks.parity, exported.checks.accuracy
-        size = exported.files[1 if len(exported.files) > 1 else 0].stat().st_size / 1e6
-        table.add_row(
-            escape(for_terminal(exported.name)),
-            exported.precision,
-            f"{size:.1f}",
-            f"{parity.max_error:.2g}" if parity else "",
-            f"{parity.agreement:.1%}" if parity else "",
-            f"{100 * accuracy.macro_f1:.1f}" if accuracy else "",
-            f"{100 * accuracy.drop:.1f}" if accuracy else "",
-            f"{exported.seconds:.1f}",
-        )
-    for what, error in errors:
-        table.add_row(f"[red]{escape(for_terminal(what))}[/red]", "failed", *[""] * 5, str(error.exit_code))
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from ..engine.data.labelled_audio import labelled_audio
+from ..engine.data.clip import id_or_none
+from ..engine.data.labelled_audio import LabelledAudio, labelled_audio
 from ..engine.spec import ModelSpec
 from .calibration_set import CalibrationSet
 from .eval_set import EvalSet, Split, eval_set_from_clips, split_clips
@@ -35,6 +37,15 @@ class DataPlan:
     method: str = "percentile"
     workers: int = 0
 
+    @cached_property
+    def labelled(self) -> LabelledAudio | None:
+        """The clips of ``data``, read on first use.
+
+        Raises:
+            MerError: they cannot be read.
+        """
+        return None if self.data is None else labelled_audio(self.data, self.layout)
+
     @property
     def inputs(self) -> tuple[Path, ...]:
         """The files and folders that it names."""
@@ -51,26 +62,39 @@ def sets_from_plan(
     Raises:
         MerError: data that cannot be read, or that has other labels than the model.
     """
-    split = None if plan.data is None else split_clips(labelled_audio(plan.data, plan.layout), spec)
+    split = None if plan.labelled is None else split_clips(plan.labelled, spec)
     calibration_set = _calibration_set(spec, plan, split)
     if split is not None:
         return eval_set_from_clips(split, spec, plan.workers, say), calibration_set
     if calibration_set is not None:
         origin = "the calibration data itself: no labelled data, so no accuracy is claimed"
         songs = calibration_set.log_mels
-        return EvalSet(songs, None, "clips", origin, "calibration clips"), calibration_set
+        for path, reason in songs.failed:
+            say(f"skipped {path}: {reason}")
+        return EvalSet(songs, None, "clips", origin, "the calibration data itself"), calibration_set
     origin = "generated sound: no labelled data, so no accuracy is claimed"
     songs = generated_log_mels(spec.audio, _GENERATED_WINDOWS)
     return EvalSet(songs, None, "synthetic", origin, "generated sound"), None
 
 
 def _calibration_set(spec: ModelSpec, plan: DataPlan, split: Split | None) -> CalibrationSet | None:
+    scored: frozenset[str] = frozenset()
     if plan.calib_data is not None:
         clips, origin = (), Path(plan.calib_data).name
+        if split is not None:
+            scored = frozenset(filter(None, map(id_or_none, split.test)))
     elif split is not None:
         clips, origin = split.train, f"not held out: {split.origin}"
     else:
         return None
     return CalibrationSet(
-        spec.audio, clips, plan.calib_data, origin, plan.calib_windows, plan.method, plan.workers
+        spec.audio,
+        clips,
+        plan.calib_data,
+        origin,
+        plan.calib_windows,
+        plan.method,
+        plan.workers,
+        scored,
+        strict=split is None,
     )

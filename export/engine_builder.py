@@ -71,6 +71,16 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
     return Engine(engine, facts)
 
 
+def check_parsed(content: bytes, builder: Builder) -> None:
+    """Lets TensorRT's parser read an ONNX model: what it refuses needs no conversion first.
+
+    Raises:
+        MerError: it refuses, with its own message.
+    """
+    logger, errors = _logger(builder.trt)
+    _parsed(content, builder.trt.Builder(logger), logger, errors, builder.trt)
+
+
 def precision_of_network(network: Any, trt: Any) -> dict[str, dict[str, int]]:
     """Counts layers by type and precision, as TensorRT's own parser read the graph.
 
@@ -138,8 +148,9 @@ def _configure(config: Any, options: EngineOptions, builder: Builder, errors: Se
         return None
     before = len(errors)
     cache = config.create_timing_cache(_read_timing_cache(options.timing_cache))
-    # For some files it makes an empty cache and only says that the file is none, which would be replaced.
-    if cache is None or len(errors) > before or not config.set_timing_cache(cache, False):
+    # For some files it makes an empty cache and only logs that the file is none, which would be replaced.
+    said = [error for error in errors[before:] if "erializ" in error or "iming cache" in error]
+    if cache is None or said or not config.set_timing_cache(cache, False):
         raise MerError(f"{options.timing_cache} is no timing cache of this TensorRT and GPU")
     return cache
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,6 @@ HELD_OUT_KEY = "test_clips"
 
 _SEED = 0
 _WINDOWS_A_SONG = 3  # as mer-label takes by default
-_WARNINGS = 5  # unreadable files that are named
-_MOST_UNREADABLE = 0.1  # of the held-out files: a score of the rest would be one of other data
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class EvalSet:
         kind: "clips" of real music, or "synthetic".
         origin: for the report: which songs these are.
         short: the same in a few words.
+        labels: those of ``truth``, over which a macro-F1 is.
     """
 
     songs: SongLogMels
@@ -40,6 +40,12 @@ class EvalSet:
     kind: Literal["clips", "synthetic"]
     origin: str
     short: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def skipped(self) -> tuple[tuple[Path, str], ...]:
+        """Files that give no audio, each with the reason."""
+        return self.songs.failed
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Split:
 
 
 def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
-    """The split the model was trained with, from its provenance; else 80/20 by group.
+    """The split the model was trained with, from its provenance; else the data's own; else 80/20 by group.
 
     Raises:
         MerError: labels that are not the model's, or too few groups to split.
@@ -67,31 +73,49 @@ def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
     names = spec.provenance.get(HELD_OUT_KEY)
     held_out = set(held_out_clips(data.clips, names))
     if held_out:
-        return _split(data, held_out, "the clips that the model's provenance holds out", known=True)
+        origin = "the clips that the model's provenance holds out"
+        listed = len(names) if isinstance(names, list | tuple) else 0
+        if len(held_out) < listed:
+            origin += f", {len(held_out)} of {listed}"
+        return _split(data, held_out, origin, known=True)
     why = "names clips that are not in this data" if names else "does not say which clips were held out"
-    origin = (
-        f"a split of 80/20 by {data.grouped_by} made now, for the model's provenance {why}: "
-        "it may have been trained on the clips it is scored on"
+    given = {i for i, clip in enumerate(data.clips) if clip.part == "test"}
+    how = (
+        "the test part that the data comes with"
+        if given
+        else f"a split of 80/20 by {data.grouped_by} made now"
     )
-    return _split(data, _fifth(data), origin, known=False)
+    origin = f"{how}, for the model's provenance {why}: it may have been trained on the clips it is scored on"
+    return _split(data, given or _fifth(data), origin, known=False)
 
 
 def eval_set_from_clips(split: Split, spec: ModelSpec, workers: int, say: Callable[[str], None]) -> EvalSet:
     """Decodes the held-out clips of a split, with their labels.
 
+    Files that give no audio are said and left out.
+
     Raises:
-        MerError: more than a tenth of the files give no audio.
+        MerError: no file gives audio, or none of a label does.
     """
     if not split.known:
         say(f"warning: scored on {split.origin}")
-    labels = {clip.path: spec.labels.index(clip.label) for clip in split.test}
-    songs = log_mels_from_songs(list(labels), spec.audio, _WINDOWS_A_SONG, workers)
-    for path, reason in songs.failed[:_WARNINGS]:
-        say(f"warning: {path} {reason}")
-    if len(songs.failed) > _MOST_UNREADABLE * len(labels):
-        raise MerError(f"{len(songs.failed)} of {len(labels)} held-out files give no audio")
-    truth = np.asarray([labels[path] for path in songs.paths])
-    return EvalSet(songs, truth, "clips", split.origin, f"{len(truth)} held-out clips")
+    clips = {clip.path: clip for clip in split.test}
+    songs = log_mels_from_songs(list(clips), spec.audio, _WINDOWS_A_SONG, workers)
+    for path, reason in songs.failed:
+        say(f"skipped {path}: {reason}")
+    heard = {clips[path].label for path in songs.paths}
+    silent = [
+        (clips[path].label, path, reason) for path, reason in songs.failed if clips[path].label not in heard
+    ]
+    if silent:
+        label, path, reason = silent[0]
+        raise MerError(f"no held-out clip of {label} gives audio, so a score says little; {path}: {reason}")
+    labels = tuple(label for label in spec.labels if label in heard)
+    if len(labels) < len(spec.labels):
+        missing = ", ".join(label for label in spec.labels if label not in heard)
+        say(f"no held-out clip is {missing}: macro-F1 is over {', '.join(labels)}")
+    truth = np.asarray([spec.labels.index(clips[path].label) for path in songs.paths])
+    return EvalSet(songs, truth, "clips", split.origin, f"{len(truth)} held-out clips", labels)
 
 
 def _split(data: LabelledAudio, held_out: set[int], origin: str, known: bool) -> Split:

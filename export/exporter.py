@@ -27,12 +27,13 @@ from .source import EXPORT_KEY
 
 @dataclass(frozen=True)
 class Exported:
-    """A finished export."""
+    """A finished export; ``bytes`` is the size of its engine or, without one, of its graph."""
 
     name: str
     precision: Precision
     checks: Checks
     files: tuple[Path, ...]
+    bytes: int
     seconds: float
 
 
@@ -59,15 +60,18 @@ def export(job: Job, precision: Precision) -> Exported:
     del model  # VGG16's is 0.5 GB, and compiling needs memory
     try:
         files = _write(job, precision, content, report, targets)
+        job.say(files_line(files))
+        size = files[1 if len(files) > 1 else 0].stat().st_size
     except OSError as error:  # the disk is full, the folder has gone
         raise MerError(f"cannot write into {targets.folder}: {error.strerror or error}") from error
-    job.say(files_line(files))
-    return Exported(artifact.name, precision, checks, files, time.perf_counter() - began)
+    return Exported(artifact.name, precision, checks, files, size, time.perf_counter() - began)
 
 
 def _converted(job: Job, precision: Precision) -> ModelProto:
     plan = job.plan
-    ranges = job.ranges if precision == "int8" else {}  # before the model is loaded: VGG16's is 0.5 GB
+    ranges = (
+        job.calibration.ranges if precision == "int8" else {}
+    )  # before the model is loaded: VGG16's is 0.5 GB
     model = job.source.model()
     if precision == "fp16":
         model = fp16_from_onnx(model, [*plan.keep, *plan.keep_fp32])
@@ -82,7 +86,9 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
 
 
 def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -> dict[str, Any]:
-    calibration = job.calibration_set.facts if job.calibration_set and precision == "int8" else None
+    calibration = None
+    if job.calibration_set and precision == "int8":
+        calibration = job.calibration_set.facts_of(job.calibration)
     kept = {"one step up": list(job.plan.keep), "fp32": list(job.plan.keep_fp32)}
     return report_of(job.source.artifact, precision, model, checks, job.eval_set, calibration, kept)
 

@@ -15,7 +15,7 @@ from ..engine.artifact import Artifact
 from ..engine.errors import UsageError
 from ..engine.runtimes import open_runtime
 from .builders import Builder, EngineOptions
-from .calibration_set import CalibrationSet
+from .calibration_set import Calibration, CalibrationSet
 from .checks import (
     LARGEST_TORCH_ERROR,
     Accuracy,
@@ -29,7 +29,7 @@ from .checks import (
 from .eval_set import EvalSet
 from .fp16_range import Fp16Range, check_range, fp16_range
 from .output_files import Format, Precision
-from .precision import Ranges, layers_to_quantize, tensors_to_quantize
+from .precision import layers_to_quantize, tensors_to_quantize
 from .report import Checks, accuracy_line, parity_line, range_line
 from .sensitivity import LayerError, rank_layers
 from .song_log_mels import SongLogMels
@@ -106,21 +106,24 @@ class Job:
         return measured
 
     @cached_property
-    def ranges(self) -> Ranges:
+    def calibration(self) -> Calibration:
         """The activations' ranges for INT8.
 
         Raises:
-            UsageError: there is no music to calibrate on.
+            UsageError: there is no music to calibrate on, or no layer that INT8 makes faster.
+            MerError: there is too little music.
         """
         model = self.source.model()
         tensors = tensors_to_quantize(model, layers_to_quantize(model))
-        return self._calibration.ranges(self.source.artifact, tensors, self.say)
+        if not tensors:
+            raise UsageError("the network has no layer that INT8 makes faster")
+        return self._music.calibration(self.source.artifact, tensors, self.say)
 
     def rank(self) -> list[LayerError]:
         """See ``rank_layers``: over a few of the calibration windows."""
-        log_mels = self._calibration.log_mels.spread(_SENSITIVITY_WINDOWS)
+        log_mels = self._music.log_mels.spread(_SENSITIVITY_WINDOWS)
         keep = (*self.plan.keep, *self.plan.keep_fp32)
-        return rank_layers(self.source.model(), self.ranges, log_mels, keep)
+        return rank_layers(self.source.model(), self.calibration.ranges, log_mels, keep)
 
     def check(self, model: ModelProto, precision: Precision) -> Checks:
         """Compares and scores a graph; says what it measured before it refuses.
@@ -173,7 +176,7 @@ class Job:
         return self.plan.engine.batches[1]
 
     @property
-    def _calibration(self) -> CalibrationSet:
+    def _music(self) -> CalibrationSet:
         if self.calibration_set is None:
             raise UsageError("INT8 needs music to calibrate on: labelled audio, or calibration data")
         return self.calibration_set

@@ -61,8 +61,13 @@ def report_of(
         "parity_reference": "FP32 ONNX on ONNX Runtime's CPU" if checks.parity else "PyTorch",
         "fp16_range": checks.range.to_json() if checks.range else None,
         "torch_parity": checks.torch.to_json() if checks.torch else None,
-        "accuracy": {"of": eval_set.origin, **checks.accuracy.to_json()} if checks.accuracy else None,
+        "accuracy": _accuracy(checks.accuracy, eval_set) if checks.accuracy else None,
+        "skipped": [[path.name, reason] for path, reason in eval_set.skipped],
     }
+
+
+def _accuracy(accuracy: Accuracy, eval_set: EvalSet) -> dict[str, Any]:
+    return {"of": eval_set.origin, "labels": list(eval_set.labels), **accuracy.to_json()}
 
 
 def sidecar_of(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..engine.arrays import Float32
+from ..engine.audio.formats import open_regular_file
 from ..engine.errors import MerError
 from ..engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ..engine.labelling.worker_pool import Failure, WorkerPool
 from ..engine.spec import AudioSpec
 from ..engine.spectrogram.log_mel import log_mel_from_audio
+from .library_step import kind_and_message
+
+_LARGEST_ARCHIVE = 4 << 30  # bytes of images, unpacked: 26,000 windows of the default spec
 
 
 @dataclass(frozen=True)
@@ -57,24 +64,37 @@ def log_mels_from_songs(
     """
     options = WindowOptions(spec, windows)
     spans: dict[int, tuple[int, int]] = {}  # position in ``paths`` to the song's windows: first, end
-    failed: list[tuple[Path, str]] = []
+    failed: dict[int, str] = {}
     total = 0
     file = tempfile.TemporaryFile(prefix="mer-log-mels-")  # noqa: SIM115  (lives as long as the memmap)
     with WorkerPool(log_mels_from_file, options, workers, options.limits.seconds) as pool:
         for position, result in pool.map([str(path) for path in paths]):
             if isinstance(result, Failure):
-                failed.append((paths[position], result.reason))
+                failed[position] = result.reason
                 continue
-            file.write(result.log_mels.tobytes())
+            _append(file, result.log_mels)
             spans[position] = (total, total + len(result.log_mels))
             total += len(result.log_mels)
     if not total:
-        raise MerError(f"none of {len(paths)} files gives audio; {failed[0][0]}: {failed[0][1]}")
-    file.flush()
+        raise MerError(f"none of {len(paths)} files gives audio; {paths[0]}: {failed[0]}")
     log_mels = np.memmap(file, np.float32, "r", shape=(total, 1, spec.n_mels, spec.frames))
     decoded = sorted(spans)
     songs = tuple(np.arange(*spans[position]) for position in decoded)
-    return SongLogMels(log_mels, songs, tuple(paths[position] for position in decoded), tuple(failed))
+    return SongLogMels(
+        log_mels,
+        songs,
+        tuple(paths[position] for position in decoded),
+        tuple((paths[position], failed[position]) for position in sorted(failed)),
+    )
+
+
+def _append(file: IO[bytes], log_mels: Float32) -> None:
+    try:
+        file.write(log_mels.tobytes())
+        file.flush()
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise MerError(f"log-mels cannot be written into {folder}: {error.strerror}") from None
 
 
 def log_mels_from_archive(path: Path, spec: AudioSpec) -> SongLogMels:
@@ -84,10 +104,15 @@ def log_mels_from_archive(path: Path, spec: AudioSpec) -> SongLogMels:
         MerError: not such an archive, or made with another AudioSpec than the model's.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with os.fdopen(open_regular_file(path), "rb") as file:
+            if zipfile.ZipFile(file).getinfo("images.npy").file_size > _LARGEST_ARCHIVE:
+                raise MerError(f"its images take more than {_LARGEST_ARCHIVE >> 30} GB")
+            archive = np.load(file, allow_pickle=False)
             log_mels, made_with = archive["images"], AudioSpec.from_json(str(archive["audio_spec"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise MerError(f"{path} is no archive of images and audio_spec: {error}") from None
+    except MerError as error:
+        raise MerError(f"{path} cannot be read: {error}") from None
+    except Exception as error:  # zipfile's, zlib's and NumPy's own, whatever the bytes are
+        raise MerError(f"{path} is no archive of images and audio_spec: {kind_and_message(error)}") from None
     if made_with != spec:
         raise MerError(
             f"{path} holds images of another AudioSpec than the model's; make them anew from audio"
@@ -96,6 +121,8 @@ def log_mels_from_archive(path: Path, spec: AudioSpec) -> SongLogMels:
         raise MerError(
             f"{path} holds images {list(log_mels.shape)}, not [n, 1, {spec.n_mels}, {spec.frames}]"
         )
+    if log_mels.dtype.kind not in "fiu" or not np.isfinite(log_mels).all():
+        raise MerError(f"{path} holds images that are no finite numbers")
     return SongLogMels.one_window_each(log_mels.astype(np.float32))
 
 

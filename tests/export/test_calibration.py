@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from merkit.engine.arrays import Float32
 from merkit.engine.errors import MerError
 from merkit.export import calibration
-from merkit.export.calibration import cached_ranges, calibration_key, ranges_from_log_mels
+from merkit.export.calibration import cached, calibration_key, ranges_from_log_mels
 from merkit.export.precision import layers_to_quantize, tensors_to_quantize
 from merkit.export.sensitivity import open_session
 from merkit.export.song_log_mels import generated_log_mels
@@ -53,19 +55,31 @@ def test_histogram_methods_stay_within_the_extremes(method: str) -> None:
         assert 0 < max(map(abs, pair)) <= 1.02 * max(map(abs, extremes[name]))
 
 
-def test_ranges_are_kept_by_hash(tmp_path: Path) -> None:
+def test_a_value_is_kept_by_key_until_its_file_holds_something_else(tmp_path: Path) -> None:
     computed: list[int] = []
 
-    def compute() -> dict[str, tuple[float, float]]:
+    def compute() -> dict[str, int]:
         computed.append(1)
-        return {"a": (-1.0, 2.0)}
+        return {"a": 1}
 
-    assert cached_ranges("k", compute) == cached_ranges("k", compute) == {"a": (-1.0, 2.0)}
-    assert computed == [1]
+    def valid(value: Any) -> bool:
+        return value == {"a": 1}
+
+    assert cached("k", compute, valid) == cached("k", compute, valid) == {"a": 1}
+    assert len(computed) == 1
     (file,) = (tmp_path / "mer-home" / "calibration").iterdir()
-    file.write_text("{")
-    assert cached_ranges("k", compute) == {"a": (-1.0, 2.0)}
-    assert computed == [1, 1]
+    for count, content in enumerate(
+        (b"{", b"", b"null", b'{"a": 2}', b'{"a": NaN}', b"[" * 10_000, b"\xff"), 2
+    ):
+        file.write_bytes(content)
+        assert cached("k", compute, valid) == {"a": 1}
+        assert len(computed) == count
+
+
+def test_without_a_cache_a_value_is_computed_each_time(tmp_path: Path) -> None:
+    (tmp_path / "mer-home").write_bytes(b"a file where the folder should be")
+    assert cached("k", lambda: [1], lambda value: True) == [1]
+    assert (tmp_path / "mer-home").is_file()
 
 
 def test_the_key_changes_with_all_that_matters(tmp_path: Path) -> None:
@@ -81,5 +95,18 @@ def test_the_key_changes_with_all_that_matters(tmp_path: Path) -> None:
         calibration_key("m", ["t"], "minmax", [one], 4),
     }
     assert len(keys) == 6
-    with pytest.raises(MerError, match="cannot be read"):
-        calibration_key("m", ["t"], "minmax", [tmp_path / "none"], 3)
+
+
+def test_files_that_cannot_be_read_are_no_hang_and_no_error(tmp_path: Path) -> None:
+    """The decoder says later why they are skipped."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "1").write_bytes(b"1")
+    paths = [tmp_path / name for name in ("none", "pipe", "1")]
+    key = calibration_key("m", ["t"], "minmax", paths, 3)
+    assert key != calibration_key("m", ["t"], "minmax", paths[:2], 3)
+
+
+def test_a_graph_that_cannot_be_calibrated_is_one_line() -> None:
+    with pytest.raises(MerError, match=r"^the calibration failed: ") as refused:
+        ranges_from_log_mels(b"nothing", generated_log_mels(AUDIO, 1).log_mels, ["images"], "minmax")
+    assert "\n" not in str(refused.value)

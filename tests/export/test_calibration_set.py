@@ -8,13 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from merkit.engine.artifact import open_artifact
 from merkit.engine.data.labelled_audio import Clip, labelled_audio
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import QUADRANTS
 from merkit.export.calibration_set import CalibrationSet, calibration_paths
 from merkit.export.precision import layers_to_quantize, tensors_to_quantize
 from small_networks import AUDIO, small_network
+
+NETWORK = small_network()
+TENSORS = tensors_to_quantize(NETWORK, layers_to_quantize(NETWORK))
+
+
+def write_archive(path: Path, windows: int, scale: float = 10.0) -> Path:
+    images = np.random.default_rng(0).normal(0, scale, (windows, 1, AUDIO.n_mels, AUDIO.frames))
+    np.savez(path, images=images.astype(np.float32), audio_spec=AUDIO.to_json())
+    return path
 
 
 def clips_of(count: int) -> list[Clip]:
@@ -32,36 +42,76 @@ def test_calibration_takes_the_labels_by_turns_and_as_many_songs_as_it_can() -> 
         calibration_paths([], 100)
 
 
+def test_clips_that_are_scored_do_not_calibrate(music: Path, tmp_path: Path) -> None:
+    """By their bytes: a copy under another name is the same clip."""
+    clips = labelled_audio(music).clips
+    (tmp_path / "copy.wav").write_bytes(clips[0].path.read_bytes())
+    taken = [Clip(tmp_path / "copy.wav", "", ""), *clips[:3]]
+    songs, windows = calibration_paths(taken, 6, {clips[0].id})
+    assert sorted(songs) == sorted(clip.path for clip in clips[1:3])
+    assert windows == 3
+    with pytest.raises(MerError, match="no song"):
+        calibration_paths(taken[:2], 6, {clips[0].id})
+
+
 def test_clips_or_a_folder_or_an_archive_calibrate(music: Path, tmp_path: Path) -> None:
     clips = labelled_audio(music).clips[:3]
     of_clips = CalibrationSet(AUDIO, clips, None, "not held out: these", 6, workers=1)
     assert of_clips.log_mels.log_mels.shape == (6, 1, AUDIO.n_mels, AUDIO.frames)
-    assert of_clips.facts == {"method": "percentile", "windows": 6, "files": 3, "data": "not held out: these"}
-    of_folder = CalibrationSet(AUDIO, (), str(music.parent), "music", 8, "minmax")
-    assert of_folder.facts == {"method": "minmax", "windows": 8, "files": 8, "data": "music"}
-    archive = tmp_path / "windows.npz"
-    log_mels = np.zeros((3, 1, AUDIO.n_mels, AUDIO.frames), np.float32)
-    np.savez(archive, images=log_mels, audio_spec=AUDIO.to_json())
+    of_folder = CalibrationSet(AUDIO, (), str(music.parent), "music", 8, "minmax", workers=1)
+    assert of_folder.log_mels.log_mels.shape == (8, 1, AUDIO.n_mels, AUDIO.frames)
+    archive = write_archive(tmp_path / "windows.npz", 3)
     of_archive = CalibrationSet(AUDIO, (), str(archive), archive.name)
-    np.testing.assert_array_equal(of_archive.log_mels.log_mels, log_mels)
-    assert of_archive.facts["files"] == 1
+    assert of_archive.log_mels.log_mels.shape == (3, 1, AUDIO.n_mels, AUDIO.frames)
+    with pytest.raises(UsageError, match="not a local file"):
+        _ = CalibrationSet(AUDIO, (), "s3://bucket/songs/", "").log_mels
 
 
 def test_nothing_is_read_before_it_is_needed(tmp_path: Path) -> None:
     later = CalibrationSet(AUDIO, (), f"{tmp_path}/later.npz", "later.npz")
-    assert later.facts["files"] == 1
-    with pytest.raises(MerError, match=r"later\.npz is no archive"):
+    with pytest.raises(MerError, match=r"later\.npz cannot be read: no such file"):
         _ = later.log_mels
 
 
-def test_the_same_files_are_calibrated_on_once(model: Path, music: Path) -> None:
-    artifact, network = open_artifact(str(model)), small_network()
-    tensors = tensors_to_quantize(network, layers_to_quantize(network))
+def test_the_same_files_are_calibrated_on_once(model: Path, music: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(AUDIO.window_samples), AUDIO.sample_rate)
+    clips = (*labelled_audio(music).clips[:2], Clip(silent, "happy", "alone"))
+    artifact = open_artifact(str(model))
     lines: list[str] = []
-    calibration_set = CalibrationSet(AUDIO, labelled_audio(music).clips[:2], None, "", 4, "minmax", 1)
-    ranges = calibration_set.ranges(artifact, tensors, lines.append)
-    assert set(ranges) == set(tensors)
-    assert lines == ["  calibrating (minmax) on 4 windows of 2 songs"]
-    again = dataclasses.replace(calibration_set)
-    assert again.ranges(artifact, tensors, lines.append) == ranges
-    assert len(lines) == 1
+    calibration_set = CalibrationSet(AUDIO, clips, None, "those", 6, "minmax", 1)
+    calibration = calibration_set.calibration(artifact, TENSORS, lines.append)
+    assert set(calibration.ranges) == set(TENSORS)
+    assert lines[0] == "  calibrating (minmax) on 4 windows of 2 files"
+    assert lines[1].startswith(f"skipped {silent}: ")
+    weakness = "4 different windows, and 64 or more are needed; the windows hardly differ, or hardly change"
+    assert lines[2:] == [f"warning: INT8 is calibrated on too little: {weakness}"]
+    assert calibration_set.facts_of(calibration) == {
+        "method": "minmax",
+        "windows": 4,  # used, of the 6 that were asked for
+        "files": 2,
+        "skipped": [["silent.wav", lines[1].partition(": ")[2]]],
+        "weakness": weakness,
+        "data": "those",
+    }
+    again: list[str] = []
+    assert dataclasses.replace(calibration_set).calibration(artifact, TENSORS, again.append) == calibration
+    assert again == lines[1:]
+
+
+def test_too_little_music_is_refused_where_no_score_shows_what_it_does(model: Path, tmp_path: Path) -> None:
+    artifact = open_artifact(str(model))
+    for windows, scale, message in ((44, 10, "44 different windows, and 64 or more"), (70, 0, "1 different")):
+        archive = write_archive(tmp_path / "windows.npz", windows, scale)
+        loose = CalibrationSet(AUDIO, (), str(archive), "", 256, "minmax")
+        strict = dataclasses.replace(loose, strict=True)
+        with pytest.raises(MerError, match=f"too little to calibrate INT8 on: {message}"):
+            strict.calibration(artifact, TENSORS, print)
+        loose.calibration(artifact, TENSORS, lambda line: None)  # it is in the cache from now on
+        with pytest.raises(MerError, match="too little to calibrate INT8 on"):
+            strict.calibration(artifact, TENSORS, print)
+    archive = write_archive(tmp_path / "windows.npz", 70)
+    lines: list[str] = []
+    enough = CalibrationSet(AUDIO, (), str(archive), "", 256, "minmax", strict=True)
+    assert enough.calibration(artifact, TENSORS, lines.append).windows == 70
+    assert lines == ["  calibrating (minmax) on 70 windows of 1 files"]

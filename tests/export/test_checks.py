@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from merkit.engine.spec import QUADRANTS, ModelSpec
-from merkit.export.checks import GateError, accuracy, check_parity, logits_by_batch, parity
+from merkit.export.checks import GateError, Parity, accuracy, check_parity, logits_by_batch, parity
 from merkit.export.song_log_mels import SongLogMels
 from small_networks import AUDIO
 
@@ -56,6 +56,15 @@ def test_parity_counts_windows_and_songs() -> None:
         check_parity(dataclasses.replace(measured, relative_error=float("nan")), "int8")
 
 
+@pytest.mark.parametrize(
+    ("precision", "passes", "fails"), [("fp32", 1e-3, 0.01), ("fp16", 0.01, 0.1), ("int8", 0.1, 0.6)]
+)
+def test_each_precision_has_its_own_bound(precision: str, passes: float, fails: float) -> None:
+    check_parity(Parity(1.0, passes, 1.0, 0, 1, 1, {}), precision)
+    with pytest.raises(GateError, match=f"{precision} is off by {fails:g} of the largest logit"):
+        check_parity(Parity(1.0, fails, 1.0, 0, 1, 1, {}), precision)
+
+
 def test_accuracy_is_of_songs() -> None:
     songs = songs_of([[0, 1], [2], [3]])
     right = np.asarray([[3, 0], [0, 1], [4, 0], [0, 1]], np.float32)
@@ -72,3 +81,26 @@ def test_temperature_changes_a_songs_mean() -> None:
     assert spec.temperature == 1
     assert accuracy(logits, logits, songs, np.asarray([0]), 1.0).accuracy == 0
     assert accuracy(logits, logits, songs, np.asarray([0]), 20.0).accuracy == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "drop"),
+    [
+        # 10 songs of label 0 and 10 of label 1 of a model with four labels; F1 by hand
+        ([0] * 10 + [1] * 10, [3] + [0] * 9 + [1] * 10, 1 - (18 / 19 + 1) / 2),
+        ([0] * 10 + [1] * 10, [1] + [0] * 9 + [1] * 10, 1 - (18 / 19 + 20 / 21) / 2),
+        (
+            [3] + [0] * 9 + [1] * 10,
+            [0] + [1] * 5 + [0] * 4 + [1] * 10,
+            (18 / 19 + 1) / 2 - (10 / 15 + 20 / 25) / 2,
+        ),
+    ],
+)
+def test_both_sides_of_the_gate_are_over_the_labels_of_the_data(
+    reference: list[int], candidate: list[int], drop: float
+) -> None:
+    """An answer outside them is a wrong answer, and no label more."""
+    songs = songs_of([[i] for i in range(20)])
+    truth = np.asarray([0] * 10 + [1] * 10)
+    logits = [np.eye(4, dtype=np.float32)[answers] for answers in (reference, candidate)]
+    assert accuracy(*logits, songs, truth, 1.0).drop == pytest.approx(drop)

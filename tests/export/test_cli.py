@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 from merkit.engine.artifact import SPEC_KEY, open_artifact
-from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from merkit.export import builders, exporter
 from merkit.export.builders import NoBuilderError
 from merkit.export.cli import main
@@ -89,7 +89,10 @@ def test_with_data_accuracy_is_scored_and_int8_calibrated(model: Path, music: Pa
     assert sidecar["accuracy"]["songs"] == 8
     assert sidecar["accuracy"]["drop"] <= 1
     assert "80/20 by group" in sidecar["accuracy"]["of"]
-    assert sidecar["calibration"]["files"] == 16
+    assert sidecar["accuracy"]["labels"] == list(QUADRANTS)
+    assert sidecar["skipped"] == []
+    assert sidecar["calibration"]["files"] == sidecar["calibration"]["windows"] == 16
+    assert "INT8 is calibrated on too little: 16 different windows" in result.output
     assert sidecar["calibration"]["method"] == "percentile"
     assert sidecar["precision_parsed"]["convolution"] == {"int8": 6, "fp16": 3}
     assert sidecar["compute_capability"] == {"target": "ada", "capabilities": ["8.9"]}
@@ -123,7 +126,7 @@ def test_the_range_gate_refuses_and_names_the_layer(tmp_path: Path) -> None:
 
 
 def test_sensitivity_ranks_and_keep_leaves_fp16(model: Path, music: Path, tmp_path: Path) -> None:
-    options = ("--calib-data", music.parent, "--calib-windows", 8, "-j", 1)
+    options = ("--calib-data", music.parent, "--calib-windows", 64, "-j", 1)
     result = run("--model", model, "--int8", "--sensitivity", *options)
     assert result.exit_code == 0, result.output
     ranked = [line.split()[1] for line in result.output.splitlines() if "%" in line]
@@ -236,12 +239,54 @@ def test_calibration_data_of_another_spec_or_with_other_labels(
 
 def test_calibration_images_of_the_models_spec_serve(model: Path, tmp_path: Path) -> None:
     archive = tmp_path / "windows.npz"
-    images = np.random.default_rng(0).standard_normal((9, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    images = np.random.default_rng(0).normal(0, 10, (70, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
     np.savez(archive, images=images, audio_spec=AUDIO.to_json())
     out = tmp_path / "out"
-    result = run("--model", model, "--int8", "--calib-data", archive, "--format", "onnx", "-o", f"{out}/")
+    command = ("--model", model, "--int8", "--calib-data", archive, "--format", "onnx", "-o", f"{out}/")
+    result = run(*command)
     assert result.exit_code == 0, result.output
     assert left_in(out) == ["small_int8.onnx"]
+    assert "70 windows of the calibration data itself" in result.output
+    np.savez(archive, images=images[:44], audio_spec=AUDIO.to_json())
+    refused = run(*command)
+    assert refused.exit_code == 1
+    assert "44 different windows, and 64 or more are needed" in refused.output
+    usage = run(*command, "--calib-windows", 44)
+    assert usage.exit_code == 2
+    assert "64 or more" in usage.output
+
+
+def test_clips_without_audio_are_skipped_by_name_and_counted(
+    model: Path, music: Path, tmp_path: Path
+) -> None:
+    rows = music.read_text()
+    for path in music.parent.glob("*.wav"):
+        (tmp_path / path.name).hardlink_to(path)
+    for i in range(20):
+        broken = tmp_path / f"broken{i}.wav"
+        broken.write_bytes(b"RIFF" + bytes([i]))
+        rows += f"\n{broken.name},happy,nobody{i}"
+    (tmp_path / "clips.csv").write_text(rows + "\nsad-0-0.wav,sad,sad-0")
+    command = ("--model", model, "--fp16", "--int8", "--data", tmp_path / "clips.csv", "--max-drop", 100)
+    result = run(*command, "--format", "onnx", "-o", f"{tmp_path}/out/", "-j", 1)
+    assert result.exit_code == 4, result.output
+    skipped = [line for line in result.output.splitlines() if line.startswith("skipped ")]
+    assert len(skipped) == len(set(skipped)) == 20
+    reports = [
+        json.loads({prop.key: prop.value for prop in onnx.load(str(path)).metadata_props}[EXPORT_KEY])
+        for path in sorted((tmp_path / "out").iterdir())
+    ]
+    assert [report["precision"] for report in reports] == ["fp16", "int8"]
+    held_out = [name for name, _ in reports[0]["skipped"]]
+    assert reports[1]["skipped"] == reports[0]["skipped"]
+    assert reports[0]["calibration"] is None
+    calibrated = [name for name, _ in reports[1]["calibration"]["skipped"]]
+    assert sorted(held_out + calibrated) == sorted(f"broken{i}.wav" for i in range(20))
+    assert (
+        reports[0]["accuracy"]["songs"] + len(held_out) + reports[1]["calibration"]["files"] + len(calibrated)
+        == 60
+    )
+    assert "sad-0-0.wav" in result.output  # the row that stands twice is said
 
 
 def test_a_folder_that_cannot_be_written(model: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.spec import QUADRANTS, ModelSpec
 from merkit.export.data_plan import DataPlan, sets_from_plan
 from small_networks import AUDIO
@@ -27,7 +28,9 @@ def test_calibration_data_alone_is_compared_too(tmp_path: Path) -> None:
     assert calibration_set is not None
     assert eval_set.songs is calibration_set.log_mels
     assert (eval_set.kind, eval_set.truth) == ("clips", None)
-    assert calibration_set.facts["data"] == "windows.npz"
+    assert eval_set.short == "the calibration data itself"
+    assert calibration_set.origin == "windows.npz"
+    assert calibration_set.strict
 
 
 def test_labelled_audio_is_scored_and_the_rest_calibrates(music: Path) -> None:
@@ -42,6 +45,7 @@ def test_labelled_audio_is_scored_and_the_rest_calibrates(music: Path) -> None:
     assert not scored & {clip.path for clip in calibration_set.clips}
     assert calibration_set.origin == f"not held out: {eval_set.origin}"
     assert (calibration_set.windows, calibration_set.method, calibration_set.workers) == (16, "minmax", 1)
+    assert not calibration_set.strict
     assert lines == [f"warning: scored on {eval_set.origin}"]
 
 
@@ -50,3 +54,24 @@ def test_other_calibration_data_takes_the_place_of_clips(music: Path, tmp_path: 
     _, calibration_set = sets_from_plan(SPEC, plan, lambda line: None)
     assert calibration_set is not None
     assert (calibration_set.clips, calibration_set.origin) == ((), "later.npz")
+
+
+def test_a_clip_that_is_scored_does_not_calibrate_though_its_folder_is_named_twice(music: Path) -> None:
+    plan = DataPlan(music, calib_data=str(music.parent), calib_windows=64, workers=1)
+    eval_set, calibration_set = sets_from_plan(SPEC, plan, lambda line: None)
+    assert calibration_set is not None
+    scored, calibrated = set(eval_set.songs.paths), set(calibration_set.log_mels.paths)
+    assert len(scored) == 8
+    assert len(calibrated) == 32
+    assert not scored & calibrated
+
+
+def test_what_calibrates_and_is_compared_is_skipped_by_name(music: Path, tmp_path: Path) -> None:
+    for clip in labelled_audio(music).clips[:2]:
+        (tmp_path / clip.path.name).write_bytes(clip.path.read_bytes())
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    lines: list[str] = []
+    eval_set, _ = sets_from_plan(SPEC, DataPlan(calib_data=str(tmp_path), workers=1), lines.append)
+    assert [path.name for path, _ in eval_set.skipped] == ["broken.wav"]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"skipped {tmp_path}/broken.wav: ")

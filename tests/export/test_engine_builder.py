@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError
+from merkit.export import engine_builder
 from merkit.export.builders import EngineOptions, open_builder
-from merkit.export.engine_builder import engine_from_onnx
+from merkit.export.engine_builder import check_parsed, engine_from_onnx
 from merkit.export.precision import fp16_from_onnx, int8_from_onnx, layers_to_quantize, tensors_to_quantize
 from onnx import load_from_string
 from small_networks import AUDIO, small_network
@@ -79,3 +82,58 @@ def test_options_reach_the_builder(graphs: dict[str, bytes]) -> None:
     facts = engine_from_onnx(graphs["fp16"], options, open_builder("rtx", options)).facts
     assert facts["options"]["optimization_level"] == 1
     assert facts["options"]["workspace_mb"] == 512
+
+
+def test_what_the_parser_refuses_is_known_before_any_conversion(graphs: dict[str, bytes]) -> None:
+    builder = open_builder("rtx", EngineOptions())
+    check_parsed(graphs["fp32"], builder)
+    with pytest.raises(MerError, match="parser refuses"):
+        check_parsed(b"nothing", builder)
+
+
+def test_a_timing_cache_is_read_and_written_back(graphs: dict[str, bytes], tmp_path: Path) -> None:
+    """TensorRT for RTX has the calls, though it measures nothing."""
+    cache = tmp_path / "timings"
+    options = EngineOptions((1, 1, 1), timing_cache=cache)
+    builder = open_builder("rtx", EngineOptions())
+    for _ in range(2):
+        engine_from_onnx(graphs["fp16"], options, builder)
+        assert cache.stat().st_size > 0
+    nowhere = EngineOptions((1, 1, 1), timing_cache=tmp_path / "nowhere" / "timings")
+    with pytest.raises(MerError, match="timings cannot be written"):
+        engine_from_onnx(graphs["fp16"], nowhere, builder)
+
+
+@pytest.mark.parametrize("how", ["none", "an error alone", "too large", "a pipe"])
+def test_a_file_that_is_no_timing_cache_stays(
+    graphs: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    cache = tmp_path / "timings"
+    cache.write_bytes(b"something else")
+    options = EngineOptions((1, 1, 1), timing_cache=cache)
+    builder = open_builder("rtx", EngineOptions())
+    logged: list[list[str]] = []
+    create, logger = builder.trt.IBuilderConfig.create_timing_cache, engine_builder._logger
+
+    def create_and_say(config: Any, content: bytes) -> Any:
+        if how == "none":
+            return None
+        logged[-1].append("Serialization assertion magicTagRead == kMAGIC_TAG failed.")  # as TensorRT 8.6
+        return create(config, b"")
+
+    def keep(trt: Any) -> Any:
+        made, errors = logger(trt)
+        logged.append(errors)
+        return made, errors
+
+    if how == "too large":
+        monkeypatch.setattr(engine_builder, "_LARGEST_TIMING_CACHE", 10)
+    elif how == "a pipe":
+        cache.unlink()
+        os.mkfifo(cache)
+    else:
+        monkeypatch.setattr(builder.trt.IBuilderConfig, "create_timing_cache", create_and_say)
+        monkeypatch.setattr(engine_builder, "_logger", keep)
+    with pytest.raises(MerError, match="timings is no"):
+        engine_from_onnx(graphs["fp16"], options, builder)
+    assert how == "a pipe" or cache.read_bytes() == b"something else"

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
+from merkit.engine.data.labelled_audio import Clip, LabelledAudio, clip_names, labelled_audio
 from merkit.engine.errors import MerError
 from merkit.engine.spec import QUADRANTS, ModelSpec
 from merkit.export.eval_set import eval_set_from_clips, split_clips
@@ -53,7 +53,7 @@ def test_held_out_clips_are_decoded_with_their_labels(music: Path) -> None:
     by_path = dict(zip((path.stem for path in eval_set.songs.paths), eval_set.truth.tolist(), strict=True))
     assert by_path == {"sad-0-0": QUADRANTS.index("sad"), "happy-1-1": QUADRANTS.index("happy")}
     assert (eval_set.kind, eval_set.short) == ("clips", "2 held-out clips")
-    assert lines == []
+    assert lines == ["no held-out clip is tense, calm: macro-F1 is over happy, sad"]
 
 
 def test_unreadable_clips_and_a_made_split_are_warned_of(music: Path) -> None:
@@ -61,7 +61,66 @@ def test_unreadable_clips_and_a_made_split_are_warned_of(music: Path) -> None:
     split = split_clips(labelled_audio(music), spec)
     gone = dataclasses.replace(split.test[0], path=Path("/gone.wav"))
     lines: list[str] = []
-    with pytest.raises(MerError, match="1 of 3 held-out files"):
-        eval_set_from_clips(dataclasses.replace(split, test=(gone, *split.test[1:3])), spec, 1, lines.append)
+    eval_set = eval_set_from_clips(
+        dataclasses.replace(split, test=(gone, *split.test[1:])), spec, 1, lines.append
+    )
     assert lines[0].startswith("warning: scored on a split of 80/20")
-    assert lines[1].startswith("warning: /gone.wav ")
+    assert lines[1:] == ["skipped /gone.wav: no such file"]
+    assert eval_set.skipped == ((Path("/gone.wav"), "no such file"),)
+    assert eval_set.truth is not None
+    assert len(eval_set.truth) == len(eval_set.songs.songs) == len(split.test) - 1
+    assert eval_set.short == f"{len(split.test) - 1} held-out clips"
+
+
+def test_a_label_without_a_usable_clip_is_refused(music: Path) -> None:
+    spec = ModelSpec("x", QUADRANTS, AUDIO)
+    split = split_clips(labelled_audio(music), spec)
+    test = [
+        dataclasses.replace(clip, path=Path(f"/gone/{clip.name}")) if clip.label == "sad" else clip
+        for clip in split.test
+    ]
+    with pytest.raises(MerError, match=r"no held-out clip of sad gives audio.*/gone/sad-"):
+        eval_set_from_clips(dataclasses.replace(split, test=tuple(test)), spec, 1, lambda line: None)
+
+
+def test_labels_that_the_data_lacks_are_said(music: Path) -> None:
+    spec = ModelSpec("x", QUADRANTS, AUDIO)
+    split = split_clips(labelled_audio(music), spec)
+    test = tuple(clip for clip in split.test if clip.label in ("happy", "sad"))
+    lines: list[str] = []
+    eval_set = eval_set_from_clips(dataclasses.replace(split, test=test), spec, 1, lines.append)
+    assert eval_set.labels == ("happy", "sad")
+    assert lines[1:] == ["no held-out clip is tense, calm: macro-F1 is over happy, sad"]
+
+
+def test_the_datas_own_test_part_is_scored_where_the_model_says_nothing() -> None:
+    clips = tuple(
+        dataclasses.replace(clip, part="test" if i % 10 == 3 else "training")
+        for i, clip in enumerate(data().clips)
+    )
+    given = dataclasses.replace(data(), clips=clips)
+    split = split_clips(given, ModelSpec("x", QUADRANTS, AUDIO))
+    assert [clip.path.stem for clip in split.test] == ["3", "13", "23", "33"]
+    assert "the test part that the data comes with" in split.origin
+    assert not split.known
+    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance={"test_clips": ["1", "2", "99"]})
+    split = split_clips(given, spec)
+    assert [clip.path.stem for clip in split.test] == ["1", "2"]
+    assert split.origin.endswith("holds out, 2 of 3")
+
+
+def test_clips_of_one_stem_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
+    clips = []
+    for label in ("happy", "sad"):
+        (tmp_path / label).mkdir()
+        for i in range(3):
+            path = tmp_path / label / f"0{i}.wav"
+            path.write_bytes(f"{label}{i}".encode())
+            clips.append(Clip(path, label, "", name=f"{label}/0{i}.wav"))
+    held_out = [clips[1], clips[5]]
+    spec = ModelSpec("x", ("happy", "sad"), AUDIO, provenance={"test_clips": clip_names(held_out)})
+    moved = [dataclasses.replace(clip, name=f"elsewhere/{clip.path.name}") for clip in clips]
+    for found in (clips, moved):
+        split = split_clips(LabelledAudio(tuple(found), ("happy", "sad"), "clip"), spec)
+        assert [clip.path for clip in split.test] == [clip.path for clip in held_out]
+        assert split.known

@@ -78,4 +78,4 @@ def test_a_drop_is_a_share_and_its_refusal_names_layers(job: Job, tmp_path: Path
 
 def test_int8_without_music_is_refused(job: Job) -> None:
     with pytest.raises(UsageError, match="needs music to calibrate on"):
-        _ = job.ranges
+        _ = job.calibration

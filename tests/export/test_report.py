@@ -69,6 +69,7 @@ def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
     assert report["parity_reference"] == "FP32 ONNX on ONNX Runtime's CPU"
     assert report["accuracy"]["macro_f1"] == 0.637
     assert report["calibration"] is None
+    assert report["skipped"] == []
     assert report["kept"] == {"fp32": ["a"]}
     sidecar = sidecar_of(
         report,

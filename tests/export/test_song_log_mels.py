@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,8 +55,26 @@ def test_an_archive_of_another_spec_is_refused(tmp_path: Path) -> None:
     np.savez(path, images=log_mels)
     with pytest.raises(MerError, match="audio_spec"):
         log_mels_from_archive(path, AUDIO)
-    path.write_bytes(b"nothing")
-    with pytest.raises(MerError, match="no archive"):
+    for content in (b"nothing", b"PK\x03\x04 cut", b"\x93NUMPY"):
+        path.write_bytes(content)
+        with pytest.raises(MerError, match="no archive") as refused:
+            log_mels_from_archive(path, AUDIO)
+        assert "\n" not in str(refused.value)
+    for images in (log_mels + np.nan, log_mels.astype(complex), log_mels.astype(object)):
+        np.savez(path, images=images, audio_spec=AUDIO.to_json())
+        with pytest.raises(MerError, match=r"no finite numbers|no archive"):
+            log_mels_from_archive(path, AUDIO)
+
+
+def test_an_archive_that_is_no_file_or_a_bomb_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(MerError, match="not a regular file"):
+        log_mels_from_archive(tmp_path / "pipe.npz", AUDIO)
+    path = tmp_path / "windows.npz"
+    log_mels = np.zeros((2_000, 1, AUDIO.n_mels, AUDIO.frames), np.float32)
+    np.savez_compressed(path, images=log_mels, audio_spec=AUDIO.to_json())
+    monkeypatch.setattr("merkit.export.song_log_mels._LARGEST_ARCHIVE", 1 << 20)
+    with pytest.raises(MerError, match="images take more than"):
         log_mels_from_archive(path, AUDIO)
 
 

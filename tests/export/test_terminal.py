@@ -1,0 +1,38 @@
+"""Lines for people: escaped, and a skipped clip once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from merkit.engine.errors import MerError, UsageError
+from merkit.export.checks import Accuracy
+from merkit.export.exporter import Exported
+from merkit.export.report import Checks
+from merkit.export.terminal import Terminal
+
+
+def test_a_clip_is_skipped_once_and_shows_in_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.say("macro-F1\n  over 3 songs")
+    assert terminal.exit_code == 0
+    for _ in range(2):
+        terminal.say("skipped \x1b[2J.wav: it is silent")
+        terminal.say("warning: few")
+    printed, warned = capsys.readouterr()
+    assert printed == "macro-F1\n  over 3 songs\nskipped \\x1b[2J.wav: it is silent\n"
+    assert warned == "warning: few\nwarning: few\n"
+    assert terminal.exit_code == 4
+
+
+def test_what_failed_is_a_line_and_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    failed = terminal.failed("net\r fp16", MerError("it is broken"), "; mend it")
+    checks = Checks(accuracy=Accuracy(0.5, 0.475, 0.5, 0.5, 9))
+    done = Exported("[red]x", "int8", checks, (Path("x.onnx"),), 1_250_000, 2.0)
+    terminal.table([done], [failed, ("y", UsageError("no"))])
+    printed, error = capsys.readouterr()
+    assert error == "Error: net\\r fp16: it is broken; mend it\n"
+    lines = [line.split() for line in printed.splitlines()]
+    assert lines[1] == ["[red]x", "int8", "1.2", "47.5", "2.5", "2.0"]
+    assert lines[2:] == [["net\\r", "fp16", "failed", "1"], ["y", "failed", "2"]]
