@@ -69,7 +69,7 @@ def check_graph(model: onnx.ModelProto) -> None:
             operators.add((part.domain, part.op_type))
     if model.functions:
         raise ArtifactError("it has functions of its own; write it with its functions inlined (onnx.inliner)")
-    for domain, operator in sorted(operators):
+    for domain, operator in sorted(operators, key=repr):  # bytes where one is not UTF-8
         _check_operator(domain, operator)
     _check_sizes(model.graph)
 

@@ -7,8 +7,8 @@ import math
 from collections import Counter
 from typing import Any, NoReturn
 
-LONGEST = 32 << 20
-"""Bytes: the provenance of a network that heard a hundred thousand songs needs a fifth."""
+LONGEST = 16 << 20
+"""Bytes: the provenance of a network that heard a hundred thousand songs needs half."""
 _DEEPEST = 50  # Python's own recursion, when such a value is copied or written, ends at some 300
 _LARGEST = 10**300  # above it a whole number is no float any more
 

@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from engine_files import VERSION, engine, write_engine
+from hypothesis import example, given
+from hypothesis import strategies as st
 from merkit.engine.artifact import (
     SPEC_KEY,
     is_engine,
@@ -17,7 +20,7 @@ from merkit.engine.artifact import (
 )
 from merkit.engine.errors import ArtifactError, MerError, UsageError
 from merkit.engine.runtimes import name_of_runtime, open_runtime
-from merkit.engine.spec import ModelSpec
+from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from onnx import helper, numpy_helper
 from onnx_files import tiny_onnx
 
@@ -114,7 +117,7 @@ def test_specs_of_any_content(tmp_path: Path, spec: ModelSpec) -> None:
         ((text.replace("calm", "\\ud800"),), "surrogate"),
         ((text.replace("calm", "\\u001b[2J"),), "control characters"),
         ((text.replace('"version":1}', '"version":1,"version":1}'),), "stands twice"),
-        ((" " * (33 << 20),), "longer than 32 MB"),
+        ((" " * (17 << 20),), "longer than 16 MB"),
         ((json.dumps({**fields, "labels": [str(n) for n in range(100_000)]}),), "2 to 1000 labels"),
         ((json.dumps({**fields, "audio": [1]}),), "audio must be AudioSpec"),
         ((json.dumps({**fields, "audio": {**fields["audio"], "window_samples": 10**9}}),), "window_samples"),
@@ -189,8 +192,29 @@ def test_files_that_are_too_large_are_not_read(tmp_path: Path, spec: ModelSpec) 
             open_artifact(str(tmp_path / name))
     path = write_engine(tmp_path, spec)
     os.truncate(path.with_suffix(".json"), 1 << 40)
-    with pytest.raises(ArtifactError, match="larger than 32 MB"):
+    with pytest.raises(ArtifactError, match="larger than 16 MB"):
         open_artifact(str(path))
+
+
+CONTENT = tiny_onnx(ModelSpec("tiny", QUADRANTS, AudioSpec())).SerializeToString()
+
+
+@given(st.lists(st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+@example([(CONTENT.index(b"ReduceMean"), 0xFF)])
+@example([(CONTENT.index(b"images"), 0xFF)])
+@example([(CONTENT.index(b"batch"), 0xFF)])
+@example([(CONTENT.index(b"mer.model_spec"), 0xFF)])
+@example([(CONTENT.index(b"happy"), 0xFF)])
+def test_changed_bytes_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
+) -> None:
+    content = bytearray(CONTENT)
+    for place, value in changes:
+        content[place] = value
+    path = tmp_path_factory.mktemp("changed") / "changed.onnx"
+    path.write_bytes(content)
+    with suppress(ArtifactError):
+        assert open_artifact(str(path)).content == content
 
 
 def test_messages_nested_without_end(tmp_path: Path) -> None:

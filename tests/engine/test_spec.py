@@ -163,7 +163,7 @@ def deep(levels: int) -> dict:
         {"provenance": {"title": "\ud800"}},
         {"provenance": deep(60)},
         {"provenance": deep(5_000)},
-        {"provenance": {"clips": "a" * (33 << 20)}},
+        {"provenance": {"clips": "a" * (17 << 20)}},
     ],
 )
 def test_model_spec_refuses(wrong: dict) -> None:
