@@ -35,15 +35,20 @@ def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows] == ["| network", "| MobileNetV3-Small", "| AudioCNN (ours)"]
     assert text.startswith("# Results\n\nWords before.\n")
-    assert "`mer-train table --data clips.csv --epochs 1" in text
+    assert (
+        "`mer-train table --data clips.csv --epochs 1 --heavy-epochs 10 -m audiocnn -m mobilenetv3 --set "
+        in text
+    )
+    assert "--precision none`, on " in text
+    assert all("| too few clips |" in row for row in rows[1:])  # of eight songs an interval says nothing
     home = Path(os.environ["MER_HOME"]) / "models"
     assert {path.name for path in home.iterdir()} >= {
         "audiocnn.onnx",
         "audiocnn.safetensors",
         "audiocnn.json",
     }
-    # A second call finds all done; a network that is not is said to be unfinished.
-    (tmp_path / "runs" / "audiocnn" / "row.json").unlink()
+    # A second call finds all done; a network that is not, or whose row is damaged, is said to be unfinished.
+    (tmp_path / "runs" / "audiocnn" / "row.json").write_text('{"network": "audiocnn"}')
     real = results_table.train_split
 
     def killed(job: Job, *arguments: Any) -> FinishedRun:
