@@ -14,7 +14,7 @@ import click
 from ..errors import MerError
 from ..signals import INTERRUPTED, sigterm_interrupts
 from ..temporary import process_folder, temporary_files_in
-from ..text.escape import for_terminal
+from ..text.streams import make_streams_safe, print_err
 
 _REFUSED = {
     errno.EAGAIN: "ulimit -u",
@@ -58,19 +58,20 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
+        make_streams_safe()
         with sigterm_interrupts() as stop:
             try:
                 with _own_folder():
                     code = command(*arguments, **options)
             except KeyboardInterrupt:
                 code = stop.code or INTERRUPTED
-                click.echo("stopped", err=True)
+                print_err("stopped")
             except (MerError, OSError, MemoryError, RuntimeError, ImportError) as error:
                 known = error if isinstance(error, MerError) else _refusal(error)
                 if known is None:
                     raise
                 for line in f"Error: {known}".split("\n"):  # file names in it may hold control characters
-                    click.echo(for_terminal(line), err=True)
+                    print_err(line)
                 code = known.exit_code
         sys.exit(code)
 

@@ -82,8 +82,8 @@ def _no_questions_about_the_cloud() -> Iterator[None]:
         yield
         return
 
-    def leave_out(node: Any, **_: Any) -> None:
-        node._webui_url = ""
+    def leave_out(self: Node, *, include_dashboard: bool | None, raise_on_failure: bool) -> None:
+        self._webui_url = ""
 
     Node.start_api_server = leave_out
     try:

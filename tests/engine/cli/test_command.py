@@ -127,3 +127,21 @@ def test_temporary_files_of_a_command_go_with_it(tmp_path: Path) -> None:
     assert made.startswith(f"{tmp_path}/mer-run-")
     assert counted == "3 the user's"  # both, and what says whose the folder is
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
+def test_streams_that_take_nothing_change_no_exit_code(tmp_path: Path, closed: str) -> None:
+    code = (
+        "import sys\nfrom merkit.engine.cli.command import report_errors\n"
+        "from merkit.engine.errors import MerError\n"
+        "from merkit.engine.labelling.worker_pool import WorkerPool\n"
+        "def run():\n    with WorkerPool(max, 5, 1) as pool:\n        assert [*pool.map([7])] == [(0, 7)]\n"
+        "    raise MerError('\\u66f2')\n"
+        "report_errors(run)()"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "TMPDIR": str(tmp_path)}
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == ("" if "2>" in closed else "Error: \\u66f2\n")
+    assert list(tmp_path.iterdir()) == []
