@@ -116,6 +116,8 @@ class Resume:
         return {**columns, **self._facts(row, item.source, identity, todo)}
 
     def _facts(self, row: Row, now: Source, identity: str, todo: Step) -> dict[str, Any]:
+        if todo is Step.LABEL and not row.ok and row.real_path is not None:
+            return {}  # its file may have a good row further on: a run that is killed must not leave it two
         if is_absent(now):
             return {"real_path": identity}
         facts: dict[str, Any] = {"real_path": now.real_path}

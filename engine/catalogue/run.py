@@ -161,6 +161,8 @@ class CatalogueRun:
     def _write(self, item: Item, label: SongLabel) -> None:
         if item.place and label.unreadable:  # the file went away since it was listed
             self.absent += item.row_ok
+            if self._shards and not item.row_ok:
+                self._shards.write({"real_path": item.source.real_path}, item.place)
             return
         if self._prune and label.unreadable and Looks().is_gone(item.source.real_path or ""):
             return

@@ -182,6 +182,29 @@ def test_an_argument_that_was_not_there(argument: str) -> None:
     assert (run.absent, [row["status"] for row in rows()][:6]) == (5 * (argument != "list.m3u"), ["ok"] * 6)
 
 
+def test_a_killed_run_leaves_a_file_one_row() -> None:
+    """Also where the error of a path stands first, and the path leads to a file with a good row now."""
+
+    class Killed(BaseException): ...
+
+    def kill(_: int) -> None:
+        raise Killed
+
+    label("shelf/a.wav", "nas")
+    assert [row["status"] for row in rows()] == ["error"] + ["ok"] * 5
+    os.symlink("nas/album", "shelf")
+    song("new.wav")
+    arguments = ("nas/album/a.wav", "shelf/a.wav", "new.wav")
+    with pytest.raises(Killed):
+        label(*arguments, backend=FakeBackend(kill))
+    assert len({row["real_path"] for row in rows()}) == len(rows()) == 6
+    label(*arguments)
+    assert [(row["path"], row["status"]) for row in rows()] == [
+        *((f"nas/album/{name}.wav", "ok") for name in "abcde"),
+        ("new.wav", "ok"),
+    ]
+
+
 def test_names_that_are_mistyped_begin_no_folder() -> None:
     """No later run would name them, and their errors would stand in the folder for good."""
     for arguments in (["nass"], ["nass/", "nas/album/z.wav"], ["nass/*.wav"]):
