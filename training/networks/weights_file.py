@@ -96,10 +96,14 @@ def _unwrapped(content: Any, path: Path) -> Mapping[str, Tensor]:
     for _ in range(4):  # dicts in dicts
         if not isinstance(content, Mapping):
             break
-        tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        inner = [content[key] for key in _ENTRIES if isinstance(content.get(key), Mapping)]
+        if inner:  # before tensors that stand beside it, such as a figure of the training's
+            content = inner[0]
+            continue
+        tensors = {key: tensor for key, tensor in content.items() if isinstance(tensor, Tensor)}
         if tensors and all(isinstance(key, str) for key in tensors):
             return tensors
-        content = next((content[key] for key in _ENTRIES if isinstance(content.get(key), Mapping)), None)
+        break
     raise MerError(f"{path} holds no state dict (names and tensors, alone or under {', '.join(_ENTRIES)})")
 
 

@@ -49,7 +49,7 @@ _WAYS: Mapping[str, Callable[[State], object]] = {
     },
     "state_dict": lambda state: {"state_dict": state, "optimizer": {"lr": 0.1}},
     "model_state_dict": lambda state: {"epoch": 9, "model_state_dict": state, "loss": 0.5},
-    "model": lambda state: {"model": state, "best_acc1": 71.3},
+    "model": lambda state: {"model": state, "best_acc1": torch.tensor(71.3)},
     "in two": lambda state: {"checkpoint": None, "model": {"state_dict": _prefixed("module.")(state)}},
     "ema is the better": lambda state: {
         "model": {key: tensor * 0 for key, tensor in state.items()}, "model_ema": _prefixed("module.")(state)
