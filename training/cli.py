@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 @click.option(
     "--split",
     type=click.Choice(["given", "grouped", "random", "both"]),
-    help="The data's own parts; by artist, song or recording; at random; both of these two.",
+    help="By the data's own parts; by artist, song or recording; "
+    "at random; or the last two.  [default: given, where the data has parts; else the protocol's]",
 )
 @click.option(
     "--folds", type=click.IntRange(min=2), default=None, help="Cross-validation instead of one held-out part."
@@ -67,8 +68,8 @@ def main(context: click.Context, /, **options: Any) -> None:
     protocol it does what the paper did, and the honest split beside it.
 
     \b
-    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some clips could not be read,
-    130/143 stopped by Ctrl-C/SIGTERM (--resume goes on).
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some clips were left out,
+    130/143/129 stopped by Ctrl-C/SIGTERM/SIGHUP (--resume goes on).
     """
     if context.invoked_subcommand is None:
         _train(**options)
