@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..audio.formats import is_remote
+from ..text.escape import path_from_text
 from .source import Source, source_from_path
 
 UNREADABLE, AUDIO = "unreadable", "audio"
@@ -155,8 +156,8 @@ def _names(folder: str) -> frozenset[str] | None:
 
 def _paths_from_text(text: str) -> Iterator[str]:
     """The paths that rows hold as this text: bytes that are not UTF-8 stand there as ``\\xNN``."""
-    yield text
-    encoded = os.fsencode(text)
+    yield path_from_text(text)
+    encoded = text.encode("utf-8", "replace")
     raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), encoded)
     if raw != encoded:
         yield os.fsdecode(raw)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..audio.formats import is_remote
-from ..text.escape import text_from_path
+from ..text.escape import path_from_text, text_from_path
 from .input_store import InputStore, Item, Place
 from .reconcile import (
     AUDIO,
@@ -68,7 +68,7 @@ class Resume:
             place: where the row is when it stays.
         """
         row = row_from_record(record)
-        identity = text_from_path(self._real_paths.of(row.real_path or row.path))
+        identity = text_from_path(self._real_paths.of(path_from_text(row.real_path or row.path)))
         item, changes = self._inputs.named(identity, row.size_bytes, row.mtime_ns), {}
         if item is None:
             item, changes = self._spelt_alike(row, identity)
@@ -92,7 +92,7 @@ class Resume:
             own = text_from_path(item.source.path)
             if (
                 own != row.path
-                and (other := self._inputs.spelt(row.path))
+                and (other := self._inputs.spelt(path_from_text(row.path)))
                 and other.position != item.position
             ):
                 changes["path"] = own  # that path is another input's now
@@ -133,7 +133,7 @@ class Resume:
         It is where the path cannot be followed now, or where everything was moved: the same size and time
         at the same path, and nothing in the old place. If not, the row gives up that path.
         """
-        item = self._inputs.spelt(row.path)
+        item = self._inputs.spelt(path_from_text(row.path))
         if item is None:
             return None, {}
         if not item.place:

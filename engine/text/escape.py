@@ -88,6 +88,8 @@ def path_from_text(text: str) -> str:
 
     In ``LC_ALL=C`` the characters of a path are its bytes; elsewhere it is the text.
     """
+    if text.isascii():
+        return text
     try:
         return os.fsdecode(text.encode("utf-8", "surrogateescape"))
     except UnicodeError:

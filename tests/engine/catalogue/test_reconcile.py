@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +132,21 @@ def test_a_file_as_it_is(tmp_path: Path) -> None:
         (None, False),
     ]
     assert source_from_path("a\0b").size_bytes is None
+
+
+def test_paths_of_rows_in_the_locale_c(tmp_path: Path) -> None:
+    """There the characters of a path are its bytes; rows hold its text, in every locale the same."""
+    (tmp_path / "गीत").mkdir()
+    (tmp_path / "गीत" / os.fsdecode(b"No\xebl.wav")).write_text("song")
+    code = (
+        "import sys; from merkit.engine.catalogue.reconcile import Looks\n"
+        "text = sys.argv[1].encode('ascii').decode('unicode_escape') + '/No\\\\xebl.wav'\n"
+        "assert Looks().is_file(text)\n"
+        "assert not Looks().is_gone(text) and Looks().is_gone(text + 'x')\n"
+    )
+    folder = str(tmp_path / "गीत").encode("unicode_escape").decode()
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
