@@ -58,7 +58,11 @@ class Artifact:
     @property
     def is_bundled(self) -> bool:
         """Whether it is one of the package's own files, which are trusted as its code is."""
-        return self.path.parent == _BUNDLED
+        return _is_bundled(self.path)
+
+
+def _is_bundled(path: Path) -> bool:
+    return path.parent == _BUNDLED
 
 
 def is_engine(path: Path) -> bool:
@@ -210,9 +214,11 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
     if content[4:8] in _OTHER_FORMATS:
         raise ArtifactError(f"{path}: it is not an ONNX file")
     try:
-        check_parts(content)
+        if not _is_bundled(path):
+            check_parts(content)
         model = onnx.load_from_string(content)
-        check_graph(model)
+        if not _is_bundled(path):
+            check_graph(model)
         specs = [prop.value for prop in model.metadata_props if prop.key == SPEC_KEY]
         if len(specs) != 1:
             many = f"more than one ModelSpec ({SPEC_KEY})" if specs else f"no ModelSpec (no {SPEC_KEY})"

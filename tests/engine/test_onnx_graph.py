@@ -46,7 +46,7 @@ def node_with(**attributes: Any) -> onnx.NodeProto:
 
 def nested(inner: onnx.GraphProto, levels: int) -> onnx.GraphProto:
     for _ in range(levels):
-        branches = {"then_branch": inner, "else_branch": onnx.GraphProto()}
+        branches: dict[str, Any] = {"then_branch": inner, "else_branch": onnx.GraphProto()}
         inner = graph(node=helper.make_node("If", ["x"], ["z"], **branches))
     return inner
 

@@ -78,7 +78,7 @@ def test_a_network_that_gives_nan_is_an_error_row(spec: ModelSpec, bad: float) -
 
 @pytest.mark.filterwarnings("error")
 def test_the_largest_logits_at_the_smallest_temperature(spec: ModelSpec) -> None:
-    logits = np.float32([[3e38, -3e38, 0, 1]] * 3)
+    logits = np.array([[3e38, -3e38, 0, 1]] * 3, np.float32)
     label = label_from_logits("a", FACTS, logits, dataclasses.replace(spec, temperature=1e-3))
     assert (label.error, label.emotion, label.probabilities) == (None, spec.labels[0], (1.0, 0.0, 0.0, 0.0))
 

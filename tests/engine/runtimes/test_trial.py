@@ -45,17 +45,17 @@ def summed(kind: str, *inputs: str, **attributes: Any) -> list[onnx.NodeProto]:
 HUGE = 1 << 36
 CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
     "ConstantOfShape": (summed("ConstantOfShape", "n"), {"n": [HUGE]}),
-    "Expand": (summed("Expand", "one", "n"), {"one": np.float32([1]), "n": [HUGE]}),
+    "Expand": (summed("Expand", "one", "n"), {"one": np.array([1], np.float32), "n": [HUGE]}),
     "Expand of the images": (summed("Expand", "images", "n"), {"n": [1 << 20, 1, 1, 1, 1]}),
     "Tile": (summed("Tile", "images", "n"), {"n": [1 << 10, 1 << 10, 1, 1]}),
     "Range": (summed("Range", "zero", "n", "one"), {"zero": 0, "n": HUGE, "one": 1}),
-    "Resize": (summed("Resize", "images", "", "n"), {"n": np.float32([1, 1, 1e4, 1e4])}),
+    "Resize": (summed("Resize", "images", "", "n"), {"n": np.array([1, 1, 1e4, 1e4], np.float32)}),
     "Pad": (summed("Pad", "images", "n"), {"n": [0, 0, 0, 0, 0, 0, 0, HUGE]}),
-    "Gather": (summed("Gather", "one", "n"), {"one": np.float32([1]), "n": [HUGE]}),
+    "Gather": (summed("Gather", "one", "n"), {"one": np.array([1], np.float32), "n": [HUGE]}),
     "Gather of the images": (summed("Gather", "images", "n", axis=3), {"n": [10**9]}),
     "Reshape": (summed("Reshape", "images", "n"), {"n": [7, 11]}),
     "Conv": (summed("Conv", "images", "one"), {"one": np.zeros((1, 3, 3, 3), np.float32)}),
-    "Log": (summed("Log", "n"), {"n": np.float32([-1.0])}),
+    "Log": (summed("Log", "n"), {"n": np.array([-1.0], np.float32)}),
     "Add": (summed("Add", "images", "n"), {"n": np.zeros((2, 3), np.float32)}),
 }
 
