@@ -83,7 +83,10 @@ def _from_checkpoint(path: Path) -> Source:
         ) from None
     with tempfile.TemporaryDirectory(prefix="mer-export-") as folder:
         target = Path(folder) / f"{path.stem}.onnx"
-        infer = onnx_from_checkpoint(path, target)
+        try:
+            infer = onnx_from_checkpoint(path, target)
+        except OSError as error:
+            raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))
     return Source(_plain(dataclasses.replace(artifact, path=path)), infer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,6 +77,8 @@ def with_moved_weights(model: ModelProto) -> None:
     """As an exporter writes them that folds nothing: a copy, a transposed and a flat matrix, a cast."""
     graph = model.graph
     moves = []
+    name: str
+    attributes: dict[str, Any]
     for name, kind, attributes in (
         ("stem.weight", "Identity", {}),
         ("head.weight", "Transpose", {"perm": [1, 0]}),
