@@ -68,7 +68,7 @@ def main(context: click.Context, /, **options: Any) -> None:
     protocol it does what the paper did, and the honest split beside it.
 
     \b
-    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some clips were left out,
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done, some clips left out,
     130/143/129 stopped by Ctrl-C/SIGTERM/SIGHUP (--resume goes on).
     """
     if context.invoked_subcommand is None:
@@ -93,7 +93,7 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"])
     protocol = _protocol(options)
     out = options["out"] or _default_folder(protocol, models)
-    check_outside(out, root)
+    check_outside(root, out, options["cache"])
     check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(

@@ -73,7 +73,7 @@ def _fill(**options: Any) -> int:
     if options["results"].is_dir():
         raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
     runs = options["runs"] or models_home().parent / "runs" / "table"
-    check_outside(runs, root)
+    check_outside(root, runs, options["cache"])
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
     models = models_from_names(options["models"])
     data = read_data(root, options["layout"], options["labels"], options["group_by"])

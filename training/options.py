@@ -125,17 +125,18 @@ def root_from_options(options: dict[str, Any]) -> Path:
     return mer500_from_kaggle()
 
 
-def check_outside(out: Path, root: Path) -> None:
-    """Whether results can lie in ``out``: in a data folder they would be read as data the next time.
+def check_outside(root: Path, *folders: Path | None) -> None:
+    """Whether files can be written to these folders: in a data folder each would be a label the next time.
 
     Raises:
-        click.UsageError: they cannot.
+        click.UsageError: one of them lies in the data folder.
     """
-    if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
-        raise click.UsageError(
-            f"the folder of the results, {out}, lies in that of the data, where it would be read as a label: "
-            "name one elsewhere"
-        )
+    for folder in filter(None, folders):
+        if root.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+            raise click.UsageError(
+                f"{folder} is to be written to and lies in the folder of the data, where it would be read as "
+                "a label: name a folder elsewhere"
+            )
 
 
 def chosen_fields(options: dict[str, Any]) -> frozenset[str]:

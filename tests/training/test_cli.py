@@ -152,7 +152,7 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["--data", "SONGS", "--validation", "nan"], 2, "validation_share must be from 0 to 0.9"),
         (["--data", "SONGS", "--labels", "calm,tense,calm"], 2, "calm"),
         (["--data", "SONGS", "--labels", ""], 2, "blank"),
-        (["--data", "SONGS", "--out", "SONGS/clips.csv/run"], 2, "lies in that of the data"),
+        (["--data", "SONGS", "--out", "SONGS/clips.csv/run"], 2, "lies in the folder of the data"),
         (["--data", "SONGS/clips.csv", "--out", "SONGS/clips.csv"], 1, "cannot be made: File exists"),
         (["--data", "SONGS", "--weights", "gone.pth"], 2, "weights gone.pth: no such file"),
         (["--data", "SONGS", "-m", "audiocnn", "--weights", "imagenet"], 2, "no published weights"),

@@ -49,10 +49,10 @@ def test_results_lie_outside_of_the_data(tmp_path: Path, monkeypatch: pytest.Mon
     listed.write_text("path,label")
     (tmp_path / "link").symlink_to(songs)
     for out in (songs, songs / "runs", tmp_path / "link" / "runs", songs / "happy" / ".." / "runs"):
-        with pytest.raises(click.UsageError, match="lies in that of the data"):
-            check_outside(out, songs)
+        with pytest.raises(click.UsageError, match="lies in the folder of the data"):
+            check_outside(songs, None, out)
     monkeypatch.chdir(songs)
-    with pytest.raises(click.UsageError, match="name one elsewhere"):
-        check_outside(Path("runs"), Path("."))
-    check_outside(tmp_path / "songs2", songs)
-    check_outside(tmp_path / "runs", listed)
+    with pytest.raises(click.UsageError, match="name a folder elsewhere"):
+        check_outside(Path("."), Path("runs"), None)
+    check_outside(songs, tmp_path / "songs2", tmp_path)
+    check_outside(listed, tmp_path / "runs", None)

@@ -114,12 +114,34 @@ def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
                     "remove it, or name another folder"
                 )
             return finished and not begun
-        for name in (METRICS, STATE, LOGITS, CHECKPOINT, CARD, *_FIGURES, *_exported(folder)):
-            (folder / name).unlink(missing_ok=True)
+        _remove_run(folder)
         write_json({"key": key}, folder / _KEY)
     except OSError as error:
         raise MerError(f"{folder} cannot be used: {error.strerror}") from None
     return False
+
+
+def prepare_folds_folder(folder: Path, mode: Mode) -> None:
+    """Makes the folder ready for a cross-validation, whose folds have folders in it.
+
+    Raises:
+        UsageError: it holds a training that is none of these folds, and the mode is not "overwrite".
+        MerError: it cannot be written.
+    """
+    if (folder / _KEY).exists() and mode != "overwrite":  # only a single training has one
+        raise UsageError(f"{folder} holds a training without folds: name another folder, or overwrite it")
+    _refuse_held(folder, mode)
+    if mode == "overwrite":
+        try:
+            _remove_run(folder)
+            (folder / _KEY).unlink(missing_ok=True)
+        except OSError as error:
+            raise MerError(f"{folder} cannot be used: {error.strerror}") from None
+
+
+def _remove_run(folder: Path) -> None:
+    for name in (METRICS, STATE, LOGITS, CHECKPOINT, CARD, *_FIGURES, *_exported(folder)):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _refuse_held(folder: Path, mode: Mode) -> None:

@@ -14,6 +14,7 @@ from merkit.training.runs.run_folder import (
     Mode,
     epochs_in,
     prepare_folder,
+    prepare_folds_folder,
     results_folder,
     run_from_folder,
 )
@@ -77,6 +78,25 @@ def test_nothing_of_the_run_before_outlives_it(tmp_path: Path):
         (tmp_path / name).write_text("old")
     assert not prepare_folder(tmp_path, "new", "overwrite")
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "notes.txt", "mine.onnx"}
+
+
+def test_folds_do_not_mix_with_a_training_without_folds(tmp_path: Path):
+    """The checkpoint of the one would stand beside the metrics of the other."""
+    prepare_folds_folder(tmp_path / "new", "fresh")
+    assert not prepare_folder(tmp_path, "single", "fresh")
+    (tmp_path / METRICS).write_text("{}")
+    (tmp_path / "checkpoint.safetensors").write_text("old")
+    for mode in ("fresh", "resume"):
+        with pytest.raises(UsageError, match="holds a training without folds"):
+            prepare_folds_folder(tmp_path, mode)
+    prepare_folds_folder(tmp_path, "overwrite")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / METRICS).write_text("{}")  # now of folds
+    prepare_folds_folder(tmp_path, "resume")
+    with pytest.raises(UsageError, match="holds a training"):
+        prepare_folds_folder(tmp_path, "fresh")
+    with pytest.raises(MerError, match="does not say which"):
+        prepare_folder(tmp_path, "single", "resume")
 
 
 def test_metrics_name_no_file_outside(tmp_path: Path):
