@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -233,6 +234,9 @@ def _label_jobs(
 ) -> None:
     """Runs in a process: receives jobs, lists of paths, and sends a ``_Message`` a label and one a job."""
     ignore_interrupts()
+    # timeout(1) and systemd send SIGTERM to every process. What this one has begun is to be finished: it ends
+    # when its pipe is closed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(EOFError, OSError):
         try:
             with LocalBackend(open_network(artifact, gpu), workers) as backend:

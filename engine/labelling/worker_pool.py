@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import pickle
 import shutil
 import signal
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_all_start_methods, get_context
 from multiprocessing.connection import Connection
@@ -61,7 +62,9 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except EOFError:  # the fork server has died of it
-        reason = last_words() or "the system starts none"
+        reason = last_words()
+        if reason.startswith("AssertionError"):  # of multiprocessing: it was to receive a file too many
+            reason = os.strerror(errno.EMFILE)
     except OSError as error:
         reason = str(error.strerror or error)
         if error.errno == errno.ENOENT:  # children begin in the working folder
@@ -69,7 +72,7 @@ def _refusals() -> Iterator[None]:
     else:
         return
     advice = "the limits on files (ulimit -n), processes (-u) or memory (-v) may be too low"
-    raise MerError(f"a worker process cannot start ({reason}): {advice}")
+    raise MerError(f"a worker process cannot start ({reason or 'the system starts none'}): {advice}")
 
 
 @dataclass(eq=False)
@@ -160,13 +163,15 @@ class WorkerPool:
         self.close()
 
     def _spawn(self) -> _Child:
-        with _refusals():
+        with _refusals(), ExitStack() as on_failure:
             folder = Path(tempfile.mkdtemp(prefix="worker-", dir=process_folder()))
             ours, theirs = _CONTEXT.Pipe()
-            arguments = (theirs, folder, self._function, self.options)
-            process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
-            start_process(process)
-            theirs.close()
+            on_failure.callback(ours.close)
+            with theirs:
+                arguments = (theirs, folder, self._function, self.options)
+                process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
+                start_process(process)
+            on_failure.pop_all()
         return _Child(process, ours, folder)
 
     def _run(self, results: ResultQueue, items: Iterator[_Item], ready: Callable[[], bool]) -> None:

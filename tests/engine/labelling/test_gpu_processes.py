@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing import active_children
@@ -76,6 +77,19 @@ def test_several_gpus_that_fail(mixed_songs: list[str], artifact: Artifact) -> N
     for opening, why in ((dying_all, "last process that had a GPU died"), (missing, "no GPU number")):
         with GpuProcesses(2, "tensorrt", 2, opening) as processes, pytest.raises(DeviceError, match=why):
             list(processes.label_files(mixed_songs * 20, artifact, WindowOptions(SPEC.audio)))
+
+
+def test_a_signal_to_the_whole_group_costs_no_label(mixed_songs: list[str], artifact: Artifact) -> None:
+    """As systemd and timeout(1) send it; the parent says when to stop."""
+    before = set(active_children())
+    many, expected = mixed_songs * 20, by_reference(mixed_songs, artifact) * 20
+    with GpuProcesses(2, "onnxruntime", 2, on_cpu) as processes:
+        rows = processes.label_files(many, artifact, WindowOptions(SPEC.audio))
+        labels = [next(rows)]
+        for process in set(active_children()) - before:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.kill(process.pid or 0, number)
+        assert_close([*labels, *rows], expected)
 
 
 def test_several_gpus_stop(mixed_songs: list[str], artifact: Artifact) -> None:
