@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..runtimes import RUNTIMES
-from ..text.streams import ReaderGoneError, print_err, with_safe_streams
+from ..text.streams import ReaderGoneError, print_err
 from .command import (
     EXIT_FAILURE,
     EXIT_SOME_FAILED,
@@ -129,7 +129,6 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 )
 @click.option("--from", "finished", metavar="FOLDER", help="Label nothing: copy this folder's rows to --out.")
 @version_option
-@with_safe_streams
 @report_errors
 def main(
     paths: tuple[str, ...],

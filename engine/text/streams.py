@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
 from ..errors import MerError
 from .escape import for_terminal
@@ -14,18 +13,6 @@ from .escape import for_terminal
 
 class ReaderGoneError(Exception):
     """The reader of stdout has gone, as ``head`` does when it has its lines."""
-
-
-def with_safe_streams(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that begins with ``make_streams_safe``."""
-    from functools import wraps
-
-    @wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        make_streams_safe()
-        command(*arguments, **options)
-
-    return run
 
 
 def make_streams_safe() -> None:
