@@ -57,13 +57,17 @@ class Limits:
     """The most that one file may cost.
 
     ``decoded_samples`` counts all channels. ``seconds`` is wall time, without that in which the process is
-    stopped (SIGSTOP, Ctrl-Z).
+    stopped (SIGSTOP, Ctrl-Z). ``private_hosts`` are the hosts of URLs that may have addresses of this machine
+    or network: those that the user named, where lists name others; None: the host of every URL. A redirect
+    may lead to one of these only. ``allow_private`` allows all.
     """
 
     decoded_samples: int = 4_000_000_000
     channels: int = 64
     sample_rate: int = 1_000_000
     seconds: float = 120.0
+    private_hosts: frozenset[str] | None = None
+    allow_private: bool = False
 
 
 class Budget:

@@ -12,6 +12,7 @@ from ..errors import AudioError, MerError, UnreadableError
 from .decoder import Limits
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_WEB = ("http://", "https://")
 _BLOCK = 1 << 20
 _MAX_BYTES = 2 << 30  # of one object: larger than any song, smaller than a small disk
 
@@ -27,8 +28,8 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
     deadline = time.monotonic() + limits.seconds
     with tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio") as copy:
         try:
-            files, path = open_filesystem(url)
-            with files.open(path, "rb", block_size=_BLOCK) as remote:
+            files, path = open_filesystem(url, limits)
+            with _opened(files, path) as remote:
                 while block := remote.read(_BLOCK):
                     if copy.tell() + len(block) > _MAX_BYTES:
                         raise AudioError(f"is larger than {_MAX_BYTES >> 30} GB")
@@ -45,25 +46,39 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
         yield copy.name
 
 
-def open_filesystem(url: str) -> tuple[Any, str]:
+def _opened(files: Any, path: str) -> Any:
+    if path.lower().startswith(_WEB):
+        # As a stream: not each server sends parts. With any size no question is asked before, whose answer
+        # would be "no such file" whatever is wrong.
+        return files.open(path, "rb", block_size=0, size=1)
+    return files.open(path, "rb", block_size=_BLOCK)
+
+
+def open_filesystem(url: str, limits: Limits) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it.
 
     Raises:
-        MerError: fsspec, or the package that it needs for such URLs, is not installed; an unknown protocol.
+        UnreadableError: not a URL of http, https, s3 or gs: others reach local files, or chain file systems.
+        MerError: fsspec, or the package that it needs for such URLs, is not installed.
     """
+    scheme = url.partition("://")[0].lower()
+    if scheme not in _EXTRAS:
+        raise UnreadableError(f"cannot be fetched: only http, https, s3 and gs are read, not {scheme}://")
     try:
-        from fsspec.core import url_to_fs
+        if scheme in ("http", "https"):
+            from .web import web_filesystem
 
-        return url_to_fs(url)
-    except ImportError as error:
-        extra = _EXTRAS.get(url.partition("://")[0].lower())
-        # For other protocols, fsspec's own message names the package.
-        advice = f"pip install 'merkit[{extra}]'" if extra else str(error) or "pip install 'merkit[remote]'"
-        raise MerError(f"{url}: needs more packages: {advice}") from None
-    except ValueError as error:
-        raise MerError(f"{url}: {error}") from None
+            return web_filesystem(url, limits), url
+        from fsspec import filesystem
+
+        files = filesystem(scheme)
+        return files, files._strip_protocol(url)
+    except ImportError:
+        raise MerError(f"{url}: needs more packages: pip install 'merkit[{_EXTRAS[scheme]}]'") from None
 
 
 def storage_reason(error: Exception) -> str:
     """The message of an error of fsspec or a storage, as one short line."""
-    return " ".join((str(error) or type(error).__name__).split())[:200]
+    from .web import reason_from_web
+
+    return " ".join((reason_from_web(error) or str(error) or type(error).__name__).split())[:300]

@@ -57,6 +57,13 @@ class Sources:
         self.skipped = 0
         self.check: Callable[[], None] = lambda: None
 
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """The hosts of URLs among the arguments, for ``Limits``: the user named them, and not a manifest."""
+        from ..audio.web import host_of
+
+        return frozenset(filter(None, map(host_of, filter(is_remote, self.arguments))))
+
     def __iter__(self) -> Iterator[Source]:
         self.skipped = 0
         for argument in self.arguments:

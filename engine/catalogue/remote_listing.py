@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from ..audio.decoder import Limits
 from ..audio.formats import AUDIO_SUFFIXES
 from ..audio.litter import is_left_out
 from ..audio.remote_copy import open_filesystem
+from ..errors import MerError
+from ..signals import StoppedError
 from .source import Source
+
+_MOST_FOLDERS, _DEEPEST = 100_000, 64  # of one URL: a server can make them up as they are asked for
+_POLL_S = 0.1
 
 
 def sources_from_url(
@@ -26,41 +35,80 @@ def sources_from_url(
         hidden: take names with a dot in front too.
 
     Raises:
-        MerError: fsspec or what it needs for such URLs is not installed.
+        MerError: fsspec or what it needs for such URLs is not installed; a URL of another kind; more than
+            100,000 folders, or folders 64 deep.
     """
     if _is_audio(url):
         yield Source(url)
         return
-    files, root = open_filesystem(url)
-    waiting = [root]
+    files, root = open_filesystem(url, Limits())
+    waiting, folders_left = [(root, 0)], _MOST_FOLDERS
     while waiting:
-        folder = waiting.pop()
+        folder, depth = waiting.pop()
+        folders_left -= 1
+        if not folders_left or depth > _DEEPEST:
+            raise MerError(
+                f"{url} seems to have no end: more than {_MOST_FOLDERS:,} folders, or {_DEEPEST} inside of "
+                "one another; name folders in it"
+            )
         try:
-            entries = sorted(files.ls(folder, detail=True), key=lambda info: info["name"])
+            entries = sorted(_listed(files, folder, check), key=lambda info: info["name"])
+        except StoppedError:
+            raise
         except Exception:  # each storage has exceptions of its own; fetching it says which
             yield Source(url if folder == root else _url(files, folder))
             continue
-        folders: list[str] = []
+        if not entries and folder == root and not url.endswith("/"):  # a song whose name does not say so
+            yield Source(url)
+        folders: list[tuple[str, int]] = []
         for info in entries:
             check()
             path = info["name"]
-            name = path.rstrip("/").rpartition("/")[2].partition("?")[0]
+            name = _name(path)
             if info["type"] == "directory":
-                if path.rstrip("/") == folder.rstrip("/"):  # some storages list a folder in itself
+                # Some storages list a folder in itself, or the one above it.
+                if path.rstrip("/") == folder.rstrip("/") or ".." in path.split("/"):
                     continue
                 if is_left_out(name, hidden):
                     skip()
                 else:
-                    folders.append(path)
-            elif path != root and (is_left_out(name, hidden) or not _is_audio(name)):
+                    folders.append((path, depth + 1))
+            elif path != root and (is_left_out(name, hidden) or not _is_audio(path)):
                 skip()
             else:
                 yield Source(_url(files, path), info.get("size"), _changed_ns(info))
         waiting += reversed(folders)
 
 
+def _listed(files: Any, folder: str, check: Callable[[], None]) -> list[dict[str, Any]]:
+    """A folder's entries, from another thread: a signal is heard while a server does not answer."""
+    answer: queue.SimpleQueue[list[dict[str, Any]] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put(files.ls(folder, detail=True))
+        except Exception as error:
+            answer.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    while True:
+        with suppress(queue.Empty):
+            entries = answer.get(timeout=_POLL_S)
+            if isinstance(entries, Exception):
+                raise entries
+            return entries
+        check()
+
+
+def _name(path: str) -> str:
+    """The last name in a path or a URL, without the question behind it: a signature, for example."""
+    if "://" in path:
+        path = path.partition("#")[0].partition("?")[0]
+    return path.rstrip("/").rpartition("/")[2].partition("?")[0]
+
+
 def _is_audio(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
+    return not path.endswith("/") and os.path.splitext(_name(path))[1].lower() in AUDIO_SUFFIXES
 
 
 def _url(files: Any, path: str) -> str:

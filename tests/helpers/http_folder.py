@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -18,7 +20,43 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The URL of the folder, without a slash at the end."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    with answered_by(partial(_Quiet, directory=str(folder))) as url:
+        yield url
+
+
+class Answers(_Quiet):
+    """A server whose paths say what it answers: /status/500, /to/URL (redirects), /endless/, /silent."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        _, what, *rest = self.path.partition("?")[0].split("/", 2)
+        if what == "status":
+            self._answer(int(rest[0].partition("/")[0].partition(".")[0]))
+        elif what == "to":
+            self._answer(302, Location=unquote(rest[0]))
+        elif what == "endless":
+            self._answer(200, b'<a href="again/">again</a> <a href="song.mp3">song</a>')
+        elif what == "page":
+            self._answer(200, b"<p>" * 100)
+        else:
+            threading.Event().wait(30)
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "text/html", "Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def answered_by(handler: Any) -> Iterator[str]:
+    """The URL of a server whose requests a class of http.server handles, without a slash at the end."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from http_folder import served
+from http_folder import Answers, answered_by, served
+from merkit.engine.audio import web
+from merkit.engine.catalogue import remote_listing
 from merkit.engine.catalogue.expand import Sources
+from merkit.engine.errors import MerError
+from merkit.engine.signals import StoppedError
+
+
+@pytest.fixture
+def any_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for s3 and gs: fsspec's storage in memory, whose URLs are refused otherwise."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setattr(remote_listing, "open_filesystem", lambda url, limits: fsspec.core.url_to_fs(url))
 
 
 def test_urls(tmp_path: Path) -> None:
@@ -23,6 +35,7 @@ def test_urls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["/music", "/music/b"])
+@pytest.mark.usefixtures("any_storage")
 def test_a_folder_that_cannot_be_listed_is_an_input(closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left out in silence, its songs would be missing from a catalogue that looks whole."""
     fsspec = pytest.importorskip("fsspec")
@@ -46,6 +59,7 @@ def test_a_folder_that_cannot_be_listed_is_an_input(closed: str, monkeypatch: py
     assert [path.removeprefix("memory:///music/") for path in listed] == expected
 
 
+@pytest.mark.usefixtures("any_storage")
 def test_litter_and_objects_that_are_named(check_that_ends: Any) -> None:
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
@@ -73,6 +87,56 @@ def test_litter_and_objects_that_are_named(check_that_ends: Any) -> None:
     sources.check = check_that_ends
     with pytest.raises(KeyboardInterrupt):
         list(sources)
+
+
+@pytest.mark.parametrize(
+    "name", ["song.mp3?sig=abc%2Fdef/x", "song.MP3#part", "a.flac?X-Amz-Signature=1&x=.txt", "b.ogg?a/b"]
+)
+def test_a_signed_url_is_a_song(name: str) -> None:
+    with answered_by(Answers) as root:
+        assert [source.path for source in Sources([f"{root}/{name}"])] == [f"{root}/{name}"]
+
+
+def test_a_url_that_lists_nothing_is_a_song() -> None:
+    with answered_by(Answers) as root:
+        assert [source.path for source in Sources([f"{root}/page?id=7"])] == [f"{root}/page?id=7"]
+
+
+def test_a_tree_without_end_has_a_bound_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answered_by(Answers) as root:
+        with pytest.raises(MerError, match="seems to have no end: more than 100,000 folders, or 64"):
+            list(Sources([f"{root}/endless/"]))
+        monkeypatch.setattr(remote_listing, "_MOST_FOLDERS", 5)
+        with pytest.raises(MerError, match="more than 5 folders"):
+            list(Sources([f"{root}/endless/"]))
+
+
+def test_a_signal_ends_the_wait_for_a_server() -> None:
+    asked: list[float] = []
+
+    def check() -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 4:
+            raise StoppedError(130)
+
+    with answered_by(Answers) as root:
+        sources = Sources([f"{root}/silent"])
+        sources.check = check
+        began = time.monotonic()
+        with pytest.raises(StoppedError):
+            list(sources)
+    assert time.monotonic() - began < 10
+
+
+def test_a_page_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_MOST_PAGE_BYTES", 99)
+    with answered_by(Answers) as root:  # as a song it is copied, within its limits
+        assert [source.path for source in Sources([f"{root}/page/"])] == [f"{root}/page/"]
+
+
+def test_hosts_that_the_user_named() -> None:
+    urls = ["http://LocalHost:80/a", "https://u:p@[::1]:9/x/", "s3://bucket/x", "music", "http://[bad/"]
+    assert Sources(urls).private_hosts == {"localhost", "::1", "bucket"}
 
 
 @pytest.fixture

@@ -1,0 +1,144 @@
+"""HTTP for fsspec, within bounds: which addresses may be reached, how long a page is, what errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from .decoder import Limits
+
+_MOST_PAGE_BYTES = 64 << 20  # of a listing; a million songs
+_CONNECT_S = 20.0
+_STATUS = {
+    401: "it asks for a password or a token",
+    403: "access is denied",
+    407: "the proxy asks for a password",
+    429: "too many requests: try again later",
+}
+
+
+class PrivateAddressError(OSError):
+    """An address of this machine or network, which a list or a redirect may not reach."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet, also inside of an IPv6 address that stands for IPv4."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        translated = ip in ipaddress.ip_network("64:ff9b::/96")
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if translated else inner or ip
+    return ip.is_global and not ip.is_multicast
+
+
+def host_of(url: str) -> str:
+    """The host of a URL in lower case; empty where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a bracket that is not closed
+        return ""
+
+
+def web_filesystem(url: str, limits: Limits) -> Any:
+    """fsspec's file system of http:// and https://, for this URL alone.
+
+    Connections are checked where they are made, so no name, redirect or spelling of a number leads to
+    another address than the one that was checked.
+
+    Raises:
+        ImportError: aiohttp is not installed.
+    """
+    import aiohttp
+    from fsspec.implementations.http import HTTPFileSystem
+
+    hosts = frozenset([host_of(url)]) if limits.private_hosts is None else limits.private_hosts
+    now = {"host": host_of(url)}  # one request at a time: where the next connection leads
+
+    def checked_socket(address: Any) -> socket.socket:
+        if not limits.allow_private and now["host"] not in hosts and not is_public(address[4][0]):
+            raise PrivateAddressError(
+                f"{now['host']} is an address of this machine or network ({address[4][0]}), "
+                "which a list or a redirect may not name unless private addresses are allowed"
+            )
+        return socket.socket(*address[:3])
+
+    async def redirected(session: Any, context: Any, redirect: Any) -> None:
+        headers = redirect.response.headers
+        target = headers.get("Location") or headers.get("URI") or ""
+        now["host"] = host_of(str(redirect.response.url.join(type(redirect.response.url)(target))))
+
+    class Page(aiohttp.ClientResponse):
+        """An answer whose text, read at once, has a limit."""
+
+        async def read(self) -> bytes:
+            if self._body is None:
+                self._body = b"".join([part async for part in _limited(self.content)])
+            return self._body
+
+    async def client(**_: Any) -> Any:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(redirected)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(socket_factory=checked_socket),
+            timeout=aiohttp.ClientTimeout(total=limits.seconds, sock_connect=_CONNECT_S),
+            trace_configs=[trace],
+            response_class=Page,
+        )
+
+    return HTTPFileSystem(get_client=client, simple_links=False, skip_instance_cache=True)
+
+
+async def _limited(content: Any) -> AsyncIterator[bytes]:
+    size = 0
+    async for part in content.iter_any():
+        size += len(part)
+        if size > _MOST_PAGE_BYTES:
+            raise ValueError(f"the page is longer than {_MOST_PAGE_BYTES >> 20} MB")
+        yield part
+
+
+def reason_from_web(error: BaseException) -> str | None:
+    """What an error of HTTP means, as one line without an end; None for errors of another kind."""
+    try:
+        import aiohttp
+    except ImportError:
+        return None
+    if private := _cause(error, PrivateAddressError):
+        return str(private)
+    if isinstance(error, aiohttp.ClientResponseError):
+        what = _STATUS.get(error.status) or (
+            "the server fails, another day it may not" if error.status >= 500 else error.message
+        )
+        return f"HTTP {error.status}: {what}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"the certificate of {error.host} is not valid: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"{error.host} does not speak TLS as it should: {error.os_error}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"there is no host {error.host}: its name cannot be resolved"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ConnectionRefusedError):
+            return f"{error.host}, port {error.port}, refuses the connection"
+        return f"{error.host} cannot be reached: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the URL is not valid"
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return "too many redirects"
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return "the server does not answer in time"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+        return "the server ended the connection before all was sent"
+    return None
+
+
+def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """The error of this kind that an error came from."""
+    for _ in range(10):
+        if error is None or isinstance(error, kind):
+            return error
+        error = getattr(error, "os_error", None) or error.__cause__ or error.__context__
+    return None
