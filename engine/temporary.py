@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
-_SOCKET_PATH = 107  # bytes of the path of a socket, at most
+_SOCKET_PATH = 103  # bytes of the path of a socket, at most (107 on Linux)
 _MARK = ".mer"  # the file that says of a folder, once it is locked, that it is one of ours
 
 

@@ -14,6 +14,7 @@ BUG = "internal error: "
 
 _LARGEST = 1_000_000  # bytes of the log; then it is begun anew, and the one before is kept
 _LONGEST = 300  # characters of a reason
+_LONGEST_TEXT = 50_000  # characters of a traceback
 
 
 def bug_log() -> Path:
@@ -28,7 +29,7 @@ def failure_from_bug(error: Exception, item: object) -> tuple[str, str]:
         item: what was worked at.
     """
     first_line = next(iter(str(error).splitlines()), "")
-    text = f"{item!r:.2000}\n{''.join(traceback.format_exception(error))}"
+    text = f"{item!r:.2000}\n{''.join(traceback.format_exception(error))[-_LONGEST_TEXT:]}"
     return f"{BUG}{type(error).__name__}: {first_line}"[:_LONGEST], text
 
 

@@ -11,6 +11,7 @@ from ..artifact import Artifact
 from ..audio.formats import is_remote
 from ..errors import MerError
 from ..runtimes import open_runtime
+from .bug_log import failure_from_bug, log_bug
 from .contract import StageSeconds
 from .file_windows import WindowOptions
 from .local import FileByFile, LocalBackend, network_threads
@@ -45,7 +46,9 @@ class LabelActor:
         except MerError as error:
             return _failed(str(error))
         except Exception as error:  # Ray Data is told to pass over errors, since it counts dead nodes as such
-            return _failed(f"{type(error).__name__}: {error}")
+            reason, text = failure_from_bug(error, "a block of files")
+            log_bug(text)
+            return _failed(reason)
 
     def _labelled(self, block: Any) -> Any:
         import pyarrow as pa

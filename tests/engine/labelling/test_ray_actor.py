@@ -55,7 +55,7 @@ def test_paths_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(DeviceError("the GPU is gone"), "the GPU is gone"), (KeyError("x"), "KeyError: 'x'")],
+    [(DeviceError("the GPU is gone"), "the GPU is gone"), (KeyError("x"), "internal error: KeyError: 'x'")],
 )
 def test_an_actor_that_fails_says_why(
     actor: LabelActor, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
