@@ -60,10 +60,11 @@ def export(job: Job, precision: Precision) -> Exported:
     del model  # VGG16's is 0.5 GB, and compiling needs memory
     try:
         files = _write(job, precision, content, report, targets)
-        job.say(files_line(files))
+        line = files_line(files)
         size = files[1 if len(files) > 1 else 0].stat().st_size
     except OSError as error:  # the disk is full, the folder has gone
         raise MerError(f"cannot write into {targets.folder}: {error.strerror or error}") from error
+    job.say(line)
     return Exported(artifact.name, precision, checks, files, size, time.perf_counter() - began)
 
 

@@ -22,8 +22,9 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     """The same network with everything said in one way; a graph that is so already stays as it is.
 
     Every node has a name of its own. Weights are initializers, also those of Constant nodes and those that
-    are reshaped, transposed or cast; no initializer is an input. ONNX's own domain has one name, all tensors
-    have a type, and the IR version is no newer than the opset needs.
+    are reshaped, transposed or cast. No initializer is an input, and no output is read inside the graph.
+    ONNX's own domain has one name, all tensors have a type, and the IR version is no newer than the opset
+    needs.
 
     Args:
         model: a graph that ``check_graph`` lets pass; it is not changed.
@@ -47,6 +48,7 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     _initializers_from_constants(plain)
     _initializers_from_moves(plain)
     _drop_unused(plain)
+    _separate_outputs(plain)
     _name_nodes(plain)
     return _typed(plain)
 
@@ -138,6 +140,18 @@ def _drop_unused(model: ModelProto) -> None:
         _keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
     if any(value.name not in made for value in graph.value_info):
         _keep(graph.value_info, [value for value in graph.value_info if value.name in made])
+
+
+def _separate_outputs(model: ModelProto) -> None:
+    """An output that the graph goes on with has a node of its own: it keeps its type where that changes."""
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    inner = {value.name: f"{value.name} inside" for value in graph.output if value.name in read}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = inner.get(name, name)
+    graph.node.extend(helper.make_node("Identity", [inside], [name]) for name, inside in inner.items())
 
 
 def _name_nodes(model: ModelProto) -> None:

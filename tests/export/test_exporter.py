@@ -12,8 +12,10 @@ import onnx
 import pytest
 from merkit.engine.artifact import SPEC_KEY, open_artifact
 from merkit.engine.errors import DeviceError, MerError, UsageError
+from merkit.engine.spec import QUADRANTS, ModelSpec
 from merkit.export import exporter
 from merkit.export.builders import EngineOptions, open_builder
+from merkit.export.calibration_set import CalibrationSet
 from merkit.export.checks import GateError
 from merkit.export.eval_set import EvalSet
 from merkit.export.exporter import export
@@ -21,6 +23,7 @@ from merkit.export.job import Job, Plan
 from merkit.export.precision import layers_to_quantize
 from merkit.export.song_log_mels import generated_log_mels
 from merkit.export.source import EXPORT_KEY, open_source
+from onnx_files import tiny_onnx
 from small_networks import AUDIO, write_network
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
@@ -117,3 +120,17 @@ def test_a_full_disk_and_a_folder_that_goes_are_one_line(
     with pytest.raises(MerError, match=r"cannot write into .*out: No such file or directory"):
         export(dataclasses.replace(job, say=gone), "fp16")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_of_matrix_products_alone_has_a_precision_too(job: Job, tmp_path: Path) -> None:
+    spec = ModelSpec("tiny", QUADRANTS, AUDIO)
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_onnx(spec).SerializeToString())
+    job = dataclasses.replace(job, source=open_source(str(path)))
+    assert [export(job, precision).files[0].name for precision in ("fp32", "fp16")] == [
+        "tiny_fp32.onnx",
+        "tiny_fp16.onnx",
+    ]
+    music = CalibrationSet(AUDIO, (), str(tmp_path / "none.npz"), "")
+    with pytest.raises(UsageError, match="no layer that INT8 makes faster"):
+        export(dataclasses.replace(job, calibration_set=music), "int8")

@@ -153,6 +153,12 @@ def newer_opset(model: ModelProto) -> None:
     model.ir_version = 12
 
 
+def with_outputs_that_are_read(model: ModelProto) -> None:
+    """An embedding beside the logits, as networks give it that compare songs."""
+    for name, shape in (("pool_out", ["batch", 16]), ("res_1_out", ["batch", 16, 8, 8])):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+
 def with_unused_parts(model: ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "unused"))
     model.graph.node.insert(0, helper.make_node("Relu", ["images"], ["dead"], name="dead"))
@@ -161,7 +167,8 @@ def with_unused_parts(model: ModelProto) -> None:
 ODD = [
     unnamed, of_one_name, with_constants, with_lists_of_numbers, with_moved_weights, weights_are_inputs,
     old_ir_version, newer_ir_version, long_domain, domains_of_nothing, without_shapes,
-    with_half_of_the_shapes, with_an_empty_input, newer_opset, with_unused_parts,
+    with_half_of_the_shapes, with_an_empty_input, newer_opset, with_outputs_that_are_read,
+    with_unused_parts,
 ]  # fmt: skip
 
 
@@ -189,6 +196,20 @@ def test_odd_graphs_compute_the_same_in_plain_form_and_convert(edit: Callable[[M
     assert precision_by_op(eight)["Gemm"] == {"int8": 1}
     assert np.abs(logits_of(half) - expected).max() < 0.02 * np.abs(expected).max()
     np.testing.assert_allclose(logits_of(eight), logits_of(quantized(small_network())), atol=0.05)
+
+
+def test_outputs_beside_the_logits_stay_float32_and_near() -> None:
+    odd = small_network()
+    with_outputs_that_are_read(odd)
+    plain = plain_from_onnx(odd)
+    sessions = [
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (odd, fp16_from_onnx(plain))
+    ]
+    assert [output.name for output in sessions[1].get_outputs()] == ["logits", "pool_out", "res_1_out"]
+    for exact, half in zip(*(session.run(None, {"images": LOG_MELS}) for session in sessions), strict=True):
+        assert np.asarray(half).dtype == np.float32
+        assert np.abs(np.asarray(half) - exact).max() < 0.02 * np.abs(np.asarray(exact)).max()
 
 
 def test_a_plain_graph_stays_as_it_is() -> None:
