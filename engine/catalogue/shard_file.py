@@ -55,6 +55,8 @@ class ShardFile:
         from pyarrow import BufferReader, parquet
 
         self.path = path
+        if path.is_file() and not path.stat().st_size:
+            raise _damaged(path, "it is empty")
         content = content_of(path)
         is_sealed = _check_seal(path, content)
         with _explained(path):

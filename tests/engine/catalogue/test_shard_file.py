@@ -49,7 +49,7 @@ def test_no_bit_can_flip_unseen(shard: Path) -> None:
 @pytest.mark.parametrize("size", [0, 3, 4, 500, -1])
 def test_one_that_was_cut_off(shard: Path, size: int) -> None:
     shard.write_bytes(shard.read_bytes()[:size])
-    with pytest.raises(MerError, match=r"000000\.parquet (is damaged|cannot be read: the file is empty)"):
+    with pytest.raises(MerError, match=r"part-000000\.parquet is damaged"):
         ShardFile(shard)
 
 
