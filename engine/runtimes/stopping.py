@@ -16,14 +16,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
+from .. import signals
 from ..errors import MerError
-from ..signals import StoppedError
 
 _PATIENCE_S = 1.0  # for a computation to end by itself
 _STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 
-class ComputationStoppedError(StoppedError):
+class ComputationStoppedError(signals.StoppedError):
     """A computation was ended for a signal; ``exit_code`` is the signal's."""
 
     def __init__(self, number: int) -> None:
@@ -34,10 +34,13 @@ class ComputationStoppedError(StoppedError):
 class EndedBySignal:
     """A context in which something computes, one at a time; ``end`` is called if a signal wants its end.
 
-    It is called in another thread, a second after the signal, if the same computation runs still; what
-    computes then returns or raises, and ``check`` raises in its place. It works for signals that Python
-    handles, if the first object of a process is made in the main thread, and where no other library has
-    asked for the signals' numbers.
+    It is called in another thread, one to two seconds after the signal, if the same computation runs still;
+    what computes then returns or raises, and ``check`` raises in its place. Signals count that Python would
+    make KeyboardInterrupt, and those that ``merkit.engine.signals`` handles: while its handler stays, later
+    computations that take so long are ended too. A program's own handlers are its own business.
+
+    It works if the first object of a process is made in the main thread, and where no other library has asked
+    for the signals' numbers.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -99,9 +102,18 @@ def _forget() -> None:
 
 def _read(numbers: socket.socket, theirs: socket.socket) -> None:
     while data := numbers.recv(64):  # ``theirs`` is held: it must stay open
-        stops = [number for number in data if number in _STOPS]
-        computing = [(each, each._turn) for each in list(_watched) if each._turn % 2]
-        if stops and computing:
-            time.sleep(_PATIENCE_S)
-            for each, turn in computing:
-                each._end_turn(turn, stops[0])
+        for number in _STOPS.intersection(data):
+            handler = signal.getsignal(number)
+            ours = getattr(handler, "__module__", None) == signals.__name__
+            if ours or handler is signal.default_int_handler:
+                _end_computations(number)
+            while ours and signal.getsignal(number) is handler:
+                _end_computations(number)
+
+
+def _end_computations(number: int) -> None:
+    """Ends what computes now and still does after a while."""
+    computing = [(each, each._turn) for each in list(_watched) if each._turn % 2]
+    time.sleep(_PATIENCE_S)
+    for each, turn in computing:
+        each._end_turn(turn, number)
