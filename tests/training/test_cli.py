@@ -73,7 +73,8 @@ def test_all_networks_are_drawn_in_one_plot(songs: Path, cache: Path, tmp_path: 
     sets = [part for text in SMALL[:3] for part in ("--set", text)]
     result = _run(
         "--data", songs, "--cache", cache, "--out", tmp_path / "run", "--protocol", "hindi-2022",
-        "--weights", "none", "-m", "squeezenet", "-m", "mobilenetv3", "--epochs", 2, "--no-export", *sets,
+        "--weights", "none", "-m", "squeezenet", "-m", "mobilenetv3", "--epochs", 2, "--no-export", "--split",
+        "random", *sets,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "ours, since the paper leaves it open: the learning rate" in result.stderr
@@ -120,7 +121,7 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
     options[1] = str(listed)
     result = _run(*options)
     assert result.exit_code == 4, result.output
-    assert f"skipped {tmp_path / 'gone.wav'}: cannot be read: No such file or directory" in result.stderr
+    assert f"skipped {tmp_path / 'gone.wav'}: cannot be read" in result.stderr
     assert "1 clip was left out, for the reasons above" in result.stderr
 
 
