@@ -7,18 +7,21 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
-from ..errors import MerError
+from ..audio.formats import open_regular_file
+from ..errors import AudioError, MerError
 from ..text.escape import text_from_path
 from .reconcile import RealPaths, Step
 from .source import Source
 
 _PAGE = 1_000
+_BLOCK = 1 << 20
+_LARGEST = 4 << 30  # of files whose contents are compared: to label a film twice costs less than to read it
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as"
@@ -75,6 +78,7 @@ class InputStore:
             " row_ok INTEGER DEFAULT 0, label TEXT);"
             "CREATE TABLE readings (text TEXT, position INTEGER)"
         )
+        self._sources = sources
         self._columns: tuple[str, ...] | None = None
         self._by_path = False
         with _sqlite_errors():
@@ -141,7 +145,10 @@ class InputStore:
         self.total = self._one("SELECT count(*) FROM inputs")[0]
 
     def find_copies(self) -> int:
-        """Finds inputs of equal bytes to be labelled (only files of equal size are read); their number."""
+        """Finds inputs of equal bytes to be labelled; their number.
+
+        Only files of equal size are read, of 4 GB at most. What ``check`` of the sources raises ends it.
+        """
         with _sqlite_errors():
             self._hash_contents()
             self._base.execute(
@@ -257,15 +264,24 @@ class InputStore:
         last = -1
         while page := self._base.execute(
             "SELECT position, path FROM inputs WHERE position > ? AND NOT done AND size IN"
-            " (SELECT size FROM inputs WHERE NOT done AND size > 0 GROUP BY size HAVING count(*) > 1)"
-            " ORDER BY position LIMIT ?",
-            (last, _PAGE),
+            " (SELECT size FROM inputs WHERE NOT done AND size BETWEEN 1 AND ? GROUP BY size"
+            " HAVING count(*) > 1) ORDER BY position LIMIT ?",
+            (last, _LARGEST, _PAGE),
         ).fetchall():
             for position, path in page:
-                with suppress(OSError), open(path, "rb") as file:
-                    key = hashlib.file_digest(file, "sha256").digest()
-                    self._base.execute("UPDATE inputs SET key = ? WHERE position = ?", (key, position))
+                with suppress(OSError, AudioError), open(open_regular_file(os.fsdecode(path)), "rb") as file:
+                    self._base.execute(
+                        "UPDATE inputs SET key = ? WHERE position = ?", (self._digest(file), position)
+                    )
             last = page[-1][0]
+
+    def _digest(self, file: BinaryIO) -> bytes:
+        digest = hashlib.sha256()
+        check: Callable[[], None] = getattr(self._sources, "check", lambda: None)
+        while block := file.read(_BLOCK):
+            check()
+            digest.update(block)
+        return digest.digest()
 
     def _one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
         with _sqlite_errors(), self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -173,8 +174,10 @@ class Walk:
                     is_link = entry.is_symlink()
                     try:
                         is_folder = entry.is_dir()
-                    except OSError:  # a link to itself
-                        is_folder = False
+                    except (
+                        OSError
+                    ) as error:  # a link to itself, or what cannot be looked at: listing it says so
+                        is_folder = error.errno != errno.ELOOP
                     entries.append(_entry(entry.name, is_folder, is_link))
         except OSError:
             return sorted(entries), False

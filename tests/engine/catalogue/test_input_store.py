@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.catalogue.source import Source, source_from_path
+from merkit.engine.signals import StoppedError
 
 
 def test_a_store_gives_back_what_it_took(music: Path) -> None:
@@ -71,3 +73,26 @@ def test_times_that_no_column_holds(time: int | None) -> None:
         assert item.source.size_bytes == 2**63 - 1
         assert (item.source.mtime_ns is None) == (time is None)
         assert item.source.mtime_ns == item.source.ctime_ns
+
+
+def test_a_signal_ends_the_comparing_of_contents(tmp_path: Path) -> None:
+    for name in ("a.mp3", "b.mp3"):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 64 << 20)
+    sources = Sources([tmp_path])
+    with InputStore(sources) as store:
+        sources.check = Mock(side_effect=[None] * 20 + [StoppedError(130)])
+        with pytest.raises(StoppedError):
+            store.find_copies()
+    assert sources.check.call_count == 21
+
+
+def test_films_and_what_is_no_file_any_more_are_not_compared(tmp_path: Path) -> None:
+    for name in ("a.mkv", "b.mkv", "c.mp3", "d.mp3"):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 40 if name.endswith("mkv") else 5)
+    with InputStore(Sources([tmp_path])) as store:
+        for name in ("c.mp3", "d.mp3"):
+            (tmp_path / name).unlink()
+            os.mkfifo(tmp_path / name)
+        assert store.find_copies() == 0

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.audio.formats import open_regular_file
+from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.walk import Walk
+from merkit.engine.errors import UnreadableError
 
 
 def nothing() -> None:
@@ -221,3 +225,62 @@ def test_the_walk_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         list(Walk(nothing, check, False).audio(str(tmp_path)))
     assert len(entries) == 7
+
+
+def test_folders_beyond_the_longest_path_are_not_missing_in_silence(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for number in range(25):  # 5,000 bytes: only from folder to folder they can be made
+        os.mkdir("d" * 200, dir_fd=folder)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+        os.close(os.open(f"{number}.mp3", os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    for argument in (tmp_path, tmp_path / "**/*.mp3", tmp_path / "d*"):
+        sources = list(Sources([argument]))
+        seen = [source for source in sources if source.size_bytes is not None]
+        unseen = [source for source in sources if source.size_bytes is None]
+        assert [os.path.basename(source.path) for source in seen] == [f"{n}.mp3" for n in range(len(seen))]
+        assert 15 < len(seen) < 25
+        assert unseen
+        for source in unseen:
+            with pytest.raises(UnreadableError, match="cannot be opened: File name too long"):
+                open_regular_file(source.path)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_what_cannot_be_looked_at_is_an_input(
+    is_link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link into a closed folder, for example: its songs would be missing from a list that looks whole."""
+    music, closed = tmp_path / "music", tmp_path / "music/closed"
+    music.mkdir()
+    (music / "a.mp3").touch()
+    (tmp_path / "elsewhere").mkdir()
+    if is_link:
+        closed.symlink_to(tmp_path / "elsewhere")
+    else:
+        closed.mkdir()
+    real = os.scandir
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name = entry.name
+
+        def is_symlink(self) -> bool:
+            return is_link
+
+        def is_dir(self) -> bool:
+            if self.name == "closed":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return False
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[Iterator[Entry]]:
+        if os.path.basename(path) == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        with real(path) as entries:
+            yield map(Entry, entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [source.path for source in Sources([music])] == [str(music / "a.mp3"), str(closed)]
