@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,7 @@ class Failure:
 def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], options: Any) -> None:
     """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item."""
     ignore_interrupts()
+    _end_with_the_fork_server()
     _keep_memory()
     # mpg123 writes a line for every damaged frame; errors that matter come back as results.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -45,6 +47,17 @@ def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], op
             result = _result(function, item, options)
             finished = time.monotonic()
             pipe.send((result, idle_s))
+
+
+def _end_with_the_fork_server() -> None:
+    """Has Linux kill this process when the fork server ends, which ends with the pool's own process.
+
+    A child that waits sees by its pipe that nobody is there any longer; one that hangs sees nothing.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _keep_memory() -> None:

@@ -23,6 +23,8 @@ def behave(item: str, options: dict) -> str:
     kind, _, rest = item.partition(":")
     if kind == "sleep":
         time.sleep(float(rest))
+    if kind == "pid":
+        return str(os.getpid())
     if kind == "steps":  # a process that was stopped makes none meanwhile
         for _ in range(int(rest)):
             time.sleep(0.05)
@@ -117,6 +119,30 @@ def test_time_in_which_all_were_stopped_is_no_hang() -> None:
         lines.append(process.stdout.readline())
     out, _ = process.communicate(timeout=60)
     assert sorted([*lines, *out.splitlines(keepends=True)]) == [f"{i} steps:{i}\n" for i in range(8)]
+
+
+_HANGING = """
+import os, time
+from test_worker_pool import behave
+from merkit.engine.labelling.worker_pool import WorkerPool
+if __name__ == "__main__":
+    with WorkerPool(behave, {"prefix": ""}, 1) as pool:
+        for position, result in pool.map(["pid:", "sleep:1000"]):
+            print(result, flush=True)
+"""
+
+
+def test_a_child_that_hangs_does_not_outlive_a_killed_parent() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen([sys.executable, "-c", _HANGING], env=environment, stdout=subprocess.PIPE)
+    assert process.stdout
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{child}").exists()
 
 
 def test_what_a_killed_child_was_copying_goes_at_once() -> None:
