@@ -16,10 +16,11 @@ from .library_step import library_step
 from .song_log_mels import SongLogMels
 from .source import Infer
 
-LARGEST_ERROR: Mapping[str, float] = {"fp32": 0.002, "fp16": 0.05, "int8": 0.5}
+LARGEST_ERROR: Mapping[str, float] = {"fp32": 0.005, "fp16": 0.05, "int8": 0.5}
 """Relative errors that rounding does not explain: beyond them the graph is taken to be broken.
 
-An FP32 engine computes without TF32, so only the order of its sums differs (about 1e-5)."""
+FP32 differs by the order of its sums (about 1e-5); with TF32's ten bits, which engines here do not use, it
+would differ as much as FP16 does (0.0005 measured)."""
 
 LARGEST_TORCH_ERROR = 1e-4
 _FEW = 8  # windows at the batches that only show that batching works

@@ -48,7 +48,7 @@ _LAYERS_NAMED = 5  # in a hint
     "-o",
     default=".",
     metavar="FOLDER/|FILE",
-    help="A folder if it exists or ends in /, else the engine's name.",
+    help="A folder if it exists or ends in /, else the name of an engine: .engine, .plan, .trt.",
 )
 @click.option(
     "--format",
@@ -89,9 +89,9 @@ def main(
     read, and with --data its accuracy is scored, before anything is written.
 
     \b
-    Exit codes: 0 done, 1 failure, 2 wrong usage, 3 a gate refused the export (overflow, parity,
-    accuracy), 4 done, but some clips gave no audio, or --all: some models failed, 130/143 stopped
-    by Ctrl-C/SIGTERM (nothing half-written).
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 3 a gate refused the export
+    (overflow, parity, accuracy), 4 done, but clips were skipped or (--all) a
+    model failed, 130/143 stopped by Ctrl-C/SIGTERM (nothing half-written).
     """
     precisions = _precisions(options)
     if (argument is not None) + (model is not None) + all_models != 1:

@@ -52,9 +52,9 @@ def check_out(out: str, exports: int, form: Format) -> None:
                 f"{out} names one file, but {exports} exports are asked for; give a folder: {out}/"
             )
         if form == "onnx" and Path(out).suffix != ".onnx":
-            raise UsageError(f"{out} must end in .onnx (or in / for a folder)")
+            raise UsageError(f"{out!r} must end in .onnx (or in / for a folder)")
         if form == "engine" and not is_engine(Path(out)):
-            raise UsageError(f"{out} must end in {', '.join(ENGINE_SUFFIXES)} (or in / for a folder)")
+            raise UsageError(f"{out!r} must end in {', '.join(ENGINE_SUFFIXES)} (or in / for a folder)")
     folder = Path(out) if is_folder(out) else Path(out).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def open_source(model: str) -> Source:
         MerError: a checkpoint, but torch is not installed.
     """
     path = path_from_model(model)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return Source(_plain(open_artifact(model)))
     if is_engine(path):
         raise ArtifactError(f"{path} is an engine already; export from its .onnx or its checkpoint")
@@ -151,5 +151,5 @@ def _refuse_pickle(path: Path) -> None:
         raise ArtifactError(
             f"{path} is a pickle (torch.save): loading one runs its code, so only safetensors are read"
         )
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         raise UsageError(f"{path} is neither an .onnx nor a .safetensors file")

@@ -53,7 +53,7 @@ def test_files_are_named_after_model_precision_and_family(tmp_path: Path) -> Non
     ("out", "exports", "form", "message"),
     [
         ("one.engine", 2, "engine", "names one file, but 2 exports"),
-        ("one.onnx", 1, "engine", r"must end in \.engine, \.plan, \.trt"),
+        ("one.onnx", 1, "engine", r"^'one\.onnx' must end in \.engine, \.plan, \.trt"),
         ("one", 1, "engine", "must end in"),
         ("my.model.v2", 1, "engine", "must end in"),
         (".engine", 1, "engine", "must end in"),

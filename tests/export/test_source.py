@@ -164,6 +164,10 @@ def test_other_models_that_are_refused(tmp_path: Path) -> None:
         assert refused.value.exit_code == code, name
 
 
+def test_a_suffix_may_be_in_capitals(model: Path) -> None:
+    assert open_source(str(model.rename(model.with_name("NET.ONNX")))).artifact.name == "NET"
+
+
 def test_models_that_an_export_wrote_are_not_exported_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
