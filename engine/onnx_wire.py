@@ -11,9 +11,16 @@ from typing import Any
 from .errors import ArtifactError
 
 _PARTS = 200_000  # fields of all messages: 60 MB at most; MobileNetV3 has 8,000
-_PACKED_BYTES = 64  # of numbers in one field, which count as a part: a byte there becomes eight in memory
+_PACKED_BYTES = 512  # of whole numbers, which count as a part: a byte there becomes four or eight in memory
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_VARINT, _FIXED64, _BYTES, _FIXED32 = (
+    0,
+    1,
+    2,
+    5,
+)  # wire types; the others are of groups, which ONNX has none of
+_PACKED = (_VARINT, _BYTES)  # repeated whole numbers
+_UNKNOWN = (None, (_VARINT, _FIXED64, _BYTES, _FIXED32))
 
 
 def check_parts(content: bytes) -> None:
@@ -32,22 +39,22 @@ def check_parts(content: bytes) -> None:
             fields = _fields(kind)
             while place < end:
                 tag, place = _varint(content, place)
+                inner, wires = fields.get(tag >> 3, _UNKNOWN)
                 wire = tag & 7
                 parts += 1
+                if wire not in wires:
+                    raise IndexError
                 if wire == _BYTES:
                     size, place = _varint(content, place)
-                    inner, packed = fields.get(tag >> 3, (None, False))
                     if inner is not None:
                         waiting.append((place, place + size, inner))
-                    elif packed:
+                    elif wires == _PACKED:
                         parts += size // _PACKED_BYTES
                     place += size
                 elif wire == _VARINT:
                     _, place = _varint(content, place)
-                elif wire in (_FIXED32, _FIXED64):
-                    place += 4 if wire == _FIXED32 else 8
                 else:
-                    raise IndexError
+                    place += 4 if wire == _FIXED32 else 8
                 if parts > _PARTS:
                     raise ArtifactError(f"it has more than {_PARTS:,} parts, which no network has")
             if place != end:
@@ -73,7 +80,19 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _fields(kind: Any) -> dict[int, tuple[Any, bool]]:
-    """Of a message's fields by number: the message in it, and whether it holds numbers."""
-    numbers = (kind.fields[0].CPPTYPE_STRING,) if kind.fields else ()
-    return {field.number: (field.message_type, field.cpp_type not in numbers) for field in kind.fields}
+def _fields(kind: Any) -> dict[int, tuple[Any, tuple[int, ...]]]:
+    """Of a message's fields by number: the message in it, and the wire types that it may have.
+
+    A parser passes over a field of another wire type, and so one file could be two: the model that was
+    checked, and one of another format that another library reads.
+    """
+    return {field.number: (field.message_type, _wires(field)) for field in kind.fields}
+
+
+def _wires(field: Any) -> tuple[int, ...]:
+    if field.message_type is not None or field.cpp_type == field.CPPTYPE_STRING:
+        return (_BYTES,)
+    wire = {field.CPPTYPE_FLOAT: _FIXED32, field.CPPTYPE_DOUBLE: _FIXED64}.get(field.cpp_type, _VARINT)
+    # An old protobuf has no is_repeated, a new one warns about the label.
+    repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+    return (wire, _BYTES) if repeated else (wire,)
