@@ -88,8 +88,6 @@ class View:
             print_err(f"stopped: {left} of {run.total} inputs were not labelled")
         if self.bugs:
             print_err(line_about_bugs(self.bugs))
-        if self.lost:
-            print_err(f"the lines on stdout are not complete: {self.lost}")
 
     def __enter__(self) -> Self:
         return self

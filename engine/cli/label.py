@@ -8,16 +8,10 @@ from typing import Any
 
 import click
 
+from ..errors import MerError
 from ..runtimes import RUNTIMES
 from ..text.streams import ReaderGoneError, print_err
-from .command import (
-    EXIT_FAILURE,
-    EXIT_SOME_FAILED,
-    SETTINGS,
-    WindowCountType,
-    report_errors,
-    version_option,
-)
+from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors, version_option
 
 _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 
@@ -223,8 +217,10 @@ def main(
         if output.kind is Kind.FOLDER:
             print_err("run the same command again to go on")
         return stop.code
-    if view.lost or (view.done == view.unseen > 0 and not run.resumed + run.absent):
-        return EXIT_FAILURE
+    if view.lost:
+        raise MerError(f"the lines on stdout are not complete: {view.lost}")
+    if view.done == view.unseen > 0 and not run.resumed + run.absent:
+        raise MerError("nothing was labelled: no input is there, or none can be read")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
 
 

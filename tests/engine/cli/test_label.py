@@ -128,6 +128,9 @@ def test_a_full_and_a_closed_stdout(music: Path, tmp_path: Path, tiny_model: Pat
         "1",
     ]
     out = tmp_path / "a.jsonl"
+    full = in_shell('"$@" >/dev/full; echo $? >&2', music, "--model", tiny_model, "-o", out)
+    assert full.stderr.splitlines()[-2].startswith("Error: the lines on stdout are not complete: standard")
+    assert (full.stderr[-3:], len(out.read_text().splitlines())) == ("\n1\n", 4)
     closed = in_shell('"$@" <&- >&- 2>&-; echo $? >&2', music, "--model", tiny_model, "-o", out)
     assert (closed.stderr, len(out.read_text().splitlines())) == ("0\n", 4)
 
@@ -145,6 +148,7 @@ def test_nothing_to_label(music: Path, tmp_path: Path, tiny_model: Path) -> None
     out = tmp_path / "labels"
     done = mer_label(tmp_path / "nowhere", "--model", tiny_model)
     assert (done.returncode, done.stdout) == (1, f"{tmp_path}/nowhere\terror\tno such file\n")
+    assert done.stderr.endswith("\nError: nothing was labelled: no input is there, or none can be read\n")
     done = mer_label(f"{tmp_path}/nowhere/", "--model", tiny_model, "--out", out)
     assert (done.returncode, "no such file: " in done.stderr) == (1, True)
     assert mer_label(music, "--model", tiny_model, "--out", out).returncode == 0
