@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from ..audio.formats import is_remote
+from ..audio.formats import is_remote, open_regular_file
+from ..errors import AudioError
 from .listed_paths import encoding_of_list, is_local_url, source_from_list
 from .source import Source, source_from_path
 
 SUFFIXES = (".m3u", ".m3u8")
 
 _LONGEST = 1 << 16  # characters; no path has as many
+_MOST_BYTES = 1 << 30
 
 
 def sources_from_playlist(
@@ -29,14 +31,22 @@ def sources_from_playlist(
     """
     folder = os.path.dirname(file)
     try:
+        descriptor = open_regular_file(file)
+        if os.fstat(descriptor).st_size > _MOST_BYTES:  # no playlist, whatever its name
+            os.close(descriptor)
+            yield source_from_path(file)
+            return
         encoding = encoding_of_list(file)
         errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
-        with open(file, encoding=encoding, errors=errors) as lines:
+        with open(descriptor, encoding=encoding, errors=errors) as lines:
             while line := lines.readline(_LONGEST):
                 check()
-                if len(line) == _LONGEST:  # no playlist, whatever its name
-                    yield source_from_path(file)
-                    return
+                if len(line) == _LONGEST:
+                    yield source_from_path(file)  # no path is so long: it costs a row, and the others stay
+                    while len(line) == _LONGEST and not line.endswith("\n"):
+                        check()
+                        line = lines.readline(_LONGEST)
+                    continue
                 text = line.strip("\n\0")
                 if not text.strip() or (text.startswith("#") and not _is_name(folder, text)):
                     continue
@@ -44,7 +54,7 @@ def sources_from_playlist(
                     skip()
                 else:
                     yield source_from_list(folder, text)
-    except OSError:
+    except (OSError, AudioError):
         yield source_from_path(file)
 
 

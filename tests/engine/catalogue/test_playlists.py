@@ -96,8 +96,16 @@ def test_code_pages(music: Path) -> None:
 
 
 def test_what_cannot_be_read_is_an_input(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (music / "long.m3u").write_text("a.mp3\n" + "x" * 100_000)
-    assert listed(music / "long.m3u") == [f"{music}/a.mp3", f"{music}/long.m3u"]
+    for more in ("x" * 100_000, "# " + "x" * (3 << 16), "x" * (1 << 16)):
+        (music / "long.m3u").write_text(f"a.mp3\n{more}\nb.mp3\n")
+        expected = [f"{music}/a.mp3", f"{music}/long.m3u", f"{music}/b.mp3"]
+        assert listed(music / "long.m3u") == expected
+    os.truncate(music / "long.m3u", 1 << 31)
+    assert listed(music / "long.m3u") == [f"{music}/long.m3u"]
+    os.mkfifo(music / "pipe.m3u")
+    (music / "zero.m3u").symlink_to("/dev/zero")
+    for name in ("pipe.m3u", "zero.m3u"):
+        assert listed(music / name) == [f"{music}/{name}"]
     (music / "closed.m3u").write_text("a.mp3\n")
 
     def refuse(*_: object, **__: object) -> None:
