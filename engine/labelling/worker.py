@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Failure:
 def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], options: Any) -> None:
     """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item."""
     ignore_interrupts()
-    _end_with_the_fork_server()
+    _end_with_the_parent()
     _keep_memory()
     # mpg123 writes a line for every damaged frame; errors that matter come back as results.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -49,15 +50,20 @@ def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], op
             pipe.send((result, idle_s))
 
 
-def _end_with_the_fork_server() -> None:
-    """Has Linux kill this process when the fork server ends, which ends with the pool's own process.
+def _end_with_the_parent() -> None:
+    """Has Linux kill this process when the pool's own ends, whatever this one is doing then.
 
     A child that waits sees by its pipe that nobody is there any longer; one that hangs sees nothing.
     """
-    import ctypes
+    parent = parent_process()
+    with suppress(AttributeError, ImportError, OSError):
+        import fcntl
 
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        # Readable when the parent has ended; then the kernel sends the signal that is set here.
+        sentinel = parent.sentinel  # pyright: ignore[reportOptionalMemberAccess]
+        fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _keep_memory() -> None:
