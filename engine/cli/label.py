@@ -104,6 +104,11 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 @click.option(
     "--hidden", is_flag=True, help="Search hidden files and folders too, whose names begin with a dot."
 )
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Let lists name URLs of this machine or network, as a PATH may.",
+)
 @click.option("--dedupe", is_flag=True, help="Label files of equal content once (each still gets its row).")
 @click.option(
     "--retry-errors",
@@ -140,6 +145,7 @@ def main(
     max_decoded: float,
     path_column: str,
     hidden: bool,
+    allow_private: bool,
     dedupe: bool,
     retry_errors: bool,
     prune: bool,
@@ -191,9 +197,14 @@ def main(
     if prune and output.kind is not Kind.FOLDER:
         raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
     artifact = open_artifact(model or DEFAULT_MODEL)
-    limits = Limits(seconds=timeout, decoded_samples=round(max_decoded * 1e9 / 4))
-    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
     sources = Sources(paths, path_column, hidden)
+    limits = Limits(
+        seconds=timeout,
+        decoded_samples=round(max_decoded * 1e9 / 4),
+        private_hosts=sources.private_hosts,
+        allow_private=allow_private,
+    )
+    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
     output.refuse_arguments(sources.arguments)
     began = time.perf_counter()
     try:

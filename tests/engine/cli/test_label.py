@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from http_folder import served
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
 
@@ -141,6 +142,20 @@ def test_json_lines_on_stdout(music: Path, tiny_model: Path) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["status"] for row in rows] == ["ok"] * 4 + ["error"]
     assert "5 rows written to stdout" in done.stderr
+
+
+def test_lists_reach_no_private_address(tmp_path: Path, tiny_model: Path) -> None:
+    """The user may name one, and may let lists do so."""
+    pytest.importorskip("aiohttp")
+    write_audio(tmp_path / "a.wav", noise(11, 16_000), 16_000)
+    with served(tmp_path) as url:
+        (tmp_path / "list.csv").write_text(f"path\n{url}/a.wav\n")
+        arguments = ("--model", tiny_model, "-j", 1, "--out", "-")
+        refused = mer_label(tmp_path / "list.csv", *arguments)
+        assert "an address of this machine or network" in json.loads(refused.stdout)["error"]
+        for allowed in ([tmp_path / "list.csv", "--allow-private"], [f"{url}/a.wav"]):
+            done = mer_label(*allowed, *arguments)
+            assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "ok"), done.stderr
 
 
 def test_nothing_to_label(music: Path, tmp_path: Path, tiny_model: Path) -> None:
