@@ -117,7 +117,7 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
         raise MerError(f"the runtime {name} needs the package {error.name}, which is not installed") from None
     if name == "tensorrt":
         return module.open_runtime(artifact, threads, gpu)
-    if name != "null":
+    if name != "null" and not artifact.is_bundled:
         from .trial import check_by_trial
 
         check_by_trial(artifact, name)
