@@ -46,9 +46,9 @@ def ranges_from_log_mels(
     """
     with tempfile.TemporaryDirectory(prefix="mer-calibration-") as folder:
         source = Path(folder) / "model.onnx"
-        source.write_bytes(content)
         # It prints a line for every chunk.
         with redirect_stdout(io.StringIO()), library_step("the calibration"):
+            source.write_bytes(content)
             calibrator = _calibrator(method, source, str(Path(folder) / "augmented.onnx"), tensors)
             source.unlink()
             for start in range(0, len(log_mels), _WINDOWS_AT_ONCE):

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from merkit.engine.errors import MerError, UsageError
 from merkit.export.output_files import (
     Format,
+    Precision,
     Targets,
     check_out,
     check_targets,
@@ -47,6 +50,19 @@ def test_files_are_named_after_model_precision_and_family(tmp_path: Path) -> Non
         Path(), "my.model.v2_fp32.onnx", "my.model.v2.trt", "my.model.v2.json"
     )
     assert targets_of("my.onnx", "net", "fp16", None).onnx == "my.onnx"
+
+
+@given(
+    st.text("ab._-é ", min_size=1).filter(lambda stem: stem.strip(". ")),
+    st.sampled_from([".engine", ".plan", ".trt", ".ENGINE"]),
+    st.sampled_from(["fp32", "fp16", "int8"]),
+)
+def test_the_graph_beside_an_engine_never_has_its_name(stem: str, suffix: str, precision: Precision) -> None:
+    targets = targets_of(f"folder/{stem}{suffix}", "any", precision, None)
+    assert targets.engine == f"{stem}{suffix}"
+    assert targets.sidecar == f"{stem}.json"
+    assert targets.onnx.endswith(f"_{precision}.onnx")
+    assert targets.onnx.startswith(stem.removesuffix(f"_{precision}"))
 
 
 @pytest.mark.parametrize(
