@@ -6,14 +6,13 @@ import os
 from dataclasses import dataclass
 
 from ..decoder import Budget
+from .ogg_pages import MOST_PARTS, Part
 
 _MARK = b"fLaC\0\0\0\x22"  # and STREAMINFO, which comes first and is 34 bytes long
 _TAIL_BYTES = 1 << 17
 _BLOCK_BYTES = 1 << 20
 _TOTAL = 21  # the offset of the byte in which the 36 bits of the total begin
 _LONGEST_HEAD = 16
-
-Part = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,17 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
 
 
 def parts_from_flac(descriptor: int, budget: Budget) -> list[Part]:
-    """The bytes of each of the FLAC files that follow one another in one file, from where to where."""
+    """The bytes of each of the FLAC files that follow one another in one file, from where to where.
+
+    At most ``MOST_PARTS``; the last one reaches to the end.
+    """
     end = os.fstat(descriptor).st_size
     starts: list[int] = []
     for place in range(0, end, _BLOCK_BYTES):
         budget.spend(0)
         block = os.pread(descriptor, _BLOCK_BYTES + len(_MARK) - 1, place)
         inside = block.find(_MARK)
-        while inside >= 0:
+        while inside >= 0 and len(starts) < MOST_PARTS:
             starts.append(place + inside)
             inside = block.find(_MARK, inside + 1)
     return list(zip(starts, [*starts[1:], end], strict=False))

@@ -22,6 +22,9 @@ _SEARCHED_BYTES = 4 << 30  # libsndfile searches so many for the last page in 6 
 
 Part = tuple[int, int]
 
+MOST_PARTS = 1 << 16
+"""Of one file: an internet radio's songs of half a year. A file of nothing but heads would have billions."""
+
 
 def check_end(descriptor: int) -> None:
     """Refuses an Ogg file of many gigabytes without a page at its end, in which libsndfile would search.
@@ -48,11 +51,14 @@ def may_be_chain(descriptor: int) -> bool:
     if last < 0 or len(last_head) < _HEAD_BYTES or last_head[14:18] != head[14:18]:
         return True
     pages = int.from_bytes(last_head[18:22], "little") + 1
-    return size / pages > _MORE * max(len(part) / part.count(_PAGE) for part in (head, tail))
+    return size / pages > _MORE * max(len(part) / max(1, part.count(_PAGE)) for part in (head, tail))
 
 
 def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
-    """The bytes of each link of a chain, from where to where."""
+    """The bytes of each link of a chain, from where to where.
+
+    At most ``MOST_PARTS``; the last one reaches to the end.
+    """
     end = os.fstat(descriptor).st_size
     starts: list[int] = []
     place, block, block_at, in_heads = 0, b"", 0, False
@@ -71,7 +77,7 @@ def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
             break
         is_first = bool(head[5] & _FIRST_PAGE)
         # Streams that play at once begin one after the other.
-        if is_first and not in_heads:
+        if is_first and not in_heads and len(starts) < MOST_PARTS:
             starts.append(place)
         in_heads = is_first
         sizes = block[local + _HEAD_BYTES : local + _HEAD_BYTES + head[26]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import soundfile
 from audio_files import noise, write_audio
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.containers.flac_frames import length_from_flac
-from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.containers.flac_frames import length_from_flac, parts_from_flac
+from merkit.engine.audio.containers.ogg_pages import MOST_PARTS, parts_from_ogg
+from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 
 RATE = 16_000
@@ -84,3 +86,22 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, junk: bytes, place:
     length_of(base / "any2.flac")
     (base / "any2.flac").write_bytes(data[:42] + junk)
     length_of(base / "any2.flac")
+
+
+@pytest.mark.parametrize(
+    ("head", "parts_of"),
+    [
+        (b"fLaC\0\0\0\x22", parts_from_flac),
+        (b"OggS\0\2" + bytes(21) + b"OggS\0\0" + bytes(21), parts_from_ogg),
+    ],
+)
+def test_a_file_of_heads_has_a_most_of_parts(tmp_path: Path, head: bytes, parts_of: Any) -> None:
+    (tmp_path / "a").write_bytes(head * (MOST_PARTS + 1_000))
+    descriptor = os.open(tmp_path / "a", os.O_RDONLY)
+    try:
+        parts = parts_of(descriptor, Budget(Limits()))
+    finally:
+        os.close(descriptor)
+    assert len(parts) == MOST_PARTS
+    assert parts[:2] == [(0, len(head)), (len(head), 2 * len(head))]
+    assert parts[-1][1] == len(head) * (MOST_PARTS + 1_000)
