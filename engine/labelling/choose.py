@@ -37,13 +37,18 @@ def open_backend(
 
     Raises:
         UsageError: an .onnx file for the GPU, or an engine for the CPU.
+        ArtifactError: the runtime refuses the model, or it fails on a trial.
         DeviceError: an engine, and no GPU that it can run on.
         MerError: no cluster answers, or the runtime is not installed.
     """
     if ray:
+        from ..runtimes.trial import check_by_trial
         from .ray_cluster import RayCluster
 
-        return RayCluster(ray, name_of_runtime(artifact, runtime), workers)
+        name = name_of_runtime(artifact, runtime)
+        if name == "onnxruntime":  # which every node has, and so does this machine
+            check_by_trial(artifact, name)
+        return RayCluster(ray, name, workers)
     if artifact.facts and runtime in (None, "tensorrt"):
         backend, reason = _for_engine(artifact, device, workers, gpus)
     else:

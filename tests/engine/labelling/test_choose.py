@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from engine_files import engine, write_engine
 from gpu_on_cpu import SPEC, OnCpu
 from merkit.engine.artifact import Artifact
 from merkit.engine.cli.label import main
-from merkit.engine.errors import DaliMissingError, DeviceError, UsageError
+from merkit.engine.errors import ArtifactError, DaliMissingError, DeviceError, UsageError
 from merkit.engine.labelling import choose, gpu_pipeline
 from merkit.engine.labelling.choose import open_backend
 from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
@@ -70,6 +71,16 @@ def test_without_dali_only_the_network_runs_on_the_gpu(
     name, line = opened(built)
     assert name == "tensorrt"
     assert line.startswith("device: cuda for the network, cpu for the log-mels (DALI is not installed")
+
+
+def test_a_model_that_fails_is_refused_before_a_cluster_is_joined(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every node would find out by itself, and say so in Ray's way."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    broken = dataclasses.replace(artifact, content=b"no graph")
+    with pytest.raises(ArtifactError, match="ONNX Runtime refuses it"):
+        open_backend(broken, ray="nowhere:1")
 
 
 @pytest.mark.parametrize("step", ["__init__", "put", "take"])
