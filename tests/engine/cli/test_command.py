@@ -129,18 +129,37 @@ def test_temporary_files_of_a_command_go_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+WITH_CHILDREN = (
+    "import sys\nfrom merkit.engine.cli.command import report_errors\n"
+    "from merkit.engine.errors import MerError\n"
+    "from merkit.engine.labelling.worker_pool import WorkerPool\n"
+    "def run():\n    with WorkerPool(max, 5, 1) as pool:\n        assert [*pool.map([7])] == [(0, 7)]\n"
+    "    raise MerError('\\u66f2')\n"
+    "report_errors(run)()"
+)
+
+
+@pytest.mark.parametrize("place", ["x" * 140, "missing/folder", "a file"])
+@pytest.mark.parametrize("home", [None, "/nowhere"])
+def test_any_temporary_folder_and_home_will_do(tmp_path: Path, place: str, home: str | None) -> None:
+    (tmp_path / ("x" * 140)).mkdir()
+    (tmp_path / "a file").touch()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / place)}
+    environment.pop("HOME", None)
+    environment.pop("MER_HOME", None)
+    if home is not None:
+        environment["HOME"] = home
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_CHILDREN], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (1, "Error: \u66f2\n")
+    assert [*(tmp_path / ("x" * 140)).iterdir()] == []
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
 def test_streams_that_take_nothing_change_no_exit_code(tmp_path: Path, closed: str) -> None:
-    code = (
-        "import sys\nfrom merkit.engine.cli.command import report_errors\n"
-        "from merkit.engine.errors import MerError\n"
-        "from merkit.engine.labelling.worker_pool import WorkerPool\n"
-        "def run():\n    with WorkerPool(max, 5, 1) as pool:\n        assert [*pool.map([7])] == [(0, 7)]\n"
-        "    raise MerError('\\u66f2')\n"
-        "report_errors(run)()"
-    )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "TMPDIR": str(tmp_path)}
-    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", WITH_CHILDREN]
     done = subprocess.run(shell, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == ("" if "2>" in closed else "Error: \\u66f2\n")
