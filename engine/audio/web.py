@@ -60,9 +60,10 @@ def web_filesystem(url: str, limits: Limits) -> Any:
 
     def checked_socket(address: Any) -> socket.socket:
         if not limits.allow_private and now["host"] not in hosts and not is_public(address[4][0]):
+            leads = "" if now["host"] == address[4][0] else f" leads to {address[4][0]}, which"
             raise PrivateAddressError(
-                f"{now['host']} is an address of this machine or network ({address[4][0]}), "
-                "which a list or a redirect may not name unless private addresses are allowed"
+                f"{now['host']}{leads} is an address of this machine or network: "
+                "a list or a redirect may name it only where private addresses are allowed"
             )
         return socket.socket(*address[:3])
 

@@ -70,11 +70,14 @@ def test_a_copy_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("to/http://2130706433/", "cannot be fetched: "),  # aiohttp 3.14 takes no such number
         (
             "to/http://0x7f.1/",
-            "cannot be fetched: 0x7f.1 is an address of this machine or",
+            "cannot be fetched: 0x7f.1 leads to 127.0.0.1, which is an address of",
         ),
-        ("to/http://[::1]:80/", "cannot be fetched: ::1 is an address of this machine or network (::1)"),
-        ("to/http://[::ffff:127.0.0.1]/", "cannot be fetched: ::ffff:7f00:1 is an address of this machine"),
-        ("to/http://localhost/", "cannot be fetched: localhost is an address of this machine or network"),
+        ("to/http://[::1]:80/", "cannot be fetched: ::1 is an address of this machine or network"),
+        (
+            "to/http://[::ffff:127.0.0.1]/",
+            "cannot be fetched: ::ffff:7f00:1 is an address of this machine",
+        ),
+        ("to/http://localhost/", "cannot be fetched: localhost leads to "),
         ("to/file:///etc/passwd", "cannot be fetched: "),
     ],
 )
