@@ -22,8 +22,8 @@ from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
 
 _LONGEST_TAG = 500
-_MOST_WINDOWS = 4_000
-"""Of one file: 11 hours in steps of 10 s. Their log-mels, their copy and its pickle take 1 GB."""
+_MOST_BYTES = 400_000_000  # of one file's log-mels (14 hours in steps of 10 s), and as many on their way
+_GROWTH = 64  # windows
 
 _Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one window
 
@@ -163,18 +163,19 @@ def _arrays_from_decoder(
     path: str | None = None,
 ) -> tuple[FileFacts, Float32]:
     """Converts each window that sounds; ``began`` is the process time at which the decoder began to open."""
-    arrays, starts, silent = [], [], []
+    arrays, starts, silent = _Rows(), [], []
+    most = max(1, _MOST_BYTES // (4 * options.spec.n_mels * options.spec.frames))
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
     for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s, budget):
         read = time.process_time()
-        if len(starts) + len(silent) == _MOST_WINDOWS:
+        if len(starts) + len(silent) == most:
             raise AudioError(
-                f"gives more than {_MOST_WINDOWS:,} windows: take longer steps, or cut the file into pieces"
+                f"gives more than {most:,} windows: take longer steps, or cut the file into pieces"
             )
         if window.silent:
             silent.append(window.start_s)
         else:
-            arrays.append(convert(window.samples[None], options.spec))
+            arrays.add(convert(window.samples[None], options.spec)[0])
             starts.append(window.start_s)
         seconds["decode"] += read - began - window.resample_s
         seconds["resample"] += window.resample_s
@@ -188,7 +189,26 @@ def _arrays_from_decoder(
     seconds["decode"] += time.process_time() - began
     heard = set(starts)
     unheard = tuple(start for start in silent if start not in heard)
-    return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), np.concatenate(arrays)
+    return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), arrays.all()
+
+
+class _Rows:
+    """Arrays of one shape in one that grows in its place: two copies of a long file's are too many."""
+
+    def __init__(self) -> None:
+        self._rows, self._count = np.empty(0, np.float32), 0
+
+    def add(self, row: Float32) -> None:
+        if not self._count:
+            self._rows = np.empty((4, *row.shape), np.float32)
+        elif self._count == len(self._rows):
+            self._rows.resize((self._count + _GROWTH, *row.shape), refcheck=False)
+        self._rows[self._count] = row
+        self._count += 1
+
+    def all(self) -> Float32:
+        self._rows.resize((self._count, *self._rows.shape[1:]), refcheck=False)
+        return self._rows
 
 
 def _open(path: str, options: WindowOptions, budget: Budget) -> Decoder:

@@ -15,6 +15,7 @@ from audio_files import chirp, noise, write_audio
 from gpu_on_cpu import SPEC
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.window_reader import Window
+from merkit.engine.audio.windows import windows_from_decoder
 from merkit.engine.errors import AudioError
 from merkit.engine.labelling import file_windows
 from merkit.engine.labelling.file_windows import (
@@ -166,9 +167,14 @@ def test_a_file_has_a_most_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their memory must not grow with what a small file can claim, or with a short step."""
     decoder = SampleDecoder(noise(20, 16_000), 16_000)
     options = WindowOptions(AudioSpec(), "all", 0.1)
-    monkeypatch.setattr(file_windows, "_MOST_WINDOWS", 101)
-    assert len(log_mels_from_decoder(decoder, options).log_mels) == 101
-    monkeypatch.setattr(file_windows, "_MOST_WINDOWS", 100)
+    log_mel_bytes = 4 * options.spec.n_mels * options.spec.frames
+    monkeypatch.setattr(file_windows, "_MOST_BYTES", 101 * log_mel_bytes)
+    read = log_mels_from_decoder(decoder, options)
+    windows = windows_from_decoder(decoder, options.spec, "all", 0.1)
+    expected = [log_mel_from_audio(window.samples[None], options.spec) for window in windows]
+    np.testing.assert_array_equal(read.log_mels, np.concatenate(expected))
+    assert len(read.log_mels) == 101
+    monkeypatch.setattr(file_windows, "_MOST_BYTES", 100 * log_mel_bytes)
     with pytest.raises(AudioError, match="more than 100 windows: take longer steps"):
         log_mels_from_decoder(decoder, options)
 
