@@ -13,6 +13,7 @@ import click
 from ..engine.cli.command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, report_errors, version_option
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
+from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, scale_command
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -206,7 +207,7 @@ def _measured(
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    print_err(line)
 
 
 @main.command("report")

@@ -10,6 +10,7 @@ import click
 
 from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli.command import EXIT_GATE, WindowCountType, report_errors
+from ..engine.text.escape import for_terminal
 
 
 @click.command("compare")
@@ -40,17 +41,17 @@ def compare_command(
     if is_results(first):
         ratios, warnings = compare_results(Path(first), Path(second))
         for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+            _echo(f"warning: {warning}", err=True)
     else:
         ratio, times = compare_models(first, second, batch, pairs, threads)
         ratios = [ratio]
         for name, column in zip((first, second), zip(*times, strict=True), strict=True):
-            click.echo(f"{1e3 * sorted(column)[len(column) // 2]:10.3f} ms a call of {batch}  {name}")
+            _echo(f"{1e3 * sorted(column)[len(column) // 2]:10.3f} ms a call of {batch}  {name}")
     for ratio in ratios:
-        click.echo(f"{ratio.ratio:10.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]  {ratio.what}")
+        _echo(f"{ratio.ratio:10.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]  {ratio.what}")
     slow = [ratio for ratio in ratios if fail_under is not None and ratio.under(fail_under)]
     for ratio in slow:
-        click.echo(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}", err=True)
+        _echo(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}", err=True)
     return EXIT_GATE if slow else 0
 
 
@@ -91,18 +92,18 @@ def pipeline_command(
     from .experiments.pipeline import compare_pipelines
 
     comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, _say)
-    click.echo(f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores")
+    _echo(f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores")
     for contender in comparison.contenders:
         spread = f"{min(contender.seconds) * 1e3:.1f} to {max(contender.seconds) * 1e3:.1f}"
-        click.echo(
+        _echo(
             f"{contender.median * 1e3:10.1f} ms a song ({spread})  {1 / contender.median:8.1f} songs/s  "
             f"{comparison.ratio(contender):6.2f}x  {contender.name}  "
             f"[CPU: {contender.cpu_median * 1e3:.1f} ms, "
             f"{contender.cpu_median / comparison.contenders[0].cpu_median:.2f}x]"
         )
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(comparison.stages).items())
-    click.echo(f"stages, CPU seconds (waited and idle: wall): {stages}")
-    click.echo(f"wall x cores / CPU: {comparison.wall_x_cores_over_cpu:.2f}")
+    _echo(f"stages, CPU seconds (waited and idle: wall): {stages}")
+    _echo(f"wall x cores / CPU: {comparison.wall_x_cores_over_cpu:.2f}")
     if report:
         write_whole(report, json.dumps(comparison.to_mapping(), indent=2) + "\n")
     return 0
@@ -123,12 +124,12 @@ def scale_command(few: int, many: int) -> int:
 
     runs = compare_lengths(few, many)
     for run in runs:
-        click.echo(
+        _echo(
             f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
             f"{run.cpu_seconds / run.files * 1e3:6.2f} ms CPU a row  {run.peak_bytes / 1e6:7.1f} MB at most"
         )
-    click.echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
-    click.echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
+    _echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
+    _echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
     return 0
 
 
@@ -151,17 +152,21 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
         from .experiments.gpu_estimate import cost_table, costs, paper_table
 
         networks = costs(_say)
-        click.echo(f"{cost_table(networks)}\n\n{paper_table(networks, decode_ms)}")
+        _echo(f"{cost_table(networks)}\n\n{paper_table(networks, decode_ms)}")
         return 0
     if not engines:
         raise click.UsageError("name the engines to measure, or --paper")
     from ..engine.artifact import open_artifact
     from .experiments.gpu import measure, write_report
 
-    write_report([measure(open_artifact(engine), seconds, say=click.echo) for engine in engines], report)
-    click.echo(f"written to {report}")
+    write_report([measure(open_artifact(engine), seconds, say=_echo) for engine in engines], report)
+    _echo(f"written to {report}")
     return 0
 
 
+def _echo(line: str, err: bool = False) -> None:
+    click.echo("\n".join(map(for_terminal, line.split("\n"))), err=err)
+
+
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    _echo(line, err=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...engine.artifact import open_artifact, path_from_model
+from ...engine.artifact import is_engine, open_artifact, path_from_model
 from ...engine.errors import MerError, UsageError
 from ..measure.cases import Case, precision_of
 from ..results_file import results_from_file
@@ -134,12 +134,12 @@ def _samples(results: Results) -> dict[tuple[str, str, str], list[float]]:
 def _case(name: str) -> Case:
     model, _, runtime = name.rpartition("@") if "@" in name else (name, "", "")
     path = path_from_model(model)
-    runtime = runtime or ("tensorrt" if path.suffix == ".engine" else "onnxruntime")
+    runtime = runtime or ("tensorrt" if is_engine(path) else "onnxruntime")
     runtime, _, precision = runtime.partition("-")  # openvino-bf16
     if runtime not in BENCH_RUNTIMES:
         raise UsageError(f"unknown runtime {runtime!r}; there are: {', '.join(BENCH_RUNTIMES)}")
     artifact = open_artifact(str(path))
-    precision = precision or (precision_of(artifact.content) if path.suffix == ".onnx" else "-")
+    precision = precision or ("-" if is_engine(path) else precision_of(artifact.content))
     return Case(path.stem, path, "compare", runtime, precision)
 
 

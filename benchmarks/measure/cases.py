@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import onnx
 
-from ...engine.artifact import Artifact, known_models, models_home, open_artifact
+from ...engine.artifact import Artifact, is_engine, known_models, models_home, open_artifact
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
@@ -142,18 +142,25 @@ def _files(
     home = models_home()
     for path in known_models().values():
         yield path, "home" if path.parent == home else "bundled"
-    for path in sorted(home.glob("*.engine")):
-        yield path, "home"
+    for path in _in_folder(home):
+        if is_engine(path):
+            yield path, "home"
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
-        for path in sorted([*folder.glob("*.onnx"), *folder.glob("*.engine")]):
+        for path in _in_folder(folder):
             yield path, "folder"
     if untrained:
         for name in BACKBONES:
             if not only or name in only:
                 for path in untrained_models(name, say):
                     yield path, "untrained"
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The artifacts of a folder, in order; none where it is not there."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in files if path.suffix.lower() == ".onnx" or is_engine(path)]
 
 
 def _make_untrained(name: str, fp32: str, int8: str) -> None:
@@ -187,12 +194,12 @@ def _cases_of(path: Path, source: str, runtimes: Sequence[str], quick: bool) -> 
     """One artifact's cases; one that cannot be opened is a single case with the reason."""
     try:
         artifact = open_artifact(str(path))
-        precision = precision_of(artifact.content) if path.suffix == ".onnx" else _engine_precision(path)
+        precision = _engine_precision(path) if is_engine(path) else precision_of(artifact.content)
     except MerError as error:
         yield Case(path.stem, path, source, "-", "-", str(error))
         return
     for runtime in runtimes:
-        if (runtime == "tensorrt") != (path.suffix == ".engine"):
+        if (runtime == "tensorrt") != is_engine(path):
             continue
         if runtime in BASELINES and precision != "fp32":
             continue

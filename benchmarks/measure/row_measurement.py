@@ -21,6 +21,7 @@ from ...engine.labelling.contract import StageSeconds
 from ...engine.labelling.file_windows import WindowOptions
 from ...engine.labelling.local import FileByFile, LocalBackend
 from ...engine.runtimes import Runtime, open_runtime
+from ...engine.runtimes.trial import check_by_trial
 from ..row import BASELINES, Interval, Row, Scenario
 from .cases import Case
 from .loadgen import Infer, Length, ScenarioResult, run_loadgen
@@ -93,6 +94,8 @@ def open_case(case: Case, artifact: Artifact, threads: int, streams: str = "late
         from .torch_baselines import TorchBaseline
 
         return TorchBaseline(artifact, threads, compiled=case.runtime == "torch.compile")
+    if case.runtime in ("onnxruntime", "openvino"):  # for the others open_runtime tries it
+        check_by_trial(artifact, case.runtime)
     if case.runtime == "openvino":
         from ...engine.runtimes.openvino import OpenVino
 

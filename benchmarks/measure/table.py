@@ -12,7 +12,7 @@ from pathlib import Path
 import merkit
 import onnx
 
-from ...engine.artifact import Artifact, open_artifact
+from ...engine.artifact import Artifact, is_engine, open_artifact
 from ...engine.cpu import usable_cores
 from ...engine.errors import MerError
 from ...export.graph_costs import Workload, workload_from_onnx
@@ -119,7 +119,7 @@ class _Table:
         row.bytes = len(artifact.content)
         row.labels = list(artifact.spec.labels)
         row.sha256 = artifact.sha256
-        if artifact.path.suffix == ".onnx":
+        if not is_engine(artifact.path):
             row.fp32_sha256 = fp32_of(artifact.content)
             workload = workload_from_onnx(onnx.load_from_string(artifact.content))
             row.params, row.macs = workload.params, workload.macs

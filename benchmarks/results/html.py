@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from ...engine.errors import MerError
+from ...engine.text.escape import for_terminal
 from ..row import BENCH_RUNTIMES, Machine, Results, Row
 from .axes import WIDTH
 from .charts import bars, has_ridge, ridges, stages
@@ -38,7 +39,11 @@ def html_from_results(results: Results) -> str:
     files = resources.files(__package__ or "")
     text = {name: (files / name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT, _STYLE)}
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: for_terminal(value) if type(value) is str else value,  # controls, bidi
     )
     environment.globals |= {"colour": _colour, "summary": _summary}
     return environment.from_string(text[_TEMPLATE]).render(

@@ -184,3 +184,10 @@ def _dom(text: str, page: Path, width: int) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_controls_and_bidirectional_overrides_are_escaped(results: dict[str, Any]) -> None:
+    results["rows"][0]["model"] = "a\x1b[2J\u202egnp.exe\x00"
+    page = page_of(results)
+    assert not set("\x1b\u202e\x00") & set(page)
+    assert "a\\x1b[2J\\u202egnp.exe\\x00" in page
