@@ -58,7 +58,7 @@ def test_train_export_score_on_both_splits(songs: Path, cache: Path, tmp_path: P
     whole = ["--set", "audio.window_samples=32000", "--set", "audio.frames=63"]
     result = _run(*_options(songs, cache, tmp_path / "run", "--split", "both", "--epochs", 3, *whole))
     assert result.exit_code == 0, result.output
-    assert "audiocnn, best: random split, as the papers made it: " in result.stderr
+    assert "audiocnn, best: random split, stratified: " in result.stderr
     assert "audiocnn, best: grouped split by group: " in result.stderr
     assert "gap, audiocnn: by window, random split 0." in result.stderr or "random split 1." in result.stderr
     metrics = json.loads((tmp_path / "run" / "grouped" / "metrics.json").read_text())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,11 @@ from ...engine.data.labelled_audio import Clip, LabelledAudio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from .augment import spread_crops
+from .near_copies import near_copies
 from .spectrogram_cache import cached_decibels
 
 Integers = npt.NDArray[np.intp]
+T = TypeVar("T", int, str)
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class Examples:
     """Labelled spectrograms ``[mels, frames]`` in dB, in a fixed order.
 
     ``clips``, ``decibels``, ``targets`` (positions in ``labels``) and ``songs`` have one entry an
-    example. ``readable`` are the clips that could be read, ``songs[i]`` is the position there of the
-    clip that example ``i`` was cut from. ``skipped`` are unreadable files, each with the reason.
+    example. ``readable`` are the clips that labelling accepts, ``songs[i]`` is the position there of the
+    clip that example ``i`` was cut from. ``skipped`` are the other files, each with the reason.
+    ``copies`` are sets of readable clips (positions) that hold the same recording; their groups are one.
     ``grouped_by`` is the data's, or "recording" for sub-clips of clips without a group.
     """
 
@@ -39,6 +43,13 @@ class Examples:
     labels: tuple[str, ...]
     grouped_by: str
     skipped: tuple[tuple[Path, str], ...] = ()
+    copies: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def recordings(self) -> list[int]:
+        """A number for each example; those of the same recording have the same."""
+        first = {song: songs[0] for songs in self.copies for song in songs}
+        return [first.get(int(song), int(song)) for song in self.songs]
 
     def counts(self) -> dict[str, int]:
         """The number of examples of each label."""
@@ -54,7 +65,7 @@ def examples_from_audio(
     workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Examples:
-    """Reads labelled audio through the cache; unreadable clips are left out and listed in ``skipped``.
+    """Reads labelled audio through the cache; what labelling refuses is left out and listed in ``skipped``.
 
     Args:
         sub_clips: above 0 each clip is cut into that many windows of the spec's length, one after
@@ -64,7 +75,7 @@ def examples_from_audio(
         on_done: called with the number of clips that are ready.
 
     Raises:
-        MerError: the cache cannot be written, or a label has no readable clip.
+        MerError: the cache cannot be written, or a label has no clip that can be used.
     """
     results = cached_decibels(data.clips, spec, cache, workers, on_done)
     readable: list[tuple[Clip, Float32]] = []
@@ -77,10 +88,16 @@ def examples_from_audio(
     lost = [label for label in data.labels if not any(clip.label == label for clip, _ in readable)]
     if lost:
         path, reason = skipped[0] if skipped else ("", "no clips")
-        raise MerError(f"no readable clip of {', '.join(lost)} ({len(skipped)} unreadable; {path}: {reason})")
+        raise MerError(
+            f"no clip of {', '.join(lost)} can be used ({len(skipped)} clips cannot; {path}: {reason}): "
+            "add clips, or leave that label out"
+        )
+    pairs = near_copies([whole for _, whole in readable], spec.hop_length / spec.sample_rate)
+    copies = _connected(pairs)
+    kept = _in_one_group([clip for clip, _ in readable], copies)
     examples = [
-        (song, clip, part)
-        for song, (clip, whole) in enumerate(readable)
+        (song, kept[song], part)
+        for song, (_, whole) in enumerate(readable)
         for part in _parts(whole, spec, sub_clips)
     ]
     songs, clips, decibels = zip(*examples, strict=True)
@@ -89,10 +106,11 @@ def examples_from_audio(
         decibels,
         np.asarray([data.labels.index(clip.label) for clip in clips]),
         np.asarray(songs),
-        tuple(clip for clip, _ in readable),
+        tuple(kept),
         data.labels,
         "recording" if sub_clips and data.grouped_by == "clip" else data.grouped_by,
         tuple(skipped),
+        copies,
     )
 
 
@@ -126,6 +144,27 @@ def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> Audio
             count += exact.size
     mean = total / count
     return dataclasses.replace(spec, mean=(mean,), std=(max(squares / count - mean**2, 1e-6) ** 0.5,))
+
+
+def _connected(pairs: Sequence[tuple[T, T]]) -> tuple[tuple[T, ...], ...]:
+    """The sets of what pairs connect, sorted."""
+    sets: list[set[T]] = []
+    for pair in pairs:
+        joined = {*pair}.union(*(one for one in sets if not one.isdisjoint(pair)))
+        sets = [*(one for one in sets if one.isdisjoint(pair)), joined]
+    return tuple(sorted(tuple(sorted(one)) for one in sets))
+
+
+def _in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list[Clip]:
+    """The clips, with one group for the groups of which clips are copies of each other."""
+    groups = [(clips[songs[0]].group, clips[song].group) for songs in copies for song in songs[1:]]
+    names = {group: joined[0] for joined in _connected(groups) for group in joined}
+    return [
+        dataclasses.replace(clip, group=names[clip.group])
+        if names.get(clip.group, clip.group) != clip.group
+        else clip
+        for clip in clips
+    ]
 
 
 def _parts(whole: Float32, spec: AudioSpec, count: int) -> list[Float32]:

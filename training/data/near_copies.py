@@ -87,7 +87,8 @@ def _candidates(movements: Sequence[Float32]) -> Iterator[tuple[int, int, int]]:
     together[1:] += votes[:-1] * adjoining
     for key in places[together >= _VOTES].tolist():
         pair, offset = divmod(key, span)
-        yield *divmod(pair, len(movements)), offset - span // 2
+        first, second = divmod(pair, len(movements))
+        yield first, second, offset - span // 2
 
 
 def _index(movements: Sequence[Float32]) -> tuple[_Integers, _Integers, _Integers]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...engine.data.metrics import bootstrap_interval
+from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from ...engine.text.escape import for_markdown
@@ -24,7 +24,9 @@ def metrics_from_predictions(
 ) -> dict[str, Any]:
     """The figures of metrics.json: of songs, with an interval and the calibration error, and of windows.
 
-    Everything is a share from 0 to 1, but for counts and ``log_loss`` (nats).
+    Everything is a share from 0 to 1, but for counts and ``log_loss`` (nats). ``macro_f1`` is over the labels
+    that songs have; the others are ``not_tested``, and their figures None. ``macro_f1_interval`` is None
+    where there are too few songs for one.
 
     Args:
         probabilities: the songs' ``[songs, labels]``, where they do not share one temperature (folds).
@@ -32,14 +34,15 @@ def metrics_from_predictions(
     by_song = predictions.by_song(temperature) if probabilities is None else probabilities
     truth, labels = predictions.truth, predictions.labels
     song = _figures(truth, by_song, labels)
-    low, high = bootstrap_interval(truth, by_song.argmax(axis=1), groups=predictions.groups)
+    interval = bootstrap_interval(truth, by_song.argmax(axis=1), groups=predictions.groups)
     window_truth, by_window = predictions.by_window(temperature)
     window = _figures(window_truth, by_window, labels)
     return {
         "songs": len(truth),
         "accuracy": song["accuracy"],
         "macro_f1": song["macro_f1"],
-        "macro_f1_interval": [round(low, 4), round(high, 4)],
+        "macro_f1_interval": interval and [round(end, 4) for end in interval],
+        "not_tested": [label for label, row in song["per_label"].items() if not row["songs"]],
         "majority": round(float(np.bincount(truth).max() / len(truth)), 4),
         "per_label": song["per_label"],
         "confusion": song["confusion"],
@@ -66,13 +69,13 @@ def _figures(truth: np.ndarray, probabilities: Floats, labels: Sequence[str]) ->
         )
     }
     per_label = {
-        label: {name: _round(values[i]) for name, values in by_label.items()}
+        label: {name: _round(values[i]) if (true == i).any() else None for name, values in by_label.items()}
         | {"songs": int((true == i).sum())}
         for i, label in enumerate(labels)
     }
     return {
         "accuracy": _round(measure.multiclass_accuracy(predicted, true, classes, average="micro")),
-        "macro_f1": _round(measure.multiclass_f1_score(predicted, true, classes, average="macro")),
+        "macro_f1": round(accuracy_and_macro_f1(true.numpy(), predicted.numpy())[1], 4),
         "per_label": per_label,
         "confusion": measure.multiclass_confusion_matrix(predicted, true, classes).tolist(),
         "calibration_error": _round(measure.multiclass_calibration_error(scores, true, classes, n_bins=10)),
@@ -93,9 +96,12 @@ def card_from_spec(spec: ModelSpec) -> str:
     lines = _description(spec)
     if spec.provenance.get("metrics"):
         lines += _held_out(spec)
-    if spec.provenance["split"]["kind"] == "random":
+    split = spec.provenance["split"]
+    if split["kind"] == "random":
         lines += ["", "The split is random: songs of one artist or recording may stand on both sides, so the "
                   "figures are too high for music by others."]  # fmt: skip
+    elif any(split.get("shared", {}).values()):
+        lines += ["", "What stands on both sides of the split makes the figures too high for other music."]
     lines += ["", "Emotion is what its listeners said of this data; other listeners and other music differ."]
     return "\n".join(lines) + "\n"
 
@@ -112,29 +118,54 @@ def _description(spec: ModelSpec) -> list[str]:
         f"log-mel spectrogram ({spec.audio.sample_rate} Hz, {spec.audio.n_mels} mels).",
         "",
         f"- **Data**: {for_markdown(data['name'])}, {data['clips']} clips ({counts}).{for_markdown(tags)}",
-        f"- **Split**: {split['note']}; test part {split['hash'][:16]}.",
+        *_left_out(data),
+        f"- **Split**: {for_markdown(split['note'])}; test part {split['hash'][:16]}.",
         f"- **Weights to begin with**: {provenance['weights']}.",
         f"- **Licence**: {for_markdown(provenance['licence'])}",
     ]
 
 
+def _left_out(data: Mapping[str, Any]) -> list[str]:
+    refused, copies = data.get("skipped"), data.get("near_copies")
+    return [
+        *([f"- **Left out**: {refused} clips that labelling refuses."] if refused else []),
+        *([f"- **Near copies**: {copies} clips hold a recording that another clip has."] if copies else []),
+    ]
+
+
 def _held_out(spec: ModelSpec) -> list[str]:
     metrics = spec.provenance["metrics"]
-    low, high = metrics["macro_f1_interval"]
+    untested = for_markdown(", ".join(metrics.get("not_tested", ())))
     return [
-        f"- **Held-out songs**: {metrics['songs']}; macro-F1 {metrics['macro_f1']:.3f} (95% interval "
-        f"{low:.3f} to {high:.3f}), accuracy {metrics['accuracy']:.3f} (the most frequent label alone: "
+        f"- **Held-out songs**: {metrics['songs']}; macro-F1 {macro_f1_text(metrics, '95% interval ')}, "
+        f"accuracy {metrics['accuracy']:.3f} (the most frequent label alone: "
         f"{metrics['majority']:.3f}), expected calibration error {metrics['calibration_error']:.3f} at "
         f"temperature {spec.temperature:g}.",
+        *(
+            [f"- **Not tested**: {for_markdown(', '.join(untested))}, of which no song is held out"]
+            if untested
+            else []
+        ),
         "",
         "| label | songs | precision | recall | F1 |",
         "|---|---:|---:|---:|---:|",
         *(
-            f"| {for_markdown(label)} | {row['songs']} | {row['precision']:.3f} | {row['recall']:.3f} "
-            f"| {row['f1']:.3f} |"
+            f"| {for_markdown(label)} | {row['songs']} | {_figure(row['precision'])} "
+            f"| {_figure(row['recall'])} | {_figure(row['f1'])} |"
             for label, row in metrics["per_label"].items()
         ),
     ]
+
+
+def macro_f1_text(metrics: Mapping[str, Any], name: str = "") -> str:
+    """The macro-F1 and its interval, which ``name`` precedes, or why it has none."""
+    interval = metrics["macro_f1_interval"]
+    ends = f"{name}{interval[0]:.3f} to {interval[1]:.3f}" if interval else "too few clips for an interval"
+    return f"{metrics['macro_f1']:.3f} ({ends})"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _round(value: torch.Tensor) -> float:

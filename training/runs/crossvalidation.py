@@ -18,9 +18,9 @@ from ..evaluate.predictions import cross_fitted, fit_temperature, pooled, save_p
 from ..networks.checkpoint import network_from_checkpoint, save_checkpoint
 from .observer import Observer
 from .run_folder import CARD, CHECKPOINT, LOGITS, METRICS, FinishedRun, Mode, run_from_folder
-from .train_run import Job, train_split
+from .train_run import Job, split_note, train_split
 
-_OF_EVERY_FOLD = ("model", "protocol", "parameters", "macs", "recipe")
+_OF_EVERY_FOLD = ("model", "protocol", "parameters", "macs", "recipe", "skipped")
 
 
 def cross_validate(
@@ -57,12 +57,16 @@ def cross_validate(
     curves_png({f"fold {i}": run.history for i, run in enumerate(runs, start=1)}, folder / "curves.png")
     split = {
         "kind": splits[0].kind,
+        "note": f"{len(splits)} folds; the first {split_note(examples, splits[0], job.protocol)}",
         "folds": len(splits),
         "hash": hash_of_lines(split.hash for split in splits),
     }
     common = {name: runs[0].metrics[name] for name in _OF_EVERY_FOLD}
     minutes = round(sum(run.metrics["minutes"] for run in runs), 2)
-    write_json({**metrics, **common, "split": split, "minutes": minutes}, folder / METRICS)
+    skipped = [[str(path), reason] for path, reason in examples.skipped]
+    write_json(
+        {**metrics, **common, "split": split, "skipped": skipped, "minutes": minutes}, folder / METRICS
+    )
     return run_from_folder(folder)
 
 
@@ -83,8 +87,7 @@ def train_on_everything(
         UsageError, MerError: see ``train_split``.
     """
     every_clip, none = np.arange(len(examples.clips)), np.arange(0)
-    kind = "grouped" if examples.grouped_by != "clip" else "random"
-    split = Split(kind, every_clip, none, none, split_hash(examples.clips, none))
+    split = Split(measured.metrics["split"]["kind"], every_clip, none, none, split_hash(examples.clips, none))
     run = train_split(job, examples, split, folder, mode, observer)
     metrics = {name: measured.metrics[name] for name in measured.metrics if name != "history"}
     provenance = {"metrics": metrics, "measured_by": "cross-validation"}

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...engine.data.labelled_audio import LabelledAudio, labelled_audio
+from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import UsageError
 from ..data.examples import Examples, examples_from_audio
+from ..data.sides import two_labels
 from ..data.spectrogram_cache import cache_home
-from ..data.splits import Split, can_be_grouped, splits_from_protocol
+from ..data.splits import Split, can_be_given, can_be_grouped, splits_from_protocol
 from ..evaluate.figures import curves_png
+from ..evaluate.metrics_report import macro_f1_text
 from ..networks.backbones import PAPER_BACKBONES, network_name
 from ..recipe import Protocol, SplitKind, protocol_for
 from .crossvalidation import cross_validate, train_on_everything
 from .export_and_score import export_and_score
 from .observer import Observer
 from .run_folder import FinishedRun, Mode
-from .train_run import Job, train_split
+from .train_run import Job, split_note, train_split
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,18 @@ def splits_from_choice(choice: str | None, protocol: Protocol, data: LabelledAud
     """The kinds of split to make.
 
     Args:
-        choice: "grouped", "random", "both", or None: the protocol's kind, and a grouped split beside a
-            random one where the data allows it.
+        choice: "given", "grouped", "random", "both" (grouped and random), or None: the one that the data
+            comes with; else the protocol's kind, and a grouped split beside a random one where the data
+            allows it.
 
     Raises:
-        UsageError: a grouped split of data without groups.
+        UsageError: a given split of data that comes without one, or a grouped one of data without groups.
     """
+    given = can_be_given(data.clips)
+    if choice == "given" and not given:
+        raise UsageError("no given split: the data does not say what to train on and what to test")
+    if choice == "given" or (choice is None and given):
+        return ("given",)
     # The sub-clips of a clip are a group, even where the clips have none.
     possible = bool(protocol.sub_clips) or can_be_grouped(data.clips)
     if choice in ("grouped", "both") and not possible:
@@ -118,6 +127,18 @@ def read_examples(session: Session, observer: Observer) -> Examples:
     )
     for path, reason in examples.skipped:
         observer.say(f"skipped {path}: {reason}")
+    if examples.skipped:
+        left, used = len(examples.skipped), examples.readable
+        observer.say(
+            f"{left} of {len(session.data.clips)} clips are left out, since labelling refuses them; "
+            f"{len(used)} are used: {_counts(used, examples.labels)}"
+        )
+    copies = sum(len(songs) - 1 for songs in examples.copies)
+    if copies:
+        first, second, *_ = (examples.readable[song].name for song in examples.copies[0])
+        observer.say(f"{copies} near copies of other clips, the first {second} (of {first}): one recording")
+    for clips in two_labels(examples)[:3]:
+        observer.say(f"one recording under two labels: {', '.join(clips)}")
     return examples
 
 
@@ -131,7 +152,11 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         UsageError, MerError: see ``train_split``.
     """
     data, protocol = session.data, session.protocol
-    observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels")
+    for note in data.notes:
+        observer.say(note)
+    counts = _counts(data.clips, data.labels)
+    observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
+    kinds = _kinds(session, observer)
     examples = read_examples(session, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
@@ -141,7 +166,7 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         )
     by_kind = {
         kind: [_train_one(session, examples, kind, model, observer) for model in session.models]
-        for kind in session.splits
+        for kind in kinds
     }
     if len(session.models) > 1 and not session.folds:
         held_out = "validation" if protocol.validation_share else "test"
@@ -156,10 +181,10 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
 def summary(run: FinishedRun) -> str:
     """A run's figures on held-out songs, and its folder, in two lines."""
     m = run.metrics
-    low, high = m["macro_f1_interval"]
+    untested = f"; not tested: {', '.join(m['not_tested'])}" if m.get("not_tested") else ""
     return (
         f"{m['model']} on {m['songs']} held-out songs ({m['split']['kind']} split): "
-        f"macro-F1 {m['macro_f1']:.3f} ({low:.3f} to {high:.3f}), accuracy {m['accuracy']:.3f} "
+        f"macro-F1 {macro_f1_text(m)}{untested}, accuracy {m['accuracy']:.3f} "
         f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
         f"calibration error {m['calibration_error']:.3f} at temperature {m['temperature']:g}\n"
         f"{run.folder}"
@@ -175,8 +200,8 @@ def _train_one(
     names = [model] if len(session.models) > 1 else []
     names += [kind] if len(session.splits) > 1 else []
     folder = session.out.joinpath(*names)
-    splits = splits_from_protocol(examples.clips, protocol, kind, session.folds)
-    observer.say(_announcement(session, examples, splits, model))
+    splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
+    observer.say(_announcement(examples, splits, protocol, model))
     if session.folds:
         run = cross_validate(job, examples, splits, folder, session.mode, observer)
         folder = folder / "final"
@@ -193,15 +218,35 @@ def _train_one(
     return run
 
 
-def _announcement(session: Session, examples: Examples, splits: Sequence[Split], model: str) -> str:
+def _kinds(session: Session, observer: Observer) -> tuple[SplitKind, ...]:
+    """The session's kinds of split; folds are not the ones that the data comes with."""
+    kinds = session.splits
+    if session.folds and "given" in kinds:
+        grouped = bool(session.protocol.sub_clips) or can_be_grouped(session.data.clips)
+        kinds = ("grouped",) if grouped else ("random",)
+    if "given" not in kinds and can_be_given(session.data.clips):
+        observer.say("the split that the data comes with is not used")
+    return kinds
+
+
+def _counts(clips: Sequence[Clip], labels: Sequence[str]) -> str:
+    counts = Counter(clip.label for clip in clips)
+    return ", ".join(f"{label} {counts[label]}" for label in labels)
+
+
+def _announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol, model: str) -> str:
     first = splits[0]
-    kind = f"grouped split by {examples.grouped_by}"
-    if first.kind == "random":
-        kind = "random split, as the papers made it"
-    rest = f", {len(splits)} folds" if session.folds else f"; test part {first.hash[:12]}"
+    kind = {
+        "grouped": f"grouped split by {examples.grouped_by}",
+        "random": "random split, " + ("stratified" if protocol.name == "best" else "as the papers made it"),
+        "given": "the data's own split",
+    }[first.kind]
+    rest = f"{len(splits)} folds" if first.folds else f"test part {first.hash[:12]}"
+    untested = sorted(set(examples.labels) - {examples.clips[i].label for i in first.test})
     return (
-        f"{model}, {session.protocol.name}: {kind}: {len(first.training)} to train, "
-        f"{len(first.validation)} to validate, {len(first.test)} to test{rest}"
+        f"{model}, {protocol.name}: {kind}: {len(first.training)} to train, {len(first.validation)} to "
+        f"validate, {len(first.test)} to test, {rest}; {split_note(examples, first, protocol)}"
+        + (f"; not tested, since the test part has none: {', '.join(untested)}" if untested else "")
     )
 
 

@@ -19,6 +19,7 @@ from ...engine.data.labelled_audio import clip_names
 from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
+from ..data.sides import shared_sound
 from ..data.splits import Split, hash_of_lines
 from ..evaluate.figures import confusion_png, curves_png
 from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
@@ -225,6 +226,7 @@ def _untrained(job: Job, outputs: int) -> nn.Module:
 def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
     unseen = {int(examples.songs[i]) for i in split.test} - trained_on
+    shared = shared_sound(examples, split)
     return {
         "protocol": job.protocol.name,
         "recipe": dataclasses.asdict(job.protocol.recipe),
@@ -236,11 +238,13 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
             "tags": tags,
             "grouped_by": examples.grouped_by,
             "skipped": len(examples.skipped),
+            "near_copies": sum(len(songs) - 1 for songs in examples.copies),
         },
         "split": {
             "kind": split.kind,
             "hash": split.hash,
-            "note": _split_note(job, examples, split),
+            "note": split_note(examples, split, job.protocol),
+            "shared": {"files": shared.files, "near_copies": shared.near_copies, "groups": shared.groups},
             "seed": job.protocol.split_seed,
             "training": len(split.training),
             "validation": len(split.validation),
@@ -254,13 +258,30 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
     }
 
 
-def _split_note(job: Job, examples: Examples, split: Split) -> str:
+def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:
+    """What kind of split it is in truth, and what stands on both sides of it.
+
+    Raises:
+        RuntimeError: something stands on both sides of a grouped split, which is a bug.
+    """
+    fold = f"; fold {split.fold} of {split.folds}" if split.folds else ""
     if not len(split.test):
-        note = "none: trained on every clip"
-    elif split.kind == "grouped":
+        return "none: trained on every clip" + fold
+    shared = shared_sound(examples, split)
+    said = shared.sentence(examples.grouped_by)
+    if split.kind == "grouped":
+        if not shared.nothing:
+            raise RuntimeError(f"a split grouped by {examples.grouped_by} is none: {said}")
         note = f"grouped by {examples.grouped_by}: none stands on both sides"
-    elif job.protocol.sub_clips:
-        note = "random over sub-clips: most clips stand on both sides"
+    elif split.kind == "given":
+        parts = {clip.part for clip in examples.clips}
+        own = "as the data gives it" + (
+            "" if "test" in parts else ", the test part cut from its training part"
+        )
+        note = f"{own}: {said}"
     else:
-        note = "random"
-    return note + (f"; fold {split.fold} of {split.folds}" if split.folds else "")
+        kind = "random, stratified by label" if protocol.name == "best" else "random, as the papers made it"
+        kind += f", drawn {split.drawn} times until each part had every label" if split.drawn > 1 else ""
+        kind += " over sub-clips" if protocol.sub_clips else ""
+        note = f"{kind}: {said}"
+    return note + fold

@@ -24,7 +24,7 @@ def test_unreadable_clips_are_left_out_and_named(songs: Path, cache: Path, tmp_p
     assert len(examples.clips) == len(clips) - 1
     assert [path for path, _ in examples.skipped] == [bad]
     lost = tuple(c if c.label == "calm" else dataclasses.replace(c, path=bad) for c in data.clips)
-    with pytest.raises(MerError, match=r"no readable clip of tense \(20 unreadable; .*bad.wav: "):
+    with pytest.raises(MerError, match=r"no clip of tense can be used \(20 clips cannot; .*bad.wav: "):
         examples_from_audio(dataclasses.replace(data, clips=lost), SPEC, cache)
 
 
