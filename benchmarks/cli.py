@@ -143,8 +143,8 @@ def main(context: click.Context, **options: Any) -> None:
 
     \b
     Exit codes: 0 done (rows that failed say why), 1 nothing measured, 2 wrong usage, 3 compare
-    --fail-under failed, 4 done, but clips of --data gave no audio, 130/143 stopped by
-    Ctrl-C/SIGTERM (the rows done are kept).
+    --fail-under failed, 4 done, but clips of --data gave no audio, 129/130/143 stopped by
+    SIGHUP/Ctrl-C/SIGTERM (the rows done are kept).
     """
     if context.invoked_subcommand is None:
         _table(**options)

@@ -91,7 +91,8 @@ def main(
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 3 a gate refused the export
     (overflow, parity, accuracy), 4 done, but clips were skipped or (--all) a
-    model failed, 130/143 stopped by Ctrl-C/SIGTERM (nothing half-written).
+    model failed, 129/130/143 stopped by SIGHUP/Ctrl-C/SIGTERM (nothing
+    half-written).
     """
     precisions = _precisions(options)
     if (argument is not None) + (model is not None) + all_models != 1:

@@ -69,7 +69,7 @@ def main(context: click.Context, /, **options: Any) -> None:
 
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done, some clips left out,
-    130/143/129 stopped by Ctrl-C/SIGTERM/SIGHUP (--resume goes on).
+    129/130/143 stopped by SIGHUP/Ctrl-C/SIGTERM (--resume goes on).
     """
     if context.invoked_subcommand is None:
         _train(**options)

@@ -166,8 +166,9 @@ def main(
     \b
     Exit codes: 0 all labelled, 1 nothing done, 2 wrong usage, 4 done but
     some files failed, now or in an earlier run into the same folder, or are
-    not there, 130/143 stopped by Ctrl-C/SIGTERM (what was done is written),
-    141 the reader of stdout has gone, and there are no rows elsewhere.
+    not there, 129/130/143 stopped by SIGHUP/Ctrl-C/SIGTERM (what was done
+    is written), 141 the reader of stdout has gone, and there are no rows
+    elsewhere.
     """
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")

@@ -48,7 +48,8 @@ def open_backend(
         name = name_of_runtime(artifact, runtime)
         if name == "onnxruntime":  # which every node has, and so does this machine
             check_by_trial(artifact, name)
-        return RayCluster(ray, name, workers)
+        recorded = artifact.facts["builder"] if name == "tensorrt" else name  # as one machine's rows have it
+        return RayCluster(ray, name, workers, recorded)
     if artifact.facts and runtime in (None, "tensorrt"):
         backend, reason = _for_engine(artifact, device, workers, gpus)
     else:

@@ -14,6 +14,7 @@ from ..arrays import Float32
 from ..artifact import Artifact
 from ..cpu import usable_cores
 from ..runtimes import Runtime
+from ..signals import StoppedError
 from .contract import StageSeconds
 from .file_windows import FileFacts, FileLogMels, WindowOptions, log_mels_from_file
 from .song_label import SongLabel, label_from_logits
@@ -166,7 +167,15 @@ class _Run:
         self._newest = self._next = 0
 
     def labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
-        """Yields labels in the order of the paths."""
+        """Yields labels in the order of the paths; where the run is stopped, those that are there."""
+        try:
+            yield from self._all_labels(paths)
+        except StoppedError:  # a signal has ended the network's computation
+            if not self._stop.is_set():
+                raise
+            yield from self._ready()
+
+    def _all_labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
         earlier_start_s, earlier_idle_s = self._pool.start_s, self._pool.idle_s
         start_s, idle_s = self._stages.start, self._stages.idle
         waiting_since = time.perf_counter()

@@ -18,6 +18,7 @@ from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_fi
 from merkit.engine.labelling.local import FileByFile, LocalBackend, network_threads
 from merkit.engine.labelling.song_label import SongLabel, probabilities_from_logits
 from merkit.engine.runtimes import open_runtime
+from merkit.engine.signals import StoppedError
 from reading import labels_of
 
 
@@ -169,3 +170,33 @@ def test_a_network_that_fails_ends_the_call(artifact: Artifact, mixed_songs: lis
 def test_half_as_many_threads_as_processes() -> None:
     assert [network_threads(workers) for workers in (1, 2, 3, 8)] == [1, 1, 1, 4]
     assert network_threads() >= 1
+
+
+class _StoppedAt(FileByFile):
+    """A network whose computation a signal ends, at its third file."""
+
+    def __init__(self, artifact: Artifact, stop: threading.Event | None) -> None:
+        super().__init__(open_runtime(artifact, "null"))
+        self._stop, self._files = stop, 0
+
+    def add(self, key, file):
+        self._files += 1
+        if self._files == 3:
+            if self._stop:
+                self._stop.set()
+            raise StoppedError(143)
+        yield from super().add(key, file)
+
+
+def test_a_computation_that_a_signal_ends_keeps_the_rows_before_it(
+    songs: list[str], tiny_model: Path
+) -> None:
+    artifact = open_artifact(str(tiny_model))
+    options = WindowOptions(artifact.spec.audio)
+    stop = threading.Event()
+    with LocalBackend(_StoppedAt(artifact, stop), 1) as backend:
+        rows = list(backend.label_files(songs[3:] * 5, artifact, options, stop))
+    assert [row.path for row in rows] == songs[3:5]
+    assert not any(row.error for row in rows)
+    with LocalBackend(_StoppedAt(artifact, None), 1) as backend, pytest.raises(StoppedError):
+        list(backend.label_files(songs[3:] * 5, artifact, options))
