@@ -110,6 +110,8 @@ def reason_from_web(error: BaseException) -> str | None:
         return None
     if private := _cause(error, PrivateAddressError):
         return str(private)
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return "too many redirects"
     if isinstance(error, aiohttp.ClientResponseError):
         what = _STATUS.get(error.status) or (
             "the server fails, another day it may not" if error.status >= 500 else error.message
@@ -127,8 +129,6 @@ def reason_from_web(error: BaseException) -> str | None:
         return f"{error.host} cannot be reached: {error.os_error.strerror or error.os_error}"
     if isinstance(error, aiohttp.InvalidURL):
         return "the URL is not valid"
-    if isinstance(error, aiohttp.TooManyRedirects):
-        return "too many redirects"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "the server does not answer in time"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 class Answers(_Quiet):
-    """A server whose paths say what it answers: /status/500, /to/URL (redirects), /endless/, /silent."""
+    """Its paths say what it answers: /status/500, /to/URL (a redirect), /circle, /endless/, /page, /silent."""
 
     protocol_version = "HTTP/1.0"
 
@@ -38,6 +39,8 @@ class Answers(_Quiet):
             self._answer(int(rest[0].partition("/")[0].partition(".")[0]))
         elif what == "to":
             self._answer(302, Location=unquote(rest[0]))
+        elif what == "circle":
+            self._answer(302, Location="/circle")
         elif what == "endless":
             self._answer(200, b'<a href="again/">again</a> <a href="song.mp3">song</a>')
         elif what == "page":
@@ -54,9 +57,17 @@ class Answers(_Quiet):
 
 
 @contextmanager
-def answered_by(handler: Any) -> Iterator[str]:
-    """The URL of a server whose requests a class of http.server handles, without a slash at the end."""
+def answered_by(handler: Any, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """The URL of a server whose requests a class of http.server handles, without a slash at the end.
+
+    With a certificate and its key it speaks TLS.
+    """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda request, client_address: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

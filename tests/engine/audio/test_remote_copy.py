@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +100,24 @@ def test_a_redirect_within_the_host_or_to_one_that_is_allowed(tmp_path: Path) ->
                 pass
         with remote_copy.local_copy(elsewhere, Limits(allow_private=True)) as copy:
             assert Path(copy).read_bytes() == b"sound"
+
+
+def test_redirects_in_a_circle() -> None:
+    with answered_by(Answers) as root:
+        assert refused(f"{root}/circle") == "cannot be fetched: too many redirects"
+
+
+def test_a_certificate_that_nobody_signed(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl") or pytest.skip("needs openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+         "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with answered_by(Answers, (certificate, key)) as root:
+        reason = refused(f"{root.replace('http://', 'https://')}/page")
+    assert reason.startswith("cannot be fetched: the certificate of 127.0.0.1 is not valid: ")
 
 
 def test_who_cannot_be_reached() -> None:
