@@ -26,7 +26,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 class Answers(_Quiet):
-    """Its paths say what it answers: /status/500, /to/URL (a redirect), /circle, /endless/, /page, /silent."""
+    """Its paths say what it answers: /status/500, /to/URL (redirects), /circle, /endless/, /page, /silent."""
 
     protocol_version = "HTTP/1.0"
 
