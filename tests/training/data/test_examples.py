@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from merkit.engine.data.labelled_audio import labelled_audio
+import soundfile
+from audio_files import noise
+from merkit.engine.data.labelled_audio import Clip, labelled_audio
 from merkit.engine.errors import MerError
 from merkit.training.data.examples import Examples, examples_from_audio, standardised, tag_targets
 from small_training import fast_job
@@ -26,6 +28,26 @@ def test_unreadable_clips_are_left_out_and_named(songs: Path, cache: Path, tmp_p
     lost = tuple(c if c.label == "calm" else dataclasses.replace(c, path=bad) for c in data.clips)
     with pytest.raises(MerError, match=r"no clip of tense can be used \(20 clips cannot; .*bad.wav: "):
         examples_from_audio(dataclasses.replace(data, clips=lost), SPEC, cache)
+
+
+def test_near_copies_are_one_group_and_one_recording(songs: Path, cache: Path, tmp_path: Path):
+    """Copied under another label and artist: the groups of both are one, all their clips included."""
+    data = labelled_audio(songs / "clips.csv")
+    first, last = data.clips[0], data.clips[-1]
+    sound = noise(4, 16_000)
+    soundfile.write(tmp_path / "original.wav", sound, 16_000)
+    soundfile.write(tmp_path / "copy.wav", 0.3 * sound, 16_000)
+    more = (
+        Clip(tmp_path / "original.wav", first.label, first.group, name="original.wav"),
+        Clip(tmp_path / "copy.wav", last.label, last.group, name="copy.wav"),
+    )
+    examples = examples_from_audio(dataclasses.replace(data, clips=(*data.clips, *more)), SPEC, cache)
+    assert examples.copies == ((40, 41),)
+    before, after = first.group, {clip.group for clip in examples.clips}
+    assert {clip.group for clip in data.clips} - after == {last.group}
+    assert {clip.group for clip in examples.clips if clip.path == last.path} == {before}
+    assert examples.recordings == [*range(40), 40, 40]
+    assert [clip.id for clip in examples.readable] == [clip.id for clip in (*data.clips, *more)]
 
 
 def test_sub_clips_know_their_song(songs: Path, cache: Path):

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError
-from merkit.training.data.splits import can_be_grouped, folds, holdout, split_hash, splits_from_protocol
+from merkit.training.data.splits import (
+    can_be_given,
+    can_be_grouped,
+    folds,
+    holdout,
+    split_hash,
+    splits_from_protocol,
+)
 from merkit.training.recipe import PROTOCOLS
 
 
@@ -116,3 +123,100 @@ def test_parts_of_a_protocol(tmp_path: Path):
         (i, 4, 0) for i in (1, 2, 3, 4)
     ]
     assert sorted(i for split in splits for i in split.test) == list(range(100))
+
+
+def _files(folder: Path, labels: dict[str, int], part: str = "") -> list[Clip]:
+    """Clips of which each is a group of its own."""
+    clips = []
+    for label, count in labels.items():
+        for number in range(count):
+            path = folder / f"{part}{label}{number}"
+            path.write_text(path.name)
+            clips.append(Clip(path, label, path.name, name=path.name, part=part))  # pyright: ignore
+    return clips
+
+
+def test_a_rare_label_is_in_every_part_of_a_stratified_split(tmp_path: Path):
+    clips = _files(tmp_path, {"happy": 60, "tense": 3})
+    for seed in range(5):
+        protocol = dataclasses.replace(PROTOCOLS["best"], split_seed=seed)
+        (split,) = splits_from_protocol(clips, protocol, "random")
+        for part in (split.training, split.validation, split.test):
+            assert {clips[i].label for i in part} == {"happy", "tense"}
+        assert len(split.test) == pytest.approx(0.2 * 63, abs=2)
+
+
+def test_a_label_too_rare_is_named(tmp_path: Path):
+    clips = _files(tmp_path, {"happy": 60, "tense": 2})
+    with pytest.raises(
+        MerError, match=r"training, validation and test need 3 clips of each label, .*tense has 2;"
+    ):
+        splits_from_protocol(clips, PROTOCOLS["best"], "random")
+    with pytest.raises(MerError, match=r"5 folds need 5 clips of each label, .*tense has 2; add clips of it"):
+        splits_from_protocol(clips, PROTOCOLS["best"], "random", 5)
+    one_artist = [dataclasses.replace(c, group="x") if c.label == "tense" else c for c in clips]
+    with pytest.raises(MerError, match="tense has 2 of 1 groups"):
+        splits_from_protocol(
+            one_artist, dataclasses.replace(PROTOCOLS["best"], validation_share=0), "grouped"
+        )
+
+
+def test_a_papers_random_part_is_drawn_again_until_it_has_every_label(tmp_path: Path):
+    hindi = PROTOCOLS["hindi-2022"]
+    even = _files(tmp_path, {"happy": 50, "tense": 50})
+    assert splits_from_protocol(even, hindi, "random")[0].drawn == 1
+    rare = _files(tmp_path, {"happy": 60, "tense": 2})
+    drawn = []
+    for seed in range(5):
+        (split,) = splits_from_protocol(rare, dataclasses.replace(hindi, split_seed=seed), "random")
+        assert (
+            {rare[i].label for i in split.test}
+            == {rare[i].label for i in split.training}
+            == {"happy", "tense"}
+        )
+        drawn.append(split.drawn)
+    assert max(drawn) > 1
+    with pytest.raises(MerError, match="training and test need 2 clips of each label: tense has 1;"):
+        splits_from_protocol(_files(tmp_path, {"happy": 60, "tense": 1}), hindi, "random")
+
+
+def test_a_random_split_keeps_recordings_together(tmp_path: Path):
+    clips = _files(tmp_path, {"happy": 30, "tense": 30})
+    recordings = [i - i % 2 for i in range(60)]
+    for count in (0, 5):
+        for split in splits_from_protocol(clips, PROTOCOLS["best"], "random", count, recordings):
+            parts = [{recordings[i] for i in part} for part in (split.training, split.validation, split.test)]
+            assert not parts[0] & parts[1]
+            assert not (parts[0] | parts[1]) & parts[2]
+
+
+def test_the_split_that_the_data_comes_with_is_taken(tmp_path: Path):
+    labels = {"happy": 20, "tense": 20}
+    training, validation, test = (
+        _files(tmp_path, labels, part) for part in ("training", "validation", "test")
+    )
+    best = PROTOCOLS["best"]
+
+    def parts(clips: list[Clip]) -> list[set[str]]:
+        (split,) = splits_from_protocol(clips, best, "given")
+        assert split.kind == "given"
+        return [{clips[i].name for i in part} for part in (split.training, split.validation, split.test)]
+
+    names = [{clip.name for clip in part} for part in (training, validation, test)]
+    assert parts([*test, *training, *validation]) == names
+    cut = parts([*training, *test])  # validation is cut from training
+    assert cut[0] | cut[1] == names[0]
+    assert 4 <= len(cut[1]) <= 12
+    assert cut[2] == names[2]
+    cut = parts([*training, *validation])  # so is the test part
+    assert cut[0] | cut[2] == names[0]
+    assert cut[1] == names[1]
+    assert can_be_given([*training, *test])
+    assert not can_be_given(training)
+    assert not can_be_given(_files(tmp_path, labels))
+    untested = splits_from_protocol([*training, *_files(tmp_path, {"happy": 3}, "test")], best, "given")
+    assert len(untested[0].test) == 3
+    with pytest.raises(MerError, match="no clips to train on"):
+        splits_from_protocol(test, best, "given")
+    with pytest.raises(MerError, match="the training part that the data comes with has no clip of tense"):
+        splits_from_protocol([*_files(tmp_path, {"happy": 9}, "training"), *validation, *test], best, "given")

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from merkit.engine.data.labelled_audio import LabelledAudio, labelled_audio
+import soundfile
+from audio_files import noise
+from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from merkit.engine.errors import UsageError
+from merkit.training.data.examples import examples_from_audio
+from merkit.training.data.splits import Split
 from merkit.training.networks.backbones import PAPER_BACKBONES
 from merkit.training.recipe import PROTOCOLS
-from merkit.training.runs.session import Session, models_from_names, read_data, splits_from_choice, summary
-from small_training import Trained
+from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.run_folder import CARD, FinishedRun
+from merkit.training.runs.session import (
+    Session,
+    models_from_names,
+    read_data,
+    run_session,
+    splits_from_choice,
+    summary,
+)
+from merkit.training.runs.train_run import split_note
+from small_training import Trained, fast_job
 
 BEST, HINDI, ICM = (PROTOCOLS[name] for name in ("best", "hindi-2022", "icm-2020"))
 
@@ -45,6 +61,108 @@ def test_kinds_of_split(songs: Path):
     for choice in ("grouped", "both"):
         with pytest.raises(UsageError, match="nothing is known of groups here"):
             splits_from_choice(choice, BEST, alone)
+
+
+def _in_parts(data: LabelledAudio) -> LabelledAudio:
+    """Every fourth clip is to be tested."""
+    clips = tuple(
+        dataclasses.replace(clip, part="training" if i % 4 else "test") for i, clip in enumerate(data.clips)
+    )
+    return dataclasses.replace(data, clips=clips)
+
+
+def test_the_split_of_the_data_comes_first(songs: Path):
+    data = labelled_audio(songs / "clips.csv")
+    parts = _in_parts(data)
+    assert splits_from_choice(None, BEST, parts) == splits_from_choice(None, HINDI, parts) == ("given",)
+    assert splits_from_choice("given", BEST, parts) == ("given",)
+    assert splits_from_choice("grouped", BEST, parts) == ("grouped",)
+    assert splits_from_choice("both", BEST, parts) == ("random", "grouped")
+    with pytest.raises(UsageError, match="no given split"):
+        splits_from_choice("given", BEST, data)
+
+
+def _said(data: LabelledAudio, cache: Path, out: Path, **fields: Any) -> tuple[str, list[FinishedRun], int]:
+    """What a session of one epoch says, its runs, and how many clips it left out."""
+    lines: list[str] = []
+
+    class Listener(NoObserver):
+        def say(self, text: str) -> None:
+            lines.append(text)
+
+    protocol = fast_job("epochs=1").protocol
+    splits = fields.pop("splits", splits_from_choice(None, protocol, data))
+    session = Session(
+        data, "songs", ("audiocnn",), protocol, out, splits, cache=cache, workers=1, export=False, **fields
+    )
+    runs, skipped = run_session(session, Listener())
+    return "\n".join(lines), runs, skipped
+
+
+def test_a_stranger_is_told_what_is_wrong_with_his_data(songs: Path, cache: Path, tmp_path: Path):
+    """A silent clip, and a quieter copy of a clip under the other label and artist."""
+    data = labelled_audio(songs / "clips.csv")
+    first, last = data.clips[0], data.clips[-1]
+    sound = noise(4, 16_000)
+    for name, level in (("original", 1), ("copy", 0.3), ("silent", 0)):
+        soundfile.write(tmp_path / f"{name}.wav", level * sound, 16_000)
+    more = (
+        Clip(tmp_path / "original.wav", first.label, first.group, name="original.wav"),
+        Clip(tmp_path / "copy.wav", last.label, last.group, name="copy.wav"),
+        Clip(tmp_path / "silent.wav", first.label, first.group, name="silent.wav"),
+    )
+    data = dataclasses.replace(data, clips=(*data.clips, *more), notes=("a note of the data",))
+    text, (run,), skipped = _said(data, cache, tmp_path / "run", folds=2)
+    assert "a note of the data" in text
+    assert "songs: 43 clips, 2 labels: calm 22, tense 21" in text
+    assert f"skipped {tmp_path / 'silent.wav'}: is silent" in text
+    assert "1 of 43 clips are left out, since labelling refuses them; 42 are used: calm 21, tense 21" in text
+    assert "1 near copies of other clips, the first copy.wav (of original.wav)" in text
+    assert "one recording under two labels: original.wav (calm), copy.wav (tense)" in text
+    assert skipped == 1
+    assert run.metrics["songs"] == 42
+    assert [row[0] for row in run.metrics["skipped"]] == [str(tmp_path / "silent.wav")]
+    card = (tmp_path / "run" / "fold-1" / CARD).read_text()
+    assert "1 clips that labelling refuses" in card
+    assert "grouped by group: none stands on both sides" in card
+
+
+def test_a_given_split_is_used_and_judged(songs: Path, cache: Path, tmp_path: Path):
+    data = _in_parts(labelled_audio(songs / "clips.csv"))
+    text, (run,), _ = _said(data, cache, tmp_path / "run")
+    assert "the data's own split: " in text
+    # Each artist has two clips, one after the other: every tested one has another in training.
+    assert "as the data gives it: of 10 test songs 10 have their group in training" in text
+    assert run.metrics["split"]["kind"] == "given"
+    assert run.metrics["split"]["shared"]["groups"] == 10
+    assert run.metrics["macro_f1_interval"] is None or len(run.metrics["macro_f1_interval"]) == 2
+    assert "figures too high for other music" in (tmp_path / "run" / CARD).read_text()
+    text, (run,), _ = _said(data, cache, tmp_path / "folds", folds=2)
+    assert "the split that the data comes with is not used" in text
+    assert run.metrics["split"]["kind"] == "grouped"
+
+
+def test_a_label_that_is_not_tested_is_named(songs: Path, cache: Path, tmp_path: Path):
+    data = labelled_audio(songs / "clips.csv")
+    clips = tuple(
+        dataclasses.replace(clip, part="test" if clip.label == "calm" and i % 4 == 0 else "training")
+        for i, clip in enumerate(data.clips)
+    )
+    text, (run,), _ = _said(dataclasses.replace(data, clips=clips), cache, tmp_path / "run")
+    assert "not tested, since the test part has none: tense" in text
+    assert "(too few clips for an interval); not tested: tense" in text
+    assert run.metrics["not_tested"] == ["tense"]
+    assert run.metrics["per_label"]["tense"]["f1"] is None
+    card = (tmp_path / "run" / CARD).read_text()
+    assert "| tense | 0 | - | - | - |" in card
+    assert "too few clips for an interval" in card
+
+
+def test_a_leak_in_a_grouped_split_is_a_bug(songs: Path, cache: Path):
+    examples = examples_from_audio(labelled_audio(songs / "clips.csv"), fast_job().protocol.audio, cache)
+    split = Split("grouped", np.arange(1, 40), np.arange(0), np.arange(1), "")
+    with pytest.raises(RuntimeError, match="is none: of 1 test songs 1 have their group in training"):
+        split_note(examples, split, BEST)
 
 
 def test_labels_in_the_order_given(songs: Path):
