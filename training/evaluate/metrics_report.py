@@ -98,7 +98,7 @@ def card_from_spec(spec: ModelSpec) -> str:
         lines += _held_out(spec)
     split = spec.provenance["split"]
     if split["kind"] == "random":
-        lines += ["", "The split is random: songs of one artist or recording may stand on both sides, so the "
+        lines += ["", "The split is random: songs of one artist may stand on both sides, so the "
                   "figures are too high for music by others."]  # fmt: skip
     elif any(split.get("shared", {}).values()):
         lines += ["", "What stands on both sides of the split makes the figures too high for other music."]
