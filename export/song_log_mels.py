@@ -72,7 +72,7 @@ def log_mels_from_songs(
             if isinstance(result, Failure):
                 failed[position] = result.reason
                 continue
-            _append(file, result.log_mels)
+            _append(file, np.asarray(result.log_mels))
             spans[position] = (total, total + len(result.log_mels))
             total += len(result.log_mels)
     if not total:

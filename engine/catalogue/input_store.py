@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from ..text.escape import text_from_path
 from .reconcile import RealPaths, Step
 from .source import Source
 
-_PAGE = 1_000
+_PAGE = 50  # inputs at once in memory: the columns of a list can be long
 _BLOCK = 1 << 20
 _LARGEST = 4 << 30  # of files whose contents are compared: to label a film twice costs less than to read it
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
@@ -119,7 +118,7 @@ class InputStore:
             self._one("CREATE INDEX by_path ON inputs (path)")
             self._by_path = True
         statement = f"SELECT {_ITEM} FROM inputs WHERE path = ? LIMIT 1"
-        return self._item(statement, (os.fsencode(path),))
+        return self._item(statement, (_bytes_of(path),))
 
     def read_as(self, identity: str) -> Item | None:
         """The input of a list's line that can be read as this identity, too."""
@@ -243,9 +242,9 @@ class InputStore:
             self._columns = self._columns or tuple(source.columns)
             columns = json.dumps([source.columns[name] for name in self._columns])
         return (
-            position, os.fsencode(source.path), text_from_path(identity), _int64(source.size_bytes),
+            position, _bytes_of(source.path), text_from_path(identity), _int64(source.size_bytes),
             _int64(source.mtime_ns), _int64(source.ctime_ns), columns, source.is_link,
-            hashlib.blake2b(os.fsencode(identity), digest_size=16).digest(),
+            hashlib.blake2b(_bytes_of(identity), digest_size=16).digest(),
         )  # fmt: skip
 
     def _item(self, statement: str, values: tuple[Any, ...]) -> Item | None:
@@ -255,7 +254,7 @@ class InputStore:
     def _item_from_row(self, values: tuple[Any, ...]) -> Item:
         position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as = values
         own = dict(zip(self._columns or (), json.loads(columns), strict=True)) if columns else {}
-        source = Source(os.fsdecode(path), size, mtime, own, ctime, bool(is_link), text)
+        source = Source(_path_of(path), size, mtime, own, ctime, bool(is_link), text)
         place = None if shard is None else Place(shard, row)
         same = same_as if same_as is not None and same_as < position else None
         return Item(position, source, place, bool(row_ok), same, same_as == position)
@@ -269,7 +268,7 @@ class InputStore:
             (last, _LARGEST, _PAGE),
         ).fetchall():
             for position, path in page:
-                with suppress(OSError, AudioError), open(open_regular_file(os.fsdecode(path)), "rb") as file:
+                with suppress(OSError, AudioError), open(open_regular_file(_path_of(path)), "rb") as file:
                     self._base.execute(
                         "UPDATE inputs SET key = ? WHERE position = ?", (self._digest(file), position)
                     )
@@ -286,6 +285,15 @@ class InputStore:
     def _one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
         with _sqlite_errors(), self._lock:
             return self._base.execute(statement, values).fetchone()
+
+
+def _bytes_of(path: str) -> bytes:
+    """Whatever the locale can encode: a list may name what it cannot."""
+    return path.encode("utf-8", "surrogatepass")
+
+
+def _path_of(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")
 
 
 def _int64(value: int | None) -> int | None:

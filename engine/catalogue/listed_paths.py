@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+from ..text.escape import path_from_text
 from .source import Source, source_from_path
 
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
@@ -32,6 +33,7 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
         folder: of the list.
         text: bytes that are not UTF-8 stand in it as in names of files (U+DC80 to U+DCFF).
     """
+    text = path_from_text(text)
     plain = os.path.join(folder, text)
     if os.path.lexists(plain):
         return source_from_path(plain, columns)

@@ -8,8 +8,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from ..arrays import Float32
 from ..audio.decoder import Budget, Decoder, Limits
 from ..audio.formats import is_remote
@@ -20,11 +18,11 @@ from ..audio.windows import WindowCount, windows_from_decoder
 from ..errors import AudioError, UnreadableError
 from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
+from .rows_on_disk import GrowingRows, RowsOnDisk
 
 _LONGEST_TAG = 500
-_MOST_BYTES = 400_000_000  # of one file's log-mels (14 hours in steps of 10 s), and as many on their way
-_GROWTH = 64  # windows
 
+_Arrays = Float32 | RowsOnDisk
 _Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one window
 
 
@@ -64,7 +62,12 @@ class FileLogMels:
     """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]`` of those that sound."""
 
     facts: FileFacts
-    log_mels: Float32
+    log_mels: _Arrays
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """What it takes beyond memory."""
+        return self.log_mels.nbytes if isinstance(self.log_mels, RowsOnDisk) else 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,12 @@ class FileSamples:
     """A file that was read; ``samples`` is float32 ``[windows, window_samples]`` of those that sound."""
 
     facts: FileFacts
-    samples: Float32
+    samples: _Arrays
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """What it takes beyond memory."""
+        return self.samples.nbytes if isinstance(self.samples, RowsOnDisk) else 0
 
 
 def log_mels_from_file(path: str, options: WindowOptions) -> FileLogMels:
@@ -111,7 +119,7 @@ def _unchanged(audio: Float32, spec: AudioSpec) -> Float32:
     return audio
 
 
-def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
+def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, _Arrays]:
     if is_remote(path):
         from ..audio.remote_copy import local_copy
 
@@ -120,7 +128,7 @@ def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> t
     return _arrays_from_local(path, options, convert)
 
 
-def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, Float32]:
+def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, _Arrays]:
     began = time.process_time()  # a decoder's own threads count too
     budget = Budget(options.limits)
     with _readable(path), closing(_open(path, options, budget)) as decoder:
@@ -161,17 +169,12 @@ def _arrays_from_decoder(
     began: float,
     budget: Budget | None = None,
     path: str | None = None,
-) -> tuple[FileFacts, Float32]:
+) -> tuple[FileFacts, _Arrays]:
     """Converts each window that sounds; ``began`` is the process time at which the decoder began to open."""
-    arrays, starts, silent = _Rows(), [], []
-    most = max(1, _MOST_BYTES // (4 * options.spec.n_mels * options.spec.frames))
+    arrays, starts, silent = GrowingRows(), [], []
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
     for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s, budget):
         read = time.process_time()
-        if len(starts) + len(silent) == most:
-            raise AudioError(
-                f"gives more than {most:,} windows: take longer steps, or cut the file into pieces"
-            )
         if window.silent:
             silent.append(window.start_s)
         else:
@@ -190,25 +193,6 @@ def _arrays_from_decoder(
     heard = set(starts)
     unheard = tuple(start for start in silent if start not in heard)
     return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), arrays.all()
-
-
-class _Rows:
-    """Arrays of one shape in one that grows in its place: two copies of a long file's are too many."""
-
-    def __init__(self) -> None:
-        self._rows, self._count = np.empty(0, np.float32), 0
-
-    def add(self, row: Float32) -> None:
-        if not self._count:
-            self._rows = np.empty((4, *row.shape), np.float32)
-        elif self._count == len(self._rows):
-            self._rows.resize((self._count + _GROWTH, *row.shape), refcheck=False)
-        self._rows[self._count] = row
-        self._count += 1
-
-    def all(self) -> Float32:
-        self._rows.resize((self._count, *self._rows.shape[1:]), refcheck=False)
-        return self._rows
 
 
 def _open(path: str, options: WindowOptions, budget: Budget) -> Decoder:

@@ -116,7 +116,7 @@ class GpuPipeline:
         try:
             if self._dali is None:
                 self._dali = self._open_dali(self.batch)
-            self._dali.put(np.concatenate([samples for _, samples in parts]))
+            self._dali.put(np.concatenate([np.asarray(samples) for _, samples in parts]))
         except DeviceMemoryError as error:
             self._halve(error)
             return

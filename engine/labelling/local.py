@@ -64,7 +64,8 @@ class FileByFile:
 
     def add(self, key: Hashable, file: FileLogMels) -> Iterator[tuple[Any, Float32]]:
         starts = range(0, len(file.log_mels), _BATCH)
-        parts = [self._runtime.infer(file.log_mels[start : start + _BATCH]) for start in starts]
+        batches = (np.asarray(file.log_mels[start : start + _BATCH]) for start in starts)
+        parts = [self._runtime.infer(batch) for batch in batches]
         yield key, np.concatenate(parts)
 
     def flush(self) -> Iterator[tuple[Any, Float32]]:

@@ -242,7 +242,7 @@ class WorkerPool:
         if isinstance(result, Failure) and result.traceback:
             log_bug(result.traceback)
         position, _ = child.items.popleft()
-        yield (position, result), len(content)
+        yield (position, result), len(content) + getattr(result, "bytes_on_disk", 0)
 
     def _stop_hung(self, child: _Child, alone: deque[_Item]) -> Iterator[tuple[_Result, int]]:
         child.process.kill()

@@ -15,9 +15,8 @@ from audio_files import chirp, noise, write_audio
 from gpu_on_cpu import SPEC
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.window_reader import Window
-from merkit.engine.audio.windows import windows_from_decoder
 from merkit.engine.errors import AudioError
-from merkit.engine.labelling import file_windows
+from merkit.engine.labelling import file_windows, rows_on_disk
 from merkit.engine.labelling.file_windows import (
     WindowOptions,
     log_mels_from_decoder,
@@ -163,20 +162,16 @@ def test_a_damaged_tag_is_no_error(tmp_path: Path) -> None:
     assert log_mels_from_file(str(path), WindowOptions(AUDIO)).facts.tags == {}
 
 
-def test_a_file_has_a_most_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their memory must not grow with what a small file can claim, or with a short step."""
+def test_windows_of_a_long_file_lie_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = SampleDecoder(noise(20, 16_000), 16_000)
     options = WindowOptions(AudioSpec(), "all", 0.1)
-    log_mel_bytes = 4 * options.spec.n_mels * options.spec.frames
-    monkeypatch.setattr(file_windows, "_MOST_BYTES", 101 * log_mel_bytes)
-    read = log_mels_from_decoder(decoder, options)
-    windows = windows_from_decoder(decoder, options.spec, "all", 0.1)
-    expected = [log_mel_from_audio(window.samples[None], options.spec) for window in windows]
-    np.testing.assert_array_equal(read.log_mels, np.concatenate(expected))
-    assert len(read.log_mels) == 101
-    monkeypatch.setattr(file_windows, "_MOST_BYTES", 100 * log_mel_bytes)
-    with pytest.raises(AudioError, match="more than 100 windows: take longer steps"):
-        log_mels_from_decoder(decoder, options)
+    in_memory = log_mels_from_decoder(decoder, options)
+    assert in_memory.bytes_on_disk == 0
+    monkeypatch.setattr(rows_on_disk, "_IN_MEMORY", 300_000)
+    on_disk = log_mels_from_decoder(decoder, options)
+    assert on_disk.bytes_on_disk == np.asarray(in_memory.log_mels).nbytes > 300_000
+    assert on_disk.facts.starts_s == in_memory.facts.starts_s
+    np.testing.assert_array_equal(np.asarray(on_disk.log_mels), in_memory.log_mels)
 
 
 def test_silent_windows_are_told_apart_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
