@@ -17,6 +17,7 @@ from ..runtimes import DeviceRuntime, Pending
 from ..runtimes.tensorrt import open_runtime
 from ..spectrogram.dali import IN_FLIGHT, DaliLogMel
 from .file_windows import FileSamples, WindowOptions, samples_from_file
+from .rows_on_disk import RowsOnDisk
 
 _RUNNING = 2  # batches that the network has, at most: one is computed while another's logits are copied back
 _log = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ class GpuPipeline:
         self.batch = runtime.batch
         self._dali: DaliLogMel | None = None
         # What has not reached DALI yet, and the batches that DALI has: keys of files with some windows.
-        self._waiting: deque[tuple[Hashable, Float32]] = deque()
-        self._in_dali: deque[list[tuple[Hashable, Float32]]] = deque()
+        self._waiting: deque[tuple[Hashable, Float32 | RowsOnDisk]] = deque()
+        self._in_dali: deque[list[tuple[Hashable, Float32 | RowsOnDisk]]] = deque()
         # The batches that the network has: keys of files with a number of windows.
         self._in_network: deque[tuple[Pending, list[tuple[Hashable, int]]]] = deque()
         # Of each file: the windows whose logits are not there, and the logits that are.
@@ -125,7 +126,7 @@ class GpuPipeline:
         while len(self._in_network) > _RUNNING:
             yield from self._collect()
 
-    def _cut(self) -> list[tuple[Hashable, Float32]]:
+    def _cut(self) -> list[tuple[Hashable, Float32 | RowsOnDisk]]:
         """Takes at most ``batch`` windows from those that wait."""
         parts, room = [], self.batch
         while room and self._waiting:

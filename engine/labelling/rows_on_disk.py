@@ -105,7 +105,7 @@ class _TemporaryFile:
         self._file: BinaryIO = os.fdopen(number, "w+b", buffering=0)
 
     def write(self, row: Float32) -> None:
-        content = memoryview(np.ascontiguousarray(row)).cast("B")
+        content = memoryview(row.tobytes())
         while content:
             content = content[self._file.write(content) :]
 

@@ -40,5 +40,5 @@ def test_what_is_too_little_is_said() -> None:
 def test_windows_that_hardly_vary_are_said_whatever_the_units_are(windows: np.ndarray) -> None:
     assert "hardly" in weakness_of(windows, SPEC, None)
     standardised = dataclasses.replace(SPEC, mean=(-30.0,), std=(10.0,))
-    assert "hardly" in weakness_of((windows + 30) / 10, standardised, None)
-    assert weakness_of((MUSIC + 30) / 10, standardised, None) == ""
+    assert "hardly" in weakness_of(((windows + 30) / 10).astype(np.float32), standardised, None)
+    assert weakness_of(((MUSIC + 30) / 10).astype(np.float32), standardised, None) == ""

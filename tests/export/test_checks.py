@@ -102,5 +102,5 @@ def test_both_sides_of_the_gate_are_over_the_labels_of_the_data(
     """An answer outside them is a wrong answer, and no label more."""
     songs = songs_of([[i] for i in range(20)])
     truth = np.asarray([0] * 10 + [1] * 10)
-    logits = [np.eye(4, dtype=np.float32)[answers] for answers in (reference, candidate)]
-    assert accuracy(*logits, songs, truth, 1.0).drop == pytest.approx(drop)
+    one_hot = np.eye(4, dtype=np.float32)
+    assert accuracy(one_hot[reference], one_hot[candidate], songs, truth, 1.0).drop == pytest.approx(drop)

@@ -74,7 +74,8 @@ class Engine:
         self.runtime = open_runtime(self.artifact)
 
     def probabilities(self, path: Path) -> np.ndarray:
-        logits = self.runtime.infer(log_mels_from_file(str(path), self.options).log_mels)
+        log_mels = np.asarray(log_mels_from_file(str(path), self.options).log_mels)
+        logits = self.runtime.infer(log_mels)
         return song_probabilities(logits, self.spec.temperature)
 
 
@@ -112,7 +113,7 @@ def heard(form: SoundFormat, rate: int, channels: int, folder: Path) -> Heard:
     song = soxr.resample(mix(samples), rate, spec.sample_rate)
     late = [
         seconds_late(window, song, round(start * spec.sample_rate)) / spec.sample_rate
-        for window, start in zip(read.samples, read.facts.starts_s, strict=True)
+        for window, start in zip(np.asarray(read.samples), read.facts.starts_s, strict=True)
     ]
     worst = max(late, key=lambda seconds: abs(seconds + form.delay_s(rate)))
     # What a codec has lost is no fault of ours: there the reference is what FFmpeg decodes.

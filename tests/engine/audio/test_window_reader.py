@@ -270,7 +270,8 @@ def test_memory_is_that_of_what_was_decoded_whatever_a_header_states(
     rate: int, length: int, hop_s: float | None
 ) -> None:
     """Of 2^36 samples the list of all starts takes gigabytes."""
-    true, lying = (make(noise(33.05, rate), rate) for make in (SampleDecoder, lambda *of: Lying(*of, length)))
+    samples = noise(33.05, rate)
+    true, lying = SampleDecoder(samples, rate), Lying(samples, rate, length)
     expected = starts(list(windows_from_decoder(true, SPEC, "all", hop_s)))
     tracemalloc.start()
     try:

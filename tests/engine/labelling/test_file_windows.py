@@ -40,10 +40,11 @@ def test_log_mels_and_samples_are_of_the_same_windows(song: str) -> None:
     options = WindowOptions(AUDIO, "all", 0.7)
     by_log_mel, by_samples = log_mels_from_file(song, options), samples_from_file(song, options)
     windows = windows_from_file(song, AUDIO, "all", 0.7)
-    assert by_samples.samples.dtype == by_log_mel.log_mels.dtype == np.float32
-    np.testing.assert_array_equal(by_samples.samples, [window.samples for window in windows])
-    assert by_log_mel.log_mels.shape == (len(windows), 1, AUDIO.n_mels, AUDIO.frames)
-    for log_mel, window in zip(by_log_mel.log_mels, windows, strict=True):
+    samples, log_mels = np.asarray(by_samples.samples), np.asarray(by_log_mel.log_mels)
+    assert samples.dtype == log_mels.dtype == np.float32
+    np.testing.assert_array_equal(samples, [window.samples for window in windows])
+    assert log_mels.shape == (len(windows), 1, AUDIO.n_mels, AUDIO.frames)
+    for log_mel, window in zip(log_mels, windows, strict=True):
         np.testing.assert_array_equal(log_mel[None], log_mel_from_audio(window.samples[None], AUDIO))
     for facts in (by_log_mel.facts, by_samples.facts):
         assert facts.starts_s == tuple(window.start_s for window in windows)

@@ -63,7 +63,7 @@ def test_the_timeline_is_the_windows(songs: list[str], tiny_model: Path) -> None
     artifact = open_artifact(str(tiny_model))
     file = log_mels_from_file(songs[0], WindowOptions(artifact.spec.audio, "all", 5.0))
     with open_runtime(artifact) as runtime:
-        logits = runtime.infer(file.log_mels)
+        logits = runtime.infer(np.asarray(file.log_mels))
     np.testing.assert_allclose(
         [p for _, p in row.windows if p], probabilities_from_logits(logits, 1.0), atol=2e-6
     )
