@@ -126,7 +126,9 @@ def _initializers_from_moves(model: ModelProto) -> None:
         content = helper.make_model(
             part, opset_imports=model.opset_import, ir_version=model.ir_version
         ).SerializeToString()
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # as in engine/runtimes
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         values = session.run(names, {})
     graph.initializer.extend(map(numpy_helper.from_array, map(np.asarray, values), names))
     _keep(graph.node, [node for node in graph.node if node.output[0] not in set(names)])

@@ -57,7 +57,7 @@ def open_session(content: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its exceptions say it; its log prints names as they stand in the file
     # It would quantize biases too, which TensorRT does not, and does it wrongly in FP16 graphs.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     with library_step("loading the graph into ONNX Runtime"):

@@ -29,7 +29,8 @@ class OnnxRuntime:
     def __init__(self, artifact: Artifact, threads: int, spinning: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        # Its exceptions say what is wrong; its log would print names as they stand in the file.
+        options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         # Its pass WeightBiasQuantization breaks FP16 QDQ graphs: the scale of the int32 bias underflows.
         options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -33,6 +33,8 @@ _COPIES = 6  # of the weights, while a runtime loads and rearranges them
 _BATCH_S = 1.0  # a slower network tries a smaller batch, with as much less memory
 _CPU_S = 20  # VGG16 needs five
 _WALL_S = 300.0  # on a busy machine
+# What another batch may change of a window's logits. Bundled networks differ by less than 1e-6; INT8 rounds.
+_ROUNDING, _LEAST = 0.05, 1e-3
 
 _passed: set[tuple[str, str]] = set()
 
@@ -50,7 +52,7 @@ def check_by_trial(artifact: Artifact, runtime: str) -> None:
 
     Raises:
         ArtifactError: the runtime refuses it, fails, crashes, takes too much memory or time, or gives numbers
-            that are not finite or of another shape.
+            that are not finite, of another shape, or not the same in every batch.
         MerError: no child process can be started; ComputationStoppedError, if a signal ended the trial.
     """
     if artifact.is_bundled:
@@ -130,6 +132,12 @@ def _tried(artifact: Artifact, module: Any) -> str | None:
         logits = np.concatenate([logits, runtime.infer(_log_mels(artifact.spec, count))])
     if not np.isfinite(logits).all():
         return f"{artifact.path} gives numbers that are not finite"
+    alone, in_batch = logits[:2]  # of one window: the noise of a batch begins with it
+    if np.abs(alone - in_batch).max() > _ROUNDING * np.abs(logits).max() + _LEAST:
+        return (
+            f"{artifact.path} gives one window other numbers in another batch: "
+            "was it exported as it trains (with dropout or the batch's own statistics)?"
+        )
     return None
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from merkit.engine.artifact import open_artifact
@@ -13,6 +14,8 @@ from merkit.engine.errors import ArtifactError
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.runtimes.onnxruntime import OnnxRuntime
 from merkit.engine.spec import ModelSpec
+from onnx import helper, numpy_helper
+from onnx_files import tiny_onnx
 
 
 def log_mels(spec: ModelSpec, count: int) -> np.ndarray:
@@ -38,3 +41,26 @@ def test_a_graph_that_it_does_not_know(tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
     with pytest.raises(ArtifactError, match="ONNX Runtime refuses it"):
         open_runtime(dataclasses.replace(artifact, content=b"no graph"))
+
+
+def test_its_own_log_stays_silent(tmp_path: Path, spec: ModelSpec, capfd: pytest.CaptureFixture[str]) -> None:
+    """It would print names out of the file as they are; the error, which has them, is escaped when shown."""
+    model = tiny_onnx(spec)
+    model.graph.node[-1].output[0] = "plain"
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", ["images"], ["windows"], end=1),
+            helper.make_node("Sub", ["windows", "three"], ["beyond"]),
+            helper.make_node("Div", ["three", "beyond"], ["quotient"], name="\x1b]0;owned\x07"),
+            helper.make_node("Cast", ["quotient"], ["scalar"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Add", ["plain", "scalar"], ["logits"]),
+        ]
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array([3]), "three"))
+    path = tmp_path / "names.onnx"
+    path.write_bytes(model.SerializeToString())
+    with OnnxRuntime(open_artifact(str(path)), threads=1) as runtime:
+        runtime.infer(log_mels(spec, 2))
+        with pytest.raises(ArtifactError, match="division by zero"):
+            runtime.infer(log_mels(spec, 3))
+    assert capfd.readouterr() == ("", "")

@@ -96,6 +96,23 @@ def test_another_number_of_logits(tmp_path: Path, spec: ModelSpec) -> None:
     assert "refuses it" in message or "must give logits float32" in message
 
 
+@pytest.mark.parametrize("kind", ["mean of the batch", "dropout"])
+def test_a_window_has_one_answer(kind: str, tmp_path: Path, spec: ModelSpec) -> None:
+    """As of networks exported as they train: labels would depend on the other songs, or on chance."""
+    model = tiny_onnx(spec)
+    model.graph.node[-1].output[0] = "plain"
+    weights: dict[str, Any] = {"first": [0], "half": np.float32(0.5), "yes": True}
+    if kind == "dropout":
+        model.graph.node.append(helper.make_node("Dropout", ["plain", "half", "yes"], ["logits"], seed=1))
+    else:
+        model.graph.node.append(helper.make_node("ReduceMean", ["plain", "first"], ["others"], keepdims=1))
+        model.graph.node.append(helper.make_node("Sub", ["plain", "others"], ["logits"]))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()
+    )
+    assert "gives one window other numbers in another batch" in refusal(model, tmp_path)
+
+
 def test_a_good_model_is_tried_once(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
