@@ -15,6 +15,7 @@ from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, scale_command
+from .result_paths import check_result_paths
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
 if TYPE_CHECKING:
@@ -30,26 +31,15 @@ class ResultFiles:
     markdown: Path | None
     html: Path | None
 
-    def check(self, source: Path | None = None) -> None:
-        """Refuses before the measurement what could not be written after it.
-
-        Args:
-            source: the results file that these are made of.
+    def check(self, *inputs: Path | None) -> None:
+        """Refuses before the measurement what could not be written after it: see ``check_result_paths``.
 
         Raises:
-            UsageError: a folder that is not there, a file that is one, one name for two files, or the source.
+            UsageError: a file that cannot be written, or must not be.
             MerError: a package is missing.
         """
         files = [file for file in (self.json, self.csv, self.markdown, self.html) if file]
-        for file in files:
-            if not file.parent.is_dir():
-                raise UsageError(f"{file}: there is no folder {file.parent}")
-            if file.is_dir():
-                raise UsageError(f"{file} is a folder; name a file")
-            if source is not None and file.resolve() == source.resolve():
-                raise UsageError(f"{file} is what the report is made of; name another file")
-        if len({file.resolve() for file in files}) < len(files):
-            raise UsageError("two outputs have the same name")
+        check_result_paths(files, inputs)
         if self.html and find_spec("jinja2") is None:
             raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 
@@ -159,6 +149,7 @@ def _table(
     quick: bool,
     rules: bool,
     data: Path | None,
+    songs: Path | None,
     **options: Any,
 ) -> int:
     if quick and rules:
@@ -166,11 +157,11 @@ def _table(
     if data is not None and not data.exists():
         raise UsageError(f"--data {data}: no such file or folder")
     files = ResultFiles(json_file, csv_file, markdown_file, html_file)
-    files.check()
+    files.check(data, songs)
     from .measure.loadgen import NORMAL, QUICK, RULES
 
     with sigterm_interrupts() as stop:
-        results = _measured(QUICK if quick else RULES if rules else NORMAL, data=data, **options)
+        results = _measured(QUICK if quick else RULES if rules else NORMAL, data=data, songs=songs, **options)
     files.write(results)
     if results.partial:
         return stop.code or INTERRUPTED

@@ -11,6 +11,7 @@ import click
 from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli.command import EXIT_GATE, WindowCountType, report_errors
 from ..engine.text.escape import for_terminal
+from .result_paths import check_result_paths
 
 
 @click.command("compare")
@@ -91,6 +92,8 @@ def pipeline_command(
     from ..engine.files import write_whole
     from .experiments.pipeline import compare_pipelines
 
+    if report:
+        check_result_paths([report], [folder])
     comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, _say)
     _echo(f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores")
     for contender in comparison.contenders:
@@ -159,6 +162,7 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
     from ..engine.artifact import open_artifact
     from .experiments.gpu import measure, write_report
 
+    check_result_paths([report], map(Path, engines))
     write_report([measure(open_artifact(engine), seconds, say=_echo) for engine in engines], report)
     _echo(f"written to {report}")
     return 0

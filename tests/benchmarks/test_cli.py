@@ -209,11 +209,37 @@ def test_outputs_that_would_replace_something(tmp_path: Path) -> None:
     saved.write_text(text := json.dumps(results_values()))
     (tmp_path / "folder").mkdir()
     for arguments, said in (
-        (["--html", str(saved)], "is what the report is made of"),
-        (["--csv", "../" + tmp_path.name + "/results.json"], "is what the report is made of"),
+        (["--html", str(saved)], "is what the run reads"),
+        (["--csv", "../" + tmp_path.name + "/results.json"], "is what the run reads"),
         (["--csv", "a", "--html", "a"], "two outputs have the same name"),
         (["--csv", "folder"], "is a folder"),
     ):
         done = CliRunner().invoke(main, ["report", str(saved), *arguments])
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
     assert saved.read_text() == text
+
+
+def test_no_result_replaces_what_is_measured(networks: Path, tmp_path: Path) -> None:
+    (tmp_path / "music").mkdir()
+    clips = write_music(tmp_path / "music", artists=1)
+    song = clips.with_name("happy-0-0.wav")
+    (tmp_path / "link.csv").hardlink_to(clips)
+    (tmp_path / "net.engine").touch()
+    (tmp_path / "net.json").touch()
+    before = {
+        path: path.read_bytes() for path in (clips, song, networks / "small.onnx", tmp_path / "net.json")
+    }
+    for arguments, said in (
+        (["--data", clips, "--csv", tmp_path / "link.csv"], "what the run reads"),
+        (["--data", clips, "--csv", song], "no result"),
+        (["--data", clips.parent, "--markdown", clips], "which the run reads"),
+        (["--songs", clips.parent, "--html", clips], "which the run reads"),
+        (["--models", networks, "--json", networks / "small.onnx"], "no result"),
+        (["--json", tmp_path / "net.json"], "the sidecar of an engine"),
+        (["pipeline", clips.parent, "--json", clips], "which the run reads"),
+        (["gpu", tmp_path / "net.engine", "--json", tmp_path / "net.engine"], "what the run reads"),
+        (["gpu", tmp_path / "net.engine", "--json", tmp_path / "net.json"], "the sidecar of an engine"),
+    ):
+        done = bench(*arguments)
+        assert (done.exit_code, said in done.output) == (2, True), done.output
+    assert {path: path.read_bytes() for path in before} == before
