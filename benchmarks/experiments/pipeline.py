@@ -24,7 +24,7 @@ from ...engine.audio.windows import WindowCount
 from ...engine.catalogue.expand import Sources, inputs_from_paths
 from ...engine.catalogue.run import CatalogueRun
 from ...engine.cpu import usable_cores
-from ...engine.errors import MerError
+from ...engine.errors import MerError, UsageError
 from ...engine.labelling.choose import open_backend
 from ...engine.labelling.contract import StageSeconds
 from ...engine.labelling.file_windows import WindowOptions
@@ -116,6 +116,7 @@ def compare_pipelines(
         peers: command lines; ``{dir}`` becomes the catalogue's folder.
 
     Raises:
+        UsageError: a peer that is no command line.
         MerError: no audio, or a command that fails.
     """
     artifact = open_artifact(model)
@@ -216,7 +217,12 @@ def _catalogue(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[st
 
 
 def _peer(command: str, catalogue: Path, songs: int) -> Contender:
-    words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(command)]
+    try:
+        words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(command)]
+    except ValueError as error:
+        raise UsageError(f"{command!r} is no command line: {error}") from None
+    if not words:
+        raise UsageError("a command line is empty")
     return Contender(command, songs, lambda _: _timed(words))
 
 

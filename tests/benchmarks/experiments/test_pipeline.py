@@ -8,7 +8,7 @@ from audio_files import noise, write_audio
 from click.testing import CliRunner
 from merkit.benchmarks.cli import main
 from merkit.benchmarks.experiments.pipeline import compare_pipelines, decoded_samples
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.spec import AudioSpec
 
@@ -68,6 +68,9 @@ def test_the_cpu_time_of_a_process_that_outlives_the_command_counts(
 def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(MerError, match="no audio"):
         compare_pipelines(tmp_path / "mer-home", str(tiny_model))
+    for peer, said in (("'unclosed {dir}", "is no command line: No closing quotation"), ("  ", "is empty")):
+        with pytest.raises(UsageError, match=said):
+            compare_pipelines(music, str(tiny_model), 2, 1, paper=False, peers=[peer])
     peer = ["--peer", f"{sys.executable} -c 'import sys; sys.exit(5)'"]
     arguments = [
         "pipeline",
