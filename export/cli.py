@@ -97,7 +97,7 @@ def main(
     precisions = _precisions(options)
     if (argument is not None) + (model is not None) + all_models != 1:
         raise click.UsageError("give MODEL (or --model) or --all, one of them")
-    model = argument or model
+    model = model if argument is None else argument
     if "int8" in precisions and not (options["data"] or options["calib_data"]):
         raise click.UsageError("--int8 needs real music to calibrate on: --data, or --calib-data")
     if sensitivity and precisions != ["int8"]:

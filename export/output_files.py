@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engine.artifact import ENGINE_SUFFIXES, is_engine
-from ..engine.audio.formats import AUDIO_SUFFIXES
+from ..engine.audio.formats import AUDIO_SUFFIXES, is_remote
 from ..engine.errors import MerError, UsageError
 from ..engine.strict_json import LONGEST, json_from_text
 from .source import is_exported_graph
@@ -43,9 +43,11 @@ def check_out(out: str, exports: int, form: Format) -> None:
         exports: how many will be written.
 
     Raises:
-        UsageError: one file name for several exports, or a name with the wrong suffix.
+        UsageError: a URL, one file name for several exports, or a name with the wrong suffix.
         MerError: the folder cannot be created or written into.
     """
+    if is_remote(out):
+        raise UsageError(f"{out} names no place on this machine: export into a folder and copy the files")
     if not is_folder(out):
         if exports > 1:
             raise UsageError(

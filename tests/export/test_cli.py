@@ -330,6 +330,14 @@ def test_an_engine_beside_its_source_has_a_graph_of_another_name(
     assert run(model, "--fp16", "-o", tmp_path / name).exit_code == 0  # its own files it may replace
 
 
+@pytest.mark.parametrize("arguments", [("",), ("--model", "")])
+def test_an_empty_name_is_no_model(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """As of a shell's variable that is not set: it must not export every model."""
+    result = run(*arguments, "--format", "onnx", "-o", tmp_path)
+    assert (result.exit_code, "unknown model ''" in result.output) == (2, True), result.output
+    assert left_in(tmp_path) == []
+
+
 def test_outputs_that_are_inputs_are_refused_before_any_work(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,8 @@ def test_the_graph_beside_an_engine_never_has_its_name(stem: str, suffix: str, p
         ("", 1, "engine", "must end in"),
         ("one.engine", 1, "onnx", "must end in .onnx"),
         ("one.plan", 1, "onnx", "must end in .onnx"),
+        ("https://host/one.onnx", 1, "onnx", "names no place on this machine"),
+        ("s3://bucket/", 2, "engine", "names no place on this machine"),
     ],
 )
 def test_names_that_do_not_fit(out: str, exports: int, form: Format, message: str) -> None:
