@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
-from ..engine.cli.command import EXIT_GATE, WindowCountType, report_errors
+from ..engine.cli.command import EXIT_GATE, FiniteRange, WindowCountType, report_errors
 from ..engine.text.escape import for_terminal
 from .result_paths import check_result_paths
 
@@ -22,7 +22,7 @@ from .result_paths import check_result_paths
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="Of the networks; 0 is one a core.")
 @click.option(
     "--fail-under",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="RATIO",
     help="Exit 3 if SECOND is slower than this times FIRST, and not by chance.",
 )
@@ -140,9 +140,12 @@ def scale_command(few: int, many: int) -> int:
 @click.argument("engines", nargs=-1, type=click.Path(exists=True, dir_okay=False), metavar="ENGINE...")
 @click.option("--paper", is_flag=True, help="Print the tables of docs/GPU.md and stop; needs no GPU.")
 @click.option(
-    "--decode-ms", type=float, default=8.3, help="With --paper: CPU milliseconds to decode a window."
+    "--decode-ms",
+    type=FiniteRange(min=0.001),
+    default=8.3,
+    help="With --paper: CPU milliseconds to decode a window.",
 )
-@click.option("--seconds", type=click.FloatRange(min=0), default=3.0, help="For each measurement.")
+@click.option("--seconds", type=FiniteRange(min=0), default=3.0, help="For each measurement.")
 @click.option("--json", "report", type=click.Path(path_type=Path), default="gpu.json", help="What was found.")
 @report_errors
 def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds: float, report: Path) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ..engine.cli.command import FiniteRange
+
 _PROTOCOLS = ("best", "hindi-2022", "icm-2020")
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
 FOLDER = click.Path(path_type=Path)
@@ -83,12 +85,10 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--validation",
-            type=click.FloatRange(0, 0.5),
+            type=FiniteRange(0, 0.5),
             help="Share of the training part that chooses the epoch.",
         ),
-        click.option(
-            "--test", type=click.FloatRange(0.05, 0.5), help="Share that is held out, without --folds."
-        ),
+        click.option("--test", type=FiniteRange(0.05, 0.5), help="Share that is held out, without --folds."),
         click.option("--split-seed", type=click.IntRange(min=0), help="Of the split."),
     ]
     for decorator in reversed(decorators):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,16 @@ class WindowCountType(click.ParamType):
         if not str(value).isdecimal() or int(value) < 1:
             self.fail(f"{value!r} is neither a number above 0 nor 'all'", param, ctx)
         return int(value)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range. NaN, which compares false with every bound, and infinities are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
 
 
 def report_errors(command: Callable[..., int]) -> Callable[..., None]:

@@ -11,7 +11,7 @@ import click
 from ..errors import MerError
 from ..runtimes import RUNTIMES
 from ..text.streams import ReaderGoneError, print_err
-from .command import EXIT_SOME_FAILED, SETTINGS, WindowCountType, report_errors, version_option
+from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
 
 _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 
@@ -34,7 +34,7 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 )
 @click.option(
     "--hop",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     metavar="SECONDS",
     help="Step of --windows all.  [default: a window's length]",
 )
@@ -83,14 +83,14 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=120.0,
     metavar="SECONDS",
     help="For decoding one file.",
 )
 @click.option(
     "--max-decoded",
-    type=click.FloatRange(min=0.001),
+    type=FiniteRange(min=0.001),
     default=16.0,
     metavar="GB",
     help="Samples that one file may decode to.",

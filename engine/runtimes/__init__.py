@@ -94,6 +94,10 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
         name = "onnxruntime"
     if name not in RUNTIMES:
         raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
+    if is_engine(artifact.path) and name not in ("tensorrt", "null"):  # its content is no checked graph
+        raise UsageError(
+            f"{artifact.path.name} is an engine, which {name} does not run: leave the runtime out"
+        )
     return name
 
 

@@ -255,6 +255,9 @@ def test_every_suffix_of_an_engine(tmp_path: Path, spec: ModelSpec, suffix: str)
     assert is_engine(path)
     assert (artifact.name, artifact.spec) == ("my.model.v2", spec)
     assert name_of_runtime(artifact) == "tensorrt"
+    for name in ("onnxruntime", "openvino"):  # a graph in it was not walked
+        with pytest.raises(UsageError, match=f"is an engine, which {name} does not run"):
+            open_runtime(artifact, name)
     (tmp_path / "my.model.v2.json").unlink()
     with pytest.raises(ArtifactError, match=r"no sidecar my\.model\.v2\.json: engines are code"):
         open_artifact(str(path))

@@ -13,8 +13,22 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from merkit.engine.cli.command import SETTINGS, WindowCountType, report_errors, version_option
+from merkit.engine.cli.command import SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
 from merkit.engine.errors import ArtifactError, MerError, UsageError
+
+
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "1e999", "-1"])
+def test_a_number_is_finite(value: str) -> None:
+    """NaN passes every comparison with a bound, and a gate that compares with it never fails."""
+
+    @click.command()
+    @click.option("--hop", type=FiniteRange(min=0))
+    def run(hop: float) -> None:
+        click.echo(hop)
+
+    assert CliRunner().invoke(run, ["--hop", "0.5"]).output == "0.5\n"
+    done = CliRunner().invoke(run, [f"--hop={value}"])
+    assert (done.exit_code, "--hop" in done.output) == (2, True)
 
 
 def command(result: Any) -> click.Command:
