@@ -31,7 +31,9 @@ SPEC_KEY = "mer.model_spec"
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 """How the names of TensorRT engines end: ours, and those of trtexec and of other programs."""
 
-_LARGEST = 1 << 30  # bytes; VGG16, the largest of the nine, has 540 MB
+LARGEST = 1 << 30
+"""Bytes of a model's file; VGG16, the largest of the nine, has 540 MB."""
+
 _FLOAT32 = 1  # onnx.TensorProto.FLOAT
 # Identifiers of other formats, at the place where these have them: ONNX Runtime and OpenVINO would take the
 # file for one of theirs, and read it otherwise than it was checked.
@@ -91,7 +93,8 @@ def known_models() -> dict[str, Path]:
     for folder in folders:
         with suppress(OSError):  # a home that cannot be read
             for path in sorted(folder.glob("*.onnx")):
-                models.setdefault(path.stem, path)
+                if os.path.isfile(path):  # no pipe, which would wait for a writer
+                    models.setdefault(path.stem, path)
     return models
 
 
@@ -128,7 +131,7 @@ def open_artifact(model: str) -> Artifact:
             an engine without a sidecar, or with one that does not match it.
     """
     path = path_from_model(model)
-    content = _read(path, _LARGEST)
+    content = _read(path, LARGEST)
     sha256 = hashlib.sha256(content).hexdigest()
     if is_engine(path):
         facts = _facts_of(path, sha256)

@@ -135,9 +135,11 @@ def _case(name: str) -> Case:
     model, _, runtime = name.rpartition("@") if "@" in name else (name, "", "")
     path = path_from_model(model)
     runtime = runtime or ("tensorrt" if is_engine(path) else "onnxruntime")
-    runtime, _, precision = runtime.partition("-")  # openvino-bf16
+    runtime, dash, precision = runtime.partition("-")  # openvino-bf16
     if runtime not in BENCH_RUNTIMES:
         raise UsageError(f"unknown runtime {runtime!r}; there are: {', '.join(BENCH_RUNTIMES)}")
+    if dash and (runtime, precision) != ("openvino", "bf16"):
+        raise UsageError(f"{name}: a file says its own precision; only openvino-bf16 is another")
     artifact = open_artifact(str(path))
     precision = precision or ("-" if is_engine(path) else precision_of(artifact.content))
     return Case(path.stem, path, "compare", runtime, precision)

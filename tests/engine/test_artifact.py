@@ -55,6 +55,10 @@ def test_names_and_aliases(spec: ModelSpec) -> None:
     bundled = known_models()["mobilenetv3"]
     (home / "mobilenetv3.onnx").write_bytes(b"")
     assert known_models()["mobilenetv3"] == bundled != home / "mobilenetv3.onnx"
+    os.mkfifo(home / "pipe.onnx")
+    (home / "zeros.onnx").symlink_to("/dev/zero")
+    (home / "folder.onnx").mkdir()
+    assert not {"pipe", "zeros", "folder"}.intersection(known_models())
     assert path_from_model("mobilenet-v3-small") == bundled
 
 

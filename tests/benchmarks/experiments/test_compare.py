@@ -32,6 +32,9 @@ def test_models_in_turns(networks: Path) -> None:
     ratio, pairs = compare_models(str(small), str(small), pairs=6, threads=1)
     assert len(pairs) == 6
     assert ratio.low <= ratio.ratio <= ratio.high
+    for precision in ("onnxruntime-bf16", "openvino-int8", "openvino-"):
+        with pytest.raises(UsageError, match=r"only openvino-bf16|unknown runtime"):
+            compare_models(f"{small}@{precision}", str(small))
     with pytest.raises(UsageError, match="unknown runtime"):
         compare_models(f"{small}@nothing", str(small))
     with pytest.raises(UsageError, match="unknown model"):
