@@ -66,7 +66,7 @@ def markdown_from_results(results: Results) -> str:
     right = len(_COLUMNS) - _LEFT
     # Nothing is markup inside the backticks; one more of them, or an empty line, would end that.
     command = " ".join(shlex.join(results.command).replace("`", "'").split())
-    lines = [f"`{command}`", "", *map(for_markdown_cell, facts(results)), ""]
+    lines = [f"`{for_terminal(command)}`", "", *map(for_markdown_cell, facts(results)), ""]
     lines += [f"| {' | '.join(_COLUMNS)} |", f"|{'|'.join(['---'] * _LEFT + ['---:'] * right)}|"]
     lines += [f"| {' | '.join(for_markdown_cell(cell(row)) for cell in _COLUMNS.values())} |" for row in rows]
     lines += ["", legend(results), ""]

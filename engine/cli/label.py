@@ -197,7 +197,7 @@ def main(
     output = output_from_text(out)
     if prune and output.kind is not Kind.FOLDER:
         raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
-    artifact = open_artifact(model or DEFAULT_MODEL)
+    artifact = open_artifact(DEFAULT_MODEL if model is None else model)
     sources = Sources(paths, path_column, hidden)
     limits = Limits(
         seconds=timeout,

@@ -23,6 +23,8 @@ def test_markdown_cells_stay_cells() -> None:
     values["command"] = ["mer-bench", "a`\n\n<script>"]
     text = markdown_from_results(read(values))
     assert text.startswith("`mer-bench 'a' <script>'`\n")
+    values["command"] = ["mer-bench", "\x1b[2J\u202e"]
+    assert markdown_from_results(read(values)).startswith("`mer-bench '\\x1b[2J\\u202e'`\n")
     text = text.partition("\n")[2]
     assert "| * | a\\|b&lt;i> | openvino | fp32 |" in text
     assert "- gone tensorrt fp16: &lt;b> no" in text

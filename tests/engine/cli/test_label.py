@@ -192,6 +192,7 @@ def test_exit_codes_of_wrong_calls(tmp_path: Path, music: Path, tiny_model: Path
         ["--hop", "2"],
         ["--out", "a.xlsx"],
         ["--runtime", "x"],
+        ["--model", ""],  # of a shell's variable that is not set: not the default
     ):
         assert mer_label(music, *wrong).returncode == 2, wrong
     assert mer_label().returncode == 2
