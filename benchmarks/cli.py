@@ -150,18 +150,26 @@ def _table(
     rules: bool,
     data: Path | None,
     songs: Path | None,
+    logs: Path,
     **options: Any,
 ) -> int:
     if quick and rules:
         raise click.UsageError("--quick and --rules exclude each other")
     if data is not None and not data.exists():
         raise UsageError(f"--data {data}: no such file or folder")
+    if songs is not None and not songs.exists():
+        raise UsageError(f"--songs {songs}: no such file or folder")
     files = ResultFiles(json_file, csv_file, markdown_file, html_file)
     files.check(data, songs)
+    for path in (logs, *logs.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--logs {logs}: no folder can be made there, {path} is a file")
     from .measure.loadgen import NORMAL, QUICK, RULES
 
     with sigterm_interrupts() as stop:
-        results = _measured(QUICK if quick else RULES if rules else NORMAL, data=data, songs=songs, **options)
+        results = _measured(
+            QUICK if quick else RULES if rules else NORMAL, data=data, songs=songs, logs=logs, **options
+        )
     files.write(results)
     if results.partial:
         return stop.code or INTERRUPTED

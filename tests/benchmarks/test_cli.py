@@ -100,6 +100,9 @@ def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
         (["--models", tmp_path / "nowhere"], "no such folder"),
         (["-m", "nothing"], "unknown model nothing"),
         (["--data", tmp_path / "nowhere"], "no such file or folder"),
+        (["--songs", tmp_path / "nowhere"], "no such file or folder"),
+        (["--logs", __file__], "no folder can be made there"),
+        (["--logs", Path(__file__) / "logs"], "no folder can be made there"),
         (["--json", tmp_path / "nowhere" / "x.json"], "there is no folder"),
     ):
         done = bench(*arguments)
