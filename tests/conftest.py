@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from onnx_files import tiny_onnx
 
-# Shells start background jobs with Ctrl-C ignored, and children inherit that.
+# Shells start background jobs with Ctrl-C ignored, nohup ignores SIGHUP, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # No deadline: other work may slow the machine. CI tries the same examples every time.
 settings.register_profile("mer", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("mer")

@@ -18,6 +18,7 @@ from .notes import Notes
 
 Row = Mapping[str, str]
 
+_LONGEST_CELL = 131_072  # characters
 _MOST_BYTES = 2**28  # ten million rows; more is another file, or one without an end
 _GROUPS = ("artist", "group")
 _TAGS = ("tags", "genres", "genre")
@@ -73,6 +74,7 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
     lines = io.StringIO(_text(file), newline="")
     try:
         delimiter, columns = _header(lines.readline(), file, needed)
+        csv.field_size_limit(_LONGEST_CELL)  # of the process, where others set it too
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         rows = [_row(cells, columns, f"{file}, line {reader.line_num + 1}") for cells in reader]
     except csv.Error as error:

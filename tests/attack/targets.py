@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +54,6 @@ def run(arguments: Sequence[str], folder: Path) -> Command:
     for path in (home, temporary):
         path.mkdir(exist_ok=True)
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(temporary), "MER_HOME": str(home / "mer")}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
@@ -65,22 +64,41 @@ def run(arguments: Sequence[str], folder: Path) -> Command:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    try:
-        stdout, stderr = process.communicate(timeout=_LIMIT_S)
-        code: int | None = process.returncode
-    except subprocess.TimeoutExpired:
+    peak_mib = 0.0
+    while True:
+        try:
+            stdout, stderr = process.communicate(timeout=0.05)
+            break
+        except subprocess.TimeoutExpired:
+            peak_mib = max(peak_mib, _largest_mib(process.pid))
+            if time.monotonic() - began > _LIMIT_S:
+                break
+    code: int | None = process.poll()
+    if code is None:
         os.killpg(process.pid, 9)
         stdout, stderr = process.communicate()
-        code = None
-    # The largest of all children so far: a smaller one after a larger one is not known, and need not be.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return Command(
         code,
         stdout.decode("utf-8", "replace"),
         stderr.decode("utf-8", "replace"),
         time.monotonic() - began,
-        (peak if peak > before else 0) / 1024,
+        peak_mib,
     )
+
+
+def _largest_mib(session: int) -> float:
+    """The peak memory of the largest process of a session.
+
+    Not getrusage: its value of a child counts the parent's memory before exec.
+    """
+    largest = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            if os.getsid(int(status.parent.name)) == session:
+                for line in status.read_text().splitlines():
+                    if line.startswith("VmHWM"):
+                        largest = max(largest, int(line.split()[1]))
+    return largest / 1024
 
 
 def faults(command: Command, codes: Sequence[int], folder: Path) -> list[str]:

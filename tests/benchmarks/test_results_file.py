@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ def test_a_file_of_the_version_before_rows_were_typed() -> None:
     results = results_from_file(OLD)
     new = json.loads(json_from_results(results))
     assert list(new) == list(old)
-    assert {key: value for key, value in new.items() if key != "rows"} == {
-        key: value for key, value in old.items() if key != "rows"
+    assert old["data"].items() <= new["data"].items()
+    assert new["data"]["skipped"] == []  # which that version did not say
+    assert {key: value for key, value in new.items() if key not in ("rows", "data")} == {
+        key: value for key, value in old.items() if key not in ("rows", "data")
     }
     for before, after in zip(old["rows"], new["rows"], strict=True):
         assert before.items() <= after.items()
@@ -165,3 +168,19 @@ def test_nothing_in_a_file_ends_in_a_traceback(
     assert capsys.readouterr().out
     finish(results)
     json_from_results(results)
+
+
+def test_no_file_is_waited_for_or_read_without_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zeros.json").symlink_to("/dev/zero")
+    with (tmp_path / "sparse.json").open("wb") as file:
+        file.truncate(1 << 40)
+    for name in ("pipe.json", "zeros.json", "sparse.json"):
+        with pytest.raises(MerError, match="no results file"):
+            results_from_file(tmp_path / name)
+
+
+def test_a_text_of_any_length_is_cut() -> None:
+    values = results_values()
+    values["rows"][0]["model"] = "m" * 100_000
+    assert len(read(values).rows[0].model) == 1_000

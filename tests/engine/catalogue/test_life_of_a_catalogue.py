@@ -109,6 +109,8 @@ class Life(RuleBasedStateMachine):
         self.before = os.getcwd()
         os.chdir(self.root)
         self.rows: dict[str, Song] = {}
+        self.shown: dict[str, str] = {}  # the real paths of the rows, by the path that each row shows
+        self.typed: dict[str, str] = {}  # the arguments of a run, by their real paths
         self.time = 10**18
         self.denied: set[str] = set()  # folders without any right
         self.error = errno.EACCES
@@ -213,11 +215,19 @@ class Life(RuleBasedStateMachine):
         self.rows = rows
 
     def expected(self, arguments: list[str], prune: bool) -> dict[str, Song]:
+        self.typed = {}
         with self.rights():
             if not self.rows and not any(map(os.path.lexists, arguments)):
                 return {}  # nothing that is named is there: no folder is begun
             searched = {os.path.realpath(path) for path in arguments if os.path.isdir(path)}
-            return rows_after(self.rows, self.named(arguments), searched, self.seen, self.gone, prune)
+            named = self.named(arguments)
+            for path in named - self.rows.keys():
+                # A path that leads nowhere now is still the row's that is shown by it.
+                shown = self.shown.get(self.typed[path], "")
+                is_its_own = os.path.realpath(shown) == shown
+                if shown and is_its_own and shown not in named and self.seen(path) is None:
+                    named = named - {path} | {shown}
+            return rows_after(self.rows, named, searched, self.seen, self.gone, prune)
 
     def label(
         self, arguments: list[str], prune: bool, before_file: Callable[[int], None] = lambda _: None
@@ -254,11 +264,13 @@ class Life(RuleBasedStateMachine):
                     names = sorted(os.listdir(argument))
                 except OSError:
                     named.add(os.path.realpath(argument))
+                    self.typed.setdefault(os.path.realpath(argument), argument)
                     continue
                 below = [os.path.join(argument, name) for name in names]
                 named |= self.named([path for path in below if not path.endswith(".jpg")])
             else:
                 named.add(os.path.realpath(argument))
+                self.typed.setdefault(os.path.realpath(argument), argument)
         return named
 
     def seen(self, path: str) -> Seen | None:
@@ -287,7 +299,8 @@ class Life(RuleBasedStateMachine):
             )
             for row in rows
         }
-        assert len(songs) == len(rows) == len({row["path"] for row in rows})
+        self.shown = {row["path"]: row["real_path"] for row in rows}
+        assert len(songs) == len(rows) == len(self.shown)
         # An unreadable file may have been seen before it went away.
         return {path: UNREADABLE if song.status == "unreadable" else song for path, song in songs.items()}
 
