@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from ..engine.audio.formats import open_regular_file
 from ..engine.errors import MerError
 from .row import Interval, Machine, Results, Row, Scenario, ScoredData, Status
 
+_LONGEST = 256 << 20  # bytes of a file; ten rows with all their samples have two million
+_TEXT = 1_000  # characters of a text: a table lays out every cell, in a time that grows with their square
 _LARGEST = 1e15  # no figure here is larger; a chart's axis would overflow
 
 
@@ -53,7 +57,11 @@ def results_from_file(path: Path) -> Results:
         MerError: it cannot be read, or holds something else.
     """
     try:
-        return results_from_json(path.read_text(encoding="utf-8"))
+        with os.fdopen(open_regular_file(path), "rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise MerError("too long")
+        return results_from_json(content.decode())
     except (OSError, UnicodeDecodeError, MerError):
         raise MerError(f"{path} is no results file of mer-bench") from None
 
@@ -82,7 +90,7 @@ def _plain(text: str) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return _plain(value) if isinstance(value, str) else None
+    return _plain(value[:_TEXT]) if isinstance(value, str) else None
 
 
 def _status(value: Any) -> str:

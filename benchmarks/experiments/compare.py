@@ -123,11 +123,11 @@ def is_results(name: str) -> bool:
 
 
 def _samples(results: Results) -> dict[tuple[str, str, str], list[float]]:
-    """Images/s of the parts of each measured row's run."""
+    """Images/s of the parts of each measured row's run; a part without any measured nothing."""
     return {
         (row.model, row.runtime, row.precision): row.throughput_samples
         for row in results.rows
-        if row.status == "ok" and row.throughput_samples
+        if row.status == "ok" and row.throughput_samples and min(row.throughput_samples) > 0
     }
 
 

@@ -51,6 +51,12 @@ def test_results_that_cannot_be_compared(tmp_path: Path, tiny_model: Path) -> No
     done = bench("compare", before, tmp_path / "strange.json")
     assert (done.exit_code, "no results file" in done.output) == (1, True)
     assert bench("compare", before, tiny_model).exit_code == 2
+    for samples in ([0.0], [-1.0], [5.0, 0.0]):  # a ratio of them is no number, which no gate refuses
+        values = json.loads(before.read_text())
+        values["rows"][0]["throughput_samples"] = samples
+        (tmp_path / "strange.json").write_text(json.dumps(values))
+        done = bench("compare", before, tmp_path / "strange.json", "--fail-under", "0.95")
+        assert (done.exit_code, "no measured row in common" in done.output) == (1, True)
 
 
 def test_what_makes_results_hard_to_compare_is_said(tmp_path: Path) -> None:
