@@ -18,6 +18,7 @@ from ..results_file import results_from_file
 from ..row import BENCH_RUNTIMES, Results
 
 _DRAWS = 2_000  # of a bootstrap
+_MOST_PARTS = 1_000
 _LIMIT_S = 600.0  # for one turn, the first with the network's start: what takes longer hangs
 _TURN_S = 0.05  # of work before it is the other's turn
 
@@ -123,11 +124,16 @@ def is_results(name: str) -> bool:
 
 
 def _samples(results: Results) -> dict[tuple[str, str, str], list[float]]:
-    """Images/s of the parts of each measured row's run; a part without any measured nothing."""
+    """Images/s of the parts of each measured row's run; a part without any measured nothing.
+
+    No run of ours has so many parts that their bootstrap would take gigabytes.
+    """
     return {
         (row.model, row.runtime, row.precision): row.throughput_samples
         for row in results.rows
-        if row.status == "ok" and row.throughput_samples and min(row.throughput_samples) > 0
+        if row.status == "ok"
+        and 0 < len(row.throughput_samples) <= _MOST_PARTS
+        and min(row.throughput_samples) > 0
     }
 
 
