@@ -14,6 +14,8 @@ from .listed_paths import encoding_of_list
 
 _DELIMITERS = ",;\t"  # spreadsheets write what their language or their menu says
 _LONGEST = 1 << 20  # characters of a line, and of a cell
+_MOST_COLUMNS = 10_000  # each row has them all, whether its line has their cells or not
+_LONGEST_RECORD = 4 * _LONGEST  # cells of several lines: a quote may open again at the end of each line
 
 
 def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]]]:
@@ -35,6 +37,8 @@ def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]
     records = _records(file, delimiter)
     _, header, _ = next(records, (1, [], []))
     names = list(map(text_from_csv, header))
+    if len(names) > _MOST_COLUMNS:
+        raise _refused(file, 1, f"it names {len(names)} columns; at most {_MOST_COLUMNS:,} are read")
     return names, _rows(file, delimiter, names, path_column, records)
 
 
@@ -61,11 +65,16 @@ def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[s
     lines: list[str] = []
 
     def remembered() -> Iterator[str]:
+        length = 0
         for line in _lines(file):
+            length = len(line) + (length if lines else 0)
+            if length > _LONGEST_RECORD:
+                raise _refused(file, number, "the cells that begin there are longer than a row can be")
             lines.append(line)
             yield line
 
     reader = csv.reader(remembered(), strict=True, delimiter=delimiter)
+    number = 1
     while True:
         lines.clear()
         number = reader.line_num + 1

@@ -15,6 +15,7 @@ from .source import Source, source_from_path
 
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
+_LONGEST = 16_384  # characters; a path of 4,096 bytes, each percent-encoded, is shorter
 # What ANSI is depends on the system that wrote the list. Only a file that exists decides.
 _CODE_PAGES = (
     "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp874 cp932 gb18030 cp949 cp950 "
@@ -34,6 +35,8 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
         text: bytes that are not UTF-8 stand in it as in names of files (U+DC80 to U+DCFF).
     """
     text = path_from_text(text)
+    if len(text) > _LONGEST:  # no file: to read it in all ways would take memory and hours
+        return source_from_path(os.path.join(folder, text), columns)
     plain = os.path.join(folder, text)
     if os.path.lexists(plain):
         return source_from_path(plain, columns)

@@ -137,3 +137,21 @@ def test_what_python_writes_is_read_back(rows: list[tuple[str, str]], mark: str)
         header, read_back = open_csv(file.name, "path")
         assert header == ["path", "title"]
         assert list(read_back) == [list(map(text_from_csv, row)) for row in rows]
+
+
+def test_a_quote_that_opens_again_at_each_line_has_a_bound(read) -> None:
+    with pytest.raises(MerError, match="line 2: the cells that begin there are longer than a row can be"):
+        read('path,x\na.ogg,"' + '\n","' * 1_500_000)
+
+
+def test_cells_of_a_megabyte_with_lines_are_read_in_each_row(read) -> None:
+    cell = "one line of words\n" * 50_000
+    assert read(f'path,x\na.ogg,"{cell}"\n' * 1 + f'b.ogg,"{cell}"\n' * 6)[1:] == [
+        [name, cell] for name in ("a.ogg", *["b.ogg"] * 6)
+    ]
+
+
+def test_columns_have_a_bound(read) -> None:
+    names = ",".join(map(str, range(10_000)))
+    with pytest.raises(MerError, match="line 1: it names 10001 columns; at most 10,000 are read"):
+        read(f"path,{names}\na.ogg\n")

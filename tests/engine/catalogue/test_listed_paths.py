@@ -153,3 +153,17 @@ def test_encodings(tmp_path: Path) -> None:
         assert encoding_of_list(str(tmp_path / "list")) == ("utf-8-sig" if encoding == "utf-8" else encoding)
     (tmp_path / "list").write_bytes(b"")
     assert encoding_of_list(str(tmp_path / "list")) == "utf-8-sig"
+
+
+@pytest.mark.parametrize("text", ["\udce9" * 20_000, "a" + "\u0301\u0323" * 20_000, "%e9" * 20_000])
+def test_what_no_path_is_as_long_as_has_one_reading(tmp_path: Path, text: str) -> None:
+    source = source_from_list(str(tmp_path), text)
+    assert (source.path, source.readings) == (str(tmp_path / text), ())
+
+
+def test_a_long_path_may_be_percent_encoded(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["é" * 100] * 8)
+    folder.mkdir(parents=True)
+    (folder / "a.ogg").touch()
+    text = quote(os.fsencode(os.path.relpath(folder / "a.ogg", tmp_path)))
+    assert path_from_list(str(tmp_path), text) == str(folder / "a.ogg")
