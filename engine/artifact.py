@@ -31,7 +31,7 @@ SPEC_KEY = "mer.model_spec"
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 """How the names of TensorRT engines end: ours, and those of trtexec and of other programs."""
 
-LARGEST = 1 << 30
+LARGEST = 900_000_000
 """Bytes of a model's file; VGG16, the largest of the nine, has 540 MB."""
 
 _FLOAT32 = 1  # onnx.TensorProto.FLOAT
