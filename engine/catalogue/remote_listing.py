@@ -45,8 +45,7 @@ def sources_from_url(
     waiting, folders_left = [(root, 0)], _MOST_FOLDERS
     while waiting:
         folder, depth = waiting.pop()
-        folders_left -= 1
-        if not folders_left or depth > _DEEPEST:
+        if folders_left < 0 or depth > _DEEPEST:
             raise MerError(
                 f"{url} seems to have no end: more than {_MOST_FOLDERS:,} folders, or {_DEEPEST} inside of "
                 "one another; name folders in it"
@@ -73,6 +72,9 @@ def sources_from_url(
                     skip()
                 else:
                     folders.append((path, depth + 1))
+                    folders_left -= 1  # when it is named: those that wait are in memory
+                    if folders_left < 0:
+                        break
             elif path != root and (is_left_out(name, hidden) or not _is_audio(path)):
                 skip()
             else:

@@ -149,3 +149,20 @@ def check_that_ends() -> Any:
             raise KeyboardInterrupt
 
     return check
+
+
+def test_folders_count_when_they_are_named_not_when_they_are_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    class Wide:
+        def ls(self, folder: str, detail: bool) -> list[dict[str, str]]:
+            asked.append(folder)
+            return [{"name": f"{folder}/{i}", "type": "directory"} for i in range(1_000)]
+
+    monkeypatch.setattr(remote_listing, "open_filesystem", lambda url, limits: (Wide(), "root"))
+    monkeypatch.setattr(remote_listing, "_MOST_FOLDERS", 2_500)
+    with pytest.raises(MerError, match="more than 2,500 folders"):
+        list(remote_listing.sources_from_url("s3://wide/", lambda: None))
+    assert len(asked) == 3
