@@ -78,9 +78,11 @@ def text_from_path(path: str) -> str:
     if path.isascii():
         return path
     try:
-        return os.fsencode(path).decode("utf-8", "backslashreplace")
+        text = os.fsencode(path).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # of no file
         return storable(path)
+    # Not by "backslashreplace", whose time grows with the square of the length.
+    return re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
 
 
 def path_from_text(text: str) -> str:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import unicodedata
 
 import pytest
@@ -265,3 +266,14 @@ def test_paths_in_the_locale_c() -> None:
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode in (0, 3), done.stderr  # 3: a system without that locale
+
+
+@pytest.mark.parametrize("name", [b"\xe9t\xe9", b"\xe2\x82", b"\xed\xa0\x80", b"\xff\xc3\xa9\xf0\x9f"])
+def test_bytes_of_a_path_are_spelt_as_python_spells_them(name: bytes) -> None:
+    assert text_from_path(os.fsdecode(name)) == name.decode("utf-8", "backslashreplace")
+
+
+def test_a_path_of_a_million_other_bytes_takes_no_minutes() -> None:
+    start = time.process_time()
+    assert text_from_path("\udce9" * 1_000_000) == "\\xe9" * 1_000_000
+    assert time.process_time() - start < 10
