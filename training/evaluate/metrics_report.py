@@ -127,9 +127,10 @@ def _description(spec: ModelSpec) -> list[str]:
 
 def _left_out(data: Mapping[str, Any]) -> list[str]:
     refused, copies = data.get("skipped"), data.get("near_copies")
+    clips = "1 clip holds" if copies == 1 else f"{copies} clips hold"
     return [
         *([f"- **Left out**: {refused} clips that labelling refuses."] if refused else []),
-        *([f"- **Near copies**: {copies} clips hold a recording that another clip has."] if copies else []),
+        *([f"- **Near copies**: {clips} a recording that another clip has."] if copies else []),
     ]
 
 

@@ -112,7 +112,9 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     models = sorted(session.models, key=_LIGHT_FIRST.index)
     for model in models:
         folder, job = session.out / model, plan.job(model)
-        split = splits_from_protocol(examples.clips, job.protocol, session.splits[0])[0]
+        (split,) = splits_from_protocol(
+            examples.clips, job.protocol, session.splits[0], recordings=examples.recordings
+        )
         has_row = _row_in(folder) is not None
         if not has_row:
             write_table(plan, models)

@@ -136,7 +136,8 @@ def read_examples(session: Session, observer: Observer) -> Examples:
     copies = sum(len(songs) - 1 for songs in examples.copies)
     if copies:
         first, second, *_ = (examples.readable[song].name for song in examples.copies[0])
-        observer.say(f"{copies} near copies of other clips, the first {second} (of {first}): one recording")
+        said = "1 near copy of another clip" if copies == 1 else f"{copies} near copies of other clips"
+        observer.say(f"{said}, the first {second} (of {first}): one recording")
     for clips in two_labels(examples)[:3]:
         observer.say(f"one recording under two labels: {', '.join(clips)}")
     return examples

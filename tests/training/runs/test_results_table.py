@@ -20,6 +20,24 @@ def _run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+def test_the_split_of_the_table_keeps_recordings_together(songs: Path, cache: Path, tmp_path: Path):
+    asked = []
+
+    def split(clips: list[Any], *_: Any, recordings: list[int]) -> None:
+        asked.append((len(clips), len(recordings)))
+        sys.exit(9)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results_table, "splits_from_protocol", split)
+        result = _run(
+            "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
+            "--results", tmp_path / "RESULTS.md", "--runs", tmp_path / "runs", *FAST_OPTIONS,
+        )  # fmt: skip
+    assert result.exit_code == 9, result.output
+    ((clips, recordings),) = asked
+    assert clips == recordings > 0
+
+
 def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path):
     results = tmp_path / "docs" / "RESULTS.md"
     results.parent.mkdir()

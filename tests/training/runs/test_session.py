@@ -117,7 +117,7 @@ def test_a_stranger_is_told_what_is_wrong_with_his_data(songs: Path, cache: Path
     assert "songs: 43 clips, 2 labels: calm 22, tense 21" in text
     assert f"skipped {tmp_path / 'silent.wav'}: is silent" in text
     assert "1 of 43 clips are left out, since labelling refuses them; 42 are used: calm 21, tense 21" in text
-    assert "1 near copies of other clips, the first copy.wav (of original.wav)" in text
+    assert "1 near copy of another clip, the first copy.wav (of original.wav)" in text
     assert "one recording under two labels: original.wav (calm), copy.wav (tense)" in text
     assert skipped == 1
     assert run.metrics["songs"] == 42
