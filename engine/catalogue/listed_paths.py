@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import unicodedata
@@ -36,6 +37,7 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     """
     text = path_from_text(text)
     if len(text) > _LONGEST:  # no file: to read it in all ways would take memory and hours
+        text = f"{text[:200]}...{hashlib.sha256(os.fsencode(text)).hexdigest()[:16]}"
         return source_from_path(os.path.join(folder, text), columns)
     plain = os.path.join(folder, text)
     if os.path.lexists(plain):

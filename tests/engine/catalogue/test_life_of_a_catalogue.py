@@ -222,11 +222,11 @@ class Life(RuleBasedStateMachine):
             searched = {os.path.realpath(path) for path in arguments if os.path.isdir(path)}
             named = self.named(arguments)
             for path in named - self.rows.keys():
-                # A path that leads nowhere now is still the row's that is shown by it.
+                # A path that leads nowhere now is still the row's that is shown by it: that row stays.
                 shown = self.shown.get(self.typed[path], "")
                 is_its_own = os.path.realpath(shown) == shown
                 if shown and is_its_own and shown not in named and self.seen(path) is None:
-                    named = named - {path} | {shown}
+                    named = named - {path}
             return rows_after(self.rows, named, searched, self.seen, self.gone, prune)
 
     def label(

@@ -157,8 +157,13 @@ def test_encodings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["\udce9" * 20_000, "a" + "\u0301\u0323" * 20_000, "%e9" * 20_000])
 def test_what_no_path_is_as_long_as_has_one_reading(tmp_path: Path, text: str) -> None:
-    source = source_from_list(str(tmp_path), text)
-    assert (source.path, source.readings) == (str(tmp_path / text), ())
+    """Its row shows how it begins, and tells it from others that begin so."""
+    source, other = (source_from_list(str(tmp_path), each) for each in (text, f"{text}x"))
+    assert (source.size_bytes, source.readings) == (None, ())
+    assert source.path.startswith(str(tmp_path / text[:200]))
+    assert len(source.path) < len(str(tmp_path)) + 250
+    assert source.path != other.path
+    assert source == source_from_list(str(tmp_path), text)
 
 
 def test_a_long_path_may_be_percent_encoded(tmp_path: Path) -> None:
