@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
-from ..engine.cli.command import EXIT_GATE, FiniteRange, WindowCountType, report_errors
+from ..engine.cli.command import EXIT_GATE, EXIT_SOME_FAILED, FiniteRange, WindowCountType, report_errors
 from ..engine.text.escape import for_terminal
 from .result_paths import check_result_paths
 
@@ -169,6 +169,59 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
     write_report([measure(open_artifact(engine), seconds, say=_echo) for engine in engines], report)
     _echo(f"written to {report}")
     return 0
+
+
+@click.command("robust")
+@click.argument("model", metavar="NAME|FILE")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--limit", type=click.IntRange(min=0), default=120, help="Songs, evenly over labels; 0 is all.")
+@click.option("--changes", metavar="NAME,...", help="Only these (level-10, opus16).  [default: all]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of songs, and of noise.")
+@click.option("--layout", default="auto", help="As in mer-export; none: songs without labels.")
+@click.option(
+    "--fail-over",
+    type=FiniteRange(0, 100),
+    metavar="PERCENT",
+    help="Exit 3 if a change alters more labels than this, and not by chance.",
+)
+@click.option("--json", "report", type=click.Path(path_type=Path), metavar="FILE", help="Every figure.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="As docs/RESULTS.md has it."
+)
+@report_errors
+def robust_command(
+    model: str,
+    data: Path,
+    limit: int,
+    changes: str | None,
+    seed: int,
+    layout: str,
+    fail_over: float | None,
+    report: Path | None,
+    markdown: Path | None,
+) -> int:
+    """How many labels change where the sound is changed in ways that are no emotion.
+
+    DATA is labelled audio, or a folder or list of songs. Its songs are labelled as they are, then louder,
+    quieter, dull, coded, noisy, begun later, faster, and so on: what mer-label would say of them.
+    """
+    from ..engine.files import write_whole
+    from .experiments.robust import measure_robustness
+    from .experiments.robust_table import lines_from_robustness, markdown_from_robustness
+
+    check_result_paths([file for file in (report, markdown) if file], [data])
+    names = [name.strip() for name in changes.split(",")] if changes is not None else []
+    measured = measure_robustness(model, data, limit, names, seed, layout, _say)
+    for line in lines_from_robustness(measured):
+        _echo(line)
+    if report:
+        write_whole(report, json.dumps(measured.to_mapping(), indent=2) + "\n")
+    if markdown:
+        write_whole(markdown, markdown_from_robustness(measured))
+    over = [row for row in measured.rows if fail_over is not None and 100 * row.low > fail_over]
+    for row in over:
+        _echo(f"Error: {row.what}: {100 * row.share:.1f} % of labels change, over {fail_over:g} %", err=True)
+    return EXIT_GATE if over else EXIT_SOME_FAILED if measured.failed else 0
 
 
 def _echo(line: str, err: bool = False) -> None:

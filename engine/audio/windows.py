@@ -67,6 +67,18 @@ def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
     Raises:
         AudioError: it has more than 2^27 samples.
     """
+    samples = samples_at_own_rate(decoder)
+    if decoder.sample_rate != spec.sample_rate:
+        samples = soxr.resample(samples, decoder.sample_rate, spec.sample_rate, quality="HQ")
+    return samples
+
+
+def samples_at_own_rate(decoder: Decoder) -> Float32:
+    """The same at the rate of the file.
+
+    Raises:
+        AudioError: it has more than 2^27 samples.
+    """
     blocks, count = [np.empty(0, np.float32)], 0
     # Not all at once: memory for the length that a header states may not be there.
     while len(block := decoder.read(count, min(_BLOCK, decoder.length - count))):
@@ -76,10 +88,7 @@ def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:
             raise AudioError(
                 f"is too long for a clip: more than {_LONGEST_CLIP / decoder.sample_rate:,.0f} s"
             )
-    samples = np.concatenate(blocks)
-    if decoder.sample_rate != spec.sample_rate:
-        samples = soxr.resample(samples, decoder.sample_rate, spec.sample_rate, quality="HQ")
-    return samples
+    return np.concatenate(blocks)
 
 
 def _spread(reader: WindowReader, count: int) -> Sequence[Window]:

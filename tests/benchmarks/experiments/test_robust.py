@@ -1,0 +1,224 @@
+"""Labels under changes of sound, by a network that hears nothing but level: what changes is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from merkit.benchmarks.cli import main
+from merkit.benchmarks.experiments import robust
+from merkit.engine.artifact import SPEC_KEY
+from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
+from merkit.engine.spec import AudioSpec, ModelSpec
+from onnx import TensorProto, helper, numpy_helper
+
+AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=32)
+LABELS = ("loud", "quiet")
+RATE = 16_000
+SONGS = 4  # of each label
+
+
+def noise(rms_db: float, seed: int, seconds: float = 3.0) -> np.ndarray:
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+    return (10 ** (rms_db / 20) * samples / np.sqrt(np.mean(samples**2))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ "loud" above -25 dB RMS of white noise, else "quiet": the mean log-mel is linear in the level."""
+    folder = tmp_path_factory.mktemp("model")
+    at_25 = folder / "25.wav"
+    soundfile.write(at_25, noise(-25, 0), RATE, subtype="FLOAT")
+    edge = float(np.mean(log_mels_from_file(str(at_25), WindowOptions(AUDIO)).log_mels))
+    shape = ["batch", 1, AUDIO.n_mels, AUDIO.frames]
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+            helper.make_node("Gemm", ["mean", "weight", "bias"], ["logits"]),
+        ],
+        "level",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
+        [
+            numpy_helper.from_array(np.array([2, 3]), "axes"),
+            numpy_helper.from_array(np.array([[1, -1]], np.float32), "weight"),
+            numpy_helper.from_array(np.array([-edge, edge], np.float32), "bias"),
+        ],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(network, {SPEC_KEY: ModelSpec("level", LABELS, AUDIO).to_json()})
+    onnx.save(network, folder / "level.onnx")
+    return folder / "level.onnx"
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """loud/ at -20 dB, quiet/ at -32 dB."""
+    folder = tmp_path_factory.mktemp("songs")
+    for label, level in zip(LABELS, (-20, -32), strict=True):
+        (folder / label).mkdir()
+        for seed in range(SONGS):
+            path = folder / label / f"{seed}.wav"
+            soundfile.write(path, noise(level, seed + 10 * -level), RATE, subtype="FLOAT")
+    return folder
+
+
+def bench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["robust", *(str(argument) for argument in arguments)])
+
+
+def test_what_changes_is_counted(model: Path, songs: Path, tmp_path: Path) -> None:
+    report, table = tmp_path / "report.json", tmp_path / "table.md"
+    names = "level+6,level-6,level+10,level-30,later1,left"
+    done = bench(model, songs, "--changes", names, "--json", report, "--markdown", table)
+    assert done.exit_code == 0, done.output
+    assert "left channel alone: no song for it" in done.stderr
+    assert "8 of 8 songs" in done.stderr
+    rows = {row["name"]: row for row in json.loads(report.read_text())["rows"]}
+    changed = {name: (row["changed"], row["to"]) for name, row in rows.items()}
+    assert changed == {
+        "unchanged": (0, {}),
+        "level+6": (0, {}),  # -26 dB
+        "level-6": (4, {"quiet": 4}),  # -26 dB
+        "level+10": (4, {"loud": 4}),  # -22 dB
+        "level-30": (4, {"quiet": 4}),
+        "later1": (0, {}),
+    }
+    assert rows["unchanged"]["macro_f1"] == 1
+    assert rows["unchanged"]["variation"] == 0
+    assert rows["level-6"]["macro_f1"] == pytest.approx((0 + 2 * 4 / 12) / 2)  # all eight are quiet
+    assert (rows["level-6"]["low"], rows["level-6"]["high"]) == pytest.approx((0.2152, 0.7848), abs=1e-4)
+    assert 0.4 < rows["level-6"]["variation"] <= 0.55  # half of the songs go from sure to sure
+    lines = table.read_text().splitlines()
+    assert "| level -6 dB | level-6 | quiet (4) | 8 | 50.0 [21.5, 78.5] |" in table.read_text()
+    assert len({line.count("|") for line in lines[2:]}) == 1
+    assert "level -6 dB" in done.stdout
+
+
+def test_a_song_that_nothing_is_heard_of_has_changed_to_no_label(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    for seed in range(3):  # peaks of -38 dB; 30 dB less is silence
+        soundfile.write(folder / f"{seed}.wav", noise(-50, seed), RATE, subtype="FLOAT")
+    done = bench(model, folder, "--changes", "level-30", "--json", tmp_path / "report.json")
+    assert done.exit_code == 0, done.output
+    row = json.loads((tmp_path / "report.json").read_text())["rows"][1]
+    assert (row["changed"], row["to"], row["variation"]) == (3, {"no label": 3}, 1)
+    assert row["macro_f1"] is None
+    assert "taken as songs without labels" in done.stderr
+
+
+@pytest.mark.parametrize("layout", ["auto", "none"])
+def test_songs_without_labels(model: Path, songs: Path, tmp_path: Path, layout: str) -> None:
+    data = songs if layout == "none" else tmp_path / "list.m3u"
+    (tmp_path / "list.m3u").write_text("".join(f"{path}\n" for path in sorted(songs.rglob("*.wav"))))
+    report = tmp_path / "report.json"
+    done = bench(model, data, "--changes", "level-6", "--limit", 5, "--layout", layout, "--json", report)
+    assert done.exit_code == 0, done.output
+    rows = json.loads(report.read_text())["rows"]
+    assert [(row["songs"], row["macro_f1"]) for row in rows] == [(5, None), (5, None)]
+
+
+def test_sound_as_it_is_is_what_mer_label_hears(songs: Path) -> None:
+    path, options = str(songs / "loud" / "0.wav"), WindowOptions(AUDIO)
+    (heard,) = robust.log_mels_of_changes((0, path), robust._Task(options, (), 0))
+    assert not isinstance(heard, str)
+    assert heard is not None
+    np.testing.assert_array_equal(heard.log_mels, log_mels_from_file(path, options).log_mels)
+
+
+def test_the_choice_is_even_over_labels_and_the_seed_makes_it(
+    model: Path, songs: Path, tmp_path: Path
+) -> None:
+    truths = []
+    for seed in (0, 0, 1):
+        artifact = robust.open_artifact(str(model))
+        rng = np.random.default_rng(seed)
+        chosen = robust._songs(songs, artifact, 4, "auto", rng, lambda line: None)
+        assert sorted(chosen.truth or []) == [0, 0, 1, 1]
+        truths.append(chosen.paths)
+    assert truths[0] == truths[1] != truths[2]
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (4, 8, 0.2152, 0.7848), (1, 100, 0.0018, 0.0545)],
+)
+def test_wilsons_interval(count: int, total: int, low: float, high: float) -> None:
+    assert robust.interval_of_share(count, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_file_without_sound_is_said_and_costs_only_itself(model: Path, songs: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    listed = [*sorted(songs.rglob("*.wav")), tmp_path / "broken.wav"]
+    (tmp_path / "list.m3u").write_text("".join(f"{path}\n" for path in listed))
+    report = tmp_path / "report.json"
+    done = bench(model, tmp_path / "list.m3u", "--changes", "level-6", "--json", report)
+    assert done.exit_code == 4, done.output
+    assert "1 more give no label" in done.stdout
+    values = json.loads(report.read_text())
+    assert [row["songs"] for row in values["rows"]] == [8, 8]
+    assert "broken.wav: " in values["failed"][0]
+
+
+def test_the_gate(model: Path, songs: Path) -> None:
+    done = bench(model, songs, "--changes", "level-6", "--fail-over", 20)
+    assert (done.exit_code, "level -6 dB: 50.0 % of labels change, over 20 %" in done.stderr) == (3, True)
+    assert bench(model, songs, "--changes", "level-6", "--fail-over", 30).exit_code == 0  # may be by chance
+
+
+def test_what_cannot_be_measured_is_one_line(model: Path, songs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, code, text in (
+        ((model, songs, "--changes", "level-11"), 2, "unknown change level-11; there are: "),
+        ((model, songs, "--changes", ""), 2, "unknown change"),
+        ((model, tmp_path / "missing"), 2, "no such file or folder"),
+        ((model, songs, "--layout", "strange"), 2, "unknown layout"),
+        ((model, tmp_path / "empty"), 1, "no audio in"),
+        (("strange", songs), 2, "strange"),
+        ((model, songs, "--json", songs / "loud" / "0.wav"), 2, "which the run reads"),
+    ):
+        done = bench(*arguments)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert (done.exit_code, len(errors)) == (code, 1), done.output
+        assert text in errors[0]
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    done = bench(model, tmp_path / "broken.wav", "--changes", "level-6")
+    assert (done.exit_code, "none of 1 songs gives a label" in done.stderr) == (1, True)
+
+
+def test_ctrl_c_ends_it(model: Path, songs: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.m3u"
+    for number in range(400):
+        (tmp_path / f"{number}.wav").symlink_to(songs / "loud" / "0.wav")
+    listed.write_text("".join(f"{number}.wav\n" for number in range(400)))
+    command = [
+        sys.executable,
+        "-m",
+        "merkit.benchmarks.cli",
+        "robust",
+        str(model),
+        str(listed),
+        "--limit",
+        "0",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ, cwd=tmp_path
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("10 of"):
+            break
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr.splitlines()[-1] == "stopped"
