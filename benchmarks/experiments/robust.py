@@ -182,19 +182,19 @@ def _songs(
 ) -> _Songs:
     if not data.exists():
         raise UsageError(f"{data}: no such file or folder")
-    labels = artifact.spec.labels
     if layout != "none":
         try:
-            clips = labelled_audio(data, layout, labels)
-            for line in clips.notes:
-                say(line)
-            return _labelled(clips.clips, artifact, limit, rng)
+            labelled = labelled_audio(data, layout, artifact.spec.labels)
         except UsageError:
             raise
         except MerError as error:
             if layout != "auto":
                 raise
             say(f"taken as songs without labels: {error}")
+        else:
+            for line in labelled.notes:
+                say(line)
+            return _labelled(labelled.clips, artifact, limit, rng)
     paths = sorted(set(inputs_from_paths([data]).paths))
     if not paths:
         raise MerError(f"no audio in {data}")
