@@ -37,19 +37,24 @@ class Shared:
     def sentence(self, grouped_by: str) -> str:
         """It in words, for a model card and the terminal."""
         if self.nothing:
-            known = "" if grouped_by == "clip" else f" and no {grouped_by}"
+            known = "" if grouped_by in ("clip", "recording") else f" and no {grouped_by}"
             return f"no recording{known} stands on both sides"
         said = []
         if self.files:
-            said.append(f"{self.files} stand in training as well")
+            said.append(f"{_many(self.files, 'stands', 'stand')} in training as well")
         if self.near_copies and self.first:
             copy, original = self.first
-            said.append(
-                f"{self.near_copies} are near copies of training clips, the first {copy} (of {original})"
+            copies = _many(
+                self.near_copies, "is a near copy of a training clip", "are near copies of training clips"
             )
+            said.append(f"{copies}, the first {copy} (of {original})")
         if self.groups:
-            said.append(f"{self.groups} have their {grouped_by} in training")
+            said.append(f"{_many(self.groups, 'has its', 'have their')} {grouped_by} in training")
         return f"of {self.songs} test songs {', '.join(said)}"
+
+
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
 
 
 def shared_sound(examples: Examples, split: Split) -> Shared:

@@ -47,12 +47,13 @@ def test_each_song_is_counted_once_by_what_is_closest(tmp_path: Path):
     shared = shared_sound(examples, _split([0, 1], [3, 4, 5, 6], [2]))
     assert shared == Shared(4, files=1, near_copies=1, groups=1, first=("near b", "b"))
     assert shared.sentence("artist") == (
-        "of 4 test songs 1 stand in training as well, 1 are near copies of training clips, the first near b "
-        "(of b), 1 have their artist in training"
+        "of 4 test songs 1 stands in training as well, 1 is a near copy of a training clip, the first near b "
+        "(of b), 1 has its artist in training"
     )
     apart = shared_sound(examples, _split([0, 1, 2, 3, 4, 5], [6]))
     assert apart.nothing
     assert apart.sentence("artist") == "no recording and no artist stands on both sides"
+    assert apart.sentence("recording") == "no recording stands on both sides"
     assert shared_sound(examples, _split([1], [0, 2])).sentence("clip") == "no recording stands on both sides"
 
 

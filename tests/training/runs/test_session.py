@@ -161,7 +161,7 @@ def test_a_label_that_is_not_tested_is_named(songs: Path, cache: Path, tmp_path:
 def test_a_leak_in_a_grouped_split_is_a_bug(songs: Path, cache: Path):
     examples = examples_from_audio(labelled_audio(songs / "clips.csv"), fast_job().protocol.audio, cache)
     split = Split("grouped", np.arange(1, 40), np.arange(0), np.arange(1), "")
-    with pytest.raises(RuntimeError, match="is none: of 1 test songs 1 have their group in training"):
+    with pytest.raises(RuntimeError, match="is none: of 1 test songs 1 has its group in training"):
         split_note(examples, split, BEST)
 
 
