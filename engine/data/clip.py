@@ -16,6 +16,14 @@ from ..errors import AudioError, MerError
 Part = Literal["", "training", "validation", "test"]
 """Where the data itself puts a clip; "" where it says nothing."""
 
+HELD_OUT_KEY = "test_clips"
+"""The key of ModelSpec.provenance that lists the clips that the training held out: see ``held_out_clips``."""
+
+HEARD_KEY = "heard_clips"
+"""The key that lists the clips that it used: see ``heard_clips``. Older models have none."""
+
+_HEARD_DIGITS = 16  # two of a million clips share them with a chance of 3 in 10^8
+
 # A WAV can hold no more. A sparse file of terabytes would be read for hours.
 _MOST_BYTES = 2**32
 
@@ -81,6 +89,43 @@ def clip_names(clips: Iterable[Clip]) -> list[dict[str, str]]:
     return [
         {"id": clip.id, "path": clip.name} for clip in sorted(clips, key=lambda clip: (clip.name, clip.id))
     ]
+
+
+def heard_text(clips: Iterable[Clip]) -> str:
+    """Clips as provenance lists what a network was trained on, for ``heard_clips``.
+
+    The first 16 hexadecimal digits of each id, sorted, a space between them: 17 bytes a clip.
+    """
+    return " ".join(sorted({clip.id[:_HEARD_DIGITS] for clip in clips}))
+
+
+def heard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> set[int] | None:
+    """Positions of the clips that a network was trained on, validation included; None where it does not say.
+
+    They are known by their bytes: a clip that a tagger has changed since counts as another one.
+    """
+    text = provenance.get(HEARD_KEY)
+    if not isinstance(text, str):
+        return None
+    heard = set(text.split())
+    return {i for i, clip in enumerate(clips) if (id_or_none(clip) or "")[:_HEARD_DIGITS] in heard}
+
+
+def unheard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[int]:
+    """Positions of the clips that are known to be new to a network; empty where nothing is known.
+
+    These are the ones that its training held out. Where the data has none of them, they are those that it
+    was not trained on, and nothing else of their group either.
+
+    Raises:
+        MerError: see ``held_out_clips``.
+    """
+    held_out = held_out_clips(clips, provenance.get(HELD_OUT_KEY))
+    heard = heard_clips(clips, provenance)
+    if held_out or heard is None:
+        return held_out
+    groups = {clips[i].group for i in heard}
+    return [i for i, clip in enumerate(clips) if i not in heard and clip.group not in groups]
 
 
 def held_out_clips(clips: Sequence[Clip], names: Any) -> list[int]:

@@ -11,14 +11,24 @@ from pathlib import Path
 
 from ..errors import MerError, UsageError
 from .cleaning import check_labels, cleaned, comparison_key
-from .clip import Clip, LabelledAudio, Part, clip_names, held_out_clips
+from .clip import Clip, LabelledAudio, Part, clip_names, heard_text, held_out_clips, unheard_clips
 from .clip_table import read_clip_table
 from .distinct import OWN_GROUP, distinct_clips
 from .folders import name_below
 from .label_folders import FOLDERS, Reading, clips_from_folders
 from .notes import Notes
 
-__all__ = ["LAYOUTS", "Clip", "LabelledAudio", "Part", "clip_names", "held_out_clips", "labelled_audio"]
+__all__ = [
+    "LAYOUTS",
+    "Clip",
+    "LabelledAudio",
+    "Part",
+    "clip_names",
+    "heard_text",
+    "held_out_clips",
+    "labelled_audio",
+    "unheard_clips",
+]
 
 LAYOUTS = (*FOLDERS, "folder", "csv")
 

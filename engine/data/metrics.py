@@ -56,7 +56,7 @@ def bootstrap_interval(
         groups: each clip's group. Whole groups are drawn then: a model tends to be right or wrong on all
             clips of one artist, and drawing single clips would make the interval too narrow.
     """
-    if _too_few(truth, groups):
+    if too_few_clips(truth, groups):
         return None
     score = _macro_f1 if of == "macro_f1" else _accuracy
     return _interval([score(matrix) for (matrix,) in _draws(truth, [predicted], groups)])
@@ -71,13 +71,14 @@ def bootstrap_difference(
     other, so this interval is narrower than the two single ones suggest. ``groups`` and None as in
     ``bootstrap_interval``.
     """
-    if _too_few(truth, groups):
+    if too_few_clips(truth, groups):
         return None
     draws = _draws(truth, [first, second], groups)
     return _interval([_macro_f1(matrix_2) - _macro_f1(matrix_1) for matrix_1, matrix_2 in draws])
 
 
-def _too_few(truth: Integers, groups: Sequence[str] | None) -> bool:
+def too_few_clips(truth: Integers, groups: Sequence[str] | None = None) -> bool:
+    """Whether no interval is given for these clips: see ``bootstrap_interval``."""
     clips = np.unique(truth, return_counts=True)[1]
     units = len(truth) if groups is None else len(set(groups))
     return len(clips) < 2 or clips.min() < _FEWEST_CLIPS or units < _FEWEST_GROUPS

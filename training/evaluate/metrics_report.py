@@ -18,6 +18,9 @@ from ...engine.text.escape import for_markdown
 from ..fit.loss import log_loss
 from .predictions import Floats, Predictions
 
+CROSS_VALIDATION = "cross-validation"
+"""``measured_by`` in the provenance of a network whose metrics are those of folds."""
+
 
 def metrics_from_predictions(
     predictions: Predictions, temperature: float, probabilities: Floats | None = None
@@ -108,7 +111,7 @@ def card_from_spec(spec: ModelSpec) -> str:
 
 def _description(spec: ModelSpec) -> list[str]:
     provenance = spec.provenance
-    data, split = provenance["data"], provenance["split"]
+    data = provenance["data"]
     counts = ", ".join(f"{label} {count}" for label, count in data["labels"].items())
     tags = f" Learnt beside the labels: {', '.join(data['tags'])}." if data.get("tags") else ""
     return [
@@ -119,10 +122,22 @@ def _description(spec: ModelSpec) -> list[str]:
         "",
         f"- **Data**: {for_markdown(data['name'])}, {data['clips']} clips ({counts}).{for_markdown(tags)}",
         *_left_out(data),
-        f"- **Split**: {for_markdown(split['note'])}; test part {split['hash'][:16]}.",
+        _split(provenance),
         f"- **Weights to begin with**: {provenance['weights']}.",
         f"- **Licence**: {for_markdown(provenance['licence'])}",
     ]
+
+
+def _split(provenance: Mapping[str, Any]) -> str:
+    split = provenance["split"]
+    if provenance.get("measured_by") != CROSS_VALIDATION:
+        return f"- **Split**: {for_markdown(split['note'])}; test part {split['hash'][:16]}."
+    folds = len(provenance["metrics"].get("by_fold", ()))
+    return (
+        f"- **Split**: none: trained on every clip, all {provenance['data']['clips']}; none is held out. "
+        f"What to expect of it is what {folds} folds said: their networks were trained in the same way, "
+        "each without the clips that it is judged on."
+    )
 
 
 def _left_out(data: Mapping[str, Any]) -> list[str]:
@@ -137,11 +152,17 @@ def _left_out(data: Mapping[str, Any]) -> list[str]:
 def _held_out(spec: ModelSpec) -> list[str]:
     metrics = spec.provenance["metrics"]
     untested = for_markdown(", ".join(metrics.get("not_tested", ())))
+    by_fold = metrics.get("by_fold", ())
+    what = "Held-out songs"
+    if spec.provenance.get("measured_by") == CROSS_VALIDATION:
+        what = f"Expected, from {len(by_fold)} folds"
+    folds = ", ".join(f"{macro_f1:.3f}" for macro_f1 in by_fold)
     return [
-        f"- **Held-out songs**: {metrics['songs']}; macro-F1 {macro_f1_text(metrics, '95% interval ')}, "
+        f"- **{what}**: {metrics['songs']} songs; macro-F1 {macro_f1_text(metrics, '95% interval ')}, "
         f"accuracy {metrics['accuracy']:.3f} (the most frequent label alone: "
         f"{metrics['majority']:.3f}), expected calibration error {metrics['calibration_error']:.3f} at "
         f"temperature {spec.temperature:g}.",
+        *([f"- **Macro-F1 of each fold**: {folds}."] if folds else []),
         *(
             [f"- **Not tested**: {for_markdown(', '.join(untested))}, of which no song is held out"]
             if untested

@@ -13,7 +13,12 @@ from ...engine.files import write_whole
 from ..data.examples import Examples
 from ..data.splits import Split, hash_of_lines, split_hash
 from ..evaluate.figures import confusion_png, curves_png
-from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
+from ..evaluate.metrics_report import (
+    CROSS_VALIDATION,
+    card_from_spec,
+    metrics_from_predictions,
+    write_json,
+)
 from ..evaluate.predictions import cross_fitted, fit_temperature, pooled, save_predictions
 from ..networks.checkpoint import network_from_checkpoint, save_checkpoint
 from .observer import Observer
@@ -90,7 +95,7 @@ def train_on_everything(
     split = Split(measured.metrics["split"]["kind"], every_clip, none, none, split_hash(examples.clips, none))
     run = train_split(job, examples, split, folder, mode, observer)
     metrics = {name: measured.metrics[name] for name in measured.metrics if name != "history"}
-    provenance = {"metrics": metrics, "measured_by": "cross-validation"}
+    provenance = {"metrics": metrics, "measured_by": CROSS_VALIDATION}
     _update_checkpoint(folder, measured.metrics["temperature"], provenance)
     return run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.data.labelled_audio import LabelledAudio, held_out_clips
+from ...engine.data.labelled_audio import LabelledAudio, unheard_clips
 from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
@@ -56,7 +56,7 @@ def member_from_path(
 
     Raises:
         UsageError: nothing is there, or a checkpoint without data.
-        MerError: the path is neither, or the network was trained on every clip of the data.
+        MerError: the path is neither, or no clip of the data is known to be new to the network.
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such folder or checkpoint")
@@ -72,9 +72,9 @@ def member_from_path(
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
     examples = examples_from_audio(data(spec.labels), spec.audio, cache, 0, workers)
-    chosen = np.asarray(held_out_clips(examples.readable, spec.provenance.get("test_clips")), dtype=np.intp)
+    chosen = np.asarray(unheard_clips(examples.readable, spec.provenance), dtype=np.intp)
     if not len(chosen):
-        raise MerError(f"{path} has seen every clip of this data: nothing was held out from it")
+        raise MerError(f"{path}: no clip of this data is known to be new to it: it was trained on them")
     windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))
     predictions = predictions_from_network(network, examples, chosen, spec.audio, windows)
     return Member(path.stem, predictions, predictions.by_song(spec.temperature), examples.skipped)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ...engine.arrays import Float32
-from ...engine.data.labelled_audio import clip_names
+from ...engine.data.labelled_audio import clip_names, heard_text
 from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
@@ -253,6 +253,7 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
             "folds": split.folds,
         },
         "test_clips": clip_names(examples.readable[song] for song in unseen),
+        "heard_clips": heard_text(examples.readable[song] for song in trained_on),
         "licence": job.licence,
         "software": {"torch": torch.__version__},
     }

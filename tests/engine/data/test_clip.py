@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from merkit.engine.data.clip import Clip, clip_names, held_out_clips, id_or_none
+from merkit.engine.data.clip import (
+    Clip,
+    clip_names,
+    heard_clips,
+    heard_text,
+    held_out_clips,
+    id_or_none,
+    unheard_clips,
+)
 from merkit.engine.errors import MerError
 
 
@@ -30,6 +38,34 @@ def test_a_clip_is_its_bytes(tmp_path: Path):
         {"id": first.id, "path": "happy/a.wav"},
         {"id": second.id, "path": "sad/b.wav"},
     ]
+
+
+def test_what_a_network_heard_is_found_by_its_bytes_wherever_it_lies(tmp_path: Path):
+    clips = _clips(tmp_path, happy__a="one", happy__b="two", sad__c="three")
+    text = heard_text(clips[:2])
+    expected = sorted(hashlib.sha256(content).hexdigest()[:16] for content in (b"one", b"two"))
+    assert text == " ".join(expected)
+    assert heard_text([*clips[:2], clips[0]]) == text
+    (tmp_path / "moved").mkdir()
+    clips[1].path.rename(tmp_path / "moved" / "x.wav")
+    moved = [clips[2], Clip(tmp_path / "moved" / "x.wav", "happy", "")]
+    gone = Clip(tmp_path / "gone.wav", "sad", "")
+    assert heard_clips([*moved, gone], {"heard_clips": text}) == {1}
+    for nothing in ({}, {"heard_clips": None}, {"heard_clips": 3}, {"heard_clips": [expected[0]]}):
+        assert heard_clips(clips, nothing) is None
+
+
+def test_new_to_a_network_is_what_it_held_out_or_what_shares_no_group_with_what_it_heard(tmp_path: Path):
+    files = _clips(tmp_path, a="1", b="2", c="3", d="4")
+    clips = [
+        Clip(clip.path, "happy", group, name=clip.name) for clip, group in zip(files, "xxyz", strict=True)
+    ]
+    heard = {"test_clips": [], "heard_clips": heard_text(clips[:1])}
+    assert unheard_clips(clips, heard) == [2, 3]
+    assert unheard_clips(clips, {**heard, "test_clips": clip_names([clips[3]])}) == [3]
+    assert unheard_clips(clips, {"test_clips": clip_names([clips[1]])}) == [1]
+    assert unheard_clips(clips, {}) == []  # an older model: nothing is known
+    assert unheard_clips(clips, {**heard, "heard_clips": heard_text(clips)}) == []
 
 
 def _fifo(path: Path) -> None:

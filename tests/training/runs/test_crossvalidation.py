@@ -38,7 +38,14 @@ def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path
     assert spec.temperature == run.metrics["temperature"]
     assert spec.provenance["test_clips"] == []
     assert spec.provenance["measured_by"] == "cross-validation"
-    assert "trained on every clip" in (tmp_path / "final" / CARD).read_text()
+    assert len(spec.provenance["heard_clips"].split()) == len(examples.clips)
+    card = (tmp_path / "final" / CARD).read_text()
+    assert f"trained on every clip, all {len(examples.clips)}; none is held out" in card
+    figures = f"{len(examples.clips)} songs; macro-F1 {run.metrics['macro_f1']:.3f} ("
+    assert f"**Expected, from 2 folds**: {figures}" in card
+    first, second = run.metrics["by_fold"]
+    assert f"**Macro-F1 of each fold**: {first:.3f}, {second:.3f}." in card
+    assert "Held-out songs" not in card
     members = [
         member_from_path(tmp_path, None, tmp_path),
         member_from_path(tmp_path / "fold-1", None, tmp_path),

@@ -13,6 +13,7 @@ import pytest
 from merkit.engine.data.labelled_audio import LabelledAudio, labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.training.evaluate.predictions import Predictions
+from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.runs.ensemble import Member, ensemble_metrics, member_from_path
 from merkit.training.runs.run_folder import CHECKPOINT, METRICS
 from small_training import Trained
@@ -106,6 +107,24 @@ def test_clips_that_a_checkpoint_cannot_hear_are_listed(
     member = member_from_path(trained.run.folder / CHECKPOINT, lambda labels: with_one_gone, cache)
     assert [path for path, _ in member.skipped] == [gone.path]
     assert member.predictions.ids == member_from_path(trained.run.folder, None, cache).predictions.ids
+
+
+@pytest.mark.xdist_group("trained")
+def test_a_checkpoint_that_heard_every_clip_is_judged_on_other_music_only(
+    trained: Trained, songs: Path, cache: Path, tmp_path: Path
+):
+    network, spec = network_from_checkpoint(trained.run.folder / CHECKPOINT)
+    data = labelled_audio(songs / "clips.csv")
+    artists = sorted({clip.group for clip in data.clips})
+    # As after --final on a part of the artists: nothing was held out.
+    heard = [clip for clip in data.clips if clip.group not in artists[:3]]
+    provenance = {**spec.provenance, "test_clips": [], "heard_clips": " ".join(c.id[:16] for c in heard)}
+    save_checkpoint(network, dataclasses.replace(spec, provenance=provenance), tmp_path / "final.safetensors")
+    member = member_from_path(tmp_path / "final.safetensors", lambda labels: data, cache)
+    assert set(member.predictions.groups) == set(artists[:3])
+    known = dataclasses.replace(data, clips=tuple(heard))
+    with pytest.raises(MerError, match="no clip of this data is known to be new to it"):
+        member_from_path(tmp_path / "final.safetensors", lambda labels: known, cache)
 
 
 @pytest.mark.xdist_group("trained")

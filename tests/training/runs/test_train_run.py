@@ -35,6 +35,9 @@ def test_best_learns_and_leaves_everything_behind(examples: Examples, trained: T
     assert {clip["id"] for clip in provenance["test_clips"]} == held_out
     names = {examples.readable[i].name for i in split.test}
     assert {clip["path"] for clip in provenance["test_clips"]} == names
+    heard = {examples.readable[i].id for part in (split.training, split.validation) for i in part}
+    assert provenance["heard_clips"] == " ".join(sorted(identity[:16] for identity in heard))
+    assert len(heard) + len(held_out) == len(examples.readable)
     assert provenance["split"]["kind"] == "grouped"
     assert provenance["split"]["hash"] == split.hash
     assert provenance["metrics"]["macro_f1"] == run.metrics["macro_f1"]
@@ -124,6 +127,8 @@ def test_icm_2020_has_pieces_of_one_clip_on_both_sides_and_says_so(songs: Path, 
     assert run.metrics["window"]["windows"] == 30
     ids = {clip["id"] for clip in spec.provenance["test_clips"]}
     assert ids.isdisjoint(examples.readable[song].id for song in both)
+    heard = {examples.readable[int(examples.songs[i])].id[:16] for i in random.training}
+    assert set(spec.provenance["heard_clips"].split()) == heard
     tested = {int(examples.songs[i]) for i in random.test}
     note = f"of {len(tested)} test songs {len(both)} stand in training as well"
     assert note in (tmp_path / "run" / CARD).read_text()
