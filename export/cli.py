@@ -188,21 +188,21 @@ def _export_all(
     from .checks import GateError
     from .data_plan import sets_from_plan
     from .engine_builder import check_parsed
-    from .eval_set import HELD_OUT_KEY
+    from .eval_set import split_key
     from .exporter import export
     from .job import Job
     from .precision import UnknownLayerError
     from .source import open_source
 
     done, errors = [], []
-    sets: dict[Any, tuple[EvalSet, CalibrationSet | None]] = {}  # those of the latest kind of model
+    sets: dict[object, tuple[EvalSet, CalibrationSet | None]] = {}  # those of the latest kind of model
     for model in models:
         try:
             source = open_source(model)
             if plan.builder is not None:
                 check_parsed(source.artifact.content, plan.builder)
             spec = source.artifact.spec
-            key = (spec.audio, spec.labels, str(spec.provenance.get(HELD_OUT_KEY)))
+            key = split_key(spec)
             if key not in sets:
                 sets = {key: sets_from_plan(spec, data, terminal.say)}
             eval_set, calibration_set = sets[key]

@@ -84,7 +84,8 @@ def _calibration_set(spec: ModelSpec, plan: DataPlan, split: Split | None) -> Ca
         if split is not None:
             scored = frozenset(filter(None, map(id_or_none, split.test)))
     elif split is not None:
-        clips, origin = split.train, f"not held out: {split.origin}"
+        clips = split.train
+        origin = split.origin if split.heard else f"not held out: {split.origin}"
     else:
         return None
     return CalibrationSet(

@@ -146,8 +146,14 @@ class Job:
         if truth is not None:
             all_windows = self._best_batch
             scored = accuracy(
-                self.reference[all_windows], candidate[all_windows], songs, truth, artifact.spec.temperature
+                self.reference[all_windows],
+                candidate[all_windows],
+                songs,
+                truth,
+                artifact.spec.temperature,
+                self.eval_set.groups or None,
             )
+            scored = replace(scored, claimed=not self.eval_set.heard)
             self.say(accuracy_line(scored, precision))
             self._check_drop(scored, fp16, precision)
         return Checks(compared, fp16, scored, self.torch)

@@ -61,12 +61,16 @@ def report_of(
         "parity_reference": "FP32 ONNX on ONNX Runtime's CPU" if checks.parity else "PyTorch",
         "fp16_range": checks.range.to_json() if checks.range else None,
         "torch_parity": checks.torch.to_json() if checks.torch else None,
-        "accuracy": _accuracy(checks.accuracy, eval_set) if checks.accuracy else None,
+        "accuracy": _accuracy(checks.accuracy, eval_set, claimed=True),
+        "on_trained_clips": _accuracy(checks.accuracy, eval_set, claimed=False),
         "skipped": [[path.name, reason] for path, reason in eval_set.skipped],
     }
 
 
-def _accuracy(accuracy: Accuracy, eval_set: EvalSet) -> dict[str, Any]:
+def _accuracy(accuracy: Accuracy | None, eval_set: EvalSet, claimed: bool) -> dict[str, Any] | None:
+    """None where nothing was scored, or on songs of the other kind."""
+    if accuracy is None or accuracy.claimed != claimed:
+        return None
     return {"of": eval_set.origin, "labels": list(eval_set.labels), **accuracy.to_json()}
 
 
@@ -121,12 +125,26 @@ def range_line(fp16: Fp16Range) -> str:
 
 
 def accuracy_line(accuracy: Accuracy, precision: Precision) -> str:
-    """Macro-F1 in percent, before and after, and the drop in points."""
+    """Macro-F1 in percent, before and after, and the drop in points with its interval.
+
+    Only the drop, and how many songs get another label, where no accuracy is claimed.
+    """
+    interval = ""
+    if accuracy.drop_interval:
+        interval = " (95 %: {:.1f} to {:.1f})".format(*(100 * end for end in accuracy.drop_interval))
+    if not accuracy.claimed:
+        line = f"  {accuracy.songs} songs, on clips it was trained on: no accuracy is claimed"
+        if precision == "fp32":
+            return line
+        interval = interval or " (too few songs for an interval)"
+        return (
+            f"{line}; {accuracy.flips} labels flip, macro-F1 drop {100 * accuracy.drop:.1f} points{interval}"
+        )
     after = f"{100 * accuracy.macro_f1:.1f}%"
     if precision == "fp32":
         return f"  macro-F1 {after} over {accuracy.songs} songs"
     change = f"{100 * accuracy.macro_f1_fp32:.1f}% -> {after}, drop {100 * accuracy.drop:.1f}"
-    return f"  macro-F1 over {accuracy.songs} songs: {change} points"
+    return f"  macro-F1 over {accuracy.songs} songs: {change} points{interval}"
 
 
 def files_line(files: tuple[Path, ...]) -> str:

@@ -56,13 +56,14 @@ class Terminal:
             table.add_column(name, justify="left" if name in ("model", "precision") else "right")
         for exported in done:
             parity, accuracy = exported.checks.parity, exported.checks.accuracy
+            claimed = accuracy if accuracy and accuracy.claimed else None
             table.add_row(
                 escape(for_terminal(exported.name)),
                 exported.precision,
                 f"{exported.bytes / 1e6:.1f}",
                 f"{parity.max_error:.2g}" if parity else "",
                 f"{parity.agreement:.1%}" if parity else "",
-                f"{100 * accuracy.macro_f1:.1f}" if accuracy else "",
+                f"{100 * claimed.macro_f1:.1f}" if claimed else "",
                 f"{100 * accuracy.drop:.1f}" if accuracy else "",
                 f"{exported.seconds:.1f}",
             )

@@ -104,3 +104,23 @@ def test_both_sides_of_the_gate_are_over_the_labels_of_the_data(
     truth = np.asarray([0] * 10 + [1] * 10)
     one_hot = np.eye(4, dtype=np.float32)
     assert accuracy(one_hot[reference], one_hot[candidate], songs, truth, 1.0).drop == pytest.approx(drop)
+
+
+def test_the_drop_is_paired_song_by_song() -> None:
+    truth = np.repeat([0, 1], 20)
+    songs = songs_of([[i] for i in range(40)])
+    one_hot = np.eye(2, dtype=np.float32)
+    reference = one_hot[truth]
+    candidate = reference.copy()
+    candidate[:4] = candidate[:4, ::-1]
+    groups = [f"artist {i // 2}" for i in range(40)]
+    scored = accuracy(reference, candidate, songs, truth, 1.0, groups)
+    assert scored.flips == 4
+    assert scored.drop_interval is not None
+    low, high = scored.drop_interval
+    assert 0 <= low < scored.drop < high
+    same = accuracy(reference, reference, songs, truth, 1.0, groups)
+    assert (same.flips, same.drop, same.drop_interval) == (0, 0, (0, 0))
+    assert "-" not in repr(same.drop_interval)  # no -0.0
+    few = accuracy(reference, candidate, songs, truth, 1.0, ["one artist"] * 40)
+    assert (few.flips, few.drop_interval) == (4, None)

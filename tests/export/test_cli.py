@@ -104,6 +104,27 @@ def test_with_data_accuracy_is_scored_and_int8_calibrated(model: Path, music: Pa
     assert again.exit_code == 0
 
 
+def test_a_network_that_heard_the_data_is_compared_and_not_scored(music: Path, tmp_path: Path) -> None:
+    heard = " ".join(sorted(sha256(path)[:16] for path in music.parent.glob("*.wav")))
+    network = write_network(tmp_path / "final.onnx", test_clips=[], heard_clips=heard)
+    out = tmp_path / "out"
+    options = ("--data", music, "-j", 1, "--gpu", "ada", "-o", f"{out}/")
+    result = run("--model", network, "--fp32", "--fp16", "--max-drop", 100, *options)
+    assert result.exit_code == 0, result.output
+    assert "8 songs, on clips it was trained on: no accuracy is claimed; " in result.output
+    assert "may have been trained" not in result.output
+    sidecar = json.loads((out / "final_ada_fp16.json").read_text())
+    assert sidecar["accuracy"] is None
+    compared = sidecar["on_trained_clips"]
+    assert (compared["songs"], compared["claimed"], compared["drop_interval"]) == (8, False, None)
+    assert compared["flips"] == sidecar["parity"]["flips"]
+    assert "macro_f1" not in compared
+    assert compared["of"] == "clips that the model was trained on: no accuracy is claimed"
+    assert sidecar["model_spec"]["provenance"]["heard_clips"] == heard
+    refused = run("--model", network, "--fp16", "--max-drop", -101, *options)
+    assert refused.exit_code == 3
+
+
 def test_the_accuracy_gate_refuses_and_writes_nothing(model: Path, music: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ("--data", music, "--calib-windows", 8, "-j", 1, "-o", f"{out}/", "--format", "onnx")

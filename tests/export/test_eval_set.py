@@ -9,7 +9,8 @@ import pytest
 from merkit.engine.data.labelled_audio import Clip, LabelledAudio, clip_names, labelled_audio
 from merkit.engine.errors import MerError
 from merkit.engine.spec import QUADRANTS, ModelSpec
-from merkit.export.eval_set import eval_set_from_clips, split_clips
+from merkit.export.data_plan import DataPlan, sets_from_plan
+from merkit.export.eval_set import eval_set_from_clips, split_clips, split_key
 from small_networks import AUDIO
 
 
@@ -124,3 +125,73 @@ def test_clips_of_one_stem_are_told_apart_by_their_bytes(tmp_path: Path) -> None
         split = split_clips(LabelledAudio(tuple(found), ("happy", "sad"), "clip"), spec)
         assert [clip.path for clip in split.test] == [clip.path for clip in held_out]
         assert split.known
+
+
+def heard_spec(*clips: Clip) -> ModelSpec:
+    """A network that was trained on these clips, and held none out."""
+    text = " ".join(sorted(clip.id[:16] for clip in clips))
+    return ModelSpec("x", QUADRANTS, AUDIO, provenance={"test_clips": [], "heard_clips": text})
+
+
+def test_a_model_that_heard_everything_is_only_compared(music: Path) -> None:
+    clips = labelled_audio(music)
+    spec = heard_spec(*clips.clips)
+    split = split_clips(clips, spec)
+    assert split.heard
+    assert split.origin == "clips that the model was trained on: no accuracy is claimed"
+    assert (len(split.train), len(split.test)) == (32, 8)
+    assert not {clip.group for clip in split.test} & {clip.group for clip in split.train}
+    lines: list[str] = []
+    eval_set = eval_set_from_clips(split, spec, 1, lines.append)
+    assert eval_set.heard
+    assert eval_set.short == "8 clips that it was trained on"
+    groups = {clip.path: clip.group for clip in clips.clips}
+    assert eval_set.groups == tuple(groups[path] for path in eval_set.songs.paths)
+    assert lines == [f"compared on {split.origin}"]
+    _, calibration_set = sets_from_plan(spec, DataPlan(music, workers=1), lambda line: None)
+    assert calibration_set is not None
+    assert calibration_set.origin == split.origin
+
+
+def test_too_little_heard_data_is_compared_and_calibrates_whole(music: Path) -> None:
+    clips = labelled_audio(music)
+    few = dataclasses.replace(clips, clips=clips.clips[::10])
+    split = split_clips(few, heard_spec(*few.clips))
+    assert split.heard
+    assert split.test == split.train == few.clips
+
+
+def test_what_is_new_to_a_model_scores_and_what_it_heard_calibrates(music: Path) -> None:
+    clips = labelled_audio(music)
+    heard = [clip for clip in clips.clips if clip.group.endswith("-0")]
+    split = split_clips(clips, heard_spec(*heard))
+    assert (split.known, split.heard) == (True, False)
+    assert split.origin == "the 32 clips that are new to the model"
+    assert sorted(clip.name for clip in split.train) == sorted(clip.name for clip in heard)
+    # One clip of an artist gives the other away; then too little is left that is new.
+    one_each = {clip.group: clip for clip in clips.clips}
+    split = split_clips(clips, heard_spec(*one_each.values()))
+    assert split.heard
+    assert {clip.id for clip in (*split.test, *split.train)} == {clip.id for clip in one_each.values()}
+    assert "(the 20 others are too few, or share a group with these)" in split.origin
+
+
+def test_new_clips_without_one_of_the_labels_are_not_enough(music: Path) -> None:
+    clips = labelled_audio(music)
+    split = split_clips(clips, heard_spec(*(clip for clip in clips.clips if clip.label == "sad")))
+    assert split.heard
+    assert {clip.label for clip in split.test} == {"sad"}
+
+
+def test_data_that_a_model_never_met_is_split_without_a_warning(music: Path) -> None:
+    clips = labelled_audio(music)
+    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance={"heard_clips": "0123456789abcdef"})
+    split = split_clips(clips, spec)
+    assert (split.known, split.heard, len(split.test)) == (True, False, 8)
+    assert split.origin.endswith("made now; the model was trained on none of these clips")
+
+
+def test_models_that_heard_other_clips_share_no_split() -> None:
+    one, other = (ModelSpec("x", QUADRANTS, AUDIO, provenance={"heard_clips": text}) for text in ("a", "b"))
+    assert split_key(one) != split_key(other)
+    assert split_key(one) == split_key(dataclasses.replace(one, backbone="y"))

@@ -79,3 +79,17 @@ def test_a_drop_is_a_share_and_its_refusal_names_layers(job: Job, tmp_path: Path
 def test_int8_without_music_is_refused(job: Job) -> None:
     with pytest.raises(UsageError, match="needs music to calibrate on"):
         _ = job.calibration
+
+
+def test_on_clips_it_was_trained_on_the_gate_stays_and_no_accuracy_is_claimed(job: Job) -> None:
+    lines: list[str] = []
+    heard = dataclasses.replace(job.eval_set, heard=True)
+    job = dataclasses.replace(job, eval_set=heard, plan=Plan(max_drop=1.0), say=lines.append)
+    checks = job.check(fp16_from_onnx(job.source.model()), "fp16")
+    assert checks.accuracy is not None
+    assert not checks.accuracy.claimed
+    assert "on clips it was trained on: no accuracy is claimed; " in lines[-1]
+    assert "labels flip" in lines[-1]
+    strict = dataclasses.replace(job, plan=Plan(max_drop=-1.01))
+    with pytest.raises(GateError, match="fp16 loses"):
+        strict.check(fp16_from_onnx(job.source.model()), "fp16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -39,10 +40,30 @@ def eval_set() -> EvalSet:
 def test_accuracy_is_shares_in_files_and_percent_for_people() -> None:
     assert ACCURACY.to_json() == {
         "macro_f1_fp32": 0.649, "macro_f1": 0.637, "accuracy_fp32": 0.65, "accuracy": 0.64, "songs": 180,
-        "drop": pytest.approx(0.012),
+        "drop": pytest.approx(0.012), "flips": 0, "drop_interval": None, "claimed": True,
     }  # fmt: skip
     assert accuracy_line(ACCURACY, "fp16") == "  macro-F1 over 180 songs: 64.9% -> 63.7%, drop 1.2 points"
     assert accuracy_line(ACCURACY, "fp32") == "  macro-F1 63.7% over 180 songs"
+
+
+def test_on_clips_it_was_trained_on_only_the_difference_is_said(model: Path, eval_set: EvalSet) -> None:
+    heard = dataclasses.replace(ACCURACY, flips=3, drop_interval=(-0.004, 0.021), claimed=False)
+    assert heard.to_json() == {
+        "songs": 180, "drop": pytest.approx(0.012), "flips": 3, "drop_interval": (-0.004, 0.021),
+        "claimed": False,
+    }  # fmt: skip
+    said = "  180 songs, on clips it was trained on: no accuracy is claimed"
+    assert accuracy_line(heard, "fp32") == said
+    drop = "; 3 labels flip, macro-F1 drop 1.2 points"
+    assert accuracy_line(heard, "int8") == f"{said}{drop} (95 %: -0.4 to 2.1)"
+    few = dataclasses.replace(heard, drop_interval=None)
+    assert accuracy_line(few, "int8") == f"{said}{drop} (too few songs for an interval)"
+    artifact = open_artifact(str(model))
+    report = report_of(artifact, "fp16", small_network(), Checks(PARITY, None, heard), eval_set, None, {})
+    assert report["accuracy"] is None
+    assert report["on_trained_clips"] == {"of": "all of them", "labels": [], **heard.to_json()}
+    report = report_of(artifact, "fp16", small_network(), Checks(PARITY, None, ACCURACY), eval_set, None, {})
+    assert report["on_trained_clips"] is None
 
 
 def test_lines_of_parity_and_range(eval_set: EvalSet, tmp_path: Path) -> None:
