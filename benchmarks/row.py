@@ -123,6 +123,14 @@ class Row:
     """Images/s of a short look at each batch: "latency x8" is OpenVINO's latency mode at batch 8."""
     streams: str | None = None
     """OpenVINO's mode at the best batch: "latency" or "throughput"."""
+    cv_macro_f1: float | None = None
+    """Macro-F1 of the folds of the cross-validation that the network was trained after, 0 to 1, in FP32.
+
+    Of networks that were trained in the same way, each on a part of the clips: not of this file."""
+    cv_macro_f1_interval: Interval | None = None
+    """As ``accuracy_interval``."""
+    cv_note: str | None = None
+    """Which folds, of which data."""
 
     @property
     def name(self) -> str:

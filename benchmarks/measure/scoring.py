@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ...engine.data.metrics import Integers, accuracy_and_macro_f1, bootstrap_in
 from ...engine.errors import MerError
 from ...engine.spec import ModelSpec
 from ...export.checks import song_labels
-from ...export.eval_set import HELD_OUT_KEY, split_clips
+from ...export.eval_set import split_clips, split_key
 from ...export.song_log_mels import SongLogMels, log_mels_from_songs
 from ..row import Row, ScoredData
 
@@ -60,9 +61,9 @@ class Scoring:
         """The songs to score a model on.
 
         Raises:
-            MerError: there is no data, or it does not fit the model.
+            MerError: there is no data, it does not fit the model, or the model was trained on it.
         """
-        key = (spec.audio, spec.labels, str(spec.provenance.get(HELD_OUT_KEY)))
+        key = split_key(spec)
         if key not in self._known:
             try:
                 self._known[key] = self._decoded(spec)
@@ -89,6 +90,8 @@ class Scoring:
             raise MerError("no labelled data")
         data = labelled_audio(self._data, self._layout)
         split = split_clips(data, spec)
+        if split.heard:
+            raise MerError(f"{self._data.name} holds {split.origin}")
         clips = {clip.path: clip for clip in split.test}
         songs = log_mels_from_songs(list(clips), spec.audio, _WINDOWS_A_SONG)
         for line in (*data.notes, *(f"skipped {path}: {reason}" for path, reason in songs.failed)):
@@ -106,6 +109,30 @@ class Scoring:
             note=split.origin,
             skipped=songs.failed,
         )
+
+
+def cross_validated(row: Row, spec: ModelSpec) -> None:
+    """Fills in the figures of the folds that stand for a network which was trained on every clip.
+
+    They are what its provenance says, which anyone can have written: what is no share of 0 to 1 is left out.
+    """
+    metrics = spec.provenance.get("metrics")
+    if spec.provenance.get("measured_by") != "cross-validation" or not isinstance(metrics, Mapping):
+        return
+    macro_f1, interval = metrics.get("macro_f1"), metrics.get("macro_f1_interval")
+    if not _is_share(macro_f1):
+        return
+    row.cv_macro_f1 = float(macro_f1)
+    if isinstance(interval, list | tuple) and len(interval) == 2 and all(map(_is_share, interval)):
+        row.cv_macro_f1_interval = (float(interval[0]), float(interval[1]))
+    by_fold, songs, data = metrics.get("by_fold"), metrics.get("songs"), spec.provenance.get("data")
+    folds = len(by_fold) if isinstance(by_fold, list) else "?"
+    name = data.get("name", "?") if isinstance(data, Mapping) else "?"
+    row.cv_note = f"{folds} folds of {name}, {songs} songs"
+
+
+def _is_share(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def score_row(row: Row, logits: Float32, held_out: HeldOutSongs, temperature: float) -> None:

@@ -23,7 +23,7 @@ from .loadgen import Length
 from .machine import describe_machine, raise_limits
 from .roofline import share_of_roofline
 from .row_measurement import RowOptions, measure_in_child
-from .scoring import HeldOutSongs, Scoring, score_row
+from .scoring import HeldOutSongs, Scoring, cross_validated, score_row
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class _Table:
         row.bytes = len(artifact.content)
         row.labels = list(artifact.spec.labels)
         row.sha256 = artifact.sha256
+        if row.runtime not in BASELINES and row.source != "untrained":  # their weights are random
+            cross_validated(row, artifact.spec)
         if not is_engine(artifact.path):
             row.fp32_sha256 = fp32_of(artifact.content)
             workload = workload_from_onnx(onnx.load_from_string(artifact.content))

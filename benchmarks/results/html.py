@@ -15,6 +15,7 @@ from ..row import BENCH_RUNTIMES, Machine, Results, Row
 from .axes import WIDTH
 from .charts import bars, has_ridge, ridges, stages
 from .columns import COLUMNS
+from .ranked_figure import unscored
 from .scatter import SHAPES, scatter
 
 _TEMPLATE, _SCRIPT, _STYLE = "report.html.j2", "report.js", "report.css"
@@ -97,8 +98,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         facts.append(("Labelled data", f"{clips} clips of {data.name} ({', '.join(data.labels)}){note}"))
         if data.skipped:
             facts.append(("Without audio, not scored", "; ".join(data.skipped)))
-    else:
-        facts.append(("Labelled data", "none given (--data), so nothing is said of accuracy"))
+    facts += [("Without accuracy", line) for line in unscored(results)]
     facts.append(("Command", shlex.join(results.command)))
     facts.append(("Made", f"{results.made} by mer {results.mer}"))
     return facts
@@ -168,6 +168,7 @@ def _summary(row: Row) -> str:
     """A row's figures in a line: the tooltip of its mark."""
     figures = (
         (row.macro_f1, "macro-F1", 3),
+        (row.cv_macro_f1, "CV macro-F1", 3),
         (row.throughput, "images/s", 0),
         (row.p50, "ms p50", 2),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ..row import BASELINES, Results, Row
+from ..row import BASELINES, Interval, Results, Row
+from .ranked_figure import FIGURES, ranked_by, score_of
 
 _NEAR = 0.01  # of macro-F1: what a faster row may cost
 
@@ -20,7 +21,7 @@ def finish(results: Results, valid: bool = True) -> None:
     front = pareto_front(rows)
     for row in rows:
         row.pareto = any(row is best for best in front)
-    rows.sort(key=_order)
+    rows.sort(key=_order(score_of(rows)))
     measured = [row for row in rows if row.status == "ok"]
     results.valid = bool(valid and measured) and all(
         scenario.valid for row in measured for scenario in row.scenarios.values()
@@ -29,9 +30,15 @@ def finish(results: Results, valid: bool = True) -> None:
 
 
 def pareto_front(rows: Sequence[Row]) -> list[Row]:
-    """Rows that no other row beats in macro-F1 and images/s at once; both must be known."""
+    """Rows that no other row beats in macro-F1 and images/s at once; both must be known.
+
+    The macro-F1 is the figure that ``ranked_by`` names.
+    """
+    score = score_of(rows)
     scored = [
-        (row, row.macro_f1, row.throughput) for row in rows if row.macro_f1 is not None and row.throughput
+        (row, macro_f1, row.throughput)
+        for row in rows
+        if (macro_f1 := score(row)[0]) is not None and row.throughput
     ]
 
     def beaten(macro_f1: float, throughput: float) -> bool:
@@ -51,20 +58,21 @@ def recommendation(results: Results) -> str:
     prefix = "" if results.valid else "By a look that is not valid: "
     if not rows:
         return "Nothing was measured."
-    scored = [(row, row.macro_f1) for row in rows if row.macro_f1 is not None]
+    score, figure = score_of(rows), FIGURES[ranked_by(rows)]
+    scored = [(row, macro_f1) for row in rows if (macro_f1 := score(row)[0]) is not None]
     if not scored:
         return _fastest(rows, prefix)
     top = max(macro_f1 for _, macro_f1 in scored)
     best, macro_f1 = max(
         (pair for pair in scored if pair[1] >= top - _NEAR), key=lambda pair: _speed(pair[0])
     )
-    ends = best.macro_f1_interval
+    ends = score(best)[1]
     spread = (
         f", 95 % between {ends[0]:.3f} and {ends[1]:.3f}" if ends else ", of too few songs for an interval"
     )
     return (
         f"{prefix}{'use' if prefix else 'Use'} {_named(best)}: the fastest within a point of the best "
-        f"macro-F1 ({macro_f1:.3f}{spread}), at {_speed(best):,.0f} images/s."
+        f"{figure} ({macro_f1:.3f}{spread}), at {_speed(best):,.0f} images/s."
     )
 
 
@@ -75,7 +83,7 @@ def _fastest(rows: Sequence[Row], prefix: str) -> str:
         return "Only peers were measured."
     return (
         f"{prefix}{_named(best)} is fastest at {_speed(best):,.0f} images/s; how right any of them "
-        "is was not measured (no labelled data: --data)."
+        "is was not measured."
     )
 
 
@@ -95,14 +103,16 @@ def _fill_drops(rows: Sequence[Row]) -> None:
             row.drop = 100 * (reference - row.macro_f1)
 
 
-def _order(row: Row) -> tuple[bool, bool, float, float]:
+def _order(
+    score: Callable[[Row], tuple[float | None, Interval | None]],
+) -> Callable[[Row], tuple[bool, bool, float, float]]:
     """The front first, then by accuracy, then by speed; what failed last."""
-    return (
-        row.status != "ok",
-        not row.pareto,
-        -(row.macro_f1 if row.macro_f1 is not None else -1),
-        -_speed(row),
-    )
+
+    def key(row: Row) -> tuple[bool, bool, float, float]:
+        macro_f1 = score(row)[0]
+        return row.status != "ok", not row.pareto, -(-1 if macro_f1 is None else macro_f1), -_speed(row)
+
+    return key
 
 
 def _speed(row: Row) -> float:

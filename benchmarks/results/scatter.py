@@ -8,6 +8,7 @@ from typing import Any
 
 from ..row import Interval, Row
 from .axes import WIDTH, Scale, log_scale
+from .ranked_figure import FIGURES, ranked_by, score_of
 
 SHAPES = {"fp32": "circle", "fp16": "square", "bf16": "diamond", "int8": "triangle"}
 """The mark of each precision; any other is a circle."""
@@ -35,26 +36,33 @@ class Point:
 
 
 def scatter(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Macro-F1 against images/s, the front as a staircase, rows of unknown macro-F1 on a strip below.
+    """The macro-F1 that the table goes by against images/s, the front as a staircase, other rows on a strip.
 
     None where no row has both.
     """
     left, top, right, bottom = _AREA
     timed = [(row, row.throughput) for row in rows if row.throughput is not None and row.throughput > 0]
-    scored = [(row, speed, row.macro_f1) for row, speed in timed if row.macro_f1 is not None]
+    score = score_of(rows)
+    scored = [
+        (row, speed, macro_f1, interval)
+        for row, speed in timed
+        for macro_f1, interval in [score(row)]
+        if macro_f1 is not None
+    ]
     if not scored:
         return None
     x = log_scale([speed for _, speed in timed], left, right, 1.35)
-    ends = [value for row, _, macro_f1 in scored for value in (macro_f1, *(row.macro_f1_interval or ()))]
+    ends = [value for _, _, macro_f1, interval in scored for value in (macro_f1, *(interval or ()))]
     y = Scale(max(0.0, min(ends) - 0.05), min(1.0, max(ends) + 0.05), bottom, top)
-    points = [_point(row, x, y, speed, macro_f1) for row, speed, macro_f1 in scored]
+    points = [_point(row, x, y, speed, macro_f1, interval) for row, speed, macro_f1, interval in scored]
     strip = [
         Point(x(speed), bottom + 26, row, _shape(row), None, None)
         for row, speed in timed
-        if row.macro_f1 is None
+        if score(row)[0] is None
     ]
     front = sorted((point for point in points if point.row.pareto), key=lambda point: point.x)
     return {
+        "figure": FIGURES[ranked_by(rows)],
         "height": bottom + (96 if strip else 64),
         "box": _AREA,
         "strip": strip,
@@ -69,8 +77,8 @@ def _shape(row: Row) -> str:
     return SHAPES.get(row.precision, "circle")
 
 
-def _point(row: Row, x: Scale, y: Scale, speed: float, macro_f1: float) -> Point:
-    speeds, scores = row.throughput_interval, row.macro_f1_interval
+def _point(row: Row, x: Scale, y: Scale, speed: float, macro_f1: float, scores: Interval | None) -> Point:
+    speeds = row.throughput_interval
     return Point(
         x(speed),
         y(macro_f1),

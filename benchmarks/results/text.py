@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...engine.text.escape import csv_line, for_markdown_cell, for_terminal
 from ..row import Interval, Results, Row
+from .ranked_figure import CV_MEANS, FIGURES, ranked_by, unscored
 
 
 def _figure(
@@ -39,6 +40,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "peak MiB": lambda row: _figure(row.peak_mib, 0),
     "accuracy": lambda row: _figure(row.accuracy, 3, interval=row.accuracy_interval),
     "macro-F1": lambda row: _figure(row.macro_f1, 3, interval=row.macro_f1_interval),
+    "CV macro-F1": lambda row: _figure(row.cv_macro_f1, 3, interval=row.cv_macro_f1_interval),
     "drop": lambda row: _figure(row.drop),
     "% of roofline": _roofline,
 }
@@ -48,6 +50,7 @@ _CSV = (
     "bytes", "throughput", "throughput_low", "throughput_high", "best_batch", "p50", "p50_low", "p50_high",
     "p90", "p99", "songs_per_s", "peak_mib", "accuracy", "accuracy_low", "accuracy_high", "macro_f1",
     "macro_f1_low", "macro_f1_high", "drop", "roofline", "bound", "pareto",
+    "cv_macro_f1", "cv_macro_f1_low", "cv_macro_f1_high", "cv_note", "accuracy_note",
 )  # fmt: skip
 
 
@@ -123,17 +126,19 @@ def facts(results: Results) -> list[str]:
     if data:
         skipped = f" {len(data.skipped)} more give no audio and are not scored." if data.skipped else ""
         lines.append(f"Accuracy on {_known(data.clips)} clips of {data.name}: {data.note}.{skipped}")
-    else:
-        lines.append("No labelled data (--data): no accuracy.")
-    return lines
+    return lines + unscored(results)
 
 
 def legend(results: Results) -> str:
     """How to read the table, and what is wrong with it."""
+    figure = FIGURES[ranked_by(results.rows)]
     text = (
-        "* on the Pareto front of macro-F1 and images/s. Latency at batch 1 (LoadGen SingleStream), images/s "
-        "at the best batch (Offline); [lowest, highest] of the run's parts, 95 % bootstrap for accuracy."
+        f"* on the Pareto front of {figure} and images/s; {figure} ranks the rows. Latency at batch 1 "
+        "(LoadGen SingleStream), images/s at the best batch (Offline); [lowest, highest] of the run's parts, "
+        "95 % bootstrap for accuracy."
     )
+    if any(row.cv_macro_f1 is not None for row in results.rows):
+        text += f" {CV_MEANS}"
     if results.length == "quick":
         text += " Quick: not a valid measurement."
     elif not results.valid:
@@ -155,6 +160,7 @@ def _csv_values(row: Row) -> dict[str, object]:
         ("p50", row.p50_interval),
         ("accuracy", row.accuracy_interval),
         ("macro_f1", row.macro_f1_interval),
+        ("cv_macro_f1", row.cv_macro_f1_interval),
     ):
         values[f"{name}_low"], values[f"{name}_high"] = ends or (None, None)
     return values

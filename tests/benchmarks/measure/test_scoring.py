@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from merkit.benchmarks.measure import scoring as module
-from merkit.benchmarks.measure.scoring import HeldOutSongs, Scoring, score_row
+from merkit.benchmarks.measure.scoring import HeldOutSongs, Scoring, cross_validated, score_row
 from merkit.benchmarks.row import Row
 from merkit.engine.errors import MerError
 from merkit.engine.spec import QUADRANTS, ModelSpec
@@ -99,3 +100,71 @@ def test_clips_without_audio_are_named_and_not_scored(tmp_path: Path) -> None:
         assert len(scoring.described(songs).skipped) == 2
     assert len(said) == 2  # once, however often they are decoded
     assert all(line.startswith("skipped ") and "silent" in line for line in said), said
+
+
+def heard(music: Path, *names: str) -> str:
+    """As provenance lists these files, by hand."""
+    contents = [(music.parent / name).read_bytes() for name in names]
+    return " ".join(sorted(hashlib.sha256(content).hexdigest()[:16] for content in contents))
+
+
+def test_a_model_that_was_trained_on_the_data_gets_no_accuracy_on_it(tmp_path: Path) -> None:
+    music = write_music(tmp_path)
+    names = sorted(path.name for path in tmp_path.glob("*.wav"))
+    scoring = Scoring(music, "auto", tmp_path)
+    every = replace(SPEC, provenance={"test_clips": [], "heard_clips": heard(music, *names)})
+    with pytest.raises(MerError, match=r"^clips\.csv holds clips that the model was trained on: no accuracy"):
+        scoring.held_out(every)
+    # Another model, which heard other clips, has the same audio, labels and test clips.
+    none = replace(SPEC, provenance={"test_clips": [], "heard_clips": "0123456789abcdef"})
+    songs = scoring.held_out(none)
+    assert len(songs.truth) == 8
+    assert songs.note.endswith("the model was trained on none of these clips")
+
+
+def test_what_is_new_to_a_model_is_scored_if_it_is_enough(tmp_path: Path) -> None:
+    music = write_music(tmp_path)
+    names = sorted(path.name for path in tmp_path.glob("*.wav"))
+    scoring = Scoring(music, "auto", tmp_path)
+    first = [name for name in names if name.split("-")[1] == "0"]
+    spec = replace(SPEC, provenance={"test_clips": [], "heard_clips": heard(music, *first)})
+    songs = scoring.held_out(spec)
+    assert {path.name for path in songs.songs.paths} == set(names) - set(first)
+    assert songs.note == "the 32 clips that are new to the model"
+    most = [name for name in names if name.split("-")[1] in "0123"]
+    spec = replace(SPEC, provenance={"test_clips": [], "heard_clips": heard(music, *most)})
+    with pytest.raises(MerError, match=r"\(the 8 others are too few, or share a group with these\)"):
+        scoring.held_out(spec)
+
+
+METRICS = {"macro_f1": 0.7, "macro_f1_interval": [0.66, 0.74], "songs": 720, "by_fold": [0.7] * 5}
+
+
+def test_the_folds_figure_comes_from_the_provenance() -> None:
+    row = Row()
+    provenance = {"measured_by": "cross-validation", "metrics": METRICS, "data": {"name": "songs"}}
+    cross_validated(row, replace(SPEC, provenance=provenance))
+    assert (row.cv_macro_f1, row.cv_macro_f1_interval) == (0.7, (0.66, 0.74))
+    assert row.cv_note == "5 folds of songs, 720 songs"
+    few = {**METRICS, "macro_f1_interval": None}
+    cross_validated(row := Row(), replace(SPEC, provenance={**provenance, "metrics": few}))
+    assert (row.cv_macro_f1, row.cv_macro_f1_interval) == (0.7, None)
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {},
+        {"metrics": METRICS},  # measured on its own held-out songs
+        {"measured_by": "cross-validation"},
+        {"measured_by": "cross-validation", "metrics": [1]},
+        *(
+            {"measured_by": "cross-validation", "metrics": {**METRICS, "macro_f1": value}}
+            for value in (None, "0.7", True, 70, -0.1, 1e300)
+        ),
+    ],
+)
+def test_what_is_no_figure_of_folds_fills_nothing(provenance: dict[str, object]) -> None:
+    row = Row()
+    cross_validated(row, replace(SPEC, provenance=provenance))
+    assert row == Row()
