@@ -247,7 +247,7 @@ def _converted(plan: TablePlan, onnx: Path, observer: Observer) -> dict[str, str
         name: Any = precision
         try:
             scored = export(job, name).checks.accuracy
-            cells[precision] = f"{scored.macro_f1:.3f}" if scored else ""
+            cells[precision] = f"{scored.macro_f1:.3f}" if scored and scored.claimed else ""
         except GateError as error:
             observer.say(f"{onnx.stem} {precision}: {error}")
             cells[precision] = "refused"
