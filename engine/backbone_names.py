@@ -18,7 +18,10 @@ BACKBONES: Mapping[str, str] = {
     "efficientnet_b0": "EfficientNet-B0",
     "squeezenet": "SqueezeNet 1.0",
 }
-"""Canonical name, as in file names and specs, to the spelling of the papers."""
+"""The papers' nine: canonical name, as in file names and specs, to the spelling of the papers."""
+
+NETWORKS: Mapping[str, str] = {**BACKBONES, "audiocnn": "AudioCNN (ours)", "musicnn": "MusiCNN"}
+"""All that can be trained, as ``BACKBONES``."""
 
 _ALIASES: Mapping[str, str] = {
     "mobilenetv3small": "mobilenetv3",
@@ -37,9 +40,9 @@ def backbone_from_name(name: str) -> str:
         UsageError: an unknown name; the message lists the known ones.
     """
     key = _letters_and_digits(name)
-    canonical = {_letters_and_digits(known): known for known in BACKBONES}.get(key) or _ALIASES.get(key)
+    canonical = {_letters_and_digits(known): known for known in NETWORKS}.get(key) or _ALIASES.get(key)
     if canonical is None:
-        raise UsageError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+        raise UsageError(f"unknown backbone {name!r}; known: {', '.join(NETWORKS)}")
     return canonical
 
 

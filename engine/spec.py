@@ -237,6 +237,18 @@ PRESETS: Mapping[str, AudioSpec] = {
         top_db=80.0,
         short_audio="zeros",
     ),
+    # As MusiCNN's weights were trained: 3 s, librosa's mels. The network makes log10(10000 power + 1) of
+    # them, which is 0 below amin, and counts on this mean and deviation: they are not measured.
+    "musicnn": AudioSpec(
+        window_samples=48_000,
+        frames=187,
+        n_fft=512,
+        hop_length=256,
+        n_mels=96,
+        fmin=0.0,
+        mean=(-20.0,),
+        std=(20.0,),
+    ),
     # As the paper on Indian classical music: 44.1 kHz, 5 s, STFT 2,048 / 512. Mels and dB are our choice.
     "jumusemodb": AudioSpec(
         sample_rate=44_100,

@@ -65,13 +65,15 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--weights",
-            metavar="imagenet|none|FILE",
+            metavar="imagenet|musicnn-msd|musicnn-mtt|none|FILE",
             help="Weights to begin with.  [default: the protocol's]",
         ),
         click.option("--layers", type=click.Choice(["all", "head"]), help="What is trained."),
         click.option("--loss", type=click.Choice(["ce", "bce"]), help="Cross-entropy, or binary on one-hot."),
         click.option(
-            "--preset", metavar="NAME", help="The AudioSpec: emotion4q, mer500, mer500-notebook, jumusemodb."
+            "--preset",
+            metavar="NAME",
+            help="The AudioSpec: emotion4q, mer500, mer500-notebook, musicnn, jumusemodb.",
         ),
         click.option("--epochs", type=click.IntRange(min=1)),
         click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),

@@ -196,21 +196,48 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
         "label_smoothing": 0.0,
         "tag_weight": 1.0,
     },
+    "musicnn": {"learning_rate": 3e-4},
 }
 """Where ``best`` differs for a network. Networks without BatchNorm need a lower learning rate; a small
 one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key and no mixup: they distort
 its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."""
 
 
+AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {"musicnn": PRESETS["musicnn"]}
+"""What a network hears in every protocol, since it is built for it. Only its windows may be of another
+length."""
+
+
 def protocol_for(protocol: Protocol, model: str, chosen: Collection[str] = ()) -> Protocol:
     """The protocol with a network's own recipe fields, except those that the user has ``chosen``.
 
-    The papers' protocols stay as they are.
+    The papers' recipes stay as they are. A network of ``AUDIO_OF_A_NETWORK`` hears its own AudioSpec.
+
+    Raises:
+        UsageError: the user has chosen another AudioSpec than such a network's.
     """
+    protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model))
     if protocol.name != "best":
         return protocol
     own = {name: value for name, value in OF_A_NETWORK.get(model, {}).items() if name not in chosen}
     return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **own))
+
+
+def _audio_for(protocol: Protocol, model: str) -> AudioSpec:
+    own = AUDIO_OF_A_NETWORK.get(model)
+    if own is None:
+        return protocol.audio
+    asked = protocol.audio
+    if asked == PROTOCOLS[protocol.name].audio:
+        return own
+    free = ("window_samples", "frames", "short_audio")
+    fixed = [field.name for field in dataclasses.fields(own) if field.name not in free]
+    if any(getattr(asked, name) != getattr(own, name) for name in fixed):
+        raise UsageError(
+            f"{model} hears the preset {model} only; of it {', '.join(f'audio.{name}' for name in free)} may "
+            "be set"
+        )
+    return asked
 
 
 def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:

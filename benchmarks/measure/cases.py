@@ -15,7 +15,7 @@ from typing import Any, get_args
 import onnx
 
 from ...engine.artifact import Artifact, is_engine, known_models, models_home, open_artifact
-from ...engine.backbone_names import BACKBONES
+from ...engine.backbone_names import BACKBONES, NETWORKS
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...export.output_files import Precision
@@ -221,7 +221,7 @@ def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:
     packages = _PACKAGES.get(runtime, ())
     if packages and not any(find_spec(package) for package in packages):
         return f"{packages[0]} is not installed"
-    if runtime in BASELINES and artifact.spec.backbone not in (*BACKBONES, "audiocnn"):
+    if runtime in BASELINES and artifact.spec.backbone not in NETWORKS:
         return f"no backbone {artifact.spec.backbone} to rebuild"
     if runtime == "torch.compile" and quick:
         return "compiling takes a minute or more: left out by --quick"

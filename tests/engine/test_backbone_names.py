@@ -14,10 +14,12 @@ def test_the_names_of_files_and_of_papers(name: str) -> None:
     [
         ("VGG-16", "vgg16"),
         ("resnet_18", "resnet18"),
-        ("mobilenet-v3-small", "mobilenetv3"),
+        ("MobileNet-V3-Small", "mobilenetv3"),
         ("EfficientNet", "efficientnet_b0"),
         ("SqueezeNet 1.0", "squeezenet"),
         ("DenseNet", "densenet121"),
+        ("Audio-CNN", "audiocnn"),
+        ("MusiCNN", "musicnn"),
     ],
 )
 def test_other_spellings(spelling: str, name: str) -> None:
@@ -25,5 +27,7 @@ def test_other_spellings(spelling: str, name: str) -> None:
 
 
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(UsageError, match=r"unknown backbone 'vgg19'; known: alexnet, vgg16, .*squeezenet"):
+    with pytest.raises(
+        UsageError, match=r"unknown backbone 'vgg19'; known: alexnet, vgg16, .*squeezenet, audiocnn"
+    ):
         backbone_from_name("vgg19")

@@ -1,4 +1,4 @@
-"""Every CNN x FP32, FP16, INT8 x Ampere, Ada, Blackwell: 81 real engines from random weights.
+"""Every CNN x FP32, FP16, INT8 x Ampere, Ada, Blackwell: 90 real engines from random weights.
 
 Left out by default for its minutes: ``pytest -m slow tests/export``.
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from merkit.engine.backbone_names import BACKBONES
+from merkit.engine.backbone_names import NETWORKS as KNOWN
 from merkit.engine.runtimes import open_runtime
-from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.spec import PRESETS, QUADRANTS, AudioSpec, ModelSpec
 from merkit.export.builders import EngineOptions, open_builder
 from merkit.export.calibration import ranges_from_log_mels
 from merkit.export.checks import LARGEST_TORCH_ERROR, logits_by_batch, parity
@@ -34,16 +34,16 @@ from placement import check_fp16, check_int8
 pytest.importorskip("tensorrt_rtx")
 
 NETWORKS = ("alexnet", "vgg16", "resnet18", "resnet50", "mobilenetv2", "mobilenetv3", "densenet121",
-            "efficientnet_b0", "squeezenet")  # fmt: skip
+            "efficientnet_b0", "squeezenet", "musicnn")  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tmp_path: Path) -> None:
-    assert name in BACKBONES
+    assert name in KNOWN
     torch.manual_seed(0)
-    spec = ModelSpec(name, QUADRANTS, AudioSpec())
+    spec = ModelSpec(name, QUADRANTS, PRESETS["musicnn"] if name == "musicnn" else AudioSpec())
     checkpoint = tmp_path / f"{name}.safetensors"
     save_checkpoint(_settled(build_backbone(name, len(QUADRANTS)), spec), spec, checkpoint)
     source = open_source(str(checkpoint))
@@ -86,7 +86,7 @@ def test_a_network_is_exported_in_every_precision_for_every_family(name: str, tm
 def _settled(network: torch.nn.Module, spec: ModelSpec) -> torch.nn.Module:
     """With BatchNorm's statistics of real images: else an untrained ResNet-50's logits reach 700."""
     for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None  # the mean of all batches
     with torch.no_grad():
         network.train()(torch.from_numpy(generated_log_mels(spec.audio, 8).log_mels))

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 from merkit.engine.errors import UsageError
+from merkit.engine.spec import PRESETS
 from merkit.training.recipe import OF_A_NETWORK, PROTOCOLS, protocol_for, with_overrides
 
 BEST = PROTOCOLS["best"]
@@ -20,6 +21,22 @@ def test_a_network_has_its_own_recipe_where_nothing_was_asked_for():
     assert kept.learning_rate == OF_A_NETWORK["audiocnn"]["learning_rate"]
     assert protocol_for(BEST, "resnet18") == BEST
     assert protocol_for(PROTOCOLS["hindi-2022"], "audiocnn") == PROTOCOLS["hindi-2022"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_musicnn_hears_its_own_spec_in_every_protocol(name: str):
+    protocol, own = PROTOCOLS[name], PRESETS["musicnn"]
+    assert protocol_for(protocol, "musicnn").audio == own
+    assert protocol_for(protocol, "audiocnn").audio == protocol.audio
+    asked = dataclasses.replace(protocol, audio=own)
+    long = with_overrides(asked, ["audio.window_samples=160000", "audio.frames=626"])
+    assert protocol_for(long, "musicnn").audio == long.audio
+    for changed in (
+        with_overrides(protocol, ["audio.n_mels=64"]),
+        with_overrides(asked, ["audio.amin=1e-6"]),
+    ):
+        with pytest.raises(UsageError, match=r"musicnn hears the preset musicnn only; of it audio\.window"):
+            protocol_for(changed, "musicnn")
 
 
 def test_texts_become_values_of_the_fields_types():

@@ -128,9 +128,12 @@ def tag_targets(examples: Examples, training: Integers) -> tuple[tuple[str, ...]
 def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> AudioSpec:
     """The spec with the mean and standard deviation of the chosen examples, one of each for all mels.
 
-    Sums are in float64: in float32 their error would grow with the number of frames.
+    A spec that has others than 0 and 1 keeps them: its network counts on them. Sums are in float64: in
+    float32 their error would grow with the number of frames.
     """
     neutral = dataclasses.replace(spec, mean=(0.0,), std=(1.0,))
+    if spec != neutral:
+        return spec
     total = squares = count = 0.0
     for i in chosen:
         whole = examples.decibels[i]

@@ -111,7 +111,7 @@ def card_from_spec(spec: ModelSpec) -> str:
 
 def _description(spec: ModelSpec) -> list[str]:
     provenance = spec.provenance
-    data = provenance["data"]
+    data, notice = provenance["data"], provenance.get("notice")
     counts = ", ".join(f"{label} {count}" for label, count in data["labels"].items())
     tags = f" Learnt beside the labels: {', '.join(data['tags'])}." if data.get("tags") else ""
     return [
@@ -125,6 +125,7 @@ def _description(spec: ModelSpec) -> list[str]:
         _split(provenance),
         f"- **Weights to begin with**: {provenance['weights']}.",
         f"- **Licence**: {for_markdown(provenance['licence'])}",
+        *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
     ]
 
 

@@ -1,8 +1,7 @@
-"""The CNNs of the two papers, from torchvision, with a stem for one channel."""
+"""The CNNs of the two papers, from torchvision, with a stem for one channel; and two that are no image's."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from torchvision import models
 from ...engine.backbone_names import BACKBONES, backbone_from_name
 from ...engine.errors import MerError, UsageError
 from .audiocnn import AudioCNN
+from .musicnn import TAGS, MusiCNN
+from .musicnn_weights import MUSICNN_WEIGHTS, is_musicnn_weights, musicnn_state
 from .weights_file import load_weights, state_dict_from_file
 
 
@@ -44,30 +45,18 @@ _FAMILIES: Mapping[str, _Family] = {
 assert set(_FAMILIES) == set(BACKBONES)
 
 PAPER_BACKBONES = tuple(BACKBONES)
-"""The nine of the two papers; ``audiocnn`` is this project's own."""
+"""The nine of the two papers. ``audiocnn`` is this project's own; ``musicnn`` has weights for music."""
 
-
-def network_name(name: str) -> str:
-    """The canonical name of a network, from a spelling that people use ("MobileNet-V3-Small", "vgg-16").
-
-    Raises:
-        UsageError: an unknown name.
-    """
-    if re.sub(r"[^a-z0-9]", "", name.lower()) == "audiocnn":
-        return "audiocnn"
-    try:
-        return backbone_from_name(name)
-    except UsageError as error:
-        raise UsageError(f"{error}, audiocnn") from None
+_HEARING: Mapping[str, type[AudioCNN] | type[MusiCNN]] = {"audiocnn": AudioCNN, "musicnn": MusiCNN}
 
 
 class ExtraHead(nn.Module):
-    """A linear layer of ``classes`` outputs after a backbone's 1,000, as in the Indian classical paper."""
+    """A linear layer of ``classes`` outputs after a backbone's own, as in the Indian classical paper."""
 
-    def __init__(self, backbone: nn.Module, classes: int) -> None:
+    def __init__(self, backbone: nn.Module, classes: int, outputs: int = 1_000) -> None:
         super().__init__()
         self.backbone = backbone
-        self.extra = nn.Linear(1_000, classes)
+        self.extra = nn.Linear(outputs, classes)
 
     def forward(self, log_mels: Tensor) -> Tensor:
         return self.extra(self.backbone(log_mels))
@@ -80,17 +69,22 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     network on a log-mel repeated in three channels.
 
     Args:
-        name: see ``network_name``.
+        name: see ``backbone_from_name``.
         weights: the initial weights: "imagenet" (torchvision's, downloaded once), "none" (random), or a
-            safetensors or ``torch.save`` file with torchvision's state dict (see ``weights_file``).
-        extra_head: keep the 1,000 outputs and put a layer with ``classes`` outputs after them;
-            otherwise the last layer is replaced.
+            safetensors or ``torch.save`` file with torchvision's state dict (see ``weights_file``). Those
+            of musicnn: see ``musicnn_state``.
+        extra_head: keep the 1,000 outputs (musicnn: 50 tags) and put a layer with ``classes`` outputs
+            after them; otherwise the last layer is replaced.
 
     Raises:
         UsageError: an unknown name, or a weights file that does not exist.
         MerError: weights that cannot be downloaded or do not fit.
     """
-    name = network_name(name)
+    name = backbone_from_name(name)
+    if is_musicnn_weights(weights) and name != "musicnn":
+        raise UsageError(f"{weights} are weights of musicnn, not of {name}")
+    if name == "musicnn":
+        return _musicnn(classes, weights, extra_head)
     if name == "audiocnn":
         if weights != "none":
             raise UsageError("audiocnn has no published weights; it can only begin with none")
@@ -121,8 +115,9 @@ def check_weights(names: Iterable[str], weights: str) -> None:
     Raises:
         UsageError, MerError: see ``build_backbone``.
     """
-    for name in names:
-        if weights not in ("none", "imagenet") or network_name(name) == "audiocnn":
+    for name in map(backbone_from_name, names):
+        downloaded = MUSICNN_WEIGHTS if name == "musicnn" else () if name in _HEARING else ("imagenet",)
+        if weights != "none" and weights not in downloaded:
             build_backbone(name, 2, weights)
 
 
@@ -131,11 +126,11 @@ def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
 
     The outputs after them are those of the tags (``Recipe.tag_weight``).
     """
-    name = network_name(name)
+    name = backbone_from_name(name)
     if isinstance(network, ExtraHead):
         heads = ["extra"]
     else:
-        heads = AudioCNN.HEADS if name == "audiocnn" else [_FAMILIES[name].head]
+        heads = _HEARING[name].HEADS if name in _HEARING else [_FAMILIES[name].head]
     for path in heads:
         old = _get(network, path)
         new = _head(old, classes).to(old.weight.device)
@@ -146,11 +141,27 @@ def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
 
 def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
     """The classifier's parameters: the only ones that the Hindi paper trains."""
-    name = network_name(name)
-    first = "classifier" if name == "audiocnn" else _FAMILIES[name].head.split(".")[0]
+    name = backbone_from_name(name)
+    first = "classifier" if name in _HEARING else _FAMILIES[name].head.split(".")[0]
     if isinstance(network, ExtraHead):
         return [*getattr(network.backbone, first).parameters(), *network.extra.parameters()]
     return list(getattr(network, first).parameters())
+
+
+def _musicnn(classes: int, weights: str, extra_head: bool) -> nn.Module:
+    network = MusiCNN(classes if weights == "none" and not extra_head else TAGS)
+    if weights == "imagenet":
+        raise UsageError(
+            f"musicnn hears no images; it begins with {', '.join(MUSICNN_WEIGHTS)}, none or a file"
+        )
+    if weights != "none":
+        load = musicnn_state if is_musicnn_weights(weights) else lambda path: state_dict_from_file(Path(path))
+        load_weights(network, "musicnn", load(weights))
+    if extra_head:
+        return ExtraHead(network, classes, TAGS)
+    if network.classifier.out_features != classes:
+        network.classifier = nn.Linear(network.classifier.in_features, classes)
+    return network
 
 
 def one_channel_stem(stem: nn.Conv2d) -> nn.Conv2d:

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.artifact import models_home
-from ...engine.backbone_names import BACKBONES
+from ...engine.backbone_names import NETWORKS
 from ...engine.cpu import usable_cores
 from ...engine.errors import MerError
 from ...engine.files import whole_file, write_whole
 from ..data.splits import splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..evaluate.metrics_report import write_json
-from ..recipe import protocol_for
 from .export_and_score import export_run, score_artifact
 from .observer import Observer
 from .run_folder import CHECKPOINT, METRICS, epochs_in, run_from_folder
@@ -31,6 +30,7 @@ _LIGHT_FIRST = (
     "squeezenet",
     "mobilenetv3",
     "audiocnn",
+    "musicnn",
     "resnet18",
     "mobilenetv2",
     "alexnet",
@@ -90,7 +90,7 @@ class TablePlan:
 
     def job(self, model: str) -> Job:
         """How a network is trained."""
-        protocol = protocol_for(self.session.protocol, model, self.session.chosen)
+        protocol = self.session.protocol_of(model)
         recipe = dataclasses.replace(protocol.recipe, epochs=self.epochs_of(model))
         return self.session.job(model, dataclasses.replace(protocol, recipe=recipe))
 
@@ -112,21 +112,22 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     models = sorted(session.models, key=_LIGHT_FIRST.index)
     for model in models:
         folder, job = session.out / model, plan.job(model)
+        heard = examples[model]
         (split,) = splits_from_protocol(
-            examples.clips, job.protocol, session.splits[0], recordings=examples.recordings
+            heard.clips, job.protocol, session.splits[0], recordings=heard.recordings
         )
         has_row = _row_in(folder) is not None
         if not has_row:
             write_table(plan, models)
         # A finished training is not repeated; one of another recipe is refused.
-        run = train_split(job, examples, split, folder, "resume", observer)
+        run = train_split(job, heard, split, folder, "resume", observer)
         if not has_row:
             observer.say(f"{model}: macro-F1 {run.metrics['macro_f1']:.3f}; exporting and scoring")
             write_json(_exported_row(plan, folder, model, observer), folder / _ROW)
         write_table(plan, models)
     histories = {model: run_from_folder(session.out / model).history for model in models}
     curves_png(histories, session.out / "curves.png")
-    return len(examples.skipped)
+    return max(len(of_model.skipped) for of_model in examples.values())
 
 
 def write_table(plan: TablePlan, models: Sequence[str]) -> None:
@@ -160,7 +161,7 @@ def write_table(plan: TablePlan, models: Sequence[str]) -> None:
 
 def _row_text(plan: TablePlan, model: str) -> str:
     folder = plan.session.out / model
-    title = BACKBONES.get(model, "AudioCNN (ours)")
+    title = NETWORKS[model]
     row = _row_in(folder)
     if row is None:
         state = f"not finished: epoch {epochs_in(folder)} of {plan.epochs_of(model)}"

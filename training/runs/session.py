@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...engine.backbone_names import backbone_from_name
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import UsageError
+from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
 from ..data.sides import two_labels
 from ..data.spectrogram_cache import cache_home
 from ..data.splits import Split, can_be_given, can_be_grouped, splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..evaluate.metrics_report import macro_f1_text
-from ..networks.backbones import PAPER_BACKBONES, network_name
+from ..networks.backbones import PAPER_BACKBONES
+from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
 from ..recipe import Protocol, SplitKind, protocol_for
 from .crossvalidation import cross_validate, train_on_everything
 from .export_and_score import export_and_score
@@ -54,6 +57,10 @@ class Session:
     licence: str | None = None
     chosen: frozenset[str] = frozenset()
 
+    def protocol_of(self, model: str) -> Protocol:
+        """The protocol as a network follows it; see ``protocol_for``."""
+        return protocol_for(self.protocol, model, self.chosen)
+
     def job(self, model: str, protocol: Protocol) -> Job:
         """How a network is trained, with the session's data and licence on its card."""
         job = Job(model, protocol, self.name)
@@ -68,7 +75,7 @@ def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
     """
     models: list[str] = []
     for name in names:
-        models += PAPER_BACKBONES if name == "all" else [network_name(name)]
+        models += PAPER_BACKBONES if name == "all" else [backbone_from_name(name)]
     return tuple(dict.fromkeys(models))
 
 
@@ -111,15 +118,24 @@ def read_data(root: Path, layout: str, labels: str | None, group_by: str | None 
     return labelled_audio(root, layout, order, group_by)
 
 
-def read_examples(session: Session, observer: Observer) -> Examples:
-    """The session's clips, through the cache; names those that cannot be read.
+def read_examples(session: Session, observer: Observer) -> dict[str, Examples]:
+    """The session's clips as each of its networks hears them, through the cache; names those refused.
+
+    Networks that hear the same share the examples.
 
     Raises:
+        UsageError: see ``protocol_for``.
         MerError: see ``examples_from_audio``.
     """
+    heard = {model: session.protocol_of(model).audio for model in session.models}
+    by_audio = {audio: _examples(session, audio, observer) for audio in dict.fromkeys(heard.values())}
+    return {model: by_audio[audio] for model, audio in heard.items()}
+
+
+def _examples(session: Session, audio: AudioSpec, observer: Observer) -> Examples:
     examples = examples_from_audio(
         session.data,
-        session.protocol.audio,
+        audio,
         session.cache or cache_home(),
         session.protocol.sub_clips,
         session.workers,
@@ -161,12 +177,14 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     examples = read_examples(session, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
+    if is_musicnn_weights(protocol.weights):
+        musicnn_state(protocol.weights, observer.say)  # fetched here, where that can be said
     if protocol.weights == "none" and protocol.recipe.layers == "head":
         observer.say(
             "only the head is trained, over random weights that stay so; layers=all trains everything"
         )
     by_kind = {
-        kind: [_train_one(session, examples, kind, model, observer) for model in session.models]
+        kind: [_train_one(session, examples[model], kind, model, observer) for model in session.models]
         for kind in kinds
     }
     if len(session.models) > 1 and not session.folds:
@@ -176,7 +194,8 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
             curves_png(histories, session.out / f"curves-{kind}.png", held_out)
     if len(by_kind) == 2:
         _say_gaps(by_kind["random"], by_kind["grouped"], observer)
-    return [run for runs in by_kind.values() for run in runs], len(examples.skipped)
+    runs = [run for runs in by_kind.values() for run in runs]
+    return runs, max(len(of_model.skipped) for of_model in examples.values())
 
 
 def summary(run: FinishedRun) -> str:
@@ -196,7 +215,7 @@ def _train_one(
     session: Session, examples: Examples, kind: SplitKind, model: str, observer: Observer
 ) -> FinishedRun:
     """One network on one kind of split, exported where the session says so."""
-    protocol = protocol_for(session.protocol, model, session.chosen)
+    protocol = session.protocol_of(model)
     job = session.job(model, protocol)
     names = [model] if len(session.models) > 1 else []
     names += [kind] if len(session.splits) > 1 else []

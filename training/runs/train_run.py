@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ...engine.arrays import Float32
+from ...engine.backbone_names import backbone_from_name
 from ...engine.data.labelled_audio import clip_names, heard_text
 from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
@@ -31,8 +32,9 @@ from ..evaluate.predictions import (
 )
 from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
-from ..networks.backbones import build_backbone, head_parameters, keep_outputs, network_name
+from ..networks.backbones import build_backbone, head_parameters, keep_outputs
 from ..networks.checkpoint import save_checkpoint
+from ..networks.musicnn_weights import NOTICE
 from ..recipe import Protocol, Recipe
 from .observer import NoObserver, Observer
 from .run_folder import (
@@ -106,7 +108,7 @@ class _Run:
         )
         return hash_of_lines(
             [
-                network_name(self.job.model),
+                backbone_from_name(self.job.model),
                 json.dumps(dataclasses.asdict(dataclasses.replace(protocol, ours="")), sort_keys=True),
                 self.audio.fingerprint,
                 *self.examples.labels,
@@ -180,7 +182,7 @@ class _Run:
         write_json(
             {
                 **metrics,
-                "model": network_name(model),
+                "model": backbone_from_name(model),
                 "protocol": self.job.protocol.name,
                 "parameters": sum(p.numel() for p in network.parameters()),
                 "macs": None,
@@ -209,7 +211,7 @@ class _Run:
         """Without metrics the training is not finished, and its provenance says so."""
         provenance = _provenance(self.job, self.examples, self.split, self.tags[0])
         provenance |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
-        name = network_name(self.job.model)
+        name = backbone_from_name(self.job.model)
         return ModelSpec(name, self.examples.labels, self.audio, temperature, provenance)
 
 
@@ -226,6 +228,7 @@ def _untrained(job: Job, outputs: int) -> nn.Module:
 def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
     unseen = {int(examples.songs[i]) for i in split.test} - trained_on
+    is_musicnn = backbone_from_name(job.model) == "musicnn"
     shared = shared_sound(examples, split)
     return {
         "protocol": job.protocol.name,
@@ -255,6 +258,7 @@ def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str])
         "test_clips": clip_names(examples.readable[song] for song in unseen),
         "heard_clips": heard_text(examples.readable[song] for song in trained_on),
         "licence": job.licence,
+        **({"notice": NOTICE} if is_musicnn and job.protocol.weights != "none" else {}),
         "software": {"torch": torch.__version__},
     }
 

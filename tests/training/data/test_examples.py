@@ -75,3 +75,5 @@ def test_standardised_log_mels_have_mean_0_and_deviation_1(examples: Examples):
     frames = np.concatenate([np.asarray(d, np.float64) for d in examples.decibels], axis=1)
     spec = standardised(SPEC, examples, every_clip)
     assert np.allclose((*spec.mean, *spec.std), (frames.mean(), frames.std()))
+    fixed = dataclasses.replace(SPEC, mean=(-20.0,), std=(20.0,))
+    assert standardised(fixed, examples, every_clip) == fixed

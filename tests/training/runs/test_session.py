@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,27 @@ import soundfile
 from audio_files import noise
 from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from merkit.engine.errors import UsageError
+from merkit.engine.spec import PRESETS
 from merkit.training.data.examples import examples_from_audio
 from merkit.training.data.splits import Split
+from merkit.training.networks import musicnn_weights
 from merkit.training.networks.backbones import PAPER_BACKBONES
+from merkit.training.networks.checkpoint import spec_from_checkpoint
 from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs.observer import NoObserver
-from merkit.training.runs.run_folder import CARD, FinishedRun
+from merkit.training.runs.run_folder import CARD, CHECKPOINT, FinishedRun
 from merkit.training.runs.session import (
     Session,
     models_from_names,
     read_data,
+    read_examples,
     run_session,
     splits_from_choice,
     summary,
 )
 from merkit.training.runs.train_run import split_note
 from small_training import Trained, fast_job
+from tensorflow_files import random_musicnn, write_musicnn_wheel
 
 BEST, HINDI, ICM = (PROTOCOLS[name] for name in ("best", "hindi-2022", "icm-2020"))
 
@@ -90,10 +96,11 @@ def _said(data: LabelledAudio, cache: Path, out: Path, **fields: Any) -> tuple[s
         def say(self, text: str) -> None:
             lines.append(text)
 
-    protocol = fast_job("epochs=1").protocol
+    protocol = fields.pop("protocol", None) or fast_job("epochs=1").protocol
     splits = fields.pop("splits", splits_from_choice(None, protocol, data))
+    models = fields.pop("models", ("audiocnn",))
     session = Session(
-        data, "songs", ("audiocnn",), protocol, out, splits, cache=cache, workers=1, export=False, **fields
+        data, "songs", models, protocol, out, splits, cache=cache, workers=1, export=False, **fields
     )
     runs, skipped = run_session(session, Listener())
     return "\n".join(lines), runs, skipped
@@ -125,6 +132,34 @@ def test_a_stranger_is_told_what_is_wrong_with_his_data(songs: Path, cache: Path
     card = (tmp_path / "run" / "fold-1" / CARD).read_text()
     assert "1 clips that labelling refuses" in card
     assert "grouped by group: none stands on both sides" in card
+
+
+def test_each_network_hears_its_own_images(songs: Path, cache: Path):
+    data = labelled_audio(songs / "clips.csv")
+    data = dataclasses.replace(data, clips=(*data.clips[:2], *data.clips[-2:]))
+    models = ("audiocnn", "musicnn", "resnet18")
+    session = Session(data, "songs", models, BEST, Path("out"), cache=cache, workers=1)
+    examples = read_examples(session, NoObserver())
+    assert [len(examples[model].decibels[0]) for model in models] == [128, 96, 128]
+    assert examples["audiocnn"] is examples["resnet18"]
+
+
+def test_borrowed_weights_bring_their_notice(
+    songs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    wheel = tmp_path / "musicnn.whl"
+    content = write_musicnn_wheel(wheel, (random_musicnn(0), random_musicnn(1)))
+    monkeypatch.setattr(musicnn_weights, "_WHEEL_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setenv("MER_HOME", str(tmp_path / "home"))
+    data = labelled_audio(songs / "clips.csv")
+    data = dataclasses.replace(data, clips=(*data.clips[:4], *data.clips[-4:]))
+    recipe = dataclasses.replace(BEST.recipe, epochs=1)
+    protocol = dataclasses.replace(BEST, recipe=recipe, weights=str(wheel), validation_share=0.0)
+    _, (run,), _ = _said(data, cache, tmp_path / "run", models=("musicnn",), protocol=protocol)
+    assert "Universitat Pompeu Fabra 2019" in (run.folder / CARD).read_text()
+    spec = spec_from_checkpoint(run.folder / CHECKPOINT)
+    assert "Permission to use, copy, modify" in spec.provenance["notice"]
+    assert spec.audio == PRESETS["musicnn"]
 
 
 def test_a_given_split_is_used_and_judged(songs: Path, cache: Path, tmp_path: Path):
