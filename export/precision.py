@@ -151,6 +151,7 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
         for name in tensors:
             quantizer.quantize_activation_tensor(name)
         quantized = quantizer.quantize_model()
+        _read_unquantized(quantized)
         quantizer.model.topological_sort()
         onnx.checker.check_model(quantized)
     return quantized
@@ -202,6 +203,17 @@ def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]
         if producer is not None and producer.name in layers:
             tensors[shortcut] = None
     return list(tensors)
+
+
+def _read_unquantized(model: ModelProto) -> None:
+    """An Add or Concat that no layer is fused with reads unclipped tensors: maxima of them may matter."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        makers = [producers.get(name) for name in node.input]
+        fused = node.op_type == "Add" and any(maker and maker.op_type in _QUANTIZED_OPS for maker in makers)
+        for i, maker in enumerate(makers if node.op_type in ("Add", "Concat") and not fused else ()):
+            if maker and maker.op_type == "DequantizeLinear":
+                node.input[i] = producers[maker.input[0]].input[0]
 
 
 def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:

@@ -41,7 +41,6 @@ def check_int8(model: ModelProto, source: ModelProto) -> int:
     producers = {name: node for node in model.graph.node for name in node.output}
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     left_out = _left_out(source)
-    read_by_layers = {node.input[0] for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
     layers = 0
     for node in model.graph.node:
         dequantized = [
@@ -60,11 +59,7 @@ def check_int8(model: ModelProto, source: ModelProto) -> int:
             # Only residual adds: VGG16's adaptive pooling is exported as slices and Adds too.
             assert sum(side is not None for side in dequantized) == 1, f"{node.name}: not fusable"
         else:
-            # A sum or a row of tensors may read what a layer reads: it is int8 for that layer.
-            shared = node.op_type in ("Add", "Concat") and read_by_layers.issuperset(
-                name for name, one in zip(node.input, dequantized, strict=True) if one
-            )
-            assert not any(dequantized) or shared or node.op_type == "QuantizeLinear", (
+            assert not any(dequantized) or node.op_type in ("QuantizeLinear",), (
                 f"{node.op_type} {node.name} reads int8"
             )
     for node in model.graph.node:
