@@ -64,19 +64,17 @@ def run(arguments: Sequence[str], folder: Path) -> Command:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    peak_mib = 0.0
-    while True:
+    peak_mib, output = 0.0, None
+    while output is None and time.monotonic() - began < _LIMIT_S:
         try:
-            stdout, stderr = process.communicate(timeout=0.05)
-            break
+            output = process.communicate(timeout=0.05)
         except subprocess.TimeoutExpired:
             peak_mib = max(peak_mib, _largest_mib(process.pid))
-            if time.monotonic() - began > _LIMIT_S:
-                break
     code: int | None = process.poll()
-    if code is None:
+    if output is None:
         os.killpg(process.pid, 9)
-        stdout, stderr = process.communicate()
+        output = process.communicate()
+    stdout, stderr = output
     return Command(
         code,
         stdout.decode("utf-8", "replace"),

@@ -39,6 +39,9 @@ class MusiCNN(nn.Module):
     HEADS = ("classifier",)
     """Path of the layer that gives the logits."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, classes: int = TAGS, dropout: float = 0.5, channels: int = 1) -> None:
         super().__init__()
         audio = PRESETS["musicnn"]

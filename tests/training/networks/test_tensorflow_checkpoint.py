@@ -11,11 +11,11 @@ from merkit.training.networks.tensorflow_checkpoint import tensors_from_checkpoi
 from tensorflow_files import checkpoint_from_tensors
 
 TENSORS = {
-    "dense/bias": np.float32([1, -2, 3]),
+    "dense/bias": np.array([1, -2, 3], np.float32),
     "dense/kernel": np.arange(600, dtype=np.float32).reshape(3, 200),
     "dense_1/kernel": np.ones((2, 1, 3), np.float32),
     "power": np.float32(0.5).reshape(()),
-    "step": np.int32([7]),
+    "step": np.array([7], np.int32),
 }
 INDEX, DATA = checkpoint_from_tensors(TENSORS)
 
