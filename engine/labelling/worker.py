@@ -64,6 +64,8 @@ def _end_with_the_parent() -> None:
         fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if parent is not None and not parent.is_alive():  # it has ended before that: no signal will come
+        os._exit(1)
 
 
 def _keep_memory() -> None:

@@ -150,7 +150,7 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["--data", "SONGS", "--final"], 2, "--final goes with --folds"),
         (["--data", "SONGS/calm"], 1, "holds no folders"),
         (["--data", "SONGS", "--set", "learning_rate=nan"], 2, "learning_rate must be from 1e-09 to 10"),
-        (["--data", "SONGS", "--validation", "nan"], 2, "validation_share must be from 0 to 0.9"),
+        (["--data", "SONGS", "--validation", "nan"], 2, "nan is no finite number"),
         (["--data", "SONGS", "--labels", "calm,tense,calm"], 2, "calm"),
         (["--data", "SONGS", "--labels", ""], 2, "blank"),
         (["--data", "SONGS", "--out", "SONGS/clips.csv/run"], 2, "lies in the folder of the data"),
