@@ -81,8 +81,8 @@ def _noise(sound: Sound, rng: np.random.Generator, decibels: float) -> Float32:
     """White noise so many decibels below the song's own power."""
     noise = rng.standard_normal(len(sound.samples), dtype=np.float32)
     power = np.mean(np.square(sound.samples, dtype=np.float64))
-    wanted = power * 10 ** (-decibels / 10) / np.mean(np.square(noise, dtype=np.float64))
-    return (sound.samples + np.float32(np.sqrt(wanted)) * noise).astype(np.float32)
+    noise_power = power * 10 ** (-decibels / 10) / np.mean(np.square(noise, dtype=np.float64))
+    return (sound.samples + np.float32(np.sqrt(noise_power)) * noise).astype(np.float32)
 
 
 def _later(sound: Sound, rng: np.random.Generator, seconds: float) -> Float32 | None:

@@ -22,7 +22,8 @@ from ...engine.audio.remote_copy import local_copy
 from ...engine.audio.samples import SampleDecoder
 from ...engine.audio.windows import samples_at_own_rate
 from ...engine.catalogue.expand import inputs_from_paths
-from ...engine.data.labelled_audio import Clip, held_out_clips, labelled_audio
+from ...engine.data.clip import Clip, heard_clips, unheard_clips
+from ...engine.data.labelled_audio import labelled_audio
 from ...engine.data.metrics import accuracy_and_macro_f1
 from ...engine.errors import AudioError, MerError, UsageError
 from ...engine.labelling.file_windows import FileLogMels, WindowOptions, log_mels_from_decoder
@@ -30,7 +31,6 @@ from ...engine.labelling.local import FileByFile, network_threads
 from ...engine.labelling.song_label import SongLabel, label_from_logits
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.runtimes import open_runtime
-from ...export.eval_set import HELD_OUT_KEY
 from .changes import CHANGES, Change, Sound, changes_from_names
 
 _SONG_S = 600.0  # for one song under all changes
@@ -203,10 +203,11 @@ def _songs(
 
 
 def _labelled(clips: Sequence[Clip], artifact: Artifact, limit: int, rng: np.random.Generator) -> _Songs:
-    unheard = held_out_clips(clips, artifact.spec.provenance.get(HELD_OUT_KEY))
-    note = "clips that the model's provenance holds out"
+    provenance = artifact.spec.provenance
+    unheard, heard = unheard_clips(clips, provenance), heard_clips(clips, provenance)
+    note = "clips that are new to the model, by its provenance"
     if not unheard:
-        note = "labelled clips, on which the model may have been trained"
+        note = "clips that the model was trained on" if heard else "clips on which it may have been trained"
     positions = rng.permutation(unheard or len(clips)).tolist()
     by_label = [
         [place for place in positions if clips[place].label == label] for label in artifact.spec.labels
@@ -214,6 +215,8 @@ def _labelled(clips: Sequence[Clip], artifact: Artifact, limit: int, rng: np.ran
     by_turns = chain.from_iterable(zip_longest(*by_label))
     taken = sorted([place for place in by_turns if place is not None][: limit or None])
     truth = [artifact.spec.labels.index(clips[place].label) for place in taken]
+    if heard and not unheard:  # nothing is said of accuracy there
+        return _Songs([str(clips[place].path) for place in taken], None, note)
     return _Songs([str(clips[place].path) for place in taken], truth, note)
 
 

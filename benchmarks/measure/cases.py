@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from ...engine.artifact import Artifact, is_engine, known_models, models_home, o
 from ...engine.backbone_names import BACKBONES, NETWORKS
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
+from ...engine.strict_json import json_from_text
 from ...export.output_files import Precision
 from ...export.source import EXPORT_KEY
 from ..row import BASELINES, BENCH_RUNTIMES
@@ -109,8 +109,8 @@ def _export_report(model: onnx.ModelProto) -> dict[str, Any]:
     """What mer-export wrote into a graph; empty where that is nothing, or someone else's text."""
     for prop in model.metadata_props:
         if prop.key == EXPORT_KEY:
-            with suppress(ValueError, RecursionError):
-                report = json.loads(prop.value)
+            with suppress(ValueError):
+                report = json_from_text(prop.value)
                 return report if isinstance(report, dict) else {}
     return {}
 
@@ -211,8 +211,8 @@ def _cases_of(path: Path, source: str, runtimes: Sequence[str], quick: bool) -> 
 
 def _engine_precision(path: Path) -> str:
     try:
-        precision = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["precision"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        precision = json_from_text(path.with_suffix(".json").read_bytes())["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
         return "-"
     return precision if precision in _PRECISIONS else "-"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from ...engine.arrays import Float32
-from ...engine.data.labelled_audio import labelled_audio
+from ...engine.data.labelled_audio import LabelledAudio, labelled_audio
 from ...engine.data.metrics import Integers, accuracy_and_macro_f1, bootstrap_interval, confusion_matrix
 from ...engine.errors import MerError
 from ...engine.spec import ModelSpec
@@ -85,12 +86,18 @@ class Scoring:
             [f"{path}: {reason}" for path, reason in held_out.skipped],
         )
 
-    def _decoded(self, spec: ModelSpec) -> HeldOutSongs:
+    @cached_property
+    def _labelled(self) -> LabelledAudio:
+        """Read once for all models: it hashes every clip."""
         if self._data is None:
             raise MerError("no labelled data")
-        data = labelled_audio(self._data, self._layout)
+        return labelled_audio(self._data, self._layout)
+
+    def _decoded(self, spec: ModelSpec) -> HeldOutSongs:
+        data = self._labelled
         split = split_clips(data, spec)
         if split.heard:
+            assert self._data is not None
             raise MerError(f"{self._data.name} holds {split.origin}")
         clips = {clip.path: clip for clip in split.test}
         songs = log_mels_from_songs(list(clips), spec.audio, _WINDOWS_A_SONG)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..artifact import models_home
+from ..errors import MerError
 
 BUG = "internal error: "
 """How the reason in the row of such a file begins."""
@@ -35,7 +36,7 @@ def failure_from_bug(error: Exception, item: object) -> tuple[str, str]:
 
 def log_bug(text: str) -> None:
     """Adds a text to the log, where that can be written."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+    with suppress(OSError, MerError):  # MerError: there is no home
         log = bug_log()
         log.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -50,4 +51,8 @@ def log_bug(text: str) -> None:
 def line_about_bugs(count: int) -> str:
     """What a run says at its end that ``count`` bugs have cost files."""
     files = "1 file" if count == 1 else f"{count} files"
-    return f"an error inside merkit cost {files} the label; please report it with what {bug_log()} says"
+    try:
+        log = f"what {bug_log()} says"
+    except MerError:
+        log = "its row: without a home folder there is no log"
+    return f"an error inside merkit cost {files} the label; please report it with {log}"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..arrays import Float32
-from ..errors import AudioError
+from ..errors import AudioError, UnreadableError
 
 _IN_MEMORY = 64_000_000  # bytes
 _MOST = 16_000_000_000  # bytes: 55 hours of the default model in steps of 1 s
@@ -60,7 +60,8 @@ class GrowingRows:
         """Adds a row of the shape of the others.
 
         Raises:
-            AudioError: all rows together are too many, or the temporary folder has no room for them.
+            AudioError: all rows together are too many.
+            UnreadableError: the temporary folder has no room for them, which is not the file's fault.
         """
         self._shape = row.shape
         self._count += 1
@@ -75,7 +76,7 @@ class GrowingRows:
         """All rows ``[count, ...]``; nothing is added after it.
 
         Raises:
-            AudioError: see ``add``.
+            UnreadableError: see ``add``.
         """
         if self._file is None:
             return np.stack(self._parts)
@@ -90,7 +91,7 @@ class GrowingRows:
                 self._file.write(part)
         except OSError as error:
             megabytes = self._count * 4 * int(np.prod(self._shape)) / 1e6
-            raise AudioError(
+            raise UnreadableError(
                 f"needs {megabytes:,.0f} MB for its windows in {tempfile.gettempdir()} ({error.strerror}): "
                 "make room, or take longer steps"
             ) from None

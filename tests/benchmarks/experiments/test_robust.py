@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 from merkit.benchmarks.cli import main
 from merkit.benchmarks.experiments import robust
 from merkit.engine.artifact import SPEC_KEY
+from merkit.engine.data.clip import HEARD_KEY, heard_text
+from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.spec import AudioSpec, ModelSpec
 from onnx import TensorProto, helper, numpy_helper
@@ -222,3 +224,21 @@ def test_ctrl_c_ends_it(model: Path, songs: Path, tmp_path: Path) -> None:
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
     assert stderr.splitlines()[-1] == "stopped"
+
+
+def test_no_accuracy_on_clips_that_the_model_heard(model: Path, songs: Path, tmp_path: Path) -> None:
+    clips = labelled_audio(songs, labels=LABELS).clips
+    for heard, note in (
+        (clips, "was trained on"),
+        (clips[:3] + clips[SONGS : SONGS + 3], "new to the model"),
+    ):
+        network = onnx.load(model)
+        spec = ModelSpec("level", LABELS, AUDIO, provenance={HEARD_KEY: heard_text(heard)})
+        helper.set_model_props(network, {SPEC_KEY: spec.to_json()})
+        onnx.save(network, tmp_path / "level.onnx")
+        done = bench(tmp_path / "level.onnx", songs, "--changes", "level-6", "--json", tmp_path / "o.json")
+        assert done.exit_code == 0, done.output
+        values = json.loads((tmp_path / "o.json").read_text())
+        assert note in values["note"]
+        row = values["rows"][0]
+        assert (row["songs"], row["macro_f1"]) == ((2 * SONGS, None) if heard is clips else (2, 1.0))

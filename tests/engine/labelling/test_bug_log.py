@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from merkit.engine.errors import MerError
 from merkit.engine.labelling import bug_log
 from merkit.engine.labelling.bug_log import failure_from_bug, line_about_bugs, log_bug
 
@@ -55,3 +56,13 @@ def test_a_home_that_cannot_be_written_costs_the_log_only(
     (tmp_path / "file").touch()
     monkeypatch.setenv("MER_HOME", str(tmp_path / "file"))
     assert reason_from_bug(bug("one"), "a song") == "internal error: ValueError: one"
+
+
+def test_without_a_home_there_is_no_log_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise MerError("this user has no home folder")
+
+    monkeypatch.setattr(bug_log, "models_home", no_home)
+    log_bug("a traceback")
+    assert "2 files" in line_about_bugs(2)
+    assert "no log" in line_about_bugs(2)

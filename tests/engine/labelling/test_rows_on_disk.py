@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, UnreadableError
 from merkit.engine.labelling import rows_on_disk
 from merkit.engine.labelling.rows_on_disk import GrowingRows, RowsOnDisk
 
@@ -99,7 +99,7 @@ def test_a_disk_without_room_and_too_many_rows_are_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(rows_on_disk._TemporaryFile, "write", full)
-    with pytest.raises(AudioError, match=r"needs 0 MB for its windows in .*No space left"):
+    with pytest.raises(UnreadableError, match=r"needs 0 MB for its windows in .*No space left"):
         grown(2)
     gc.collect()
     assert not list(folder.iterdir())
