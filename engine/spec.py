@@ -42,7 +42,7 @@ class AudioSpec:
 
     The power spectrogram uses a periodic Hann window of ``n_fft`` samples, centred, as librosa
     and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's maximum when ``reference``
-    is "max", and never more than ``top_db`` below the maximum where that is set. ``mean`` and ``std``
+    is "max", or the level of its mean power when it is "mean" (then a gain changes nothing), and never more than ``top_db`` below the maximum where that is set. ``mean`` and ``std``
     hold one number, or one per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound shorter than a
     window is repeated or padded with zeros, as ``short_audio`` says. Frequencies are in Hz.
 
@@ -62,7 +62,7 @@ class AudioSpec:
     mel_scale: Literal["slaney", "htk"] = "slaney"
     mel_norm: Literal["slaney", "none"] = "slaney"
     amin: float = 1e-10
-    reference: Literal["one", "max"] = "one"
+    reference: Literal["one", "max", "mean"] = "one"
     top_db: float | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -219,8 +219,9 @@ MER500_LABELS = ("sad", "romantic", "devotional", "party", "happy")
 """The labels of the ``mer500`` models, in the order of the Hindi paper's code."""
 
 PRESETS: Mapping[str, AudioSpec] = {
-    # Twice the default hop halves the cost of log-mels and networks. Below -60 dB (amin) codecs keep nothing.
-    "emotion4q": AudioSpec(hop_length=1_024, frames=157, amin=1e-6),
+    # Twice the default hop halves the cost of log-mels and networks. Relative to its mean power a window
+    # says nothing of a recording's level. Codecs keep nothing that is 80 dB below the loudest.
+    "emotion4q": AudioSpec(hop_length=1_024, frames=157, reference="mean", top_db=80.0),
     # As the Hindi paper reports. It leaves the length of a window open (its clips are "about 10 s"): 10 s is
     # our choice. The mean and deviation are fitted to the training set.
     "mer500": AudioSpec(n_mels=224, fmin=0.0, reference="max", top_db=80.0, short_audio="zeros"),

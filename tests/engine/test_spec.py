@@ -34,7 +34,7 @@ def audio_specs(draw: st.DrawFn) -> AudioSpec:
         fmax=fmax,
         mel_scale=draw(st.sampled_from(["slaney", "htk"])),
         mel_norm=draw(st.sampled_from(["slaney", "none"])),
-        reference=draw(st.sampled_from(["one", "max"])),
+        reference=draw(st.sampled_from(["one", "max", "mean"])),
         top_db=draw(st.none() | st.floats(1, 200)),
         mean=tuple(draw(st.lists(finite, min_size=count, max_size=count))),
         std=tuple(draw(st.lists(st.floats(1e-3, 1e3), min_size=count, max_size=count))),

@@ -137,8 +137,8 @@ def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> Audio
     total = squares = count = 0.0
     for i in chosen:
         whole = examples.decibels[i]
-        # dB relative to a window's maximum are defined for windows only, not for whole clips.
-        by_window = spec.reference == "max" or spec.top_db is not None
+        # dB relative to a window are defined for windows only, not for whole clips.
+        by_window = spec.reference != "one" or spec.top_db is not None
         parts = spread_crops(whole, neutral, 3) if by_window else [whole]
         for part in parts:
             exact = np.asarray(part, np.float64)
