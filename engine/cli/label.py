@@ -12,11 +12,12 @@ from ..errors import MerError
 from ..runtimes import RUNTIMES
 from ..text.streams import ReaderGoneError, print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
+from .words import WordFirst
 
 _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(cls=WordFirst, context_settings=SETTINGS)
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH...")
 @click.option(
     "--model",
