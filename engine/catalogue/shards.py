@@ -23,7 +23,7 @@ from .shard_file import ShardFile, bytes_from_rows, content_of
 
 _NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 _MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
-_NEW = {"ctime_ns", "real_path", "error_kind"}  # columns that older shards lack
+_NEW = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty"}  # columns that older shards lack
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
 _FACTS = (
     "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",

@@ -40,6 +40,12 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
     help="Step of --windows all.  [default: a window's length]",
 )
 @click.option(
+    "--min-confidence",
+    type=FiniteRange(min=0, max=1),
+    metavar="SHARE",
+    help="Rows below it are unsure (column verdict).  [default: the model's own]",
+)
+@click.option(
     "--runtime",
     type=click.Choice(RUNTIMES),
     help="What runs the network.  [default: by the model's suffix]",
@@ -135,6 +141,7 @@ def main(
     model: str | None,
     windows: Any,
     hop: float | None,
+    min_confidence: float | None,
     runtime: str | None,
     device: Any,
     gpus: int,
@@ -206,7 +213,7 @@ def main(
         private_hosts=sources.private_hosts,
         allow_private=allow_private,
     )
-    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
+    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder, min_confidence)
     output.refuse_arguments(sources.arguments)
     began = time.perf_counter()
     try:
