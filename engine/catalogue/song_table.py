@@ -107,9 +107,9 @@ def _share(song: SongLabel, number: int | None = None) -> Text:
 
 
 def _length(song: SongLabel) -> Text:
-    if song.error:
+    if song.duration_s is None:
         return Text()
-    minutes, seconds = divmod(round(song.duration_s or 0), 60)
+    minutes, seconds = divmod(round(song.duration_s), 60)
     return Text(f"{minutes}:{seconds:02}")
 
 

@@ -93,7 +93,7 @@ EVIDENCE = EvidenceSpec(music=-1.0, distances=(1.0, 2.0, 5.0), far=4.0, confiden
         (3.0, 1.5, 5.0, 1.0, "unsure", 0.25),
         (3.0, 3.5, 0.0, None, "unsure", 0.75),  # no label stands out
         (3.0, 3.5, 0.0, 0.2, "sure", 0.75),
-        (3.0, 4.5, 5.0, None, "unsure", 5 / 6),
+        (3.0, 4.5, 5.0, None, "unsure", 11 / 12),
         (3.0, 99.0, 5.0, None, "unsure", 1.0),
         (3.0, -99.0, 5.0, None, "sure", 0.0),
         (-1.1, 1.5, 5.0, None, "not_music", 0.25),
