@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 _PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
+
+_LONGEST_NAME = 239  # bytes; with what stands around it a temporary name has 255, which most disks take
 
 
 class Disk:
@@ -40,12 +43,16 @@ class Disk:
     def replace(self, source: Path, target: Path) -> None:
         """Renames, replacing ``target``; returns when the new name is on the disk."""
         os.replace(source, target)
+        self.sync_folder(target.parent)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Returns when the names in a folder are on the disk."""
         if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
-            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(folder)
+                os.fsync(handle)
             finally:
-                os.close(folder)
+                os.close(handle)
 
     @contextmanager
     def whole(self, path: Path) -> Iterator[IO[bytes]]:
@@ -71,10 +78,13 @@ class Disk:
 
     def _temporary(self, path: Path) -> tuple[Path, IO[bytes]]:
         """A new hidden file beside ``path``, under a lock. Those of writers that were killed are removed."""
-        parts = [path.with_name(f".{path.name}.{number}.part") for number in range(_PART_NAMES)]
+        name = path.name
+        if len(os.fsencode(name)) > _LONGEST_NAME:
+            name = hashlib.sha256(os.fsencode(name)).hexdigest()
+        parts = [path.with_name(f".{name}.{number}.part") for number in range(_PART_NAMES)]
         for part in parts:
             remove_file_if_abandoned(part)
-        parts += [path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")]
+        parts += [path.with_name(f".{name}.{secrets.token_hex(4)}.part")]
         for part in parts:
             with suppress(FileExistsError):
                 file = self.create(part)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 WORDS = {
+    "tag": "write each song's mood into its tags, or undo that",
     "playlist": "write a playlist for each emotion",
 }
 """Each word with what its command does; its module is ``engine/cli/<word>.py``, with a command ``main``."""
