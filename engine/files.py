@@ -76,16 +76,16 @@ class Disk:
                         clean_up()
                 raise
 
+    def clear(self, path: Path) -> None:
+        """Removes what writers of ``path`` that were killed have left beside it."""
+        for number in range(_PART_NAMES):
+            remove_file_if_abandoned(_part_of(path, number))
+
     def _temporary(self, path: Path) -> tuple[Path, IO[bytes]]:
         """A new hidden file beside ``path``, under a lock. Those of writers that were killed are removed."""
-        name = path.name
-        if len(os.fsencode(name)) > _LONGEST_NAME:
-            name = hashlib.sha256(os.fsencode(name)).hexdigest()
-        parts = [path.with_name(f".{name}.{number}.part") for number in range(_PART_NAMES)]
-        for part in parts:
-            remove_file_if_abandoned(part)
-        parts += [path.with_name(f".{name}.{secrets.token_hex(4)}.part")]
-        for part in parts:
+        self.clear(path)
+        for number in (*range(_PART_NAMES), secrets.token_hex(4)):
+            part = _part_of(path, number)
             with suppress(FileExistsError):
                 file = self.create(part)
                 hold(file)
@@ -93,6 +93,13 @@ class Disk:
                     return part, file
                 file.close()  # it was taken for abandoned before it had its lock
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _part_of(path: Path, number: int | str) -> Path:
+    """The name of a temporary file beside ``path``."""
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()
+    return path.with_name(f".{short}.{number}.part")
 
 
 def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:

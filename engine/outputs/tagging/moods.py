@@ -27,9 +27,12 @@ class NoPlaceError(MerError):
 
 
 def share_name(label: str) -> str:
-    """The name of a label's probability in tags: "MER_HAPPY". What is not ASCII stands there as escapes."""
+    """The name of a label's probability in tags: "MER_HAPPY". What is not ASCII stands there as escapes.
+
+    All of it is in capitals: some formats keep the case of names, others do not.
+    """
     name = label.upper().encode("ascii", "backslashreplace").decode()
-    return _SHARE + _NOT_IN_KEYS.sub(lambda character: f"\\x{ord(character[0]):02x}", name)
+    return _SHARE + _NOT_IN_KEYS.sub(lambda character: f"\\x{ord(character[0]):02x}", name).upper()
 
 
 def values_of(emotion: str, labels: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:

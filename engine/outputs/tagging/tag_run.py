@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ...audio.tags.written import tags_from_file
+from ...catalogue.reconcile import paths_from_text
 from ...catalogue.shard_facts import store_facts
 from ...errors import MerError
 from ...files import Disk, FolderLock
@@ -90,8 +91,7 @@ def tag_songs(
                 return
             yield _Tagger(labels, options, known, None, disk).tagged(song)[0]
         return
-    with locked(folder):
-        undo = UndoFile(folder, disk)
+    with writing(folder, disk) as undo:
         tagger = _Tagger(labels, options, _sizes_known(undo), undo, disk)
         facts: dict[int, os.stat_result] = {}
         shard: Path | None = None
@@ -113,11 +113,18 @@ def tag_songs(
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder of labels, so that no run writes there meanwhile."""
+def writing(folder: Path, disk: Disk) -> Iterator[UndoFile]:
+    """The undo file of a folder of labels in which no run writes meanwhile. What kills left behind goes.
+
+    Raises:
+        MerError: the folder is in use, or cannot be written; the undo file is damaged.
+    """
     lock = FolderLock(folder)
     try:
-        yield
+        undo = UndoFile(folder, disk)
+        for path in {path for _, record in undo.records() for path in paths_from_text(record.path)}:
+            disk.clear(Path(path))
+        yield undo
     finally:
         lock.release()
 

@@ -17,7 +17,7 @@ from ...text.escape import text_from_path
 from ..songs import songs_in
 from .differences import bytes_from_pieces
 from .replacement import replacement
-from .tag_run import Outcome, Tagged, digest_of, locked
+from .tag_run import Outcome, Tagged, digest_of, writing
 from .undo_file import Record, UndoFile
 
 _Sizes = set[tuple[int, int]]
@@ -40,14 +40,14 @@ def undo_tags(
     """
     songs_in(folder)
     disk = disk or Disk()
-    undo = UndoFile(folder, disk)
     if not write:
+        undo = UndoFile(folder)
         for path, starts in _by_path(undo).items():
             if is_stopped():
                 return
             yield _undone(path, starts, undo, None)
         return
-    with locked(folder):
+    with writing(folder, disk) as undo:
         by_path = _by_path(undo)
         left = {start for starts in by_path.values() for start in starts}
         restored: dict[str, _Sizes] = {}

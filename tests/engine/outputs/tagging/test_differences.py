@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.outputs.tagging.differences import bytes_from_pieces, pieces_from_files
 
-PARTS = st.lists(st.binary(max_size=700) | st.sampled_from([bytes(3_000), bytes(range(256)) * 8]), max_size=6)
+_NOISE = random.Random(2).randbytes
+_PARTS = [_NOISE(size) for size in (1, 100, 511, 512, 513, 3_000)] + [bytes(3_000), bytes(range(256)) * 8]
+PARTS = st.lists(st.binary(max_size=8) | st.sampled_from(_PARTS), max_size=6)
 
 
 def restored(old: bytes, new: bytes) -> tuple[bytes, str]:

