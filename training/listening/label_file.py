@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,8 @@ class LabelFile:
         except OSError as error:
             raise MerError(f"{file} cannot be written: {error.strerror}") from None
         try:
+            if not stat.S_ISREG(os.fstat(self._held).st_mode):
+                raise MerError(f"{file} is not a regular file")
             if fcntl:
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.fstat(self._held).st_size:

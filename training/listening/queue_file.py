@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...engine.audio.formats import AUDIO_SUFFIXES, is_remote
+from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
-from ...engine.errors import MerError
+from ...engine.errors import AudioError, MerError
 from ...engine.files import write_whole
 from ...engine.text.escape import csv_line
 from .label_file import path_cell
@@ -29,7 +31,8 @@ class QueuedSong:
 def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
     """The songs of a queue, each once and in order, and a line for each row that is left out.
 
-    The CSV needs a column ``path``, relative to the file; ``artist`` and ``title`` are read where they are.
+    The CSV needs a column ``path``, relative to the file. Where it has no column ``artist``, that and the
+    title come from the files' tags.
 
     Raises:
         MerError: it cannot be read, has no column ``path``, or names no audio file that is there.
@@ -48,7 +51,9 @@ def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
                 left_out.append(f"left out: {path}: {reason}")
                 continue
             real = os.path.realpath(file.parent / path)
-            songs.setdefault(real, QueuedSong(real, cell.get("artist", ""), cell.get("title", "")))
+            if real not in songs:
+                tags = _tags(real) if "artist" not in cell else cell
+                songs[real] = QueuedSong(real, tags.get("artist", ""), tags.get("title", ""))
     except OSError as error:
         raise MerError(f"{file} cannot be read: {error.strerror or error}") from None
     if not songs:
@@ -71,6 +76,13 @@ def write_queue(file: Path, songs: Iterable[QueuedSong]) -> None:
         write_whole(file, "".join(lines))
     except OSError as error:
         raise MerError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+def _tags(path: str) -> dict[str, str]:
+    """What the file says of itself: a split that keeps artists apart needs them."""
+    with suppress(AudioError):
+        return tags_from_file(path)
+    return {}
 
 
 def _reason_against(folder: Path, path: str) -> str:

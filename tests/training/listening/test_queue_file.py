@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import soundfile
 from labelled_files import write_files
 from merkit.engine.errors import MerError
 from merkit.training.listening.queue_file import QueuedSong, read_queue, write_queue
@@ -32,6 +33,16 @@ def test_only_local_audio_files_that_are_there(tmp_path: Path):
     songs, left_out = read_queue(tmp_path / "queue.csv")
     assert [song.path for song in songs] == [str(tmp_path / "a.mp3")]
     assert [line.split(": ")[1] for line in left_out] == rows[2:-1]
+
+
+def test_tags_say_who_sings_where_the_queue_does_not(tmp_path: Path):
+    for name, artist in (("a.flac", "लता"), ("b.flac", "")):
+        with soundfile.SoundFile(tmp_path / name, "w", 8_000, 1, format="FLAC") as file:
+            file.artist = artist
+            file.write([0.0] * 8_000)
+    (tmp_path / "queue.csv").write_text("path\na.flac\nb.flac\n")
+    songs, _ = read_queue(tmp_path / "queue.csv")
+    assert [song.artist for song in songs] == ["लता", ""]
 
 
 def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path):
