@@ -45,7 +45,7 @@ class Page:
             named |= {"Origin": f"http://{host}", "Content-Type": "application/json"}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=200)
         try:
             connection.putrequest(
                 "GET" if data is None else "POST",

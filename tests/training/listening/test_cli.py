@@ -42,7 +42,7 @@ class _Listen:
         assert origin
         headers = {"Origin": origin[0], "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + place, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=200) as answer:
             return json.load(answer)
 
     def __enter__(self) -> _Listen:
@@ -73,7 +73,7 @@ def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
         assert listen.first.startswith("3 songs, 2 with a label")
         assert listen.post("label", song=2, label="calm")["song"] is None
         listen.post("finish")
-        out, err = listen.process.communicate(timeout=30)
+        out, err = listen.process.communicate(timeout=200)
         assert listen.process.returncode == 0
         assert out.endswith("3 of 3 songs have a label; mer-train --data labels.csv\n")
         assert err == "left out: /etc/passwd: its name is not that of an audio file\n"
@@ -86,7 +86,7 @@ def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
 def test_ctrl_c_says_how_to_go_on(folder: Path):
     with _Listen(folder) as listen:
         listen.process.send_signal(signal.SIGINT)
-        _, err = listen.process.communicate(timeout=30)
+        _, err = listen.process.communicate(timeout=200)
         assert listen.process.returncode == 130
         assert err.endswith("stopped; every key is in the file: the same command goes on there\n")
 
@@ -141,6 +141,6 @@ def test_in_a_browser(folder: Path, tmp_path_factory: pytest.TempPathFactory):
         assert browser.run("fetch('https://example.org/').then(() => 'left', () => 'stays')") == "stays"
         press("2", "3 of 3", "Digit2")
         browser.press("Enter")
-        listen.process.wait(30)
+        listen.process.wait(200)
     lines = (folder / "labels.csv").read_text().splitlines()
     assert lines == ["path,label,artist", "a.wav,calm,A", "c.wav,calm,C", "गीत.wav,गहरा,लता"]
