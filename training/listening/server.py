@@ -135,9 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
         if place in ("label", "skip") and type(number) is not int:
             raise _RefusedError(HTTPStatus.BAD_REQUEST)
         if place == "label":
-            self._send_state(lambda: session.label(number, str(body.get("label"))))  # pyright: ignore
+            self._send_state(lambda: session.label(number, str(body.get("label"))))
         elif place == "skip":
-            self._send_state(lambda: session.skip(number))  # pyright: ignore
+            self._send_state(lambda: session.skip(number))
         elif place == "undo":
             self._send_state(session.undo)
         elif place == "finish":
