@@ -19,13 +19,15 @@ class Answers:
 
     ``said`` are positions in the common names; ``len(names)`` is a clip without an emotion, and ``reasons``
     says why it has none ("" for the others). ``confidence`` is mer-label's own, 0 without an emotion.
-    ``probabilities`` are float64 ``[clips, names]``, NaN where a clip has none.
+    ``probabilities`` are float64 ``[clips, names]``, NaN where a clip has none. ``verdicts`` are mer-label's,
+    "" where it gives none; ``errors`` counts clips that failed.
     """
 
     said: Integers
     confidence: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
     reasons: tuple[str, ...]
+    verdicts: tuple[str, ...]
     errors: int
 
 
@@ -34,7 +36,7 @@ def answers_from_labels(
 ) -> Answers:
     """Answers from what ``label_files`` gave; labels of the model that count as one add up."""
     places = [common.of_model(label) for label in model_labels]
-    said, confidence, rows, reasons, errors = [], [], [], [], 0
+    said, confidence, rows, reasons, verdicts, errors = [], [], [], [], [], 0
     for label in labels:
         row = np.full(len(common.names), 0.0 if label.probabilities else np.nan)
         if label.probabilities:
@@ -42,7 +44,8 @@ def answers_from_labels(
         rows.append(row)
         said.append(common.of_model(label.emotion) if label.emotion else len(common.names))
         confidence.append(label.confidence if label.emotion and label.confidence else 0.0)
-        reasons.append("" if label.emotion else label.error or _NO_EMOTION)
+        verdicts.append(getattr(label, "verdict", None) or "")
+        reasons.append("" if label.emotion else label.error or verdicts[-1] or _NO_EMOTION)
         errors += label.error is not None
     shape = (len(rows), len(common.names))
     return Answers(
@@ -50,6 +53,7 @@ def answers_from_labels(
         np.asarray(confidence, np.float64),
         np.asarray(rows, np.float64).reshape(shape),
         tuple(reasons),
+        tuple(verdicts),
         errors,
     )
 

@@ -56,6 +56,15 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class VerdictScores:
+    """The clips with an emotion and this verdict, and how many of them are right."""
+
+    verdict: str
+    clips: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class WrongClip:
     """A clip whose label is not what the data says."""
 
@@ -72,8 +81,8 @@ class Scores:
     Intervals are of 95 %; None where the clips are too few for one. ``macro_f1`` is over the labels of the
     data. ``log_loss`` (nats) is over the ``log_loss_clips`` that have probabilities, ``calibration_error``
     over those with an emotion; None without any. The matrix's rows are those of ``by_label``, its columns are
-    named. ``no_emotion`` counts the reasons why clips have none, ``errors`` the clips that failed. ``wrong``
-    are the most confident mistakes.
+    named. ``by_verdict`` is empty for models that give none, ``no_emotion`` counts the reasons why clips have
+    none, ``errors`` the clips that failed. ``wrong`` are the most confident mistakes.
     """
 
     accuracy: float
@@ -87,6 +96,7 @@ class Scores:
     columns: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     coverage: tuple[Coverage, ...]
+    by_verdict: tuple[VerdictScores, ...]
     no_emotion: dict[str, int]
     errors: int
     wrong: tuple[WrongClip, ...]
@@ -143,6 +153,7 @@ def scores_from_answers(
         tuple((*names, NONE)[place] for place in columns),
         tuple(tuple(line) for line in matrix[np.ix_(rows, columns)].tolist()),
         tuple(_coverage(confidence, right & answered, answered, least) for least in CONFIDENCES),
+        _by_verdict(answers, right),
         dict(reasons.most_common()),
         answers.errors,
         _wrong(answers, truth, names, paths, worst),
@@ -174,6 +185,18 @@ def _coverage(confidence: np.ndarray, right: np.ndarray, answered: np.ndarray, l
     covered = answered & (confidence >= least)
     clips = int(covered.sum())
     return Coverage(least, clips, clips / len(covered), float(right[covered].mean()) if clips else None)
+
+
+def _by_verdict(answers: Answers, right: np.ndarray) -> tuple[VerdictScores, ...]:
+    verdicts = np.asarray(
+        [v if not reason else "" for v, reason in zip(answers.verdicts, answers.reasons, strict=True)]
+    )
+    counts = Counter(verdicts.tolist())
+    return tuple(
+        VerdictScores(verdict, count, float(right[verdicts == verdict].mean()))
+        for verdict, count in counts.most_common()
+        if verdict
+    )
 
 
 def _wrong(

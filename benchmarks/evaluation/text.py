@@ -55,7 +55,7 @@ def differences(evaluation: Evaluation) -> list[str]:
 
 
 def tables_of(scores: Scores) -> dict[str, list[tuple[str, ...]]]:
-    """The tables of one model by their titles: labels, matrix, coverage; the first line is the header."""
+    """The tables of one model by title: labels, matrix, coverage, verdicts; the first line is a header."""
     labels = [("label", "clips", "said", "precision", "recall", "F1")]
     labels += [
         (row.label, str(row.clips), str(row.said), *map(_figure, (row.precision, row.recall, row.f1)))
@@ -70,7 +70,11 @@ def tables_of(scores: Scores) -> dict[str, list[tuple[str, ...]]]:
         (f"{row.confidence:g}", str(row.clips), f"{100 * row.share:.1f}", _figure(row.accuracy))
         for row in scores.coverage
     ]
-    return {"By label": labels, "Confusion": matrix, "Coverage": coverage}
+    tables = {"By label": labels, "Confusion": matrix, "Coverage": coverage}
+    if scores.by_verdict:
+        rows = [(row.verdict, str(row.clips), _figure(row.accuracy)) for row in scores.by_verdict]
+        tables["By verdict"] = [("verdict", "clips", "accuracy"), *rows]
+    return tables
 
 
 def wrong_table(scores: Scores) -> list[tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +104,22 @@ def test_clips_without_an_emotion_are_wrong_and_counted_by_reason() -> None:
     assert scores.wrong == ()
 
 
+def test_what_a_verdict_is_worth() -> None:
+    truth, answers, _ = case(100, 10)
+    verdicts = tuple("sure" if place % 3 else "unsure" for place in range(100))
+    answers = dataclasses.replace(answers, verdicts=verdicts)
+    right = answers.said == truth
+    sure, unsure = scored(truth, answers).by_verdict
+    places = np.array([place for place in range(10, 100) if place % 3])
+    assert (sure.verdict, sure.clips, sure.accuracy) == (
+        "sure",
+        len(places),
+        pytest.approx(right[places].mean()),
+    )
+    assert (unsure.verdict, unsure.clips) == ("unsure", 90 - len(places))
+    assert scored(truth, dataclasses.replace(answers, verdicts=("",) * 100)).by_verdict == ()
+
+
 def test_nothing_but_errors() -> None:
     answers = answers_from_labels([SongLabel("x", error="silent")] * 3, NAMES, COMMON)
     scores = scored(np.array([0, 1, 1]), answers)
@@ -132,7 +150,7 @@ def test_a_difference_is_paired_and_groups_are_drawn_whole() -> None:
     said = first.said.copy()
     mended = np.flatnonzero(said != truth)[::2]
     said[mended] = truth[mended]
-    second = Answers(said, first.confidence, first.probabilities, first.reasons, 0)
+    second = Answers(said, first.confidence, first.probabilities, first.reasons, first.verdicts, 0)
     alone = [str(i) for i in range(200)]
     difference = difference_of(first, second, truth, alone)
     assert difference.accuracy == pytest.approx(len(mended) / 200)
