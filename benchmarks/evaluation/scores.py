@@ -138,7 +138,7 @@ def scores_from_answers(
     known = np.isfinite(answers.probabilities).all(axis=1)
     accuracy, macro_f1 = accuracy_and_macro_f1(truth, said)
     matrix = confusion_matrix(truth, said, len(names) + 1)
-    rows = np.unique(truth)
+    rows: list[int] = np.unique(truth).tolist()
     columns = [place for place in range(len(names) + 1) if place in rows or matrix[:, place].any()]
     reasons = Counter(reason for reason in answers.reasons if reason)
     return Scores(
@@ -151,7 +151,7 @@ def scores_from_answers(
         calibration_error(confidence[answered], right[answered]) if answered.any() else None,
         tuple(_of_label(matrix, place, names[place]) for place in rows),
         tuple((*names, NONE)[place] for place in columns),
-        tuple(tuple(line) for line in matrix[np.ix_(rows, columns)].tolist()),
+        tuple(tuple(line) for line in matrix[rows][:, columns].tolist()),
         tuple(_coverage(confidence, right & answered, answered, least) for least in CONFIDENCES),
         _by_verdict(answers, right),
         dict(reasons.most_common()),
@@ -205,7 +205,8 @@ def _wrong(
     """The most confident mistakes first; of equal ones the first by name."""
     mistakes = np.flatnonzero((answers.said != truth) & (answers.said < len(names)))
     order = sorted(mistakes.tolist(), key=lambda i: (-answers.confidence[i], paths[i]))
+    said, true = answers.said.tolist(), truth.tolist()
     return tuple(
-        WrongClip(paths[i], names[truth[i]], names[answers.said[i]], float(answers.confidence[i]))
+        WrongClip(paths[i], names[true[i]], names[said[i]], float(answers.confidence[i]))
         for i in order[:count]
     )
