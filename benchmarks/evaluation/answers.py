@@ -44,8 +44,8 @@ def answers_from_labels(
         rows.append(row)
         said.append(common.of_model(label.emotion) if label.emotion else len(common.names))
         confidence.append(label.confidence if label.emotion and label.confidence else 0.0)
-        verdicts.append(getattr(label, "verdict", None) or "")
-        reasons.append("" if label.emotion else label.error or verdicts[-1] or _NO_EMOTION)
+        verdicts.append(label.verdict or "")
+        reasons.append("" if label.emotion else label.error or verdicts[-1])
         errors += label.error is not None
     shape = (len(rows), len(common.names))
     return Answers(
@@ -56,6 +56,3 @@ def answers_from_labels(
         tuple(verdicts),
         errors,
     )
-
-
-_NO_EMOTION = "no emotion"

@@ -90,14 +90,16 @@ def test_clips_without_an_emotion_are_wrong_and_counted_by_reason() -> None:
     songs = [
         song(np.array([0.9, 0.05, 0.03, 0.02])),
         SongLabel("x", error="silent"),
-        SongLabel("x", probabilities=(0.4, 0.3, 0.2, 0.1)),  # as of what is no music: no emotion, no error
-        SongLabel("x", error="silent"),
+        SongLabel("x", probabilities=(0.4, 0.3, 0.2, 0.1), verdict="not_music"),
+        SongLabel("x", error="damaged"),
+        SongLabel("x", verdict="silence"),
     ]
-    scores = scored(np.array([0, 0, 0, 2]), answers_from_labels(songs, NAMES, COMMON))
-    assert (scores.accuracy, scores.errors) == (0.25, 2)
-    assert scores.no_emotion == {"silent": 2, "no emotion": 1}
+    scores = scored(np.array([0, 0, 0, 2, 2]), answers_from_labels(songs, NAMES, COMMON))
+    assert (scores.accuracy, scores.errors) == (0.2, 2)
+    assert scores.no_emotion == {"silent": 1, "not_music": 1, "damaged": 1, "silence": 1}
+    assert scores.by_verdict == ()
     assert scores.columns == ("happy", "sad", NONE)
-    assert scores.confusion == ((1, 0, 2), (0, 0, 1))
+    assert scores.confusion == ((1, 0, 2), (0, 0, 2))
     assert scores.log_loss == pytest.approx(-(np.log(0.9) + np.log(0.4)) / 2)
     assert scores.wrong == ()
 
