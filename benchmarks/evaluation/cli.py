@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,12 @@ def main(
     if html_file:
         write_whole(html_file, html_from_evaluation(evaluation))
     if pngs:
-        write_pngs(evaluation, pngs)
+        with warnings.catch_warnings(record=True) as raised:
+            write_pngs(evaluation, pngs)
+        if any("missing from font" in str(warning.message) for warning in raised):
+            print_err(
+                "the picture's font lacks letters of the labels, which are boxes there; --html has them"
+            )
     under = [m for m in evaluation.models if fail_under is not None and m.scores.macro_f1 < fail_under]
     for model in under:
         print_err(f"Error: {model.name}: macro-F1 {model.scores.macro_f1:.4f} is under {fail_under:g}")

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from level_network import write_level_network, write_noise
 
-MakeModel = Callable[..., Path]
-
 
 @pytest.fixture(scope="module")
-def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
+def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def make(name: str = "level", **options: Any) -> Path:
         return write_level_network(tmp_path_factory.mktemp("model") / f"{name}.onnx", **options)
 
@@ -21,7 +19,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
 
 
 @pytest.fixture(scope="module")
-def model(make_model: MakeModel) -> Path:
+def model(make_model: Callable[..., Path]) -> Path:
     """ "loud" above -25 dB, else "quiet", and hardly sure."""
     return make_model(slope=0.05)
 

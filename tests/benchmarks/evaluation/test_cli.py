@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,19 @@ def test_what_is_wrong_is_one_line(
     for option, package in (("--png", "matplotlib"), ("--html", "jinja2")):
         done = run(model, clips, option, tmp_path / "x")
         assert done.stderr == f"Error: {option} needs the package {package}: pip install {package}\n"
+
+
+def test_a_picture_says_which_letters_its_font_lacks(
+    clips: Path, make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    model = make_model(labels=("खुश", "quiet"))
+    done = run(model, clips, "--map", "loud=खुश", "--png", tmp_path / "m.png")
+    assert done.exit_code == 0, done.output
+    said = "the picture's font lacks letters of the labels, which are boxes there; --html has them"
+    assert done.stderr.splitlines()[-1] == said
+    assert "Warning" not in done.stderr
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_it_needs_no_torch(model: Path, clips: Path) -> None:
