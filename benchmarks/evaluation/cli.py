@@ -93,7 +93,7 @@ def main(
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 3 --fail-under failed,
     4 done, but clips gave no label, 129/130/143 stopped by
-    SIGHUP/Ctrl-C/SIGTERM.
+    SIGHUP/Ctrl-C/SIGTERM, 141 the reader of stdout has gone.
     """
     from ...engine.files import write_whole
     from .common_labels import LabelsDifferError, pairs_from_texts
@@ -114,8 +114,6 @@ def main(
     except LabelsDifferError as error:
         advice = "--map LABEL=OTHER makes one count as another, --map LABEL= leaves its clips out"
         raise LabelsDifferError(f"{error}; {advice}") from None
-    for line in lines_from_evaluation(evaluation):
-        print_out(line)
     if json_file:
         write_whole(json_file, json.dumps(evaluation.to_mapping(), indent=2, ensure_ascii=False) + "\n")
     if html_file:
@@ -127,6 +125,8 @@ def main(
             print_err(
                 "the picture's font lacks letters of the labels, which are boxes there; --html has them"
             )
+    for line in lines_from_evaluation(evaluation):
+        print_out(line)
     under = [m for m in evaluation.models if fail_under is not None and m.scores.macro_f1 < fail_under]
     for model in under:
         print_err(f"Error: {model.name}: macro-F1 {model.scores.macro_f1:.4f} is under {fail_under:g}")
