@@ -43,7 +43,7 @@ class Tab:
         self._loaded = False
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network", "Performance"):
             self._call(f"{domain}.enable")
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
@@ -73,6 +73,11 @@ class Tab:
             time.sleep(0.02)
         return value
 
+    def cpu_seconds(self) -> float:
+        """What the page's main thread has used since the page was opened."""
+        metrics = self._call("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "ThreadTime")
+
     def press(self, key: str) -> None:
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
         codes = {
@@ -88,7 +93,9 @@ class Tab:
     def drag(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """The mouse from one point to another, with its button down; a click where they are the same."""
         for kind, x, y in (("mousePressed", x0, y0), ("mouseMoved", x1, y1), ("mouseReleased", x1, y1)):
-            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+            self._call(
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1
+            )
 
     def picture(self, path: Path) -> None:
         """A PNG of what is in sight."""

@@ -35,7 +35,7 @@ _WANTED = (
 class Catalogue:
     """What the page is given: ``about`` and ``columns`` are what ``packed`` packs.
 
-    ``songs`` counts its rows; ``missing`` the songs whose files are not there, whether they are left out or not.
+    ``songs`` counts its rows; ``missing`` the songs whose files are not there, left out or not.
     """
 
     about: dict[str, Any]
@@ -125,7 +125,9 @@ class _Rows:
         novelty = _floats(table, "novelty", _NONE / _SHARES) if "novelty" in names else None
         if novelty is not None:
             self._add("novelty", np.round(_SHARES * novelty).astype(np.uint8))
-        self._add("tenths", np.round(10 * _floats(table, "duration_s", 0)).clip(0, 2**32 - 1).astype(np.uint32))
+        self._add(
+            "tenths", np.round(10 * _floats(table, "duration_s", 0)).clip(0, 2**32 - 1).astype(np.uint32)
+        )
         self._add_timelines(timelines_from_column(table.column("windows"), len(self._labels), self._most))
 
     def _add_timelines(self, timelines: Timelines) -> None:

@@ -54,6 +54,7 @@ class Catalogue {
       this.first[song + 1] = this.first[song] + cells[song];
       for (let cell = this.first[song] + 1; cell < this.first[song + 1]; cell++) starts[cell] += starts[cell - 1];
     }
+    if (this.novelty?.every((value) => value === about.none)) this.novelty = null;
     this.haystacks = null;
   }
 

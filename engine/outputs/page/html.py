@@ -22,9 +22,7 @@ _POLICY = (
 )
 
 
-def write_page(
-    folder: Path, page: Path, title: str | None = None, keep_missing: bool = False
-) -> Catalogue:
+def write_page(folder: Path, page: Path, title: str | None = None, keep_missing: bool = False) -> Catalogue:
     """Writes the page of a folder of labels, whole or not at all; returns what stands on it.
 
     Args:
@@ -33,7 +31,7 @@ def write_page(
         keep_missing: do not leave out songs whose files are not there.
 
     Raises:
-        MerError: ``folder`` is no folder of labels, none of its songs is there, or the page cannot be written.
+        MerError: ``folder`` is no folder of labels, none of its songs is there, or nothing can be written.
     """
     catalogue = catalogue_from_folder(folder, page, keep_missing)
     if not catalogue.songs:

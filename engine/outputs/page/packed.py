@@ -34,6 +34,4 @@ def packed(about: Mapping[str, Any], columns: Mapping[str, Column]) -> str:
         parts.append(content + bytes(-len(content) % _ALIGNED))
     head = json.dumps({"about": about, "columns": facts}).encode()
     head += b" " * (-len(head) % _ALIGNED)
-    return base64.b64encode(
-        zlib.compress(b"".join([len(head).to_bytes(4, "little"), head, *parts]))
-    ).decode()
+    return base64.b64encode(zlib.compress(b"".join([len(head).to_bytes(4, "little"), head, *parts]))).decode()
