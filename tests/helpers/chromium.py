@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,7 @@ from typing import Any, Self
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 """The browser; None where there is none."""
 
-_LONGEST_S = 60
+_LONGEST_S = 200  # on a machine that has other work
 
 
 class Tab:
@@ -26,18 +27,27 @@ class Tab:
         assert CHROMIUM
         its_input, self._to = os.pipe()
         self._from, its_output = os.pipe()
-        # Chromium reads descriptor 3 and writes 4: a shell puts them there.
-        self._process = subprocess.Popen(
-            [
-                "sh", "-c", f'exec "$@" 3<&{its_input} 4>&{its_output}', "sh",
-                CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-                "--autoplay-policy=no-user-gesture-required", "--mute-audio", f"--user-data-dir={profile}",
-                f"--window-size={width},{height}",
-            ],
-            pass_fds=(its_input, its_output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(its_input)
-        os.close(its_output)
+        arguments = [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+            "--autoplay-policy=no-user-gesture-required", "--mute-audio", f"--user-data-dir={profile}",
+            f"--window-size={width},{height}",
+        ]  # fmt: skip
+        # Chromium reads descriptor 3 and writes 4. Copied from high ones: one of them may be 3 or 4 itself.
+        high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 50) for each in (its_input, its_output)]
+        actions = [
+            *((os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)),
+            *((os.POSIX_SPAWN_DUP2, source, target) for source, target in zip(high, (3, 4), strict=True)),
+        ]
+        self._process = os.posix_spawn(CHROMIUM, arguments, os.environ, file_actions=actions)
+        for each in (its_input, its_output, *high):
+            os.close(each)
+        try:
+            self._attach(width, height, dark)
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self, width: int, height: int, dark: bool) -> None:
         self._numbers, self._buffer, self._session = itertools.count(1), b"", ""
         self.errors: list[str] = []
         self._loaded = False
@@ -102,8 +112,8 @@ class Tab:
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot")["data"]))
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
         os.close(self._to)
         os.close(self._from)
 
