@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,9 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
         _draw_timeline(below, label, spec)
         above.set_title(_escaped(_title(label)))
         content = io.BytesIO()
-        figure.savefig(content, format="png")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # where no font has it, boxes stand
+            figure.savefig(content, format="png")
     try:
         write_whole(picture, content.getvalue())
     except OSError as error:
