@@ -263,8 +263,10 @@ def main(
 
         if heard is None:
             raise MerError("--plot draws what was labelled now: the song has its row already")
-        if heard.error is None:
+        if heard.windows:
             plot_song(heard, artifact.spec, limits, Path(plot))
+        elif heard.error is None:
+            raise MerError(f"{heard.path} is {heard.verdict}: there is no picture of it")
     if view.lost:
         raise MerError(f"the lines on stdout are not complete: {view.lost}")
     if view.done == view.unseen > 0 and not run.resumed + run.absent:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#e09f00", "#cc3311", "#2266cc", "#0d9488", "#c2278a", "#7e3fb8", "#6b7d12", "#5c6670")
 _MOST_COLUMNS = 1_600  # as many as the picture has pixels
 _RANGE_DB = 80.0
-_TICKS_HZ = (50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
+_TICKS_HZ = (200, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 # Matplotlib's own font has no Devanagari; of these, those that are installed are tried in turn.
 _FONTS = (
     "DejaVu Sans", "Noto Sans", "Noto Sans Devanagari", "Lohit Devanagari", "Nirmala UI", "Mangal",
@@ -40,7 +40,7 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
     """Draws a labelled song as PNG: the whole of it as a log-mel in dB, and its windows' probabilities.
 
     Args:
-        label: without an error; its path is opened again.
+        label: with windows; its path is opened again.
         spec: of the model that labelled it.
         limits: what opening and decoding it may cost.
 
