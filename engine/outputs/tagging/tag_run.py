@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -73,7 +73,7 @@ def tag_songs(
     options: TagOptions,
     is_stopped: Callable[[], bool] = lambda: False,
     disk: Disk | None = None,
-) -> Iterator[Tagged]:
+) -> Generator[Tagged, None, None]:
     """What becomes of each song of a folder of labels, in order, as soon as it has.
 
     The rows get the new sizes and times of their files, so that a later run does not label these again.
