@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, version_option
-from .command import training_command
+from .command import limit_threads, training_command
 from .commands import ensemble, table
 from .options import (
     FOLDER,
@@ -90,6 +90,7 @@ def _train(**options: Any) -> int:
     from .runs.run_folder import results_folder
     from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
 
+    limit_threads()
     models = models_from_names(options["models"])
     protocol = _protocol(options)
     out = options["out"] or _default_folder(protocol, models)

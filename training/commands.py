@@ -12,7 +12,7 @@ import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, version_option
 from ..engine.text.escape import for_terminal
-from .command import training_command
+from .command import limit_threads, training_command
 from .options import FOLDER, check_outside, chosen_fields, data_options, root_from_options
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _fill(**options: Any) -> int:
         raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
     if options["results"].is_dir():
         raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
+    limit_threads()
     runs = options["runs"] or models_home().parent / "runs" / "table"
     check_outside(root, runs, options["cache"])
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
@@ -157,6 +158,7 @@ def _score(**options: Any) -> int:
             click.echo(for_terminal(note), err=True)
         return audio
 
+    limit_threads()
     if options["out"] and (options["out"].is_dir() or not options["out"].absolute().parent.is_dir()):
         raise click.UsageError(f"--out {options['out']}: give a file in a folder that exists")
     spectrograms, workers = options["cache"] or cache_home(), options["workers"]

@@ -27,6 +27,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "stretch": (0, 0.9),
     "pitch_mels": (0, 1_000),
     "filter_db": (0, 120),
+    "lowpass": (0, 1),
+    "noise": (0, 1),
     "ema": (0, 0.99999),
     "patience": (0, 100_000),
     "eval_windows": (1, 10_000),
@@ -51,9 +53,16 @@ class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
     These fields are off at 0: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
-    ``filter_db`` (see ``training.data.augment``), ``tag_weight``, ``ema`` and ``patience``.
+    ``filter_db``, ``lowpass``, ``noise``, ``tag_weight``, ``ema`` and ``patience``.
 
     Attributes:
+        gain_db: the level of a window changes by up to this many dB, uniformly.
+        stretch: the tempo changes by up to this share.
+        pitch_mels: the key shifts by up to this many mel bands.
+        filter_db: the tone changes by a curve through four random points of up to this many dB
+            (FilterAugment, Nam et al., 2022).
+        lowpass: share of windows that lose what lies above 2.5 to 8 kHz.
+        noise: share of windows with stationary noise, 15 to 45 dB below the music.
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
             rate falls to 0.
         tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
@@ -85,6 +94,8 @@ class Recipe:
     stretch: float = 0.1
     pitch_mels: int = 2
     filter_db: float = 4.0
+    lowpass: float = 0.0
+    noise: float = 0.0
     random_crops: bool = True
     balance: bool = True
     ema: float = 0.995

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
-from ..data.augment import log_mel_crop, mixup, random_crop
+from ..data.augment import first_crop, mixup, random_crop
 from ..recipe import Recipe
 
 
@@ -22,6 +22,7 @@ class TrainingData:
 
     Attributes:
         clips: spectrograms ``[mels, frames]`` in dB, as the cache gives them.
+        windows: the engine's windows of each clip, ``[windows, mels, frames]`` in dB, to evaluate on.
         targets: the position of each clip's label, ``[clips]``.
         training: positions of the clips to train on.
         validation: positions of the clips to evaluate on after each epoch; may be empty.
@@ -30,6 +31,7 @@ class TrainingData:
     """
 
     clips: Sequence[Float32]
+    windows: Sequence[Float32]
     targets: np.ndarray
     training: np.ndarray
     validation: np.ndarray
@@ -73,9 +75,8 @@ def augmented_batch(
         Log-mels ``[batch, 1, mels, frames]`` and targets ``[batch, classes + tags]``.
     """
     if recipe.random_crops:
-        jitter = (recipe.gain_db, recipe.stretch, recipe.pitch_mels, recipe.filter_db)
-        crops = [random_crop(data.clips[i], data.spec, rng, *jitter) for i in chosen]
+        crops = [random_crop(data.clips[i], data.spec, rng, recipe) for i in chosen]
     else:
-        crops = [log_mel_crop(data.clips[i], data.spec, 0) for i in chosen]
+        crops = [first_crop(data.clips[i], data.spec) for i in chosen]
     log_mels = torch.from_numpy(np.stack(crops))[:, None]
     return mixup(log_mels, torch.from_numpy(data.all_targets[chosen]), recipe.mixup, rng)

@@ -131,7 +131,7 @@ class _Training:
             # The last step's: no loss comes after it that would show them.
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise self._diverged(f"{name} has values that are not finite after epoch {epoch + 1}")
-        validation = _evaluate(self.judged, self.data, self.recipe.eval_windows)
+        validation = _evaluate(self.judged, self.data)
         better = self.recipe.keep == "last" or not len(self.data.validation) or self._is_better(validation)
         if better:
             self.best = {name: t.detach().clone() for name, t in self.judged.state_dict().items()}
@@ -204,11 +204,11 @@ class _Training:
         return all((macro_f1, -loss) > (row.val_macro_f1, -row.val_loss) for row in self.history)
 
 
-def _evaluate(network: nn.Module, data: TrainingData, windows: int) -> tuple[float, float, float]:
+def _evaluate(network: nn.Module, data: TrainingData) -> tuple[float, float, float]:
     """Loss, accuracy and macro-F1 on the validation clips; NaN where there are none."""
     if not len(data.validation):
         return float("nan"), float("nan"), float("nan")
-    logits = logits_from_network(network, data.clips, data.validation, data.spec, windows)
+    logits = logits_from_network(network, data.windows, data.validation, data.spec)
     probabilities = np.stack([song_probabilities(z[:, : data.classes], 1.0) for z in logits])
     truth = data.targets[data.validation]
     return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))

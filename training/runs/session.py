@@ -127,16 +127,18 @@ def read_examples(session: Session, observer: Observer) -> dict[str, Examples]:
         UsageError: see ``protocol_for``.
         MerError: see ``examples_from_audio``.
     """
-    heard = {model: session.protocol_of(model).audio for model in session.models}
-    by_audio = {audio: _examples(session, audio, observer) for audio in dict.fromkeys(heard.values())}
-    return {model: by_audio[audio] for model, audio in heard.items()}
+    protocols = {model: session.protocol_of(model) for model in session.models}
+    heard = {model: (protocol.audio, protocol.recipe.eval_windows) for model, protocol in protocols.items()}
+    by_sound = {sound: _examples(session, *sound, observer) for sound in dict.fromkeys(heard.values())}
+    return {model: by_sound[sound] for model, sound in heard.items()}
 
 
-def _examples(session: Session, audio: AudioSpec, observer: Observer) -> Examples:
+def _examples(session: Session, audio: AudioSpec, windows: int, observer: Observer) -> Examples:
     examples = examples_from_audio(
         session.data,
         audio,
         session.cache or cache_home(),
+        windows,
         session.protocol.sub_clips,
         session.workers,
         observer.cached(len(session.data.clips)),

@@ -136,7 +136,13 @@ class _Run:
         if not len(validation) and self.job.protocol.name != "best":
             validation = split.test  # both papers draw curves of their test part; nothing is chosen by them
         data = TrainingData(
-            examples.decibels, examples.targets, split.training, validation, self.audio, tag_rows
+            examples.decibels,
+            examples.windows,
+            examples.targets,
+            split.training,
+            validation,
+            self.audio,
+            tag_rows,
         )
         observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder))
         network, history = train(
@@ -199,7 +205,7 @@ class _Run:
         (folder / STATE).unlink(missing_ok=True)  # last: a folder without it holds a finished training
 
     def _predictions(self, network: nn.Module, chosen: Integers) -> Predictions:
-        return predictions_from_network(network, self.examples, chosen, self.audio, self.recipe.eval_windows)
+        return predictions_from_network(network, self.examples, chosen, self.audio)
 
     def _without_tags(self, network: nn.Module) -> nn.Module:
         """A network with the labels' outputs only."""

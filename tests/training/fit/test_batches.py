@@ -17,7 +17,7 @@ PLAIN = Recipe(random_crops=False, mixup=0.0)
 
 def _data(count: int, tags: np.ndarray | None = None) -> TrainingData:
     clips = [np.full((8, 40), i, np.float32) for i in range(count)]
-    return TrainingData(clips, np.arange(count) % 3, np.arange(count), np.arange(0), SPEC, tags)
+    return TrainingData(clips, [], np.arange(count) % 3, np.arange(count), np.arange(0), SPEC, tags)
 
 
 def test_every_clip_once_and_none_alone():
