@@ -20,6 +20,7 @@ from .options import (
     folder_options,
     recipe_options,
     root_from_options,
+    teacher_options,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     help="A backbone, or all; may be repeated.",
 )
 @recipe_options
+@teacher_options
 @click.option(
     "--split",
     type=click.Choice(["given", "grouped", "random", "both"]),
@@ -94,7 +96,8 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"])
     protocol = _protocol(options)
     out = options["out"] or _default_folder(protocol, models)
-    check_outside(root, out, options["cache"])
+    for folder in (root, *options["unlabelled"]):
+        check_outside(folder, out, options["cache"])
     check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
@@ -112,6 +115,8 @@ def _train(**options: Any) -> int:
         options["export"],
         options["licence"],
         chosen_fields(options),
+        options["teachers"],
+        options["unlabelled"],
     )
     with results_folder(session.out, mode), TerminalProgress() as progress:
         _, skipped = run_session(session, progress)

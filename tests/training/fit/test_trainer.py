@@ -18,6 +18,7 @@ from merkit.training.fit.inference import logits_from_network
 from merkit.training.fit.trainer import train
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.recipe import PROTOCOLS, Recipe
+from merkit.training.teachers.lesson import Lesson
 from torch import nn
 
 SPEC = AudioSpec(window_samples=16_000, frames=32, n_mels=32, mean=(-50.0,), std=(10.0,))
@@ -88,6 +89,23 @@ def test_tags_are_learnt_beside_the_labels():
     )
     assert outputs.shape == (24, 4)
     assert ((outputs[:, 3] > 0) == (tags[held_out, 0] > 0)).mean() > 0.8
+
+
+def test_teachers_teach_what_the_labels_do_not_say():
+    """The labels are drawn by lot; the soft ones, and clips without a label, say what is so."""
+    clips, truth = _clips(96)
+    soft, vectors = np.eye(3, dtype=np.float32)[truth], (truth - 1.0).astype(np.float32)[:, None]
+    drawn = np.random.default_rng(0).integers(0, 3, 48)
+    targets = np.where(np.arange(48) < 24, drawn, truth[:48])
+    lesson = Lesson(soft, vectors, tuple(clips[48:]))
+    windows = _windows(clips[:48])
+    data = TrainingData(clips[:48], windows, targets, np.arange(24), np.arange(24, 48), SPEC, None, lesson)
+    recipe = dataclasses.replace(RECIPE, epochs=10, distill=1.0, embedding_weight=1.0, unlabelled_share=2.0)
+    torch.manual_seed(0)
+    network, history = train(AudioCNN(4, channels=1), data, recipe)
+    assert max(row.val_macro_f1 for row in history) > 0.8
+    outputs = np.stack([logits[0] for logits in logits_from_network(network, windows, np.arange(48), SPEC)])
+    assert np.corrcoef(outputs[:, 3], vectors[:48, 0])[0, 1] > 0.8
 
 
 class _Killed(BaseException):
