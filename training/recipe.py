@@ -197,13 +197,17 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
         "tag_weight": 1.0,
     },
     "musicnn": {"learning_rate": 3e-4},
+    "audioset": {"learning_rate": 3e-4},
 }
 """Where ``best`` differs for a network. Networks without BatchNorm need a lower learning rate; a small
 one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key and no mixup: they distort
 its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."""
 
 
-AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {"musicnn": PRESETS["musicnn"]}
+AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {
+    "musicnn": PRESETS["musicnn"],
+    "audioset": PRESETS["audioset"],
+}
 """What a network hears in every protocol, since it is built for it. Only its windows may be of another
 length."""
 

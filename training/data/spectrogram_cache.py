@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ import numpy as np
 from ...engine.arrays import Float32
 from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
-from ...engine.cpu import usable_cores
 from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError
 from ...engine.files import whole_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import decibels_from_audio
+from .clip_ids import clip_ids
 from .clip_sound import sound_from_clip
 
 _Job = tuple[str, Path]  # an audio file, and the cache file to write
@@ -60,7 +59,7 @@ def cached_decibels(
         raise MerError(f"the cache {subfolder} cannot be made: {error.strerror}") from None
     results: dict[int, Float32 | MerError] = {}
     missing: dict[Path, list[int]] = {}  # clips with the same bytes share a cache file
-    for position, identity in enumerate(_ids(clips)):
+    for position, identity in enumerate(clip_ids(clips)):
         if isinstance(identity, MerError):
             results[position] = identity
             continue
@@ -83,19 +82,6 @@ def _before_standardising(spec: AudioSpec) -> AudioSpec:
     return dataclasses.replace(
         spec, short_audio="repeat", mean=(0.0,), std=(1.0,), reference="one", top_db=None
     )
-
-
-def _ids(clips: Sequence[Clip]) -> Iterator[str | MerError]:
-    """Reads every clip whole to compute its id, in threads: hashing releases the GIL."""
-
-    def identity(clip: Clip) -> str | MerError:
-        try:
-            return clip.id
-        except MerError as error:
-            return MerError(str(error).removeprefix(f"{clip.path} "))  # the path is reported beside it
-
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        yield from threads.map(identity, clips)
 
 
 def _computed(
