@@ -20,7 +20,12 @@ BACKBONES: Mapping[str, str] = {
 }
 """The papers' nine: canonical name, as in file names and specs, to the spelling of the papers."""
 
-NETWORKS: Mapping[str, str] = {**BACKBONES, "audiocnn": "AudioCNN (ours)", "musicnn": "MusiCNN"}
+NETWORKS: Mapping[str, str] = {
+    **BACKBONES,
+    "audiocnn": "AudioCNN (ours)",
+    "musicnn": "MusiCNN",
+    "audioset": "AudioSet MobileNetV3",
+}
 """All that can be trained, as ``BACKBONES``."""
 
 _ALIASES: Mapping[str, str] = {

@@ -249,6 +249,22 @@ PRESETS: Mapping[str, AudioSpec] = {
         mean=(-20.0,),
         std=(20.0,),
     ),
+    # Nearly as the AudioSet network's weights were trained (Kaldi's mels and pre-emphasis differ from these
+    # by a gain for each mel, which the network adds). It counts on this mean and deviation.
+    "audioset": AudioSpec(
+        sample_rate=32_000,
+        window_samples=320_000,
+        frames=1_000,
+        n_fft=1_024,
+        hop_length=320,
+        pad_mode="reflect",
+        fmin=0.0,
+        fmax=15_000.0,
+        mel_scale="htk",
+        mel_norm="none",
+        mean=(-20.0,),
+        std=(20.0,),
+    ),
     # As the paper on Indian classical music: 44.1 kHz, 5 s, STFT 2,048 / 512. Mels and dB are our choice.
     "jumusemodb": AudioSpec(
         sample_rate=44_100,

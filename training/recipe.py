@@ -182,6 +182,7 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
         "tag_weight": 1.0,
     },
     "musicnn": {"learning_rate": 3e-4},
+    "audioset": {"learning_rate": 3e-4},
 }
 """Where ``best`` differs for a network. Networks without BatchNorm need a lower learning rate; a small
 one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key and no mixup: they distort
@@ -192,7 +193,10 @@ TAUGHT: Mapping[str, Any] = {"distill": 0.6, "embedding_weight": 0.5, "unlabelle
 """What a recipe takes from teachers, where there are some and nothing else was asked for."""
 
 
-AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {"musicnn": PRESETS["musicnn"]}
+AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {
+    "musicnn": PRESETS["musicnn"],
+    "audioset": PRESETS["audioset"],
+}
 """What a network hears in every protocol, since it is built for it. Only its windows may be of another
 length."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import numpy as np
 from ...engine.arrays import Float32
 from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
-from ...engine.cpu import usable_cores
 from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError
 from ...engine.files import whole_file
@@ -22,6 +20,7 @@ from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import decibels_from_audio
+from .clip_ids import clip_ids
 from .clip_sound import sound_from_clip
 
 _FLOOR = 1e-10  # -100 dB: below what any spec hears, so that gain and noise meet the sound itself
@@ -83,7 +82,7 @@ def cached_sounds(
             raise MerError(f"the cache {subfolder} cannot be made: {error.strerror}") from None
     results: dict[int, ClipSound | MerError] = {}
     missing: dict[_Targets, list[int]] = {}  # clips with the same bytes share their cache files
-    for position, identity in enumerate(_ids(clips)):
+    for position, identity in enumerate(clip_ids(clips)):
         if isinstance(identity, MerError):
             results[position] = identity
             continue
@@ -108,19 +107,6 @@ def _before_standardising(spec: AudioSpec) -> AudioSpec:
 
 def _without_floor(spec: AudioSpec) -> AudioSpec:
     return dataclasses.replace(spec, short_audio="repeat", amin=min(spec.amin, _FLOOR))
-
-
-def _ids(clips: Sequence[Clip]) -> Iterator[str | MerError]:
-    """Reads every clip whole to compute its id, in threads: hashing releases the GIL."""
-
-    def identity(clip: Clip) -> str | MerError:
-        try:
-            return clip.id
-        except MerError as error:
-            return MerError(str(error).removeprefix(f"{clip.path} "))  # the path is reported beside it
-
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        yield from threads.map(identity, clips)
 
 
 def _computed(

@@ -51,13 +51,17 @@ class AudioCNN(nn.Module):
         self.statistics = CepstrumStatistics(classes)
 
     def forward(self, log_mels: Tensor) -> Tensor:
-        features = self.features(log_mels)
-        mean = features.mean(dim=(2, 3))
-        pooled = [mean, features.amax(dim=(2, 3)), _deviation(features - mean[:, :, None, None])]
-        convolutional, cepstral = self.classifier(torch.cat(pooled, dim=1)), self.statistics(log_mels)
+        convolutional, cepstral = self.parts(log_mels)
         if self.training:
             return torch.stack([convolutional, cepstral])
         return (convolutional + cepstral) / 2
+
+    def parts(self, log_mels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of the convolutional part and of the cepstral one."""
+        features = self.features(log_mels)
+        mean = features.mean(dim=(2, 3))
+        pooled = [mean, features.amax(dim=(2, 3)), _deviation(features - mean[:, :, None, None])]
+        return self.classifier(torch.cat(pooled, dim=1)), self.statistics(log_mels)
 
 
 class CepstrumStatistics(nn.Module):

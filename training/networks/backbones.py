@@ -14,7 +14,10 @@ from torchvision import models
 from ...engine.backbone_names import BACKBONES, backbone_from_name
 from ...engine.errors import MerError, UsageError
 from .audiocnn import AudioCNN
-from .musicnn import TAGS, MusiCNN
+from .audioset import TAGS as AUDIOSET_TAGS
+from .audioset import AudioSetNet, audioset_state, is_audioset_state
+from .musicnn import TAGS as MUSICNN_TAGS
+from .musicnn import MusiCNN
 from .musicnn_weights import MUSICNN_WEIGHTS, is_musicnn_weights, musicnn_state
 from .weights_file import load_weights, state_dict_from_file
 
@@ -47,7 +50,12 @@ assert set(_FAMILIES) == set(BACKBONES)
 PAPER_BACKBONES = tuple(BACKBONES)
 """The nine of the two papers. ``audiocnn`` is this project's own; ``musicnn`` has weights for music."""
 
-_HEARING: Mapping[str, type[AudioCNN] | type[MusiCNN]] = {"audiocnn": AudioCNN, "musicnn": MusiCNN}
+_HEARING: Mapping[str, type[AudioCNN | AudioSetNet | MusiCNN]] = {
+    "audiocnn": AudioCNN,
+    "musicnn": MusiCNN,
+    "audioset": AudioSetNet,
+}
+_TAGS = {"musicnn": MUSICNN_TAGS, "audioset": AUDIOSET_TAGS}
 
 
 class ExtraHead(nn.Module):
@@ -72,9 +80,9 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
         name: see ``backbone_from_name``.
         weights: the initial weights: "imagenet" (torchvision's, downloaded once), "none" (random), or a
             safetensors or ``torch.save`` file with torchvision's state dict (see ``weights_file``). Those
-            of musicnn: see ``musicnn_state``.
-        extra_head: keep the 1,000 outputs (musicnn: 50 tags) and put a layer with ``classes`` outputs
-            after them; otherwise the last layer is replaced.
+            of musicnn: see ``musicnn_state``; those of audioset: the published file.
+        extra_head: keep the 1,000 outputs (musicnn and audioset: their tags) and put a layer with
+            ``classes`` outputs after them; otherwise the last layer is replaced.
 
     Raises:
         UsageError: an unknown name, or a weights file that does not exist.
@@ -83,8 +91,8 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     name = backbone_from_name(name)
     if is_musicnn_weights(weights) and name != "musicnn":
         raise UsageError(f"{weights} are weights of musicnn, not of {name}")
-    if name == "musicnn":
-        return _musicnn(classes, weights, extra_head)
+    if name in _TAGS:
+        return _of_music(name, classes, weights, extra_head)
     if name == "audiocnn":
         if weights != "none":
             raise UsageError("audiocnn has no published weights; it can only begin with none")
@@ -121,17 +129,23 @@ def check_weights(names: Iterable[str], weights: str) -> None:
             build_backbone(name, 2, weights)
 
 
+def head_paths(network: nn.Module, name: str, embedding: bool = False) -> tuple[str, ...]:
+    """The layers that give the logits; with ``embedding`` what comes after the embedding."""
+    name = backbone_from_name(name)
+    if isinstance(network, ExtraHead):
+        return ("extra",)
+    if name in _HEARING:
+        cut = getattr(_HEARING[name], "EMBEDDING", None)
+        return (cut,) if embedding and cut else _HEARING[name].HEADS
+    return (_FAMILIES[name].head,)
+
+
 def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
     """The network, changed in place to give only its first ``classes`` outputs.
 
     The outputs after them are those of the tags (``Recipe.tag_weight``).
     """
-    name = backbone_from_name(name)
-    if isinstance(network, ExtraHead):
-        heads = ["extra"]
-    else:
-        heads = _HEARING[name].HEADS if name in _HEARING else [_FAMILIES[name].head]
-    for path in heads:
+    for path in head_paths(network, name):
         old = _get(network, path)
         new = _head(old, classes).to(old.weight.device)
         new.load_state_dict({key: tensor[:classes] for key, tensor in old.state_dict().items()})
@@ -148,20 +162,29 @@ def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
     return list(getattr(network, first).parameters())
 
 
-def _musicnn(classes: int, weights: str, extra_head: bool) -> nn.Module:
-    network = MusiCNN(classes if weights == "none" and not extra_head else TAGS)
+def _of_music(name: str, classes: int, weights: str, extra_head: bool) -> nn.Module:
+    """MusiCNN or the AudioSet network, whose published weights have many tags as outputs."""
+    kind = _HEARING[name]
+    tags = _TAGS[name]
+    network = kind(classes if weights == "none" and not extra_head else tags)
     if weights == "imagenet":
-        raise UsageError(
-            f"musicnn hears no images; it begins with {', '.join(MUSICNN_WEIGHTS)}, none or a file"
-        )
+        known = ", ".join((*(MUSICNN_WEIGHTS if name == "musicnn" else ()), "none"))
+        raise UsageError(f"{name} hears no images; it begins with {known} or a file")
     if weights != "none":
-        load = musicnn_state if is_musicnn_weights(weights) else lambda path: state_dict_from_file(Path(path))
-        load_weights(network, "musicnn", load(weights))
+        load_weights(network, name, _state_of_music(weights))
     if extra_head:
-        return ExtraHead(network, classes, TAGS)
-    if network.classifier.out_features != classes:
-        network.classifier = nn.Linear(network.classifier.in_features, classes)
+        return ExtraHead(network, classes, tags)
+    (head,) = network.HEADS
+    if _get(network, head).out_features != classes:
+        _replace(network, head, _head(_get(network, head), classes))
     return network
+
+
+def _state_of_music(weights: str) -> Mapping[str, Tensor]:
+    if is_musicnn_weights(weights):
+        return musicnn_state(weights)
+    state = state_dict_from_file(Path(weights))
+    return audioset_state(state) if is_audioset_state(state) else state
 
 
 def one_channel_stem(stem: nn.Conv2d) -> nn.Conv2d:

@@ -1,0 +1,86 @@
+"""The AudioSet network equals its authors' definition, on weights by the published names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from audioset_files import published_audioset, random_audioset
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import PRESETS
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.training.networks.audioset import AudioSetNet, audioset_state
+from merkit.training.networks.backbones import build_backbone, head_parameters
+from merkit.training.networks.embedding import Embedding
+from safetensors.torch import save_file
+
+AUDIO = PRESETS["audioset"]
+
+
+def test_published_weights_give_the_published_network():
+    published = random_audioset()
+    network = AudioSetNet()
+    network.load_state_dict(audioset_state(published))
+    network.eval()
+    decibels = torch.from_numpy(np.random.default_rng(1).uniform(-90, 60, (2, 1, 128, 40)))
+    # As published: (ln(power + 1e-5) + 4.5) / 5, of the power that the gain makes of these decibels.
+    power = 10 ** ((decibels + network.gain[:, None].double()) / 10)
+    image = ((torch.log(power + 1e-5) + 4.5) / 5).float()
+    with torch.inference_mode():
+        features, logits = published_audioset(published, image)
+        log_mels = ((decibels - AUDIO.mean[0]) / AUDIO.std[0]).float()
+        torch.testing.assert_close(network(log_mels), logits, rtol=1e-3, atol=1e-3 * logits.abs().max())
+        ours = Embedding(network, "audioset")(log_mels)
+        torch.testing.assert_close(ours, features, rtol=1e-3, atol=1e-3 * features.abs().max())
+
+
+def test_it_hears_nearly_what_the_published_network_hears():
+    """Noise of the level of music: Kaldi's mels of a sound with pre-emphasis, in the published window."""
+    rng = np.random.default_rng(0)
+    audio = (0.1 * rng.standard_normal((1, AUDIO.window_samples))).astype(np.float32)
+    network = AudioSetNet()
+    ours = network._heard(torch.from_numpy(log_mel_from_audio(audio, AUDIO)))[0, 0].numpy()
+
+    emphasised = audio[0, 1:].astype(np.float64) - 0.97 * audio[0, :-1]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(800) / 799)
+    padded = np.pad(emphasised, 512, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::320][:1000, 112:912]
+    power = np.abs(np.fft.rfft(frames * window, 1024)) ** 2
+    mel = 1127 * np.log(1 + np.arange(513) * 32_000 / 1024 / 700)
+    edges = np.linspace(0, 1127 * np.log(1 + 15_000 / 700), 130)
+    slopes = (mel - edges[:-2, None]) / (edges[1] - edges[0]), (edges[2:, None] - mel) / (edges[1] - edges[0])
+    filters = np.maximum(0, np.minimum(*slopes))
+    theirs = (np.log(power @ filters.T + 1e-5) + 4.5) / 5
+    # A unit is 21.7 dB. Mels agree over time; single cells of noise are a decibel or two apart.
+    assert np.abs(ours.mean(axis=1) - theirs.mean(axis=0)).max() < 0.03
+    assert np.abs(ours - theirs.T).mean() < 0.08
+
+
+def test_silence_is_finite_and_is_the_floor():
+    heard = AudioSetNet()._heard(torch.full((1, 1, 128, 4), (-100 + 20) / 20))
+    assert torch.allclose(heard, torch.full_like(heard, (np.log(1e-5) + 4.5) / 5), atol=1e-3)
+
+
+def test_as_a_backbone_it_gets_a_new_head(tmp_path: Path):
+    save_file(random_audioset(), tmp_path / "ears.safetensors")
+    network = build_backbone("audioset", 3, str(tmp_path / "ears.safetensors"))
+    assert network(torch.zeros(2, 1, 128, 40)).shape == (2, 3)
+    stem = network.get_parameter("features.0.0.weight")
+    assert torch.equal(stem, random_audioset()["features.0.0.weight"])
+    assert {tuple(p.shape) for p in head_parameters(network, "audioset")} == {
+        (512, 384), (512,), (3, 512), (3,)
+    }  # fmt: skip
+    tags = build_backbone("audioset", 3, str(tmp_path / "ears.safetensors"), extra_head=True)
+    assert tags(torch.zeros(2, 1, 128, 40)).shape == (2, 3)
+
+
+def test_wrong_weights_are_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match="hears no images"):
+        build_backbone("audioset", 3, "imagenet")
+    broken = random_audioset()
+    broken["classifier.5.bias"] = broken["classifier.5.bias"][:100]
+    save_file(broken, tmp_path / "short.safetensors")
+    with pytest.raises(MerError, match="do not fit audioset"):
+        build_backbone("audioset", 3, str(tmp_path / "short.safetensors"))

@@ -1,0 +1,64 @@
+"""A trained network as ears: what of it makes embeddings, and what tells it from all others."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...engine.arrays import Float32
+from ...engine.spec import AudioSpec
+from ..networks.embedding import Embedding, embedding_audio
+from ..networks.trained import TrainedNetwork, trained_network
+
+_VERSION = b"1"  # of how embeddings are computed
+
+
+@dataclass(frozen=True)
+class Ears:
+    """``embedding`` maps log-mels ``[windows, 1, mels, frames]`` to ``[windows, features]``.
+
+    ``audio`` says which log-mels; ``notice`` is of the authors of published weights.
+    """
+
+    name: str
+    audio: AudioSpec
+    embedding: nn.Module
+    notice: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the weights and of what is heard: equal for equal embeddings only."""
+        digest = hashlib.sha256(_VERSION)
+        digest.update(self.audio.to_json().encode())
+        for name, tensor in sorted(self.embedding.state_dict().items()):
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def embed(self, log_mels: Float32) -> Float32:
+        """Log-mels ``[windows, 1, mels, frames]`` to ``[windows, features]``."""
+        device = next(self.embedding.parameters()).device
+        return self.embedding(torch.from_numpy(log_mels).to(device)).float().cpu().numpy()
+
+
+def ears_from_source(
+    source: str, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+) -> Ears:
+    """The ears of a trained network: see ``trained_network`` for ``source`` and the errors."""
+    return ears_of(trained_network(source, say))
+
+
+def ears_of(trained: TrainedNetwork) -> Ears:
+    """On CUDA where available."""
+    audio, patches = embedding_audio(trained.audio)
+    embedding = Embedding(trained.network, trained.backbone, patches)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Ears(trained.backbone, audio, embedding.to(device), trained.notice)

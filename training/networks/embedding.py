@@ -1,0 +1,66 @@
+"""What a trained network hears in a window, before it names a label: its embedding."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from ...engine.spec import AudioSpec
+from .audiocnn import AudioCNN
+from .backbones import head_paths
+
+_WINDOW_S = 10.0  # of an embedding; a network that hears less hears several patches
+
+
+class Embedding(nn.Module):
+    """Log-mels ``[batch, 1, mels, frames]`` to ``[batch, features]``: what goes into the last layer.
+
+    A network whose windows are shorter than 5 s hears ``patches`` of them one after another; the features
+    are then the mean and the deviation over the patches. A network of two parts gives the features of both.
+
+    Args:
+        network: of the backbone ``name``; it is copied.
+    """
+
+    def __init__(self, network: nn.Module, name: str, patches: int = 1) -> None:
+        super().__init__()
+        self.patches = patches
+        self.network = copy.deepcopy(network)
+        for path in head_paths(network, name, embedding=True):
+            self.network.set_submodule(path, nn.Identity())
+        self.network.requires_grad_(False).eval()
+
+    def forward(self, log_mels: Tensor) -> Tensor:
+        if self.patches == 1:
+            return self._features(log_mels)
+        frames = log_mels.shape[3] // self.patches
+        # [batch, 1, mels, patches, frames] to [batch x patches, 1, mels, frames]
+        parts = log_mels.unflatten(3, (self.patches, frames)).permute(0, 3, 1, 2, 4).flatten(0, 1)
+        features = self._features(parts).unflatten(0, (-1, self.patches))
+        mean = features.mean(dim=1)
+        deviation = (features - mean[:, None]).square().mean(dim=1).sqrt()
+        return torch.cat([mean, deviation], dim=1)
+
+    def train(self, mode: bool = True) -> Embedding:
+        """It stays in evaluation mode: it is frozen."""
+        return super().train(False)
+
+    def _features(self, log_mels: Tensor) -> Tensor:
+        if isinstance(self.network, AudioCNN):
+            return torch.cat(self.network.parts(log_mels), dim=1)
+        return self.network(log_mels).flatten(1)
+
+
+def embedding_audio(audio: AudioSpec) -> tuple[AudioSpec, int]:
+    """The windows of about 10 s in which a network is embedded, and how many of its own windows they hold.
+
+    Decibels relative to a window's maximum belong to the network's own window: such a network has one patch.
+    """
+    patches = int(_WINDOW_S // audio.window_s)
+    if patches < 2 or audio.reference == "max" or audio.top_db is not None:
+        return audio, 1
+    frames = patches * audio.frames
+    return dataclasses.replace(audio, frames=frames, window_samples=frames * audio.hop_length), patches

@@ -1,0 +1,130 @@
+"""A network that was trained before, from whatever holds its weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ...engine.artifact import SPEC_KEY, known_models, path_from_model
+from ...engine.errors import MerError, UsageError
+from ...engine.spec import PRESETS, AudioSpec
+from .audioset import NOTICE as AUDIOSET_NOTICE
+from .audioset import AudioSetNet, audioset_state, is_audioset_state
+from .checkpoint import network_from_checkpoint
+from .musicnn import TAGS, MusiCNN
+from .musicnn_weights import MUSICNN_WEIGHTS, is_musicnn_weights, musicnn_state
+from .musicnn_weights import NOTICE as MUSICNN_NOTICE
+from .onnx_weights import network_from_onnx
+from .weights_file import load_weights, state_dict_from_file
+
+_CHECKPOINTS = ("checkpoint.safetensors", "final/checkpoint.safetensors")
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network in evaluation mode on the CPU, with the outputs that it was trained for.
+
+    Attributes:
+        backbone: its canonical name.
+        audio: what it hears.
+        labels: what its outputs mean, where it was trained here; empty for published weights.
+        notice: of the authors; it goes wherever the weights go, also trained further.
+        provenance: its ModelSpec's; empty for published weights.
+    """
+
+    backbone: str
+    network: nn.Module
+    audio: AudioSpec
+    labels: tuple[str, ...] = ()
+    notice: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def trained_network(
+    source: str, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+) -> TrainedNetwork:
+    """Finds and reads a trained network.
+
+    Args:
+        source: "musicnn-msd", "musicnn-mtt", or MusiCNN's wheel; the AudioSet network's safetensors file; a
+            run's folder or its checkpoint; an FP32 .onnx that was exported from a network of ours; or the
+            name of a known model, such as "audiocnn".
+        say: called with one line before something is fetched.
+
+    Raises:
+        UsageError: no such file, folder or name.
+        MerError: the file holds no weights, or none of a network that is known here.
+    """
+    path = Path(source)
+    if is_musicnn_weights(source):
+        network = MusiCNN(TAGS)
+        load_weights(network, "musicnn", musicnn_state(source, say))
+        return TrainedNetwork("musicnn", network.eval(), PRESETS["musicnn"], notice=MUSICNN_NOTICE)
+    if path.is_dir():
+        return _from_checkpoint(checkpoint_in(path))
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        return _from_onnx(path)
+    if path.is_file():
+        return _from_checkpoint(path) if _carries_spec(path) else _audioset(path)
+    if source in known_models() or not path.suffix:
+        try:
+            return _from_onnx(path_from_model(source))
+        except UsageError:
+            pass
+    known = ", ".join((*MUSICNN_WEIGHTS, *known_models()))
+    raise UsageError(
+        f"weights {source}: no such file, run folder or network; known names: {known}; or a file or folder"
+    )
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The checkpoint of a run's folder; of a cross-validation's, that of its final network.
+
+    Raises:
+        UsageError: it holds none.
+    """
+    for name in _CHECKPOINTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise UsageError(f"{folder} is no run's folder: it holds no {_CHECKPOINTS[0]}")
+
+
+def _from_checkpoint(path: Path) -> TrainedNetwork:
+    network, spec = network_from_checkpoint(path)
+    return TrainedNetwork(
+        *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
+        spec.provenance,
+    )
+
+
+def _from_onnx(path: Path) -> TrainedNetwork:
+    network, spec = network_from_onnx(path)
+    return TrainedNetwork(
+        *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
+        spec.provenance,
+    )
+
+
+def _carries_spec(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return SPEC_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def _audioset(path: Path) -> TrainedNetwork:
+    state = state_dict_from_file(path)
+    if not is_audioset_state(state):
+        raise MerError(
+            f"{path} does not say which network its weights are of: name that too, as the model to train"
+        )
+    network = AudioSetNet()
+    load_weights(network, "the AudioSet network", audioset_state(state))
+    return TrainedNetwork("audioset", network.eval(), PRESETS["audioset"], notice=AUDIOSET_NOTICE)
