@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise
-from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.engine.data.labelled_audio import Clip, labelled_audio
 from merkit.engine.errors import MerError
 from merkit.training.data.examples import Examples, examples_from_audio
 from merkit.training.data.spectrogram_cache import cached_sounds
