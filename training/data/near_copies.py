@@ -46,12 +46,8 @@ def near_copies(decibels: Sequence[Float32], spec: AudioSpec) -> list[tuple[int,
         {
             (i, j)
             for i, j, offset in _candidates(movements)
-            if _same(
-                *(movements[i], movements[j]),
-                *(np.maximum(decibels[clip], floor) for clip in (i, j)),
-                offset,
-                frame_s,
-            )
+            if _same(movements[i], movements[j], offset, frame_s)
+            and _same_tone(decibels[i], decibels[j], offset, floor)
         }
     )
 
@@ -114,10 +110,8 @@ def _index(movements: Sequence[Float32]) -> tuple[_Integers, _Integers, _Integer
     return word[order], np.concatenate(clips)[order], np.concatenate(frames)[order]
 
 
-def _same(
-    first: Float32, second: Float32, first_db: Float32, second_db: Float32, offset: int, frame_s: float
-) -> bool:
-    """Whether two clips are one recording where they overlap: in all bands, all the time, and in tone."""
+def _same(first: Float32, second: Float32, offset: int, frame_s: float) -> bool:
+    """Whether two clips move alike where they overlap: in all bands, and all the time."""
     a, b = _overlap(first, second, offset)
     shorter = min(first.shape[1], second.shape[1])
     if a.shape[1] < max(6, _OVERLAP_S / frame_s, _OVERLAP * shorter) or _correlation(a, b) < _WHOLE:
@@ -125,10 +119,13 @@ def _same(
     by_band = [_correlation(x, y) for x, y in zip(a, b, strict=True)]
     parts = np.array_split(np.arange(a.shape[1]), 6)
     by_part = [_correlation(a[:, part], b[:, part]) for part in parts]
-    if np.quantile(by_band, 0.1) < _BAND or min(by_part) < _SIXTH:
-        return False
-    rows = _rows(first_db)
-    one, other = (part[:rows].mean(axis=1) for part in _overlap(first_db, second_db, offset))
+    return bool(np.quantile(by_band, 0.1) >= _BAND and min(by_part) >= _SIXTH)
+
+
+def _same_tone(first: Float32, second: Float32, offset: int, floor: float) -> bool:
+    """Whether the spectra of two clips, in dB, differ by no more than a level where they overlap."""
+    rows = _rows(first)
+    one, other = (np.maximum(part[:rows], floor).mean(axis=1) for part in _overlap(first, second, offset))
     level = np.median(one - other)
     loud = np.argsort(np.maximum(one, other + level))[-max(1, rows // 3) :]
     difference = (one - other)[loud]

@@ -63,9 +63,8 @@ def lesson_from_embeddings(
         told, asked = training[told], training[asked]
         soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], labels)
     heard = np.concatenate([labelled[training], without_label])
-    count = min(
-        _DIRECTIONS, max(1, len(heard) - 1), heard.shape[1]
-    )  # one less than clips: their mean is taken off
+    # One less than clips, whose mean is taken off.
+    count = min(_DIRECTIONS, max(1, len(heard) - 1), heard.shape[1])
     directions = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler()).fit(heard)
     return Lesson(soft, directions.transform(everything).astype(np.float32), tuple(unlabelled))
 
