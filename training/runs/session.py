@@ -245,6 +245,7 @@ def _teaching(
     if not session.teachers:
         return dict.fromkeys(session.models)
     cache = session.cache or cache_home()
+    embeddings = session.cache and session.cache / "embeddings"
     by_audio: dict[AudioSpec, Teaching] = {}
     for model in session.models:
         audio, progress = session.protocol_of(model).audio, observer.cached
@@ -256,7 +257,7 @@ def _teaching(
         name = ", ".join(source.resolve().name for source in session.unlabelled)
         observer.say(f"teachers: {', '.join(session.teachers)}{note}")
         by_audio[audio] = Teaching(
-            session.teachers, unlabelled, name, session.cache, session.workers, observer.say, progress
+            session.teachers, unlabelled, name, embeddings, session.workers, observer.say, progress
         )
     return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
 
