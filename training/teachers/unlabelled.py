@@ -121,7 +121,7 @@ def _copies(examples: Examples, decibels: Sequence[Float32], spec: AudioSpec) ->
     pieces = sorted({int(song): i for i, song in reversed(list(enumerate(examples.songs)))}.items())
     songs = [song for song, _ in pieces]
     heard = [examples.decibels[i] for _, i in pieces]
-    for first, second in near_copies([*heard, *decibels], spec):
+    for first, second in near_copies([*heard, *decibels], spec.hop_length / spec.sample_rate):
         if first < len(songs) <= second:
             yield second - len(songs), songs[first]
 
