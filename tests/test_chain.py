@@ -105,7 +105,6 @@ def test_mer500_to_an_engine_and_rows(tmp_path: Path):
     said = {Path(row["path"]).stem: np.asarray([float(row[name]) for name in columns]) for row in rows}
     assert all(abs(p.sum() - 1) < 1e-4 for p in said.values())
     # The FP16 file gives each row what the checkpoint gives for the same window's log-mel, up to rounding.
-    # (Training's own logits are of other log-mels: cut out of a whole clip's, whose edges are not padded.)
     network, spec = network_from_checkpoint(run / "checkpoint.safetensors")
     for path in sorted(data.rglob("*.wav")):
         log_mel = log_mels_from_file(str(path), WindowOptions(spec.audio, windows=1)).log_mels
@@ -114,7 +113,11 @@ def test_mer500_to_an_engine_and_rows(tmp_path: Path):
         expected = song_probabilities(logits, spec.temperature)
         np.testing.assert_allclose(said[path.stem], expected, atol=0.005)
     with np.load(run / "logits.npz") as kept:
-        assert len(set(kept["ids"].tolist())) == 5
+        # Training heard of its test clips what labelling hears.
+        assert len(set(kept["ids"].tolist())) == len(kept["logits"]) == 5
+        for name, logits in zip(kept["names"].tolist(), kept["logits"], strict=True):
+            expected = song_probabilities(logits[None], spec.temperature)
+            np.testing.assert_allclose(said[Path(name).stem], expected, atol=0.005)
     right = sum(Path(row["path"]).stem.rstrip("01234") == row["emotion"] for row in rows)
     assert right > 12  # chance is 5; a network that says the same of everything has 5
 

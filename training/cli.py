@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, version_option
-from .command import training_command
+from .command import limit_threads, training_command
 from .commands import ensemble, table
 from .curves.cli import curve
 from .listening.cli import listen, queue
@@ -22,6 +22,7 @@ from .options import (
     folder_options,
     recipe_options,
     root_from_options,
+    teacher_options,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     help="A backbone, or all; may be repeated.",
 )
 @recipe_options
+@teacher_options
 @click.option(
     "--split",
     type=click.Choice(["given", "grouped", "random", "both"]),
@@ -95,10 +97,12 @@ def _train(**options: Any) -> int:
     from .runs.run_folder import results_folder
     from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
 
+    limit_threads()
     models = models_from_names(options["models"])
     protocol = _protocol(options)
     out = options["out"] or _default_folder(protocol, models)
-    check_outside(root, out, options["cache"])
+    for folder in (root, *options["unlabelled"]):
+        check_outside(folder, out, options["cache"])
     check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
@@ -116,6 +120,8 @@ def _train(**options: Any) -> int:
         options["export"],
         options["licence"],
         chosen_fields(options),
+        options["teachers"],
+        options["unlabelled"],
     )
     with results_folder(session.out, mode), TerminalProgress() as progress:
         _, skipped = run_session(session, progress)

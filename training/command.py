@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..engine.cli.command import report_errors
+from ..engine.cpu import usable_cores
 from ..engine.errors import MerError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 
@@ -55,6 +56,13 @@ def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..
         return report_errors(run)
 
     return decorated
+
+
+def limit_threads() -> None:
+    """Torch counts the machine's cores, not those that a container may use: more threads only wait."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
 
 
 def _is_of_memory(error: RuntimeError) -> bool:

@@ -98,6 +98,30 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def teacher_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options for what is learnt beside the labels."""
+    decorators = [
+        click.option(
+            "--teacher",
+            "teachers",
+            multiple=True,
+            metavar="SOURCE",
+            help="Learn from a trained network too: musicnn-msd, musicnn-mtt, a weights file, a run; "
+            "may be repeated.",
+        ),
+        click.option(
+            "--unlabelled",
+            multiple=True,
+            type=FOLDER,
+            metavar="DIR|CSV",
+            help="Music without labels, of which the teachers say what it is; may be repeated.",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
 def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options for a folder that already holds a training."""
     decorators = [

@@ -9,41 +9,10 @@ from typing import Any, Literal
 
 from ..engine.errors import SpecError, UsageError
 from ..engine.spec import PRESETS, AudioSpec
+from .ranges import check_ranges
 
 SplitKind = Literal["grouped", "random", "given"]
 """By group, at random, or as the data itself says (folders or a column of train, validation and test)."""
-
-_SEED = (0, 2**32 - 2)  # scikit-learn's are below 2**32, and a validation part is drawn with the next one
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "epochs": (1, 100_000),
-    "batch_size": (2, 65_536),  # BatchNorm needs two
-    "learning_rate": (1e-9, 10),
-    "weight_decay": (0, 10),
-    "warmup": (0, 0.9),
-    "label_smoothing": (0, 0.9),
-    "tag_weight": (0, 1_000),
-    "mixup": (0, 100),
-    "gain_db": (0, 120),
-    "stretch": (0, 0.9),
-    "pitch_mels": (0, 1_000),
-    "filter_db": (0, 120),
-    "ema": (0, 0.99999),
-    "patience": (0, 100_000),
-    "eval_windows": (1, 10_000),
-    "seed": _SEED,
-    "split_seed": _SEED,
-    "test_share": (0.01, 0.9),
-    "validation_share": (0, 0.9),
-}
-"""From and to, both included. Beyond them nothing is learnt, or numbers overflow."""
-
-
-def _check_ranges(settings: Any) -> None:
-    for field in dataclasses.fields(settings):
-        low, high = _RANGES.get(field.name, (0, 0))
-        value = getattr(settings, field.name)
-        if field.name in _RANGES and not low <= value <= high:  # NaN is in no range
-            raise UsageError(f"{field.name} must be from {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -51,12 +20,23 @@ class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
     These fields are off at 0: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
-    ``filter_db`` (see ``training.data.augment``), ``tag_weight``, ``ema`` and ``patience``.
+    ``filter_db``, ``lowpass``, ``noise``, ``tag_weight``, ``ema``, ``patience``, and those of teachers:
+    ``distill``, ``embedding_weight``, ``unlabelled_share``.
 
     Attributes:
+        gain_db: the level of a window changes by up to this many dB, uniformly.
+        stretch: the tempo changes by up to this share.
+        pitch_mels: the key shifts by up to this many mel bands.
+        filter_db: the tone changes by a curve through four random points of up to this many dB
+            (FilterAugment, Nam et al., 2022).
+        lowpass: share of windows that lose what lies above 2.5 to 8 kHz.
+        noise: share of windows with stationary noise, 15 to 45 dB below the music.
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
             rate falls to 0.
         tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
+        distill: share of the teachers' soft labels in the loss; the labels have the rest.
+        embedding_weight: weight of the teachers' embeddings, learnt beside the labels.
+        unlabelled_share: clips without a label in a batch, for each clip with one.
         random_crops: train on random windows of each clip; otherwise on its beginning.
         balance: weight each label inversely to its frequency.
         ema: decay per step of the averaged weights (exponential moving average).
@@ -80,11 +60,16 @@ class Recipe:
     loss: Literal["ce", "bce"] = "ce"
     label_smoothing: float = 0.1
     tag_weight: float = 0.0
+    distill: float = 0.0
+    embedding_weight: float = 0.0
+    unlabelled_share: float = 0.0
     mixup: float = 0.3
     gain_db: float = 3.0
     stretch: float = 0.1
     pitch_mels: int = 2
     filter_db: float = 4.0
+    lowpass: float = 0.0
+    noise: float = 0.0
     random_crops: bool = True
     balance: bool = True
     ema: float = 0.995
@@ -95,7 +80,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -129,7 +114,7 @@ class Protocol:
     ours: str = ""
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        check_ranges(self)
 
 
 _PLAIN = Recipe(
@@ -204,6 +189,10 @@ one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key 
 its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."""
 
 
+TAUGHT: Mapping[str, Any] = {"distill": 0.6, "embedding_weight": 0.5, "unlabelled_share": 1.0}
+"""What a recipe takes from teachers, where there are some and nothing else was asked for."""
+
+
 AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {
     "musicnn": PRESETS["musicnn"],
     "audioset": PRESETS["audioset"],
@@ -212,18 +201,20 @@ AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {
 length."""
 
 
-def protocol_for(protocol: Protocol, model: str, chosen: Collection[str] = ()) -> Protocol:
+def protocol_for(
+    protocol: Protocol, model: str, chosen: Collection[str] = (), taught: bool = False
+) -> Protocol:
     """The protocol with a network's own recipe fields, except those that the user has ``chosen``.
 
-    The papers' recipes stay as they are. A network of ``AUDIO_OF_A_NETWORK`` hears its own AudioSpec.
+    The papers' recipes stay as they are, but for what teachers add. A network of ``AUDIO_OF_A_NETWORK`` hears
+    its own AudioSpec.
 
     Raises:
         UsageError: the user has chosen another AudioSpec than such a network's.
     """
     protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model))
-    if protocol.name != "best":
-        return protocol
-    own = {name: value for name, value in OF_A_NETWORK.get(model, {}).items() if name not in chosen}
+    own = OF_A_NETWORK.get(model, {}) if protocol.name == "best" else {}
+    own = {name: value for name, value in {**own, **(TAUGHT if taught else {})}.items() if name not in chosen}
     return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **own))
 
 

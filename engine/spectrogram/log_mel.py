@@ -96,9 +96,7 @@ def mel_filters(spec: AudioSpec) -> npt.NDArray[np.float64]:
     Slaney's scale is linear below 1 kHz and logarithmic above (Auditory Toolbox, 1998); HTK's is
     ``2595 log10(1 + f / 700)``. With the norm "slaney" every triangle has the area 1 over frequency.
     """
-    edges = _hz_from_mel(
-        np.linspace(_mel_from_hz(spec.fmin, spec), _mel_from_hz(spec.fmax, spec), spec.n_mels + 2), spec
-    )
+    edges = mel_edges(spec)
     bins = np.linspace(0, spec.sample_rate / 2, 1 + spec.n_fft // 2)
     lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre))
@@ -106,6 +104,13 @@ def mel_filters(spec: AudioSpec) -> npt.NDArray[np.float64]:
     if spec.mel_norm == "slaney":
         filters *= 2 / (upper - lower)
     return filters
+
+
+def mel_edges(spec: AudioSpec) -> npt.NDArray[np.float64]:
+    """Hz, float64 ``[n_mels + 2]``: a filter begins at its edge, peaks at the next, ends at the third."""
+    return _hz_from_mel(
+        np.linspace(_mel_from_hz(spec.fmin, spec), _mel_from_hz(spec.fmax, spec), spec.n_mels + 2), spec
+    )
 
 
 _LINEAR_HZ = 200 / 3  # Hz a mel below 1 kHz on Slaney's scale

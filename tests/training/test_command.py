@@ -82,3 +82,18 @@ def test_a_missing_module_of_ours_is_a_bug(songs: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(cli, "_protocol", missing)
     result = CliRunner().invoke(main, ["--data", str(songs)])
     assert isinstance(result.exception, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(("torchs", "usable", "expected"), [(16, 2, 2), (1, 8, 1)])
+def test_threads_are_no_more_than_cores_that_may_be_used(
+    torchs: int, usable: int, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+    from merkit.training import command
+
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torchs)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(command, "usable_cores", lambda: usable)
+    command.limit_threads()
+    assert chosen == [expected]

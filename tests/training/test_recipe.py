@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from merkit.engine.errors import UsageError
 from merkit.engine.spec import PRESETS
-from merkit.training.recipe import OF_A_NETWORK, PROTOCOLS, protocol_for, with_overrides
+from merkit.training.recipe import OF_A_NETWORK, PROTOCOLS, TAUGHT, protocol_for, with_overrides
 
 BEST = PROTOCOLS["best"]
 
@@ -39,6 +39,15 @@ def test_musicnn_hears_its_own_spec_in_every_protocol(name: str):
             protocol_for(changed, "musicnn")
 
 
+def test_teachers_add_to_every_protocol_what_was_not_chosen():
+    taught = protocol_for(BEST, "audiocnn", taught=True).recipe
+    assert {name: getattr(taught, name) for name in TAUGHT} == TAUGHT
+    assert taught.learning_rate == OF_A_NETWORK["audiocnn"]["learning_rate"]
+    asked = with_overrides(PROTOCOLS["hindi-2022"], ["distill=0.1"])
+    kept = protocol_for(asked, "resnet18", {"distill"}, taught=True).recipe
+    assert dataclasses.replace(kept, embedding_weight=0, unlabelled_share=0) == asked.recipe
+
+
 def test_texts_become_values_of_the_fields_types():
     protocol = with_overrides(BEST, ["epochs=3", "balance=false", "loss=bce", "audio.top_db=80", "ema=0"])
     assert protocol.recipe == dataclasses.replace(BEST.recipe, epochs=3, balance=False, loss="bce", ema=0.0)
@@ -68,6 +77,7 @@ epochs=0 epochs=-1 batch_size=0 batch_size=1 learning_rate=0 learning_rate=-1 le
 learning_rate=inf learning_rate=1e999 weight_decay=-0.1 weight_decay=nan warmup=1 warmup=-1
 label_smoothing=1 tag_weight=-1 mixup=-0.3 mixup=inf gain_db=nan gain_db=1e38 stretch=1 pitch_mels=-1
 filter_db=-inf ema=1 ema=-0.5 patience=-1 eval_windows=0 seed=-1 seed=99999999999999999999
+lowpass=1.5 noise=-1 distill=2 embedding_weight=-1 unlabelled_share=nan
 audio.fmin=nan audio.amin=0 audio.top_db=-1 audio.sample_rate=-16000
 """
 
@@ -91,10 +101,11 @@ def test_shares_and_seeds_that_no_split_can_have(field: str, value: float):
 def test_every_option_is_used_by_a_protocol_or_a_network():
     """A field that is the same everywhere is a constant, not an option."""
     recipes = [protocol.recipe for protocol in PROTOCOLS.values()]
-    recipes += [protocol_for(BEST, name).recipe for name in OF_A_NETWORK]
+    recipes += [protocol_for(BEST, name, taught=True).recipe for name in OF_A_NETWORK]
     same = {
         field.name
         for field in dataclasses.fields(recipes[0])
         if len({getattr(recipe, field.name) for recipe in recipes}) == 1
     }
-    assert same == {"warmup"}
+    # What the lab has found worth trying, and no protocol has settled on.
+    assert same == {"warmup", "lowpass", "noise"}

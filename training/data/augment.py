@@ -10,50 +10,50 @@ from ...engine.arrays import Float32
 from ...engine.audio.spread import spread_starts
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
+from ..recipe import Recipe
+from .degrade import random_low_pass, random_noise
 
 
-def random_crop(
-    decibels: Float32,
-    spec: AudioSpec,
-    rng: np.random.Generator,
-    gain_db: float,
-    stretch: float = 0.0,
-    pitch_mels: int = 0,
-    filter_db: float = 0.0,
-) -> Float32:
-    """A log-mel window ``[mels, frames]`` from a random place of a clip, changed at random.
+def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
+    """A log-mel window ``[mels, frames]`` from a random place of a clip, changed at random by the recipe.
 
     A short clip is filled up as ``spec.short_audio`` says.
 
     Args:
-        decibels: the clip's spectrogram ``[mels, frames]`` in dB, of any length.
-        gain_db: the level changes by up to this many dB, uniformly.
-        stretch: the tempo changes by up to this share.
-        pitch_mels: the key shifts by up to this many mel bands.
-        filter_db: the tone changes by a curve through four random points of up to this many dB
-            (FilterAugment, Nam et al., 2022).
+        decibels: the clip's spectrogram ``[mels, frames]`` in dB, of any length, without the spec's floor:
+            what is made louder must not bring a floor with it.
     """
     frames = spec.frames
-    if stretch:
-        frames = min(round(frames * rng.uniform(1 - stretch, 1 + stretch)), max(frames, decibels.shape[1]))
+    if recipe.stretch:
+        frames = round(frames * rng.uniform(1 - recipe.stretch, 1 + recipe.stretch))
+        frames = min(frames, max(spec.frames, decibels.shape[1]))
     start = int(rng.integers(max(1, decibels.shape[1] - frames + 1)))
     part = crop(decibels, spec, start, frames)
     if frames != spec.frames:
         part = _resized(part, spec.frames)
-    if pitch_mels:
-        rows = np.arange(len(part)) + int(rng.integers(-pitch_mels, pitch_mels + 1))
+    if recipe.pitch_mels:
+        rows = np.arange(len(part)) + int(rng.integers(-recipe.pitch_mels, recipe.pitch_mels + 1))
         part = part[np.clip(rows, 0, len(part) - 1)]
-    shift = np.full(len(part), rng.uniform(-gain_db, gain_db), np.float32)
-    if filter_db:
-        knots = rng.uniform(-filter_db, filter_db, 4)
+    shift = np.full(len(part), rng.uniform(-recipe.gain_db, recipe.gain_db), np.float32)
+    if recipe.filter_db:
+        knots = rng.uniform(-recipe.filter_db, recipe.filter_db, 4)
         shift += np.interp(np.linspace(0, 3, len(part)), np.arange(4), knots).astype(np.float32)
-    floor = np.float32(10 * np.log10(spec.amin))
-    return log_mel_from_decibels(np.maximum(part + shift[:, None], floor), spec)
+    part = part + shift[:, None]
+    if recipe.lowpass and rng.random() < recipe.lowpass:
+        part = random_low_pass(part, spec, rng)
+    if recipe.noise and rng.random() < recipe.noise:
+        part = random_noise(part, rng)
+    return log_mel_from_decibels(floored(part, spec), spec)
 
 
-def log_mel_crop(decibels: Float32, spec: AudioSpec, start: int) -> Float32:
-    """The log-mel window ``[mels, frames]`` that begins at frame ``start`` of a clip in dB."""
-    return log_mel_from_decibels(crop(decibels, spec, start), spec)
+def first_crop(decibels: Float32, spec: AudioSpec) -> Float32:
+    """The log-mel window ``[mels, frames]`` at the beginning of a clip, unchanged."""
+    return log_mel_from_decibels(floored(crop(decibels, spec, 0), spec), spec)
+
+
+def floored(decibels: Float32, spec: AudioSpec) -> Float32:
+    """No quieter than the spec hears."""
+    return np.maximum(decibels, np.float32(10 * np.log10(spec.amin)))
 
 
 def crop(decibels: Float32, spec: AudioSpec, start: int, frames: int = 0) -> Float32:
@@ -72,13 +72,13 @@ def crop(decibels: Float32, spec: AudioSpec, start: int, frames: int = 0) -> Flo
     return np.pad(part, ((0, 0), (0, missing)), constant_values=10 * np.log10(spec.amin))
 
 
-def spread_crops(decibels: Float32, spec: AudioSpec, count: int) -> list[Float32]:
-    """``count`` log-mel windows ``[mels, frames]`` from where the engine cuts them in a song.
+def spread_crops(decibels: Float32, spec: AudioSpec, count: int) -> Float32:
+    """``count`` windows ``[windows, mels, frames]`` in dB, about where the engine cuts them in a song.
 
     A clip no longer than a window gives one.
     """
     starts = spread_starts(decibels.shape[1], spec.frames, count)
-    return [log_mel_crop(decibels, spec, start) for start in starts]
+    return floored(np.stack([crop(decibels, spec, start) for start in starts]), spec)
 
 
 def mixup(log_mels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,10 @@ from ...engine.arrays import Float32
 from ...engine.data.labelled_audio import Clip, LabelledAudio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
+from ...engine.spectrogram.log_mel import log_mel_from_decibels
 from .augment import spread_crops
 from .near_copies import near_copies
-from .spectrogram_cache import cached_decibels
+from .spectrogram_cache import ClipSound, cached_sounds
 
 Integers = npt.NDArray[np.intp]
 T = TypeVar("T", int, str)
@@ -28,7 +29,8 @@ T = TypeVar("T", int, str)
 class Examples:
     """Labelled spectrograms ``[mels, frames]`` in dB, in a fixed order.
 
-    ``clips``, ``decibels``, ``targets`` (positions in ``labels``) and ``songs`` have one entry an
+    ``clips``, ``decibels`` (without the spec's floor), ``windows`` (``[windows, mels, frames]`` in dB, as the
+    engine hears the example), ``targets`` (positions in ``labels``) and ``songs`` have one entry an
     example. ``readable`` are the clips that labelling accepts, ``songs[i]`` is the position there of the
     clip that example ``i`` was cut from. ``skipped`` are the other files, each with the reason.
     ``copies`` are sets of readable clips (positions) that hold the same recording; their groups are one.
@@ -37,6 +39,7 @@ class Examples:
 
     clips: tuple[Clip, ...]
     decibels: tuple[Float32, ...]
+    windows: tuple[Float32, ...]
     targets: Integers
     songs: Integers
     readable: tuple[Clip, ...]
@@ -61,6 +64,7 @@ def examples_from_audio(
     data: LabelledAudio,
     spec: AudioSpec,
     cache: Path,
+    windows: int = 3,
     sub_clips: int = 0,
     workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
@@ -68,6 +72,7 @@ def examples_from_audio(
     """Reads labelled audio through the cache; what labelling refuses is left out and listed in ``skipped``.
 
     Args:
+        windows: evenly spread windows of an example, those that a network is evaluated on.
         sub_clips: above 0 each clip is cut into that many windows of the spec's length, one after
             another (the Indian classical paper: five of 5 s). A sub-clip's group is its clip's, or
             the clip itself where nothing larger is known.
@@ -77,8 +82,8 @@ def examples_from_audio(
     Raises:
         MerError: the cache cannot be written, or a label has no clip that can be used.
     """
-    results = cached_decibels(data.clips, spec, cache, workers, on_done)
-    readable: list[tuple[Clip, Float32]] = []
+    results = cached_sounds(data.clips, spec, windows, cache, workers, on_done)
+    readable: list[tuple[Clip, ClipSound]] = []
     skipped: list[tuple[Path, str]] = []
     for clip, result in zip(data.clips, results, strict=True):
         if isinstance(result, MerError):
@@ -92,18 +97,19 @@ def examples_from_audio(
             f"no clip of {', '.join(lost)} can be used ({len(skipped)} clips cannot; {path}: {reason}): "
             "add clips, or leave that label out"
         )
-    pairs = near_copies([whole for _, whole in readable], spec.hop_length / spec.sample_rate)
+    pairs = near_copies([sound.decibels for _, sound in readable], spec.hop_length / spec.sample_rate)
     copies = _connected(pairs)
     kept = _in_one_group([clip for clip, _ in readable], copies)
     examples = [
-        (song, kept[song], part)
-        for song, (_, whole) in enumerate(readable)
-        for part in _parts(whole, spec, sub_clips)
+        (song, kept[song], part.decibels, part.windows)
+        for song, (_, sound) in enumerate(readable)
+        for part in _parts(sound, spec, sub_clips, windows)
     ]
-    songs, clips, decibels = zip(*examples, strict=True)
+    songs, clips, decibels, heard = zip(*examples, strict=True)
     return Examples(
         clips,
         decibels,
+        heard,
         np.asarray([data.labels.index(clip.label) for clip in clips]),
         np.asarray(songs),
         tuple(kept),
@@ -128,20 +134,16 @@ def tag_targets(examples: Examples, training: Integers) -> tuple[tuple[str, ...]
 def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> AudioSpec:
     """The spec with the mean and standard deviation of the chosen examples, one of each for all mels.
 
-    A spec that has others than 0 and 1 keeps them: its network counts on them. Sums are in float64: in
-    float32 their error would grow with the number of frames.
+    Of their windows, as the engine hears them. A spec that has others than 0 and 1 keeps them: its network
+    counts on them. Sums are in float64: in float32 their error would grow with the number of frames.
     """
     neutral = dataclasses.replace(spec, mean=(0.0,), std=(1.0,))
     if spec != neutral:
         return spec
     total = squares = count = 0.0
     for i in chosen:
-        whole = examples.decibels[i]
-        # dB relative to a window are defined for windows only, not for whole clips.
-        by_window = spec.reference != "one" or spec.top_db is not None
-        parts = spread_crops(whole, neutral, 3) if by_window else [whole]
-        for part in parts:
-            exact = np.asarray(part, np.float64)
+        for window in examples.windows[i]:
+            exact = np.asarray(log_mel_from_decibels(window, neutral), np.float64)
             total += float(exact.sum())
             squares += float(np.square(exact).sum())
             count += exact.size
@@ -170,10 +172,17 @@ def _in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> lis
     ]
 
 
-def _parts(whole: Float32, spec: AudioSpec, count: int) -> list[Float32]:
-    """The clip itself, or ``count`` sub-clips; one that holds less than half a window is left out."""
+def _parts(sound: ClipSound, spec: AudioSpec, count: int, windows: int) -> list[ClipSound]:
+    """The clip itself, or ``count`` sub-clips; one that holds less than half a window is left out.
+
+    The engine labels no sub-clips: their windows are cut out of the clip's spectrogram.
+    """
     if not count:
-        return [whole]
+        return [sound]
     step = spec.window_samples // spec.hop_length  # windows that adjoin; each has one frame more than this
-    parts = [whole[:, i * step : i * step + spec.frames] for i in range(count)]
-    return [part for i, part in enumerate(parts) if not i or part.shape[1] > spec.frames // 2]
+    parts = [sound.decibels[:, i * step : i * step + spec.frames] for i in range(count)]
+    return [
+        ClipSound(part, spread_crops(part, spec, windows))
+        for i, part in enumerate(parts)
+        if not i or part.shape[1] > spec.frames // 2
+    ]

@@ -1,10 +1,11 @@
-"""Every clip's mel spectrogram in dB, computed once and kept, so that epochs never decode audio."""
+"""What every clip sounds like in dB, computed once and kept, so that epochs never decode audio."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,31 @@ from ...engine.audio.decoder import Limits
 from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError
 from ...engine.files import whole_file
+from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import decibels_from_audio
 from .clip_ids import clip_ids
 from .clip_sound import sound_from_clip
 
-_Job = tuple[str, Path]  # an audio file, and the cache file to write
+_FLOOR = 1e-10  # -100 dB: below what any spec hears, so that gain and noise meet the sound itself
+
+_Targets = tuple[Path, Path]  # the cache files of a clip's spectrogram and of its windows
+_Job = tuple[str, _Targets]  # an audio file, and the cache files to write
+
+
+@dataclass(frozen=True)
+class ClipSound:
+    """A clip in dB, memory-mapped.
+
+    Attributes:
+        decibels: all that sounds of it, float32 ``[mels, frames]``, to -100 dB whatever the spec's floor.
+        windows: what the engine hears of it, float32 ``[windows, mels, frames]``: the log-mels of labelling
+            before they are standardised.
+    """
+
+    decibels: Float32
+    windows: Float32
 
 
 def cache_home() -> Path:
@@ -29,100 +48,111 @@ def cache_home() -> Path:
     return models_home().parent / "spectrograms"
 
 
-def cached_decibels(
+def cached_sounds(
     clips: Sequence[Clip],
     spec: AudioSpec,
+    windows: int,
     folder: Path,
     workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
-) -> list[Float32 | MerError]:
-    """What sounds of each clip as float32 ``[mels, frames]`` in dB, memory-mapped.
+) -> list[ClipSound | MerError]:
+    """What sounds of each clip, and what the engine hears of it.
 
     In place of a file that labelling refuses (silent, too short, damaged) there is an error with its reason.
-    The cache file's name holds the spec's fingerprint and the clip's id: another spec or a changed
-    file makes a new one, and an interrupted run continues where it stopped. Cache files are written
+    The cache files' names hold the spec's fingerprint and the clip's id: another spec or a changed
+    file makes new ones, and an interrupted run continues where it stopped. Cache files are written
     whole or not at all.
 
     Args:
+        windows: how many the engine hears of a clip.
         workers: child processes that decode; 0 is one a core.
         on_done: called with the number of clips that are ready.
 
     Raises:
         MerError: the cache cannot be written (the disk is full, for example).
     """
-    spec = _before_standardising(spec)
+    options = WindowOptions(_before_standardising(spec), windows)
     # The word keeps away from folders of older versions, which hold what labelling refuses.
-    subfolder = folder / f"{spec.fingerprint[:16]}-sound"
-    try:
-        subfolder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MerError(f"the cache {subfolder} cannot be made: {error.strerror}") from None
-    results: dict[int, Float32 | MerError] = {}
-    missing: dict[Path, list[int]] = {}  # clips with the same bytes share a cache file
+    whole = folder / f"{_without_floor(options.spec).fingerprint[:16]}-sound"
+    cut = folder / f"{options.spec.fingerprint[:16]}-{windows}-windows"
+    for subfolder in (whole, cut):
+        try:
+            subfolder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MerError(f"the cache {subfolder} cannot be made: {error.strerror}") from None
+    results: dict[int, ClipSound | MerError] = {}
+    missing: dict[_Targets, list[int]] = {}  # clips with the same bytes share their cache files
     for position, identity in enumerate(clip_ids(clips)):
         if isinstance(identity, MerError):
             results[position] = identity
             continue
-        target = subfolder / f"{identity}.npy"
-        decibels = _read(target, spec)
-        if decibels is None:
-            missing.setdefault(target, []).append(position)
+        targets = whole / f"{identity}.npy", cut / f"{identity}.npy"
+        sound = _read(targets, spec)
+        if sound is None:
+            missing.setdefault(targets, []).append(position)
         else:
-            results[position] = decibels
+            results[position] = sound
     on_done(len(results))
-    jobs = [(str(clips[positions[0]].path), target) for target, positions in missing.items()]
-    for target, result in _computed(jobs, spec, workers):
-        results |= dict.fromkeys(missing[target], result)
+    jobs = [(str(clips[positions[0]].path), targets) for targets, positions in missing.items()]
+    for targets, result in _computed(jobs, options, workers):
+        results |= dict.fromkeys(missing[targets], result)
         on_done(len(results))
     return [results[position] for position in range(len(clips))]
 
 
 def _before_standardising(spec: AudioSpec) -> AudioSpec:
     """The spec without what applies to a window's dB: such fields need no other cache."""
-    return dataclasses.replace(
-        spec, short_audio="repeat", mean=(0.0,), std=(1.0,), reference="one", top_db=None
-    )
+    return dataclasses.replace(spec, mean=(0.0,), std=(1.0,), reference="one", top_db=None)
+
+
+def _without_floor(spec: AudioSpec) -> AudioSpec:
+    return dataclasses.replace(spec, short_audio="repeat", amin=min(spec.amin, _FLOOR))
 
 
 def _computed(
-    jobs: Sequence[_Job], spec: AudioSpec, workers: int
-) -> Iterator[tuple[Path, Float32 | MerError]]:
+    jobs: Sequence[_Job], options: WindowOptions, workers: int
+) -> Iterator[tuple[_Targets, ClipSound | MerError]]:
     """Writes the missing cache files in child processes and reads each as soon as it is there."""
     if not jobs:
         return
-    with WorkerPool(_write, spec, workers, Limits().seconds) as pool:
+    with WorkerPool(_write, options, workers, Limits().seconds) as pool:
         for position, result in pool.map(jobs):
-            target = jobs[position][1]
+            targets = jobs[position][1]
             if isinstance(result, Failure):
-                yield target, MerError(result.reason)
+                yield targets, MerError(result.reason)
                 continue
             if result:
-                raise MerError(f"the cache {target.parent} cannot be written: {result}")
-            decibels = _read(target, spec)
-            yield target, MerError("its cached spectrogram is damaged") if decibels is None else decibels
+                raise MerError(f"the cache {targets[0].parent} cannot be written: {result}")
+            sound = _read(targets, options.spec)
+            yield targets, MerError("its cached spectrogram is damaged") if sound is None else sound
 
 
-def _read(target: Path, spec: AudioSpec) -> Float32 | None:
-    """None where the cache file is missing or damaged: it is then computed."""
+def _read(targets: _Targets, spec: AudioSpec) -> ClipSound | None:
+    """None where a cache file is missing or damaged: both are then computed."""
     try:
-        decibels = np.load(target, mmap_mode="r", allow_pickle=False)
+        decibels, windows = (np.load(target, mmap_mode="r", allow_pickle=False) for target in targets)
     except (OSError, ValueError, EOFError):
         return None
-    good = decibels.dtype == np.float32 and decibels.ndim == 2 and decibels.shape[0] == spec.n_mels
-    return decibels if good and decibels.shape[1] else None
+    good = decibels.dtype == windows.dtype == np.float32 and decibels.ndim == 2 and windows.ndim == 3
+    good = good and len(decibels) == spec.n_mels and windows.shape[1:] == (spec.n_mels, spec.frames)
+    return ClipSound(decibels, windows) if good and decibels.size and windows.size else None
 
 
-def _write(job: _Job, spec: AudioSpec) -> str:
-    """Decodes a file and writes its spectrogram, in a child process.
+def _write(job: _Job, options: WindowOptions) -> str:
+    """Decodes a file and writes its spectrogram and its windows, in a child process.
 
     Returns:
         Why the cache cannot be written; empty where it was.
     """
-    path, target = job
-    decibels = decibels_from_audio(sound_from_clip(path, spec), spec)
+    path, targets = job
+    spec = options.spec
+    decibels = decibels_from_audio(sound_from_clip(path, spec), _without_floor(spec))
+    # Labelling's own function, which seeks where it can: a score in training is then the engine's.
+    windows = np.asarray(log_mels_from_file(path, options).log_mels)[:, 0]
     try:
-        with whole_file(target) as file:
-            np.save(file, decibels)
+        for target, array in zip(targets, (decibels, windows), strict=True):
+            with whole_file(target) as file:
+                np.save(file, array)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return "the disk is full; nothing half-written was kept" if full else str(error)

@@ -123,6 +123,7 @@ def _description(spec: ModelSpec) -> list[str]:
         *_left_out(data),
         _split(provenance),
         f"- **Weights to begin with**: {provenance['weights']}.",
+        *_teachers(provenance),
         f"- **Licence**: {for_markdown(provenance['licence'])}",
         *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
         *_evidence(provenance.get("evidence")),
@@ -135,6 +136,18 @@ def _evidence(facts: Mapping[str, Any] | None) -> list[str]:
     return [
         f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds of kinds that it had not "
         f"heard get no emotion, and {1 - facts['kept']:.1%} of its music by other artists."
+    ]
+
+
+def _teachers(provenance: Mapping[str, Any]) -> list[str]:
+    if not provenance.get("teachers"):
+        return []
+    names = ", ".join(f"{teacher['name']} ({teacher['sha256'][:16]})" for teacher in provenance["teachers"])
+    music = provenance["unlabelled"]
+    more = f", and of {music['clips']} clips without a label ({music['name']})," if music["clips"] else ""
+    return [
+        f"- **Teachers**: {for_markdown(names)}: what they make of the training clips{for_markdown(more)} is "
+        "learnt beside the labels."
     ]
 
 

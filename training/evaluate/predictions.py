@@ -64,15 +64,14 @@ class Predictions:
 
 
 def predictions_from_network(
-    network: nn.Module, examples: Examples, chosen: Integers, spec: AudioSpec, windows: int
+    network: nn.Module, examples: Examples, chosen: Integers, spec: AudioSpec
 ) -> Predictions:
-    """Runs the network on the chosen examples; the sub-clips of a song are put together again.
+    """Runs the network on the chosen examples' windows; the sub-clips of a song are put together again.
 
     Args:
         chosen: positions of examples.
-        windows: evenly spread windows of each example.
     """
-    logits = logits_from_network(network, examples.decibels, chosen, spec, windows)
+    logits = logits_from_network(network, examples.windows, chosen, spec)
     by_song: dict[int, list[Float32]] = {}
     first: dict[int, int] = {}  # each song's first example
     for i, example_logits in zip(chosen.tolist(), logits, strict=True):

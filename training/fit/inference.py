@@ -1,4 +1,4 @@
-"""A network on clips from the cache, without gradients."""
+"""A network on the engine's windows of clips, without gradients."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from torch import Tensor, nn
 
 from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
-from ..data.augment import spread_crops
+from ...engine.spectrogram.log_mel import log_mel_from_decibels
 
 _WINDOWS_AT_ONCE = 64
 
 
 @torch.inference_mode()
 def logits_from_network(
-    network: nn.Module, clips: Sequence[Float32], chosen: np.ndarray, spec: AudioSpec, windows: int
+    network: nn.Module, windows: Sequence[Float32], chosen: np.ndarray, spec: AudioSpec
 ) -> list[Float32]:
-    """Each chosen clip's logits ``[windows, outputs]``, of up to ``windows`` evenly spread windows.
+    """Each chosen clip's logits ``[windows, outputs]``.
 
     Args:
-        clips: spectrograms ``[mels, frames]`` in dB.
+        windows: each clip's windows ``[windows, mels, frames]`` in dB.
         chosen: positions of clips.
     """
     network.eval()
     device = next(network.parameters()).device
     waiting: list[Float32] = []
-    counts: list[int] = []
     batches: list[Tensor] = []
 
     def run() -> None:
@@ -37,11 +36,10 @@ def logits_from_network(
         waiting.clear()
 
     for i in chosen:
-        crops = spread_crops(clips[i], spec, windows)
-        counts.append(len(crops))
-        waiting.extend(crops)
+        waiting.extend(log_mel_from_decibels(window, spec) for window in windows[i])
         if len(waiting) >= _WINDOWS_AT_ONCE:
             run()
     if waiting:
         run()
-    return np.split(torch.cat(batches).numpy(), np.cumsum(counts)[:-1]) if batches else []
+    ends = np.cumsum([len(windows[i]) for i in chosen])
+    return np.split(torch.cat(batches).numpy(), ends[:-1]) if batches else []

@@ -131,7 +131,7 @@ class _Training:
             # The last step's: no loss comes after it that would show them.
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise self._diverged(f"{name} has values that are not finite after epoch {epoch + 1}")
-        validation = _evaluate(self.judged, self.data, self.recipe.eval_windows)
+        validation = _evaluate(self.judged, self.data)
         better = self.recipe.keep == "last" or not len(self.data.validation) or self._is_better(validation)
         if better:
             self.best = {name: t.detach().clone() for name, t in self.judged.state_dict().items()}
@@ -161,17 +161,20 @@ class _Training:
         """Mean loss and accuracy over the epoch's batches."""
         self.network.train()
         total = right = seen = 0.0
-        for step, chosen in enumerate(shuffled_batches(self.data, self.recipe.batch_size, rng), start=1):
-            log_mels, targets = augmented_batch(self.data, chosen, self.recipe, rng)
-            loss, correct = self._step(step, log_mels, targets)
-            total += loss * len(chosen)
+        recipe = self.recipe
+        batches = shuffled_batches(self.data, recipe.batch_size, rng, recipe.unlabelled_share)
+        for step, chosen in enumerate(batches, start=1):
+            log_mels, targets = augmented_batch(self.data, chosen, recipe, rng)
+            labelled = int((chosen < len(self.data.clips)).sum())  # the others come after them
+            loss, correct = self._step(step, log_mels, targets, labelled)
+            total += loss * labelled
             right += correct
-            seen += len(chosen)
+            seen += labelled
         return total / seen, right / seen
 
-    def _step(self, number: int, log_mels: Tensor, targets: Tensor) -> tuple[float, float]:
-        """One optimizer step on a batch: its mean loss, and how many labels were right."""
-        classes = self.data.classes
+    def _step(self, number: int, log_mels: Tensor, targets: Tensor, labelled: int) -> tuple[float, float]:
+        """One optimizer step on a batch: its mean loss, and how many of its first ``labelled`` were right."""
+        columns = self.data.columns
         log_mels = log_mels.to(self.device, memory_format=torch.channels_last)
         targets = targets.to(self.device)
         with _bfloat16(self.device):
@@ -179,7 +182,7 @@ class _Training:
         # A network of several parts gives the logits of each, [parts, batch, outputs].
         by_part = logits if logits.ndim == 3 else logits[None]
         repeated = targets.repeat(len(by_part), 1)
-        loss = training_loss(by_part.flatten(0, 1), repeated, classes, self.recipe, self.label_weights)
+        loss = training_loss(by_part.flatten(0, 1), repeated, columns, self.recipe, self.label_weights)
         if not torch.isfinite(loss):
             raise self._diverged(
                 f"the loss became {loss.item()} in epoch {len(self.history) + 1}, step {number}"
@@ -190,8 +193,8 @@ class _Training:
         self.schedule.step()
         if self.recipe.ema:
             self.averaged.update_parameters(self.network)
-        predicted = by_part.mean(dim=0)[:, :classes].argmax(1)
-        return loss.item(), (predicted == targets[:, :classes].argmax(1)).sum().item()
+        predicted, truth = (x[:labelled, : columns.labels].argmax(1) for x in (by_part.mean(dim=0), targets))
+        return loss.item(), (predicted == truth).sum().item()
 
     def _diverged(self, what: str) -> MerError:
         epoch = len(self.history)
@@ -204,11 +207,11 @@ class _Training:
         return all((macro_f1, -loss) > (row.val_macro_f1, -row.val_loss) for row in self.history)
 
 
-def _evaluate(network: nn.Module, data: TrainingData, windows: int) -> tuple[float, float, float]:
+def _evaluate(network: nn.Module, data: TrainingData) -> tuple[float, float, float]:
     """Loss, accuracy and macro-F1 on the validation clips; NaN where there are none."""
     if not len(data.validation):
         return float("nan"), float("nan"), float("nan")
-    logits = logits_from_network(network, data.clips, data.validation, data.spec, windows)
+    logits = logits_from_network(network, data.windows, data.validation, data.spec)
     probabilities = np.stack([song_probabilities(z[:, : data.classes], 1.0) for z in logits])
     truth = data.targets[data.validation]
     return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -34,6 +35,7 @@ class TrainedNetwork:
         audio: what it hears.
         labels: what its outputs mean, where it was trained here; empty for published weights.
         notice: of the authors; it goes wherever the weights go, also trained further.
+        provenance: its ModelSpec's; empty for published weights.
     """
 
     backbone: str
@@ -41,6 +43,7 @@ class TrainedNetwork:
     audio: AudioSpec
     labels: tuple[str, ...] = ()
     notice: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def trained_network(
@@ -95,14 +98,16 @@ def checkpoint_in(folder: Path) -> Path:
 def _from_checkpoint(path: Path) -> TrainedNetwork:
     network, spec = network_from_checkpoint(path)
     return TrainedNetwork(
-        spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))
+        *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
+        spec.provenance,
     )
 
 
 def _from_onnx(path: Path) -> TrainedNetwork:
     network, spec = network_from_onnx(path)
     return TrainedNetwork(
-        spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))
+        *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
+        spec.provenance,
     )
 
 

@@ -22,8 +22,9 @@ from ..evaluate.metrics_report import (
 from ..evaluate.predictions import cross_fitted, fit_temperature, pooled, save_predictions
 from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint, save_checkpoint
 from .observer import Observer
+from .provenance import Job, split_note
 from .run_folder import CARD, CHECKPOINT, LOGITS, METRICS, FinishedRun, Mode, run_from_folder
-from .train_run import Job, split_note, train_split
+from .train_run import train_split
 
 _OF_EVERY_FOLD = ("model", "protocol", "parameters", "macs", "recipe", "skipped")
 

@@ -71,12 +71,12 @@ def member_from_path(
     if data is None:
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
-    examples = examples_from_audio(data(spec.labels), spec.audio, cache, 0, workers)
+    windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))
+    examples = examples_from_audio(data(spec.labels), spec.audio, cache, windows, workers=workers)
     chosen = np.asarray(unheard_clips(examples.readable, spec.provenance), dtype=np.intp)
     if not len(chosen):
         raise MerError(f"{path}: no clip of this data is known to be new to it: it was trained on them")
-    windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))
-    predictions = predictions_from_network(network, examples, chosen, spec.audio, windows)
+    predictions = predictions_from_network(network, examples, chosen, spec.audio)
     return Member(path.stem, predictions, predictions.by_song(spec.temperature), examples.skipped)
 
 

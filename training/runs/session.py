@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +14,21 @@ from ...engine.errors import UsageError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
 from ..data.sides import two_labels
-from ..data.spectrogram_cache import cache_home
-from ..data.splits import Split, can_be_given, can_be_grouped, splits_from_protocol
+from ..data.spectrogram_cache import cache_home, cached_sounds
+from ..data.splits import can_be_given, can_be_grouped, splits_from_protocol
 from ..evaluate.figures import curves_png
-from ..evaluate.metrics_report import macro_f1_text
 from ..networks.backbones import PAPER_BACKBONES
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
-from ..recipe import Protocol, SplitKind, protocol_for
+from ..recipe import TAUGHT, Protocol, SplitKind, protocol_for
+from ..teachers.teaching import Teaching, check_teachers
+from ..teachers.unlabelled import apart_from, unlabelled_clips
+from .announcements import announcement, say_gaps, summary
 from .crossvalidation import cross_validate, train_on_everything
 from .export_and_score import export_and_score
 from .observer import Observer
+from .provenance import Job
 from .run_folder import FinishedRun, Mode
-from .train_run import Job, split_note, train_split
+from .train_run import train_split
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Session:
         cache: the folder of spectrograms; None is ``cache_home()``.
         workers: child processes that decode; 0 is one a core.
         chosen: the recipe's fields that the user has set; they override a network's own.
+        teachers: networks whose view of the clips is learnt beside the labels; see ``Teaching``.
+        unlabelled: folders and CSV files of music without labels, of which the teachers speak too.
     """
 
     data: LabelledAudio
@@ -56,14 +61,16 @@ class Session:
     export: bool = True
     licence: str | None = None
     chosen: frozenset[str] = frozenset()
+    teachers: tuple[str, ...] = ()
+    unlabelled: tuple[Path, ...] = ()
 
     def protocol_of(self, model: str) -> Protocol:
         """The protocol as a network follows it; see ``protocol_for``."""
-        return protocol_for(self.protocol, model, self.chosen)
+        return protocol_for(self.protocol, model, self.chosen, bool(self.teachers))
 
-    def job(self, model: str, protocol: Protocol) -> Job:
+    def job(self, model: str, protocol: Protocol, teaching: Teaching | None = None) -> Job:
         """How a network is trained, with the session's data and licence on its card."""
-        job = Job(model, protocol, self.name)
+        job = Job(model, protocol, self.name, teaching)
         return dataclasses.replace(job, licence=self.licence) if self.licence else job
 
 
@@ -127,16 +134,18 @@ def read_examples(session: Session, observer: Observer) -> dict[str, Examples]:
         UsageError: see ``protocol_for``.
         MerError: see ``examples_from_audio``.
     """
-    heard = {model: session.protocol_of(model).audio for model in session.models}
-    by_audio = {audio: _examples(session, audio, observer) for audio in dict.fromkeys(heard.values())}
-    return {model: by_audio[audio] for model, audio in heard.items()}
+    protocols = {model: session.protocol_of(model) for model in session.models}
+    heard = {model: (protocol.audio, protocol.recipe.eval_windows) for model, protocol in protocols.items()}
+    by_sound = {sound: _examples(session, *sound, observer) for sound in dict.fromkeys(heard.values())}
+    return {model: by_sound[sound] for model, sound in heard.items()}
 
 
-def _examples(session: Session, audio: AudioSpec, observer: Observer) -> Examples:
+def _examples(session: Session, audio: AudioSpec, windows: int, observer: Observer) -> Examples:
     examples = examples_from_audio(
         session.data,
         audio,
         session.cache or cache_home(),
+        windows,
         session.protocol.sub_clips,
         session.workers,
         observer.cached(len(session.data.clips)),
@@ -159,6 +168,23 @@ def _examples(session: Session, audio: AudioSpec, observer: Observer) -> Example
     return examples
 
 
+def read_sounds(
+    session: Session, observer: Observer
+) -> tuple[dict[str, Examples], dict[str, Teaching | None]]:
+    """What each network hears: its examples, and its teachers with the music without labels.
+
+    Raises:
+        UsageError: no such teacher, or none where one is needed; see ``read_examples`` too.
+        MerError: see ``read_examples`` and ``unlabelled_clips``.
+    """
+    _check_teaching(session, observer)
+    music, notes = unlabelled_clips(session.unlabelled)
+    for note in notes:
+        observer.say(note)
+    examples = read_examples(session, observer)
+    return examples, _teaching(session, examples, music, observer)
+
+
 def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun], int]:
     """Trains, tests and exports every network on every split.
 
@@ -174,7 +200,7 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     counts = _counts(data.clips, data.labels)
     observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
     kinds = _kinds(session, observer)
-    examples = read_examples(session, observer)
+    examples, teaching = read_sounds(session, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
     if is_musicnn_weights(protocol.weights):
@@ -183,8 +209,9 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         observer.say(
             "only the head is trained, over random weights that stay so; layers=all trains everything"
         )
+    jobs = [session.job(model, session.protocol_of(model), teaching[model]) for model in session.models]
     by_kind = {
-        kind: [_train_one(session, examples[model], kind, model, observer) for model in session.models]
+        kind: [_train_one(session, examples[job.model], job, kind, observer) for job in jobs]
         for kind in kinds
     }
     if len(session.models) > 1 and not session.folds:
@@ -193,35 +220,58 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
             histories = {run.metrics["model"]: run.history for run in runs}
             curves_png(histories, session.out / f"curves-{kind}.png", held_out)
     if len(by_kind) == 2:
-        _say_gaps(by_kind["random"], by_kind["grouped"], observer)
+        say_gaps(by_kind["random"], by_kind["grouped"], observer)
     runs = [run for runs in by_kind.values() for run in runs]
     return runs, max(len(of_model.skipped) for of_model in examples.values())
 
 
-def summary(run: FinishedRun) -> str:
-    """A run's figures on held-out songs, and its folder, in two lines."""
-    m = run.metrics
-    untested = f"; not tested: {', '.join(m['not_tested'])}" if m.get("not_tested") else ""
-    return (
-        f"{m['model']} on {m['songs']} held-out songs ({m['split']['kind']} split): "
-        f"macro-F1 {macro_f1_text(m)}{untested}, accuracy {m['accuracy']:.3f} "
-        f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
-        f"calibration error {m['calibration_error']:.3f} at temperature {m['temperature']:g}\n"
-        f"{run.folder}"
-    )
+def _check_teaching(session: Session, observer: Observer) -> None:
+    check_teachers(session.teachers, observer.say)
+    if session.teachers:
+        return
+    if session.unlabelled:
+        raise UsageError(
+            "music without labels teaches nothing by itself: name a teacher, which says what it is"
+        )
+    asked = [name for name in TAUGHT if getattr(session.protocol.recipe, name)]
+    if asked:
+        raise UsageError(f"{', '.join(asked)}: there is no teacher to learn that from; name one")
+
+
+def _teaching(
+    session: Session, examples: Mapping[str, Examples], music: Sequence[Clip], observer: Observer
+) -> dict[str, Teaching | None]:
+    """Each network's teachers, with the music without labels as the network hears it."""
+    if not session.teachers:
+        return dict.fromkeys(session.models)
+    cache = session.cache or cache_home()
+    embeddings = session.cache and session.cache / "embeddings"
+    by_audio: dict[AudioSpec, Teaching] = {}
+    for model in session.models:
+        audio, progress = session.protocol_of(model).audio, observer.cached
+        if audio in by_audio:
+            continue
+        ready = progress(len(music)) if music else lambda count: None
+        sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
+        unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
+        name = ", ".join(source.resolve().name for source in session.unlabelled)
+        observer.say(f"teachers: {', '.join(session.teachers)}{note}")
+        by_audio[audio] = Teaching(
+            session.teachers, unlabelled, name, embeddings, session.workers, observer.say, progress
+        )
+    return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
 
 
 def _train_one(
-    session: Session, examples: Examples, kind: SplitKind, model: str, observer: Observer
+    session: Session, examples: Examples, job: Job, kind: SplitKind, observer: Observer
 ) -> FinishedRun:
     """One network on one kind of split, exported where the session says so."""
-    protocol = session.protocol_of(model)
-    job = session.job(model, protocol)
+    model, protocol = job.model, job.protocol
     names = [model] if len(session.models) > 1 else []
     names += [kind] if len(session.splits) > 1 else []
     folder = session.out.joinpath(*names)
     splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
-    observer.say(_announcement(examples, splits, protocol, model))
+    observer.say(announcement(examples, splits, protocol, model))
     if session.folds:
         run = cross_validate(job, examples, splits, folder, session.mode, observer)
         folder = folder / "final"
@@ -252,32 +302,3 @@ def _kinds(session: Session, observer: Observer) -> tuple[SplitKind, ...]:
 def _counts(clips: Sequence[Clip], labels: Sequence[str]) -> str:
     counts = Counter(clip.label for clip in clips)
     return ", ".join(f"{label} {counts[label]}" for label in labels)
-
-
-def _announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol, model: str) -> str:
-    first = splits[0]
-    kind = {
-        "grouped": f"grouped split by {examples.grouped_by}",
-        "random": "random split, " + ("stratified" if protocol.name == "best" else "as the papers made it"),
-        "given": "the data's own split",
-    }[first.kind]
-    rest = f"{len(splits)} folds" if first.folds else f"test part {first.hash[:12]}"
-    untested = sorted(set(examples.labels) - {examples.clips[i].label for i in first.test})
-    return (
-        f"{model}, {protocol.name}: {kind}: {len(first.training)} to train, {len(first.validation)} to "
-        f"validate, {len(first.test)} to test, {rest}; {split_note(examples, first, protocol)}"
-        + (f"; not tested, since the test part has none: {', '.join(untested)}" if untested else "")
-    )
-
-
-def _say_gaps(random: Sequence[FinishedRun], grouped: Sequence[FinishedRun], observer: Observer) -> None:
-    """How much better each network reads on the random split than on the grouped one."""
-    for on_random, on_grouped in zip(random, grouped, strict=True):
-        # By window, since a random split of sub-clips tests only some of each song's.
-        r, g = on_random.metrics["window"], on_grouped.metrics["window"]
-        observer.say(
-            f"gap, {on_random.metrics['model']}: by window, random split {r['accuracy']:.3f} accuracy and "
-            f"{r['macro_f1']:.3f} macro-F1, grouped {g['accuracy']:.3f} and {g['macro_f1']:.3f}: "
-            f"the random one reads {100 * (r['accuracy'] - g['accuracy']):+.1f} and "
-            f"{100 * (r['macro_f1'] - g['macro_f1']):+.1f} points"
-        )

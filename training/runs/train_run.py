@@ -16,11 +16,9 @@ from torch import nn
 
 from ...engine.arrays import Float32
 from ...engine.backbone_names import backbone_from_name
-from ...engine.data.labelled_audio import clip_names, heard_text
 from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
-from ..data.sides import shared_sound
 from ..data.splits import Split, hash_of_lines
 from ..evaluate.figures import confusion_png, curves_png
 from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
@@ -34,9 +32,10 @@ from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
 from ..networks.backbones import build_backbone, head_parameters, keep_outputs
 from ..networks.checkpoint import save_checkpoint
-from ..networks.musicnn_weights import NOTICE
-from ..recipe import Protocol, Recipe
+from ..recipe import Recipe
+from ..teachers.lesson import Lesson
 from .observer import NoObserver, Observer
+from .provenance import Job, run_provenance
 from .run_folder import (
     CARD,
     CHECKPOINT,
@@ -51,16 +50,6 @@ from .run_folder import (
 )
 
 _VALIDATION_FIGURES = ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to train and how. ``data_name`` and ``licence`` are for the model card."""
-
-    model: str
-    protocol: Protocol
-    data_name: str
-    licence: str = "not stated; the music's own terms bind whoever passes the network on"
 
 
 def train_split(
@@ -114,6 +103,7 @@ class _Run:
                 *self.examples.labels,
                 *(f"{name}:{clips[i].id}:{targets[i]}" for name, positions in parts for i in positions),
                 *(f"tags:{';'.join(clip.tags)}" for clip in clips if protocol.recipe.tag_weight),
+                *([json.dumps(self.taught_by, sort_keys=True)] if self.taught_by else []),
             ]
         )
 
@@ -128,29 +118,51 @@ class _Run:
         """See ``tag_targets``; none where the recipe does not learn tags."""
         return tag_targets(self.examples, self.split.training) if self.recipe.tag_weight else ((), None)
 
+    @cached_property
+    def taught_by(self) -> dict[str, Any]:
+        """See ``Teaching.facts``; empty without teachers."""
+        teaching = self.job.teaching
+        return teaching.facts(self.examples, self.split) if teaching else {}
+
+    @cached_property
+    def lesson(self) -> Lesson | None:
+        """See ``Teaching.lesson``; its vectors only where the recipe learns them."""
+        teaching = self.job.teaching
+        if not teaching:
+            return None
+        lesson = teaching.lesson(self.examples, self.split)
+        return lesson if self.recipe.embedding_weight else lesson.without_vectors()
+
     def train(self, observer: Observer) -> tuple[nn.Module, list[Epoch]]:
         """Trains, or continues, with the best network so far in the folder as a checkpoint."""
-        tags, tag_rows = self.tags
+        _, tag_rows = self.tags
         examples, split = self.examples, self.split
         validation = split.validation
         if not len(validation) and self.job.protocol.name != "best":
             validation = split.test  # both papers draw curves of their test part; nothing is chosen by them
         data = TrainingData(
-            examples.decibels, examples.targets, split.training, validation, self.audio, tag_rows
+            examples.decibels,
+            examples.windows,
+            examples.targets,
+            split.training,
+            validation,
+            self.audio,
+            tag_rows,
+            self.lesson,
         )
         observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder))
         network, history = train(
-            _untrained(self.job, len(examples.labels) + len(tags)),
+            _untrained(self.job, sum(data.columns[:3])),
             data,
             self.recipe,
             self.folder / STATE,
             self.key,
             observer.epoch,
             lambda best, row: save_checkpoint(
-                self._without_tags(best), self._spec(), self.folder / CHECKPOINT
+                self._labels_only(best), self._spec(), self.folder / CHECKPOINT
             ),
         )
-        return self._without_tags(network), history
+        return self._labels_only(network), history
 
     def test(self, network: nn.Module) -> tuple[float, dict[str, Any]]:
         """The temperature, fitted on validation, and the metrics; writes the test part's predictions."""
@@ -199,17 +211,17 @@ class _Run:
         (folder / STATE).unlink(missing_ok=True)  # last: a folder without it holds a finished training
 
     def _predictions(self, network: nn.Module, chosen: Integers) -> Predictions:
-        return predictions_from_network(network, self.examples, chosen, self.audio, self.recipe.eval_windows)
+        return predictions_from_network(network, self.examples, chosen, self.audio)
 
-    def _without_tags(self, network: nn.Module) -> nn.Module:
-        """A network with the labels' outputs only."""
-        if not self.tags[0]:
+    def _labels_only(self, network: nn.Module) -> nn.Module:
+        """A network without the outputs of tags and vectors."""
+        if not self.tags[0] and not self.job.teaching:
             return network
         return keep_outputs(copy.deepcopy(network), self.job.model, len(self.examples.labels))
 
     def _spec(self, temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
         """Without metrics the training is not finished, and its provenance says so."""
-        provenance = _provenance(self.job, self.examples, self.split, self.tags[0])
+        provenance = run_provenance(self.job, self.examples, self.split, self.tags[0]) | self.taught_by
         provenance |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
         name = backbone_from_name(self.job.model)
         return ModelSpec(name, self.examples.labels, self.audio, temperature, provenance)
@@ -223,70 +235,3 @@ def _untrained(job: Job, outputs: int) -> nn.Module:
         for parameter in head_parameters(network, job.model):
             parameter.requires_grad_(True)
     return network
-
-
-def _provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
-    trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
-    unseen = {int(examples.songs[i]) for i in split.test} - trained_on
-    is_musicnn = backbone_from_name(job.model) == "musicnn"
-    shared = shared_sound(examples, split)
-    return {
-        "protocol": job.protocol.name,
-        "recipe": dataclasses.asdict(job.protocol.recipe),
-        "weights": Path(job.protocol.weights).name,
-        "data": {
-            "name": job.data_name,
-            "clips": len(examples.readable),
-            "labels": examples.counts(),
-            "tags": tags,
-            "grouped_by": examples.grouped_by,
-            "skipped": len(examples.skipped),
-            "near_copies": sum(len(songs) - 1 for songs in examples.copies),
-        },
-        "split": {
-            "kind": split.kind,
-            "hash": split.hash,
-            "note": split_note(examples, split, job.protocol),
-            "shared": {"files": shared.files, "near_copies": shared.near_copies, "groups": shared.groups},
-            "seed": job.protocol.split_seed,
-            "training": len(split.training),
-            "validation": len(split.validation),
-            "test": len(split.test),
-            "fold": split.fold,
-            "folds": split.folds,
-        },
-        "test_clips": clip_names(examples.readable[song] for song in unseen),
-        "heard_clips": heard_text(examples.readable[song] for song in trained_on),
-        "licence": job.licence,
-        **({"notice": NOTICE} if is_musicnn and job.protocol.weights != "none" else {}),
-        "software": {"torch": torch.__version__},
-    }
-
-
-def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:
-    """What kind of split it is in truth, and what stands on both sides of it.
-
-    Raises:
-        RuntimeError: something stands on both sides of a grouped split, which is a bug.
-    """
-    fold = f"; fold {split.fold} of {split.folds}" if split.folds else ""
-    if not len(split.test):
-        return "none: trained on every clip" + fold
-    shared = shared_sound(examples, split)
-    said = shared.sentence(examples.grouped_by)
-    if split.kind == "grouped":
-        if not shared.nothing:
-            raise RuntimeError(f"a split grouped by {examples.grouped_by} is none: {said}")
-        note = f"grouped by {examples.grouped_by}: none stands on both sides"
-    elif split.kind == "given":
-        parts = {clip.part for clip in examples.clips}
-        own = "as the data gives it" + (
-            "" if "test" in parts else ", the test part cut from its training part"
-        )
-        note = f"{own}: {said}"
-    else:
-        kind = "random, stratified by label" if protocol.name == "best" else "random, as the papers made it"
-        kind += f", drawn {split.drawn} times until each part had every label" if split.drawn > 1 else ""
-        kind += " over sub-clips" if protocol.sub_clips else ""
-        note = f"{kind}: {said}"
-    return note + fold

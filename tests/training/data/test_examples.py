@@ -52,10 +52,13 @@ def test_near_copies_are_one_group_and_one_recording(songs: Path, cache: Path, t
 
 def test_sub_clips_know_their_song(songs: Path, cache: Path):
     data = labelled_audio(songs / "clips.csv")
-    examples = examples_from_audio(data, SPEC, cache, sub_clips=3)  # of 1 s, and the songs have 2
+    examples = examples_from_audio(data, SPEC, cache, 1, sub_clips=3)  # of 1 s, and the songs have 2
     assert len(examples.clips) == len(examples.decibels) == 80
     assert [examples.readable[song].path for song in examples.songs] == [clip.path for clip in examples.clips]
     assert {part.shape[1] for part in examples.decibels} == {32}
+    floor = 10 * np.log10(SPEC.amin)
+    for part, windows in zip(examples.decibels, examples.windows, strict=True):
+        assert np.array_equal(np.maximum(part, floor)[None], windows)
     assert examples.grouped_by == "group"
     assert examples.counts() == {"calm": 40, "tense": 40}
 
@@ -72,8 +75,14 @@ def test_tags_that_can_be_learnt(examples: Examples):
 
 def test_standardised_log_mels_have_mean_0_and_deviation_1(examples: Examples):
     every_clip = np.arange(len(examples.clips))
-    frames = np.concatenate([np.asarray(d, np.float64) for d in examples.decibels], axis=1)
-    spec = standardised(SPEC, examples, every_clip)
-    assert np.allclose((*spec.mean, *spec.std), (frames.mean(), frames.std()))
+    windows = np.concatenate([np.asarray(windows, np.float64) for windows in examples.windows])
+    plain = dataclasses.replace(SPEC, reference="one", top_db=None)
+    spec = standardised(plain, examples, every_clip)
+    assert np.allclose((*spec.mean, *spec.std), (windows.mean(), windows.std()))
+    # Of each window, where dB are relative to its mean power.
+    relative = windows - 10 * np.log10(np.power(10, windows / 10).mean(axis=(1, 2), keepdims=True))
+    relative = np.maximum(relative, relative.max(axis=(1, 2), keepdims=True) - 50)
+    spec = standardised(dataclasses.replace(SPEC, reference="mean", top_db=50.0), examples, every_clip)
+    assert np.allclose((*spec.mean, *spec.std), (relative.mean(), relative.std()), rtol=1e-4)
     fixed = dataclasses.replace(SPEC, mean=(-20.0,), std=(20.0,))
     assert standardised(fixed, examples, every_clip) == fixed

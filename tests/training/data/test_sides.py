@@ -25,7 +25,16 @@ def _examples(
     empty = tuple(np.zeros((1, 1), np.float32) for _ in clips)
     numbers = np.arange(len(clips))
     return Examples(
-        tuple(clips), empty, numbers * 0, numbers, tuple(clips), ("happy", "sad"), grouped_by, (), copies
+        tuple(clips),
+        empty,
+        empty,
+        numbers * 0,
+        numbers,
+        tuple(clips),
+        ("happy", "sad"),
+        grouped_by,
+        (),
+        copies,
     )
 
 

@@ -18,6 +18,7 @@ from merkit.training.fit.inference import logits_from_network
 from merkit.training.fit.trainer import train
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.recipe import PROTOCOLS, Recipe
+from merkit.training.teachers.lesson import Lesson
 from torch import nn
 
 SPEC = AudioSpec(window_samples=16_000, frames=32, n_mels=32, mean=(-50.0,), std=(10.0,))
@@ -34,10 +35,17 @@ def _clips(count: int = 48) -> tuple[list[np.ndarray], np.ndarray]:
     return clips, targets
 
 
+def _windows(clips: list[np.ndarray]) -> list[np.ndarray]:
+    """The first and the last of each clip."""
+    return [np.stack([clip[:, :32], clip[:, -32:]]) for clip in clips]
+
+
 def _data(count: int = 48, validation: int = 12) -> TrainingData:
     clips, targets = _clips(count)
     training = count - validation
-    return TrainingData(clips, targets, np.arange(training), np.arange(training, count), SPEC)
+    return TrainingData(
+        clips, _windows(clips), targets, np.arange(training), np.arange(training, count), SPEC
+    )
 
 
 def _train(recipe: Recipe = RECIPE, **options):
@@ -73,12 +81,31 @@ def test_tags_are_learnt_beside_the_labels():
     recipe = dataclasses.replace(RECIPE, epochs=10, mixup=0.0, tag_weight=1.0)
     torch.manual_seed(0)
     held_out = np.arange(72, 96)
-    data = TrainingData(clips, targets, np.arange(72), held_out, SPEC, tags)
+    data = TrainingData(clips, _windows(clips), targets, np.arange(72), held_out, SPEC, tags)
     network, history = train(AudioCNN(4, channels=1), data, recipe)
     assert max(row.val_macro_f1 for row in history) > 0.8
-    outputs = np.concatenate(logits_from_network(network, clips, held_out, SPEC, 1))
+    outputs = np.stack(
+        [logits[0] for logits in logits_from_network(network, _windows(clips), held_out, SPEC)]
+    )
     assert outputs.shape == (24, 4)
     assert ((outputs[:, 3] > 0) == (tags[held_out, 0] > 0)).mean() > 0.8
+
+
+def test_teachers_teach_what_the_labels_do_not_say():
+    """The labels are drawn by lot; the soft ones, and clips without a label, say what is so."""
+    clips, truth = _clips(96)
+    soft, vectors = np.eye(3, dtype=np.float32)[truth], (truth - 1.0).astype(np.float32)[:, None]
+    drawn = np.random.default_rng(0).integers(0, 3, 48)
+    targets = np.where(np.arange(48) < 24, drawn, truth[:48])
+    lesson = Lesson(soft, vectors, tuple(clips[48:]))
+    windows = _windows(clips[:48])
+    data = TrainingData(clips[:48], windows, targets, np.arange(24), np.arange(24, 48), SPEC, None, lesson)
+    recipe = dataclasses.replace(RECIPE, epochs=16, distill=1.0, embedding_weight=1.0, unlabelled_share=2.0)
+    torch.manual_seed(0)
+    network, history = train(AudioCNN(4, channels=1), data, recipe)
+    assert max(row.val_macro_f1 for row in history) > 0.8
+    outputs = np.stack([logits[0] for logits in logits_from_network(network, windows, np.arange(48), SPEC)])
+    assert np.corrcoef(outputs[:, 3], vectors[:48, 0])[0, 1] > 0.8
 
 
 class _Killed(BaseException):
@@ -218,7 +245,7 @@ def test_the_rate_is_0_at_the_end_whatever_the_last_batch(count: int, monkeypatc
     )
     clips = [np.zeros((4, 4), np.float32)] * count
     spec = AudioSpec(window_samples=2_048, frames=4, n_mels=4)
-    data = TrainingData(clips, np.arange(count) % 2, np.arange(count), np.arange(0), spec)
+    data = TrainingData(clips, [], np.arange(count) % 2, np.arange(count), np.arange(0), spec)
     recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=16)
     train(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), data, recipe)
     (schedule,) = schedules
@@ -228,7 +255,7 @@ def test_the_rate_is_0_at_the_end_whatever_the_last_batch(count: int, monkeypatc
 def test_a_training_part_of_one_batch_and_one_more():
     recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=8)
     clips, targets = _clips(10)
-    data = TrainingData(clips, targets, np.arange(9), np.arange(0), SPEC)
+    data = TrainingData(clips, [], targets, np.arange(9), np.arange(0), SPEC)
     _, history = train(AudioCNN(3, channels=1), data, recipe)
     assert np.isfinite(history[0].loss)
     assert np.isnan(history[0].val_loss)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from merkit.engine.artifact import open_artifact
 from merkit.engine.data.labelled_audio import LabelledAudio, labelled_audio
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec, ModelSpec
@@ -19,6 +20,7 @@ from merkit.training.networks.checkpoint import save_checkpoint
 from merkit.training.runs import export_and_score as module
 from merkit.training.runs.export_and_score import export_and_score, export_run, score_artifact
 from merkit.training.runs.run_folder import CHECKPOINT, METRICS
+from reading import labels_of
 from small_training import Trained
 
 
@@ -52,6 +54,17 @@ def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.copytree(trained.run.folder, folder)
     export_run(folder, folder / "audiocnn.onnx")
     return folder
+
+
+@pytest.mark.xdist_group("trained")
+def test_the_file_says_of_whole_clips_what_training_said(exported: Path, trained: Trained, songs: Path):
+    artifact = open_artifact(str(exported / "audiocnn.onnx"))
+    kept = trained.run.predictions
+    assert kept is not None
+    labels = labels_of([str(songs / name) for name in kept.names], artifact)
+    said = np.asarray([label.probabilities for label in labels])
+    np.testing.assert_allclose(said, kept.by_song(artifact.spec.temperature), atol=1e-3)
+    assert {len(logits) for logits in kept.logits} == {3}
 
 
 def _changed(data: LabelledAudio, clips: dict[str, Path]) -> LabelledAudio:

@@ -12,15 +12,18 @@ import pytest
 import soundfile
 from audio_files import noise
 from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
-from merkit.engine.errors import UsageError
-from merkit.engine.spec import PRESETS
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import PRESETS, ModelSpec
 from merkit.training.data.examples import examples_from_audio
 from merkit.training.data.splits import Split
 from merkit.training.networks import musicnn_weights
+from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.backbones import PAPER_BACKBONES
-from merkit.training.networks.checkpoint import spec_from_checkpoint
-from merkit.training.recipe import PROTOCOLS
+from merkit.training.networks.checkpoint import save_checkpoint, spec_from_checkpoint
+from merkit.training.recipe import PROTOCOLS, with_overrides
+from merkit.training.runs.announcements import summary
 from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.provenance import split_note
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, FinishedRun
 from merkit.training.runs.session import (
     Session,
@@ -29,9 +32,7 @@ from merkit.training.runs.session import (
     read_examples,
     run_session,
     splits_from_choice,
-    summary,
 )
-from merkit.training.runs.train_run import split_note
 from small_training import Trained, fast_job
 from tensorflow_files import random_musicnn, write_musicnn_wheel
 
@@ -219,3 +220,47 @@ def test_summary(trained: Trained):
         f"audiocnn on {len(trained.split.test)} held-out songs (grouped split): macro-F1 "
     )
     assert folder == str(trained.run.folder)
+
+
+@pytest.mark.xdist_group("trained")
+def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: Path, tmp_path: Path):
+    """The teacher's network is random, and heard nothing: its features still tell these songs apart."""
+    audio = fast_job().protocol.audio
+    teacher = tmp_path / "teacher.safetensors"
+    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    music = tmp_path / "गाने"
+    music.mkdir()
+    for number in range(3):
+        soundfile.write(music / f"{number}.wav", noise(4, 16_000, number), 16_000)
+    data = labelled_audio(songs / "clips.csv")
+    fields = {"teachers": (str(teacher),), "unlabelled": (music,)}
+    said, (run,), _ = _said(data, cache, tmp_path / "out", **fields)
+    assert f"teachers: {teacher}; 3 clips without a label" in said
+    assert "learns from 3 clips without a label" in said
+    spec = spec_from_checkpoint(tmp_path / "out" / CHECKPOINT)
+    assert spec.provenance["teachers"][0]["name"] == "teacher.safetensors"
+    assert spec.provenance["unlabelled"] == {"name": "गाने", "clips": 3, "left_out": 0}
+    assert spec.provenance["recipe"]["unlabelled_share"] > 0
+    assert "**Teachers**: teacher.safetensors (" in (tmp_path / "out" / CARD).read_text()
+    again, (resumed,), _ = _said(data, cache, tmp_path / "out", mode="resume", **fields)
+    assert "learns from" not in again  # nothing was trained
+    assert resumed.metrics == run.metrics
+    with pytest.raises(MerError, match="another training"):
+        _said(data, cache, tmp_path / "out", mode="resume", teachers=(str(teacher),))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"unlabelled": (Path(),)}, "music without labels teaches nothing by itself: name a teacher"),
+        (
+            {"protocol": with_overrides(BEST, ["distill=0.5"])},
+            "distill: there is no teacher to learn that from",
+        ),
+        ({"teachers": ("nothing-msd",)}, "nothing-msd"),
+    ],
+)
+def test_teachers_that_are_not_there(fields: dict[str, Any], reason: str, songs: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match=reason):
+        _said(labelled_audio(songs / "clips.csv"), tmp_path / "cache", tmp_path / "out", **fields)
+    assert not (tmp_path / "cache").exists()

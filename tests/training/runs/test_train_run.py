@@ -88,7 +88,7 @@ def test_tags_are_learnt_and_not_delivered(examples: Examples, tmp_path: Path):
 def test_hindi_2022(songs: Path, cache: Path, tmp_path: Path):
     protocol = with_overrides(PROTOCOLS["hindi-2022"], ["epochs=2", "batch_size=8", *SMALL])
     protocol = dataclasses.replace(protocol, weights="none")
-    examples = examples_from_audio(labelled_audio(songs), protocol.audio, cache)
+    examples = examples_from_audio(labelled_audio(songs), protocol.audio, cache, 1)
     (split,) = splits_from_protocol(examples.clips, protocol, "random")
     assert (len(split.training), len(split.validation), len(split.test)) == (32, 0, 8)
     run = train_split(Job("squeezenet", protocol, "generated"), examples, split, tmp_path / "run")
@@ -110,7 +110,7 @@ def test_icm_2020_has_pieces_of_one_clip_on_both_sides_and_says_so(songs: Path, 
     data = labelled_audio(songs)
     alone = tuple(dataclasses.replace(clip, group=clip.name) for clip in data.clips)
     data = dataclasses.replace(data, clips=alone, grouped_by="clip")
-    examples = examples_from_audio(data, protocol.audio, cache, protocol.sub_clips)
+    examples = examples_from_audio(data, protocol.audio, cache, 1, protocol.sub_clips)
     assert len(examples.clips) == 5 * len(examples.readable) == 200
     assert examples.grouped_by == "recording"
     (random,) = splits_from_protocol(examples.clips, protocol, "random")

@@ -1,0 +1,73 @@
+"""What is done to dB is what a filter and noise do to the sound itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from audio_files import noise
+from merkit.engine.spec import PRESETS
+from merkit.engine.spectrogram.log_mel import decibels_from_audio
+from merkit.training.data.degrade import low_passed, random_low_pass, random_noise, with_noise
+
+SPEC = PRESETS["emotion4q"]
+RATE = SPEC.sample_rate
+QUIET = dataclasses.replace(SPEC, amin=1e-12)  # no floor
+
+
+def _by_mel(decibels: np.ndarray) -> np.ndarray:
+    """The mean power of each mel, in dB, without the sound's ends, which are clicks."""
+    return 10 * np.log10(np.power(10, decibels[:, 4:-4].astype(np.float64) / 10).mean(axis=1))
+
+
+@pytest.mark.parametrize(("order", "slope"), [(4, 24), (8, 48)])
+def test_a_low_pass_is_butterworths(order: int, slope: float):
+    sound, cutoff = noise(5, RATE), 2_500.0
+    hz = np.fft.rfftfreq(len(sound), 1 / RATE)
+    gain = (1 + (hz / cutoff) ** (2 * order)) ** -0.5
+    filtered = np.fft.irfft(np.fft.rfft(sound) * gain, len(sound)).astype(np.float32)
+    expected = _by_mel(decibels_from_audio(filtered, QUIET))
+    ours = _by_mel(low_passed(decibels_from_audio(sound, QUIET), QUIET, cutoff, slope))
+    octaves = np.abs(np.log2(_mel_hz() / cutoff))
+    np.testing.assert_allclose(ours, expected, atol=3.3)  # its corner is round: 3 dB
+    np.testing.assert_allclose(ours[octaves > 0.8], expected[octaves > 0.8], atol=1.0)
+
+
+def _mel_hz() -> np.ndarray:
+    librosa = pytest.importorskip("librosa")
+    return librosa.mel_frequencies(SPEC.n_mels + 2, fmin=SPEC.fmin, fmax=SPEC.fmax)[1:-1]
+
+
+def test_noise_is_noise():
+    """White noise 20 dB below a sound, added before and after the spectrogram."""
+    times = np.arange(10 * RATE) / RATE
+    sound = (0.3 * np.sin(2 * np.pi * 440 * times) * (1 + np.sin(2 * np.pi * times))).astype(np.float32)
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(len(sound)).astype(np.float32)
+    level = _by_mel(decibels_from_audio(hiss, SPEC)).mean()
+    expected = decibels_from_audio(sound + hiss, SPEC)
+    ours = with_noise(decibels_from_audio(sound, SPEC), level, 0.0, np.random.default_rng(1))
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(_by_mel(ours), _by_mel(expected), atol=1.0)
+    spread = [part[60:].std(axis=1).mean() for part in (ours, expected)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.5)  # it moves as much as noise does
+
+
+def test_tilt_goes_from_the_lowest_mel_to_the_highest():
+    rng = np.random.default_rng(0)
+    ours = _by_mel(with_noise(np.full((16, 4_000), -200, np.float32), -40.0, 8.0, rng))
+    np.testing.assert_allclose(ours, -40 + np.linspace(0, 8, 16), atol=0.3)
+
+
+def test_random_ones_stay_within_their_bounds():
+    rng = np.random.default_rng(0)
+    flat = np.zeros((128, 50), np.float32)
+    hz = _mel_hz()
+    dull = [random_low_pass(flat, SPEC, rng)[:, 0] for _ in range(200)]
+    assert {int((tone[hz < 2_500] == 0).all()) for tone in dull} == {1}
+    lost = [hz[tone < -1].min() if (tone < -1).any() else 8_000 for tone in dull]
+    assert 2_500 < min(lost) < 2_800
+    assert max(lost) > 7_000
+    noise_db = [10 * np.log10(10 ** (random_noise(flat, rng).mean() / 10) - 1 + 1e-9) for _ in range(200)]
+    assert -55 < min(noise_db) < -40
+    assert -17 < max(noise_db) < -10  # 15 dB below, with up to 9 dB more in the treble

@@ -1,0 +1,65 @@
+"""Soft labels are of teachers that were not told; nothing that is held out reaches a lesson."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from merkit.training.teachers.lesson import Lesson, lesson_from_embeddings
+
+RNG = np.random.default_rng(0)
+TARGETS = np.arange(90) % 3
+GROUPS = [f"artist {i // 3}" for i in range(90)]
+CENTRES = 3 * np.eye(3, 20)
+
+
+def _embeddings(targets: np.ndarray) -> np.ndarray:
+    """Clouds of 20 features around a place for each label."""
+    return (CENTRES[targets] + RNG.standard_normal((len(targets), 20))).astype(np.float32)
+
+
+LABELLED, OTHERS = _embeddings(TARGETS), _embeddings(np.arange(30) % 3)
+TRAINING, HELD_OUT = np.arange(60), np.arange(60, 90)
+
+
+def _lesson(labelled: np.ndarray = LABELLED, targets: np.ndarray = TARGETS) -> Lesson:
+    return lesson_from_embeddings(labelled, targets, GROUPS, TRAINING, OTHERS)
+
+
+def test_soft_labels_and_directions_of_all_clips():
+    lesson = _lesson()
+    assert lesson.soft.shape == (120, 3)
+    np.testing.assert_allclose(lesson.soft.sum(axis=1), 1, atol=1e-5)
+    told = np.concatenate([TARGETS, np.arange(30) % 3])
+    assert (lesson.soft.argmax(axis=1) == told).mean() > 0.9
+    heard = lesson.vectors[[*TRAINING, *range(90, 120)]]
+    np.testing.assert_allclose(heard.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.cov(heard.T, bias=True), np.eye(20), atol=1e-3)  # 20 features have no more
+    assert lesson.without_vectors().vectors.shape == (120, 0)
+
+
+def test_a_clip_is_not_told_its_own_label_nor_its_groups():
+    """Each artist has a sound of its own and a label drawn by lot: who was told knows all, others nothing."""
+    drawn = np.repeat(np.random.default_rng(1).permutation(30) % 3, 3)
+    by_artist = np.repeat(10 * np.eye(30), 3, axis=0).astype(np.float32)
+    soft = lesson_from_embeddings(by_artist, drawn, GROUPS, np.arange(90), by_artist).soft
+    assert (soft[90:].argmax(axis=1) == drawn).mean() > 0.9  # the same sounds, by the teacher that was told
+    assert (soft[:90].argmax(axis=1) == drawn).mean() < 0.6
+
+
+def test_what_is_held_out_changes_nothing():
+    other_sound, other_labels = LABELLED.copy(), TARGETS.copy()
+    other_sound[HELD_OUT] += 100
+    other_labels[HELD_OUT] = 2 - other_labels[HELD_OUT]
+    one, other = _lesson(), _lesson(other_sound, other_labels)
+    kept = [*TRAINING, *range(90, 120)]
+    assert np.array_equal(one.soft[kept], other.soft[kept])
+    assert np.array_equal(one.vectors[kept], other.vectors[kept])
+
+
+@pytest.mark.parametrize("groups", [["one"] * 6, [*"aabbcc"], [*"aaaabb"], [*"abcdef"]])
+def test_a_handful_of_clips(groups: list[str]):
+    targets = np.array([0, 0, 0, 0, 1, 1])
+    lesson = lesson_from_embeddings(LABELLED[:6], targets, groups, np.arange(6), LABELLED[:0])
+    assert lesson.soft.shape == (6, 2)
+    np.testing.assert_allclose(lesson.soft.sum(axis=1), 1, atol=1e-5)
+    assert np.isfinite(lesson.vectors).all()

@@ -1,0 +1,128 @@
+"""A teacher that knows what is held out is refused, or gives way to its fold; embeddings make the lesson."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from merkit.engine.data.labelled_audio import Clip, heard_text
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import ModelSpec
+from merkit.training.data.examples import Examples
+from merkit.training.data.splits import Split
+from merkit.training.networks.audiocnn import AudioCNN
+from merkit.training.networks.checkpoint import save_checkpoint
+from merkit.training.teachers import teaching as module
+from merkit.training.teachers.teaching import Teaching
+from merkit.training.teachers.unlabelled import Unlabelled
+from small_training import fast_job
+
+NONE = np.arange(0)
+TEST = np.arange(8)  # of the 40 examples, two clips each of four artists
+
+
+def _split(test: np.ndarray = TEST, hash: str = "one") -> Split:
+    return Split("grouped", np.setdiff1d(np.arange(40), test), NONE, test, hash)
+
+
+class Heard:
+    """Stands for networks: provenance is given, embeddings are drawn, what is asked is kept."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **provenance: dict[str, Any]) -> None:
+        self.provenance, self.opened, self.asked = provenance, list[str](), list[tuple[str, int]]()
+        monkeypatch.setattr(module, "trained_network", self._open)
+        monkeypatch.setattr(
+            module, "ears_of", lambda trained: SimpleNamespace(name=trained.name, key=trained.name)
+        )
+        monkeypatch.setattr(module, "clip_embeddings", self._embed)
+        self.fails = ""
+
+    def _open(self, source: str, say: object) -> Any:
+        self.opened.append(source)
+        return SimpleNamespace(name=Path(source).name, provenance=self.provenance.get(source, {}))
+
+    def _embed(self, ears: Any, clips: list[Clip], *_: object) -> list[np.ndarray | MerError]:
+        self.asked.append((ears.name, len(clips)))
+        drawn = np.random.default_rng(len(ears.name)).normal(size=(len(clips), 6)).astype(np.float32)
+        return [
+            MerError("silent") if clip.name == self.fails else row
+            for clip, row in zip(clips, drawn, strict=True)
+        ]
+
+
+def _music(examples: Examples, tmp_path: Path) -> Unlabelled:
+    """Two clips without a label, the second by an artist of the test part."""
+    clips = []
+    for name in "ab":
+        (tmp_path / name).write_bytes(name.encode())
+        clips.append(Clip(tmp_path / name, "", name, name=name))
+    touched = frozenset({"a"}), frozenset({"b", examples.clips[0].group})
+    return Unlabelled(tuple(clips), (examples.decibels[0], examples.decibels[1]), touched)
+
+
+def test_a_lesson_of_two_teachers_and_music(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    heard, said = Heard(monkeypatch), list[str]()
+    music = _music(examples, tmp_path)
+    teaching = Teaching(("msd", "ears.safetensors"), music, "more", say=said.append)
+    lesson = teaching.lesson(examples, _split())
+    assert heard.asked == [("msd", 42), ("ears.safetensors", 42)]
+    assert lesson.soft.shape == (41, 2)
+    assert lesson.vectors.shape == (41, 12)  # all that two teachers of six features have
+    assert len(lesson.unlabelled) == 1
+    assert lesson.unlabelled[0] is music.decibels[0]
+    assert said == [
+        "learns from 1 clips without a label; 1 share an artist or a recording with what is held out"
+    ]
+    facts = teaching.facts(examples, _split())
+    assert [teacher["name"] for teacher in facts["teachers"]] == ["msd", "ears.safetensors"]
+    assert facts["unlabelled"] == {"name": "more", "clips": 1, "left_out": 1}
+    assert facts["unlabelled_clips"] == music.clips[0].id[:16]
+    assert heard.opened == ["msd", "ears.safetensors"]  # once
+    everything = teaching.facts(examples, _split(NONE))
+    assert everything["unlabelled"]["clips"] == 2
+    heard.fails = "b"
+    with pytest.raises(MerError, match=r"the teacher msd cannot hear .*b: silent"):
+        teaching.lesson(examples, _split())
+
+
+def test_a_teacher_that_heard_the_test_part_is_refused(examples: Examples, monkeypatch: pytest.MonkeyPatch):
+    """Its artists are enough: the clips themselves need not have been heard."""
+    assert examples.clips[0].group == examples.clips[1].group
+    split = _split(TEST[::2])
+    known = {"heard_clips": heard_text([examples.clips[1]])}
+    others = {
+        "heard_clips": heard_text([clip for clip in examples.clips if clip.group == examples.clips[-1].group])
+    }
+    Heard(monkeypatch, knows=known, others=others)
+    with pytest.raises(
+        UsageError, match="the teacher knows was trained on clips of what is held out here, such"
+    ):
+        Teaching(("msd", "knows")).facts(examples, split)
+    assert Teaching(("msd", "others")).facts(examples, split)
+    assert Teaching(("knows",)).facts(examples, _split(NONE))  # on every clip nothing is held out
+
+
+def test_a_fold_is_taught_by_its_own_fold(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    audio = fast_job().protocol.audio
+    for number, name in enumerate(("one", "two"), start=1):
+        spec = ModelSpec("audiocnn", ("calm", "tense"), audio, provenance={"split": {"hash": name}})
+        folder = tmp_path / f"fold-{number}"
+        folder.mkdir()
+        save_checkpoint(AudioCNN(2, channels=1), spec, folder / "checkpoint.safetensors")
+    heard = Heard(monkeypatch)
+    teaching = Teaching((str(tmp_path),))
+    for name, number in (("two", 2), ("one", 1)):
+        teaching.facts(examples, _split(hash=name))
+        assert heard.opened[-1] == str(tmp_path / f"fold-{number}" / "checkpoint.safetensors")
+    teaching.facts(examples, _split(NONE))
+    assert heard.opened[-1] == str(tmp_path)
+    with pytest.raises(UsageError, match="has no fold with this test part"):
+        teaching.facts(examples, dataclasses.replace(_split(), hash="three"))

@@ -1,0 +1,140 @@
+"""Music without labels is found with its artists, and not heard where it would tell of what is held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+from audio_files import noise
+from merkit.engine.data.labelled_audio import Clip, labelled_audio
+from merkit.engine.errors import MerError
+from merkit.training.data.examples import Examples, examples_from_audio
+from merkit.training.data.spectrogram_cache import cached_sounds
+from merkit.training.data.splits import Split
+from merkit.training.teachers.unlabelled import Unlabelled, apart_from, unlabelled_clips
+from small_training import fast_job
+
+SPEC = fast_job().protocol.audio
+RATE = 16_000
+
+
+def _sound(path: Path, seed: int, level: float = 1.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, level * noise(4, RATE, seed), RATE)
+    return path
+
+
+def _groups(*sources: Path) -> dict[str, str]:
+    clips, _ = unlabelled_clips(sources)
+    assert {clip.label for clip in clips} == {""}
+    return {clip.path.name: clip.group for clip in clips}
+
+
+def test_a_folder_with_tables_as_data_sets_have_them(tmp_path: Path):
+    """Labels' folders with clips.csv, and a folder with a table of its name beside it."""
+    for number, name in enumerate(("C1/001", "C2/002", "C2/003", "more/u1", "more/deep/u2")):
+        _sound(tmp_path / "data" / f"{name}.wav", number)
+    table = "clip,cluster,artist\n001,C1,Björk\n002,C2,\n003,C2,  björk \n"
+    (tmp_path / "data" / "clips.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "data" / "more.csv").write_text("clip,artist\nu1,लता मंगेशकर\nu2,Kumar\n", encoding="utf-8")
+    groups = _groups(tmp_path / "data")
+    assert groups == {
+        "001.wav": "Björk",
+        "002.wav": "clip:C2/002.wav",
+        "003.wav": "Björk",
+        "u1.wav": "लता मंगेशकर",
+        "u2.wav": "Kumar",
+    }
+    assert _groups(tmp_path / "data" / "more") == {name: groups[name] for name in ("u1.wav", "u2.wav")}
+    _, notes = unlabelled_clips([tmp_path / "data"])
+    assert "no artist is known of clips without a label: 1 of 5" in notes
+
+
+def test_csv_files_and_folders_together(tmp_path: Path):
+    _sound(tmp_path / "a.wav", 1)
+    _sound(tmp_path / "deep" / "b.wav", 2)
+    (tmp_path / "copy.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    (tmp_path / "list.csv").write_text("path,group\na.wav,one\ndeep\\b.wav,two\n\n,\n")
+    assert _groups(tmp_path / "list.csv") == {"a.wav": "one", "b.wav": "two"}
+    assert _groups(tmp_path / "list.csv", tmp_path / "deep") == {"a.wav": "one", "b.wav": "two"}
+    assert len(_groups(tmp_path)) == 2  # a copy is no other music
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("missing", None, "does not exist"),
+        ("empty.csv", "path,artist\n", "holds no audio"),
+        ("other.csv", "file,artist\na.wav,x\n", "has no column path"),
+        ("folder/text.txt", "no audio", "holds no audio"),
+    ],
+)
+def test_sources_that_hold_nothing(name: str, content: str | None, reason: str, tmp_path: Path):
+    path = tmp_path / name
+    if content is not None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    with pytest.raises(MerError, match=reason):
+        unlabelled_clips([path.parent if name.startswith("folder") else path])
+
+
+class Known(NamedTuple):
+    """Labelled clips, the last of which is noise, and music without labels."""
+
+    examples: Examples
+    music: Unlabelled
+
+
+@pytest.fixture(scope="module")
+def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Known:
+    """By a labelled artist; a near copy of a labelled clip, by an artist with another clip; by nobody; and
+    two that are left out, a labelled clip itself and one without a sound."""
+    folder = tmp_path_factory.mktemp("music")
+    data = labelled_audio(songs / "clips.csv")
+    original = _sound(tmp_path_factory.mktemp("labelled") / "original.wav", 0)
+    first, *_, last = data.clips
+    labelled = (*data.clips, Clip(original, first.label, first.group, name="original.wav"))
+    data = dataclasses.replace(data, clips=labelled)
+    examples = examples_from_audio(data, SPEC, cache, workers=1)
+    _sound(folder / "same artist.wav", 11)
+    _sound(folder / "copy.wav", 0, 0.5)
+    _sound(folder / "by who copied.wav", 12)
+    _sound(folder / "nobody.wav", 13)
+    (folder / "labelled.wav").write_bytes(first.path.read_bytes())
+    _sound(folder / "silent.wav", 14, 0.0)
+    rows = {"same artist": last.group.upper(), "copy": "Copier", "by who copied": "Copier"}
+    (folder / "clips.csv").write_text("\n".join(["clip,artist", *(f"{k},{v}" for k, v in rows.items())]))
+    clips, _ = unlabelled_clips([folder])
+    sounds = cached_sounds(clips, SPEC, 1, cache, 1)
+    music, note = apart_from(examples, data.clips, clips, sounds, SPEC)
+    assert note == (
+        "; 4 clips without a label, 1 left out that labelling refuses, 1 left out that are labelled clips"
+    )
+    return Known(examples, music)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "left_out"),
+    [
+        ([], set()),
+        ([39], {"same artist.wav"}),
+        ([40], {"copy.wav", "by who copied.wav"}),
+        ([1], {"copy.wav", "by who copied.wav"}),  # of the artist whose song was copied
+        ([10], set()),
+    ],
+)
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_what_is_held_out_is_not_heard_without_its_label(
+    held_out: list[int], left_out: set[str], part: str, known: Known
+):
+    count, none = len(known.examples.clips), np.arange(0)
+    positions = np.asarray(held_out, dtype=np.intp)
+    parts = (positions, none) if part == "validation" else (none, positions)
+    split = Split("grouped", np.setdiff1d(np.arange(count), positions), *parts, "")
+    names = {known.music.clips[i].path.name for i in known.music.usable(known.examples, split)}
+    assert names == {clip.path.name for clip in known.music.clips} - left_out
+    assert len(known.music.decibels) == len(known.music.clips) == 4

@@ -1,0 +1,130 @@
+"""Makes the bundled networks from their data: ``python -m merkit.training.bundled DATA OUT [NAME...]``.
+
+DATA holds the folders that the table names. What is done is not done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.cli.command import SETTINGS
+from .command import limit_threads, training_command
+from .options import FOLDER, check_outside
+
+EARS = ("ears/mn04_as.safetensors", "musicnn-msd", "musicnn-mtt")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a bundled network is made: on every clip of ``data``, after five folds that say what to expect.
+
+    Attributes:
+        model: its backbone.
+        data: the folder of labelled audio in DATA.
+        sets: fields that differ from the backbone's own, as ``with_overrides`` reads them.
+        teachers: files in DATA, or names.
+        unlabelled: folders in DATA.
+        group_by: see ``read_data``.
+        validation: share of the training part that chooses the epoch, in the folds.
+    """
+
+    model: str
+    data: str
+    sets: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = EARS
+    unlabelled: tuple[str, ...] = ()
+    validation: float = 0.0
+    group_by: str | None = None
+
+
+_HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+
+BUNDLED: dict[str, Recipe] = {
+    "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
+    "mobilenetv3": Recipe("mobilenetv3", "emotion4q", unlabelled=("mirex5", "hindi5")),
+    "squeezenet": Recipe("squeezenet", "emotion4q", unlabelled=("mirex5", "hindi5")),
+    "hindi5": Recipe("audiocnn", "hindi5", unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q")),
+}
+"""The bundled files by name."""
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("data", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]")
+@click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode.")
+@training_command("the same command goes on where it was")
+def main(**options: Any) -> int:
+    """Make the bundled networks from the folders in DATA: OUT/NAME.onnx and its card OUT/NAME.md.
+
+    Trainings are kept in OUT/runs. Without a NAME all are made.
+    """
+    from .progress import TerminalProgress
+
+    limit_threads()
+    for name in options["names"]:
+        if name not in BUNDLED:
+            raise click.UsageError(f"no bundled network is called {name!r}: {', '.join(BUNDLED)}")
+    check_outside(options["data"], options["out"])
+    with TerminalProgress() as progress:
+        arguments = options["data"], options["out"], options["names"] or tuple(BUNDLED)
+        for line in make_bundled(*arguments, progress, options["cache"], options["workers"]):
+            click.echo(line)
+    return 0
+
+
+def make_bundled(
+    data: Path,
+    out: Path,
+    names: Collection[str],
+    observer: Any,
+    cache: Path | None = None,
+    workers: int = 0,
+) -> Iterator[str]:
+    """Trains these networks in five folds and on every clip, and yields a line for each file.
+
+    Raises:
+        UsageError, MerError: see ``run_session``.
+    """
+    from .recipe import PROTOCOLS, with_overrides
+    from .runs.run_folder import CARD, results_folder
+    from .runs.session import Session, read_data, run_session
+
+    for name in names:
+        recipe, runs = BUNDLED[name], out / "runs" / name
+        protocol = with_overrides(PROTOCOLS["best"], [*recipe.sets])
+        protocol = dataclasses.replace(protocol, validation_share=recipe.validation)
+        session = Session(
+            read_data(data / recipe.data, "auto", None, recipe.group_by),
+            recipe.data,
+            (recipe.model,),
+            protocol,
+            runs,
+            ("grouped",),
+            folds=5,
+            final=True,
+            mode="resume",
+            cache=cache,
+            workers=workers,
+            chosen=frozenset(text.partition("=")[0] for text in recipe.sets),
+            teachers=tuple(str(data / t) if "/" in t else t for t in recipe.teachers),
+            unlabelled=tuple(data / folder for folder in recipe.unlabelled),
+        )
+        with results_folder(session.out, session.mode):
+            run_session(session, observer)
+        for made, suffix in ((f"{recipe.model}.onnx", ".onnx"), (CARD, ".md")):
+            shutil.copyfile(runs / "final" / made, out / f"{name}{suffix}")
+            yield f"made {out / name}{suffix}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What a session says before its trainings and after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..data.examples import Examples
+from ..data.splits import Split
+from ..evaluate.metrics_report import macro_f1_text
+from ..recipe import Protocol
+from .observer import Observer
+from .provenance import split_note
+from .run_folder import FinishedRun
+
+
+def announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol, model: str) -> str:
+    """What a training is about to do, in a line."""
+    first = splits[0]
+    kind = {
+        "grouped": f"grouped split by {examples.grouped_by}",
+        "random": "random split, " + ("stratified" if protocol.name == "best" else "as the papers made it"),
+        "given": "the data's own split",
+    }[first.kind]
+    rest = f"{len(splits)} folds" if first.folds else f"test part {first.hash[:12]}"
+    untested = sorted(set(examples.labels) - {examples.clips[i].label for i in first.test})
+    return (
+        f"{model}, {protocol.name}: {kind}: {len(first.training)} to train, {len(first.validation)} to "
+        f"validate, {len(first.test)} to test, {rest}; {split_note(examples, first, protocol)}"
+        + (f"; not tested, since the test part has none: {', '.join(untested)}" if untested else "")
+    )
+
+
+def say_gaps(random: Sequence[FinishedRun], grouped: Sequence[FinishedRun], observer: Observer) -> None:
+    """How much better each network reads on the random split than on the grouped one."""
+    for on_random, on_grouped in zip(random, grouped, strict=True):
+        # By window, since a random split of sub-clips tests only some of each song's.
+        r, g = on_random.metrics["window"], on_grouped.metrics["window"]
+        observer.say(
+            f"gap, {on_random.metrics['model']}: by window, random split {r['accuracy']:.3f} accuracy and "
+            f"{r['macro_f1']:.3f} macro-F1, grouped {g['accuracy']:.3f} and {g['macro_f1']:.3f}: "
+            f"the random one reads {100 * (r['accuracy'] - g['accuracy']):+.1f} and "
+            f"{100 * (r['macro_f1'] - g['macro_f1']):+.1f} points"
+        )
+
+
+def summary(run: FinishedRun) -> str:
+    """A run's figures on held-out songs, and its folder, in two lines."""
+    m = run.metrics
+    untested = f"; not tested: {', '.join(m['not_tested'])}" if m.get("not_tested") else ""
+    return (
+        f"{m['model']} on {m['songs']} held-out songs ({m['split']['kind']} split): "
+        f"macro-F1 {macro_f1_text(m)}{untested}, accuracy {m['accuracy']:.3f} "
+        f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
+        f"calibration error {m['calibration_error']:.3f} at temperature {m['temperature']:g}\n"
+        f"{run.folder}"
+    )

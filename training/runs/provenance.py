@@ -1,0 +1,99 @@
+"""What a network says of where it comes from: its job, its data, what stands on both sides of its split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...engine.backbone_names import backbone_from_name
+from ...engine.data.labelled_audio import clip_names, heard_text
+from ..data.examples import Examples
+from ..data.sides import shared_sound
+from ..data.splits import Split
+from ..networks.musicnn_weights import NOTICE
+from ..recipe import Protocol
+from ..teachers.teaching import Teaching
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train and how, and by which teachers. ``data_name`` and ``licence`` are for the model card."""
+
+    model: str
+    protocol: Protocol
+    data_name: str
+    teaching: Teaching | None = None
+    licence: str = "not stated; the music's own terms bind whoever passes the network on"
+
+
+def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
+    """What a network says of its training, but for metrics; ``tags`` are those that were learnt."""
+    trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
+    unseen = {int(examples.songs[i]) for i in split.test} - trained_on
+    is_musicnn = backbone_from_name(job.model) == "musicnn"
+    shared = shared_sound(examples, split)
+    return {
+        "protocol": job.protocol.name,
+        "recipe": dataclasses.asdict(job.protocol.recipe),
+        "weights": Path(job.protocol.weights).name,
+        "data": {
+            "name": job.data_name,
+            "clips": len(examples.readable),
+            "labels": examples.counts(),
+            "tags": tags,
+            "grouped_by": examples.grouped_by,
+            "skipped": len(examples.skipped),
+            "near_copies": sum(len(songs) - 1 for songs in examples.copies),
+        },
+        "split": {
+            "kind": split.kind,
+            "hash": split.hash,
+            "note": split_note(examples, split, job.protocol),
+            "shared": {"files": shared.files, "near_copies": shared.near_copies, "groups": shared.groups},
+            "seed": job.protocol.split_seed,
+            "training": len(split.training),
+            "validation": len(split.validation),
+            "test": len(split.test),
+            "fold": split.fold,
+            "folds": split.folds,
+        },
+        "test_clips": clip_names(examples.readable[song] for song in unseen),
+        "heard_clips": heard_text(examples.readable[song] for song in trained_on),
+        "licence": job.licence,
+        **({"notice": NOTICE} if is_musicnn and job.protocol.weights != "none" else {}),
+        "software": {"torch": torch.__version__},
+    }
+
+
+def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:
+    """What kind of split it is in truth, and what stands on both sides of it.
+
+    Raises:
+        RuntimeError: something stands on both sides of a grouped split, which is a bug.
+    """
+    fold = f"; fold {split.fold} of {split.folds}" if split.folds else ""
+    if not len(split.test):
+        return "none: trained on every clip" + fold
+    shared = shared_sound(examples, split)
+    said = shared.sentence(examples.grouped_by)
+    if split.kind == "grouped":
+        if not shared.nothing:
+            raise RuntimeError(f"a split grouped by {examples.grouped_by} is none: {said}")
+        note = f"grouped by {examples.grouped_by}: none stands on both sides"
+    elif split.kind == "given":
+        parts = {clip.part for clip in examples.clips}
+        own = "as the data gives it" + (
+            "" if "test" in parts else ", the test part cut from its training part"
+        )
+        note = f"{own}: {said}"
+    else:
+        kind = "random, stratified by label" if protocol.name == "best" else "random, as the papers made it"
+        kind += f", drawn {split.drawn} times until each part had every label" if split.drawn > 1 else ""
+        kind += " over sub-clips" if protocol.sub_clips else ""
+        note = f"{kind}: {said}"
+    return note + fold

@@ -1,0 +1,1 @@
+"""What a training learns beside its labels: from networks that were trained elsewhere, on any music."""

@@ -1,0 +1,95 @@
+"""What teachers say of clips: soft labels, and the main directions in which their embeddings differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ...engine.arrays import Float32
+
+_DIRECTIONS = 64
+_FOLDS = 5  # inner ones: a clip's soft label comes from the four that do not have it
+_C = 0.003  # of the logistic regression on several hundred features of several hundred clips
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt beside the labels, of labelled clips and then of those without a label.
+
+    Attributes:
+        soft: probabilities ``[clips, labels]``. Those of a clip to train on come from teachers that were not
+            told its label, nor any of its group.
+        vectors: what of the embeddings is learnt, ``[clips, directions]``, each with a deviation of 1.
+        unlabelled: spectrograms ``[mels, frames]`` in dB of the clips without a label.
+    """
+
+    soft: Float32
+    vectors: Float32
+    unlabelled: tuple[Float32, ...] = ()
+
+    def without_vectors(self) -> Lesson:
+        """Soft labels alone."""
+        return dataclasses.replace(self, vectors=self.vectors[:, :0])
+
+
+def lesson_from_embeddings(
+    labelled: Float32,
+    targets: np.ndarray,
+    groups: Sequence[str],
+    training: np.ndarray,
+    without_label: Float32,
+    unlabelled: Sequence[Float32] = (),
+) -> Lesson:
+    """Fitted to the training clips and the clips without a label alone; of all others nothing is known.
+
+    Args:
+        labelled: embeddings ``[clips, features]``, ``targets`` their labels, ``groups`` their groups.
+        training: positions of the clips to train on.
+        without_label: embeddings of the clips without a label, whose spectrograms are ``unlabelled``.
+    """
+    labels = int(targets.max()) + 1
+    everything = np.concatenate([labelled, without_label])
+    soft = _probabilities(labelled[training], targets[training], everything, labels)
+    for told, asked in _inner_folds(targets[training], [groups[i] for i in training]):
+        told, asked = training[told], training[asked]
+        soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], labels)
+    heard = np.concatenate([labelled[training], without_label])
+    # One less than clips, whose mean is taken off.
+    count = min(_DIRECTIONS, max(1, len(heard) - 1), heard.shape[1])
+    directions = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler()).fit(heard)
+    return Lesson(soft, directions.transform(everything).astype(np.float32), tuple(unlabelled))
+
+
+def _probabilities(features: Float32, targets: np.ndarray, of: Float32, count: int) -> Float32:
+    """Of these clips, ``[clips, count]``, from what these features and targets tell."""
+    known = np.unique(targets)
+    probabilities = np.zeros((len(of), count), np.float32)
+    if len(known) == 1:  # a handful of clips: an inner fold can have all of the other labels
+        probabilities[:, known[0]] = 1
+    else:
+        probabilities[:, known] = _teacher().fit(features, targets).predict_proba(of)
+    return probabilities
+
+
+def _teacher() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2_000))
+
+
+def _inner_folds(targets: np.ndarray, groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(told, asked) positions: each clip is asked once, and none of its group is told then."""
+    apart = len(set(groups))
+    kind, most = (StratifiedGroupKFold, apart) if apart > 1 else (StratifiedKFold, len(targets))
+    count = max(2, min(_FOLDS, most, int(np.bincount(targets).max())))
+    splitter = kind(count, shuffle=True, random_state=0)
+    with warnings.catch_warnings():  # of a label with fewer groups than folds
+        warnings.simplefilter("ignore", UserWarning)
+        return list(splitter.split(targets, targets, groups))

@@ -1,0 +1,144 @@
+"""Trained networks as teachers of a training: none of them knows what the split holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...engine.arrays import Float32
+from ...engine.data.clip import Clip, heard_clips, heard_text
+from ...engine.errors import MerError, UsageError
+from ..data.examples import Examples
+from ..data.splits import Split
+from ..embeddings.ears import Ears, ears_of
+from ..embeddings.embeddings import clip_embeddings
+from ..networks.checkpoint import spec_from_checkpoint
+from ..networks.trained import trained_network
+from .lesson import Lesson, lesson_from_embeddings
+from .unlabelled import Unlabelled
+
+_FOLDS = "fold-*/checkpoint.safetensors"
+
+
+def check_teachers(sources: Sequence[str], say: Callable[[str], None]) -> None:
+    """Opens each once, before anything is computed that a wrong name would waste.
+
+    Raises:
+        UsageError, MerError: see ``trained_network``.
+    """
+    for source in sources:
+        if not any(Path(source).glob(_FOLDS)):
+            trained_network(source, say)
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Teachers, and the music without labels that they speak of.
+
+    Attributes:
+        sources: see ``trained_network``. Of a cross-validation's folder, each fold is taught by the network
+            of the same fold there.
+        cache: the folder of embeddings; None is the default one.
+        say: told what is computed, in a line.
+        progress: told how many clips there are, it returns what is told how many are ready.
+    """
+
+    sources: tuple[str, ...]
+    music: Unlabelled = field(default_factory=Unlabelled)
+    music_name: str = ""
+    cache: Path | None = None
+    workers: int = 0
+    say: Callable[[str], None] = lambda line: None
+    progress: Callable[[int], Callable[[int], None]] = lambda total: lambda ready: None
+    _opened: dict[str, tuple[Ears, Any]] = field(default_factory=dict, init=False, repr=False)
+
+    def facts(self, examples: Examples, split: Split) -> dict[str, Any]:
+        """What a split's lesson is made of, for provenance: equal for equal lessons of the same examples.
+
+        Raises:
+            UsageError: a teacher was trained on what the split holds out, or there is no such teacher.
+        """
+        usable = self.music.usable(examples, split)
+        return {
+            "teachers": [
+                {"name": Path(source).name, "backbone": ears.name, "sha256": ears.key}
+                for source, ears in zip(self.sources, self._ears(examples, split), strict=True)
+            ],
+            "unlabelled": {
+                "name": self.music_name,
+                "clips": len(usable),
+                "left_out": len(self.music.clips) - len(usable),
+            },
+            "unlabelled_clips": heard_text(self.music.clips[i] for i in usable),
+        }
+
+    def lesson(self, examples: Examples, split: Split) -> Lesson:
+        """What the teachers say of the examples, and of the music that shares nothing with what is held out.
+
+        Raises:
+            UsageError: see ``facts``.
+            MerError: a clip that a teacher cannot hear, or a cache that cannot be written.
+        """
+        usable = self.music.usable(examples, split)
+        if self.music.clips:
+            left = len(self.music.clips) - len(usable)
+            why = f"; {left} share an artist or a recording with what is held out" if left else ""
+            self.say(f"learns from {len(usable)} clips without a label{why}")
+        parts = [self._features(ears, examples) for ears in self._ears(examples, split)]
+        features, count = np.concatenate(parts, axis=1), len(examples.readable)
+        return lesson_from_embeddings(
+            features[:count][examples.songs],
+            examples.targets,
+            [clip.group for clip in examples.clips],
+            split.training,
+            features[count:][usable],
+            [self.music.decibels[i] for i in usable],
+        )
+
+    def _features(self, ears: Ears, examples: Examples) -> Float32:
+        """Of the readable clips, and then of the music, ``[clips, features]``."""
+        clips: Sequence[Clip] = (*examples.readable, *self.music.clips)
+        results = clip_embeddings(ears, clips, self.cache, self.workers, self.progress(len(clips)))
+        vectors: list[Float32] = []
+        for clip, result in zip(clips, results, strict=True):
+            if isinstance(result, MerError):
+                raise MerError(f"the teacher {ears.name} cannot hear {clip.path}: {result}")
+            vectors.append(result)
+        return np.stack(vectors)
+
+    def _ears(self, examples: Examples, split: Split) -> list[Ears]:
+        """The teachers' networks that know nothing of what the split holds out."""
+        chosen = [self._open(_of_fold(source, split)) for source in self.sources]
+        held_out = {examples.clips[i].group for i in split.test}
+        for source, (_, provenance) in zip(self.sources, chosen, strict=True):
+            heard = {examples.readable[i].group for i in heard_clips(examples.readable, provenance) or ()}
+            if heard & held_out:
+                raise UsageError(
+                    f"the teacher {source} was trained on clips of what is held out here, such as "
+                    f"{min(heard & held_out)}: take one that never met them, or the folder of a "
+                    "cross-validation with the same folds"
+                )
+        return [ears for ears, _ in chosen]
+
+    def _open(self, source: str) -> tuple[Ears, Any]:
+        if source not in self._opened:
+            trained = trained_network(source, self.say)
+            self._opened[source] = ears_of(trained), trained.provenance
+        return self._opened[source]
+
+
+def _of_fold(source: str, split: Split) -> str:
+    """The source itself; of a cross-validation's folder, the network that did not hear this test part."""
+    checkpoints = sorted(Path(source).glob(_FOLDS))
+    if not checkpoints or not len(split.test):
+        return source
+    for checkpoint in checkpoints:
+        if spec_from_checkpoint(checkpoint).provenance.get("split", {}).get("hash") == split.hash:
+            return str(checkpoint)
+    raise UsageError(
+        f"the teacher {source} has no fold with this test part: it was made with other folds or other data"
+    )

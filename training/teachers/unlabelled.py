@@ -1,0 +1,161 @@
+"""Music without labels: a folder, or a CSV file of paths, perhaps with artists."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...engine.arrays import Float32
+from ...engine.data.cleaning import cleaned, comparison_key
+from ...engine.data.clip import id_or_none
+from ...engine.data.clip_table import read_clip_table
+from ...engine.data.distinct import OWN_GROUP, distinct_clips
+from ...engine.data.folders import audio_below, name_below
+from ...engine.data.labelled_audio import Clip
+from ...engine.data.notes import Notes
+from ...engine.errors import MerError
+from ...engine.spec import AudioSpec
+from ..data.examples import Examples
+from ..data.near_copies import near_copies
+from ..data.spectrogram_cache import ClipSound
+from ..data.splits import Split
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Clips without a label that are none of the labelled ones.
+
+    Attributes:
+        decibels: their spectrograms ``[mels, frames]``.
+        touched: for each clip the groups that must not be held out where it is heard: its own, and those of
+            the labelled clips that it, or another clip of its group, is a copy of.
+    """
+
+    clips: tuple[Clip, ...] = ()
+    decibels: tuple[Float32, ...] = ()
+    touched: tuple[frozenset[str], ...] = ()
+
+    def usable(self, examples: Examples, split: Split) -> list[int]:
+        """Positions of the clips that share no group and no recording with what the split holds out."""
+        held_out = {_key(examples.clips[i]) for part in (split.validation, split.test) for i in part}
+        return [i for i, groups in enumerate(self.touched) if groups.isdisjoint(held_out)]
+
+
+def unlabelled_clips(sources: Sequence[Path]) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+    """The distinct clips of folders, with all below them, and of CSV files, and notes on how they were read.
+
+    Artists are those of a CSV file's column ``artist`` or ``group``, and of tables that lie with a folder:
+    ``clips.csv`` in it, and ``NAME.csv`` beside the folder NAME. Labels are not read.
+
+    Raises:
+        MerError: a source that cannot be read, or holds no audio.
+    """
+    notes = Notes()
+    clips: list[Clip] = []
+    for source in sources:
+        if not os.path.exists(source):
+            raise MerError(f"{source} does not exist")
+        found = list(_from_folder(source) if source.is_dir() else _from_csv(source))
+        if not found:
+            raise MerError(f"{source} holds no audio")
+        clips += found
+    kept = distinct_clips(clips, notes)
+    alone = sum(clip.group.startswith(OWN_GROUP) for clip in kept)
+    if alone:
+        notes.add("no artist is known of clips without a label", f"{alone} of {len(kept)}")
+    return kept, notes.lines()
+
+
+def apart_from(
+    examples: Examples,
+    labelled: Sequence[Clip],
+    clips: Sequence[Clip],
+    sounds: Sequence[ClipSound | MerError],
+    spec: AudioSpec,
+) -> tuple[Unlabelled, str]:
+    """The clips that are none of the labelled ones, what they have in common with those, and what to say.
+
+    Args:
+        labelled: the clips of ``examples`` as the data has them, before copies joined their groups.
+        sounds: those of ``clips``; those that labelling refuses are left out.
+    """
+    known = {clip.id for clip in labelled if id_or_none(clip)}
+    heard = [(clip, sound) for clip, sound in zip(clips, sounds, strict=True) if isinstance(sound, ClipSound)]
+    new = [(clip, sound.decibels) for clip, sound in heard if clip.id not in known]
+    note = f"; {len(new)} clips without a label" if clips else ""
+    for count, why in (
+        (len(clips) - len(heard), "labelling refuses"),
+        (len(heard) - len(new), "are labelled clips"),
+    ):
+        note += f", {count} left out that {why}" if count else ""
+    clips, decibels = [clip for clip, _ in new], [part for _, part in new]
+    own = _own_groups(examples, labelled, clips)
+    touched: dict[str, set[str]] = {group: {group} for group in own}
+    for clip, song in _copies(examples, decibels, spec):
+        touched[own[clip]].add(_key(examples.readable[song]))
+    return Unlabelled(tuple(clips), tuple(decibels), tuple(frozenset(touched[group]) for group in own)), note
+
+
+def _key(clip: Clip) -> str:
+    return comparison_key(clip.group)
+
+
+def _own_groups(examples: Examples, labelled: Sequence[Clip], clips: Sequence[Clip]) -> list[str]:
+    """The groups of clips, by the names that the examples have for them."""
+    now = {clip.path: clip for clip in examples.readable}
+    names = {_key(clip): _key(now[clip.path]) for clip in labelled if clip.path in now}
+    # Two files of one name are no artist: a group of its own is told apart from those of the labelled clips.
+    return [
+        f"{_key(clip)} {clip.path}" if clip.group.startswith(OWN_GROUP) else names.get(_key(clip), _key(clip))
+        for clip in clips
+    ]
+
+
+def _copies(examples: Examples, decibels: Sequence[Float32], spec: AudioSpec) -> Iterator[tuple[int, int]]:
+    """Pairs of a clip and of the labelled song (positions) that it is a near copy of."""
+    if not decibels:
+        return
+    pieces = sorted({int(song): i for i, song in reversed(list(enumerate(examples.songs)))}.items())
+    songs = [song for song, _ in pieces]
+    heard = [examples.decibels[i] for _, i in pieces]
+    for first, second in near_copies([*heard, *decibels], spec.hop_length / spec.sample_rate):
+        if first < len(songs) <= second:
+            yield second - len(songs), songs[first]
+
+
+def _from_csv(file: Path) -> Iterator[Clip]:
+    table = read_clip_table(file, [("path",)])
+    for row in table.rows:
+        if row["path"].strip():
+            path = file.parent / row["path"].strip().replace("\\", "/")
+            yield Clip(path, "", table.group(row), name=name_below(path, file.parent))
+
+
+def _from_folder(root: Path) -> Iterator[Clip]:
+    tables = [root / "clips.csv", root.parent / f"{root.resolve().name}.csv"]
+    tables += [root / f"{folder.name}.csv" for folder in sorted(root.iterdir()) if folder.is_dir()]
+    groups = {table.parent: dict[str, str]() for table in tables}
+    for table in tables:
+        if table.is_file():
+            groups[table.parent] |= _groups_in(table)
+    for path in audio_below(root, root, Notes()):
+        clip = Clip(path, "", "", name=name_below(path, root))
+        yield dataclasses.replace(clip, group=next(filter(None, _groups_of(path, groups)), ""))
+
+
+def _groups_of(path: Path, tables: Mapping[Path, Mapping[str, str]]) -> Iterator[str]:
+    """What tables say of a file, which they name by its path, its name, or its stem."""
+    for folder, groups in tables.items():
+        below = Path(cleaned(path.relative_to(folder).as_posix()))
+        for name in (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem):
+            yield groups.get(name, "")
+
+
+def _groups_in(file: Path) -> dict[str, str]:
+    """The group of each clip that a table names."""
+    table = read_clip_table(file, [("clip", "path")])
+    column = table.first_of(("clip", "path")) or ""
+    return {cleaned(row[column].replace("\\", "/")): table.group(row) for row in table.rows}
