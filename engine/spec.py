@@ -42,9 +42,10 @@ class AudioSpec:
 
     The power spectrogram uses a periodic Hann window of ``n_fft`` samples, centred, as librosa
     and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's maximum when ``reference``
-    is "max", or the level of its mean power when it is "mean" (then a gain changes nothing), and never more than ``top_db`` below the maximum where that is set. ``mean`` and ``std``
-    hold one number, or one per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound shorter than a
-    window is repeated or padded with zeros, as ``short_audio`` says. Frequencies are in Hz.
+    is "max", or minus the level of its mean power when it is "mean" (a gain then changes nothing), and never
+    more than ``top_db`` below the maximum where that is set. ``mean`` and ``std`` hold one number, or one
+    per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound shorter than a window is repeated or padded
+    with zeros, as ``short_audio`` says. Frequencies are in Hz.
 
     Raises:
         SpecError: a field is out of range or the fields contradict each other.

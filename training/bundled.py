@@ -19,7 +19,7 @@ from ..engine.cli.command import SETTINGS
 from .command import limit_threads, training_command
 from .options import FOLDER, check_outside
 
-EARS = ("ears/mn04_as.safetensors", "musicnn-msd", "musicnn-mtt")
+EARS = ("ears/mn04_as.safetensors", "musicnn-msd")
 
 
 @dataclass(frozen=True)

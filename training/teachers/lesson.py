@@ -18,7 +18,7 @@ from ...engine.arrays import Float32
 
 _DIRECTIONS = 64
 _FOLDS = 5  # inner ones: a clip's soft label comes from the four that do not have it
-_C = 0.003  # of the logistic regression on several hundred features of several hundred clips
+_C = 0.01  # of the logistic regression on several hundred features of several hundred clips
 
 
 @dataclass(frozen=True)
