@@ -11,17 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise
-from chromium import CHROMIUM, Tab
+from browser import Browser, needs_chromium
 from label_folders import row_of, write_labels
 from merkit.engine.outputs.page.catalogue import Catalogue
 from merkit.engine.outputs.page.html import html_from_catalogue, write_page
 from merkit.engine.spec import QUADRANTS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium to open the page in: apt-get install chromium"),
-]
-_READY = "document.documentElement.dataset.ready"
+pytestmark = [pytest.mark.slow, needs_chromium]
+_READY = "document.documentElement?.dataset.ready"
 _HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 _NAMES = """[...document.querySelectorAll("#songs .space .row")]
   .sort((a, b) => a.dataset.index - b.dataset.index).map((row) => row.querySelector("strong").textContent)"""
@@ -54,50 +51,50 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     profile = tmp_path_factory.mktemp("profile")
-    with Tab(profile) as tab:
+    with Browser(profile, 1_300, 900) as tab:
         yield tab
     shutil.rmtree(profile, ignore_errors=True)
 
 
 @pytest.fixture
-def opened(tab: Tab, page: Path) -> Tab:
+def opened(tab: Browser, page: Path) -> Browser:
     tab.errors.clear()
     tab.open(page.as_uri())
     tab.wait(_READY)
     return tab
 
 
-def names(tab: Tab) -> list[str]:
+def names(tab: Browser) -> list[str]:
     return tab.run(_NAMES)
 
 
-def search(tab: Tab, text: str) -> list[str]:
+def search(tab: Browser, text: str) -> list[str]:
     change(tab, "#search", text, "input")
     tab.run("new Promise((done) => setTimeout(done, 250))")  # it waits for the next key
     return names(tab)
 
 
-def change(tab: Tab, selector: str, value: object, event: str) -> None:
+def change(tab: Browser, selector: str, value: object, event: str) -> None:
     tab.run(
         f"(() => {{ const each = document.querySelector({selector!r}); each.value = {value!r}; "
         f"each.dispatchEvent(new Event({event!r})); }})()"
     )
 
 
-def click(tab: Tab, selector: str) -> None:
+def click(tab: Browser, selector: str) -> None:
     tab.run(f"document.querySelector({selector!r}).click()")
 
 
-def test_the_least_certain_stand_first_and_nothing_is_refused(opened: Tab) -> None:
+def test_the_least_certain_stand_first_and_nothing_is_refused(opened: Browser) -> None:
     assert names(opened) == [_HOSTILE, "क़रार", "d.mp3", "Zebra", "Bad"]
     assert opened.run("document.title") == "labels"
     assert opened.errors == []
     assert "bad [file]" in opened.run("document.querySelector('#songs .space').textContent")
 
 
-def test_search_takes_titles_as_people_type_them(opened: Tab) -> None:
+def test_search_takes_titles_as_people_type_them(opened: Browser) -> None:
     assert search(opened, "करार") == ["क़रार"]  # without the dot
     assert search(opened, "लता दिल") == ["क़रार"]  # two words, of artist and file
     assert search(opened, "BEYONCE") == ["Zebra", "Bad"]
@@ -107,7 +104,7 @@ def test_search_takes_titles_as_people_type_them(opened: Tab) -> None:
     assert len(names(opened)) == 5
 
 
-def test_filters(opened: Tab) -> None:
+def test_filters(opened: Browser) -> None:
     click(opened, "#emotions button:nth-child(1)")
     assert names(opened) == ["Zebra"]
     click(opened, "#emotions button:nth-child(3)")
@@ -127,7 +124,7 @@ def test_filters(opened: Tab) -> None:
     assert names(opened) == [_HOSTILE, "क़रार"]
 
 
-def test_orders(opened: Tab) -> None:
+def test_orders(opened: Browser) -> None:
     click(opened, ".heads .c-song button")
     assert names(opened) == [_HOSTILE, "Bad", "d.mp3", "Zebra", "क़रार"]
     assert opened.run("document.querySelector('.heads .c-song').getAttribute('aria-sort')") == "ascending"
@@ -139,14 +136,14 @@ def test_orders(opened: Tab) -> None:
     assert names(opened)[-1] == "d.mp3"
 
 
-def test_the_plane_keeps_a_box(opened: Tab) -> None:
+def test_the_plane_keeps_a_box(opened: Browser) -> None:
     box = opened.run("document.querySelector('#plane').getBoundingClientRect().toJSON()")
     left, top, width, height = (box[name] for name in ("left", "top", "width", "height"))
     opened.drag(left + 0.55 * width, top + 0.02 * height, left + 0.98 * width, top + 0.45 * height)
     assert names(opened) == ["Zebra"]  # up and right is happy
 
 
-def test_the_player_jumps_to_a_window(opened: Tab) -> None:
+def test_the_player_jumps_to_a_window(opened: Browser) -> None:
     opened.run("document.querySelector('#songs').focus()")
     opened.press("ArrowDown")
     opened.press("ArrowDown")
@@ -168,7 +165,7 @@ def test_the_player_jumps_to_a_window(opened: Tab) -> None:
     assert opened.errors == []
 
 
-def test_what_a_browser_cannot_play_is_said(opened: Tab) -> None:
+def test_what_a_browser_cannot_play_is_said(opened: Browser) -> None:
     opened.run("document.querySelector('#songs').focus()")
     opened.press("ArrowDown")
     opened.press("Enter")
@@ -176,7 +173,7 @@ def test_what_a_browser_cannot_play_is_said(opened: Tab) -> None:
     opened.wait(f"{text}.startsWith('This browser cannot play music/c.mp3')")
 
 
-def test_screen_readers_get_names(opened: Tab) -> None:
+def test_screen_readers_get_names(opened: Browser) -> None:
     unnamed = """[...document.querySelectorAll(
         "button, input, select, [role=grid], [role=listbox], canvas, audio")]
       .filter((each) => each.offsetParent && !each.closest("[aria-hidden]"))
@@ -194,7 +191,7 @@ def test_screen_readers_get_names(opened: Tab) -> None:
     assert opened.run(f"{current}.getAttribute('aria-selected')") == "true"
 
 
-def test_slash_searches_and_the_theme_turns(opened: Tab) -> None:
+def test_slash_searches_and_the_theme_turns(opened: Browser) -> None:
     opened.press("/")
     assert opened.run("document.activeElement.id") == "search"
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -204,7 +201,7 @@ def test_slash_searches_and_the_theme_turns(opened: Tab) -> None:
 
 
 def test_a_phone(page: Path, tmp_path: Path) -> None:
-    with Tab(tmp_path / "profile", 380, 800, dark=True) as tab:
+    with Browser(tmp_path / "profile", 380, 800, dark=True) as tab:
         tab.open(page.as_uri())
         tab.wait(_READY)
         assert tab.run("document.documentElement.scrollWidth <= innerWidth")
@@ -257,7 +254,7 @@ def test_100_000_songs(tmp_path: Path) -> None:
     page.write_text(html_from_catalogue(catalogue, "large"), encoding="utf-8")
     assert page.stat().st_size < 40e6
     last = "[...document.querySelectorAll('#songs .space .row')].some((row) => row.dataset.index === '99999')"
-    with Tab(tmp_path / "profile") as tab:
+    with Browser(tmp_path / "profile", 1_300, 900) as tab:
         tab.open(page.as_uri())
         tab.wait(_READY)
         opened_s = tab.cpu_seconds()
