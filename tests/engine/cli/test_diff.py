@@ -68,7 +68,7 @@ def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -
         ((old,), 2, "Missing argument 'NEW'"),
         ((old, old), 2, "are one folder"),
         ((old, other), 1, "have no song in common"),
-        ((old, tmp_path / "nothing"), 1, "no folder of labels"),
+        ((old, tmp_path / "nothing"), 1, "No such file"),
         ((old, new, "--csv", new / "x.csv"), 2, "write the table elsewhere"),
         ((old, new, "--csv", old / "x.csv"), 2, "write the table elsewhere"),
         ((old, new, "--csv", tmp_path / "song.mp3"), 2, "does not end in .csv"),
