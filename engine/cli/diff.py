@@ -45,6 +45,13 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     changes = changes_between(songs_in(old)[1], songs_in(new)[1])
     if not changes.both:
         raise MerError(f"{old} and {new} have no song in common")
+    if table:
+        header = ("path", "before", "confidence_before", "after", "confidence")
+        rows = (
+            (change.path, change.before, change.confidence_before, change.after, change.confidence)
+            for change in changes.changed
+        )
+        write_whole(Path(table), "".join(map(csv_line, (header, *rows))))
     changed = len(changes.changed)
     print_out(f"{changed} of {changes.both} songs have another label ({100 * changed / changes.both:.1f} %)")
     pairs = [(pair, count) for pair, count in changes.counts.most_common() if pair[0] != pair[1]]
@@ -58,11 +65,4 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     for count, folder in ((changes.only_before, old), (changes.only_after, new)):
         if count:
             print_err(f"{count} songs are in {folder} only")
-    if table:
-        header = ("path", "before", "confidence_before", "after", "confidence")
-        rows = (
-            (change.path, change.before, change.confidence_before, change.after, change.confidence)
-            for change in changes.changed
-        )
-        write_whole(Path(table), "".join(map(csv_line, (header, *rows))))
     return 0
