@@ -29,7 +29,22 @@ def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float3
     """
     from ..training.networks.checkpoint import network_from_checkpoint
 
-    network, spec = network_from_checkpoint(path)
+    return _written(*network_from_checkpoint(path), target)
+
+
+def onnx_from_weights(path: Path, spec: ModelSpec, target: Path) -> Callable[[Float32], Float32]:
+    """As ``onnx_from_checkpoint``, from a state dict of the spec's backbone that someone else saved.
+
+    Raises:
+        UsageError: no such file, or an unknown backbone.
+        MerError: a pickle of something else, or weights that do not fit.
+    """
+    from ..training.networks.backbones import backbone_from_weights
+
+    return _written(backbone_from_weights(spec.backbone, len(spec.labels), path), spec, target)
+
+
+def _written(network: nn.Module, spec: ModelSpec, target: Path) -> Callable[[Float32], Float32]:
     onnx_from_network(network, spec, target)
 
     def infer(log_mels: Float32) -> Float32:

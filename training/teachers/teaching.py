@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.arrays import Float32
-from ...engine.data.labelled_audio import Clip, heard_clips, heard_text
+from ...engine.data.clip import Clip, heard_clips, heard_text
 from ...engine.errors import MerError, UsageError
 from ..data.examples import Examples
 from ..data.splits import Split
