@@ -267,13 +267,15 @@ def _check_tensors(graph: onnx.GraphProto, spec: ModelSpec) -> None:
     """Compares what a graph takes and gives with its ModelSpec."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
-    images, logits = inputs.get("images"), {value.name: _shape(value) for value in graph.output}.get("logits")
-    window, labels = [1, spec.audio.n_mels, spec.audio.frames], [len(spec.labels)]
-    if len(inputs) != 1 or images is None or logits is None or images[1:] != window or logits[1:] != labels:
+    images, outputs = inputs.get("images"), {value.name: _shape(value) for value in graph.output}
+    window = [1, spec.audio.n_mels, spec.audio.frames]
+    given = {name: outputs.get(name) for name in spec.outputs}
+    fits = all(shape is not None and shape[1:] == [spec.outputs[name]] for name, shape in given.items())
+    if len(inputs) != 1 or images is None or images[1:] != window or not fits:
+        must = " and ".join(f"{name} float32 [batch, {count}]" for name, count in spec.outputs.items())
         raise ArtifactError(
-            f"it must take images float32 [batch, {', '.join(map(str, window))}] and give logits float32 "
-            f"[batch, {labels[0]}], as its ModelSpec says; "
-            f"it takes {shortened(inputs)} and gives {shortened(logits)}"
+            f"it must take images float32 [batch, {', '.join(map(str, window))}] and give {must}, as its "
+            f"ModelSpec says; it takes {shortened(inputs)} and gives {shortened(given)}"
         )
     if isinstance(images[0], int) and images[0] > 0:
         raise ArtifactError(f"it has the fixed batch {images[0]}; write it for batches of any size")

@@ -21,6 +21,10 @@ class AudioError(MerError):
     """A file that gives no usable audio; the message is the reason in that file's row."""
 
 
+class SilentError(AudioError):
+    """A file that was read and holds nothing but silence."""
+
+
 class UnreadableError(AudioError):
     """A file that is not there or cannot be read now: what it holds is not known, another day it may be."""
 

@@ -14,7 +14,7 @@ from reprlib import repr as shortened
 from typing import Any, Literal, Self
 
 from .errors import SpecError
-from .spec_checks import check_types, require, require_between, require_name
+from .spec_checks import EvidenceSpec, check_types, require, require_between, require_name
 from .strict_json import json_from_text
 
 VERSION = 1
@@ -45,7 +45,8 @@ class AudioSpec:
 
     The power spectrogram uses a periodic Hann window of ``win_length`` samples (0: ``n_fft``) in the middle
     of ``n_fft``, centred, as librosa and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's
-    maximum when ``reference`` is "max", and never more than ``top_db`` below the maximum where that is set.
+    maximum when ``reference`` is "max", or the level of its mean power when it is "mean" (then a gain
+    changes nothing), and never more than ``top_db`` below the maximum where that is set.
     ``mean`` and ``std`` hold one number, or one per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound
     shorter than a window is repeated or padded with zeros, as ``short_audio`` says. Frequencies are in Hz.
 
@@ -65,7 +66,7 @@ class AudioSpec:
     mel_scale: Literal["slaney", "htk"] = "slaney"
     mel_norm: Literal["slaney", "none"] = "slaney"
     amin: float = 1e-10
-    reference: Literal["one", "max"] = "one"
+    reference: Literal["one", "max", "mean"] = "one"
     top_db: float | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -147,7 +148,8 @@ class ModelSpec:
     """A trained network: its backbone, the meaning of its outputs and the input it expects.
 
     ``labels`` name the logits in order. Probabilities are ``softmax(logits / temperature)``.
-    ``provenance`` is any JSON object: data, split, protocol, metrics, licence.
+    ``provenance`` is any JSON object: data, split, protocol, metrics, licence. ``evidence`` is None, and not
+    in the JSON, where the network has no such output.
 
     Raises:
         SpecError: no, repeated or too many labels, control characters in one, a temperature out of range,
@@ -160,6 +162,7 @@ class ModelSpec:
     temperature: float = 1.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
+    evidence: EvidenceSpec | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -175,6 +178,11 @@ class ModelSpec:
         except (TypeError, ValueError, RecursionError) as error:
             raise SpecError(f"ModelSpec.provenance is not JSON: {error}") from None
 
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The network's outputs: name to columns, in the order in which runtimes put them side by side."""
+        return {"logits": len(self.labels), **({"evidence": 2} if self.evidence else {})}
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
         return _to_json(self)
@@ -189,6 +197,9 @@ class ModelSpec:
         fields = _parse(text, cls)
         if isinstance(fields.get("audio"), dict):
             fields["audio"] = _from_mapping(AudioSpec, fields["audio"])
+        evidence = fields.setdefault("evidence", None)
+        if isinstance(evidence, dict):
+            fields["evidence"] = _from_mapping(EvidenceSpec, evidence)
         return _from_mapping(cls, fields)
 
 
@@ -196,8 +207,10 @@ def _to_json(spec: Any) -> str:
     fields = dataclasses.asdict(spec)
     audio = fields.get("audio", fields)
     for name, value in _LATER.items():
-        if audio[name] == value:  # older versions read it, and its fingerprint stays what it was
+        if audio.get(name, ...) == value:  # older versions read it, and its fingerprint stays what it was
             del audio[name]
+    if fields.get("evidence", 0) is None:
+        del fields["evidence"]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -230,8 +243,9 @@ MER500_LABELS = ("sad", "romantic", "devotional", "party", "happy")
 """The labels of the ``mer500`` models, in the order of the Hindi paper's code."""
 
 PRESETS: Mapping[str, AudioSpec] = {
-    # Twice the default hop halves the cost of log-mels and networks. Below -60 dB (amin) codecs keep nothing.
-    "emotion4q": AudioSpec(hop_length=1_024, frames=157, amin=1e-6),
+    # Twice the default hop halves the cost of log-mels and networks. Relative to its mean power a window
+    # says nothing of a recording's level. Codecs keep nothing that is 80 dB below the loudest.
+    "emotion4q": AudioSpec(hop_length=1_024, frames=157, reference="mean", top_db=80.0),
     # As the Hindi paper reports. It leaves the length of a window open (its clips are "about 10 s"): 10 s is
     # our choice. The mean and deviation are fitted to the training set.
     "mer500": AudioSpec(n_mels=224, fmin=0.0, reference="max", top_db=80.0, short_audio="zeros"),

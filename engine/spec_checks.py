@@ -1,15 +1,22 @@
-"""Checks of the fields of a spec: each names the field and shows a value of any size in one short line."""
+"""Checks of the fields of a spec: each names the field and shows a value of any size in one short line.
+
+And the smallest spec, which a ModelSpec may hold.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from reprlib import repr as shortened
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import SpecError
 
+_EVIDENCE = 1e6
+_DISTANCES = 1_001
 _NAME_LENGTH = 200  # of a label or a backbone, which are columns and file names
 # Controls, ends of lines and lone surrogates: no word has them, and tables and terminals break on them.
 _NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -73,8 +80,10 @@ def check_types(spec: Any) -> None:
             if float in _KINDS[hint] and value is not None:
                 object.__setattr__(spec, name, _float(value))
         else:
-            expected = get_origin(hint) or hint
-            require(isinstance(value, expected), f"{type(spec).__name__}.{name} must be {expected.__name__}")
+            # A union of classes is taken as it is; of others, as Mapping[str, Any], what they are made of.
+            expected = hint if isinstance(hint, UnionType) else get_origin(hint) or hint
+            kind = getattr(expected, "__name__", expected)
+            require(isinstance(value, expected), f"{type(spec).__name__}.{name} must be {kind}")
 
 
 def _float(number: float) -> float:
@@ -82,3 +91,32 @@ def _float(number: float) -> float:
         return float(number)
     except OverflowError:  # a whole number of more than 308 digits, which no range of ours holds
         return math.inf
+
+
+@dataclass(frozen=True)
+class EvidenceSpec:
+    """What a network's second output ``evidence`` ``[batch, 2]`` means; a song's is its windows' mean.
+
+    The columns are the log odds that it is music, and how far it is from the training music. Below ``music``
+    a song is none. Beyond ``far``, or with a label less probable than ``confidence``, it is unsure.
+    ``distances`` are those of training clips at evenly spaced ranks: a song's rank among them, 0 to 1, is its
+    novelty.
+
+    Raises:
+        SpecError: a number is out of range, or the distances are less than two or do not ascend.
+    """
+
+    music: float
+    distances: tuple[float, ...]
+    far: float
+    confidence: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require_between(self, "confidence", 0.0, 1.0)
+        values = (self.music, self.far, *self.distances)
+        require(all(abs(value) <= _EVIDENCE for value in values), "EvidenceSpec has numbers out of range")
+        require(
+            2 <= len(self.distances) <= _DISTANCES and list(self.distances) == sorted(self.distances),
+            f"EvidenceSpec.distances must hold 2 to {_DISTANCES} ascending numbers",
+        )

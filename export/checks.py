@@ -13,6 +13,7 @@ from ..engine.data.metrics import Integers, accuracy_and_macro_f1, bootstrap_dif
 from ..engine.errors import MerError
 from ..engine.labelling.song_label import probabilities_from_logits
 from .library_step import library_step
+from .sensitivity import open_session
 from .song_log_mels import SongLogMels
 from .source import Infer
 
@@ -23,6 +24,7 @@ FP32 differs by the order of its sums (about 1e-5); with TF32's ten bits, which 
 would differ as much as FP16 does (0.0005 measured)."""
 
 LARGEST_TORCH_ERROR = 1e-4
+_LARGEST_EVIDENCE_ERROR = 1e-3  # of log odds and log distances; the order of sums makes 1e-5
 _FEW = 8  # windows at the batches that only show that batching works
 
 
@@ -163,6 +165,20 @@ def song_labels(logits: Float32, songs: SongLogMels, temperature: float) -> Inte
     """Each song's label, as a position, by mer-label's rule: from the mean of its windows' probabilities."""
     by_window = probabilities_from_logits(logits, temperature)
     return np.asarray([by_window[windows].mean(axis=0).argmax() for windows in songs.songs])
+
+
+def check_evidence(source: bytes, exported: bytes, log_mels: Float32) -> None:
+    """Compares the output ``evidence`` of two graphs on the same images: it is FP32 in both.
+
+    Raises:
+        GateError: they differ by more than rounding does.
+    """
+    given = [
+        open_session(content).run(["evidence"], {"images": log_mels})[0] for content in (source, exported)
+    ]
+    error = float(np.abs(np.subtract(*given)).max())
+    if not error <= _LARGEST_EVIDENCE_ERROR:
+        raise GateError(f"the graph's evidence is off by {error:.2g}: this graph is broken")
 
 
 def check_parity(measured: Parity, precision: str) -> None:

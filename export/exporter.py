@@ -16,13 +16,15 @@ from ..engine.errors import DeviceError, MerError, UsageError
 from ..engine.files import publish, staging
 from ..engine.runtimes import open_runtime
 from .builders import gpu_capability
-from .checks import check_parity, logits_by_batch, parity
+from .checks import check_evidence, check_parity, logits_by_batch, parity
 from .engine_builder import engine_from_onnx
 from .job import Job
 from .output_files import Precision, Targets, check_targets, targets_of
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
 from .report import Checks, files_line, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
+
+_EVIDENCE_WINDOWS = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def export(job: Job, precision: Precision) -> Exported:
     model = _converted(job, precision)
     checks = job.check(model, precision)
     report = _report(job, precision, model, checks)
+    if job.source.evidence:  # after the report: no precision was chosen for it
+        model = job.source.evidence.added_to(model)
+        check_evidence(
+            job.source.whole.content, model.SerializeToString(), job.eval_set.songs.spread(_EVIDENCE_WINDOWS)
+        )
     _stamp(model, report)
     content = model.SerializeToString()
     del model  # VGG16's is 0.5 GB, and compiling needs memory
@@ -98,7 +105,7 @@ def _write(
     job: Job, precision: Precision, content: bytes, report: dict[str, Any], targets: Targets
 ) -> tuple[Path, ...]:
     """Writes the graph and, with a builder, the engine that it compiles and the sidecar."""
-    plan, artifact = job.plan, job.source.artifact
+    plan, artifact = job.plan, job.source.whole
     with staging(targets.folder) as folder:
         (folder / targets.onnx).write_bytes(content)
         names = [targets.onnx]
@@ -129,7 +136,8 @@ def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, An
     except DeviceError as error:  # compiled for another GPU than this machine's, or PyCUDA is missing
         return {"checked": False, "why": str(error)}
     with runtime:
-        logits = logits_by_batch(runtime.infer, songs.log_mels, best)
+        labels = len(artifact.spec.labels)
+        logits = logits_by_batch(lambda images: runtime.infer(images)[:, :labels], songs.log_mels, best)
     measured = parity(job.reference, logits, songs, artifact.spec.temperature)
     check_parity(measured, precision)
     return {"checked": True, **measured.to_json()}

@@ -17,6 +17,7 @@ from ..engine.artifact import LARGEST, Artifact, is_engine, known_models, open_a
 from ..engine.errors import ArtifactError, MerError, UsageError
 from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
+from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, onnx_from_foreign
 from .plain_graph import plain_from_onnx
 
@@ -38,12 +39,15 @@ Infer = Callable[[Float32], Float32]
 class Source:
     """An FP32 graph to export.
 
-    The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the file.
-    ``torch_infer`` computes the checkpoint's own logits. It is None for an .onnx, which is itself the
-    reference.
+    The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the file. It
+    gives logits alone: what gives ``evidence`` waits beside it, and stands in ``whole``, the artifact as it
+    was read. ``torch_infer`` computes the checkpoint's own logits. It is None for an .onnx, which is itself
+    the reference.
     """
 
     artifact: Artifact
+    whole: Artifact
+    evidence: Evidence | None = None
     torch_infer: Infer | None = None
 
     def model(self) -> ModelProto:
@@ -69,7 +73,7 @@ def open_source(model: str, foreign: Foreign | None = None) -> Source:
     if foreign is not None:
         return _from_foreign(path, foreign)
     if path.suffix.lower() == ".onnx":
-        return Source(_plain(open_artifact(str(path))))
+        return _source(open_artifact(str(path)))
     if is_engine(path):
         raise ArtifactError(f"{path} is an engine already; export from its .onnx or its checkpoint")
     _refuse_pickle(path)
@@ -132,10 +136,10 @@ def _written(path: Path, write: Callable[[Path], Infer | None]) -> Source:
         except OSError as error:
             raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))
-    return Source(_plain(dataclasses.replace(artifact, path=path)), infer)
+    return dataclasses.replace(_source(dataclasses.replace(artifact, path=path)), torch_infer=infer)
 
 
-def _plain(artifact: Artifact) -> Artifact:
+def _source(artifact: Artifact) -> Source:
     """The artifact with its graph in plain form; refused before any work if it cannot be exported."""
     path, model = artifact.path, onnx.load_from_string(artifact.content)
     versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
@@ -148,9 +152,11 @@ def _plain(artifact: Artifact) -> Artifact:
         _open_batch(plain)
     except MerError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    plain_artifact = dataclasses.replace(artifact, content=plain.SerializeToString())
+    logits, evidence = without_evidence(plain)
+    spec = dataclasses.replace(artifact.spec, evidence=None)
+    plain_artifact = dataclasses.replace(artifact, spec=spec, content=logits.SerializeToString())
     check_by_trial(plain_artifact, "onnxruntime")  # an operator that is not known, a batch inside the graph
-    return plain_artifact
+    return Source(plain_artifact, artifact, evidence)
 
 
 def _check_precision(model: ModelProto) -> None:
@@ -167,7 +173,8 @@ def _check_precision(model: ModelProto) -> None:
 
 def _open_batch(model: ModelProto) -> None:
     """Gives a dynamic batch a name where it has none."""
-    for value in (*model.graph.input, *(value for value in model.graph.output if value.name == "logits")):
+    outputs = (value for value in model.graph.output if value.name in ("logits", "evidence"))
+    for value in (*model.graph.input, *outputs):
         batch = value.type.tensor_type.shape.dim[0]
         if batch.dim_value > 0:
             raise ArtifactError(

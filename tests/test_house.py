@@ -19,6 +19,7 @@ TOP = ("engine", "export", "training", "benchmarks")
 # Each room may import those after it in this list (and itself); rooms in one tuple do not import each other.
 ENGINE_FLOORS = (
     ("cli", "api"),
+    ("outputs",),
     ("catalogue",),
     ("labelling",),
     ("spectrogram", "runtimes", "data"),

@@ -13,7 +13,7 @@ import click
 from ..engine.cli.command import EXIT_SOME_FAILED, version_option
 from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
-from .options import FOLDER, check_outside, chosen_fields, data_options, root_from_options
+from .options import FOLDER, check_outside, chosen_fields, data_options, root_from_options, teacher_options
 
 if TYPE_CHECKING:
     from ..engine.data.labelled_audio import LabelledAudio
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 )
 @click.option("--runs", type=FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
 @click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
+@teacher_options
 @version_option
 def table(**options: Any) -> None:
     """Fill the table of all networks, one resumable step a network.
@@ -74,7 +75,8 @@ def _fill(**options: Any) -> int:
         raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
     limit_threads()
     runs = options["runs"] or models_home().parent / "runs" / "table"
-    check_outside(root, runs, options["cache"])
+    for folder in (root, *options["unlabelled"]):
+        check_outside(folder, runs, options["cache"])
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
     models = models_from_names(options["models"])
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
@@ -90,6 +92,8 @@ def _fill(**options: Any) -> int:
         licence=options["licence"],
         chosen=chosen_fields(options),
         mode="resume",
+        teachers=options["teachers"],
+        unlabelled=options["unlabelled"],
     )
     plan = TablePlan(
         session,
@@ -115,14 +119,21 @@ def _command_line(data: str, options: dict[str, Any]) -> str:
         "-m": ("models", ("all",)),
         "--set": ("sets", ()),
         "--precision": ("precisions", ("fp16", "int8")),
+        "--teacher": ("teachers", ()),
+        "--unlabelled": ("unlabelled", ()),
     }
     for option, (name, default) in lists.items():
         if options[name] != default:
-            words += [word for value in options[name] for word in (option, value)]
+            words += [word for value in options[name] for word in (option, _written(value))]
     for name, default in (("layout", "auto"), ("labels", None), ("group_by", None)):
         if options[name] != default:
             words += [f"--{name.replace('_', '-')}", options[name]]
     return for_terminal(shlex.join(words))
+
+
+def _written(value: str | Path) -> str:
+    """A teacher or a folder by its name alone: where they lie is nobody's business."""
+    return Path(value).name if isinstance(value, Path) or Path(value).exists() else value
 
 
 @click.command()

@@ -75,10 +75,11 @@ class Labeler:
         runtime: "onnxruntime", "openvino", "tensorrt" or "null"; by default the one for the file's suffix.
         device: for ``label_files``; "auto" uses a GPU for an engine where there is one.
         workers: child processes of ``label_files``; 0 is one a core.
+        min_confidence: songs whose best label is less probable are "unsure"; by default the model's own.
 
     Raises:
-        UsageError: an unknown model, runtime or device, or ``windows``, ``hop_s`` or ``workers`` that are no
-            such numbers.
+        UsageError: an unknown model, runtime or device, or ``windows``, ``hop_s``, ``workers`` or
+            ``min_confidence`` that are no such numbers.
         ArtifactError: a model file that cannot be used.
     """
 
@@ -90,11 +91,14 @@ class Labeler:
         runtime: str | None = None,
         device: Device = "auto",
         workers: int = 0,
+        min_confidence: float | None = None,
     ) -> None:
-        _check_options(windows, hop_s, device, workers)
+        _check_options(windows, hop_s, device, workers, min_confidence)
         self._artifact = open_artifact(os.fspath(model))
         name_of_runtime(self._artifact, runtime)  # an unknown one is refused here, not at the first song
-        self._options = WindowOptions(self._artifact.spec.audio, windows, hop_s)
+        self._options = WindowOptions(
+            self._artifact.spec.audio, windows, hop_s, min_confidence=min_confidence
+        )
         self._runtime, self._workers = runtime, workers
         self._device: Device = device
         self._stack = ExitStack()
@@ -167,13 +171,15 @@ class Labeler:
             self._stack.enter_context(runtime)
             self._network = FileByFile(runtime)
         ((_, logits),) = self._network.add(0, file)
-        song = label_from_logits(path, file.facts, logits, self._artifact.spec)
+        song = label_from_logits(path, file.facts, logits, self._artifact.spec, self._options.min_confidence)
         if song.error:
             raise AudioError(song.error)
         return song
 
 
-def _check_options(windows: object, hop_s: object, device: object, workers: object) -> None:
+def _check_options(
+    windows: object, hop_s: object, device: object, workers: object, min_confidence: object
+) -> None:
     if windows != "all" and not (isinstance(windows, int) and windows >= 1):
         raise UsageError(f'windows must be a whole number above 0 or "all", not {windows!r}')
     if hop_s is not None and not (isinstance(hop_s, (int, float)) and 0 < hop_s < math.inf):
@@ -182,3 +188,7 @@ def _check_options(windows: object, hop_s: object, device: object, workers: obje
         raise UsageError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}")
     if not (isinstance(workers, int) and workers >= 0):
         raise UsageError(f"workers must be a whole number, 0 for one a core, not {workers!r}")
+    if min_confidence is not None and not (
+        isinstance(min_confidence, (int, float)) and 0 <= min_confidence <= 1
+    ):
+        raise UsageError(f"min_confidence must be from 0 to 1, not {min_confidence!r}")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Float32
-from ..errors import AudioError
+from ..errors import AudioError, SilentError
 from .decoder import Budget, Decoder
 
 SILENCE_DB = -62.0
@@ -92,13 +92,13 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
     return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start)
 
 
-def error_from_silence(level: float) -> AudioError:
+def error_from_silence(level: float) -> SilentError:
     """Why a file gives no label that has nothing but silence in it, at most of that ``level``."""
     if level <= _NOTHING:
-        return AudioError("is silent: no sample above -100 dB of full scale")
+        return SilentError("is silent: no sample above -100 dB of full scale")
     if not is_silence(level):
-        return AudioError("is silent but for sounds that are too short, as far as it was searched")
-    return AudioError(
+        return SilentError("is silent but for sounds that are too short, as far as it was searched")
+    return SilentError(
         f"too quiet: its level is at most {20 * np.log10(level):.0f} dB of full scale, "
         f"and below {SILENCE_DB:.0f} dB nothing is heard (raise its level)"
     )

@@ -121,18 +121,18 @@ class Looks:
 
     def is_file(self, text: str) -> bool:
         """Whether a file can be seen there."""
-        return any(not is_absent(source_from_path(path)) for path in _paths_from_text(text))
+        return any(not is_absent(source_from_path(path)) for path in paths_from_text(text))
 
     def is_folder(self, text: str) -> bool:
         """Whether a folder can be seen there."""
-        return any(os.path.isdir(path) for path in _paths_from_text(text))
+        return any(os.path.isdir(path) for path in paths_from_text(text))
 
     def is_gone(self, text: str) -> bool:
         """Whether a file is gone while its folder is there: the folder can be listed and does not name it.
 
         A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
         """
-        return not is_remote(text) and all(self._is_gone(path) for path in _paths_from_text(text))
+        return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
 
     def _is_gone(self, path: str) -> bool:
         try:
@@ -154,7 +154,7 @@ def _names(folder: str) -> frozenset[str] | None:
     return names if any(not name.startswith(".") for name in names) else None
 
 
-def _paths_from_text(text: str) -> Iterator[str]:
+def paths_from_text(text: str) -> Iterator[str]:
     """The paths that rows hold as this text: bytes that are not UTF-8 stand there as ``\\xNN``."""
     yield path_from_text(text)
     encoded = text.encode("utf-8", "replace")

@@ -36,6 +36,8 @@ def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None =
         "error": label.error,
         "emotion": label.emotion,
         "confidence": label.confidence,
+        "verdict": label.verdict,
+        "novelty": label.novelty,
         **{f"p_{name}": value for name, value in zip(labels, probabilities, strict=True)},
         "duration_s": label.duration_s,
         "windows": [{"start_s": start, "p": p and list(p)} for start, p in label.windows],
@@ -64,7 +66,9 @@ def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
     """The columns of every row, in order: name to "string", "int64", "float32", "float64" or "windows"."""
     return {
         **dict.fromkeys(("path", "status", "error", "emotion"), "string"),
-        **dict.fromkeys(("confidence", *(f"p_{name}" for name in labels)), "float32"),
+        "confidence": "float32",
+        "verdict": "string",
+        **dict.fromkeys(("novelty", *(f"p_{name}" for name in labels)), "float32"),
         "duration_s": "float64",
         "windows": "windows",
         **dict.fromkeys((*TAGS, "decoder", "model", "model_sha256"), "string"),

@@ -91,6 +91,7 @@ def run_info(
         "windows": options.windows,
         "hop_s": options.hop_s,
         "decoder": options.decoder,
+        "min_confidence": options.min_confidence,
     }
     return RunInfo(artifact.spec.labels, carried, decides)
 

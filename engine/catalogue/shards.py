@@ -23,7 +23,7 @@ from .shard_file import ShardFile, bytes_from_rows, content_of
 
 _NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 _MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
-_NEW = {"ctime_ns", "real_path", "error_kind"}  # columns that older shards lack
+_NEW = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty"}  # columns that older shards lack
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
 _FACTS = (
     "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",
@@ -219,19 +219,31 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted(shards, key=_number)
 
 
+def labelled_shards(folder: Path) -> tuple[RunInfo, Iterator[ShardFile]]:
+    """What the rows of a folder of labels have in common, and its shards, in order.
+
+    Raises:
+        MerError: it is no folder of labels; or, from the iterator, a shard is damaged, or is of other labels
+            than the first one.
+    """
+    run = _run_of(folder)
+    if run is None:
+        raise MerError(f"{folder} is no folder of labels: it holds no shards")
+    info = info_from_fields(run)
+    return info, (_checked(path, info) for path in shards_in(folder))
+
+
 def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every row of a folder's shards, in order, as ``row_from_label`` made it.
+    """Every row of a folder's shards, in order, as ``row_from_label`` made it; none if it has no shards.
 
     Raises:
         MerError: a shard is damaged, or is of other labels than the first one.
     """
     import pyarrow as pa
 
-    run = _run_of(folder)
-    if run is None:
+    if _run_of(folder) is None:
         return
-    for path in shards_in(folder):
-        shard = _checked(path, info_from_fields(run))
+    for shard in labelled_shards(folder)[1]:
         float32_columns = [field.name for field in shard.schema if pa.types.is_float32(field.type)]
         for batch in shard.table().to_batches(max_chunksize=100):
             for row in batch.to_pylist():
@@ -253,16 +265,13 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
         UsageError: another suffix, or a file inside ``folder``, which other programs read as a whole.
         MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
     """
-    info = _run_of(Path(folder))
-    if info is None:
-        raise MerError(f"{folder} is no folder of labels: it holds no shards")
+    info, _ = labelled_shards(Path(folder))
     output = output_from_text(str(out))
     if output.kind is Kind.FILE and os.path.samefile(os.path.dirname(os.path.realpath(out)), folder):
         raise UsageError(f"{out} is inside {folder}: name a file elsewhere")
-    labels = tuple(info["labels"])
-    columns = (*columns_of_rows(labels), *info["carried"])
+    columns = (*columns_of_rows(info.labels), *info.carried)
     count = 0
-    with RowFile(out, labels, info["carried"]) as file:
+    with RowFile(out, info.labels, info.carried) as file:
         for row in rows_in(Path(folder)):
             file.write({name: row.get(name) for name in columns})  # older shards lack some
             count += 1

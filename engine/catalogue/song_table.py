@@ -90,7 +90,12 @@ def _name(song: SongLabel) -> Text:
 
 
 def _emotion(song: SongLabel) -> Text:
-    return _text("error", "red") if song.error else _text(song.emotion or "", "bold")
+    """The emotion, with a question mark where it is unsure, or why there is none."""
+    if song.error:
+        return _text("error", "red")
+    if song.emotion is None:
+        return _text(song.verdict or "", "dim")
+    return _text(f"{song.emotion}?" if song.verdict == "unsure" else song.emotion, "bold")
 
 
 def _share(song: SongLabel, number: int | None = None) -> Text:
@@ -102,9 +107,9 @@ def _share(song: SongLabel, number: int | None = None) -> Text:
 
 
 def _length(song: SongLabel) -> Text:
-    if song.error:
+    if song.duration_s is None:
         return Text()
-    minutes, seconds = divmod(round(song.duration_s or 0), 60)
+    minutes, seconds = divmod(round(song.duration_s), 60)
     return Text(f"{minutes}:{seconds:02}")
 
 

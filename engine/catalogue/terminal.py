@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .run import CatalogueRun
 
 _MAX_SHOWN = 200  # labels, and as many errors, in the table
+_WORDS = {"unsure": "unsure", "not_music": "no music", "silence": "silence"}  # in the summary, by verdict
 _NARROW = 60  # columns of a terminal in which a whole progress bar has no room
 
 
@@ -51,6 +53,7 @@ class View:
         self.done = self.failed = self.unseen = self.bugs = 0
         self.seconds = 0.0
         self.lost: str | None = None
+        self._verdicts: Counter[str | None] = Counter()
 
     def show(self, label: SongLabel) -> None:
         """Shows a song's label or error."""
@@ -63,12 +66,16 @@ class View:
         self.unseen += label.unreadable
         self.bugs += (label.error or "").startswith(BUG)
         self.seconds += label.duration_s or 0.0
+        self._verdicts[label.verdict] += 1
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
         """Shows what a run of ``wall_s`` seconds did, and whether a signal ended it."""
         parts = [f"{self.done - self.failed} labelled"]
         if self.failed:
             parts.append(f"{self.failed} failed")
+        for verdict, words in _WORDS.items():
+            if self._verdicts[verdict]:
+                parts.append(f"{self._verdicts[verdict]} {words}")
         if run.resumed:
             parts.append(f"{run.resumed} already done")
         if run.repeats:
@@ -120,8 +127,11 @@ class Lines(View):
         path = for_terminal(text_from_path(label.path))
         if label.error:
             line = f"{path}\terror\t{for_terminal(label.error)}"
+        elif label.emotion is None:
+            line = f"{path}\t{label.verdict}"
         else:
-            line = f"{path}\t{for_terminal(label.emotion or '')}\t{label.confidence:.3f}"
+            unsure = "\tunsure" if label.verdict == "unsure" else ""
+            line = f"{path}\t{for_terminal(label.emotion)}\t{label.confidence:.3f}{unsure}"
         try:
             print_out(line)
         except (ReaderGoneError, MerError) as error:

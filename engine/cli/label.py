@@ -12,11 +12,12 @@ from ..errors import MerError
 from ..runtimes import RUNTIMES
 from ..text.streams import ReaderGoneError, print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
+from .words import WordFirst
 
 _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(cls=WordFirst, context_settings=SETTINGS)
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH...")
 @click.option(
     "--model",
@@ -37,6 +38,12 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
     type=FiniteRange(min=0.1),
     metavar="SECONDS",
     help="Step of --windows all.  [default: a window's length]",
+)
+@click.option(
+    "--min-confidence",
+    type=FiniteRange(min=0, max=1),
+    metavar="SHARE",
+    help="Rows below it are unsure (column verdict).  [default: the model's own]",
 )
 @click.option(
     "--runtime",
@@ -134,6 +141,7 @@ def main(
     model: str | None,
     windows: Any,
     hop: float | None,
+    min_confidence: float | None,
     runtime: str | None,
     device: Any,
     gpus: int,
@@ -205,7 +213,7 @@ def main(
         private_hosts=sources.private_hosts,
         allow_private=allow_private,
     )
-    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder)
+    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder, min_confidence)
     output.refuse_arguments(sources.arguments)
     began = time.perf_counter()
     try:

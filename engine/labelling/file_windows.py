@@ -28,10 +28,10 @@ _Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """Which windows of a file are read, by which decoder, and what a file may cost.
+    """Which windows of a file are read, by which decoder, what a file may cost, and when its label is unsure.
 
     ``windows`` and ``hop_s`` as in ``windows_from_decoder``. ``decoder`` "dali" is DALI's own, for the few
-    formats that it reads: see ``DaliDecoder``.
+    formats that it reads: see ``DaliDecoder``. ``min_confidence``: see ``verdict_from_evidence``.
     """
 
     spec: AudioSpec
@@ -39,6 +39,7 @@ class WindowOptions:
     hop_s: float | None = None
     limits: Limits = field(default_factory=Limits)
     decoder: Literal["auto", "dali"] = "auto"
+    min_confidence: float | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ class LocalBackend:
         """See ``LabelBackend``."""
         pool = self._take_pool(options)
         try:
-            run = _Run(pool, self._network, artifact, stop or threading.Event(), stages or StageSeconds())
+            stop, stages = stop or threading.Event(), stages or StageSeconds()
+            run = _Run(pool, self._network, artifact, stop, stages, options.min_confidence)
             yield from run.labels(paths)
         finally:
             self._give_back(pool)
@@ -159,9 +160,10 @@ class _Run:
         artifact: Artifact,
         stop: threading.Event,
         stages: StageSeconds,
+        min_confidence: float | None,
     ) -> None:
         self._pool, self._network, self._artifact = pool, network, artifact
-        self._stop, self._stages = stop, stages
+        self._stop, self._stages, self._min_confidence = stop, stages, min_confidence
         self._begun: dict[int, str] = {}  # the paths of files that child processes have, by position
         self._computing: dict[int, tuple[str, FileFacts]] = {}  # files that the network has
         self._labels: dict[int, SongLabel] = {}  # not yet yielded
@@ -208,6 +210,9 @@ class _Run:
     def _take(self, position: int, result: Any) -> None:
         """Gives a file that was read to the network; one that failed has its label at once."""
         path = self._begun.pop(position)
+        if isinstance(result, Failure) and result.silent:
+            self._labels[position] = SongLabel(path, verdict="silence")
+            return
         if isinstance(result, Failure):
             self._labels[position] = SongLabel(path, error=result.reason, unreadable=result.unreadable)
             return
@@ -224,7 +229,9 @@ class _Run:
 
     def _label(self, position: int, logits: Float32) -> None:
         path, facts = self._computing.pop(position)
-        self._labels[position] = label_from_logits(path, facts, logits, self._artifact.spec)
+        self._labels[position] = label_from_logits(
+            path, facts, logits, self._artifact.spec, self._min_confidence
+        )
 
     def _ready(self) -> Iterator[SongLabel]:
         while self._next in self._labels:

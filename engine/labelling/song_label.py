@@ -13,17 +13,22 @@ import numpy.typing as npt
 from ..arrays import Float32
 from ..spec import ModelSpec
 from .file_windows import FileFacts
+from .verdict import Verdict, verdict_from_evidence
 
 Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SongLabel:
-    """One input's label. Where there is an ``error``, ``path`` and ``unreadable`` are all else that is set.
+    """One input's label. With an ``error``, ``path`` and ``unreadable`` are all else that is set; of silence,
+    ``path`` and ``verdict``.
 
     ``probabilities`` are in the order of the model's labels. ``windows`` is the timeline: where each
     window begins, in seconds, and its probabilities, or None where it is silent: such a window has no vote.
     ``tags`` has the file's title, artist and album.
+
+    ``verdict`` and ``novelty`` as in ``verdict_from_evidence``; None where the network cannot tell. A song
+    that is no music, or silence, has no ``emotion``.
 
     ``unreadable`` says of an error that the file was not there or could not be read: another day it may get a
     label. Other errors are of files that were read and that hold no usable audio.
@@ -38,32 +43,45 @@ class SongLabel:
     decoder: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     unreadable: bool = False
+    verdict: Verdict | None = None
+    novelty: float | None = None
 
     @property
     def confidence(self) -> float | None:
-        """The probability of ``emotion``; None on an error."""
-        return max(self.probabilities, default=None)
+        """The probability of ``emotion``; None where there is none."""
+        return max(self.probabilities, default=None) if self.emotion else None
 
     def to_json(self) -> str:
         """All fields as JSON text, which ``label_from_json`` reads."""
         return json.dumps(dataclasses.asdict(self))
 
 
-def label_from_logits(path: str, file: FileFacts, logits: Float32, spec: ModelSpec) -> SongLabel:
-    """The label of a file, from the ``logits`` of its windows that sound, float32 ``[windows, labels]``."""
+def label_from_logits(
+    path: str, file: FileFacts, logits: Float32, spec: ModelSpec, min_confidence: float | None = None
+) -> SongLabel:
+    """The label of a file, from what the network gives for its windows that sound.
+
+    Args:
+        logits: float32 ``[windows, labels]``, with the other outputs of ``ModelSpec.outputs`` beside them.
+        min_confidence: see ``verdict_from_evidence``.
+    """
     if not np.isfinite(logits).all():
         return SongLabel(path, error="the network gave numbers that are not finite")
+    logits, evidence = np.split(logits, [len(spec.labels)], axis=1)
     by_window = probabilities_from_logits(logits, spec.temperature)
     song = by_window.mean(axis=0)
+    verdict, novelty = verdict_from_evidence(evidence, float(song.max()), spec.evidence, min_confidence)
     heard = {start: _rounded(row) for start, row in zip(file.starts_s, by_window, strict=True)}
     return SongLabel(
         path,
-        emotion=spec.labels[int(song.argmax())],
+        emotion=None if verdict == "not_music" else spec.labels[int(song.argmax())],
         probabilities=_rounded(song),
         duration_s=file.duration_s,
         windows=tuple((start, heard.get(start)) for start in sorted((*file.starts_s, *file.silent_s))),
         decoder=file.decoder,
         tags=file.tags,
+        verdict=verdict,
+        novelty=novelty,
     )
 
 

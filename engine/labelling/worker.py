@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..errors import AudioError, MerError, UnreadableError
+from ..errors import AudioError, MerError, SilentError, UnreadableError
 from ..signals import ignore_interrupts
 from ..temporary import temporary_files_in
 from .bug_log import failure_from_bug
@@ -23,13 +23,14 @@ from .bug_log import failure_from_bug
 class Failure:
     """Why an item has no result: one line for its row.
 
-    ``unreadable``: another day it may have one, since its file could not be read at all. ``traceback`` is
-    that of a bug, which the pool puts into the log.
+    ``unreadable``: another day it may have one, since its file could not be read at all. ``silent``: its file
+    is silence. ``traceback`` is that of a bug, which the pool puts into the log.
     """
 
     reason: str
     unreadable: bool = False
     traceback: str = field(default="", compare=False, repr=False)
+    silent: bool = False
 
 
 def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], options: Any) -> None:
@@ -86,7 +87,8 @@ def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any
     try:
         return function(item, options)
     except MerError as error:  # a package that is missing says nothing about the file either
-        return Failure(str(error), isinstance(error, UnreadableError) or not isinstance(error, AudioError))
+        unreadable = isinstance(error, UnreadableError) or not isinstance(error, AudioError)
+        return Failure(str(error), unreadable, silent=isinstance(error, SilentError))
     except Exception as error:  # a bug costs one row, not the run
         reason, text = failure_from_bug(error, item)
         return Failure(reason, traceback=text)

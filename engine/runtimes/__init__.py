@@ -23,7 +23,10 @@ class Runtime(Protocol):
     name: str
 
     def infer(self, log_mels: Float32) -> Float32:
-        """float32 ``[n, 1, mels, frames]`` to logits, float32 ``[n, labels]``."""
+        """float32 ``[n, 1, mels, frames]`` to logits, float32 ``[n, labels]``.
+
+        The other outputs of ``ModelSpec.outputs`` stand beside them, as further columns.
+        """
         ...
 
     def close(self) -> None: ...
@@ -78,7 +81,7 @@ class Pending(Protocol):
     """Logits that are being computed."""
 
     def result(self) -> Float32:
-        """Waits for them: float32 ``[n, labels]``."""
+        """Waits for them: float32 ``[n, labels]``, with further columns as ``Runtime.infer`` gives."""
         ...
 
 

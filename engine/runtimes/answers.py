@@ -1,8 +1,9 @@
-"""What runtimes answer, checked: the shape and type of logits, and errors as one line."""
+"""What runtimes answer, checked: the shape and type of outputs, and errors as one line."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,20 @@ _PLACES = re.compile(
 )
 
 
-def checked(logits: Any, log_mels: Float32, artifact: Artifact) -> Float32:
-    """The logits of a batch, if they are float32 ``[windows, labels]``.
+def checked(outputs: Sequence[Any], log_mels: Float32, artifact: Artifact) -> Float32:
+    """A network's outputs for a batch, side by side, if each is float32 ``[windows, columns]`` as it should.
 
     Raises:
         ArtifactError: they are not.
     """
-    expected = len(log_mels), len(artifact.spec.labels)
-    if not isinstance(logits, np.ndarray) or logits.shape != expected or logits.dtype != np.float32:
-        what = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, np.ndarray) else "no array"
-        raise ArtifactError(f"{artifact.path} must give logits float32 {list(expected)}, and gives {what}")
-    return logits
+    for (name, columns), given in zip(artifact.spec.outputs.items(), outputs, strict=True):
+        expected = len(log_mels), columns
+        if not isinstance(given, np.ndarray) or given.shape != expected or given.dtype != np.float32:
+            what = f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else "no array"
+            raise ArtifactError(
+                f"{artifact.path} must give {name} float32 {list(expected)}, and gives {what}"
+            )
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
 
 
 def one_line(error: Exception) -> str:

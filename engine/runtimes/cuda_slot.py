@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,26 +11,29 @@ from ..arrays import Float32
 
 
 class Slot:
-    """The buffers and events of one batch in flight: log-mels and logits, each on the GPU and on the host.
+    """The buffers and events of one batch in flight: log-mels and outputs, each on the GPU and on the host.
 
     It is made and closed inside ``Gpu.current``. ``work`` is for its user: what the slot computes. ``copied``
-    and ``done`` are events: the log-mels are on the GPU; the logits are on the host.
+    and ``done`` are events: the log-mels are on the GPU; the outputs are on the host.
 
     Args:
-        log_mels, logits: shapes of float32 arrays.
+        log_mels: the shape of a float32 array.
+        outputs: shapes by name, likewise.
 
     Raises:
         pycuda.driver.MemoryError: there is no memory for it; none is taken.
     """
 
-    def __init__(self, cuda: Any, log_mels: tuple[int, ...], logits: tuple[int, ...]) -> None:
+    def __init__(self, cuda: Any, log_mels: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> None:
         self._owned: list[Any] = []
         self.work: Any = None
         self.copied: Any = None
         self.done: Any = None
         try:
             self.log_mels_host, self.log_mels = self._pair(cuda, log_mels)
-            self.logits_host, self.logits = self._pair(cuda, logits)
+            pairs = {name: self._pair(cuda, shape) for name, shape in outputs.items()}
+            self.outputs_host = {name: host for name, (host, _) in pairs.items()}
+            self.outputs = {name: device for name, (_, device) in pairs.items()}
             self.copied = cuda.Event(cuda.event_flags.DISABLE_TIMING)
             self.done = cuda.Event(cuda.event_flags.DISABLE_TIMING | cuda.event_flags.BLOCKING_SYNC)
         except BaseException:

@@ -1,4 +1,4 @@
-"""No network: all logits are 0, so that a pipeline can run, and be timed, without its network's work."""
+"""No network: all outputs are 0, so that a pipeline can run, and be timed, without its network's work."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class NullRuntime:
 
     name = "null"
 
-    def __init__(self, labels: int) -> None:
-        self._labels = labels
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
 
     def infer(self, log_mels: Float32) -> Float32:
-        return np.zeros((len(log_mels), self._labels), np.float32)
+        return np.zeros((len(log_mels), self._columns), np.float32)
 
     def close(self) -> None:
         pass
@@ -31,4 +31,4 @@ class NullRuntime:
 
 def open_runtime(artifact: Artifact, threads: int) -> NullRuntime:
     """See ``merkit.engine.runtimes.open_runtime``."""
-    return NullRuntime(len(artifact.spec.labels))
+    return NullRuntime(sum(artifact.spec.outputs.values()))

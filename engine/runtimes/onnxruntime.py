@@ -47,13 +47,15 @@ class OnnxRuntime:
     def infer(self, log_mels: Float32) -> Float32:
         try:
             with self._computing:
-                (logits,) = self._session.run(["logits"], {"images": log_mels}, self._run)
+                outputs = self._session.run(
+                    list(self._artifact.spec.outputs), {"images": log_mels}, self._run
+                )
         except Exception as error:  # as above
             self._computing.check()
             raise ArtifactError(
                 f"{self._artifact.path}: ONNX Runtime cannot compute it: {one_line(error)}"
             ) from None
-        return checked(logits, log_mels, self._artifact)
+        return checked(outputs, log_mels, self._artifact)
 
     def close(self) -> None:
         del self._session

@@ -69,25 +69,27 @@ class OpenVino:
         try:
             began = time.perf_counter()
             with self._computing:
-                logits = self._computed(log_mels)
+                outputs = self._computed(log_mels)
             self._slow = time.perf_counter() - began > _SLOW_S
         except RuntimeError as error:
             self._computing.check()
             raise ArtifactError(
                 f"{self._artifact.path}: OpenVINO cannot compute it: {one_line(error)}"
             ) from None
-        return checked(logits, log_mels, self._artifact)
+        return checked(outputs, log_mels, self._artifact)
 
-    def _computed(self, log_mels: Float32) -> Float32:
+    def _computed(self, log_mels: Float32) -> list[Float32]:
+        names = list(self._artifact.spec.outputs)
         parts = np.array_split(log_mels, min(len(self._requests), len(log_mels)))
         used = list(zip(self._requests, parts, strict=False))
         if len(used) == 1 and not self._slow:
-            return self._requests[0].infer({"images": log_mels}, share_inputs=True)["logits"]
+            given = self._requests[0].infer({"images": log_mels}, share_inputs=True)
+            return [given[name] for name in names]
         for request, part in used:
             request.start_async({"images": part}, share_inputs=True)
         for request, _ in used:
             request.wait()
-        return np.concatenate([request.get_tensor("logits").data for request, _ in used])
+        return [np.concatenate([request.get_tensor(name).data for request, _ in used]) for name in names]
 
     def close(self) -> None:
         self._requests.clear()

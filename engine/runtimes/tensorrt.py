@@ -45,7 +45,7 @@ class Pending:
     _held: list[Any] = field(default_factory=list)  # the input
 
     def result(self) -> Float32:
-        """float32 ``[n, labels]``.
+        """float32 ``[n, labels]``, with further columns as ``Runtime.infer`` gives.
 
         Raises:
             DeviceError: the GPU failed, or the runtime was closed.
@@ -149,13 +149,13 @@ class TensorRtRuntime:
         """Takes the memory for ``batch`` windows; where there is not enough, takes none."""
         audio = self._artifact.spec.audio
         log_mels = (self.batch, 1, audio.n_mels, audio.frames)
-        logits = (self.batch, len(self._artifact.spec.labels))
+        outputs = {name: (self.batch, count) for name, count in self._artifact.spec.outputs.items()}
         size = self._engine.activation_bytes(self.batch)
         try:
             if size:
                 self._memory = cuda.mem_alloc(size)
             for _ in range(_SLOTS):
-                self._slots.append(Slot(cuda, log_mels, logits))
+                self._slots.append(Slot(cuda, log_mels, outputs))
         except cuda.MemoryError:
             self._free_slots()
             if self._memory is not None:
@@ -187,7 +187,8 @@ class TensorRtRuntime:
         with self._lock, self.gpu.current() as cuda:
             if self._closed:
                 raise ValueError("the runtime is closed")
-            pending = Pending(self, np.empty((count, len(self._artifact.spec.labels)), np.float32))
+            columns = sum(self._artifact.spec.outputs.values())
+            pending = Pending(self, np.empty((count, columns), np.float32))
             pending._held.append(log_mels)
             for start in range(0, count, self.batch):
                 part = min(self.batch, count - start)
@@ -220,8 +221,9 @@ class TensorRtRuntime:
         return slot.log_mels
 
     def _compute(self, cuda: Any, slot: Slot, source: int, count: int) -> None:
-        self._engine.enqueue(self.stream, max(count, self._least), source, slot.logits)
-        cuda.memcpy_dtoh_async(slot.logits_host[:count], slot.logits, self._computes)
+        self._engine.enqueue(self.stream, max(count, self._least), source, slot.outputs)
+        for name, host in slot.outputs_host.items():
+            cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)
         slot.done.record(self._computes)
 
     def _collect(self, slot: Slot) -> None:
@@ -231,7 +233,8 @@ class TensorRtRuntime:
         pending, start, count = slot.work
         slot.work = None
         slot.done.synchronize()
-        pending._logits[start : start + count] = slot.logits_host[:count]
+        outputs = [host[:count] for host in slot.outputs_host.values()]
+        np.concatenate(outputs, axis=1, out=pending._logits[start : start + count])
         pending._left -= count
         if not pending._left:
             pending._held.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..artifact import Artifact
@@ -45,20 +46,20 @@ class LoadedEngine:
         """Gives it memory for activations, which must outlive it."""
         self._context.set_device_memory(address, size)
 
-    def enqueue(self, stream: int, batch: int, log_mels: int, logits: int) -> None:
+    def enqueue(self, stream: int, batch: int, log_mels: int, outputs: Mapping[str, int]) -> None:
         """Queues one batch on a CUDA stream.
 
         Args:
             stream: its handle.
             batch: windows; the profile must allow so many.
             log_mels: the address on the GPU of float32 ``[batch, 1, mels, frames]``.
-            logits: where float32 ``[batch, labels]`` is written.
+            outputs: where float32 ``[batch, columns]`` of each of ``ModelSpec.outputs`` is written.
 
         Raises:
             DeviceError: TensorRT refuses a size or an address, or cannot compute.
         """
         self._set_shape(batch)
-        for name, address in (("images", log_mels), ("logits", logits)):
+        for name, address in (("images", log_mels), *outputs.items()):
             if not self._context.set_tensor_address(name, address):
                 raise DeviceError(f"{self.name} refuses its buffer of {name}: {self._reason()}")
         if not self._context.execute_async_v3(stream):
@@ -114,7 +115,7 @@ def _check_tensors(engine: Any, artifact: Artifact, trt: Any) -> None:
     spec = artifact.spec
     expected = {
         "images": (trt.TensorIOMode.INPUT, (-1, 1, spec.audio.n_mels, spec.audio.frames)),
-        "logits": (trt.TensorIOMode.OUTPUT, (-1, len(spec.labels))),
+        **{name: (trt.TensorIOMode.OUTPUT, (-1, count)) for name, count in spec.outputs.items()},
     }
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     tensors = {name: (engine.get_tensor_mode(name), tuple(engine.get_tensor_shape(name))) for name in names}

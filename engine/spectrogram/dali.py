@@ -144,6 +144,10 @@ def _log_mel_pipeline(spec: AudioSpec, device: str, **options: Any) -> Any:
         decibels = fn.pad(decibels[:, : spec.frames], axes=[1], shape=[spec.frames])
         if spec.reference == "max":
             decibels = decibels - fn.reductions.max(decibels, axes=[0, 1])
+        elif spec.reference == "mean":
+            peak = fn.reductions.max(decibels, axes=[0, 1])
+            powers = math.exp((decibels - peak) * float(np.log(10) / 10))
+            decibels = decibels - (peak + 10.0 * math.log10(fn.reductions.mean(powers, axes=[0, 1])))
         if spec.top_db is not None:
             decibels = math.max(decibels, fn.reductions.max(decibels, axes=[0, 1]) - spec.top_db)
         log_mel = fn.normalize(decibels, mean=types.Constant(mean), stddev=types.Constant(std))

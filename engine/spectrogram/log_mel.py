@@ -38,11 +38,15 @@ def log_mel_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
 def log_mel_from_decibels(decibels: Float32, spec: AudioSpec) -> Float32:
     """The log-mel ``[mels, frames]`` of dB of the same shape.
 
-    dB are made relative to their maximum and limited to ``top_db`` below it where the spec says so, then
+    dB are made relative to their maximum or to their mean power and limited to ``top_db`` below it where the spec says so, then
     standardised.
     """
     if spec.reference == "max":
         decibels = decibels - decibels.max()
+    elif spec.reference == "mean":
+        peak = decibels.max()  # no power overflows once it is relative to the loudest
+        power = np.exp((decibels - peak) * np.float32(np.log(10) / 10)).mean(dtype=np.float64)
+        decibels = decibels - (peak + np.float32(10 * np.log10(power)))
     if spec.top_db is not None:
         decibels = np.maximum(decibels, decibels.max() - spec.top_db)
     return (decibels - np.asarray(spec.mean, np.float32)[:, None]) / np.asarray(spec.std, np.float32)[:, None]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.errors import SpecError
-from merkit.engine.spec import PRESETS, QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.spec import PRESETS, QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
 
 finite = st.floats(-1e6, 1e6)
 
@@ -36,7 +36,7 @@ def audio_specs(draw: st.DrawFn) -> AudioSpec:
         fmax=fmax,
         mel_scale=draw(st.sampled_from(["slaney", "htk"])),
         mel_norm=draw(st.sampled_from(["slaney", "none"])),
-        reference=draw(st.sampled_from(["one", "max"])),
+        reference=draw(st.sampled_from(["one", "max", "mean"])),
         top_db=draw(st.none() | st.floats(1, 200)),
         mean=tuple(draw(st.lists(finite, min_size=count, max_size=count))),
         std=tuple(draw(st.lists(st.floats(1e-3, 1e3), min_size=count, max_size=count))),
@@ -183,6 +183,27 @@ def test_model_spec_refuses(wrong: dict) -> None:
     good = {"backbone": "vgg16", "labels": QUADRANTS, "audio": AudioSpec()}
     with pytest.raises(SpecError, match="ModelSpec"):
         ModelSpec(**{**good, **wrong})
+
+
+EVIDENCE = EvidenceSpec(music=-3.5, distances=(1.0, 2.0, 2.0), far=2.5, confidence=0.3)
+
+
+def test_evidence_is_in_the_json_only_where_there_is_some() -> None:
+    plain = ModelSpec("vgg16", QUADRANTS, AudioSpec())
+    assert "evidence" not in plain.to_json()  # files of before stay as they are, and older programs read them
+    assert plain.outputs == {"logits": 4}
+    spec = dataclasses.replace(plain, evidence=EVIDENCE)
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert list(spec.outputs.items()) == [("logits", 4), ("evidence", 2)]
+    fields = json.loads(spec.to_json())
+    for wrong in ({"loudness": 1}, {"distances": [2, 1]}, {"distances": [1]}, {"confidence": 1.5}):
+        with pytest.raises(SpecError, match="EvidenceSpec"):
+            ModelSpec.from_json(json.dumps({**fields, "evidence": {**fields["evidence"], **wrong}}))
+    for wrong in ({"music": 1e7}, {"far": float("nan")}, {"music": "low"}):
+        with pytest.raises(SpecError, match="EvidenceSpec"):
+            dataclasses.replace(EVIDENCE, **wrong)
+    with pytest.raises(SpecError, match=r"ModelSpec\.evidence must be .*EvidenceSpec"):
+        ModelSpec.from_json(json.dumps({**fields, "evidence": [1]}))
 
 
 def test_the_largest_window_takes_bounded_memory_and_time() -> None:

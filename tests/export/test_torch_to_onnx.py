@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,8 @@ import onnx
 import onnxruntime
 import torch
 from merkit.engine.artifact import open_artifact
-from merkit.engine.spec import PRESETS, ModelSpec
+from merkit.engine.runtimes import open_runtime
+from merkit.engine.spec import PRESETS, EvidenceSpec, ModelSpec
 from merkit.export.fp16_range import fp16_range
 from merkit.export.precision import (
     FP16_MAX,
@@ -16,8 +18,10 @@ from merkit.export.precision import (
 )
 from merkit.export.torch_to_onnx import onnx_from_network
 from merkit.training.networks.audiocnn import AudioCNN
+from merkit.training.networks.evidence import Evidence
 from merkit.training.networks.musicnn import MusiCNN
 from placement import check_fp16, check_int8
+from torch import nn
 
 
 def test_a_file_is_the_network_and_says_nothing_of_the_machine(tmp_path: Path, spec: ModelSpec) -> None:
@@ -36,6 +40,29 @@ def test_a_file_is_the_network_and_says_nothing_of_the_machine(tmp_path: Path, s
     (logits,) = session.run(["logits"], {"images": log_mels})
     with torch.inference_mode():
         np.testing.assert_allclose(np.asarray(logits), network(torch.from_numpy(log_mels)), atol=1e-5)
+
+
+def test_the_evidence_comes_beside_the_logits(tmp_path: Path, spec: ModelSpec) -> None:
+    """And the network's weights keep their names, by which a later training finds them."""
+    torch.manual_seed(0)
+    spec = dataclasses.replace(spec, evidence=EvidenceSpec(0.0, (0.0, 1.0), 1.0, 0.3))
+    network = nn.Sequential(
+        nn.AvgPool2d((1, spec.audio.frames)), nn.Flatten(), nn.Linear(spec.audio.n_mels, 4)
+    )
+    evidence = Evidence(spec.audio.n_mels, spec.audio.frames)
+    onnx_from_network(network, spec, tmp_path / "net.onnx", evidence)
+    artifact = open_artifact(str(tmp_path / "net.onnx"))
+    assert artifact.spec == spec
+    names = {tensor.name for tensor in onnx.load(artifact.path).graph.initializer}
+    assert {"2.weight", "2.bias"} < names
+    assert all(name.startswith(("2.", "evidence/")) for name in names)
+    log_mels = np.random.default_rng(0).standard_normal(
+        (3, 1, spec.audio.n_mels, spec.audio.frames), np.float32
+    )
+    with torch.inference_mode():
+        expected = torch.hstack([network(torch.from_numpy(log_mels)), evidence(torch.from_numpy(log_mels))])
+    with open_runtime(artifact) as runtime:
+        np.testing.assert_allclose(runtime.infer(log_mels), expected, atol=1e-4)
 
 
 def test_musicnn_in_every_precision(tmp_path: Path) -> None:

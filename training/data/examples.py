@@ -97,7 +97,7 @@ def examples_from_audio(
             f"no clip of {', '.join(lost)} can be used ({len(skipped)} clips cannot; {path}: {reason}): "
             "add clips, or leave that label out"
         )
-    pairs = near_copies([sound.decibels for _, sound in readable], spec)
+    pairs = near_copies([sound.decibels for _, sound in readable], spec.hop_length / spec.sample_rate)
     copies = _connected(pairs)
     kept = _in_one_group([clip for clip, _ in readable], copies)
     examples = [

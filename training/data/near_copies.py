@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engine.arrays import Float32
-from ...engine.spec import AudioSpec
 
+_FLOOR_DB = -60.0  # codecs leave nothing of what is quieter
 _BANDS = 21  # a word has a bit less; with more, few words outlive 24 kbit/s
 _ROWS = 0.78  # of the mels, up to 4 kHz of the default spec: above, codecs change most
 _SMOOTH_S, _LAG_S = 0.32, 0.45  # clips cut elsewhere have their frames at other places, by half a hop at most
@@ -31,36 +31,31 @@ _OVERLAP_S, _OVERLAP = 1.0, 0.25  # at least so long, and such a share of the sh
 _Integers = npt.NDArray[np.int64]
 
 
-def near_copies(decibels: Sequence[Float32], spec: AudioSpec) -> list[tuple[int, int]]:
+def near_copies(decibels: Sequence[Float32], frame_s: float) -> list[tuple[int, int]]:
     """Pairs of clips (positions, the lower first, sorted) that hold the same recording.
 
     Sounds without movement, such as steady tones, are never found: only equal files tell that they are one.
 
     Args:
-        decibels: each clip's spectrogram ``[mels, frames]`` in dB. What lies below the spec's floor is not
-            compared: codecs leave nothing of it.
+        decibels: each clip's spectrogram ``[mels, frames]`` in dB.
+        frame_s: seconds from one frame to the next.
     """
-    frame_s, floor = spec.hop_length / spec.sample_rate, 10 * np.log10(spec.amin)
-    movements = [_movement(clip, frame_s, floor) for clip in decibels]
+    movements = [_movement(clip, frame_s) for clip in decibels]
     return sorted(
         {
             (i, j)
             for i, j, offset in _candidates(movements)
-            if _same(
-                *(movements[i], movements[j]),
-                *(np.maximum(decibels[clip], floor) for clip in (i, j)),
-                offset,
-                frame_s,
-            )
+            if _same(movements[i], movements[j], offset, frame_s)
+            and _same_tone(decibels[i], decibels[j], offset)
         }
     )
 
 
-def _movement(decibels: Float32, frame_s: float, floor: float) -> Float32:
+def _movement(decibels: Float32, frame_s: float) -> Float32:
     """How the differences of adjoining bands change within ``_LAG_S``: ``[bands - 1, frames]`` in dB."""
     rows = _rows(decibels)
     edges = np.linspace(0, rows, min(_BANDS, rows) + 1).astype(int)
-    bands = np.add.reduceat(np.maximum(decibels[:rows], floor, dtype=np.float64), edges[:-1], axis=0)
+    bands = np.add.reduceat(np.maximum(decibels[:rows], _FLOOR_DB, dtype=np.float64), edges[:-1], axis=0)
     bands /= np.diff(edges)[:, None]
     smooth, lag = max(1, round(_SMOOTH_S / frame_s)), max(1, round(_LAG_S / frame_s))
     if bands.shape[1] <= smooth + lag:
@@ -114,10 +109,8 @@ def _index(movements: Sequence[Float32]) -> tuple[_Integers, _Integers, _Integer
     return word[order], np.concatenate(clips)[order], np.concatenate(frames)[order]
 
 
-def _same(
-    first: Float32, second: Float32, first_db: Float32, second_db: Float32, offset: int, frame_s: float
-) -> bool:
-    """Whether two clips are one recording where they overlap: in all bands, all the time, and in tone."""
+def _same(first: Float32, second: Float32, offset: int, frame_s: float) -> bool:
+    """Whether two clips move alike where they overlap: in all bands, and all the time."""
     a, b = _overlap(first, second, offset)
     shorter = min(first.shape[1], second.shape[1])
     if a.shape[1] < max(6, _OVERLAP_S / frame_s, _OVERLAP * shorter) or _correlation(a, b) < _WHOLE:
@@ -125,10 +118,13 @@ def _same(
     by_band = [_correlation(x, y) for x, y in zip(a, b, strict=True)]
     parts = np.array_split(np.arange(a.shape[1]), 6)
     by_part = [_correlation(a[:, part], b[:, part]) for part in parts]
-    if np.quantile(by_band, 0.1) < _BAND or min(by_part) < _SIXTH:
-        return False
-    rows = _rows(first_db)
-    one, other = (part[:rows].mean(axis=1) for part in _overlap(first_db, second_db, offset))
+    return bool(np.quantile(by_band, 0.1) >= _BAND and min(by_part) >= _SIXTH)
+
+
+def _same_tone(first: Float32, second: Float32, offset: int) -> bool:
+    """Whether the spectra of two clips, in dB, differ by no more than a level where they overlap."""
+    rows = _rows(first)
+    one, other = (np.maximum(part[:rows], _FLOOR_DB).mean(axis=1) for part in _overlap(first, second, offset))
     level = np.median(one - other)
     loud = np.argsort(np.maximum(one, other + level))[-max(1, rows // 3) :]
     difference = (one - other)[loud]

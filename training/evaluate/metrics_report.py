@@ -127,6 +127,16 @@ def _description(spec: ModelSpec) -> list[str]:
         *_teachers(provenance),
         f"- **Licence**: {for_markdown(provenance['licence'])}",
         *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
+        *_evidence(provenance.get("evidence")),
+    ]
+
+
+def _evidence(facts: Mapping[str, Any] | None) -> list[str]:
+    if not facts:
+        return []
+    return [
+        f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds of kinds that it had not "
+        f"heard get no emotion, and {1 - facts['kept']:.1%} of its music by other artists."
     ]
 
 

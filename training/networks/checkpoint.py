@@ -16,13 +16,20 @@ from ...engine.errors import ArtifactError, SpecError, UsageError
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from .backbones import build_backbone
+from .evidence import Evidence
 from .frozen import FROZEN_KEY, unfilled_frozen
 
 _EXTRA_HEAD = "extra.weight"
+_EVIDENCE = "evidence."  # before the names of the second output's tensors
 
 
-def save_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
+def save_checkpoint(
+    network: nn.Module, spec: ModelSpec, path: Path, evidence: Evidence | None = None
+) -> None:
     """Writes the network's tensors, and the ModelSpec's JSON as metadata under ``SPEC_KEY``.
+
+    Args:
+        evidence: the second output, where the spec has one.
 
     Raises:
         OSError: the disk is full or the folder is not writable; an older file is left unchanged.
@@ -30,7 +37,10 @@ def save_checkpoint(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     # Copies, contiguous: safetensors refuses channels_last tensors and tensors that share storage.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
+        for name, tensor in (
+            *network.state_dict().items(),
+            *(evidence.state_dict(prefix=_EVIDENCE).items() if evidence else ()),
+        )
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, save(tensors, {SPEC_KEY: spec.to_json()}))
@@ -57,6 +67,7 @@ def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     """
     metadata, tensors = _read(path, tensors=True)
     spec = _spec_from_metadata(metadata, path)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EVIDENCE)}
     try:
         network = unfilled_network(spec, tensors)
         network.load_state_dict(tensors)
@@ -80,6 +91,26 @@ def unfilled_network(spec: ModelSpec, tensors: Mapping[str, torch.Tensor]) -> nn
     if head is None or head.ndim != 2:
         raise ValueError("it has no head")
     return unfilled_frozen(spec.backbone, spec.provenance[FROZEN_KEY], tensors, head.shape[1], labels)
+
+
+def evidence_from_checkpoint(path: Path) -> Evidence | None:
+    """The second output, in evaluation mode on the CPU; None where the ModelSpec has none.
+
+    Raises:
+        UsageError, ArtifactError: see ``network_from_checkpoint``.
+    """
+    metadata, tensors = _read(path, tensors=True)
+    audio = (spec := _spec_from_metadata(metadata, path)).audio
+    if spec.evidence is None:
+        return None
+    evidence = Evidence(audio.n_mels, audio.frames)
+    own = {name.removeprefix(_EVIDENCE): t for name, t in tensors.items() if name.startswith(_EVIDENCE)}
+    try:
+        evidence.load_state_dict(own)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"{path}: the tensors of its evidence do not fit: {reason}") from None
+    return evidence.eval()
 
 
 def _read(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -155,6 +155,6 @@ def _agree(network: nn.Module, artifact: Artifact) -> bool:
     audio = artifact.spec.audio
     log_mels = np.random.default_rng(0).normal(0, 1, (4, 1, audio.n_mels, audio.frames)).astype(np.float32)
     with open_runtime(artifact, "onnxruntime", 1) as runtime:
-        expected = runtime.infer(log_mels)
+        expected = runtime.infer(log_mels)[:, : len(artifact.spec.labels)]
     logits = network(torch.from_numpy(log_mels)).numpy()
     return bool(np.abs(logits - expected).max() <= _CLOSE * max(1.0, float(np.abs(expected).max())))

@@ -20,7 +20,7 @@ from ..evaluate.metrics_report import (
     write_json,
 )
 from ..evaluate.predictions import cross_fitted, fit_temperature, pooled, save_predictions
-from ..networks.checkpoint import network_from_checkpoint, save_checkpoint
+from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint, save_checkpoint
 from .observer import Observer
 from .provenance import Job, split_note
 from .run_folder import CARD, CHECKPOINT, LOGITS, METRICS, FinishedRun, Mode, run_from_folder
@@ -113,6 +113,7 @@ def _recalibrated(run: FinishedRun, temperature: float) -> FinishedRun:
 def _update_checkpoint(folder: Path, temperature: float, provenance: Mapping[str, Any]) -> None:
     """Writes the checkpoint and its card again, with another temperature and updated provenance."""
     network, spec = network_from_checkpoint(folder / CHECKPOINT)
+    evidence = evidence_from_checkpoint(folder / CHECKPOINT)
     spec = dataclasses.replace(spec, temperature=temperature, provenance={**spec.provenance, **provenance})
-    save_checkpoint(network, spec, folder / CHECKPOINT)
+    save_checkpoint(network, spec, folder / CHECKPOINT, evidence)
     write_whole(folder / CARD, card_from_spec(spec))

@@ -70,8 +70,8 @@ def score_artifact(path: Path, data: LabelledAudio, workers: int = 0) -> EngineS
     options = WindowOptions(spec.audio, int(spec.provenance.get("recipe", {}).get("eval_windows", 3)))
     with open_backend(artifact, workers=workers) as backend:
         labels = list(backend.label_files([str(clip.path) for clip in clips], artifact, options))
-    failed = tuple((label.path, label.error) for label in labels if label.error)
-    scored = [(clip, label) for clip, label in zip(clips, labels, strict=True) if not label.error]
+    failed = tuple((label.path, label.error or "is silent") for label in labels if not label.probabilities)
+    scored = [(clip, label) for clip, label in zip(clips, labels, strict=True) if label.probabilities]
     if not scored:
         raise MerError(f"no clip that was held out from {path} can be labelled: {': '.join(failed[0])}")
     truth = np.asarray([data.labels.index(clip.label) for clip, _ in scored])

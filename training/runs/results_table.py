@@ -20,11 +20,13 @@ from ...engine.files import whole_file, write_whole
 from ..data.splits import splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..evaluate.metrics_report import write_json
+from ..teachers.teaching import Teaching
 from .export_and_score import export_run, score_artifact
 from .observer import Observer
+from .provenance import Job
 from .run_folder import CHECKPOINT, METRICS, epochs_in, run_from_folder
-from .session import Session, read_examples
-from .train_run import Job, train_split
+from .session import Session, read_sounds
+from .train_run import train_split
 
 _LIGHT_FIRST = (
     "squeezenet",
@@ -88,11 +90,11 @@ class TablePlan:
         """How many epochs a network is trained."""
         return self.heavy_epochs if model in _HEAVY else self.epochs
 
-    def job(self, model: str) -> Job:
+    def job(self, model: str, teaching: Teaching | None = None) -> Job:
         """How a network is trained."""
         protocol = self.session.protocol_of(model)
         recipe = dataclasses.replace(protocol.recipe, epochs=self.epochs_of(model))
-        return self.session.job(model, dataclasses.replace(protocol, recipe=recipe))
+        return self.session.job(model, dataclasses.replace(protocol, recipe=recipe), teaching)
 
 
 def fill_table(plan: TablePlan, observer: Observer) -> int:
@@ -108,10 +110,10 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
         MerError: the data cannot be used, or a training fails; finished rows stay.
     """
     session = plan.session
-    examples = read_examples(session, observer)
+    examples, teaching = read_sounds(session, observer)
     models = sorted(session.models, key=_LIGHT_FIRST.index)
     for model in models:
-        folder, job = session.out / model, plan.job(model)
+        folder, job = session.out / model, plan.job(model, teaching[model])
         heard = examples[model]
         (split,) = splits_from_protocol(
             heard.clips, job.protocol, session.splits[0], recordings=heard.recordings

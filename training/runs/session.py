@@ -125,6 +125,23 @@ def _examples(session: Session, audio: AudioSpec, windows: int, observer: Observ
     return examples
 
 
+def read_sounds(
+    session: Session, observer: Observer
+) -> tuple[dict[str, Examples], dict[str, Teaching | None]]:
+    """What each network hears: its examples, and its teachers with the music without labels.
+
+    Raises:
+        UsageError: no such teacher, or none where one is needed; see ``read_examples`` too.
+        MerError: see ``read_examples`` and ``unlabelled_clips``.
+    """
+    _check_teaching(session, observer)
+    music, notes = unlabelled_clips(session.unlabelled)
+    for note in notes:
+        observer.say(note)
+    examples = read_examples(session, observer)
+    return examples, _teaching(session, examples, music, observer)
+
+
 def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun], int]:
     """Trains, tests and exports every network on every split.
 
@@ -136,28 +153,21 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     """
     data, protocol = session.data, session.protocol
     check_plan(session, observer)
-    _check_teaching(session, observer)
     for note in data.notes:
         observer.say(note)
     counts = _counts(data.clips, data.labels)
     observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
     kinds = _kinds(session, observer)
-    music, notes = unlabelled_clips(session.unlabelled)
-    for note in notes:
-        observer.say(note)
-    examples = read_examples(session, observer)
-    teaching = _teaching(session, examples, music, observer)
+    examples, teaching = read_sounds(session, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
     if protocol.weights == "none" and protocol.recipe.layers == "head":
         observer.say(
             "only the head is trained, over random weights that stay so; layers=all trains everything"
         )
+    jobs = [session.job(model, session.protocol_of(model), teaching[model]) for model in session.models]
     by_kind = {
-        kind: [
-            _train_one(session, examples[model], teaching[model], kind, model, observer)
-            for model in session.models
-        ]
+        kind: [_train_one(session, examples[job.model], job, kind, observer) for job in jobs]
         for kind in kinds
     }
     if len(session.models) > 1 and not session.folds:
@@ -191,6 +201,7 @@ def _teaching(
     if not session.teachers:
         return dict.fromkeys(session.models)
     cache = session.cache or cache_home()
+    embeddings = session.cache and session.cache / "embeddings"
     by_audio: dict[AudioSpec, Teaching] = {}
     for model in session.models:
         audio, progress = session.protocol_of(model).audio, observer.cached
@@ -202,22 +213,16 @@ def _teaching(
         name = ", ".join(source.resolve().name for source in session.unlabelled)
         observer.say(f"teachers: {', '.join(session.teachers)}{note}")
         by_audio[audio] = Teaching(
-            session.teachers, unlabelled, name, session.cache, session.workers, observer.say, progress
+            session.teachers, unlabelled, name, embeddings, session.workers, observer.say, progress
         )
     return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
 
 
 def _train_one(
-    session: Session,
-    examples: Examples,
-    teaching: Teaching | None,
-    kind: SplitKind,
-    model: str,
-    observer: Observer,
+    session: Session, examples: Examples, job: Job, kind: SplitKind, observer: Observer
 ) -> FinishedRun:
     """One network on one kind of split, exported where the session says so."""
-    protocol = session.protocol_of(model)
-    job = session.job(model, protocol, teaching)
+    model, protocol = job.model, job.protocol
     names = [model] if len(session.models) > 1 else []
     names += [kind] if len(session.splits) > 1 else []
     folder = session.out.joinpath(*names)

@@ -56,16 +56,16 @@ def lesson_from_embeddings(
         training: positions of the clips to train on.
         without_label: embeddings of the clips without a label, whose spectrograms are ``unlabelled``.
     """
-    count = int(targets.max()) + 1
+    labels = int(targets.max()) + 1
     everything = np.concatenate([labelled, without_label])
-    soft = _probabilities(labelled[training], targets[training], everything, count)
+    soft = _probabilities(labelled[training], targets[training], everything, labels)
     for told, asked in _inner_folds(targets[training], [groups[i] for i in training]):
         told, asked = training[told], training[asked]
-        soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], count)
+        soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], labels)
     heard = np.concatenate([labelled[training], without_label])
-    directions = make_pipeline(
-        StandardScaler(), PCA(min(_DIRECTIONS, *heard.shape), svd_solver="full"), StandardScaler()
-    ).fit(heard)
+    # One less than clips, whose mean is taken off.
+    count = min(_DIRECTIONS, max(1, len(heard) - 1), heard.shape[1])
+    directions = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler()).fit(heard)
     return Lesson(soft, directions.transform(everything).astype(np.float32), tuple(unlabelled))
 
 
@@ -87,8 +87,9 @@ def _teacher() -> Pipeline:
 def _inner_folds(targets: np.ndarray, groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
     """(told, asked) positions: each clip is asked once, and none of its group is told then."""
     apart = len(set(groups))
-    kind = StratifiedGroupKFold if apart > 1 else StratifiedKFold
-    splitter = kind(min(_FOLDS, apart if apart > 1 else len(targets)), shuffle=True, random_state=0)
+    kind, most = (StratifiedGroupKFold, apart) if apart > 1 else (StratifiedKFold, len(targets))
+    count = max(2, min(_FOLDS, most, int(np.bincount(targets).max())))
+    splitter = kind(count, shuffle=True, random_state=0)
     with warnings.catch_warnings():  # of a label with fewer groups than folds
         warnings.simplefilter("ignore", UserWarning)
         return list(splitter.split(targets, targets, groups))

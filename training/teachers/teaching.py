@@ -54,7 +54,7 @@ class Teaching:
     workers: int = 0
     say: Callable[[str], None] = lambda line: None
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda ready: None
-    _opened: dict[str, tuple[Ears, Any]] = field(default_factory=dict)
+    _opened: dict[str, tuple[Ears, Any]] = field(default_factory=dict, init=False, repr=False)
 
     def facts(self, examples: Examples, split: Split) -> dict[str, Any]:
         """What a split's lesson is made of, for provenance: equal for equal lessons of the same examples.

@@ -58,7 +58,7 @@ def unlabelled_clips(sources: Sequence[Path]) -> tuple[tuple[Clip, ...], tuple[s
     for source in sources:
         if not os.path.exists(source):
             raise MerError(f"{source} does not exist")
-        found = list(_from_folder(source, notes) if source.is_dir() else _from_csv(source))
+        found = list(_from_folder(source) if source.is_dir() else _from_csv(source))
         if not found:
             raise MerError(f"{source} holds no audio")
         clips += found
@@ -121,7 +121,7 @@ def _copies(examples: Examples, decibels: Sequence[Float32], spec: AudioSpec) ->
     pieces = sorted({int(song): i for i, song in reversed(list(enumerate(examples.songs)))}.items())
     songs = [song for song, _ in pieces]
     heard = [examples.decibels[i] for _, i in pieces]
-    for first, second in near_copies([*heard, *decibels], spec):
+    for first, second in near_copies([*heard, *decibels], spec.hop_length / spec.sample_rate):
         if first < len(songs) <= second:
             yield second - len(songs), songs[first]
 
@@ -134,7 +134,7 @@ def _from_csv(file: Path) -> Iterator[Clip]:
             yield Clip(path, "", table.group(row), name=name_below(path, file.parent))
 
 
-def _from_folder(root: Path, notes: Notes) -> Iterator[Clip]:
+def _from_folder(root: Path) -> Iterator[Clip]:
     tables = [root / "clips.csv", root.parent / f"{root.resolve().name}.csv"]
     tables += [root / f"{folder.name}.csv" for folder in sorted(root.iterdir()) if folder.is_dir()]
     groups = {table.parent: dict[str, str]() for table in tables}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.artifact import open_artifact
@@ -17,12 +18,30 @@ LABELS = ("happy", "tense", "sad", "calm")
 
 
 def test_columns(rows: list[dict]) -> None:
-    assert list(rows[0])[:11] == [
-        *("path", "status", "error", "emotion", "confidence"),
+    assert list(rows[0])[:13] == [
+        *("path", "status", "error", "emotion", "confidence", "verdict", "novelty"),
         *("p_happy", "p_tense", "p_sad", "p_calm", "duration_s", "windows"),
     ]
     assert [row["status"] for row in rows] == ["ok", "error"]
     assert rows[0]["confidence"] == 0.6
+    assert [(row["verdict"], row["novelty"]) for row in rows] == [("unsure", 0.98), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (SongLabel("a", verdict="silence"), ("ok", None, None, "silence", None, None)),
+        (
+            SongLabel("a", None, None, (0.7, 0.1, 0.1, 0.1), verdict="not_music", novelty=1.0),
+            ("ok", None, None, "not_music", 1.0, 0.7),
+        ),
+    ],
+)
+def test_what_has_no_emotion_is_no_error(tiny_model: Path, label: SongLabel, expected: tuple) -> None:
+    row = row_from_label(label, open_artifact(str(tiny_model)))
+    names = ("status", "emotion", "confidence", "verdict", "novelty", "p_happy")
+    assert tuple(row[name] for name in names) == expected
+    assert row["error"] is row["error_kind"] is None
 
 
 def test_manifest_columns_come_last_and_never_replace_ours(tiny_model: Path) -> None:

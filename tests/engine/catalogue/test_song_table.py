@@ -52,6 +52,23 @@ def test_a_narrower_one_the_share_of_the_best_and_the_length() -> None:
     ]
 
 
+def test_what_is_unsure_and_what_has_no_emotion() -> None:
+    songs = [
+        SongLabel("a.mp3", None, "sad", P, 61, verdict="sure"),
+        SongLabel("b.mp3", None, "sad", P, 61, verdict="unsure"),
+        SongLabel("c.mp3", None, None, P, 61, verdict="not_music"),
+        SongLabel("d.mp3", verdict="silence"),
+    ]
+    lines = [line.split() for line in printed(songs, 80)]
+    assert [line[:2] for line in lines[1:]] == [
+        ["a.mp3", "sad"],
+        ["b.mp3", "sad?"],
+        ["c.mp3", "not_music"],
+        ["d.mp3", "silence"],
+    ]
+    assert [line[-1] for line in lines[1:]] == ["1:01", "1:01", "1:01", "silence"]
+
+
 def test_40_columns() -> None:
     assert printed(SONGS, 40) == [
         "song                      emotion  share",

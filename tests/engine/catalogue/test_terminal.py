@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -56,6 +56,17 @@ def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[s
         "CPU seconds: start 1.0, decode 2.0, resample 3.0, mel 4.0, network 5.0, write 6.0; "
         "the network waited 7.0 s for images, the workers 8.0 s for work\n"
     )
+
+
+def test_what_is_unsure_and_what_has_no_emotion(capsys: pytest.CaptureFixture[str]) -> None:
+    with view_of(3, LABELS, output_from_text(None)) as view:
+        view.show(replace(GOOD, verdict="unsure"))
+        view.show(replace(GOOD, emotion=None, verdict="not_music"))
+        view.show(SongLabel("b.mp3", verdict="silence"))
+    view.summary(a_run(), 2.0, None, stopped=False)
+    printed = capsys.readouterr()
+    assert printed.out == "a.mp3\tsad\t0.600\tunsure\na.mp3\tnot_music\nb.mp3\tsilence\n"
+    assert printed.err.startswith("3 labelled, 1 unsure, 1 no music, 1 silence in 2.0 s: ")
 
 
 def test_what_others_wrote_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:

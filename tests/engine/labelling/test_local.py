@@ -57,6 +57,13 @@ def test_one_row_each_in_order(songs: list[str], tiny_model: Path) -> None:
     assert [len(row.windows) for row in rows[:6]] == [3, 3, 0, 1, 3, 3]
 
 
+def test_silence_is_no_error(tmp_path: Path, tiny_model: Path) -> None:
+    silent = str(write_audio(tmp_path / "silent.wav", np.zeros(5 * 22_050), 22_050))
+    quiet = str(write_audio(tmp_path / "quiet.wav", 1e-4 * noise(5, 22_050, 0), 22_050))
+    for path in (silent, quiet):
+        assert label([path], tiny_model) == [SongLabel(path, verdict="silence")]
+
+
 def test_the_timeline_is_the_windows(songs: list[str], tiny_model: Path) -> None:
     (row,) = label(songs[:1], tiny_model, windows="all", hop_s=5.0)
     assert [start for start, _ in row.windows] == [0, 5, 10, 15, 20, 21]

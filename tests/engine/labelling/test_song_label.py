@@ -18,7 +18,7 @@ from merkit.engine.labelling.song_label import (
     probabilities_from_logits,
     song_probabilities,
 )
-from merkit.engine.spec import ModelSpec
+from merkit.engine.spec import EvidenceSpec, ModelSpec
 
 FACTS = FileFacts((0.0, 5.0, 10.0), 20.0, "a decoder", {}, {"title": "A song"})
 LOGITS = np.random.default_rng(0).normal(0, 2, (3, 4)).astype(np.float32)
@@ -81,6 +81,53 @@ def test_the_largest_logits_at_the_smallest_temperature(spec: ModelSpec) -> None
     logits = np.array([[3e38, -3e38, 0, 1]] * 3, np.float32)
     label = label_from_logits("a", FACTS, logits, dataclasses.replace(spec, temperature=1e-3))
     assert (label.error, label.emotion, label.probabilities) == (None, spec.labels[0], (1.0, 0.0, 0.0, 0.0))
+
+
+EVIDENCE = EvidenceSpec(music=-1.0, distances=(1.0, 2.0, 5.0), far=4.0, confidence=0.5)
+
+
+@pytest.mark.parametrize(
+    ("music", "distance", "first", "least", "verdict", "novelty"),
+    [
+        (3.0, 1.5, 5.0, None, "sure", 0.25),
+        (3.0, 1.5, 5.0, 1.0, "unsure", 0.25),
+        (3.0, 3.5, 0.0, None, "unsure", 0.75),  # no label stands out
+        (3.0, 3.5, 0.0, 0.2, "sure", 0.75),
+        (3.0, 4.5, 5.0, None, "unsure", 11 / 12),
+        (3.0, 99.0, 5.0, None, "unsure", 1.0),
+        (3.0, -99.0, 5.0, None, "sure", 0.0),
+        (-1.1, 1.5, 5.0, None, "not_music", 0.25),
+        (-1.1, 99.0, 5.0, 1.0, "not_music", 1.0),
+    ],
+)
+def test_verdict_and_novelty(
+    spec: ModelSpec,
+    music: float,
+    distance: float,
+    first: float,
+    least: float | None,
+    verdict: str,
+    novelty: float,
+) -> None:
+    """By the means over the windows; the novelty is the rank among the training clips' distances."""
+    spread = np.array([[-2.0, -0.5], [0, 0], [2, 0.5]])
+    outputs = np.hstack([np.tile([first, 0, 0, 0], (3, 1)), np.array([music, distance]) + spread])
+    evident = dataclasses.replace(spec, evidence=EVIDENCE)
+    label = label_from_logits("a", FACTS, outputs.astype(np.float32), evident, least)
+    assert label.verdict == verdict
+    assert label.novelty == pytest.approx(novelty, abs=1e-6)
+    assert label.probabilities
+    assert (label.emotion is None) == (label.confidence is None) == (verdict == "not_music")
+    assert label_from_json(label.to_json(), label.path) == label
+
+
+def test_a_network_without_evidence_has_no_verdict_unless_it_is_asked_for(spec: ModelSpec) -> None:
+    label = label_from_logits("a", FACTS, LOGITS, spec)
+    assert (label.verdict, label.novelty) == (None, None)
+    confidence = label.confidence or 0
+    for least, verdict in ((confidence - 0.01, "sure"), (confidence + 0.01, "unsure")):
+        asked = label_from_logits("a", FACTS, LOGITS, spec, least)
+        assert asked == dataclasses.replace(label, verdict=verdict)
 
 
 def test_json_and_back(spec: ModelSpec) -> None:

@@ -63,12 +63,15 @@ class Pinned(np.ndarray):
         return self.owner
 
 
-def test_four_buffers_are_taken_and_given_back() -> None:
-    slot = Slot(fake_cuda(), (2, 1, 3, 4), (2, 5))
-    assert Memory.taken == 4
+def test_all_buffers_are_taken_and_given_back() -> None:
+    slot = Slot(fake_cuda(), (2, 1, 3, 4), {"logits": (2, 5), "evidence": (2, 2)})
+    assert Memory.taken == 6
     assert slot.log_mels_host.shape == (2, 1, 3, 4)
-    assert slot.logits_host.shape == (2, 5)
-    assert slot.log_mels != slot.logits
+    assert {name: host.shape for name, host in slot.outputs_host.items()} == {
+        "logits": (2, 5),
+        "evidence": (2, 2),
+    }
+    assert len({slot.log_mels, *slot.outputs.values()}) == 3
     slot.close()
     slot.close()
     assert Memory.taken == 0
@@ -77,5 +80,5 @@ def test_four_buffers_are_taken_and_given_back() -> None:
 @pytest.mark.parametrize("call", range(1, 7))
 def test_a_slot_without_room_takes_nothing(call: int) -> None:
     with pytest.raises(MemoryError):
-        Slot(fake_cuda(fail_at=call), (2, 1, 3, 4), (2, 5))
+        Slot(fake_cuda(fail_at=call), (2, 1, 3, 4), {"logits": (2, 5)})
     assert Memory.taken == 0

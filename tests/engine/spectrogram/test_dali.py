@@ -20,6 +20,7 @@ FITTED = dataclasses.replace(
     AudioSpec(), mean=tuple(np.linspace(-40, 0, 128)), std=tuple(np.linspace(1, 20, 128))
 )
 ALL = {**SPECS, "fitted": FITTED, "top_db": AudioSpec(top_db=60.0), "max": AudioSpec(reference="max")}
+ALL["mean"] = AudioSpec(reference="mean", top_db=80.0)
 
 
 def signals(spec: AudioSpec) -> np.ndarray:

@@ -24,7 +24,7 @@ def by_librosa(audio: np.ndarray, spec: AudioSpec) -> np.ndarray:
         htk=spec.mel_scale == "htk",
         norm="slaney" if spec.mel_norm == "slaney" else None,
     )[:, : spec.frames]
-    reference = np.max if spec.reference == "max" else 1.0
+    reference = {"one": 1.0, "max": np.max, "mean": np.mean}[spec.reference]
     return librosa.power_to_db(power, ref=reference, amin=spec.amin, top_db=spec.top_db)
 
 
@@ -41,6 +41,24 @@ def test_equals_librosa(name: str, signal: str) -> None:
     assert log_mel.shape == (spec.n_mels, spec.frames)
     decibels = log_mel * spec.std[0] + spec.mean[0]
     np.testing.assert_allclose(decibels, by_librosa(audio, spec), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("signal", ["music", "noise", "silence"])
+def test_relative_to_mean_power_equals_librosa(signal: str) -> None:
+    spec = AudioSpec(reference="mean", top_db=80.0)
+    loud = noise(spec.window_samples / spec.sample_rate, spec.sample_rate)[: spec.window_samples]
+    audio = {"music": music(spec), "noise": loud, "silence": 0 * loud}[signal]
+    (log_mel,) = log_mel_from_audio(audio[None], spec)[:, 0]
+    np.testing.assert_allclose(log_mel, by_librosa(audio, spec), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("gain_db", [-30.0, -6.0, 20.0])
+def test_a_gain_changes_nothing_relative_to_mean_power(gain_db: float) -> None:
+    spec = AudioSpec(reference="mean", top_db=60.0)
+    loud = noise(spec.window_samples / spec.sample_rate, spec.sample_rate)[: spec.window_samples]
+    gained = loud * np.float32(10 ** (gain_db / 20))
+    before, after = log_mel_from_audio(np.stack([loud, gained]), spec)[:, 0]
+    np.testing.assert_allclose(after, before, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("name", SPECS)

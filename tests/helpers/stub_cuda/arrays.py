@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spec import AudioSpec, EvidenceSpec, ModelSpec
 from onnx_files import tiny_onnx
 
 cuda: Any = importlib.import_module("pycuda.driver")
 AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=16, n_fft=512)
-SPEC = ModelSpec("tiny", ("happy", "tense", "sad", "calm"), AUDIO)
+EVIDENCE = EvidenceSpec(music=0.0, distances=(0.0, 1.0), far=1.0, confidence=0.3)
+SPEC = ModelSpec("tiny", ("happy", "tense", "sad", "calm"), AUDIO, evidence=EVIDENCE)
 CONTENT = tiny_onnx(SPEC).SerializeToString()
 
 
@@ -22,9 +23,9 @@ def log_mels(count: int, seed: int = 0) -> np.ndarray:
 
 
 def expected_logits(batch: np.ndarray) -> np.ndarray:
-    """By ONNX Runtime."""
+    """By ONNX Runtime; the columns of the evidence stand beside them."""
     session = onnxruntime.InferenceSession(CONTENT, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["logits"], {"images": batch})[0])
+    return np.hstack(session.run(["logits", "evidence"], {"images": batch}))
 
 
 def assert_right(logits: np.ndarray, batch: np.ndarray) -> None:

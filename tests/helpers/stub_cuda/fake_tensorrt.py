@@ -167,11 +167,12 @@ class IExecutionContext:
             return False
         session = self._engine._session
 
-        outputs = self._engine.get_tensor_shape("logits")[1]
+        names = [tensor.name for tensor in session.get_outputs()]
+        columns = {name: self._engine.get_tensor_shape(name)[1] for name in names}
         touched = {
             memory: shape[0] * _ACTIVATIONS,
             addresses["images"]: 4 * int(np.prod(shape)),
-            addresses["logits"]: 4 * shape[0] * outputs,
+            **{addresses[name]: 4 * shape[0] * count for name, count in columns.items()},
         }
 
         def run(_: Any) -> None:
@@ -179,8 +180,8 @@ class IExecutionContext:
                 return
             _floats(memory, shape[0] * _ACTIVATIONS // 4)[:] = np.random.default_rng(0).standard_normal()
             log_mels = _floats(addresses["images"], int(np.prod(shape))).reshape(shape).copy()
-            (logits,) = session.run(["logits"], {"images": log_mels})
-            _floats(addresses["logits"], logits.size)[:] = logits.ravel()
+            for name, output in zip(names, session.run(names, {"images": log_mels}), strict=True):
+                _floats(addresses[name], output.size)[:] = output.ravel()
 
         call = _CALLBACK(run)
         _QUEUED.append(call)  # what the stub may still call

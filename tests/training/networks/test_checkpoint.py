@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -12,9 +13,15 @@ from failing_disk import FailingDisk
 from merkit.engine import files
 from merkit.engine.artifact import SPEC_KEY
 from merkit.engine.errors import ArtifactError, UsageError
-from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spec import AudioSpec, EvidenceSpec, ModelSpec
 from merkit.training.networks.backbones import build_backbone
-from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
+from merkit.training.networks.checkpoint import (
+    evidence_from_checkpoint,
+    network_from_checkpoint,
+    save_checkpoint,
+    spec_from_checkpoint,
+)
+from merkit.training.networks.evidence import Evidence
 from safetensors.torch import save_file
 
 SPEC = ModelSpec("mobilenetv3", ("happy", "sad"), AudioSpec(), 1.5, {"test_clips": ["a", "b"]})
@@ -35,6 +42,28 @@ def test_what_is_saved_comes_back(tmp_path: Path, extra_head: bool):
     assert read == spec == spec_from_checkpoint(path)
     assert not loaded.training
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_evidence_is_saved_beside_the_network(tmp_path: Path):
+    torch.manual_seed(0)
+    path = tmp_path / "net.safetensors"
+    network = build_backbone("squeezenet", 2).eval()
+    plain = ModelSpec("squeezenet", ("happy", "sad"), AudioSpec())
+    save_checkpoint(network, plain, path)
+    assert evidence_from_checkpoint(path) is None
+    spec = dataclasses.replace(plain, evidence=EvidenceSpec(0.0, (0.0, 1.0), 1.0, 0.6))
+    evidence = Evidence(128, 313).eval()
+    save_checkpoint(network, spec, path, evidence)
+    loaded, again = network_from_checkpoint(path)[0], evidence_from_checkpoint(path)
+    assert spec_from_checkpoint(path) == spec
+    log_mels = torch.randn(2, 1, 128, 313)
+    with torch.inference_mode():
+        assert torch.equal(loaded(log_mels), network(log_mels))
+        assert again is not None
+        assert torch.equal(again(log_mels), evidence(log_mels))
+    save_checkpoint(network, spec, path)
+    with pytest.raises(ArtifactError, match="the tensors of its evidence do not fit"):
+        evidence_from_checkpoint(path)
 
 
 class _Trap:

@@ -71,28 +71,30 @@ MUTANTS = {
     ),
     "no wait for the logits": ("        slot.done.synchronize()\n", ""),
     "the end is recorded too early": (
-        """        cuda.memcpy_dtoh_async(slot.logits_host[:count], slot.logits, self._computes)
+        """        for name, host in slot.outputs_host.items():
+            cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)
         slot.done.record(self._computes)
 """,
         """        slot.done.record(self._computes)
-        cuda.memcpy_dtoh_async(slot.logits_host[:count], slot.logits, self._computes)
+        for name, host in slot.outputs_host.items():
+            cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)
 """,
     ),
     "logits come by the other stream": (
-        "slot.logits_host[:count], slot.logits, self._computes)",
-        "slot.logits_host[:count], slot.logits, self._copies)",
+        "host[:count], slot.outputs[name], self._computes)",
+        "host[:count], slot.outputs[name], self._copies)",
     ),
     "a slot is not emptied": (
         "                self._collect(slot)\n                self._compute",
         "                self._compute",
     ),
     "two buffers swapped": (
-        '(("images", log_mels), ("logits", logits))',
-        '(("logits", log_mels), ("images", logits))',
+        '(("images", log_mels), *outputs.items())',
+        '(*zip(("images", *outputs), (*outputs.values(), log_mels)),)',
     ),
     "logits of the other slot": (
-        "source, slot.logits)",
-        "source, self._slots[self._turn % _SLOTS].logits)",
+        "source, slot.outputs)",
+        "source, self._slots[self._turn % _SLOTS].outputs)",
     ),
     "the first part again": ("log_mels[start : start + count]", "log_mels[:count]"),
     "half the stride": ("address + start * window_bytes", "address + start * window_bytes // 2"),

@@ -1,0 +1,148 @@
+"""mer-label playlist: labels in, playlists out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import MerError
+from ..text.streams import print_err, print_out
+from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, report_errors
+
+if TYPE_CHECKING:
+    from ..outputs.songs import Song
+
+_JOURNEY = 20  # songs, where --limit says nothing
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("labels", type=click.Path(), metavar="LABELS")
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["m3u8", "nsp"]),
+    default="m3u8",
+    help="nsp: Navidrome's smart playlists, which follow the tags that 'mer-label tag' writes.",
+)
+@click.option(
+    "--min-confidence",
+    type=FiniteRange(min=0, max=1),
+    default=0.0,
+    metavar="SHARE",
+    help="Leave less certain songs out.",
+)
+@click.option("--unsure", is_flag=True, help="Take songs in whose verdict is unsure.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Songs in a playlist.  [default: all]")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["confidence", "path", "artist"]),
+    default="confidence",
+    help="confidence: the surest first.",
+)
+@click.option(
+    "--journey",
+    metavar="FROM:TO",
+    help="One playlist that leads from an emotion to another (20 songs, or --limit).",
+)
+@report_errors
+def main(
+    labels: str,
+    folder: str,
+    kind: str,
+    min_confidence: float,
+    unsure: bool,
+    limit: int | None,
+    order: str,
+    journey: str | None,
+) -> int:
+    """Write a playlist for each emotion into DIR: Happy.m3u8 and so on.
+
+    LABELS is a folder that 'mer-label --out FOLDER/' wrote. Entries are relative to DIR, so that music and
+    playlists can move together. Songs that are not there now are left out and counted. Playlists that this
+    command wrote before are replaced; files of others are not.
+
+    \b
+    Exit codes: 0 done, 1 nothing done, 2 wrong usage, 4 done but some
+    files are not there.
+    """
+    from ..outputs import playlists
+    from ..outputs.songs import Found, find, is_sure, songs_in
+
+    names, songs = songs_in(labels)
+    ends = _ends(journey, names)
+    if kind == "nsp" and (ends or unsure or order != "confidence"):
+        raise click.UsageError(
+            "Navidrome chooses and sorts the songs of an .nsp: leave --journey, --unsure and --sort out"
+        )
+    place = Path(folder)
+    if place.resolve() == Path(labels).resolve():
+        raise click.UsageError(f"{folder} is the folder of labels: name another one for playlists")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MerError(f"{folder} cannot be made: {error.strerror}") from None
+    titles = playlists.names_of_playlists(names)
+    if kind == "nsp":
+        for label in names:
+            path = place / f"{titles[label]}.nsp"
+            playlists.write_nsp(path, titles[label], label, min_confidence, limit or 0)
+            print_out(str(path))
+        return 0
+
+    left_out: Counter[str] = Counter()
+    chosen: list[tuple[str, Song]] = []
+    for song in songs:
+        if song.emotion is None:
+            left_out["without a label"] += 1
+        elif not is_sure(song, min_confidence, unsure):
+            left_out["not sure enough"] += 1
+        else:
+            found, path = find(song)
+            if found in (Found.MISSING, Found.REMOTE):
+                left_out[found.value] += 1
+            else:
+                chosen.append((path, song))
+    chosen.sort(key=_KEYS[order])
+    if ends:
+        start, end = ends
+        shares = [song.shares for _, song in chosen]
+        steps = playlists.journey(shares, names.index(start), names.index(end), limit or _JOURNEY)
+        lists = {f"{titles[start]} to {titles[end]}": [chosen[step] for step in steps]}
+    else:
+        lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
+    for title, entries in lists.items():
+        path = place / f"{title}.m3u8"
+        entries = entries[:limit]
+        if entries or path.exists():  # an emotion that no song has any more
+            unlisted = playlists.write_m3u8(path, title, entries)
+            left_out["with the end of a line in their names"] += len(unlisted)
+            print_out(f"{path}\t{len(entries) - len(unlisted)}")
+    if not chosen:
+        print_err("no song is left for a playlist")
+    if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
+        print_err(f"left out: {', '.join(reasons)}")
+    return EXIT_SOME_FAILED if left_out[Found.MISSING.value] else 0
+
+
+_KEYS = {
+    "confidence": lambda each: -(each[1].confidence or 0.0),
+    "path": lambda each: each[1].path,
+    "artist": lambda each: ((each[1].artist or "").casefold(), each[1].path),
+}
+
+
+def _ends(journey: str | None, labels: tuple[str, ...]) -> tuple[str, str] | None:
+    """The two labels of --journey; labels may hold colons."""
+    if journey is None:
+        return None
+    ends = [
+        (start, end) for start in labels for end in labels if start != end and f"{start}:{end}" == journey
+    ]
+    if not ends:
+        raise click.UsageError(f"--journey is FROM:TO, two of {', '.join(labels)}")
+    return ends[0]

@@ -1,0 +1,1 @@
+"""Rows in, something for people out: moods in tags (tagging/), playlists. songs.py reads the rows."""

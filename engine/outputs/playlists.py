@@ -1,0 +1,141 @@
+"""Songs in, playlists out: M3U8 for every player, and Navidrome's smart playlists."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MerError
+from ..files import write_whole
+from ..text.escape import for_terminal, storable
+from .songs import Song, identity_of
+
+MADE = "made by mer-label playlist"
+"""The comment by which our files are known again; others are not replaced."""
+
+_MOST_BYTES = 200  # of a file's name, which has an ending and, while it is written, a beginning too
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # on some system
+
+
+def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> list[str]:
+    """Writes a playlist with paths relative to its folder; returns paths that no line can hold.
+
+    Args:
+        songs: each with the path of its file.
+
+    Raises:
+        MerError: it cannot be written, or a file that is none of ours has its name.
+    """
+    _refuse_foreign(path)
+    folder = os.path.realpath(path.parent)
+    lines = [b"#EXTM3U", f"#{MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
+    left_out = []
+    for file, song in songs:
+        entry = os.path.relpath(identity_of(file), folder)
+        if "\n" in entry or "\r" in entry:
+            left_out.append(file)
+            continue
+        if entry.startswith(("#", " ", "\t")):
+            entry = os.path.join(".", entry)
+        title = song.title or os.path.splitext(os.path.basename(song.path))[0]
+        seconds = -1 if song.duration_s is None else round(song.duration_s)
+        about = " - ".join(_line(text) for text in (song.artist, title) if text)
+        # The name's own bytes: one that is no UTF-8 would not be found otherwise.
+        lines += [f"#EXTINF:{seconds},{about}".encode(), os.fsencode(entry)]
+    _write(path, b"\n".join(lines) + b"\n")
+    return left_out
+
+
+def write_nsp(path: Path, name: str, emotion: str, min_confidence: float = 0.0, limit: int = 0) -> None:
+    """Writes a smart playlist that Navidrome fills itself, by the tags that ``mer-label tag`` writes.
+
+    Args:
+        min_confidence: above 0 it needs the tag ``mer_<label>`` in Navidrome's settings (docs/PLAYERS.md).
+        limit: songs, or 0 for all.
+
+    Raises:
+        MerError: it cannot be written, or a file that is none of ours has its name.
+    """
+    from .tagging.moods import share_name
+
+    _refuse_foreign(path)
+    share = share_name(emotion).lower()
+    rules: list[dict] = [{"is": {"mood": emotion}}]
+    if min_confidence:
+        rules.append({"gt": {share: min_confidence}})
+    playlist = {"name": storable(name), "comment": MADE, "all": rules}
+    if min_confidence:
+        playlist |= {"sort": share, "order": "desc"}
+    if limit:
+        playlist["limit"] = limit
+    _write(path, (json.dumps(playlist, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def journey(shares: Sequence[tuple[float, ...]], start: int, end: int, count: int) -> list[int]:
+    """The indices of songs that lead from one emotion to another in even steps, each song once.
+
+    Args:
+        shares: of each song, ``[songs][labels]``.
+        start, end: the labels' numbers.
+        count: songs; there are no more than there are in ``shares``.
+
+    Returns:
+        For each step the song whose shares are nearest to it, of those that are left.
+    """
+    left = np.asarray(shares, np.float64)
+    found: list[int] = []
+    for step in np.linspace(0, 1, min(count, len(left))):
+        target = np.zeros(left.shape[1])
+        target[start] += 1 - step
+        target[end] += step
+        distance = ((left - target) ** 2).sum(1)
+        distance[found] = np.inf
+        found.append(int(distance.argmin()))
+    return found
+
+
+def names_of_playlists(labels: Sequence[str]) -> dict[str, str]:
+    """The name of each label's playlist, which is that of its file too: "Happy" for "happy".
+
+    They differ also where a disk takes capitals and small letters for the same.
+    """
+    names: dict[str, str] = {}
+    for label in labels:
+        text = _NOT_IN_NAMES.sub("_", storable(label)).strip(" .") or "_"
+        text = text[0].upper() + text[1:]
+        text = text.encode()[:_MOST_BYTES].decode(errors="ignore")
+        taken = {name.casefold() for name in names.values()}
+        number, name = 1, text
+        while name.casefold() in taken:
+            number += 1
+            name = f"{text} {number}"
+        names[label] = name
+    return names
+
+
+def _refuse_foreign(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            ours = MADE.encode() in file.read(4_096)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise MerError(f"{path} cannot be read: {error.strerror}") from None
+    if not ours:
+        raise MerError(f"{path} was not made here and is not replaced: move it, or name another folder")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise MerError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _line(text: str) -> str:
+    return for_terminal(storable(text))

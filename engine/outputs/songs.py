@@ -1,0 +1,120 @@
+"""The rows of a folder of labels as songs, which of them are meant, and where their files are today."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ..audio.formats import is_remote
+from ..catalogue.reconcile import is_absent, paths_from_text
+from ..catalogue.shards import labelled_shards
+from ..catalogue.source import source_from_path
+
+_TEXTS = ("path", "real_path", "emotion", "verdict", "artist", "title", "album")
+_NUMBERS = ("confidence", "duration_s", "size_bytes", "mtime_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """What a row says, without its timeline; ``shard`` and ``number`` are its place.
+
+    ``emotion`` is None for errors and for what is no music. ``verdict`` is None in rows of older versions,
+    ``shares`` are the probabilities in the order of the labels, empty where there are none.
+    """
+
+    shard: Path
+    number: int
+    path: str
+    real_path: str | None
+    emotion: str | None
+    verdict: str | None
+    artist: str | None
+    title: str | None
+    album: str | None
+    confidence: float | None
+    duration_s: float | None
+    size_bytes: int | None
+    mtime_ns: int | None
+    shares: tuple[float, ...]
+
+
+class Found(Enum):
+    """What became of a song's file since it was labelled."""
+
+    SAME = "as it was"
+    CHANGED = "has changed since it was labelled"
+    MISSING = "not there now"
+    REMOTE = "on another machine"
+
+
+def songs_in(folder: str | Path) -> tuple[tuple[str, ...], Iterator[Song]]:
+    """The labels of a folder's model, and its rows in order, those with errors too.
+
+    Raises:
+        MerError: it is no folder of labels; or, from the iterator, a shard is damaged or foreign.
+    """
+    info, shards = labelled_shards(Path(folder))
+    shares = [f"p_{label}" for label in info.labels]
+
+    def songs() -> Iterator[Song]:
+        for shard in shards:
+            columns = [name for name in (*_TEXTS, *_NUMBERS, *shares) if name in shard.columns]
+            for number, row in enumerate(shard.rows(columns)):
+                yield _song(shard.path, number, row, shares)
+
+    return info.labels, songs()
+
+
+def _song(shard: Path, number: int, row: dict[str, Any], shares: list[str]) -> Song:
+    values = [row[name] for name in shares]
+    known = () if None in values else tuple(round(value, 6) for value in values)
+    confidence = row["confidence"]
+    return Song(
+        shard,
+        number,
+        **{name: row.get(name) or None for name in _TEXTS if name != "path"},
+        path=row["path"],
+        confidence=None if confidence is None else round(confidence, 6),
+        **{name: row[name] for name in _NUMBERS[1:]},
+        shares=known,
+    )
+
+
+def is_sure(song: Song, min_confidence: float = 0.0, unsure: bool = False) -> bool:
+    """Whether a song with an emotion is meant: its verdict is "sure" (or there is none), and it is confident.
+
+    Args:
+        min_confidence: the least confidence, 0 to 1.
+        unsure: those with another verdict are meant too.
+    """
+    sure_enough = unsure or song.verdict in (None, "sure")
+    return sure_enough and (song.confidence or 0.0) >= min_confidence
+
+
+def find(song: Song) -> tuple[Found, str]:
+    """What became of a song's file, and its path: as it was typed, or else where that led.
+
+    A path of the same text that is another file now, with another size or time, is not taken for it.
+    """
+    if is_remote(song.path):
+        return Found.REMOTE, song.path
+    texts = [text for text in (song.path, song.real_path) if text]
+    other = None
+    for path in (path for text in texts for path in paths_from_text(text)):
+        now = source_from_path(path)
+        if is_absent(now):
+            continue
+        if (now.size_bytes, now.mtime_ns) == (song.size_bytes, song.mtime_ns):
+            return Found.SAME, path
+        other = other or path
+    return (Found.CHANGED, other) if other else (Found.MISSING, song.path)
+
+
+def identity_of(path: str) -> str:
+    """A file's absolute path with the links of its folders resolved, but not its own: so libraries name it."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder or "."), name)

@@ -1,0 +1,197 @@
+"""The mood of a song in its file's tags. Only here mutagen is imported, which the extra ``tags`` brings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...audio.tags.written import tags_from_file
+from ...errors import MerError
+
+MOOD = "MOOD"
+"""The name of the emotion among the values of a file."""
+
+_SHARE = "MER_"
+_ITUNES = "----:com.apple.iTunes:"
+_ASF_MOOD = "WM/Mood"
+_NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
+_V1_BYTES = 128
+_V1_FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB"}
+
+
+class NoPlaceError(MerError):
+    """A file whose format has no place for a mood that mutagen can write."""
+
+
+def share_name(label: str) -> str:
+    """The name of a label's probability in tags: "MER_HAPPY". What is not ASCII stands there as escapes."""
+    name = label.upper().encode("ascii", "backslashreplace").decode()
+    return _SHARE + _NOT_IN_KEYS.sub(lambda character: f"\\x{ord(character[0]):02x}", name)
+
+
+def values_of(emotion: str, labels: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:
+    """What stands in a file's tags for a label: name to text."""
+    named = {share_name(label): f"{share:.3f}" for label, share in zip(labels, shares, strict=True)}
+    return {MOOD: emotion, **named}
+
+
+def is_ours(values: Mapping[str, str]) -> bool:
+    """Whether a file's mood was written here: the shares stand beside it."""
+    return any(name.startswith(_SHARE) for name in values)
+
+
+def require_mutagen() -> None:
+    """Raises MerError if mutagen is not installed, with what installs it."""
+    try:
+        import mutagen  # noqa: F401
+    except ImportError:
+        raise MerError("tags are read and written by mutagen: pip install 'merkit[tags]'") from None
+
+
+def read_moods(path: str | Path) -> dict[str, str]:
+    """The mood of a file and the shares that were written here; empty if it has none.
+
+    Raises:
+        NoPlaceError: its format has no place for them.
+        MerError: mutagen cannot read it.
+    """
+    return _moods(_opened(path))
+
+
+def write_moods(path: str | Path, values: Mapping[str, str]) -> None:
+    """Writes ``values_of`` in the place of earlier ones, and nothing else. The file is changed in place.
+
+    ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. A file with
+    ID3v1 only gets its texts in ID3v2 too, which FFmpeg reads alone where both are there.
+
+    Raises:
+        NoPlaceError, MerError: as ``read_moods``; or it cannot be written, and may be damaged.
+    """
+    file = _opened(path)
+    for key in [key for key, _ in _entries(file)]:
+        del file.tags[key]
+    old_v1 = _id3v1(path)
+    if file.tags is None:
+        file.add_tags()
+    options = _write_id3(file, values, path) if _is_id3(file) else _write_other(file, values)
+    try:
+        file.save(str(path), **options)
+    except Exception as error:  # as in _opened
+        raise MerError(f"mutagen cannot write its tags: {_reason(error)}") from None
+    if old_v1 and _id3v1(path):
+        with open(path, "rb+") as raw:  # mutagen writes its texts anew, those in Hindi as question marks
+            raw.seek(-_V1_BYTES, os.SEEK_END)
+            raw.write(old_v1)
+
+
+def _opened(path: str | Path) -> Any:
+    """The file as mutagen has it, with tags or None."""
+    import mutagen
+    from mutagen.aiff import AIFF
+    from mutagen.asf import ASF
+    from mutagen.flac import FLAC
+    from mutagen.mp3 import MP3
+    from mutagen.mp4 import MP4
+    from mutagen.oggflac import OggFLAC
+    from mutagen.oggopus import OggOpus
+    from mutagen.oggspeex import OggSpeex
+    from mutagen.oggtheora import OggTheora
+    from mutagen.oggvorbis import OggVorbis
+    from mutagen.wave import WAVE
+
+    with_id3 = (MP3, WAVE, AIFF)
+    others = (FLAC, MP4, ASF, OggVorbis, OggOpus, OggFLAC, OggSpeex, OggTheora)
+    try:
+        file = mutagen.File(str(path), options=[*with_id3, *others])
+        if isinstance(file, with_id3):
+            # As it stands in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
+            file = type(file)(str(path), translate=False, load_v1=False)
+    # Its readers meet whatever bytes there are, and not all of their errors are its own kind.
+    except Exception as error:
+        raise MerError(f"mutagen cannot read it: {_reason(error)}") from None
+    if file is None:
+        raise NoPlaceError("its format has no place for a mood")
+    return file
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _is_id3(file: Any) -> bool:
+    from mutagen.id3 import ID3
+
+    return isinstance(file.tags, ID3)
+
+
+def _moods(file: Any) -> dict[str, str]:
+    moods: dict[str, str] = {}
+    for key, name in _entries(file):
+        value = file.tags[key]
+        if _is_id3(file):
+            value = value.text
+        first = value[0] if isinstance(value, list) and value else value
+        moods.setdefault(name, first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first))
+    return moods
+
+
+def _entries(file: Any) -> list[tuple[str, str]]:
+    """The keys in a file's tags that are ours or a mood, each with its name."""
+    if file.tags is None:
+        return []
+    found = []
+    for key in file.tags.keys():  # noqa: SIM118 - of a Vorbis comment iteration gives pairs
+        name = key.upper()
+        if _is_id3(file):
+            name = MOOD if name == "TMOO" else name.removeprefix("TXXX:") if name.startswith("TXXX:") else ""
+        elif name.startswith(_ITUNES.upper()):
+            name = name[len(_ITUNES) :]
+        elif name == _ASF_MOOD.upper():
+            name = MOOD
+        if name == MOOD or name.startswith(_SHARE):
+            found.append((key, name))
+    return found
+
+
+def _write_id3(file: Any, values: Mapping[str, str], path: str | Path) -> dict[str, Any]:
+    from mutagen.id3 import TMOO, TXXX, Encoding, Frames
+
+    had_none = not file.tags and file.tags.version[:2] != (2, 3)
+    version = 3 if file.tags.version[:2] in ((2, 2), (2, 3)) else 4
+    if had_none and _id3v1(path):
+        file.tags.load(str(path))  # its year and genre too
+        for tag, text in tags_from_file(path).items():  # which knows that some ID3v1 is UTF-8
+            file.tags.add(Frames[_V1_FRAMES[tag]](encoding=Encoding.UTF8, text=[text]))
+        version = 4
+    for name, text in values.items():
+        frame = (
+            TMOO(encoding=Encoding.UTF8, text=[text])
+            if name == MOOD and version == 4
+            else TXXX(encoding=Encoding.UTF8, desc=name, text=[text])
+        )
+        file.tags.add(frame)
+    return {"v2_version": version, "v23_sep": None}
+
+
+def _write_other(file: Any, values: Mapping[str, str]) -> dict[str, Any]:
+    from mutagen.asf import ASF
+    from mutagen.mp4 import MP4, AtomDataType, MP4FreeForm
+
+    for name, text in values.items():
+        if isinstance(file, MP4):
+            file.tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
+        else:
+            file.tags[_ASF_MOOD if isinstance(file, ASF) and name == MOOD else name] = [text]
+    return {}
+
+
+def _id3v1(path: str | Path) -> bytes:
+    """A file's ID3v1, or nothing."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _V1_BYTES))
+        end = file.read()
+    return end if len(end) == _V1_BYTES and end.startswith(b"TAG") else b""

@@ -1,0 +1,108 @@
+"""mer-label playlist as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from label_folders import row_of, write_labels
+from merkit.engine.catalogue.playlists import sources_from_playlist
+from merkit.engine.cli.label import main
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["playlist", *map(str, arguments)])
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """Files a to f; of them e is gone, and one row is of an error."""
+    music = tmp_path / "music"
+    music.mkdir()
+    rows = []
+    for name, emotion, share, verdict in (
+        ("a", "happy", 0.6, "sure"),
+        ("b", "happy", 0.9, "sure"),
+        ("c", "happy", 0.5, "unsure"),
+        ("d", "sad", 0.8, "sure"),
+        ("e", "sad", 0.7, "sure"),
+    ):
+        (music / name).write_text(name)
+        rows.append(row_of(music / name, emotion, share, verdict=verdict, artist=f"{9 - len(rows)}"))
+    (music / "e").unlink()
+    (music / "a").write_text("changed")
+    rows.append(row_of(music / "f", None))
+    return write_labels(tmp_path / "labels", rows[:2], rows[2:])
+
+
+def names(playlist: Path) -> str:
+    return "".join(Path(source.path).name for source in sources_from_playlist(str(playlist), lambda: None))
+
+
+def test_a_playlist_an_emotion(labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "lists"
+    done = run(labels, out)
+    assert done.exit_code == 4  # e is not there
+    assert names(out / "Happy.m3u8") == "ba"
+    assert names(out / "Sad.m3u8") == "d"
+    assert sorted(path.name for path in out.iterdir()) == ["Happy.m3u8", "Sad.m3u8"]
+    assert "left out: 1 not sure enough, 1 not there now, 1 without a label" in done.stderr
+    assert done.stdout.splitlines() == [f"{out / 'Happy.m3u8'}\t2", f"{out / 'Sad.m3u8'}\t1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "happy"),
+    [
+        (["--unsure"], "bac"),
+        (["--min-confidence", "0.7"], "b"),
+        (["--limit", "1"], "b"),
+        (["--sort", "path"], "ab"),
+        (["--sort", "artist", "--unsure"], "cba"),
+    ],
+)
+def test_options(labels: Path, tmp_path: Path, options: list[str], happy: str) -> None:
+    run(labels, tmp_path / "lists", *options)
+    assert names(tmp_path / "lists" / "Happy.m3u8") == happy
+
+
+def test_a_list_that_nothing_is_left_for_becomes_empty(labels: Path, tmp_path: Path) -> None:
+    run(labels, tmp_path / "lists")
+    done = run(labels, tmp_path / "lists", "--min-confidence", "0.95")
+    assert names(tmp_path / "lists" / "Happy.m3u8") == ""
+    assert "no song is left" in done.stderr
+
+
+def test_a_journey(labels: Path, tmp_path: Path) -> None:
+    done = run(labels, tmp_path / "lists", "--journey", "sad:happy", "--limit", 3)
+    assert names(tmp_path / "lists" / "Sad to Happy.m3u8") == "dab"
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
+    done = run(labels, tmp_path / "lists", "--format", "nsp")
+    assert done.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == [
+        "Calm.nsp", "Happy.nsp", "Sad.nsp", "Tense.nsp",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["{labels}"], 2, "Missing argument 'DIR'"),
+        (["{tmp}/music", "{tmp}/x"], 1, "is no folder of labels"),
+        (["{tmp}/nowhere", "{tmp}/x"], 1, "nowhere cannot be read: No such file"),
+        (["{labels}", "{labels}"], 2, "is the folder of labels"),
+        (["{labels}", "{tmp}/music/a"], 1, "cannot be made"),
+        (["{labels}", "{tmp}/x", "--journey", "sad:sad"], 2, "FROM:TO, two of happy, tense, sad, calm"),
+        (["{labels}", "{tmp}/x", "--journey", "sad"], 2, "FROM:TO"),
+        (["{labels}", "{tmp}/x", "--format", "nsp", "--unsure"], 2, "Navidrome chooses"),
+        (["{labels}", "{tmp}/x", "--min-confidence", "nan"], 2, "finite"),
+    ],
+)
+def test_what_is_refused(labels: Path, tmp_path: Path, arguments: list[str], code: int, reason: str) -> None:
+    done = run(*(text.format(labels=labels, tmp=tmp_path) for text in arguments))
+    assert done.exit_code == code
+    assert reason in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from merkit.engine.cli.label import main
+from merkit.engine.cli.words import WORDS
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_wins_over_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkdir(word)
+    helped = CliRunner().invoke(main, [word, "--help"], prog_name="mer-label")
+    assert helped.exit_code == 0
+    assert f"mer-label {word} [OPTIONS]" in helped.stdout
+    done = CliRunner().invoke(main, [f"./{word}", "--hop", "3"])
+    assert "--hop goes with --windows all" in done.stderr  # what labelling says, and no other command
+
+
+def test_the_help_names_the_words() -> None:
+    helped = CliRunner().invoke(main, ["--help"])
+    assert all(f"{word} ..." in helped.stdout for word in WORDS)
+    assert "./tag" in helped.stdout

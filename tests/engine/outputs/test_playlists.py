@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from label_folders import row_of, write_labels
+from merkit.engine.catalogue.playlists import sources_from_playlist
+from merkit.engine.errors import MerError
+from merkit.engine.outputs.playlists import journey, names_of_playlists, write_m3u8, write_nsp
+from merkit.engine.outputs.songs import songs_in
+
+
+def entries(playlist: Path) -> list[str]:
+    """Its songs as the reader of playlists finds them."""
+    return [source.path for source in sources_from_playlist(str(playlist), lambda: None)]
+
+
+def test_entries_are_relative_and_lead_to_the_files(tmp_path: Path) -> None:
+    names = ["गीत/दिल 💔.mp3", "#1 Hit.mp3", " blank.mp3", "plain.flac", os.fsdecode(b"caf\xe9.mp3")]
+    files = [tmp_path / "music" / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"sound")
+    (tmp_path / "linked").symlink_to(tmp_path / "music")
+    labels = write_labels(tmp_path / "labels", [row_of(file, artist="अ\nब", title="t") for file in files])
+    playlist = tmp_path / "linked" / "lists" / "Happy.m3u8"
+    playlist.parent.mkdir()
+    songs = list(songs_in(labels)[1])
+    assert write_m3u8(playlist, "Happy", list(zip(map(str, files), songs, strict=True))) == []
+    lines = os.fsdecode(playlist.read_bytes()).split("\n")
+    assert lines[:5] == [
+        "#EXTM3U", "#made by mer-label playlist", "#PLAYLIST:Happy", "#EXTINF:10,अ\\nब - t", "../गीत/दिल 💔.mp3",
+    ]  # fmt: skip
+    assert not any(line.startswith("/") for line in lines)
+    assert [os.path.realpath(path) for path in entries(playlist)] == [str(file) for file in files]
+
+
+def test_a_name_with_the_end_of_a_line_is_left_out(tmp_path: Path) -> None:
+    files = [tmp_path / "a\nb.mp3", tmp_path / "c.mp3"]
+    for file in files:
+        file.touch()
+    songs = list(songs_in(write_labels(tmp_path / "labels", [row_of(file) for file in files]))[1])
+    left = write_m3u8(tmp_path / "x.m3u8", "x", list(zip(map(str, files), songs, strict=True)))
+    assert left == [str(files[0])]
+    assert [Path(path).name for path in entries(tmp_path / "x.m3u8")] == ["c.mp3"]
+
+
+@pytest.mark.parametrize("suffix", [".m3u8", ".nsp"])
+def test_a_playlist_of_somebody_else_stays(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"Happy{suffix}"
+
+    def write() -> None:
+        write_m3u8(path, "Happy", []) if suffix == ".m3u8" else write_nsp(path, "Happy", "happy")
+
+    write()
+    write()  # our own is replaced
+    path.write_text("mine")
+    with pytest.raises(MerError, match="was not made here and is not replaced"):
+        write()
+    assert path.read_text() == "mine"
+
+
+def test_a_smart_playlist_asks_for_the_tags_that_are_written(tmp_path: Path) -> None:
+    write_nsp(tmp_path / "a.nsp", "Happy", "happy")
+    assert json.loads((tmp_path / "a.nsp").read_text()) == {
+        "name": "Happy",
+        "comment": "made by mer-label playlist",
+        "all": [{"is": {"mood": "happy"}}],
+    }
+    write_nsp(tmp_path / "b.nsp", "उदास", "उदास", 0.6, 50)
+    rules = json.loads((tmp_path / "b.nsp").read_text())
+    assert rules["all"][0] == {"is": {"mood": "उदास"}}
+    assert rules["all"][1] == {"gt": {rules["sort"]: 0.6}}
+    assert rules["sort"].isascii()
+    assert (rules["order"], rules["limit"]) == ("desc", 50)
+
+
+def test_a_journey_takes_the_nearest_that_is_left() -> None:
+    shares = [(1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.5, 0.0), (0.0, 1.0, 0.0), (0.45, 0.55, 0.0)]
+    assert journey(shares, 0, 1, 3) == [0, 2, 3]
+    assert journey(shares, 1, 0, 3) == [3, 2, 0]
+    assert journey(shares, 0, 1, 4) == [0, 2, 4, 3]
+    assert journey([], 0, 1, 3) == []
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), max_size=12), st.integers(1, 20))
+def test_a_journey_has_each_song_once(shares: list[tuple[float, ...]], count: int) -> None:
+    found = journey(shares, 0, 2, count)
+    assert len(found) == len(set(found)) == min(count, len(shares))
+
+
+@given(st.lists(st.text(min_size=1, max_size=300), unique=True, max_size=6))
+def test_names_are_names_of_files(labels: list[str]) -> None:
+    names = list(names_of_playlists(labels).values())
+    assert len({name.casefold() for name in names}) == len(labels)
+    for name in names:
+        assert name.strip(" .") == name != ""
+        assert not set(name) & set("/\\:\0\n")
+        assert len(os.fsencode(f".{name}.m3u8.0.part")) <= 255
+
+
+def test_names() -> None:
+    assert names_of_playlists(["happy", "Happy", "R&B/soul", "ख़ुश"]) == {
+        "happy": "Happy", "Happy": "Happy 2", "R&B/soul": "R&B_soul", "ख़ुश": "ख़ुश",
+    }  # fmt: skip
