@@ -26,6 +26,7 @@ from .crossvalidation import cross_validate, train_on_everything
 from .export_and_score import export_and_score
 from .observer import Observer
 from .plan_check import check_plan
+from .provenance import Job
 from .run_folder import FinishedRun
 from .settings import Session
 from .train_run import train_split

@@ -85,7 +85,7 @@ class Session:
             plan=self.plan,
             notice=self.begun.notice if self.begun else "",
             heard_before=heard if isinstance(heard, str) else "",
-            cache=self.cache,
+            cache=self.cache and self.cache / "embeddings",
             workers=self.workers,
         )
         return dataclasses.replace(job, licence=self.licence) if self.licence else job
