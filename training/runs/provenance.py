@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.labelled_audio import clip_names, heard_text
@@ -89,7 +88,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
         "licence": job.licence,
         **({"notice": notice} if notice else {}),
         **({"plan": job.plan} if names_trained_network(job.protocol.weights) else {}),
-        "software": {"torch": torch.__version__},
+        "software": {name: version(name) for name in ("merkit", "torch", "numpy")},
     }
 
 

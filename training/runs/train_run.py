@@ -50,6 +50,7 @@ from .run_folder import (
     prepare_folder,
     run_from_folder,
 )
+from .tensorboard import tensorboard_in
 
 _VALIDATION_FIGURES = ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
 
@@ -166,14 +167,21 @@ class _Run:
             tag_rows,
             self.lesson,
         )
-        self.observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder))
+        held_out = "validation" if len(split.validation) else "test"
+        self.observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder), held_out)
+        tensorboard = tensorboard_in(self.folder)
+
+        def on_epoch(row: Epoch) -> None:
+            self.observer.epoch(row)
+            tensorboard(row)
+
         network, history = train(
             network_to_train(self.job, data, examples.clips, examples.labels, sum(data.columns[:3])),
             data,
             self.recipe,
             self.folder / STATE,
             self.key,
-            self.observer.epoch,
+            on_epoch,
             lambda best, row: save_checkpoint(
                 self._labels_only(best), self._spec(), self.folder / CHECKPOINT
             ),
