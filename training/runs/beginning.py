@@ -37,10 +37,11 @@ def network_to_train(
         trained = trained_network(protocol.weights)
         network = trained.network
         unfold_norms(network, _log_mels(data, data.training[:_NORM_WINDOWS]))
-        if trained.labels != tuple(labels) or outputs != len(labels):
-            new_outputs(network, job.model, outputs)
-            if job.plan == "head":
-                _fit_heads(network, job.model, data, clips, labels, protocol.recipe.balance)
+        known = trained.labels == tuple(labels)
+        if not known or outputs != len(labels):
+            _give_outputs(network, job.model, outputs, len(labels) if known else 0)
+        if not known and job.plan == "head":
+            _fit_heads(network, job.model, data, clips, labels, protocol.recipe.balance)
     else:
         network = build_backbone(job.model, outputs, protocol.weights, protocol.extra_head)
     if protocol.recipe.layers == "head":
@@ -48,6 +49,16 @@ def network_to_train(
         for parameter in head_parameters(network, job.model):
             parameter.requires_grad_(True)
     return network
+
+
+def _give_outputs(network: nn.Module, name: str, outputs: int, kept: int) -> None:
+    """New heads of random weights, but for the first ``kept`` outputs, which stay."""
+    old = {path: network.get_submodule(path).state_dict() for path in head_paths(network, name)}
+    new_outputs(network, name, outputs)
+    with torch.no_grad():
+        for path, state in old.items():
+            for key, tensor in network.get_submodule(path).named_parameters():
+                tensor[:kept].copy_(state[key][:kept])
 
 
 def _fit_heads(
