@@ -293,6 +293,8 @@ def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:
         return f"{packages[0]} is not installed"
     if runtime in BASELINES and artifact.spec.backbone not in NETWORKS:
         return f"no backbone {artifact.spec.backbone} to rebuild"
+    if runtime in BASELINES and "frozen" in artifact.spec.provenance:
+        return "a frozen network with a head is none that torch has"
     if runtime == "torch.compile" and quick:
         return "compiling takes a minute or more: left out by --quick"
     return None
