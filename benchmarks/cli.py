@@ -15,6 +15,7 @@ from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, robust_command, scale_command
+from .evaluation.cli import main as eval_command
 from .result_paths import check_result_paths
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -138,7 +139,7 @@ def main(context: click.Context, **options: Any) -> None:
 
     \b
     Exit codes: 0 done (rows that failed say why), 1 nothing measured, 2 wrong usage, 3 compare
-    --fail-under or robust --fail-over failed, 4 done, but clips or songs gave no audio,
+    or eval --fail-under, or robust --fail-over failed, 4 done, but clips or songs gave no audio,
     129/130/143 stopped by SIGHUP/Ctrl-C/SIGTERM (the rows done are kept).
     """
     if context.invoked_subcommand is None:
@@ -230,7 +231,7 @@ def report_command(
     return 0
 
 
-for command in (compare_command, pipeline_command, robust_command, scale_command, gpu_command):
+for command in (compare_command, eval_command, pipeline_command, robust_command, scale_command, gpu_command):
     main.add_command(command)
 
 

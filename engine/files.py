@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 _PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
+
+_LONGEST_NAME = 239  # bytes; with what stands around it a temporary name has 255, which most disks take
 
 
 class Disk:
@@ -40,12 +43,16 @@ class Disk:
     def replace(self, source: Path, target: Path) -> None:
         """Renames, replacing ``target``; returns when the new name is on the disk."""
         os.replace(source, target)
+        self.sync_folder(target.parent)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Returns when the names in a folder are on the disk."""
         if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
-            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(folder)
+                os.fsync(handle)
             finally:
-                os.close(folder)
+                os.close(handle)
 
     @contextmanager
     def whole(self, path: Path) -> Iterator[IO[bytes]]:
@@ -69,13 +76,16 @@ class Disk:
                         clean_up()
                 raise
 
+    def clear(self, path: Path) -> None:
+        """Removes what writers of ``path`` that were killed have left beside it."""
+        for number in range(_PART_NAMES):
+            remove_file_if_abandoned(_part_of(path, number))
+
     def _temporary(self, path: Path) -> tuple[Path, IO[bytes]]:
         """A new hidden file beside ``path``, under a lock. Those of writers that were killed are removed."""
-        parts = [path.with_name(f".{path.name}.{number}.part") for number in range(_PART_NAMES)]
-        for part in parts:
-            remove_file_if_abandoned(part)
-        parts += [path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")]
-        for part in parts:
+        self.clear(path)
+        for number in (*range(_PART_NAMES), secrets.token_hex(4)):
+            part = _part_of(path, number)
             with suppress(FileExistsError):
                 file = self.create(part)
                 hold(file)
@@ -83,6 +93,13 @@ class Disk:
                     return part, file
                 file.close()  # it was taken for abandoned before it had its lock
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _part_of(path: Path, number: int | str) -> Path:
+    """The name of a temporary file beside ``path``."""
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).hexdigest()
+    return path.with_name(f".{short}.{number}.part")
 
 
 def whole_file(path: Path) -> AbstractContextManager[IO[bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,6 +26,9 @@ would differ as much as FP16 does (0.0005 measured)."""
 
 LARGEST_TORCH_ERROR = 1e-4
 _LARGEST_EVIDENCE_ERROR = 1e-3  # of log odds and log distances; the order of sums makes 1e-5
+_CHANCE = 0.05
+_Z_95, _Z_80 = 1.96, 0.84  # of a normal distribution: a difference is seen at 5 %, in 80 % of trials
+_FEWEST = 20  # songs: five of each of four labels
 _FEW = 8  # windows at the batches that only show that batching works
 
 
@@ -69,8 +73,9 @@ class Parity:
 class Accuracy:
     """Macro-F1 and accuracy over songs of the FP32 graph and of the exported one, as shares (0 to 1).
 
-    ``flips`` counts songs that get another label, ``drop_interval`` is the drop's 95 % interval, paired song
-    by song; None where there are too few songs for one. Not ``claimed`` is what was measured on songs that
+    ``flips`` counts songs that get another label; ``lost`` those that were right and no longer are, ``won``
+    those that became right. ``drop_interval`` is the drop's 95 % interval, paired song by song; None where
+    there are too few songs for one. Not ``claimed`` is what was measured on songs that
     the model was trained on: there only the difference says something.
     """
 
@@ -80,6 +85,8 @@ class Accuracy:
     accuracy: float
     songs: int
     flips: int = 0
+    lost: int = 0
+    won: int = 0
     drop_interval: tuple[float, float] | None = None
     claimed: bool = True
 
@@ -87,6 +94,32 @@ class Accuracy:
     def drop(self) -> float:
         """The share of macro-F1 that is lost; negative where the export is better."""
         return self.macro_f1_fp32 - self.macro_f1
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the drop is no more than chance explains, at 5 %.
+
+        Its interval holds 0 or, where the songs are too few for one, an exact sign test of those that were
+        lost and won (McNemar) finds no difference.
+        """
+        if self.drop_interval:
+            return self.drop_interval[0] <= 0
+        changed = self.lost + self.won
+        as_many = sum(math.comb(changed, n) for n in range(self.lost, changed + 1)) / 2**changed
+        return 2 * as_many > _CHANCE
+
+    @property
+    def songs_needed(self) -> int:
+        """About how many songs would show a drop of this size, in four of five trials; two digits of it."""
+        if self.drop_interval:
+            deviation = (self.drop_interval[1] - self.drop_interval[0]) / (2 * _Z_95)
+        else:
+            changed, lost = (self.lost + self.won) / self.songs, (self.lost - self.won) / self.songs
+            deviation = math.sqrt((changed - lost**2) / self.songs)
+        needed = self.songs * ((_Z_95 + _Z_80) * deviation / self.drop) ** 2
+        needed = max(needed, self.songs + 1, _FEWEST)
+        step = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+        return math.ceil(needed / step) * step
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values: shares; without the scores themselves where they are not claimed."""
@@ -157,6 +190,8 @@ def accuracy(
         accuracy_now,
         len(truth),
         flips=int((before != after).sum()),
+        lost=int(((before == truth) & (after != truth)).sum()),
+        won=int(((before != truth) & (after == truth)).sum()),
         drop_interval=(0.0 - gain[1], 0.0 - gain[0]) if gain else None,
     )
 

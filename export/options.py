@@ -35,7 +35,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=float,
             default=1.0,
             metavar="POINTS",
-            help="Of macro-F1 that may be lost on --data.",
+            help="Of macro-F1 that may be lost on --data; a larger drop that may be chance is only said.",
         ),
         click.option(
             "--calib-data",

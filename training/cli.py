@@ -12,6 +12,8 @@ import click
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, version_option
 from .command import limit_threads, training_command
 from .commands import ensemble, table
+from .curves.cli import curve
+from .listening.cli import listen, queue
 from .options import (
     FOLDER,
     check_outside,
@@ -78,6 +80,9 @@ def main(context: click.Context, /, **options: Any) -> None:
 
 main.add_command(table)
 main.add_command(ensemble)
+main.add_command(curve)
+main.add_command(queue)
+main.add_command(listen)
 
 
 @training_command("--resume goes on after the last whole epoch")

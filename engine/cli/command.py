@@ -15,7 +15,7 @@ import click
 from ..errors import MerError
 from ..signals import INTERRUPTED, sigterm_interrupts
 from ..temporary import process_folder, temporary_files_in
-from ..text.streams import make_streams_safe, print_err
+from ..text.streams import ReaderGoneError, make_streams_safe, print_err
 
 _REFUSED = {
     errno.EAGAIN: "ulimit -u",
@@ -30,6 +30,7 @@ _REFUSED = {
 EXIT_FAILURE = 1
 EXIT_GATE = 3
 EXIT_SOME_FAILED = 4
+EXIT_READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "show_default": True}
 """Click's context settings of every command."""
 
@@ -63,7 +64,8 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
     """Exits with a command's return value; prints a MerError as one line and exits with its code.
 
     What the system refuses (files, processes, memory, room) is one line too, and a signal that the command
-    does not handle. Temporary files of the command and its child processes lie in the process's own folder.
+    does not handle. That the reader of stdout has gone needs no line. Temporary files of the command and its
+    child processes lie in the process's own folder.
     """
     from functools import wraps
 
@@ -77,6 +79,8 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
             except KeyboardInterrupt:
                 code = stop.code or INTERRUPTED
                 print_err("stopped")
+            except ReaderGoneError:
+                code = EXIT_READER_GONE
             except (MerError, OSError, MemoryError, RuntimeError, ImportError) as error:
                 known = error if isinstance(error, MerError) else _refusal(error)
                 if known is None:

@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 WORDS = {
+    "tag": "write each song's mood into its tags, or undo that",
     "playlist": "write a playlist for each emotion",
+    "page": "make a page on which a catalogue is searched, seen and heard",
 }
 """Each word with what its command does; its module is ``engine/cli/<word>.py``, with a command ``main``."""
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import MerError, UsageError
+from ..text.escape import text_from_csv
 from .cleaning import check_labels, cleaned, comparison_key
 from .clip import Clip, LabelledAudio, Part, clip_names, heard_text, held_out_clips, unheard_clips
 from .clip_table import read_clip_table
@@ -102,7 +103,8 @@ def _path_from_cell(cell: str, folder: Path) -> Path:
     stripped = cell.strip()
     slashed = stripped.replace("\\", "/")
     forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
-    existing = (path for path in (cell, stripped, slashed, *forms) if os.path.lexists(folder / path))
+    plain = text_from_csv(cell)  # a table of ours keeps names from being formulas
+    existing = (path for path in (cell, plain, stripped, slashed, *forms) if os.path.lexists(folder / path))
     return folder / next(existing, stripped)
 
 

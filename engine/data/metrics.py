@@ -1,4 +1,4 @@
-"""Accuracy, macro-F1 and calibration of a set of labels, as shares from 0 to 1, with intervals."""
+"""Accuracy, macro-F1 and calibration of a set of labels, as shares from 0 to 1, with intervals; log loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FEWEST_GROUPS, _FEWEST_CLIPS = 10, 5
 
 
 def accuracy_and_macro_f1(truth: Integers, predicted: Integers) -> tuple[float, float]:
-    """Accuracy, and the mean F1 over the labels that occur in ``truth``, by scikit-learn.
+    """Accuracy, and the mean F1 over the labels that occur in ``truth``.
 
     An answer outside them is a wrong answer, and no label of its own: the mean of two models on the same
     songs is over the same labels, whatever they answer.
@@ -27,12 +27,8 @@ def accuracy_and_macro_f1(truth: Integers, predicted: Integers) -> tuple[float, 
         truth: positions of labels, ``[clips]``.
         predicted: the same of the labels that the model gave.
     """
-    from sklearn.metrics import accuracy_score, f1_score
-
-    return (
-        float(accuracy_score(truth, predicted)),
-        float(f1_score(truth, predicted, labels=np.unique(truth), average="macro")),
-    )
+    matrix = confusion_matrix(truth, predicted, int(max(truth.max(), predicted.max())) + 1)
+    return _accuracy(matrix), _macro_f1(matrix)
 
 
 def confusion_matrix(truth: Integers, predicted: Integers, labels: int) -> npt.NDArray[np.int64]:
@@ -63,9 +59,13 @@ def bootstrap_interval(
 
 
 def bootstrap_difference(
-    truth: Integers, first: Integers, second: Integers, groups: Sequence[str] | None = None
+    truth: Integers,
+    first: Integers,
+    second: Integers,
+    groups: Sequence[str] | None = None,
+    of: Literal["macro_f1", "accuracy"] = "macro_f1",
 ) -> tuple[float, float] | None:
-    """95 % percentile bootstrap interval of ``second``'s macro-F1 minus ``first``'s.
+    """95 % percentile bootstrap interval of ``second``'s macro-F1, or accuracy, minus ``first``'s.
 
     Both are scored on the same clips in every draw. Clips that are hard for one model are often hard for the
     other, so this interval is narrower than the two single ones suggest. ``groups`` and None as in
@@ -73,8 +73,9 @@ def bootstrap_difference(
     """
     if too_few_clips(truth, groups):
         return None
+    score = _macro_f1 if of == "macro_f1" else _accuracy
     draws = _draws(truth, [first, second], groups)
-    return _interval([_macro_f1(matrix_2) - _macro_f1(matrix_1) for matrix_1, matrix_2 in draws])
+    return _interval([score(matrix_2) - score(matrix_1) for matrix_1, matrix_2 in draws])
 
 
 def too_few_clips(truth: Integers, groups: Sequence[str] | None = None) -> bool:
@@ -107,8 +108,17 @@ def _draws(
 
 
 def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int = 10) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins (Guo et al., 2017)."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    """``calibration_error`` of the answers that ``probabilities`` ``[clips, labels]`` give."""
+    return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, bins)
+
+
+def calibration_error(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = 10) -> float:
+    """Mean gap between confidence and accuracy over bins of equal width (Guo et al., 2017).
+
+    Args:
+        confidence: the probability of each answer, ``[clips]``, from 0 to 1.
+        right: whether the answer is right, ``[clips]``.
+    """
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     return float(
         sum(
@@ -117,6 +127,16 @@ def expected_calibration_error(truth: Integers, probabilities: Floats, bins: int
             if (place == b).any()
         )
     )
+
+
+def log_loss(truth: Integers, probabilities: Floats, least: float = 1e-12) -> float:
+    """Mean negative log-likelihood (nats) of the true labels; ``probabilities`` are ``[clips, labels]``.
+
+    Args:
+        least: a probability below this counts as this: of a label that was ruled out the loss stays finite.
+    """
+    true = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(true, least)).mean())
 
 
 def _accuracy(matrix: npt.NDArray[np.int64]) -> float:

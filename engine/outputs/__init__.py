@@ -1,1 +1,1 @@
-"""Rows in, something for people out: moods in tags (tagging/), playlists. songs.py reads the rows."""
+"""Rows in, something for people out: moods in tags (tagging/), playlists, a page (page/), a picture."""

@@ -115,6 +115,6 @@ def find(song: Song) -> tuple[Found, str]:
 
 
 def identity_of(path: str) -> str:
-    """A file's absolute path with the links of its folders resolved, but not its own: so libraries name it."""
+    """A file's absolute path with the links of its folders resolved, but not its own, as libraries do."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder or "."), name)

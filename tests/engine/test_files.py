@@ -107,3 +107,12 @@ def test_a_lock_on_a_full_disk_closes() -> None:
     if "mount" in done.stderr.split("\n")[0] and not done.stdout:
         pytest.skip("this machine lets nobody mount")
     assert (done.stdout, done.stderr) == (f"{errno.ENOSPC}\nreleased\n", "")
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    """85 letters of Devanagari are 255 bytes: a temporary name has no room for more."""
+    path = tmp_path / ("ग" * 84 + ".md")
+    files.write_whole(path, "first")
+    files.write_whole(path, "second")
+    assert path.read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from merkit.engine.spec import QUADRANTS, ModelSpec
-from merkit.export.checks import GateError, Parity, accuracy, check_parity, logits_by_batch, parity
+from merkit.export.checks import Accuracy, GateError, Parity, accuracy, check_parity, logits_by_batch, parity
 from merkit.export.song_log_mels import SongLogMels
 from small_networks import AUDIO
 
@@ -124,3 +124,42 @@ def test_the_drop_is_paired_song_by_song() -> None:
     assert "-" not in repr(same.drop_interval)  # no -0.0
     few = accuracy(reference, candidate, songs, truth, 1.0, ["one artist"] * 40)
     assert (few.flips, few.drop_interval) == (4, None)
+    assert (scored.lost, scored.won) == (4, 0)
+    back = accuracy(candidate, reference, songs, truth, 1.0, groups)
+    assert (back.lost, back.won) == (0, 4)
+
+
+def _dropped(lost: int, won: int, songs: int, interval: tuple[float, float] | None = None) -> Accuracy:
+    drop = (lost - won) / songs
+    return Accuracy(0.8, 0.8 - drop, 0.8, 0.8 - drop, songs, lost + won, lost, won, interval)
+
+
+@pytest.mark.parametrize(
+    ("scored", "chance"),
+    [
+        (_dropped(2, 0, 14), True),
+        (_dropped(5, 0, 14), True),  # 2 / 2^5 = 0.0625
+        (_dropped(6, 0, 14), False),  # 2 / 2^6 = 0.031
+        (_dropped(14, 0, 14), False),
+        (_dropped(9, 1, 30), False),  # 2 (10 + 1) / 2^10 = 0.021
+        (_dropped(8, 2, 30), True),  # 2 (45 + 10 + 1) / 2^10 = 0.109
+        (_dropped(0, 0, 14), True),
+        (_dropped(12, 3, 180, (0.008, 0.092)), False),
+        (_dropped(9, 6, 180, (-0.025, 0.06)), True),
+    ],
+)
+def test_a_drop_of_few_songs_may_be_chance(scored: Accuracy, chance: bool) -> None:
+    assert scored.may_be_chance == chance
+
+
+def test_so_many_songs_show_a_drop_in_four_of_five_trials() -> None:
+    assert _dropped(2, 0, 14).songs_needed == 48  # 14 (2.8 sqrt((1/7 - 1/49) / 14) / (1/7))^2 = 47.04
+    assert _dropped(1, 0, 2).songs_needed == 20
+    rng = np.random.default_rng(0)
+    scored = _dropped(9, 5, 100)
+    assert scored.songs_needed > 100
+    seen, trials = 0, 400
+    for _ in range(trials):
+        lost, won, _ = rng.multinomial(scored.songs_needed, [0.09, 0.05, 0.86])
+        seen += not _dropped(int(lost), int(won), scored.songs_needed).may_be_chance
+    assert 0.72 < seen / trials < 0.86

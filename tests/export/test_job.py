@@ -11,7 +11,7 @@ from merkit.engine.arrays import Float32
 from merkit.engine.errors import UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.export.calibration_set import CalibrationSet
-from merkit.export.checks import GateError
+from merkit.export.checks import Accuracy, GateError
 from merkit.export.eval_set import EvalSet
 from merkit.export.job import Job, Plan
 from merkit.export.precision import fp16_from_onnx
@@ -74,6 +74,23 @@ def test_a_drop_is_a_share_and_its_refusal_names_layers(job: Job, tmp_path: Path
     with pytest.raises(GateError, match="fp32 loses") as refused:
         strict.check(job.source.model(), "fp32")
     assert refused.value.layers == ()
+
+
+def test_two_flips_of_fourteen_clips_fail_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    half = fp16_from_onnx(job.source.model())
+    strict = dataclasses.replace(job, plan=Plan(max_drop=0.01), say=lines.append)
+    few = Accuracy(0.8, 0.8 - 2 / 14, 0.8, 0.8 - 2 / 14, 14, 2, 2, 0)
+    monkeypatch.setattr("merkit.export.job.accuracy", lambda *_: few)
+    strict.check(half, "fp16")
+    assert lines[-1] == (
+        "  warning: too few clips to tell (14; about 48 needed): a drop of 14.3 points, where 1 are allowed, "
+        "may be chance"
+    )
+    many = dataclasses.replace(few, songs=180, drop_interval=(0.05, 0.2))
+    monkeypatch.setattr("merkit.export.job.accuracy", lambda *_: many)
+    with pytest.raises(GateError, match=r"fp16 loses 14\.3 points of macro-F1, at most 1 are allowed"):
+        strict.check(half, "fp16")
 
 
 def test_int8_without_music_is_refused(job: Job) -> None:

@@ -40,7 +40,7 @@ def eval_set() -> EvalSet:
 def test_accuracy_is_shares_in_files_and_percent_for_people() -> None:
     assert ACCURACY.to_json() == {
         "macro_f1_fp32": 0.649, "macro_f1": 0.637, "accuracy_fp32": 0.65, "accuracy": 0.64, "songs": 180,
-        "drop": pytest.approx(0.012), "flips": 0, "drop_interval": None, "claimed": True,
+        "drop": pytest.approx(0.012), "flips": 0, "lost": 0, "won": 0, "drop_interval": None, "claimed": True,
     }  # fmt: skip
     assert accuracy_line(ACCURACY, "fp16") == "  macro-F1 over 180 songs: 64.9% -> 63.7%, drop 1.2 points"
     assert accuracy_line(ACCURACY, "fp32") == "  macro-F1 63.7% over 180 songs"
@@ -49,7 +49,8 @@ def test_accuracy_is_shares_in_files_and_percent_for_people() -> None:
 def test_on_clips_it_was_trained_on_only_the_difference_is_said(model: Path, eval_set: EvalSet) -> None:
     heard = dataclasses.replace(ACCURACY, flips=3, drop_interval=(-0.004, 0.021), claimed=False)
     assert heard.to_json() == {
-        "songs": 180, "drop": pytest.approx(0.012), "flips": 3, "drop_interval": (-0.004, 0.021),
+        "songs": 180, "drop": pytest.approx(0.012), "flips": 3, "lost": 0, "won": 0,
+        "drop_interval": (-0.004, 0.021),
         "claimed": False,
     }  # fmt: skip
     said = "  180 songs, on clips it was trained on: no accuracy is claimed"

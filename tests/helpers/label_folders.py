@@ -43,13 +43,13 @@ def row_of(
 
 
 def write_labels(folder: Path, *shards: Sequence[dict[str, Any]]) -> Path:
-    """A folder with these rows in each shard. A column "verdict" is there if a row has one."""
+    """A folder with these rows in each shard. Columns "verdict" and "novelty" are there if a row has one."""
     folder.mkdir(parents=True, exist_ok=True)
     info = RunInfo(QUADRANTS, {}, {"model": "tiny", "model_sha256": "0" * 64, "decoder": "auto"})
     schema = schema_of_rows(QUADRANTS).with_metadata({KEY: info.to_json()})
-    has_verdict = any("verdict" in row for rows in shards for row in rows)
-    if has_verdict and "verdict" not in schema.names:
-        schema = schema.append(pa.field("verdict", pa.string()))
+    for name, kind in (("verdict", pa.string()), ("novelty", pa.float32())):
+        if any(name in row for rows in shards for row in rows) and name not in schema.names:
+            schema = schema.append(pa.field(name, kind))
     for number, rows in enumerate(shards):
         (folder / f"part-{number:06}.parquet").write_bytes(bytes_from_rows(rows, schema))
     return folder

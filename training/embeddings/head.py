@@ -13,11 +13,10 @@ from torch import nn
 
 from ...engine.arrays import Float32
 from ...engine.data.labelled_audio import Clip
-from ...engine.data.metrics import accuracy_and_macro_f1
+from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
 from ..data.splits import folds
 from ..evaluate.predictions import Predictions, fit_temperature
-from ..fit.loss import log_loss
 
 _STRENGTHS = (0.003, 0.01, 0.03)  # inverse, of the penalty: scikit-learn's C
 _USUAL = 0.01

@@ -58,22 +58,31 @@ def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: s
     _write(figure, path)
 
 
-def confusion_png(matrix: Sequence[Sequence[int]], labels: Sequence[str], path: Path, title: str) -> None:
+def confusion_png(
+    matrix: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    path: Path,
+    title: str,
+    said: Sequence[str] | None = None,
+) -> None:
     """A confusion matrix as PNG: rows are true labels, columns predicted ones.
 
     Shades are shares of the row, so that rare labels are visible too.
+
+    Args:
+        said: the columns' labels; None where they are the rows'.
     """
+    columns = labels if said is None else said
     counts = np.asarray(matrix)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = 2.6 + 0.75 * len(labels)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    figure = Figure(figsize=(3.4 + 0.75 * len(columns), 2.6 + 0.75 * len(labels)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="said", ylabel="true", title=title)
     _write(figure, path)

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval
+from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval, log_loss
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from ...engine.text.escape import for_markdown
-from ..fit.loss import log_loss
 from .predictions import Floats, Predictions
 
 CROSS_VALIDATION = "cross-validation"

@@ -12,13 +12,13 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from ...engine.arrays import Float32
+from ...engine.data.metrics import log_loss
 from ...engine.errors import MerError
 from ...engine.files import whole_file
 from ...engine.labelling.song_label import probabilities_from_logits, song_probabilities
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, Integers
 from ..fit.inference import logits_from_network
-from ..fit.loss import log_loss
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,9 +1,8 @@
-"""The losses: one to train with, one to evaluate probabilities with."""
+"""The loss to train with, and the weights of labels in it."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -53,9 +52,3 @@ def balancing_weights(targets: np.ndarray, classes: int) -> Tensor:
     """Label weights ``[classes]`` that make all labels count the same; 1 where they are equally frequent."""
     counts = np.bincount(targets, minlength=classes)
     return torch.tensor(len(targets) / (classes * np.maximum(1, counts)), dtype=torch.float32)
-
-
-def log_loss(truth: np.ndarray, probabilities: npt.NDArray[np.float64]) -> float:
-    """Mean negative log-likelihood of the true labels; ``probabilities`` are ``[clips, labels]``."""
-    true = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(true, 1e-12)).mean())

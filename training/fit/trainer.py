@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ...engine.data.metrics import accuracy_and_macro_f1
+from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
 from ...engine.files import whole_file
 from ...engine.labelling.song_label import song_probabilities
 from ..recipe import Recipe
 from .batches import TrainingData, augmented_batch, batch_count, shuffled_batches
 from .inference import logits_from_network
-from .loss import balancing_weights, log_loss, training_loss
+from .loss import balancing_weights, training_loss
 from .optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.arrays import Float32
-from ...engine.data.metrics import accuracy_and_macro_f1
+from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
 from ...engine.labelling.song_label import song_probabilities
 from ..data.examples import Examples
@@ -18,7 +18,6 @@ from ..data.splits import Split
 from ..embeddings.ears import ears_of
 from ..embeddings.embeddings import window_embeddings
 from ..embeddings.head import FittedHead, fit_head, logits_from_head
-from ..fit.loss import log_loss
 from ..fit.trainer import Epoch
 from ..networks.frozen import FROZEN_KEY, FrozenNetwork, frozen_facts
 from ..networks.trained import trained_network

@@ -27,9 +27,12 @@ class NoPlaceError(MerError):
 
 
 def share_name(label: str) -> str:
-    """The name of a label's probability in tags: "MER_HAPPY". What is not ASCII stands there as escapes."""
+    """The name of a label's probability in tags: "MER_HAPPY". What is not ASCII stands there as escapes.
+
+    All of it is in capitals: some formats keep the case of names, others do not.
+    """
     name = label.upper().encode("ascii", "backslashreplace").decode()
-    return _SHARE + _NOT_IN_KEYS.sub(lambda character: f"\\x{ord(character[0]):02x}", name)
+    return _SHARE + _NOT_IN_KEYS.sub(lambda character: f"\\x{ord(character[0]):02x}", name).upper()
 
 
 def values_of(emotion: str, labels: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:
@@ -51,17 +54,20 @@ def require_mutagen() -> None:
         raise MerError("tags are read and written by mutagen: pip install 'merkit[tags]'") from None
 
 
-def read_moods(path: str | Path) -> dict[str, str]:
+def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, str]:
     """The mood of a file and the shares that were written here; empty if it has none.
+
+    Args:
+        like: a file of the same format with its right name, by which mutagen knows some formats.
 
     Raises:
         NoPlaceError: its format has no place for them.
         MerError: mutagen cannot read it.
     """
-    return _moods(_opened(path))
+    return _moods(_opened(path, like or path))
 
 
-def write_moods(path: str | Path, values: Mapping[str, str]) -> None:
+def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | None = None) -> None:
     """Writes ``values_of`` in the place of earlier ones, and nothing else. The file is changed in place.
 
     ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. A file with
@@ -70,13 +76,14 @@ def write_moods(path: str | Path, values: Mapping[str, str]) -> None:
     Raises:
         NoPlaceError, MerError: as ``read_moods``; or it cannot be written, and may be damaged.
     """
-    file = _opened(path)
+    file = _opened(path, like or path)
     for key in [key for key, _ in _entries(file)]:
         del file.tags[key]
     old_v1 = _id3v1(path)
-    if file.tags is None:
+    had_none = file.tags is None
+    if had_none:
         file.add_tags()
-    options = _write_id3(file, values, path) if _is_id3(file) else _write_other(file, values)
+    options = _write_id3(file, values, path, had_none) if _is_id3(file) else _write_other(file, values)
     try:
         file.save(str(path), **options)
     except Exception as error:  # as in _opened
@@ -87,7 +94,7 @@ def write_moods(path: str | Path, values: Mapping[str, str]) -> None:
             raw.write(old_v1)
 
 
-def _opened(path: str | Path) -> Any:
+def _opened(path: str | Path, like: str | Path) -> Any:
     """The file as mutagen has it, with tags or None."""
     import mutagen
     from mutagen.aiff import AIFF
@@ -105,10 +112,12 @@ def _opened(path: str | Path) -> Any:
     with_id3 = (MP3, WAVE, AIFF)
     others = (FLAC, MP4, ASF, OggVorbis, OggOpus, OggFLAC, OggSpeex, OggTheora)
     try:
-        file = mutagen.File(str(path), options=[*with_id3, *others])
+        file = mutagen.File(str(like), options=[*with_id3, *others])
         if isinstance(file, with_id3):
             # As it stands in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
             file = type(file)(str(path), translate=False, load_v1=False)
+        elif file is not None and str(like) != str(path):
+            file = type(file)(str(path))
     # Its readers meet whatever bytes there are, and not all of their errors are its own kind.
     except Exception as error:
         raise MerError(f"mutagen cannot read it: {_reason(error)}") from None
@@ -156,16 +165,15 @@ def _entries(file: Any) -> list[tuple[str, str]]:
     return found
 
 
-def _write_id3(file: Any, values: Mapping[str, str], path: str | Path) -> dict[str, Any]:
+def _write_id3(file: Any, values: Mapping[str, str], path: str | Path, had_none: bool) -> dict[str, Any]:
     from mutagen.id3 import TMOO, TXXX, Encoding, Frames
+    from mutagen.mp3 import MP3
 
-    had_none = not file.tags and file.tags.version[:2] != (2, 3)
     version = 3 if file.tags.version[:2] in ((2, 2), (2, 3)) else 4
-    if had_none and _id3v1(path):
+    if had_none and isinstance(file, MP3) and _id3v1(path):
         file.tags.load(str(path))  # its year and genre too
         for tag, text in tags_from_file(path).items():  # which knows that some ID3v1 is UTF-8
             file.tags.add(Frames[_V1_FRAMES[tag]](encoding=Encoding.UTF8, text=[text]))
-        version = 4
     for name, text in values.items():
         frame = (
             TMOO(encoding=Encoding.UTF8, text=[text])
@@ -180,11 +188,12 @@ def _write_other(file: Any, values: Mapping[str, str]) -> dict[str, Any]:
     from mutagen.asf import ASF
     from mutagen.mp4 import MP4, AtomDataType, MP4FreeForm
 
+    tags: Any = file.tags
     for name, text in values.items():
         if isinstance(file, MP4):
-            file.tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
+            tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
         else:
-            file.tags[_ASF_MOOD if isinstance(file, ASF) and name == MOOD else name] = [text]
+            tags[_ASF_MOOD if isinstance(file, ASF) and name == MOOD else name] = [text]
     return {}
 
 

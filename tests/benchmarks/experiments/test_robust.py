@@ -12,54 +12,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import soundfile
 from click.testing import CliRunner, Result
+from level_network import AUDIO, write_level_network, write_noise
 from merkit.benchmarks.cli import main
 from merkit.benchmarks.experiments import robust
 from merkit.engine.artifact import SPEC_KEY
 from merkit.engine.data.clip import HEARD_KEY, heard_text
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
-from merkit.engine.spec import AudioSpec, ModelSpec
-from onnx import TensorProto, helper, numpy_helper
+from merkit.engine.spec import ModelSpec
+from onnx import helper
 
-AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=32)
 LABELS = ("loud", "quiet")
-RATE = 16_000
 SONGS = 4  # of each label
-
-
-def noise(rms_db: float, seed: int, seconds: float = 3.0) -> np.ndarray:
-    samples = np.random.default_rng(seed).standard_normal(round(seconds * RATE))
-    return (10 ** (rms_db / 20) * samples / np.sqrt(np.mean(samples**2))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ "loud" above -25 dB RMS of white noise, else "quiet": the mean log-mel is linear in the level."""
-    folder = tmp_path_factory.mktemp("model")
-    at_25 = folder / "25.wav"
-    soundfile.write(at_25, noise(-25, 0), RATE, subtype="FLOAT")
-    edge = float(np.mean(log_mels_from_file(str(at_25), WindowOptions(AUDIO)).log_mels))
-    shape = ["batch", 1, AUDIO.n_mels, AUDIO.frames]
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
-            helper.make_node("Gemm", ["mean", "weight", "bias"], ["logits"]),
-        ],
-        "level",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
-        [
-            numpy_helper.from_array(np.array([2, 3]), "axes"),
-            numpy_helper.from_array(np.array([[1, -1]], np.float32), "weight"),
-            numpy_helper.from_array(np.array([-edge, edge], np.float32), "bias"),
-        ],
-    )
-    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    helper.set_model_props(network, {SPEC_KEY: ModelSpec("level", LABELS, AUDIO).to_json()})
-    onnx.save(network, folder / "level.onnx")
-    return folder / "level.onnx"
+    """ "loud" above -25 dB RMS of white noise, else "quiet"."""
+    return write_level_network(tmp_path_factory.mktemp("model") / "level.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +38,8 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """loud/ at -20 dB, quiet/ at -32 dB."""
     folder = tmp_path_factory.mktemp("songs")
     for label, level in zip(LABELS, (-20, -32), strict=True):
-        (folder / label).mkdir()
         for seed in range(SONGS):
-            path = folder / label / f"{seed}.wav"
-            soundfile.write(path, noise(level, seed + 10 * -level), RATE, subtype="FLOAT")
+            write_noise(folder / label / f"{seed}.wav", level, seed + 10 * -level)
     return folder
 
 
@@ -110,7 +79,7 @@ def test_a_song_that_nothing_is_heard_of_has_changed_to_no_label(model: Path, tm
     folder = tmp_path / "songs"
     folder.mkdir()
     for seed in range(3):  # peaks of -38 dB; 30 dB less is silence
-        soundfile.write(folder / f"{seed}.wav", noise(-50, seed), RATE, subtype="FLOAT")
+        write_noise(folder / f"{seed}.wav", -50, seed)
     done = bench(model, folder, "--changes", "level-30", "--json", tmp_path / "report.json")
     assert done.exit_code == 0, done.output
     row = json.loads((tmp_path / "report.json").read_text())["rows"][1]

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from merkit.engine.cli.command import SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
 from merkit.engine.errors import ArtifactError, MerError, UsageError
+from merkit.engine.text.streams import ReaderGoneError
 
 
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "1e999", "-1"])
@@ -56,6 +57,11 @@ def test_exit_codes(result: Any, code: int) -> None:
     assert done.exit_code == code
     if isinstance(result, MerError):
         assert done.output == f"Error: {result}\n"
+
+
+def test_a_reader_that_has_gone_is_no_bug() -> None:
+    done = CliRunner().invoke(command(ReaderGoneError()))
+    assert (done.exit_code, done.output) == (141, "")
 
 
 def test_a_file_name_cannot_steer_the_terminal() -> None:

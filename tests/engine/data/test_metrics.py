@@ -10,11 +10,14 @@ from merkit.engine.data.metrics import (
     accuracy_and_macro_f1,
     bootstrap_difference,
     bootstrap_interval,
+    calibration_error,
     confusion_matrix,
     expected_calibration_error,
+    log_loss,
 )
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import f1_score
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 
 def _guesses(count: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +62,8 @@ def test_a_difference_is_of_the_same_clips():
     apart = [_interval(bootstrap_interval(truth, said)) for said in (first, second)]
     assert high - low < 0.7 * max(end - start for start, end in apart)
     assert bootstrap_difference(truth, first, first) == (0.0, 0.0)
+    low, high = _interval(bootstrap_difference(truth, first, second, of="accuracy"))
+    assert 0 < low < (truth == second).mean() - (truth == first).mean() < high
 
 
 def test_groups_that_stand_and_fall_together_widen_the_interval():
@@ -122,6 +127,18 @@ def test_calibration_error():
     assert expected_calibration_error(truth, sure) == pytest.approx(0)
     certain = np.array([[1.0, 0.0]] * 4)
     assert expected_calibration_error(truth, certain) == pytest.approx(0.25)
+    # two bins: 0.9 and right half of the time, 0.3 and always right
+    halves = calibration_error(np.array([0.9, 0.9, 0.3, 0.3]), np.array([True, False, True, True]))
+    assert halves == pytest.approx((0.4 + 0.7) / 2)
+
+
+def test_log_loss_is_scikit_learns_and_finite_where_a_probability_is_0():
+    rng = np.random.default_rng(0)
+    truth, probabilities = rng.integers(4, size=50), rng.dirichlet(np.ones(4), 50)
+    assert log_loss(truth, probabilities) == pytest.approx(sklearn_log_loss(truth, probabilities))
+    ruled_out = np.array([[0.5, 0.5], [1.0, 0.0]])
+    assert log_loss(np.array([0, 0]), ruled_out) == pytest.approx(np.log(2) / 2)
+    assert log_loss(np.array([0, 1]), ruled_out, 1e-6) == pytest.approx((np.log(2) + 6 * np.log(10)) / 2)
 
 
 def test_the_interval_of_the_accuracy_holds_it_and_narrows() -> None:

@@ -33,8 +33,12 @@ def test_entries_are_relative_and_lead_to_the_files(tmp_path: Path) -> None:
     assert write_m3u8(playlist, "Happy", list(zip(map(str, files), songs, strict=True))) == []
     lines = os.fsdecode(playlist.read_bytes()).split("\n")
     assert lines[:5] == [
-        "#EXTM3U", "#made by mer-label playlist", "#PLAYLIST:Happy", "#EXTINF:10,अ\\nब - t", "../गीत/दिल 💔.mp3",
-    ]  # fmt: skip
+        "#EXTM3U",
+        "#made by mer-label playlist",
+        "#PLAYLIST:Happy",
+        "#EXTINF:10,अ\\nब - t",
+        "../गीत/दिल 💔.mp3",
+    ]
     assert not any(line.startswith("/") for line in lines)
     assert [os.path.realpath(path) for path in entries(playlist)] == [str(file) for file in files]
 

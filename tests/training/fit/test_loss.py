@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from merkit.training.fit.batches import Columns
-from merkit.training.fit.loss import balancing_weights, log_loss, training_loss
+from merkit.training.fit.loss import balancing_weights, training_loss
 from merkit.training.recipe import Recipe
 
 RECIPE = Recipe(label_smoothing=0.1)
@@ -52,9 +52,3 @@ def test_teachers_speak_of_clips_with_and_without_a_label():
     given = torch.from_numpy(outputs), torch.from_numpy(targets)
     loss = training_loss(*given, Columns(2, 1, 2, 2), recipe, torch.tensor(weights, dtype=torch.float32))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_log_loss_is_finite_where_a_probability_is_0():
-    probabilities = np.array([[0.5, 0.5], [1.0, 0.0]])
-    assert log_loss(np.array([0, 0]), probabilities) == pytest.approx(np.log(2) / 2)
-    assert np.isfinite(log_loss(np.array([0, 1]), probabilities))

@@ -1,0 +1,1 @@
+"""Labelled audio and models in, how right their labels are out (mer-eval)."""

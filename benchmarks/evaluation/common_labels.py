@@ -1,0 +1,97 @@
+"""The labels of data and of models under one set of names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...engine.data.cleaning import cleaned, comparison_key
+from ...engine.errors import MerError, UsageError
+
+
+class LabelsDifferError(MerError):
+    """A label of the data that no model says, or a model that says none of them: renames are missing."""
+
+
+@dataclass(frozen=True)
+class CommonLabels:
+    """``names``: what models and data can say, the first model's labels first.
+
+    Labels that a reader takes for the same (case, blanks, Unicode form) are one.
+    """
+
+    names: tuple[str, ...]
+    _renamed: Mapping[str, str]  # by comparison key
+    _places: Mapping[str, int]
+
+    def of_data(self, label: str) -> int | None:
+        """The position of a label of the data; None where its clips are left out."""
+        return self._places.get(comparison_key(self._renamed.get(comparison_key(label), label)))
+
+    def of_model(self, label: str) -> int:
+        """The position of a label of a model."""
+        return self._places[comparison_key(_of_model(label, self._renamed))]
+
+
+def pairs_from_texts(texts: Iterable[str]) -> dict[str, str]:
+    """``LABEL=OTHER`` to a mapping; OTHER may be empty.
+
+    Raises:
+        UsageError: no ``=``, no label before it, or one label that becomes two.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        label, sign, other = map(cleaned, text.partition("="))
+        if not sign or not label:
+            raise UsageError(f"{text!r} is no LABEL=OTHER")
+        if pairs.setdefault(label, other) != other:
+            raise UsageError(f"{label} cannot be {pairs[label] or 'left out'} and {other or 'left out'}")
+    return pairs
+
+
+def common_labels(
+    models: Mapping[str, Sequence[str]], data: Mapping[str, int], renamed: Mapping[str, str]
+) -> CommonLabels:
+    """Finds the common names.
+
+    Args:
+        models: the labels of each model, by its name.
+        data: how many clips each label of the data has.
+        renamed: what a label of the data or of a model counts as, once; "" leaves the data's clips out.
+
+    Raises:
+        UsageError: ``renamed`` names a label that neither has.
+        LabelsDifferError: a label of the data that no model says, or a model that says none of them.
+        MerError: no label of the data is kept.
+    """
+    by_key = {comparison_key(label): other for label, other in renamed.items()}
+    all_of_models = list(dict.fromkeys(label for labels in models.values() for label in labels))
+    known = {comparison_key(label) for label in (*all_of_models, *data)}
+    if unknown := [label for label in renamed if comparison_key(label) not in known]:
+        has = ", ".join(dict.fromkeys((*data, *all_of_models)))
+        raise UsageError(f"no label is {unknown[0]}: the data and the models have {has}")
+    names: dict[str, str] = {}  # by comparison key
+    for label in all_of_models:
+        name = _of_model(label, by_key)
+        names.setdefault(comparison_key(name), name)
+    common = CommonLabels(tuple(names.values()), by_key, {key: place for place, key in enumerate(names)})
+    kept = {label: by_key.get(comparison_key(label), label) for label in data}
+    kept = {label: name for label, name in kept.items() if name}
+    if not kept:
+        raise MerError("every label of the data is left out: nothing is left to score")
+    said = {model: {comparison_key(_of_model(label, by_key)) for label in models[model]} for model in models}
+    for model, keys in said.items():
+        if not keys & {comparison_key(name) for name in kept.values()}:
+            raise LabelsDifferError(
+                f"{model} says {', '.join(models[model])}; the data's labels are others: {', '.join(data)}"
+            )
+    if strange := [label for label in kept if common.of_data(label) is None]:
+        named = ", ".join(f"{label} ({data[label]} clips)" for label in strange)
+        raise LabelsDifferError(
+            f"the data has labels that no model says: {named}; the models say {', '.join(all_of_models)}"
+        )
+    return common
+
+
+def _of_model(label: str, renamed: Mapping[str, str]) -> str:
+    return renamed.get(comparison_key(label)) or label

@@ -1,0 +1,67 @@
+"""The page itself: a template, a stylesheet, scripts and the catalogue's data in one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from importlib import resources
+from pathlib import Path
+
+from ...errors import MerError
+from ...files import write_whole
+from ...text.escape import for_terminal
+from .catalogue import Catalogue, catalogue_from_folder
+from .packed import packed
+
+_SCRIPTS = ("data.js", "list.js", "draw.js", "player.js", "page.js")
+# Songs are played from where the page lies, on a disk or behind a server. Nothing else is loaded.
+_POLICY = (
+    "default-src 'none'; style-src '{style}'; script-src '{script}'; media-src 'self' file:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+def write_page(folder: Path, page: Path, title: str | None = None, keep_missing: bool = False) -> Catalogue:
+    """Writes the page of a folder of labels, whole or not at all; returns what stands on it.
+
+    Args:
+        page: its file, ``.html``; links to songs are relative to the file's folder.
+        title: what stands above it; by default the folder's name.
+        keep_missing: do not leave out songs whose files are not there.
+
+    Raises:
+        MerError: ``folder`` is no folder of labels, none of its songs is there, or the page cannot be written.
+    """
+    catalogue = catalogue_from_folder(folder, page, keep_missing)
+    if not catalogue.songs:
+        raise MerError(
+            f"{folder}: none of its {catalogue.missing} songs is there now, and no page was written"
+            if catalogue.missing
+            else f"{folder} holds no rows"
+        )
+    try:
+        write_whole(page, html_from_catalogue(catalogue, title or folder.resolve().name))
+    except OSError as error:
+        raise MerError(f"{page} cannot be written: {error.strerror or error}") from None
+    return catalogue
+
+
+def html_from_catalogue(catalogue: Catalogue, title: str) -> str:
+    """The page. Nothing in a catalogue can become markup: it is one block of Base64, shown as text only."""
+    files = resources.files(__package__ or "")
+    read = {name: (files / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
+    script = "\n".join(read[name] for name in _SCRIPTS)
+    parts = {
+        "POLICY": _POLICY.format(style=_hash(read["page.css"]), script=_hash(script)),
+        "TITLE": html.escape(for_terminal(title)),
+        "STYLE": read["page.css"],
+        "SCRIPT": script,
+        "DATA": packed(catalogue.about, catalogue.columns),
+    }
+    pieces = read["page.html"].split("@@")  # texts and names in turn: what was put in is not searched again
+    return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,110 @@
+// A list of any length: only the rows in sight are elements. The keyboard moves one current row.
+
+let lists = 0;
+
+class List {
+  // make() gives a row's element, fill(element, index) shows a row in it; choose(index) when one is chosen.
+  constructor(element, { rowHeight, make, fill, choose, firstRow = 1, role = "row" }) {
+    Object.assign(this, { element, rowHeight, make, fill, choose, firstRow, role, id: `list${lists++}` });
+    this.scroller = element.querySelector(".scroller");
+    this.space = element.querySelector(".space");
+    this.rows = new Map(); // index to element
+    this.spare = [];
+    this.count = 0;
+    this.current = -1;
+    this.scroller.addEventListener("scroll", () => this.later());
+    new ResizeObserver(() => this.later()).observe(this.scroller);
+    element.addEventListener("keydown", (event) => this.onKey(event));
+    this.space.addEventListener("click", (event) => {
+      const row = event.target.closest("[data-index]");
+      if (!row) return;
+      this.moveTo(Number(row.dataset.index), false);
+      this.choose(this.current, event);
+    });
+  }
+
+  show(count, current = -1) {
+    this.count = count;
+    this.current = current;
+    this.space.style.height = `${count * this.rowHeight()}px`;
+    this.element.setAttribute(this.role === "row" ? "aria-rowcount" : "aria-description",
+      this.role === "row" ? count + this.firstRow - 1 : `${count} in all`);
+    for (const row of this.rows.values()) this.put(row);
+    this.rows.clear();
+    if (current < 0) this.scroller.scrollTop = 0;
+    this.draw();
+  }
+
+  later() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => this.draw());
+  }
+
+  put(row) {
+    row.remove();
+    this.spare.push(row);
+  }
+
+  draw() {
+    this.waiting = 0;
+    const height = this.rowHeight();
+    const first = Math.max(0, Math.floor(this.scroller.scrollTop / height) - 4);
+    const end = Math.min(this.count, Math.ceil((this.scroller.scrollTop + this.scroller.clientHeight) / height) + 4);
+    for (const [index, row] of this.rows)
+      if (index < first || index >= end) {
+        this.put(row);
+        this.rows.delete(index);
+      }
+    for (let index = first; index < end; index++) {
+      if (this.rows.has(index)) continue;
+      const row = this.spare.pop() || this.make();
+      row.id = `${this.id}-${index}`;
+      row.dataset.index = index;
+      row.style.top = `${index * height}px`;
+      row.setAttribute("role", this.role);
+      if (this.role === "row") row.setAttribute("aria-rowindex", index + this.firstRow);
+      this.rows.set(index, row);
+      this.space.append(row); // before it is filled: canvases need their size
+      this.fill(row, index);
+      this.mark(index);
+    }
+    const current = this.rows.get(this.current);
+    if (current) this.element.setAttribute("aria-activedescendant", current.id);
+    else this.element.removeAttribute("aria-activedescendant");
+  }
+
+  redraw() {
+    for (const [index, row] of this.rows) this.fill(row, index);
+  }
+
+  mark(index) {
+    const row = this.rows.get(index);
+    if (!row) return;
+    row.classList.toggle("current", index === this.current);
+    row.setAttribute("aria-selected", index === this.current);
+  }
+
+  moveTo(index, isSeen = true) {
+    const before = this.current;
+    this.current = Math.max(0, Math.min(this.count - 1, index));
+    if (isSeen) {
+      const top = this.current * this.rowHeight();
+      const room = this.scroller.clientHeight - this.rowHeight();
+      if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
+      else if (top > this.scroller.scrollTop + room) this.scroller.scrollTop = top - room;
+    }
+    this.draw();
+    this.mark(before);
+    this.mark(this.current);
+  }
+
+  onKey(event) {
+    if (!this.count || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("button, input")) return;
+    const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.rowHeight()) - 1);
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -this.count, End: this.count };
+    if (event.key in steps) this.moveTo(this.current < 0 && steps[event.key] === 1 ? 0 : this.current + steps[event.key]);
+    else if ((event.key === "Enter" || event.key === " ") && this.current >= 0) this.choose(this.current, event);
+    else return;
+    event.preventDefault();
+  }
+}

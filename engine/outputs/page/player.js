@@ -1,0 +1,124 @@
+// The player: one song, its timeline, and a slider whose steps are its windows.
+
+class Player {
+  constructor(catalogue, onChange) {
+    Object.assign(this, { catalogue, onChange, song: null, wanted: null });
+    this.parts = Object.fromEntries(
+      ["player", "audio", "close", "now-title", "now-more", "now-strip", "now-window", "now-text"].map(
+        (id) => [id, document.getElementById(id)]));
+    const { audio, close } = this.parts;
+    const strip = this.parts["now-strip"];
+    const slider = this.parts["now-window"];
+    strip.addEventListener("click", (event) => this.play(this.song, cellFromPoint(strip, catalogue, this.song, event.clientX)));
+    slider.addEventListener("input", () => this.play(this.song, catalogue.first[this.song] + Number(slider.value)));
+    close.addEventListener("click", () => this.stop());
+    audio.addEventListener("loadedmetadata", () => this.seek());
+    audio.addEventListener("timeupdate", () => this.wanted === null && this.follow());
+    audio.addEventListener("error", () => {
+      if (this.song === null || !audio.getAttribute("src")) return;
+      this.say(`This browser cannot play ${catalogue.path(this.song)}: it is not there, or of a format that the browser does not know.`);
+    });
+    new ResizeObserver(() => this.draw()).observe(strip);
+  }
+
+  open(song) {
+    if (song === this.song) return;
+    const { catalogue, parts } = this;
+    this.song = song;
+    this.wanted = null;
+    this.cell = catalogue.first[song];
+    parts.player.hidden = false;
+    document.body.classList.add("playing");
+    parts["now-title"].textContent = catalogue.name(song);
+    parts["now-more"].textContent = [catalogue.text("artist", song), catalogue.text("album", song), catalogue.path(song)]
+      .filter(Boolean).join(" · ");
+    const cells = catalogue.first[song + 1] - catalogue.first[song];
+    parts["now-window"].hidden = parts["now-strip"].hidden = !cells;
+    parts["now-window"].max = Math.max(0, cells - 1);
+    const href = catalogue.href(song);
+    parts.audio.hidden = href === null;
+    if (href === null) parts.audio.removeAttribute("src");
+    else parts.audio.setAttribute("src", href);
+    this.show();
+    if (!cells || href === null) {
+      const error = catalogue.text("error", song);
+      const why = error ? `No label: ${error}.` : "";
+      const summary = this.summary() && `${this.summary()}.`;
+      this.say([summary, why, href === null ? "It cannot be played from this page." : ""].filter(Boolean).join(" "));
+    }
+    this.onChange();
+  }
+
+  summary() {
+    const { catalogue, song } = this;
+    const newness = catalogue.newness(song);
+    const verdict = catalogue.text("verdict", song);
+    return [catalogue.sharesText(song), verdict, newness === null ? "" : `newer than ${percent(newness)} of the training clips`]
+      .filter(Boolean).join("; ");
+  }
+
+  play(song, cell = null) {
+    if (song === null) return;
+    this.open(song);
+    const { audio } = this.parts;
+    if (!audio.getAttribute("src")) return;
+    this.wanted = cell === null ? 0 : this.catalogue.start(cell);
+    if (cell !== null) {
+      this.cell = cell;
+      this.show();
+    }
+    if (audio.readyState >= 1) this.seek();
+    else audio.load();
+  }
+
+  seek() {
+    const { audio } = this.parts;
+    if (this.wanted === null) return;
+    audio.currentTime = this.wanted;
+    this.wanted = null;
+    audio.play().catch(() => {}); // what cannot be played has its own event; a browser may want a click first
+  }
+
+  step(direction) {
+    if (this.song === null) return;
+    const { first } = this.catalogue;
+    if (first[this.song] === first[this.song + 1]) return;
+    this.play(this.song, Math.max(first[this.song], Math.min(first[this.song + 1] - 1, this.cell + direction)));
+  }
+
+  follow() {
+    const cell = this.catalogue.cellAt(this.song, this.parts.audio.currentTime);
+    if (cell === this.cell) return;
+    this.cell = cell;
+    this.show();
+  }
+
+  show() {
+    const { catalogue, song, cell, parts } = this;
+    this.draw();
+    if (catalogue.first[song] === catalogue.first[song + 1]) return;
+    const shares = catalogue.labels
+      .map((label, number) => [catalogue.levels[number][cell] / catalogue.about.levels, label])
+      .sort(([a], [b]) => b - a);
+    const says = catalogue.isSilent(cell) ? "silent" : shares.map(([share, label]) => `${label} ${percent(share)}`).join(", ");
+    const text = `${minutes(catalogue.start(cell))} to ${minutes(catalogue.end(song, cell))}: ${says}`;
+    parts["now-window"].value = cell - catalogue.first[song];
+    parts["now-window"].setAttribute("aria-valuetext", text);
+    this.say(`${text}. The song: ${this.summary()}.`);
+  }
+
+  say(text) { this.parts["now-text"].textContent = text; }
+
+  draw() { if (this.song !== null) drawStrip(this.parts["now-strip"], this.catalogue, this.song, this.cell); }
+
+  stop() {
+    const { audio, player } = this.parts;
+    audio.pause();
+    audio.removeAttribute("src");
+    audio.load();
+    player.hidden = true;
+    document.body.classList.remove("playing");
+    this.song = this.wanted = null;
+    this.onChange();
+  }
+}

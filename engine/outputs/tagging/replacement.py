@@ -1,0 +1,73 @@
+"""New bytes for a file in one step, with its mode, owner, times and attributes kept."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ...errors import MerError
+from ...files import Disk
+
+_SEEN = ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+@contextmanager
+def replacement(path: Path, mtime_ns: int, disk: Disk) -> Iterator[IO[bytes]]:
+    """A new file beside ``path``, open for writing, that takes its place if the block ends without an error.
+
+    Whenever the process is killed, the file is there whole, the old or the new. Other hard links keep the old
+    bytes.
+
+    Args:
+        path: of a regular file, and no link.
+        mtime_ns: the time of the new one.
+
+    Raises:
+        MerError: the file is read-only; its owner or an attribute cannot be kept; or it changed meanwhile.
+        OSError: it could not be written.
+    """
+    before = os.stat(path)
+    if not before.st_mode & 0o222 or not os.access(path, os.W_OK):
+        raise MerError("it is read-only")
+    with disk.whole(path) as file:
+        os.fchmod(file.fileno(), 0o600)  # until it is known who may read it
+        yield file
+        file.flush()
+        _keep(path, before, file.fileno(), mtime_ns)
+        now = os.stat(path)
+        if any(getattr(now, name) != getattr(before, name) for name in _SEEN):
+            raise MerError("it changed while it was copied")
+
+
+def _keep(path: Path, before: os.stat_result, new: int, mtime_ns: int) -> None:
+    owner = (before.st_uid, before.st_gid)
+    status = os.fstat(new)
+    if (status.st_uid, status.st_gid) != owner:
+        try:
+            os.fchown(new, *owner)
+        except PermissionError:
+            raise MerError("it belongs to another user or group, which a new file could not") from None
+    if hasattr(os, "listxattr"):  # Linux
+        _keep_attributes(path, new)
+    os.fchmod(new, stat.S_IMODE(before.st_mode))  # last: a new owner clears bits of it
+    os.utime(new, ns=(before.st_atime_ns, mtime_ns))
+
+
+def _keep_attributes(path: Path, new: int) -> None:
+    """Extended attributes, and access control lists, which are some of them."""
+    try:
+        names = os.listxattr(path)
+    except OSError:  # of a disk that has none
+        return
+    for name in names:
+        value = os.getxattr(path, name)
+        try:
+            os.setxattr(new, name, value)
+        except OSError as error:
+            # Only root may set some of "security.", which new files have by themselves.
+            if name not in os.listxattr(new) or os.getxattr(new, name) != value:
+                raise MerError(f"its attribute {name} cannot be kept: {error.strerror}") from None

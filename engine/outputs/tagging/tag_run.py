@@ -1,0 +1,233 @@
+"""Goes over the songs of a folder of labels and writes their moods into their files, or only says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO
+
+from ...audio.tags.written import tags_from_file
+from ...catalogue.reconcile import paths_from_text
+from ...catalogue.shard_facts import store_facts
+from ...errors import MerError
+from ...files import Disk, FolderLock
+from ...text.escape import text_from_path
+from ..songs import Found, Song, find, is_sure, songs_in
+from .differences import bytes_from_pieces, pieces_from_files
+from .moods import MOOD, NoPlaceError, is_ours, read_moods, require_mutagen, values_of, write_moods
+from .replacement import replacement
+from .sound import sound_digest
+from .undo_file import Facts, Record, UndoFile
+
+_CHUNK = 1 << 20
+
+
+class Outcome(Enum):
+    """What became of a song; the value goes on after a number of songs."""
+
+    WRITTEN = "got their mood"
+    SAME = "have it already"
+    OTHERS = "have a mood that mer-label did not write"
+    UNSURE = "are not sure enough"
+    NO_LABEL = "have no label"
+    NO_PLACE = "are in formats without a place for a mood"
+    REMOTE = "are on other machines"
+    MISSING = "are not there now"
+    CHANGED = "have changed since they were labelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A song's file, what became of it, its mood before and after, and why it failed."""
+
+    path: str
+    outcome: Outcome
+    before: str | None = None
+    after: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """``write``: change files. ``unsure``, ``min_confidence``: as ``is_sure``. ``replace``: moods of others
+    too. ``touch``: files get the time of now, for players that read what has a new time only.
+    """
+
+    write: bool = False
+    unsure: bool = False
+    min_confidence: float = 0.0
+    replace: bool = False
+    touch: bool = False
+
+
+def tag_songs(
+    folder: Path,
+    options: TagOptions,
+    is_stopped: Callable[[], bool] = lambda: False,
+    disk: Disk | None = None,
+) -> Iterator[Tagged]:
+    """What becomes of each song of a folder of labels, in order, as soon as it has.
+
+    The rows get the new sizes and times of their files, so that a later run does not label these again.
+
+    Raises:
+        MerError: mutagen is missing; ``folder`` is no folder of labels, is in use, or cannot be written.
+    """
+    require_mutagen()
+    labels, songs = songs_in(folder)
+    disk = disk or Disk()
+    if not options.write:
+        known = _sizes_known(UndoFile(folder))
+        for song in songs:
+            if is_stopped():
+                return
+            yield _Tagger(labels, options, known, None, disk).tagged(song)[0]
+        return
+    with writing(folder, disk) as undo:
+        tagger = _Tagger(labels, options, _sizes_known(undo), undo, disk)
+        facts: dict[int, os.stat_result] = {}
+        shard: Path | None = None
+        try:
+            for song in songs:
+                if is_stopped():
+                    return
+                if shard is not None and song.shard != shard:
+                    store_facts(shard, facts, disk)
+                    facts.clear()
+                shard = song.shard
+                tagged, status = tagger.tagged(song)
+                if status is not None:
+                    facts[song.number] = status
+                yield tagged
+        finally:
+            if shard is not None:
+                store_facts(shard, facts, disk)
+
+
+@contextmanager
+def writing(folder: Path, disk: Disk) -> Iterator[UndoFile]:
+    """The undo file of a folder of labels in which no run writes meanwhile. What kills left behind goes.
+
+    Raises:
+        MerError: the folder is in use, or cannot be written; the undo file is damaged.
+    """
+    lock = FolderLock(folder)
+    try:
+        undo = UndoFile(folder, disk)
+        for path in {path for _, record in undo.records() for path in paths_from_text(record.path)}:
+            disk.clear(Path(path))
+        yield undo
+    finally:
+        lock.release()
+
+
+def digest_of(file: IO[bytes], out: IO[bytes] | None = None) -> str:
+    """The SHA-256 of a file from its beginning, which is copied to ``out``."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        if out is not None:
+            out.write(chunk)
+    return digest.hexdigest()
+
+
+def _sizes_known(undo: UndoFile) -> dict[str, set[tuple[int, int]]]:
+    """The sizes and times that files had or got: a kill may have left their rows behind. By real path."""
+    sizes: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for _, record in undo.records():
+        sizes[record.path] |= {(facts.size, facts.mtime_ns) for facts in (record.before, record.after)}
+    return sizes
+
+
+class _Tagger:
+    """Tags one song after the other; without ``undo`` it writes nothing."""
+
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        options: TagOptions,
+        known: dict[str, set[tuple[int, int]]],
+        undo: UndoFile | None,
+        disk: Disk,
+    ) -> None:
+        self._labels, self._options, self._known = labels, options, known
+        self._undo, self._disk = undo, disk
+
+    def tagged(self, song: Song) -> tuple[Tagged, os.stat_result | None]:
+        """What became of a song, and what its row is to say of its file, where that is not what it says."""
+        if song.emotion is None or not song.shares:
+            return Tagged(song.path, Outcome.NO_LABEL), None
+        if not is_sure(song, self._options.min_confidence, self._options.unsure):
+            return Tagged(song.path, Outcome.UNSURE), None
+        found, path = find(song)
+        real = os.path.realpath(path)
+        left_behind = False
+        if found is Found.CHANGED:
+            now = os.stat(real)
+            left_behind = (now.st_size, now.st_mtime_ns) in self._known.get(text_from_path(real), ())
+        if found is not Found.SAME and not left_behind:
+            return Tagged(path, _LOST[found]), None
+        values = values_of(song.emotion, self._labels, song.shares)
+        before = None
+        try:
+            moods = read_moods(real)
+            before = moods.get(MOOD)
+            if moods == values:
+                return Tagged(path, Outcome.SAME, before, before), os.stat(real) if left_behind else None
+            if before and not is_ours(moods) and not self._options.replace:
+                return Tagged(path, Outcome.OTHERS, before, before), None
+            if self._undo is not None:
+                self._write(Path(real), values, self._undo)
+            return Tagged(path, Outcome.WRITTEN, before, song.emotion), self._undo and os.stat(real)
+        except NoPlaceError:
+            return Tagged(path, Outcome.NO_PLACE), None
+        except (MerError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            return Tagged(path, Outcome.FAILED, before, before, reason), None
+
+    def _write(self, path: Path, values: dict[str, str], undo: UndoFile) -> None:
+        """Gives a file its mood.
+
+        Raises:
+            MerError, OSError: it stays as it was.
+        """
+        before = os.stat(path)
+        mtime_ns = time.time_ns() if self._options.touch else before.st_mtime_ns
+        with path.open("rb") as old, replacement(path, mtime_ns, self._disk) as file:
+            digest = digest_of(old, file)
+            file.flush()
+            copy = Path(file.name)
+            sound, tags = sound_digest(copy), tags_from_file(copy)
+            write_moods(copy, values, like=path)
+            if sound_digest(copy) != sound:
+                raise MerError("its sound would not stay as it is")
+            if any(tags_from_file(copy).get(name) != value for name, value in tags.items()):
+                raise MerError("its artist, title or album would not stay as they are")
+            if read_moods(copy, like=path) != values:
+                raise MerError("its mood cannot be read back")
+            with copy.open("rb") as new:
+                pieces = pieces_from_files(old, new)
+                again = hashlib.sha256()
+                for part in bytes_from_pieces(pieces, new):
+                    again.update(part)
+                if again.hexdigest() != digest:
+                    raise MerError("it could not be restored")
+                after = Facts(os.fstat(new.fileno()).st_size, mtime_ns, digest_of(new))
+            text = text_from_path(str(path))
+            undo.append(Record(text, Facts(before.st_size, before.st_mtime_ns, digest), after, pieces))
+
+
+_LOST = {
+    Found.CHANGED: Outcome.CHANGED,
+    Found.MISSING: Outcome.MISSING,
+    Found.REMOTE: Outcome.REMOTE,
+}

@@ -1,0 +1,151 @@
+"""The file that says how each tagged file gets its bytes of before; it lies with the labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ...errors import MerError
+from ...files import Disk
+from ...strict_json import LONGEST, json_from_text
+from .differences import Piece
+
+NAME = ".undo.jsonl"
+"""Hidden: most readers of data sets pass over it (docs/CATALOGUE.md)."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file was or is: bytes, time in nanoseconds since 1970, SHA-256 of all bytes."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One change of one file. ``path`` is its real path as rows hold it; ``pieces`` are of the file after."""
+
+    path: str
+    before: Facts
+    after: Facts
+    pieces: list[Piece]
+
+
+class UndoFile:
+    """The records of a folder of labels, the oldest first. Whoever writes holds the folder's lock.
+
+    A record is on the disk before the change that it is of. One that was cut off by a kill is of none.
+    """
+
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+        self.path, self._disk = folder / NAME, disk or Disk()
+
+    def records(self) -> Iterator[tuple[int, Record]]:
+        """Each record and where it begins.
+
+        Raises:
+            MerError: the file cannot be read, or a line is no record.
+        """
+        try:
+            with self.path.open("rb") as file:
+                start = 0
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield start, self._record(line)
+                    start += len(line)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror}") from None
+
+    def record_at(self, start: int) -> Record:
+        """The record that begins there, as ``records`` says it."""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return self._record(file.readline())
+
+    def append(self, record: Record) -> None:
+        """Adds a record; it is on the disk when this returns.
+
+        Raises:
+            MerError: it cannot be written, or would be too long to be read.
+        """
+        line = json.dumps({"format": _FORMAT, **dataclasses.asdict(record)}).encode() + b"\n"
+        if len(line) > LONGEST:
+            raise MerError("too much of it would change to be undone")
+        try:
+            with self.path.open("ab") as file:
+                os.fchmod(file.fileno(), 0o600)  # it holds parts of files, whoever may read those
+                file.truncate(self._whole_lines())
+                file.write(line)
+                self._disk.sync(file)
+            self._disk.sync_folder(self.path.parent)
+        except OSError as error:
+            raise self._error(f"cannot be written: {error.strerror}") from None
+
+    def keep(self, starts: set[int]) -> None:
+        """Removes all records but those that begin there; the file goes with the last one.
+
+        Raises:
+            MerError: it cannot be written.
+        """
+        try:
+            if not starts:
+                self.path.unlink(missing_ok=True)
+                return
+            with self.path.open("rb") as file, self._disk.whole(self.path) as out:
+                os.fchmod(out.fileno(), 0o600)
+                for start in sorted(starts):
+                    file.seek(start)
+                    out.write(file.readline())
+        except OSError as error:
+            raise self._error(f"cannot be written: {error.strerror}") from None
+
+    def _whole_lines(self) -> int:
+        """Bytes up to the end of the last whole line."""
+        with self.path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - (1 << 16))
+                file.seek(start)
+                newline = file.read(end - start).rfind(b"\n")
+                if newline >= 0:
+                    return start + newline + 1
+                end = start
+        return 0
+
+    def _record(self, line: bytes) -> Record:
+        try:
+            fields = json_from_text(line)
+            if fields.pop("format") != _FORMAT:
+                raise ValueError("it is another version's")
+            before, after = (Facts(**fields.pop(name)) for name in ("before", "after"))
+            record = Record(before=before, after=after, **fields)
+            if not (isinstance(record.path, str) and all(map(_is_piece, record.pieces))):
+                raise ValueError("a value has another type")
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise self._error(f"is damaged: {error}") from None
+        return record
+
+    def _error(self, reason: str) -> MerError:
+        return MerError(f"{self.path} {reason}")
+
+
+def _is_piece(piece: Any) -> bool:
+    if isinstance(piece, str):
+        return True
+    return isinstance(piece, list) and len(piece) == 2 and all(type(n) is int and n >= 0 for n in piece)
+
+
+def file_facts(file: IO[bytes], mtime_ns: int, sha256: str) -> Facts:
+    """The ``Facts`` of an open file whose digest is known."""
+    return Facts(file.seek(0, os.SEEK_END), mtime_ns, sha256)

@@ -1,0 +1,88 @@
+"""mer-label tag as a user runs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from audio_files import noise, write_audio
+from click.testing import CliRunner, Result
+from label_folders import row_of, write_labels
+from merkit.engine.cli.label import main
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["tag", *map(str, arguments)])
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    (tmp_path / "music").mkdir()
+    for name in ("a\x1b[2J.flac", "b.flac"):
+        write_audio(tmp_path / "music" / name, noise(1, 22_050), 22_050)
+    return tmp_path / "music"
+
+
+@pytest.fixture
+def labels(music: Path, tmp_path: Path) -> Path:
+    rows = [row_of(path) for path in sorted(music.iterdir())]
+    return write_labels(
+        tmp_path / "labels", [*rows, row_of(music / "gone.mp3"), row_of(music / "b.flac", None)]
+    )
+
+
+def test_first_said_then_done_then_undone(labels: Path, music: Path) -> None:
+    pytest.importorskip("mutagen")
+    before = {path: path.read_bytes() for path in music.iterdir()}
+    said = run(labels)
+    assert said.exit_code == 4  # one is not there
+    assert said.stdout.splitlines()[0] == f"{music}/a\\x1b[2J.flac\t\thappy"
+    assert said.stdout.splitlines()[2] == f"{music}/gone.mp3\t\t(not there now)"
+    assert said.stderr.splitlines() == [
+        "2 would get a mood: --write does it",
+        "1 have no label",
+        "1 are not there now",
+    ]
+    assert {path: path.read_bytes() for path in music.iterdir()} == before
+    done = run(labels, "--write")
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (4, "2 got their mood")
+    assert {path: path.read_bytes() for path in music.iterdir()} != before
+    again = run(labels, "--write")
+    assert "2 have it already" in again.stderr
+    undo = run(labels, "--undo")
+    assert (undo.exit_code, undo.stderr) == (0, "2 would be as before: --write does it\n")
+    undo = run(labels, "--undo", "--write")
+    assert (undo.exit_code, undo.stderr) == (0, "2 are as before\n")
+    assert {path: path.read_bytes() for path in music.iterdir()} == before
+    assert run(labels, "--undo").stderr == "nothing was tagged from these labels\n"
+
+
+def test_without_mutagen_there_is_one_line(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    done = run(labels)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "Error: tags are read and written by mutagen: pip install 'merkit[tags]'\n"
+
+
+def test_undo_needs_no_mutagen(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    assert run(labels, "--undo").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        ([], 2, "Missing argument 'LABELS'"),
+        (["{music}"], 1, "is no folder of labels"),
+        (["{music}/nowhere"], 1, "cannot be read: No such file"),
+        (["{labels}", "--undo", "--replace"], 2, "--undo goes with --write alone"),
+        (["{labels}", "--min-confidence", "2"], 2, "0<=x<=1"),
+        (["{music}", "--undo"], 1, "is no folder of labels"),
+    ],
+)
+def test_what_is_refused(labels: Path, music: Path, arguments: list[str], code: int, reason: str) -> None:
+    pytest.importorskip("mutagen")
+    done = run(*(text.format(labels=labels, music=music) for text in arguments))
+    assert done.exit_code == code
+    assert reason in done.stderr

@@ -1,0 +1,91 @@
+"""The page as a file: whole, its own, unharmed by hostile names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from label_folders import row_of, write_labels
+from merkit.engine.errors import MerError
+from merkit.engine.outputs.page.html import write_page
+
+_HOSTILE = """</script><script>document.title="owned"</script><img src=x onerror=alert(1)>'"&@@DATA@@"""
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.contents: dict[str, list[str]] = {}
+        self._last = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._last = tag
+
+    def handle_data(self, data: str) -> None:
+        self.contents.setdefault(self._last, []).append(data)
+
+
+def page_of(tmp_path: Path, heading: str = "labels", **tags: str) -> str:
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    labels = write_labels(tmp_path / "labels", [row_of(tmp_path / "a.mp3", **tags)])
+    page = tmp_path / "catalogue.html"
+    write_page(labels, page, heading)
+    return page.read_text(encoding="utf-8")
+
+
+def test_nothing_comes_from_elsewhere(tmp_path: Path) -> None:
+    text = page_of(tmp_path)
+    assert not re.search(r"\bsrc=|href=|@import|url\(|https?://|\bfetch\(|XMLHttpRequest|innerHTML|\beval\b", text)
+    page = _Page(text)
+    (policy,) = [attributes["content"] or "" for tag, attributes in page.elements if tag == "meta" and
+                 attributes.get("http-equiv") == "Content-Security-Policy"]  # fmt: skip
+    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+    assert [each.get("type") for each in scripts] == ["text/plain", None]
+    for kind in ("script", "style"):
+        content = re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.S)[0]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    clean = [tag for tag, _ in _Page(page_of(tmp_path)).elements]
+    (tmp_path / "bad").mkdir()
+    text = page_of(tmp_path / "bad", _HOSTILE, title=_HOSTILE, artist=_HOSTILE, album=_HOSTILE)
+    page = _Page(text)
+    assert [tag for tag, _ in page.elements] == clean
+    assert page.contents["title"][0] == _HOSTILE == page.contents["h1"][0]
+
+
+def test_every_control_has_a_name(tmp_path: Path) -> None:
+    """For screen readers; what the script makes is looked at in the browser."""
+    text = page_of(tmp_path)
+    named = re.findall(r"<label[^>]*>.*?</label>", text, re.S)
+    for tag, attributes in _Page(text).elements:
+        if tag in ("input", "select"):
+            assert attributes.get("aria-label") or any(f'id="{attributes["id"]}"' in label for label in named) or (
+                f'for="{attributes["id"]}"' in text
+            )  # fmt: skip
+
+
+def test_no_song_is_there(tmp_path: Path) -> None:
+    labels = write_labels(tmp_path / "labels", [row_of(tmp_path / "gone.mp3")])
+    with pytest.raises(MerError, match="none of its 1 songs is there now"):
+        write_page(labels, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+    assert write_page(labels, tmp_path / "page.html", keep_missing=True).songs == 1
+
+
+def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    labels = write_labels(tmp_path / "labels", [row_of(tmp_path / "a.mp3")])
+    with pytest.raises(MerError, match=r"page.html cannot be written: No such file"):
+        write_page(labels, tmp_path / "missing" / "page.html")

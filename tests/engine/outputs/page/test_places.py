@@ -1,0 +1,59 @@
+"""Where the page finds songs: relative, as their names are, and never what a name cannot carry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from merkit.engine.outputs.page.places import Places
+from merkit.engine.text.escape import text_from_path
+
+
+def touch(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return str(path)
+
+
+def test_relative_to_the_page(tmp_path: Path) -> None:
+    places = Places(tmp_path / "pages" / "catalogue.html")
+    (tmp_path / "pages").mkdir()
+    near, far = touch(tmp_path / "pages/a.mp3"), touch(tmp_path / "गीत/दिल #1.mp3")
+    place, is_there = places.of("whatever.mp3", near)
+    assert ((place.folder, place.name, place.is_link), is_there) == (("", "a.mp3", True), True)
+    place, _ = places.of("whatever.mp3", far)
+    assert (place.folder, place.name, place.is_link) == ("../गीत", "दिल #1.mp3", True)
+
+
+def test_a_page_behind_a_link_lies_where_the_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a/b")
+    place, _ = Places(tmp_path / "link/page.html").of("x", touch(tmp_path / "song.mp3"))
+    assert place.folder == "../.."
+
+
+def test_what_is_missing_and_what_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = Places(tmp_path / "page.html")
+    place, is_there = places.of("gone.mp3", str(tmp_path / "old/gone.mp3"))
+    assert (place.folder, place.name, place.is_link, is_there) == ("old", "gone.mp3", False, False)
+    touch(tmp_path / "music/here.mp3")
+    place, is_there = places.of("music/here.mp3", "/elsewhere/music/here.mp3")  # labels and songs moved
+    assert (place.folder, place.is_link, is_there) == ("music", True, True)
+    place, is_there = places.of("music/here.mp3", None)  # an old row
+    assert (place.folder, place.is_link, is_there) == ("music", True, True)
+
+
+def test_a_url_is_shown_without_its_signature(tmp_path: Path) -> None:
+    place, is_there = Places(tmp_path / "p.html").of("https://host/a b/c.mp3?sig=secret/x", None)
+    assert (place.folder, place.name, place.is_link, is_there) == ("https://host/a b", "c.mp3", False, True)
+
+
+@pytest.mark.parametrize("name", [b"a\xff.mp3", b"a\nb.mp3", b"a\xe2\x80\xaeb.mp3"])
+def test_names_that_a_page_cannot_hold_are_no_links(tmp_path: Path, name: bytes) -> None:
+    path = os.fsencode(tmp_path) + b"/" + name
+    Path(os.fsdecode(path)).write_bytes(b"x")
+    place, is_there = Places(tmp_path / "p.html").of("x", text_from_path(os.fsdecode(path)))
+    assert (place.is_link, is_there) == (False, True)
+    assert not set("\n\u202e") & set(place.name)

@@ -1,0 +1,126 @@
+"""Moods in the tags of every format: read back by other programs' libraries, and by the bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from audio_files import noise
+from merkit.engine.audio.tags.written import tags_from_file
+from merkit.engine.errors import MerError
+from merkit.engine.outputs.tagging.moods import (
+    NoPlaceError,
+    is_ours,
+    read_moods,
+    share_name,
+    values_of,
+    write_moods,
+)
+from merkit.engine.outputs.tagging.sound import sound_digest
+from sound_formats import FORMATS
+from tag_bytes import id3_frame, id3_text, id3v1, id3v2
+
+pytest.importorskip("mutagen")
+
+LABELS = ("happy", "ख़ुश")
+VALUES = values_of("ख़ुश", LABELS, (0.25, 0.75))
+TAGGED = [each for each in FORMATS if each.container in ("MP3", "FLAC", "Ogg", "M4A", "MP4", "WMA", "AIFF")]
+TAGGED += [each for each in FORMATS if each.name in ("WAV PCM, 16 bits", "3GP AAC", "MOV AAC")]
+OTHERS = [
+    each for each in FORMATS if each.name in ("Matroska FLAC", "CAF ALAC", "ADTS AAC", "W64 PCM, 16 bits")
+]
+
+
+def made(path: Path, sound_format) -> Path:
+    rate, channels = sound_format.tried[0]
+    sound_format.write(path, np.repeat(noise(1.2, rate)[:, None], channels, 1), rate)
+    return path
+
+
+def test_names_of_shares() -> None:
+    assert share_name("happy") == "MER_HAPPY"
+    assert share_name("a=b~\n") == "MER_A\\X3DB\\X7E\\X0A"
+    assert len({share_name(label) for label in ("ख़ुश", "खुश", "उदास")}) == 3
+    assert share_name("ख़ुश").isascii()
+    assert list(VALUES.values()) == ["ख़ुश", "0.250", "0.750"]
+    assert list(VALUES) == ["MOOD", "MER_HAPPY", share_name("ख़ुश")]
+
+
+@pytest.mark.parametrize("sound_format", TAGGED, ids=lambda each: each.name)
+def test_every_format(tmp_path: Path, sound_format) -> None:
+    path = made(tmp_path / f"a{sound_format.suffix}", sound_format)
+    sound = sound_digest(path)
+    assert read_moods(path) == {}
+    write_moods(path, VALUES)
+    assert read_moods(path) == VALUES
+    assert is_ours(read_moods(path))
+    assert sound_digest(path) == sound
+    write_moods(path, values_of("happy", ("happy",), (1.0,)))
+    assert read_moods(path) == {"MOOD": "happy", "MER_HAPPY": "1.000"}  # the other label's share is gone
+    assert sound_digest(path) == sound
+    if sound_format.container not in ("MOV", "AIFF", "WMA", "3GP"):  # FFmpeg reads no such tag there
+        with av.open(str(path)) as file:
+            tags = {**file.metadata, **file.streams.audio[0].metadata}
+        assert "happy" in {tags.get(name) for name in ("MOOD", "TMOO", "mood")} or "happy" in tags.values()
+
+
+@pytest.mark.parametrize("sound_format", OTHERS, ids=lambda each: each.name)
+def test_formats_without_a_place(tmp_path: Path, sound_format) -> None:
+    path = made(tmp_path / f"a{sound_format.suffix}", sound_format)
+    with pytest.raises(NoPlaceError, match="no place for a mood"):
+        read_moods(path)
+
+
+def mp3(path: Path, before: bytes = b"", after: bytes = b"") -> Path:
+    made(path, next(each for each in FORMATS if each.name == "MP3 constant rate"))
+    data = path.read_bytes()
+    assert data[:3] == b"ID3"
+    size = 10 + int.from_bytes(data[6:10], "big")  # a short tag of FFmpeg's
+    path.write_bytes(before + data[size:] + after)
+    return path
+
+
+def test_id3v2_3_stays_so(tmp_path: Path) -> None:
+    frames = id3_frame("TIT2", id3_text(["तेरे बिना"], 1), 3) + id3_frame("TYER", id3_text(["1995"], 0), 3)
+    path = mp3(tmp_path / "a.mp3", id3v2(frames + id3_frame("TPE1", id3_text(["A", "B"], 0), 3), 3))
+    write_moods(path, VALUES)
+    tag = path.read_bytes()[:2_000]
+    assert tag[3] == 3
+    assert b"TMOO" not in tag  # a frame of 2.4
+    assert b"\1\xff\xfe" + "MOOD\0".encode("utf-16-le") + b"\xff\xfe" + "ख़ुश".encode("utf-16-le") in tag
+    assert b"TYER" in tag
+    assert b"TDRC" not in tag
+    assert tags_from_file(path) == {"title": "तेरे बिना", "artist": "A; B"}
+    assert read_moods(path) == VALUES
+
+
+def test_id3v2_4_has_tmoo(tmp_path: Path) -> None:
+    path = mp3(tmp_path / "a.mp3", id3v2(id3_frame("TIT2", id3_text(["title"]))))
+    write_moods(path, VALUES)
+    tag = path.read_bytes()[:2_000]
+    assert tag[3] == 4
+    assert id3_frame("TMOO", id3_text(["ख़ुश", ""])) in tag  # mutagen ends texts with a zero
+    assert b"\3MER_HAPPY\x000.250\0" in tag
+
+
+def test_id3v1_stays_and_is_not_hidden(tmp_path: Path) -> None:
+    old = id3v1("तेरे".encode(), b"someone", b"album")
+    path = mp3(tmp_path / "a.mp3", after=old)
+    before = tags_from_file(path)
+    assert before["title"] == "तेरे"
+    write_moods(path, VALUES)
+    assert path.read_bytes()[-128:] == old
+    assert path.read_bytes()[3] == 4
+    assert tags_from_file(path) == before
+    path.write_bytes(path.read_bytes()[:-128])
+    assert tags_from_file(path) == before  # ID3v2 has it now
+
+
+def test_what_no_one_can_read_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"fLaC" + bytes(range(256)))
+    with pytest.raises(MerError, match=r"^mutagen cannot read it: ") as error:
+        read_moods(path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,71 @@
+"""mer-train curve as it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from labelled_files import write_files
+from merkit.engine.data.labelled_audio import Clip
+from merkit.engine.errors import MerError
+from merkit.training.cli import main
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """48 clips by 12 artists; the network ``good`` tells their two labels apart, ``bad`` does not."""
+    names = [f"{number}.wav" for number in range(48)]
+    write_files(tmp_path, *names)
+    rows = [f"{name},{'ab'[number % 2]},{number // 4}" for number, name in enumerate(names)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,artist", *rows]))
+    rng = np.random.default_rng(0)
+
+    def clip_embeddings(source: str, clips: Sequence[Clip], *_: object) -> list[object]:
+        apart = {"good": 9, "bad": 0}[Path(source).name]
+        vectors = [rng.standard_normal(3) + apart * (clip.label == "b") for clip in clips]
+        return [
+            MerError("damaged") if clip.path.stem == "7" else v
+            for clip, v in zip(clips, vectors, strict=True)
+        ]
+
+    fake = SimpleNamespace(clip_embeddings=clip_embeddings)
+    monkeypatch.setitem(sys.modules, "merkit.training.embeddings.embeddings", fake)
+    return tmp_path
+
+
+def _run(data: Path, *arguments: object) -> Result:
+    options = ["--data", data / "clips.csv", "--weights", "x/good", *arguments]
+    return CliRunner().invoke(main, ["curve", *map(str, options)])
+
+
+def test_a_curve_for_each_network_and_one_for_all(data: Path):
+    result = _run(data, "--weights", "bad", "--clips", "8,2,999", "--draws", 3, "-o", data / "curve.png")
+    assert result.exit_code == 4  # one clip gave no sound
+    head, _, two, eight = result.stdout.splitlines()
+    assert head == "| clips a label | good | bad | together |"
+    assert (two[:4], eight[:4]) == ("| 2 ", "| 8 ")
+    good, bad = (float(cell.split("+-")[0]) for cell in eight.split("|")[2:4])
+    assert good > 0.95 > bad + 0.2
+    assert "7.wav: damaged" in result.stderr
+    assert (data / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_choice_beside_chance(data: Path):
+    result = _run(data, "--choice", "--clips", "4,12", "--draws", 2)
+    assert result.stdout.splitlines()[0] == "| clips in all | good, chosen | good, at random |"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--clips", "0"], "whole numbers above 0"), (["--clips", "5,x"], "whole numbers above 0"),
+     (["-o", "curve.jpg"], "give a .png file"), (["-o", "none/curve.png"], "give a .png file")],
+)  # fmt: skip
+def test_wrong_input_is_one_line(data: Path, arguments: list[str], message: str):
+    result = _run(data, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr.splitlines()[-1]

@@ -1,0 +1,5 @@
+"""The fixture ``serve`` of listening.py."""
+
+from listening import serve
+
+__all__ = ["serve"]

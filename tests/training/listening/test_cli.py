@@ -1,0 +1,146 @@
+"""mer-train listen as it is called: what it says, and what kill -9 leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from browser import Browser, needs_chromium
+from click.testing import CliRunner
+from labelled_files import write_files
+from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.training.cli import main
+
+
+class _Listen:
+    """The command in a process of its own; a context manager that kills it."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "merkit.training.cli",
+            "listen",
+            "queue.csv",
+            "--labels",
+            "calm,गहरा",
+        ]
+        self.process = subprocess.Popen(
+            [*command, *more], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout
+        self.first, self.url = self.process.stdout.readline(), self.process.stdout.readline().strip()
+
+    def post(self, place: str, **body: object) -> dict:
+        origin = re.match(r"http://[^/]*", self.url)
+        assert origin
+        headers = {"Origin": origin[0], "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + place, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=200) as answer:
+            return json.load(answer)
+
+    def __enter__(self) -> _Listen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three songs and a queue of them."""
+    write_files(tmp_path, a="a", गीत="b", c="c")
+    (tmp_path / "queue.csv").write_text("path,artist\na.wav,A\nगीत.wav,लता\nc.wav,C\n/etc/passwd,\n")
+    return tmp_path
+
+
+def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
+    with _Listen(folder) as listen:
+        assert listen.first == "3 songs, 0 with a label; open in a browser on this machine:\n"
+        listen.post("label", song=0, label="calm")
+        listen.post("label", song=1, label="गहरा")
+        listen.process.kill()
+        assert listen.process.wait() == -signal.SIGKILL
+    assert (folder / "labels.csv").read_text() == "path,label,artist\na.wav,calm,A\nगीत.wav,गहरा,लता\n"
+    with _Listen(folder) as listen:
+        assert listen.first.startswith("3 songs, 2 with a label")
+        assert listen.post("label", song=2, label="calm")["song"] is None
+        listen.post("finish")
+        out, err = listen.process.communicate(timeout=200)
+        assert listen.process.returncode == 0
+        assert out.endswith("3 of 3 songs have a label; mer-train --data labels.csv\n")
+        assert err == "left out: /etc/passwd: its name is not that of an audio file\n"
+    audio = labelled_audio(folder / "labels.csv")
+    assert [(clip.path.name, clip.label, clip.group) for clip in audio.clips] == [
+        ("a.wav", "calm", "A"), ("गीत.wav", "गहरा", "लता"), ("c.wav", "calm", "C"),
+    ]  # fmt: skip
+
+
+def test_ctrl_c_says_how_to_go_on(folder: Path):
+    with _Listen(folder) as listen:
+        listen.process.send_signal(signal.SIGINT)
+        _, err = listen.process.communicate(timeout=200)
+        assert listen.process.returncode == 130
+        assert err.endswith("stopped; every key is in the file: the same command goes on there\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [(["queue.csv", "--labels", "calm"], 2, "names no two labels"),
+     (["queue.csv", "--labels", "calm,Calm"], 2, "names a label twice"),
+     (["none.csv", "--labels", "a,b"], 1, "none.csv cannot be read"),
+     (["a.wav", "--labels", "a,b"], 1, "has no column 'path'"),
+     (["queue.csv", "--labels", "a,b", "-o", "a.wav"], 1, "a.wav cannot be added to"),
+     (["queue.csv", "--labels", "a,b", "-o", "none/l.csv"], 1, "none/l.csv cannot be written"),
+     (["queue.csv"], 2, "Missing option '--labels'")],
+)  # fmt: skip
+def test_wrong_input_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
+):
+    monkeypatch.chdir(folder)
+    before = (folder / "a.wav").read_bytes()
+    result = CliRunner().invoke(main, ["listen", *arguments])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr.splitlines()[-1]
+    assert (folder / "a.wav").read_bytes() == before
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_in_a_browser(folder: Path, tmp_path_factory: pytest.TempPathFactory):
+    with _Listen(folder) as listen, Browser(tmp_path_factory.mktemp("browser")) as browser:
+        browser.open(listen.url)
+        browser.wait("document.getElementById('count')?.textContent === '0 of 3'")
+        browser.wait("document.getElementById('audio').readyState >= 1")
+
+        def press(key: str, count: str, code: str = "") -> None:
+            browser.wait("performance.now() - shownAt > GUARD_MS")
+            browser.press(key, code)
+            browser.wait(f"document.getElementById('count').textContent === '{count}' && !busy")
+
+        press("1", "1 of 3", "Digit1")
+        assert browser.run("document.getElementById('name').textContent") == "गीत.wav"
+        press("२", "2 of 3", "Digit2")  # a keyboard with other digits
+        browser.press("ArrowRight")
+        press("u", "1 of 3")
+        assert browser.run("document.getElementById('name').textContent") == "गीत.wav"
+        press("s", "1 of 3")
+        assert browser.run("document.getElementById('name').textContent") == "c.wav"
+        # A press that slips out right after a song came is no label.
+        browser.run("shownAt = performance.now() + 1e6")
+        browser.press("1", "Digit1")
+        browser.run("shownAt = 0")
+        press("1", "2 of 3", "Digit1")
+        assert browser.run("fetch('https://example.org/').then(() => 'left', () => 'stays')") == "stays"
+        press("2", "3 of 3", "Digit2")
+        browser.press("Enter")
+        listen.process.wait(200)
+    lines = (folder / "labels.csv").read_text().splitlines()
+    assert lines == ["path,label,artist", "a.wav,calm,A", "c.wav,calm,C", "गीत.wav,गहरा,लता"]

@@ -1,0 +1,164 @@
+"""The CSV that grows: nothing is lost, and it stays what mer-train reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labelled_files import write_files
+from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.engine.errors import MerError, UsageError
+from merkit.training.listening.label_file import LabelFile, LabelRow, labels_from_text
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "labels.csv"
+
+
+def _added(file: Path, *rows: tuple[str, str, str]) -> None:
+    table = LabelFile(file)
+    for path, label, artist in rows:
+        table.add(str(file.parent / path), label, artist)
+    table.close()
+
+
+def test_the_training_reads_what_was_written(file: Path):
+    names = ["=odd", "गीत, एक", 'a "quoted" one', "-minus; =x", "plain"]
+    write_files(file.parent, **{f"in__{name}": name for name in names})
+    _added(file, *((f"in/{n}.wav", "sad" if i % 2 else "calm", "-M-") for i, n in enumerate(names)))
+    audio = labelled_audio(file)
+    assert {clip.path.stem: clip.label for clip in audio.clips} == {
+        name: "sad" if i % 2 else "calm" for i, name in enumerate(names)
+    }
+    assert audio.grouped_by == "artist"
+
+
+def test_a_file_elsewhere_is_named_by_its_whole_path(file: Path, tmp_path_factory: pytest.TempPathFactory):
+    other = write_files(tmp_path_factory.mktemp("other"), a="a", b="b")
+    _added(file, (str(other / "a.wav"), "calm", ""), (str(other / "b.wav"), "sad", ""))
+    assert [clip.path for clip in labelled_audio(file).clips] == [other / "a.wav", other / "b.wav"]
+
+
+def test_a_row_is_whole_in_the_file_when_add_returns(file: Path):
+    table = LabelFile(file)
+    table.add(str(file.parent / "a.mp3"), "calm", "A")
+    assert file.read_text() == "path,label,artist\na.mp3,calm,A\n"
+    table.close()
+
+
+def test_goes_on_with_the_rows_of_before(file: Path):
+    _added(file, ("a.mp3", "calm", ""))
+    _added(file, ("b.mp3", "sad", ""))
+    assert file.read_text() == "path,label,artist\na.mp3,calm,\nb.mp3,sad,\n"
+
+
+def test_only_the_last_row_is_taken_back(file: Path):
+    _added(file, ("a.mp3", "calm", ""), ("b\nc.mp3", "sad", ""))
+    table = LabelFile(file)
+    with pytest.raises(MerError, match="another program"):
+        table.take_back(str(file.parent / "a.mp3"))
+    table.take_back(str(file.parent / "b\nc.mp3"))
+    assert file.read_text() == "path,label,artist\na.mp3,calm,\n"
+    table.close()
+
+
+def test_a_second_process_is_refused(file: Path):
+    table = LabelFile(file)
+    with pytest.raises(MerError, match="in use by another"):
+        LabelFile(file)
+    table.close()
+    LabelFile(file).close()
+
+
+def test_what_another_program_saves_meanwhile_is_read(file: Path):
+    table = LabelFile(file)
+    table.add(str(file.parent / "a.mp3"), "calm")
+    new = file.with_name("new.csv")  # as spreadsheets save: a new file gets the name
+    new.write_bytes(b"\xef\xbb\xbfpath,label,artist,remark\r\na.mp3,sad,A,better\r\nb.mp3,sad,,x")
+    new.replace(file)
+    assert [row.label for row in table.rows()] == ["sad", "sad"]
+    table.add(str(file.parent / "c.mp3"), "calm", "C")
+    table.close()
+    assert file.read_bytes().endswith(b"better\r\nb.mp3,sad,,x\nc.mp3,calm,C,\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"path;label\r\na.mp3;calm\r\n", "path,label\n".encode("utf-16"), b"path,label\n\xff.mp3,calm\n",
+     b"path,label\na.mp3,calm,x,y\n", b"path,path,label\n", b"a.mp3,calm\n", b'path,label\n"a.mp3,calm\n'],
+)  # fmt: skip
+def test_a_file_of_another_form_is_refused_and_left_alone(file: Path, content: bytes):
+    file.write_bytes(content)
+    with pytest.raises(MerError, match="save it as CSV in UTF-8, with commas"):
+        LabelFile(file)
+    assert file.read_bytes() == content
+
+
+def test_a_file_that_is_changed_to_another_form_is_no_loss(file: Path):
+    table = LabelFile(file)
+    file.write_bytes(b"path;label\n")
+    with pytest.raises(MerError, match="commas"):
+        table.add(str(file.parent / "a.mp3"), "calm")
+    assert file.read_bytes() == b"path;label\n"
+    file.unlink()
+    with pytest.raises(MerError, match="not there any more"):
+        table.rows()
+    table.close()
+
+
+def test_a_line_that_was_cut_short_is_taken_off(file: Path):
+    whole = "path,label,artist\na.mp3,calm,A\n"
+    for cut in ("b", "b.mp3,", "b.mp3,ca", '"b'):
+        file.write_text(whole + cut)
+        LabelFile(file).close()
+        assert file.read_text() == whole
+    file.write_text(whole + "b.mp3,calm,B")  # whole, by an editor that leaves the last line open
+    _added(file, ("c.mp3", "sad", ""))
+    assert file.read_text() == whole + "b.mp3,calm,B\nc.mp3,sad,\n"
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(file: Path, monkeypatch: pytest.MonkeyPatch):
+    table = LabelFile(file)
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:5]))
+    with pytest.raises(MerError, match="No space left"):
+        table.add(str(file.parent / "a.mp3"), "calm")
+    monkeypatch.undo()
+    assert file.read_text() == "path,label,artist\n"
+    table.add(str(file.parent / "a.mp3"), "calm")
+    assert [row.label for row in table.rows()] == ["calm"]
+    table.close()
+
+
+def test_a_folder_and_a_pipe_are_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("", "pipe", "none/labels.csv"):
+        with pytest.raises(MerError):
+            LabelFile(tmp_path / name)
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"))
+
+
+@given(st.lists(st.tuples(_TEXT, _TEXT), max_size=5))
+def test_any_name_comes_back(tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str]]):
+    file = tmp_path_factory.mktemp("any") / "labels.csv"
+    paths = [f"{number}{name}.mp3" for number, (name, _) in enumerate(names)]
+    _added(file, *((path, "calm", artist) for path, (_, artist) in zip(paths, names, strict=True)))
+    table = LabelFile(file)
+    assert table.rows() == tuple(LabelRow(os.path.realpath(file.parent / path), "calm") for path in paths)
+    for path in reversed(paths):
+        table.take_back(os.path.realpath(file.parent / path))
+    assert file.read_text() == "path,label,artist\n"
+    table.close()
+
+
+def test_labels():
+    assert labels_from_text(" शांत , very  sad,C") == ("शांत", "very sad", "C")
+    for text in ("", "a", "a,", "a,A", "=a,b", "a\x1b,b", ",".join(map(str, range(34)))):
+        with pytest.raises(UsageError):
+            labels_from_text(text)

@@ -1,0 +1,98 @@
+"""mer-train queue as it is called."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from labelled_files import write_files
+from merkit.engine.catalogue.row_file import RowFile
+from merkit.engine.data.labelled_audio import Clip
+from merkit.engine.errors import MerError
+from merkit.training.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A catalogue of 30 songs, the first ten sure, and its labels in rows.parquet."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"songs/{number:02}.mp3" for number in range(30)]
+    write_files(tmp_path, *names)
+    with RowFile(tmp_path / "rows.parquet", ("calm", "sad")) as file:
+        for number, name in enumerate(names):
+            calm = 0.99 if number < 10 else 0.4 + number / 150
+            row = {"path": name, "status": "ok", "confidence": calm, "p_calm": calm, "p_sad": 1 - calm}
+            file.write({**row, "artist": f"लता {number}", "duration_s": 9.0})
+        file.write({"path": "bad.mp3", "status": "error"})
+    return tmp_path
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["queue", *map(str, arguments)])
+
+
+def _queued(file: Path) -> list[str]:
+    with file.open(newline="") as text:
+        return [row["path"] for row in csv.DictReader(text)]
+
+
+def test_so_many_a_label_and_the_same_each_time(folder: Path):
+    result = _run("rows.parquet", "--per-label", 4)
+    assert (result.exit_code, result.stdout) == (0, "8 of 30 songs are in queue.csv\n")
+    assert result.stderr == "left out: 1 could not be labelled\n"
+    first = (folder / "queue.csv").read_text()
+    assert len(set(_queued(folder / "queue.csv"))) == 8
+    assert sum(int(Path(name).stem) >= 10 for name in _queued(folder / "queue.csv")) >= 6
+    assert "\nsongs/" in first
+    assert ",लता " in first
+    _run("rows.parquet", "--per-label", 4)
+    assert (folder / "queue.csv").read_text() == first
+    _run("rows.parquet", "--per-label", 4, "--labels", "a,b,c", "-o", "other.csv")
+    assert len(_queued(folder / "other.csv")) == 12
+
+
+def test_songs_with_a_label_are_left_out_until_none_is_left(folder: Path):
+    (folder / "labels.csv").write_text("path,label\nsongs/00.mp3,calm\n./songs/12.mp3,sad\nsongs/13.mp3,\n")
+    assert _run("rows.parquet", "--labelled", "labels.csv").exit_code == 0
+    assert len(_queued(folder / "queue.csv")) == 28
+    assert not {"songs/00.mp3", "songs/12.mp3"} & set(_queued(folder / "queue.csv"))
+    (folder / "labels.csv").write_text("path,label\n" + "".join(f"songs/{n:02}.mp3,a\n" for n in range(30)))
+    result = _run("rows.parquet", "--labelled", "labels.csv", "-o", "none.csv")
+    assert (result.exit_code, (folder / "none.csv").exists()) == (1, False)
+    assert "every song has a label already" in result.stderr
+
+
+def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    heard = []
+
+    def clip_embeddings(source: str, clips: Sequence[Clip], *_: object) -> list[object]:
+        assert source == "ears.safetensors"
+        heard.extend(clip.path.stem for clip in clips)
+        places = [np.float32([int(clip.path.stem) % 2 * 100, 0]) for clip in clips]
+        return [MerError("gone") if i == 0 else place for i, place in enumerate(places)]
+
+    fake = SimpleNamespace(clip_embeddings=clip_embeddings)
+    monkeypatch.setitem(sys.modules, "merkit.training.embeddings.embeddings", fake)
+    assert _run("rows.parquet", "--per-label", 1, "--weights", "ears.safetensors").exit_code == 0
+    assert len(heard) == 20  # ten times as many as are asked for
+    chosen = [int(Path(name).stem) for name in _queued(folder / "queue.csv")]
+    assert {number % 2 for number in chosen} == {0, 1}
+    assert heard[0] not in {f"{number:02}" for number in chosen}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [(["none"], 2, "neither a folder of labels"), (["rows.parquet", "--labels", "a"], 2, "no two labels"),
+     (["rows.parquet", "--labelled", "none.csv"], 1, "none.csv cannot be read"),
+     (["songs"], 1, "no shards"), (["rows.parquet", "-o", "none/q.csv"], 1, "none/q.csv cannot be written")],
+)  # fmt: skip
+def test_wrong_input_is_one_line(folder: Path, arguments: list[str], code: int, message: str):
+    result = _run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr.splitlines()[-1]

@@ -1,0 +1,72 @@
+"""The queue: which rows are songs to listen to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+from labelled_files import write_files
+from merkit.engine.errors import MerError
+from merkit.training.listening.queue_file import QueuedSong, read_queue, write_queue
+
+
+def test_comes_back_as_written(tmp_path: Path):
+    write_files(tmp_path, "गीत.mp3", "=x.ogg", "in/a;b.wav")
+    songs = [
+        QueuedSong(str(tmp_path / "गीत.mp3"), "लता, M.", "आज"),
+        QueuedSong(str(tmp_path / "=x.ogg"), "-M-"),
+        QueuedSong(str(tmp_path / "in/a;b.wav")),
+    ]
+    write_queue(tmp_path / "queue.csv", songs)
+    assert read_queue(tmp_path / "queue.csv") == (tuple(songs), ())
+    assert "\nin/a;b.wav," in (tmp_path / "queue.csv").read_text()
+
+
+def test_only_local_audio_files_that_are_there(tmp_path: Path):
+    write_files(tmp_path, "a.mp3", "notes.txt")
+    (tmp_path / "folder.mp3").mkdir()
+    rows = ["a.mp3", "./a.mp3", "/etc/passwd", "../../etc/passwd", "notes.txt", "http://x.org/a.mp3"]
+    rows += ["gone.mp3", "folder.mp3", ""]
+    (tmp_path / "queue.csv").write_text("\n".join(["path", *rows]))
+    songs, left_out = read_queue(tmp_path / "queue.csv")
+    assert [song.path for song in songs] == [str(tmp_path / "a.mp3")]
+    assert [line.split(": ")[1] for line in left_out] == rows[2:-1]
+
+
+def test_tags_say_who_sings_where_the_queue_does_not(tmp_path: Path):
+    for name, artist in (("a.flac", "लता"), ("b.flac", "")):
+        with soundfile.SoundFile(tmp_path / name, "w", 8_000, 1, format="FLAC") as file:
+            if artist:
+                file.artist = artist
+            file.write([0.0] * 8_000)
+    (tmp_path / "queue.csv").write_text("path\na.flac\nb.flac\n")
+    songs, _ = read_queue(tmp_path / "queue.csv")
+    assert [song.artist for song in songs] == ["लता", ""]
+
+
+def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path):
+    write_files(tmp_path, "store/12ab.mp3")
+    os.symlink("store/12ab.mp3", tmp_path / "song.mp3")
+    (tmp_path / "queue.csv").write_text("path\nsong.mp3\nstore/12ab.mp3\n")
+    songs, _ = read_queue(tmp_path / "queue.csv")
+    assert [song.path for song in songs] == [str(tmp_path / "store/12ab.mp3")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("file,artist\na.mp3,A\n", "no column 'path'"), ("path\n/etc/passwd\n", "names no audio file"),
+     ("path\n", "names no audio file"), ("", "no column 'path'"), ("path,artist\na.mp3,b,c\n", "line 2")],
+)  # fmt: skip
+def test_what_is_no_queue(tmp_path: Path, text: str, reason: str):
+    (tmp_path / "queue.csv").write_text(text)
+    with pytest.raises(MerError, match=reason):
+        read_queue(tmp_path / "queue.csv")
+
+
+def test_a_missing_queue(tmp_path: Path):
+    with pytest.raises(MerError, match="cannot be read"):
+        read_queue(tmp_path / "queue.csv")
+    with pytest.raises(MerError, match="cannot be written"):
+        write_queue(tmp_path / "none" / "queue.csv", [])

@@ -1,0 +1,59 @@
+"""What a browser is given of a file: its own bytes, or a WAV; never what is no audio."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from audio_files import chirp, write_audio
+from merkit.engine.errors import AudioError
+from merkit.training.listening.sound import Sounds
+
+
+def _bytes(sounds: Sounds, number: int, decoded: bool = False) -> tuple[str, bytes]:
+    sound = sounds.open(number, decoded)
+    try:
+        return sound.kind, os.pread(sound.descriptor, sound.size, 0)
+    finally:
+        os.close(sound.descriptor)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".wav", "audio/wav"), (".mp3", "audio/mpeg"), (".flac", "audio/flac"), (".ogg", "audio/ogg"),
+     (".opus", "audio/ogg"), (".m4a", "audio/mp4")],
+)  # fmt: skip
+def test_what_browsers_know_is_sent_as_it_is(tmp_path: Path, suffix: str, kind: str):
+    path = write_audio(tmp_path / f"a{suffix}", chirp(0.5, 48_000), 48_000)
+    with Sounds([str(path)]) as sounds:
+        assert _bytes(sounds, 0) == (kind, path.read_bytes())
+
+
+def test_other_formats_and_what_a_browser_fails_at_become_a_wav(tmp_path: Path):
+    samples = chirp(0.5, 22_050)
+    paths = [write_audio(tmp_path / name, samples, 22_050) for name in ("a.aiff", "b.flac")]
+    with Sounds([str(path) for path in paths]) as sounds:
+        for number, decoded in ((0, False), (1, True), (0, False)):
+            kind, content = _bytes(sounds, number, decoded)
+            heard, rate = soundfile.read(io.BytesIO(content), dtype="float32")
+            assert (kind, rate) == ("audio/wav", 22_050)
+            assert np.abs(heard - samples).max() < 1e-3
+
+
+def test_what_is_no_audio_never_leaves(tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("root:x:0:0:\n" * 100)
+    os.symlink(secret, tmp_path / "link.mp3")
+    os.symlink("/dev/zero", tmp_path / "device.mp3")
+    os.mkfifo(tmp_path / "pipe.mp3")
+    (tmp_path / "list.mp3").write_text(f"ffconcat version 1.0\nfile {secret}\n")
+    names = ("secret", "link.mp3", "device.mp3", "pipe.mp3", "list.mp3", "none.mp3")
+    with Sounds([str(tmp_path / name) for name in names]) as sounds:
+        for number in range(len(names)):
+            for decoded in (False, True):
+                with pytest.raises(AudioError):
+                    sounds.open(number, decoded)

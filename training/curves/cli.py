@@ -1,0 +1,114 @@
+"""mer-train curve: how many labelled clips are enough, by the ears of trained networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...engine.cli.command import EXIT_SOME_FAILED, version_option
+from ...engine.text.escape import for_terminal
+from ..command import training_command
+from ..options import data_options, root_from_options
+
+if TYPE_CHECKING:
+    from .few_clips import Table
+
+
+@click.command()
+@data_options
+@click.option(
+    "--weights", "sources", multiple=True, required=True, metavar="SOURCE",
+    help="A trained network, whose embeddings are used; may be repeated: a curve for each, and one for all.",
+)  # fmt: skip
+@click.option("--clips", "sizes", default="5,10,20,50,100", metavar="N,N,...", help="Clips of each label.")
+@click.option(
+    "--choice", is_flag=True, help="Clips chosen as by mer-train queue beside clips at random; N are in all."
+)
+@click.option("--draws", type=click.IntRange(min=2), default=10, help="Of which a figure is the mean.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="FILE.png", help="Draws the curves.")
+@version_option
+def curve(**options: Any) -> None:
+    """Macro-F1 on other artists' clips, by how many clips got a label.
+
+    A head (logistic regression) on a frozen network's embeddings. Each draw holds a third of the groups back
+    and gives the head clips of the others. The table is printed as Markdown. A network that has heard this
+    data reads too high here.
+    """
+    _curve(**options)
+
+
+@training_command("what was computed is kept")
+def _curve(**options: Any) -> int:
+    sizes = _sizes(options["sizes"])
+    out = options["out"]
+    if out and (out.suffix.lower() != ".png" or out.is_dir() or not out.absolute().parent.is_dir()):
+        raise click.UsageError(f"--out {out}: give a .png file in a folder that exists")
+    root = root_from_options(options)
+    from ..runs.session import read_data
+    from .few_clips import curve_by_label, curves_by_choice
+    from .report import curves_png, markdown_from_curves
+
+    audio = read_data(root, options["layout"], options["labels"], options["group_by"])
+    for note in audio.notes:
+        click.echo(for_terminal(note), err=True)
+    tables, skipped = _tables(audio, options)
+    curves = {}
+    for name, table in tables.items():
+        if options["choice"]:
+            both = curves_by_choice(table, sizes, options["draws"])
+            curves |= {f"{name}, {how}": points for how, points in both.items()}
+        else:
+            curves[name] = curve_by_label(table, sizes, options["draws"])
+    what = "clips in all" if options["choice"] else "clips a label"
+    click.echo(markdown_from_curves(curves, what))
+    if out:
+        title = f"{root.resolve().name}, groups by {audio.grouped_by} apart, {options['draws']} draws"
+        curves_png(curves, out, title, what)
+    for line in skipped:
+        click.echo(for_terminal(line), err=True)
+    return EXIT_SOME_FAILED if skipped else 0
+
+
+def _sizes(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and part.isascii() and 0 < int(part) < 10**6 for part in parts):
+        raise click.UsageError(
+            f"--clips {text!r}: give whole numbers above 0 with a comma between, as in 5,20"
+        )
+    return sorted({int(part) for part in parts})
+
+
+def _tables(audio: Any, options: dict[str, Any]) -> tuple[dict[str, Table], list[str]]:
+    """The clips' embeddings by each source, and by all of them; and a line for each clip that has none."""
+    import numpy as np
+
+    from ...engine.errors import MerError
+    from ..embeddings.embeddings import clip_embeddings
+    from ..progress import TerminalProgress
+    from .few_clips import Table
+
+    sources = dict.fromkeys(options["sources"])
+    vectors, cache = {}, options["cache"]
+    with TerminalProgress() as progress:
+        for source in sources:
+            on_done = progress.cached(len(audio.clips))
+            vectors[source] = clip_embeddings(source, audio.clips, cache, options["workers"], on_done)
+    skipped = [
+        f"skipped {clip.path}: {vector}"
+        for clip, vector in zip(audio.clips, vectors[options["sources"][0]], strict=True)
+        if isinstance(vector, MerError)
+    ]
+    heard = [
+        i for i in range(len(audio.clips)) if not any(isinstance(v[i], MerError) for v in vectors.values())
+    ]
+    if not heard:
+        raise MerError(f"none of the {len(audio.clips)} clips can be heard; {skipped[0]}")
+    labels = tuple(audio.clips[i].label for i in heard)
+    groups = tuple(audio.clips[i].group for i in heard)
+    blocks = {source: np.stack([vectors[source][i] for i in heard]) for source in sources}
+    tables = {Path(name).name: Table(block, labels, groups) for name, block in blocks.items()}
+    if len(blocks) > 1:
+        tables["together"] = Table(np.hstack(list(blocks.values())), labels, groups)
+    return tables, skipped

@@ -1,0 +1,144 @@
+"""Macro-F1 on other groups' clips, by how many clips a head on frozen embeddings was given."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ...engine.arrays import Float32
+from ...engine.errors import MerError
+from ..listening.choice import songs_to_label, uncertainty_from_probabilities
+
+_PARTS = 3  # of the groups: one is tested
+_C = 0.003  # of the head. Chosen once, for hundreds of features; README's curves are made with it
+
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Point:
+    """``macro_f1`` has a figure for each draw; the head was given ``clips`` clips, a label or in all."""
+
+    clips: int
+    macro_f1: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.macro_f1))
+
+    @property
+    def deviation(self) -> float:
+        return float(np.std(self.macro_f1))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Clips ``features`` ``[clips, features]``, and of each its label and what must stay on one side."""
+
+    features: Float32
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def curve_by_label(table: Table, sizes: Sequence[int], draws: int = 10) -> list[Point]:
+    """A head that is given so many clips of each label, and all of a label that has fewer.
+
+    Each draw tests a third of the groups and gives clips of the others, at random. Sizes that no label has in
+    every draw are left out. Features are standardised by all clips that are not tested: their sound is known
+    without a label.
+
+    Raises:
+        MerError: fewer than three groups, or a label that the draws cannot have on both sides.
+    """
+    found: dict[int, list[float]] = {}
+    labels = np.asarray(table.labels)
+    for seed, pool, test in _draws(table, draws):
+        scaled = _standardised(table.features, pool)
+        order = np.random.default_rng(seed).permutation(pool)
+        of_label = [order[labels[order] == name] for name in np.unique(labels)]
+        most = max(map(len, of_label))
+        for size in sizes:
+            if size <= most:
+                given = np.concatenate([clips[:size] for clips in of_label])
+                found.setdefault(size, []).append(_macro_f1(scaled, labels, given, test))
+    return [Point(size, tuple(scores)) for size, scores in found.items() if len(scores) == draws]
+
+
+def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dict[str, list[Point]]:
+    """A head that is given so many clips in all: those of ``songs_to_label``, beside as many at random.
+
+    The choice goes in steps, as with ``mer-train queue``: the head that was given the clips of one size
+    says of which others it is unsure, and those that are added make the next size. Otherwise as
+    ``curve_by_label``.
+
+    Raises:
+        MerError: as ``curve_by_label``; or there are fewer clips than the largest size.
+    """
+    found: dict[str, dict[int, list[float]]] = {"chosen": {}, "at random": {}}
+    labels = np.asarray(table.labels)
+    for seed, pool, test in _draws(table, draws):
+        if sizes[-1] > len(pool):
+            raise MerError(
+                f"{sizes[-1]} clips cannot be chosen: without those to be tested there are {len(pool)}"
+            )
+        scaled = _standardised(table.features, pool)
+        order = np.random.default_rng(seed).permutation(len(pool))
+        labelled, unsure = np.zeros(len(pool), bool), np.ones(len(pool), np.float32)
+        for size in sizes:
+            more = size - int(labelled.sum())
+            labelled[songs_to_label(scaled[pool], unsure, labelled, more, seed)] = True
+            for name, given in (("chosen", pool[labelled]), ("at random", pool[order[:size]])):
+                score = _macro_f1(scaled, labels, given, test)
+                found[name].setdefault(size, []).append(score)
+            if len(set(labels[pool[labelled]])) > 1:
+                _, shares = _answers(scaled, labels, pool[labelled], pool)
+                unsure = uncertainty_from_probabilities(shares)
+    return {name: [Point(size, tuple(scores)) for size, scores in by.items()] for name, by in found.items()}
+
+
+def _draws(table: Table, draws: int) -> Iterator[tuple[int, Indices, Indices]]:
+    """Seed, positions that may be given, and positions that are tested."""
+    if len(set(table.groups)) < _PARTS:
+        raise MerError(f"a curve needs {_PARTS} groups of clips or more; here are {len(set(table.groups))}")
+    for seed in range(draws):
+        folds = StratifiedGroupKFold(_PARTS, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a label with fewer clips than parts is told below
+            pool, test = next(iter(folds.split(table.features, table.labels, table.groups)))
+        for part in (pool, test):
+            if missing := set(table.labels) - {table.labels[i] for i in part}:
+                raise MerError(f"too few groups with the label {min(missing)}: a draw lacks it on one side")
+        yield seed, pool, test
+
+
+def _standardised(features: Float32, known: Indices) -> Float32:
+    spread = features[known].std(axis=0)
+    return (features - features[known].mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
+def _macro_f1(features: Float32, labels: npt.NDArray[Any], given: Indices, test: Indices) -> float:
+    names, shares = _answers(features, labels, given, test)
+    return float(f1_score(labels[test], names[shares.argmax(axis=1)], average="macro"))
+
+
+def _answers(
+    features: Float32, labels: npt.NDArray[Any], given: Indices, asked: Indices
+) -> tuple[npt.NDArray[Any], Float32]:
+    """The labels of ``given``, and a head's shares of them ``[asked, labels]``."""
+    if len(set(labels[given])) == 1:
+        return np.unique(labels[given]), np.ones((len(asked), 1), np.float32)
+    x, y = features[given], features[asked]
+    if x.shape[1] > len(x):
+        # The head's weights are a sum of the clips it was given: in their span it is the same, in less time.
+        span = np.linalg.qr(x.T)[0]
+        x, y = x @ span, y @ span
+    head = LogisticRegression(C=_C, class_weight="balanced", max_iter=500).fit(x, labels[given])
+    return head.classes_, head.predict_proba(y)

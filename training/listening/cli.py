@@ -1,0 +1,155 @@
+"""mer-train queue and mer-train listen: which songs to label next, and the page on which that is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...engine.cli.command import version_option
+from ...engine.text.escape import for_terminal
+from ..command import training_command
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_WORTH_HEARING = 10  # times as many songs as are asked for: those that --weights hears
+
+
+@click.command()
+@click.argument("labels_place", metavar="LABELS", type=click.Path(path_type=Path))
+@click.option("--per-label", type=click.IntRange(min=1), default=20, help="Songs for each label.")
+@click.option(
+    "--labels", metavar="A,B,...", help="Your own words, to be counted.  [default: those of LABELS]"
+)
+@click.option(
+    "--labelled",
+    type=_FILE,
+    metavar="FILE",
+    help="The CSV of mer-train listen: songs in it have their label.",
+)
+@click.option(
+    "--weights", metavar="SOURCE", help="A network that hears which songs are alike, as in mer-train."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Another one gives another queue.")
+@click.option("--out", "-o", type=_FILE, default=Path("queue.csv"), help="The queue.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder of embeddings.  [default: ~/.cache/mer/embeddings]",
+)
+@click.option(
+    "--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode; 0: one a core."
+)
+@version_option
+def queue(**options: Any) -> None:
+    """Choose the songs that are worth a label next, for mer-train listen.
+
+    LABELS is what mer-label --out wrote: a folder of shards, or a .parquet file. Songs that the model is
+    unsure of, and that sound unlike each other and unlike what has a label. Paths of its rows are looked
+    for as the rows write them, from this folder.
+    """
+    _queue(**options)
+
+
+@training_command("")
+def _queue(labels_place: Path, **options: Any) -> int:
+    import numpy as np
+
+    from .choice import points_from_probabilities, songs_to_label, uncertainty_from_probabilities
+    from .label_file import labelled_paths, labels_from_text
+    from .label_rows import songs_from_labels
+    from .queue_file import write_queue
+
+    names = labels_from_text(options["labels"]) if options["labels"] else None
+    found = songs_from_labels(labels_place)
+    for reason, count in found.left_out.items():
+        click.echo(f"left out: {count} {reason}", err=True)
+    known = labelled_paths(options["labelled"]) if options["labelled"] else frozenset()
+    labelled = np.array([song.path in known for song in found.songs])
+    count = options["per_label"] * len(names or found.labels)
+    points, unsure = (
+        points_from_probabilities(found.probabilities),
+        uncertainty_from_probabilities(found.probabilities),
+    )
+    if not options["weights"]:
+        chosen = songs_to_label(points, unsure, labelled, count, options["seed"])
+    else:
+        # To hear takes time, and of a large catalogue most songs are like others: these are as good as all.
+        worth = songs_to_label(points, unsure, labelled, _WORTH_HEARING * count, options["seed"])
+        heard, points = _heard([*worth, *np.flatnonzero(labelled)], found.songs, options)
+        chosen = songs_to_label(points, unsure[heard], labelled[heard], count, options["seed"])
+        chosen = [heard[position] for position in chosen]
+    if not chosen:
+        click.echo("every song has a label already", err=True)
+        return 1
+    write_queue(options["out"], [found.songs[position] for position in chosen])
+    click.echo(for_terminal(f"{len(chosen)} of {len(found.songs)} songs are in {options['out']}"))
+    return 0
+
+
+def _heard(positions: list[int], songs: Any, options: dict[str, Any]) -> tuple[list[int], Any]:
+    """The positions of the songs that could be heard, and their embeddings ``[songs, features]``."""
+    import numpy as np
+
+    from ...engine.data.labelled_audio import Clip
+    from ...engine.errors import MerError
+    from ..embeddings.embeddings import clip_embeddings
+    from ..progress import TerminalProgress
+
+    clips = [Clip(Path(songs[position].path), "", "") for position in positions]
+    with TerminalProgress() as progress:
+        vectors = clip_embeddings(
+            options["weights"], clips, options["cache"], options["workers"], progress.cached(len(clips))
+        )
+    pairs = [(i, v) for i, v in zip(positions, vectors, strict=True) if not isinstance(v, MerError)]
+    if not pairs:
+        raise MerError("none of the songs can be heard any more")
+    return [int(position) for position, _ in pairs], np.stack([vector for _, vector in pairs])
+
+
+@click.command()
+@click.argument("queue_file", metavar="QUEUE.csv", type=_FILE)
+@click.option(
+    "--labels", metavar="A,B,...", required=True, help="The words to choose from, in the order of their keys."
+)
+@click.option("--out", "-o", "file", type=_FILE, default=Path("labels.csv"), help="The CSV that grows.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Of 127.0.0.1; 0: any that is free.")
+@version_option
+def listen(**options: Any) -> None:
+    """Label songs by listening, in a browser on this machine: one key a song.
+
+    Every key is a row of the CSV, on the disk before the next song is shown; called again, it goes on where
+    it was. Then: mer-train --data labels.csv. Nobody else on the network can open the page, and it asks
+    nothing of the network.
+    """
+    _listen(**options)
+
+
+@training_command("every key is in the file: the same command goes on there")
+def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
+    from .label_file import LabelFile, labels_from_text
+    from .queue_file import read_queue
+    from .server import ListeningServer
+    from .session import Session
+    from .sound import Sounds
+
+    names = labels_from_text(labels)
+    songs, left_out = read_queue(queue_file)
+    for line in left_out:
+        click.echo(for_terminal(line), err=True)
+    table = LabelFile(file)
+    try:
+        with Sounds([song.path for song in songs]) as sounds:
+            session = Session(songs, names, table)
+            with ListeningServer(session, sounds, port) as server:
+                state = session.state()
+                counted = f"{state['total']} songs, {state['done']} with a label"
+                click.echo(f"{counted}; open in a browser on this machine:")
+                click.echo(server.url)
+                click.echo(for_terminal(f"every key goes to {file} at once; Ctrl-C ends"))
+                server.serve_forever()
+        done = session.state()["done"]
+        click.echo(for_terminal(f"{done} of {len(songs)} songs have a label; mer-train --data {file}"))
+    finally:
+        table.close()
+    return 0

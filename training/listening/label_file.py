@@ -1,0 +1,237 @@
+"""The CSV of labels that grows by a row a key, each on the disk before the next song is shown."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...engine.audio.formats import open_regular_file
+from ...engine.errors import MerError, UsageError
+from ...engine.text.escape import csv_line, for_csv, for_terminal, text_from_csv
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+COLUMNS = ("path", "label", "artist")
+MOST_LABELS = 33  # the keys of page.js
+_MOST_BYTES = 1 << 26
+_BOM = b"\xef\xbb\xbf"
+_MODE = os.O_RDWR | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait
+
+
+def path_cell(path: str, folder: Path) -> str:
+    """How a file's absolute path stands in a CSV of this folder: relative where the file lies below it."""
+    inside = os.path.realpath(folder)
+    return os.path.relpath(path, inside) if path.startswith(inside.rstrip(os.sep) + os.sep) else path
+
+
+def labels_from_text(text: str) -> tuple[str, ...]:
+    """The labels of an option ``A,B,...``, in order.
+
+    Raises:
+        UsageError: fewer than two, one twice, or one that a file of labels cannot hold as it stands.
+    """
+    labels = tuple(" ".join(label.split()) for label in text.split(","))
+    if len(labels) < 2 or not all(labels):
+        raise UsageError(f"{text!r} names no two labels: write them with a comma between, as in calm,tense")
+    if len(labels) > MOST_LABELS:
+        raise UsageError(f"{len(labels)} labels are more than there are keys ({MOST_LABELS})")
+    if len({label.casefold() for label in labels}) < len(labels):
+        raise UsageError(f"{text!r} names a label twice")
+    for label in labels:
+        if for_csv(label) != label or for_terminal(label) != label:
+            raise UsageError(f"the label {label!r} begins like a formula or holds what cannot be shown")
+    return labels
+
+
+def labelled_paths(file: Path) -> frozenset[str]:
+    """The absolute paths of the files that have a label in such a CSV.
+
+    Raises:
+        MerError: it cannot be read, or is none.
+    """
+    return frozenset(row.path for row in _read(file)[1])
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A row: the file's absolute path, with its links followed, and the label."""
+
+    path: str
+    label: str
+
+
+class LabelFile:
+    """A CSV ``path,label,artist`` that is added to in place, and read again when others have changed it.
+
+    The file is held by a lock until ``close``: a second process is refused. Columns of one's own stay, and
+    are empty in rows that are added here.
+
+    Raises:
+        MerError: another process holds the file, it cannot be written, or it is no such CSV.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._rows: tuple[LabelRow, ...] = ()
+        self._columns: tuple[str, ...] = COLUMNS
+        self._seen: tuple[int, ...] | None = None
+        try:
+            self._held = os.open(file, _MODE | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise MerError(f"{file} cannot be written: {error.strerror}") from None
+        try:
+            if not stat.S_ISREG(os.fstat(self._held).st_mode):
+                raise MerError(f"{file} is not a regular file")
+            if fcntl:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(self._held).st_size:
+                self._append(csv_line(COLUMNS))
+            self._mend()
+            self.rows()
+        except BlockingIOError:
+            self.close()
+            raise MerError(f"{file} is in use by another mer-train listen: end that one first") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def rows(self) -> tuple[LabelRow, ...]:
+        """All rows, as the file has them now.
+
+        Raises:
+            MerError: it cannot be read, or is not what this class writes any more.
+        """
+        self._follow()
+        status = os.fstat(self._held)
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if state != self._seen:
+            self._columns, self._rows = _read(self.file)
+            self._seen = state
+        return self._rows
+
+    def add(self, path: str, label: str, artist: str = "") -> None:
+        """Adds a row; it is on the disk when this returns.
+
+        Raises:
+            MerError: as ``rows``; or it cannot be written, and the file is as it was.
+        """
+        self.rows()
+        cells = {"path": path_cell(path, self.file.parent), "label": label, "artist": artist}
+        self._append(csv_line(cells.get(column, "") for column in self._columns))
+
+    def take_back(self, path: str) -> None:
+        """Takes the last row off the file; it must be the one of ``path``.
+
+        Raises:
+            MerError: as ``rows``; or another row is the last one.
+        """
+        rows = self.rows()
+        if not rows or rows[-1].path != path:
+            raise MerError(f"{self.file} was changed by another program: take the row out there")
+        try:
+            content = os.pread(self._held, _MOST_BYTES, 0)
+            os.ftruncate(self._held, _last_record(content))
+            os.fsync(self._held)
+        except OSError as error:
+            raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Lets the file go; every row is in it."""
+        os.close(self._held)
+
+    def _mend(self) -> None:
+        """Takes off a last line that was cut short: by a full disk, or with the machine's power."""
+        content = os.pread(self._held, _MOST_BYTES, 0)
+        start = _last_record(content)
+        if content.endswith(b"\n") or not start:
+            return
+        columns, _ = _parsed(self.file, content[:start])  # refused where it is not ours to mend
+        if len(next(csv.reader([content[start:].decode(errors="replace")]), [])) < len(columns):
+            os.ftruncate(self._held, start)
+            os.fsync(self._held)
+
+    def _follow(self) -> None:
+        """Opens the file of this name anew where another program has put a new one in its place."""
+        try:
+            if os.path.samestat(os.fstat(self._held), os.stat(self.file)):
+                return
+            descriptor = os.open(self.file, _MODE)
+        except OSError as error:
+            raise MerError(f"{self.file} is not there any more ({error.strerror}): put it back") from None
+        if fcntl:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise MerError(f"{self.file} is in use by another program: close it there") from None
+        os.dup2(descriptor, self._held)
+        os.close(descriptor)
+
+    def _append(self, line: str) -> None:
+        before = os.fstat(self._held).st_size
+        data = line.encode()
+        if before and os.pread(self._held, 1, before - 1) != b"\n":
+            data = b"\n" + data  # an editor that leaves the last line open
+        try:
+            if os.write(self._held, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._held)
+        except OSError as error:
+            os.ftruncate(self._held, before)
+            raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
+
+
+def _read(file: Path) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
+    try:
+        with os.fdopen(open_regular_file(file), "rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+    except (OSError, MerError) as error:
+        raise MerError(f"{file} cannot be read: {error}") from None
+    if len(content) > _MOST_BYTES:
+        raise _foreign(file, "it is larger than 64 MiB")
+    return _parsed(file, content)
+
+
+def _parsed(file: Path, content: bytes) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
+    """The columns and the rows; a row without a label is none yet."""
+    try:
+        text = content.removeprefix(_BOM).decode()
+    except UnicodeDecodeError:
+        raise _foreign(file, "it is not UTF-8") from None
+    try:
+        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise _foreign(file, str(error)) from None
+    columns = tuple(name.strip().casefold() for name in records[0]) if records else ()
+    if not {"path", "label"} <= set(columns) or len(set(columns)) < len(columns):
+        raise _foreign(file, "its first line must name the columns path and label, once each")
+    rows, folder = [], file.parent
+    for number, cells in enumerate(records[1:], start=2):
+        cell = dict(zip(columns, map(text_from_csv, cells), strict=False))
+        if len(cells) > len(columns):
+            raise _foreign(file, f"row {number} has more cells than the first line")
+        if cell.get("path") and cell.get("label", "").strip():
+            rows.append(LabelRow(os.path.realpath(folder / cell["path"]), cell["label"].strip()))
+    return columns, tuple(rows)
+
+
+def _foreign(file: Path, reason: str) -> MerError:
+    return MerError(f"{file} cannot be added to ({reason}): save it as CSV in UTF-8, with commas")
+
+
+def _last_record(content: bytes) -> int:
+    """Where the last record begins; a cell may hold line ends, between quotes."""
+    end = content.rstrip(b"\r\n")
+    start = len(end)
+    while True:
+        start = end.rfind(b"\n", 0, start)
+        if start < 0 or end.count(b'"', 0, start) % 2 == 0:
+            return start + 1

@@ -1,0 +1,104 @@
+"""The rows of mer-label as songs that could be labelled by hand, with what the model says of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...engine.arrays import Float32
+from ...engine.audio.formats import is_remote
+from ...engine.catalogue.shard_file import ShardFile
+from ...engine.catalogue.shards import shards_in
+from ...engine.errors import MerError, UsageError
+from ...engine.text.escape import path_from_text
+from .queue_file import QueuedSong
+
+_WITHOUT_EMOTION = ("not_music", "silence")
+
+
+@dataclass(frozen=True)
+class LabelledSongs:
+    """Songs of a catalogue, each once; ``probabilities`` is ``[songs, labels]``.
+
+    ``left_out`` counts rows by the reason why they are none of these.
+    """
+
+    songs: tuple[QueuedSong, ...]
+    labels: tuple[str, ...]
+    probabilities: Float32
+    left_out: dict[str, int]
+
+
+def songs_from_labels(place: Path) -> LabelledSongs:
+    """The songs of a folder of shards, or of one ``.parquet`` file, whose files are there.
+
+    Raises:
+        UsageError: neither of them.
+        MerError: it cannot be read, is no output of mer-label, or names no song that could be labelled.
+    """
+    shards = _shards(place)
+    labels = _labels(shards[0])
+    songs: dict[str, tuple[QueuedSong, list[float]]] = {}
+    left_out: dict[str, int] = {}
+    for shard in shards:
+        if _labels(shard) != labels:
+            raise MerError(f"{shard.path} has other labels than {shards[0].path}")
+        wanted = (
+            "path",
+            "real_path",
+            "status",
+            "verdict",
+            "artist",
+            "title",
+            *(f"p_{name}" for name in labels),
+        )
+        for row in shard.rows([name for name in wanted if name in shard.columns]):
+            path = os.path.realpath(path_from_text(row.get("real_path") or row["path"]))
+            if reason := _reason_against(row, path):
+                left_out[reason] = left_out.get(reason, 0) + 1
+                continue
+            song = QueuedSong(path, row.get("artist") or "", row.get("title") or "")
+            songs.setdefault(path, (song, [row[f"p_{name}"] for name in labels]))
+    if not songs:
+        named = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "it has no rows"
+        raise MerError(f"{place} names no song that could be labelled: {named}")
+    probabilities = np.array([shares for _, shares in songs.values()], np.float32)
+    return LabelledSongs(tuple(song for song, _ in songs.values()), labels, probabilities, left_out)
+
+
+def _shards(place: Path) -> Sequence[ShardFile]:
+    if place.is_dir():
+        files: Iterable[Path] = shards_in(place)
+    elif place.suffix.lower() == ".parquet":
+        files = [place]
+    else:
+        raise UsageError(f"{place} is neither a folder of labels nor a .parquet file of mer-label")
+    shards = [ShardFile(file) for file in files]
+    if not shards:
+        raise MerError(f"{place} is no folder of labels: it holds no shards")
+    return shards
+
+
+def _labels(shard: ShardFile) -> tuple[str, ...]:
+    if shard.run:
+        return tuple(shard.run["labels"])
+    columns = shard.columns  # those of a manifest come behind
+    if not {"path", "status", "confidence", "duration_s"} <= set(columns):
+        raise MerError(f"{shard.path} is no output of mer-label: it lacks its columns")
+    own = columns[columns.index("confidence") : columns.index("duration_s")]
+    return tuple(name.removeprefix("p_") for name in own if name.startswith("p_"))
+
+
+def _reason_against(row: dict[str, Any], path: str) -> str:
+    if row["status"] != "ok":
+        return "could not be labelled"
+    if row.get("verdict") in _WITHOUT_EMOTION:
+        return "no music"
+    if is_remote(row["path"]):
+        return "not on this machine"
+    return "" if os.path.isfile(path) else "not there any more"

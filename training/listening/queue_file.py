@@ -1,0 +1,94 @@
+"""The queue: a CSV of the songs to be labelled next, written by ``mer-train queue`` or by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...engine.audio.formats import AUDIO_SUFFIXES, is_remote
+from ...engine.audio.tags.written import tags_from_file
+from ...engine.catalogue.csv_rows import open_csv
+from ...engine.errors import AudioError, MerError
+from ...engine.files import write_whole
+from ...engine.text.escape import csv_line
+from .label_file import path_cell
+
+COLUMNS = ("path", "artist", "title")
+
+
+@dataclass(frozen=True)
+class QueuedSong:
+    """A local audio file, by its absolute path with links followed, and what its tags say."""
+
+    path: str
+    artist: str = ""
+    title: str = ""
+
+
+def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
+    """The songs of a queue, each once and in order, and a line for each row that is left out.
+
+    The CSV needs a column ``path``, relative to the file. Where it has no column ``artist``, that and the
+    title come from the files' tags.
+
+    Raises:
+        MerError: it cannot be read, has no column ``path``, or names no audio file that is there.
+    """
+    try:
+        columns, rows = open_csv(str(file), "path")
+        if "path" not in columns:
+            raise MerError(f"{file} has no column 'path': a queue of mer-train queue has one")
+        songs: dict[str, QueuedSong] = {}
+        left_out = []
+        for cells in rows:
+            cell = dict(zip(columns, cells, strict=True))
+            if not (path := cell["path"]):
+                continue
+            if reason := _reason_against(file.parent, path):
+                left_out.append(f"left out: {path}: {reason}")
+                continue
+            real = os.path.realpath(file.parent / path)
+            if real not in songs:
+                tags = _tags(real) if "artist" not in cell else cell
+                songs[real] = QueuedSong(real, tags.get("artist", ""), tags.get("title", ""))
+    except OSError as error:
+        raise MerError(f"{file} cannot be read: {error.strerror or error}") from None
+    if not songs:
+        first = f"; {left_out[0]}" if left_out else ""
+        raise MerError(f"{file} names no audio file that is there{first}")
+    return tuple(songs.values()), tuple(left_out)
+
+
+def write_queue(file: Path, songs: Iterable[QueuedSong]) -> None:
+    """Writes a queue whole or not at all; files below the CSV's folder by their path from there.
+
+    Raises:
+        MerError: it cannot be written.
+    """
+    lines: Sequence[str] = [
+        csv_line(COLUMNS),
+        *(csv_line((path_cell(song.path, file.parent), song.artist, song.title)) for song in songs),
+    ]
+    try:
+        write_whole(file, "".join(lines))
+    except OSError as error:
+        raise MerError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+def _tags(path: str) -> dict[str, str]:
+    """What the file says of itself: a split that keeps artists apart needs them."""
+    with suppress(AudioError):
+        return tags_from_file(path)
+    return {}
+
+
+def _reason_against(folder: Path, path: str) -> str:
+    """Why a row is no song to listen to; that its content is sound is asked when it is played."""
+    if is_remote(path):
+        return "only local files are played"
+    if os.path.splitext(path)[1].lower() not in AUDIO_SUFFIXES:
+        return "its name is not that of an audio file"
+    return "" if os.path.isfile(folder / path) else "no such file"

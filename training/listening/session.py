@@ -1,0 +1,127 @@
+"""What one evening of listening is: songs, their labels in the file, what was skipped and undone."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+from ...engine.errors import MerError
+from ...engine.text.escape import for_terminal
+from .label_file import LabelFile
+from .queue_file import QueuedSong
+
+
+class StaleError(MerError):
+    """The page is behind: another tab has labelled the song meanwhile."""
+
+
+class Session:
+    """The songs of a queue, of which each has at most one row in the file of labels; for several threads.
+
+    A song that has a row is done, whoever wrote it. Skipped songs come again at the end of the queue.
+    """
+
+    def __init__(self, songs: Sequence[QueuedSong], labels: Sequence[str], file: LabelFile) -> None:
+        self.songs, self.labels = tuple(songs), tuple(labels)
+        self._file = file
+        self._lock = threading.Lock()
+        self._skipped: list[int] = []
+        self._done: list[int] = []  # what undo takes back, the last one last: labels and skips
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows, as JSON can hold it; ``song`` is None when all are labelled.
+
+        Raises:
+            MerError: see ``LabelFile.rows``.
+        """
+        with self._lock:
+            return self._state()
+
+    def label(self, number: int, label: str) -> dict[str, Any]:
+        """Gives a song its label; the row is on the disk when this returns.
+
+        Raises:
+            StaleError: the song has a label already.
+            MerError: no such song or label; the file cannot be written.
+        """
+        with self._lock:
+            self._check(number)
+            if label not in self.labels:
+                raise MerError(f"{label!r} is none of the labels")
+            song = self.songs[number]
+            self._file.add(song.path, label, song.artist)
+            self._done.append(number)
+            return self._state()
+
+    def skip(self, number: int) -> dict[str, Any]:
+        """Puts a song behind all others; the file stays as it is.
+
+        Raises:
+            StaleError: the song has a label already.
+            MerError: no such song.
+        """
+        with self._lock:
+            self._check(number)
+            self._skipped = [*(each for each in self._skipped if each != number), number]
+            self._done.append(number)
+            return self._state()
+
+    def undo(self) -> dict[str, Any]:
+        """Takes back the last label or skip; labels of an earlier session too. The song is the next one.
+
+        Raises:
+            MerError: there is nothing to take back, or another program changed the file.
+        """
+        with self._lock:
+            number = self._last()
+            if number is None:
+                raise MerError("there is nothing to take back")
+            if self.songs[number].path in self._labelled():
+                self._file.take_back(self.songs[number].path)
+            self._skipped = [each for each in self._skipped if each != number]
+            if self._done:
+                self._done.pop()
+            return self._state(first=number)
+
+    def _last(self) -> int | None:
+        if self._done:
+            return self._done[-1]
+        rows = self._file.rows()
+        numbers = {song.path: number for number, song in enumerate(self.songs)}
+        return numbers.get(rows[-1].path) if rows else None
+
+    def _labelled(self) -> dict[str, str]:
+        return {row.path: row.label for row in self._file.rows()}
+
+    def _check(self, number: int) -> None:
+        if not 0 <= number < len(self.songs):
+            raise MerError("no such song in the queue")
+        if self.songs[number].path in self._labelled():
+            raise StaleError("this song has a label already")
+
+    def _state(self, first: int | None = None) -> dict[str, Any]:
+        labelled = self._labelled()
+        left = [n for n, song in enumerate(self.songs) if song.path not in labelled]
+        order = [*(n for n in left if n not in self._skipped), *(n for n in self._skipped if n in left)]
+        if first in order:
+            order.remove(first)
+            order.insert(0, first)
+        counts = Counter(labelled[song.path] for song in self.songs if song.path in labelled)
+        last = self._last()
+        return {
+            "total": len(self.songs),
+            "done": len(self.songs) - len(left),
+            "counts": [counts[label] for label in self.labels],
+            "song": self._shown(order[0]) if order else None,
+            "last": None
+            if last is None
+            else {**self._shown(last), "label": labelled.get(self.songs[last].path)},
+        }
+
+    def _shown(self, number: int) -> dict[str, Any]:
+        song = self.songs[number]
+        name = song.title or PurePath(song.path).name
+        return {"number": number, "name": for_terminal(name), "artist": for_terminal(song.artist)}

@@ -1,0 +1,118 @@
+"""A queued file as a browser plays it: its own bytes where browsers know them, else a WAV of its sound."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import soundfile
+
+from ...engine.audio.decoder import Budget, Limits
+from ...engine.audio.formats import open_regular_file
+from ...engine.audio.open import open_decoder
+from ...engine.errors import AudioError
+from ...engine.labelling.worker_pool import Failure, WorkerPool
+
+_LONGEST_S = 900  # of a WAV: an emotion is heard sooner, and the disk for it is 80 MB
+_BLOCK = 1 << 20  # samples
+_MP3_FRAMES = tuple(b"\xff" + bytes([second]) for second in (0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3))
+_KEPT = 4  # WAVs: the song that plays, the next one, and what undo comes back to
+
+
+@dataclass(frozen=True)
+class Sound:
+    """An open regular file, its size in bytes and its media type. Whoever gets it closes ``descriptor``."""
+
+    descriptor: int
+    size: int
+    kind: str
+
+
+class Sounds:
+    """The sound of files by their number; a context manager, for several threads.
+
+    Only what is audio leaves it: a file whose first bytes are no container that browsers play is decoded, in
+    a child process, as everywhere in mer.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = tuple(paths)
+        self._lock = threading.Lock()
+        self._pool: WorkerPool | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="listen-")
+        self._decoded: dict[int, Path] = {}
+
+    def open(self, number: int, decoded: bool = False) -> Sound:
+        """The file as it is, or its sound as a WAV: mono, 16 bits, at most its first 15 minutes.
+
+        Args:
+            decoded: the browser could not play the file's own bytes.
+
+        Raises:
+            AudioError: the file is gone, or nothing here can read it.
+        """
+        path = self._paths[number]
+        if not decoded:
+            descriptor = open_regular_file(path)
+            kind = _kind(os.pread(descriptor, 16, 0))
+            if kind:
+                return Sound(descriptor, os.fstat(descriptor).st_size, kind)
+            os.close(descriptor)
+        with self._lock:  # one at a time: the pool has one map
+            descriptor = open_regular_file(self._wav(number, path))
+        return Sound(descriptor, os.fstat(descriptor).st_size, "audio/wav")
+
+    def _wav(self, number: int, path: str) -> Path:
+        if number not in self._decoded:
+            if self._pool is None:
+                self._pool = WorkerPool(_write_wav, None, workers=1, seconds=Limits().seconds)
+            target = Path(self._folder.name, f"{number}.wav")
+            [(_, result)] = self._pool.map([(path, target)])
+            if isinstance(result, Failure):
+                target.unlink(missing_ok=True)
+                raise AudioError(result.reason)
+            self._decoded[number] = target
+            for old in list(self._decoded)[:-_KEPT]:
+                self._decoded.pop(old).unlink(missing_ok=True)
+        return self._decoded[number]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+            with suppress(OSError):
+                self._folder.cleanup()
+
+
+def _write_wav(job: tuple[str, Path], _: None) -> None:
+    path, target = job
+    with (
+        closing(open_decoder(path, Budget(Limits()))) as decoder,
+        soundfile.SoundFile(target, "w", decoder.sample_rate, 1, "PCM_16", format="WAV") as file,
+    ):
+        position, end = 0, min(decoder.length, _LONGEST_S * decoder.sample_rate)
+        while position < end and len(block := decoder.read(position, min(_BLOCK, end - position))):
+            file.write(block)
+            position += len(block)
+        if not position:
+            raise AudioError("damaged: nothing of its sound can be decoded")
+
+
+def _kind(head: bytes) -> str:
+    """The media type of what browsers play, by its first bytes; "" for all else."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "audio/wav"
+    if head[:3] == b"ID3" or head[:2] in _MP3_FRAMES:
+        return "audio/mpeg"
+    if head[4:8] == b"ftyp":
+        return "audio/mp4"
+    return {b"fLaC": "audio/flac", b"OggS": "audio/ogg"}.get(head[:4], "")
