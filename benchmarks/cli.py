@@ -86,10 +86,15 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Artifacts of this folder too.",
+    help="Artifacts of this folder, and of those below it, too.",
 )
 @click.option(
-    "--model", "-m", "only", multiple=True, metavar="NAME", help="Only these.  [default: all found]"
+    "--model",
+    "-m",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Only these; bundled/NAME is the bundled one.  [default: all found]",
 )
 @click.option(
     "--runtime",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ _FLOAT32 = 1  # onnx.TensorProto.FLOAT
 _OTHER_FORMATS = (b"ORTM", b"TFL3")
 _MOST_WINDOWS = 1 << 16  # of an engine's profile
 _SIDECAR_FORMAT = 1
+_CHECKPOINT, _METRICS = "checkpoint.safetensors", "metrics.json"  # of a training's folder
 _BUNDLED = Path(__file__).parent / "models"
 
 
@@ -101,21 +103,45 @@ def known_models() -> dict[str, Path]:
 def path_from_model(model: str) -> Path:
     """A model's file, from a path, a name (``mobilenetv3``) or an alias (``mobilenet-v3-small``).
 
+    Of a training's folder it is the .onnx that the training exported.
+
     Raises:
-        UsageError: neither a file nor a known name; the message lists the known ones.
+        UsageError: neither a file nor a known name, and the message lists the known ones; or a folder without
+            such a file.
     """
     if os.path.isfile(model):
         return Path(model)
     known = known_models()
     if model in known:
         return known[model]
+    if os.path.isdir(model):
+        return _exported_by_run(Path(model))
     try:
         return known[backbone_from_name(model)]
     except (UsageError, KeyError):
         names = ", ".join(known) or "none"
         raise UsageError(
-            f"unknown model {model!r}; known: {names}; or give the path of an .onnx file or an engine"
+            f"unknown model {model!r}; known: {names}; or give the path of an .onnx file, an engine or a "
+            "training's folder"
         ) from None
+
+
+def _exported_by_run(folder: Path) -> Path:
+    """The .onnx beside a training's checkpoint; of a cross-validation, beside that of its final network."""
+    for place in (folder, folder / "final"):
+        checkpoint = place / _CHECKPOINT
+        if not checkpoint.is_file():
+            continue
+        with suppress(ArtifactError, OSError, ValueError, KeyError, TypeError):
+            name = json_from_text(_read(place / _METRICS, LONGEST))["model"]
+            if isinstance(name, str) and os.path.isfile(path := place / f"{Path(name).name}.onnx"):
+                return path
+        raise UsageError(f"{place} holds a checkpoint and no .onnx of it: {_how_to_export(checkpoint)}")
+    raise UsageError(f"{folder} is a folder, and no training's: it holds no {_CHECKPOINT}")
+
+
+def _how_to_export(checkpoint: Path) -> str:
+    return f"mer-export {shlex.quote(str(checkpoint))} --format onnx makes one"
 
 
 def open_artifact(model: str) -> Artifact:
@@ -131,6 +157,8 @@ def open_artifact(model: str) -> Artifact:
             an engine without a sidecar, or with one that does not match it.
     """
     path = path_from_model(model)
+    if path.suffix.lower() == ".safetensors":
+        raise ArtifactError(f"{path} is a checkpoint, and an .onnx is needed: {_how_to_export(path)}")
     content = _read(path, LARGEST)
     sha256 = hashlib.sha256(content).hexdigest()
     if is_engine(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 
 from .errors import UsageError
 
@@ -38,17 +39,32 @@ _ALIASES: Mapping[str, str] = {
 }
 
 
+ENTRY_POINTS = "merkit.backbones"
+"""The group of entry points through which other packages add networks."""
+
+
+def outside_backbones() -> Mapping[str, EntryPoint]:
+    """Networks of other packages, by name; nothing of theirs is imported. Our own names stay ours."""
+    entries = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    return {name: entry for name, entry in entries.items() if name not in NETWORKS}
+
+
 def backbone_from_name(name: str) -> str:
     """The canonical name of a backbone, from spellings such as ``VGG-16`` or ``mobilenet-v3-small``.
+
+    A network that another package adds has one spelling.
 
     Raises:
         UsageError: an unknown name; the message lists the known ones.
     """
     key = _letters_and_digits(name)
     canonical = {_letters_and_digits(known): known for known in NETWORKS}.get(key) or _ALIASES.get(key)
-    if canonical is None:
-        raise UsageError(f"unknown backbone {name!r}; known: {', '.join(NETWORKS)}")
-    return canonical
+    if canonical is not None:
+        return canonical
+    outside = outside_backbones()
+    if name not in outside:
+        raise UsageError(f"unknown backbone {name!r}; known: {', '.join((*NETWORKS, *outside))}")
+    return name
 
 
 def _letters_and_digits(name: str) -> str:

@@ -19,6 +19,9 @@ from .strict_json import json_from_text
 
 VERSION = 1
 
+_LATER = {"win_length": 0}
+"""Fields of AudioSpec that version 1 did not have at first: absent they mean this."""
+
 # A spec may come from a stranger, and says how much memory and time a window takes: far above what any
 # network of music uses, and such that no window needs more than some 250 MB or a few seconds.
 _SAMPLE_RATES = (1_000, 384_000)  # Hz; converters go no higher
@@ -40,12 +43,12 @@ _LABELS = 1_000
 class AudioSpec:
     """How a window of ``window_samples`` samples becomes a log-mel ``[n_mels, frames]``.
 
-    The power spectrogram uses a periodic Hann window of ``n_fft`` samples, centred, as librosa
-    and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's maximum when ``reference``
-    is "max", or minus the level of its mean power when it is "mean" (a gain then changes nothing), and never
-    more than ``top_db`` below the maximum where that is set. ``mean`` and ``std`` hold one number, or one
-    per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound shorter than a window is repeated or padded
-    with zeros, as ``short_audio`` says. Frequencies are in Hz.
+    The power spectrogram uses a periodic Hann window of ``win_length`` samples (0: ``n_fft``) in the middle
+    of ``n_fft``, centred, as librosa and DALI do. dB are ``10 log10(max(power, amin))``, minus the window's
+    maximum when ``reference`` is "max", or the level of its mean power when it is "mean" (then a gain
+    changes nothing), and never more than ``top_db`` below the maximum where that is set.
+    ``mean`` and ``std`` hold one number, or one per mel, in dB; the log-mel is ``(dB - mean) / std``. Sound
+    shorter than a window is repeated or padded with zeros, as ``short_audio`` says. Frequencies are in Hz.
 
     Raises:
         SpecError: a field is out of range or the fields contradict each other.
@@ -68,6 +71,7 @@ class AudioSpec:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     short_audio: Literal["zeros", "repeat"] = "repeat"
+    win_length: int = 0
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -80,6 +84,10 @@ class AudioSpec:
         for name in ("frames", "hop_length"):
             require(getattr(self, name) > 0, f"AudioSpec.{name} must be above 0")
         require(self.n_fft % 2 == 0, "AudioSpec.n_fft must be even")
+        require(
+            self.win_length == 0 or 2 <= self.win_length <= self.n_fft,
+            "AudioSpec.win_length must be 0, or from 2 to n_fft",
+        )
         available = 1 + self.window_samples // self.hop_length
         require(
             self.frames <= available,
@@ -197,6 +205,10 @@ class ModelSpec:
 
 def _to_json(spec: Any) -> str:
     fields = dataclasses.asdict(spec)
+    audio = fields.get("audio", fields)
+    for name, value in _LATER.items():
+        if audio.get(name, ...) == value:  # older versions read it, and its fingerprint stays what it was
+            del audio[name]
     if fields.get("evidence", 0) is None:
         del fields["evidence"]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -219,7 +231,7 @@ def _from_mapping(cls: Any, fields: Mapping[str, Any]) -> Any:
         f"{cls.__name__} has unknown fields: {', '.join(unknown)[:200]}; a newer merkit may have made it",
     )
     # No field may be missing: a default that changes later would silently change the network's input.
-    missing = sorted(set(known) - set(fields))
+    missing = sorted(set(known) - set(fields) - set(_LATER))
     require(not missing, f"{cls.__name__} lacks fields: {', '.join(missing)}")
     return cls(**fields)
 
@@ -262,13 +274,14 @@ PRESETS: Mapping[str, AudioSpec] = {
         mean=(-20.0,),
         std=(20.0,),
     ),
-    # Nearly as the AudioSet network's weights were trained (Kaldi's mels and pre-emphasis differ from these
-    # by a gain for each mel, which the network adds). It counts on this mean and deviation.
+    # As the AudioSet network's weights were trained: its pre-emphasis is a gain for each of these mels, which
+    # the network adds. It counts on this mean and deviation.
     "audioset": AudioSpec(
         sample_rate=32_000,
         window_samples=320_000,
         frames=1_000,
         n_fft=1_024,
+        win_length=800,
         hop_length=320,
         pad_mode="reflect",
         fmin=0.0,

@@ -18,7 +18,14 @@ from ..engine.cli.command import (
 )
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
-from .options import builder_options, data_options, data_plan_from_options, plan_from_options
+from .options import (
+    builder_options,
+    data_options,
+    data_plan_from_options,
+    foreign_from_options,
+    foreign_options,
+    plan_from_options,
+)
 from .terminal import Failed, Terminal
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from .data_plan import DataPlan
     from .eval_set import EvalSet
     from .exporter import Exported
+    from .foreign import Foreign
     from .job import Plan
     from .output_files import Precision
 
@@ -37,8 +45,12 @@ _LAYERS_NAMED = 5  # in a hint
 @click.command(context_settings=SETTINGS)
 @click.argument("argument", required=False, metavar="[MODEL]")
 @click.option(
-    "--model", "-m", metavar="NAME|FILE", help="A known model, an FP32 .onnx, or a .safetensors checkpoint."
+    "--model",
+    "-m",
+    metavar="NAME|FILE|RUN",
+    help="A known model, an FP32 .onnx, a .safetensors checkpoint, or a training's folder.",
 )
+@foreign_options
 @click.option("--all", "all_models", is_flag=True, help="Export every known model; a table at the end.")
 @click.option("--fp32", is_flag=True, help="Make an FP32 engine.  [default: if no precision is named]")
 @click.option("--fp16", is_flag=True, help="Make an FP16 engine.")
@@ -106,11 +118,14 @@ def main(
     with sigterm_interrupts() as stop:
         try:
             plan, data = plan_from_options(out, form, options), data_plan_from_options(options)
+            foreign = foreign_from_options(options)
+            if foreign and all_models:
+                raise click.UsageError("--spec and --labels go with one MODEL")
             terminal = Terminal()
             if sensitivity:
-                _rank(_models(model), plan, data, terminal.say)
+                _rank(_models(model), plan, data, terminal.say, foreign)
                 return terminal.exit_code
-            return _export(_models(model), precisions, builder, plan, data, terminal)
+            return _export(_models(model), precisions, builder, plan, data, terminal, foreign)
         except KeyboardInterrupt:
             click.echo("stopped; nothing half-written is left", err=True)
             return stop.code or INTERRUPTED
@@ -129,6 +144,7 @@ def _export(
     plan: Plan,
     data: DataPlan,
     terminal: Terminal,
+    foreign: Foreign | None,
 ) -> int:
     from .builders import NoBuilderError
 
@@ -140,7 +156,7 @@ def _export(
         except NoBuilderError as error:
             no_builder = error
     _say_notes(data, terminal.say)
-    done, errors = _export_all(models, precisions, plan, data, terminal)
+    done, errors = _export_all(models, precisions, plan, data, terminal, foreign)
     if len(models) > 1:
         terminal.table(done, errors)
     if errors:
@@ -156,11 +172,11 @@ def _export(
 
 def _checked_outputs(models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan) -> Plan:
     """The plan with every input in it, once no file that will be written can replace one."""
-    from ..engine.artifact import path_from_model
     from .output_files import check_out, check_targets, check_timing_cache, targets_of
+    from .source import path_of_source
 
     check_out(plan.out, len(models) * len(precisions), plan.form)
-    sources = [path_from_model(model) for model in models]
+    sources = [path_of_source(model) for model in models]
     inputs = (*sources, *data.inputs)
     if plan.engine.timing_cache is not None:
         check_timing_cache(plan.engine.timing_cache, inputs)
@@ -182,7 +198,12 @@ def _open_builder(name: Any, options: EngineOptions) -> Builder:
 
 
 def _export_all(
-    models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan, terminal: Terminal
+    models: list[str],
+    precisions: list[Precision],
+    plan: Plan,
+    data: DataPlan,
+    terminal: Terminal,
+    foreign: Foreign | None,
 ) -> tuple[list[Exported], list[Failed]]:
     """Every precision of every model; an export that fails does not stop the others."""
     from .checks import GateError
@@ -198,7 +219,7 @@ def _export_all(
     sets: dict[object, tuple[EvalSet, CalibrationSet | None]] = {}  # those of the latest kind of model
     for model in models:
         try:
-            source = open_source(model)
+            source = open_source(model, foreign)
             if plan.builder is not None:
                 check_parsed(source.artifact.content, plan.builder)
             spec = source.artifact.spec
@@ -223,14 +244,20 @@ def _export_all(
     return done, errors
 
 
-def _rank(models: list[str], plan: Plan, data: DataPlan, say: Callable[[str], None]) -> None:
+def _rank(
+    models: list[str],
+    plan: Plan,
+    data: DataPlan,
+    say: Callable[[str], None],
+    foreign: Foreign | None,
+) -> None:
     from .data_plan import sets_from_plan
     from .job import Job
     from .source import open_source
 
     _say_notes(data, say)
     for model in models:
-        source = open_source(model)
+        source = open_source(model, foreign)
         eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, say)
         job = Job(source, eval_set, calibration_set, plan, say)
         say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")

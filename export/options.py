@@ -13,6 +13,7 @@ from ..engine.errors import UsageError
 
 if TYPE_CHECKING:
     from .data_plan import DataPlan
+    from .foreign import Foreign
     from .job import Plan
 
 
@@ -54,6 +55,38 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def foreign_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is said of a network that was trained elsewhere."""
+    options = [
+        click.option(
+            "--spec",
+            metavar="PRESET|FILE",
+            help="What a foreign .onnx or state dict hears: a preset's name, or an AudioSpec as JSON.",
+        ),
+        click.option("--labels", metavar="A,B,...", help="With --spec: what its outputs mean, in order."),
+        click.option("--backbone", metavar="NAME", help="With --spec: the network of a state dict."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def foreign_from_options(options: dict[str, Any]) -> Foreign | None:
+    """None where nothing is said of a foreign network.
+
+    Raises:
+        UsageError, SpecError: see ``foreign_from_texts``.
+    """
+    spec, labels, backbone = options["spec"], options["labels"], options["backbone"]
+    if spec is None and labels is None and backbone is None:
+        return None
+    if spec is None or labels is None:
+        raise click.UsageError("a foreign network needs both --spec and --labels")
+    from .foreign import foreign_from_texts
+
+    return foreign_from_texts(spec, labels, backbone)
 
 
 def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:

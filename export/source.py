@@ -15,8 +15,10 @@ from onnx import ModelProto, TensorProto
 from ..engine.arrays import Float32
 from ..engine.artifact import LARGEST, Artifact, is_engine, known_models, open_artifact, path_from_model
 from ..engine.errors import ArtifactError, MerError, UsageError
+from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
 from .evidence import Evidence, without_evidence
+from .foreign import Foreign, check_foreign, onnx_from_foreign
 from .plain_graph import plain_from_onnx
 
 OLDEST_OPSET = 20
@@ -53,8 +55,11 @@ class Source:
         return onnx.load_from_string(self.artifact.content)
 
 
-def open_source(model: str) -> Source:
+def open_source(model: str, foreign: Foreign | None = None) -> Source:
     """Opens a model by name, alias or path; a file that is no .onnx is read as a checkpoint (needs torch).
+
+    Args:
+        foreign: what is said of a file that was not made here.
 
     Raises:
         UsageError: an unknown name, or a file that is neither.
@@ -63,13 +68,32 @@ def open_source(model: str) -> Source:
             refuses.
         MerError: a checkpoint, but torch is not installed.
     """
-    path = path_from_model(model)
+    path = path_of_source(model)
+    check_foreign(foreign, path)
+    if foreign is not None:
+        return _from_foreign(path, foreign)
     if path.suffix.lower() == ".onnx":
-        return _source(open_artifact(model))
+        return _source(open_artifact(str(path)))
     if is_engine(path):
         raise ArtifactError(f"{path} is an engine already; export from its .onnx or its checkpoint")
     _refuse_pickle(path)
     return _from_checkpoint(path)
+
+
+def path_of_source(model: str) -> Path:
+    """As ``path_from_model``, and the checkpoint of a training's folder that holds no .onnx.
+
+    Raises:
+        UsageError: see there.
+    """
+    checkpoints = (Path(model, "checkpoint.safetensors"), Path(model, "final", "checkpoint.safetensors"))
+    try:
+        return path_from_model(model)
+    except UsageError:
+        for checkpoint in checkpoints:
+            if checkpoint.is_file():
+                return checkpoint
+        raise
 
 
 def fp32_models() -> list[str]:
@@ -78,17 +102,37 @@ def fp32_models() -> list[str]:
 
 
 def _from_checkpoint(path: Path) -> Source:
-    try:
+    def write(target: Path) -> Infer:
         from .torch_to_onnx import onnx_from_checkpoint
-    except ModuleNotFoundError as error:
-        raise MerError(
-            f'a checkpoint needs {error.name}, which is not installed: pip install "merkit[train]"; '
-            "or give an .onnx"
-        ) from None
+
+        return onnx_from_checkpoint(path, target)
+
+    return _written(path, write)
+
+
+def _from_foreign(path: Path, foreign: Foreign) -> Source:
+    def write_graph(target: Path) -> None:
+        write_whole(target, onnx_from_foreign(path, foreign))
+
+    def write_weights(target: Path) -> Infer:
+        from .torch_to_onnx import onnx_from_weights
+
+        return onnx_from_weights(path, foreign.spec(path), target)
+
+    return _written(path, write_graph if path.suffix.lower() == ".onnx" else write_weights)
+
+
+def _written(path: Path, write: Callable[[Path], Infer | None]) -> Source:
+    """A source whose graph is written to a temporary file first."""
     with tempfile.TemporaryDirectory(prefix="mer-export-") as folder:
         target = Path(folder) / f"{path.stem}.onnx"
         try:
-            infer = onnx_from_checkpoint(path, target)
+            infer = write(target)
+        except ModuleNotFoundError as error:
+            raise MerError(
+                f'a checkpoint needs {error.name}, which is not installed: pip install "merkit[train]"; '
+                "or give an .onnx"
+            ) from None
         except OSError as error:
             raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))

@@ -31,7 +31,25 @@ def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float3
     from ..training.networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint
 
     network, spec = network_from_checkpoint(path)
-    onnx_from_network(network, spec, target, evidence_from_checkpoint(path))
+    return _written(network, spec, target, evidence_from_checkpoint(path))
+
+
+def onnx_from_weights(path: Path, spec: ModelSpec, target: Path) -> Callable[[Float32], Float32]:
+    """As ``onnx_from_checkpoint``, from a state dict of the spec's backbone that someone else saved.
+
+    Raises:
+        UsageError: no such file, or an unknown backbone.
+        MerError: a pickle of something else, or weights that do not fit.
+    """
+    from ..training.networks.backbones import backbone_from_weights
+
+    return _written(backbone_from_weights(spec.backbone, len(spec.labels), path), spec, target)
+
+
+def _written(
+    network: nn.Module, spec: ModelSpec, target: Path, evidence: nn.Module | None = None
+) -> Callable[[Float32], Float32]:
+    onnx_from_network(network, spec, target, evidence)
 
     def infer(log_mels: Float32) -> Float32:
         with torch.inference_mode():

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     "-m",
     "models",
     multiple=True,
-    default=("mobilenetv3",),
-    help="A backbone, or all; may be repeated.",
+    help="A backbone, or all; may be repeated.  [default: that of --weights, else mobilenetv3]",
 )
 @recipe_options
 @teacher_options
@@ -93,17 +92,22 @@ def _train(**options: Any) -> int:
     mode = _mode(options)
     root = root_from_options(options)
     from .networks.backbones import check_weights
+    from .networks.trained import names_trained_network, trained_network
     from .progress import TerminalProgress
+    from .runs.plan_choice import with_plan
     from .runs.run_folder import results_folder
     from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
 
     limit_threads()
-    models = models_from_names(options["models"])
     protocol = _protocol(options)
+    begun = trained_network(protocol.weights) if names_trained_network(protocol.weights) else None
+    models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
+    plan = options["plan"] or ("auto" if begun and not _settled(options) else "all")
     out = options["out"] or _default_folder(protocol, models)
     for folder in (root, *options["unlabelled"]):
         check_outside(folder, out, options["cache"])
-    check_weights(models, protocol.weights)
+    if begun is None:
+        check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
         data,
@@ -122,13 +126,22 @@ def _train(**options: Any) -> int:
         chosen_fields(options),
         options["teachers"],
         options["unlabelled"],
+        "frozen" if plan == "auto" else plan,
     )
     with results_folder(session.out, mode), TerminalProgress() as progress:
+        if plan == "auto":
+            session = with_plan(session, progress)
         _, skipped = run_session(session, progress)
     if skipped:
         clips = "1 clip was" if skipped == 1 else f"{skipped} clips were"
         click.echo(f"{clips} left out, for the reasons above", err=True)
     return EXIT_SOME_FAILED if skipped else 0
+
+
+def _settled(options: dict[str, Any]) -> bool:
+    """Whether something was asked for that no frozen network has: then nothing is left to choose."""
+    audio = any(text.startswith("audio.") for text in options["sets"]) or options["preset"]
+    return bool(audio or options["layers"] or options["teachers"] or options["protocol"] != "best")
 
 
 def _default_folder(protocol: Protocol, models: tuple[str, ...]) -> Path:

@@ -65,8 +65,15 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--weights",
-            metavar="imagenet|musicnn-msd|musicnn-mtt|none|FILE",
-            help="Weights to begin with.  [default: the protocol's]",
+            metavar="imagenet|none|NAME|FILE|RUN",
+            help="Weights to begin with: musicnn-msd, musicnn-mtt, a known model (audiocnn), a run's folder, "
+            "a checkpoint, an .onnx of ours, a file of weights.  [default: the protocol's]",
+        ),
+        click.option(
+            "--plan",
+            type=click.Choice(["auto", "frozen", "head", "all"]),
+            help="What of trained weights is trained: a new head alone, the head and then all layers, or all "
+            "at once; auto tries them.  [default: auto]",
         ),
         click.option("--layers", type=click.Choice(["all", "head"]), help="What is trained."),
         click.option("--loss", type=click.Choice(["ce", "bce"]), help="Cross-entropy, or binary on one-hot."),

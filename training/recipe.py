@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..engine.errors import SpecError, UsageError
 from ..engine.spec import PRESETS, AudioSpec
+from .networks.registry import outside_backbone
 from .ranges import check_ranges
 
 SplitKind = Literal["grouped", "random", "given"]
@@ -213,13 +214,16 @@ def protocol_for(
         UsageError: the user has chosen another AudioSpec than such a network's.
     """
     protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model))
-    own = OF_A_NETWORK.get(model, {}) if protocol.name == "best" else {}
+    outside = outside_backbone(model)
+    own = outside.recipe if outside else OF_A_NETWORK.get(model, {})
+    own = own if protocol.name == "best" else {}
     own = {name: value for name, value in {**own, **(TAUGHT if taught else {})}.items() if name not in chosen}
     return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **own))
 
 
 def _audio_for(protocol: Protocol, model: str) -> AudioSpec:
-    own = AUDIO_OF_A_NETWORK.get(model)
+    outside = outside_backbone(model)
+    own = outside.audio if outside else AUDIO_OF_A_NETWORK.get(model)
     if own is None:
         return protocol.audio
     asked = protocol.audio
@@ -228,10 +232,9 @@ def _audio_for(protocol: Protocol, model: str) -> AudioSpec:
     free = ("window_samples", "frames", "short_audio")
     fixed = [field.name for field in dataclasses.fields(own) if field.name not in free]
     if any(getattr(asked, name) != getattr(own, name) for name in fixed):
-        raise UsageError(
-            f"{model} hears the preset {model} only; of it {', '.join(f'audio.{name}' for name in free)} may "
-            "be set"
-        )
+        hears = "its own AudioSpec" if outside else f"the preset {model}"
+        names = ", ".join(f"audio.{name}" for name in free)
+        raise UsageError(f"{model} hears {hears} only; of it {names} may be set")
     return asked
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -37,7 +39,7 @@ class Case:
     """One row to be measured.
 
     Attributes:
-        model: the file's name without its suffix.
+        model: its name in the table: the file's without its suffix, with its folder where that clashes.
         path: the artifact, an .onnx or .engine file.
         source: where it was: "bundled", "home" (``models_home()``), "folder", "untrained" or "compare".
         runtime: one of ``BENCH_RUNTIMES``, or "-" where the artifact cannot be opened.
@@ -61,29 +63,84 @@ def find_cases(
     quick: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Case]:
-    """Cases of the bundled artifacts, of those in ``models_home()`` and of those in ``folders``.
+    """Cases of the bundled artifacts, of those in ``models_home()`` and of those in and below ``folders``.
+
+    A case is named by its file; where files in several folders have one name, those of ``folders`` are named
+    with their folder.
 
     Args:
         untrained: the nine CNNs with random weights too.
-        only: models (names of files without their suffix, or of backbones); all by default.
+        only: models (names of cases, of files without their suffix, or of backbones); all by default. With
+            ``folders`` a name must mean networks of one place: "bundled/NAME" means the bundled one.
         quick: what takes long to start is skipped.
 
     Raises:
-        UsageError: a folder that is not there, or an unknown name in ``only``.
+        UsageError: no such folder; or a name in ``only`` that is unknown or means several networks.
     """
-    cases: list[Case] = []
-    known: set[str] = set()
-    for path, source in _files(folders, untrained, only, say):
-        names = {path.stem, _backbone_of(path)}
-        known |= names
-        if not only or names.intersection(only):
-            cases.extend(_cases_of(path, source, runtimes, quick))
-    strange = [name for name in only if name not in known]
-    if strange:
+    files = list(_files(folders, untrained, only, say))
+    names = _names(files, folders)
+    chosen = (
+        set(names) if not only else {path for name in only for path in _meant(name, files, names, folders)}
+    )
+    return [
+        case
+        for path, source in files
+        if path in chosen
+        for case in _cases_of(names[path], path, source, runtimes, quick)
+    ]
+
+
+def _names(files: Sequence[tuple[Path, str]], folders: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file: its stem where one folder alone has it, else as much of its path as it takes."""
+    places: dict[str, set[Path]] = {}
+    for path, _ in files:
+        places.setdefault(path.stem, set()).add(path.parent)
+    names = {path: path.stem for path, _ in files}
+    clashing = [path for path, source in files if source == "folder" and len(places[path.stem]) > 1]
+    below = {path: _below(path, folders) for path in clashing}
+    for path in clashing:
+        same = {other.parent for other in clashing if below[other] == below[path]}
+        names[path] = below[path] if len(same) == 1 else str(path.with_suffix(""))
+    return names
+
+
+def _below(path: Path, folders: Sequence[Path]) -> str:
+    """A file's path below the folder that it was found in, without its suffix."""
+    folder = next(folder for folder in folders if path.is_relative_to(folder))
+    inside = path.relative_to(folder).with_suffix("")
+    return inside.as_posix() if len(inside.parts) > 1 else f"{folder.resolve().name}/{inside}"
+
+
+def _meant(
+    name: str, files: Sequence[tuple[Path, str]], names: dict[Path, str], folders: Sequence[Path]
+) -> list[Path]:
+    """The files that a name means; with ``folders`` they lie in one place.
+
+    Raises:
+        UsageError: none do, or several places have such files.
+    """
+    exact = [path for path, source in files if name in (f"{source}/{path.stem}", str(path))]
+    own = [path for path, source in files if names[path] == name and (source == "folder" or not folders)]
+    alike = [path for path, _ in files if name in (path.stem, _backbone_of(path))]
+    if exact or ("/" in name and own):
+        return exact or own
+    if not alike:
+        known = sorted({*names.values(), *map(_backbone_of, names)})
+        raise UsageError(f"unknown model {name}; there are: {', '.join(known) or 'none'}")
+    if not folders:
+        return alike
+    sources = dict(files)
+    called = {
+        path: names[path] if sources[path] == "folder" else f"{sources[path]}/{path.stem}" for path in alike
+    }
+    if len({path.parent for path in alike}) > 1:
+        raise UsageError(f"{name} may be {', '.join(dict.fromkeys(called.values()))}: name one of them")
+    if all(sources[path] != "folder" for path in alike):
+        places = ", ".join(map(str, folders))
         raise UsageError(
-            f"unknown model {', '.join(strange)}; there are: {', '.join(sorted(known)) or 'none'}"
+            f"no {name} in {places}; name {', '.join(dict.fromkeys(called.values()))} for that one"
         )
-    return cases
+    return alike
 
 
 def precision_of(content: bytes) -> str:
@@ -149,7 +206,7 @@ def _files(
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
-        for path in _in_folder(folder):
+        for path in _below_folder(folder):
             yield path, "folder"
     if untrained:
         for name in BACKBONES:
@@ -160,8 +217,20 @@ def _files(
 
 def _in_folder(folder: Path) -> list[Path]:
     """The artifacts of a folder, in order; none where it is not there."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in files if path.suffix.lower() == ".onnx" or is_engine(path)]
+    return _artifacts(folder.iterdir()) if folder.is_dir() else []
+
+
+def _below_folder(folder: Path) -> list[Path]:
+    """The artifacts in a folder and in those below it, in order; hidden folders and links are not entered."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += _artifacts(Path(place, name) for name in files)
+    return found
+
+
+def _artifacts(files: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in files if path.suffix.lower() == ".onnx" or is_engine(path))
 
 
 def _make_untrained(name: str, fp32: str, int8: str) -> None:
@@ -184,6 +253,7 @@ def _make_untrained(name: str, fp32: str, int8: str) -> None:
     write_whole(Path(int8), quantized.SerializeToString())
 
 
+@cache
 def _backbone_of(path: Path) -> str:
     try:
         return open_artifact(str(path)).spec.backbone
@@ -191,22 +261,22 @@ def _backbone_of(path: Path) -> str:
         return path.stem
 
 
-def _cases_of(path: Path, source: str, runtimes: Sequence[str], quick: bool) -> Iterator[Case]:
+def _cases_of(name: str, path: Path, source: str, runtimes: Sequence[str], quick: bool) -> Iterator[Case]:
     """One artifact's cases; one that cannot be opened is a single case with the reason."""
     try:
         artifact = open_artifact(str(path))
         precision = _engine_precision(path) if is_engine(path) else precision_of(artifact.content)
     except MerError as error:
-        yield Case(path.stem, path, source, "-", "-", str(error))
+        yield Case(name, path, source, "-", "-", str(error))
         return
     for runtime in runtimes:
         if (runtime == "tensorrt") != is_engine(path):
             continue
         if runtime in BASELINES and precision != "fp32":
             continue
-        yield Case(path.stem, path, source, runtime, precision, _why_not(runtime, artifact, quick))
+        yield Case(name, path, source, runtime, precision, _why_not(runtime, artifact, quick))
         if runtime == "openvino" and precision == "fp32":
-            yield Case(path.stem, path, source, runtime, "bf16", _why_no_bf16())
+            yield Case(name, path, source, runtime, "bf16", _why_no_bf16())
 
 
 def _engine_precision(path: Path) -> str:
@@ -223,6 +293,8 @@ def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:
         return f"{packages[0]} is not installed"
     if runtime in BASELINES and artifact.spec.backbone not in NETWORKS:
         return f"no backbone {artifact.spec.backbone} to rebuild"
+    if runtime in BASELINES and "frozen" in artifact.spec.provenance:
+        return "a frozen network with a head is none that torch has"
     if runtime == "torch.compile" and quick:
         return "compiling takes a minute or more: left out by --quick"
     return None

@@ -23,8 +23,8 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 @click.option(
     "--model",
     "-m",
-    metavar="NAME|FILE",
-    help="A bundled model, or an .onnx or .engine file.  [default: audiocnn]",
+    metavar="NAME|FILE|RUN",
+    help="A bundled model, an .onnx or .engine file, or a training's folder.  [default: audiocnn]",
 )
 @click.option(
     "--windows",

@@ -14,6 +14,7 @@ from ..arrays import Float32
 from ..dali_library import dali_module
 from ..errors import DeviceError, DeviceMemoryError
 from ..spec import AudioSpec
+from .log_mel import stft_window
 
 IN_FLIGHT = 2
 """The most batches between ``put`` and ``take``: one is copied and computed while another waits."""
@@ -107,7 +108,6 @@ class DaliLogMel:
 def _log_mel_pipeline(spec: AudioSpec, device: str, **options: Any) -> Any:
     dali = dali_module()
     fn, types, math = dali.fn, dali.types, dali.math
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
     mean, std = (_column(values, spec) for values in (spec.mean, spec.std))
 
     # Depth 1: a deeper queue needs as many batches fed before the first schedule_run. Runs are asynchronous
@@ -122,7 +122,7 @@ def _log_mel_pipeline(spec: AudioSpec, device: str, **options: Any) -> Any:
             nfft=spec.n_fft,
             window_length=spec.n_fft,
             window_step=spec.hop_length,
-            window_fn=hann.tolist(),
+            window_fn=stft_window(spec).tolist(),
             center_windows=True,
             reflect_padding=spec.pad_mode == "reflect",
             power=2,

@@ -347,3 +347,43 @@ def test_a_sidecar_of_other_log_mels(tmp_path: Path, spec: ModelSpec) -> None:
     shapes = {name: [batch, 1, 64, 64] for name, batch in (("min", 1), ("opt", 8), ("max", 32))}
     with pytest.raises(ArtifactError, match="other images"):
         engine(tmp_path, spec, profiles={"images": shapes})
+
+
+def run_folder(folder: Path, model: str = "tiny") -> Path:
+    """A training's folder, as far as its names go."""
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors").write_bytes(b"")
+    (folder / "metrics.json").write_text(json.dumps({"model": model}))
+    return folder
+
+
+def test_a_trainings_folder_is_its_onnx(tiny_model: Path, tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "my run")
+    (run / "tiny.onnx").write_bytes(tiny_model.read_bytes())
+    (run / "tiny_int8.onnx").write_bytes(b"of mer-export")
+    assert open_artifact(str(run)).path == run / "tiny.onnx"
+    folds = run_folder(tmp_path / "folds" / "final").parent
+    (folds / "final" / "tiny.onnx").write_bytes(tiny_model.read_bytes())
+    assert path_from_model(str(folds)) == folds / "final" / "tiny.onnx"
+
+
+def test_a_checkpoint_alone_says_how_an_onnx_is_made(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "my run")
+    how = f"mer-export '{run}/checkpoint.safetensors' --format onnx"
+    for model in (run, run / "checkpoint.safetensors"):
+        with pytest.raises(MerError) as error:
+            open_artifact(str(model))
+        assert how in str(error.value)
+    (run / "metrics.json").write_text('{"model": "../../../etc/tiny"}')  # anyone's: no path
+    with pytest.raises(UsageError, match="holds a checkpoint and no"):
+        path_from_model(str(run))
+    with pytest.raises(UsageError, match="is a folder, and no training's"):
+        path_from_model(str(tmp_path))
+
+
+def test_a_known_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_folder(tmp_path / "audiocnn")
+    assert path_from_model("audiocnn").name == "audiocnn.onnx"
+    with pytest.raises(UsageError, match=r"no \.onnx of it"):
+        path_from_model("./audiocnn")

@@ -1,4 +1,5 @@
 import pytest
+from merkit.engine import backbone_names
 from merkit.engine.backbone_names import BACKBONES, backbone_from_name
 from merkit.engine.errors import UsageError
 
@@ -31,3 +32,19 @@ def test_unknown_names_list_the_known() -> None:
         UsageError, match=r"unknown backbone 'vgg19'; known: alexnet, vgg16, .*squeezenet, audiocnn"
     ):
         backbone_from_name("vgg19")
+
+
+def test_other_packages_add_names(monkeypatch: pytest.MonkeyPatch):
+    class Entry:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    def entries(group: str) -> list[Entry]:
+        assert group == "merkit.backbones"
+        return [Entry("theirs"), Entry("audiocnn")]
+
+    monkeypatch.setattr(backbone_names, "entry_points", entries)
+    assert backbone_from_name("theirs") == "theirs"
+    assert list(backbone_names.outside_backbones()) == ["theirs"]  # our own names stay ours
+    with pytest.raises(UsageError, match=r"known: alexnet.*theirs"):
+        backbone_from_name("nobodys")

@@ -22,12 +22,14 @@ def audio_specs(draw: st.DrawFn) -> AudioSpec:
     samples = draw(st.integers(8_192, 500_000))
     fmax = draw(st.floats(100, rate / 2))
     count = draw(st.sampled_from([1, mels]))
+    n_fft = 2 * draw(st.integers(8, 4_096))
     return AudioSpec(
         sample_rate=rate,
         window_samples=samples,
         hop_length=hop,
         frames=draw(st.integers(1, 1 + samples // hop)),
-        n_fft=2 * draw(st.integers(8, 4_096)),
+        n_fft=n_fft,
+        win_length=draw(st.just(0) | st.integers(2, n_fft)),
         pad_mode=draw(st.sampled_from(["constant", "reflect"])),
         n_mels=mels,
         fmin=draw(st.floats(0, 99)),
@@ -55,6 +57,15 @@ def test_json_round_trip(audio: AudioSpec, labels: list[str], temperature: float
     assert again.to_json() == spec.to_json()
     assert AudioSpec.from_json(audio.to_json()) == audio
     assert again.audio.fingerprint == audio.fingerprint
+
+
+def test_a_field_that_came_later_stands_only_where_it_says_something() -> None:
+    """Files of older versions are read, and older versions read what they could have made."""
+    assert "win_length" not in AudioSpec().to_json()
+    assert "win_length" not in ModelSpec("resnet18", ("a", "b"), AudioSpec()).to_json()
+    windowed = AudioSpec(win_length=800)
+    assert AudioSpec.from_json(windowed.to_json()) == windowed
+    assert windowed.fingerprint != AudioSpec().fingerprint
 
 
 def test_fields_cannot_be_changed() -> None:
@@ -85,6 +96,8 @@ def test_unknown_missing_and_newer_are_refused(cls: type[AudioSpec] | type[Model
         {"sample_rate": 16_000.5},
         {"sample_rate": True},
         {"n_fft": 2_047},
+        {"win_length": 1},
+        {"win_length": 2_049},
         {"frames": 314},
         {"fmax": 8_001.0},
         {"fmin": 8_000.0},

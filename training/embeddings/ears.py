@@ -10,11 +10,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
 from ..networks.embedding import Embedding, embedding_audio
+from ..networks.frozen import FrozenNetwork
 from ..networks.trained import TrainedNetwork, trained_network
 
 _VERSION = b"1"  # of how embeddings are computed
@@ -29,7 +29,7 @@ class Ears:
 
     name: str
     audio: AudioSpec
-    embedding: nn.Module
+    embedding: Embedding
     notice: str = ""
 
     @cached_property
@@ -56,9 +56,18 @@ def ears_from_source(
     return ears_of(trained_network(source, say))
 
 
+def embedded_audio(trained: TrainedNetwork) -> AudioSpec:
+    """What a network hears where it is embedded: windows of about 10 s."""
+    if isinstance(trained.network, FrozenNetwork):
+        return trained.audio
+    return embedding_audio(trained.audio)[0]
+
+
 def ears_of(trained: TrainedNetwork) -> Ears:
     """On CUDA where available."""
-    audio, patches = embedding_audio(trained.audio)
-    embedding = Embedding(trained.network, trained.backbone, patches)
+    if isinstance(trained.network, FrozenNetwork):
+        embedding = trained.network.embedding
+    else:
+        embedding = Embedding(trained.network, trained.backbone, embedding_audio(trained.audio)[1])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Ears(trained.backbone, audio, embedding.to(device), trained.notice)
+    return Ears(trained.backbone, embedded_audio(trained), embedding.to(device), trained.notice)

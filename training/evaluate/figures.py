@@ -19,14 +19,16 @@ _COLOURS = ("#47a", "#e67", "#283", "#cb4", "#6ce", "#a37", "#bbb", "#000", "#e8
 
 
 def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: str = "validation") -> None:
-    """Loss and accuracy (in percent) by epoch, as PNG: training dashed, held out solid.
+    """Loss, accuracy (in percent) and learning rate by epoch, as PNG: training dashed, held out solid.
+
+    A circle marks the epoch that gave the network: the last one that was better than all before.
 
     Args:
         histories: the epochs of each network, by name; a colour for each.
         held_out: the legend's word for the part behind the solid curves.
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(2, 2, 1))
     for i, (name, history) in enumerate(histories.items()):
         epochs = [row.epoch for row in history]
         colour = _COLOURS[i % len(_COLOURS)]
@@ -37,11 +39,18 @@ def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: s
         ):
             style = {"color": colour, "marker": marker, "markersize": 3}
             axes.plot(epochs, training, "--", label=f"{name}, training", linewidth=1, **style)
+            judged = training
             if np.isfinite(validation).any():
                 axes.plot(epochs, validation, label=f"{name}, {held_out}", linewidth=1.6, **style)
+                judged = validation
+            chosen = max((i for i, row in enumerate(history) if row.better), default=None)
+            if chosen is not None:
+                axes.plot(epochs[chosen], judged[chosen], "o", markersize=9, fillstyle="none", color=colour)
+        rate.plot(epochs, [row.learning_rate for row in history], color=colour, linewidth=1)
     loss.set(xlabel="epoch", ylabel="loss", title="Loss")
     accuracy.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy", ylim=(0, 100))
-    for axes in (loss, accuracy):
+    rate.set(xlabel="epoch", title="Learning rate")
+    for axes in (loss, accuracy, rate):
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = loss.get_legend_handles_labels()

@@ -124,6 +124,7 @@ def _description(spec: ModelSpec) -> list[str]:
         _split(provenance),
         f"- **Weights to begin with**: {provenance['weights']}.",
         *_teachers(provenance),
+        *_recipe(provenance),
         f"- **Licence**: {for_markdown(provenance['licence'])}",
         *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
         *_evidence(provenance.get("evidence")),
@@ -136,6 +137,19 @@ def _evidence(facts: Mapping[str, Any] | None) -> list[str]:
     return [
         f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds of kinds that it had not "
         f"heard get no emotion, and {1 - facts['kept']:.1%} of its music by other artists."
+    ]
+
+
+def _recipe(provenance: Mapping[str, Any]) -> list[str]:
+    """How it was trained: the seeds, the recipe's fields, and the versions of what computed it."""
+    recipe, software = provenance.get("recipe", {}), provenance.get("software", {})
+    fields = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "seed")
+    versions = ", ".join(f"{name} {version}" for name, version in software.items())
+    seeds = f"{recipe.get('seed', '-')} of the training, {provenance['split'].get('seed', '-')} of the split"
+    return [
+        *([f"- **Recipe**: {for_markdown(fields)}."] if fields else []),
+        *([f"- **Seeds**: {seeds}."] if recipe else []),
+        *([f"- **Made with**: {for_markdown(versions)}."] if versions else []),
     ]
 
 

@@ -71,7 +71,13 @@ def predictions_from_network(
     Args:
         chosen: positions of examples.
     """
-    logits = logits_from_network(network, examples.windows, chosen, spec)
+    return predictions_from_logits(
+        logits_from_network(network, examples.windows, chosen, spec), examples, chosen
+    )
+
+
+def predictions_from_logits(logits: Sequence[Float32], examples: Examples, chosen: Integers) -> Predictions:
+    """The predictions of ``predictions_from_network``, from each chosen example's ``[windows, labels]``."""
     by_song: dict[int, list[Float32]] = {}
     first: dict[int, int] = {}  # each song's first example
     for i, example_logits in zip(chosen.tolist(), logits, strict=True):

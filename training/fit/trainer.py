@@ -32,7 +32,7 @@ class Epoch:
 
     ``loss`` and ``accuracy`` are those of training, with augmentation. The validation figures are by
     clip, of the averaged (EMA) weights; NaN without validation. ``better`` means that this epoch's
-    network is the best so far.
+    network is the best so far. ``learning_rate`` is that of its first step.
     """
 
     epoch: int
@@ -43,6 +43,7 @@ class Epoch:
     val_macro_f1: float
     seconds: float
     better: bool = True
+    learning_rate: float = float("nan")
 
 
 def train(
@@ -122,7 +123,7 @@ class _Training:
 
     def run_epoch(self) -> Epoch:
         """Trains on every training clip once, validates, and remembers the weights if they are better."""
-        start, epoch = perf_counter(), len(self.history)
+        start, epoch, rate = perf_counter(), len(self.history), self.schedule.get_last_lr()[0]
         # Seeded for each epoch, so that a resumed training draws the same numbers.
         rng = np.random.default_rng([self.recipe.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
@@ -135,7 +136,8 @@ class _Training:
         better = self.recipe.keep == "last" or not len(self.data.validation) or self._is_better(validation)
         if better:
             self.best = {name: t.detach().clone() for name, t in self.judged.state_dict().items()}
-        self.history.append(Epoch(epoch + 1, loss, accuracy, *validation, perf_counter() - start, better))
+        seconds = perf_counter() - start
+        self.history.append(Epoch(epoch + 1, loss, accuracy, *validation, seconds, better, rate))
         return self.history[-1]
 
     def state(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
@@ -53,8 +53,8 @@ class AudioSetNet(nn.Module):
     """Log-mels ``[batch, 1, 128, frames]`` to logits ``[batch, classes]``.
 
     The log-mels are those of the "audioset" preset. The published network hears Kaldi's mels of a sound with
-    pre-emphasis, in another window of nearly the same length: what these change is a gain for each mel,
-    which stands in ``gain``, but for a random 0.8 dB of each cell. Then ``(ln(power + 1e-5) + 4.5) / 5``.
+    pre-emphasis: next to no more than a gain for each mel, which stands in ``gain``. Then
+    ``(ln(power + 1e-5) + 4.5) / 5``.
 
     Args:
         classes: number of outputs.
@@ -98,9 +98,9 @@ class AudioSetNet(nn.Module):
         return (softplus + math.log(_FLOOR) + 4.5) / 5
 
 
-def is_audioset_state(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are the published weights, by their names."""
-    return any(_SQUEEZE in name for name in state)
+def is_audioset_state(names: Iterable[str]) -> bool:
+    """Whether weights of these names are the published ones."""
+    return any(_SQUEEZE in name for name in names)
 
 
 def audioset_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -117,9 +117,8 @@ def audioset_state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _gain(audio: AudioSpec) -> np.ndarray:
-    """dB for each mel ``[mels]``: of the pre-emphasis, and of the published window's energy."""
+    """dB of the pre-emphasis for each mel, ``[mels]``."""
     filters = mel_filters(audio)
     angles = 2 * np.pi * np.arange(filters.shape[1]) / audio.n_fft
     emphasis = 1 + _PRE_EMPHASIS**2 - 2 * _PRE_EMPHASIS * np.cos(angles)
-    window = 800 / audio.n_fft  # both are Hann's
-    return (10 * np.log10(window * (filters @ emphasis) / filters.sum(axis=1))).astype(np.float32)
+    return (10 * np.log10((filters @ emphasis) / filters.sum(axis=1))).astype(np.float32)

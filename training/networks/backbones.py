@@ -19,6 +19,7 @@ from .audioset import AudioSetNet, audioset_state, is_audioset_state
 from .musicnn import TAGS as MUSICNN_TAGS
 from .musicnn import MusiCNN
 from .musicnn_weights import MUSICNN_WEIGHTS, is_musicnn_weights, musicnn_state
+from .registry import Backbone, outside_backbone
 from .weights_file import load_weights, state_dict_from_file
 
 
@@ -50,12 +51,14 @@ assert set(_FAMILIES) == set(BACKBONES)
 PAPER_BACKBONES = tuple(BACKBONES)
 """The nine of the two papers. ``audiocnn`` is this project's own; ``musicnn`` has weights for music."""
 
-_HEARING: Mapping[str, type[AudioCNN | AudioSetNet | MusiCNN]] = {
-    "audiocnn": AudioCNN,
-    "musicnn": MusiCNN,
-    "audioset": AudioSetNet,
+_OURS: Mapping[str, Backbone] = {
+    "audiocnn": Backbone(lambda outputs: AudioCNN(outputs, channels=1), AudioCNN.HEADS),
+    "musicnn": Backbone(MusiCNN, MusiCNN.HEADS),
+    "audioset": Backbone(AudioSetNet, AudioSetNet.HEADS),
 }
 _TAGS = {"musicnn": MUSICNN_TAGS, "audioset": AUDIOSET_TAGS}
+_AFTER_EMBEDDING = {"audioset": AudioSetNet.EMBEDDING}  # where that is not the head alone
+_CLASSIFIER = "classifier"  # of our own networks, as of most of torchvision's
 
 
 class ExtraHead(nn.Module):
@@ -93,10 +96,12 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
         raise UsageError(f"{weights} are weights of musicnn, not of {name}")
     if name in _TAGS:
         return _of_music(name, classes, weights, extra_head)
-    if name == "audiocnn":
+    if name not in _FAMILIES:
         if weights != "none":
-            raise UsageError("audiocnn has no published weights; it can only begin with none")
-        network = AudioCNN(1_000 if extra_head else classes, channels=1)
+            raise UsageError(
+                f"{name} has no published weights; it can only begin with none, or a run of its own"
+            )
+        network = _other(name).build(1_000 if extra_head else classes)
         return ExtraHead(network, classes) if extra_head else network
     family = _FAMILIES[name]
     network = family.build(weights=None)
@@ -115,6 +120,25 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     return network
 
 
+def backbone_from_weights(name: str, classes: int, path: Path) -> nn.Module:
+    """A network from a whole state dict that someone else saved: torchvision's names, and its own head.
+
+    A stem for three channels is made one for one, as in ``build_backbone``.
+
+    Raises:
+        UsageError: an unknown name, or no such file.
+        MerError: the file holds no state dict, or one of another network or of other labels.
+    """
+    name = backbone_from_name(name)
+    network = build_backbone(name, classes)
+    state = state_dict_from_file(path)
+    stem = f"{_FAMILIES[name].stem}.weight" if name in _FAMILIES else ""
+    if stem in state and state[stem].ndim == 4 and state[stem].shape[1] == 3:
+        state[stem] = state[stem].sum(dim=1, keepdim=True)
+    load_weights(network, name, state)
+    return network.eval()
+
+
 def check_weights(names: Iterable[str], weights: str) -> None:
     """Whether ``build_backbone`` can begin each network with ``weights``, before any work is done.
 
@@ -124,7 +148,7 @@ def check_weights(names: Iterable[str], weights: str) -> None:
         UsageError, MerError: see ``build_backbone``.
     """
     for name in map(backbone_from_name, names):
-        downloaded = MUSICNN_WEIGHTS if name == "musicnn" else () if name in _HEARING else ("imagenet",)
+        downloaded = MUSICNN_WEIGHTS if name == "musicnn" else ("imagenet",) if name in _FAMILIES else ()
         if weights != "none" and weights not in downloaded:
             build_backbone(name, 2, weights)
 
@@ -134,10 +158,23 @@ def head_paths(network: nn.Module, name: str, embedding: bool = False) -> tuple[
     name = backbone_from_name(name)
     if isinstance(network, ExtraHead):
         return ("extra",)
-    if name in _HEARING:
-        cut = getattr(_HEARING[name], "EMBEDDING", None)
-        return (cut,) if embedding and cut else _HEARING[name].HEADS
-    return (_FAMILIES[name].head,)
+    if embedding and name in _AFTER_EMBEDDING:
+        return (_AFTER_EMBEDDING[name],)
+    return (_FAMILIES[name].head,) if name in _FAMILIES else _other(name).heads
+
+
+def _other(name: str) -> Backbone:
+    """A network that is not torchvision's: ours, or another package's."""
+    backbone = _OURS.get(name) or outside_backbone(name)
+    assert backbone is not None  # backbone_from_name knows the name
+    return backbone
+
+
+def new_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
+    """The network, changed in place to have heads of ``classes`` outputs, with random weights."""
+    for path in head_paths(network, name):
+        _replace(network, path, _head(_get(network, path), classes))
+    return network
 
 
 def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
@@ -156,17 +193,19 @@ def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
 def head_parameters(network: nn.Module, name: str) -> list[nn.Parameter]:
     """The classifier's parameters: the only ones that the Hindi paper trains."""
     name = backbone_from_name(name)
-    first = "classifier" if name in _HEARING else _FAMILIES[name].head.split(".")[0]
     if isinstance(network, ExtraHead):
-        return [*getattr(network.backbone, first).parameters(), *network.extra.parameters()]
-    return list(getattr(network, first).parameters())
+        return [*head_parameters(network.backbone, name), *network.extra.parameters()]
+    if name in _FAMILIES:
+        heads = (_FAMILIES[name].head.split(".")[0],)
+    else:
+        heads = (_CLASSIFIER,) if name in _OURS else _other(name).heads
+    return [parameter for head in heads for parameter in _get(network, head).parameters()]
 
 
 def _of_music(name: str, classes: int, weights: str, extra_head: bool) -> nn.Module:
     """MusiCNN or the AudioSet network, whose published weights have many tags as outputs."""
-    kind = _HEARING[name]
     tags = _TAGS[name]
-    network = kind(classes if weights == "none" and not extra_head else tags)
+    network = _OURS[name].build(classes if weights == "none" and not extra_head else tags)
     if weights == "imagenet":
         known = ", ".join((*(MUSICNN_WEIGHTS if name == "musicnn" else ()), "none"))
         raise UsageError(f"{name} hears no images; it begins with {known} or a file")
@@ -174,7 +213,7 @@ def _of_music(name: str, classes: int, weights: str, extra_head: bool) -> nn.Mod
         load_weights(network, name, _state_of_music(weights))
     if extra_head:
         return ExtraHead(network, classes, tags)
-    (head,) = network.HEADS
+    (head,) = _OURS[name].heads
     if _get(network, head).out_features != classes:
         _replace(network, head, _head(_get(network, head), classes))
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from .backbones import build_backbone
 from .evidence import Evidence
+from .frozen import FROZEN_KEY, unfilled_frozen
 
 _EXTRA_HEAD = "extra.weight"
 _EVIDENCE = "evidence."  # before the names of the second output's tensors
@@ -66,13 +68,29 @@ def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     metadata, tensors = _read(path, tensors=True)
     spec = _spec_from_metadata(metadata, path)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EVIDENCE)}
-    network = build_backbone(spec.backbone, len(spec.labels), extra_head=_EXTRA_HEAD in tensors)
     try:
+        network = unfilled_network(spec, tensors)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{path}: its tensors do not fit {spec.backbone}: {reason}") from None
     return network.eval(), spec
+
+
+def unfilled_network(spec: ModelSpec, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A network of the form that these tensors were saved from, with other weights.
+
+    Raises:
+        UsageError: a backbone that this version does not know.
+        ValueError: the spec and the tensors are not of one network.
+    """
+    labels = len(spec.labels)
+    if FROZEN_KEY not in spec.provenance:
+        return build_backbone(spec.backbone, labels, extra_head=_EXTRA_HEAD in tensors)
+    head = tensors.get("head.weight")
+    if head is None or head.ndim != 2:
+        raise ValueError("it has no head")
+    return unfilled_frozen(spec.backbone, spec.provenance[FROZEN_KEY], tensors, head.shape[1], labels)
 
 
 def evidence_from_checkpoint(path: Path) -> Evidence | None:

@@ -57,10 +57,10 @@ class Embedding(nn.Module):
 def embedding_audio(audio: AudioSpec) -> tuple[AudioSpec, int]:
     """The windows of about 10 s in which a network is embedded, and how many of its own windows they hold.
 
-    Decibels relative to a window's maximum belong to the network's own window: such a network has one patch.
+    Decibels relative to a window's maximum or mean belong to the network's own window: it has one patch then.
     """
     patches = int(_WINDOW_S // audio.window_s)
-    if patches < 2 or audio.reference == "max" or audio.top_db is not None:
+    if patches < 2 or audio.reference != "one" or audio.top_db is not None:
         return audio, 1
     frames = patches * audio.frames
     return dataclasses.replace(audio, frames=frames, window_samples=frames * audio.hop_length), patches

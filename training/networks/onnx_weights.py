@@ -14,7 +14,7 @@ from ...engine.artifact import Artifact, open_artifact
 from ...engine.errors import ArtifactError
 from ...engine.runtimes import open_runtime
 from ...engine.spec import ModelSpec
-from .backbones import build_backbone
+from .checkpoint import unfilled_network
 
 _FOLDED = "_bias"  # so the exporter names the bias of a convolution that the norm after it was put into
 _CLOSE = 1e-3  # of logits
@@ -39,7 +39,10 @@ def network_from_onnx(path: Path) -> tuple[nn.Module, ModelSpec]:
         for tensor in graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT
     }
-    network = build_backbone(spec.backbone, len(spec.labels), extra_head="extra.weight" in tensors).eval()
+    try:
+        network = unfilled_network(spec, tensors).eval()
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}") from None
     _fill(network, tensors, spec)
     if not _agree(network, artifact):
         raise ArtifactError(
@@ -80,6 +83,52 @@ def folded_norms(network: nn.Module, log_mels: Tensor) -> list[tuple[str, str]]:
     for handle in handles:
         handle.remove()
     return pairs
+
+
+def unfold_norms(network: nn.Module, log_mels: Tensor) -> int:
+    """Gives norms that an export folded away their statistics again, in place; the outputs stay the same.
+
+    In a training such a norm would scale its input, which it does not do in evaluation: the network would
+    forget at its first step. Here it learns the mean and the deviation of what it gets for ``log_mels``.
+
+    Returns:
+        How many there were.
+    """
+    network.eval()
+    folded = [norm for _, norm in folded_norms(network, log_mels[:1]) if _is_folded(network, norm)]
+
+    def learn(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)
+        values = inputs[0].transpose(0, 1).flatten(1)
+        mean, variance = values.mean(dim=1), values.var(dim=1, correction=0)
+        state = module.state_dict()
+        module.load_state_dict(
+            {
+                **state,
+                "weight": (variance + module.eps).sqrt(),
+                "bias": state["bias"] + mean,
+                "running_mean": mean,
+                "running_var": variance,
+            }
+        )
+
+    handles = [network.get_submodule(norm).register_forward_pre_hook(learn) for norm in folded]
+    with torch.no_grad():
+        network(log_mels)
+    for handle in handles:
+        handle.remove()
+    return len(folded)
+
+
+def _is_folded(network: nn.Module, norm: str) -> bool:
+    module = network.get_submodule(norm)
+    assert isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)
+    if module.running_mean is None or module.running_var is None or not module.affine:
+        return False
+    unscaled = bool((module.weight == 1).all() and (module.running_mean == 0).all())
+    return unscaled and torch.allclose(
+        module.running_var, torch.full_like(module.running_var, 1 - module.eps)
+    )
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], spec: ModelSpec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .onnx_weights import network_from_onnx
 from .weights_file import load_weights, state_dict_from_file
 
 _CHECKPOINTS = ("checkpoint.safetensors", "final/checkpoint.safetensors")
+_PLAIN = ("none", "imagenet")  # weights that name no network
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,25 @@ class TrainedNetwork:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+def names_trained_network(weights: str) -> bool:
+    """Whether ``trained_network`` reads these weights: they say themselves which network they are of.
+
+    Others are "none", "imagenet", and files with a state dict alone.
+    """
+    path = Path(weights)
+    if weights in _PLAIN:
+        return False
+    if is_musicnn_weights(weights) or weights in known_models():
+        return True
+    if path.is_dir() or path.suffix.lower() == ".onnx":
+        return True
+    if path.is_file():
+        return _carries_spec(path) or _is_audioset(path)
+    with suppress(UsageError):
+        return path_from_model(weights).suffix.lower() == ".onnx"
+    return False
+
+
 def trained_network(
     source: str, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
 ) -> TrainedNetwork:
@@ -66,17 +87,16 @@ def trained_network(
         network = MusiCNN(TAGS)
         load_weights(network, "musicnn", musicnn_state(source, say))
         return TrainedNetwork("musicnn", network.eval(), PRESETS["musicnn"], notice=MUSICNN_NOTICE)
+    if source in known_models() and not path.is_file():
+        return _from_onnx(known_models()[source])
     if path.is_dir():
         return _from_checkpoint(checkpoint_in(path))
     if path.is_file() and path.suffix.lower() == ".onnx":
         return _from_onnx(path)
     if path.is_file():
         return _from_checkpoint(path) if _carries_spec(path) else _audioset(path)
-    if source in known_models() or not path.suffix:
-        try:
-            return _from_onnx(path_from_model(source))
-        except UsageError:
-            pass
+    with suppress(UsageError):
+        return _from_onnx(path_from_model(source))
     known = ", ".join((*MUSICNN_WEIGHTS, *known_models()))
     raise UsageError(
         f"weights {source}: no such file, run folder or network; known names: {known}; or a file or folder"
@@ -115,6 +135,14 @@ def _carries_spec(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as file:
             return SPEC_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def _is_audioset(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return is_audioset_state(file.keys())
     except (SafetensorError, OSError, ValueError):
         return False
 

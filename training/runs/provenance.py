@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.labelled_audio import clip_names, heard_text
@@ -16,26 +15,48 @@ from ..data.examples import Examples
 from ..data.sides import shared_sound
 from ..data.splits import Split
 from ..networks.musicnn_weights import NOTICE
+from ..networks.trained import names_trained_network
+from ..plans import Plan
 from ..recipe import Protocol
 from ..teachers.teaching import Teaching
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train and how, and by which teachers. ``data_name`` and ``licence`` are for the model card."""
+    """What to train and how, and by which teachers.
+
+    Attributes:
+        data_name, licence: for the model card.
+        plan: what of a network that was trained before is trained.
+        heard_before: the clips that those weights were trained on, as ``heard_text`` names them.
+        notice: of the authors of the weights that it begins with.
+        cache, workers: see ``window_embeddings``.
+    """
 
     model: str
     protocol: Protocol
     data_name: str
     teaching: Teaching | None = None
     licence: str = "not stated; the music's own terms bind whoever passes the network on"
+    plan: Plan = "all"
+    notice: str = ""
+    heard_before: str = ""
+    cache: Path | None = None
+    workers: int = 0
 
 
 def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     """What a network says of its training, but for metrics; ``tags`` are those that were learnt."""
     trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
-    unseen = {int(examples.songs[i]) for i in split.test} - trained_on
-    is_musicnn = backbone_from_name(job.model) == "musicnn"
+    before = set(job.heard_before.split())
+    unseen = {
+        song
+        for song in {int(examples.songs[i]) for i in split.test} - trained_on
+        if heard_text([examples.readable[song]]) not in before
+    }
+    is_musicnn = backbone_from_name(job.model) == "musicnn" and job.protocol.weights != "none"
+    heard = heard_text(examples.readable[song] for song in trained_on)
+    notice = job.notice or (NOTICE if is_musicnn else "")
     shared = shared_sound(examples, split)
     return {
         "protocol": job.protocol.name,
@@ -63,10 +84,11 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
             "folds": split.folds,
         },
         "test_clips": clip_names(examples.readable[song] for song in unseen),
-        "heard_clips": heard_text(examples.readable[song] for song in trained_on),
+        "heard_clips": " ".join(sorted(before | set(heard.split()))),
         "licence": job.licence,
-        **({"notice": NOTICE} if is_musicnn and job.protocol.weights != "none" else {}),
-        "software": {"torch": torch.__version__},
+        **({"notice": notice} if notice else {}),
+        **({"plan": job.plan} if names_trained_network(job.protocol.weights) else {}),
+        "software": {name: version(name) for name in ("merkit", "torch", "numpy")},
     }
 
 

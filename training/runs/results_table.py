@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _LIGHT_FIRST = (
     "squeezenet",
     "mobilenetv3",
     "audiocnn",
+    "audioset",
     "musicnn",
     "resnet18",
     "mobilenetv2",
@@ -42,6 +44,8 @@ _LIGHT_FIRST = (
     "vgg16",
 )
 """Ordered by the duration of a training on two cores, so that the table has rows early."""
+
+_PACKAGES = ("onnxconverter_common", "onnxruntime.quantization")  # of FP16 and INT8
 
 _HEAVY = ("densenet121", "resnet50", "efficientnet_b0", "vgg16")
 
@@ -108,10 +112,13 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
 
     Raises:
         MerError: the data cannot be used, or a training fails; finished rows stay.
+        ModuleNotFoundError: an export of these precisions needs a package; said before anything is trained.
     """
+    for package in _PACKAGES if plan.precisions else ():
+        import_module(package)
     session = plan.session
     examples, teaching = read_sounds(session, observer)
-    models = sorted(session.models, key=_LIGHT_FIRST.index)
+    models = sorted(session.models, key=_place)
     for model in models:
         folder, job = session.out / model, plan.job(model, teaching[model])
         heard = examples[model]
@@ -130,6 +137,11 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     histories = {model: run_from_folder(session.out / model).history for model in models}
     curves_png(histories, session.out / "curves.png")
     return max(len(of_model.skipped) for of_model in examples.values())
+
+
+def _place(model: str) -> int:
+    """Of a network in the table; those of other packages come last."""
+    return _LIGHT_FIRST.index(model) if model in _LIGHT_FIRST else len(_LIGHT_FIRST)
 
 
 def write_table(plan: TablePlan, models: Sequence[str]) -> None:
@@ -163,7 +175,7 @@ def write_table(plan: TablePlan, models: Sequence[str]) -> None:
 
 def _row_text(plan: TablePlan, model: str) -> str:
     folder = plan.session.out / model
-    title = NETWORKS[model]
+    title = NETWORKS.get(model, model)
     row = _row_in(folder)
     if row is None:
         state = f"not finished: epoch {epochs_in(folder)} of {plan.epochs_of(model)}"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...engine.backbone_names import NETWORKS
+from ...engine.backbone_names import NETWORKS, outside_backbones
 from ...engine.errors import MerError, UsageError
 from ...engine.files import FolderLock
 from ..evaluate.metrics_report import write_json
@@ -165,7 +165,7 @@ def _exported(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     # Only a network's own name: the file may be anyone's, and what it names is removed.
-    return [f"{model}.onnx"] if model in NETWORKS else []
+    return [f"{model}.onnx"] if model in (*NETWORKS, *outside_backbones()) else []
 
 
 def _epoch(row: Mapping[str, Any]) -> Epoch:

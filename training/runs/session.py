@@ -5,73 +5,31 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...engine.backbone_names import backbone_from_name
+from ...engine.data.clip import heard_clips
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import UsageError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
 from ..data.sides import two_labels
 from ..data.spectrogram_cache import cache_home, cached_sounds
-from ..data.splits import can_be_given, can_be_grouped, splits_from_protocol
+from ..data.splits import Split, can_be_given, can_be_grouped, splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..networks.backbones import PAPER_BACKBONES
-from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
-from ..recipe import TAUGHT, Protocol, SplitKind, protocol_for
+from ..recipe import TAUGHT, Protocol, SplitKind
 from ..teachers.teaching import Teaching, check_teachers
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, say_gaps, summary
 from .crossvalidation import cross_validate, train_on_everything
 from .export_and_score import export_and_score
 from .observer import Observer
+from .plan_check import check_plan
 from .provenance import Job
-from .run_folder import FinishedRun, Mode
+from .run_folder import FinishedRun
+from .settings import Session
 from .train_run import train_split
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a command trains on, which networks, and where the results go.
-
-    Attributes:
-        name: of the data, for model cards.
-        out: the folder of results; several networks or splits get folders in it.
-        splits: the kinds of split to make, in this order.
-        folds: 0, or cross-validation with so many folds, with ``final`` a network on every clip after it.
-        cache: the folder of spectrograms; None is ``cache_home()``.
-        workers: child processes that decode; 0 is one a core.
-        chosen: the recipe's fields that the user has set; they override a network's own.
-        teachers: networks whose view of the clips is learnt beside the labels; see ``Teaching``.
-        unlabelled: folders and CSV files of music without labels, of which the teachers speak too.
-    """
-
-    data: LabelledAudio
-    name: str
-    models: tuple[str, ...]
-    protocol: Protocol
-    out: Path
-    splits: tuple[SplitKind, ...] = ()
-    folds: int = 0
-    final: bool = False
-    mode: Mode = "fresh"
-    cache: Path | None = None
-    workers: int = 0
-    export: bool = True
-    licence: str | None = None
-    chosen: frozenset[str] = frozenset()
-    teachers: tuple[str, ...] = ()
-    unlabelled: tuple[Path, ...] = ()
-
-    def protocol_of(self, model: str) -> Protocol:
-        """The protocol as a network follows it; see ``protocol_for``."""
-        return protocol_for(self.protocol, model, self.chosen, bool(self.teachers))
-
-    def job(self, model: str, protocol: Protocol, teaching: Teaching | None = None) -> Job:
-        """How a network is trained, with the session's data and licence on its card."""
-        job = Job(model, protocol, self.name, teaching)
-        return dataclasses.replace(job, licence=self.licence) if self.licence else job
 
 
 def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -195,6 +153,7 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         UsageError, MerError: see ``train_split``.
     """
     data, protocol = session.data, session.protocol
+    check_plan(session, observer)
     for note in data.notes:
         observer.say(note)
     counts = _counts(data.clips, data.labels)
@@ -203,8 +162,6 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     examples, teaching = read_sounds(session, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
-    if is_musicnn_weights(protocol.weights):
-        musicnn_state(protocol.weights, observer.say)  # fetched here, where that can be said
     if protocol.weights == "none" and protocol.recipe.layers == "head":
         observer.say(
             "only the head is trained, over random weights that stay so; layers=all trains everything"
@@ -272,6 +229,7 @@ def _train_one(
     folder = session.out.joinpath(*names)
     splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
     observer.say(announcement(examples, splits, protocol, model))
+    _say_heard(session, examples, splits, observer)
     if session.folds:
         run = cross_validate(job, examples, splits, folder, session.mode, observer)
         folder = folder / "final"
@@ -286,6 +244,18 @@ def _train_one(
         for line in export_and_score(folder, session.data, session.workers):
             observer.say(line)
     return run
+
+
+def _say_heard(session: Session, examples: Examples, splits: Sequence[Split], observer: Observer) -> None:
+    """How many of the clips to test on the weights have heard before."""
+    tested = {int(i) for split in splits for i in split.test}
+    heard = heard_clips(examples.clips, session.begun.provenance) if session.begun else None
+    if heard and tested & heard:
+        weights = Path(session.protocol.weights).name
+        observer.say(
+            f"{weights} was trained on {len(tested & heard)} of the {len(tested)} clips that test it here: "
+            "the figures say nothing of new music"
+        )
 
 
 def _kinds(session: Session, observer: Observer) -> tuple[SplitKind, ...]:

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from ...engine.arrays import Float32
@@ -25,15 +24,18 @@ from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, 
 from ..evaluate.predictions import (
     Predictions,
     fit_temperature,
+    predictions_from_logits,
     predictions_from_network,
     save_predictions,
 )
 from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
-from ..networks.backbones import build_backbone, head_parameters, keep_outputs
+from ..networks.backbones import keep_outputs
 from ..networks.checkpoint import save_checkpoint
 from ..recipe import Recipe
 from ..teachers.lesson import Lesson
+from .beginning import network_to_train
+from .frozen_fit import FrozenFit, frozen_fit
 from .observer import NoObserver, Observer
 from .provenance import Job, run_provenance
 from .run_folder import (
@@ -48,6 +50,7 @@ from .run_folder import (
     prepare_folder,
     run_from_folder,
 )
+from .tensorboard import tensorboard_in
 
 _VALIDATION_FIGURES = ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
 
@@ -68,9 +71,9 @@ def train_split(
             the checkpoint of the best epoch before.
     """
     audio = standardised(job.protocol.audio, examples, split.training)
-    run = _Run(job, examples, split, folder, audio)
+    run = _Run(job, examples, split, folder, audio, observer or NoObserver())
     if not prepare_folder(folder, run.key, mode):
-        network, history = run.train(observer or NoObserver())
+        network, history = run.train()
         temperature, metrics = run.test(network)
         run.write(network, history, temperature, metrics)
     return run_from_folder(folder)
@@ -85,6 +88,7 @@ class _Run:
     split: Split
     folder: Path
     audio: AudioSpec
+    observer: Observer
 
     @cached_property
     def key(self) -> str:
@@ -104,6 +108,7 @@ class _Run:
                 *(f"{name}:{clips[i].id}:{targets[i]}" for name, positions in parts for i in positions),
                 *(f"tags:{';'.join(clip.tags)}" for clip in clips if protocol.recipe.tag_weight),
                 *([json.dumps(self.taught_by, sort_keys=True)] if self.taught_by else []),
+                *([f"plan:{self.job.plan}"] if self.job.plan != "all" else []),
             ]
         )
 
@@ -116,7 +121,8 @@ class _Run:
     @cached_property
     def tags(self) -> tuple[tuple[str, ...], Float32 | None]:
         """See ``tag_targets``; none where the recipe does not learn tags."""
-        return tag_targets(self.examples, self.split.training) if self.recipe.tag_weight else ((), None)
+        learnt = self.recipe.tag_weight and self.job.plan != "frozen"
+        return tag_targets(self.examples, self.split.training) if learnt else ((), None)
 
     @cached_property
     def taught_by(self) -> dict[str, Any]:
@@ -133,8 +139,19 @@ class _Run:
         lesson = teaching.lesson(self.examples, self.split)
         return lesson if self.recipe.embedding_weight else lesson.without_vectors()
 
-    def train(self, observer: Observer) -> tuple[nn.Module, list[Epoch]]:
+    @cached_property
+    def fit(self) -> FrozenFit | None:
+        """See ``frozen_fit``; None where more than a head is trained."""
+        if self.job.plan != "frozen":
+            return None
+        return frozen_fit(self.job, self.examples, self.split, self.observer)
+
+    def train(self) -> tuple[nn.Module, list[Epoch]]:
         """Trains, or continues, with the best network so far in the folder as a checkpoint."""
+        if self.fit:
+            self.observer.begin(self.folder.name, 1, 0)
+            self.observer.epoch(self.fit.history)
+            return self.fit.network, [self.fit.history]
         _, tag_rows = self.tags
         examples, split = self.examples, self.split
         validation = split.validation
@@ -150,14 +167,21 @@ class _Run:
             tag_rows,
             self.lesson,
         )
-        observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder))
+        held_out = "validation" if len(split.validation) else "test"
+        self.observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder), held_out)
+        tensorboard = tensorboard_in(self.folder)
+
+        def on_epoch(row: Epoch) -> None:
+            self.observer.epoch(row)
+            tensorboard(row)
+
         network, history = train(
-            _untrained(self.job, sum(data.columns[:3])),
+            network_to_train(self.job, data, examples.clips, examples.labels, sum(data.columns[:3])),
             data,
             self.recipe,
             self.folder / STATE,
             self.key,
-            observer.epoch,
+            on_epoch,
             lambda best, row: save_checkpoint(
                 self._labels_only(best), self._spec(), self.folder / CHECKPOINT
             ),
@@ -166,7 +190,7 @@ class _Run:
 
     def test(self, network: nn.Module) -> tuple[float, dict[str, Any]]:
         """The temperature, fitted on validation, and the metrics; writes the test part's predictions."""
-        temperature, validation = 1.0, {}
+        temperature, validation = self.fit.head.temperature if self.fit else 1.0, {}
         if len(self.split.validation):
             predictions = self._predictions(network, self.split.validation)
             temperature = fit_temperature(predictions)
@@ -211,6 +235,8 @@ class _Run:
         (folder / STATE).unlink(missing_ok=True)  # last: a folder without it holds a finished training
 
     def _predictions(self, network: nn.Module, chosen: Integers) -> Predictions:
+        if self.fit:
+            return predictions_from_logits(self.fit.logits(chosen), self.examples, chosen)
         return predictions_from_network(network, self.examples, chosen, self.audio)
 
     def _labels_only(self, network: nn.Module) -> nn.Module:
@@ -222,16 +248,7 @@ class _Run:
     def _spec(self, temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
         """Without metrics the training is not finished, and its provenance says so."""
         provenance = run_provenance(self.job, self.examples, self.split, self.tags[0]) | self.taught_by
+        provenance |= self.fit.provenance if self.fit else {}
         provenance |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
         name = backbone_from_name(self.job.model)
         return ModelSpec(name, self.examples.labels, self.audio, temperature, provenance)
-
-
-def _untrained(job: Job, outputs: int) -> nn.Module:
-    torch.manual_seed(job.protocol.recipe.seed)
-    network = build_backbone(job.model, outputs, job.protocol.weights, job.protocol.extra_head)
-    if job.protocol.recipe.layers == "head":
-        network.requires_grad_(False)
-        for parameter in head_parameters(network, job.model):
-            parameter.requires_grad_(True)
-    return network

@@ -47,3 +47,38 @@ def test_an_export_report_of_any_content_is_no_traceback(networks: Path, report:
     content = model.SerializeToString()
     assert precision_of(content) == "fp32"  # from the graph itself
     assert fp32_of(content) is None
+
+
+def _copies(networks: Path, root: Path, *places: str) -> Path:
+    for place in places:
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes((networks / "small.onnx").read_bytes())
+    return root
+
+
+def test_folders_are_searched_below_and_rows_told_apart(networks: Path, tmp_path: Path) -> None:
+    places = ("a/net.onnx", "b/net.onnx", "b/fold-1/other.onnx", ".x/hidden.onnx")
+    root = _copies(networks, tmp_path / "runs", *places)
+    cases = find_cases([root], False, ["onnxruntime"])
+    names = {case.model: case.path for case in cases if case.source == "folder"}
+    assert set(names) == {"a/net", "b/net", "other"}
+    (case,) = find_cases([root], False, ["onnxruntime"], ["b/net"])
+    assert case.path == root / "b" / "net.onnx"
+
+
+def test_a_name_that_means_several_networks_is_refused(networks: Path, tmp_path: Path) -> None:
+    root = _copies(networks, tmp_path / "runs", "a/audiocnn.onnx")
+    with pytest.raises(UsageError, match=r"audiocnn may be bundled/audiocnn, a/audiocnn"):
+        find_cases([root], False, ["onnxruntime"], ["audiocnn"])
+    for name, source in (("a/audiocnn", "folder"), ("bundled/audiocnn", "bundled")):
+        (case,) = find_cases([root], False, ["onnxruntime"], [name])
+        assert case.source == source
+
+
+def test_a_bundled_network_is_not_measured_for_ones_own(networks: Path, tmp_path: Path) -> None:
+    root = _copies(networks, tmp_path / "runs", "mine.onnx")
+    with pytest.raises(UsageError, match=r"no mobilenetv3 in .*runs; name bundled/mobilenetv3"):
+        find_cases([root], False, ["onnxruntime"], ["mobilenetv3"])
+    (case,) = find_cases([root], False, ["onnxruntime"], ["mine"])
+    assert case.source == "folder"
+    assert find_cases([], False, ["onnxruntime"], ["mobilenetv3"])[0].source == "bundled"

@@ -15,6 +15,7 @@ def by_librosa(audio: np.ndarray, spec: AudioSpec) -> np.ndarray:
         y=audio,
         sr=spec.sample_rate,
         n_fft=spec.n_fft,
+        win_length=spec.win_length or None,
         hop_length=spec.hop_length,
         n_mels=spec.n_mels,
         fmin=spec.fmin,

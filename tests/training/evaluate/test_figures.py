@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from matplotlib.axes import Axes
 from merkit.training.evaluate.figures import confusion_png, curves_png
 from merkit.training.fit.trainer import Epoch
 
@@ -17,3 +19,19 @@ def test_figures_are_png(tmp_path: Path):
     confusion_png([[3, 1], [0, 0]], ["calm", "tense"], tmp_path / "confusion.png", "accuracy 0.75")
     assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "confusion.png"}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.iterdir())
+
+
+def test_the_chosen_epoch_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    circles: list[tuple[float, float]] = []
+    plot = Axes.plot
+
+    def spy(axes, *values, **style):
+        if style.get("fillstyle") == "none":
+            circles.append(values[:2])
+        return plot(axes, *values, **style)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    better = (True, True, False)
+    history = [Epoch(i + 1, 0.9, 0.5, 1.0 - i, 0.1 * i, 0.4, 1.0, better[i], 1e-3) for i in range(3)]
+    curves_png({"net": history}, tmp_path / "curves.png")
+    assert circles == [(2, 0.0), (2, pytest.approx(10.0))]  # its validation loss, and accuracy in percent

@@ -1,0 +1,142 @@
+"""Networks that were trained elsewhere enter with what their user says of them, and nothing else enters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from merkit.engine.errors import ArtifactError, MerError, SpecError, UsageError
+from merkit.engine.spec import AudioSpec
+from merkit.export.foreign import Foreign, foreign_from_texts
+from merkit.export.source import open_source
+from onnx import helper
+from safetensors.torch import save_file
+from small_networks import AUDIO, small_network
+from torchvision import models
+
+LABELS = ("a", "b", "c", "d")
+FOREIGN = Foreign(AUDIO, LABELS)
+
+
+def foreign_network(change: Any = lambda model: None) -> onnx.ModelProto:
+    """Without a ModelSpec, its ends named otherwise and its batch fixed, as other programs write it."""
+    model = small_network()
+    model.ClearField("metadata_props")
+    for node in model.graph.node:
+        node.input[:] = ["x" if name == "images" else name for name in node.input]
+        node.output[:] = ["y" if name == "logits" else name for name in node.output]
+    for value, name in ((model.graph.input[0], "x"), (model.graph.output[0], "y")):
+        value.name = name
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    change(model)
+    return model
+
+
+def written(tmp_path: Path, model: onnx.ModelProto) -> str:
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    return str(tmp_path / "theirs.onnx")
+
+
+def logits(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (value,) = session.get_inputs()
+    return np.asarray(session.run(None, {value.name: images})[0])
+
+
+def test_a_foreign_graph_becomes_one_of_ours(tmp_path: Path):
+    source = open_source(written(tmp_path, foreign_network()), FOREIGN)
+    spec = source.artifact.spec
+    assert (spec.labels, spec.audio, spec.backbone) == (LABELS, AUDIO, "theirs")
+    assert spec.provenance["imported"] == "theirs.onnx"
+    images = np.random.default_rng(0).normal(0, 1, (3, 1, 32, 32)).astype(np.float32)
+    assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+
+
+def test_a_name_that_is_taken_inside_makes_way(tmp_path: Path):
+    def change(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.input[:] = ["images" if name == "stem_out" else name for name in node.input]
+            node.output[:] = ["images" if name == "stem_out" else name for name in node.output]
+
+    source = open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+
+
+def test_an_older_graph_is_converted(tmp_path: Path):
+    x = helper.make_tensor_value_info("x", 1, ["n", 1, 32, 32])
+    y = helper.make_tensor_value_info("y", 1, ["n", 4])
+    w = onnx.numpy_helper.from_array(np.ones((4, 1, 1, 1), np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("ReduceMean", ["c"], ["y"], axes=[2, 3], keepdims=0),  # an input since opset 18
+    ]
+    graph = helper.make_graph(nodes, "old", [x], [y], [w])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    source = open_source(written(tmp_path, model), FOREIGN)
+    assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "reason"),
+    [
+        (Foreign(AUDIO, ("a", "b")), r"gives \[1, 4\]; the spec and the labels say \[batch, 2\]"),
+        (Foreign(AudioSpec(), LABELS), r"takes \[1, 1, 32, 32\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(foreign: Foreign, reason: str, tmp_path: Path):
+    with pytest.raises(ArtifactError, match=reason):
+        open_source(written(tmp_path, foreign_network()), foreign)
+
+
+def test_hostile_and_wrong_files_are_refused(tmp_path: Path):
+    def external(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="/etc/passwd")
+
+    with pytest.raises(ArtifactError):
+        open_source(written(tmp_path, foreign_network(external)), FOREIGN)
+    (tmp_path / "text.onnx").write_text("no graph")
+    with pytest.raises(ArtifactError, match=r"text.onnx"):
+        open_source(str(tmp_path / "text.onnx"), FOREIGN)
+    with pytest.raises(UsageError, match="of its own"):
+        open_source(written(tmp_path, small_network()), FOREIGN)
+
+
+def test_a_state_dict_of_torchvision_enters(tmp_path: Path):
+    torch.manual_seed(0)
+    theirs = models.squeezenet1_0(weights=None, num_classes=4).eval()
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    torch.save({"state_dict": theirs.state_dict()}, tmp_path / "theirs.pth")
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    with torch.inference_mode():
+        expected = theirs(torch.from_numpy(images).repeat(1, 3, 1, 1)).numpy()
+    for name in ("theirs.safetensors", "theirs.pth"):
+        source = open_source(str(tmp_path / name), Foreign(AUDIO, LABELS, "squeezenet"))
+        assert np.allclose(logits(source.model(), images), expected, atol=1e-4)
+    with pytest.raises(UsageError, match="name the backbone"):
+        open_source(str(tmp_path / "theirs.pth"), FOREIGN)
+    with pytest.raises(MerError, match="do not fit squeezenet"):
+        open_source(str(tmp_path / "theirs.pth"), Foreign(AUDIO, ("a", "b"), "squeezenet"))
+
+
+def test_what_is_said_of_it(tmp_path: Path):
+    assert foreign_from_texts("emotion4q", "sad, happy", None).labels == ("sad", "happy")
+    (tmp_path / "spec.json").write_text(AUDIO.to_json())
+    assert foreign_from_texts(str(tmp_path / "spec.json"), "a,b", "resnet18").audio == AUDIO
+    with pytest.raises(UsageError, match="presets: emotion4q"):
+        foreign_from_texts("emotion5q", "a,b", None)
+    with pytest.raises(UsageError, match="different"):
+        foreign_from_texts("emotion4q", "a,a", None)
+    (tmp_path / "spec.json").write_text(json.dumps({"n_mels": 3}))
+    with pytest.raises(SpecError, match=r"spec.json: AudioSpec lacks fields"):
+        foreign_from_texts(str(tmp_path / "spec.json"), "a,b", None)

@@ -1,0 +1,62 @@
+"""What a training begins with: trained layers, and a head that fits the labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from merkit.training.data.examples import Examples
+from merkit.training.fit.batches import TrainingData
+from merkit.training.fit.inference import logits_from_network
+from merkit.training.networks.checkpoint import network_from_checkpoint
+from merkit.training.runs.beginning import network_to_train
+from small_training import Trained, fast_job
+
+
+@pytest.fixture
+def weights(trained: Trained) -> Path:
+    return trained.run.folder / "checkpoint.safetensors"
+
+
+def _data(examples: Examples, weights: Path) -> TrainingData:
+    _, spec = network_from_checkpoint(weights)
+    every = np.arange(len(examples.clips))
+    return TrainingData(examples.decibels, examples.windows, examples.targets, every, every[:0], spec.audio)
+
+
+def _begin(examples: Examples, weights: Path, plan: str, labels: tuple[str, ...], outputs: int):
+    job = fast_job()
+    job = dataclasses.replace(
+        job, protocol=dataclasses.replace(job.protocol, weights=str(weights)), plan=plan
+    )
+    clips = [
+        dataclasses.replace(clip, label=labels[examples.labels.index(clip.label)]) for clip in examples.clips
+    ]
+    return network_to_train(job, _data(examples, weights), clips, labels, outputs)
+
+
+def test_known_labels_keep_their_head_beside_tags(examples: Examples, weights: Path):
+    network = _begin(examples, weights, "all", examples.labels, 5)
+    before, _ = network_from_checkpoint(weights)
+    for path in ("classifier.1", "statistics.classifier.4"):
+        new, old = network.get_parameter(f"{path}.weight"), before.get_parameter(f"{path}.weight")
+        assert new.shape[0] == 5
+        assert torch.equal(new[:2], old)
+    stem = "features.0.weight"
+    assert torch.equal(network.get_parameter(stem), before.get_parameter(stem))
+
+
+def test_other_labels_get_a_head_that_knows_them(examples: Examples, weights: Path):
+    network = _begin(examples, weights, "head", ("first", "second"), 2).eval()
+    data = _data(examples, weights)
+    logits = logits_from_network(network, data.windows, data.training, data.spec)
+    right = np.mean([rows.mean(axis=0).argmax() for rows in logits] == examples.targets)
+    assert right > 0.9
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    random = _begin(examples, weights, "all", ("first", "second"), 2)
+    assert not torch.allclose(
+        random.get_parameter("classifier.1.weight"), network.get_parameter("classifier.1.weight")
+    )

@@ -1,0 +1,127 @@
+"""A frozen network with a head is a run like others: same files, same figures through the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from merkit.engine.artifact import open_artifact
+from merkit.engine.data.labelled_audio import labelled_audio
+from merkit.engine.errors import UsageError
+from merkit.engine.runtimes import open_runtime
+from merkit.training.embeddings import embeddings
+from merkit.training.embeddings.ears import ears_from_source
+from merkit.training.networks.checkpoint import network_from_checkpoint
+from merkit.training.networks.onnx_weights import network_from_onnx
+from merkit.training.recipe import PROTOCOLS
+from merkit.training.runs.export_and_score import export_run
+from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.run_folder import FinishedRun
+from merkit.training.runs.session import Session, run_session
+from small_training import Trained
+
+
+@pytest.fixture(autouse=True)
+def _decoded_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No child processes: they take seconds to start."""
+
+    class Pool:
+        def __init__(self, function, options, workers=0, seconds=0.0):
+            self.function, self.options = function, options
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def map(self, items):
+            return ((i, self.function(item, self.options)) for i, item in enumerate(items))
+
+    monkeypatch.setattr(embeddings, "WorkerPool", Pool)
+
+
+class _Says(NoObserver):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def _session(songs: Path, cache: Path, out: Path, weights: Path, **fields) -> Session:
+    # Another split than that of the network: some of its test clips were heard before.
+    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights), split_seed=1)
+    data = labelled_audio(songs / "clips.csv")
+    fields = {"plan": "frozen", "export": False, **fields}
+    return Session(data, "generated", ("audiocnn",), protocol, out, ("grouped",), cache=cache, **fields)
+
+
+@pytest.fixture
+def frozen(trained: Trained, songs: Path, cache: Path, tmp_path: Path) -> tuple[FinishedRun, list[str]]:
+    """A head over a network that has heard these songs."""
+    says = _Says()
+    (run,), skipped = run_session(_session(songs, cache, tmp_path / "run", trained.run.folder), says)
+    assert skipped == 0
+    return run, says.lines
+
+
+def test_a_frozen_run_ends_as_any_run(frozen: tuple[FinishedRun, list[str]], trained: Trained):
+    run, lines = frozen
+    assert run.metrics["macro_f1"] > 0.9  # its network was trained on these very songs
+    assert any("was trained on" in line and "say nothing of new music" in line for line in lines)
+    network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
+    before, own = network_from_checkpoint(trained.run.folder / "checkpoint.safetensors")
+    assert torch.equal(
+        network.get_parameter("embedding.network.features.0.weight"),
+        before.get_parameter("features.0.weight"),
+    )
+    assert spec.audio == own.audio
+    assert spec.temperature == run.metrics["temperature"]
+    assert (spec.provenance["plan"], spec.provenance["weights"]) == ("frozen", trained.run.folder.name)
+    # What the network heard before counts as heard.
+    assert set(own.provenance["heard_clips"].split()) <= set(spec.provenance["heard_clips"].split())
+    assert not {clip["id"][:16] for clip in spec.provenance["test_clips"]} & set(
+        own.provenance["heard_clips"].split()
+    )
+
+
+def test_its_export_gives_the_logits_that_were_measured(
+    frozen: tuple[FinishedRun, list[str]], songs: Path, tmp_path: Path
+):
+    run, _ = frozen
+    target = tmp_path / "frozen.onnx"
+    export_run(run.folder, target)
+    artifact = open_artifact(str(target))
+    assert run.predictions is not None
+    path = songs / run.predictions.names[0]
+    from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
+
+    log_mels = np.asarray(log_mels_from_file(str(path), WindowOptions(artifact.spec.audio)).log_mels)
+    with open_runtime(artifact, "onnxruntime", 1) as runtime:
+        logits = runtime.infer(log_mels)
+    assert np.allclose(logits, run.predictions.logits[0], atol=1e-3)
+    # And it comes back from either file, to be embedded with or to get another head.
+    network, _ = network_from_onnx(target)
+    with torch.inference_mode():
+        assert np.allclose(network(torch.from_numpy(log_mels)).numpy(), logits, atol=1e-3)
+    heard = ears_from_source(str(target)).embed(log_mels)
+    assert np.allclose(heard, ears_from_source(str(run.folder)).embed(log_mels), rtol=1e-3, atol=1e-3)
+
+
+def test_plans_that_cannot_be_are_refused(
+    trained: Trained, frozen: tuple[FinishedRun, list[str]], songs: Path, cache: Path, tmp_path: Path
+):
+    run, _ = frozen
+    for weights, fields, reason in (
+        (trained.run.folder, {"models": ("squeezenet",)}, "are weights of audiocnn, not of squeezenet"),
+        (trained.run.folder, {"teachers": (str(trained.run.folder),)}, "learns nothing from teachers"),
+        (run.folder, {"plan": "all"}, "is a frozen network"),
+        ("none", {}, "needs the weights of a network"),
+    ):
+        session = dataclasses.replace(_session(songs, cache, tmp_path / "no", weights), **fields)
+        with pytest.raises(UsageError, match=reason):
+            run_session(session, NoObserver())

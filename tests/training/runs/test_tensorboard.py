@@ -1,0 +1,44 @@
+"""Epochs go to TensorBoard where it is installed, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from merkit.training.fit.trainer import Epoch
+from merkit.training.runs import tensorboard
+
+ROW = Epoch(3, 0.5, 0.8, float("nan"), float("nan"), float("nan"), 1.0, True, 1e-3)
+
+
+def test_without_the_package_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    tensorboard.tensorboard_in(tmp_path)(ROW)
+    assert not list(tmp_path.iterdir())
+
+
+def test_with_it_every_figure_that_is_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import sys
+    from types import ModuleType
+
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert folder == str(tmp_path / "tensorboard")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: object())
+    tensorboard.tensorboard_in(tmp_path)(ROW)
+    assert written == [("loss", 0.5, 3), ("accuracy", 0.8, 3), ("learning_rate", 1e-3, 3)]

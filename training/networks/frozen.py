@@ -1,0 +1,58 @@
+"""A trained network that stays as it is, and one linear layer that learns labels from its embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from .backbones import build_backbone
+from .embedding import Embedding
+
+FROZEN_KEY = "frozen"
+"""The key of ModelSpec.provenance of such a network; its value is what ``frozen_facts`` gives."""
+
+_MOST_PATCHES = 1_000
+
+
+class FrozenNetwork(nn.Module):
+    """Log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, labels]``."""
+
+    HEADS = ("head",)
+    """Path of the layer that gives the logits."""
+
+    def __init__(self, embedding: Embedding, head: nn.Linear) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.head = head
+
+    def forward(self, log_mels: Tensor) -> Tensor:
+        return self.head(self.embedding(log_mels))
+
+
+def frozen_facts(embedding: Embedding) -> dict[str, Any]:
+    """What ``unfilled_frozen`` needs to know."""
+    return {"patches": embedding.patches}
+
+
+def unfilled_frozen(
+    name: str, facts: Any, tensors: Iterable[str], features: int, labels: int
+) -> FrozenNetwork:
+    """A network of the same form, for weights that come after it.
+
+    Args:
+        name: of the backbone.
+        facts: what ``frozen_facts`` gave; from a file, so it may be anything.
+        tensors: names of the weights.
+
+    Raises:
+        UsageError: a backbone that this version does not know.
+        ValueError: facts that ``frozen_facts`` does not give.
+    """
+    patches = facts.get("patches") if isinstance(facts, dict) else None
+    if type(patches) is not int or not 1 <= patches <= _MOST_PATCHES:
+        raise ValueError("its provenance does not say how its embedding is made")
+    extra_head = any(tensor.startswith("embedding.network.backbone.") for tensor in tensors)
+    network = build_backbone(name, 2, extra_head=extra_head)
+    return FrozenNetwork(Embedding(network, name, patches), nn.Linear(features, labels))

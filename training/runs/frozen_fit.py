@@ -1,0 +1,91 @@
+"""A frozen network with a linear head: fitted on embeddings that are kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ...engine.arrays import Float32
+from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
+from ...engine.errors import MerError
+from ...engine.labelling.song_label import song_probabilities
+from ..data.examples import Examples
+from ..data.splits import Split
+from ..embeddings.ears import ears_of
+from ..embeddings.embeddings import window_embeddings
+from ..embeddings.head import FittedHead, fit_head, logits_from_head
+from ..fit.trainer import Epoch
+from ..networks.frozen import FROZEN_KEY, FrozenNetwork, frozen_facts
+from ..networks.trained import trained_network
+from .observer import Observer
+from .provenance import Job
+
+
+@dataclass(frozen=True)
+class FrozenFit:
+    """A network whose head alone was fitted; ``features`` are each example's, ``[windows, features]``."""
+
+    network: FrozenNetwork
+    head: FittedHead
+    features: Sequence[Float32]
+    history: Epoch
+
+    def logits(self, chosen: np.ndarray) -> list[Float32]:
+        """Each chosen example's logits ``[windows, labels]``, as the engine computes them."""
+        return logits_from_head(self.head.layer, [self.features[i] for i in chosen])
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the network says of how it was made, and what reading it back needs."""
+        return {
+            FROZEN_KEY: frozen_facts(self.network.embedding),
+            "head": {"inverse_penalty": self.head.strength, "inner_macro_f1": _rounded(self.head.macro_f1)},
+        }
+
+
+def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -> FrozenFit:
+    """Fits a head to the embeddings of the training clips, which are computed where they are not kept.
+
+    Raises:
+        MerError: see ``window_embeddings``; or a clip cannot be heard.
+    """
+    ears = ears_of(trained_network(job.protocol.weights))
+    progress = observer.cached(len(examples.clips))
+    results = window_embeddings(ears, examples.clips, job.cache, job.workers, progress)
+    features: list[Float32] = []
+    for clip, result in zip(examples.clips, results, strict=True):
+        if isinstance(result, MerError):  # it could be heard when the spectrograms were made
+            raise MerError(f"{clip.path}: {result}")
+        features.append(result)
+    began = perf_counter()
+    head = fit_head(
+        [features[i] for i in split.training],
+        [examples.clips[i] for i in split.training],
+        examples.labels,
+        job.protocol.recipe.balance,
+    )
+    network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)
+    figures = [_figures(head, features, examples, part) for part in (split.training, split.validation)]
+    (loss, accuracy, _), validation = figures
+    history = Epoch(1, loss, accuracy, *validation, perf_counter() - began)
+    return FrozenFit(network.eval(), head, features, history)
+
+
+def _figures(
+    head: FittedHead, features: Sequence[Float32], examples: Examples, chosen: np.ndarray
+) -> tuple[float, float, float]:
+    """Loss, accuracy and macro-F1 by clip; NaN where there are none."""
+    if not len(chosen):
+        return float("nan"), float("nan"), float("nan")
+    logits = logits_from_head(head.layer, [features[i] for i in chosen])
+    probabilities = np.stack([song_probabilities(rows, head.temperature) for rows in logits])
+    truth = examples.targets[chosen]
+    return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
