@@ -26,6 +26,8 @@ def sounds_that_are_no_music(count: int, rate: int, seconds: float, seed: int = 
 def non_music(make: Callable[[Rng, int, int], Sound], rate: int, seconds: float, rng: Rng) -> Float32:
     """One sound of one of ``NON_MUSIC``, at a random level, sometimes through a room, a band or a hiss."""
     sound = make(rng, rate, round(rate * seconds))
+    while not sound.any():  # by chance no event falls into a short time
+        sound = make(rng, rate, round(rate * seconds))
     if rng.random() < 0.3:
         sound = _in_room(sound, rng, rate)
     if rng.random() < 0.3:
