@@ -29,6 +29,11 @@ class Evidence(nn.Module):
     It is made by ``fit.evidence``; as it is built its numbers mean nothing.
     """
 
+    dct: Tensor
+    bands: Tensor
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, mels: int, frames: int) -> None:
         super().__init__()
         self.lags = [lag for lag in _LAGS if 2 * lag < frames]
