@@ -62,6 +62,13 @@ BUNDLED: dict[str, Recipe] = {
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]")
 @click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode.")
+@click.option(
+    "--non-music",
+    multiple=True,
+    type=FOLDER,
+    metavar="DIR",
+    help="Recordings that are no music: see mer-train.",
+)
 @training_command("the same command goes on where it was")
 def main(**options: Any) -> int:
     """Make the bundled networks from the folders in DATA: OUT/NAME.onnx and its card OUT/NAME.md.
@@ -77,7 +84,8 @@ def main(**options: Any) -> int:
     check_outside(options["data"], options["out"])
     with TerminalProgress() as progress:
         arguments = options["data"], options["out"], options["names"] or tuple(BUNDLED)
-        for line in make_bundled(*arguments, progress, options["cache"], options["workers"]):
+        more = options["cache"], options["workers"], options["non_music"]
+        for line in make_bundled(*arguments, progress, *more):
             click.echo(line)
     return 0
 
@@ -89,6 +97,7 @@ def make_bundled(
     observer: Any,
     cache: Path | None = None,
     workers: int = 0,
+    non_music: tuple[Path, ...] = (),
 ) -> Iterator[str]:
     """Trains these networks in five folds and on every clip, and yields a line for each file.
 
@@ -118,6 +127,7 @@ def make_bundled(
             chosen=frozenset(text.partition("=")[0] for text in recipe.sets),
             teachers=tuple(str(data / t) if "/" in t else t for t in recipe.teachers),
             unlabelled=tuple(data / folder for folder in recipe.unlabelled),
+            non_music=non_music,
         )
         with results_folder(session.out, session.mode):
             run_session(session, observer)
