@@ -9,7 +9,7 @@ from merkit.training.teachers.lesson import Lesson, lesson_from_embeddings
 RNG = np.random.default_rng(0)
 TARGETS = np.arange(90) % 3
 GROUPS = [f"artist {i // 3}" for i in range(90)]
-CENTRES = 3 * np.eye(3, 20)
+CENTRES = 6 * np.eye(3, 20)
 
 
 def _embeddings(targets: np.ndarray) -> np.ndarray:
