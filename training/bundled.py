@@ -19,7 +19,7 @@ from ..engine.cli.command import SETTINGS
 from .command import limit_threads, training_command
 from .options import FOLDER, check_outside
 
-EARS = ("ears/mn04_as.safetensors", "musicnn-msd", "musicnn-mtt")
+EARS = ("ears/mn04_as.safetensors", "musicnn-msd")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ class Recipe:
     group_by: str | None = None
 
 
+_HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+
 BUNDLED: dict[str, Recipe] = {
-    "audiocnn": Recipe("audiocnn", "emotion4q", unlabelled=("mirex5", "hindi5")),
+    "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
     "mobilenetv3": Recipe("mobilenetv3", "emotion4q", unlabelled=("mirex5", "hindi5")),
     "squeezenet": Recipe("squeezenet", "emotion4q", unlabelled=("mirex5", "hindi5")),
     "hindi5": Recipe("audiocnn", "hindi5", unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q")),

@@ -106,9 +106,8 @@ def main(
     pngs = [] if png_file is None else png_files(len(models), png_file)
     outputs = [file for file in (json_file, html_file, *pngs) if file]
     check_result_paths(outputs, [data, *(Path(model) for model in models)])
-    for option, file, package in (("--html", html_file, "jinja2"), ("--png", png_file, "matplotlib")):
-        if file and find_spec(package) is None:
-            raise MerError(f"{option} needs the package {package}: pip install {package}")
+    if png_file and find_spec("matplotlib") is None:
+        raise MerError("--png needs the package matplotlib: pip install matplotlib")
     try:
         evaluation = evaluate(models, data, Options(renamed=pairs_from_texts(renamed), **options), print_err)
     except LabelsDifferError as error:

@@ -205,7 +205,8 @@ def _wrong(
     """The most confident mistakes first; of equal ones the first by name."""
     mistakes = np.flatnonzero((answers.said != truth) & (answers.said < len(names)))
     order = sorted(mistakes.tolist(), key=lambda i: (-answers.confidence[i], paths[i]))
-    said, true = answers.said.tolist(), truth.tolist()
+    said: list[int] = answers.said.tolist()
+    true: list[int] = truth.tolist()
     return tuple(
         WrongClip(paths[i], names[true[i]], names[said[i]], float(answers.confidence[i]))
         for i in order[:count]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shlex
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
+from ...engine.errors import MerError
+from ...engine.text.escape import for_terminal
 from ..row import BENCH_RUNTIMES, Machine, Results, Row
 from .axes import WIDTH
 from .charts import bars, has_ridge, ridges, stages
 from .columns import COLUMNS
-from .page import page_from_template
 from .ranked_figure import unscored
 from .scatter import SHAPES, scatter
 
-_FILES = ("report.html.j2", "report.js", "report.css")
+_TEMPLATE, _SCRIPT, _STYLE = "report.html.j2", "report.js", "report.css"
 _LEADING = 16  # rows that a chart shows at once; the others are one click away
 _STAGES = ("start", "decode", "resample", "mel", "network", "write")
 
@@ -30,10 +33,27 @@ def html_from_results(results: Results) -> str:
     Raises:
         MerError: jinja2 is not installed.
     """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ModuleNotFoundError:
+        raise MerError("a page needs jinja2: pip install 'merkit[bench]'") from None
     files = resources.files(__package__ or "")
-    template, script, style = ((files / name).read_text(encoding="utf-8") for name in _FILES)
-    values = {**_view(results), "colour": _colour, "summary": _summary}
-    return page_from_template(template, style, values, script)
+    text = {name: (files / name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT, _STYLE)}
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: for_terminal(value) if type(value) is str else value,  # controls, bidi
+    )
+    environment.globals |= {"colour": _colour, "summary": _summary}
+    return environment.from_string(text[_TEMPLATE]).render(
+        _view(results),
+        script=text[_SCRIPT],
+        style=text[_STYLE],
+        script_hash=_hash(text[_SCRIPT]),
+        style_hash=_hash(text[_STYLE]),
+    )
 
 
 def _view(results: Results) -> dict[str, Any]:
@@ -154,3 +174,7 @@ def _summary(row: Row) -> str:
     )
     known = [f"{value:,.{digits}f} {unit}" for value, unit, digits in figures if value is not None]
     return "; ".join([row.name, *known])
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

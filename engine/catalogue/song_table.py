@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..labelling.song_label import SongLabel
 from ..text.escape import for_terminal, text_from_path
+from .timeline_line import Cells, legend, line_from_cells
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,14 +21,29 @@ _LEAST = 20  # columns of the terminal for a song's name, if it is so long
 _GAP = 2  # between two columns of the table
 
 _Column = tuple[str, Callable[[SongLabel], Text]]  # its heading, and a song's cell
+_Row = tuple[SongLabel, Text | None]  # a song, and what stands below it
 
 
-def print_songs(console: Console, songs: Sequence[SongLabel], labels: tuple[str, ...]) -> None:
-    """Prints a row for each song; the reason of an error stands below its song, as wide as the terminal.
+def print_songs(
+    console: Console,
+    songs: Sequence[SongLabel],
+    labels: tuple[str, ...],
+    timelines: Sequence[Cells] = (),
+) -> None:
+    """Prints a row for each song, by its artist and title where it has a title, else by its path.
 
-    Where there is no room, one column gives the share of the best label instead of one for each label. In a
-    very narrow terminal all of it stands below the song.
+    The reason of an error stands below its song, as wide as the terminal, and so does its timeline, if there
+    are ``timelines``: one for each song. Where there is no room, one column gives the share of the best label
+    instead of one for each label. In a very narrow terminal all of it stands below the song.
     """
+    is_coloured = console.color_system is not None and not console.no_color
+    room_below = console.width - _GAP
+    rows: list[_Row] = [
+        (song, _text(song.error, "red"))
+        if song.error
+        else (song, line_from_cells(cells, labels, room_below, is_coloured) if cells else None)
+        for song, cells in zip(songs, timelines or [()] * len(songs), strict=True)
+    ]
     longest = max((_name(song).cell_len for song in songs), default=0)
     for columns in _layouts(labels):
         widths = [
@@ -35,12 +51,14 @@ def print_songs(console: Console, songs: Sequence[SongLabel], labels: tuple[str,
         ]
         room = console.width - sum(widths) - _GAP * len(widths)
         if room >= min(_LEAST, max(longest, len("song"))):
-            parts = _table(songs, columns, [min(room, longest), *widths])
+            parts = _table(rows, columns, [min(room, longest), *widths])
             break
     else:
-        parts = _list(songs)
+        parts = _list(rows)
     for part in parts:
         console.print(part)
+    if any(timelines):
+        console.print(_below(legend(labels, is_coloured)))
 
 
 def _layouts(labels: tuple[str, ...]) -> Iterator[list[_Column]]:
@@ -52,14 +70,14 @@ def _layouts(labels: tuple[str, ...]) -> Iterator[list[_Column]]:
     yield [emotion, ("share", _share)]
 
 
-def _table(songs: Sequence[SongLabel], columns: list[_Column], widths: list[int]) -> Iterator[RenderableType]:
-    """Tables with the same widths, one up to each error: its reason is wider than a column."""
+def _table(rows: Sequence[_Row], columns: list[_Column], widths: list[int]) -> Iterator[RenderableType]:
+    """Tables of the same widths: one up to each song with something below it, wider than a column."""
     table = _rows(["song", *(heading for heading, _ in columns)], widths, show_header=True)
-    for song in songs:
+    for song, below in rows:
         table.add_row(_name(song), *(cell(song) for _, cell in columns))
-        if song.error:
+        if below is not None:
             yield table
-            yield _below(_text(song.error, "red"))
+            yield _below(below)
             table = _rows([""] * len(widths), widths, show_header=False)
     if table.row_count:
         yield table
@@ -73,19 +91,23 @@ def _rows(headings: list[str], widths: list[int], show_header: bool) -> Table:
     return table
 
 
-def _list(songs: Sequence[SongLabel]) -> Iterator[RenderableType]:
-    for song in songs:
+def _list(rows: Sequence[_Row]) -> Iterator[RenderableType]:
+    for song, below in rows:
         yield _name(song)
-        reason = _text(song.error or "", "red")
-        yield _below(Text.assemble(_emotion(song), "  ", reason if song.error else _share(song)))
+        yield _below(Text.assemble(_emotion(song), "  ", (below or "") if song.error else _share(song)))
+        if below is not None and not song.error:
+            yield _below(below)
 
 
 def _below(text: Text) -> Padding:
-    text.overflow = "fold"
+    if not text.no_wrap:
+        text.overflow = "fold"
     return Padding(text, (0, 0, 0, 2))
 
 
 def _name(song: SongLabel) -> Text:
+    if title := song.tags.get("title"):
+        return _text(" - ".join(filter(None, (song.tags.get("artist"), title))))
     return _text(text_from_path(song.path))
 
 

@@ -16,44 +16,68 @@ from .output import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
+    from rich.progress import Progress
+
     from ..labelling.contract import StageSeconds
     from ..labelling.song_label import SongLabel
     from .output import Output
     from .run import CatalogueRun
+    from .timeline_line import Cells
 
 _MAX_SHOWN = 200  # labels, and as many errors, in the table
 _WORDS = {"unsure": "unsure", "not_music": "no music", "silence": "silence"}  # in the summary, by verdict
-_NARROW = 60  # columns of a terminal in which a whole progress bar has no room
+_MAX_CELLS = 240  # of a timeline: no terminal is wider
+_MAX_REASONS = 100  # that are told apart; those of the rest are counted together
+_REASONS_SHOWN = 5
+_OTHER = "other reasons"
+_SHORTEST_BAR = 8
 
 
-def view_of(total: int, labels: tuple[str, ...], output: Output) -> View:
+def view_of(
+    total: int,
+    labels: tuple[str, ...],
+    output: Output,
+    quiet: bool = False,
+    verbose: bool = False,
+    timelines: bool = False,
+) -> View:
     """What a run shows on stdout, beside what it writes to ``output``.
+
+    Args:
+        quiet: no progress, no summary; labels only if they are written nowhere else.
+        verbose: the CPU seconds of each stage are in the summary.
+        timelines: on a terminal, a line of colour for each song.
 
     Raises:
         MerError: stdout is closed, and labels would go nowhere else.
     """
-    if output.kind is Kind.STDOUT:  # the rows are there
-        return View()
-    if sys.stdout is not None and sys.stdout.isatty():
-        return Terminal(total, labels)
-    if sys.stdout is None and output.kind is Kind.NOTHING:
+    only_here = output.kind is Kind.NOTHING
+    if output.kind is Kind.STDOUT or (quiet and not only_here):  # the rows are there
+        return View(quiet, verbose)
+    if not quiet and sys.stdout is not None and sys.stdout.isatty():
+        return Terminal(total, labels, verbose, timelines)
+    if sys.stdout is None and only_here:
         raise MerError("standard output is closed, and no other place for rows is named")
-    return Lines(only_here=output.kind is Kind.NOTHING)
+    return Lines(only_here, quiet, verbose)
 
 
 class View:
-    """Shows the summary alone, on stderr; a context manager.
+    """Shows the summary alone, on stderr, and not even that if ``quiet``; a context manager.
 
     ``done`` counts songs, ``failed`` those with an error, ``unseen`` those of them that were not there or
     could not be read, ``bugs`` those that merkit itself is to blame for; ``seconds`` is the length of all.
     ``lost`` says why stdout took no more lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         self.done = self.failed = self.unseen = self.bugs = 0
         self.seconds = 0.0
         self.lost: str | None = None
         self._verdicts: Counter[str | None] = Counter()
+        self._quiet, self._verbose = quiet, verbose
+        self._emotions: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
 
     def show(self, label: SongLabel) -> None:
         """Shows a song's label or error."""
@@ -67,9 +91,16 @@ class View:
         self.bugs += (label.error or "").startswith(BUG)
         self.seconds += label.duration_s or 0.0
         self._verdicts[label.verdict] += 1
+        if label.error:
+            is_known = label.error in self._reasons or len(self._reasons) < _MAX_REASONS
+            self._reasons[label.error if is_known else _OTHER] += 1
+        if label.emotion:
+            self._emotions[label.emotion] += 1
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
         """Shows what a run of ``wall_s`` seconds did, and whether a signal ended it."""
+        if self._quiet:
+            return
         parts = [f"{self.done - self.failed} labelled"]
         if self.failed:
             parts.append(f"{self.failed} failed")
@@ -84,7 +115,12 @@ class View:
             parts.append(f"{run.skipped} other files skipped")
         speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
         print_err(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}")
-        if self.done:
+        if self._emotions:
+            counts = (f"{count} {emotion}" for emotion, count in self._emotions.most_common())
+            print_err(f"emotions: {', '.join(counts)}")
+        for reason, count in self._reasons.most_common(_REASONS_SHOWN):
+            print_err(f"{count} failed: {reason}")
+        if self.done and self._verbose:
             print_err(_stages(run.stages))
         if out:
             print_err(f"{_rows(self.done)} written to {'stdout' if out == '-' else out}")
@@ -111,8 +147,8 @@ class Lines(View):
             elsewhere too, whatever becomes of the lines.
     """
 
-    def __init__(self, only_here: bool = True) -> None:
-        super().__init__()
+    def __init__(self, only_here: bool = True, quiet: bool = False, verbose: bool = False) -> None:
+        super().__init__(quiet, verbose)
         self._only_here, self._ended = only_here, False
 
     def show(self, label: SongLabel) -> None:
@@ -143,31 +179,34 @@ class Lines(View):
 class Terminal(View):
     """For people: a progress bar with the time left while it runs, then a table."""
 
-    def __init__(self, total: int, labels: tuple[str, ...]) -> None:
-        super().__init__()
+    def __init__(
+        self, total: int, labels: tuple[str, ...], verbose: bool = False, timelines: bool = False
+    ) -> None:
+        super().__init__(verbose=verbose)
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._labels = labels
+        self._labels, self._has_timelines = labels, timelines
         self._shown: list[SongLabel] = []
+        self._timelines: list[Cells] = []
         self._console = Console()
-        columns = [TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TextColumn("time left")]
-        if self._console.width < _NARROW:
-            columns = [MofNCompleteColumn()]
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
-        self._task = self._progress.add_task("", total=total)
+        self._progress = _progress(self._console, total)
+        self._task = self._progress.add_task("", total=total, music=_music(0))
 
     def show(self, label: SongLabel) -> None:
         self.count(label)
         # Only so many: memory must not grow with the catalogue.
         if self.done <= _MAX_SHOWN or (label.error and self.failed <= _MAX_SHOWN):
-            self._shown.append(replace(label, windows=(), tags={}))  # a day's timeline is 100 MB
-        self._progress.advance(self._task)
+            self._shown.append(replace(label, windows=()))  # a day's timeline is 100 MB
+            if self._has_timelines:
+                from .timeline_line import cells_from_windows
+
+                self._timelines.append(cells_from_windows(label.windows, _MAX_CELLS))
+        self._progress.update(self._task, advance=1, music=_music(self.seconds))
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
         from .song_table import print_songs
 
-        print_songs(self._console, self._shown, self._labels)
+        print_songs(self._console, self._shown, self._labels, self._timelines)
         if self.done > len(self._shown):
             self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
         super().summary(run, wall_s, out, stopped)
@@ -178,6 +217,28 @@ class Terminal(View):
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def _progress(console: Console, total: int) -> Progress:
+    """A bar, the songs, the music heard and the time left; less of it where the terminal is narrow."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    room = console.width - len(f"labelling  {total}/{total}  time left 0:00:00")
+    music = len(" songs 0000 min of music")
+    columns = [MofNCompleteColumn()]
+    if room >= _SHORTEST_BAR:
+        has_music = room >= _SHORTEST_BAR + music
+        bar = BarColumn(min(40, room - music * has_music))
+        more = [TextColumn("songs"), TextColumn("{task.fields[music]}")] if has_music else []
+        columns = [TextColumn("labelling"), bar, *columns, *more, TextColumn("time left")]
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+
+
+def _music(seconds: float) -> str:
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min of music"
+    hours = seconds / 3600
+    return f"{hours:.1f} h of music" if hours < 100 else f"{hours:.0f} h of music"
 
 
 def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
@@ -133,6 +134,10 @@ _READER_GONE = 141  # as if the signal of a broken pipe had ended the command
     default=500,
     help="With a folder: rows a shard, the most that a kill costs.",
 )
+@click.option("--json", "as_json", is_flag=True, help="As --out -: JSON lines on stdout.")
+@click.option("--plot", metavar="FILE.png", help="Draw one song's log-mel and timeline (needs merkit[plot]).")
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
+@click.option("--verbose", "-v", is_flag=True, help="Say which device labels, and where the time goes.")
 @click.option("--from", "finished", metavar="FOLDER", help="Label nothing: copy this folder's rows to --out.")
 @version_option
 @report_errors
@@ -158,6 +163,10 @@ def main(
     retry_errors: bool,
     prune: bool,
     shard_rows: int,
+    as_json: bool,
+    plot: str | None,
+    quiet: bool,
+    verbose: bool,
     finished: str | None,
 ) -> int:
     """Say what emotion each song carries.
@@ -184,6 +193,13 @@ def main(
         raise click.UsageError("--decoder dali reads whole files: it goes with --windows all")
     if ray and (device == "cuda" or gpus > 1):
         raise click.UsageError("--ray chooses the devices of its nodes: leave --device and --gpus out")
+    if as_json and out not in (None, "-"):
+        raise click.UsageError("--json prints rows on stdout, and --out names another place")
+    out = "-" if as_json else out
+    if plot is not None and (len(paths) != 1 or not plot.lower().endswith(".png")):
+        raise click.UsageError("--plot FILE.png draws one song: name one PATH, and a file that ends in .png")
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose contradict each other")
     if finished is not None:
         return _copy_rows(finished, paths, out)
     if not paths:
@@ -215,28 +231,42 @@ def main(
     )
     options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder, min_confidence)
     output.refuse_arguments(sources.arguments)
+    say = print_err if verbose else lambda line: None
     began = time.perf_counter()
+    heard = None
     try:
         with ExitStack() as stack:
             stop = stack.enter_context(stop_event())
             sources.check = stop.check
-            backend = open_backend(artifact, runtime, device, workers, gpus, ray, print_err)
+            backend = open_backend(artifact, runtime, device, workers, gpus, ray, say)
             stack.enter_context(backend)
             run = stack.enter_context(
                 CatalogueRun(
                     sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows
                 )
             )
-            view = stack.enter_context(view_of(run.total - run.resumed, artifact.spec.labels, output))
-            for label in run.labels(stop.event):
-                view.show(label)
+            left, labels = run.total - run.resumed, artifact.spec.labels
+            view = stack.enter_context(view_of(left, labels, output, quiet, verbose, windows == "all"))
+            if plot is not None and run.total != 1:
+                raise click.UsageError(f"--plot draws one song, and there are {run.total}")
+            for heard in run.labels(stop.event):
+                view.show(heard)
     except ReaderGoneError:
         return _READER_GONE
     view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
     if stop.code is not None:
-        if output.kind is Kind.FOLDER:
+        if output.kind is Kind.FOLDER and not quiet:
             print_err("run the same command again to go on")
         return stop.code
+    if plot is not None:
+        from ..outputs.plot import plot_song
+
+        if heard is None:
+            raise MerError("--plot draws what was labelled now: the song has its row already")
+        if heard.windows:
+            plot_song(heard, artifact.spec, limits, Path(plot))
+        elif heard.error is None:
+            raise MerError(f"{heard.path} is {heard.verdict}: there is no picture of it")
     if view.lost:
         raise MerError(f"the lines on stdout are not complete: {view.lost}")
     if view.done == view.unseen > 0 and not run.resumed + run.absent:

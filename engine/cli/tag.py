@@ -153,14 +153,14 @@ def _summary(counts: Counter, write: bool, undo: bool) -> Iterator[str]:
     help_of = {
         Outcome.OTHERS: "--replace replaces it",
         Outcome.UNSURE: "--unsure takes those with that verdict",
-        Outcome.CHANGED: "label them again",
+        Outcome.CHANGED: "mer-label labels again what has changed",
     }
     for outcome in Outcome:
         count = counts[outcome]
         if outcome is Outcome.WRITTEN:
-            done = "are as before" if undo else outcome.value
+            done = "restored" if undo else outcome.value
             if not write:
-                done = "would be as before: --write does it" if undo else "would get a mood: --write does it"
+                done = f"to {'restore' if undo else 'tag'}: --write does it"
             if count or not undo:
                 yield f"{count} {done}"
         elif count and undo:
@@ -171,8 +171,8 @@ def _summary(counts: Counter, write: bool, undo: bool) -> Iterator[str]:
 
 
 _UNDO = {
-    "SAME": "were as before already",
-    "MISSING": "are not there now: their records stay",
-    "CHANGED": "have changed since they were tagged, and stay so",
+    "SAME": "as before already",
+    "MISSING": "not there now, and can be restored later",
+    "CHANGED": "changed after tagging, and left so",
     "FAILED": "failed",
 }

@@ -13,6 +13,7 @@ WORDS = {
     "tag": "write each song's mood into its tags, or undo that",
     "playlist": "write a playlist for each emotion",
     "page": "make a page on which a catalogue is searched, seen and heard",
+    "diff": "say what changed from one folder of labels to another",
 }
 """Each word with what its command does; its module is ``engine/cli/<word>.py``, with a command ``main``."""
 
@@ -23,7 +24,9 @@ class WordFirst(click.Command):
     A word wins over a file or folder of its name, which is ``./tag``.
     """
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
         arguments = list(sys.argv[1:] if args is None else args)
         if not arguments or arguments[0] not in WORDS:
             return super().main(arguments, prog_name, **extra)

@@ -38,8 +38,8 @@ def log_mel_from_audio(audio: Float32, spec: AudioSpec) -> Float32:
 def log_mel_from_decibels(decibels: Float32, spec: AudioSpec) -> Float32:
     """The log-mel ``[mels, frames]`` of dB of the same shape.
 
-    dB are made relative to their maximum or to their mean power, and limited to ``top_db`` below it, where
-    the spec says so; then they are standardised.
+    dB are made relative to their maximum or their mean power and limited to ``top_db`` below their maximum
+    where the spec says so, then standardised.
     """
     if spec.reference == "max":
         decibels = decibels - decibels.max()

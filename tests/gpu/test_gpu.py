@@ -101,7 +101,7 @@ def test_a_catalogue_gets_the_cpus_labels(built: Artifact, tmp_path: Path) -> No
     for ours, theirs in zip(rows, expected, strict=True):
         assert ours.error is theirs.error is None
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=0.02)
-    done = CliRunner().invoke(label, [*paths, "-m", str(built.path), "--device", "auto"])
+    done = CliRunner().invoke(label, [*paths, "-m", str(built.path), "--device", "auto", "-v"])
     assert done.exit_code == 0
     assert "device: cuda (DALI and " in done.output
 

@@ -10,7 +10,7 @@ import click
 from ...engine.cli.command import EXIT_SOME_FAILED, version_option
 from ...engine.text.escape import for_terminal
 from ..command import training_command
-from ..options import data_options, root_from_options
+from ..options import FOLDER, data_options, root_from_options
 
 if TYPE_CHECKING:
     from .few_clips import Table
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 @click.option(
     "--weights", "sources", multiple=True, required=True, metavar="SOURCE",
     help="A trained network, whose embeddings are used; may be repeated: a curve for each, and one for all.",
+)  # fmt: skip
+@click.option(
+    "--beside", multiple=True, type=FOLDER, metavar="DATA",
+    help="Other labelled data: what a head on it says of a clip is known of it too; may be repeated.",
 )  # fmt: skip
 @click.option("--clips", "sizes", default="5,10,20,50,100", metavar="N,N,...", help="Clips of each label.")
 @click.option(
@@ -50,17 +54,22 @@ def _curve(**options: Any) -> int:
     from .few_clips import curve_by_label, curves_by_choice
     from .report import curves_png, markdown_from_curves
 
+    if options["choice"] and options["beside"]:
+        raise click.UsageError("--choice and --beside exclude each other")
     audio = read_data(root, options["layout"], options["labels"], options["group_by"])
-    for note in audio.notes:
+    others = [read_data(place, "auto", None) for place in options["beside"]]
+    for note in (note for each in (audio, *others) for note in each.notes):
         click.echo(for_terminal(note), err=True)
-    tables, skipped = _tables(audio, options)
+    (tables, skipped), *beside = (_tables(each, options) for each in (audio, *others))
     curves = {}
     for name, table in tables.items():
         if options["choice"]:
             both = curves_by_choice(table, sizes, options["draws"])
             curves |= {f"{name}, {how}": points for how, points in both.items()}
         else:
-            curves[name] = curve_by_label(table, sizes, options["draws"])
+            words = [by_name[name] for by_name, _ in beside]
+            curves[name] = curve_by_label(table, sizes, options["draws"], words)
+    skipped += [line for _, lines in beside for line in lines]
     what = "clips in all" if options["choice"] else "clips a label"
     click.echo(markdown_from_curves(curves, what))
     if out:

@@ -14,11 +14,14 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ...engine.arrays import Float32
+from ...engine.data.cleaning import comparison_key
 from ...engine.errors import MerError
 from ..listening.choice import songs_to_label, uncertainty_from_probabilities
 
 _PARTS = 3  # of the groups: one is tested
 _C = 0.003  # of the head. Chosen once, for hundreds of features; README's curves are made with it
+
+_WEIGHT = 5.0  # of a word of other data: as much as 25 features
 
 Indices = npt.NDArray[np.intp]
 
@@ -48,12 +51,18 @@ class Table:
     groups: tuple[str, ...]
 
 
-def curve_by_label(table: Table, sizes: Sequence[int], draws: int = 10) -> list[Point]:
+def curve_by_label(
+    table: Table, sizes: Sequence[int], draws: int = 10, beside: Sequence[Table] = ()
+) -> list[Point]:
     """A head that is given so many clips of each label, and all of a label that has fewer.
 
     Each draw tests a third of the groups and gives clips of the others, at random. Sizes that no label has in
     every draw are left out. Features are standardised by all clips that are not tested: their sound is known
     without a label.
+
+    Args:
+        beside: other data with the same features. What a head on it, without the groups that are tested, says
+            of a clip in its own words is known of the clip too.
 
     Raises:
         MerError: fewer than three groups, or a label that the draws cannot have on both sides.
@@ -61,7 +70,8 @@ def curve_by_label(table: Table, sizes: Sequence[int], draws: int = 10) -> list[
     found: dict[int, list[float]] = {}
     labels = np.asarray(table.labels)
     for seed, pool, test in _draws(table, draws):
-        scaled = _standardised(table.features, pool)
+        words = [_WEIGHT * _standardised(_words_of(other, table, test), pool) for other in beside]
+        scaled = np.hstack([_standardised(table.features, pool), *words])
         order = np.random.default_rng(seed).permutation(pool)
         of_label = [order[labels[order] == name] for name in np.unique(labels)]
         most = max(map(len, of_label))
@@ -117,6 +127,16 @@ def _draws(table: Table, draws: int) -> Iterator[tuple[int, Indices, Indices]]:
             if missing := set(table.labels) - {table.labels[i] for i in part}:
                 raise MerError(f"too few groups with the label {min(missing)}: a draw lacks it on one side")
         yield seed, pool, test
+
+
+def _words_of(other: Table, table: Table, test: Indices) -> Float32:
+    """What a head on other data says of each clip, ``[clips, words]``; it heard no group that is tested."""
+    tested = {comparison_key(table.groups[i]) for i in test}
+    known = np.array([i for i, group in enumerate(other.groups) if comparison_key(group) not in tested])
+    both = _standardised(np.vstack([other.features[known], table.features]), np.arange(len(known)))
+    head = LogisticRegression(C=_C, class_weight="balanced", max_iter=500)
+    head.fit(both[: len(known)], np.asarray(other.labels)[known])
+    return head.decision_function(both[len(known) :]).reshape(len(table.features), -1)
 
 
 def _standardised(features: Float32, known: Indices) -> Float32:

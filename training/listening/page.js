@@ -53,7 +53,7 @@ function load(number, decoded) {
   const audio = $("audio");
   shown = number;
   shownAt = performance.now();
-  $("sound").textContent = decoded ? "the sound is being decoded" : "";
+  $("sound").textContent = decoded ? "the sound is being decoded" : "loading";
   audio.src = `audio/${number}${decoded ? "?decoded" : ""}`;
   audio.load();
   if (wantsSound) audio.play().catch(() => {});
@@ -65,7 +65,8 @@ $("audio").addEventListener("loadedmetadata", () => {
   // An introduction says little of a song.
   if (Number.isFinite(audio.duration) && audio.duration > 45) audio.currentTime = audio.duration / 3;
 });
-$("audio").addEventListener("play", () => { wantsSound = true; $("sound").textContent = ""; });
+$("audio").addEventListener("play", () => { wantsSound = true; });
+$("audio").addEventListener("playing", () => { $("sound").textContent = ""; });
 $("audio").addEventListener("error", async () => {
   const source = $("audio").getAttribute("src");
   if (!source) return;

@@ -55,6 +55,7 @@ class Teaching:
     say: Callable[[str], None] = lambda line: None
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda ready: None
     _opened: dict[str, tuple[Ears, Any]] = field(default_factory=dict, init=False, repr=False)
+    _heard: dict[str, Float32] = field(default_factory=dict, init=False, repr=False)
 
     def facts(self, examples: Examples, split: Split) -> dict[str, Any]:
         """What a split's lesson is made of, for provenance: equal for equal lessons of the same examples.
@@ -83,12 +84,12 @@ class Teaching:
             UsageError: see ``facts``.
             MerError: a clip that a teacher cannot hear, or a cache that cannot be written.
         """
+        parts = [self._features(ears, examples) for ears in self._ears(examples, split)]
         usable = self.music.usable(examples, split)
         if self.music.clips:
             left = len(self.music.clips) - len(usable)
-            why = f"; {left} share an artist or a recording with what is held out" if left else ""
-            self.say(f"learns from {len(usable)} clips without a label{why}")
-        parts = [self._features(ears, examples) for ears in self._ears(examples, split)]
+            why = f"; left out, for their artist or recording is held out: {left}" if left else ""
+            self.say(f"clips without a label to learn from: {len(usable)}{why}")
         features, count = np.concatenate(parts, axis=1), len(examples.readable)
         return lesson_from_embeddings(
             features[:count][examples.songs],
@@ -102,13 +103,17 @@ class Teaching:
     def _features(self, ears: Ears, examples: Examples) -> Float32:
         """Of the readable clips, and then of the music, ``[clips, features]``."""
         clips: Sequence[Clip] = (*examples.readable, *self.music.clips)
+        if ears.key in self._heard:  # in another fold
+            return self._heard[ears.key]
+        self.say(f"teacher {ears.name}: embeddings of {len(clips)} clips, once")
         results = clip_embeddings(ears, clips, self.cache, self.workers, self.progress(len(clips)))
         vectors: list[Float32] = []
         for clip, result in zip(clips, results, strict=True):
             if isinstance(result, MerError):
                 raise MerError(f"the teacher {ears.name} cannot hear {clip.path}: {result}")
             vectors.append(result)
-        return np.stack(vectors)
+        self._heard[ears.key] = np.stack(vectors)
+        return self._heard[ears.key]
 
     def _ears(self, examples: Examples, split: Split) -> list[Ears]:
         """The teachers' networks that know nothing of what the split holds out."""

@@ -35,7 +35,7 @@ _WANTED = (
 class Catalogue:
     """What the page is given: ``about`` and ``columns`` are what ``packed`` packs.
 
-    ``songs`` counts its rows; ``missing`` the songs whose files are not there, whether they are left out or not.
+    ``songs`` counts its rows; ``missing`` the songs whose files are not there, left out or not.
     """
 
     about: dict[str, Any]

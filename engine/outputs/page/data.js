@@ -39,7 +39,7 @@ const minutes = (seconds) => {
   return whole >= 3600 ? `${Math.floor(whole / 3600)}:${tail}` : tail;
 };
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 
 class Catalogue {
   constructor(data) {
@@ -54,6 +54,7 @@ class Catalogue {
       this.first[song + 1] = this.first[song] + cells[song];
       for (let cell = this.first[song] + 1; cell < this.first[song + 1]; cell++) starts[cell] += starts[cell - 1];
     }
+    if (this.novelty?.every((value) => value === about.none)) this.novelty = null;
     this.haystacks = null;
   }
 

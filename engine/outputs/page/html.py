@@ -31,7 +31,7 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
         keep_missing: do not leave out songs whose files are not there.
 
     Raises:
-        MerError: ``folder`` is no folder of labels, none of its songs is there, or the page cannot be written.
+        MerError: ``folder`` is no folder of labels, none of its songs is there, or nothing can be written.
     """
     catalogue = catalogue_from_folder(folder, page, keep_missing)
     if not catalogue.songs:

@@ -27,8 +27,7 @@ class List {
     this.count = count;
     this.current = current;
     this.space.style.height = `${count * this.rowHeight()}px`;
-    this.element.setAttribute(this.role === "row" ? "aria-rowcount" : "aria-description",
-      this.role === "row" ? count + this.firstRow - 1 : `${count} in all`);
+    if (this.role === "row") this.element.setAttribute("aria-rowcount", count + this.firstRow - 1);
     for (const row of this.rows.values()) this.put(row);
     this.rows.clear();
     if (current < 0) this.scroller.scrollTop = 0;
@@ -63,6 +62,10 @@ class List {
       row.style.top = `${index * height}px`;
       row.setAttribute("role", this.role);
       if (this.role === "row") row.setAttribute("aria-rowindex", index + this.firstRow);
+      else {
+        row.setAttribute("aria-posinset", index + 1);
+        row.setAttribute("aria-setsize", this.count);
+      }
       this.rows.set(index, row);
       this.space.append(row); // before it is filled: canvases need their size
       this.fill(row, index);

@@ -68,7 +68,7 @@ class Player {
       this.show();
     }
     if (audio.readyState >= 1) this.seek();
-    else audio.load();
+    else audio.play().catch(() => {}); // which loads it; then it is sought
   }
 
   seek() {

@@ -24,8 +24,9 @@ _Ints = npt.NDArray[np.int64]
 class Timelines:
     """The timelines of some songs, one after another.
 
-    ``counts`` is int64 ``[songs]``, how many cells each has; ``starts_ds`` int64 ``[cells]``, where each begins,
-    in tenths of a second; ``levels`` uint8 ``[labels, cells]``, probabilities times ``LEVELS``, or ``SILENT``.
+    ``counts`` is int64 ``[songs]``, how many cells each has; ``starts_ds`` int64 ``[cells]``, where each
+    begins, in tenths of a second; ``levels`` uint8 ``[labels, cells]``, probabilities times ``LEVELS``, or
+    ``SILENT``.
     """
 
     counts: _Ints

@@ -169,18 +169,19 @@ def _write_id3(file: Any, values: Mapping[str, str], path: str | Path, had_none:
     from mutagen.id3 import TMOO, TXXX, Encoding, Frames
     from mutagen.mp3 import MP3
 
-    version = 3 if file.tags.version[:2] in ((2, 2), (2, 3)) else 4
+    tags: Any = file.tags
+    version = 3 if tags.version[:2] in ((2, 2), (2, 3)) else 4
     if had_none and isinstance(file, MP3) and _id3v1(path):
-        file.tags.load(str(path))  # its year and genre too
+        tags.load(str(path))  # its year and genre too
         for tag, text in tags_from_file(path).items():  # which knows that some ID3v1 is UTF-8
-            file.tags.add(Frames[_V1_FRAMES[tag]](encoding=Encoding.UTF8, text=[text]))
+            tags.add(Frames[_V1_FRAMES[tag]](encoding=Encoding.UTF8, text=[text]))
     for name, text in values.items():
         frame = (
             TMOO(encoding=Encoding.UTF8, text=[text])
             if name == MOOD and version == 4
             else TXXX(encoding=Encoding.UTF8, desc=name, text=[text])
         )
-        file.tags.add(frame)
+        tags.add(frame)
     return {"v2_version": version, "v23_sep": None}
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -30,17 +30,17 @@ _CHUNK = 1 << 20
 
 
 class Outcome(Enum):
-    """What became of a song; the value goes on after a number of songs."""
+    """What became of a song; the value is what a number of them is called by."""
 
-    WRITTEN = "got their mood"
-    SAME = "have it already"
-    OTHERS = "have a mood that mer-label did not write"
-    UNSURE = "are not sure enough"
-    NO_LABEL = "have no label"
-    NO_PLACE = "are in formats without a place for a mood"
-    REMOTE = "are on other machines"
-    MISSING = "are not there now"
-    CHANGED = "have changed since they were labelled"
+    WRITTEN = "tagged"
+    SAME = "tagged already"
+    OTHERS = "with a mood that mer-label did not write"
+    UNSURE = "not sure enough"
+    NO_LABEL = "without a label"
+    NO_PLACE = "in a format without a place for a mood"
+    REMOTE = "on another machine"
+    MISSING = "not there now"
+    CHANGED = "changed after labelling"
     FAILED = "failed"
 
 
@@ -73,7 +73,7 @@ def tag_songs(
     options: TagOptions,
     is_stopped: Callable[[], bool] = lambda: False,
     disk: Disk | None = None,
-) -> Iterator[Tagged]:
+) -> Generator[Tagged, None, None]:
     """What becomes of each song of a folder of labels, in order, as soon as it has.
 
     The rows get the new sizes and times of their files, so that a later run does not label these again.

@@ -6,7 +6,7 @@ import hashlib
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from ...catalogue.reconcile import paths_from_text
@@ -28,7 +28,7 @@ def undo_tags(
     write: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
     disk: Disk | None = None,
-) -> Iterator[Tagged]:
+) -> Generator[Tagged, None, None]:
     """What becomes of each file that was tagged from a folder of labels; without ``write`` nothing changes.
 
     A file of which every byte is as tagging left it gets those of before, its time too. What was done to it

@@ -152,7 +152,7 @@ def test_tags_and_stages(tmp_path: Path, tiny_model: Path) -> None:
     with soundfile.SoundFile(tmp_path / "a.flac", "w", 16_000, 1) as file:
         file.title, file.artist, file.album = "तेरे बिना", "Café", "="
         file.write(noise(11, 16_000))
-    done = mer_label(tmp_path / "a.flac", "--model", tiny_model, "-o", tmp_path / "out.jsonl")
+    done = mer_label(tmp_path / "a.flac", "--model", tiny_model, "-o", tmp_path / "out.jsonl", "-v")
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert (row["title"], row["artist"], row["album"]) == ("तेरे बिना", "Café", "=")
     assert row["decoder"].startswith("libsndfile 1.")

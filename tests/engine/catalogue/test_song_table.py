@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.catalogue.song_table import print_songs
+from merkit.engine.catalogue.timeline_line import Cells
 from merkit.engine.labelling.song_label import SongLabel
 from merkit.engine.text.escape import for_terminal
 from rich.cells import cell_len
@@ -23,9 +25,11 @@ SONGS = [
 ]
 
 
-def printed(songs: list[SongLabel], width: int, labels: tuple[str, ...] = LABELS) -> list[str]:
+def printed(
+    songs: list[SongLabel], width: int, labels: tuple[str, ...] = LABELS, timelines: Sequence[Cells] = ()
+) -> list[str]:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    print_songs(console, songs, labels)
+    print_songs(console, songs, labels, timelines)
     lines = console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
     assert all(cell_len(line) <= width for line in lines)
     return [line.rstrip() for line in lines]
@@ -96,6 +100,25 @@ def test_20_columns() -> None:
         "last.mp3",
         "  calm  75%",
     ]
+
+
+def test_a_timeline_stands_below_its_song() -> None:
+    timelines = [(2, 2, None, 3), (), (3, 3)]
+    for width, named in ((100, "calm       10%    10%   5%   75%   60:01"), (20, "  calm  75%")):
+        lines = printed(SONGS, width, timelines=timelines)
+        assert "  ssss··cc" in lines
+        assert lines[lines.index("  cccc") - 1].endswith(named)
+    assert printed(SONGS, 100, timelines=timelines)[-1] == "  h happy  t tense  s sad  c calm  · silent"
+
+
+def test_artist_and_title_where_tags_have_them() -> None:
+    songs = [
+        SongLabel("m/1.mp3", None, "sad", P, 61, tags={"artist": "लता", "title": "दिल\x1b", "album": "x"}),
+        SongLabel("m/2.mp3", None, "sad", P, 61, tags={"title": "Alone"}),
+        SongLabel("m/3.mp3", None, "sad", P, 61, tags={"artist": "No title"}),
+    ]
+    names = [line.split("  ")[0] for line in printed(songs, 100)[1:]]
+    assert names == ["लता - दिल\\x1b", "Alone", "m/3.mp3"]
 
 
 def test_short_names_leave_room() -> None:

@@ -44,7 +44,7 @@ def a_run(**figures: Any) -> CatalogueRun:
 
 
 def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with view_of(2, LABELS, output_from_text(None)) as view:
+    with view_of(2, LABELS, output_from_text(None), verbose=True) as view:
         assert type(view) is Lines  # stdout is no terminal here
         view.show(GOOD)
         view.show(BAD)
@@ -53,6 +53,8 @@ def test_a_line_a_song_and_the_summary_beside_it(capsys: pytest.CaptureFixture[s
     assert printed.out == "a.mp3\tsad\t0.600\nb\\x1b[31m.mp3\terror\tnot an\\naudio file\n"
     assert printed.err == (
         "1 labelled, 1 failed in 2.0 s: 1.0 songs/s, 36x realtime\n"
+        "emotions: 1 sad\n"
+        "1 failed: not an\\naudio file\n"
         "CPU seconds: start 1.0, decode 2.0, resample 3.0, mel 4.0, network 5.0, write 6.0; "
         "the network waited 7.0 s for images, the workers 8.0 s for work\n"
     )
@@ -123,11 +125,36 @@ def test_rows_on_stdout_have_it_for_themselves(capsys: pytest.CaptureFixture[str
     assert (printed.out, "1 row written to stdout" in printed.err) == ("", True)
 
 
+def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels come if they are written nowhere else; the summary does not."""
+    for out, printed in ((None, "a.mp3\tsad\t0.600\n"), ("labels/", ""), ("-", "")):
+        with view_of(1, LABELS, output_from_text(out), quiet=True) as view:
+            view.show(GOOD)
+        view.summary(a_run(), 1.0, out, stopped=False)
+        assert tuple(capsys.readouterr()) == (printed, "")
+
+
+def test_the_summary_counts_what_was_said_and_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    view = View()
+    for emotion in ("sad", "calm", "sad"):
+        view.show(SongLabel("a.mp3", None, emotion, (0.6, 0.4), 9.0))
+    for reason in ("no such file", "bad", "no such file", *(f"only once, {n}" for n in range(200))):
+        view.show(SongLabel("a.mp3", reason))
+    view.summary(a_run(), 1.0, None, stopped=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "emotions: 2 sad, 1 calm"
+    assert lines[2:5] == ["102 failed: other reasons", "2 failed: no such file", "1 failed: bad"]
+    assert len(lines) == 2 + 5  # the commonest alone
+
+
 def test_a_table_keeps_no_timelines() -> None:
     """200 of a day with a window every 0.1 s would be 20 GB."""
     view = Terminal(1, LABELS)
     view.show(SongLabel("a.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 72.4, ((0.0, (0.1,) * 4),)))
     assert [label.windows for label in view._shown] == [()]
+    view = Terminal(1, LABELS, timelines=True)
+    view.show(SongLabel("a.mp3", None, "sad", (0.1, 0.2, 0.6, 0.1), 72.4, ((0.0, (0.1,) * 4),) * 9_000))
+    assert [len(cells) for cells in view._timelines] == [240]
 
 
 def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +167,8 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
         "1 labelled, 3 already done, 1 repeat an earlier one, 4 other files skipped in 1.0 s: "
         "1.0 songs/s, 72x realtime"
     )
-    assert lines[2:] == [
+    assert lines[1:] == [
+        "emotions: 1 sad",
         "1 row written to out/",
         "2 rows of earlier runs replaced",
         "5 files are not there now; their rows stay",
@@ -181,7 +209,16 @@ def test_a_table_without_markup_of_others(capsys: pytest.CaptureFixture[str]) ->
         assert text in printed, printed
 
 
-@pytest.mark.parametrize(("columns", "shown"), [(80, "labelling"), (40, "0/12345"), (20, "0/12345")])
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (120, "songs 0 min of music"),
+        (80, "songs 0 min of music"),
+        (60, "labelling"),
+        (40, "0/12345"),
+        (20, "0/12345"),
+    ],
+)
 def test_the_progress_fits(columns: int, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     view = Terminal(12_345, LABELS)

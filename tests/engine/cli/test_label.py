@@ -260,7 +260,7 @@ def test_listing_ends_at_once(tmp_path: Path, sent: int, code: int) -> None:
     for i in range(2_000):
         (tmp_path / f"{i}.txt").touch()
     many = [str(tmp_path)] * 10_000  # a minute of listing
-    process = subprocess.Popen([*MER_LABEL, *many, "--hidden"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*MER_LABEL, *many, "--hidden", "-v"], stderr=subprocess.PIPE, text=True)
     assert process.stderr
     process.stderr.readline()  # the device: inputs are listed next
     time.sleep(0.2)
@@ -340,3 +340,29 @@ def test_the_run_does_not_wait_for_its_children(music: Path, tiny_model: Path) -
     time.sleep(0.2)
     listing = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True).stdout
     assert not any(line.split()[0] == str(process.pid) for line in listing.splitlines()[1:])
+
+
+def test_options_that_contradict_each_other(music: Path) -> None:
+    for arguments, reason in (
+        (["--json", "-o", "x.csv"], "--out names another place"),
+        (["-q", "-v"], "contradict each other"),
+        (["--plot", "x.jpg"], "ends in .png"),
+        ([str(music), "--plot", "x.png"], "name one PATH"),
+    ):
+        done = mer_label(music, *arguments)
+        assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
+
+
+def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """A picture is of one song: a folder with more is refused, and nothing is labelled."""
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "song.png"
+    done = mer_label(music / "b.wav", "-m", tiny_model, "--json", "-q", "--plot", picture)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["path"] == str(music / "b.wav")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    picture.unlink()
+    done = mer_label(music, "-m", tiny_model, "--plot", picture)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "draws one song, and there are 4" in done.stderr
+    assert not picture.exists()

@@ -40,20 +40,20 @@ def test_first_said_then_done_then_undone(labels: Path, music: Path) -> None:
     assert said.stdout.splitlines()[0] == f"{music}/a\\x1b[2J.flac\t\thappy"
     assert said.stdout.splitlines()[2] == f"{music}/gone.mp3\t\t(not there now)"
     assert said.stderr.splitlines() == [
-        "2 would get a mood: --write does it",
-        "1 have no label",
-        "1 are not there now",
+        "2 to tag: --write does it",
+        "1 without a label",
+        "1 not there now",
     ]
     assert {path: path.read_bytes() for path in music.iterdir()} == before
     done = run(labels, "--write")
-    assert (done.exit_code, done.stderr.splitlines()[0]) == (4, "2 got their mood")
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (4, "2 tagged")
     assert {path: path.read_bytes() for path in music.iterdir()} != before
     again = run(labels, "--write")
-    assert "2 have it already" in again.stderr
+    assert "2 tagged already" in again.stderr
     undo = run(labels, "--undo")
-    assert (undo.exit_code, undo.stderr) == (0, "2 would be as before: --write does it\n")
+    assert (undo.exit_code, undo.stderr) == (0, "2 to restore: --write does it\n")
     undo = run(labels, "--undo", "--write")
-    assert (undo.exit_code, undo.stderr) == (0, "2 are as before\n")
+    assert (undo.exit_code, undo.stderr) == (0, "2 restored\n")
     assert {path: path.read_bytes() for path in music.iterdir()} == before
     assert run(labels, "--undo").stderr == "nothing was tagged from these labels\n"
 

@@ -135,7 +135,7 @@ def test_the_command_line(tmp_path: Path, mixed_songs: list[str], artifact: Arti
     def run(*arguments: str) -> Any:
         return CliRunner().invoke(main, [mixed_songs[0], *arguments])
 
-    done = run("-m", str(artifact.path), "--windows", "all", "--decoder", "dali", "-j", "1")
+    done = run("-m", str(artifact.path), "--windows", "all", "--decoder", "dali", "-j", "1", "-v")
     assert done.exit_code == 4
     assert "DALI's resampler aliases" in done.output
     assert "device: cpu (small.onnx is no engine" in done.output

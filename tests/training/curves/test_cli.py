@@ -60,9 +60,16 @@ def test_a_choice_beside_chance(data: Path):
     assert result.stdout.splitlines()[0] == "| clips in all | good, chosen | good, at random |"
 
 
+def test_other_data_beside(data: Path):
+    write_files(data, *(f"other/{label}/{number}.wav" for label in "xy" for number in range(3)))
+    result = _run(data, "--beside", data / "other", "--clips", "5", "--draws", 2)
+    assert result.stdout.splitlines()[0] == "| clips a label | good |"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--clips", "0"], "whole numbers above 0"), (["--clips", "5,x"], "whole numbers above 0"),
+     (["--choice", "--beside", "x"], "exclude each other"),
      (["-o", "curve.jpg"], "give a .png file"), (["-o", "none/curve.png"], "give a .png file")],
 )  # fmt: skip
 def test_wrong_input_is_one_line(data: Path, arguments: list[str], message: str):

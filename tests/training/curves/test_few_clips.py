@@ -64,6 +64,28 @@ def test_the_span_of_the_given_clips_changes_no_answer():
     assert shares == pytest.approx(expected, abs=1e-4)
 
 
+def test_what_other_words_say_of_a_clip_helps():
+    table = _table(120, features=40, noise=3.0)
+    other = _table(600, features=40, noise=3.0)
+    words = Table(
+        other.features, tuple({"a": "still", "b": "loud"}[name] for name in other.labels), other.groups
+    )
+    elsewhere = Table(words.features, words.labels, tuple(f"x {group}" for group in words.groups))
+    (alone,), (helped,) = curve_by_label(table, [5]), curve_by_label(table, [5], beside=[elsewhere])
+    assert helped.mean > alone.mean + 0.03
+
+
+def test_other_data_is_heard_without_the_groups_that_are_tested():
+    table = _table(12, own=1)
+    other = Table(
+        np.array([[0.0], [1], [9], [9]], np.float32), tuple("abcc"), ("u", "v", "Artist 0", "artist 0")
+    )
+    own = Table(np.zeros((12, 1), np.float32), table.labels, table.groups)
+    # Without the artist that is tested two labels are left: one column says which.
+    assert few_clips._words_of(other, own, np.array([0])).shape == (12, 1)
+    assert few_clips._words_of(other, own, np.array([2])).shape == (12, 3)
+
+
 def test_chosen_clips_are_given_beside_as_many_at_random(monkeypatch: pytest.MonkeyPatch):
     sizes = []
     real = few_clips._macro_f1

@@ -236,14 +236,14 @@ def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: P
     fields = {"teachers": (str(teacher),), "unlabelled": (music,)}
     said, (run,), _ = _said(data, cache, tmp_path / "out", **fields)
     assert f"teachers: {teacher}; 3 clips without a label" in said
-    assert "learns from 3 clips without a label" in said
+    assert "clips without a label to learn from: 3" in said
     spec = spec_from_checkpoint(tmp_path / "out" / CHECKPOINT)
     assert spec.provenance["teachers"][0]["name"] == "teacher.safetensors"
     assert spec.provenance["unlabelled"] == {"name": "गाने", "clips": 3, "left_out": 0}
     assert spec.provenance["recipe"]["unlabelled_share"] > 0
     assert "**Teachers**: teacher.safetensors (" in (tmp_path / "out" / CARD).read_text()
     again, (resumed,), _ = _said(data, cache, tmp_path / "out", mode="resume", **fields)
-    assert "learns from" not in again  # nothing was trained
+    assert "to learn from" not in again  # nothing was trained
     assert resumed.metrics == run.metrics
     with pytest.raises(MerError, match="another training"):
         _said(data, cache, tmp_path / "out", mode="resume", teachers=(str(teacher),))

@@ -77,7 +77,9 @@ def test_a_lesson_of_two_teachers_and_music(
     assert len(lesson.unlabelled) == 1
     assert lesson.unlabelled[0] is music.decibels[0]
     assert said == [
-        "learns from 1 clips without a label; 1 share an artist or a recording with what is held out"
+        "teacher msd: embeddings of 42 clips, once",
+        "teacher ears.safetensors: embeddings of 42 clips, once",
+        "clips without a label to learn from: 1; left out, for their artist or recording is held out: 1",
     ]
     facts = teaching.facts(examples, _split())
     assert [teacher["name"] for teacher in facts["teachers"]] == ["msd", "ears.safetensors"]
@@ -86,9 +88,11 @@ def test_a_lesson_of_two_teachers_and_music(
     assert heard.opened == ["msd", "ears.safetensors"]  # once
     everything = teaching.facts(examples, _split(NONE))
     assert everything["unlabelled"]["clips"] == 2
+    teaching.lesson(examples, _split(NONE))
+    assert len(heard.asked) == 2  # once
     heard.fails = "b"
     with pytest.raises(MerError, match=r"the teacher msd cannot hear .*b: silent"):
-        teaching.lesson(examples, _split())
+        Teaching(("msd",), music).lesson(examples, _split())
 
 
 def test_a_teacher_that_heard_the_test_part_is_refused(examples: Examples, monkeypatch: pytest.MonkeyPatch):

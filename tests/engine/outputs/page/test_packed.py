@@ -23,7 +23,9 @@ def unpacked(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
         content = block[place : place + fact["bytes"]]
         kind = {"u8": "B", "u16": "H", "u32": "I"}.get(fact["kind"])
         columns[fact["name"]] = (
-            content.decode().split("\n") if kind is None else [n for (n,) in struct.iter_unpack(f"<{kind}", content)]
+            content.decode().split("\n")
+            if kind is None
+            else [n for (n,) in struct.iter_unpack(f"<{kind}", content)]
         )
         place += -(-fact["bytes"] // 4) * 4
     assert place == len(block)

@@ -144,9 +144,8 @@ def test_the_moods_of_others_stay(tmp_path: Path) -> None:
     from mutagen.flac import FLAC
 
     path = song(tmp_path, "FLAC 16 bits")
-    file = FLAC(path)
-    assert file.tags is not None
-    file.tags["Mood"] = ["Epic"]
+    file: Any = FLAC(path)
+    file["Mood"] = ["Epic"]
     file.save()
     os.utime(path, ns=(OLD, OLD))
     labels = write_labels(tmp_path / "labels", [row_of(path)])
@@ -182,6 +181,16 @@ def test_what_was_changed_since_is_not_undone(tmp_path: Path) -> None:
     paths[0].write_bytes(changed[:-4])  # and back: its record has stayed
     assert outcomes(undo_tags(labels, write=True)) == [Outcome.WRITTEN]
     assert not (labels / ".undo.jsonl").exists()
+
+
+def test_a_run_that_is_stopped_has_told_the_rows(tmp_path: Path) -> None:
+    paths = [song(tmp_path, name="a"), song(tmp_path, name="b")]
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    answers = iter([False, True])
+    done = list(tag_songs(labels, WRITE, is_stopped=lambda: next(answers)))
+    assert [each.path for each in done] == [str(paths[0])]
+    assert facts(labels) == facts_on_disk(*paths)
+    assert tag(labels) == [Outcome.SAME, Outcome.WRITTEN]
 
 
 def test_a_sound_that_would_change_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

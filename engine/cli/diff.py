@@ -1,0 +1,68 @@
+"""mer-label diff: what another model, or another time, changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import MerError
+from ..text.streams import print_err, print_out
+from .command import SETTINGS, report_errors
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("old", type=click.Path(), metavar="OLD")
+@click.argument("new", type=click.Path(), metavar="NEW")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=20, metavar="N", help="Songs to name, the surest first."
+)
+@click.option(
+    "--csv", "table", type=click.Path(), metavar="FILE", help="Every song that changed, the surest first."
+)
+@report_errors
+def main(old: str, new: str, limit: int, table: str | None) -> int:
+    """What changed from the labels in OLD to those in NEW.
+
+    Both are folders that 'mer-label --out FOLDER/' wrote, of two models, or of one at two times. Printed are
+    how many songs went from which emotion to which, then songs, by the confidence that NEW has in its label.
+
+    \b
+    Exit codes: 0 done, whatever changed; 1 no song is in both; 2 wrong usage.
+    """
+    from ..files import write_whole
+    from ..outputs.changes import changes_between
+    from ..outputs.songs import songs_in
+    from ..text.escape import csv_line, for_terminal
+
+    if Path(old).resolve() == Path(new).resolve():
+        raise click.UsageError(f"{old} and {new} are one folder")
+    for folder in (old, new):
+        if table and Path(table).resolve().is_relative_to(Path(folder).resolve()):
+            raise click.UsageError(f"{table} is in {folder}: write the table elsewhere")
+    if table and not table.lower().endswith(".csv"):
+        raise click.UsageError(f"{table} does not end in .csv")
+    changes = changes_between(songs_in(old)[1], songs_in(new)[1])
+    if not changes.both:
+        raise MerError(f"{old} and {new} have no song in common")
+    if table:
+        header = ("path", "before", "confidence_before", "after", "confidence")
+        rows = (
+            (change.path, change.before, change.confidence_before, change.after, change.confidence)
+            for change in changes.changed
+        )
+        write_whole(Path(table), "".join(map(csv_line, (header, *rows))))
+    changed = len(changes.changed)
+    print_out(f"{changed} of {changes.both} songs have another label ({100 * changed / changes.both:.1f} %)")
+    pairs = [(pair, count) for pair, count in changes.counts.most_common() if pair[0] != pair[1]]
+    for (before, after), count in pairs:
+        print_out(for_terminal(f"{count:8}  {before} -> {after}"))
+    for change in changes.changed[:limit]:
+        sure = "-" if change.confidence is None else f"{change.confidence:.3f}"
+        print_out(for_terminal(f"{sure:>8}  {change.before} -> {change.after}  {change.path}"))
+    if changed > limit:
+        print_err(f"{changed - limit} more songs are not named")
+    for count, folder in ((changes.only_before, old), (changes.only_after, new)):
+        if count:
+            print_err(f"{count} songs are in {folder} only")
+    return 0

@@ -1,0 +1,146 @@
+"""A song's picture: its log-mel, and under it what each window says."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..arrays import Float32
+from ..audio.decoder import Budget, Limits
+from ..audio.formats import is_remote
+from ..audio.open import open_decoder
+from ..audio.windows import samples_from_decoder
+from ..errors import MerError
+from ..files import write_whole
+from ..labelling.song_label import SongLabel
+from ..spec import AudioSpec, ModelSpec
+from ..spectrogram.log_mel import decibels_from_audio, mel_filters
+from ..text.escape import for_terminal, text_from_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = ("#e09f00", "#cc3311", "#2266cc", "#0d9488", "#c2278a", "#7e3fb8", "#6b7d12", "#5c6670")
+_MOST_COLUMNS = 1_600  # as many as the picture has pixels
+_RANGE_DB = 80.0
+_TICKS_HZ = (200, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
+# Matplotlib's own font has no Devanagari; of these, those that are installed are tried in turn.
+_FONTS = (
+    "DejaVu Sans", "Noto Sans", "Noto Sans Devanagari", "Lohit Devanagari", "Nirmala UI", "Mangal",
+    "Kohinoor Devanagari", "Devanagari Sangam MN", "FreeSans", "Noto Sans CJK JP", "Arial Unicode MS",
+)  # fmt: skip
+
+
+def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) -> None:
+    """Draws a labelled song as PNG: the whole of it as a log-mel in dB, and its windows' probabilities.
+
+    Args:
+        label: with windows; its path is opened again.
+        spec: of the model that labelled it.
+        limits: what opening and decoding it may cost.
+
+    Raises:
+        AudioError: the file cannot be decoded now, or has more than 2^27 samples.
+        MerError: matplotlib is not installed, or the picture cannot be written.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise MerError("a picture needs matplotlib: pip install 'merkit[plot]'") from None
+    decibels = _decibels(label.path, spec.audio, limits)
+    with rc_context({"font.family": _installed_fonts()}):
+        figure = Figure(figsize=(12, 6), layout="constrained", dpi=110)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        _draw_log_mel(above, decibels, spec.audio, label.duration_s or 0.0)
+        _draw_timeline(below, label, spec)
+        above.set_title(_escaped(_title(label)))
+        content = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # where no font has it, boxes stand
+            figure.savefig(content, format="png")
+    try:
+        write_whole(picture, content.getvalue())
+    except OSError as error:
+        raise MerError(f"{picture} cannot be written: {error.strerror or error}") from None
+
+
+def _decibels(path: str, spec: AudioSpec, limits: Limits) -> Float32:
+    """The whole song's mel power in dB ``[mels, columns]``, in at most ``_MOST_COLUMNS`` columns."""
+    from ..audio.remote_copy import local_copy
+
+    with (
+        local_copy(path, limits) if is_remote(path) else nullcontext(path) as local,
+        closing(open_decoder(local, Budget(limits))) as decoder,
+    ):
+        decibels = decibels_from_audio(samples_from_decoder(decoder, spec), spec)
+    frames = decibels.shape[1]
+    firsts = np.unique(np.linspace(0, frames, min(frames, _MOST_COLUMNS), endpoint=False).astype(int))
+    return np.maximum.reduceat(decibels, firsts, axis=1)  # a mean would hide short sounds
+
+
+def _draw_log_mel(axes: Axes, decibels: Float32, spec: AudioSpec, seconds: float) -> None:
+    top = float(decibels.max())
+    mels = len(decibels)
+    axes.imshow(
+        decibels,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=top - _RANGE_DB,
+        vmax=top,
+        extent=(0, seconds, 0, mels),
+        interpolation="nearest",
+    )
+    centres = mel_filters(spec).argmax(axis=1) * spec.sample_rate / spec.n_fft
+    ticks = [hz for hz in _TICKS_HZ if centres[0] <= hz <= centres[-1]]
+    axes.set_yticks(np.searchsorted(centres, ticks) + 0.5, [f"{hz:,}" for hz in ticks])
+    axes.set_ylabel("Hz")
+
+
+def _draw_timeline(axes: Axes, label: SongLabel, spec: ModelSpec) -> None:
+    starts = [start for start, _ in label.windows]
+    length = label.duration_s or 0.0
+    ends = [min(start + spec.audio.window_s, length) for start in starts]
+    widths = [
+        min(end, after) - start for start, end, after in zip(starts, ends, [*starts[1:], length], strict=True)
+    ]
+    bottom = np.zeros(len(starts))
+    for number, name in enumerate(spec.labels):
+        shares = np.array([0.0 if p is None else p[number] for _, p in label.windows])
+        axes.bar(
+            starts,
+            shares,
+            widths,
+            bottom,
+            align="edge",
+            color=_COLOURS[number % len(_COLOURS)],
+            label=_escaped(name),
+        )
+        bottom += shares
+    axes.set(xlim=(0, length), ylim=(0, 1), xlabel="seconds", ylabel="probability")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(spec.labels), frameon=False)
+
+
+def _title(label: SongLabel) -> str:
+    name = " - ".join(filter(None, (label.tags.get("artist"), label.tags.get("title"))))
+    name = name or text_from_path(label.path).rpartition("/")[2]
+    said = f"{label.emotion} {label.confidence:.0%}" if label.emotion and label.confidence else "no emotion"
+    return for_terminal(f"{name}: {said}")
+
+
+def _escaped(text: str) -> str:
+    """Not as mathematics, which Matplotlib reads between dollars."""
+    return text.replace("$", r"\$")
+
+
+def _installed_fonts() -> list[str]:
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return [name for name in _FONTS if name in installed]

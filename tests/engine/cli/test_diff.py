@@ -1,0 +1,79 @@
+"""mer-label diff as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from label_folders import row_of, write_labels
+from merkit.engine.cli.label import main
+
+NAMES = ("धूप.mp3", "b\x1b[2J.mp3", "=c.mp3", "d.mp3")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["diff", *map(str, arguments)])
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Of four songs three change; a fifth is in the second folder only."""
+    old = [
+        row_of(name, emotion) for name, emotion in zip(NAMES, ("sad", "sad", "happy", "calm"), strict=True)
+    ]
+    new = [
+        row_of(name, emotion, share)
+        for name, emotion, share in zip(
+            NAMES, ("happy", "happy", None, "calm"), (0.6, 0.9, 0, 0.7), strict=True
+        )
+    ]
+    return write_labels(tmp_path / "old", old), write_labels(tmp_path / "new", new, [row_of("e", "sad")])
+
+
+def test_what_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    table = tmp_path / "changed.csv"
+    done = run(*folders, "--csv", table)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        "3 of 4 songs have another label (75.0 %)",
+        "       2  sad -> happy",
+        "       1  happy -> (no label)",
+        r"   0.900  sad -> happy  b\x1b[2J.mp3",
+        "   0.600  sad -> happy  धूप.mp3",
+        "       -  happy -> (no label)  =c.mp3",
+    ]
+    assert done.stderr == f"1 songs are in {folders[1]} only\n"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [NAMES[1], NAMES[0], "'=c.mp3"]
+    assert rows[0] == {
+        "path": NAMES[1], "before": "sad", "confidence_before": "0.7", "after": "happy", "confidence": "0.9",
+    }  # fmt: skip
+    few = run(*folders, "--limit", 1)
+    assert (len(few.stdout.splitlines()), "2 more songs are not named" in few.stderr) == (4, True)
+
+
+def test_nothing_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    again = write_labels(tmp_path / "again", [row_of(NAMES[3], "calm")])
+    done = run(folders[0], again)
+    assert (done.exit_code, done.stdout) == (0, "0 of 1 songs have another label (0.0 %)\n")
+
+
+def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    old, new = folders
+    other = write_labels(tmp_path / "other", [row_of("z", "sad")])
+    for arguments, code, text in (
+        ((old,), 2, "Missing argument 'NEW'"),
+        ((old, old), 2, "are one folder"),
+        ((old, other), 1, "have no song in common"),
+        ((old, tmp_path / "nothing"), 1, "No such file"),
+        ((old, new, "--csv", new / "x.csv"), 2, "write the table elsewhere"),
+        ((old, new, "--csv", old / "x.csv"), 2, "write the table elsewhere"),
+        ((old, new, "--csv", tmp_path / "song.mp3"), 2, "does not end in .csv"),
+    ):
+        done = run(*arguments)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert (done.exit_code, len(errors)) == (code, 1), done.output
+        assert text in errors[0]

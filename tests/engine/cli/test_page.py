@@ -1,0 +1,47 @@
+"""mer-label page as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from label_folders import row_of, write_labels
+from merkit.engine.cli.label import main
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["page", *map(str, arguments)])
+
+
+@pytest.fixture
+def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "गीत.mp3").write_bytes(b"x")
+    rows = [row_of(tmp_path / "गीत.mp3"), row_of(tmp_path / "gone.mp3")]
+    return write_labels(tmp_path / "labels", rows)
+
+
+def test_the_page_and_what_is_left_out(labels: Path) -> None:
+    done = run(labels)
+    assert (done.exit_code, done.stdout) == (4, "catalogue.html\n")
+    assert done.stderr.startswith("1 song, ")
+    assert "1 left out: their files are not there now (--missing shows them)" in done.stderr
+    done = run(labels, "--missing", "--title", "<b>मेरा</b>", "-o", "all.html")
+    assert (done.exit_code, done.stdout) == (4, "all.html\n")
+    assert "left out" not in done.stderr
+    assert "<title>&lt;b&gt;मेरा&lt;/b&gt;</title>" in Path("all.html").read_text(encoding="utf-8")
+
+
+def test_where_a_page_may_not_be(labels: Path) -> None:
+    for out, reason in (("गीत.mp3", "must end in .html"), (labels / "x.html", "is inside")):
+        done = run(labels, "-o", out)
+        assert (done.exit_code, reason in done.stderr) == (2, True), done.output
+    assert Path("गीत.mp3").read_bytes() == b"x"
+    assert not (labels / "x.html").exists()
+
+
+def test_no_labels(tmp_path: Path) -> None:
+    done = run(tmp_path / "nothing")
+    assert (done.exit_code, done.stderr.startswith("Error: ")) == (1, True)
+    assert run().exit_code == 2

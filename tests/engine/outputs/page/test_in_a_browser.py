@@ -1,0 +1,270 @@
+"""The page in a real browser: filter, sort, jump, keyboard, phone, 100,000 songs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from audio_files import noise
+from browser import Browser, needs_chromium
+from label_folders import row_of, write_labels
+from merkit.engine.outputs.page.catalogue import Catalogue
+from merkit.engine.outputs.page.html import html_from_catalogue, write_page
+from merkit.engine.spec import QUADRANTS
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+_READY = "document.documentElement?.dataset.ready"
+_HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+_NAMES = """[...document.querySelectorAll("#songs .space .row")]
+  .sort((a, b) => a.dataset.index - b.dataset.index).map((row) => row.querySelector("strong").textContent)"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five songs, one of which can be heard, and one error."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "music").mkdir()
+    heard = folder / "music" / "दिल #1 100%.wav"
+    soundfile.write(heard, 0.1 * noise(30, 8_000), 8_000)
+    rows = []
+    for name, emotion, share, artist, title, verdict in (
+        (heard.name, "sad", 0.55, "लता", "क़रार", "sure"),
+        ("b.mp3", "happy", 0.95, "Beyoncé", "Zebra", "sure"),
+        ("c.mp3", "tense", 0.40, "लता", _HOSTILE, "unsure"),
+        ("d.mp3", "calm", 0.75, "", "", "sure"),
+        ("e.mp3", None, 0.0, "Beyoncé", "Bad", ""),
+    ):
+        path = folder / "music" / name
+        if not path.exists():
+            path.write_bytes(b"no music")
+        shares = [0.05, 0.05, 0.85, 0.05]
+        timeline = [{"start_s": 10.0 * n, "p": p} for n, p in enumerate((shares, None, shares[::-1]))]
+        row = row_of(path, emotion, share, artist=artist, title=title, duration_s=30.0, verdict=verdict)
+        rows.append({**row, "windows": timeline} if emotion else {**row, "error": "bad [file]"})
+    write_page(write_labels(folder / "labels", rows), folder / "catalogue.html")
+    return folder / "catalogue.html"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    profile = tmp_path_factory.mktemp("profile")
+    with Browser(profile, 1_300, 900) as tab:
+        yield tab
+    shutil.rmtree(profile, ignore_errors=True)
+
+
+@pytest.fixture
+def opened(tab: Browser, page: Path) -> Browser:
+    tab.errors.clear()
+    tab.open(page.as_uri())
+    tab.wait(_READY)
+    return tab
+
+
+def names(tab: Browser) -> list[str]:
+    return tab.run(_NAMES)
+
+
+def search(tab: Browser, text: str) -> list[str]:
+    change(tab, "#search", text, "input")
+    tab.run("new Promise((done) => setTimeout(done, 250))")  # it waits for the next key
+    return names(tab)
+
+
+def change(tab: Browser, selector: str, value: object, event: str) -> None:
+    tab.run(
+        f"(() => {{ const each = document.querySelector({selector!r}); each.value = {value!r}; "
+        f"each.dispatchEvent(new Event({event!r})); }})()"
+    )
+
+
+def click(tab: Browser, selector: str) -> None:
+    tab.run(f"document.querySelector({selector!r}).click()")
+
+
+def test_the_least_certain_stand_first_and_nothing_is_refused(opened: Browser) -> None:
+    assert names(opened) == [_HOSTILE, "क़रार", "d.mp3", "Zebra", "Bad"]
+    assert opened.run("document.title") == "labels"
+    assert opened.errors == []
+    assert "bad [file]" in opened.run("document.querySelector('#songs .space').textContent")
+
+
+def test_search_takes_titles_as_people_type_them(opened: Browser) -> None:
+    assert search(opened, "करार") == ["क़रार"]  # without the dot
+    assert search(opened, "लता दिल") == ["क़रार"]  # two words, of artist and file
+    assert search(opened, "BEYONCE") == ["Zebra", "Bad"]
+    assert search(opened, "nothing at all") == []
+    assert opened.run("document.querySelector('#result').textContent").startswith("0 of 5 songs")
+    click(opened, "#reset")
+    assert len(names(opened)) == 5
+
+
+def test_filters(opened: Browser) -> None:
+    click(opened, "#emotions button:nth-child(1)")
+    assert names(opened) == ["Zebra"]
+    click(opened, "#emotions button:nth-child(3)")
+    assert names(opened) == ["क़रार", "Zebra"]
+    click(opened, "#reset")
+    change(opened, "#verdict", "unsure", "change")
+    assert names(opened) == [_HOSTILE]
+    click(opened, "#reset")
+    change(opened, "#limit", 60, "input")
+    assert names(opened) == [_HOSTILE, "क़रार"]
+    click(opened, "#reset")
+    groups = (
+        "[...document.querySelectorAll('#groups .row')].map((row) => row.querySelector('span').textContent)"
+    )
+    assert opened.run(groups) == ["Beyoncé", "लता", "unknown"]
+    click(opened, "#groups .row:nth-child(2)")
+    assert names(opened) == [_HOSTILE, "क़रार"]
+
+
+def test_orders(opened: Browser) -> None:
+    click(opened, ".heads .c-song button")
+    assert names(opened) == [_HOSTILE, "Bad", "d.mp3", "Zebra", "क़रार"]
+    assert opened.run("document.querySelector('.heads .c-song').getAttribute('aria-sort')") == "ascending"
+    click(opened, ".heads .c-song button")
+    assert names(opened) == ["क़रार", "Zebra", "d.mp3", "Bad", _HOSTILE]
+    click(opened, ".heads .c-artist button")
+    assert names(opened)[-1] == "d.mp3"  # what has none stands last
+    click(opened, ".heads .c-artist button")
+    assert names(opened)[-1] == "d.mp3"
+
+
+def test_the_plane_keeps_a_box(opened: Browser) -> None:
+    box = opened.run("document.querySelector('#plane').getBoundingClientRect().toJSON()")
+    left, top, width, height = (box[name] for name in ("left", "top", "width", "height"))
+    opened.drag(left + 0.55 * width, top + 0.02 * height, left + 0.98 * width, top + 0.45 * height)
+    assert names(opened) == ["Zebra"]  # up and right is happy
+
+
+def test_the_player_jumps_to_a_window(opened: Browser) -> None:
+    opened.run("document.querySelector('#songs').focus()")
+    opened.press("ArrowDown")
+    opened.press("ArrowDown")
+    opened.press("Enter")
+    audio = "document.querySelector('#audio')"
+    opened.wait(f"{audio}.currentTime > 0 && !{audio}.paused")
+    opened.run(f"{audio}.playbackRate = 0.1")  # so that it stays in its window, however slow the machine
+    source = opened.run(f"{audio}.getAttribute('src')")
+    assert source == "music/%E0%A4%A6%E0%A4%BF%E0%A4%B2%20%231%20100%25.wav"
+    opened.press("ArrowRight")
+    opened.wait(f"{audio}.currentTime >= 10")
+    assert "silent" in opened.run("document.querySelector('#now-text').textContent")
+    change(opened, "#now-window", 2, "input")
+    opened.wait(f"{audio}.currentTime >= 20")
+    text = opened.run("document.querySelector('#now-window').getAttribute('aria-valuetext')")
+    assert text.startswith("0:20 to 0:30: tense 8")
+    opened.press("Escape")
+    assert opened.run("document.querySelector('#player').hidden")
+    assert opened.errors == []
+
+
+def test_what_a_browser_cannot_play_is_said(opened: Browser) -> None:
+    opened.run("document.querySelector('#songs').focus()")
+    opened.press("ArrowDown")
+    opened.press("Enter")
+    text = "document.querySelector('#now-text').textContent"
+    opened.wait(f"{text}.startsWith('This browser cannot play music/c.mp3')")
+
+
+def test_screen_readers_get_names(opened: Browser) -> None:
+    unnamed = """[...document.querySelectorAll(
+        "button, input, select, [role=grid], [role=listbox], canvas, audio")]
+      .filter((each) => each.offsetParent && !each.closest("[aria-hidden]"))
+      .filter((each) => !(each.textContent.trim() || each.labels?.length ||
+        ["aria-label", "aria-labelledby"].some((name) => each.getAttribute(name))))
+      .map((each) => each.outerHTML)"""
+    assert opened.run(unnamed) == []
+    assert opened.run("document.querySelector('#songs').getAttribute('aria-rowcount')") == "6"
+    opened.run("document.querySelector('#songs').focus()")
+    opened.press("End")
+    current = (
+        "document.getElementById(document.querySelector('#songs').getAttribute('aria-activedescendant'))"
+    )
+    assert opened.run(f"{current}.getAttribute('aria-rowindex')") == "6"
+    assert opened.run(f"{current}.getAttribute('aria-selected')") == "true"
+
+
+def test_slash_searches_and_the_theme_turns(opened: Browser) -> None:
+    opened.press("/")
+    assert opened.run("document.activeElement.id") == "search"
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = opened.run(paper)
+    click(opened, "#theme")
+    assert opened.run(paper) != light
+
+
+def test_a_phone(page: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path / "profile", 380, 800, dark=True) as tab:
+        tab.open(page.as_uri())
+        tab.wait(_READY)
+        assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+        assert tab.run("innerWidth") == 380
+        assert len(names(tab)) == 5
+
+
+def a_catalogue(songs: int, cells: int) -> Catalogue:
+    """A large one, of made-up numbers, as ``catalogue_from_folder`` makes them."""
+    random = np.random.default_rng(0)
+
+    def whole(most: int, size: int, kind: Any) -> Any:
+        return random.integers(0, most, size).astype(kind)
+
+    shares = random.dirichlet([0.7] * 4, songs)
+    windows = random.dirichlet([0.7] * 4, songs * cells)
+    words = ["love", "night", "तेरे", "बिना", "दिल", "river", "रात", "मेरा", "dance", "जाने"]
+    artists = [f"{words[n % 10].title()} {words[n % 7]} {n}" for n in range(songs // 12)]
+    titles = [" ".join(words[i] for i in three) for three in random.integers(0, 10, (songs, 3))]
+    columns: dict[str, Any] = {
+        "title": [f"{title} {n}" for n, title in enumerate(titles)],
+        "file": [f"{n:06}.mp3" for n in range(songs)],
+        "emotion": shares.argmax(axis=1).astype(np.uint8),
+        "confidence": np.round(1e4 * shares.max(axis=1)).astype(np.uint16),
+        "tenths": whole(3_000, songs, np.uint32) + 1_000,
+        "cells": np.full(songs, cells, np.uint16),
+        "starts": np.tile(np.array([0] + [100] * (cells - 1), np.uint32), songs),
+        "link": np.zeros(songs, np.uint8),
+        "artistNames": ["", *artists], "albumNames": ["", *artists], "folderNames": ["", *artists],
+        "errorNames": [""], "verdictNames": [""],
+    }  # fmt: skip
+    for name in ("artist", "album", "folder"):
+        columns[name] = whole(len(artists) + 1, songs, np.uint32)
+    for name in ("error", "verdict"):
+        columns[name] = np.zeros(songs, np.uint32)
+    for label in range(4):
+        columns[f"p{label}"] = np.round(250 * shares[:, label]).astype(np.uint8)
+        columns[f"levels{label}"] = np.round(50 * windows[:, label]).astype(np.uint8)
+    about = {
+        "labels": list(QUADRANTS), "isPlane": True, "levels": 50, "silent": 255, "none": 255, "shares": 250,
+        "confidence": 10_000, "songs": songs, "models": [], "verdicts": [],
+    }  # fmt: skip
+    return Catalogue(about, columns, songs, 0)
+
+
+def test_100_000_songs(tmp_path: Path) -> None:
+    """CPU seconds, not wall: other work on the machine must not fail it."""
+    catalogue = a_catalogue(100_000, 24)
+    page = tmp_path / "large.html"
+    page.write_text(html_from_catalogue(catalogue, "large"), encoding="utf-8")
+    assert page.stat().st_size < 40e6
+    last = "[...document.querySelectorAll('#songs .space .row')].some((row) => row.dataset.index === '99999')"
+    with Browser(tmp_path / "profile", 1_300, 900) as tab:
+        tab.open(page.as_uri())
+        tab.wait(_READY)
+        opened_s = tab.cpu_seconds()
+        assert opened_s < 3
+        assert tab.run("document.querySelectorAll('#songs .space .row').length") < 60
+        tab.run("document.querySelector('#songs .scroller').scrollTop = 1e7")
+        tab.wait(last)
+        click(tab, ".heads .c-song button")
+        result = tab.run("document.querySelector('#result').textContent")
+        assert result == "100,000 of 100,000 songs, song, A to Z"
+        title = catalogue.columns["title"][99_123]
+        assert title in search(tab, title)
+        assert tab.cpu_seconds() - opened_s < 6

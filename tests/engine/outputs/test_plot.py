@@ -1,0 +1,64 @@
+"""A song's picture: of the right things, and without matplotlib one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.errors import MerError
+from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.outputs.plot import plot_song
+from merkit.engine.spec import ModelSpec
+
+_SHARES = (0.1, 0.2, 0.6, 0.1)
+
+
+@pytest.fixture
+def label(tmp_path: Path) -> SongLabel:
+    """30 s: low, then high; the second window is silent."""
+    path = tmp_path / "गीत $1$.wav"
+    time = np.arange(15 * 16_000) / 16_000
+    low, high = (0.5 * np.sin(2 * np.pi * hz * time) for hz in (200, 4_000))
+    soundfile.write(path, np.concatenate([low, high]), 16_000)
+    windows = ((0.0, _SHARES), (10.0, None), (20.0, _SHARES[::-1]))
+    return SongLabel(str(path), None, "sad", _SHARES, 30.0, windows, "x", {})
+
+
+def test_what_is_drawn(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn = []
+    save = figure.Figure.savefig
+    monkeypatch.setattr(
+        figure.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k))
+    )
+    picture = tmp_path / "song.png"
+    plot_song(label, spec, Limits(), picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    above, below = drawn[0].axes
+    decibels = above.images[0].get_array()
+    first, last = decibels[:, : decibels.shape[1] // 3], decibels[:, -decibels.shape[1] // 3 :]
+    assert first.mean(axis=1).argmax() < last.mean(axis=1).argmax()  # the lower rows are lower tones
+    assert above.images[0].get_extent()[:2] == [0, 30]
+    bars = [(bar.get_x(), bar.get_width(), round(bar.get_height(), 6)) for bar in below.containers[2]]
+    assert bars == [(0.0, 10.0, 0.6), (10.0, 10.0, 0.0), (20.0, 10.0, 0.2)]
+    assert above.get_title() == r"गीत \$1\$.wav: sad 60%"
+
+
+def test_without_matplotlib(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MerError, match=r"pip install 'merkit\[plot\]'"):
+        plot_song(label, spec, Limits(), tmp_path / "song.png")
+
+
+def test_a_picture_that_cannot_be_written(label: SongLabel, spec: ModelSpec, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(MerError, match=r"song.png cannot be written: No such file"):
+        plot_song(label, spec, Limits(), tmp_path / "missing" / "song.png")
