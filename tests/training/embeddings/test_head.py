@@ -61,8 +61,8 @@ def test_rare_labels_weigh_as_much_as_others():
     for balance in (True, False):
         head = fit_head(few, of, ("a", "b"), balance)
         share[balance] = np.mean([rows.mean(0).argmax() for rows in logits_from_head(head.layer, features)])
-    assert abs(share[True] - 0.5) < 0.15
-    assert share[False] < share[True] - 0.15
+    assert share[True] > 0.2  # a half of all clips are b; of those to fit on 6 of 46
+    assert share[False] < 0.05
 
 
 @pytest.mark.parametrize("count", [1, 2])

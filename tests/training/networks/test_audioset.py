@@ -53,9 +53,10 @@ def test_it_hears_nearly_what_the_published_network_hears():
     slopes = (mel - edges[:-2, None]) / (edges[1] - edges[0]), (edges[2:, None] - mel) / (edges[1] - edges[0])
     filters = np.maximum(0, np.minimum(*slopes))
     theirs = (np.log(power @ filters.T + 1e-5) + 4.5) / 5
-    # A unit is 21.7 dB: 0.03 dB over time, and a tenth of a decibel in the mean cell of noise.
-    assert np.abs(ours.mean(axis=1) - theirs.mean(axis=0)).max() < 0.0015
-    assert np.abs(ours - theirs.T).mean() < 0.005
+    # A unit is 21.7 dB: a tenth of a decibel over time, and a sixth in the mean cell of noise. (With a window
+    # of 1,024 the latter would be 0.8 dB.)
+    assert np.abs(ours.mean(axis=1) - theirs.mean(axis=0)).max() < 0.007
+    assert np.abs(ours - theirs.T).mean() < 0.009
 
 
 def test_silence_is_finite_and_is_the_floor():
