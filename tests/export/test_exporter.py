@@ -8,11 +8,13 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from merkit.engine.artifact import SPEC_KEY, open_artifact
 from merkit.engine.errors import DeviceError, MerError, UsageError
-from merkit.engine.spec import QUADRANTS, ModelSpec
+from merkit.engine.runtimes import open_runtime
+from merkit.engine.spec import QUADRANTS, EvidenceSpec, ModelSpec
 from merkit.export import exporter
 from merkit.export.builders import EngineOptions, open_builder
 from merkit.export.calibration_set import CalibrationSet
@@ -134,3 +136,19 @@ def test_a_network_of_matrix_products_alone_has_a_precision_too(job: Job, tmp_pa
     music = CalibrationSet(AUDIO, (), str(tmp_path / "none.npz"), "")
     with pytest.raises(UsageError, match="no layer that INT8 makes faster"):
         export(dataclasses.replace(job, calibration_set=music), "int8")
+
+
+def test_an_export_has_the_evidence_of_its_source(job: Job, tmp_path: Path) -> None:
+    evidence = EvidenceSpec(music=0.0, distances=(0.0, 1.0), far=1.0, confidence=0.3)
+    spec = ModelSpec("tiny", QUADRANTS, AUDIO, evidence=evidence)
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_onnx(spec).SerializeToString())
+    job = dataclasses.replace(job, source=open_source(str(path)))
+    (exported,) = export(job, "fp16").files
+    before, after = open_artifact(str(path)), open_artifact(str(exported))
+    assert after.spec == before.spec
+    log_mels = np.random.default_rng(0).normal(0, 1, (3, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    with open_runtime(before) as one, open_runtime(after) as other:
+        expected, given = one.infer(log_mels), other.infer(log_mels)
+    np.testing.assert_array_equal(given[:, 4:], expected[:, 4:])
+    assert 0 < np.abs(given[:, :4] - expected[:, :4]).max() < 0.01
