@@ -40,15 +40,20 @@ class Source:
     """An FP32 graph to export.
 
     The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the file. It
-    gives logits alone: what gives ``evidence`` waits beside it, and stands in ``whole``, the artifact as it
-    was read. ``torch_infer`` computes the checkpoint's own logits. It is None for an .onnx, which is itself
-    the reference.
+    gives logits alone; ``evidence`` is the part that gives the second output of the file, if it has one, and
+    ``read`` then the artifact as it was read. ``torch_infer`` computes the checkpoint's own logits. It is
+    None for an .onnx, which is itself the reference.
     """
 
     artifact: Artifact
-    whole: Artifact
-    evidence: Evidence | None = None
     torch_infer: Infer | None = None
+    evidence: Evidence | None = None
+    read: Artifact | None = None
+
+    @property
+    def whole(self) -> Artifact:
+        """The artifact with all outputs."""
+        return self.read or self.artifact
 
     def model(self) -> ModelProto:
         """A fresh copy of the graph, which the caller may change."""
@@ -156,7 +161,7 @@ def _source(artifact: Artifact) -> Source:
     spec = dataclasses.replace(artifact.spec, evidence=None)
     plain_artifact = dataclasses.replace(artifact, spec=spec, content=logits.SerializeToString())
     check_by_trial(plain_artifact, "onnxruntime")  # an operator that is not known, a batch inside the graph
-    return Source(plain_artifact, artifact, evidence)
+    return Source(plain_artifact, evidence=evidence, read=artifact if evidence else None)
 
 
 def _check_precision(model: ModelProto) -> None:

@@ -148,6 +148,11 @@ def test_every_folder_is_packaged() -> None:
     data = [path for glob in settings["package-data"]["merkit.benchmarks.results"] for path in
             (ROOT / "benchmarks/results").glob(glob)]  # fmt: skip
     assert len(data) == 3
+    page = ROOT / "engine/outputs/page"
+    packed = {
+        path for glob in settings["package-data"]["merkit.engine.outputs.page"] for path in page.glob(glob)
+    }
+    assert packed == {path for path in page.iterdir() if path.suffix in (".html", ".css", ".js")}
 
 
 @pytest.mark.parametrize("path", sorted({path.parent for path in files()}), ids=lambda path: name(path))

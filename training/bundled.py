@@ -45,13 +45,19 @@ class Recipe:
     group_by: str | None = None
 
 
-_HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+_BAND = ("unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+_HARD = ("distill=0.8", *_BAND)
 
 BUNDLED: dict[str, Recipe] = {
     "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
     "mobilenetv3": Recipe("mobilenetv3", "emotion4q", unlabelled=("mirex5", "hindi5")),
     "squeezenet": Recipe("squeezenet", "emotion4q", unlabelled=("mirex5", "hindi5")),
-    "hindi5": Recipe("audiocnn", "hindi5", unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q")),
+    "hindi5": Recipe(
+        "audiocnn",
+        "hindi5",
+        (*_BAND, "epochs=50"),
+        unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
+    ),
 }
 """The bundled files by name."""
 
@@ -62,6 +68,13 @@ BUNDLED: dict[str, Recipe] = {
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]")
 @click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode.")
+@click.option(
+    "--non-music",
+    multiple=True,
+    type=FOLDER,
+    metavar="DIR",
+    help="Recordings that are no music: see mer-train.",
+)
 @training_command("the same command goes on where it was")
 def main(**options: Any) -> int:
     """Make the bundled networks from the folders in DATA: OUT/NAME.onnx and its card OUT/NAME.md.
@@ -77,7 +90,8 @@ def main(**options: Any) -> int:
     check_outside(options["data"], options["out"])
     with TerminalProgress() as progress:
         arguments = options["data"], options["out"], options["names"] or tuple(BUNDLED)
-        for line in make_bundled(*arguments, progress, options["cache"], options["workers"]):
+        more = options["cache"], options["workers"], options["non_music"]
+        for line in make_bundled(*arguments, progress, *more):
             click.echo(line)
     return 0
 
@@ -89,6 +103,7 @@ def make_bundled(
     observer: Any,
     cache: Path | None = None,
     workers: int = 0,
+    non_music: tuple[Path, ...] = (),
 ) -> Iterator[str]:
     """Trains these networks in five folds and on every clip, and yields a line for each file.
 
@@ -118,6 +133,7 @@ def make_bundled(
             chosen=frozenset(text.partition("=")[0] for text in recipe.sets),
             teachers=tuple(str(data / t) if "/" in t else t for t in recipe.teachers),
             unlabelled=tuple(data / folder for folder in recipe.unlabelled),
+            non_music=non_music,
         )
         with results_folder(session.out, session.mode):
             run_session(session, observer)

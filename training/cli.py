@@ -59,6 +59,13 @@ if TYPE_CHECKING:
 @click.option("--out", "-o", type=FOLDER, help="Folder of the results.  [default: runs/PROTOCOL-MODEL]")
 @folder_options
 @click.option("--export/--no-export", default=True, help="Write .onnx and score it through the engine.")
+@click.option(
+    "--non-music",
+    multiple=True,
+    type=FOLDER,
+    metavar="DIR",
+    help="Recordings that are no music (speech, machines, effects), to tell songs from; may be repeated.",
+)
 @click.option("--licence", metavar="TEXT", help="What the model card says of the network's licence.")
 @version_option
 @click.pass_context
@@ -127,6 +134,7 @@ def _train(**options: Any) -> int:
         options["teachers"],
         options["unlabelled"],
         "frozen" if plan == "auto" else plan,
+        options["non_music"],
     )
     with results_folder(session.out, mode), TerminalProgress() as progress:
         if plan == "auto":

@@ -105,7 +105,7 @@ def main(
         raise UsageError(f"{data} is a model: the labelled audio comes last")
     pngs = [] if png_file is None else png_files(len(models), png_file)
     outputs = [file for file in (json_file, html_file, *pngs) if file]
-    check_result_paths(outputs, [data, *(Path(model) for model in models)])
+    check_result_paths(outputs, [data, *(Path(model) for model in models if Path(model).is_file())])
     if png_file and find_spec("matplotlib") is None:
         raise MerError("--png needs the package matplotlib: pip install matplotlib")
     try:

@@ -99,14 +99,18 @@ def facts_of(evaluation: Evaluation) -> str:
     """Which clips, how many of each label, and what the intervals are."""
     labels = ", ".join(f"{label} {count}" for label, count in evaluation.labels.items())
     left_out = f", {evaluation.left_out} more left out" if evaluation.left_out else ""
-    if evaluation.grouped_by == "clip":
-        drawn = "drawn by clip: no artist is named, and where several clips are of one they are too narrow"
+    if evaluation.models[0].scores.macro_f1_interval is None:
+        intervals = "No intervals: too few clips of a label, or too few groups (artists)."
+    elif evaluation.grouped_by == "clip":
+        intervals = (
+            "Intervals: 95 %, drawn by clip, for no artist is named: where several clips are of one they are "
+            "too narrow."
+        )
     else:
-        drawn = f"drawn by {evaluation.grouped_by}, of which there are {evaluation.groups}"
+        intervals = f"Intervals: 95 %, drawn by {evaluation.grouped_by} ({evaluation.groups})."
     windows = "all windows" if evaluation.windows == "all" else f"{evaluation.windows} windows"
     return (
-        f"{evaluation.clips} clips of {evaluation.data} ({labels}){left_out}; {windows} a song. "
-        f"Intervals: 95 %, {drawn}."
+        f"{evaluation.clips} clips of {evaluation.data} ({labels}){left_out}; {windows} a song. {intervals}"
     )
 
 

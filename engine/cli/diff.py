@@ -57,6 +57,8 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     pairs = [(pair, count) for pair, count in changes.counts.most_common() if pair[0] != pair[1]]
     for (before, after), count in pairs:
         print_out(for_terminal(f"{count:8}  {before} -> {after}"))
+    if changes.changed and limit:
+        print_out("")
     for change in changes.changed[:limit]:
         sure = "-" if change.confidence is None else f"{change.confidence:.3f}"
         print_out(for_terminal(f"{sure:>8}  {change.before} -> {change.after}  {change.path}"))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import MerError
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, report_errors
@@ -75,9 +74,9 @@ def main(
             with closing(songs):
                 _show(songs, counts)
         except ReaderGoneError:
-            if not write:
-                return 141
-            raise MerError("the reader of stdout has gone: the rest was left alone") from None
+            if write:
+                print_err("the reader of stdout has gone: the rest was left alone")
+            raise
     for line in _summary(counts, write, undo):
         print_err(line)
     if stop.code is not None:

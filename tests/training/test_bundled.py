@@ -45,13 +45,14 @@ def test_files_are_what_the_session_left(songs: Path, tmp_path: Path, monkeypatc
     row = Recipe("audiocnn", "songs", ("epochs=3",), ("ears/a.safetensors", "musicnn-msd"), ("more",), 0.1)
     monkeypatch.setattr(bundled, "BUNDLED", {"mine": row, "other": row})
     out = tmp_path / "out"
-    done = CliRunner().invoke(main, [str(data), str(out), "mine"])
+    done = CliRunner().invoke(main, [str(data), str(out), "mine", "--non-music", str(tmp_path / "doors")])
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [f"made {out / 'mine.onnx'}", f"made {out / 'mine.md'}"]
     assert (out / "mine.onnx").read_bytes() == b"network"
     (session,) = asked
     assert session.teachers == (str(data / "ears/a.safetensors"), "musicnn-msd")
     assert session.unlabelled == (data / "more",)
+    assert session.non_music == (tmp_path / "doors",)
     assert (session.folds, session.final, session.mode) == (5, True, "resume")
     assert (session.protocol.recipe.epochs, session.protocol.validation_share) == (3, 0.1)
     assert session.chosen == {"epochs"}

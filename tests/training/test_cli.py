@@ -34,7 +34,7 @@ def test_help_is_fast_and_needs_no_torch():
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'sklearn', 'matplotlib', 'numpy']));"
         "from merkit.training.cli import main; main(['--help'])"
     )
-    for command in ("", "'table', ", "'ensemble', "):
+    for command in ("", "'table', ", "'ensemble', ", "'queue', ", "'listen', ", "'curve', "):
         began = time.perf_counter()
         text = subprocess.check_output(
             [sys.executable, "-c", code.replace("['--help']", f"[{command}'--help']")]

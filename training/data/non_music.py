@@ -26,6 +26,8 @@ def sounds_that_are_no_music(count: int, rate: int, seconds: float, seed: int = 
 def non_music(make: Callable[[Rng, int, int], Sound], rate: int, seconds: float, rng: Rng) -> Float32:
     """One sound of one of ``NON_MUSIC``, at a random level, sometimes through a room, a band or a hiss."""
     sound = make(rng, rate, round(rate * seconds))
+    while not sound.any():  # by chance no event falls into a short time
+        sound = make(rng, rate, round(rate * seconds))
     if rng.random() < 0.3:
         sound = _in_room(sound, rng, rate)
     if rng.random() < 0.3:
@@ -45,9 +47,8 @@ def _steady_noise(rng: Rng, rate: int, count: int) -> Sound:
 def _noise_in_a_band(rng: Rng, rate: int, count: int) -> Sound:
     low = _log_uniform(rng, 40, 0.25 * rate)
     high = min(low * _log_uniform(rng, 1.2, 8), 0.49 * rate)
-    return signal.sosfilt(
-        signal.butter(4, (low, high), "bandpass", fs=rate, output="sos"), _noise(rng, count, 0)
-    )
+    band = signal.butter(4, (low, high), "bandpass", fs=rate, output="sos")
+    return np.asarray(signal.sosfilt(band, _noise(rng, count, 0)))
 
 
 def _wind_and_sea(rng: Rng, rate: int, count: int) -> Sound:
@@ -74,10 +75,8 @@ def _sweep(rng: Rng, rate: int, count: int) -> Sound:
     """A siren or a sweep: pitch goes up and down, or one way only."""
     low = _log_uniform(rng, 80, 1_500)
     high = min(low * _log_uniform(rng, 1.3, 10), 0.45 * rate)
-    place = signal.sawtooth(
-        2 * np.pi * (_log_uniform(rng, 0.08, 4) * np.arange(count) / rate + rng.random()),
-        float(rng.choice([0.5, 1.0])),
-    )
+    phase = 2 * np.pi * (_log_uniform(rng, 0.08, 4) * np.arange(count) / rate + rng.random())
+    place = signal.sawtooth(phase, rng.choice([0.5, 1.0]))
     return _wave(rng, np.cumsum(low * (high / low) ** (place / 2 + 0.5)) / rate)
 
 
@@ -91,7 +90,7 @@ def _beeps(rng: Rng, rate: int, count: int) -> Sound:
         on *= (place * rng.integers(2, 9)) % 1 < 0.5
     first, second = (_log_uniform(rng, 200, 4_000) for _ in range(2))
     tone = _wave(rng, first * time) + (rng.random() < 0.5) * _wave(rng, second * time)
-    return tone * _smooth(on, rate)
+    return tone * _smooth(np.asarray(on, np.float64), rate)
 
 
 def _dialling(rng: Rng, rate: int, count: int) -> Sound:
@@ -276,7 +275,7 @@ def _through_formants(sound: Sound, formants: Sound, rate: int) -> Sound:
     for gain, frequency in zip((1, 0.6, 0.3), formants, strict=True):
         if frequency < 0.45 * rate:
             b, a = signal.iirpeak(frequency, frequency / (60 + 0.05 * frequency), fs=rate)
-            out += gain * signal.lfilter(b, a, sound)
+            out += gain * np.asarray(signal.lfilter(b, a, sound))
     return out
 
 
@@ -295,7 +294,7 @@ def _smooth(curve: Sound, rate: int) -> Sound:
 
 
 def _below(sound: Sound, cutoff: float, rate: int) -> Sound:
-    return signal.sosfilt(signal.butter(4, cutoff, fs=rate, output="sos"), sound)
+    return np.asarray(signal.sosfilt(signal.butter(4, cutoff, fs=rate, output="sos"), sound))
 
 
 def _in_room(sound: Sound, rng: Rng, rate: int) -> Sound:

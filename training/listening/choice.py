@@ -55,7 +55,7 @@ def songs_to_label(
         scaled = PCA(_DIMENSIONS, random_state=seed).fit_transform(scaled)
     weights = np.maximum(uncertainty, _LEAST)
     sample = rng.permutation(len(scaled))[:_MOST_POINTS]
-    clusters: Any = KMeans(min(len(sample), count + len(points) - free), n_init=1, random_state=seed)
+    clusters: Any = KMeans(min(len(sample), count + len(points) - free), random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer different points than clusters
         clusters.fit(scaled[sample], sample_weight=weights[sample])

@@ -12,7 +12,6 @@ from ...engine.text.escape import for_terminal
 from ..command import training_command
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_WORTH_HEARING = 10  # times as many songs as are asked for: those that --weights hears
 
 
 @click.command()
@@ -51,13 +50,11 @@ def queue(**options: Any) -> None:
     _queue(**options)
 
 
-@training_command("")
+@training_command("what was heard is kept")
 def _queue(labels_place: Path, **options: Any) -> int:
-    import numpy as np
-
-    from .choice import points_from_probabilities, songs_to_label, uncertainty_from_probabilities
     from .label_file import labelled_paths, labels_from_text
     from .label_rows import songs_from_labels
+    from .next_songs import Hearing, next_songs
     from .queue_file import write_queue
 
     names = labels_from_text(options["labels"]) if options["labels"] else None
@@ -65,46 +62,17 @@ def _queue(labels_place: Path, **options: Any) -> int:
     for reason, count in found.left_out.items():
         click.echo(f"left out: {count} {reason}", err=True)
     known = labelled_paths(options["labelled"]) if options["labelled"] else frozenset()
-    labelled = np.array([song.path in known for song in found.songs])
-    count = options["per_label"] * len(names or found.labels)
-    points, unsure = (
-        points_from_probabilities(found.probabilities),
-        uncertainty_from_probabilities(found.probabilities),
+    weights = options["weights"]
+    hearing = Hearing(weights, options["cache"], options["workers"]) if weights else None
+    chosen = next_songs(
+        found, known, options["per_label"] * len(names or found.labels), options["seed"], hearing
     )
-    if not options["weights"]:
-        chosen = songs_to_label(points, unsure, labelled, count, options["seed"])
-    else:
-        # To hear takes time, and of a large catalogue most songs are like others: these are as good as all.
-        worth = songs_to_label(points, unsure, labelled, _WORTH_HEARING * count, options["seed"])
-        heard, points = _heard([*worth, *np.flatnonzero(labelled)], found.songs, options)
-        chosen = songs_to_label(points, unsure[heard], labelled[heard], count, options["seed"])
-        chosen = [heard[position] for position in chosen]
     if not chosen:
         click.echo("every song has a label already", err=True)
         return 1
-    write_queue(options["out"], [found.songs[position] for position in chosen])
+    write_queue(options["out"], chosen)
     click.echo(for_terminal(f"{len(chosen)} of {len(found.songs)} songs are in {options['out']}"))
     return 0
-
-
-def _heard(positions: list[int], songs: Any, options: dict[str, Any]) -> tuple[list[int], Any]:
-    """The positions of the songs that could be heard, and their embeddings ``[songs, features]``."""
-    import numpy as np
-
-    from ...engine.data.labelled_audio import Clip
-    from ...engine.errors import MerError
-    from ..embeddings.embeddings import clip_embeddings
-    from ..progress import TerminalProgress
-
-    clips = [Clip(Path(songs[position].path), "", "") for position in positions]
-    with TerminalProgress() as progress:
-        vectors = clip_embeddings(
-            options["weights"], clips, options["cache"], options["workers"], progress.cached(len(clips))
-        )
-    pairs = [(i, v) for i, v in zip(positions, vectors, strict=True) if not isinstance(v, MerError)]
-    if not pairs:
-        raise MerError("none of the songs can be heard any more")
-    return [int(position) for position, _ in pairs], np.stack([vector for _, vector in pairs])
 
 
 @click.command()

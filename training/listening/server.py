@@ -81,7 +81,7 @@ class ListeningServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: ListeningServer
+    server: ListeningServer  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
     timeout = 60  # seconds that a connection may be idle
 
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _get(self, place: str) -> None:
         if place in _PAGES:
             name, kind = _PAGES[place]
-            self._send(HTTPStatus.OK, kind, files(__package__).joinpath(name).read_bytes())
+            self._send(HTTPStatus.OK, kind, files(f"{__package__}").joinpath(name).read_bytes())
         elif place == "state":
             self._send_state(self.server.session.state)
         elif match := re.fullmatch(r"audio/(\d{1,9})(\?decoded)?", place, re.ASCII):
@@ -131,12 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post(self, place: str) -> None:
         body, session = self._body(), self.server.session
-        number = body.get("song")
-        if place in ("label", "skip") and type(number) is not int:
-            raise _RefusedError(HTTPStatus.BAD_REQUEST)
         if place == "label":
-            self._send_state(lambda: session.label(number, str(body.get("label"))))
+            number, label = _song(body), str(body.get("label"))
+            self._send_state(lambda: session.label(number, label))
         elif place == "skip":
+            number = _song(body)
             self._send_state(lambda: session.skip(number))
         elif place == "undo":
             self._send_state(session.undo)
@@ -217,6 +216,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed: the token stands in every line."""
+
+
+def _song(body: dict[str, Any]) -> int:
+    number = body.get("song")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise _RefusedError(HTTPStatus.BAD_REQUEST)
+    return number
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:

@@ -29,6 +29,11 @@ class Evidence(nn.Module):
     It is made by ``fit.evidence``; as it is built its numbers mean nothing.
     """
 
+    dct: Tensor
+    bands: Tensor
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, mels: int, frames: int) -> None:
         super().__init__()
         self.lags = [lag for lag in _LAGS if 2 * lag < frames]
@@ -45,7 +50,7 @@ class Evidence(nn.Module):
 
     def from_scaled(self, scaled: Tensor) -> Tensor:
         """The evidence of windows whose ``scaled`` statistics these are."""
-        length = self.components(scaled).square().mean(dim=1, keepdim=True)
+        length = _squared(self.components(scaled)).mean(dim=1, keepdim=True)
         return torch.cat([self.music(with_squares(scaled)), 0.5 * (length + 1e-6).log()], dim=1)
 
     def statistics(self, log_mels: Tensor) -> Tensor:
@@ -55,9 +60,9 @@ class Evidence(nn.Module):
         mean = cepstrum.mean(dim=2)
         movements = [cepstrum - mean[:, :, None]]
         movements += [cepstrum[:, :, lag:] - cepstrum[:, :, :-lag] for lag in self.lags]
-        powers = [movement.square().mean(dim=2) for movement in movements]
+        powers = [_squared(movement).mean(dim=2) for movement in movements]
         steps = image[:, 1:] - image[:, :-1]
-        fine = [steps.square().mean(dim=2) @ self.bands.T, steps.mean(dim=2).square() @ self.bands.T]
+        fine = [_squared(steps).mean(dim=2) @ self.bands.T, _squared(steps.mean(dim=2)) @ self.bands.T]
         return torch.cat([mean, (torch.cat([*powers, *fine], dim=1) + _STILL).log()], dim=1)
 
     def scaled(self, statistics: Tensor) -> Tensor:
@@ -67,7 +72,12 @@ class Evidence(nn.Module):
 
 def with_squares(scaled: Tensor) -> Tensor:
     """Scaled statistics with their squares beside them, which say how far they are from the music's mean."""
-    return torch.cat([scaled, scaled.square()], dim=1)
+    return torch.cat([scaled, _squared(scaled)], dim=1)
+
+
+def _squared(values: Tensor) -> Tensor:
+    """As a product: exported as a power, what a negative number gives is up to each runtime."""
+    return values * values
 
 
 def _bands(count: int) -> Tensor:

@@ -23,11 +23,12 @@ from ..teachers.teaching import Teaching, check_teachers
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, say_gaps, summary
 from .crossvalidation import cross_validate, train_on_everything
+from .evidence_of_run import add_evidence
 from .export_and_score import export_and_score
 from .observer import Observer
 from .plan_check import check_plan
 from .provenance import Job
-from .run_folder import FinishedRun
+from .run_folder import FinishedRun, run_from_folder
 from .settings import Session
 from .train_run import train_split
 
@@ -240,6 +241,10 @@ def _train_one(
     else:
         run = train_split(job, examples, splits[0], folder, session.mode, observer)
     observer.say(summary(run))
+    if not session.folds or session.final:
+        others = session.non_music, session.cache, session.workers
+        add_evidence(folder, examples, run.predictions, *others, observer.say)
+        run = run if session.folds else run_from_folder(folder)  # whose metrics name the evidence
     if session.export and (not session.folds or session.final):
         for line in export_and_score(folder, session.data, session.workers):
             observer.say(line)

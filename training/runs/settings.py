@@ -33,6 +33,7 @@ class Session:
         plan: what of a network that was trained before is trained.
         teachers: networks whose view of the clips is learnt beside the labels; see ``Teaching``.
         unlabelled: folders and CSV files of music without labels, of which the teachers speak too.
+        non_music: folders of recordings that are no music; see ``add_evidence``.
     """
 
     data: LabelledAudio
@@ -52,6 +53,7 @@ class Session:
     teachers: tuple[str, ...] = ()
     unlabelled: tuple[Path, ...] = ()
     plan: Plan = "all"
+    non_music: tuple[Path, ...] = ()
 
     @cached_property
     def begun(self) -> TrainedNetwork | None:

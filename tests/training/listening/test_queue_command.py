@@ -74,7 +74,7 @@ def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.Monke
     def clip_embeddings(source: str, clips: Sequence[Clip], *_: object) -> list[object]:
         assert source == "ears.safetensors"
         heard.extend(clip.path.stem for clip in clips)
-        places = [np.float32([int(clip.path.stem) % 2 * 100, 0]) for clip in clips]
+        places = [np.array([int(clip.path.stem) % 2 * 100, 0], np.float32) for clip in clips]
         return [MerError("gone") if i == 0 else place for i, place in enumerate(places)]
 
     fake = SimpleNamespace(clip_embeddings=clip_embeddings)

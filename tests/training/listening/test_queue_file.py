@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from labelled_files import write_files
@@ -40,7 +41,7 @@ def test_tags_say_who_sings_where_the_queue_does_not(tmp_path: Path):
         with soundfile.SoundFile(tmp_path / name, "w", 8_000, 1, format="FLAC") as file:
             if artist:
                 file.artist = artist
-            file.write([0.0] * 8_000)
+            file.write(np.zeros(8_000, np.float32))
     (tmp_path / "queue.csv").write_text("path\na.flac\nb.flac\n")
     songs, _ = read_queue(tmp_path / "queue.csv")
     assert [song.artist for song in songs] == ["लता", ""]

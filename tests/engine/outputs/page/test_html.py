@@ -7,6 +7,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from label_folders import row_of, write_labels
@@ -33,7 +34,7 @@ class _Page(HTMLParser):
         self.contents.setdefault(self._last, []).append(data)
 
 
-def page_of(tmp_path: Path, heading: str = "labels", **tags: str) -> str:
+def page_of(tmp_path: Path, heading: str = "labels", **tags: Any) -> str:
     (tmp_path / "a.mp3").write_bytes(b"x")
     labels = write_labels(tmp_path / "labels", [row_of(tmp_path / "a.mp3", **tags)])
     page = tmp_path / "catalogue.html"

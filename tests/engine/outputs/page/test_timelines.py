@@ -44,7 +44,7 @@ def test_no_songs_and_no_windows() -> None:
 
 @given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 12))
 def test_cells_cover_a_song_in_order(counts: list[int], most: int) -> None:
-    songs = [[(float(start), [0.5, 0.5]) for start in range(count)] for count in counts]
+    songs: list[list[Window]] = [[(float(start), [0.5, 0.5]) for start in range(n)] for n in counts]
     timelines = timelines_from_column(column(*songs), 2, most)
     assert timelines.counts.tolist() == [min(count, most) for count in counts]
     place = 0

@@ -1,0 +1,77 @@
+"""A finished run gets its second output once, from clips that its network heard and sounds that are none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from merkit.engine.errors import MerError
+from merkit.training.data.examples import Examples
+from merkit.training.data.non_music import NON_MUSIC
+from merkit.training.networks.checkpoint import evidence_from_checkpoint, spec_from_checkpoint
+from merkit.training.runs.evidence_of_run import add_evidence
+from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS
+from small_training import Trained, drawn_predictions
+
+
+@pytest.mark.xdist_group("trained")
+def test_a_run_gets_its_evidence_once(trained: Trained, examples: Examples, tmp_path: Path):
+    folder = Path(shutil.copytree(trained.run.folder, tmp_path / "run"))
+    before = spec_from_checkpoint(folder / CHECKPOINT)
+    assert before.evidence is None
+    lines: list[str] = []
+    add_evidence(folder, examples, trained.run.predictions, say=lines.append)
+    spec = spec_from_checkpoint(folder / CHECKPOINT)
+    assert spec.evidence is not None
+    assert spec.evidence.confidence == 0.7  # 1.4 times chance: too few songs were held out to know better
+    facts = json.loads((folder / METRICS).read_text())["evidence"]
+    assert facts == spec.provenance["evidence"]
+    assert facts["clips"] == len(trained.split.training) + len(trained.split.validation)
+    assert set(facts["caught_by_kind"]) == set(NON_MUSIC)
+    assert lines[0].startswith(
+        f"evidence: {facts['caught']:.1%} of {facts['sounds']} sounds that are no music"
+    )
+    assert f"{facts['caught']:.1%} of {facts['sounds']} sounds" in (folder / CARD).read_text()
+    assert spec.labels == before.labels
+    assert spec.temperature == before.temperature
+    content = (folder / CHECKPOINT).read_bytes()
+    add_evidence(folder, examples, trained.run.predictions, say=lines.append)
+    assert len(lines) == 1
+    assert (folder / CHECKPOINT).read_bytes() == content
+    assert evidence_from_checkpoint(folder / CHECKPOINT) is not None
+
+
+@pytest.mark.xdist_group("trained")
+def test_recordings_and_held_out_confidences_count(trained: Trained, examples: Examples, tmp_path: Path):
+    folder = Path(shutil.copytree(trained.run.folder, tmp_path / "run"))
+    audio = trained.job.protocol.audio
+    for kind in ("doors", "गाड़ी"):
+        (tmp_path / kind).mkdir()
+        for i in range(3):
+            noise = np.random.default_rng(i).normal(0, 0.1, 2 * audio.sample_rate)
+            soundfile.write(tmp_path / kind / f"{i}.wav", noise, audio.sample_rate)
+    (tmp_path / "doors" / "readme.txt").write_text("no sound")
+    folders = (tmp_path / "doors", tmp_path / "गाड़ी")
+    predictions = drawn_predictions(200)
+    add_evidence(folder, examples, predictions, folders, tmp_path / "cache", 1)
+    spec = spec_from_checkpoint(folder / CHECKPOINT)
+    confidences = predictions.by_song(spec.temperature).max(axis=1)
+    assert spec.evidence is not None
+    assert (confidences < spec.evidence.confidence).mean() == pytest.approx(0.03, abs=0.006)
+    facts = spec.provenance["evidence"]
+    assert facts["sounds"] == 2 * facts["clips"] + 6
+    assert {"doors", "गाड़ी"} < set(facts["caught_by_kind"])
+
+
+@pytest.mark.xdist_group("trained")
+def test_recordings_that_are_none(examples: Examples, trained: Trained, tmp_path: Path):
+    folder = Path(shutil.copytree(trained.run.folder, tmp_path / "run"))
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("missing", "is no folder of recordings"), ("empty", "no audio in .* can be used")):
+        with pytest.raises(MerError, match=reason):
+            add_evidence(folder, examples, None, (tmp_path / name,), tmp_path / "cache")
+    assert evidence_from_checkpoint(folder / CHECKPOINT) is None
