@@ -46,6 +46,7 @@ def window_embeddings(
     cache: Path | None = None,
     workers: int = 0,
     on_done: Callable[[int], None] = lambda count: None,
+    windows: int = WINDOWS,
 ) -> list[Float32 | MerError]:
     """Each clip's windows as a trained network hears them, float32 ``[windows, features]``.
 
@@ -58,13 +59,14 @@ def window_embeddings(
         cache: a folder; None is ``embeddings_home()``.
         workers: child processes that decode; 0 is one a core.
         on_done: called with the number of clips that are ready.
+        windows: of a clip, spread evenly, as labelling hears them.
 
     Raises:
         UsageError: see ``trained_network``.
         MerError: that too; or the cache cannot be written.
     """
     ears = ears_from_source(source) if isinstance(source, str) else source
-    folder = (cache or embeddings_home()) / f"{ears.key[:16]}-{WINDOWS}"
+    folder = (cache or embeddings_home()) / f"{ears.key[:16]}-{windows}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,7 +86,7 @@ def window_embeddings(
     on_done(len(results))
     jobs = [(str(clips[positions[0]].path), target) for target, positions in missing.items()]
     if jobs:
-        with WorkerPool(_log_mels, WindowOptions(ears.audio, WINDOWS), workers, Limits().seconds) as pool:
+        with WorkerPool(_log_mels, WindowOptions(ears.audio, windows), workers, Limits().seconds) as pool:
             for number, result in pool.map([path for path, _ in jobs]):
                 target = jobs[number][1]
                 made = MerError(result.reason) if isinstance(result, Failure) else _kept(ears, result, target)

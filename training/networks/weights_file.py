@@ -44,7 +44,10 @@ def state_dict_from_file(path: Path) -> dict[str, Tensor]:
         MerError: it is no state dict, or a pickle of something else, which is not loaded.
     """
     if not path.is_file():
-        raise UsageError(f"weights {path}: no such file; give imagenet, none, or a file")
+        raise UsageError(
+            f"weights {path}: no such file; give a file, a training's folder, the name of a known model, "
+            "musicnn-msd, musicnn-mtt, imagenet or none"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of several lines, about old and odd pickles

@@ -55,7 +55,8 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     """
     ears = ears_of(trained_network(job.protocol.weights))
     progress = observer.cached(len(examples.clips))
-    results = window_embeddings(ears, examples.clips, job.cache, job.workers, progress)
+    windows = job.protocol.recipe.eval_windows
+    results = window_embeddings(ears, examples.clips, job.cache, job.workers, progress, windows)
     features: list[Float32] = []
     for clip, result in zip(examples.clips, results, strict=True):
         if isinstance(result, MerError):  # it could be heard when the spectrograms were made

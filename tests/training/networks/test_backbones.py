@@ -85,7 +85,7 @@ def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         MerError, match=r"cannot be fetched .* https://download.*the file in place of imagenet"
     ):
         build_backbone("squeezenet", 2, "imagenet")
-    with pytest.raises(UsageError, match="no such file; give imagenet, none, or a file"):
+    with pytest.raises(UsageError, match="no such file; give a file, a training"):
         build_backbone("squeezenet", 2, str(tmp_path / "nothing.pth"))
     with pytest.raises(UsageError, match="audiocnn has no published weights"):
         build_backbone("audiocnn", 2, "imagenet")

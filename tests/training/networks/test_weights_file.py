@@ -134,7 +134,7 @@ def test_files_that_are_something_else(tmp_path: Path, write: Callable[[Path], o
 
 
 def test_no_file(tmp_path: Path):
-    with pytest.raises(UsageError, match="no such file; give imagenet, none, or a file"):
+    with pytest.raises(UsageError, match="no such file; give a file, a training"):
         state_dict_from_file(tmp_path / "nothing.pth")
     with pytest.raises(UsageError, match="no such file"):
         state_dict_from_file(tmp_path)

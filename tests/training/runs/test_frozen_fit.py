@@ -102,7 +102,7 @@ def test_its_export_gives_the_logits_that_were_measured(
 
     log_mels = np.asarray(log_mels_from_file(str(path), WindowOptions(artifact.spec.audio)).log_mels)
     with open_runtime(artifact, "onnxruntime", 1) as runtime:
-        logits = runtime.infer(log_mels)
+        logits = runtime.infer(log_mels)[:, : len(artifact.spec.labels)]  # evidence may follow
     assert np.allclose(logits, run.predictions.logits[0], atol=1e-3)
     # And it comes back from either file, to be embedded with or to get another head.
     network, _ = network_from_onnx(target)
