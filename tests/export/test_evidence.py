@@ -25,7 +25,7 @@ def outputs(model: onnx.ModelProto, *names: str) -> list[np.ndarray]:
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_outputs()] == list(names)
-    return session.run(list(names), {"images": IMAGES})
+    return [np.asarray(value) for value in session.run(list(names), {"images": IMAGES})]
 
 
 def test_off_and_on_again() -> None:

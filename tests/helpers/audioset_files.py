@@ -62,8 +62,8 @@ def published_audioset(state: dict[str, Tensor], image: Tensor) -> tuple[Tensor,
     def conv(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
         weight = state[f"{name}.0.weight"]
         x = functional.conv2d(x, weight, None, stride, weight.shape[2] // 2, 1, groups)
-        w = {p: state[f"{name}.1.{p}"] for p in ("running_mean", "running_var", "weight", "bias")}
-        return functional.batch_norm(x, **w, training=False, eps=0.001)
+        norm = [state[f"{name}.1.{p}"] for p in ("running_mean", "running_var", "weight", "bias")]
+        return functional.batch_norm(x, norm[0], norm[1], norm[2], norm[3], training=False, eps=0.001)
 
     x = functional.hardswish(conv(image, "features.0", 2))
     for i, (_, wide, out, squeeze, relu, stride) in enumerate(_BLOCKS, start=1):

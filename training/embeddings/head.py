@@ -136,8 +136,8 @@ def _layer(
         if len(known) == 2:  # scikit-learn gives the second label's logit alone
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             intercepts = np.concatenate([-intercepts, intercepts]) / 2
-        weight[known] = coefficients / scaler.scale_
-        bias[known] = intercepts - weight[known] @ scaler.mean_
+        weight[known] = coefficients / np.asarray(scaler.scale_)
+        bias[known] = intercepts - weight[known] @ np.asarray(scaler.mean_)
     layer = nn.Linear(rows.shape[1], count)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))

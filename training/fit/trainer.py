@@ -123,7 +123,7 @@ class _Training:
 
     def run_epoch(self) -> Epoch:
         """Trains on every training clip once, validates, and remembers the weights if they are better."""
-        start, epoch, rate = perf_counter(), len(self.history), self.schedule.get_last_lr()[0]
+        start, epoch, rate = perf_counter(), len(self.history), float(self.schedule.get_last_lr()[0])
         # Seeded for each epoch, so that a resumed training draws the same numbers.
         rng = np.random.default_rng([self.recipe.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))

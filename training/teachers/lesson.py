@@ -59,7 +59,7 @@ def lesson_from_embeddings(
     labels = int(targets.max()) + 1
     everything = np.concatenate([labelled, without_label])
     soft = _probabilities(labelled[training], targets[training], everything, labels)
-    for told, asked in _inner_folds(targets[training], [groups[i] for i in training]):
+    for told, asked in _inner_folds(targets[training], [groups[int(i)] for i in training]):
         told, asked = training[told], training[asked]
         soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], labels)
     heard = np.concatenate([labelled[training], without_label])

@@ -58,7 +58,7 @@ def test_one_row_each_in_order(songs: list[str], tiny_model: Path) -> None:
 
 
 def test_silence_is_no_error(tmp_path: Path, tiny_model: Path) -> None:
-    silent = str(write_audio(tmp_path / "silent.wav", np.zeros(5 * 22_050), 22_050))
+    silent = str(write_audio(tmp_path / "silent.wav", np.zeros(5 * 22_050, np.float32), 22_050))
     quiet = str(write_audio(tmp_path / "quiet.wav", 1e-4 * noise(5, 22_050, 0), 22_050))
     for path in (silent, quiet):
         assert label([path], tiny_model) == [SongLabel(path, verdict="silence")]

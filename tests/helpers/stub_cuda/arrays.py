@@ -25,7 +25,8 @@ def log_mels(count: int, seed: int = 0) -> np.ndarray:
 def expected_logits(batch: np.ndarray) -> np.ndarray:
     """By ONNX Runtime; the columns of the evidence stand beside them."""
     session = onnxruntime.InferenceSession(CONTENT, providers=["CPUExecutionProvider"])
-    return np.hstack(session.run(["logits", "evidence"], {"images": batch}))
+    logits, evidence = session.run(["logits", "evidence"], {"images": batch})
+    return np.hstack([np.asarray(logits), np.asarray(evidence)])
 
 
 def assert_right(logits: np.ndarray, batch: np.ndarray) -> None:

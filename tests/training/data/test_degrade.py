@@ -45,7 +45,7 @@ def test_noise_is_noise():
     sound = (0.3 * np.sin(2 * np.pi * 440 * times) * (1 + np.sin(2 * np.pi * times))).astype(np.float32)
     hiss = 0.01 * np.random.default_rng(0).standard_normal(len(sound)).astype(np.float32)
     level = _by_mel(decibels_from_audio(hiss, SPEC)).mean()
-    expected = decibels_from_audio(sound + hiss, SPEC)
+    expected = decibels_from_audio((sound + hiss).astype(np.float32), SPEC)
     ours = with_noise(decibels_from_audio(sound, SPEC), level, 0.0, np.random.default_rng(1))
     assert ours.dtype == np.float32
     np.testing.assert_allclose(_by_mel(ours), _by_mel(expected), atol=1.0)

@@ -52,7 +52,7 @@ class _Says(NoObserver):
         self.lines.append(text)
 
 
-def _session(songs: Path, cache: Path, out: Path, weights: Path, **fields) -> Session:
+def _session(songs: Path, cache: Path, out: Path, weights: Path | str, **fields) -> Session:
     # Another split than that of the network: some of its test clips were heard before.
     protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights), split_seed=1)
     data = labelled_audio(songs / "clips.csv")

@@ -24,7 +24,7 @@ def music(tmp_path: Path) -> Path:
 
 def read(page: Catalogue, name: str, number: int) -> Any:
     """The text of a column in which texts repeat."""
-    return page.columns[f"{name}Names"][page.columns[name][number]]
+    return page.columns[f"{name}Names"][int(page.columns[name][number])]
 
 
 def window(start_s: float, *p: float) -> dict[str, Any]:
