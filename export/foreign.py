@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, version_converter
 
 from ..engine.artifact import LARGEST, SPEC_KEY
@@ -68,6 +67,8 @@ def onnx_from_foreign(path: Path, foreign: Foreign) -> bytes:
     Raises:
         ArtifactError: it is no ONNX file, is refused by ``check_graph``, or takes or gives something else.
     """
+    from google.protobuf.message import DecodeError
+
     try:
         content = path.read_bytes() if path.stat().st_size <= LARGEST else b""
         check_parts(content)

@@ -142,7 +142,8 @@ class _Table:
         )
         logits = measure_in_child(case, options, row)
         if held_out is not None and logits is not None:
-            score_row(row, logits, held_out, artifact.spec.temperature)
+            # Evidence may stand behind the logits.
+            score_row(row, logits[:, : len(artifact.spec.labels)], held_out, artifact.spec.temperature)
 
     def _held_out(self, row: Row, artifact: Artifact, scoring: Scoring) -> HeldOutSongs | None:
         """What the row is scored on; None, and why in its note, where it is not scored."""

@@ -32,7 +32,7 @@ def label(path: StrPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
     """The emotion that one song carries. For more than one song, ``Labeler`` opens the model only once.
 
     >>> import merkit
-    >>> song = merkit.label("song.mp3")
+    >>> song = merkit.label("song.mp3", "mobilenetv3")
     >>> song.emotion in ("happy", "tense", "sad", "calm")
     True
     >>> song.confidence == max(song.probabilities)

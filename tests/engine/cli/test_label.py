@@ -39,8 +39,8 @@ def test_a_folder_with_the_bundled_model(music: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [Path(line[0]).name for line in lines] == ["a.mp3", "b.wav", "d.m4a", "तेरे बिना 💔.flac"]
-    assert all(line[1] in ("happy", "tense", "sad", "calm") and 0.25 <= float(line[2]) <= 1 for line in lines)
-    assert "4 labelled, 1 other files skipped" in done.stderr
+    assert {line[1] for line in lines} == {"not_music"}  # it is noise
+    assert "4 labelled, 4 no music, 1 other files skipped" in done.stderr
     assert "songs/s" in done.stderr
     assert "x realtime" in done.stderr
 
@@ -115,7 +115,7 @@ def test_names_that_stdout_cannot_encode(music: Path, tmp_path: Path, tiny_model
 
 def test_a_reader_that_has_enough(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     done = in_shell('("$@"; echo $? >&2) | head -1', music, "--model", tiny_model)
-    assert (len(done.stdout.splitlines()), done.stderr.splitlines()[1:]) == (1, ["141"])  # quietly
+    assert (len(done.stdout.splitlines()), done.stderr.splitlines()) == (1, ["141"])  # quietly
     done = in_shell('("$@"; echo $? >&2) | head -1', music, "--model", tiny_model, "-o", tmp_path / "a.jsonl")
     assert (len(done.stdout.splitlines()), done.stderr.splitlines()[-1]) == (1, "0")
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4  # rows are what was asked for
@@ -124,7 +124,7 @@ def test_a_reader_that_has_enough(music: Path, tmp_path: Path, tiny_model: Path)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")
 def test_a_full_and_a_closed_stdout(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     full = in_shell('"$@" >/dev/full; echo $? >&2', music, "--model", tiny_model)
-    assert full.stderr.splitlines()[1:] == [
+    assert full.stderr.splitlines() == [
         "Error: standard output cannot be written: No space left on device",
         "1",
     ]
