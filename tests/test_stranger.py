@@ -117,7 +117,8 @@ def test_every_command_scores_the_same_songs(
     assert exported.returncode == 0, exported.stderr
     assert f"{songs} held-out" in exported.stdout, exported.stdout
     measured = _run(
-        "benchmarks", "--quick", "--models", out, "-m", f"{out.name}/audiocnn", "-r", "onnxruntime", "--data", data,
+        "benchmarks", "--quick", "--models", out, "-m", f"{out.name}/audiocnn",
+        "-r", "onnxruntime", "--data", data,
         "--scenario", "SingleStream", "--json", tmp_path / "o.json", "--logs", tmp_path / "logs",
         "--threads", "1",
     )  # fmt: skip

@@ -61,7 +61,9 @@ class SoundFileDecoder:
             self.sample_rate, self.channels = self._file.samplerate, self._file.channels
             self.format: str = self._file.format
             self._position = 0
-            self._seeks = self._file.can_seek and self._file.subtype not in _NO_SEEKS
+            # Opus of many channels fills Ogg pages to their limit; libsndfile 1.2.2 then seeks wrongly.
+            many = self._file.subtype == "OPUS" and self.channels > 2
+            self._seeks = self._file.can_seek and self._file.subtype not in _NO_SEEKS and not many
             is_xiph = self._file.subtype in ("VORBIS", "OPUS")
             self._names = header.names or channel_names(self.channels, vorbis=is_xiph)
             self.length = self._file.frames
