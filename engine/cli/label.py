@@ -11,11 +11,9 @@ import click
 
 from ..errors import MerError
 from ..runtimes import RUNTIMES
-from ..text.streams import ReaderGoneError, print_err
+from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
 from .words import WordFirst
-
-_READER_GONE = 141  # as if the signal of a broken pipe had ended the command
 
 
 @click.command(cls=WordFirst, context_settings=SETTINGS)
@@ -234,25 +232,20 @@ def main(
     say = print_err if verbose else lambda line: None
     began = time.perf_counter()
     heard = None
-    try:
-        with ExitStack() as stack:
-            stop = stack.enter_context(stop_event())
-            sources.check = stop.check
-            backend = open_backend(artifact, runtime, device, workers, gpus, ray, say)
-            stack.enter_context(backend)
-            run = stack.enter_context(
-                CatalogueRun(
-                    sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows
-                )
-            )
-            left, labels = run.total - run.resumed, artifact.spec.labels
-            view = stack.enter_context(view_of(left, labels, output, quiet, verbose, windows == "all"))
-            if plot is not None and run.total != 1:
-                raise click.UsageError(f"--plot draws one song, and there are {run.total}")
-            for heard in run.labels(stop.event):
-                view.show(heard)
-    except ReaderGoneError:
-        return _READER_GONE
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_event())
+        sources.check = stop.check
+        backend = open_backend(artifact, runtime, device, workers, gpus, ray, say)
+        stack.enter_context(backend)
+        run = stack.enter_context(
+            CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows)
+        )
+        left, labels = run.total - run.resumed, artifact.spec.labels
+        view = stack.enter_context(view_of(left, labels, output, quiet, verbose, windows == "all"))
+        if plot is not None and run.total != 1:
+            raise click.UsageError(f"--plot draws one song, and there are {run.total}")
+        for heard in run.labels(stop.event):
+            view.show(heard)
     view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
     if stop.code is not None:
         if output.kind is Kind.FOLDER and not quiet:
@@ -279,10 +272,7 @@ def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:
         raise click.UsageError("--from needs --out and no PATH")
     from ..catalogue.shards import export_folder
 
-    try:
-        count = export_folder(finished, out)
-    except ReaderGoneError:
-        return _READER_GONE
+    count = export_folder(finished, out)
     print_err(f"{count} rows written to {'stdout' if out == '-' else out}")
     return 0
 

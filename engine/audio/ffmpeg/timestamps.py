@@ -137,5 +137,8 @@ def _time_of_first(frames: list[Frame], tick: float, jump: float) -> float:
         before += _size(frame)
     if not offsets:
         return 0.0
-    # Rounding errs to both sides alike; where ticks are samples, times are exact or late (Ogg Vorbis).
-    return min(offsets) if tick <= 1 else (min(offsets) + max(offsets)) / 2
+    # Rounding errs to both sides alike, by half a tick. What is later than that is late (Ogg Vorbis, copied to
+    # Matroska too). Where ticks are samples, times are exact or late.
+    earliest = min(offsets)
+    rounded = [offset for offset in offsets if offset <= earliest + tick]
+    return earliest if tick <= 1 else (earliest + max(rounded)) / 2

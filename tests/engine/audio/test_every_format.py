@@ -134,7 +134,7 @@ def test_it_sounds_as_a_plain_wav(tmp_path: Path, form: SoundFormat, rate: int, 
     row = heard(form, rate, channels, tmp_path)
     assert row.p <= (0.002 if form.is_exact else 0.03)
     # A coarse sample still stands where it stood.
-    assert abs(row.late_ms / 1_000 + form.delay_s(rate)) <= (1 / rate if form.by_sample else 0.006)
+    assert abs(row.late_ms / 1_000 + form.delay_s(rate)) <= (1 / rate if form.by_sample else 0.005)
     assert row.seconds == pytest.approx(SECONDS, abs=0.06)
 
 

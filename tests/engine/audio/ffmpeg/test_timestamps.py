@@ -64,6 +64,20 @@ def test_after_a_seek_frames_of_many_sizes_are_within_two_milliseconds(number: i
     assert abs(line.position(late) - number) < 88
 
 
+@given(number=st.integers(0, 100_000), which=st.sets(st.integers(0, 31), max_size=31))
+def test_times_that_are_late_by_a_block_move_nothing_in_milliseconds_either(
+    number: int, which: set[int]
+) -> None:
+    """Ogg Vorbis that was copied to Matroska: late where blocks change their size, then rounded."""
+    sizes = [1_024, 576, 128, 128, 576, 1_024, 1_024, 576] * 8
+    line = timeline(sizes)
+    exact = frames(sizes, number)
+    late = [
+        (pts + (10 if i in which else 0), *rest) for i, (pts, *rest) in enumerate(exact) if pts is not None
+    ]
+    assert abs(line.position(first_frames(late, MILLISECOND * RATE)) - number) < 88
+
+
 def test_frames_of_a_camera_are_exact_though_of_two_sizes() -> None:
     sizes = [1_471, 1_472] * 40  # 29.97 a second at 44.1 kHz
     line = timeline(sizes)
