@@ -101,7 +101,7 @@ class View:
         """Shows what a run of ``wall_s`` seconds did, and whether a signal ended it."""
         if self._quiet:
             return
-        parts = [f"{self.done - self.failed} labelled"]
+        parts = [f"{sum(self._emotions.values())} labelled"]
         if self.failed:
             parts.append(f"{self.failed} failed")
         for verdict, words in _WORDS.items():
