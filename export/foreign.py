@@ -87,13 +87,13 @@ def onnx_from_foreign(path: Path, foreign: Foreign) -> bytes:
     return model.SerializeToString()
 
 
-def carries_spec(path: Path) -> bool:
-    """Whether an .onnx has a ModelSpec; one that cannot be read has none."""
+def has_metadata(path: Path, key: str) -> bool:
+    """Whether an .onnx file has a text of that name in its metadata; one that cannot be read has none."""
     try:
         model = onnx.load_from_string(path.read_bytes() if path.stat().st_size <= LARGEST else b"")
     except Exception:  # protobuf's DecodeError and others
         return False
-    return any(prop.key == SPEC_KEY for prop in model.metadata_props)
+    return any(prop.key == key for prop in model.metadata_props)
 
 
 def _audio_from_file(path: Path) -> AudioSpec:
@@ -174,7 +174,7 @@ def check_foreign(foreign: Foreign | None, path: Path) -> None:
     if foreign is None:
         return
     if path.suffix.lower() == ".onnx":
-        if carries_spec(path):
+        if has_metadata(path, SPEC_KEY):
             raise UsageError(f"{path} carries a spec and labels of its own: leave these out")
     elif foreign.backbone is None:
         raise UsageError(f"{path} holds weights without a graph: name the backbone that they are of")

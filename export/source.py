@@ -13,12 +13,12 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from ..engine.arrays import Float32
-from ..engine.artifact import LARGEST, Artifact, is_engine, known_models, open_artifact, path_from_model
+from ..engine.artifact import Artifact, is_engine, known_models, open_artifact, path_from_model
 from ..engine.errors import ArtifactError, MerError, UsageError
 from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
 from .evidence import Evidence, without_evidence
-from .foreign import Foreign, check_foreign, onnx_from_foreign
+from .foreign import Foreign, check_foreign, has_metadata, onnx_from_foreign
 from .plain_graph import plain_from_onnx
 
 OLDEST_OPSET = 20
@@ -190,11 +190,7 @@ def _open_batch(model: ModelProto) -> None:
 
 def is_exported_graph(path: Path) -> bool:
     """Whether an export wrote this .onnx file; one that cannot be read is none."""
-    try:
-        model = onnx.load_from_string(path.read_bytes() if path.stat().st_size <= LARGEST else b"")
-    except Exception:  # protobuf's DecodeError and others
-        return False
-    return any(prop.key == EXPORT_KEY for prop in model.metadata_props)
+    return has_metadata(path, EXPORT_KEY)
 
 
 def _refuse_pickle(path: Path) -> None:

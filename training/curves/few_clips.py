@@ -19,7 +19,7 @@ from ...engine.errors import MerError
 from ..listening.choice import songs_to_label, uncertainty_from_probabilities
 
 _PARTS = 3  # of the groups: one is tested
-_C = 0.003  # of the head. Chosen once, for hundreds of features; README's curves are made with it
+_C = 0.003  # of the head. Chosen once, for hundreds of features; docs/RESULTS.md has its curves
 
 _WEIGHT = 5.0  # of a word of other data: as much as 25 features
 

@@ -137,7 +137,7 @@ def _time_of_first(frames: list[Frame], tick: float, jump: float) -> float:
         before += _size(frame)
     if not offsets:
         return 0.0
-    # Rounding errs to both sides alike, by half a tick. What is later than that is late (Ogg Vorbis, copied to
+    # Rounding errs to both sides alike, by half a tick. What is later than that is late (Vorbis of an Ogg, in
     # Matroska too). Where ticks are samples, times are exact or late.
     earliest = min(offsets)
     rounded = [offset for offset in offsets if offset <= earliest + tick]

@@ -17,6 +17,7 @@ from merkit.engine.spectrogram.log_mel import log_mel_from_audio, log_mel_from_d
 from merkit.training.data import spectrogram_cache as cache
 from merkit.training.data.augment import spread_crops
 from merkit.training.data.spectrogram_cache import ClipSound, cached_sounds
+from pool_here import pool_here
 from reading import windows_from_file
 
 SPEC = AudioSpec(window_samples=32_000, frames=63, n_mels=32)
@@ -37,25 +38,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Computes spectrograms in this process, and lists the files."""
     names: list[str] = []
 
-    class Pool:
-        def __init__(self, function, options, workers=0, seconds=0.0):
-            self.function, self.options = function, options
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def map(self, items):
-            for i, item in enumerate(items):
-                names.append(Path(item[0]).name)
-                try:
-                    yield i, self.function(item, self.options)
-                except MerError as error:
-                    yield i, cache.Failure(str(error))
-
-    monkeypatch.setattr(cache, "WorkerPool", Pool)
+    pool = pool_here(lambda item: names.append(Path(item[0]).name))
+    monkeypatch.setattr(cache, "WorkerPool", pool)
     return names
 
 

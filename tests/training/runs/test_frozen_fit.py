@@ -21,27 +21,14 @@ from merkit.training.runs.export_and_score import export_run
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
 from merkit.training.runs.session import Session, run_session
+from pool_here import pool_here
 from small_training import Trained
 
 
 @pytest.fixture(autouse=True)
 def _decoded_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """No child processes: they take seconds to start."""
-
-    class Pool:
-        def __init__(self, function, options, workers=0, seconds=0.0):
-            self.function, self.options = function, options
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def map(self, items):
-            return ((i, self.function(item, self.options)) for i, item in enumerate(items))
-
-    monkeypatch.setattr(embeddings, "WorkerPool", Pool)
+    monkeypatch.setattr(embeddings, "WorkerPool", pool_here())
 
 
 class _Says(NoObserver):
