@@ -259,3 +259,18 @@ def test_a_training_part_of_one_batch_and_one_more():
     _, history = train(AudioCNN(3, channels=1), data, recipe)
     assert np.isfinite(history[0].loss)
     assert np.isnan(history[0].val_loss)
+
+
+@pytest.mark.parametrize(("groups", "types"), [(1, {torch.bfloat16}), (4, {torch.float32})])
+def test_a_cpu_computes_depthwise_convolutions_in_float32(
+    groups: int, types: set[torch.dtype], monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: True, raising=False)
+    seen: set[torch.dtype] = set()
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, groups=groups), nn.AdaptiveAvgPool2d(1))
+    network.append(nn.Flatten()).append(nn.Linear(4, 3))
+    network[1].register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    data = dataclasses.replace(_data(), training=np.arange(4), validation=np.arange(0))
+    train(network, data, Recipe(epochs=1, batch_size=4))
+    assert seen == types
