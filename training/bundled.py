@@ -45,13 +45,13 @@ class Recipe:
     group_by: str | None = None
 
 
-_BAND = ("unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+_BAND = ("unlabelled_share=2", "lowpass=0.5", "noise=0.4", "codec=0.4", "filter_db=6")
 _HARD = ("distill=0.8", *_BAND)
 
 BUNDLED: dict[str, Recipe] = {
     "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
-    "mobilenetv3": Recipe("mobilenetv3", "emotion4q", unlabelled=("mirex5", "hindi5")),
-    "squeezenet": Recipe("squeezenet", "emotion4q", unlabelled=("mirex5", "hindi5")),
+    "mobilenetv3": Recipe("mobilenetv3", "emotion4q", (*_HARD, "epochs=30"), unlabelled=("mirex5", "hindi5")),
+    "squeezenet": Recipe("squeezenet", "emotion4q", (*_HARD, "epochs=20"), unlabelled=("mirex5", "hindi5")),
     "hindi5": Recipe(
         "audiocnn",
         "hindi5",

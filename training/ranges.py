@@ -27,6 +27,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "filter_db": (0, 120),
     "lowpass": (0, 1),
     "noise": (0, 1),
+    "codec": (0, 1),
     "ema": (0, 0.99999),
     "patience": (0, 100_000),
     "eval_windows": (1, 10_000),

@@ -21,8 +21,8 @@ class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
     These fields are off at 0: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
-    ``filter_db``, ``lowpass``, ``noise``, ``tag_weight``, ``ema``, ``patience``, and those of teachers:
-    ``distill``, ``embedding_weight``, ``unlabelled_share``.
+    ``filter_db``, ``lowpass``, ``noise``, ``codec``, ``tag_weight``, ``ema``, ``patience``, and those of
+    teachers: ``distill``, ``embedding_weight``, ``unlabelled_share``.
 
     Attributes:
         gain_db: the level of a window changes by up to this many dB, uniformly.
@@ -32,6 +32,7 @@ class Recipe:
             (FilterAugment, Nam et al., 2022).
         lowpass: share of windows that lose what lies above 2.5 to 8 kHz.
         noise: share of windows with stationary noise, 15 to 45 dB below the music.
+        codec: share of windows with the errors of a codec of few bits.
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
             rate falls to 0.
         tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
@@ -71,6 +72,7 @@ class Recipe:
     filter_db: float = 4.0
     lowpass: float = 0.0
     noise: float = 0.0
+    codec: float = 0.0
     random_crops: bool = True
     balance: bool = True
     ema: float = 0.995

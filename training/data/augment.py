@@ -11,7 +11,7 @@ from ...engine.audio.spread import spread_starts
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 from ..recipe import Recipe
-from .degrade import random_low_pass, random_noise
+from .degrade import random_codec, random_low_pass, random_noise
 
 
 def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
@@ -43,6 +43,8 @@ def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, re
         part = random_low_pass(part, spec, rng)
     if recipe.noise and rng.random() < recipe.noise:
         part = random_noise(part, rng)
+    if recipe.codec and rng.random() < recipe.codec:
+        part = random_codec(part, rng)
     return log_mel_from_decibels(floored(part, spec), spec)
 
 

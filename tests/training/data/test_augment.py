@@ -66,6 +66,8 @@ def test_bad_recordings_are_as_frequent_as_asked():
     assert all((crop[:30] == 0).all() for crop in dull)  # below 2.5 kHz nothing is lost
     noisy = [random_crop(flat, spec, rng, _recipe(noise=0.3)) for _ in range(300)]
     assert 0.2 < np.mean([crop.std() > 0 for crop in noisy]) < 0.4
+    coded = [random_crop(flat, spec, rng, _recipe(codec=0.3)) for _ in range(300)]
+    assert 0.2 < np.mean([crop.std() > 0 for crop in coded]) < 0.4
     # Noise is 15 dB below or less, and 9 dB more of it in the treble.
     assert max(crop.mean() for crop in noisy) < 1
 

@@ -9,7 +9,14 @@ import pytest
 from audio_files import noise
 from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.log_mel import decibels_from_audio
-from merkit.training.data.degrade import low_passed, random_low_pass, random_noise, with_noise
+from merkit.training.data.degrade import (
+    coded,
+    low_passed,
+    random_codec,
+    random_low_pass,
+    random_noise,
+    with_noise,
+)
 
 SPEC = PRESETS["emotion4q"]
 RATE = SPEC.sample_rate
@@ -71,3 +78,17 @@ def test_random_ones_stay_within_their_bounds():
     noise_db = [10 * np.log10(10 ** (random_noise(flat, rng).mean() / 10) - 1 + 1e-9) for _ in range(200)]
     assert -55 < min(noise_db) < -40
     assert -17 < max(noise_db) < -10  # 15 dB below, with up to 9 dB more in the treble
+
+
+def test_a_codec_errs_where_it_is_masked():
+    image = np.tile(np.array([-10, -30, -50, -90], np.float32).repeat(8)[:, None], (1, 4_000))
+    error = coded(image, 1.0, np.random.default_rng(0)) - image
+    assert error.dtype == np.float32
+    assert abs(error.mean()) < 0.1
+    by_level = [error[start : start + 8].std() for start in (0, 8, 16, 24)]
+    np.testing.assert_allclose(by_level, [1.0, 2.4, 3.8, 5.2], rtol=0.03)  # no more below 60 dB
+    for apart in (error[:, 1:] * error[:, :-1], error[1:8] * error[:7]):
+        assert apart[:7].mean() == pytest.approx(0.5, abs=0.05)
+    assert (coded(image, 0.0, np.random.default_rng(0)) == image).all()
+    strengths = [np.std(random_codec(image, np.random.default_rng(n))[:8] + 10) for n in range(40)]
+    assert 0.3 <= min(strengths) < 0.5 < 1.2 < max(strengths) <= 1.55
