@@ -1,4 +1,8 @@
-"""CUDA by PyCUDA, in the GPU's primary context, which DALI and TensorRT use too."""
+"""CUDA in the GPU's primary context, which DALI and TensorRT use too.
+
+``Cuda`` is all that is asked of CUDA: PyCUDA's names for it. PyCUDA itself has them where it is installed;
+elsewhere cuda_bindings.py has them, by NVIDIA's own package.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 from ..errors import DeviceError, DeviceMemoryError
+
+
+class Cuda(Protocol):
+    """CUDA's driver, with one GPU's context current in the calling thread.
+
+    Streams have ``handle``, ``wait_for_event`` and ``synchronize``, events ``record`` and ``synchronize``.
+    What is allocated has ``free``, on the GPU also ``int``, its address; the ``base`` of a pinned array is
+    what is allocated.
+    """
+
+    Error: Any
+    """CUDA's errors; ``MemoryError`` is one of them."""
+    MemoryError: Any
+    Stream: Any
+    """``Stream(flags)``"""
+    Event: Any
+    """``Event(flags)``, of ``event_flags.DISABLE_TIMING`` and ``BLOCKING_SYNC``."""
+    event_flags: Any
+    Context: Any
+    """``Context.synchronize()`` waits for all that the GPU has to do in this context."""
+    mem_alloc: Any
+    """``(bytes)``"""
+    mem_get_info: Any
+    """``()`` to bytes on the GPU, free and in all."""
+    pagelocked_empty: Any
+    """``(shape, dtype)`` to an array in pinned memory of the host."""
+    memcpy_htod_async: Any
+    """``(address, array, stream)``"""
+    memcpy_dtoh_async: Any
+    """``(array, address, stream)``"""
+    memcpy_dtod_async: Any
+    """``(address, source's address, bytes, stream)``"""
 
 
 class Gpu:
@@ -31,8 +68,8 @@ class Gpu:
         atexit.register(self._context.detach)
 
     @contextmanager
-    def current(self) -> Iterator[Any]:
-        """Makes this GPU's context current in the calling thread, and gives the module ``pycuda.driver``.
+    def current(self) -> Iterator[Cuda]:
+        """Makes this GPU's context current in the calling thread.
 
         Raises:
             DeviceMemoryError: the GPU's memory does not suffice.
@@ -49,24 +86,40 @@ class Gpu:
             self._context.pop()
 
 
+def cuda_module() -> Any:
+    """PyCUDA where it is installed, else cuda_bindings.py; no GPU is opened.
+
+    Raises:
+        DeviceError: neither is installed, or PyCUDA finds no driver that fits.
+    """
+    name = "pycuda.driver" if find_spec("pycuda") else f"{__package__}.cuda_bindings"
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise DeviceError(f'no package for CUDA is installed ({error}): pip install "merkit[gpu]"') from None
+    except ImportError as error:  # it does not find all of the driver's functions
+        raise _no_driver(error) from None
+
+
 @lru_cache
 def open_gpu(index: int) -> Gpu:
     """The GPU of that number, opened once in a process.
 
     Raises:
-        DeviceError: PyCUDA, the driver or such a GPU is missing.
+        DeviceError: the package for CUDA, the driver or such a GPU is missing.
     """
-    try:
-        cuda = import_module("pycuda.driver")
-    except ModuleNotFoundError as error:
-        raise DeviceError(f'PyCUDA is not installed ({error}): pip install "merkit[gpu]"') from None
-    except ImportError as error:  # PyCUDA is there, and does not find all of the driver's functions
-        raise DeviceError(f"no NVIDIA driver that fits ({error}): install or update it") from None
+    cuda = cuda_module()
     try:
         cuda.init()
         count = cuda.Device.count()
         if index >= count:
             raise DeviceError(f"no GPU number {index}: this machine has {count}")
         return Gpu(cuda, index)
+    except ImportError as error:
+        raise _no_driver(error) from None
     except cuda.Error as error:
         raise DeviceError(f"no GPU can be used: {error}") from None
+
+
+def _no_driver(error: ImportError) -> DeviceError:
+    return DeviceError(f"no NVIDIA driver that fits ({error}): install or update it")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Float32
+from .cuda_gpu import Cuda
 
 
 class Slot:
@@ -21,10 +22,10 @@ class Slot:
         outputs: shapes by name, likewise.
 
     Raises:
-        pycuda.driver.MemoryError: there is no memory for it; none is taken.
+        Cuda.MemoryError: there is no memory for it; none is taken.
     """
 
-    def __init__(self, cuda: Any, log_mels: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, cuda: Cuda, log_mels: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> None:
         self._owned: list[Any] = []
         self.work: Any = None
         self.copied: Any = None
@@ -40,7 +41,7 @@ class Slot:
             self.close()
             raise
 
-    def _pair(self, cuda: Any, shape: tuple[int, ...]) -> tuple[Float32, int]:
+    def _pair(self, cuda: Cuda, shape: tuple[int, ...]) -> tuple[Float32, int]:
         """A buffer in pinned memory, and the address of one on the GPU."""
         device = cuda.mem_alloc(4 * int(np.prod(shape)))
         self._owned.append(device)

@@ -21,7 +21,7 @@ from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError, DeviceError, DeviceMemoryError
 from . import DeviceArray
-from .cuda_gpu import Gpu, open_gpu
+from .cuda_gpu import Cuda, Gpu, open_gpu
 from .cuda_slot import Slot
 from .engine_compatibility import check_fit
 from .tensorrt_engine import LoadedEngine
@@ -32,7 +32,7 @@ _SLOTS = 2
 _log = logging.getLogger(__name__)
 
 # Brings windows from start on, so many, to where TensorRT can read them, and gives that address on the GPU.
-_Place = Callable[[Any, Slot, int, int], int]  # PyCUDA, slot, start, count
+_Place = Callable[[Cuda, Slot, int, int], int]  # CUDA, slot, start, count
 
 
 @dataclass(eq=False)
@@ -106,7 +106,7 @@ class TensorRtRuntime:
         interface = log_mels.__cuda_array_interface__
         self._check(interface["typestr"], tuple(interface["shape"]), interface.get("strides"))
         if interface.get("stream") is not None:
-            # Its producer's stream is not ours, and PyCUDA cannot wait for a stream that it did not make.
+            # Its producer's stream is not ours, and PyCUDA cannot wait for one that it did not make.
             with self.gpu.current() as cuda:
                 cuda.Context.synchronize()
         address = int(interface["data"][0])
@@ -132,7 +132,7 @@ class TensorRtRuntime:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _allocate(self, cuda: Any) -> None:
+    def _allocate(self, cuda: Cuda) -> None:
         """Takes the memory for the largest batch that there is room for, halving it from the profile's."""
         most = self.batch
         while not self._has_allocated(cuda):
@@ -145,7 +145,7 @@ class TensorRtRuntime:
         if self.batch < most:
             _log.warning("%s has memory for batches of %d windows, not %d", self.gpu.name, self.batch, most)
 
-    def _has_allocated(self, cuda: Any) -> bool:
+    def _has_allocated(self, cuda: Cuda) -> bool:
         """Takes the memory for ``batch`` windows; where there is not enough, takes none."""
         audio = self._artifact.spec.audio
         log_mels = (self.batch, 1, audio.n_mels, audio.frames)
@@ -200,7 +200,7 @@ class TensorRtRuntime:
                 pending._left += part
             return pending
 
-    def _copied(self, log_mels: Float32, cuda: Any, slot: Slot, start: int, count: int) -> int:
+    def _copied(self, log_mels: Float32, cuda: Cuda, slot: Slot, start: int, count: int) -> int:
         """Copies windows to the GPU by way of the slot's pinned buffer; the kernels wait for the copy."""
         filled = max(count, self._least)
         slot.log_mels_host[:count] = log_mels[start : start + count]
@@ -210,7 +210,7 @@ class TensorRtRuntime:
         self._computes.wait_for_event(slot.copied)
         return slot.log_mels
 
-    def _aligned(self, address: int, cuda: Any, slot: Slot, start: int, count: int) -> int:
+    def _aligned(self, address: int, cuda: Cuda, slot: Slot, start: int, count: int) -> int:
         """Windows that are on the GPU stay where they are, if TensorRT can take them there."""
         audio = self._artifact.spec.audio
         window_bytes = 4 * audio.n_mels * audio.frames
@@ -220,7 +220,7 @@ class TensorRtRuntime:
         cuda.memcpy_dtod_async(slot.log_mels, source, count * window_bytes, self._computes)
         return slot.log_mels
 
-    def _compute(self, cuda: Any, slot: Slot, source: int, count: int) -> None:
+    def _compute(self, cuda: Cuda, slot: Slot, source: int, count: int) -> None:
         self._engine.enqueue(self.stream, max(count, self._least), source, slot.outputs)
         for name, host in slot.outputs_host.items():
             cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)

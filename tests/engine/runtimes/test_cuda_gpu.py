@@ -10,11 +10,28 @@ from merkit.engine.errors import DeviceError
 from merkit.engine.runtimes.cuda_gpu import open_gpu
 
 
-def test_without_pycuda_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
-    with pytest.raises(DeviceError, match=r"PyCUDA is not installed .*merkit\[gpu\]"):
+def test_without_a_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pycuda", "cuda", "cuda.bindings", "cuda.bindings.driver"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "merkit.engine.runtimes.cuda_bindings", raising=False)
+    with pytest.raises(DeviceError, match=r"no package for CUDA is installed .*merkit\[gpu\]"):
         open_gpu(0)
+
+
+def test_cuda_bindings_without_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "cuda" / "bindings"
+    package.mkdir(parents=True)
+    (package / "driver.py").write_text('def cuInit(flags):\n    raise RuntimeError("no libcuda.so.1")\n')
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    names = ("cuda", "cuda.bindings", "cuda.bindings.driver", "merkit.engine.runtimes.cuda_bindings")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(DeviceError, match=r"no NVIDIA driver that fits \(no libcuda.so.1\)"):
+        open_gpu(0)
+    for name in names:
+        sys.modules.pop(name, None)
 
 
 def test_pycuda_without_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

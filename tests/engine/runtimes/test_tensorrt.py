@@ -15,16 +15,17 @@ from engine_files import VERSION, engine
 from merkit.engine.errors import DeviceError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import ModelSpec
-from stub_cuda.stub import build, why_not_here
+from stub_cuda.stub import PACKAGES, build, why_not_here
 
 TESTS = Path(__file__).parents[2]
 ON_STUB = Path(__file__).with_name("on_stub")
 
 
 @pytest.mark.timeout(900)
-def test_on_the_stub_driver(tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_on_the_stub_driver(package: str, tmp_path: Path) -> None:
     """All of on_stub/, with the stub as libcuda.so.1: it must be there before anything loads CUDA."""
-    why = why_not_here()
+    why = why_not_here(package)
     if why:
         # CI builds PyCUDA, and a skip there would hide that nothing was proven.
         assert "MER_REQUIRE_PYCUDA" not in os.environ, why
@@ -32,6 +33,7 @@ def test_on_the_stub_driver(tmp_path: Path) -> None:
     build(tmp_path)
     environment = {
         **os.environ,
+        "STUB_CUDA": package,
         "LD_LIBRARY_PATH": os.pathsep.join([str(tmp_path), os.environ.get("LD_LIBRARY_PATH", "")]),
         "PYTHONPATH": os.pathsep.join([str(TESTS / "helpers"), os.environ.get("PYTHONPATH", "")]),
     }
@@ -54,7 +56,7 @@ def test_without_a_driver_it_says_so(
     tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__=VERSION))
-    with pytest.raises(DeviceError, match=r"NVIDIA driver|PyCUDA is not installed"):
+    with pytest.raises(DeviceError, match=r"NVIDIA driver|no package for CUDA is installed"):
         open_runtime(engine(tmp_path, spec))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(DeviceError, match=r"tensorrt is not installed.*merkit\[gpu\]"):

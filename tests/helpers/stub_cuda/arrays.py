@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from merkit.engine.runtimes.cuda_gpu import cuda_module
 from merkit.engine.spec import AudioSpec, EvidenceSpec, ModelSpec
 from onnx_files import tiny_onnx
 
-cuda: Any = importlib.import_module("pycuda.driver")
+cuda: Any = cuda_module()
 AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=16, n_fft=512)
 EVIDENCE = EvidenceSpec(music=0.0, distances=(0.0, 1.0), far=1.0, confidence=0.3)
 SPEC = ModelSpec("tiny", ("happy", "tense", "sad", "calm"), AUDIO, evidence=EVIDENCE)

@@ -1,4 +1,4 @@
-"""Builds the stub driver and controls it. PyCUDA must find it as libcuda.so.1, by LD_LIBRARY_PATH."""
+"""Builds the stub driver and controls it. Processes must find it as libcuda.so.1, by LD_LIBRARY_PATH."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ SOURCE = Path(__file__).with_name("driver.c")
 OUT_OF_MEMORY, LAUNCH_FAILED, NO_DEVICE, INVALID_HANDLE = 2, 719, 100, 400
 
 
-def why_not_here() -> str | None:
-    """Why the tests on the stub driver cannot run; None where they can."""
+PACKAGES = ("pycuda", "cuda-bindings")
+"""Those that can stand behind ``cuda_gpu.Cuda``."""
+
+
+def why_not_here(package: str) -> str | None:
+    """Why the tests on the stub driver cannot run with one of ``PACKAGES``; None where they can."""
     if not sys.platform.startswith("linux"):
         return "the stub driver is Linux's libcuda.so.1"
-    if importlib.util.find_spec("pycuda") is None:
+    if package == "pycuda" and importlib.util.find_spec("pycuda") is None:
         return "PyCUDA is not built here: tests/build_pycuda.sh does that once"
+    if package == "cuda-bindings" and not _has_bindings():
+        return "cuda-bindings is not installed: torch brings it, or merkit[gpu]"
     missing = [tool for tool in ("cc", "nm") if shutil.which(tool) is None]
     return f"{missing[0]} is not installed" if missing else None
 
 
 def build(folder: Path) -> Path:
-    """Compiles the stub, with every function of a driver that the installed PyCUDA is linked against."""
-    pycuda = importlib.util.find_spec("pycuda")
-    assert pycuda is not None
-    assert pycuda.origin is not None
-    (binary,) = Path(pycuda.origin).parent.glob("_driver*.so")
-    undefined = subprocess.run(
-        ["nm", "-D", "--undefined-only", binary], capture_output=True, text=True, check=True
-    ).stdout
-    needed = set(re.findall(r"\bU (cu[A-Z]\w+)", undefined))
+    """Compiles the stub, with every function of a driver that PyCUDA, if it is there, is linked against."""
     ours = set(re.findall(r"^int (cu\w+)\(", SOURCE.read_text(), re.MULTILINE))
-    rest = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in sorted(needed - ours)]
-    (folder / "rest.h").write_text("\n".join(rest) + "\n")
+    rest = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in sorted(_of_pycuda() - ours)]
+    known = [f'{{"{name}", (void *){name}}},' for name in sorted(_of_pycuda() | ours)]
+    table = ["static const struct known { const char *name; void *at; } KNOWN[] = {", *known, "{0, 0}};"]
+    (folder / "rest.h").write_text("\n".join([*rest, *table]) + "\n")
     library = folder / "libcuda.so.1"
     command = [
         "cc",
@@ -53,6 +53,24 @@ def build(folder: Path) -> Path:
     ]
     subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", library, SOURCE], check=True)
     return library
+
+
+def _of_pycuda() -> set[str]:
+    pycuda = importlib.util.find_spec("pycuda")
+    if pycuda is None or pycuda.origin is None:
+        return set()
+    (binary,) = Path(pycuda.origin).parent.glob("_driver*.so")
+    undefined = subprocess.run(
+        ["nm", "-D", "--undefined-only", binary], capture_output=True, text=True, check=True
+    ).stdout
+    return set(re.findall(r"\bU (cu[A-Z]\w+)", undefined))
+
+
+def _has_bindings() -> bool:
+    try:
+        return importlib.util.find_spec("cuda.bindings.driver") is not None
+    except ModuleNotFoundError:  # not even its package
+        return False
 
 
 class Stub:

@@ -1,10 +1,11 @@
-"""Real PyCUDA on the stub driver, and a fake TensorRT on both; ``run_on_stub`` starts these tests.
+"""PyCUDA or cuda-bindings on the stub driver, and a fake TensorRT on both; test_tensorrt.py starts these.
 
 What needs CUDA is imported in the fixtures, since pytest reads this file in its own process too.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from engine_files import VERSION, engine
 from merkit.engine.artifact import Artifact
 from stub_cuda.stub import Stub, loaded
+
+if os.environ.get("STUB_CUDA") == "cuda-bindings":
+    sys.modules["pycuda"] = None  # pyright: ignore[reportArgumentType]  # as if it were not installed
 
 
 @pytest.fixture(autouse=True)

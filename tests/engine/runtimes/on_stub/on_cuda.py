@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from merkit.engine.artifact import Artifact
-from merkit.engine.errors import DeviceError
-from merkit.engine.runtimes.cuda_gpu import open_gpu
+from merkit.engine.errors import DeviceError, DeviceMemoryError
+from merkit.engine.runtimes.cuda_gpu import cuda_module, open_gpu
 from merkit.engine.runtimes.tensorrt import open_runtime
-from stub_cuda.stub import NO_DEVICE, Stub
+from stub_cuda.stub import INVALID_HANDLE, NO_DEVICE, OUT_OF_MEMORY, Stub
 
 
 def test_a_machine_that_does_not_fit(artifact: Artifact, stub: Stub) -> None:
@@ -43,9 +47,57 @@ def test_a_machine_that_does_not_fit(artifact: Artifact, stub: Stub) -> None:
     assert "no GPU" in messages[2]
 
 
+def test_the_package_is_the_one_that_was_asked_for() -> None:
+    """Else the tests would run twice on PyCUDA."""
+    expected = {"pycuda": "pycuda.driver", "cuda-bindings": "merkit.engine.runtimes.cuda_bindings"}
+    assert cuda_module().__name__ == expected[os.environ["STUB_CUDA"]]
+
+
+def test_what_was_left_is_freed_and_what_was_freed_is_not_freed_again(stub: Stub) -> None:
+    """Also by another thread, to which the context must be current."""
+
+    def clear() -> None:
+        with gpu.current():
+            left.clear()
+
+    gpu = open_gpu(0)
+    before = stub.live()
+    with gpu.current() as cuda:
+        left = [cuda.mem_alloc(64), cuda.pagelocked_empty((2, 3), np.float32), cuda.Stream(1), cuda.Event(2)]
+        taken = {name: count - before[name] for name, count in stub.live().items()}
+        assert taken == {"memory": 1, "pinned": 1, "streams": 1, "events": 1, "contexts": 0}
+        freed = cuda.mem_alloc(64)
+        freed.free()
+        del freed
+    thread = threading.Thread(target=clear)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert stub.live() == before
+
+
+def test_cudas_errors(stub: Stub) -> None:
+    gpu = open_gpu(0)
+    for code, kind, text in (
+        (OUT_OF_MEMORY, DeviceMemoryError, "stub 0: .*out of memory"),
+        (INVALID_HANDLE, DeviceError, "stub 0: CUDA failed: .*invalid resource handle"),
+    ):
+        stub.inject("cuMemAlloc_v2", code)
+        stub.inject("cuMemAlloc_v2", code)  # PyCUDA collects garbage and tries again
+        with pytest.raises(kind, match=text) as caught, gpu.current() as cuda:
+            cuda.mem_alloc(64)
+        assert type(caught.value) is kind
+        stub.reset()
+    with gpu.current() as cuda:
+        assert cuda.mem_get_info() == (8 << 30, 8 << 30)
+
+
 def test_the_process_ends_quietly(artifact: Artifact) -> None:
     """PyCUDA's own end of a primary context would complain on stderr."""
-    code = "from merkit.engine.runtimes.cuda_gpu import open_gpu\n"
+    code = "import sys\n"
+    if cuda_module().__name__ != "pycuda.driver":
+        code += "sys.modules['pycuda'] = None\n"
+    code += "from merkit.engine.runtimes.cuda_gpu import open_gpu\n"
     code += "with open_gpu(0).current() as cuda: cuda.Stream(1)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
