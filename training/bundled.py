@@ -55,7 +55,7 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audiocnn",
         "hindi5",
-        (*_BAND, "epochs=50"),
+        (*_HARD, "unlabelled_share=4", "epochs=40"),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
     ),
 }
