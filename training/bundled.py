@@ -55,7 +55,7 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audiocnn",
         "hindi5",
-        (*_HARD, "unlabelled_share=4", "epochs=40"),
+        (*_HARD, "unlabelled_share=4", "epochs=24"),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
     ),
 }
