@@ -43,3 +43,7 @@ class DaliMissingError(DeviceError):
 
 class DeviceMemoryError(DeviceError):
     """The GPU has too little memory for the work."""
+
+
+class EngineLoadError(DeviceError):
+    """TensorRT does not load an engine that fits this machine by all that is known of both."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engine.errors import MerError, UsageError
+from ..engine.runtimes.engine_compatibility import RTX_PORTABLE
 
 BuilderName = Literal["auto", "tensorrt", "rtx"]
 GpuFamily = Literal["turing", "ampere", "ada", "blackwell"]
@@ -79,11 +80,15 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Builder:
-    """An imported builder: ``name`` is "tensorrt" or "rtx", ``module`` its Python module's name."""
+    """An imported builder: ``name`` is "tensorrt" or "rtx", ``module`` its Python module's name.
+
+    ``choice`` says which one "auto" chose, and why; it is empty where the builder was named.
+    """
 
     name: str
     module: str
     trt: Any
+    choice: str = ""
 
 
 def open_builder(name: BuilderName, options: EngineOptions) -> Builder:
@@ -93,9 +98,10 @@ def open_builder(name: BuilderName, options: EngineOptions) -> Builder:
         UnsupportedOptionError: an option that the builder does not support.
         NoBuilderError: the builder's package, or the GPU it needs, is not there.
     """
+    choice = ""
     if name == "auto":
-        full = options.gpu is None and gpu_capability() is not None and _installed("tensorrt")
-        name = "tensorrt" if full else "rtx"
+        name, why = _chosen(options)
+        choice = f"{_TITLES[name]}: {why}"
     title = _TITLES[name]
     values = asdict(options)
     unsupported = [option for option in _UNSUPPORTED[name] if values[option]]
@@ -112,7 +118,22 @@ def open_builder(name: BuilderName, options: EngineOptions) -> Builder:
             raise NoBuilderError(
                 "TensorRT compiles on the GPU it will run on, and none is here; the builder rtx needs none"
             )
-    return Builder(name, _MODULES[name], trt)
+    return Builder(name, _MODULES[name], trt, choice)
+
+
+def _chosen(options: EngineOptions) -> tuple[Literal["tensorrt", "rtx"], str]:
+    """The builder that "auto" is, and why."""
+    if options.gpu is not None:
+        return "rtx", f"it alone compiles for the family {options.gpu}"
+    capability = gpu_capability()
+    if capability is None:
+        return "rtx", "no NVIDIA GPU is here, and TensorRT compiles on the GPU it will run on"
+    if _installed("tensorrt"):
+        return "tensorrt", f"it is installed, and compiles for the GPU that is here ({capability})"
+    why = "TensorRT is not installed"
+    if capability not in RTX_PORTABLE:
+        why += f"; the engine will not run on the GPU that is here ({capability}): {_INSTALL['tensorrt']}"
+    return "rtx", why
 
 
 def gpu_capability() -> str | None:

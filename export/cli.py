@@ -155,6 +155,8 @@ def _export(
             plan = replace(plan, builder=_open_builder(builder, plan.engine))
         except NoBuilderError as error:
             no_builder = error
+    if plan.builder is not None and plan.builder.choice:
+        terminal.say(f"builder: {plan.builder.choice}")
     _say_notes(data, terminal.say)
     done, errors = _export_all(models, precisions, plan, data, terminal, foreign)
     if len(models) > 1:

@@ -36,7 +36,7 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
     """
     trt = builder.trt
     logger, errors = _logger(trt)
-    trt_builder = trt.Builder(logger)
+    trt_builder = _new_builder(builder, logger, errors)
     network = _parsed(content, trt_builder, logger, errors, trt)
     config = trt_builder.create_builder_config()
     profile = trt_builder.create_optimization_profile()
@@ -49,7 +49,10 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
     if serialized is None:
         raise MerError(f"{builder.name} builds no engine: {_last(errors)}")
     if timing_cache is not None and options.timing_cache is not None:
-        _write_timing_cache(options.timing_cache, bytes(config.get_timing_cache().serialize()))
+        timings = config.get_timing_cache().serialize()
+        if timings is None:
+            raise MerError(f"the timing cache cannot be serialized: {_last(errors)}")
+        _write_timing_cache(options.timing_cache, bytes(timings))
     engine = bytes(serialized)
     facts = {
         "builder": builder.module,
@@ -78,7 +81,7 @@ def check_parsed(content: bytes, builder: Builder) -> None:
         MerError: it refuses, with its own message.
     """
     logger, errors = _logger(builder.trt)
-    _parsed(content, builder.trt.Builder(logger), logger, errors, builder.trt)
+    _parsed(content, _new_builder(builder, logger, errors), logger, errors, builder.trt)
 
 
 def precision_of_network(network: Any, trt: Any) -> dict[str, dict[str, int]]:
@@ -111,6 +114,16 @@ def precision_of_network(network: Any, trt: Any) -> dict[str, dict[str, int]]:
                 precision = f"{precision} with {names.get(kernel_type, kernel_type.name)} weights"
         table.setdefault(layer.type.name.lower(), Counter())[precision] += 1
     return {kind: dict(counts) for kind, counts in sorted(table.items())}
+
+
+def _new_builder(builder: Builder, logger: Any, errors: Sequence[str]) -> Any:
+    try:
+        return builder.trt.Builder(logger)
+    except TypeError as error:  # pybind11's: "factory function returned nullptr"
+        raise MerError(
+            f"{builder.module} does not start ({errors[-1] if errors else error}): update the NVIDIA driver, "
+            f"or install a {builder.module} for the CUDA that it knows"
+        ) from None
 
 
 def _parsed(content: bytes, trt_builder: Any, logger: Any, errors: Sequence[str], trt: Any) -> Any:

@@ -12,7 +12,7 @@ import onnx
 from onnx import ModelProto
 
 from ..engine.artifact import open_artifact
-from ..engine.errors import DeviceError, MerError, UsageError
+from ..engine.errors import DeviceError, EngineLoadError, MerError, UsageError
 from ..engine.files import publish, staging
 from ..engine.runtimes import open_runtime
 from .builders import gpu_capability
@@ -124,7 +124,11 @@ def _write(
 
 
 def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, Any]:
-    """The engine's own logits against the FP32 graph's, if a GPU and a runtime for it are here."""
+    """The engine's own logits against the FP32 graph's, if a GPU and a runtime for it are here.
+
+    Raises:
+        MerError: it fits this machine and cannot be loaded, or its logits differ too much.
+    """
     if gpu_capability() is None:
         return {"checked": False, "why": "no GPU on the machine that compiled it"}
     songs, artifact = job.eval_set.songs, open_artifact(str(engine))
@@ -133,7 +137,9 @@ def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, An
         return {"checked": False, "why": "the least batch is above 1"}
     try:
         runtime = open_runtime(artifact)
-    except DeviceError as error:  # compiled for another GPU than this machine's, or PyCUDA is missing
+    except EngineLoadError as error:
+        raise MerError(f"the engine was compiled, but cannot be used, and is not kept: {error}") from None
+    except DeviceError as error:  # compiled for another GPU than this machine's, or a package is missing
         return {"checked": False, "why": str(error)}
     with runtime:
         labels = len(artifact.spec.labels)

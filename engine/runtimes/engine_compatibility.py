@@ -9,8 +9,10 @@ from ..artifact import Artifact
 from ..errors import DeviceError
 from . import GpuInfo
 
-_FAMILIES = {"7.5": "turing", "8.0": "ampere", "8.6": "ampere", "8.9": "ada", "12.0": "blackwell"}
-_OLDEST_PORTABLE = (8, 6)  # of TensorRT for RTX's portable engines
+_FAMILIES = {"7.5": "turing", "8.6": "ampere", "8.9": "ada", "12.0": "blackwell"}
+RTX_PORTABLE = ("8.6", "8.9", "12.0", "12.1")
+"""Compute capabilities that NVIDIA lists for portable engines of TensorRT for RTX: no A100, H100 or B200."""
+_RTX = ("7.5", *RTX_PORTABLE)
 
 
 def check_fit(artifact: Artifact, version: str, gpu: GpuInfo) -> None:
@@ -42,12 +44,12 @@ def rebuild_command(artifact: Artifact, capability: str | None = None) -> str:
     precision = facts.get("precision", "fp16")
     data = " --data FOLDER" if precision == "int8" else ""
     batches = " ".join(f"--{name}-batch {shape[0]}" for name, shape in facts["profiles"]["images"].items())
-    if facts["builder"] == "tensorrt":
+    if facts["builder"] == "tensorrt" or (capability and capability not in _RTX):
         builder = "--builder tensorrt"
     else:
         family = _FAMILIES.get(capability or "")
-        ahead = facts["compute_capability"]["capabilities"] and family
-        builder = f"--builder rtx --gpu {family}" if ahead else "--builder rtx"
+        ahead = facts["compute_capability"]["capabilities"] or capability not in RTX_PORTABLE
+        builder = f"--builder rtx --gpu {family}" if ahead and family else "--builder rtx"
     return f"mer-export -m {source} --{precision}{data} {builder} {batches} -o {artifact.path.parent}/"
 
 
@@ -64,13 +66,13 @@ def _version_problem(facts: Mapping[str, Any], version: str) -> str | None:
 
 def _capability_problem(facts: Mapping[str, Any], gpu: GpuInfo) -> str | None:
     listed = facts["compute_capability"]["capabilities"]
-    capability = tuple(map(int, gpu.capability.split(".")))
     if not listed:
-        if capability >= _OLDEST_PORTABLE:
+        if gpu.capability in RTX_PORTABLE:
             return None
-        return f"runs on RTX cards from Ampere on, not on {gpu.name} ({gpu.capability})"
+        known = f"{', '.join(RTX_PORTABLE[:-1])} and {RTX_PORTABLE[-1]}"
+        return f"runs on cards of capability {known}, not on {gpu.name} ({gpu.capability})"
     if gpu.capability in listed:
         return None
-    if facts["options"].get("hardware_compatible") and capability >= (8, 0):
+    if facts["options"].get("hardware_compatible") and tuple(map(int, gpu.capability.split("."))) >= (8, 0):
         return None
     return f"was compiled for {', '.join(map(str, listed))}, and {gpu.name} has {gpu.capability}"

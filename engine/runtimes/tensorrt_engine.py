@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..artifact import Artifact
-from ..errors import ArtifactError, DeviceError
+from ..errors import ArtifactError, DeviceError, EngineLoadError
 from .kernel_cache import read_kernels, write_kernels
 
 
@@ -20,7 +20,7 @@ class LoadedEngine:
 
     Raises:
         ArtifactError: its tensors are not those of its ModelSpec.
-        DeviceError: TensorRT refuses it.
+        EngineLoadError: TensorRT refuses it, or does not start.
     """
 
     def __init__(self, artifact: Artifact, trt: Any) -> None:
@@ -68,24 +68,32 @@ class LoadedEngine:
     def close(self) -> None:
         """Writes what RTX compiled, and frees the engine; nothing of it may be running."""
         if self._cache is not None:
-            write_kernels(self._artifact, bytes(self._cache.serialize()))
+            kernels = self._cache.serialize()  # None where it fails: then the next start compiles again
+            write_kernels(self._artifact, b"" if kernels is None else bytes(kernels))
         # In this order: an engine must outlive its contexts, a runtime its engines.
         self._context = self._cache = None
         self._engine = self._runtime = None
 
     def _load(self, trt: Any) -> None:
         artifact = self._artifact
-        self._runtime = trt.Runtime(_logger(trt, self._messages))
+        try:
+            self._runtime = trt.Runtime(_logger(trt, self._messages))
+        except TypeError as error:  # pybind11's: "factory function returned nullptr"
+            reason = self._messages[-1] if self._messages else error
+            raise EngineLoadError(
+                f"{self.name} does not start ({reason}): update the NVIDIA driver, or install a {self.name} "
+                "for the CUDA that it knows"
+            ) from None
         if artifact.facts["options"].get("version_compatible"):
             # It carries a runtime of its own, which is code; the hash of the file was checked.
             self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(artifact.content)
         if self._engine is None:
-            raise DeviceError(f"{artifact.path}: {self.name} cannot load it: {self._reason()}")
+            raise EngineLoadError(f"{artifact.path}: {self.name} cannot load it: {self._reason()}")
         _check_tensors(self._engine, artifact, trt)
         self._context = self._new_context(trt)
         if self._context is None:
-            raise DeviceError(f"{artifact.path}: no execution context: {self._reason()}")
+            raise EngineLoadError(f"{artifact.path}: no execution context: {self._reason()}")
 
     def _new_context(self, trt: Any) -> Any:
         """A context that takes its memory from the caller; None where TensorRT refuses."""

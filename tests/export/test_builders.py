@@ -52,13 +52,48 @@ def test_full_tensorrt_needs_its_package_its_version_and_a_gpu(monkeypatch: pyte
     installed("11.0.0", None)
     with pytest.raises(NoBuilderError, match="none is here"):
         open_builder("tensorrt", EngineOptions())
-    assert open_builder("auto", EngineOptions()).name == "rtx"
     installed("11.0.0", "8.9")
-    assert open_builder("auto", EngineOptions()).name == "tensorrt"
-    assert open_builder("auto", EngineOptions(gpu="ada")).name == "rtx"
     with pytest.raises(UnsupportedOptionError, match="gpu") as refused:
         open_builder("tensorrt", EngineOptions(gpu="ada"))
     assert (refused.value.title, refused.value.options) == ("TensorRT", ("gpu",))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "has_tensorrt", "family", "name", "why"),
+    [
+        (
+            None,
+            True,
+            None,
+            "rtx",
+            "TensorRT for RTX: no NVIDIA GPU is here, and TensorRT compiles on the GPU",
+        ),
+        (
+            "8.9",
+            True,
+            None,
+            "tensorrt",
+            "TensorRT: it is installed, and compiles for the GPU that is here (8.9)",
+        ),
+        ("8.9", True, "ada", "rtx", "TensorRT for RTX: it alone compiles for the family ada"),
+        ("8.9", False, None, "rtx", "TensorRT for RTX: TensorRT is not installed"),
+        ("9.0", False, None, "rtx", "will not run on the GPU that is here (9.0): pip install"),
+    ],
+)
+def test_auto_says_what_it_chose_and_why(
+    monkeypatch: pytest.MonkeyPatch, gpu: str | None, has_tensorrt: bool, family: Any, name: str, why: str
+) -> None:
+    import tensorrt_rtx
+
+    full = SimpleNamespace(**{**vars(tensorrt_rtx), "__version__": "11.0.0"})
+    monkeypatch.setattr(builders, "import_module", lambda name: full)
+    monkeypatch.setattr(builders, "_installed", lambda name: has_tensorrt)
+    monkeypatch.setattr(builders, "gpu_capability", lambda: gpu)
+    builder = open_builder("auto", EngineOptions(gpu=family))
+    assert builder.name == name
+    assert why in builder.choice
+    assert ("not run" in builder.choice) == (gpu == "9.0")
+    assert open_builder("rtx", EngineOptions()).choice == ""
 
 
 def test_every_family_is_known_to_the_builder() -> None:

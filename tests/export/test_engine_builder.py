@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +79,20 @@ def test_a_graph_that_the_parser_or_the_builder_refuses(graphs: dict[str, bytes]
         engine_from_onnx(content, EngineOptions(gpu="ada", workspace_mb=1), builder)
 
 
+def test_a_builder_that_does_not_start_is_one_line() -> None:
+    """As on a driver that is older than the CUDA that TensorRT is built for."""
+    builder = open_builder("rtx", EngineOptions())
+
+    def fail(logger: Any) -> None:
+        logger.log(builder.trt.ILogger.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    broken = replace(builder, trt=SimpleNamespace(**{**vars(builder.trt), "Builder": fail}))
+    for use in (check_parsed, lambda content, builder: engine_from_onnx(content, EngineOptions(), builder)):
+        with pytest.raises(MerError, match=r"does not start \(CUDA init.*35\): update the NVIDIA driver"):
+            use(b"", broken)
+
+
 def test_options_reach_the_builder(graphs: dict[str, bytes]) -> None:
     options = EngineOptions(optimization_level=1, workspace_mb=512)
     facts = engine_from_onnx(graphs["fp16"], options, open_builder("rtx", options)).facts
@@ -91,7 +107,9 @@ def test_what_the_parser_refuses_is_known_before_any_conversion(graphs: dict[str
         check_parsed(b"nothing", builder)
 
 
-def test_a_timing_cache_is_read_and_written_back(graphs: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_timing_cache_is_read_and_written_back(
+    graphs: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """TensorRT for RTX has the calls, though it measures nothing."""
     cache = tmp_path / "timings"
     options = EngineOptions((1, 1, 1), timing_cache=cache)
@@ -99,6 +117,11 @@ def test_a_timing_cache_is_read_and_written_back(graphs: dict[str, bytes], tmp_p
     for _ in range(2):
         engine_from_onnx(graphs["fp16"], options, builder)
         assert cache.stat().st_size > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(builder.trt.ITimingCache, "serialize", lambda self: None)
+        with pytest.raises(MerError, match="timing cache cannot be serialized"):
+            engine_from_onnx(graphs["fp16"], options, builder)
+    assert cache.stat().st_size > 0
     nowhere = EngineOptions((1, 1, 1), timing_cache=tmp_path / "nowhere" / "timings")
     with pytest.raises(MerError, match="timings cannot be written"):
         engine_from_onnx(graphs["fp16"], nowhere, builder)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from merkit.engine.artifact import SPEC_KEY, open_artifact
-from merkit.engine.errors import DeviceError, MerError, UsageError
+from merkit.engine.errors import DeviceError, EngineLoadError, MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import QUADRANTS, EvidenceSpec, ModelSpec
 from merkit.export import exporter
@@ -50,7 +50,9 @@ def test_without_a_builder_the_graph_is_written_with_its_report(job: Job, tmp_pa
     assert open_artifact(str(exported.files[0])).spec == job.source.artifact.spec
 
 
-def test_the_engine_is_compared_where_it_can_run(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_is_compared_where_it_can_run(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("tensorrt_rtx")
     options = EngineOptions((2, 2, 4))
     plan = dataclasses.replace(job.plan, engine=options, builder=open_builder("rtx", options))
@@ -71,6 +73,15 @@ def test_the_engine_is_compared_where_it_can_run(job: Job, monkeypatch: pytest.M
 
     monkeypatch.setattr(exporter, "open_runtime", no_runtime)
     assert why() == "it is of another GPU"
+
+    def no_load(*_: object) -> None:
+        raise EngineLoadError("it is torn")
+
+    monkeypatch.setattr(exporter, "open_runtime", no_load)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir())
+    with pytest.raises(MerError, match="compiled, but cannot be used, and is not kept: it is torn"):
+        why()
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()) == before
 
 
 def test_a_refused_graph_is_not_written(tmp_path: Path, job: Job) -> None:

@@ -19,6 +19,11 @@ from merkit.engine.spec import ModelSpec
 ADA: Any = SimpleNamespace(name="an L4", capability="8.9", driver="13.0")
 TURING: Any = SimpleNamespace(name="a T4", capability="7.5", driver="13.0")
 HOPPER: Any = SimpleNamespace(name="an H100", capability="9.0", driver="12.8")
+AMPERE: Any = SimpleNamespace(name="an RTX 3090", capability="8.6", driver="13.0")
+BLACKWELL: Any = SimpleNamespace(name="an RTX 5090", capability="12.0", driver="13.0")
+SPARK: Any = SimpleNamespace(name="a GB10", capability="12.1", driver="13.0")
+A100: Any = SimpleNamespace(name="an A100", capability="8.0", driver="13.0")
+B200: Any = SimpleNamespace(name="a B200", capability="10.0", driver="13.0")
 RTX = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}
 AHEAD = {"builder": "tensorrt_rtx", "compute_capability": {"target": "ada", "capabilities": ["8.9"]}}
 HARDWARE = {"options": {"hardware_compatible": True, "version_compatible": False}}
@@ -41,7 +46,23 @@ COMPATIBLE = {"options": {"hardware_compatible": False, "version_compatible": Tr
         ({**HARDWARE, "cuda": None}, VERSION, HOPPER, None),
         (HARDWARE, VERSION, TURING, "a T4 has 7.5"),
         (RTX, VERSION, ADA, None),
-        (RTX, VERSION, TURING, "runs on RTX cards from Ampere on"),
+        (RTX, VERSION, TURING, "runs on cards of capability 8.6, 8.9, 12.0 and 12.1, not on a T4 (7.5)"),
+        (RTX, VERSION, AMPERE, None),
+        (RTX, VERSION, BLACKWELL, None),
+        (RTX, VERSION, SPARK, None),
+        (
+            RTX,
+            VERSION,
+            A100,
+            "not on an A100 (8.0); rebuild it: mer-export -m tiny.onnx --fp16 --builder tensorrt",
+        ),
+        (
+            {**RTX, "cuda": "12"},
+            VERSION,
+            HOPPER,
+            "not on an H100 (9.0); rebuild it: mer-export -m tiny.onnx --fp16 --builder tensorrt",
+        ),
+        (RTX, VERSION, B200, "not on a B200 (10.0)"),
         (AHEAD, VERSION, ADA, None),
         (AHEAD, VERSION, HOPPER, "an H100 has 9.0"),
         (AHEAD, "1.7.0.1", ADA, "is installed"),
@@ -69,7 +90,7 @@ def test_the_command_that_rebuilds_is_one(tmp_path: Path, spec: ModelSpec) -> No
         words = command.split()
         assert words[0] == "mer-export"
         assert {word for word in words if word.startswith("-")} <= known
-        assert ("--gpu turing" in command) == (changes is AHEAD)
+        assert ("--gpu turing" in command) == (changes in (RTX, AHEAD))
         assert ("--data" in command) == (changes == {"precision": "int8"})
         assert f"-o {tmp_path}/" in command
 

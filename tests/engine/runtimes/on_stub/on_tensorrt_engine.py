@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
 from engine_files import engine
 from merkit.engine.artifact import models_home
-from merkit.engine.errors import ArtifactError, DeviceError
+from merkit.engine.errors import ArtifactError, DeviceError, EngineLoadError
 from merkit.engine.runtimes.tensorrt import open_runtime
 from merkit.engine.spec import ModelSpec
 from onnx_files import tiny_onnx
@@ -17,7 +18,7 @@ from stub_cuda.arrays import AUDIO, CONTENT, SPEC, assert_right, log_mels
 
 
 def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeviceError, match="cannot load it: magic tag does not match"):
+    with pytest.raises(EngineLoadError, match="cannot load it: magic tag does not match"):
         open_runtime(engine(tmp_path, SPEC, b"no engine"), 0)
     other = ModelSpec("tiny", ("a", "b"), AUDIO)
     with pytest.raises(ArtifactError, match="as its ModelSpec says"):
@@ -27,7 +28,17 @@ def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Mon
     with open_runtime(artifact, 0) as runtime, pytest.raises(DeviceError, match="cannot run 2 windows"):
         runtime.infer(log_mels(2))
     monkeypatch.setattr(fake_tensorrt.ICudaEngine, "create_execution_context", lambda *_: None)
-    with pytest.raises(DeviceError, match="no execution context"):
+    with pytest.raises(EngineLoadError, match="no execution context"):
+        open_runtime(artifact, 0)
+
+    def no_runtime(logger: fake_tensorrt.ILogger) -> None:
+        logger.log(fake_tensorrt.ILogger.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", no_runtime)
+    with pytest.raises(
+        EngineLoadError, match=r"does not start \(CUDA initialization failure with error: 35\): update"
+    ):
         open_runtime(artifact, 0)
 
 
@@ -52,6 +63,10 @@ def test_rtx_keeps_what_it_compiled(
     open_runtime(artifact, 0).close()
     assert cache.read_bytes() == with_hash(b"compiled kernels")
     assert [path.name for path in folder.iterdir()] == [cache.name]
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_tensorrt.IRuntimeCache, "serialize", lambda self: None)
+        open_runtime(artifact, 0).close()
+    assert cache.read_bytes() == with_hash(b"compiled kernels")
     cache.unlink()
     cache.mkdir()
     open_runtime(artifact, 0).close()
