@@ -1,0 +1,226 @@
+"""A plugin of beets: ``beet mer`` says which emotion songs of the library carry, and keeps it as their mood.
+
+beets finds it by its place: many packages share the namespace ``beetsplug``, so no ``__init__.py`` may stand
+beside this file. docs/BEETS.md is for its users.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from beets import ui
+from beets.dbcore import types
+from beets.plugins import BeetsPlugin
+from merkit.engine.text.escape import for_terminal
+
+if TYPE_CHECKING:
+    from beets.importer import ImportSession, ImportTask
+    from beets.library import Item, Library
+    from merkit import Labeler, SongLabel
+
+_LABELS = ("happy", "tense", "sad", "calm")
+"""Those of the default model: beets asks for types at each start, and to open a model takes 0.3 s."""
+
+_MOOD, _VERDICT, _CONFIDENCE = "mood", "mer_verdict", "mer_confidence"
+
+
+class MerPlugin(BeetsPlugin):
+    """The command and, with ``auto``, a stage of the import."""
+
+    def __init__(self) -> None:
+        super().__init__("mer")
+        self.config.add(
+            {
+                "auto": False,
+                "force": False,
+                "unsure": False,
+                "model": None,
+                "windows": 3,
+                "min_confidence": None,
+                "workers": 0,
+            }
+        )
+        self._labeler: Labeler | None = None
+        listeners: dict[Any, Any] = {"after_write": self._write_tags, "cli_exit": self._close}
+        for event, listener in listeners.items():
+            self.register_listener(event, listener)
+        if self.config["auto"].get(bool):
+            self.import_stages = [self._imported]
+
+    @property
+    def item_types(self) -> dict[str, types.Type]:
+        """Probabilities are numbers: ``mer_happy:0.6..`` asks for a range."""
+        labels = _LABELS
+        if self.config["model"].get():
+            from merkit.engine.errors import MerError
+
+            try:
+                labels = self._opened().labels
+            except MerError:  # which "beet mer" says; other commands go on
+                labels = ()
+        return dict.fromkeys((_CONFIDENCE, *map(_field, labels)), types.NullFloat(3))
+
+    def commands(self) -> list[ui.Subcommand]:
+        command = ui.Subcommand("mer", help="say which emotion songs carry, and keep it as their mood")
+        add = command.parser.add_option
+        add("-f", "--force", action="store_true", help="label again, and replace moods from elsewhere")
+        add("-p", "--pretend", action="store_true", help="show the labels, and keep nothing")
+        add("-w", "--write", action="store_true", default=None, help="write moods into the files")
+        add("-W", "--nowrite", action="store_false", dest="write", help="leave the files alone")
+        command.func = self._command
+        return [command]
+
+    def _command(self, lib: Library, options: Any, arguments: list[str]) -> None:
+        from merkit.engine.errors import MerError
+
+        force = options.force or self.config["force"].get(bool)
+        write = ui.should_write(options.write)
+        counts: Counter[str] = Counter()
+        try:
+            for item, song in self._labels(lib.items(arguments), force, counts):
+                self._log.info("{}: {}", _name(item), _said(song))
+                if not options.pretend:
+                    self._keep(item, song, force)
+                    if write:
+                        item.try_write()
+                    item.store()
+        except MerError as error:
+            raise ui.UserError(f"mer: {error}") from None
+        finally:
+            self._close()
+        for what, count in counts.most_common():
+            self._log.info("{} {}", count, what)
+
+    def _imported(self, session: ImportSession, task: ImportTask) -> None:
+        """Runs before beets moves files and writes their tags, if it is to."""
+        from merkit.engine.errors import MerError
+
+        force = self.config["force"].get(bool)
+        try:
+            for item, song in self._labels(task.imported_items(), force, Counter()):
+                self._log.info("{}: {}", _name(item), _said(song))
+                self._keep(item, song, force)
+                item.store()
+        except MerError as error:  # the music is imported all the same
+            self._log.error("{}", error)
+
+    def _labels(
+        self, items: Iterable[Item], force: bool, counts: Counter[str]
+    ) -> Iterator[tuple[Item, SongLabel]]:
+        """The items that have no label yet, each with its label. Those that fail are logged and left out."""
+        items = list(items)
+        todo = [item for item in items if force or _VERDICT not in item]
+        if len(todo) < len(items):
+            counts["had their label (--force labels again)"] = len(items) - len(todo)
+        if not todo:
+            return
+        paths = [os.fsdecode(item.path) for item in todo]  # here: beets knows its folder in this thread alone
+        for item, song in zip(todo, self._opened().label_files(paths), strict=True):
+            if song.error:
+                self._log.error("{}: {}", _name(item), song.error)
+                counts["without a label (the next run tries again)"] += 1
+            else:
+                counts[song.verdict if song.verdict not in (None, "sure") else str(song.emotion)] += 1
+                yield item, song
+
+    def _keep(self, item: Item, song: SongLabel, force: bool) -> None:
+        """Sets the item's fields. A mood that is not from here stays, unless it is replaced by force."""
+        mood = item.get(_MOOD, with_album=False) or _mood_in_file(item)
+        others = mood if mood and not _is_ours(item) else None
+        for key in _fields(item):
+            del item[key]
+        item[_VERDICT] = song.verdict or "sure"
+        if song.emotion:
+            item[_CONFIDENCE] = song.confidence
+        for label, share in zip(self._opened().labels, song.probabilities, strict=False):  # of silence none
+            item[_field(label)] = share
+        new = song.emotion if song.verdict != "unsure" or self.config["unsure"].get(bool) else None
+        if others and not (force and new):
+            new = others
+        if new:
+            item[_MOOD] = new
+        elif item.get(_MOOD, with_album=False):
+            del item[_MOOD]
+
+    def _write_tags(self, item: Item, path: bytes) -> None:
+        """After beets has written an item's tags: the mood and its shares, as ``mer-label tag`` does."""
+        if _VERDICT not in item:
+            return
+        from merkit.engine.errors import MerError
+        from merkit.engine.outputs.tagging import moods
+
+        name = os.fsdecode(path)
+        values: dict[str, str] = {}
+        if mood := item.get(_MOOD, with_album=False):
+            shares = {key: item[key] for key in _fields(item) if key not in (_VERDICT, _CONFIDENCE)}
+            named = {moods.share_name(key.removeprefix("mer_")): f"{shares[key]:.3f}" for key in shares}
+            values = {moods.MOOD: mood, **named}
+        try:
+            there = moods.read_moods(name)
+            others = there and not moods.is_ours(there) and not _is_ours(item)
+            if values != there and not others:
+                moods.write_moods(name, values)
+                if path == item.path:
+                    item.mtime = item.current_mtime()  # or beets takes it for a file that somebody changed
+        except moods.NoPlaceError:
+            return
+        except MerError as error:
+            self._log.error("{}: {}", _name(item), error)
+
+    def _opened(self) -> Labeler:
+        """The labeler, opened when it is first needed.
+
+        Raises:
+            MerError: a model that is not there or cannot be used, or a wrong option.
+        """
+        if self._labeler is None:
+            from merkit import Labeler
+            from merkit.engine.artifact import DEFAULT_MODEL
+
+            options = {name: self.config[name].get() for name in ("windows", "min_confidence", "workers")}
+            self._labeler = Labeler(self.config["model"].get() or DEFAULT_MODEL, **options)
+        return self._labeler
+
+    def _close(self, **_: Any) -> None:
+        if self._labeler is not None:
+            self._labeler.close()
+
+
+def _field(label: str) -> str:
+    """The field of a label's share: small letters, and neither blanks nor colons, as queries want it."""
+    return "mer_" + re.sub(r"[\s:]", "_", label.lower())
+
+
+def _fields(item: Item) -> list[str]:
+    return [key for key in item.keys(with_album=False) if key.startswith("mer_")]
+
+
+def _is_ours(item: Item) -> bool:
+    """Whether an item's mood is one of the labels whose shares it has."""
+    return _field(item.get(_MOOD, "", with_album=False)) in _fields(item)
+
+
+def _name(item: Item) -> str:
+    return for_terminal(str(item) if item.title else os.fsdecode(item.path))
+
+
+def _said(song: SongLabel) -> str:
+    if not song.emotion:
+        return str(song.verdict)
+    return f"{song.emotion} ({song.confidence:.2f})" + (", unsure" if song.verdict == "unsure" else "")
+
+
+def _mood_in_file(item: Item) -> str | None:
+    """A mood in an item's file that no shares stand beside: it is not from here."""
+    from merkit.engine.errors import MerError
+    from merkit.engine.outputs.tagging import moods
+
+    try:
+        values = moods.read_moods(os.fsdecode(item.path))
+    except MerError:  # no place for a mood, or not readable as its suffix says
+        return None
+    return None if moods.is_ours(values) else values.get(moods.MOOD)
