@@ -16,6 +16,7 @@ from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, robust_command, scale_command
 from .evaluation.cli import main as eval_command
+from .first_hour_command import first_hour_command
 from .result_paths import check_result_paths
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -231,7 +232,11 @@ def report_command(
     return 0
 
 
-for command in (compare_command, eval_command, pipeline_command, robust_command, scale_command, gpu_command):
+_COMMANDS = (
+    compare_command, eval_command, pipeline_command, robust_command, scale_command, gpu_command,
+    first_hour_command,
+)  # fmt: skip
+for command in _COMMANDS:
     main.add_command(command)
 
 

@@ -69,7 +69,7 @@ def costs(say: Callable[[str], None] = lambda line: None) -> list[Cost]:
         for name in BACKBONES:
             say(f"counting {name}")
             path = Path(folder) / f"{name}.onnx"
-            _make_untrained(name, path)
+            write_untrained(name, path)
             networks.append(_cost(name, path))
             path.unlink()
     return networks
@@ -107,7 +107,12 @@ def _cost(name: str, path: Path) -> Cost:
     return Cost(name, workload.macs, workload.weight_bytes, workload.activation_bytes)
 
 
-def _make_untrained(name: str, path: Path) -> None:
+def write_untrained(name: str, path: Path) -> None:
+    """Writes a backbone with random weights as FP32 ONNX of the default log-mels.
+
+    Raises:
+        MerError: torch is not installed.
+    """
     try:
         from ...export.torch_to_onnx import onnx_from_network
         from ...training.networks.backbones import build_backbone
