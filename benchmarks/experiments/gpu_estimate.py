@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError
-from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from ...engine.spec import PRESETS, QUADRANTS, ModelSpec
 from ...export.graph_costs import workload_from_onnx
 
 BATCH = 32
@@ -120,4 +120,5 @@ def write_untrained(name: str, path: Path) -> None:
         raise MerError(
             f'counting the costs of networks needs {error.name}: pip install "merkit[train]"'
         ) from None
-    onnx_from_network(build_backbone(name, len(QUADRANTS)), ModelSpec(name, QUADRANTS, AudioSpec()), path)
+    spec = ModelSpec(name, QUADRANTS, PRESETS["emotion4q"])
+    onnx_from_network(build_backbone(name, len(QUADRANTS)), spec, path)

@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ....engine.errors import DeviceError
 from .bench import Bench, CheckSkipped, Reference, driver, require
 
+_SCRIPT = Path(__file__).resolve().parents[1] / "first_hour.py"
 _START_S = 120.0  # torch and a context on a busy machine
 _NOISE = 64 << 20
 _WINDOWS = 40
@@ -127,10 +129,8 @@ def check_sanitizer(bench: Bench) -> dict[str, Any]:
 
 def own_command(bench: Bench, work: str, seconds: float | None = None) -> list[str]:
     """The command line that does one check, or one part of a check, in a process of its own."""
-    from .. import first_hour
-
     models = [f"--model={path}" for path in bench.models.values()]
     songs = [f"--songs={bench.songs}"] if bench.songs else []
     share = bench.seconds if seconds is None else seconds
-    return [sys.executable, first_hour.__file__, f"--do={work}", f"--share={share}",
+    return [sys.executable, str(_SCRIPT), f"--do={work}", f"--share={share}",
             f"--folder={bench.folder}", *models, *songs]  # fmt: skip
