@@ -202,7 +202,7 @@ class Driver:
         self.call("cuMemHostAlloc", ctypes.byref(address), ctypes.c_size_t(array.nbytes), 0)
         self._free.append(("cuMemFreeHost", address))
         block = (ctypes.c_char * array.nbytes).from_address(address.value or 0)
-        copy = np.frombuffer(block, array.dtype).reshape(array.shape)
+        copy = np.frombuffer(memoryview(block), array.dtype).reshape(array.shape)
         copy[...] = array
         return copy
 

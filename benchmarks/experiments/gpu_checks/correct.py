@@ -26,7 +26,7 @@ def check_streams(bench: Bench) -> dict[str, Any]:
     """Batches of every size and place, in flight together, while pauses shuffle the order of the streams."""
     reference = Reference(bench.first, _WINDOWS)
     rounds = done = 0
-    kinds = dict.fromkeys(_KINDS, 0)
+    kinds: dict[str, int] = dict.fromkeys(_KINDS, 0)
     end = time.perf_counter() + bench.seconds
     while rounds < 2 or time.perf_counter() < end:
         _shuffle(rounds)

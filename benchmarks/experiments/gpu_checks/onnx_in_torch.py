@@ -17,8 +17,8 @@ Precision = Literal["fp32", "fp16"]
 _TENSOR_CORE = frozenset({"Conv", "Gemm", "MatMul"})
 # As mer-export leaves them in float32: sums over many values, and what leaves FP16's range.
 _FLOAT32 = frozenset(
-    {"ReduceMean", "ReduceMax", "ReduceSum", "GlobalAveragePool", "AveragePool", "BatchNormalization"}
-    | {"Pow", "Sqrt", "Log", "Exp", "Div", "Softmax", "Reciprocal"}
+    {"ReduceMean", "ReduceMax", "GlobalAveragePool", "AveragePool", "BatchNormalization"}
+    | {"Pow", "Sqrt", "Log", "Div", "Softmax"}
 )
 _Attributes = Mapping[str, Any]
 _Operator = Callable[..., torch.Tensor]
@@ -48,8 +48,11 @@ class OnnxInTorch:
         ]
         arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         # Shapes, axes and starts are read by Python: kept on the host, where no stream must be waited for.
+        indices = {node.input[1] for node in graph.node if node.op_type == "GatherND"}
         self._weights = {
-            name: torch.from_numpy(np.array(array)).to(device if array.dtype.kind == "f" else "cpu")
+            name: torch.from_numpy(np.array(array)).to(
+                device if array.dtype.kind in "fb" or name in indices else "cpu"
+            )
             for name, array in arrays.items()
         }
         if self._half:
@@ -189,6 +192,19 @@ def _clip(a: _Attributes, x: torch.Tensor, low: Any = None, high: Any = None) ->
     return x if low is None and high is None else torch.clamp(x, low, high)
 
 
+def _gather(a: _Attributes, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    if index.ndim:
+        raise NotImplementedError("Gather of several places")
+    return x.select(a.get("axis", 0), int(index))
+
+
+def _gather_nd(a: _Attributes, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """How PyTorch exports adaptive means, in AlexNet and VGG."""
+    if a.get("batch_dims"):
+        raise NotImplementedError("GatherND within a batch")
+    return x[tuple(indices.unbind(-1))]
+
+
 def _batch_norm(a: _Attributes, x: torch.Tensor, *parts: torch.Tensor) -> torch.Tensor:
     scale, shift, mean, variance = parts
     return F.batch_norm(x, mean, variance, scale, shift, eps=a.get("epsilon", 1e-5))
@@ -208,9 +224,9 @@ _OPERATORS: Mapping[str, _Operator] = {
     "Concat": lambda a, *parts: torch.cat(parts, a["axis"]),
     "Conv": _conv,
     "Div": lambda a, x, y: x / y,
-    "Dropout": lambda a, x, *_: x,
-    "Exp": lambda a, x: torch.exp(x),
     "Flatten": lambda a, x: x.flatten(a.get("axis", 1)),
+    "Gather": _gather,
+    "GatherND": _gather_nd,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda a, x: x.mean((2, 3), keepdim=True),
     "HardSigmoid": lambda a, x: torch.clamp(a.get("alpha", 0.2) * x + a.get("beta", 0.5), 0, 1),
@@ -223,7 +239,6 @@ _OPERATORS: Mapping[str, _Operator] = {
     "Pow": lambda a, x, y: x**y,
     "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean),
-    "ReduceSum": _reduced(torch.sum),
     "Relu": lambda a, x: F.relu(x),
     "Reshape": _reshape,
     "Sigmoid": lambda a, x: torch.sigmoid(x),
@@ -234,4 +249,5 @@ _OPERATORS: Mapping[str, _Operator] = {
     "Sub": lambda a, x, y: x - y,
     "Transpose": lambda a, x: x.permute(a["perm"]),
     "Unsqueeze": _unsqueeze,
+    "Where": lambda a, condition, x, y: torch.where(condition, x, y),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -48,11 +49,15 @@ def test_every_structure_of_a_small_network() -> None:
 
 
 def graph_of(
-    operator: str, images: list[int], weights: dict[str, np.ndarray], **attributes: object
+    operator: str,
+    images: list[int],
+    weights: dict[str, np.ndarray],
+    order: tuple[str, ...] = (),
+    **attributes: Any,
 ) -> onnx.ModelProto:
     """One operator, its result summed to two columns by a product."""
     nodes = [
-        helper.make_node(operator, ["images", *weights], ["x"], **attributes),
+        helper.make_node(operator, order or ["images", *weights], ["x"], **attributes),
         helper.make_node("Flatten", ["x"], ["flat"]),
         helper.make_node("ReduceMean", ["flat", "axes"], ["mean"], keepdims=1),
         helper.make_node("MatMul", ["mean", "columns"], ["logits"]),
@@ -82,6 +87,14 @@ CASES: dict[str, Callable[[], onnx.ModelProto]] = {
     ),
     "limits": lambda: graph_of(
         "Clip", [1, 8, 8], {"low": np.array(-0.5, np.float32), "high": np.array(0.25, np.float32)}
+    ),
+    "one place": lambda: graph_of("Gather", [1, 8, 8], {"i": np.array(3)}, axis=2),
+    "places": lambda: graph_of("GatherND", [1, 8, 8], {"i": np.array([[[1, 0, 3]], [[0, 0, 7]]])}),
+    "choice": lambda: graph_of(
+        "Where",
+        [1, 8, 8],
+        {"c": np.arange(8) % 3 == 0, "zero": np.array(0, np.float32)},
+        order=("c", "zero", "images"),
     ),
     "shape": lambda: graph_of("Reshape", [1, 8, 8], {"shape": np.array([0, 4, -1])}),
 }
