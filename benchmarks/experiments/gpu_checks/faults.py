@@ -112,9 +112,9 @@ def _child(bench: Bench, work: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def check_sanitizer(bench: Bench) -> dict[str, Any]:
     """The shuffled streams again, with compute-sanitizer watching every access of every kernel."""
-    tool = shutil.which("compute-sanitizer")
+    tool = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
     if tool is None:
-        raise CheckSkipped("compute-sanitizer is not on the PATH")
+        raise CheckSkipped("compute-sanitizer is neither on the PATH nor in /usr/local/cuda/bin")
     # Without torch's own pool every one of its arrays is checked; calls that torch tries and that fail are
     # its own affair.
     options = ["--tool", "memcheck", "--error-exitcode", "9", "--report-api-errors", "no"]
