@@ -29,7 +29,7 @@ from .options import (
 from .terminal import Failed, Terminal
 
 if TYPE_CHECKING:
-    from .builders import Builder, EngineOptions
+    from .builders import Builder
     from .calibration_set import CalibrationSet
     from .checks import GateError
     from .data_plan import DataPlan
@@ -152,7 +152,7 @@ def _export(
     no_builder = None
     if plan.form == "engine":
         try:
-            plan = replace(plan, builder=_open_builder(builder, plan.engine))
+            plan = replace(plan, builder=_open_builder(builder, plan))
         except NoBuilderError as error:
             no_builder = error
     if plan.builder is not None and plan.builder.choice:
@@ -188,12 +188,16 @@ def _checked_outputs(models: list[str], precisions: list[Precision], plan: Plan,
     return replace(plan, inputs=inputs)
 
 
-def _open_builder(name: Any, options: EngineOptions) -> Builder:
+def _open_builder(name: Any, plan: Plan) -> Builder:
     """``open_builder``, with options named as flags where the builder does not support them."""
     from .builders import UnsupportedOptionError, open_builder
+    from .triton import check_for_triton
 
     try:
-        return open_builder(name, options)
+        builder = open_builder(name, plan.engine)
+        if plan.triton:
+            check_for_triton(builder.module)
+        return builder
     except UnsupportedOptionError as error:
         flags = ", ".join(f"--{option.replace('_', '-')}" for option in error.options)
         raise UsageError(f"{error.title} does not support {flags}") from None

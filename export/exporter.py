@@ -23,6 +23,7 @@ from .output_files import Precision, Targets, check_targets, targets_of
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
 from .report import Checks, files_line, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
+from .triton import write_repository
 
 _EVIDENCE_WINDOWS = 16
 
@@ -72,6 +73,9 @@ def export(job: Job, precision: Precision) -> Exported:
     except OSError as error:  # the disk is full, the folder has gone
         raise MerError(f"cannot write into {targets.folder}: {error.strerror or error}") from error
     job.say(line)
+    if job.plan.triton and (len(files) > 1 or job.plan.form == "onnx"):
+        models = write_repository(job.plan.triton, open_artifact(str(files[1 if len(files) > 1 else 0])))
+        job.say(f"  Triton: {', '.join(map(str, models))}")
     return Exported(artifact.name, precision, checks, files, size, time.perf_counter() - began)
 
 

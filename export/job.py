@@ -55,6 +55,7 @@ class Plan:
         engine: what to compile for.
         builder: compiles; without one only the ONNX is written.
         inputs: files that are read beside the source (data, caches): no output may replace one.
+        triton: a model repository that every export is added to; None is none.
     """
 
     out: str = "."
@@ -65,6 +66,7 @@ class Plan:
     engine: EngineOptions = field(default_factory=EngineOptions)
     builder: Builder | None = None
     inputs: tuple[Path, ...] = ()
+    triton: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,12 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path, dir_okay=False),
             help="Reuse and extend measured timings (tensorrt).",
         ),
+        click.option(
+            "--triton",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Add each export to a model repository of NVIDIA's Triton.",
+        ),
         click.option("--hardware-compatible", is_flag=True, help="Run on Ampere and newer (tensorrt)."),
         click.option("--version-compatible", is_flag=True, help="Run on later TensorRT versions (tensorrt)."),
     ]
@@ -153,7 +159,7 @@ def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
     )
     keep = tuple(name for name in options["keep"] if not name.endswith("=fp32"))
     keep_fp32 = tuple(name.removesuffix("=fp32") for name in options["keep"] if name.endswith("=fp32"))
-    return Plan(out, form, keep, keep_fp32, options["max_drop"] / 100, engine)
+    return Plan(out, form, keep, keep_fp32, options["max_drop"] / 100, engine, triton=options["triton"])
 
 
 def data_plan_from_options(options: dict[str, Any]) -> DataPlan:

@@ -58,7 +58,7 @@ def _is_installed() -> bool:
 
 CHECKS = (
     Check("streams", "correct", 4, "Are logits right in whatever order the streams run?"),
-    Check("networks", "speed", 16, "Do all networks agree with ONNX Runtime, and how fast are they?"),
+    Check("networks", "speed", 12, "Do all networks agree with ONNX Runtime, and how fast are they?"),
     Check("mel", "speed", 2, "Are log-mels made on the GPU those of the reference?"),
     Check("feeds", "speed", 2, "How fast do samples reach the GPU?"),
     Check("limits", "speed", 1, "What does the card give at most?"),

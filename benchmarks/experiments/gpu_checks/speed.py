@@ -20,7 +20,7 @@ from ..gpu import generated
 from .bench import Bench, CheckFailed, OnGpu, Reference, driver, log_mels, require, stub_library
 from .onnx_in_torch import Precision
 
-_BATCHES = (1, 8, 32, 64, 128, 256)
+_BATCHES = (1, 8, 32, 128, 256)
 _PRECISIONS: tuple[tuple[Precision, float], ...] = (("fp32", 2e-3), ("fp16", 0.05))
 """With each, how far logits may be from ONNX Runtime's, relative to the largest."""
 _ORDINARY_DB, _QUIET_DB = 0.01, 0.3  # as DALI's, whose FFT is float32 too
@@ -166,7 +166,8 @@ def check_networks(bench: Bench) -> dict[str, Any]:
                     wrong.append(f"{name} {precision}: off by {row['error']:.2g} of the largest logit")
         _empty_cache()
     require(not wrong, "; ".join(wrong))
-    return {"summary": f"{len(rows)} of {len(rows)} agree with ONNX Runtime", "networks": rows}
+    compared = sum(row["error"] is not None for row in rows)
+    return {"summary": f"{compared} of {len(rows)} compared with ONNX Runtime, all agree", "networks": rows}
 
 
 def figures_of_runtime(
@@ -181,10 +182,8 @@ def figures_of_runtime(
     row: dict[str, Any] = {"error": None, "labels": None}
     with driver() as calls:
         if reference is not None:
-            # Each size twice: the second time is the replay of a graph.
-            parts = [
-                reference.log_mels[: min(size, runtime.batch)] for size in (1, 2, 31, 32, 33) for _ in (1, 2)
-            ]
+            # Each size four times: the runtime's two slots capture a graph each, then replay it.
+            parts = [reference.log_mels[: min(size, runtime.batch)] for size in (1, 33) for _ in range(4)]
             logits = [runtime.infer(part) for part in parts]
             row["error"] = max(map(reference.error, logits))
             labels = len(artifact.spec.labels)

@@ -117,16 +117,24 @@ class Context:
         own = _own_stream()
         own.wait_stream(given)
         with torch.cuda.stream(own):
-            self._compute(shape, addresses)
+            self._compute(self._views(shape, addresses))
         given.wait_stream(own)
 
-    def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+    def _views(self, shape: tuple[int, ...], addresses: dict[str, int]) -> dict[str, torch.Tensor]:
+        """What is read and written, as tensors where it is; "" is the memory for activations."""
         at_address = tensor_on_host if self._engine.stub is not None else tensor_on_gpu
-        at_address(self._memory[0], (shape[0] * _ACTIVATIONS // 4,)).fill_(float("nan"))
+        columns = self._engine.network.outputs
+        shapes = {name: (shape[0], columns[name]) if name in columns else shape for name in addresses}
+        return {
+            "": at_address(self._memory[0], (shape[0] * _ACTIVATIONS // 4,)),
+            **{name: at_address(address, shapes[name]) for name, address in addresses.items()},
+        }
+
+    def _compute(self, views: dict[str, torch.Tensor]) -> None:
+        views[""].fill_(float("nan"))
         network = self._engine.network
-        results = network(at_address(addresses[network.input], shape))
-        for name, result in results.items():
-            at_address(addresses[name], tuple(result.shape)).copy_(result)
+        for name, result in network(views[network.input]).items():
+            views[name].copy_(result)
 
     def _graph(self, shape: tuple[int, ...], addresses: dict[str, int]) -> torch.cuda.CUDAGraph:
         """A graph for these addresses, captured at their first use, as TensorRT for RTX does."""
@@ -135,14 +143,14 @@ class Context:
         if graph is None:
             # What is queued must be done before: the trial runs overwrite the outputs.
             torch.cuda.synchronize()
-            side = _own_stream()
+            side, views = _own_stream(), self._views(shape, addresses)
             with torch.cuda.stream(side):
                 for _ in range(2):
-                    self._compute(shape, addresses)
+                    self._compute(views)
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
-                self._compute(shape, addresses)
+                self._compute(views)
         self._graphs[key] = graph
         if len(self._graphs) > _GRAPHS:
             torch.cuda.synchronize()
@@ -161,7 +169,7 @@ class Context:
                 stub.stub_touch(ctypes.c_void_p(at), ctypes.c_size_t(size)) for at, size in touched.items()
             ]
             if all(may_touch):
-                self._compute(shape, addresses)
+                self._compute(self._views(shape, addresses))
 
         call = _CALLBACK(run)
         self._queued.append(call)

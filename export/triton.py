@@ -1,0 +1,197 @@
+"""A model repository for NVIDIA's Triton Inference Server: samples in, logits out.
+
+Three models of each export: NAME_log_mel makes log-mels of samples, NAME_network computes them, and NAME is
+the two in a row, which is what clients call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..engine.artifact import Artifact, is_engine
+from ..engine.errors import MerError, UsageError
+from ..engine.files import write_whole
+from .triton_check import check_repository
+
+_WROTE = "# written by mer-export\n"
+_DEFAULT_BATCH = 64  # of an .onnx, which takes any
+_FRONT = Path(__file__).with_name("triton_log_mel.py")
+_QUEUE_US = 2_000  # that a request may wait for others: much less than its log-mels take
+_LOG_MEL_PROCESSES = 4
+
+
+def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
+    """Adds the three models of an .onnx file or an engine to a model repository, and checks them.
+
+    Returns:
+        Their folders: the one that clients call first.
+
+    Raises:
+        UsageError: Triton cannot load such an engine, or there is another model of that name.
+        MerError: it cannot be written.
+    """
+    name, spec = artifact.name, artifact.spec
+    if artifact.facts:
+        check_for_triton(artifact.facts["builder"])
+    if any(not character.isprintable() for character in name):
+        raise UsageError(f"{name!r} can be no model's name: rename the file")
+    models = {
+        name: _both(artifact),
+        f"{name}_network": _network(artifact),
+        f"{name}_log_mel": _log_mel(artifact),
+    }
+    targets = tuple(folder / each for each in models)
+    for target in targets:
+        _check_target(target)
+    labels = "".join(f"{label}\n" for label in spec.labels)
+    content = "model.plan" if is_engine(artifact.path) else "model.onnx"
+    files: list[tuple[Path, bytes | str]] = [
+        (targets[0] / "labels.txt", labels),
+        (targets[0] / "model_spec.json", spec.to_json() + "\n"),
+        (targets[1] / "labels.txt", labels),
+        (targets[1] / "1" / content, artifact.content),
+        (targets[2] / "1" / "model.py", _FRONT.read_bytes()),
+        # A configuration last: Triton loads what has one. The model that needs the others comes last of all.
+        *((folder / each / "config.pbtxt", _WROTE + _text(models[each])) for each in reversed(models)),
+    ]
+    try:
+        for target in targets:
+            (target / "1").mkdir(parents=True, exist_ok=True)
+        for path, text in files:
+            write_whole(path, text)
+    except OSError as error:
+        raise MerError(f"cannot write into {folder}: {error.strerror or error}") from None
+    check_repository(folder)
+    return targets
+
+
+def check_for_triton(builder: str) -> None:
+    """Refuses the engines of a builder that Triton does not load.
+
+    Args:
+        builder: "tensorrt" or "tensorrt_rtx".
+
+    Raises:
+        UsageError: TensorRT for RTX.
+    """
+    if builder != "tensorrt":
+        raise UsageError(
+            "Triton loads engines of TensorRT, and none of TensorRT for RTX: "
+            "build with TensorRT, or give it the .onnx"
+        )
+
+
+def _check_target(folder: Path) -> None:
+    """Raises UsageError where somebody else's model is."""
+    config = folder / "config.pbtxt"
+    try:
+        ours = not folder.exists() or config.read_text(encoding="utf-8").startswith(_WROTE)
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    if not ours:
+        raise UsageError(f"{folder} is there, and mer-export did not write it: move it away")
+
+
+def _batches(artifact: Artifact) -> tuple[int, int]:
+    """The best and the most windows at once."""
+    if not artifact.facts:
+        return _DEFAULT_BATCH, _DEFAULT_BATCH
+    profile = artifact.facts["profiles"]["images"]
+    return profile["opt"][0], profile["max"][0]
+
+
+def _tensor(name: str, *dims: int, **more: str) -> dict[str, Any]:
+    return {"name": name, "data_type": _Name("TYPE_FP32"), "dims": list(dims), **more}
+
+
+def _images(artifact: Artifact) -> dict[str, Any]:
+    audio = artifact.spec.audio
+    return _tensor("images", 1, audio.n_mels, audio.frames)
+
+
+def _outputs(artifact: Artifact) -> list[dict[str, Any]]:
+    labels = {"logits": {"label_filename": "labels.txt"}}
+    outputs = artifact.spec.outputs
+    return [_tensor(name, columns, **labels.get(name, {})) for name, columns in outputs.items()]
+
+
+def _network(artifact: Artifact) -> dict[str, Any]:
+    best, most = _batches(artifact)
+    engine = is_engine(artifact.path)
+    return {
+        "name": f"{artifact.name}_network",
+        "platform": "tensorrt_plan" if engine else "onnxruntime_onnx",
+        "max_batch_size": most,
+        "input": [_images(artifact)],
+        "output": _outputs(artifact),
+        # Two of an engine: one's copies run while the other computes. An .onnx takes the GPU if there is one.
+        "instance_group": [
+            {"count": 2, "kind": _Name("KIND_GPU")} if engine else {"count": 1, "kind": _Name("KIND_AUTO")}
+        ],
+        "dynamic_batching": {"preferred_batch_size": [best], "max_queue_delay_microseconds": _QUEUE_US},
+    }
+
+
+def _log_mel(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "name": f"{artifact.name}_log_mel",
+        "backend": "python",
+        "max_batch_size": _batches(artifact)[1],
+        "input": [_tensor("samples", artifact.spec.audio.window_samples)],
+        "output": [_images(artifact)],
+        "instance_group": [{"count": _LOG_MEL_PROCESSES, "kind": _Name("KIND_CPU")}],
+        "parameters": [{"key": "model_spec", "value": {"string_value": artifact.spec.to_json()}}],
+    }
+
+
+def _both(artifact: Artifact) -> dict[str, Any]:
+    name, outputs = artifact.name, artifact.spec.outputs
+    steps = {
+        f"{name}_log_mel": ({"samples": "samples"}, {"images": "images"}),
+        f"{name}_network": ({"images": "images"}, {each: each for each in outputs}),
+    }
+    return {
+        "name": name,
+        "platform": "ensemble",
+        "max_batch_size": _batches(artifact)[1],
+        "input": [_tensor("samples", artifact.spec.audio.window_samples)],
+        "output": _outputs(artifact),
+        "ensemble_scheduling": {
+            "step": [
+                {
+                    "model_name": model,
+                    "model_version": -1,  # the newest
+                    "input_map": [{"key": key, "value": value} for key, value in taken.items()],
+                    "output_map": [{"key": key, "value": value} for key, value in given.items()],
+                }
+                for model, (taken, given) in steps.items()
+            ]
+        },
+    }
+
+
+class _Name(str):
+    """A name of the schema, which stands without quotes."""
+
+
+def _text(message: Mapping[str, Any], indent: str = "") -> str:
+    """Protobuf's text format of a message, as ``triton_check.message_from_text`` reads it."""
+    lines = []
+    for field, value in message.items():
+        for each in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:
+            if isinstance(each, dict):
+                lines.append(f"{indent}{field} {{\n{_text(each, indent + '  ')}{indent}}}\n")
+            else:
+                lines.append(f"{indent}{field}: {_scalar(each)}\n")
+    return "".join(lines)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_scalar, value))}]"
+    if isinstance(value, str) and not isinstance(value, _Name):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

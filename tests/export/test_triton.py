@@ -1,0 +1,196 @@
+"""A model repository for Triton: NVIDIA's own schema reads it, ours checks it, and its front model works."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from engine_files import engine
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.export import cli
+from merkit.export.triton import write_repository
+from merkit.export.triton_check import check_repository, message_from_text
+from onnx_files import tiny_onnx
+
+AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=16, n_fft=512)
+EVIDENCE = EvidenceSpec(music=0.0, distances=(0.0, 1.0), far=1.0, confidence=0.3)
+SPEC = ModelSpec("tiny", QUADRANTS, AUDIO, evidence=EVIDENCE)
+
+
+def onnx_artifact(folder: Path, name: str = "tiny") -> Artifact:
+    path = folder / f"{name}.onnx"
+    path.write_bytes(tiny_onnx(SPEC).SerializeToString())
+    return open_artifact(str(path))
+
+
+def test_an_onnx_file(tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    folders = write_repository(repository, onnx_artifact(tmp_path, 'गीत "a" \\b'))
+    name = folders[0].name
+    assert [folder.name for folder in folders] == [name, f"{name}_network", f"{name}_log_mel"]
+    assert sorted(check_repository(repository)) == sorted(folder.name for folder in folders)
+    assert (repository / f"{name}_network" / "1" / "model.onnx").read_bytes() == (
+        tmp_path / f"{name}.onnx"
+    ).read_bytes()
+    assert (repository / name / "labels.txt").read_text() == "happy\ntense\nsad\ncalm\n"
+    assert ModelSpec.from_json((repository / name / "model_spec.json").read_text()) == SPEC
+    config = message_from_text((repository / f"{name}_network" / "config.pbtxt").read_text())
+    assert config["name"] == [f"{name}_network"]
+    assert config["platform"] == ["onnxruntime_onnx"]
+    assert [(tensor["name"], tensor["dims"]) for tensor in config["output"]] == [
+        (["logits"], [4]),
+        (["evidence"], [2]),
+    ]
+
+
+def test_an_engine(tmp_path: Path) -> None:
+    content = tiny_onnx(SPEC).SerializeToString()
+    window = [1, AUDIO.n_mels, AUDIO.frames]
+    profiles = {"images": {"min": [1, *window], "opt": [24, *window], "max": [48, *window]}}
+    artifact = engine(tmp_path, SPEC, content, profiles=profiles)
+    network = write_repository(tmp_path / "models", artifact)[1]
+    assert (network / "1" / "model.plan").read_bytes() == content
+    config = message_from_text((network / "config.pbtxt").read_text())
+    assert (config["platform"], config["max_batch_size"]) == (["tensorrt_plan"], [48])
+    assert config["dynamic_batching"][0]["preferred_batch_size"] == [24]
+    assert config["instance_group"][0]["kind"] == ["KIND_GPU"]
+    rtx = engine(tmp_path, SPEC, content, builder="tensorrt_rtx")
+    with pytest.raises(UsageError, match="none of TensorRT for RTX"):
+        write_repository(tmp_path / "models", rtx)
+
+
+def schema() -> ModuleType:
+    """NVIDIA's ModelConfig, as compiled protobuf."""
+    try:
+        files = importlib.metadata.files("tritonclient") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("tritonclient, which brings NVIDIA's schema, is not installed")
+    (path,) = (file.locate() for file in files if file.parts[1:] == ("grpc", "model_config_pb2.py"))
+    spec = importlib.util.spec_from_file_location("model_config_pb2", str(path))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_nvidias_schema_reads_the_same(tmp_path: Path) -> None:
+    from google.protobuf import text_format
+
+    config_type: Any = schema().ModelConfig
+    name = 'गीत "a" \\b'
+    for folder in write_repository(tmp_path / "models", onnx_artifact(tmp_path, name)):
+        text = (folder / "config.pbtxt").read_text()
+        config = text_format.Parse(text, config_type())
+        assert config.name == folder.name
+        assert config.max_batch_size == 64
+        ours = message_from_text(text)
+        assert [list(tensor.dims) for tensor in config.input] == [tensor["dims"] for tensor in ours["input"]]
+        if folder.name.endswith("_log_mel"):
+            assert ModelSpec.from_json(config.parameters["model_spec"].string_value) == SPEC
+        if folder.name == name:
+            steps = config.ensemble_scheduling.step
+            assert [step.model_name for step in steps] == [f"{name}_log_mel", f"{name}_network"]
+            assert dict(steps[1].output_map) == {"logits": "logits", "evidence": "evidence"}
+            assert steps[0].model_version == -1
+
+
+WRONG = {
+    "maximum": ("tiny_network/config.pbtxt", "max_batch_size: 64", "max_batch_size: 63", "not within 63"),
+    "field": ("tiny_network/config.pbtxt", "platform:", "plattform:", "no field plattform"),
+    "number": ("tiny_network/config.pbtxt", "max_batch_size: 64", 'max_batch_size: "64"', "cannot be '64'"),
+    "type": (
+        "tiny_network/config.pbtxt",
+        "data_type: TYPE_FP32",
+        'data_type: "TYPE_FP32"',
+        "must be a TYPE_",
+    ),
+    "name": ("tiny_network/config.pbtxt", '"tiny_network"', '"other"', "must be its folder's"),
+    "labels": ("tiny_network/labels.txt", "calm\n", "", "3 labels for 4"),
+    "dims": ("tiny_log_mel/config.pbtxt", "dims: [1, 16, 32]", "dims: [1, 16, 31]", "tiny_network takes"),
+    "link": ("tiny/config.pbtxt", 'key: "images"', 'key: "pictures"', "pictures"),
+    "step": ("tiny/config.pbtxt", '"tiny_log_mel"', '"gone"', "no model gone"),
+    "twice": ("tiny/config.pbtxt", "max_batch_size: 64", "max_batch_size: 6\nmax_batch_size: 4", "twice"),
+    "text": ("tiny/config.pbtxt", "ensemble_scheduling {", "ensemble_scheduling {{", "field's name"),
+    "end": ("tiny/config.pbtxt", "}\n", "", "ends within|field's name|step"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_found(tmp_path: Path, case: str) -> None:
+    write_repository(tmp_path / "models", onnx_artifact(tmp_path))
+    file, before, after, message = WRONG[case]
+    path = tmp_path / "models" / file
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(MerError, match=message):
+        check_repository(tmp_path / "models")
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    write_repository(tmp_path / "models", onnx_artifact(tmp_path))
+    (tmp_path / "models" / "tiny_log_mel" / "1" / "model.py").unlink()
+    with pytest.raises(MerError, match=r"no 1/model\.py"):
+        check_repository(tmp_path / "models")
+    with pytest.raises(MerError, match="no model repository"):
+        check_repository(tmp_path / "nothing")
+
+
+def test_a_strangers_model_stays(tmp_path: Path) -> None:
+    artifact = onnx_artifact(tmp_path)
+    write_repository(tmp_path / "models", artifact)
+    write_repository(tmp_path / "models", artifact)  # one of ours is replaced
+    config = tmp_path / "models" / "tiny_network" / "config.pbtxt"
+    config.write_text('name: "tiny_network"\n')
+    with pytest.raises(UsageError, match="mer-export did not write it"):
+        write_repository(tmp_path / "models", artifact)
+    assert config.read_text() == 'name: "tiny_network"\n'
+
+
+def test_the_front_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Triton's Python backend runs it."""
+    folder = write_repository(tmp_path / "models", onnx_artifact(tmp_path))[2]
+    backend: Any = SimpleNamespace(
+        get_input_tensor_by_name=lambda request, name: request[name],
+        Tensor=lambda name, array: (name, array),
+        TritonError=str,
+        InferenceResponse=lambda output_tensors, error=None: (output_tensors, error),
+    )
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
+    spec = importlib.util.spec_from_file_location("model", folder / "1" / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.TritonPythonModel()
+    parameters = {"model_spec": {"string_value": SPEC.to_json()}}
+    model.initialize({"model_config": json.dumps({"parameters": parameters})})
+    samples = np.random.default_rng(0).normal(0, 0.1, (3, AUDIO.window_samples)).astype(np.float32)
+    broken = samples.copy()
+    broken[1, 5] = np.nan
+    requests = [{"samples": SimpleNamespace(as_numpy=lambda a=array: a)} for array in (samples, broken)]
+    (good, none), (nothing, error) = model.execute(requests)
+    assert none is None
+    assert [name for name, _ in good] == ["images"]
+    np.testing.assert_array_equal(good[0][1], log_mel_from_audio(samples, AUDIO))
+    assert (nothing, error) == ([], "samples that are not finite")
+
+
+def test_the_command(tmp_path: Path, model: Path) -> None:
+    options = ["-m", str(model), "--fp16", "--format", "onnx", "-o", f"{tmp_path}/out/"]
+    done = CliRunner().invoke(cli.main, [*options, "--triton", str(tmp_path / "models")])
+    assert done.exit_code == 0, done.output
+    assert f"Triton: {tmp_path / 'models' / 'small_fp16'}" in done.output
+    assert len(check_repository(tmp_path / "models")) == 3
