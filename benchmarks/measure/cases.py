@@ -26,6 +26,7 @@ from ..row import BASELINES, BENCH_RUNTIMES
 
 _PRECISIONS = get_args(Precision)
 _PACKAGES = {
+    "onnxruntime_rtx": ("onnxruntime_ep_nv_tensorrt_rtx",),
     "openvino": ("openvino",),
     "tensorrt": ("tensorrt", "tensorrt_rtx"),
     "torch": ("torchvision",),
@@ -79,15 +80,9 @@ def find_cases(
     """
     files = list(_files(folders, untrained, only, say))
     names = _names(files, folders)
-    chosen = (
-        set(names) if not only else {path for name in only for path in _meant(name, files, names, folders)}
-    )
-    return [
-        case
-        for path, source in files
-        if path in chosen
-        for case in _cases_of(names[path], path, source, runtimes, quick)
-    ]
+    meant = {path for name in only for path in _meant(name, files, names, folders)}
+    chosen = [(path, source) for path, source in files if not only or path in meant]
+    return [case for path, source in chosen for case in _cases_of(names[path], path, source, runtimes, quick)]
 
 
 def _names(files: Sequence[tuple[Path, str]], folders: Sequence[Path]) -> dict[Path, str]:
@@ -185,8 +180,9 @@ def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]
         folder.mkdir(parents=True, exist_ok=True)
         # In a process of its own: torch and VGG16's 540 MB must not stay in this one.
         code = f"from {__name__} import _make_untrained; import sys; _make_untrained(*sys.argv[1:])"
-        command = [sys.executable, "-c", code, name, *map(str, paths)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, name, *map(str, paths)], capture_output=True, text=True
+        )
         if done.returncode:
             lines = done.stderr.strip().splitlines()
             raise MerError(f"{name} cannot be made: {lines[-1] if lines else done.returncode}")
@@ -270,9 +266,11 @@ def _cases_of(name: str, path: Path, source: str, runtimes: Sequence[str], quick
         yield Case(name, path, source, "-", "-", str(error))
         return
     for runtime in runtimes:
-        if (runtime == "tensorrt") != is_engine(path):
-            continue
-        if runtime in BASELINES and precision != "fp32":
+        unasked = (
+            runtime == "onnxruntime_rtx" and len(runtimes) > 1 and not _installed(runtime)
+        )  # few have it
+        other = (runtime == "tensorrt") != is_engine(path)
+        if unasked or other or (runtime in BASELINES and precision != "fp32"):
             continue
         yield Case(name, path, source, runtime, precision, _why_not(runtime, artifact, quick))
         if runtime == "openvino" and precision == "fp32":
@@ -288,9 +286,8 @@ def _engine_precision(path: Path) -> str:
 
 
 def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:
-    packages = _PACKAGES.get(runtime, ())
-    if packages and not any(find_spec(package) for package in packages):
-        return f"{packages[0]} is not installed"
+    if not _installed(runtime):
+        return f"{_PACKAGES[runtime][0]} is not installed"
     if runtime in BASELINES and artifact.spec.backbone not in NETWORKS:
         return f"no backbone {artifact.spec.backbone} to rebuild"
     if runtime in BASELINES and "frozen" in artifact.spec.provenance:
@@ -298,6 +295,10 @@ def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:
     if runtime == "torch.compile" and quick:
         return "compiling takes a minute or more: left out by --quick"
     return None
+
+
+def _installed(runtime: str) -> bool:
+    return runtime not in _PACKAGES or any(map(find_spec, _PACKAGES[runtime]))
 
 
 def _why_no_bf16() -> str | None:

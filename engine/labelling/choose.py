@@ -72,7 +72,8 @@ def _for_cpu(
         raise UsageError(f"{runtime or file} runs on the CPU: several GPUs need an engine of mer-export")
     why = f"{runtime} was asked for" if runtime else f"{file} is no engine; mer-export makes one for a GPU"
     network = FileByFile(open_runtime(artifact, runtime, network_threads(workers)))
-    return LocalBackend(network, workers), f"cpu ({why})"
+    where = "cuda for the network, cpu for the log-mels" if runtime == "onnxruntime_rtx" else "cpu"
+    return LocalBackend(network, workers), f"{where} ({why})"
 
 
 def _for_engine(artifact: Artifact, device: Device, workers: int, gpus: int) -> tuple[LabelBackend, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # commands ask for the names alone: --help must not load NumP
     from ..arrays import Float32
     from ..artifact import Artifact
 
-RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "null")
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "onnxruntime_rtx", "null")
 """The names of all runtimes: of their files here, in options of commands, and in a run's folder."""
 
 
@@ -110,7 +110,7 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
     Args:
         name: one of ``RUNTIMES``; by default the one for the file's suffix.
         threads: for the network; 0 leaves it to the runtime.
-        gpu: the number of the GPU, for TensorRT.
+        gpu: the number of the GPU, for TensorRT and onnxruntime_rtx.
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
@@ -127,5 +127,8 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
     if name != "null" and not artifact.is_bundled:
         from .trial import check_by_trial
 
-        check_by_trial(artifact, name)
+        # On a GPU a trial's limits of memory mean nothing; what the graph costs, the CPU tells.
+        check_by_trial(artifact, "onnxruntime" if name == "onnxruntime_rtx" else name)
+    if name == "onnxruntime_rtx":
+        return module.open_runtime(artifact, threads, gpu)
     return module.open_runtime(artifact, threads)

@@ -7,7 +7,9 @@ from merkit.engine.runtimes import RUNTIMES
 def test_runtimes_are_the_engines_and_the_baselines() -> None:
     assert set(BENCH_RUNTIMES) == {*RUNTIMES, *BASELINES} - {"null"}
     # The colours of report.css and the order of --runtime's names.
-    assert BENCH_RUNTIMES == ("onnxruntime", "openvino", "tensorrt", "torch", "torch.compile")
+    assert BENCH_RUNTIMES == (
+        "onnxruntime", "openvino", "tensorrt", "onnxruntime_rtx", "torch", "torch.compile",
+    )  # fmt: skip
 
 
 def test_a_new_row_claims_nothing() -> None:

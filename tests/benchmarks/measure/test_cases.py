@@ -1,3 +1,4 @@
+import importlib.util
 from pathlib import Path
 
 import onnx
@@ -22,6 +23,10 @@ def test_a_row_for_every_runtime_and_precision(networks: Path) -> None:
     assert "no backbone small" in str(kinds["small", "folder", "torch", "fp32"])
     assert "--quick" in str(kinds["mobilenetv3", "bundled", "torch.compile", "fp32"])
     assert not any(runtime == "tensorrt" for _, _, runtime, _ in kinds)  # no .engine there
+    if importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx") is None:
+        assert not any(runtime == "onnxruntime_rtx" for _, _, runtime, _ in kinds)
+        (asked,) = find_cases([networks], False, ["onnxruntime_rtx"], ["small"])
+        assert asked.reason == "onnxruntime_ep_nv_tensorrt_rtx is not installed"
     assert precision_of((networks / "small_fp16.onnx").read_bytes()) == "fp16"
     assert fp32_of((networks / "small_fp16.onnx").read_bytes()) is None  # not by mer-export
     with pytest.raises(UsageError, match="unknown model"):

@@ -24,7 +24,8 @@ def test_a_name_or_the_suffix_decides(tiny_model: Path) -> None:
     for name in RUNTIMES:
         assert name_of_runtime(artifact, name) == name
     with pytest.raises(
-        UsageError, match=r"no runtime 'cuda' for tiny\.onnx; there are: onnxruntime, openvino"
+        UsageError,
+        match=r"no runtime 'cuda' for tiny\.onnx; there are: onnxruntime, openvino",
     ):
         open_runtime(artifact, "cuda")
     with pytest.raises(ArtifactError, match=r"tiny\.onnx is no engine"):
