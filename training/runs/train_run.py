@@ -136,7 +136,7 @@ class _Run:
         teaching = self.job.teaching
         if not teaching:
             return None
-        lesson = teaching.lesson(self.examples, self.split)
+        lesson = teaching.lesson(self.examples, self.split, self.recipe.balance)
         return lesson if self.recipe.embedding_weight else lesson.without_vectors()
 
     @cached_property

@@ -48,6 +48,7 @@ def lesson_from_embeddings(
     training: np.ndarray,
     without_label: Float32,
     unlabelled: Sequence[Float32] = (),
+    balance: bool = False,
 ) -> Lesson:
     """Fitted to the training clips and the clips without a label alone; of all others nothing is known.
 
@@ -55,13 +56,14 @@ def lesson_from_embeddings(
         labelled: embeddings ``[clips, features]``, ``targets`` their labels, ``groups`` their groups.
         training: positions of the clips to train on.
         without_label: embeddings of the clips without a label, whose spectrograms are ``unlabelled``.
+        balance: all labels weigh the same, however frequent they are.
     """
     labels = int(targets.max()) + 1
     everything = np.concatenate([labelled, without_label])
-    soft = _probabilities(labelled[training], targets[training], everything, labels)
+    soft = _probabilities(labelled[training], targets[training], everything, labels, balance)
     for told, asked in _inner_folds(targets[training], [groups[int(i)] for i in training]):
         told, asked = training[told], training[asked]
-        soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], labels)
+        soft[asked] = _probabilities(labelled[told], targets[told], labelled[asked], labels, balance)
     heard = np.concatenate([labelled[training], without_label])
     # One less than clips, whose mean is taken off.
     count = min(_DIRECTIONS, max(1, len(heard) - 1), heard.shape[1])
@@ -69,19 +71,20 @@ def lesson_from_embeddings(
     return Lesson(soft, directions.transform(everything).astype(np.float32), tuple(unlabelled))
 
 
-def _probabilities(features: Float32, targets: np.ndarray, of: Float32, count: int) -> Float32:
+def _probabilities(features: Float32, targets: np.ndarray, of: Float32, count: int, balance: bool) -> Float32:
     """Of these clips, ``[clips, count]``, from what these features and targets tell."""
     known = np.unique(targets)
     probabilities = np.zeros((len(of), count), np.float32)
     if len(known) == 1:  # a handful of clips: an inner fold can have all of the other labels
         probabilities[:, known[0]] = 1
     else:
-        probabilities[:, known] = _teacher().fit(features, targets).predict_proba(of)
+        probabilities[:, known] = _teacher(balance).fit(features, targets).predict_proba(of)
     return probabilities
 
 
-def _teacher() -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2_000))
+def _teacher(balance: bool) -> Pipeline:
+    weight = "balanced" if balance else None
+    return make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2_000, class_weight=weight))
 
 
 def _inner_folds(targets: np.ndarray, groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:

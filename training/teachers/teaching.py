@@ -77,8 +77,10 @@ class Teaching:
             "unlabelled_clips": heard_text(self.music.clips[i] for i in usable),
         }
 
-    def lesson(self, examples: Examples, split: Split) -> Lesson:
+    def lesson(self, examples: Examples, split: Split, balance: bool = False) -> Lesson:
         """What the teachers say of the examples, and of the music that shares nothing with what is held out.
+
+        With ``balance`` they weigh all labels the same.
 
         Raises:
             UsageError: see ``facts``.
@@ -98,6 +100,7 @@ class Teaching:
             split.training,
             features[count:][usable],
             [self.music.decibels[i] for i in usable],
+            balance,
         )
 
     def _features(self, ears: Ears, examples: Examples) -> Float32:

@@ -63,3 +63,17 @@ def test_a_handful_of_clips(groups: list[str]):
     assert lesson.soft.shape == (6, 2)
     np.testing.assert_allclose(lesson.soft.sum(axis=1), 1, atol=1e-5)
     assert np.isfinite(lesson.vectors).all()
+
+
+def test_a_rare_label_weighs_as_much_where_that_is_asked():
+    """Sounds of one place, with nine labels of one kind for each of the other: fair is a half for both."""
+    targets = (np.arange(90) % 10 == 0).astype(int)
+    same = RNG.standard_normal((90, 20)).astype(np.float32)
+    means = [
+        lesson_from_embeddings(same, targets, GROUPS, np.arange(90), same[:0], balance=balance)
+        .soft[:, 1]
+        .mean()
+        for balance in (False, True)
+    ]
+    assert means[0] < 0.2
+    assert 0.35 < means[1] < 0.6
