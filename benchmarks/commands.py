@@ -155,10 +155,9 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
     they are for.
     """
     if paper:
-        from .experiments.gpu_estimate import cost_table, costs, paper_table
+        from .experiments.gpu_estimate import costs, tables_of_paper
 
-        networks = costs(_say)
-        _echo(f"{cost_table(networks)}\n\n{paper_table(networks, decode_ms)}")
+        _echo("\n\n".join(tables_of_paper(costs(_say), decode_ms)))
         return 0
     if not engines:
         raise click.UsageError("name the engines to measure, or --paper")

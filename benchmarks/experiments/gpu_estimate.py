@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,27 +15,33 @@ from ...export.graph_costs import workload_from_onnx
 
 BATCH = 32
 REACHED = 1 / 3
-"""Assumed, not measured: the share of the roofline that an engine of a whole network reaches."""
+"""Assumed, not measured: the share of a data sheet's figures that networks, log-mels and copies reach."""
+FEED_MS = 0.11
+"""CPU milliseconds a window of the process that feeds a GPU: a third of what docs/GPU.md has for a song."""
+CORES = (1, 16, 64, 128)
+BINDING = ("vgg16", "resnet50", "mobilenetv3")
+"""The dearest network, one in between and the cheapest: for these it is said what binds."""
 
 Precision = Literal["FP16", "INT8"]
 
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU by NVIDIA's data sheet: dense tensor FLOPS and OPS (without sparsity), and memory."""
+    """A GPU by NVIDIA's data sheet: dense FLOPS and OPS of its tensor cores, memory, PCIe one way."""
 
     name: str
     fp16_tflops: float
     int8_tops: float
     memory_gb_s: float
+    bus_gb_s: float
     source: str
 
 
 CARDS = (
-    Card("L4", 121.0, 242.0, 300.0, "L4 data sheet, half of its figures with sparsity"),
-    Card("RTX 4090", 165.2, 660.6, 1_008.0, "Ada architecture paper: FP16 with FP32 accumulate"),
-    Card("A100", 312.0, 624.0, 2_039.0, "A100 80 GB SXM data sheet"),
-    Card("H100", 989.4, 1_978.9, 3_350.0, "H100 SXM data sheet, half of its figures with sparsity"),
+    Card("L4", 121.0, 242.0, 300.0, 32.0, "L4 data sheet, half of its figures with sparsity"),
+    Card("RTX 4090", 165.2, 660.6, 1_008.0, 32.0, "Ada architecture paper: FP16 with FP32 accumulate"),
+    Card("A100", 312.0, 624.0, 2_039.0, 32.0, "A100 80 GB SXM data sheet"),
+    Card("H100", 989.4, 1_978.9, 3_350.0, 64.0, "H100 SXM data sheet, half of its figures with sparsity"),
 )
 
 
@@ -75,6 +81,20 @@ def costs(say: Callable[[str], None] = lambda line: None) -> list[Cost]:
     return networks
 
 
+def tables_of_paper(networks: Sequence[Cost], decode_ms: float) -> list[str]:
+    """All tables of docs/GPU.md.
+
+    Args:
+        decode_ms: CPU milliseconds to decode one window.
+    """
+    return [
+        cost_table(networks),
+        paper_table(networks, decode_ms),
+        feeding_table(decode_ms),
+        binding_table([cost for cost in networks if cost.name in BINDING], decode_ms),
+    ]
+
+
 def cost_table(networks: Iterable[Cost]) -> str:
     """Markdown with whole numbers, from which the other table can be computed again."""
     rows = ["| network | multiply-adds | weights, bytes | activations, bytes |", "|---|---:|---:|---:|"]
@@ -98,6 +118,65 @@ def paper_table(networks: Iterable[Cost], decode_ms: float) -> str:
         cells = " | ".join(f"{rate:,.0f} ({rate * decode_ms / 1e3:,.0f})" for rate in rates)
         rows.append(f"| {cost.name} | {cells} |")
     return "\n".join(rows)
+
+
+def bus_rate(card: Card) -> float:
+    """Windows/s that int16 samples reach over PCIe."""
+    return REACHED * card.bus_gb_s * 1e9 / (2 * PRESETS["emotion4q"].window_samples)
+
+
+def mel_rate(card: Card) -> float:
+    """Log-mels/s by DALI's operators, which are bound by memory; each reads and writes there."""
+    spec = PRESETS["emotion4q"]
+    samples = (2 + 4 + 4) * spec.window_samples  # int16 to float32, which the spectrogram reads
+    power = 2 * 4 * spec.frames * (spec.n_fft // 2 + 1)
+    # Written by the filters; dB, pad, the mean power, the level, the limit and the standardising read and
+    # write it, and two maxima read it.
+    mels = (1 + 6 * 2 + 2) * 4 * spec.n_mels * spec.frames
+    return REACHED * card.memory_gb_s * 1e9 / (samples + power + mels)
+
+
+def feeding_table(decode_ms: float) -> str:
+    """Markdown: windows/s of all that comes before the network."""
+    rows = ["| | windows/s |", "|---|---:|"]
+    rows += [
+        f"| decoding and feeding, {cores} cores | {_decoded(decode_ms, cores):,.0f} |" for cores in CORES
+    ]
+    rows.append(f"| the process that feeds a GPU | {1e3 / FEED_MS:,.0f} |")
+    for card in CARDS:
+        rows.append(f"| PCIe to an {card.name}, int16 | {bus_rate(card):,.0f} |")
+        rows.append(f"| log-mels on an {card.name} | {mel_rate(card):,.0f} |")
+    return "\n".join(rows)
+
+
+def binding_table(networks: Iterable[Cost], decode_ms: float) -> str:
+    """Markdown: windows/s of one GPU in FP16 with so many cores, and what binds."""
+    rows = [f"| | {' | '.join(map(_cores, CORES))} |", "|---" * (1 + len(CORES)) + "|"]
+    for cost in networks:
+        for card in CARDS:
+            cells = [_binding(cost, card, decode_ms, cores) for cores in CORES]
+            rows.append(f"| {cost.name}, {card.name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _binding(cost: Cost, card: Card, decode_ms: float, cores: int) -> str:
+    network = REACHED * cost.bound(card, "FP16")
+    rates = {
+        "decoding": _decoded(decode_ms, cores),
+        "feed": 1e3 / FEED_MS,
+        "PCIe": bus_rate(card),
+        "GPU": 1 / (1 / mel_rate(card) + 1 / network),  # one after the other on the same memory
+    }
+    name = min(rates, key=lambda each: rates[each])
+    return f"{rates[name]:,.0f} {name}"
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{'s' * (count > 1)}"
+
+
+def _decoded(decode_ms: float, cores: int) -> float:
+    return cores * 1e3 / (decode_ms + FEED_MS)
 
 
 def _cost(name: str, path: Path) -> Cost:

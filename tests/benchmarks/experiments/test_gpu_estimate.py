@@ -11,9 +11,12 @@ from merkit.benchmarks.experiments.gpu_estimate import (
     CARDS,
     REACHED,
     Cost,
+    binding_table,
+    bus_rate,
     cost_table,
     costs,
-    paper_table,
+    mel_rate,
+    tables_of_paper,
 )
 from merkit.engine.backbone_names import BACKBONES
 
@@ -39,8 +42,8 @@ def test_the_documents_tables_are_what_the_command_prints() -> None:
     """The second from the first; that the first holds is the slow test's."""
     networks = costs_from_table(DOCUMENT)
     assert [cost.name for cost in networks] == list(BACKBONES)
-    assert cost_table(networks) in DOCUMENT
-    assert paper_table(networks, decode_ms()) in DOCUMENT
+    for table in tables_of_paper(networks, decode_ms()):
+        assert table in DOCUMENT
 
 
 @pytest.mark.slow
@@ -60,6 +63,26 @@ def test_the_bound_is_the_lower_of_two() -> None:
     assert traffic.bound(l4, "INT8", batch=64) > 2 * traffic.bound(l4, "FP16")
     assert 0 < REACHED < 1
     assert BATCH == 32
+
+
+def test_what_comes_before_the_network() -> None:
+    h100 = next(card for card in CARDS if card.name == "H100")
+    assert bus_rate(h100) == pytest.approx(64e9 / 3 / 320_000)
+    # 1.6 MB for samples, 157 frames of 1,025 powers twice, 128 x 157 cells fifteen times.
+    assert mel_rate(h100) == pytest.approx(3_350e9 / 3 / (1_600_000 + 1_287_400 + 1_205_760))
+
+
+def test_what_binds() -> None:
+    """A cheap network waits for decoding, then for the feed; a dear one is the limit itself."""
+    cheap, dear = Cost("cheap", 10**6, 4, 4), Cost("dear", 10**10, 4, 4)
+    rows = binding_table([cheap, dear], 9.89).splitlines()
+    assert rows[0] == "| | 1 core | 16 cores | 64 cores | 128 cores |"
+    first, last = rows[2], rows[-1]
+    assert first == "| cheap, L4 | 100 decoding | 1,600 decoding | 6,400 decoding | 9,091 feed |"
+    assert last.startswith("| dear, H100 | 100 decoding | 1,600 decoding | 6,400 decoding | 9,091 feed")
+    (row,) = (line for line in rows if line.startswith("| dear, L4"))
+    # 121 TFLOPS / 20 GFLOP / 3 and the log-mels: 1 / (1 / 2,017 + 1 / 24,431)
+    assert row.endswith("| 1,600 decoding | 1,863 GPU | 1,863 GPU |")
 
 
 def test_tables_round_trip() -> None:
