@@ -21,6 +21,7 @@ from ...engine.runtimes import DeviceRuntime, GpuInfo, open_runtime, tensorrt
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.dali import DaliLogMel
 from ...engine.spectrogram.log_mel import log_mel_from_audio
+from .gpu_checks.sound import generated
 from .gpu_estimate import BATCH
 
 _COPIED = "engine, images from NumPy (copied)"
@@ -83,14 +84,6 @@ def measure_runtime(
         "images_per_s": rates,
         **_overlap({name: rate["median"] for name, rate in rates.items()}, batch),
     }
-
-
-def generated(spec: AudioSpec, count: int) -> Float32:
-    """Windows of tones over noise, all different; float32 ``[count, window_samples]``."""
-    rng = np.random.default_rng(0)
-    t = np.arange(spec.window_samples) / spec.sample_rate
-    tones = np.stack([np.sin(2 * np.pi * hz * t) for hz in rng.uniform(80, 2_000, count)])
-    return (0.4 * tones + 0.05 * rng.standard_normal(tones.shape)).astype(np.float32)
 
 
 def write_report(engines: list[dict[str, Any]], path: Path) -> None:

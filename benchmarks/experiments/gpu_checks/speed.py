@@ -16,9 +16,9 @@ from ....engine.errors import DeviceError
 from ....engine.runtimes.tensorrt import TensorRtRuntime
 from ....engine.spec import PRESETS
 from ....engine.spectrogram.log_mel import log_mel_from_audio
-from ..gpu import generated
 from .bench import Bench, CheckFailed, OnGpu, Reference, driver, log_mels, require, stub_library
 from .onnx_in_torch import Precision
+from .sound import generated
 
 _BATCHES = (1, 8, 32, 128, 256)
 _PRECISIONS: tuple[tuple[Precision, float], ...] = (("fp32", 2e-3), ("fp16", 0.05))

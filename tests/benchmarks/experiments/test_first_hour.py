@@ -123,8 +123,9 @@ def test_the_command_without_a_gpu(tmp_path: Path) -> None:
 
 def test_the_plain_script_needs_nothing_that_reads_sound(tmp_path: Path) -> None:
     """In a Python that has none of these packages, and not this one either."""
+    pytest.importorskip("torchvision")
     block = tmp_path / "sitecustomize.py"
-    names = {"soundfile", "soxr", "av", "click", "rich", "pyarrow", "pycuda", "nvidia", "librosa", "tensorrt"}
+    names = {"soundfile", "soxr", "av", "click", "rich", "pyarrow", "pycuda", "librosa", "tensorrt_rtx"}
     block.write_text(
         "import sys\n"
         "class Missing:\n"
@@ -134,6 +135,22 @@ def test_the_plain_script_needs_nothing_that_reads_sound(tmp_path: Path) -> None
         "sys.meta_path.insert(0, Missing())\n"
     )
     script = Path(first_hour.__file__)
+    imports = (
+        "import runpy, sys; from pathlib import Path\n"
+        f"try: runpy.run_path({str(script)!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "from merkit.benchmarks.experiments.gpu_checks.plan import CHECKS\n"
+        "for check in CHECKS: check.place == 'with_tensorrt' or check.function()\n"
+        "from merkit.training.networks import backbones\nfrom merkit.export import torch_to_onnx\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", imports, "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
     for arguments, code, text in ((["--help"], 0, "--minutes"), (["--json", "a.json"], 1, "Error: ")):
         done = subprocess.run(
             [sys.executable, script, *arguments],
