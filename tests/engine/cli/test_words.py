@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from merkit.engine.cli.label import main
 from merkit.engine.cli.words import WORDS
@@ -26,3 +27,27 @@ def test_the_help_names_the_words() -> None:
     helped = CliRunner().invoke(main, ["--help"])
     assert all(f"{word} ..." in helped.stdout for word in WORDS)
     assert "./tag" in helped.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "incomplete", "expected"),
+    [
+        ([], "pl", ["playlist"]),
+        ([], "./ta", [":file"]),
+        ([], "ta", [":file"]),  # the folder tango is there
+        ([], "", [":file"]),
+        (["song.mp3"], "pl", [":file"]),
+        ([], "--pl", ["--plot"]),
+        (["tag"], "--un", ["--undo", "--unsure"]),
+        (["page", "labels"], "--ti", ["--title"]),
+        (["playlist", "labels", "lists", "--format"], "n", ["nsp"]),
+    ],
+)
+def test_words_and_their_options_are_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], incomplete: str, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("tango")
+    shell = ShellComplete(main, {}, "mer-label", "_MER_LABEL_COMPLETE")
+    found = shell.get_completions(typed, incomplete)
+    assert sorted(":file" if item.type == "file" else item.value for item in found) == expected
