@@ -10,9 +10,9 @@ import os
 from ...errors import AudioError
 from ..decoder import Budget
 
-_PAGE = b"OggS\0"
-_HEAD_BYTES = 27
-_LONGEST_PAGE = _HEAD_BYTES + 255 + 255 * 255
+PAGE = b"OggS\0"
+HEAD_BYTES = 27
+LONGEST_PAGE = HEAD_BYTES + 255 + 255 * 255
 _BLOCK_BYTES = 1 << 20
 _FIRST_PAGE = 2  # the flag of the first page of a stream
 _MORE = 1.5  # times as many bytes a page, on average, as at the beginning and the end
@@ -33,9 +33,9 @@ def check_end(descriptor: int) -> None:
         AudioError: it is one.
     """
     size = os.fstat(descriptor).st_size
-    if size <= _SEARCHED_BYTES or os.pread(descriptor, len(_PAGE), 0) != _PAGE:
+    if size <= _SEARCHED_BYTES or os.pread(descriptor, len(PAGE), 0) != PAGE:
         return
-    if _PAGE not in os.pread(descriptor, _TAIL_BYTES, size - _TAIL_BYTES):
+    if PAGE not in os.pread(descriptor, _TAIL_BYTES, size - _TAIL_BYTES):
         raise AudioError("damaged: its last megabyte holds no page of Ogg")
 
 
@@ -44,14 +44,14 @@ def may_be_chain(descriptor: int) -> bool:
     number is too low for the file's size.
     """
     size = os.fstat(descriptor).st_size
-    head = os.pread(descriptor, _LONGEST_PAGE, 0)
-    tail = os.pread(descriptor, _LONGEST_PAGE, max(0, size - _LONGEST_PAGE))
-    last = tail.rfind(_PAGE)
-    last_head = tail[last : last + _HEAD_BYTES]
-    if last < 0 or len(last_head) < _HEAD_BYTES or last_head[14:18] != head[14:18]:
+    head = os.pread(descriptor, LONGEST_PAGE, 0)
+    tail = os.pread(descriptor, LONGEST_PAGE, max(0, size - LONGEST_PAGE))
+    last = tail.rfind(PAGE)
+    last_head = tail[last : last + HEAD_BYTES]
+    if last < 0 or len(last_head) < HEAD_BYTES or last_head[14:18] != head[14:18]:
         return True
     pages = int.from_bytes(last_head[18:22], "little") + 1
-    return size / pages > _MORE * max(len(part) / max(1, part.count(_PAGE)) for part in (head, tail))
+    return size / pages > _MORE * max(len(part) / max(1, part.count(PAGE)) for part in (head, tail))
 
 
 def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
@@ -64,22 +64,22 @@ def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
     place, block, block_at, in_heads = 0, b"", 0, False
     while place < end:
         block_end = block_at + len(block)
-        if (not block_at <= place <= block_end - _LONGEST_PAGE and block_end < end) or place >= block_end:
+        if (not block_at <= place <= block_end - LONGEST_PAGE and block_end < end) or place >= block_end:
             budget.spend(0)
             block, block_at = os.pread(descriptor, _BLOCK_BYTES, place), place
         local = place - block_at
-        if not block.startswith(_PAGE, local):
-            there = block.find(_PAGE, local + 1)
+        if not block.startswith(PAGE, local):
+            there = block.find(PAGE, local + 1)
             place = block_at + (there if there >= 0 else max(local + 1, len(block) - 4))
             continue
-        head = block[local : local + _HEAD_BYTES]
-        if len(head) < _HEAD_BYTES:
+        head = block[local : local + HEAD_BYTES]
+        if len(head) < HEAD_BYTES:
             break
         is_first = bool(head[5] & _FIRST_PAGE)
         # Streams that play at once begin one after the other.
         if is_first and not in_heads and len(starts) < MOST_PARTS:
             starts.append(place)
         in_heads = is_first
-        sizes = block[local + _HEAD_BYTES : local + _HEAD_BYTES + head[26]]
-        place += _HEAD_BYTES + head[26] + sum(sizes)
+        sizes = block[local + HEAD_BYTES : local + HEAD_BYTES + head[26]]
+        place += HEAD_BYTES + head[26] + sum(sizes)
     return list(zip(starts, [*starts[1:], end], strict=False))

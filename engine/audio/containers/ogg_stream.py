@@ -1,0 +1,176 @@
+"""The packets of an Ogg file's one stream (RFC 3533), from any place in it.
+
+Only what is whole is read: pages whose checksums are right and that follow one another. Of anything else
+``IrregularError`` says no more than that a library that mends damage must read it.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .ogg_pages import HEAD_BYTES, LONGEST_PAGE, PAGE
+
+_CONTINUED, _FIRST, _LAST = 1, 2, 4  # flags of a page
+_PROBES = 30  # of a search
+_MOST_HEADS = 16 << 20  # bytes: a picture is among them
+_UPSIDE_DOWN = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_ALL = 0xFFFFFFFF
+
+
+class IrregularError(Exception):
+    """The file is damaged there, or is not one plain stream."""
+
+
+@dataclass(frozen=True)
+class _Page:
+    start: int
+    end: int
+    flags: int
+    granule: int  # -1: no packet ends in it
+    stream: bytes
+    number: int
+    lacing: bytes
+    body: bytes
+
+    def packets(self, begun: bytes | None) -> tuple[list[bytes], bytes | None]:
+        """The packets that end in the page, and the beginning of one that does not.
+
+        Args:
+            begun: such a beginning of the page before; None where it is not known.
+        """
+        packets, at, size, first = [], 0, 0, True
+        is_lost = begun is None and self.flags & _CONTINUED
+        for length in self.lacing:
+            size += length
+            if length == 255:
+                continue
+            packet = self.body[at : at + size]
+            if first and self.flags & _CONTINUED:
+                packet = (begun or b"") + packet
+            if not (first and is_lost):
+                packets.append(packet)
+            at, size, first = at + size, 0, False
+        if not self.lacing or self.lacing[-1] < 255:
+            return packets, b""
+        rest = self.body[at:]
+        if first and self.flags & _CONTINUED:
+            return packets, None if is_lost else (begun or b"") + rest
+        return packets, rest
+
+
+class OggStream:
+    """The stream of a file that holds no other.
+
+    Args:
+        heads: packets before its sound.
+
+    Attributes:
+        heads: these packets.
+        end: the granule position of the last page: in samples, of the end of what is heard.
+
+    Raises:
+        IrregularError: its heads are not whole, or the file ends in anything but a page of the stream.
+    """
+
+    def __init__(self, descriptor: int, heads: int) -> None:
+        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+        self._stream = os.pread(descriptor, HEAD_BYTES, 0)[14:18]
+        self.heads: list[bytes] = []
+        self._begin, begun, number = 0, b"", 0
+        while len(self.heads) < heads:
+            page = self._page(self._begin)
+            if page is None or page.number != number or self._begin > _MOST_HEADS:
+                raise IrregularError
+            packets, begun = page.packets(begun)
+            self.heads += packets
+            self._begin, number = page.end, number + 1
+        if begun or len(self.heads) > heads:  # sound begins in a page of its own
+            raise IrregularError
+        tail = os.pread(descriptor, LONGEST_PAGE, max(0, self._size - LONGEST_PAGE))
+        last = self._page(self._size - len(tail) + tail.rfind(PAGE))
+        if last is None or last.end != self._size or last.granule < 0:
+            raise IrregularError
+        self.end = last.granule
+
+    def pages(self, granule: int, slack: int) -> Iterator[tuple[int, list[bytes], bool]]:
+        """Each page's granule position, the packets that end in it, and whether the stream ends with it.
+
+        Begins with a page that ends before ``granule``, by no more than ``slack`` in most files; at the
+        stream's beginning with (0, [], False).
+
+        Raises:
+            IrregularError: a page is damaged, missing, or another stream's.
+        """
+        offset = self._place(granule, slack)
+        begun: bytes | None = None
+        if offset == self._begin:
+            begun = b""
+            yield 0, [], False
+        number = None
+        while offset < self._size:
+            page = self._page(offset)
+            if page is None or number not in (None, page.number) or page.flags & _FIRST:
+                raise IrregularError
+            if begun is not None and bool(begun) != bool(page.flags & _CONTINUED):
+                raise IrregularError
+            packets, begun = page.packets(begun)
+            is_last = bool(page.flags & _LAST) or page.end >= self._size
+            yield page.granule, packets, is_last
+            if is_last:
+                return
+            offset, number = page.end, page.number + 1
+
+    def _place(self, granule: int, slack: int) -> int:
+        """Where a page begins that ends at most ``slack`` before a granule position, or the first one."""
+        low, low_granule = self._begin, 0
+        high, high_granule = self._size, self.end
+        for probe in range(_PROBES):
+            if granule - low_granule <= slack or low + 1 >= high:
+                break
+            at = (low + high) // 2
+            if probe % 3 < 2 and high_granule > low_granule:  # bit rates differ little along a song
+                share = (granule - slack / 2 - low_granule) / (high_granule - low_granule)
+                at = min(max(low + 1, low + int(share * (high - low))), high - 1)
+            page = self._next_page(at, high)
+            if page is None:
+                high = at
+            elif page.granule > granule:
+                high, high_granule = at, page.granule
+            else:
+                low, low_granule = page.start, page.granule
+        return low
+
+    def _next_page(self, start: int, end: int) -> _Page | None:
+        """The first page from ``start`` on, in which a packet ends; None if there is none before ``end``."""
+        block = os.pread(self._descriptor, min(2 * LONGEST_PAGE, end + LONGEST_PAGE - start), start)
+        at = block.find(PAGE)
+        while 0 <= at < end - start:
+            page = self._page(start + at)
+            if page and page.granule >= 0:
+                return page
+            at = block.find(PAGE, at + 1)
+        return None
+
+    def _page(self, start: int) -> _Page | None:
+        """The page that begins there; None where there is none of this stream, or it is damaged."""
+        head = os.pread(self._descriptor, HEAD_BYTES + 255, max(0, start))
+        if not head.startswith(PAGE) or len(head) < HEAD_BYTES or head[14:18] != self._stream:
+            return None
+        lacing = head[HEAD_BYTES : HEAD_BYTES + head[26]]
+        size = HEAD_BYTES + head[26] + sum(lacing)
+        data = os.pread(self._descriptor, size, start)
+        if len(data) < size or _checksum(data) != data[22:26]:
+            return None
+        granule = int.from_bytes(data[6:14], "little", signed=True)
+        number = int.from_bytes(data[18:22], "little")
+        body = data[HEAD_BYTES + len(lacing) :]
+        return _Page(start, start + size, data[5], granule, self._stream, number, lacing, body)
+
+
+def _checksum(page: bytes) -> bytes:
+    """Of a page, as it stands in it: a CRC of the polynomial of zlib's, with all bits in the other order."""
+    data = b"".join((page[:22], bytes(4), page[26:])).translate(_UPSIDE_DOWN)
+    return (zlib.crc32(data, _ALL) ^ _ALL).to_bytes(4, "big").translate(_UPSIDE_DOWN)
