@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .backbone_names import backbone_from_name
 from .errors import ArtifactError, MerError, SpecError, UsageError
 from .onnx_graph import check_graph
-from .onnx_wire import check_parts
+from .onnx_wire import check_parts, metadata_from_model
 from .spec import ModelSpec
 from .strict_json import LONGEST, json_from_text
 
@@ -239,17 +239,20 @@ def _spec_from_facts(facts: Mapping[str, Any], path: Path) -> ModelSpec:
 
 
 def _spec_of(content: bytes, path: Path) -> ModelSpec:
+    if _is_bundled(path):
+        try:
+            return ModelSpec.from_json(dict(metadata_from_model(content))[SPEC_KEY])
+        except (ArtifactError, SpecError, KeyError, ValueError):
+            raise ArtifactError(f"{path} is damaged: install merkit again") from None
     import onnx
     from google.protobuf.message import DecodeError
 
     if content[4:8] in _OTHER_FORMATS:
         raise ArtifactError(f"{path}: it is not an ONNX file")
     try:
-        if not _is_bundled(path):
-            check_parts(content)
+        check_parts(content)
         model = onnx.load_from_string(content)
-        if not _is_bundled(path):
-            check_graph(model)
+        check_graph(model)
         specs = [prop.value for prop in model.metadata_props if prop.key == SPEC_KEY]
         if len(specs) != 1:
             many = f"more than one ModelSpec ({SPEC_KEY})" if specs else f"no ModelSpec (no {SPEC_KEY})"

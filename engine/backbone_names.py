@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BACKBONES: Mapping[str, str] = {
     "alexnet": "AlexNet",
@@ -45,6 +48,8 @@ ENTRY_POINTS = "merkit.backbones"
 
 def outside_backbones() -> Mapping[str, EntryPoint]:
     """Networks of other packages, by name; nothing of theirs is imported. Our own names stay ours."""
+    from importlib.metadata import entry_points  # it takes long, and no known name needs it
+
     entries = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     return {name: entry for name, entry in entries.items() if name not in NETWORKS}
 

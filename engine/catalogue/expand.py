@@ -60,9 +60,12 @@ class Sources:
     @property
     def private_hosts(self) -> frozenset[str]:
         """The hosts of URLs among the arguments, for ``Limits``: the user named them, and not a manifest."""
-        from ..audio.web import host_of
+        urls = [*filter(is_remote, self.arguments)]
+        if not urls:
+            return frozenset()
+        from ..audio.web import host_of  # with all of asyncio
 
-        return frozenset(filter(None, map(host_of, filter(is_remote, self.arguments))))
+        return frozenset(filter(None, map(host_of, urls)))
 
     def __iter__(self) -> Iterator[Source]:
         self.skipped = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -205,7 +206,8 @@ def main(
     if not ray:
         from ..labelling.worker_pool import start_ahead
 
-        start_ahead()
+        # Not where another program runs this command: its children would have what it has.
+        start_ahead(as_copy=vars(sys.modules["__main__"]).get("main") is main)
     from ..artifact import DEFAULT_MODEL, open_artifact
     from ..audio.decoder import Limits
     from ..catalogue.expand import Sources

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..temporary import process_folder, socket_folder
 
+_MOST_FILES = 1 << 16  # descriptors that a process has opened by the time that it is copied
 _STARTING = threading.Lock()  # one thread must not put back what another one has hidden
 
 
@@ -45,11 +49,16 @@ def runs_main_again() -> bool:
     return file is not None and os.path.isfile(file)
 
 
-def start_fork_server(module: str) -> None:
+def start_fork_server(module: str, as_copy: bool = False) -> None:
     """Starts the fork server of multiprocessing, which imports ``module``, unless it runs.
 
     Its socket has a short path, and what it and its children say on stderr before they work is kept for
     ``last_words``.
+
+    Args:
+        as_copy: imports the module here and forks this process, in place of a new Python that imports all
+            again. Only a command at its beginning may ask for it: every child has what it has by then. Where
+            other threads run, which a fork would leave in the middle of something, it is ignored.
 
     Raises:
         OSError: the system starts no process.
@@ -57,6 +66,9 @@ def start_fork_server(module: str) -> None:
     """
     from multiprocessing import forkserver, util
 
+    as_copy = as_copy and threading.active_count() == 1
+    if as_copy:
+        import_module(module)
     with _STARTING:
         chosen = tempfile.tempdir
         tempfile.tempdir = str(socket_folder(len("/pymp-12345678/listener-12345678")))
@@ -65,8 +77,57 @@ def start_fork_server(module: str) -> None:
         finally:
             tempfile.tempdir = chosen
         forkserver.set_forkserver_preload([module])
-        with _stderr_in(_stderr_file()):
+        with _stderr_in(_stderr_file()), _copies_as_processes() if as_copy else nullcontext():
             forkserver.ensure_running()
+
+
+@contextmanager
+def _copies_as_processes() -> Iterator[None]:
+    """Within the block multiprocessing starts its own processes as copies of this one."""
+    from multiprocessing import util
+
+    start: Any = util.spawnv_passfds
+
+    def fork(path: Any, arguments: Any, descriptors: Any) -> int:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                _forget_the_first(descriptors)
+                exec(arguments[-1], {})  # what a new Python would be given
+                code = 0
+            except SystemExit:
+                code = 0
+            except BaseException:
+                os.write(2, traceback.format_exc().encode())
+            finally:
+                os._exit(code)  # nothing of the first process's is to be cleaned up
+        return pid
+
+    util.spawnv_passfds = fork  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        util.spawnv_passfds = start
+
+
+def _forget_the_first(descriptors: Iterable[int]) -> None:
+    """In a copy of a process: no more of what the first one has open, handles or was about to do."""
+    global _STARTING
+    from multiprocessing import forkserver, resource_tracker
+
+    first = 3
+    for descriptor in sorted({2, *descriptors}):  # the end of others would not be seen while they are open
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, _MOST_FILES)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _STARTING = threading.Lock()  # it is held, and so are those of these two
+    forkserver._forkserver.__init__()  # pyright: ignore
+    resource_tracker._resource_tracker.__init__()  # pyright: ignore
 
 
 def last_words(whole: bool = False) -> str:

@@ -45,15 +45,18 @@ _Item = tuple[int, Any]  # position and item
 _Result = tuple[int, Any]  # position and result or Failure
 
 
-def start_ahead() -> None:
+def start_ahead(as_copy: bool = False) -> None:
     """Starts the fork server and its imports, while the caller does something else.
+
+    Args:
+        as_copy: see ``start_fork_server``.
 
     Raises:
         MerError: the system starts no process, or there is no folder for its socket.
     """
     if _CONTEXT.get_start_method() == "forkserver":
         with _refusals():
-            start_fork_server(f"{__package__}.file_windows")
+            start_fork_server(f"{__package__}.file_windows", as_copy)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 from engine_files import VERSION, engine, write_engine
 from hypothesis import example, given
 from hypothesis import strategies as st
+from merkit.engine import artifact
 from merkit.engine.artifact import (
     SPEC_KEY,
     is_engine,
@@ -387,3 +388,20 @@ def test_a_known_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert path_from_model("audiocnn").name == "audiocnn.onnx"
     with pytest.raises(UsageError, match=r"no \.onnx of it"):
         path_from_model("./audiocnn")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(artifact.__file__).parent / "models").glob("*.onnx")), ids=lambda path: path.stem
+)
+def test_bundled_models_pass_the_checks_that_they_are_spared(path: Path, tmp_path: Path) -> None:
+    bundled = open_artifact(path.stem)
+    copy = tmp_path / path.name
+    copy.write_bytes(bundled.content)
+    assert open_artifact(str(copy)).spec == bundled.spec
+
+
+def test_a_damaged_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"\x72\x05ab")
+    monkeypatch.setattr(artifact, "_BUNDLED", tmp_path)
+    with pytest.raises(ArtifactError, match="is damaged: install merkit again"):
+        open_artifact("net")

@@ -1,3 +1,5 @@
+import importlib.metadata
+
 import pytest
 from merkit.engine import backbone_names
 from merkit.engine.backbone_names import BACKBONES, backbone_from_name
@@ -43,7 +45,7 @@ def test_other_packages_add_names(monkeypatch: pytest.MonkeyPatch):
         assert group == "merkit.backbones"
         return [Entry("theirs"), Entry("audiocnn")]
 
-    monkeypatch.setattr(backbone_names, "entry_points", entries)
+    monkeypatch.setattr(importlib.metadata, "entry_points", entries)
     assert backbone_from_name("theirs") == "theirs"
     assert list(backbone_names.outside_backbones()) == ["theirs"]  # our own names stay ours
     with pytest.raises(UsageError, match=r"known: alexnet.*theirs"):

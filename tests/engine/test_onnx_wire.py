@@ -13,8 +13,9 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.artifact import path_from_model
 from merkit.engine.errors import ArtifactError
-from merkit.engine.onnx_wire import check_parts
+from merkit.engine.onnx_wire import check_parts, metadata_from_model
 from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from onnx_files import tiny_onnx
 from small_networks import small_network
@@ -68,6 +69,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     code = """
 import sys
 from merkit.engine.artifact import open_artifact
+from merkit.engine.artifact import path_from_model
 from merkit.engine.errors import ArtifactError
 try:
     open_artifact(sys.argv[1])
@@ -131,3 +133,16 @@ def test_weights_of_every_form_pass() -> None:
         weights = np.arange(2_000_000) % 100
         model.graph.initializer.append(onnx.helper.make_tensor(f"w{number}", kind, [len(weights)], weights))
     check_parts(model.SerializeToString())
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3", "audiocnn"])
+def test_metadata_without_the_parser(name: str) -> None:
+    for content in (TINY, path_from_model(name).read_bytes()):
+        props = onnx.load_from_string(content).metadata_props
+        assert metadata_from_model(content) == [(prop.key, prop.value) for prop in props] != []
+
+
+def test_metadata_of_what_is_no_model() -> None:
+    for content in (b"\x72", b"\x72\x05ab", b"\xff" * 20):
+        with pytest.raises(ArtifactError, match="not an ONNX file"):
+            metadata_from_model(content)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,45 @@ def test_the_file_is_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     assert runs_main_again()
     start_process(process)
     assert process.had_file
+
+
+COPIED = """
+import os, threading, time, wave
+from merkit.engine.labelling.worker_pool import WorkerPool, start_ahead
+if __name__ == "__main__":
+    if {thread}:
+        threading.Thread(target=time.sleep, args=(3,)).start()
+    start_ahead(as_copy=True)
+    with WorkerPool(eval, {{}}, 1) as pool:
+        items = ["'wave' in __import__('sys').modules", "__import__('os').getppid()"]
+        for _, result in pool.map(items):
+            print(result, flush=True)
+        {then}
+"""
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_children_of_a_copy_have_what_it_imported(tmp_path: Path, thread: bool) -> None:
+    """Where other threads run there is no copy: one of them may hold a lock."""
+    (tmp_path / "command.py").write_text(COPIED.format(thread=thread, then="pass"))
+    out, errors = run(["command.py"], folder=tmp_path)
+    assert errors == ""
+    # Without a copy a child runs the script again, as the main module, and imports what that does.
+    assert out.splitlines()[0] == "True"
+    out, _ = run(["-c", COPIED.format(thread=thread, then="pass")])
+    assert out.splitlines()[0] == str(not thread)
+
+
+def test_a_copy_ends_with_the_process_that_was_killed() -> None:
+    command = [sys.executable, "-c", COPIED.format(thread=False, then="time.sleep(60)")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    server = int([process.stdout.readline() for _ in range(2)][1])
+    assert os.path.exists(f"/proc/{server}")
+    process.kill()
+    process.wait()
+    process.stdout.read()  # whoever has it open, so that it does not end, is not gone
+    until = time.monotonic() + 20
+    while os.path.exists(f"/proc/{server}") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{server}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from merkit.engine import backbone_names
 from merkit.engine.errors import MerError
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.training.networks import registry
@@ -36,7 +36,7 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stands for an installed package's entry point."""
     theirs = Backbone(build, ("3",), AUDIO, {"learning_rate": 5e-4})
     made = SimpleNamespace(name="theirs", value="their.module:theirs", dist=None, load=lambda: theirs)
-    monkeypatch.setattr(backbone_names, "entry_points", lambda group: [made])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [made])
     registry.outside_backbone.cache_clear()
     yield made
     registry.outside_backbone.cache_clear()
