@@ -17,6 +17,7 @@ from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, robust_command, scale_command
 from .evaluation.cli import main as eval_command
 from .first_hour_command import first_hour_command
+from .format_command import formats_command
 from .result_paths import check_result_paths
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -234,7 +235,7 @@ def report_command(
 
 _COMMANDS = (
     compare_command, eval_command, pipeline_command, robust_command, scale_command, gpu_command,
-    first_hour_command,
+    first_hour_command, formats_command,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)

@@ -1,0 +1,47 @@
+"""mer-bench formats: what each audio format costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..engine.cli.command import FiniteRange, report_errors
+from ..engine.text.escape import for_terminal
+from ..engine.text.streams import print_err
+from .result_paths import check_result_paths
+
+
+@click.command("formats")
+@click.argument(
+    "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE]..."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=7, help="Of each file, in turns.")
+@click.option(
+    "--songs",
+    type=click.IntRange(min=0),
+    default=20,
+    help="In each run of mer-label for the wall time; 0 leaves it out.",
+)
+@click.option(
+    "--seconds", type=FiniteRange(min=1, max=3_600), default=240.0, help="Length of the songs that are made."
+)
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="As docs/SPEED.md has it.")
+@report_errors
+def formats_command(
+    files: tuple[Path, ...], rounds: int, songs: int, seconds: float, markdown: Path | None
+) -> int:
+    """CPU time of a song's windows by format, beside the cheapest decoder that reads as many seconds on end.
+
+    FILEs are measured, or else a song that is made in MP3, Ogg Vorbis, FLAC, WAV, M4A, Opus and WMA.
+    """
+    from ..engine.files import write_whole
+    from .experiments.formats import format_costs, markdown_from_costs
+
+    check_result_paths([markdown] if markdown else [], files)
+    table = markdown_from_costs(format_costs(files, rounds, songs, seconds, print_err))
+    for line in table.splitlines():
+        click.echo(for_terminal(line))
+    if markdown:
+        write_whole(markdown, table)
+    return 0
