@@ -93,8 +93,8 @@ def format_costs(
                     times[chosen[position]].append(result)
         costs = []
         for file, found in times.items():
-            decoder, *columns = zip(*found[1:], strict=True)
-            ours, libsndfile, ffmpeg = (None if None in column else column for column in columns)
+            decoder, ours, *floors = zip(*found[1:], strict=True)
+            libsndfile, ffmpeg = (None if None in column else column for column in floors)
             wall_s = _wall_s(file, songs) if songs else None
             costs.append(Cost(file.name, decoder[0], ours, libsndfile, ffmpeg, wall_s))
     return costs
@@ -104,7 +104,8 @@ def decoding_times(path: str, options: WindowOptions) -> tuple[str, float, float
     """Runs in a child process: the decoder, and the CPU seconds of ours, libsndfile and FFmpeg."""
     facts = log_mels_from_file(path, options).facts
     seconds = min(facts.duration_s, len(facts.starts_s) * options.spec.window_s)
-    return facts.decoder, facts.seconds["decode"], *(_time(read, path, seconds) for read in (_read, _decode))
+    libsndfile, ffmpeg = (_time(read, path, seconds) for read in (_read, _decode))
+    return facts.decoder, facts.seconds["decode"], libsndfile, ffmpeg
 
 
 def made_songs(folder: Path, seconds: float) -> list[Path]:
