@@ -45,7 +45,6 @@ from .gpu_checks.bench import Bench, CheckFailed, CheckSkipped, require_gpu
 from .gpu_checks.page import page_from_report
 from .gpu_checks.plan import CHECKS, Check
 
-_START_S = 90.0  # of a check: torch, the driver's context, kernels
 _LAST_S = 15.0  # with less left, none is begun
 _MAKE_S = 150.0  # for the networks, all at once
 _FORMAT = 1
@@ -89,6 +88,8 @@ def run_first_hour(options: Options, say: Callable[[str], None]) -> bool:
         DeviceError: no driver or GPU.
     """
     check_result_paths([options.report, options.page], [options.songs])
+    if not 0 < options.minutes < float("inf"):
+        raise UsageError(f"the minutes must be a number above 0, not {options.minutes}")
     unknown = set(options.only) - {check.name for check in CHECKS}
     if unknown:
         known = ", ".join(check.name for check in CHECKS)
@@ -149,7 +150,7 @@ def _result(check: Check, bench: Bench, left: float) -> dict[str, Any]:
         start_new_session=True,
     )
     try:
-        output, _ = child.communicate(timeout=min(left, _START_S + 2 * bench.seconds))
+        output, _ = child.communicate(timeout=min(left, check.start_s + 2 * bench.seconds))
         status, said = "crashed", output.decode(errors="replace").strip().splitlines()
         summary = f"exit code {child.returncode}: {' | '.join(said[-3:])}"
     except subprocess.TimeoutExpired:
@@ -260,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Error: {for_terminal(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
         return 130
     print(for_terminal(f"written to {options.report} and {options.page}"))
     return 0 if fine else 3

@@ -115,12 +115,10 @@ def check_sanitizer(bench: Bench) -> dict[str, Any]:
     tool = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
     if tool is None:
         raise CheckSkipped("compute-sanitizer is neither on the PATH nor in /usr/local/cuda/bin")
-    # Without torch's own pool every one of its arrays is checked; calls that torch tries and that fail are
-    # its own affair.
+    # Calls that torch tries and that fail are its own affair.
     options = ["--tool", "memcheck", "--error-exitcode", "9", "--report-api-errors", "no"]
     command = [tool, *options, *own_command(bench, "streams", seconds=min(5.0, bench.seconds))]
-    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     lines = [line.removeprefix("=========").strip() for line in (done.stdout + done.stderr).splitlines()]
     found = [line for line in lines if "ERROR SUMMARY" in line]
     require(done.returncode == 0, " | ".join([*found, *lines[-8:]])[-1_500:])

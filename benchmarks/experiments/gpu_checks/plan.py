@@ -19,12 +19,14 @@ class Check:
         place: the file of this folder whose ``check_NAME`` it is.
         weight: its part of the time.
         asks: the question that it answers.
+        start_s: seconds beside its measuring, at most: torch, the driver's context, kernels.
     """
 
     name: str
     place: str
     weight: float
     asks: str
+    start_s: float = 90.0
 
     def missing(self) -> str | None:
         """Why it cannot run here; None where it can."""
@@ -66,8 +68,8 @@ CHECKS = (
     Check("memory", "correct", 1, "What happens when the GPU's memory is full?"),
     Check("killed", "faults", 1, "What does a process that is killed leave behind?"),
     Check("fault", "faults", 1, "What does a fault that a context does not survive do?"),
-    Check("sanitizer", "faults", 1, "Does NVIDIA's memory checker find an access that is not allowed?"),
     Check("opens", "correct", 6, "Is anything left behind by 10,000 opens?"),
+    Check("sanitizer", "faults", 1, "Does NVIDIA's memory checker find an access that is not allowed?", 240),
     Check("tests", "with_tensorrt", 4, "Do the tests that need a GPU pass, with TensorRT and DALI?"),
     Check("engines", "with_tensorrt", 16, "Do engines agree with ONNX Runtime, and how fast are they?"),
     Check("real_mel", "with_tensorrt", 2, "Are DALI's log-mels of real music those of librosa?"),

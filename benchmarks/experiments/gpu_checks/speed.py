@@ -142,10 +142,7 @@ def check_mel(bench: Bench) -> dict[str, Any]:
 
 def check_networks(bench: Bench) -> dict[str, Any]:
     """Every network in FP32 and FP16, with and without CUDA graphs, against ONNX Runtime; and how fast."""
-    import torch
-
     most = _BATCHES[-1] if stub_library() is None else _BATCHES[1]
-    torch.backends.cudnn.allow_tf32 = False  # FP32 is compared with FP32
     rows, wrong = [], []
     share = bench.seconds / max(1, len(bench.models)) / (2 * len(_PRECISIONS))
     for name, path in bench.models.items():

@@ -214,6 +214,9 @@ def stand_in(window: tuple[int, ...], precision: Precision, graphs: bool, stub: 
         graphs: batches are replayed as CUDA graphs, one for each size and set of addresses.
         stub: the stub driver's library; None for a GPU.
     """
+    # FP32 is compared with FP32: by default convolutions would round factors to TF32's 10 bits.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     networks: dict[int, OnnxInTorch] = {}  # by the hash of the content: 10,000 opens share one
 
     class Runtime:

@@ -38,9 +38,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> None:
         return [sys.executable, "-c", head + CHECKS[name]]
 
     monkeypatch.setattr(faults, "own_command", command)
-    monkeypatch.setattr(first_hour, "CHECKS", [Check(name, "correct", 1, f"{name}?") for name in CHECKS])
+    monkeypatch.setattr(first_hour, "CHECKS", [Check(name, "correct", 1, f"{name}?", 2.0) for name in CHECKS])
     monkeypatch.setattr(first_hour, "require_gpu", lambda: None)
-    monkeypatch.setattr(first_hour, "_START_S", 2.0)
 
 
 def run(tmp_path: Path, model: Path, **options: object) -> tuple[bool, dict, list[str]]:
@@ -83,6 +82,7 @@ def test_what_it_refuses(tmp_path: Path, tiny_model: Path) -> None:
     for options, match in (
         (Options(only=("speed",), report=tmp_path / "a.json"), "no check speed; there are: streams"),
         (Options(models=(str(engine),), report=tmp_path / "a.json"), r"must be \.onnx"),
+        (Options(minutes=float("nan"), report=tmp_path / "a.json"), "minutes must be a number"),
         (Options(models=("nothing",), report=tmp_path / "a.json"), "unknown model"),
         (Options(report=tmp_path / "a.md"), "same name"),
         (Options(report=tmp_path / "none" / "a.json"), "no folder"),
