@@ -229,6 +229,8 @@ def stand_in(window: tuple[int, ...], precision: Precision, graphs: bool, stub: 
             if key not in networks:
                 device = "cpu" if stub is not None else "cuda"
                 networks[key] = OnnxInTorch(content, device, precision)
+                if stub is None:  # its weights are copied and rounded on another stream than computes
+                    torch.cuda.synchronize()
             return Engine(networks[key], window, graphs, stub, self._logger)
 
     return SimpleNamespace(
