@@ -139,16 +139,21 @@ def scale_command(few: int, many: int) -> int:
 @click.command("gpu")
 @click.argument("engines", nargs=-1, type=click.Path(exists=True, dir_okay=False), metavar="ENGINE...")
 @click.option("--paper", is_flag=True, help="Print the tables of docs/GPU.md and stop; needs no GPU.")
+@click.option("--feed", is_flag=True, help="What feeding a GPU takes of its process; needs no GPU.")
 @click.option(
     "--decode-ms",
     type=FiniteRange(min=0.001),
     default=8.3,
     help="With --paper: CPU milliseconds to decode a window.",
 )
-@click.option("--seconds", type=FiniteRange(min=0), default=3.0, help="For each measurement.")
+@click.option(
+    "--seconds", type=FiniteRange(min=0), help="For each measurement.  [default: 3, and 10 with --feed]"
+)
 @click.option("--json", "report", type=click.Path(path_type=Path), default="gpu.json", help="What was found.")
 @report_errors
-def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds: float, report: Path) -> int:
+def gpu_command(
+    engines: tuple[str, ...], paper: bool, feed: bool, decode_ms: float, seconds: float | None, report: Path
+) -> int:
     """What a GPU gives: engine against ONNX, DALI against the reference, throughput, copies, overlap.
 
     Takes engines of mer-export, with their .json and .onnx beside them, and a machine with the GPU that
@@ -159,13 +164,27 @@ def gpu_command(engines: tuple[str, ...], paper: bool, decode_ms: float, seconds
 
         _echo("\n\n".join(tables_of_paper(costs(_say), decode_ms)))
         return 0
+    if feed:
+        from .experiments.gpu_feed import WINDOWS, measure_feed
+
+        if engines:
+            raise click.UsageError("--feed needs no ENGINE")
+        fed = measure_feed(10.0 if seconds is None else seconds)
+        rate = fed.songs / fed.seconds
+        _echo(f"{fed.cpu_ms_a_song:.2f} ms of the parent's CPU a song (three windows)")
+        _echo(f"{WINDOWS * rate:,.0f} windows/s into one process, from {fed.workers} that make songs up")
+        _echo(
+            f"{fed.batches:,} batches of {fed.batch} windows in {fed.seconds:.1f} s: every checksum is right"
+        )
+        return 0
     if not engines:
-        raise click.UsageError("name the engines to measure, or --paper")
+        raise click.UsageError("name the engines to measure, --paper or --feed")
     from ..engine.artifact import open_artifact
     from .experiments.gpu import measure, write_report
 
     check_result_paths([report], map(Path, engines))
-    write_report([measure(open_artifact(engine), seconds, say=_echo) for engine in engines], report)
+    time_s = 3.0 if seconds is None else seconds
+    write_report([measure(open_artifact(engine), time_s, say=_echo) for engine in engines], report)
     _echo(f"written to {report}")
     return 0
 

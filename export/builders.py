@@ -64,7 +64,7 @@ class EngineOptions:
         UsageError: the batches do not rise.
     """
 
-    batches: tuple[int, int, int] = (1, 8, 32)
+    batches: tuple[int, int, int] = (1, 64, 64)
     gpu: GpuFamily | None = None
     workspace_mb: int | None = None
     optimization_level: int | None = None

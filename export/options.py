@@ -11,6 +11,8 @@ import click
 
 from ..engine.errors import UsageError
 
+_MOST_WINDOWS = 64  # at once, unless an engine is tuned for more
+
 if TYPE_CHECKING:
     from .data_plan import DataPlan
     from .foreign import Foreign
@@ -106,9 +108,14 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--min-batch", type=batch, default=1, help="Least windows at once."),
         click.option(
-            "--opt-batch", type=batch, default=8, help="Windows at once that the engine is tuned for."
+            "--opt-batch",
+            type=batch,
+            default=64,
+            help="Windows at once that the engine is tuned for: what mer-label gives it.",
         ),
-        click.option("--max-batch", type=batch, default=32, help="Most windows at once."),
+        click.option(
+            "--max-batch", type=batch, help="Most windows at once.  [default: 64, or --opt-batch if more]"
+        ),
         click.option(
             "--workspace",
             type=click.IntRange(1, 1 << 20),
@@ -149,7 +156,11 @@ def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
     from .job import Plan
 
     engine = EngineOptions(
-        batches=(options["min_batch"], options["opt_batch"], options["max_batch"]),
+        batches=(
+            options["min_batch"],
+            options["opt_batch"],
+            options["max_batch"] or max(options["opt_batch"], _MOST_WINDOWS),
+        ),
         gpu=options["gpu"],
         workspace_mb=options["workspace"],
         optimization_level=options["optimization_level"],

@@ -1,4 +1,4 @@
-"""What a GPU reaches: engine against ONNX, DALI against the reference, throughput, copies, overlap."""
+"""What a GPU reaches: engine against ONNX, DALI against the reference, images/s by batch, copies, overlap."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from ...engine.arrays import Float32
 from ...engine.artifact import Artifact, open_artifact
 from ...engine.files import write_whole
 from ...engine.labelling.file_windows import FileFacts, FileSamples
-from ...engine.labelling.gpu_pipeline import GpuPipeline
+from ...engine.labelling.gpu_pipeline import GpuPipeline, tuned_batch
+from ...engine.labelling.packed_samples import packed_from_samples, samples_from_packed
 from ...engine.runtimes import DeviceRuntime, GpuInfo, open_runtime, tensorrt
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.dali import DaliLogMel
 from ...engine.spectrogram.log_mel import log_mel_from_audio
 from .gpu_checks.sound import generated
-from .gpu_estimate import BATCH
+
+_LARGEST_BATCH = 256  # of the sweep
 
 _COPIED = "engine, images from NumPy (copied)"
 _ON_GPU = "engine, images on the GPU"
@@ -60,19 +62,22 @@ def measure_runtime(
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """The same for a runtime that is open already; it is closed afterwards."""
-    spec, batch = artifact.spec.audio, min(BATCH, runtime.batch)
-    audio = generated(spec, batch)
+    spec, batch = artifact.spec.audio, min(tuned_batch(artifact), runtime.batch)
+    file = _generated_file(spec, batch)
+    audio = samples_from_packed(np.asarray(file.samples), file.scales)
     log_mels = log_mel_from_audio(audio, spec)
     against_onnx = _against_onnx(artifact, runtime, log_mels)
     say(f"engine against ONNX: {against_onnx}")
-    with DaliLogMel(spec, batch, device) as dali:
-        difference = _dali_difference(dali, audio, log_mels)
-        say(f"DALI against the reference: {difference:.4f} dB")
-        rates = _rates(runtime, dali, audio, log_mels, seconds)
-    overlapping = _overlapping_rate(runtime, audio, spec, device, batch, seconds)
-    rates[_BOTH] = {"median": overlapping, "runs": [overlapping]}
-    for name, rate in rates.items():
-        say(f"{name}: {rate['median']:,.0f} images/s")
+    with runtime:
+        with DaliLogMel(spec, batch, device, packed=True) as dali:
+            difference = _dali_difference(dali, file, log_mels)
+            say(f"DALI against the reference: {difference:.4f} dB")
+            rates = _rates(runtime, dali, file, log_mels, seconds)
+        lent = _Lent(runtime)
+        rates[_BOTH] = _overlapping(lent, spec, device, file, seconds)
+        for name, rate in rates.items():
+            say(f"{name}: {rate['median']:,.0f} images/s")
+        by_batch = _sweep(lent, spec, device, seconds, say)
     return {
         "model": artifact.name,
         "runtime": runtime.name,
@@ -82,8 +87,16 @@ def measure_runtime(
         "engine_against_onnx": against_onnx,
         "dali_against_reference_db": difference,
         "images_per_s": rates,
+        "images_per_s_by_batch": by_batch,
         **_overlap({name: rate["median"] for name, rate in rates.items()}, batch),
     }
+
+
+def _generated_file(spec: AudioSpec, count: int) -> FileSamples:
+    pairs = [packed_from_samples(window) for window in generated(spec, count)]
+    scales = np.asarray([scale for _, scale in pairs], np.float32)
+    facts = FileFacts((0.0,) * count, spec.window_s, "generated", {})
+    return FileSamples(facts, np.stack([numbers for numbers, _ in pairs]), scales)
 
 
 def write_report(engines: list[dict[str, Any]], path: Path) -> None:
@@ -104,9 +117,9 @@ def _against_onnx(artifact: Artifact, runtime: DeviceRuntime, log_mels: Float32)
     return {"checked": True, "max_error": error, "relative_error": error / max(largest, 1e-12)}
 
 
-def _dali_difference(dali: DaliLogMel, audio: Float32, log_mels: Float32) -> float:
+def _dali_difference(dali: DaliLogMel, file: FileSamples, log_mels: Float32) -> float:
     """The largest difference of DALI's log-mels from the reference's, in dB."""
-    dali.put(audio)
+    dali.put(np.asarray(file.samples), file.scales)
     on_device = dali.take()
     on_host = np.asarray(on_device.as_cpu() if dali.device == "gpu" else on_device)
     std = np.asarray(dali.spec.std, np.float32)[:, None]  # log-mels are standardised: back to dB
@@ -114,14 +127,16 @@ def _dali_difference(dali: DaliLogMel, audio: Float32, log_mels: Float32) -> flo
 
 
 def _rates(
-    runtime: DeviceRuntime, dali: DaliLogMel, audio: Float32, log_mels: Float32, seconds: float
+    runtime: DeviceRuntime, dali: DaliLogMel, file: FileSamples, log_mels: Float32, seconds: float
 ) -> dict[str, dict[str, Any]]:
-    """Images/s of each part alone."""
-    dali.put(audio)
+    """Images/s of each part alone. DALI's samples are in pinned memory, as in labelling."""
+    samples = runtime.pinned(file.samples.shape, np.int16)
+    samples[:] = file.samples
+    dali.put(samples, file.scales)
     on_device = dali.take()
 
     def make_log_mels() -> None:
-        dali.put(audio)
+        dali.put(samples, file.scales)
         dali.take()
 
     calls: Mapping[str, Callable[[], Any]] = {
@@ -129,7 +144,25 @@ def _rates(
         _ON_GPU: lambda: runtime.submit(on_device).result(),
         _DALI: make_log_mels,
     }
-    return {name: _rate(call, len(audio), seconds) for name, call in calls.items()}
+    return {name: _rate(call, len(log_mels), seconds) for name, call in calls.items()}
+
+
+def _sweep(
+    runtime: _Lent, spec: AudioSpec, device: Device, seconds: float, say: Callable[[str], None]
+) -> dict[int, dict[str, float]]:
+    """Images/s at batches of 1, 2, 4 and so on, as far as the engine goes, at most 256."""
+    rates: dict[int, dict[str, float]] = {}
+    powers = range(min(_LARGEST_BATCH, runtime.batch).bit_length())
+    for batch in [1 << power for power in reversed(powers)]:  # the largest first: its memory does for all
+        file = _generated_file(spec, batch)
+        with DaliLogMel(spec, batch, device, packed=True) as dali:
+            dali.put(np.asarray(file.samples), file.scales)
+            on_device = dali.take()
+            alone = _rate(lambda log_mels=on_device: runtime.submit(log_mels).result(), batch, seconds)
+        both = _overlapping(runtime, spec, device, file, seconds)
+        rates[batch] = {_ON_GPU: alone["median"], _BOTH: both["median"]}
+        say(f"batch {batch}: {alone['median']:,.0f} images/s, {both['median']:,.0f} with DALI")
+    return dict(sorted(rates.items()))
 
 
 def _rate(call: Callable[[], Any], batch: int, seconds: float) -> dict[str, Any]:
@@ -144,13 +177,15 @@ def _rate(call: Callable[[], Any], batch: int, seconds: float) -> dict[str, Any]
     return {"median": statistics.median(rates), "runs": rates}
 
 
-def _overlapping_rate(
-    runtime: DeviceRuntime, audio: Float32, spec: AudioSpec, device: Device, batch: int, seconds: float
-) -> float:
+def _overlapping(
+    runtime: _Lent, spec: AudioSpec, device: Device, file: FileSamples, seconds: float
+) -> dict[str, Any]:
     """Images/s of the way that mer-label goes: DALI makes the next log-mels while the engine computes."""
-    file = FileSamples(FileFacts((0.0,) * len(audio), spec.window_s, "generated", {}), audio)
-    with GpuPipeline(runtime, lambda size: DaliLogMel(spec, size, device)) as pipeline:
-        pipeline.batch = batch
+
+    def open_dali(batch: int) -> DaliLogMel:
+        return DaliLogMel(spec, batch, device, packed=True)
+
+    with GpuPipeline(runtime, spec, open_dali, len(file.samples)) as pipeline:
         list(pipeline.add(0, file))
         list(pipeline.flush())
         done = added = 0
@@ -159,7 +194,36 @@ def _overlapping_rate(
             added += 1
             done += sum(len(logits) for _, logits in pipeline.add(added, file))
         done += sum(len(logits) for _, logits in pipeline.flush())
-        return done / (time.perf_counter() - began)
+        rate = done / (time.perf_counter() - began)
+    return {"median": rate, "runs": [rate]}
+
+
+class _Lent:
+    """A runtime for one pipeline after the other: it stays open, and the next gets the same pinned memory."""
+
+    def __init__(self, runtime: DeviceRuntime) -> None:
+        self.name, self.gpu, self.batch = runtime.name, runtime.gpu, runtime.batch
+        self.stream, self.submit, self.infer = runtime.stream, runtime.submit, runtime.infer
+        self._new = runtime.pinned
+        self._arrays: list[Any] = []
+        self._given = 0
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Pipelines ask for the same kinds in the same order."""
+        kept = self._arrays[self._given : self._given + 1]
+        if not kept or len(kept[0]) < shape[0]:
+            self._arrays[self._given : self._given + 1] = [self._new(shape, dtype)]
+        self._given += 1
+        return self._arrays[self._given - 1][: shape[0]]
+
+    def close(self) -> None:
+        self._given = 0
+
+    def __enter__(self) -> _Lent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _overlap(medians: Mapping[str, float], batch: int) -> dict[str, float]:

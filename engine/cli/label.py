@@ -64,6 +64,12 @@ from .words import WordFirst, complete_path
     help="With cuda: a process for each of N GPUs.",
 )
 @click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With cuda: windows at once.  [default: what the engine is tuned for]",
+)
+@click.option(
     "--decoder",
     type=click.Choice(["auto", "dali"]),
     default="auto",
@@ -149,6 +155,7 @@ def main(
     runtime: str | None,
     device: Any,
     gpus: int,
+    batch: int | None,
     decoder: Any,
     out: str | None,
     workers: int,
@@ -237,7 +244,7 @@ def main(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_event())
         sources.check = stop.check
-        backend = open_backend(artifact, runtime, device, workers, gpus, ray, say)
+        backend = open_backend(artifact, runtime, device, workers, gpus, ray, say, batch or 0)
         stack.enter_context(backend)
         run = stack.enter_context(
             CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows)

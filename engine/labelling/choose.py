@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from ..artifact import Artifact
@@ -22,6 +23,7 @@ def open_backend(
     gpus: int = 1,
     ray: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    batch: int = 0,
 ) -> LabelBackend:
     """Opens the backend that labels with an artifact.
 
@@ -34,13 +36,16 @@ def open_backend(
         gpus: above 1, a process for each of so many GPUs.
         ray: the address of a cluster, as ``join_cluster`` takes it; its nodes choose their devices.
         say: with "auto", is called with one line: the device, and why not the other one.
+        batch: windows that a GPU computes at once; 0 is what the engine is tuned for.
 
     Raises:
-        UsageError: an .onnx file for the GPU, or an engine for the CPU.
+        UsageError: an .onnx file for the GPU, an engine for the CPU, or a batch where no engine takes it.
         ArtifactError: the runtime refuses the model, or it fails on a trial.
         DeviceError: an engine, and no GPU that it can run on.
         MerError: no cluster answers, or the runtime is not installed.
     """
+    if batch and (ray or not artifact.facts or runtime not in (None, "tensorrt")):
+        raise UsageError("only an engine on this machine's GPU takes a size of batch: leave it out")
     if ray:
         from ..runtimes.trial import check_by_trial
         from .ray_cluster import RayCluster
@@ -51,7 +56,7 @@ def open_backend(
         recorded = artifact.facts["builder"] if name == "tensorrt" else name  # as one machine's rows have it
         return RayCluster(ray, name, workers, recorded)
     if artifact.facts and runtime in (None, "tensorrt"):
-        backend, reason = _for_engine(artifact, device, workers, gpus)
+        backend, reason = _for_engine(artifact, device, workers, gpus, batch)
     else:
         backend, reason = _for_cpu(artifact, runtime, device, workers, gpus)
     if device == "auto":
@@ -76,14 +81,16 @@ def _for_cpu(
     return LocalBackend(network, workers), f"{where} ({why})"
 
 
-def _for_engine(artifact: Artifact, device: Device, workers: int, gpus: int) -> tuple[LabelBackend, str]:
+def _for_engine(
+    artifact: Artifact, device: Device, workers: int, gpus: int, batch: int
+) -> tuple[LabelBackend, str]:
     from .gpu_pipeline import open_gpu_pipeline
 
     file = artifact.path.name
     if device == "cpu":
         raise UsageError(f"{file} runs on a GPU only: for the CPU give the .onnx that it was made of")
     try:
-        network = open_gpu_pipeline(artifact)
+        network = open_gpu_pipeline(artifact, batch=batch)
     except DaliMissingError as error:
         if device == "cuda":
             raise
@@ -99,7 +106,7 @@ def _for_engine(artifact: Artifact, device: Device, workers: int, gpus: int) -> 
         from .gpu_processes import GpuProcesses
 
         network.close()  # opened to learn whether the first GPU can be used; each process opens its own
-        backend = GpuProcesses(gpus, network.name, workers)
+        backend = GpuProcesses(gpus, network.name, workers, partial(open_gpu_pipeline, batch=batch))
         return backend, f"cuda, {gpus} GPUs (DALI and {network.name})"
     backend = LocalBackend(network, workers)
     return backend, f"cuda (DALI and {network.name}; not cpu, for {file} is an engine)"

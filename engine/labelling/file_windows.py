@@ -8,7 +8,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..arrays import Float32
+import numpy as np
+
+from ..arrays import Float32, Int16
 from ..audio.decoder import Budget, Decoder, Limits
 from ..audio.formats import is_remote
 from ..audio.open import open_decoder
@@ -18,12 +20,12 @@ from ..audio.windows import WindowCount, windows_from_decoder
 from ..errors import AudioError, UnreadableError
 from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
+from .packed_samples import packed_from_samples
 from .rows_on_disk import GrowingRows, RowsOnDisk
 
 _LONGEST_TAG = 500
 
-_Arrays = Float32 | RowsOnDisk
-_Convert = Callable[[Float32, AudioSpec], Float32]  # from samples [1, n] of one window
+_Convert = Callable[[Float32], np.ndarray]  # a window's samples [n] to what is wanted of it
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class FileLogMels:
     """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]`` of those that sound."""
 
     facts: FileFacts
-    log_mels: _Arrays
+    log_mels: Float32 | RowsOnDisk
 
     @property
     def bytes_on_disk(self) -> int:
@@ -73,10 +75,14 @@ class FileLogMels:
 
 @dataclass(frozen=True)
 class FileSamples:
-    """A file that was read; ``samples`` is float32 ``[windows, window_samples]`` of those that sound."""
+    """A file that was read: of those windows that sound, int16 ``[windows, window_samples]`` and scales.
+
+    Those are float32 ``[windows]``: a sample is its number times its window's scale.
+    """
 
     facts: FileFacts
-    samples: _Arrays
+    samples: Int16 | RowsOnDisk
+    scales: Float32
 
     @property
     def bytes_on_disk(self) -> int:
@@ -92,7 +98,7 @@ def log_mels_from_file(path: str, options: WindowOptions) -> FileLogMels:
     Raises:
         AudioError: the file gives no usable audio.
     """
-    facts, arrays = _arrays_from_file(path, options, log_mel_from_audio)
+    facts, arrays = _arrays_from_file(path, options, _log_mel(options.spec))
     return FileLogMels(facts, arrays)
 
 
@@ -102,7 +108,7 @@ def log_mels_from_decoder(decoder: Decoder, options: WindowOptions) -> FileLogMe
     Raises:
         AudioError: it gives no usable audio.
     """
-    facts, arrays = _arrays_from_decoder(decoder, options, log_mel_from_audio, time.process_time())
+    facts, arrays = _arrays_from_decoder(decoder, options, _log_mel(options.spec), time.process_time())
     return FileLogMels(facts, arrays)
 
 
@@ -112,15 +118,24 @@ def samples_from_file(path: str, options: WindowOptions) -> FileSamples:
     Raises:
         AudioError: the file gives no usable audio.
     """
-    facts, arrays = _arrays_from_file(path, options, _unchanged)
-    return FileSamples(facts, arrays)
+    scales: list[np.float32] = []
+
+    def packed(samples: Float32) -> Int16:
+        numbers, scale = packed_from_samples(samples)
+        scales.append(scale)
+        return numbers
+
+    facts, arrays = _arrays_from_file(path, options, packed)
+    return FileSamples(facts, arrays, np.asarray(scales, np.float32))
 
 
-def _unchanged(audio: Float32, spec: AudioSpec) -> Float32:
-    return audio
+def _log_mel(spec: AudioSpec) -> _Convert:
+    return lambda samples: log_mel_from_audio(samples[None], spec)[0]
 
 
-def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, _Arrays]:
+def _arrays_from_file(
+    path: str, options: WindowOptions, convert: _Convert
+) -> tuple[FileFacts, np.ndarray | RowsOnDisk]:
     if is_remote(path):
         from ..audio.remote_copy import local_copy
 
@@ -129,7 +144,9 @@ def _arrays_from_file(path: str, options: WindowOptions, convert: _Convert) -> t
     return _arrays_from_local(path, options, convert)
 
 
-def _arrays_from_local(path: str, options: WindowOptions, convert: _Convert) -> tuple[FileFacts, _Arrays]:
+def _arrays_from_local(
+    path: str, options: WindowOptions, convert: _Convert
+) -> tuple[FileFacts, np.ndarray | RowsOnDisk]:
     began = time.process_time()  # a decoder's own threads count too
     budget = Budget(options.limits)
     with _readable(path), closing(_open(path, options, budget)) as decoder:
@@ -170,7 +187,7 @@ def _arrays_from_decoder(
     began: float,
     budget: Budget | None = None,
     path: str | None = None,
-) -> tuple[FileFacts, _Arrays]:
+) -> tuple[FileFacts, np.ndarray | RowsOnDisk]:
     """Converts each window that sounds; ``began`` is the process time at which the decoder began to open."""
     arrays, starts, silent = GrowingRows(), [], []
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
@@ -179,7 +196,7 @@ def _arrays_from_decoder(
         if window.silent:
             silent.append(window.start_s)
         else:
-            arrays.add(convert(window.samples[None], options.spec)[0])
+            arrays.add(convert(window.samples))
             starts.append(window.start_s)
         seconds["decode"] += read - began - window.resample_s
         seconds["resample"] += window.resample_s

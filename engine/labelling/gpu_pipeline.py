@@ -5,22 +5,44 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
-from ..arrays import Float32
+from ..arrays import Float32, Int16
 from ..artifact import Artifact
 from ..dali_library import dali_module
-from ..errors import DaliMissingError, DeviceError, DeviceMemoryError
+from ..errors import DaliMissingError, DeviceError, DeviceMemoryError, UsageError
 from ..runtimes import DeviceRuntime, Pending
 from ..runtimes.tensorrt import open_runtime
+from ..spec import AudioSpec
 from ..spectrogram.dali import IN_FLIGHT, DaliLogMel
 from .file_windows import FileSamples, WindowOptions, samples_from_file
-from .rows_on_disk import RowsOnDisk
 
 _RUNNING = 2  # batches that the network has, at most: one is computed while another's logits are copied back
 _log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Buffer:
+    """Windows that are filled in, and then computed: int16 ``[batch, samples]``, float32 ``[batch]``.
+
+    ``owners`` are keys of files with a number of windows, in order. ``logits`` are of the windows computed.
+    """
+
+    samples: Int16
+    scales: Float32
+    owners: list[tuple[Hashable, int]] = field(default_factory=list)
+    filled: int = 0
+    logits: list[Float32] = field(default_factory=list)
+
+    @property
+    def computed(self) -> int:
+        return sum(map(len, self.logits))
+
+
+_Part = tuple[_Buffer, int, int]  # windows of a buffer that are computed at once, from .. to
 
 
 class GpuPipeline:
@@ -28,23 +50,42 @@ class GpuPipeline:
 
     While the network has a batch, DALI computes the log-mels of the next, and the caller decodes. Each
     window is computed by itself: its logits do not depend on the others in its batch, up to the rounding
-    of kernels that are chosen by a batch's size.
+    of kernels that are chosen by a batch's size. Windows are copied once, into memory that the GPU reads.
+    All batches have one size: the last is filled up, for kernels and CUDA graphs are made for a size.
 
     Args:
         runtime: closed with it.
-        open_dali: gives a ``DaliLogMel`` for batches of that size; called again after a lack of memory.
+        spec: of the samples.
+        open_dali: gives a packed ``DaliLogMel`` for batches of that size; called again for want of memory.
+        batch: windows at once; 0 is as many as the runtime takes.
+
+    Raises:
+        DeviceError: no memory for the batches.
     """
 
-    def __init__(self, runtime: DeviceRuntime, open_dali: Callable[[int], DaliLogMel]) -> None:
+    def __init__(
+        self,
+        runtime: DeviceRuntime,
+        spec: AudioSpec,
+        open_dali: Callable[[int], DaliLogMel],
+        batch: int = 0,
+    ) -> None:
         self.name = runtime.name
         self._runtime, self._open_dali = runtime, open_dali
-        self.batch = runtime.batch
+        self.batch = min(batch or runtime.batch, runtime.batch)
         self._dali: DaliLogMel | None = None
-        # What has not reached DALI yet, and the batches that DALI has: keys of files with some windows.
-        self._waiting: deque[tuple[Hashable, Float32 | RowsOnDisk]] = deque()
-        self._in_dali: deque[list[tuple[Hashable, Float32 | RowsOnDisk]]] = deque()
-        # The batches that the network has: keys of files with a number of windows.
-        self._in_network: deque[tuple[Pending, list[tuple[Hashable, int]]]] = deque()
+        most = self.batch
+        self._free = [
+            _Buffer(
+                runtime.pinned((most, spec.window_samples), np.int16), runtime.pinned((most,), np.float32)
+            )
+            for _ in range(IN_FLIGHT + _RUNNING)  # one is filled; so many less one are on their way
+        ]
+        self._filling: _Buffer | None = None
+        # Windows of full buffers: those that wait for DALI, that DALI has, and that the network has.
+        self._waiting: deque[_Part] = deque()
+        self._in_dali: deque[_Part] = deque()
+        self._in_network: deque[tuple[Pending, _Part]] = deque()
         # Of each file: the windows whose logits are not there, and the logits that are.
         self._missing: dict[Hashable, int] = {}
         self._logits: dict[Hashable, list[Float32]] = {}
@@ -59,10 +100,14 @@ class GpuPipeline:
         Raises:
             DeviceError: the GPU fails, or has no memory for one window.
         """
-        self._waiting.append((key, file.samples))
         self._missing[key], self._logits[key] = len(file.samples), []
-        while sum(len(samples) for _, samples in self._waiting) >= self.batch:
-            yield from self._begin()
+        start = 0
+        while start < len(file.samples):
+            if self._filling is None:
+                self._filling = self._free.pop()
+            start += _fill(self._filling, key, file, start)
+            if self._filling.filled == len(self._filling.samples):
+                yield from self._begin()
 
     def flush(self) -> Iterator[tuple[Any, Float32]]:
         """Yields (key, logits) of all files that were added, however small the last batch is.
@@ -70,16 +115,13 @@ class GpuPipeline:
         Raises:
             DeviceError: the GPU fails, or has no memory for one window.
         """
-        while self._waiting or self._in_dali:
-            if self._waiting:
-                yield from self._begin()
-            else:
-                self._pass_on()
-        while self._in_network:
-            yield from self._collect()
+        if self._filling is not None:
+            yield from self._begin()
+        while self._waiting or self._in_dali or self._in_network:
+            yield from self._advance()
 
-    def start_dali(self, samples: Float32) -> None:
-        """Opens DALI and computes the log-mels of ``samples`` (``[1, samples]``), which nobody gets.
+    def start_dali(self) -> None:
+        """Opens DALI and computes log-mels of silence, which nobody gets.
 
         DALI may fail only when it computes: it does so here, where there is no song to lose yet.
 
@@ -90,7 +132,8 @@ class GpuPipeline:
         while self._dali is None:
             try:
                 self._dali = self._open_dali(self.batch)
-                self._dali.put(samples)
+                silence = self._free[0]
+                self._dali.put(silence.samples[: self.batch], silence.scales[: self.batch])
                 self._dali.take(self._runtime.stream)
             except DeviceMemoryError as error:
                 self._halve(error)
@@ -102,7 +145,11 @@ class GpuPipeline:
         """Ends DALI's pipeline and the runtime; what they have is lost."""
         self._end_dali()
         self._in_network.clear()
-        self._runtime.close()
+        self._in_dali.clear()
+        self._waiting.clear()
+        self._free.clear()
+        self._filling = None
+        self._runtime.close()  # with the buffers' memory
 
     def __enter__(self) -> Self:
         return self
@@ -111,31 +158,39 @@ class GpuPipeline:
         self.close()
 
     def _begin(self) -> Iterator[tuple[Any, Float32]]:
-        """Gives DALI a batch, and the network the log-mels of the batch before."""
-        parts = self._cut()
-        self._in_dali.append(parts)
+        """Has the buffer that is being filled computed."""
+        buffer, self._filling = self._filling, None
+        assert buffer is not None
+        self._wait((buffer, 0, buffer.filled))
+        while self._waiting or len(self._in_dali) >= IN_FLIGHT:
+            yield from self._advance()
+
+    def _wait(self, part: _Part) -> None:
+        """Appends a part's windows to those that wait, in batches."""
+        buffer, first, end = part
+        self._waiting.extend((buffer, at, min(at + self.batch, end)) for at in range(first, end, self.batch))
+
+    def _advance(self) -> Iterator[tuple[Any, Float32]]:
+        """One step: DALI gets a batch, or the network gets DALI's, or the network's oldest is waited for."""
+        if self._waiting and len(self._in_dali) < IN_FLIGHT:
+            self._put()
+        elif self._in_dali and len(self._in_network) < _RUNNING:
+            self._pass_on()
+        else:
+            yield from self._collect()
+
+    def _put(self) -> None:
+        """Gives DALI a batch. It is of the full size, whatever the rows beyond its windows hold."""
+        buffer, first, _ = self._waiting[0]
+        rows = slice(first, first + self.batch)
         try:
             if self._dali is None:
                 self._dali = self._open_dali(self.batch)
-            self._dali.put(np.concatenate([np.asarray(samples) for _, samples in parts]))
+            self._dali.put(buffer.samples[rows], buffer.scales[rows])
         except DeviceMemoryError as error:
             self._halve(error)
             return
-        if len(self._in_dali) >= IN_FLIGHT:
-            self._pass_on()
-        while len(self._in_network) > _RUNNING:
-            yield from self._collect()
-
-    def _cut(self) -> list[tuple[Hashable, Float32 | RowsOnDisk]]:
-        """Takes at most ``batch`` windows from those that wait."""
-        parts, room = [], self.batch
-        while room and self._waiting:
-            key, samples = self._waiting.popleft()
-            parts.append((key, samples[:room]))
-            if len(samples) > room:
-                self._waiting.appendleft((key, samples[room:]))
-            room -= len(parts[-1][1])
-        return parts
+        self._in_dali.append(self._waiting.popleft())
 
     def _pass_on(self) -> None:
         """Gives the network DALI's oldest batch."""
@@ -145,13 +200,17 @@ class GpuPipeline:
         except DeviceMemoryError as error:
             self._halve(error)
             return
-        owners = [(key, len(samples)) for key, samples in self._in_dali.popleft()]
-        self._in_network.append((self._runtime.submit(log_mels), owners))
+        self._in_network.append((self._runtime.submit(log_mels), self._in_dali.popleft()))
 
     def _collect(self) -> Iterator[tuple[Any, Float32]]:
         """Waits for the network's oldest batch; yields the files that are done with it."""
-        pending, owners = self._in_network.popleft()
-        logits = pending.result()
+        pending, (buffer, first, end) = self._in_network.popleft()
+        buffer.logits.append(pending.result()[: end - first])
+        if buffer.computed < buffer.filled:
+            return
+        logits = np.concatenate(buffer.logits)
+        owners, buffer.owners, buffer.logits, buffer.filled = buffer.owners, [], [], 0
+        self._free.append(buffer)
         start = 0
         for key, count in owners:
             self._logits[key].append(logits[start : start + count])
@@ -168,8 +227,11 @@ class GpuPipeline:
         self.batch //= 2
         _log.warning("%s: batches of %d windows from here on", error, self.batch)
         self._end_dali()
-        while self._in_dali:
-            self._waiting.extendleft(reversed(self._in_dali.pop()))
+        parts = [*self._in_dali, *self._waiting]
+        self._in_dali.clear()
+        self._waiting.clear()
+        for part in parts:
+            self._wait(part)
 
     def _end_dali(self) -> None:
         if self._dali is not None:
@@ -177,19 +239,57 @@ class GpuPipeline:
             self._dali = None
 
 
-def open_gpu_pipeline(artifact: Artifact, gpu: int = 0) -> GpuPipeline:
+def _fill(buffer: _Buffer, key: Hashable, file: FileSamples, start: int) -> int:
+    """Copies a file's windows from ``start`` on, as many as there is room for; gives their number."""
+    count = min(len(file.samples) - start, len(buffer.samples) - buffer.filled)
+    rows = slice(buffer.filled, buffer.filled + count)
+    buffer.samples[rows] = file.samples[start : start + count]
+    buffer.scales[rows] = file.scales[start : start + count]
+    buffer.owners.append((key, count))
+    buffer.filled += count
+    return count
+
+
+def tuned_batch(artifact: Artifact, batch: int = 0) -> int:
+    """How many windows an engine computes at once: so many, or by default as many as it is tuned for.
+
+    Raises:
+        UsageError: the engine takes no batch of that size.
+    """
+    profile = artifact.facts["profiles"]["images"]
+    least, tuned, most = (profile[name][0] for name in ("min", "opt", "max"))
+    if batch and not least <= batch <= most:
+        raise UsageError(f"{artifact.path.name} takes {least} to {most} windows at once, not {batch}")
+    return batch or tuned
+
+
+def open_gpu_pipeline(artifact: Artifact, gpu: int = 0, batch: int = 0) -> GpuPipeline:
     """Opens DALI and TensorRT on the GPU of that number.
+
+    Args:
+        batch: windows at once; 0 is what the engine is tuned for.
 
     Raises:
         DaliMissingError: DALI is not installed, or cannot start.
         DeviceError: driver, TensorRT or PyCUDA is missing, or the engine does not fit.
+        UsageError: the engine takes fewer windows at once.
     """
+    size = tuned_batch(artifact, batch)
     dali_module()  # first: where it is missing, the GPU is left alone
     audio = artifact.spec.audio
     runtime = open_runtime(artifact, 0, gpu)
-    pipeline = GpuPipeline(runtime, lambda batch: DaliLogMel(audio, batch, "gpu", device_id=gpu))
     try:
-        pipeline.start_dali(np.zeros((1, audio.window_samples), np.float32))
+        pipeline = GpuPipeline(
+            runtime,
+            audio,
+            lambda windows: DaliLogMel(audio, windows, "gpu", device_id=gpu, packed=True),
+            size,
+        )
+    except BaseException:
+        runtime.close()
+        raise
+    try:
+        pipeline.start_dali()
     except BaseException:
         pipeline.close()
         raise

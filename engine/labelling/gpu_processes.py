@@ -88,25 +88,33 @@ class GpuProcesses:
 
 @dataclass(frozen=True)
 class _Message:
-    """What a process sends: the next file's label with stage seconds, an error, or the end of its job."""
+    """What a process sends: the next file's label with stage seconds, an error, or how many jobs it ended."""
 
     label: SongLabel | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: MerError | None = None
+    jobs: int = 0
 
 
 @dataclass(eq=False)
 class _Child:
-    """A GPU's process; ``job`` is the files that it has and did not label yet."""
+    """A GPU's process; ``files`` are those that it has and did not label yet, of so many ``jobs``."""
 
     process: Any
     pipe: Connection
-    job: deque[tuple[int, str]] = field(default_factory=deque)
-    busy: bool = False
+    files: deque[tuple[int, str]] = field(default_factory=deque)
+    jobs: int = 0
+    newest: int = 0  # files of the job that it got last
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether it is at its last job: the next is there before that ends, so that the GPU has no pause."""
+        return len(self.files) <= self.newest
 
     def begin(self, job: list[tuple[int, str]]) -> None:
-        self.job.extend(job)
-        self.busy = True
+        self.files.extend(job)
+        self.jobs += 1
+        self.newest = len(job)
         with suppress(OSError):  # the process is dead, which is noticed when its pipe is read
             self.pipe.send([path for _, path in job])
 
@@ -172,7 +180,7 @@ class _Call:
             if not self._children:
                 raise ValueError("the backend was closed while it labelled")
             self._begin_jobs()
-            if not any(child.busy for child in self._children):
+            if not any(child.jobs for child in self._children):
                 return
             for pipe in connection.wait([child.pipe for child in self._children], timeout=0.2):
                 self._receive(next(child for child in self._children if child.pipe is pipe))
@@ -193,7 +201,7 @@ class _Call:
             self._processes_stop.set()
             return
         for child in self._children:
-            if not child.busy and (job := self._jobs.take()):
+            if child.wants_more and (job := self._jobs.take()):
                 child.begin(job)
 
     def _receive(self, child: _Child) -> None:
@@ -204,11 +212,12 @@ class _Call:
             return
         if message.error is not None:
             raise message.error
-        if message.label is None:  # the job is done, or was stopped
-            child.busy = False
-            child.job.clear()
+        if message.label is None:
+            child.jobs -= message.jobs
+            if not child.jobs:  # where it was stopped, some files have no label
+                child.files.clear()
             return
-        position, _ = child.job.popleft()
+        position, _ = child.files.popleft()
         self._jobs.add(position, message.label)
         self._stages.add(message.seconds)
 
@@ -216,8 +225,8 @@ class _Call:
         """Gives back what a dead process had."""
         self._children.remove(child)
         child.process.join()
-        if child.job:
-            self._jobs.give_back(list(child.job))
+        if child.files:
+            self._jobs.give_back(list(child.files))
         if not self._children:
             code = child.process.exitcode
             raise DeviceError(f"the last process that had a GPU died (exit code {code})") from None
@@ -232,7 +241,7 @@ def _label_jobs(
     options: WindowOptions,
     workers: int,
 ) -> None:
-    """Runs in a process: receives jobs, lists of paths, and sends a ``_Message`` a label and one a job."""
+    """Runs in a process: receives jobs, lists of paths; sends a ``_Message`` a label, and at jobs' ends."""
     ignore_interrupts()
     # timeout(1) and systemd send SIGTERM to every process. What this one has begun is to be finished: it ends
     # when its pipe is closed.
@@ -241,12 +250,20 @@ def _label_jobs(
         try:
             with LocalBackend(open_network(artifact, gpu), workers) as backend:
                 while True:
-                    job = pipe.recv()
+                    jobs = [pipe.recv()]
                     stages = StageSeconds()
                     before = copy.copy(stages)
-                    for label in backend.label_files(job, artifact, options, stop, stages):
+                    for label in backend.label_files(_paths(pipe, jobs), artifact, options, stop, stages):
                         pipe.send(_Message(label, stages.since(before)))
                         before = copy.copy(stages)
-                    pipe.send(_Message())
+                    pipe.send(_Message(jobs=len(jobs)))
         except MerError as error:
             pipe.send(_Message(error=error))
+
+
+def _paths(pipe: Connection, jobs: list[list[str]]) -> Iterator[str]:
+    """The paths of a job, and of those that have come when it is at its end; they are added to ``jobs``."""
+    yield from jobs[0]
+    while pipe.poll():
+        jobs.append(pipe.recv())
+        yield from jobs[-1]

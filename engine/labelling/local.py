@@ -130,7 +130,8 @@ class LocalBackend:
             pool.close()
             pool = None
         if pool is None:
-            pool = WorkerPool(self._network.work, options, self._workers, options.limits.seconds)
+            seconds = options.limits.seconds
+            pool = WorkerPool(self._network.work, options, self._workers, seconds, share=True)
         self._in_use.append(pool)
         return pool
 
@@ -186,6 +187,7 @@ class _Run:
             for position, result in results:
                 self._stages.waited += time.perf_counter() - waiting_since
                 self._take(position, result)
+                del result  # its arrays' memory is wanted for the next
                 if not self._may_begin():  # the file that all others wait for may wait for a full batch
                     self._finish(self._network.flush())
                 yield from self._ready()

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..arrays import Float32
 from ..errors import AudioError, UnreadableError
 
 _IN_MEMORY = 64_000_000  # bytes
@@ -17,15 +16,17 @@ _MOST = 16_000_000_000  # bytes: 55 hours of the default model in steps of 1 s
 
 
 class RowsOnDisk:
-    """Float32 rows ``[count, ...]`` in a temporary file, where they would take too much memory.
+    """Rows ``[count, ...]`` of numbers in a temporary file, where they would take too much memory.
 
     ``len`` is their count. A slice reads nothing: it is rows on disk again, of the same file.
     ``numpy.asarray`` reads them. The file is gone with the last of them. It can be pickled once, to another
     process of this machine, which has it from then on.
     """
 
-    def __init__(self, file: _TemporaryFile, shape: tuple[int, ...], start: int = 0) -> None:
-        self._file, self._shape, self._start = file, shape, start
+    def __init__(
+        self, file: _TemporaryFile, shape: tuple[int, ...], dtype: np.dtype[Any], start: int = 0
+    ) -> None:
+        self._file, self._shape, self._dtype, self._start = file, shape, dtype, start
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -33,37 +34,39 @@ class RowsOnDisk:
     @property
     def nbytes(self) -> int:
         """Of all rows, in the file."""
-        return 4 * int(np.prod(self._shape))
+        return self._dtype.itemsize * int(np.prod(self._shape))
 
     def __getitem__(self, rows: slice) -> RowsOnDisk:
         start, stop, _ = rows.indices(len(self))
         shape = (max(0, stop - start), *self._shape[1:])
-        return RowsOnDisk(self._file, shape, self._start + start)
+        return RowsOnDisk(self._file, shape, self._dtype, self._start + start)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Float32:
-        row_bytes = 4 * int(np.prod(self._shape[1:]))
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        row_bytes = self._dtype.itemsize * int(np.prod(self._shape[1:]))
         content = self._file.read(self._start * row_bytes, self.nbytes)
-        return np.frombuffer(content, np.float32).reshape(self._shape).astype(dtype or np.float32, copy=False)
+        rows = np.frombuffer(content, self._dtype).reshape(self._shape)
+        return rows.astype(dtype or self._dtype, copy=False)
 
 
 class GrowingRows:
     """Rows that are added one by one."""
 
     def __init__(self) -> None:
-        self._parts: list[Float32] = []
+        self._parts: list[np.ndarray] = []
         self._bytes = 0
         self._shape: tuple[int, ...] = ()
+        self._dtype = np.dtype(np.float32)
         self._count = 0
         self._file: _TemporaryFile | None = None
 
-    def add(self, row: Float32) -> None:
-        """Adds a row of the shape of the others.
+    def add(self, row: np.ndarray) -> None:
+        """Adds a row of the shape and type of the others.
 
         Raises:
             AudioError: all rows together are too many.
             UnreadableError: the temporary folder has no room for them, which is not the file's fault.
         """
-        self._shape = row.shape
+        self._shape, self._dtype = row.shape, row.dtype
         self._count += 1
         self._parts.append(row)
         self._bytes += row.nbytes
@@ -72,7 +75,7 @@ class GrowingRows:
         if self._bytes > _IN_MEMORY:
             self._write()
 
-    def all(self) -> Float32 | RowsOnDisk:
+    def all(self) -> np.ndarray | RowsOnDisk:
         """All rows ``[count, ...]``; nothing is added after it.
 
         Raises:
@@ -81,7 +84,7 @@ class GrowingRows:
         if self._file is None:
             return np.stack(self._parts)
         self._write()
-        return RowsOnDisk(self._file, (self._count, *self._shape))
+        return RowsOnDisk(self._file, (self._count, *self._shape), self._dtype)
 
     def _write(self) -> None:
         try:
@@ -90,7 +93,7 @@ class GrowingRows:
             for part in self._parts:
                 self._file.write(part)
         except OSError as error:
-            megabytes = self._count * 4 * int(np.prod(self._shape)) / 1e6
+            megabytes = self._count * self._dtype.itemsize * int(np.prod(self._shape)) / 1e6
             raise UnreadableError(
                 f"needs {megabytes:,.0f} MB for its windows in {tempfile.gettempdir()} ({error.strerror}): "
                 "make room, or take longer steps"
@@ -105,7 +108,7 @@ class _TemporaryFile:
         number, self._path = tempfile.mkstemp(prefix="mer-rows-")
         self._file: BinaryIO = os.fdopen(number, "w+b", buffering=0)
 
-    def write(self, row: Float32) -> None:
+    def write(self, row: np.ndarray) -> None:
         content = memoryview(row.tobytes())
         while content:
             content = content[self._file.write(content) :]

@@ -17,6 +17,7 @@ from ..errors import AudioError, MerError, SilentError, UnreadableError
 from ..signals import ignore_interrupts
 from ..temporary import temporary_files_in
 from .bug_log import failure_from_bug
+from .shared_results import ResultWriter
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,34 @@ class Failure:
     silent: bool = False
 
 
-def work(pipe: Connection, folder: Path, function: Callable[[Any, Any], Any], options: Any) -> None:
-    """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item."""
+def work(
+    pipe: Connection,
+    folder: Path,
+    function: Callable[[Any, Any], Any],
+    options: Any,
+    memory: Connection | None,
+) -> None:
+    """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item.
+
+    Args:
+        memory: of the ``ResultReader`` that reads what is sent.
+    """
     ignore_interrupts()
     _end_with_the_parent()
     _keep_memory()
     # mpg123 writes a line for every damaged frame; errors that matter come back as results.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     with suppress(EOFError, OSError), temporary_files_in(folder):
-        pipe.send((None, time.process_time()))  # ready: if it dies after this, an item killed it
+        writer = ResultWriter(memory)
+        # Ready: if it dies after this, an item killed it.
+        pipe.send_bytes(writer.bytes_from_result((None, time.process_time())))
         finished = time.monotonic()
         while True:
             item = pipe.recv()
             idle_s = time.monotonic() - finished
             result = _result(function, item, options)
             finished = time.monotonic()
-            pipe.send((result, idle_s))
+            pipe.send_bytes(writer.bytes_from_result((result, idle_s)))
 
 
 def _end_with_the_parent() -> None:

@@ -54,6 +54,14 @@ class DeviceRuntime(Runtime, Protocol):
         """The handle of the CUDA stream that computes; work queued there before ``submit`` is waited for."""
         ...
 
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A NumPy array of zeros from which the GPU copies by itself; it is freed with the runtime.
+
+        Raises:
+            DeviceError: there is no memory for it.
+        """
+        ...
+
     def submit(self, log_mels: Float32 | DeviceArray) -> Pending:
         """Begins to compute and returns; an array on the GPU must not be changed until the result."""
         ...

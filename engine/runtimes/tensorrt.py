@@ -69,6 +69,7 @@ class TensorRtRuntime:
         self._artifact, self._engine = artifact, engine
         self._lock = threading.RLock()
         self._slots: list[Slot] = []
+        self._pinned: list[Any] = []
         self._turn = 0  # how many batches were begun; they take the slots in turns
         self._memory: Any = None
         self._copies: Any = None
@@ -88,6 +89,14 @@ class TensorRtRuntime:
     @property
     def stream(self) -> int:
         return self._computes.handle
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """See ``DeviceRuntime``."""
+        with self._lock, self.gpu.current() as cuda:
+            array = cuda.pagelocked_empty(shape, dtype)
+            self._pinned.append(array.base)
+        array[:] = 0
+        return array
 
     def infer(self, log_mels: Float32 | DeviceArray) -> Float32:
         """Logits, float32 ``[n, labels]``; takes and raises what ``submit`` does."""
@@ -122,6 +131,9 @@ class TensorRtRuntime:
                 cuda.Context.synchronize()
                 self._free_slots()
                 self._engine.close()  # before the memory that it computes in
+                for memory in self._pinned:
+                    memory.free()
+                self._pinned.clear()
                 if self._memory is not None:
                     self._memory.free()
                 self._memory = self._copies = self._computes = None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..arrays import Float32
+from ..arrays import Float32, Int16
 from ..dali_library import dali_module
 from ..errors import DeviceError, DeviceMemoryError
 from ..spec import AudioSpec
@@ -30,6 +30,7 @@ class DaliLogMel:
         device: "gpu" copies the samples to the GPU and computes there; "cpu" runs anywhere on Linux.
         device_id: the number of the GPU.
         threads: CPU threads, which copy samples for "gpu" and do all the work for "cpu".
+        packed: samples come as int16 with a scale for each window. They are not copied: see ``put``.
 
     Raises:
         DaliMissingError: DALI is not installed.
@@ -43,33 +44,42 @@ class DaliLogMel:
         device: Literal["cpu", "gpu"] = "gpu",
         device_id: int = 0,
         threads: int = 2,
+        packed: bool = False,
     ) -> None:
-        self.spec, self.batch, self.device = spec, batch, device
+        self.spec, self.batch, self.device, self._packed = spec, batch, device, packed
         self._in_flight = 0
         self._pipeline: Any = None
         gpu = device_id if device == "gpu" else None
         try:
             self._pipeline = _log_mel_pipeline(
-                spec, device, batch_size=batch, device_id=gpu, num_threads=threads
+                spec, device, packed, batch_size=batch, device_id=gpu, num_threads=threads
             )
             self._pipeline.build()
         except (RuntimeError, MemoryError) as error:
             raise _explained(error, f"DALI cannot work on the {device.upper()}") from None
 
-    def put(self, audio: Float32) -> None:
-        """Begins a batch of 1 to ``batch`` windows, float32 ``[windows, spec.window_samples]``; it is copied.
+    def put(self, audio: Float32 | Int16, scales: Float32 | None = None) -> None:
+        """Begins a batch of 1 to ``batch`` windows ``[windows, spec.window_samples]``.
+
+        Float32 is copied. Packed, it is int16 without gaps and float32 ``scales`` ``[windows]``, which must
+        not be changed before the log-mels that ``take`` gives are computed: for "gpu" that is later.
 
         Raises:
             ValueError: another shape or type, or ``IN_FLIGHT`` batches that were not taken.
             DeviceMemoryError: the GPU has too little memory; this object cannot be used again.
         """
-        if audio.ndim != 2 or audio.shape[1] != self.spec.window_samples or audio.dtype != np.float32:
-            expected = f"float32 [windows, {self.spec.window_samples}]"
+        dtype = np.dtype(np.int16 if self._packed else np.float32)
+        if audio.ndim != 2 or audio.shape[1] != self.spec.window_samples or audio.dtype != dtype:
+            expected = f"{dtype} [windows, {self.spec.window_samples}]"
             raise ValueError(f"audio must be {expected}, not {audio.dtype} {list(audio.shape)}")
+        if self._packed and (scales is None or scales.shape != audio.shape[:1] or scales.dtype != np.float32):
+            raise ValueError(f"scales must be float32 [{len(audio)}]")
         if not 1 <= len(audio) <= self.batch or self._in_flight >= IN_FLIGHT:
             raise ValueError(f"{len(audio)} windows after {self._in_flight} batches in flight")
         try:
             self._pipeline.feed_input("samples", np.ascontiguousarray(audio))
+            if self._packed:
+                self._pipeline.feed_input("scales", scales)
             self._pipeline.schedule_run()
         except (RuntimeError, MemoryError) as error:
             raise _explained(error, "DALI makes no log-mels") from None
@@ -105,7 +115,7 @@ class DaliLogMel:
         self.close()
 
 
-def _log_mel_pipeline(spec: AudioSpec, device: str, **options: Any) -> Any:
+def _log_mel_pipeline(spec: AudioSpec, device: str, packed: bool, **options: Any) -> Any:
     dali = dali_module()
     fn, types, math = dali.fn, dali.types, dali.math
     mean, std = (_column(values, spec) for values in (spec.mean, spec.std))
@@ -114,9 +124,13 @@ def _log_mel_pipeline(spec: AudioSpec, device: str, **options: Any) -> Any:
     # in any case, and DALI's executor queues the next ones.
     @dali.pipeline_def(prefetch_queue_depth=1, **options)
     def pipeline() -> Any:
-        samples = fn.external_source(name="samples", device="cpu", dtype=types.FLOAT, ndim=1)
+        dtype = types.INT16 if packed else types.FLOAT
+        samples = fn.external_source(name="samples", device="cpu", dtype=dtype, ndim=1, no_copy=packed)
         if device == "gpu":
             samples = samples.gpu()
+        if packed:
+            scales = fn.external_source(name="scales", device="cpu", dtype=types.FLOAT, ndim=0, no_copy=True)
+            samples = samples * (scales.gpu() if device == "gpu" else scales)
         power = fn.spectrogram(
             samples,
             nfft=spec.n_fft,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from bench_results import results_values
@@ -86,6 +87,16 @@ def test_a_catalogues_length() -> None:
     assert "bytes of peak memory for each further file" in done.output
     assert "rows/s" in done.output
     assert bench("scale", "--few", "40", "--many", "20").exit_code == 2
+
+
+def test_feeding_a_gpu_needs_none() -> None:
+    done = bench("gpu", "--feed", "--seconds", "0.05")
+    assert done.exit_code == 0, done.output
+    first, second, third = done.output.splitlines()
+    assert re.fullmatch(r"\d+\.\d\d ms of the parent's CPU a song \(three windows\)", first)
+    assert re.fullmatch(r"[\d,]+ windows/s into one process, from \d+ that make songs up", second)
+    assert third.endswith("every checksum is right")
+    assert bench("gpu", "--feed", __file__).exit_code == 2
 
 
 def test_gpu_without_a_gpu(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Hashable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from merkit.engine.artifact import Artifact
-from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.labelling.file_windows import FileFacts, FileSamples, WindowOptions, samples_from_file
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
+from merkit.engine.labelling.packed_samples import packed_from_samples, samples_from_packed
 from merkit.engine.labelling.song_label import SongLabel
 from merkit.engine.runtimes import DeviceArray, Pending, Runtime, open_runtime
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.engine.spectrogram.dali import DaliLogMel
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from reading import labels_of
 
 SPEC = ModelSpec(
@@ -34,6 +37,9 @@ class OnCpu:
 
     def infer(self, log_mels: np.ndarray) -> np.ndarray:
         return self._runtime.infer(log_mels)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
 
     def submit(self, log_mels: np.ndarray | DeviceArray) -> Pending:
         return _Done(self._runtime.infer(np.asarray(log_mels)))
@@ -59,7 +65,15 @@ class _Done:
 def on_cpu(artifact: Artifact, number: int = 0, batch: int = 32) -> GpuPipeline:
     """What ``open_gpu_pipeline`` opens, without a GPU."""
     runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch)
-    return GpuPipeline(runtime, lambda size: DaliLogMel(artifact.spec.audio, size, "cpu"))
+    audio = artifact.spec.audio
+    return GpuPipeline(runtime, audio, lambda size: DaliLogMel(audio, size, "cpu", packed=True))
+
+
+def packed(samples: np.ndarray) -> FileSamples:
+    """A file of these windows, as a child process sends it."""
+    pairs = [packed_from_samples(window) for window in samples]
+    numbers, scales = zip(*pairs, strict=True)
+    return FileSamples(FileFacts((), 0.0, "", {}), np.stack(numbers), np.asarray(scales, np.float32))
 
 
 def by_pipeline(
@@ -75,8 +89,29 @@ def by_pipeline(
 
 
 def by_reference(paths: list[str], artifact: Artifact, **options: Any) -> list[SongLabel]:
-    """Labels by NumPy's log-mels and ONNX Runtime."""
-    return labels_of(paths, artifact, WindowOptions(SPEC.audio, **options))
+    """Labels by NumPy's log-mels and ONNX Runtime, of the samples that a GPU would get."""
+    network = _ByReference(artifact)
+    return labels_of(paths, artifact, WindowOptions(SPEC.audio, **options), network=network)
+
+
+class _ByReference:
+    """A ``FileNetwork`` on the CPU that takes packed samples, a file at a time."""
+
+    name = "onnxruntime"
+    work = staticmethod(samples_from_file)
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._runtime, self._audio = open_runtime(artifact), artifact.spec.audio
+
+    def add(self, key: Hashable, file: FileSamples) -> Iterator[tuple[Any, np.ndarray]]:
+        samples = samples_from_packed(np.asarray(file.samples), file.scales)
+        yield key, self._runtime.infer(log_mel_from_audio(samples, self._audio))
+
+    def flush(self) -> Iterator[tuple[Any, np.ndarray]]:
+        return iter(())
+
+    def close(self) -> None:
+        self._runtime.close()
 
 
 def assert_close(rows: list[SongLabel], expected: list[SongLabel]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gpu_on_cpu import SPEC, OnCpu
@@ -21,7 +22,11 @@ def artifact(tmp_path: Path) -> Artifact:
     """A network with the facts that an engine's sidecar has."""
     path = tmp_path / "tiny.onnx"
     path.write_bytes(tiny_onnx(SPEC).SerializeToString())
-    return dataclasses.replace(open_artifact(str(path)), facts={"onnx": {"file": "tiny.onnx"}})
+    return dataclasses.replace(open_artifact(str(path)), facts=facts("tiny.onnx"))
+
+
+def facts(onnx: str) -> dict[str, Any]:
+    return {"onnx": {"file": onnx}, "profiles": {"images": {"min": [1], "opt": [4], "max": [8]}}}
 
 
 def test_generated_windows_differ() -> None:
@@ -35,7 +40,7 @@ def test_generated_windows_differ() -> None:
 def test_everything_is_measured(artifact: Artifact, tmp_path: Path) -> None:
     pytest.importorskip("nvidia.dali")
     lines: list[str] = []
-    runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch=4)
+    runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch=8)
     figures = measure_runtime(runtime, artifact, 0.01, "cpu", lines.append)
     write_report([figures], tmp_path / "gpu.json")
     report = json.loads((tmp_path / "gpu.json").read_text())
@@ -43,7 +48,8 @@ def test_everything_is_measured(artifact: Artifact, tmp_path: Path) -> None:
     (engine,) = report["engines"]
     assert list(engine) == [
         "model", "runtime", "builder_version", "machine", "batch", "engine_against_onnx",
-        "dali_against_reference_db", "images_per_s", "overlap", "transfer_ms_a_batch",
+        "dali_against_reference_db", "images_per_s", "images_per_s_by_batch", "overlap",
+        "transfer_ms_a_batch",
     ]  # fmt: skip
     assert (engine["batch"], engine["machine"]["gpu"]) == (4, "no GPU")
     assert engine["engine_against_onnx"]["checked"]
@@ -52,13 +58,15 @@ def test_everything_is_measured(artifact: Artifact, tmp_path: Path) -> None:
     assert len(engine["images_per_s"]) == 4
     assert all(rate["median"] > 0 for rate in engine["images_per_s"].values())
     assert engine["overlap"] > 0
-    assert len(lines) == 6
+    assert list(engine["images_per_s_by_batch"]) == ["1", "2", "4", "8"]
+    assert all(rate > 0 for rates in engine["images_per_s_by_batch"].values() for rate in rates.values())
+    assert len(lines) == 10
 
 
 @pytest.mark.parametrize("name", ["../tiny.onnx", "gone.onnx", ""])
 def test_only_the_onnx_beside_an_engine_is_compared(artifact: Artifact, name: str) -> None:
     pytest.importorskip("nvidia.dali")
-    other = dataclasses.replace(artifact, facts={"onnx": {"file": name}})
+    other = dataclasses.replace(artifact, facts=facts(name))
     runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch=2)
     assert not measure_runtime(runtime, other, 0, "cpu")["engine_against_onnx"]["checked"]
 

@@ -18,6 +18,7 @@ import soundfile
 import soxr
 from merkit.engine.artifact import open_artifact
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file, samples_from_file
+from merkit.engine.labelling.packed_samples import samples_from_packed
 from merkit.engine.labelling.song_label import song_probabilities
 from merkit.engine.runtimes import open_runtime
 from sound_formats import FORMATS, SoundFormat
@@ -110,10 +111,11 @@ def heard(form: SoundFormat, rate: int, channels: int, folder: Path) -> Heard:
     form.write(path, samples, rate)
     read = samples_from_file(str(path), engine().options)
     spec = engine().spec.audio
+    windows = samples_from_packed(np.asarray(read.samples), read.scales)
     song = soxr.resample(mix(samples), rate, spec.sample_rate)
     late = [
         seconds_late(window, song, round(start * spec.sample_rate)) / spec.sample_rate
-        for window, start in zip(np.asarray(read.samples), read.facts.starts_s, strict=True)
+        for window, start in zip(windows, read.facts.starts_s, strict=True)
     ]
     worst = max(late, key=lambda seconds: abs(seconds + form.delay_s(rate)))
     # What a codec has lost is no fault of ours: there the reference is what FFmpeg decodes.

@@ -102,7 +102,11 @@ def test_a_dali_that_cannot_start_is_as_one_that_is_missing(
             closed.append(self.name)
 
     setattr(Failing, step, fails)
-    monkeypatch.setattr(gpu_pipeline, "DaliLogMel", lambda spec, batch, *_, **__: Failing(spec, batch, "cpu"))
+    monkeypatch.setattr(
+        gpu_pipeline,
+        "DaliLogMel",
+        lambda spec, size, *_, **more: Failing(spec, size, "cpu", packed=more["packed"]),
+    )
     monkeypatch.setattr(gpu_pipeline, "open_runtime", lambda *_: Opened(open_runtime(artifact, "null")))
     monkeypatch.setattr(choose, "open_runtime", lambda *_: Opened(open_runtime(artifact, "null")))
     built = engine(tmp_path, SPEC)
@@ -126,7 +130,7 @@ def test_several_gpus_are_opened_as_processes(tmp_path: Path, monkeypatch: pytes
         def close(self) -> None:
             closed.append(True)
 
-    monkeypatch.setattr(gpu_pipeline, "open_gpu_pipeline", lambda *_: First())
+    monkeypatch.setattr(gpu_pipeline, "open_gpu_pipeline", lambda *_, **__: First())
     name, line = opened(engine(tmp_path, SPEC), gpus=2)
     assert (name, line, closed) == ("tensorrt", "device: cuda, 2 GPUs (DALI and tensorrt)", [True])
 

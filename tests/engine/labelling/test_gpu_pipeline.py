@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
-from gpu_on_cpu import SPEC, OnCpu, assert_close, by_pipeline, by_reference, on_cpu
+from engine_files import engine
+from gpu_on_cpu import SPEC, OnCpu, assert_close, by_pipeline, by_reference, on_cpu, packed
 from merkit.engine.artifact import Artifact
-from merkit.engine.errors import DeviceMemoryError
+from merkit.engine.errors import DeviceMemoryError, UsageError
 from merkit.engine.labelling import gpu_pipeline, local
-from merkit.engine.labelling.file_windows import FileFacts, FileSamples, WindowOptions, samples_from_file
+from merkit.engine.labelling.file_windows import WindowOptions, samples_from_file
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.labelling.local import LocalBackend
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spectrogram.dali import DaliLogMel
+from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from reading import labels_of
 
 pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
@@ -85,10 +87,10 @@ def test_dali_out_of_memory_halves_the_batch(
     """Whether it fails when it begins or when it ends, no window is lost."""
 
     class Small(DaliLogMel):
-        def put(self, audio: np.ndarray) -> None:
+        def put(self, audio: np.ndarray, scales: np.ndarray | None = None) -> None:
             if len(audio) > 4:
                 raise DeviceMemoryError("no room to begin")
-            super().put(audio)
+            super().put(audio, scales)
 
         def take(self, stream: int | None = None) -> Any:
             log_mels = super().take(stream)
@@ -98,7 +100,7 @@ def test_dali_out_of_memory_halves_the_batch(
 
     expected = by_reference(mixed_songs, artifact)
     runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1))
-    network = GpuPipeline(runtime, lambda size: Small(SPEC.audio, size, "cpu"))
+    network = GpuPipeline(runtime, SPEC.audio, lambda size: Small(SPEC.audio, size, "cpu", packed=True))
     rows = labels_of(mixed_songs, artifact, WindowOptions(SPEC.audio), network=network)
     assert network.batch == 2
     assert_close(rows, expected)
@@ -110,11 +112,12 @@ def test_dali_out_of_memory_halves_the_batch(
     ]
 
     class NoRoom(DaliLogMel):
-        def put(self, audio: np.ndarray) -> None:
+        def put(self, audio: np.ndarray, scales: np.ndarray | None = None) -> None:
             raise DeviceMemoryError("no room at all")
 
-    network = GpuPipeline(OnCpu(open_runtime(artifact)), lambda size: NoRoom(SPEC.audio, size, "cpu"))
-    file = FileSamples(FileFacts((), 0.0, "", {}), np.zeros((64, SPEC.audio.window_samples), np.float32))
+    runtime = OnCpu(open_runtime(artifact))
+    network = GpuPipeline(runtime, SPEC.audio, lambda size: NoRoom(SPEC.audio, size, "cpu", packed=True))
+    file = packed(np.zeros((64, SPEC.audio.window_samples), np.float32))
     with network, pytest.raises(DeviceMemoryError, match="at all"):
         list(network.add(0, file))
 
@@ -126,14 +129,57 @@ def test_dali_starts_before_the_first_song(mixed_songs: list[str], artifact: Art
         batches.append(batch)
         if batch > 8:
             raise DeviceMemoryError("no room to start")
-        return DaliLogMel(SPEC.audio, batch, "cpu")
+        return DaliLogMel(SPEC.audio, batch, "cpu", packed=True)
 
-    network = GpuPipeline(OnCpu(open_runtime(artifact)), open_dali)
-    network.start_dali(np.zeros((1, SPEC.audio.window_samples), np.float32))
+    network = GpuPipeline(OnCpu(open_runtime(artifact)), SPEC.audio, open_dali)
+    network.start_dali()
     assert (batches, network.batch) == ([32, 16, 8], 8)
     rows = labels_of(mixed_songs, artifact, WindowOptions(SPEC.audio), network=network)
     assert_close(rows, by_reference(mixed_songs, artifact))
     assert batches == [32, 16, 8]
+
+
+class Recorded(OnCpu):
+    """Keeps the sizes of its batches."""
+
+    def __init__(self, artifact: Artifact, batch: int) -> None:
+        super().__init__(open_runtime(artifact), batch)
+        self.sizes: list[int] = []
+
+    def submit(self, log_mels: Any) -> Any:
+        self.sizes.append(len(log_mels))
+        return super().submit(log_mels)
+
+
+def test_all_batches_have_one_size(artifact: Artifact) -> None:
+    """A CUDA graph is of a size, and kernels of TensorRT-RTX are compiled for one."""
+    rng = np.random.default_rng(0)
+    files = [rng.standard_normal((count, SPEC.audio.window_samples)).astype(np.float32) / 9
+             for count in (3, 1, 7, 2)]  # fmt: skip
+    runtime = Recorded(artifact, 32)
+    logits: dict[int, np.ndarray] = {}
+    with GpuPipeline(
+        runtime, SPEC.audio, lambda size: DaliLogMel(SPEC.audio, size, "cpu", packed=True), 5
+    ) as network:
+        for position, samples in enumerate(files):
+            logits.update(network.add(position, packed(samples)))
+        logits.update(network.flush())
+        assert runtime.sizes == [5, 5, 5]
+        logits.update(network.add(9, packed(files[1])))
+        logits.update(network.flush())
+    assert runtime.sizes == [5] * 4
+    with open_runtime(artifact) as reference:
+        for position, samples in enumerate(files):
+            expected = reference.infer(log_mel_from_audio(samples, SPEC.audio))
+            np.testing.assert_allclose(logits[position], expected, atol=1e-3)
+    np.testing.assert_array_equal(logits[9], logits[1])
+
+
+def test_the_batch_is_what_the_engine_is_tuned_for(tmp_path: Path) -> None:
+    built = engine(tmp_path, SPEC)
+    assert [gpu_pipeline.tuned_batch(built), gpu_pipeline.tuned_batch(built, 32)] == [8, 32]
+    with pytest.raises(UsageError, match=r"takes 1 to 32 windows at once, not 33"):
+        gpu_pipeline.tuned_batch(built, 33)
 
 
 def test_samples_far_beyond_full_scale_are_an_error(tmp_path: Path, artifact: Artifact) -> None:

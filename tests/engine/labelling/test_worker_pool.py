@@ -9,18 +9,23 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from multiprocessing import active_children
+from multiprocessing import active_children, get_all_start_methods, get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 from merkit.engine.errors import AudioError, MerError, UnreadableError
-from merkit.engine.labelling import worker_pool
+from merkit.engine.labelling import pool_child, worker_pool
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
 from merkit.engine.temporary import process_folder
 
 
 def behave(item: str, options: dict) -> str:
     kind, _, rest = item.partition(":")
+    if kind == "array":
+        return np.full(100_000, int(rest))  # pyright: ignore[reportReturnType]
+    if kind == "maps":
+        return Path("/proc/self/maps").read_text()
     if kind == "sleep":
         time.sleep(float(rest))
     if kind == "pid":
@@ -57,6 +62,29 @@ def test_every_item_has_one_result() -> None:
     items = [f"ok:{i}" for i in range(200)]
     assert run(items) == [">" + item for item in items]
     assert run([]) == []
+
+
+@pytest.mark.parametrize("method", set(get_all_start_methods()) - {"fork"})
+def test_arrays_of_shared_memory_outlive_crashes_and_leave_nothing(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no name that a killed process could leave behind."""
+    monkeypatch.setattr(pool_child, "_CONTEXT", get_context(method))
+    open_files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    items = ["array:1", "crash:", *[f"array:{number}" for number in range(20)]]
+    held = []
+    with WorkerPool(behave, {"prefix": ""}, 2, share=True) as pool:
+        for position, result in pool.map(items):
+            if isinstance(result, np.ndarray):
+                held.append((int(items[position][6:]), result))
+        if sys.platform == "linux":
+            ((_, maps),) = pool.map(["maps:"])
+            assert "/memfd:mer-results (deleted)" in maps
+            assert "/dev/shm" not in maps
+    assert len(held) == 21
+    assert all(np.array_equal(result, np.full(100_000, value)) for value, result in held)
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) <= open_files + 4  # the fork server's own, once it is started
 
 
 def test_a_crash_costs_only_the_culprit() -> None:

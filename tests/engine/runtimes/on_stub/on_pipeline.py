@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_files import engine
+from gpu_on_cpu import packed
 from merkit.benchmarks.experiments.gpu import measure, write_report
 from merkit.engine.artifact import Artifact
-from merkit.engine.labelling.file_windows import FileFacts, FileSamples
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.runtimes.cuda_gpu import open_gpu
 from merkit.engine.runtimes.tensorrt import open_runtime
@@ -21,8 +21,6 @@ from merkit.engine.spectrogram.dali import DaliLogMel
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from stub_cuda.arrays import AUDIO, CONTENT, SPEC, OnGpu, expected_logits
 from stub_cuda.stub import Stub
-
-FACTS = FileFacts((), 0.0, "", {})
 
 
 class CpuDaliOnGpu(DaliLogMel):
@@ -59,15 +57,15 @@ def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) ->
     pool: list[tuple[Any, Any]] = []
 
     def open_dali(batch: int) -> DaliLogMel:
-        dali = CpuDaliOnGpu(AUDIO, batch, "cpu")
+        dali = CpuDaliOnGpu(AUDIO, batch, "cpu", packed=True)
         dali.copies, dali.pool = runtime._computes, pool
         return dali
 
     logits: dict[int, np.ndarray] = {}
-    with GpuPipeline(runtime, open_dali) as network:
+    with GpuPipeline(runtime, AUDIO, open_dali) as network:
         assert network.batch == 32
         for position, samples in enumerate(files):
-            logits.update(network.add(position, FileSamples(FACTS, samples)))
+            logits.update(network.add(position, packed(samples)))
         logits.update(network.flush())
     assert len(pool) == 5
     with open_gpu(0).current():

@@ -1,0 +1,133 @@
+"""A child process of ``WorkerPool``, as its parent has it: its start, its pipe, its end, and why it died."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..errors import MerError
+from ..temporary import process_folder
+from .child_process import last_words, runs_main_again, start_fork_server, start_process
+from .shared_results import ResultReader
+from .worker import work
+
+# A plain fork would copy locks that the runtimes' threads hold. The fork server is a process without such
+# threads: it imports what the children need once, and forks them.
+_CONTEXT: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+
+Item = tuple[int, Any]
+"""Position and item."""
+
+
+@dataclass(eq=False)
+class Child:
+    """A child process. ``items`` are the ones that it has, the one at work first.
+
+    ``alone`` is set while it has one item of a child that died. ``watched_s`` is for how long its oldest
+    item was seen to be at work. ``folder`` is for its temporary files.
+    """
+
+    process: Any
+    pipe: Connection
+    folder: Path
+    results: ResultReader
+    items: deque[Item] = field(default_factory=deque)
+    ready: bool = False
+    alone: bool = False
+    watched_s: float = 0.0
+
+    def end(self) -> None:
+        """Ends the process; what it had is lost."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        shutil.rmtree(self.folder, ignore_errors=True)  # what it was copying when it was killed
+
+    def why_dead(self) -> str:
+        """Why the process died of an item."""
+        if self.process.exitcode == -signal.SIGKILL:  # not by a decoder
+            return "the process that read it was killed (SIGKILL), as the system does when memory runs out"
+        return f"the decoder crashed ({self._death()})"
+
+    def why_no_start(self) -> str:
+        """Why the process died before it had begun."""
+        start = f"a worker process cannot start ({self._death()}"
+        if self.process.exitcode == 1 and runs_main_again() and "bootstrapping" in last_words(whole=True):
+            return start + '); a script that labels needs: if __name__ == "__main__":'
+        words = last_words()
+        return f"{start}: {words})" if words else f"{start})"
+
+    def _death(self) -> str:
+        exit_code = self.process.exitcode
+        if exit_code is not None and exit_code < 0:
+            with suppress(ValueError):
+                return signal.Signals(-exit_code).name
+        return f"exit code {exit_code}"
+
+
+def start_ahead(as_copy: bool = False) -> None:
+    """Starts the fork server and its imports, while the caller does something else.
+
+    Args:
+        as_copy: see ``start_fork_server``.
+
+    Raises:
+        MerError: the system starts no process, or there is no folder for its socket.
+    """
+    if _CONTEXT.get_start_method() == "forkserver":
+        with _refusals():
+            start_fork_server(f"{__package__}.file_windows", as_copy)
+
+
+def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) -> Child:
+    """Starts a process that runs ``work``.
+
+    Args:
+        share: see ``ResultReader``.
+
+    Raises:
+        MerError: the system starts no process.
+    """
+    with _refusals(), ExitStack() as on_failure:
+        folder = Path(tempfile.mkdtemp(prefix="worker-", dir=process_folder()))
+        ours, theirs = _CONTEXT.Pipe()
+        on_failure.callback(ours.close)
+        results = ResultReader(share)
+        with theirs:
+            arguments = (theirs, folder, function, options, results.memory)
+            process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
+            on_failure.callback(results.close)
+            start_process(process)
+        on_failure.pop_all()
+    results.close()
+    return Child(process, ours, folder, results)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the system refuses to a process that is to start, in a line."""
+    try:
+        yield
+    except EOFError:  # the fork server has died of it
+        reason = last_words()
+        if reason.startswith("AssertionError"):  # of multiprocessing: it was to receive a file too many
+            reason = os.strerror(errno.EMFILE)
+    except OSError as error:
+        reason = str(error.strerror or error)
+        if error.errno == errno.ENOENT:  # children begin in the working folder
+            raise MerError(f"a worker process cannot start: is the working folder gone? ({reason})") from None
+    else:
+        return
+    advice = "the limits on files (ulimit -n), processes (-u) or memory (-v) may be too low"
+    raise MerError(f"a worker process cannot start ({reason or 'the system starts none'}): {advice}")
