@@ -101,14 +101,14 @@ def _as_scales(checksums: npt.NDArray[np.uint64]) -> Float32:
 
 
 def _take(pipeline: GpuPipeline, songs: Any, seconds: float) -> int:
-    """Takes songs until so many seconds have passed; gives how many of them the device is done with."""
+    """Takes songs for so many seconds, at least one; gives how many the device is done with."""
     done, end = 0, time.perf_counter() + seconds
     for position, song in songs:
         if isinstance(song, Failure):
             raise MerError(song.reason)
         done += sum(1 for _ in pipeline.add(position, song))
         del song
-        if time.perf_counter() > end:
+        if done and time.perf_counter() > end:
             break
     return done
 

@@ -22,16 +22,15 @@ from ..artifact import Artifact
 from ..errors import ArtifactError, DeviceError, DeviceMemoryError
 from . import DeviceArray
 from .cuda_gpu import Cuda, Gpu, open_gpu
-from .cuda_slot import Slot
+from .cuda_slot import NetworkBuffers, Slot
 from .engine_compatibility import check_fit
 from .tensorrt_engine import LoadedEngine
 
-_ALIGNED = 256  # bytes, which IExecutionContext.set_tensor_address requires
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
 _SLOTS = 2
 _log = logging.getLogger(__name__)
 
-# Brings windows from start on, so many, to where TensorRT can read them, and gives that address on the GPU.
+# Brings windows from start on, so many, to the GPU, and gives their address there.
 _Place = Callable[[Cuda, Slot, int, int], int]  # CUDA, slot, start, count
 
 
@@ -69,6 +68,7 @@ class TensorRtRuntime:
         self._artifact, self._engine = artifact, engine
         self._lock = threading.RLock()
         self._slots: list[Slot] = []
+        self._network: NetworkBuffers | None = None
         self._pinned: list[Any] = []
         self._turn = 0  # how many batches were begun; they take the slots in turns
         self._memory: Any = None
@@ -119,7 +119,7 @@ class TensorRtRuntime:
             with self.gpu.current() as cuda:
                 cuda.Context.synchronize()
         address = int(interface["data"][0])
-        return self._begin(log_mels, interface["shape"][0], partial(self._aligned, address))
+        return self._begin(log_mels, interface["shape"][0], partial(self._there, address))
 
     def close(self) -> None:
         """Waits for the GPU and frees everything; logits that nobody asked for are lost."""
@@ -166,6 +166,7 @@ class TensorRtRuntime:
         try:
             if size:
                 self._memory = cuda.mem_alloc(size)
+            self._network = NetworkBuffers(cuda, log_mels, outputs)
             for _ in range(_SLOTS):
                 self._slots.append(Slot(cuda, log_mels, outputs))
         except cuda.MemoryError:
@@ -182,6 +183,9 @@ class TensorRtRuntime:
         for slot in self._slots:
             slot.close()
         self._slots.clear()
+        if self._network is not None:
+            self._network.close()
+            self._network = None
 
     def _check(self, typestr: str, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> None:
         """Compares an array, as the CUDA Array Interface describes it, with what the network takes."""
@@ -214,29 +218,33 @@ class TensorRtRuntime:
 
     def _copied(self, log_mels: Float32, cuda: Cuda, slot: Slot, start: int, count: int) -> int:
         """Copies windows to the GPU by way of the slot's pinned buffer; the kernels wait for the copy."""
-        filled = max(count, self._least)
         slot.log_mels_host[:count] = log_mels[start : start + count]
-        slot.log_mels_host[count:filled] = 0  # where the profile allows no smaller batch
-        cuda.memcpy_htod_async(slot.log_mels, slot.log_mels_host[:filled], self._copies)
+        cuda.memcpy_htod_async(slot.log_mels, slot.log_mels_host[:count], self._copies)
         slot.copied.record(self._copies)
         self._computes.wait_for_event(slot.copied)
         return slot.log_mels
 
-    def _aligned(self, address: int, cuda: Cuda, slot: Slot, start: int, count: int) -> int:
-        """Windows that are on the GPU stay where they are, if TensorRT can take them there."""
-        audio = self._artifact.spec.audio
-        window_bytes = 4 * audio.n_mels * audio.frames
-        source = address + start * window_bytes
-        if source % _ALIGNED == 0 and count >= self._least:
-            return source
-        cuda.memcpy_dtod_async(slot.log_mels, source, count * window_bytes, self._computes)
-        return slot.log_mels
+    def _there(self, address: int, cuda: Cuda, slot: Slot, start: int, count: int) -> int:
+        """Windows that are on the GPU already."""
+        return address + start * self._window_bytes
 
     def _compute(self, cuda: Cuda, slot: Slot, source: int, count: int) -> None:
-        self._engine.enqueue(self.stream, max(count, self._least), source, slot.outputs)
+        """Queues a batch. The computing stream alone uses the network's buffers, one batch after the other.
+
+        Where the profile allows no batch so small, the rows after it hold anything.
+        """
+        network = self._network
+        assert network is not None
+        cuda.memcpy_dtod_async(network.log_mels, source, count * self._window_bytes, self._computes)
+        self._engine.enqueue(self.stream, max(count, self._least), network.log_mels, network.outputs)
         for name, host in slot.outputs_host.items():
-            cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)
+            cuda.memcpy_dtoh_async(host[:count], network.outputs[name], self._computes)
         slot.done.record(self._computes)
+
+    @property
+    def _window_bytes(self) -> int:
+        audio = self._artifact.spec.audio
+        return 4 * audio.n_mels * audio.frames
 
     def _collect(self, slot: Slot) -> None:
         """Waits for the batch that a slot has, and copies its logits out."""

@@ -40,6 +40,9 @@ def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytes
         opened(artifact, device="cuda")
     with pytest.raises(UsageError, match="several GPUs need an engine"):
         opened(artifact, gpus=2)
+    for other in ({}, {"ray": "nowhere:1"}):
+        with pytest.raises(UsageError, match="only an engine on this machine's GPU takes a size of batch"):
+            opened(artifact, batch=8, **other)
     built = engine(tmp_path, SPEC)
     with pytest.raises(UsageError, match=r"give the \.onnx"):
         opened(built, device="cpu")
@@ -50,6 +53,8 @@ def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytes
         opened(built)
     with pytest.raises(DeviceError, match="tensorrt is not installed"):
         open_gpu_pipeline(built)
+    with pytest.raises(UsageError, match=r"tiny\.engine takes 1 to 32 windows at once, not 64"):
+        opened(built, batch=64)
     assert opened(built, "null") == ("null", "device: cpu (null was asked for)")
 
 

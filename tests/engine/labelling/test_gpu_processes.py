@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing import active_children
+from multiprocessing import Pipe, active_children
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 from gpu_on_cpu import SPEC, assert_close, by_reference, on_cpu
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceError
+from merkit.engine.labelling import gpu_processes
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import FileSamples, WindowOptions
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
@@ -90,6 +91,26 @@ def test_a_signal_to_the_whole_group_costs_no_label(mixed_songs: list[str], arti
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 os.kill(process.pid or 0, number)
         assert_close([*labels, *rows], expected)
+
+
+def test_the_next_job_is_there_before_the_last_ends() -> None:
+    ours, theirs = Pipe()
+    child = gpu_processes._Child(None, ours)
+    assert child.wants_more
+    child.begin([(0, "a"), (1, "b")])
+    assert child.wants_more
+    child.begin([(2, "c"), (3, "d"), (4, "e")])
+    assert not child.wants_more
+    jobs = [theirs.recv()]
+    paths = gpu_processes._paths(theirs, jobs)
+    assert [next(paths) for _ in range(5)] == ["a", "b", "c", "d", "e"]
+    child.files.popleft()
+    assert not child.wants_more
+    child.files.popleft()
+    assert child.wants_more
+    child.begin([(5, "f")])
+    assert list(paths) == ["f"]
+    assert len(jobs) == child.jobs == 3
 
 
 def test_several_gpus_stop(mixed_songs: list[str], artifact: Artifact) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from merkit.engine.runtimes.cuda_slot import Slot
+from merkit.engine.runtimes.cuda_slot import NetworkBuffers, Slot
 
 
 class Memory:
@@ -65,20 +65,30 @@ class Pinned(np.ndarray):
 
 def test_all_buffers_are_taken_and_given_back() -> None:
     slot = Slot(fake_cuda(), (2, 1, 3, 4), {"logits": (2, 5), "evidence": (2, 2)})
-    assert Memory.taken == 6
+    assert Memory.taken == 4
     assert slot.log_mels_host.shape == (2, 1, 3, 4)
     assert {name: host.shape for name, host in slot.outputs_host.items()} == {
         "logits": (2, 5),
         "evidence": (2, 2),
     }
-    assert len({slot.log_mels, *slot.outputs.values()}) == 3
     slot.close()
     slot.close()
     assert Memory.taken == 0
 
 
-@pytest.mark.parametrize("call", range(1, 7))
-def test_a_slot_without_room_takes_nothing(call: int) -> None:
+def test_the_networks_buffers_are_taken_and_given_back() -> None:
+    network = NetworkBuffers(fake_cuda(), (2, 1, 3, 4), {"logits": (2, 5), "evidence": (2, 2)})
+    assert Memory.taken == len({network.log_mels, *network.outputs.values()}) == 3
+    assert list(network.outputs) == ["logits", "evidence"]
+    network.close()
+    network.close()
+    assert Memory.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"), [*((Slot, i) for i in range(1, 6)), (NetworkBuffers, 1), (NetworkBuffers, 2)]
+)
+def test_without_room_nothing_is_taken(kind: type[Slot | NetworkBuffers], call: int) -> None:
     with pytest.raises(MemoryError):
-        Slot(fake_cuda(fail_at=call), (2, 1, 3, 4), {"logits": (2, 5)})
+        kind(fake_cuda(fail_at=call), (2, 1, 3, 4), {"logits": (2, 5)})
     assert Memory.taken == 0

@@ -10,6 +10,7 @@ import pytest
 import scipy.fft
 from audio_files import noise
 from hard_sounds import SPECS, music
+from merkit.engine.labelling.packed_samples import packed_from_samples, samples_from_packed
 from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.dali import IN_FLIGHT, DaliLogMel
 from merkit.engine.spectrogram.log_mel import decibels_from_audio, log_mel_from_audio
@@ -97,3 +98,23 @@ def test_what_put_refuses() -> None:
             dali.put(audio[:1])
         with pytest.raises(ValueError, match="in flight"):
             dali.put(audio[:1])
+
+
+def test_packed_samples_are_those_that_they_stand_for() -> None:
+    """int16 and a scale a window, from quiet to far beyond full scale, alone or with others."""
+    spec = AudioSpec()
+    levels = np.asarray([[1.0], [40.0], [0.0], [1e-3]], np.float32)
+    pairs = [packed_from_samples(window) for window in signals(spec) * levels]
+    packed, scales = np.stack([numbers for numbers, _ in pairs]), np.asarray([scale for _, scale in pairs])
+    with DaliLogMel(spec, 4, "cpu") as plain, DaliLogMel(spec, 4, "cpu", packed=True) as dali:
+        plain.put(samples_from_packed(packed, scales))
+        expected = plain.take()
+        dali.put(packed, scales)
+        np.testing.assert_allclose(dali.take(), expected, atol=1e-5)
+        dali.put(packed[1:2], scales[1:2])
+        np.testing.assert_allclose(dali.take(), expected[1:2], atol=1e-5)
+        with pytest.raises(ValueError, match="must be int16"):
+            dali.put(samples_from_packed(packed, scales), scales)
+        for wrong in (None, scales[:2], scales.astype(np.float64)):
+            with pytest.raises(ValueError, match=r"scales must be float32 \[4\]"):
+                dali.put(packed, wrong)

@@ -72,17 +72,17 @@ MUTANTS = {
     "no wait for the logits": ("        slot.done.synchronize()\n", ""),
     "the end is recorded too early": (
         """        for name, host in slot.outputs_host.items():
-            cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)
+            cuda.memcpy_dtoh_async(host[:count], network.outputs[name], self._computes)
         slot.done.record(self._computes)
 """,
         """        slot.done.record(self._computes)
         for name, host in slot.outputs_host.items():
-            cuda.memcpy_dtoh_async(host[:count], slot.outputs[name], self._computes)
+            cuda.memcpy_dtoh_async(host[:count], network.outputs[name], self._computes)
 """,
     ),
     "logits come by the other stream": (
-        "host[:count], slot.outputs[name], self._computes)",
-        "host[:count], slot.outputs[name], self._copies)",
+        "host[:count], network.outputs[name], self._computes)",
+        "host[:count], network.outputs[name], self._copies)",
     ),
     "a slot is not emptied": (
         "                self._collect(slot)\n                self._compute",
@@ -92,22 +92,22 @@ MUTANTS = {
         '(("images", log_mels), *outputs.items())',
         '(*zip(("images", *outputs), (*outputs.values(), log_mels)),)',
     ),
-    "logits of the other slot": (
-        "source, slot.outputs)",
-        "source, self._slots[self._turn % _SLOTS].outputs)",
+    "log-mels are moved by the other stream": (
+        "count * self._window_bytes, self._computes)",
+        "count * self._window_bytes, self._copies)",
     ),
+    "log-mels are moved in part": ("source, count * self", "source, (count - 1) * self"),
     "the first part again": ("log_mels[start : start + count]", "log_mels[:count]"),
-    "half the stride": ("address + start * window_bytes", "address + start * window_bytes // 2"),
+    "half the stride": ("address + start * self._window_bytes", "address + start * self._window_bytes // 2"),
     "a wrong place in the result": ("pending._logits[start : start + count]", "pending._logits[:count]"),
     "the shape of the batch before": (
         "        self._set_shape(batch)\n        for",
         "        for",
     ),
     "copies too few": (
-        "slot.log_mels_host[:filled], self._copies",
-        "slot.log_mels_host[: filled - 1], self._copies",
+        "slot.log_mels_host[:count], self._copies",
+        "slot.log_mels_host[: count - 1], self._copies",
     ),
-    "unaligned addresses": ("source % _ALIGNED == 0", "source % 1 == 0"),
     "no memory for the activations": ("self._context.set_device_memory(address, size)", "pass"),
     "buffers freed in use": (
         "                cuda.Context.synchronize()\n                self._free_slots()",
