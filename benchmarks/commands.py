@@ -141,6 +141,12 @@ def scale_command(few: int, many: int) -> int:
 @click.option("--paper", is_flag=True, help="Print the tables of docs/GPU.md and stop; needs no GPU.")
 @click.option("--feed", is_flag=True, help="What feeding a GPU takes of its process; needs no GPU.")
 @click.option(
+    "--int16",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FOLDER",
+    help="What the feed's int16 samples change in the labels of these songs; needs no GPU.",
+)
+@click.option(
     "--decode-ms",
     type=FiniteRange(min=0.001),
     default=8.3,
@@ -152,7 +158,13 @@ def scale_command(few: int, many: int) -> int:
 @click.option("--json", "report", type=click.Path(path_type=Path), default="gpu.json", help="What was found.")
 @report_errors
 def gpu_command(
-    engines: tuple[str, ...], paper: bool, feed: bool, decode_ms: float, seconds: float | None, report: Path
+    engines: tuple[str, ...],
+    paper: bool,
+    feed: bool,
+    int16: Path | None,
+    decode_ms: float,
+    seconds: float | None,
+    report: Path,
 ) -> int:
     """What a GPU gives: engine against ONNX, DALI against the reference, throughput, copies, overlap.
 
@@ -164,11 +176,20 @@ def gpu_command(
 
         _echo("\n\n".join(tables_of_paper(costs(_say), decode_ms)))
         return 0
+    if engines and (feed or int16):
+        raise click.UsageError("--feed and --int16 need no ENGINE")
+    if int16:
+        from .experiments.gpu_int16 import compare_int16
+
+        found = compare_int16(int16, _say)
+        _echo(
+            f"{found.songs:,} songs from int16: {found.emotions} with another emotion, "
+            f"{found.verdicts} with another verdict; probabilities differ by {found.probability:.6f} at most"
+        )
+        return EXIT_SOME_FAILED if found.failed else 0
     if feed:
         from .experiments.gpu_feed import WINDOWS, measure_feed
 
-        if engines:
-            raise click.UsageError("--feed needs no ENGINE")
         fed = measure_feed(10.0 if seconds is None else seconds)
         rate = fed.songs / fed.seconds
         _echo(f"{fed.cpu_ms_a_song:.2f} ms of the parent's CPU a song (three windows)")
@@ -178,7 +199,7 @@ def gpu_command(
         )
         return 0
     if not engines:
-        raise click.UsageError("name the engines to measure, --paper or --feed")
+        raise click.UsageError("name the engines to measure, or --paper, --feed or --int16")
     from ..engine.artifact import open_artifact
     from .experiments.gpu import measure, write_report
 

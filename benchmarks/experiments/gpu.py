@@ -130,7 +130,7 @@ def _rates(
     runtime: DeviceRuntime, dali: DaliLogMel, file: FileSamples, log_mels: Float32, seconds: float
 ) -> dict[str, dict[str, Any]]:
     """Images/s of each part alone. DALI's samples are in pinned memory, as in labelling."""
-    samples = runtime.pinned(file.samples.shape, np.int16)
+    samples = runtime.pinned((len(file.samples), dali.spec.window_samples), np.int16)
     samples[:] = file.samples
     dali.put(samples, file.scales)
     on_device = dali.take()

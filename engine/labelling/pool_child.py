@@ -52,6 +52,7 @@ class Child:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        self.results.close()
         shutil.rmtree(self.folder, ignore_errors=True)  # what it was copying when it was killed
 
     def why_dead(self) -> str:
@@ -110,7 +111,7 @@ def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) 
             on_failure.callback(results.close)
             start_process(process)
         on_failure.pop_all()
-    results.close()
+    results.started()
     return Child(process, ours, folder, results)
 
 

@@ -67,11 +67,16 @@ class ResultReader:
         result = pickle.loads(memoryview(content)[begin:], buffers=arrays)
         return result, len(content) + sum(size for _, size in places)
 
-    def close(self) -> None:
-        """Closes what the child needed to start; arrays stay."""
+    def started(self) -> None:
+        """Closes what the child needed to start."""
         if self.memory is not None:
             self.memory.close()
             self.memory = None
+
+    def close(self) -> None:
+        """Gives the memory up, which stays until nobody refers to an array in it."""
+        self.started()
+        self._shared = None
 
     def _lent(self, start: int, size: int) -> np.ndarray:
         assert self._shared is not None

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from audio_files import noise, write_audio
 from bench_results import results_values
 from click.testing import CliRunner, Result
 from merkit.benchmarks.cli import main
@@ -97,6 +98,19 @@ def test_feeding_a_gpu_needs_none() -> None:
     assert re.fullmatch(r"[\d,]+ windows/s into one process, from \d+ that make songs up", second)
     assert third.endswith("every checksum is right")
     assert bench("gpu", "--feed", __file__).exit_code == 2
+
+
+def test_what_int16_changes(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.flac", noise(12, 16_000), 16_000)
+    (tmp_path / "bad.flac").write_bytes(b"no sound")
+    done = bench("gpu", "--int16", tmp_path)
+    assert done.exit_code == 4
+    assert "bad.flac: " in done.output
+    line = r"1 songs from int16: 0 with another emotion, 0 with another verdict; probabilities differ by "
+    assert (change := re.search(line + r"(0\.00\d+) at most", done.output)), done.output
+    assert float(change[1]) < 0.002
+    (tmp_path / "empty").mkdir()
+    assert bench("gpu", "--int16", tmp_path / "empty").exit_code == 1
 
 
 def test_gpu_without_a_gpu(tmp_path: Path) -> None:
