@@ -71,7 +71,7 @@ def test_arrays_of_shared_memory_outlive_crashes_and_leave_nothing(
     """It has no name that a killed process could leave behind."""
     monkeypatch.setattr(pool_child, "_CONTEXT", get_context(method))
     items = ["array:1", "crash:", *[f"array:{number}" for number in range(20)]]
-    held = []
+    held, result = [], None
     with WorkerPool(behave, {"prefix": ""}, 2, share=True) as pool:
         for position, result in pool.map(items):
             if isinstance(result, np.ndarray):
@@ -83,7 +83,7 @@ def test_arrays_of_shared_memory_outlive_crashes_and_leave_nothing(
     assert len(held) == 21
     assert all(np.array_equal(result, np.full(100_000, value)) for value, result in held)
     if sys.platform == "linux":
-        del held[:], result
+        held, result = [], None
         assert not [file for file in Path("/proc/self/fd").iterdir() if "mer-results" in _link(file)]
 
 
