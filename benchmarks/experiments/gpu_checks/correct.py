@@ -191,8 +191,12 @@ def check_opens(bench: Bench) -> dict[str, Any]:
             opens += 1
         each = (time.perf_counter() - began) / opens
         after = _held(calls)
-    others = _NOISE if stub_library() is None else 0
-    for name, most in (("gpu_bytes", others), ("host_bytes", _NOISE), ("files", 4), ("threads", 4)):
+    limits = {"gpu_bytes": _NOISE, "host_bytes": _NOISE, "files": 4, "threads": 4}
+    if (
+        stub_library() is not None
+    ):  # its GPU is exact, and it keeps on the host what was freed, to find its use
+        limits = {"gpu_bytes": 0, "files": 4, "threads": 4}
+    for name, most in limits.items():
         require(
             after[name] - before[name] <= most, f"after {opens} opens: {name} {before[name]} -> {after[name]}"
         )
