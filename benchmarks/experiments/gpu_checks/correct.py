@@ -192,9 +192,7 @@ def check_opens(bench: Bench) -> dict[str, Any]:
         each = (time.perf_counter() - began) / opens
         after = _held(calls)
     limits = {"gpu_bytes": _NOISE, "host_bytes": _NOISE, "files": 4, "threads": 4}
-    if (
-        stub_library() is not None
-    ):  # its GPU is exact, and it keeps on the host what was freed, to find its use
+    if stub_library() is not None:  # it counts exactly, and keeps on the host what was freed
         limits = {"gpu_bytes": 0, "files": 4, "threads": 4}
     for name, most in limits.items():
         require(
