@@ -31,12 +31,13 @@ StrPath = str | os.PathLike[str]
 def label(path: StrPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
     """The emotion that one song carries. For more than one song, ``Labeler`` opens the model only once.
 
-    >>> import merkit
-    >>> song = merkit.label("song.mp3", "mobilenetv3")
-    >>> song.emotion in ("happy", "tense", "sad", "calm")
-    True
-    >>> song.confidence == max(song.probabilities)
-    True
+    Examples:
+        >>> import merkit
+        >>> song = merkit.label("song.mp3", "mobilenetv3")
+        >>> song.emotion in ("happy", "tense", "sad", "calm")
+        True
+        >>> song.confidence == max(song.probabilities)
+        True
 
     Args:
         path: a local file, or a URL that fsspec reads.
@@ -54,19 +55,20 @@ def label(path: StrPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
 class Labeler:
     """One model, opened once, for many songs; a context manager.
 
-    >>> import merkit, numpy
-    >>> with merkit.Labeler("mobilenetv3", windows="all") as labeler:
-    ...     song = labeler.label("song.mp3")
-    ...     songs = list(labeler.label_files(["song.mp3", "missing.mp3"]))
-    ...     tone = labeler.label_samples(0.1 * numpy.sin(numpy.arange(480_000)), 48_000)
-    >>> labeler.labels
-    ('happy', 'tense', 'sad', 'calm')
-    >>> song.emotion in labeler.labels, round(sum(song.probabilities), 3)
-    (True, 1.0)
-    >>> songs[0].emotion == song.emotion, songs[1].error
-    (True, 'no such file')
-    >>> tone.duration_s
-    10.0
+    Examples:
+        >>> import merkit, numpy
+        >>> with merkit.Labeler("mobilenetv3", windows="all") as labeler:
+        ...     song = labeler.label("song.mp3")
+        ...     songs = list(labeler.label_files(["song.mp3", "missing.mp3"]))
+        ...     tone = labeler.label_samples(0.1 * numpy.sin(numpy.arange(480_000)), 48_000)
+        >>> labeler.labels
+        ('happy', 'tense', 'sad', 'calm')
+        >>> song.emotion in labeler.labels, round(sum(song.probabilities), 3)
+        (True, 1.0)
+        >>> songs[0].emotion == song.emotion, songs[1].error
+        (True, 'no such file')
+        >>> tone.duration_s
+        10.0
 
     Args:
         model: the name of a bundled model, or the path of an .onnx or .engine file.
