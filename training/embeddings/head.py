@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from ...engine.arrays import Float32
@@ -54,27 +57,24 @@ def fit_head(
         balance: weigh each label inversely to its frequency.
     """
     truth = np.asarray([labels.index(clip.label) for clip in clips], dtype=np.intp)
-    judged = {
-        strength: predictions
-        for strength in _STRENGTHS
-        if (predictions := _unseen(features, clips, labels, truth, strength, balance)) is not None
-    }
-    if not judged:
-        return FittedHead(_layer(features, truth, len(labels), _USUAL, balance))
-    temperatures = {strength: fit_temperature(predictions) for strength, predictions in judged.items()}
-    losses = {
-        strength: log_loss(predictions.truth, predictions.by_song(temperatures[strength]))
-        for strength, predictions in judged.items()
-    }
-    best = min(losses, key=lambda strength: losses[strength])
-    predicted = judged[best].by_song().argmax(axis=1)
-    return FittedHead(
-        _layer(features, truth, len(labels), best, balance),
-        temperatures[best],
-        best,
-        accuracy_and_macro_f1(judged[best].truth, predicted)[1],
-        losses[best],
-    )
+    # The matrices are small: a second thread only waits for the first, and on a busy machine for long.
+    with threadpool_limits(1):
+        judged = _unseen(features, clips, labels, truth, balance)
+        if not judged:
+            return FittedHead(_layers(features, truth, len(labels), (_USUAL,), balance)[0])
+        temperatures = [fit_temperature(predictions) for predictions in judged]
+        losses = [
+            log_loss(predictions.truth, predictions.by_song(temperature))
+            for predictions, temperature in zip(judged, temperatures, strict=True)
+        ]
+        best = int(np.argmin(losses))
+        return FittedHead(
+            _layers(features, truth, len(labels), (_STRENGTHS[best],), balance)[0],
+            temperatures[best],
+            _STRENGTHS[best],
+            accuracy_and_macro_f1(truth, judged[best].by_song().argmax(axis=1))[1],
+            losses[best],
+        )
 
 
 @torch.inference_mode()
@@ -83,26 +83,37 @@ def logits_from_head(layer: nn.Linear, features: Sequence[Float32]) -> list[Floa
     return [layer(torch.from_numpy(np.asarray(rows, np.float32))).numpy() for rows in features]
 
 
+def span_of(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An orthonormal base ``[features, dimensions]`` of the space of ``rows`` ``[clips, features]``.
+
+    The weights of a penalised regression are a sum of the clips that it was given: in their span it is the
+    same regression, and where there are fewer clips than features it takes less time.
+    """
+    clips, features = rows.shape
+    return np.linalg.qr(rows.T)[0] if features > clips else np.eye(features, dtype=rows.dtype)
+
+
 def _unseen(
     features: Sequence[Float32],
     clips: Sequence[Clip],
     labels: Sequence[str],
     truth: np.ndarray,
-    strength: float,
     balance: bool,
-) -> Predictions | None:
-    """Every clip's logits by a layer that was fitted to other groups; None where the groups are too few."""
-    pairs = _pairs(clips)
-    if not pairs:
-        return None
-    logits: list[Float32] = [np.empty((0, len(labels)), np.float32)] * len(clips)
-    for training, test in pairs:
-        layer = _layer([features[i] for i in training], truth[training], len(labels), strength, balance)
-        for i, rows in zip(test, logits_from_head(layer, [features[i] for i in test]), strict=True):
-            logits[i] = rows
+) -> list[Predictions]:
+    """For each strength every clip's logits, by a layer that was fitted to other groups; [] if too few."""
+    logits: list[dict[int, Float32]] = [{} for _ in _STRENGTHS]
+    for training, test in _pairs(clips):
+        layers = _layers([features[i] for i in training], truth[training], len(labels), _STRENGTHS, balance)
+        for of_strength, layer in zip(logits, layers, strict=True):
+            of_clips = logits_from_head(layer, [features[i] for i in test])
+            of_strength.update(zip(test.tolist(), of_clips, strict=True))
     names = tuple(clip.name or str(clip.path) for clip in clips)
     groups = tuple(clip.group for clip in clips)
-    return Predictions(names, names, truth, tuple(logits), groups, tuple(labels))
+    return [
+        Predictions(names, names, truth, tuple(of[i] for i in range(len(clips))), groups, tuple(labels))
+        for of in logits
+        if of
+    ]
 
 
 def _pairs(clips: Sequence[Clip]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -114,31 +125,41 @@ def _pairs(clips: Sequence[Clip]) -> list[tuple[np.ndarray, np.ndarray]]:
     return []
 
 
-def _layer(
-    features: Sequence[Float32], truth: np.ndarray, count: int, strength: float, balance: bool
-) -> nn.Linear:
-    """Standardising and logistic regression, folded into one layer."""
+def _layers(
+    features: Sequence[Float32], truth: np.ndarray, count: int, strengths: Sequence[float], balance: bool
+) -> list[nn.Linear]:
+    """A layer for each strength: standardising and logistic regression in one."""
     windows = [len(rows) for rows in features]
     rows = np.concatenate(features).astype(np.float64)
-    scaler = StandardScaler().fit(rows)
     targets, weights = np.repeat(truth, windows), np.repeat(1 / np.asarray(windows), windows)
     known = np.unique(truth)
-    weight = np.zeros((count, rows.shape[1]))
-    bias = np.full(count, _UNKNOWN)
     if len(known) == 1:
+        bias = np.full(count, _UNKNOWN)
         bias[known] = 0.0
-    else:
-        if balance:
-            weights = weights * (len(truth) / len(known) / np.bincount(truth, minlength=count)[targets])
-        regression = LogisticRegression(C=strength, max_iter=1_000)
-        regression.fit(scaler.transform(rows), targets, sample_weight=weights)
-        coefficients, intercepts = regression.coef_, regression.intercept_
+        return [_linear(np.zeros((count, rows.shape[1])), bias) for _ in strengths]
+    if balance:
+        weights = weights * (len(truth) / len(known) / np.bincount(truth, minlength=count)[targets])
+    scaler = StandardScaler().fit(rows)
+    scaled = np.asarray(scaler.transform(rows))
+    span = span_of(scaled)
+    inside = scaled @ span
+    regression = LogisticRegression(max_iter=1_000, warm_start=True)  # a penalty's weights begin the next's
+    layers = []
+    for strength in strengths:
+        regression.set_params(C=strength).fit(inside, targets, sample_weight=weights)
+        coefficients, intercepts = regression.coef_ @ span.T, regression.intercept_
         if len(known) == 2:  # scikit-learn gives the second label's logit alone
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             intercepts = np.concatenate([-intercepts, intercepts]) / 2
+        weight, bias = np.zeros((count, rows.shape[1])), np.full(count, _UNKNOWN)
         weight[known] = coefficients / np.asarray(scaler.scale_)
         bias[known] = intercepts - weight[known] @ np.asarray(scaler.mean_)
-    layer = nn.Linear(rows.shape[1], count)
+        layers.append(_linear(weight, bias))
+    return layers
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
         layer.bias.copy_(torch.from_numpy(bias))

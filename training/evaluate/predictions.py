@@ -15,7 +15,7 @@ from ...engine.arrays import Float32
 from ...engine.data.metrics import log_loss
 from ...engine.errors import MerError
 from ...engine.files import whole_file
-from ...engine.labelling.song_label import probabilities_from_logits, song_probabilities
+from ...engine.labelling.song_label import probabilities_from_logits
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, Integers
 from ..fit.inference import logits_from_network
@@ -55,7 +55,9 @@ class Predictions:
 
     def by_song(self, temperature: float = 1.0) -> Floats:
         """Probabilities ``[songs, labels]``, as the engine computes them."""
-        return np.stack([song_probabilities(logits, temperature) for logits in self.logits])
+        _, probabilities = self.by_window(temperature)
+        counts = np.asarray([len(logits) for logits in self.logits])
+        return np.add.reduceat(probabilities, np.cumsum(counts) - counts, axis=0) / counts[:, None]
 
     def by_window(self, temperature: float = 1.0) -> tuple[Integers, Floats]:
         """The true labels ``[windows]`` and the probabilities ``[windows, labels]`` of all songs' windows."""

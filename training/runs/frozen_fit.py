@@ -69,6 +69,7 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
         examples.labels,
         job.protocol.recipe.balance,
     )
+    observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
     network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)
     figures = [_figures(head, features, examples, part) for part in (split.training, split.validation)]
     (loss, accuracy, _), validation = figures
