@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,30 @@ import click
 
 from ...engine.cli.command import EXIT_SOME_FAILED, version_option
 from ...engine.text.escape import for_terminal
-from ..command import training_command
-from ..options import FOLDER, data_options, root_from_options
+from ..command import limit_threads, training_command
+from ..options import FOLDER, check_outside, data_options, root_from_options
 
 if TYPE_CHECKING:
-    from .few_clips import Table
+    from ...engine.data.labelled_audio import LabelledAudio
+    from .few_clips import Point, Table
+
+_METHODS = ("frozen", "fine-tune", "scratch", "hindi-2022", "hindi-2022-random")
+_OF_WEIGHTS = {"frozen", "fine-tune"}
 
 
 @click.command()
 @data_options
 @click.option(
-    "--weights", "sources", multiple=True, required=True, metavar="SOURCE",
-    help="A trained network, whose embeddings are used; may be repeated: a curve for each, and one for all.",
+    "--weights", "sources", multiple=True, metavar="SOURCE",
+    help="A trained network to begin with; may be repeated: a curve for each, and a frozen one for all.",
 )  # fmt: skip
+@click.option(
+    "--method", "methods", multiple=True, default=("frozen",), show_default=True, type=click.Choice(_METHODS),
+    help="A head on the frozen network; all layers, from a fitted head on; from random weights; as the Hindi "
+    "paper, with ImageNet's weights or random ones. May be repeated. All but frozen take long.",
+)  # fmt: skip
+@click.option("--model", "-m", default="audiocnn", show_default=True, help="The backbone without --weights.")
+@click.option("--runs", type=FOLDER, metavar="DIR", help="Keeps the trainings, and goes on with them.")
 @click.option(
     "--beside", multiple=True, type=FOLDER, metavar="DATA",
     help="Other labelled data: what a head on it says of a clip is known of it too; may be repeated.",
@@ -36,9 +48,9 @@ if TYPE_CHECKING:
 def curve(**options: Any) -> None:
     """Macro-F1 on other artists' clips, by how many clips got a label.
 
-    A head (logistic regression) on a frozen network's embeddings. Each draw holds a third of the groups back
-    and gives the head clips of the others. The table is printed as Markdown. A network that has heard this
-    data reads too high here.
+    Each draw holds a third of the groups back and gives the training clips of the others; the draws are the
+    same for all methods. Without --method, a head (logistic regression) is fitted on a frozen network's
+    embeddings. The table is printed as Markdown. Networks that were trained on these clips are refused.
     """
     _curve(**options)
 
@@ -46,22 +58,61 @@ def curve(**options: Any) -> None:
 @training_command("what was computed is kept")
 def _curve(**options: Any) -> int:
     sizes = _sizes(options["sizes"])
-    out = options["out"]
-    if out and (out.suffix.lower() != ".png" or out.is_dir() or not out.absolute().parent.is_dir()):
-        raise click.UsageError(f"--out {out}: give a .png file in a folder that exists")
+    _check(options)
     root = root_from_options(options)
+    if options["runs"]:
+        check_outside(root, options["runs"])
     from ..runs.session import read_data
-    from .few_clips import curve_by_label, curves_by_choice
     from .report import curves_png, markdown_from_curves
 
+    limit_threads()
+    audio = read_data(root, options["layout"], options["labels"], options["group_by"])
+    for note in audio.notes:
+        click.echo(for_terminal(note), err=True)
+    name, out = root.resolve().name, options["out"]
+    curves: dict[str, list[Point]] = {}
+    skipped: list[str] = []
+    if "frozen" in options["methods"]:
+        curves, skipped = _frozen(audio, sizes, options)
+    curves |= _trained(audio, name, sizes, options)
+    what = "clips in all" if options["choice"] else "clips a label"
+    click.echo(markdown_from_curves(curves, what))
+    if out:
+        title = f"{name}, groups by {audio.grouped_by} apart, {options['draws']} draws"
+        curves_png(curves, out, title, what)
+    for line in skipped:
+        click.echo(for_terminal(line), err=True)
+    return EXIT_SOME_FAILED if skipped else 0
+
+
+def _check(options: dict[str, Any]) -> None:
+    methods, out = set(options["methods"]), options["out"]
+    if out and (out.suffix.lower() != ".png" or out.is_dir() or not out.absolute().parent.is_dir()):
+        raise click.UsageError(f"--out {out}: give a .png file in a folder that exists")
     if options["choice"] and options["beside"]:
         raise click.UsageError("--choice and --beside exclude each other")
-    audio = read_data(root, options["layout"], options["labels"], options["group_by"])
+    if methods != {"frozen"} and (options["choice"] or options["beside"]):
+        raise click.UsageError("--choice and --beside go with --method frozen alone")
+    if methods & _OF_WEIGHTS and not options["sources"]:
+        raise click.UsageError("give --weights SOURCE: a trained network to begin with")
+    if options["sources"] and not methods & _OF_WEIGHTS:
+        raise click.UsageError("--weights goes with --method frozen and fine-tune; --model names a backbone")
+
+
+def _frozen(audio: LabelledAudio, sizes: list[int], options: dict[str, Any]) -> Any:
+    """The curves of a head on embeddings, and a line for each clip that has none."""
+    from ..runs.session import read_data
+    from .few_clips import curve_by_label, curves_by_choice
+    from .trainings import check_unheard
+
+    for source in dict.fromkeys(options["sources"]):
+        if note := check_unheard(source, audio.clips):
+            click.echo(for_terminal(note), err=True)
     others = [read_data(place, "auto", None) for place in options["beside"]]
-    for note in (note for each in (audio, *others) for note in each.notes):
+    for note in (note for each in others for note in each.notes):
         click.echo(for_terminal(note), err=True)
     (tables, skipped), *beside = (_tables(each, options) for each in (audio, *others))
-    curves = {}
+    curves: dict[str, list[Point]] = {}
     for name, table in tables.items():
         if options["choice"]:
             both = curves_by_choice(table, sizes, options["draws"])
@@ -69,15 +120,38 @@ def _curve(**options: Any) -> int:
         else:
             words = [by_name[name] for by_name, _ in beside]
             curves[name] = curve_by_label(table, sizes, options["draws"], words)
-    skipped += [line for _, lines in beside for line in lines]
-    what = "clips in all" if options["choice"] else "clips a label"
-    click.echo(markdown_from_curves(curves, what))
-    if out:
-        title = f"{root.resolve().name}, groups by {audio.grouped_by} apart, {options['draws']} draws"
-        curves_png(curves, out, title, what)
-    for line in skipped:
-        click.echo(for_terminal(line), err=True)
-    return EXIT_SOME_FAILED if skipped else 0
+    return curves, skipped + [line for _, lines in beside for line in lines]
+
+
+def _trained(
+    audio: LabelledAudio, name: str, sizes: list[int], options: dict[str, Any]
+) -> dict[str, list[Point]]:
+    """The curves of whole trainings."""
+    starts = [
+        (method, start)
+        for method in dict.fromkeys(options["methods"])
+        if method != "frozen"
+        for start in (options["sources"] if method in _OF_WEIGHTS else [options["model"]])
+    ]
+    if not starts:
+        return {}
+    from ...engine.temporary import process_folder
+    from ..progress import TerminalProgress
+    from .trainings import curve_by_training, session_from_method
+
+    curves = {}
+    with TerminalProgress() as progress:
+        runs = options["runs"] or process_folder() / "curve"
+        sessions = {
+            f"{Path(start).name}, {method}": session_from_method(
+                method, start, audio, name, runs / f"{method}-{Path(start).name}"
+            )
+            for method, start in starts
+        }
+        for title, session in sessions.items():
+            own = replace(session, cache=options["cache"], workers=options["workers"])
+            curves[title] = curve_by_training(own, sizes, options["draws"], progress)
+    return curves
 
 
 def _sizes(text: str) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ...engine.arrays import Float32
 from ...engine.data.cleaning import comparison_key
 from ...engine.errors import MerError
+from ..embeddings.head import span_of
 from ..listening.choice import songs_to_label, uncertainty_from_probabilities
 
 _PARTS = 3  # of the groups: one is tested
@@ -51,6 +52,15 @@ class Table:
     groups: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Positions of clips: ``pool`` may be given, ``given`` are those of each size, ``test`` are tested."""
+
+    pool: Indices
+    given: Mapping[int, Indices]
+    test: Indices
+
+
 def curve_by_label(
     table: Table, sizes: Sequence[int], draws: int = 10, beside: Sequence[Table] = ()
 ) -> list[Point]:
@@ -69,17 +79,37 @@ def curve_by_label(
     """
     found: dict[int, list[float]] = {}
     labels = np.asarray(table.labels)
-    for seed, pool, test in _draws(table, draws):
-        words = [_WEIGHT * _standardised(_words_of(other, table, test), pool) for other in beside]
-        scaled = np.hstack([_standardised(table.features, pool), *words])
+    for draw in draws_by_label(table.labels, table.groups, sizes, draws):
+        words = [_WEIGHT * _standardised(_words_of(other, table, draw.test), draw.pool) for other in beside]
+        scaled = np.hstack([_standardised(table.features, draw.pool), *words])
+        for size, given in draw.given.items():
+            found.setdefault(size, []).append(_macro_f1(scaled, labels, given, draw.test))
+    return points_from_scores(found, draws)
+
+
+def draws_by_label(
+    labels: Sequence[str], groups: Sequence[str], sizes: Sequence[int], draws: int
+) -> Iterator[Draw]:
+    """Equal draws for equal labels and groups: what is drawn depends on nothing else.
+
+    Raises:
+        MerError: see ``curve_by_label``.
+    """
+    names = np.asarray(labels)
+    for seed, pool, test in _draws(labels, groups, draws):
         order = np.random.default_rng(seed).permutation(pool)
-        of_label = [order[labels[order] == name] for name in np.unique(labels)]
+        of_label = [order[names[order] == name] for name in np.unique(names)]
         most = max(map(len, of_label))
-        for size in sizes:
-            if size <= most:
-                given = np.concatenate([clips[:size] for clips in of_label])
-                found.setdefault(size, []).append(_macro_f1(scaled, labels, given, test))
-    return [Point(size, tuple(scores)) for size, scores in found.items() if len(scores) == draws]
+        yield Draw(
+            pool,
+            {size: np.concatenate([clips[:size] for clips in of_label]) for size in sizes if size <= most},
+            test,
+        )
+
+
+def points_from_scores(scores: Mapping[int, Sequence[float]], draws: int) -> list[Point]:
+    """The sizes that every draw has a score for."""
+    return [Point(size, tuple(of_size)) for size, of_size in scores.items() if len(of_size) == draws]
 
 
 def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dict[str, list[Point]]:
@@ -94,7 +124,7 @@ def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dic
     """
     found: dict[str, dict[int, list[float]]] = {"chosen": {}, "at random": {}}
     labels = np.asarray(table.labels)
-    for seed, pool, test in _draws(table, draws):
+    for seed, pool, test in _draws(table.labels, table.groups, draws):
         if sizes[-1] > len(pool):
             raise MerError(
                 f"{sizes[-1]} clips cannot be chosen: without those to be tested there are {len(pool)}"
@@ -111,20 +141,22 @@ def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dic
             if len(set(labels[pool[labelled]])) > 1:
                 _, shares = _answers(scaled, labels, pool[labelled], pool)
                 unsure = uncertainty_from_probabilities(shares)
-    return {name: [Point(size, tuple(scores)) for size, scores in by.items()] for name, by in found.items()}
+    return {name: points_from_scores(scores, draws) for name, scores in found.items()}
 
 
-def _draws(table: Table, draws: int) -> Iterator[tuple[int, Indices, Indices]]:
+def _draws(
+    labels: Sequence[str], groups: Sequence[str], draws: int
+) -> Iterator[tuple[int, Indices, Indices]]:
     """Seed, positions that may be given, and positions that are tested."""
-    if len(set(table.groups)) < _PARTS:
-        raise MerError(f"a curve needs {_PARTS} groups of clips or more; here are {len(set(table.groups))}")
+    if len(set(groups)) < _PARTS:
+        raise MerError(f"a curve needs {_PARTS} groups of clips or more; here are {len(set(groups))}")
     for seed in range(draws):
         folds = StratifiedGroupKFold(_PARTS, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a label with fewer clips than parts is told below
-            pool, test = next(iter(folds.split(table.features, table.labels, table.groups)))
+            pool, test = next(iter(folds.split(labels, labels, groups)))
         for part in (pool, test):
-            if missing := set(table.labels) - {table.labels[i] for i in part}:
+            if missing := set(labels) - {labels[i] for i in part}:
                 raise MerError(f"too few groups with the label {min(missing)}: a draw lacks it on one side")
         yield seed, pool, test
 
@@ -156,9 +188,7 @@ def _answers(
     if len(set(labels[given])) == 1:
         return np.unique(labels[given]), np.ones((len(asked), 1), np.float32)
     x, y = features[given], features[asked]
-    if x.shape[1] > len(x):
-        # The head's weights are a sum of the clips it was given: in their span it is the same, in less time.
-        span = np.linalg.qr(x.T)[0]
-        x, y = x @ span, y @ span
+    span = span_of(x)
+    x, y = x @ span, y @ span
     head = LogisticRegression(C=_C, class_weight="balanced", max_iter=500).fit(x, labels[given])
     return head.classes_, head.predict_proba(y)

@@ -14,6 +14,10 @@ from labelled_files import write_files
 from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError
 from merkit.training.cli import main
+from merkit.training.curves import trainings
+from merkit.training.curves.few_clips import Point
+from merkit.training.recipe import PROTOCOLS
+from merkit.training.runs.settings import Session
 
 
 @pytest.fixture
@@ -35,6 +39,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     fake = SimpleNamespace(clip_embeddings=clip_embeddings)
     monkeypatch.setitem(sys.modules, "merkit.training.embeddings.embeddings", fake)
+    monkeypatch.setattr(trainings, "check_unheard", lambda source, clips: f"{source} heard others")
     return tmp_path
 
 
@@ -66,13 +71,38 @@ def test_other_data_beside(data: Path):
     assert result.stdout.splitlines()[0] == "| clips a label | good |"
 
 
+def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
+    begun = []
+
+    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
+        begun.append((method, start, out.name))
+        return Session(audio, name, (start,), PROTOCOLS["best"], out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainings, "session_from_method", session)
+    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: [Point(2, (0.25, 0.5))])
+    methods = ["--method", "frozen", "--method", "fine-tune", "--method", "scratch"]
+    result = _run(data, *methods, "--model", "resnet18", "--clips", "2", "--draws", 2)
+    head, _, two = result.stdout.splitlines()
+    assert head == "| clips a label | good | good, fine-tune | resnet18, scratch |"
+    assert two.endswith("| 0.375 +- 0.125 | 0.375 +- 0.125 |")
+    assert begun == [("fine-tune", "x/good", "fine-tune-good"), ("scratch", "resnet18", "scratch-resnet18")]
+    assert "x/good heard others" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--clips", "0"], "whole numbers above 0"), (["--clips", "5,x"], "whole numbers above 0"),
      (["--choice", "--beside", "x"], "exclude each other"),
+     (["--choice", "--method", "fine-tune"], "with --method frozen alone"),
+     (["--method", "scratch"], "--weights goes with --method frozen and fine-tune"),
      (["-o", "curve.jpg"], "give a .png file"), (["-o", "none/curve.png"], "give a .png file")],
 )  # fmt: skip
 def test_wrong_input_is_one_line(data: Path, arguments: list[str], message: str):
     result = _run(data, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr.splitlines()[-1]
+
+
+def test_frozen_needs_a_network(data: Path):
+    result = CliRunner().invoke(main, ["curve", "--data", str(data / "clips.csv")])
+    assert (result.exit_code, "give --weights SOURCE" in result.stderr) == (2, True)
