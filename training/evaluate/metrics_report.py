@@ -123,12 +123,18 @@ def _description(spec: ModelSpec) -> list[str]:
         *_left_out(data),
         _split(provenance),
         f"- **Weights to begin with**: {provenance['weights']}.",
+        *_plan(provenance),
         *_teachers(provenance),
         *_recipe(provenance),
         f"- **Licence**: {for_markdown(provenance['licence'])}",
         *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
         *_evidence(provenance.get("evidence")),
     ]
+
+
+def _plan(provenance: Mapping[str, Any]) -> list[str]:
+    choice = provenance.get("plan_choice")
+    return [f"- **What of them is trained**: plan {for_markdown(choice)}."] if choice else []
 
 
 def _evidence(facts: Mapping[str, Any] | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,17 @@ from .train_run import train_split
 _OF_EVERY_FOLD = ("model", "protocol", "parameters", "macs", "recipe", "skipped")
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a fold's network is trained on and how."""
+
+    job: Job
+    examples: Examples
+    split: Split
+
+
 def cross_validate(
-    job: Job,
-    examples: Examples,
-    splits: Sequence[Split],
+    trainings: Sequence[Training],
     folder: Path,
     mode: Mode,
     observer: Observer | None = None,
@@ -45,8 +53,11 @@ def cross_validate(
     Raises:
         UsageError, MerError: see ``train_split``.
     """
+    first = trainings[0]
+    job, examples, splits = first.job, first.examples, [training.split for training in trainings]
     runs = [
-        train_split(job, examples, split, folder / f"fold-{split.fold}", mode, observer) for split in splits
+        train_split(each.job, each.examples, each.split, folder / f"fold-{each.split.fold}", mode, observer)
+        for each in trainings
     ]
     predictions = [run.predictions for run in runs if run.predictions]
     probabilities, temperatures = cross_fitted(predictions)
@@ -57,6 +68,8 @@ def cross_validate(
     all_predictions = pooled(predictions)
     metrics = metrics_from_predictions(all_predictions, fit_temperature(all_predictions), probabilities)
     metrics["by_fold"] = [run.metrics["macro_f1"] for run in runs]
+    if job.plan_note:
+        metrics["plan_by_fold"] = [training.job.plan for training in trainings]
     save_predictions(all_predictions, folder / LOGITS)
     title = f"{job.model}, {len(splits)} folds: accuracy {metrics['accuracy']:.3f}"
     confusion_png(metrics["confusion"], examples.labels, folder / "confusion.png", title)

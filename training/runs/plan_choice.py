@@ -17,7 +17,7 @@ from ..plans import Plan
 from .observer import Observer
 from .plan_check import check_plan
 from .run_folder import FinishedRun
-from .session import read_examples
+from .session import kinds_of_split, read_examples
 from .settings import Session
 from .train_run import train_split
 
@@ -33,9 +33,9 @@ def with_plan(session: Session, observer: Observer) -> Session:
     """The session with the plan that suits its data best; says why.
 
     Where the rarest label has ``FEW`` clips or more, the plans are tried on three inner folds, by group, of
-    what the session trains on (of a cross-validation, in its first fold): its test clips choose nothing. The
-    trials are trainings like others, in folders below ``session.out``. A plan that trains more must be a
-    point of macro-F1 better.
+    what a network is trained on: the clips that test it choose nothing. So each fold of a cross-validation
+    chooses for itself, and so does the network on every clip after it. The trials are trainings like others,
+    in folders below ``session.out``. A plan that trains more must be a point of macro-F1 better.
 
     Raises:
         UsageError, MerError: see ``check_plan`` and ``train_split``.
@@ -44,47 +44,71 @@ def with_plan(session: Session, observer: Observer) -> Session:
     check_plan(frozen, observer)
     few = min(Counter(clip.label for clip in session.data.clips).values(), default=0)
     if few < FEW:
-        observer.say(
-            f"plan frozen: the rarest label has {few} clips, and with fewer than {FEW} a linear layer over "
-            "the frozen network reads better than a training of its layers"
+        return _settled(
+            frozen,
+            f"frozen: the rarest label has {few} clips, and with fewer than {FEW} a linear layer over the "
+            "frozen network reads better than a training of its layers",
+            observer,
         )
-        return frozen
+    if len(kinds_of_split(session)) > 1:
+        return _settled(
+            frozen, "frozen, untried: what one of two kinds of split trains on, the other tests", observer
+        )
     plans: tuple[Plan, ...] = ("frozen", "head") if few < MANY else ("frozen", "head", "all")
+    if not session.folds:
+        return _chosen(session, plans, 0, observer)
+    of_folds = [_chosen(session, plans, fold, observer) for fold in range(1, session.folds + 1)]
+    last = _chosen(session, plans, None, observer) if session.final else of_folds[0]
+    return dataclasses.replace(session, plan=last.plan, plan_note=last.plan_note, of_folds=tuple(of_folds))
+
+
+def _chosen(session: Session, plans: Sequence[Plan], fold: int | None, observer: Observer) -> Session:
+    """The session with the plan that reads best on what a network trains on.
+
+    Args:
+        fold: of a cross-validation, from 1 on; 0 is the one held-out part, None every clip.
+    """
+    of = "every clip" if fold is None else f"what fold {fold} trains on" if fold else "what is trained on"
     scores: dict[Plan, float] = {}
     for plan in plans:
         try:
-            scores[plan] = _score(dataclasses.replace(session, plan=plan), observer)
+            scores[plan] = _score(dataclasses.replace(session, plan=plan), fold, observer)
         except MerError as error:
             if plan == "frozen":  # nothing can be compared: too few groups for inner folds
-                observer.say(f"plan frozen, untried: {error}")
-                return frozen
+                return _settled(
+                    dataclasses.replace(session, plan=plan), f"frozen, untried on {of}: {error}", observer
+                )
             observer.say(f"plan {plan} cannot be tried: {error}")
     chosen: Plan = "frozen"
     for plan, score in scores.items():
         if score >= scores[chosen] + _WORTH:
             chosen = plan
     figures = ", ".join(f"{plan} {score:.3f}" for plan, score in scores.items())
-    observer.say(f"plan {chosen}: macro-F1 on {_FOLDS} inner folds of what is trained on: {figures}")
-    return dataclasses.replace(session, plan=chosen)
+    note = f"{chosen}, by macro-F1 on {_FOLDS} inner folds of {of}: {figures}"
+    return _settled(dataclasses.replace(session, plan=chosen), note, observer)
 
 
-def _score(session: Session, observer: Observer) -> float:
+def _settled(session: Session, note: str, observer: Observer) -> Session:
+    observer.say(f"plan {note}")
+    return dataclasses.replace(session, plan_note=note)
+
+
+def _score(session: Session, fold: int | None, observer: Observer) -> float:
     (model,) = session.models
     protocol = session.protocol_of(model)
     examples = read_examples(session, observer)[model]
-    kind = session.splits[0]
-    outer = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)[0]
+    (kind,) = kinds_of_split(session)
+    if fold is None:
+        every, none = np.arange(len(examples.clips)), np.arange(0)
+        outer = Split(kind, every, none, none, "")
+    else:
+        splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
+        outer = splits[max(fold - 1, 0)]
     job = session.job(model, protocol)
     mode = "overwrite" if session.mode == "fresh" else session.mode
+    place = session.out / "plans" / ("all" if fold is None else f"fold-{fold}" if fold else "")
     runs: list[FinishedRun] = [
-        train_split(
-            job,
-            examples,
-            split,
-            session.out / "plans" / f"{session.plan}-{split.fold}",
-            mode,
-            observer,
-        )
+        train_split(job, examples, split, place / f"{session.plan}-{split.fold}", mode, observer)
         for split in inner_splits(examples, outer, session)
     ]
     predictions: list[Predictions] = [run.predictions for run in runs if run.predictions]

@@ -28,6 +28,7 @@ class Job:
     Attributes:
         data_name, licence: for the model card.
         plan: what of a network that was trained before is trained.
+        plan_note: how that was chosen; "" where it was asked for.
         heard_before: the clips that those weights were trained on, as ``heard_text`` names them.
         notice: of the authors of the weights that it begins with.
         cache, workers: see ``window_embeddings``.
@@ -39,6 +40,7 @@ class Job:
     teaching: Teaching | None = None
     licence: str = "not stated; the music's own terms bind whoever passes the network on"
     plan: Plan = "all"
+    plan_note: str = ""
     notice: str = ""
     heard_before: str = ""
     cache: Path | None = None
@@ -88,6 +90,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
         "licence": job.licence,
         **({"notice": notice} if notice else {}),
         **({"plan": job.plan} if names_trained_network(job.protocol.weights) else {}),
+        **({"plan_choice": job.plan_note} if job.plan_note else {}),
         "software": {name: version(name) for name in ("merkit", "torch", "numpy")},
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.clip import heard_clips
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
-from ...engine.errors import UsageError
+from ...engine.errors import MerError, UsageError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
 from ..data.sides import two_labels
@@ -22,10 +22,10 @@ from ..recipe import TAUGHT, Protocol, SplitKind
 from ..teachers.teaching import Teaching, check_teachers
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, say_gaps, summary
-from .crossvalidation import cross_validate, train_on_everything
+from .crossvalidation import Training, cross_validate, train_on_everything
 from .evidence_of_run import add_evidence
 from .export_and_score import export_and_score
-from .observer import Observer
+from .observer import NoObserver, Observer
 from .plan_check import check_plan
 from .provenance import Job
 from .run_folder import FinishedRun, run_from_folder
@@ -159,7 +159,9 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         observer.say(note)
     counts = _counts(data.clips, data.labels)
     observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
-    kinds = _kinds(session, observer)
+    kinds = kinds_of_split(session)
+    if "given" not in kinds and can_be_given(data.clips):
+        observer.say("the split that the data comes with is not used")
     examples, teaching = read_sounds(session, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
@@ -232,7 +234,8 @@ def _train_one(
     observer.say(announcement(examples, splits, protocol, model))
     _say_heard(session, examples, splits, observer)
     if session.folds:
-        run = cross_validate(job, examples, splits, folder, session.mode, observer)
+        trainings = _trainings(session, examples, job, splits, kind)
+        run = cross_validate(trainings, folder, session.mode, observer)
         folder = folder / "final"
         if session.final:
             without_validation = dataclasses.replace(protocol, validation_share=0.0)
@@ -251,6 +254,30 @@ def _train_one(
     return run
 
 
+def _trainings(
+    session: Session, examples: Examples, job: Job, splits: Sequence[Split], kind: SplitKind
+) -> list[Training]:
+    """The folds' trainings. Where each has a plan of its own, it hears the clips as that plan's network does.
+
+    Raises:
+        MerError: by the plans, other clips are tested.
+    """
+    heard = {session.plan: (examples, splits)}
+    trainings = []
+    for number, own in enumerate(session.of_folds or (session,) * len(splits)):
+        if own.plan not in heard:
+            others, protocol = read_examples(own, NoObserver())[job.model], own.protocol_of(job.model)
+            rows = splits_from_protocol(others.clips, protocol, kind, session.folds, others.recordings)
+            heard[own.plan] = others, rows
+        clips, rows = heard[own.plan]
+        own_job = own.job(job.model, own.protocol_of(job.model), job.teaching)
+        trainings.append(Training(own_job, clips, rows[number]))
+    tested = [training.examples.clips[i].id for training in trainings for i in training.split.test]
+    if len(set(tested)) < len({clip.id for clip in examples.clips}):
+        raise MerError("the folds' plans hear other clips as copies of each other: name one plan for all")
+    return trainings
+
+
 def _say_heard(session: Session, examples: Examples, splits: Sequence[Split], observer: Observer) -> None:
     """How many of the clips to test on the weights have heard before."""
     tested = {int(i) for split in splits for i in split.test}
@@ -263,14 +290,12 @@ def _say_heard(session: Session, examples: Examples, splits: Sequence[Split], ob
         )
 
 
-def _kinds(session: Session, observer: Observer) -> tuple[SplitKind, ...]:
+def kinds_of_split(session: Session) -> tuple[SplitKind, ...]:
     """The session's kinds of split; folds are not the ones that the data comes with."""
     kinds = session.splits
     if session.folds and "given" in kinds:
         grouped = bool(session.protocol.sub_clips) or can_be_grouped(session.data.clips)
         kinds = ("grouped",) if grouped else ("random",)
-    if "given" not in kinds and can_be_given(session.data.clips):
-        observer.say("the split that the data comes with is not used")
     return kinds
 
 

@@ -31,6 +31,8 @@ class Session:
         workers: child processes that decode; 0 is one a core.
         chosen: the recipe's fields that the user has set; they override a network's own.
         plan: what of a network that was trained before is trained.
+        plan_note: how that was chosen; "" where it was asked for.
+        of_folds: where each fold chooses its own plan, the fold's session.
         teachers: networks whose view of the clips is learnt beside the labels; see ``Teaching``.
         unlabelled: folders and CSV files of music without labels, of which the teachers speak too.
         non_music: folders of recordings that are no music; see ``add_evidence``.
@@ -54,6 +56,8 @@ class Session:
     unlabelled: tuple[Path, ...] = ()
     plan: Plan = "all"
     non_music: tuple[Path, ...] = ()
+    plan_note: str = ""
+    of_folds: tuple[Session, ...] = ()
 
     @cached_property
     def begun(self) -> TrainedNetwork | None:
@@ -85,6 +89,7 @@ class Session:
             self.name,
             teaching,
             plan=self.plan,
+            plan_note=self.plan_note,
             notice=self.begun.notice if self.begun else "",
             heard_before=heard if isinstance(heard, str) else "",
             cache=self.cache and self.cache / "embeddings",

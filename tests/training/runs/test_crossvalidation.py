@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from merkit.training.data.examples import Examples
-from merkit.training.data.splits import splits_from_protocol
+from merkit.training.data.splits import Split, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
 from merkit.training.networks.checkpoint import network_from_checkpoint
-from merkit.training.runs.crossvalidation import cross_validate, train_on_everything
+from merkit.training.runs.crossvalidation import Training, cross_validate, train_on_everything
 from merkit.training.runs.ensemble import ensemble_metrics, member_from_path
+from merkit.training.runs.provenance import Job
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, run_from_folder
 from small_training import fast_job
+
+
+def _trainings(job: Job, examples: Examples, splits: Sequence[Split]) -> list[Training]:
+    return [Training(job, examples, split) for split in splits]
 
 
 def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path):
     job = fast_job("epochs=2")
     splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
-    run = cross_validate(job, examples, splits, tmp_path, "fresh")
+    run = cross_validate(_trainings(job, examples, splits), tmp_path, "fresh")
     assert run.metrics["songs"] == len(examples.clips)
     assert len(run.metrics["by_fold"]) == 2
     plain = dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, validation_share=0.0))
     # Without a validation part of its own a fold's network has the temperature of the other folds.
     bare = splits_from_protocol(examples.clips, plain.protocol, "grouped", 2)
-    two = cross_validate(plain, examples, bare, tmp_path / "bare", "fresh")
+    two = cross_validate(_trainings(plain, examples, bare), tmp_path / "bare", "fresh")
     by_fold = [run_from_folder(tmp_path / "bare" / f"fold-{i}") for i in (1, 2)]
     for fold, other in zip(by_fold, reversed(by_fold), strict=True):
         assert other.predictions
         expected = fit_temperature(other.predictions)
         assert fold.metrics["temperature"] == expected
         assert network_from_checkpoint(fold.folder / CHECKPOINT)[1].temperature == expected
-    again = cross_validate(plain, examples, bare, tmp_path / "bare", "resume")
+    again = cross_validate(_trainings(plain, examples, bare), tmp_path / "bare", "resume")
     assert again.metrics == two.metrics
     train_on_everything(plain, examples, run, tmp_path / "final", "fresh")
     _, spec = network_from_checkpoint(tmp_path / "final" / CHECKPOINT)

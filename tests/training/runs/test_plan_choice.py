@@ -11,11 +11,17 @@ from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.training.data.examples import Examples
 from merkit.training.data.splits import splits_from_protocol
+from merkit.training.embeddings import embeddings
+from merkit.training.evaluate.predictions import Predictions
+from merkit.training.plans import Plan
 from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs import plan_choice
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.plan_choice import inner_splits, with_plan
+from merkit.training.runs.run_folder import FinishedRun
+from merkit.training.runs.session import read_examples, run_session
 from merkit.training.runs.settings import Session
+from pool_here import pool_here
 from small_training import Trained, fast_job
 
 
@@ -52,7 +58,7 @@ def test_a_few_clips_get_a_head_without_a_trial(session: Session):
 def test_more_is_trained_where_inner_folds_gain_by_it(
     session: Session, scores: dict, plan: str, monkeypatch: pytest.MonkeyPatch
 ):
-    def score(tried: Session, observer) -> float:
+    def score(tried: Session, fold: int | None, observer) -> float:
         if scores[tried.plan] is None:
             raise MerError("too few groups")
         return scores[tried.plan]
@@ -62,6 +68,62 @@ def test_more_is_trained_where_inner_folds_gain_by_it(
     says = _Says()
     assert with_plan(session, says).plan == plan
     assert says.lines[-1].startswith(f"plan {plan}")
+
+
+def test_no_fold_chooses_by_the_clips_that_test_it(
+    session: Session, examples: Examples, monkeypatch: pytest.MonkeyPatch
+):
+    """The trials are told apart by their folders; those of ``head`` are right in the second fold alone."""
+    seen: dict[str, set[str]] = {}
+
+    def train(job, heard: Examples, split, folder: Path, *_) -> FinishedRun:
+        fold, plan = folder.parent.name, folder.name.partition("-")[0]
+        parts = (*split.training, *split.validation, *split.test)
+        seen.setdefault(fold, set()).update(heard.clips[i].id for i in parts)
+        truth, ids = heard.targets[split.test], tuple(heard.clips[i].id for i in split.test)
+        said = truth if plan == ("head" if fold == "fold-2" else "frozen") else 1 - truth
+        logits = tuple(9 * np.eye(2, dtype=np.float32)[[i]] for i in said)
+        return FinishedRun(folder, {}, (), Predictions(ids, ids, truth, logits, ids, heard.labels))
+
+    monkeypatch.setattr(plan_choice, "FEW", 10)
+    monkeypatch.setattr(plan_choice, "train_split", train)
+    says = _Says()
+    chosen = with_plan(dataclasses.replace(session, folds=4, final=True), says)
+    assert [fold.plan for fold in chosen.of_folds] == ["frozen", "head", "frozen", "frozen"]
+    assert chosen.plan == "frozen"  # of the network on every clip
+    assert "head, by macro-F1 on 3 inner folds of what fold 2 trains on: frozen 0.000, head 1.000" in (
+        chosen.of_folds[1].plan_note
+    )
+    tested = {}
+    for fold, own in enumerate(chosen.of_folds, start=1):
+        (model,) = own.models
+        protocol = own.protocol_of(model)
+        heard = read_examples(own, NoObserver())[model]
+        split = splits_from_protocol(heard.clips, protocol, "grouped", 4, heard.recordings)[fold - 1]
+        tested[fold] = {heard.clips[i].id for i in split.test}
+        assert not tested[fold] & seen[f"fold-{fold}"]
+    assert set().union(*tested.values()) == seen["all"] == {clip.id for clip in examples.clips}
+
+
+def test_folds_of_different_plans_test_each_clip_once(session: Session, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embeddings, "WorkerPool", pool_here())
+    recipe = dataclasses.replace(session.protocol.recipe, epochs=1)
+    protocol = dataclasses.replace(session.protocol, recipe=recipe)
+    plain = dataclasses.replace(session, protocol=protocol, folds=2, export=False, plan="frozen")
+    plans: tuple[Plan, ...] = ("frozen", "head")
+    of_folds = tuple(dataclasses.replace(plain, plan=plan, plan_note=f"{plan}, <b>") for plan in plans)
+    says = _Says()
+    (run,), _ = run_session(dataclasses.replace(of_folds[0], of_folds=of_folds), says)
+    assert (run.metrics["songs"], run.metrics["plan_by_fold"]) == (40, ["frozen", "head"])
+    for number, plan in enumerate(plans, start=1):
+        card = (run.folder / f"fold-{number}" / "card.md").read_text()
+        assert f"**What of them is trained**: plan {plan}, &lt;b" in card
+
+
+def test_two_kinds_of_split_leave_nothing_to_choose_by(session: Session, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan_choice, "FEW", 10)
+    both = dataclasses.replace(session, splits=("random", "grouped"))
+    assert with_plan(both, NoObserver()).plan_note.startswith("frozen, untried")
 
 
 def test_inner_folds_are_of_what_is_trained_on(session: Session, examples: Examples):
