@@ -111,13 +111,13 @@ def test_folds_of_different_plans_test_each_clip_once(session: Session, monkeypa
     protocol = dataclasses.replace(session.protocol, recipe=recipe)
     plain = dataclasses.replace(session, protocol=protocol, folds=2, export=False, plan="frozen")
     plans: tuple[Plan, ...] = ("frozen", "head")
-    of_folds = tuple(dataclasses.replace(plain, plan=plan, plan_note=f"{plan}, <b>") for plan in plans)
+    of_folds = tuple(dataclasses.replace(plain, plan=plan, plan_note=f"{plan}, as tried") for plan in plans)
     says = _Says()
     (run,), _ = run_session(dataclasses.replace(of_folds[0], of_folds=of_folds), says)
     assert (run.metrics["songs"], run.metrics["plan_by_fold"]) == (40, ["frozen", "head"])
     for number, plan in enumerate(plans, start=1):
         card = (run.folder / f"fold-{number}" / "card.md").read_text()
-        assert f"**What of them is trained**: plan {plan}, &lt;b" in card
+        assert f"**What of them is trained**: plan {plan}, as tried." in card
 
 
 def test_two_kinds_of_split_leave_nothing_to_choose_by(session: Session, monkeypatch: pytest.MonkeyPatch):
