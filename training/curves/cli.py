@@ -15,6 +15,7 @@ from ..options import FOLDER, check_outside, data_options, root_from_options
 
 if TYPE_CHECKING:
     from ...engine.data.labelled_audio import LabelledAudio
+    from ..runs.settings import Session
     from .few_clips import Point, Table
 
 _METHODS = ("frozen", "fine-tune", "scratch", "hindi-2022", "hindi-2022-random")
@@ -55,7 +56,7 @@ def curve(**options: Any) -> None:
     _curve(**options)
 
 
-@training_command("what was computed is kept")
+@training_command("embeddings are kept, and trainings in the folder of --runs")
 def _curve(**options: Any) -> int:
     sizes = _sizes(options["sizes"])
     _check(options)
@@ -70,11 +71,9 @@ def _curve(**options: Any) -> int:
     for note in audio.notes:
         click.echo(for_terminal(note), err=True)
     name, out = root.resolve().name, options["out"]
-    curves: dict[str, list[Point]] = {}
-    skipped: list[str] = []
-    if "frozen" in options["methods"]:
-        curves, skipped = _frozen(audio, sizes, options)
-    curves |= _trained(audio, name, sizes, options)
+    sessions = _sessions(audio, name, options)  # first: what cannot be trained is told at once
+    curves, skipped = _frozen(audio, sizes, options) if "frozen" in options["methods"] else ({}, [])
+    curves |= _trained(sessions, sizes, options["draws"])
     what = "clips in all" if options["choice"] else "clips a label"
     click.echo(markdown_from_curves(curves, what))
     if out:
@@ -99,7 +98,9 @@ def _check(options: dict[str, Any]) -> None:
         raise click.UsageError("--weights goes with --method frozen and fine-tune; --model names a backbone")
 
 
-def _frozen(audio: LabelledAudio, sizes: list[int], options: dict[str, Any]) -> Any:
+def _frozen(
+    audio: LabelledAudio, sizes: list[int], options: dict[str, Any]
+) -> tuple[dict[str, list[Point]], list[str]]:
     """The curves of a head on embeddings, and a line for each clip that has none."""
     from ..runs.session import read_data
     from .few_clips import curve_by_label, curves_by_choice
@@ -123,35 +124,38 @@ def _frozen(audio: LabelledAudio, sizes: list[int], options: dict[str, Any]) -> 
     return curves, skipped + [line for _, lines in beside for line in lines]
 
 
-def _trained(
-    audio: LabelledAudio, name: str, sizes: list[int], options: dict[str, Any]
-) -> dict[str, list[Point]]:
-    """The curves of whole trainings."""
+def _sessions(audio: LabelledAudio, name: str, options: dict[str, Any]) -> dict[str, Session]:
+    """The trainings of each curve that is of whole trainings."""
     starts = [
         (method, start)
         for method in dict.fromkeys(options["methods"])
         if method != "frozen"
-        for start in (options["sources"] if method in _OF_WEIGHTS else [options["model"]])
+        for start in (dict.fromkeys(options["sources"]) if method in _OF_WEIGHTS else [options["model"]])
     ]
     if not starts:
         return {}
     from ...engine.temporary import process_folder
-    from ..progress import TerminalProgress
-    from .trainings import curve_by_training, session_from_method
+    from .trainings import session_from_method
 
-    curves = {}
+    runs = options["runs"] or process_folder() / "curve"
+    sessions = {}
+    for method, start in starts:
+        title = f"{Path(start).name}, {method}"
+        session = session_from_method(method, start, audio, name, runs / f"{method}-{Path(start).name}")
+        sessions[title] = replace(session, cache=options["cache"], workers=options["workers"])
+    return sessions
+
+
+def _trained(sessions: dict[str, Session], sizes: list[int], draws: int) -> dict[str, list[Point]]:
+    if not sessions:
+        return {}
+    from ..progress import TerminalProgress
+    from .trainings import curve_by_training
+
     with TerminalProgress() as progress:
-        runs = options["runs"] or process_folder() / "curve"
-        sessions = {
-            f"{Path(start).name}, {method}": session_from_method(
-                method, start, audio, name, runs / f"{method}-{Path(start).name}"
-            )
-            for method, start in starts
+        return {
+            title: curve_by_training(session, sizes, draws, progress) for title, session in sessions.items()
         }
-        for title, session in sessions.items():
-            own = replace(session, cache=options["cache"], workers=options["workers"])
-            curves[title] = curve_by_training(own, sizes, options["draws"], progress)
-    return curves
 
 
 def _sizes(text: str) -> list[int]:

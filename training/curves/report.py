@@ -11,6 +11,8 @@ from ...engine.files import whole_file
 from ...engine.text.escape import for_markdown
 from .few_clips import Point
 
+_SHORT = 22  # characters of a name, of which three stand side by side
+
 Curves = Mapping[str, Sequence[Point]]
 
 
@@ -52,6 +54,7 @@ def curves_png(curves: Curves, path: Path, title: str, what: str) -> None:
     axes.minorticks_off()
     axes.set(xlabel=what, ylabel="macro-F1, other groups", title=title)
     axes.grid(alpha=0.3)
-    figure.legend(axes.get_lines(), list(curves), loc="outside lower center", ncols=3, frameon=False)
+    columns = 3 if max(map(len, curves), default=0) <= _SHORT else 2
+    figure.legend(axes.get_lines(), list(curves), loc="outside lower center", ncols=columns, frameon=False)
     with whole_file(path) as file:
         figure.savefig(file, format="png", dpi=120)

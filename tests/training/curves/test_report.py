@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from matplotlib.figure import Figure
 from merkit.training.curves.few_clips import Point
 from merkit.training.curves.report import curves_png, markdown_from_curves
 
@@ -22,3 +24,18 @@ def test_a_row_a_size():
 def test_a_picture(tmp_path: Path):
     curves_png(_CURVES, tmp_path / "curves.png", "data", "clips a label")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_long_names_are_drawn_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    save = Figure.savefig
+
+    def kept(figure: Figure, *arguments: object, **options: object) -> None:
+        save(figure, *arguments, **options)
+        box = figure.legends[0].get_window_extent()
+        drawn.append((box.x0, figure.bbox.width - box.x1))
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    names = [f"{name}.safetensors, at random" for name in ("mn04_as", "musicnn", "together", "other")]
+    curves_png(dict.fromkeys(names, _CURVES["two"]), tmp_path / "curves.png", "data", "clips a label")
+    assert min(drawn[0]) >= 0
