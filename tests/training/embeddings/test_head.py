@@ -82,3 +82,17 @@ def test_a_feature_that_never_changes_does_no_harm():
     assert all(
         np.isfinite(rows).all() for rows in logits_from_head(fit_head(features, clips, "ab").layer, features)
     )
+
+
+def test_more_features_than_windows_change_no_answer():
+    rng = np.random.default_rng(2)
+    rows = rng.normal(0, 1, (9, 40)).astype(np.float32)
+    clips = [Clip(Path(f"{i}.wav"), "abc"[i % 3], "the same artist") for i in range(9)]
+    head = fit_head([row[None] for row in rows], clips, "abc")
+    scaled = StandardScaler().fit_transform(rows.astype(float))
+    theirs = LogisticRegression(C=head.strength, max_iter=1_000).fit(scaled, [clip.label for clip in clips])
+    ours = torch.softmax(
+        torch.from_numpy(np.concatenate(logits_from_head(head.layer, [rows]))), dim=1
+    ).numpy()
+    assert np.allclose(ours, theirs.predict_proba(scaled), atol=1e-3)
+    assert not np.allclose(ours, 1 / 3, atol=0.02)

@@ -9,6 +9,7 @@ import pytest
 from merkit.engine.errors import MerError
 from merkit.training.evaluate.metrics_report import metrics_from_predictions
 from merkit.training.evaluate.predictions import (
+    Predictions,
     cross_fitted,
     fit_temperature,
     load_predictions,
@@ -50,3 +51,10 @@ def test_parts_are_put_together_again():
     truth, by_window = together.by_window()
     assert truth.tolist() == np.repeat(predictions.truth, 2).tolist()
     assert by_window.shape == (120, 3)
+
+
+def test_songs_of_different_lengths_are_means_of_their_own_windows():
+    logits = tuple(np.log(np.asarray(rows, np.float32)) for rows in ([[0.2, 0.8]], [[0.9, 0.1], [0.5, 0.5]]))
+    names = ("short", "long")
+    predictions = Predictions(names, names, np.array([1, 0]), logits, names, ("a", "b"))
+    assert predictions.by_song() == pytest.approx(np.array([[0.2, 0.8], [0.7, 0.3]]))
