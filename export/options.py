@@ -11,7 +11,7 @@ import click
 
 from ..engine.errors import UsageError
 
-_MOST_WINDOWS = 64  # at once, unless an engine is tuned for more
+_WINDOWS = 64  # at once, for which an engine is tuned by default
 
 if TYPE_CHECKING:
     from .data_plan import DataPlan
@@ -110,8 +110,8 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--opt-batch",
             type=batch,
-            default=64,
-            help="Windows at once that the engine is tuned for: what mer-label gives it.",
+            help="Windows at once that the engine is tuned for: what mer-label gives it.  "
+            "[default: 64, or --max-batch if less]",
         ),
         click.option(
             "--max-batch", type=batch, help="Most windows at once.  [default: 64, or --opt-batch if more]"
@@ -155,12 +155,9 @@ def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
     from .builders import EngineOptions
     from .job import Plan
 
+    most = options["max_batch"] or max(options["opt_batch"] or 0, _WINDOWS)
     engine = EngineOptions(
-        batches=(
-            options["min_batch"],
-            options["opt_batch"],
-            options["max_batch"] or max(options["opt_batch"], _MOST_WINDOWS),
-        ),
+        batches=(options["min_batch"], options["opt_batch"] or min(most, _WINDOWS), most),
         gpu=options["gpu"],
         workspace_mb=options["workspace"],
         optimization_level=options["optimization_level"],

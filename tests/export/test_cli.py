@@ -168,7 +168,7 @@ def test_fp32_is_made_when_no_precision_is_named(model: Path, tmp_path: Path) ->
     assert {"my.engine", "my.json", "my_fp32.onnx"} <= set(left_in(tmp_path))
     sidecar = json.loads((tmp_path / "my.json").read_text())
     assert sidecar["precision"] == "fp32"
-    assert sidecar["profiles"]["images"]["max"][0] == 8
+    assert [sidecar["profiles"]["images"][size][0] for size in ("min", "opt", "max")] == [1, 8, 8]
     assert open_artifact(str(tmp_path / "my_fp32.onnx")).spec.backbone == "small"
 
 
