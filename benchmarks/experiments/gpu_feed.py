@@ -28,6 +28,7 @@ from ...engine.labelling.child_process import start_process
 from ...engine.labelling.file_windows import FileFacts, FileSamples, WindowOptions
 from ...engine.labelling.gpu_pipeline import GpuPipeline
 from ...engine.labelling.worker_pool import Failure, WorkerPool
+from ...engine.signals import ignore_interrupts
 from ...engine.spec import AudioSpec
 
 WINDOWS = 3
@@ -161,6 +162,7 @@ class _Device:
 
 def _look_at_batches(pipe: Connection, memory: Connection, size: int, length: int) -> None:
     """Runs in a process: answers each batch with how many windows are wrong, and how many as before."""
+    ignore_interrupts()  # it ends with the pipeline that has it
     with memory:
         shared = mmap.mmap(memory.fileno(), size)
     before: dict[int, npt.NDArray[np.uint64]] = {}
