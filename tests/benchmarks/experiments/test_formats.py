@@ -10,7 +10,10 @@ import soundfile
 from audio_files import noise, write_audio
 from click.testing import CliRunner
 from merkit.benchmarks.cli import main
+from merkit.benchmarks.experiments import formats
 from merkit.benchmarks.experiments.formats import Cost, decoding_times, made_songs, markdown_from_costs
+from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.spec import AudioSpec
 
@@ -52,6 +55,12 @@ def test_the_command_measures_files_that_are_given(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert table.read_text() in done.stdout
     assert path.name in done.stdout
+
+
+def test_each_song_of_a_run_is_labelled(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.wav", noise(2, 16_000), 16_000)
+    with formats._links(path, 3) as folder, InputStore(Sources([folder])) as inputs:
+        assert (len(inputs), inputs.repeats) == (3, 0)
 
 
 def test_what_cannot_be_decoded_is_one_line(tmp_path: Path) -> None:
