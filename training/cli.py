@@ -11,7 +11,7 @@ import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, version_option
 from .command import limit_threads, training_command
-from .commands import ensemble, table
+from .commands import ensemble
 from .curves.cli import curve
 from .listening.cli import listen, queue
 from .options import (
@@ -24,6 +24,7 @@ from .options import (
     root_from_options,
     teacher_options,
 )
+from .table_command import table
 
 if TYPE_CHECKING:
     from .recipe import Protocol

@@ -1,139 +1,20 @@
-"""mer-train's commands beside the training: the table of all networks, and ensembles."""
+"""mer-train ensemble: several networks scored as one."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import EXIT_SOME_FAILED, version_option
+from ..engine.cli.command import EXIT_SOME_FAILED
 from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
-from .options import FOLDER, check_outside, chosen_fields, data_options, root_from_options, teacher_options
+from .options import FOLDER, data_options, root_from_options
 
 if TYPE_CHECKING:
     from ..engine.data.labelled_audio import LabelledAudio
-
-
-@click.command()
-@data_options
-@click.option(
-    "--model", "-m", "models", multiple=True, default=("all",), help="Rows; all is the papers' nine."
-)
-@click.option("--epochs", type=click.IntRange(min=1), default=25, help="Of the light networks.")
-@click.option(
-    "--heavy-epochs",
-    type=click.IntRange(min=1),
-    default=10,
-    help="Of DenseNet-121, ResNet-50, EfficientNet-B0 and VGG16.",
-)
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="A field of the recipe, or audio.NAME."
-)
-@click.option(
-    "--precision",
-    "precisions",
-    multiple=True,
-    type=click.Choice(["fp16", "int8", "none"]),
-    default=("fp16", "int8"),
-    help="Columns beside FP32.",
-)
-@click.option(
-    "--results", type=FOLDER, default=Path("docs/RESULTS.md"), help="The Markdown file that gets the rows."
-)
-@click.option("--runs", type=FOLDER, help="Folder of the trainings.  [default: ~/.cache/mer/runs/table]")
-@click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
-@teacher_options
-@version_option
-def table(**options: Any) -> None:
-    """Fill the table of all networks, one resumable step a network.
-
-    Every network is trained with the best protocol on one grouped split, exported, scored through the
-    engine, and gets a row. What is done is not done again, so a stopped table goes on when called again.
-    Networks go to ~/.cache/mer/models with their metrics, never into the repository.
-    """
-    _fill(**options)
-
-
-@training_command("the same command goes on where it was")
-def _fill(**options: Any) -> int:
-    root = root_from_options(options)
-    from ..engine.artifact import models_home
-    from .progress import TerminalProgress
-    from .recipe import PROTOCOLS, with_overrides
-    from .runs.results_table import TablePlan, fill_table
-    from .runs.run_folder import results_folder
-    from .runs.session import Session, models_from_names, read_data, splits_from_choice
-
-    if any(text.partition("=")[0] == "epochs" for text in options["sets"]):
-        raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
-    if options["results"].is_dir():
-        raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
-    limit_threads()
-    runs = options["runs"] or models_home().parent / "runs" / "table"
-    for folder in (root, *options["unlabelled"]):
-        check_outside(folder, runs, options["cache"])
-    protocol = with_overrides(PROTOCOLS["best"], options["sets"])
-    models = models_from_names(options["models"])
-    data = read_data(root, options["layout"], options["labels"], options["group_by"])
-    session = Session(
-        data,
-        root.resolve().name,
-        models,
-        protocol,
-        runs,
-        splits_from_choice(None, protocol, data),
-        cache=options["cache"],
-        workers=options["workers"],
-        licence=options["licence"],
-        chosen=chosen_fields(options),
-        mode="resume",
-        teachers=options["teachers"],
-        unlabelled=options["unlabelled"],
-    )
-    plan = TablePlan(
-        session,
-        root,
-        options["layout"],
-        options["epochs"],
-        options["heavy_epochs"],
-        tuple(name for name in options["precisions"] if name != "none"),
-        options["results"],
-        _command_line(session.name, options),
-    )
-    with results_folder(session.out, session.mode), TerminalProgress() as progress:
-        skipped = fill_table(plan, progress)
-    click.echo(f"rows are in {options['results']}")
-    return EXIT_SOME_FAILED if skipped else 0
-
-
-def _command_line(data: str, options: dict[str, Any]) -> str:
-    """The command that makes the same table; what was left to its default is left out, but for the epochs."""
-    words = ["mer-train", "table", "--data", data]
-    words += ["--epochs", str(options["epochs"]), "--heavy-epochs", str(options["heavy_epochs"])]
-    lists = {
-        "-m": ("models", ("all",)),
-        "--set": ("sets", ()),
-        "--precision": ("precisions", ("fp16", "int8")),
-        "--teacher": ("teachers", ()),
-        "--unlabelled": ("unlabelled", ()),
-    }
-    for option, (name, default) in lists.items():
-        if options[name] != default:
-            words += [word for value in options[name] for word in (option, _written(value))]
-    for name, default in (("layout", "auto"), ("labels", None), ("group_by", None)):
-        if options[name] != default:
-            words += [f"--{name.replace('_', '-')}", options[name]]
-    return for_terminal(shlex.join(words))
-
-
-def _written(value: str | Path) -> str:
-    """A teacher or a folder by its name alone: where they lie is nobody's business."""
-    return Path(value).name if isinstance(value, Path) or Path(value).exists() else value
 
 
 @click.command()

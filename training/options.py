@@ -10,7 +10,7 @@ import click
 
 from ..engine.cli.command import FiniteRange
 
-_PROTOCOLS = ("best", "hindi-2022", "icm-2020")
+PROTOCOL_NAMES = ("best", "hindi-2022", "icm-2020")
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
 FOLDER = click.Path(path_type=Path)
 
@@ -59,7 +59,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--protocol",
             "-p",
-            type=click.Choice(_PROTOCOLS),
+            type=click.Choice(PROTOCOL_NAMES),
             default="best",
             help="Our best, or one of the two papers'.",
         ),

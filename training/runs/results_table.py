@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +13,8 @@ from typing import Any
 
 from ...engine.artifact import models_home
 from ...engine.backbone_names import NETWORKS
-from ...engine.cpu import usable_cores
 from ...engine.errors import MerError
-from ...engine.files import whole_file, write_whole
+from ...engine.files import whole_file
 from ..data.splits import splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..evaluate.metrics_report import write_json
@@ -25,6 +22,7 @@ from ..teachers.teaching import Teaching
 from .export_and_score import export_run, score_artifact
 from .observer import Observer
 from .provenance import Job
+from .results_section import this_machine, write_section
 from .run_folder import CHECKPOINT, METRICS, epochs_in, run_from_folder
 from .session import Session, read_sounds
 from .train_run import train_split
@@ -47,9 +45,8 @@ _LIGHT_FIRST = (
 
 _PACKAGES = ("onnxconverter_common", "onnxruntime.quantization")  # of FP16 and INT8
 
-_HEAVY = ("densenet121", "resnet50", "efficientnet_b0", "vgg16")
+HEAVY = ("densenet121", "resnet50", "efficientnet_b0", "vgg16")
 
-_BEGIN, _END = "<!-- mer-train table: begin -->", "<!-- mer-train table: end -->"
 _ROW = "row.json"
 _COLUMNS = (
     "parameters",
@@ -92,7 +89,7 @@ class TablePlan:
 
     def epochs_of(self, model: str) -> int:
         """How many epochs a network is trained."""
-        return self.heavy_epochs if model in _HEAVY else self.epochs
+        return self.heavy_epochs if model in HEAVY else self.epochs
 
     def job(self, model: str, teaching: Teaching | None = None) -> Job:
         """How a network is trained."""
@@ -118,7 +115,7 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
         import_module(package)
     session = plan.session
     examples, teaching = read_sounds(session, observer)
-    models = sorted(session.models, key=_place)
+    models = sorted(session.models, key=place_by_cost)
     for model in models:
         folder, job = session.out / model, plan.job(model, teaching[model])
         heard = examples[model]
@@ -139,38 +136,22 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     return max(len(of_model.skipped) for of_model in examples.values())
 
 
-def _place(model: str) -> int:
-    """Of a network in the table; those of other packages come last."""
+def place_by_cost(model: str) -> int:
+    """A network's place in the order of what a training costs; those of other packages come last."""
     return _LIGHT_FIRST.index(model) if model in _LIGHT_FIRST else len(_LIGHT_FIRST)
 
 
 def write_table(plan: TablePlan, models: Sequence[str]) -> None:
     """Writes the rows between the file's two markers, or at its end where it has none."""
     columns = (*_COLUMNS, *map(str.upper, plan.precisions))
-    text = "\n".join(
-        [
-            _BEGIN,
-            "",
-            f"`{plan.command}`, on {usable_cores()} cores of {_processor()}.",
-            "",
-            f"| network |{''.join(f' {name} |' for name in columns)}",
-            "|---|" + "---:|" * len(columns),
-            *(_row_text(plan, model) for model in models),
-            "",
-            _END,
-        ]
-    )
-    try:
-        before = plan.results.read_text(encoding="utf-8") if plan.results.exists() else "# Results\n"
-    except ValueError:
-        raise MerError(f"{plan.results} is not a text in UTF-8: name another file for the results") from None
-    table = re.search(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", before, re.S)
-    if table:
-        after = before[: table.start()] + text + before[table.end() :]
-    else:
-        after = f"{before.rstrip()}\n\n{text}\n"
-    plan.results.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(plan.results, after)
+    lines = [
+        f"`{plan.command}`, on {this_machine()}.",
+        "",
+        f"| network |{''.join(f' {name} |' for name in columns)}",
+        "|---|" + "---:|" * len(columns),
+        *(_row_text(plan, model) for model in models),
+    ]
+    write_section(plan.results, "table", lines)
 
 
 def _row_text(plan: TablePlan, model: str) -> str:
@@ -267,11 +248,3 @@ def _converted(plan: TablePlan, onnx: Path, observer: Observer) -> dict[str, str
             observer.say(f"{onnx.stem} {precision}: {error}")
             cells[precision] = "refused"
     return cells
-
-
-def _processor() -> str:
-    try:
-        name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        name = None
-    return name.group(1) if name else platform.processor() or platform.machine()

@@ -47,6 +47,26 @@ def test_mer500_as_the_archive_unpacks(tmp_path: Path):
     assert notes == ()
 
 
+@pytest.mark.parametrize("place", ["{0}/{1}.opus", "{2}/{2}/{1}.wav"], ids=["one folder", "as the archive"])
+def test_the_five_words_with_a_table_of_artists_and_sources(tmp_path: Path, place: str):
+    rows = ["clip,label,artist,title,language,source"]
+    for number, label in enumerate(MER500_LABELS):
+        write_files(tmp_path, place.format(label, f"h{number}", label.title()))
+        rows.append(f"h{number},{label},{'किशोर कुमार' if number % 2 else ''},a title,hindi,s0{number // 2}")
+    write_files(tmp_path, "unlabelled/u1.opus", "unlabelled.csv")
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    by_artist, notes = _read(tmp_path)
+    by_source, _ = _read(tmp_path, group_by="source")
+    assert (by_artist.layout, by_artist.labels, by_artist.grouped_by) == ("mer500", MER500_LABELS, "artist")
+    assert [clip.label for clip in by_artist.clips] == list(MER500_LABELS)
+    assert [clip.group for clip in by_artist.clips] == ["", "किशोर कुमार", "", "किशोर कुमार", ""]
+    assert [clip.group for clip in by_source.clips] == ["s00", "s00", "s01", "s01", "s02"]
+    assert set(notes) == {
+        "left out, a folder that clips.csv does not name: unlabelled",
+        "not read, no audio by its suffix: unlabelled.csv",
+    }
+
+
 def test_a_layout_is_recognised_whole_or_not_at_all(tmp_path: Path):
     labels = ("sad", "romantic", "devotional", "party", "happy", "angry", "calm")
     write_files(tmp_path / "seven", *(f"{label}/{i}.wav" for label in labels for i in range(2)))
