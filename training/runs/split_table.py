@@ -18,7 +18,7 @@ from ..evaluate.figure_grids import Matrix, curve_grid_png, matrix_grid_png
 from ..evaluate.metrics_report import metrics_from_predictions, write_json
 from ..evaluate.predictions import Predictions, fit_temperature, pooled, predictions_from_logits
 from .announcements import announcement
-from .crossvalidation import cross_validate
+from .crossvalidation import Training, cross_validate
 from .observer import Observer
 from .plan_check import check_plan
 from .results_section import this_machine, write_section
@@ -96,7 +96,8 @@ class _Table:
         observer.say(announcement(examples, splits, protocol, row.model))
         job = session.job(row.model, protocol)
         if session.folds:
-            cross_validate(job, examples, splits, session.out, session.mode, observer)
+            trainings = [Training(job, examples, part) for part in splits]
+            cross_validate(trainings, session.out, session.mode, observer)
         else:
             train_split(job, examples, splits[0], session.out, session.mode, observer)
 
