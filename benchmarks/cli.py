@@ -14,7 +14,8 @@ from ..engine.cli.command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, repor
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
-from .commands import compare_command, gpu_command, pipeline_command, robust_command, scale_command
+from .commands import compare_command, gpu_command, pipeline_command, robust_command
+from .cpu_commands import scale_command, tune_command
 from .evaluation.cli import main as eval_command
 from .first_hour_command import first_hour_command
 from .format_command import formats_command
@@ -234,7 +235,7 @@ def report_command(
 
 
 _COMMANDS = (
-    compare_command, eval_command, pipeline_command, robust_command, scale_command, gpu_command,
+    compare_command, eval_command, pipeline_command, robust_command, scale_command, tune_command, gpu_command,
     first_hour_command, formats_command,
 )  # fmt: skip
 for command in _COMMANDS:

@@ -112,30 +112,6 @@ def pipeline_command(
     return 0
 
 
-@click.command("scale")
-@click.option("--few", type=click.IntRange(min=1), default=5_000, help="Tiny files of the first run.")
-@click.option("--many", type=click.IntRange(min=2), default=100_000, help="Of the second.")
-@report_errors
-def scale_command(few: int, many: int) -> int:
-    """What a catalogue's length costs: memory and pace over few files and over many.
-
-    mer-label with the null runtime, in a folder of links to one tiny file.
-    """
-    if many <= few:
-        raise click.UsageError("--many must be more than --few")
-    from .experiments.scale import bytes_a_file, compare_lengths
-
-    runs = compare_lengths(few, many)
-    for run in runs:
-        _echo(
-            f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
-            f"{run.cpu_seconds / run.files * 1e3:6.2f} ms CPU a row  {run.peak_bytes / 1e6:7.1f} MB at most"
-        )
-    _echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
-    _echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
-    return 0
-
-
 @click.command("gpu")
 @click.argument("engines", nargs=-1, type=click.Path(exists=True, dir_okay=False), metavar="ENGINE...")
 @click.option("--paper", is_flag=True, help="Print the tables of docs/GPU.md and stop; needs no GPU.")

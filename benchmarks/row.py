@@ -13,8 +13,8 @@ from ..engine.runtimes import RUNTIMES
 BASELINES = ("torch", "torch.compile")
 """What people use without merkit; measured for speed only."""
 
-BENCH_RUNTIMES = (*(name for name in RUNTIMES if name != "null"), *BASELINES)
-"""Every runtime that the table knows."""
+BENCH_RUNTIMES = (*(name for name in RUNTIMES if name not in ("null", "openvino-bf16")), *BASELINES)
+"""Every runtime that the table knows; bf16 is a precision there."""
 
 SCENARIOS = ("SingleStream", "MultiStream", "Offline", "Server")
 """LoadGen's names of its scenarios."""
@@ -131,6 +131,8 @@ class Row:
     """As ``accuracy_interval``."""
     cv_note: str | None = None
     """Which folds, of which data."""
+    scored_songs: str | None = None
+    """A fingerprint of the clips that it was scored on: rows of different ones are not to be compared."""
 
     @property
     def name(self) -> str:
@@ -140,7 +142,7 @@ class Row:
 
 @dataclass
 class Machine:
-    """What the rows were measured on. The last three are its own measured limits."""
+    """What the rows were measured on. The last four are its own measured limits."""
 
     cpu: str = "unknown"
     flags: list[str] = field(default_factory=list)
@@ -164,6 +166,8 @@ class Machine:
     """Of an int8 matrix product, in 10^9 operations/s."""
     bandwidth_gbs: float | None = None
     """Of the memory, in 10^9 bytes/s."""
+    gemm_bf16_gflops: float | None = None
+    """Of a bf16 matrix product, in 10^9 FLOP/s; None without OpenVINO, or on a CPU that has none."""
 
 
 @dataclass

@@ -7,6 +7,12 @@ from pathlib import Path, PurePosixPath
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+_INFO = Path("/proc/cpuinfo")
+# Instruction sets that the kernels of networks use.
+_FEATURES = (
+    "avx", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
+    "amx_int8", "asimd", "asimddp", "i8mm", "bf16", "sve",
+)  # fmt: skip
 
 
 def usable_cores() -> int:
@@ -18,6 +24,17 @@ def usable_cores() -> int:
     for limit in _limits():
         cores = min(cores, max(1, -(-limit[0] // limit[1])))
     return cores
+
+
+def cpu_features() -> tuple[str, ...]:
+    """The instruction sets of this CPU that matter to networks, as Linux names them; elsewhere none."""
+    try:
+        lines = _INFO.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    flags = next((line for line in lines if line.partition("\t")[0].strip(" :") in ("flags", "Features")), "")
+    known = set(flags.partition(":")[2].split())
+    return tuple(feature for feature in _FEATURES if feature in known)
 
 
 def _limits() -> list[tuple[int, int]]:

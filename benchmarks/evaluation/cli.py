@@ -46,7 +46,12 @@ _FILE = click.Path(path_type=Path)
     help="The CSV's column that says whose clips belong together.  [default: artist, else group]",
 )
 @click.option("--windows", "-w", type=WindowCountType(), metavar="N|all", default=3, help="As in mer-label.")
-@click.option("--runtime", type=click.Choice(RUNTIMES), help="As in mer-label; or MODEL@RUNTIME for one.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", *RUNTIMES]),
+    default="auto",
+    help="As in mer-label; or MODEL@RUNTIME for one.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="As in mer-label.")
 @click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="As in mer-label.")
 @click.option(

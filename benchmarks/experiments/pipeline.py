@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import resource
 import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +26,7 @@ from ...engine.labelling.choose import open_backend
 from ...engine.labelling.contract import StageSeconds
 from ...engine.labelling.file_windows import WindowOptions
 from ...engine.labelling.worker_pool import Failure, WorkerPool
-
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+from ..measure.whole_commands import cpu_seconds, linked, timed
 
 
 @dataclass
@@ -120,16 +116,16 @@ def compare_pipelines(
         MerError: no audio, or a command that fails.
     """
     artifact = open_artifact(model)
-    files = inputs_from_paths([folder]).paths
+    files = [file for file in inputs_from_paths([folder]).paths if Path(file).is_file()]
     if not files:
         raise MerError(f"no audio in {folder}")
     options = WindowOptions(artifact.spec.audio, windows)
     stages, ratios = StageSeconds(), []
-    with _catalogue(files, songs) as (catalogue, links), tempfile.TemporaryDirectory() as scratch:
+    with linked(files, songs) as (catalogue, links), tempfile.TemporaryDirectory() as scratch:
         ours = [sys.executable, "-m", "merkit.engine.cli", str(catalogue), "--model", str(artifact.path)]
         ours += ["--windows", str(windows), "--out"]
         contenders = [
-            Contender("mer-label", len(links), lambda output: _timed([*ours, output])),
+            Contender("mer-label", len(links), lambda output: timed([*ours, output])),
             Contender("decode floor", len(links), lambda _: decode_floor(links, options)),
         ]
         if paper:
@@ -197,23 +193,10 @@ def paper_pipeline(paths: Sequence[str]) -> tuple[float, float]:
             return int(network(log_mel.expand(1, 3, -1, -1)).argmax())
 
     label(paths[0])  # the first call loads and compiles parts of librosa
-    began, cpu = time.perf_counter(), _cpu_s()
+    began, cpu = time.perf_counter(), cpu_seconds()
     for path in paths:
         label(path)
-    return time.perf_counter() - began, _cpu_s() - cpu
-
-
-@contextmanager
-def _catalogue(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]:
-    """A folder of links to the files, again and again up to ``songs``; and the paths of the links."""
-    with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-        links = []
-        for i in range(max(songs, len(files))):
-            source = Path(files[i % len(files)]).absolute()
-            link = Path(folder) / f"{i:06}{source.suffix}"
-            link.symlink_to(source)
-            links.append(str(link))
-        yield Path(folder), links
+    return time.perf_counter() - began, cpu_seconds() - cpu
 
 
 def _peer(command: str, catalogue: Path, songs: int) -> Contender:
@@ -223,7 +206,7 @@ def _peer(command: str, catalogue: Path, songs: int) -> Contender:
         raise UsageError(f"{command!r} is no command line: {error}") from None
     if not words:
         raise UsageError("a command line is empty")
-    return Contender(command, songs, lambda _: _timed(words))
+    return Contender(command, songs, lambda _: timed(words))
 
 
 def _stages(folder: Path, artifact: Artifact, options: WindowOptions, out: str) -> tuple[StageSeconds, float]:
@@ -237,57 +220,6 @@ def _stages(folder: Path, artifact: Artifact, options: WindowOptions, out: str) 
             pass
     wall = time.perf_counter() - began
     return run.stages, wall * usable_cores() / run.stages.cpu_s
-
-
-def _cpu_s() -> float:
-    """CPU seconds of this process and of its children that have ended.
-
-    By getrusage, which counts microseconds: os.times() counts ticks of 10 ms.
-    """
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _timed(command: Sequence[str]) -> tuple[float, float]:
-    """(wall, CPU) seconds of a command, with all processes that it leaves behind."""
-    began, cpu = time.perf_counter(), _cpu_s()
-    try:
-        with _orphans_counted():
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    except OSError as error:
-        raise MerError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        raise MerError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return time.perf_counter() - began, _cpu_s() - cpu
-
-
-@contextmanager
-def _orphans_counted() -> Iterator[None]:
-    """Processes that outlive the command become children of this one, and are waited for (5 s at most).
-
-    The system counts the CPU time of a process for its parent, when that waits for it: without this the
-    processes of mer-label's fork server would be left out. On Linux only.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    known = _children()
-    yield
-    orphans, deadline = _children() - known, time.monotonic() + 5
-    while orphans and time.monotonic() < deadline:
-        for pid in tuple(orphans):
-            with suppress(ChildProcessError):
-                if not os.waitpid(pid, os.WNOHANG)[0]:
-                    continue
-            orphans.discard(pid)
-        time.sleep(0.002)
-
-
-def _children() -> set[int]:
-    pids: set[int] = set()
-    for file in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            pids.update(map(int, file.read_text().split()))
-    return pids
 
 
 def _paper_in_child(files: Sequence[str]) -> tuple[float, float]:

@@ -9,19 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...engine.cpu import usable_cores
+from ...engine.arrays import Float32
+from ...engine.cpu import cpu_features, usable_cores
 from ..row import Machine
 
-# Instruction sets that the kernels of these runtimes use.
-_FLAGS = (
-    "avx", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
-    "amx_int8", "asimd", "asimddp", "i8mm", "bf16", "sve",
-)  # fmt: skip
 _LIBRARIES = (
     "numpy", "onnx", "onnxruntime", "openvino", "torch", "torchvision", "tensorrt", "tensorrt-rtx",
     "nvidia-dali-cuda130", "mlcommons-loadgen", "soundfile", "av",
@@ -35,10 +32,9 @@ def describe_machine() -> Machine:
     """CPU, memory, system, library versions and GPU of this machine; its limits are not measured here."""
     info = _key_values("/proc/cpuinfo", ":")
     memory = _key_values("/proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
-    flags = set(info.get("flags", info.get("Features", "")).split())
     return Machine(
         cpu=info.get("model name") or platform.processor() or platform.machine(),
-        flags=[flag for flag in _FLAGS if flag in flags],
+        flags=list(cpu_features()),
         cores=usable_cores(),
         mhz=float(info["cpu MHz"]) if "cpu MHz" in info else None,
         cache_mib=cache_bytes() / 2**20,
@@ -69,8 +65,10 @@ def raise_limits(machine: Machine, threads: int = 0, seconds: float = 1.0) -> No
 
     Args:
         threads: 0 is one a core.
-        seconds: for each of the three limits, about.
+        seconds: for each limit, about.
     """
+    if bf16 := gemm_bf16_gflops(seconds, threads):
+        machine.gemm_bf16_gflops = max(machine.gemm_bf16_gflops or 0, bf16)
     machine.gemm_gflops = max(machine.gemm_gflops or 0, gemm_gflops(seconds, threads))
     machine.gemm_int8_gops = max(machine.gemm_int8_gops or 0, gemm_int8_gops(seconds, threads))
     machine.bandwidth_gbs = max(machine.bandwidth_gbs or 0, bandwidth_gbs(seconds, threads))
@@ -78,11 +76,35 @@ def raise_limits(machine: Machine, threads: int = 0, seconds: float = 1.0) -> No
 
 def gemm_gflops(seconds: float = 1.0, threads: int = 0) -> float:
     """10^9 FLOP/s of a large float32 matrix product, by NumPy or ONNX Runtime, whichever is faster."""
-    rng = np.random.default_rng(0)
-    left, right = rng.standard_normal((2, _SIZE, _SIZE)).astype(np.float32)
+    left, right = _matrices()
     session = _matmul_session(right, threads)
     calls: Sequence[Callable[[], object]] = (lambda: left @ right, lambda: session.run(None, {"left": left}))
     return max(2 * _SIZE**3 / _best_time(call, seconds / 2) / 1e9 for call in calls)
+
+
+def gemm_bf16_gflops(seconds: float = 1.0, threads: int = 0) -> float | None:
+    """10^9 FLOP/s of a large bf16 matrix product by OpenVINO; None where it or the CPU has none."""
+    if find_spec("openvino") is None:
+        return None
+    import openvino
+
+    from ...engine.runtimes.openvino import has_bf16
+
+    if not has_bf16():
+        return None
+    left, right = _matrices()
+    core = openvino.Core()
+    options = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = str(threads)
+    model = core.read_model(_matmul_onnx(right))
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+    return 2 * _SIZE**3 / _best_time(lambda: request.infer({"left": left}), seconds) / 1e9
+
+
+def _matrices() -> tuple[Float32, Float32]:
+    left, right = np.random.default_rng(0).standard_normal((2, _SIZE, _SIZE)).astype(np.float32)
+    return left, right
 
 
 def gemm_int8_gops(seconds: float = 1.0, threads: int = 0) -> float:
@@ -116,6 +138,14 @@ def _best_time(call: Callable[[], object], seconds: float) -> float:
 
 def _matmul_session(right: np.ndarray[Any, Any], threads: int) -> Any:
     import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    return onnxruntime.InferenceSession(_matmul_onnx(right), options, providers=["CPUExecutionProvider"])
+
+
+def _matmul_onnx(right: np.ndarray[Any, Any]) -> bytes:
+    """A graph that multiplies its input "left" by a constant."""
     from onnx import TensorProto, helper, numpy_helper
 
     int8 = right.dtype == np.int8
@@ -129,11 +159,7 @@ def _matmul_session(right: np.ndarray[Any, Any], threads: int) -> Any:
         [node], "product", values[:1], values[1:], [numpy_helper.from_array(right, "right")]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return model.SerializeToString()
 
 
 def _key_values(path: str, separator: str) -> dict[str, str]:

@@ -21,13 +21,15 @@ def share_of_roofline(
     is read at all.
 
     Args:
-        precision: "int8" is held against the int8 peak, everything else against the float32 peak.
+        precision: "int8" and "bf16" are held against their own peaks, everything else (FP16, which CPUs
+            compute in float32, too) against the float32 peak.
         throughput: images/s at ``batch``.
 
     Raises:
-        ValueError: the machine's limits are not known.
+        ValueError: the machine's limit in this precision, or its bandwidth, is not known.
     """
-    peak = machine.gemm_int8_gops if precision == "int8" else machine.gemm_gflops
+    peaks = {"int8": machine.gemm_int8_gops, "bf16": machine.gemm_bf16_gflops}
+    peak = peaks.get(precision, machine.gemm_gflops)
     if not peak or not machine.bandwidth_gbs:
         raise ValueError("the machine's limits were not measured")
     cache = (machine.cache_mib or 0) * 2**20

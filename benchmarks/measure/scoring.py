@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,12 @@ class HeldOutSongs:
     labels: tuple[str, ...]
     note: str
     skipped: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of which songs these are: 16 hexadecimal digits."""
+        names = sorted(map(str, self.songs.paths))
+        return hashlib.sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 class Scoring:
@@ -154,3 +161,4 @@ def score_row(row: Row, logits: Float32, held_out: HeldOutSongs, temperature: fl
     row.macro_f1_interval = bootstrap_interval(truth, predicted, held_out.groups, of="macro_f1")
     row.confusion = confusion_matrix(truth, predicted, len(held_out.labels)).tolist()
     row.accuracy_note = held_out.note
+    row.scored_songs = held_out.fingerprint

@@ -108,7 +108,8 @@ class _Table:
     def fill_rooflines(self) -> None:
         """After the last row, when the machine's limits are as high as they will get."""
         for row, workload in self._workloads:
-            if row.throughput and row.best_batch:
+            known = row.precision != "bf16" or self.results.machine.gemm_bf16_gflops
+            if known and row.throughput and row.best_batch:
                 row.roofline, row.bound = share_of_roofline(
                     workload, self.results.machine, row.precision, row.best_batch, row.throughput
                 )

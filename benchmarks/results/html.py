@@ -15,7 +15,7 @@ from ..row import BENCH_RUNTIMES, Machine, Results, Row
 from .axes import WIDTH
 from .charts import bars, has_ridge, ridges, stages
 from .columns import COLUMNS
-from .ranked_figure import unscored
+from .ranked_figure import differing, unscored
 from .scatter import SHAPES, scatter
 
 _TEMPLATE, _SCRIPT, _STYLE = "report.html.j2", "report.js", "report.css"
@@ -99,6 +99,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         if data.skipped:
             facts.append(("Without audio, not scored", "; ".join(data.skipped)))
     facts += [("Without accuracy", line) for line in unscored(results)]
+    facts += [("Different songs", line) for line in differing(results)]
     facts.append(("Command", shlex.join(results.command)))
     facts.append(("Made", f"{results.made} by mer {results.mer}"))
     return facts
@@ -109,6 +110,7 @@ def _machine_facts(machine: Machine) -> list[tuple[str, str]]:
         f"{value:,.0f} {unit}"
         for value, unit in (
             (machine.gemm_gflops, "GFLOP/s"),
+            (machine.gemm_bf16_gflops, "bf16 GFLOP/s"),
             (machine.gemm_int8_gops, "int8 GOP/s"),
             (machine.bandwidth_gbs, "GB/s"),
         )

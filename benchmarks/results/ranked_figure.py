@@ -54,5 +54,17 @@ def unscored(results: Results) -> list[str]:
     return [f"No accuracy of {', '.join(names)}: {reason}." for reason, names in models.items()]
 
 
+def differing(results: Results) -> list[str]:
+    """That rows were scored on different songs, where they were: which models on which; else nothing."""
+    models: dict[str, dict[str, None]] = {}
+    for row in results.rows:
+        if row.accuracy is not None and row.scored_songs:
+            models.setdefault(row.scored_songs, {})[row.model] = None
+    if len(models) < 2:
+        return []
+    sets = "; ".join(", ".join(names) for names in models.values())
+    return [f"Not scored on the same songs, so not to be compared in accuracy and macro-F1: {sets}."]
+
+
 def _reason(row: Row) -> str | None:
     return None if row.accuracy_note in (None, "no labelled data", "random weights") else row.accuracy_note

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...engine.text.escape import csv_line, for_markdown_cell, for_terminal
 from ..row import Interval, Results, Row
-from .ranked_figure import CV_MEANS, FIGURES, ranked_by, unscored
+from .ranked_figure import CV_MEANS, FIGURES, differing, ranked_by, unscored
 
 
 def _figure(
@@ -126,7 +126,7 @@ def facts(results: Results) -> list[str]:
     if data:
         skipped = f" {len(data.skipped)} more give no audio and are not scored." if data.skipped else ""
         lines.append(f"Accuracy on {_known(data.clips)} clips of {data.name}: {data.note}.{skipped}")
-    return lines + unscored(results)
+    return lines + unscored(results) + differing(results)
 
 
 def legend(results: Results) -> str:

@@ -74,8 +74,8 @@ class Labeler:
         model: the name of a bundled model, or the path of an .onnx or .engine file.
         windows: the number of evenly spread windows of a song, or "all".
         hop_s: with "all", the seconds from one window to the next; by default a window's length.
-        runtime: "onnxruntime", "openvino", "tensorrt", "onnxruntime_rtx" or "null"; by default the one for
-            the file's suffix.
+        runtime: "onnxruntime", "openvino", "openvino-bf16", "tensorrt", "onnxruntime_rtx" or "null"; by
+            default ("auto") the best one for the file on this machine, by a table of measurements.
         device: for ``label_files``; "auto" uses a GPU for an engine where there is one.
         workers: child processes of ``label_files``; 0 is one a core.
         min_confidence: songs whose best label is less probable are "unsure"; by default the model's own.

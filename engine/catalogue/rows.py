@@ -22,7 +22,9 @@ CARRIED_KINDS = ("string", "int64", "float64", "bool")
 """The kinds of a manifest's columns."""
 
 
-def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None = None) -> dict[str, Any]:
+def row_from_label(
+    label: SongLabel, artifact: Artifact, source: Source | None = None, runtime: str | None = None
+) -> dict[str, Any]:
     """A song's row: the same keys in the same order for every song of a model.
 
     ``path`` is escaped by ``text_from_path``, other text by ``storable``. The columns of the source's
@@ -45,6 +47,7 @@ def row_from_label(label: SongLabel, artifact: Artifact, source: Source | None =
         "decoder": label.decoder,
         "model": artifact.name,
         "model_sha256": artifact.sha256,
+        "runtime": runtime,
         "size_bytes": source.size_bytes if source else None,
         "mtime_ns": source.mtime_ns if source else None,
         "ctime_ns": source.ctime_ns if source else None,
@@ -71,7 +74,7 @@ def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
         **dict.fromkeys(("novelty", *(f"p_{name}" for name in labels)), "float32"),
         "duration_s": "float64",
         "windows": "windows",
-        **dict.fromkeys((*TAGS, "decoder", "model", "model_sha256"), "string"),
+        **dict.fromkeys((*TAGS, "decoder", "model", "model_sha256", "runtime"), "string"),
         **dict.fromkeys(("size_bytes", "mtime_ns", "ctime_ns"), "int64"),
         **dict.fromkeys(("real_path", "error_kind"), "string"),
     }

@@ -166,7 +166,11 @@ class CatalogueRun:
             return
         if self._prune and label.unreadable and Looks().is_gone(item.source.real_path or ""):
             return
-        row = row_from_label(label, self._artifact, item.source) if self._shards or self._file else {}
+        row = (
+            row_from_label(label, self._artifact, item.source, self._backend.name)
+            if self._shards or self._file
+            else {}
+        )
         if self._shards:
             self._shards.write(row, item.place)
             self.replaced += item.place is not None

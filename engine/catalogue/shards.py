@@ -23,7 +23,14 @@ from .shard_file import ShardFile, bytes_from_rows, content_of
 
 _NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 _MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
-_NEW = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty"}  # columns that older shards lack
+_NEW = {
+    "ctime_ns",
+    "real_path",
+    "error_kind",
+    "verdict",
+    "novelty",
+    "runtime",
+}  # columns that older shards lack
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
 _FACTS = (
     "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",
@@ -183,6 +190,17 @@ def _run_of(folder: Path) -> dict[str, Any] | None:
         if path.exists():
             return fields_from_json(content_of(path), path)
     return next((run for path in shards_in(folder) if (run := ShardFile(path).run)), None)
+
+
+def runtime_of_folder(folder: Path) -> str | None:
+    """The runtime that a folder of labels was begun with; None where there is none yet.
+
+    Raises:
+        MerError: it holds shards that cannot be read.
+    """
+    run = _run_of(folder) if folder.is_dir() else None
+    runtime = run.get("runtime") if run else None
+    return runtime if isinstance(runtime, str) else None
 
 
 def _checked(path: Path, info: RunInfo) -> ShardFile:

@@ -47,8 +47,10 @@ from .words import WordFirst, complete_path
 )
 @click.option(
     "--runtime",
-    type=click.Choice(RUNTIMES),
-    help="What runs the network.  [default: by the model's suffix]",
+    type=click.Choice(["auto", *RUNTIMES]),
+    default="auto",
+    help="What runs the network. auto: the best one for this CPU, by a table of measurements; a folder goes "
+    "on with its own.",
 )
 @click.option(
     "--device",
@@ -152,7 +154,7 @@ def main(
     windows: Any,
     hop: float | None,
     min_confidence: float | None,
-    runtime: str | None,
+    runtime: str,
     device: Any,
     gpus: int,
     batch: int | None,
@@ -244,6 +246,8 @@ def main(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_event())
         sources.check = stop.check
+        if runtime == "auto" and output.kind is Kind.FOLDER and not artifact.facts:
+            runtime = _runtime_before(Path(output.path)) or runtime
         backend = open_backend(artifact, runtime, device, workers, gpus, ray, say, batch or 0)
         stack.enter_context(backend)
         run = stack.enter_context(
@@ -274,6 +278,15 @@ def main(
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
         raise MerError("nothing was labelled: no input is there, or none can be read")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
+
+
+def _runtime_before(folder: Path) -> str | None:
+    """The CPU's runtime that a folder of labels was begun with: a resume on another machine keeps it."""
+    from ..catalogue.shards import runtime_of_folder
+    from ..runtimes.choice import PACKAGES
+
+    before = runtime_of_folder(folder)
+    return before if before in PACKAGES else None
 
 
 def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 from ..artifact import Artifact
 from ..errors import DaliMissingError, DeviceError, UsageError
 from ..runtimes import name_of_runtime, open_runtime
+from ..runtimes.choice import DEFAULT, chosen_runtime
 from .contract import LabelBackend
 from .local import FileByFile, LocalBackend, network_threads
 
@@ -31,11 +32,13 @@ def open_backend(
     the CPU. An .onnx file runs on the CPU.
 
     Args:
-        runtime: one of ``RUNTIMES``; by default the one for the file's suffix.
+        runtime: one of ``RUNTIMES``; by default the best one for the file on this machine, for which see
+            ``name_of_runtime``, and for all nodes of a cluster the one that every node has.
         workers: processes that decode, of all GPUs together or of each actor of a cluster; 0 is one a core.
         gpus: above 1, a process for each of so many GPUs.
         ray: the address of a cluster, as ``join_cluster`` takes it; its nodes choose their devices.
-        say: with "auto", is called with one line: the device, and why not the other one.
+        say: is called with a line where something was chosen: the device, and why not the other one; the
+            runtime, and why.
         batch: windows that a GPU computes at once; 0 is what the engine is tuned for.
 
     Raises:
@@ -44,13 +47,14 @@ def open_backend(
         DeviceError: an engine, and no GPU that it can run on.
         MerError: no cluster answers, or the runtime is not installed.
     """
+    runtime = None if runtime == "auto" else runtime
     if batch and (ray or not artifact.facts or runtime not in (None, "tensorrt")):
         raise UsageError("only an engine on this machine's GPU takes a size of batch: leave it out")
     if ray:
         from ..runtimes.trial import check_by_trial
         from .ray_cluster import RayCluster
 
-        name = name_of_runtime(artifact, runtime)
+        name = name_of_runtime(artifact, runtime if runtime or artifact.facts else DEFAULT)
         if name == "onnxruntime":  # which every node has, and so does this machine
             check_by_trial(artifact, name)
         recorded = artifact.facts["builder"] if name == "tensorrt" else name  # as one machine's rows have it
@@ -58,24 +62,29 @@ def open_backend(
     if artifact.facts and runtime in (None, "tensorrt"):
         backend, reason = _for_engine(artifact, device, workers, gpus, batch)
     else:
-        backend, reason = _for_cpu(artifact, runtime, device, workers, gpus)
+        name = name_of_runtime(artifact, runtime)
+        backend, reason = _for_cpu(artifact, name, runtime is not None, device, workers, gpus)
+        if runtime is None:
+            say(f"runtime: {name} ({chosen_runtime(artifact)[1]})")
     if device == "auto":
         say(f"device: {reason}")
     return backend
 
 
 def _for_cpu(
-    artifact: Artifact, runtime: str | None, device: Device, workers: int, gpus: int
+    artifact: Artifact, runtime: str, asked: bool, device: Device, workers: int, gpus: int
 ) -> tuple[LabelBackend, str]:
     file = artifact.path.name
     if device == "cuda":
         raise UsageError(
-            f"a GPU runs engines by TensorRT, and this is {runtime or file}: make one by "
+            f"a GPU runs engines by TensorRT, and this is {runtime if asked else file}: make one by "
             f"mer-export -m {artifact.name} --fp16 -o FOLDER/"
         )
     if gpus > 1:
-        raise UsageError(f"{runtime or file} runs on the CPU: several GPUs need an engine of mer-export")
-    why = f"{runtime} was asked for" if runtime else f"{file} is no engine; mer-export makes one for a GPU"
+        raise UsageError(
+            f"{runtime if asked else file} runs on the CPU: several GPUs need an engine of mer-export"
+        )
+    why = f"{runtime} was asked for" if asked else f"{file} is no engine; mer-export makes one for a GPU"
     network = FileByFile(open_runtime(artifact, runtime, network_threads(workers)))
     where = "cuda for the network, cpu for the log-mels" if runtime == "onnxruntime_rtx" else "cpu"
     return LocalBackend(network, workers), f"{where} ({why})"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # commands ask for the names alone: --help must not load NumP
     from ..arrays import Float32
     from ..artifact import Artifact
 
-RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "onnxruntime_rtx", "null")
+RUNTIMES = ("onnxruntime", "openvino", "openvino-bf16", "tensorrt", "onnxruntime_rtx", "null")
 """The names of all runtimes: of their files here, in options of commands, and in a run's folder."""
 
 
@@ -94,15 +94,21 @@ class Pending(Protocol):
 
 
 def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
-    """Which of ``RUNTIMES`` runs an artifact: the one named, or else the one for its suffix.
+    """Which of ``RUNTIMES`` runs an artifact: the one named, or else (None, "auto") the best one here.
+
+    That is TensorRT for an engine; for an .onnx file it is what ``choice.chosen_runtime`` says.
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
+        MerError: the user's own table of runtimes cannot be read.
     """
+    name = None if name == "auto" else name
     if name is None and is_engine(artifact.path):
         name = "tensorrt"
     elif name is None and artifact.path.suffix.lower() == ".onnx":
-        name = "onnxruntime"
+        from .choice import chosen_runtime
+
+        name, _ = chosen_runtime(artifact)
     if name not in RUNTIMES:
         raise UsageError(f"no runtime {name!r} for {artifact.path.name}; there are: {', '.join(RUNTIMES)}")
     if is_engine(artifact.path) and name not in ("tensorrt", "null"):  # its content is no checked graph
@@ -116,7 +122,7 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
     """Loads an artifact.
 
     Args:
-        name: one of ``RUNTIMES``; by default the one for the file's suffix.
+        name: one of ``RUNTIMES``; by default see ``name_of_runtime``.
         threads: for the network; 0 leaves it to the runtime.
         gpu: the number of the GPU, for TensorRT and onnxruntime_rtx.
 
@@ -127,7 +133,7 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
     """
     name = name_of_runtime(artifact, name)
     try:
-        module = import_module(f".{name}", __name__)
+        module = import_module(f".{name.replace('-', '_')}", __name__)
     except ModuleNotFoundError as error:
         raise MerError(f"the runtime {name} needs the package {error.name}, which is not installed") from None
     if name == "tensorrt":

@@ -36,7 +36,7 @@ class OpenVino:
             FP32 without a word.
     """
 
-    name = "openvino"
+    name: str
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class OpenVino:
             model = core.compile_model(core.read_model(artifact.content), "CPU", options)
         except RuntimeError as error:
             raise ArtifactError(f"{artifact.path}: OpenVINO refuses it: {one_line(error)}") from None
+        self.name = "openvino-bf16" if precision == "bf16" else "openvino"
         self._artifact = artifact
         count = 1 if streams == "latency" else model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [model.create_infer_request() for _ in range(count)]

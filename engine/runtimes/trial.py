@@ -67,7 +67,11 @@ def check_by_trial(artifact: Artifact, runtime: str) -> None:
 
 
 def _problem(artifact: Artifact, runtime: str) -> str | None:
-    header = {"path": str(artifact.path), "spec": artifact.spec.to_json(), "runtime": runtime}
+    header = {
+        "path": str(artifact.path),
+        "spec": artifact.spec.to_json(),
+        "runtime": runtime.replace("-", "_"),
+    }
     command = [sys.executable, "-P", "-c", _COMMAND, json.dumps(sys.path)]
     try:
         # A session of its own: Ctrl-C is this process's to handle.

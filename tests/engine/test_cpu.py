@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from merkit.engine import cpu
-from merkit.engine.cpu import usable_cores
+from merkit.engine.cpu import cpu_features, usable_cores
 
 
 @pytest.fixture
@@ -94,3 +94,20 @@ def test_a_group_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("its limit may not be set")
     finally:
         group.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_vnni\nvmx flags\t: avx\n", ("avx2", "avx512_vnni")),
+        ("processor\t: 0\nFeatures\t: fp asimd i8mm\n", ("asimd", "i8mm")),
+        ("processor\t: 0\n", ()),
+    ],
+)
+def test_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, features: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(cpu, "_INFO", tmp_path / "cpuinfo")
+    assert cpu_features() == ()  # no such file
+    (tmp_path / "cpuinfo").write_text(text)
+    assert cpu_features() == features

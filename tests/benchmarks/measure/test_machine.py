@@ -1,28 +1,46 @@
 from pathlib import Path
 
-from merkit.benchmarks.measure.machine import cache_bytes, describe_machine, raise_limits
+import pytest
+from merkit.benchmarks.measure import machine
+from merkit.benchmarks.measure.machine import (
+    cache_bytes,
+    describe_machine,
+    gemm_bf16_gflops,
+    raise_limits,
+)
 from merkit.benchmarks.row import Machine
 from merkit.engine.cpu import usable_cores
 
 
 def test_the_machine_is_described() -> None:
-    machine = describe_machine()
-    assert machine.cpu
-    assert machine.cores == usable_cores() >= 1
-    assert machine.libraries["numpy"]
-    assert set(machine.flags) <= set(Path("/proc/cpuinfo").read_text().split())
+    here = describe_machine()
+    assert here.cpu
+    assert here.cores == usable_cores() >= 1
+    assert here.libraries["numpy"]
+    assert set(here.flags) <= set(Path("/proc/cpuinfo").read_text().split())
     assert cache_bytes() < 2**32
 
 
 def test_limits_are_of_this_world() -> None:
-    machine = Machine()
-    raise_limits(machine, threads=1, seconds=0.05)
-    assert 0.01 < (machine.gemm_gflops or 0) < 1e5
-    assert 0.01 < (machine.gemm_int8_gops or 0) < 1e6
-    assert 0.01 < (machine.bandwidth_gbs or 0) < 1e4
+    here = Machine()
+    raise_limits(here, threads=1, seconds=0.05)
+    assert 0.01 < (here.gemm_gflops or 0) < 1e5
+    assert 0.01 < (here.gemm_int8_gops or 0) < 1e6
+    assert 0.01 < (here.bandwidth_gbs or 0) < 1e4
+
+
+def test_bf16_has_a_limit_where_it_can_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    from merkit.engine.runtimes.openvino import has_bf16
+
+    measured = gemm_bf16_gflops(seconds=0.05, threads=1)
+    assert (measured is not None) == has_bf16()
+    assert measured is None or 0.01 < measured < 1e6
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    assert gemm_bf16_gflops(seconds=0.05, threads=1) is None
 
 
 def test_the_highest_limit_stays() -> None:
-    machine = Machine(gemm_gflops=1e9, gemm_int8_gops=1e9, bandwidth_gbs=1e9)
-    raise_limits(machine, threads=1, seconds=0.001)
-    assert machine == Machine(gemm_gflops=1e9, gemm_int8_gops=1e9, bandwidth_gbs=1e9)
+    here = Machine(gemm_gflops=1e9, gemm_bf16_gflops=1e9, gemm_int8_gops=1e9, bandwidth_gbs=1e9)
+    raise_limits(here, threads=1, seconds=0.001)
+    assert here == Machine(gemm_gflops=1e9, gemm_bf16_gflops=1e9, gemm_int8_gops=1e9, bandwidth_gbs=1e9)

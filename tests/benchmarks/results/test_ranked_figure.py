@@ -7,7 +7,7 @@ from typing import Any
 
 from bench_results import read, results_values, row_values
 from merkit.benchmarks.results.html import html_from_results
-from merkit.benchmarks.results.ranked_figure import ranked_by, unscored
+from merkit.benchmarks.results.ranked_figure import differing, ranked_by, unscored
 from merkit.benchmarks.results.ranking import finish
 from merkit.benchmarks.results.scatter import scatter
 from merkit.benchmarks.results.text import csv_from_results, markdown_from_results
@@ -91,3 +91,16 @@ def test_without_data_nothing_is_blamed_on_the_models() -> None:
     rows = [Row("net", accuracy_note="no labelled data"), Row("peer", accuracy_note="random weights")]
     assert unscored(Results(rows=rows)) == ["No labelled data (--data): no accuracy."]
     assert unscored(read(results_values())) == []
+
+
+def test_rows_of_different_songs_are_said() -> None:
+    rows = [
+        Row("a", accuracy=0.5, scored_songs="1"),
+        Row("a", precision="int8", accuracy=0.5, scored_songs="1"),
+        Row("b", accuracy=0.9, scored_songs="2"),
+        Row("c"),
+    ]
+    assert differing(Results(rows=rows)) == [
+        "Not scored on the same songs, so not to be compared in accuracy and macro-F1: a; b."
+    ]
+    assert differing(Results(rows=rows[:2])) == differing(Results(rows=rows[2:])) == []

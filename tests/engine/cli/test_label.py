@@ -326,6 +326,19 @@ def test_limits_are_flags(tmp_path: Path, tiny_model: Path) -> None:
     assert "decodes to more than 250000 samples" in done.stdout
 
 
+def test_a_folder_goes_on_with_its_runtime(music: Path, tmp_path: Path) -> None:
+    """Whatever would be chosen now: a resume on another machine labels as it was begun."""
+    out = tmp_path / "labels"
+    assert mer_label(music / "a.mp3", "--runtime", "openvino", "--out", out).returncode == 0
+    done = mer_label(music, "--out", out, "--verbose")
+    assert done.returncode == 0, done.stderr
+    assert "openvino was asked for" in done.stderr
+    rows = pq.read_table(out).to_pylist()
+    assert [row["runtime"] for row in rows] == ["openvino"] * len(rows)
+    assert len(rows) == 4
+    assert mer_label(music, "--out", out, "--runtime", "onnxruntime").returncode == 1
+
+
 def test_null_runtime(music: Path) -> None:
     done = mer_label(music, "--runtime", "null", "--workers", 1)
     assert done.returncode == 0

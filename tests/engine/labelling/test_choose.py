@@ -33,9 +33,11 @@ def opened(
 
 
 def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = "runtime: onnxruntime (mer-bench tune has not measured this network on such a CPU)"
     line = "device: cpu (small.onnx is no engine; mer-export makes one for a GPU)"
-    assert opened(artifact) == ("onnxruntime", line)
-    assert opened(artifact, device="cpu") == ("onnxruntime", "")
+    assert opened(artifact) == opened(artifact, "auto") == ("onnxruntime", f"{chosen}\n{line}")
+    assert opened(artifact, device="cpu") == ("onnxruntime", chosen)
+    assert opened(artifact, "onnxruntime", device="cpu") == ("onnxruntime", "")
     with pytest.raises(UsageError, match=r"mer-export -m small --fp16 -o"):
         opened(artifact, device="cuda")
     with pytest.raises(UsageError, match="several GPUs need an engine"):

@@ -1,0 +1,111 @@
+"""mer-bench's commands about this CPU: what a catalogue's length costs, what cores give, what to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..engine.artifact import DEFAULT_MODEL
+from ..engine.cli.command import FiniteRange, report_errors
+from ..engine.text.escape import for_terminal
+from ..engine.text.streams import print_err, print_out
+from .result_paths import check_result_paths
+
+
+@click.command("scale")
+@click.option("--few", type=click.IntRange(min=1), default=5_000, help="Tiny files of the first run.")
+@click.option("--many", type=click.IntRange(min=2), default=100_000, help="Of the second.")
+@click.option("--cores", is_flag=True, help="Instead: what more cores would give, and where one parent ends.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=64, help="With --cores: as many are tried too."
+)
+@click.option(
+    "--song-ms",
+    type=FiniteRange(min=0.001),
+    default=55.0,
+    help="With --cores: CPU milliseconds of a song, as mer-bench pipeline measures them.",
+)
+@report_errors
+def scale_command(few: int, many: int, cores: bool, workers: int, song_ms: float) -> int:
+    """What a catalogue's length costs: memory and pace over few files and over many.
+
+    mer-label with the null runtime, in a folder of links to one tiny file. With --cores: what a parent pays
+    to take a song of three windows from workers that decode nothing, from as many as there are cores and
+    from --workers, and songs/s on paper.
+    """
+    if cores:
+        return _scale_cores(workers, song_ms)
+    if many <= few:
+        raise click.UsageError("--many must be more than --few")
+    from .experiments.scale import bytes_a_file, compare_lengths
+
+    runs = compare_lengths(few, many)
+    for run in runs:
+        _echo(
+            f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
+            f"{run.cpu_seconds / run.files * 1e3:6.2f} ms CPU a row  {run.peak_bytes / 1e6:7.1f} MB at most"
+        )
+    _echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
+    _echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
+    return 0
+
+
+def _scale_cores(workers: int, song_ms: float) -> int:
+    from ..engine.cpu import usable_cores
+    from .experiments.feed import measure_feed, songs_a_second
+
+    few, many = (measure_feed(DEFAULT_MODEL, count, 2_000) for count in (usable_cores(), workers))
+    for feed in (few, many):
+        held = "?" if feed.worker_bytes is None else f"{feed.worker_bytes / 1e6:.0f}"
+        _echo(
+            f"{feed.workers:4} workers: {feed.parent_s * 1e3:6.3f} ms of the parent's CPU a song, which ends "
+            f"at {feed.saturates_at:,.0f} songs/s; {feed.wall_s * 1e3:.3f} ms a song; {held} MB a worker "
+            "(PSS)"
+        )
+    _echo(f"wall time a song with {workers} workers, against {few.workers}: {many.wall_s / few.wall_s:.2f}")
+    counts = [2**power for power in range(9)]
+    for count, rate, binds in songs_a_second(counts, song_ms / 1e3, few.parent_s):
+        _echo(f"{count:4} cores: {rate:8,.0f} songs/s on paper ({binds})")
+    return 0
+
+
+@click.command("tune")
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--model", "-m", default=DEFAULT_MODEL, metavar="NAME|FILE", help="Whose row is measured.")
+@click.option("--songs", type=click.IntRange(min=1), default=200, help="Songs that a command labels.")
+@click.option("--rounds", type=click.IntRange(min=5), default=7, help="Turns of each runtime.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The table.  [default: choices.json in $MER_HOME, which mer-label reads]",
+)
+@report_errors
+def tune_command(data: Path, model: str, songs: int, rounds: int, out: Path | None) -> int:
+    """Which runtime mer-label --runtime auto takes on this machine for a model.
+
+    DATA is music, 100 songs or more. Each runtime labels them; one is taken in place of ONNX Runtime in FP32
+    if whole commands need 5 % less CPU with it, not by chance, and at most one label in a hundred changes.
+    """
+    from ..engine.runtimes.choice import own_table
+    from .experiments.tune import tune, write_row
+
+    if out is not None:
+        check_result_paths([out], [data])
+    table = out or own_table()
+    row, tried = tune(model, data, songs, rounds, _say)
+    for one in tried:
+        _echo(one.line())
+    write_row(row, table)
+    _echo(f"{(row['faster'] or ['onnxruntime'])[0]} for {row['network']} on this CPU: written to {table}")
+    return 0
+
+
+def _echo(line: str) -> None:
+    print_out(for_terminal(line))
+
+
+def _say(line: str) -> None:
+    print_err(for_terminal(line))

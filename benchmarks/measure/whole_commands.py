@@ -1,0 +1,94 @@
+"""Whole commands timed, over a catalogue of any length made of a few files."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ...engine.errors import MerError
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+@contextmanager
+def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]:
+    """A folder of the files under further names, again and again up to ``songs``; and their paths.
+
+    They are hard links, or copies where the files are on another disk: symbolic links to one file would be
+    one song, which mer-label reads once.
+    """
+    with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
+        links = []
+        for i in range(max(songs, len(files))):
+            source = Path(files[i % len(files)]).resolve()
+            link = Path(folder) / f"{i:06}{source.suffix}"
+            try:
+                os.link(source, link)
+            except OSError:
+                shutil.copyfile(source, link)
+            links.append(str(link))
+        yield Path(folder), links
+
+
+def timed(command: Sequence[str]) -> tuple[float, float]:
+    """(wall, CPU) seconds of a command, with all processes that it leaves behind.
+
+    Raises:
+        MerError: it cannot be run, or fails.
+    """
+    began, cpu = time.perf_counter(), cpu_seconds()
+    try:
+        with _orphans_counted():
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise MerError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None
+    if done.returncode:
+        raise MerError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return time.perf_counter() - began, cpu_seconds() - cpu
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of its children that have ended.
+
+    By getrusage, which counts microseconds: os.times() counts ticks of 10 ms.
+    """
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@contextmanager
+def _orphans_counted() -> Iterator[None]:
+    """Processes that outlive the command become children of this one, and are waited for (5 s at most).
+
+    The system counts the CPU time of a process for its parent, when that waits for it: without this the
+    processes of mer-label's fork server would be left out. On Linux only.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    known = _children()
+    yield
+    orphans, deadline = _children() - known, time.monotonic() + 5
+    while orphans and time.monotonic() < deadline:
+        for pid in tuple(orphans):
+            with suppress(ChildProcessError):
+                if not os.waitpid(pid, os.WNOHANG)[0]:
+                    continue
+            orphans.discard(pid)
+        time.sleep(0.002)
+
+
+def _children() -> set[int]:
+    pids: set[int] = set()
+    for file in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            pids.update(map(int, file.read_text().split()))
+    return pids

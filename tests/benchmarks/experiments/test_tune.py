@@ -1,0 +1,90 @@
+"""What earns a runtime its place in the table, and what the table says then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from merkit.benchmarks.cli import main
+from merkit.benchmarks.experiments import tune as tuning
+from merkit.benchmarks.experiments.compare import Ratio
+from merkit.benchmarks.experiments.tune import Tried, labels_by, row_from_tried, tune, write_row
+from merkit.engine.artifact import open_artifact
+from merkit.engine.errors import MerError
+from merkit.engine.runtimes.choice import own_table, rows_of
+from merkit.export.song_log_mels import SongLogMels
+
+
+def tried(name: str = "openvino", changed: int = 0, ratio: float = 1.2, low: float = 1.1) -> Tried:
+    return Tried(name, changed, 720, 40.0, Ratio(name, ratio, low, ratio + 0.1))
+
+
+@pytest.mark.parametrize(
+    ("one", "better"),
+    [
+        (tried(), True),
+        (tried(changed=7), True),  # of 720: 0.97 %
+        (tried(changed=8), False),  # 1.1 %
+        (tried(ratio=1.04, low=1.03), False),  # too little
+        (tried(ratio=1.2, low=0.9), False),  # perhaps chance
+    ],
+)
+def test_what_is_better(one: Tried, better: bool) -> None:
+    assert one.is_better is better
+
+
+def test_a_line_says_how_much_cpu() -> None:
+    line = Tried("openvino", 3, 720, 40.0, Ratio("openvino", 1.25, 1.0, 2.0)).line()
+    assert line == (
+        "openvino: 40.0 ms CPU a song, 0.800 times onnxruntime's [0.500, 1.000]; 3 of 720 labels change"
+    )
+
+
+def test_the_row_of_a_table(tiny_model: Path, tmp_path: Path) -> None:
+    artifact = open_artifact(str(tiny_model))
+    all_tried = [tried("openvino", ratio=1.1, low=1.05), tried("openvino-bf16", ratio=1.4)]
+    row = row_from_tried(artifact, all_tried)
+    assert row["faster"] == ["openvino-bf16", "openvino"]
+    table = tmp_path / "new" / "table.json"
+    write_row(row, table)
+    write_row({**row, "sha256": "another"}, table)
+    write_row(row_from_tried(artifact, [tried(changed=99)]), table)  # measured anew
+    first, second = rows_of(table)
+    assert (first["sha256"], second["sha256"]) == ("another", artifact.sha256)
+    assert second["faster"] == []
+    assert list(second["tried"]) == ["openvino"]
+
+
+def test_labels_by_a_runtime(tiny_model: Path) -> None:
+    artifact = open_artifact(str(tiny_model))
+    audio = artifact.spec.audio
+    windows = np.random.default_rng(0).standard_normal((6, 1, audio.n_mels, audio.frames)).astype(np.float32)
+    songs = SongLogMels(windows, (np.arange(0, 2), np.arange(2, 6)))
+    labels = labels_by(artifact, "onnxruntime", songs)
+    assert len(labels) == 2
+    assert set(labels) <= set(artifact.spec.labels)
+    assert labels_by(artifact, "null", songs) == [artifact.spec.labels[0]] * 2  # all logits are equal
+
+
+def test_too_few_songs(tmp_path: Path, tiny_model: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.wav").write_bytes(b"")
+    with pytest.raises(MerError, match="has 3 songs; to tell one label in a hundred takes 100"):
+        tune(str(tiny_model), tmp_path)
+
+
+def test_the_command_writes_what_mer_label_reads(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = open_artifact(str(tiny_model))
+
+    def measured(*_: Any) -> tuple[dict[str, Any], list[Tried]]:
+        return row_from_tried(artifact, [tried()]), [tried()]
+
+    monkeypatch.setattr(tuning, "tune", measured)
+    done = CliRunner().invoke(main, ["tune", str(tiny_model.parent), "--model", str(tiny_model)])
+    assert done.exit_code == 0, done.output
+    assert "openvino for tiny on this CPU" in done.output
+    assert json.loads(own_table().read_text())[0]["sha256"] == artifact.sha256

@@ -1,0 +1,39 @@
+"""Commands that are timed, and the songs that they get."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from merkit.benchmarks.measure import whole_commands
+from merkit.benchmarks.measure.whole_commands import linked, timed
+from merkit.engine.catalogue.expand import inputs_from_paths
+from merkit.engine.errors import MerError
+
+
+@pytest.mark.parametrize("disk", ["the same", "another"])
+def test_every_link_is_a_song_of_its_own(tmp_path: Path, disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symbolic links to one file are one song to mer-label, whose cost a song would be divided by them."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("another disk")
+
+    if disk == "another":
+        monkeypatch.setattr(whole_commands.os, "link", refuse)
+    (tmp_path / "a.mp3").write_bytes(b"sound")
+    (tmp_path / "b.mp3").symlink_to(tmp_path / "a.mp3")
+    with linked([str(tmp_path / "a.mp3"), str(tmp_path / "b.mp3")], 5) as (folder, links):
+        assert len(inputs_from_paths([folder]).paths) == len({os.path.realpath(link) for link in links}) == 5
+        assert {Path(link).read_bytes() for link in links} == {b"sound"}
+
+
+def test_the_cpu_of_a_command_and_its_children_counts() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"  # an orphan
+    wall, cpu = timed([sys.executable, "-c", child])
+    assert cpu >= 0.3
+    assert wall > 0
+    with pytest.raises(MerError, match="ended with 3"):
+        timed([sys.executable, "-c", "raise SystemExit(3)"])

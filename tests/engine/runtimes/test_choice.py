@@ -1,0 +1,112 @@
+"""A table says which runtime labels; what it asks for must be there, and what it holds must be a table."""
+
+from __future__ import annotations
+
+import json
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.errors import MerError
+from merkit.engine.runtimes import RUNTIMES, choice, name_of_runtime
+from merkit.engine.runtimes.choice import PACKAGES, SHIPPED, chosen_runtime, own_table, row_for, rows_of
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> Artifact:
+    return open_artifact(str(tiny_model))
+
+
+@pytest.fixture(autouse=True)
+def _cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU with two features, and OpenVINO installed."""
+    monkeypatch.setattr(choice, "cpu_features", lambda: ("avx2", "amx_bf16"))
+    monkeypatch.setattr(choice, "find_spec", lambda name: ModuleSpec(name, None))
+
+
+def write_row(model: Artifact, **changes: Any) -> dict[str, Any]:
+    row = {
+        "network": model.name,
+        "sha256": model.sha256,
+        "cpu": ["amx_bf16"],
+        "faster": ["openvino-bf16", "openvino"],
+        "tried": {"openvino": "2 % less CPU", "openvino-bf16": "9 % less CPU"},
+        **changes,
+    }
+    own_table().parent.mkdir(exist_ok=True)
+    own_table().write_text(json.dumps([row]))
+    return row
+
+
+def test_the_best_that_was_measured(model: Artifact) -> None:
+    assert chosen_runtime(model)[0] == "onnxruntime"  # nobody has measured it
+    write_row(model)
+    assert chosen_runtime(model) == ("openvino-bf16", "measured here: 9 % less CPU")
+    assert name_of_runtime(model) == name_of_runtime(model, "auto") == "openvino-bf16"
+    assert name_of_runtime(model, "onnxruntime") == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cpu": ["avx512f"]}, {"sha256": "0" * 64}, {"faster": []}, {"faster": [], "tried": {}}]
+)
+def test_another_cpu_or_network_or_nothing_faster(model: Artifact, changes: dict[str, Any]) -> None:
+    write_row(model, **changes)
+    assert chosen_runtime(model)[0] == "onnxruntime"
+
+
+def test_what_is_not_installed_is_not_chosen(model: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_row(model)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    runtime, why = chosen_runtime(model)
+    assert runtime == "onnxruntime"
+    assert why.endswith("openvino is not installed")
+
+
+def test_the_row_that_asks_for_most_features_counts(model: Artifact) -> None:
+    plain = {"sha256": "a", "cpu": ["avx2"]}
+    new = {"sha256": "a", "cpu": ["avx2", "amx_bf16"]}
+    other = {"sha256": "a", "cpu": ["avx2", "amx_bf16", "sve"]}
+    assert row_for([plain, new, other], "a", {"avx2", "amx_bf16"}) is new
+    assert row_for([plain, new, other], "a", {"avx2"}) is plain
+    assert row_for([plain], "b", {"avx2"}) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[1]", "no JSON", '[{"network": "a"}]', '[{"a": NaN}]', "\xff"],
+)
+def test_a_table_that_is_none_is_said(model: Artifact, text: str) -> None:
+    write_row(model)
+    own_table().write_bytes(text.encode("latin-1"))
+    with pytest.raises(MerError, match=r"choices\.json (cannot be read|is no table).*measure anew"):
+        rows_of(own_table())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"faster": ["tensorrt"], "tried": {"tensorrt": ""}},
+        {"faster": ["openvino"], "tried": {}},
+        {"cpu": "avx"},
+    ],
+)
+def test_a_row_that_is_none_is_said(model: Artifact, changes: dict[str, Any]) -> None:
+    write_row(model, **changes)
+    with pytest.raises(MerError, match="is no table of runtimes"):
+        chosen_runtime(model)
+
+
+def test_without_a_home_there_is_the_shipped_table(model: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise MerError("no home")
+
+    monkeypatch.setattr(choice, "models_home", homeless)
+    assert chosen_runtime(model)[0] == "onnxruntime"
+
+
+def test_the_shipped_table_is_one() -> None:
+    assert set(PACKAGES) < set(RUNTIMES)
+    for row in rows_of(SHIPPED):
+        assert set(row["tried"]) <= set(PACKAGES)
