@@ -75,10 +75,10 @@ def measure_feed(model: str, workers: int, songs: int) -> Feed:
     with LocalBackend(network, workers) as backend:
         labels = backend.label_files(paths, artifact, WindowOptions(artifact.spec.audio))
         with closing(labels):  # pyright: ignore[reportArgumentType]
-            pids = {int(next(labels).decoder) for _ in range(warm)}
+            pids = {int(next(labels).decoder or 0) for _ in range(warm)}
             cpu, wall = time.process_time(), time.perf_counter()
             for label in labels:
-                pids.add(int(label.decoder))
+                pids.add(int(label.decoder or 0))
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             held = [size for pid in pids if (size := pss_bytes(pid)) is not None]
     return Feed(workers, songs, cpu / songs, wall / songs, sum(held) / len(held) if held else None)

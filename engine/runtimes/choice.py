@@ -91,7 +91,8 @@ def rows_of(table: Path) -> list[Row]:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, dict):
         return False
-    faster, tried = row.get("faster"), row.get("tried")
+    faster: Any = row.get("faster")
+    tried = row.get("tried")
     return (
         isinstance(row.get("network"), str)
         and isinstance(row.get("sha256"), str)
