@@ -100,7 +100,7 @@ def _type(keys: Sequence[Path], folder: Path) -> None:
     for number in range(_TYPISTS if keys else 0):
         typing, seconds = np.zeros(20 * _RATE), 0.2
         while seconds < 19:
-            stroke, _ = soundfile.read(keys[rng.integers(len(keys))], always_2d=True)
+            stroke, _ = soundfile.read(keys[int(rng.integers(len(keys)))], always_2d=True)
             begin = int(seconds * _RATE)
             mono = stroke.mean(axis=1)[: len(typing) - begin]
             typing[begin : begin + len(mono)] += mono

@@ -33,6 +33,6 @@ def test_typing_is_put_together_from_strokes_and_always_the_same(tmp_path: Path)
     for out in ("one", "two"):
         assert collect(tmp_path / "unpacked", tmp_path / out)["keyboard"] == 6
     read = [soundfile.read(tmp_path / out / "keyboard/3.wav")[0] for out in ("one", "two")]
-    np.testing.assert_array_equal(*read)
+    np.testing.assert_array_equal(read[0], read[1])
     assert len(read[0]) == 20 * 44_100
     assert 0.3 < (read[0] != 0).mean() < 0.7  # strokes of 0.1 s, about 0.17 s apart
