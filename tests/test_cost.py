@@ -14,7 +14,8 @@ SCRIPT = Path(__file__).parent.parent / ".ci" / "cost.py"
 @pytest.fixture(scope="module")
 def cost() -> ModuleType:
     found = importlib.util.spec_from_file_location("cost", SCRIPT)
-    assert found and found.loader
+    assert found
+    assert found.loader
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
