@@ -69,7 +69,7 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
             "version_compatible": options.version_compatible,
         },
         "precision_parsed": precision_of_network(network, trt),
-        "precision_built": _as_built(engine, logger, trt) if gpu_capability() else None,
+        "precision_built": _as_built(engine, options, logger, trt) if gpu_capability() else None,
     }
     return Engine(engine, facts)
 
@@ -203,9 +203,15 @@ def _capability(options: EngineOptions, builder: Builder) -> dict[str, Any]:
     return {"target": options.gpu, "capabilities": [f"{name[2:-1]}.{name[-1]}" for name in GPUS[options.gpu]]}
 
 
-def _as_built(engine: bytes, logger: Any, trt: Any) -> str | None:
+def _as_built(engine: bytes, options: EngineOptions, logger: Any, trt: Any) -> str | None:
     """The engine inspector's JSON of the layers; None where this GPU cannot load the engine."""
-    loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
+    try:
+        runtime = trt.Runtime(logger)
+    except TypeError:  # pybind11's: it does not start here; whoever opens the engine says why
+        return None
+    if options.version_compatible:
+        runtime.engine_host_code_allowed = True  # the engine carries a runtime, and was compiled just now
+    loaded = runtime.deserialize_cuda_engine(engine)
     if loaded is None:
         return None
     return loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)

@@ -21,7 +21,7 @@ from .engine_builder import engine_from_onnx
 from .job import Job
 from .output_files import Precision, Targets, check_targets, targets_of
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
-from .report import Checks, files_line, report_of, sidecar_of, torch_line
+from .report import Checks, files_line, int8_note, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
 from .triton import write_repository
 
@@ -116,6 +116,8 @@ def _write(
         if plan.form == "engine" and plan.builder is not None:
             engine = engine_from_onnx(content, plan.engine, plan.builder)
             (folder / targets.engine).write_bytes(engine.content)
+            if note := int8_note(engine, precision):
+                job.say(f"  INT8: {note}")
             sidecar = sidecar_of(report, targets, content, engine, artifact)
             names += [targets.engine, targets.sidecar]
             # Written twice: opening the engine for the comparison needs its sidecar.

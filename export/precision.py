@@ -25,21 +25,10 @@ Ranges = Mapping[str, tuple[float, float]]
 FP16_MAX = 65_504.0
 
 # A global mean sums thousands of values before it divides: in FP16 the sum may overflow.
-_ALWAYS_FP32 = (
-    "ReduceMean",
-    "ReduceSum",
-    "ReduceSumSquare",
-    "ReduceL2",
-    "GlobalAveragePool",
-    "Softmax",
-    "LogSoftmax",
-)
+_ALWAYS_FP32 = ["ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2"]
+_ALWAYS_FP32 += ["GlobalAveragePool", "Softmax", "LogSoftmax"]
 _QUANTIZED_OPS = ("Conv", "Gemm")
-_PRECISIONS: Mapping[int, str] = {
-    TensorProto.FLOAT: "fp32",
-    TensorProto.FLOAT16: "fp16",
-    TensorProto.INT8: "int8",
-}
+_PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.INT8: "int8"}
 
 
 class UnknownLayerError(UsageError):
@@ -200,20 +189,31 @@ def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]
             continue
         main, shortcut = sorted(node.input, key=is_shortcut)
         producer = producers.get(main)
-        if producer is not None and producer.name in layers:
+        # The sum of two branches' Gemms is no residual: nothing is fused there, and a Q would only round.
+        residual = producer is not None and producer.op_type == "Conv" and any(is_shortcut(shortcut))
+        if residual and producer.name in layers:
             tensors[shortcut] = None
     return list(tensors)
 
 
 def _read_unquantized(model: ModelProto) -> None:
-    """An Add or Concat that no layer is fused with reads unclipped tensors: maxima of them may matter."""
+    """Who gains nothing by INT8 reads the tensor before the Q: clipping and rounding are for layers alone.
+
+    That is an Add or Concat that no layer is fused with, and whatever reads the graph's input beside a layer:
+    statistics of a log-mel are taken from all its values.
+    """
+    inputs = {value.name for value in model.graph.input}
     producers = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
         makers = [producers.get(name) for name in node.input]
         fused = node.op_type == "Add" and any(maker and maker.op_type in _QUANTIZED_OPS for maker in makers)
-        for i, maker in enumerate(makers if node.op_type in ("Add", "Concat") and not fused else ()):
-            if maker and maker.op_type == "DequantizeLinear":
-                node.input[i] = producers[maker.input[0]].input[0]
+        unfused = node.op_type in ("Add", "Concat") and not fused
+        for i, maker in enumerate(makers):
+            if maker is None or maker.op_type != "DequantizeLinear" or maker.input[0] not in producers:
+                continue  # a weight's DQ has no Q before it
+            before = producers[maker.input[0]].input[0]
+            if unfused or (before in inputs and node.op_type not in _QUANTIZED_OPS):
+                node.input[i] = before
 
 
 def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:

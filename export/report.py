@@ -83,6 +83,7 @@ def sidecar_of(
         "name": Path(targets.engine).stem,
         **report,
         **engine.facts,
+        **({"int8": note} if (note := int8_note(engine, report["precision"])) else {}),
         "onnx": {"file": targets.onnx, "sha256": hashlib.sha256(content).hexdigest()},
         "engine": {
             "file": targets.engine,
@@ -93,6 +94,16 @@ def sidecar_of(
         "output": "logits",
         "model_spec": json.loads(artifact.spec.to_json()),
     }
+
+
+def int8_note(engine: Engine, precision: Precision) -> str:
+    """What is not known of an INT8 engine's speed; empty for others."""
+    if precision != "int8" or engine.facts["builder"] != "tensorrt_rtx":
+        return ""
+    return (
+        "not measured; may run in FP16: of INT8 NVIDIA lists for TensorRT for RTX matrix products with INT8 "
+        "weights alone, no convolutions"
+    )
 
 
 def torch_line(parity: Parity) -> str:

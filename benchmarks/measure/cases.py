@@ -139,11 +139,8 @@ def _meant(
 
 
 def precision_of(content: bytes) -> str:
-    """The precision of an .onnx: what mer-export wrote into it, else by the types in its graph."""
+    """The precision of an .onnx by its graph, whatever its name or what was written into it says."""
     model = onnx.load_from_string(content)
-    written = _export_report(model).get("precision")
-    if isinstance(written, str) and written in _PRECISIONS:
-        return written
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         return "int8"
     half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)

@@ -93,11 +93,19 @@ def _for_cpu(
 def _for_engine(
     artifact: Artifact, device: Device, workers: int, gpus: int, batch: int
 ) -> tuple[LabelBackend, str]:
-    from .gpu_pipeline import open_gpu_pipeline
+    from ..runtimes.cuda_devices import check_gpu_count
+    from .gpu_pipeline import open_gpu_pipeline, open_on_its_gpu
 
     file = artifact.path.name
     if device == "cpu":
         raise UsageError(f"{file} runs on a GPU only: for the CPU give the .onnx that it was made of")
+    if gpus > 1:
+        from .gpu_processes import GpuProcesses
+
+        name = artifact.facts["builder"]
+        check_gpu_count(gpus)  # all else is found out in the processes: this one opens no GPU
+        backend = GpuProcesses(gpus, name, workers, partial(open_on_its_gpu, batch=batch))
+        return backend, f"cuda, {gpus} GPUs (DALI and {name})"
     try:
         network = open_gpu_pipeline(artifact, batch=batch)
     except DaliMissingError as error:
@@ -111,11 +119,5 @@ def _for_engine(
         raise DeviceError(
             f"no device for {file}: not cuda, since {error}; not cpu, for it is an engine"
         ) from None
-    if gpus > 1:
-        from .gpu_processes import GpuProcesses
-
-        network.close()  # opened to learn whether the first GPU can be used; each process opens its own
-        backend = GpuProcesses(gpus, network.name, workers, partial(open_gpu_pipeline, batch=batch))
-        return backend, f"cuda, {gpus} GPUs (DALI and {network.name})"
     backend = LocalBackend(network, workers)
     return backend, f"cuda (DALI and {network.name}; not cpu, for {file} is an engine)"

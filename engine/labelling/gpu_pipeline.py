@@ -15,6 +15,7 @@ from ..artifact import Artifact
 from ..dali_library import dali_module
 from ..errors import DaliMissingError, DeviceError, DeviceMemoryError, UsageError
 from ..runtimes import DeviceRuntime, Pending
+from ..runtimes.cuda_devices import show_only
 from ..runtimes.tensorrt import open_runtime
 from ..spec import AudioSpec
 from ..spectrogram.dali import IN_FLIGHT, DaliLogMel
@@ -271,7 +272,7 @@ def open_gpu_pipeline(artifact: Artifact, gpu: int = 0, batch: int = 0) -> GpuPi
 
     Raises:
         DaliMissingError: DALI is not installed, or cannot start.
-        DeviceError: driver, TensorRT or PyCUDA is missing, or the engine does not fit.
+        DeviceError: driver, TensorRT or the package for CUDA is missing, or the engine does not fit.
         UsageError: the engine takes fewer windows at once.
     """
     size = tuned_batch(artifact, batch)
@@ -294,3 +295,15 @@ def open_gpu_pipeline(artifact: Artifact, gpu: int = 0, batch: int = 0) -> GpuPi
         pipeline.close()
         raise
     return pipeline
+
+
+def open_on_its_gpu(artifact: Artifact, gpu: int, batch: int = 0) -> GpuPipeline:
+    """``open_gpu_pipeline`` in a process of its own, to which no other GPU is visible from here on.
+
+    So it has no context on another GPU, which would take memory there, or be refused.
+
+    Raises:
+        DaliMissingError, DeviceError, UsageError: as ``open_gpu_pipeline``.
+    """
+    show_only(gpu)
+    return open_gpu_pipeline(artifact, batch=batch)

@@ -1,52 +1,66 @@
-"""Several GPUs of one machine: a process for each, which decodes, computes log-mels and labels by itself."""
+"""Several GPUs of one machine: a process for each, which decodes, computes log-mels and labels by itself.
+
+After most errors of a GPU nothing more can be done in its process, and a GPU may also hang. Such a process is
+ended, and the others go on with its files.
+"""
 
 from __future__ import annotations
 
-import copy
-import signal
+import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from ..artifact import Artifact
 from ..cpu import usable_cores
-from ..errors import DeviceError, MerError
-from ..signals import ignore_interrupts
+from ..errors import DeviceError
 from .child_process import start_process
 from .contract import StageSeconds
 from .file_windows import WindowOptions
-from .gpu_pipeline import GpuPipeline, open_gpu_pipeline
-from .local import LocalBackend
+from .gpu_jobs import Job, Jobs
+from .gpu_pipeline import open_on_its_gpu
+from .gpu_process import Message, OpenNetwork, label_jobs
 from .song_label import SongLabel
 
 _SPAWN = get_context("spawn")
-_FIRST, _MOST = 64, 1_024  # files of a job: few at first, so that small catalogues are shared out too
-_AHEAD = 3  # jobs for each process that may be begun after the oldest file that is not labelled
-
-OpenNetwork = Callable[[Artifact, int], GpuPipeline]
+_STARTS = 3  # of one GPU's process, at most
+_START_S = 900.0  # to a process's first label: it loads its engine, compiles kernels, starts decoders
+_PATIENCE_S = 300.0  # without a label, beyond the limits of the files that are waited for
+_LONGEST_LOOK_S = 1.0  # of time that counts against a process, in one pass of the loop that watches it
+_log = logging.getLogger(__name__)
 
 
 class GpuProcesses:
     """See ``LabelBackend``: each call has one process for each of ``count`` GPUs.
 
-    A process that dies costs time but no file: another one gets what it had.
+    A process that dies, hangs, or whose GPU fails costs time but no file: another one gets what it had. Where
+    none is left, those that had labelled something are started again. A file that three of them had when they
+    ended, the last one alone, becomes an error.
 
     Args:
         name: of the runtime.
         workers: processes that decode, shared out to the GPUs; 0 is one a core.
         open_network: importable by name; opens the network on the GPU of that number.
+        patience_s: after so long without another label a process that has files counts as hung; by default
+            five minutes, and four times the limit of a file.
     """
 
     def __init__(
-        self, count: int, name: str, workers: int = 0, open_network: OpenNetwork = open_gpu_pipeline
+        self,
+        count: int,
+        name: str,
+        workers: int = 0,
+        open_network: OpenNetwork = open_on_its_gpu,
+        patience_s: float | None = None,
     ) -> None:
         self.name, self._count, self._open_network = name, count, open_network
+        self._patience_s = patience_s
         self._workers = max(1, (workers or usable_cores()) // count)
         self._calls: list[_Call] = []
         self._closed = False
@@ -62,12 +76,19 @@ class GpuProcesses:
         """See ``LabelBackend``."""
         if self._closed:
             raise ValueError("the backend is closed")
-        jobs = _Jobs(paths, _AHEAD * self._count * _MOST)
-        call = _Call(jobs, stop or threading.Event(), stages or StageSeconds())
+        arguments = self._open_network, artifact, options, self._workers
+        patience_s = self._patience_s or _PATIENCE_S + 4 * options.limits.seconds
+        call = _Call(
+            Jobs(paths, self._count),
+            stop or threading.Event(),
+            stages or StageSeconds(),
+            arguments,
+            patience_s,
+        )
         self._calls.append(call)
         try:
             for gpu in range(self._count):
-                call.start_process(self._open_network, artifact, gpu, options, self._workers)
+                call.start_process(gpu)
             yield from call.labels()
         finally:
             self._calls.remove(call)
@@ -86,184 +107,153 @@ class GpuProcesses:
         self.close()
 
 
-@dataclass(frozen=True)
-class _Message:
-    """What a process sends: the next file's label with stage seconds, an error, or how many jobs it ended."""
-
-    label: SongLabel | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    error: MerError | None = None
-    jobs: int = 0
-
-
 @dataclass(eq=False)
 class _Child:
-    """A GPU's process; ``files`` are those that it has and did not label yet, of so many ``jobs``."""
+    """A GPU's process; ``ready``: its network is open.
 
+    ``held`` are its jobs with files that have no label yet, the oldest first. Of ``jobs`` it did not say that
+    they are at their end. ``silent_s`` is for how long it gave nothing while it had one.
+    """
+
+    gpu: int
     process: Any
     pipe: Connection
-    files: deque[tuple[int, str]] = field(default_factory=deque)
+    held: deque[Job] = field(default_factory=deque)
     jobs: int = 0
-    newest: int = 0  # files of the job that it got last
+    ready: bool = False
+    silent_s: float = 0.0
 
     @property
     def wants_more(self) -> bool:
         """Whether it is at its last job: the next is there before that ends, so that the GPU has no pause."""
-        return len(self.files) <= self.newest
+        return not self.held or (len(self.held) == 1 and not self.held[0].alone)
 
-    def begin(self, job: list[tuple[int, str]]) -> None:
-        self.files.extend(job)
+    def begin(self, job: Job) -> None:
+        self.silent_s = self.silent_s if self.jobs else 0.0
+        self.held.append(job)
         self.jobs += 1
-        self.newest = len(job)
         with suppress(OSError):  # the process is dead, which is noticed when its pipe is read
-            self.pipe.send([path for _, path in job])
+            self.pipe.send([path for _, path in job.files])
 
-
-class _Jobs:
-    """Paths, handed out in jobs of growing size, and the labels that wait for those before them."""
-
-    def __init__(self, paths: Iterable[str], most_ahead: int) -> None:
-        self._items = enumerate(paths)
-        self._most_ahead = most_ahead
-        self._size = _FIRST
-        self._begun = self._next = 0
-        self._returned: deque[list[tuple[int, str]]] = deque()
-        self._labels: dict[int, SongLabel] = {}
-
-    def take(self) -> list[tuple[int, str]]:
-        """The next job: what a dead process had, or else new paths; empty where nothing may be begun."""
-        if self._returned:
-            return self._returned.popleft()
-        if self._begun - self._next >= self._most_ahead:
-            return []
-        job = list(islice(self._items, self._size))
-        self._begun += len(job)
-        self._size = min(2 * self._size, _MOST)
-        return job
-
-    def give_back(self, job: list[tuple[int, str]]) -> None:
-        """Takes back what a process had when it died."""
-        self._returned.append(job)
-
-    def add(self, position: int, label: SongLabel) -> None:
-        """Takes a label; they come in any order."""
-        self._labels[position] = label
-
-    def ready(self) -> Iterator[SongLabel]:
-        """Yields labels in the order of the paths."""
-        while self._next in self._labels:
-            yield self._labels.pop(self._next)
-            self._next += 1
+    def labelled(self) -> int:
+        """The position of the file whose label has come."""
+        position, _ = self.held[0].files.popleft()
+        if not self.held[0].files:
+            self.held.popleft()
+        return position
 
 
 class _Call:
     """One call of ``label_files``, with its processes."""
 
-    def __init__(self, jobs: _Jobs, stop: threading.Event, stages: StageSeconds) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        stop: threading.Event,
+        stages: StageSeconds,
+        arguments: tuple[OpenNetwork, Artifact, WindowOptions, int],
+        patience_s: float,
+    ) -> None:
         self._jobs, self._stop, self._stages = jobs, stop, stages
+        self._arguments, self._patience_s = arguments, patience_s
         self._children: list[_Child] = []
+        self._ended: list[_Child] = []  # given up; some may still free what they have
+        self._starts: Counter[int] = Counter()
+        self._worked: set[int] = set()  # GPUs that labelled something since their process was started
         self._processes_stop = _SPAWN.Event()
 
-    def start_process(
-        self, open_network: OpenNetwork, artifact: Artifact, gpu: int, options: WindowOptions, workers: int
-    ) -> None:
+    def start_process(self, gpu: int) -> None:
+        self._starts[gpu] += 1
+        self._worked.discard(gpu)
         ours, theirs = _SPAWN.Pipe()
-        arguments = (theirs, self._processes_stop, open_network, artifact, gpu, options, workers)
-        process = _SPAWN.Process(target=_label_jobs, args=arguments)  # no daemon: it has children itself
+        arguments = (theirs, self._processes_stop, gpu, *self._arguments)
+        process = _SPAWN.Process(target=label_jobs, args=arguments)  # no daemon: it has children itself
         start_process(process)
         theirs.close()
-        self._children.append(_Child(process, ours))
+        self._children.append(_Child(gpu, process, ours))
 
     def labels(self) -> Iterator[SongLabel]:
         """Yields labels in the order of the paths, until all are done or it is stopped."""
+        looked = time.monotonic()
         while True:
             if not self._children:
                 raise ValueError("the backend was closed while it labelled")
             self._begin_jobs()
             if not any(child.jobs for child in self._children):
                 return
+            # Time in which this loop did not run is no process's fault.
+            passed_s = min(time.monotonic() - looked, _LONGEST_LOOK_S)
+            looked = time.monotonic()
             for pipe in connection.wait([child.pipe for child in self._children], timeout=0.2):
                 self._receive(next(child for child in self._children if child.pipe is pipe))
+            for child in [child for child in self._children if child.jobs]:
+                child.silent_s += passed_s
+                patience_s = self._patience_s if child.gpu in self._worked else _START_S
+                if child.silent_s > patience_s and not child.pipe.poll():
+                    child.process.kill()
+                    self._give_up(child, DeviceError(f"it gave nothing for {patience_s:.0f} s"))
             yield from self._jobs.ready()
 
     def close(self) -> None:
         self._processes_stop.set()
-        for child in self._children:
+        children = [*self._children, *self._ended]
+        for child in children:
             child.pipe.close()  # a process ends when it finds it closed
-        for child in self._children:
+        for child in children:
             child.process.join(10)
             child.process.kill()
-            child.process.join()
+            child.process.join(10)  # one that the driver holds cannot be killed either
         self._children.clear()
+        self._ended.clear()
 
     def _begin_jobs(self) -> None:
         if self._stop.is_set():
             self._processes_stop.set()
             return
         for child in self._children:
-            if child.wants_more and (job := self._jobs.take()):
+            if child.wants_more and (job := self._jobs.take(idle=not child.jobs)).files:
                 child.begin(job)
 
     def _receive(self, child: _Child) -> None:
         try:
-            message: _Message = child.pipe.recv()
+            message: Message = child.pipe.recv()
         except (EOFError, OSError):
-            self._bury(child)
+            child.process.join(10)
+            reason = f"the last process that had a GPU died (exit code {child.process.exitcode})"
+            self._give_up(
+                child, DeviceError(reason), f"its process died (exit code {child.process.exitcode})"
+            )
             return
-        if message.error is not None:
+        child.silent_s = 0.0
+        if isinstance(message.error, DeviceError):
+            self._give_up(child, message.error)
+        elif message.error is not None:  # of the model, or the system: no other GPU would help
             raise message.error
-        if message.label is None:
+        elif not child.ready:
+            child.ready = True
+        elif message.label is None:
             child.jobs -= message.jobs
             if not child.jobs:  # where it was stopped, some files have no label
-                child.files.clear()
-            return
-        position, _ = child.files.popleft()
-        self._jobs.add(position, message.label)
-        self._stages.add(message.seconds)
+                child.held.clear()
+        else:
+            position = child.labelled()
+            self._worked.add(child.gpu)
+            self._jobs.add(position, message.label)
+            self._stages.add(message.seconds)
 
-    def _bury(self, child: _Child) -> None:
-        """Gives back what a dead process had."""
+    def _give_up(self, child: _Child, error: DeviceError, reason: str = "") -> None:
+        """Goes on without a process; its files are another's.
+
+        Raises:
+            DeviceError: no process is left, nor a GPU on which one could be started again.
+        """
         self._children.remove(child)
-        child.process.join()
-        if child.files:
-            self._jobs.give_back(list(child.files))
+        self._ended.append(child)
+        for job in child.held:
+            self._jobs.give_back(job, child.ready)
         if not self._children:
-            code = child.process.exitcode
-            raise DeviceError(f"the last process that had a GPU died (exit code {code})") from None
-
-
-def _label_jobs(
-    pipe: Connection,
-    stop: Any,
-    open_network: OpenNetwork,
-    artifact: Artifact,
-    gpu: int,
-    options: WindowOptions,
-    workers: int,
-) -> None:
-    """Runs in a process: receives jobs, lists of paths; sends a ``_Message`` a label, and at jobs' ends."""
-    ignore_interrupts()
-    # timeout(1) and systemd send SIGTERM to every process. What this one has begun is to be finished: it ends
-    # when its pipe is closed.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(EOFError, OSError):
-        try:
-            with LocalBackend(open_network(artifact, gpu), workers) as backend:
-                while True:
-                    jobs = [pipe.recv()]
-                    stages = StageSeconds()
-                    before = copy.copy(stages)
-                    for label in backend.label_files(_paths(pipe, jobs), artifact, options, stop, stages):
-                        pipe.send(_Message(label, stages.since(before)))
-                        before = copy.copy(stages)
-                    pipe.send(_Message(jobs=len(jobs)))
-        except MerError as error:
-            pipe.send(_Message(error=error))
-
-
-def _paths(pipe: Connection, jobs: list[list[str]]) -> Iterator[str]:
-    """The paths of a job, and of those that have come when it is at its end; they are added to ``jobs``."""
-    yield from jobs[0]
-    while pipe.poll():
-        jobs.append(pipe.recv())
-        yield from jobs[-1]
+            for gpu in [gpu for gpu in sorted(self._worked) if self._starts[gpu] < _STARTS]:
+                self.start_process(gpu)
+        if not self._children:
+            raise error from None
+        _log.warning("GPU %d: %s; its files go to the others", child.gpu, reason or error)

@@ -29,6 +29,10 @@ class event_flags:
     BLOCKING_SYNC, DISABLE_TIMING = 1, 2
 
 
+class device_attribute:
+    COMPUTE_MODE, COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR = 20, 75, 76
+
+
 def init() -> None:
     """Starts CUDA in this process.
 
@@ -67,15 +71,15 @@ class Device:
     def name(self) -> str:
         return _checked(_driver.cuDeviceGetName(256, self._device)).split(b"\0")[0].decode("utf-8", "replace")
 
+    def get_attribute(self, attribute: int) -> int:
+        return _checked(_driver.cuDeviceGetAttribute(_driver.CUdevice_attribute(attribute), self._device))
+
     def compute_capability(self) -> tuple[int, int]:
-        major, minor = (
-            _checked(_driver.cuDeviceGetAttribute(getattr(_driver.CUdevice_attribute, name), self._device))
-            for name in (
-                "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR",
-                "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR",
-            )
+        kinds = device_attribute
+        return (
+            self.get_attribute(kinds.COMPUTE_CAPABILITY_MAJOR),
+            self.get_attribute(kinds.COMPUTE_CAPABILITY_MINOR),
         )
-        return major, minor
 
     def retain_primary_context(self) -> Context:
         return Context(self._device)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 from ..errors import DeviceError, DeviceMemoryError
+
+_MODES = {
+    2: "it is in the compute mode PROHIBITED: nvidia-smi -c DEFAULT changes that",
+    3: "it is in the compute mode EXCLUSIVE_PROCESS, and another process may have it: nvidia-smi lists them",
+}
 
 
 class Cuda(Protocol):
@@ -75,15 +80,19 @@ class Gpu:
             DeviceMemoryError: the GPU's memory does not suffice.
             DeviceError: another error of CUDA.
         """
-        self._context.push()
         try:
-            yield self._cuda
+            self._context.push()
+            try:
+                yield self._cuda
+            except BaseException:
+                with suppress(self._cuda.Error):  # after some errors every call fails: the first one counts
+                    self._context.pop()
+                raise
+            self._context.pop()
         except self._cuda.MemoryError as error:
             raise DeviceMemoryError(f"{self.name}: {error}") from None
         except self._cuda.Error as error:
             raise DeviceError(f"{self.name}: CUDA failed: {error}") from None
-        finally:
-            self._context.pop()
 
 
 def cuda_module() -> Any:
@@ -101,24 +110,40 @@ def cuda_module() -> Any:
         raise _no_driver(error) from None
 
 
+def started_cuda() -> Any:
+    """``cuda_module``, with CUDA started in this process; no context is opened.
+
+    Raises:
+        DeviceError: the package for CUDA, the driver or any GPU is missing.
+    """
+    cuda = cuda_module()
+    try:
+        cuda.init()
+    except ImportError as error:
+        raise _no_driver(error) from None
+    except cuda.Error as error:
+        raise DeviceError(f"no GPU can be used: {error}") from None
+    return cuda
+
+
 @lru_cache
 def open_gpu(index: int) -> Gpu:
     """The GPU of that number, opened once in a process.
 
     Raises:
-        DeviceError: the package for CUDA, the driver or such a GPU is missing.
+        DeviceError: the package for CUDA, the driver or such a GPU is missing, or others have the GPU.
     """
-    cuda = cuda_module()
+    cuda = started_cuda()
+    mode = None
     try:
-        cuda.init()
         count = cuda.Device.count()
         if index >= count:
             raise DeviceError(f"no GPU number {index}: this machine has {count}")
+        mode = cuda.Device(index).get_attribute(cuda.device_attribute.COMPUTE_MODE)
         return Gpu(cuda, index)
-    except ImportError as error:
-        raise _no_driver(error) from None
     except cuda.Error as error:
-        raise DeviceError(f"no GPU can be used: {error}") from None
+        why = _MODES.get(int(mode)) if mode is not None else None
+        raise DeviceError(f"no GPU can be used: {error}{f'; {why}' if why else ''}") from None
 
 
 def _no_driver(error: ImportError) -> DeviceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class Slot:
     """
 
     def __init__(self, cuda: Cuda, log_mels: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> None:
+        self._cuda = cuda
         self._owned: list[Any] = []
         self.work: Any = None
         self.copied: Any = None
@@ -79,10 +81,10 @@ class Slot:
         return host
 
     def close(self) -> None:
-        """Frees the buffers; no copy or kernel may be using them."""
-        for buffer in self._owned:
-            buffer.free()
-        self._owned.clear()
+        """Frees the buffers; no copy or kernel may be using them. One that cannot be freed is left."""
+        while self._owned:
+            with suppress(self._cuda.Error):  # after some errors every call fails
+                self._owned.pop().free()
         self.work = self.copied = self.done = None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -122,21 +123,28 @@ class TensorRtRuntime:
         return self._begin(log_mels, interface["shape"][0], partial(self._there, address))
 
     def close(self) -> None:
-        """Waits for the GPU and frees everything; logits that nobody asked for are lost."""
+        """Waits for the GPU and frees everything; logits that nobody asked for are lost.
+
+        After an error of the GPU it frees what it can, and raises no error that would hide the first one.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            with self.gpu.current() as cuda:
-                cuda.Context.synchronize()
-                self._free_slots()
-                self._engine.close()  # before the memory that it computes in
-                for memory in self._pinned:
-                    memory.free()
-                self._pinned.clear()
-                if self._memory is not None:
-                    self._memory.free()
-                self._memory = self._copies = self._computes = None
+            try:
+                with self.gpu.current() as cuda:
+                    with suppress(cuda.Error):  # then nothing runs any longer
+                        cuda.Context.synchronize()
+                    self._free_slots()
+                    self._engine.close()  # before the memory that it computes in
+                    while self._pinned:
+                        with suppress(cuda.Error):
+                            self._pinned.pop().free()
+                    with suppress(cuda.Error):
+                        self._free_memory()
+                    self._copies = self._computes = None
+            except DeviceError as error:
+                _log.warning("not all is freed: %s", error)
 
     def __enter__(self) -> TensorRtRuntime:
         return self
@@ -171,9 +179,7 @@ class TensorRtRuntime:
                 self._slots.append(Slot(cuda, log_mels, outputs))
         except cuda.MemoryError:
             self._free_slots()
-            if self._memory is not None:
-                self._memory.free()
-                self._memory = None
+            self._free_memory()
             return False
         if self._memory is not None:
             self._engine.use_memory(int(self._memory), size)
@@ -186,6 +192,11 @@ class TensorRtRuntime:
         if self._network is not None:
             self._network.close()
             self._network = None
+
+    def _free_memory(self) -> None:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.free()
 
     def _check(self, typestr: str, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> None:
         """Compares an array, as the CUDA Array Interface describes it, with what the network takes."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..artifact import Artifact
 from ..errors import ArtifactError, DeviceError, EngineLoadError
 from .kernel_cache import read_kernels, write_kernels
+
+_log = logging.getLogger(__name__)
 
 
 class LoadedEngine:
@@ -38,9 +41,12 @@ class LoadedEngine:
             raise
 
     def activation_bytes(self, batch: int) -> int:
-        """The GPU memory that a batch of so many windows needs beside its input and output."""
+        """The GPU memory that a batch of so many windows needs beside its input and output.
+
+        TensorRT asks for that of the profile's largest batch at least, whatever a batch itself would need.
+        """
         self._set_shape(batch)
-        return self._context.update_device_memory_size_for_shapes()
+        return max(self._context.update_device_memory_size_for_shapes(), self._engine.device_memory_size_v2)
 
     def use_memory(self, address: int, size: int) -> None:
         """Gives it memory for activations, which must outlive it."""
@@ -68,7 +74,11 @@ class LoadedEngine:
     def close(self) -> None:
         """Writes what RTX compiled, and frees the engine; nothing of it may be running."""
         if self._cache is not None:
-            kernels = self._cache.serialize()  # None where it fails: then the next start compiles again
+            try:
+                kernels = self._cache.serialize()  # None where it fails: then the next start compiles again
+            except Exception as error:  # after an error of the GPU anything may fail; what follows must not
+                kernels = None
+                _log.warning("compiled kernels cannot be kept (%s): the next start compiles again", error)
             write_kernels(self._artifact, b"" if kernels is None else bytes(kernels))
         # In this order: an engine must outlive its contexts, a runtime its engines.
         self._context = self._cache = None

@@ -21,9 +21,9 @@ from merkit.export.precision import (
     tensors_to_quantize,
 )
 from merkit.export.sensitivity import open_session
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from placement import check_fp16, check_int8
-from small_networks import AUDIO, small_network
+from small_networks import AUDIO, Net, small_network
 
 
 def ranges_of(model: ModelProto) -> dict[str, tuple[float, float]]:
@@ -224,3 +224,50 @@ def test_precision_is_read_from_the_graph() -> None:
     model = helper.make_model(small_network().graph, opset_imports=[helper.make_opsetid("", 20)])
     assert precision_by_op(model)["Conv"] == {"fp32": 9}
     assert set(precision_by_op(model)["Gemm"]) == {"fp32"}
+
+
+def operators_before(name: str, producers: dict[str, NodeProto]) -> list[str]:
+    """The operators on the way from the input to a tensor."""
+    made = producers.get(name)
+    return [] if made is None else [made.op_type, *operators_before(made.input[0], producers)]
+
+
+def branched_network(joined: str) -> ModelProto:
+    """A convolution and a Gemm beside statistics of the log-mels and another Gemm, whose logits are added."""
+    net = Net(0)
+    features = net.op("Relu", "relu", net.conv("conv", "images", 1, 8, 3))
+    axes = net.constant("axes", np.array([2, 3]))
+    pooled = net.op("ReduceMean", "pool", features, axes, keepdims=0)
+    first = net.op("Gemm", "head", pooled, net.weight("head.weight", 4, 8), transB=1)
+    statistics = net.op(joined, "statistics", "images", net.constant("time", np.array([3])), keepdims=0)
+    flat = net.op("Flatten", "flat", statistics)
+    second = net.op("Gemm", "other", flat, net.weight("other.weight", 4, AUDIO.n_mels), transB=1)
+    net.nodes.append(helper.make_node("Add", [first, second], ["logits"], name="sum"))
+    shape = ["batch", 1, AUDIO.n_mels, AUDIO.frames]
+    graph = helper.make_graph(
+        net.nodes,
+        "branched",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
+        net.weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def test_the_sum_of_two_gemms_is_no_residual() -> None:
+    model = branched_network("ReduceMean")
+    assert tensors_to_quantize(model, layers_to_quantize(model)) == ["images", "pool_out", "flat_out"]
+
+
+@pytest.mark.parametrize("joined", ["ReduceMean", "ReduceMax"])
+def test_statistics_of_the_log_mels_are_taken_before_they_are_quantized(joined: str) -> None:
+    model = branched_network(joined)
+    ranges = dict.fromkeys(
+        tensors_to_quantize(model, layers_to_quantize(model)), (-0.5, 0.5)
+    )  # most is clipped
+    for converted in (qdq_from_onnx(model, ranges), int8_from_onnx(model, ranges)):
+        nodes = {node.name: node for node in converted.graph.node}
+        producers = {name: node for node in converted.graph.node for name in node.output}
+        assert "QuantizeLinear" not in operators_before(nodes["statistics"].input[0], producers)
+        assert "DequantizeLinear" in operators_before(nodes["conv"].input[0], producers)

@@ -19,6 +19,7 @@ from merkit.export.report import (
     Checks,
     accuracy_line,
     files_line,
+    int8_note,
     parity_line,
     range_line,
     report_of,
@@ -107,3 +108,10 @@ def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
     of_torch = report_of(artifact, "fp32", small_network(), Checks(torch=PARITY), eval_set, None, {})
     assert of_torch["parity_reference"] == "PyTorch"
     assert of_torch["parity"]["flips"] == 2
+
+
+def test_what_is_not_known_of_int8_is_said() -> None:
+    """NVIDIA's support matrix of TensorRT for RTX lists INT8 for matrix products with INT8 weights alone."""
+    rtx, full = (Engine(b"", {"builder": name}) for name in ("tensorrt_rtx", "tensorrt"))
+    assert int8_note(rtx, "int8").startswith("not measured; may run in FP16")
+    assert int8_note(rtx, "fp16") == int8_note(full, "int8") == ""

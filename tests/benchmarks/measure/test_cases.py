@@ -43,7 +43,16 @@ def test_a_file_that_cannot_be_opened_is_one_case(networks: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "report", ["[1]", "{}", "3", "not JSON", '{"precision": ["x"], "source": 4}', "[" * 99_999]
+    "report",
+    [
+        "[1]",
+        "{}",
+        '{"precision": "int8"}',
+        "3",
+        "not JSON",
+        '{"precision": ["x"], "source": 4}',
+        "[" * 99_999,
+    ],
 )
 def test_an_export_report_of_any_content_is_no_traceback(networks: Path, report: str) -> None:
     model = onnx.load(networks / "small.onnx")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from multiprocessing import Pipe, active_children
 from typing import Any
 
@@ -14,28 +16,60 @@ import pytest
 from gpu_on_cpu import SPEC, assert_close, by_reference, on_cpu
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceError
-from merkit.engine.labelling import gpu_processes
+from merkit.engine.labelling import gpu_process, gpu_processes
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import FileSamples, WindowOptions
+from merkit.engine.labelling.gpu_jobs import Job
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.labelling.gpu_processes import GpuProcesses
 
 pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
 
 
+def with_fault(artifact: Artifact, number: int, fault: Callable[[], None]) -> GpuPipeline:
+    """A network on which something happens when it gets a file behind the thirtieth of a job."""
+    network = on_cpu(artifact, number, 4)
+    add = network.add
+
+    def counted(key: tuple[Any, int], file: FileSamples) -> Iterator[tuple[Any, np.ndarray]]:
+        if key[1] >= 30:
+            fault()
+        return add(key, file)
+
+    network.add = counted  # pyright: ignore[reportAttributeAccessIssue]
+    return network
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
 def dying(artifact: Artifact, number: int) -> GpuPipeline:
     """The second GPU's process ends after some batches, as a driver's fault would end it."""
-    network = on_cpu(artifact, number, 4)
-    if number == 1:
-        add = network.add
+    return with_fault(artifact, number, lambda: os._exit(11)) if number else on_cpu(artifact, number, 4)
 
-        def counted(key: tuple[Any, int], file: FileSamples) -> Iterator[tuple[Any, np.ndarray]]:
-            if key[1] == 9:
-                os._exit(11)
-            return add(key, file)
 
-        network.add = counted  # pyright: ignore[reportAttributeAccessIssue]
+def failing(artifact: Artifact, number: int) -> GpuPipeline:
+    """The second GPU fails: no call of CUDA works in its process any longer, not even what closes it."""
+    if number == 0:
+        return on_cpu(artifact, number, 4)
+    network = with_fault(artifact, number, lambda: raising(DeviceError("an H100: CUDA failed: ECC")))
+    network.close = lambda: raising(RuntimeError("cleanup failed"))  # pyright: ignore[reportAttributeAccessIssue]
     return network
+
+
+def missing_one(artifact: Artifact, number: int) -> GpuPipeline:
+    return missing(artifact, number) if number else on_cpu(artifact, number, 4)
+
+
+def both_once(artifact: Artifact, number: int) -> GpuPipeline:
+    """The first GPU hangs, the second fails; each once, after which a new process works on it."""
+    try:
+        (artifact.path.parent / f"fault-{number}").touch(exist_ok=False)
+    except FileExistsError:
+        return on_cpu(artifact, number, 4)
+    hang = lambda: time.sleep(3_600)  # noqa: E731
+    return with_fault(artifact, number, (lambda: raising(DeviceError("Xid 79"))) if number else hang)
 
 
 def dying_all(artifact: Artifact, number: int) -> GpuPipeline:
@@ -46,13 +80,41 @@ def missing(artifact: Artifact, number: int) -> GpuPipeline:
     raise DeviceError(f"no GPU number {number}")
 
 
-@pytest.mark.parametrize("opening", [on_cpu, dying])
-def test_several_gpus_label_as_one_does(mixed_songs: list[str], artifact: Artifact, opening: Any) -> None:
-    many = mixed_songs * 20
-    expected = by_reference(mixed_songs, artifact) * 20
+@pytest.mark.parametrize(
+    ("opening", "said"),
+    [
+        (on_cpu, []),
+        (dying, ["GPU 1: its process died (exit code 11); its files go to the others"]),
+        (failing, ["GPU 1: an H100: CUDA failed: ECC; its files go to the others"]),
+        (missing_one, ["GPU 1: no GPU number 1; its files go to the others"]),
+    ],
+)
+def test_several_gpus_label_as_one_does(
+    mixed_songs: list[str],
+    artifact: Artifact,
+    caplog: pytest.LogCaptureFixture,
+    opening: Any,
+    said: list[str],
+) -> None:
+    many = (mixed_songs * 100)[:200]
+    expected = (by_reference(mixed_songs, artifact) * 100)[:200]
     with GpuProcesses(2, "onnxruntime", 2, opening) as processes:
         rows = list(processes.label_files(many, artifact, WindowOptions(SPEC.audio)))
     assert_close(rows, expected)
+    assert [record.getMessage() for record in caplog.records] == said
+
+
+def test_gpus_that_failed_and_hung_work_again_in_a_new_process(
+    mixed_songs: list[str], artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = (mixed_songs * 100)[:200]
+    expected = (by_reference(mixed_songs, artifact) * 100)[:200]
+    with GpuProcesses(2, "onnxruntime", 2, both_once, patience_s=10) as processes:
+        rows = list(processes.label_files(many, artifact, WindowOptions(SPEC.audio)))
+    assert_close(rows, expected)
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert "GPU 0: it gave nothing for 10 s; its files go to the others" in said
+    assert "GPU 1: Xid 79; its files go to the others" in said
 
 
 def test_each_call_has_its_own_processes(mixed_songs: list[str], artifact: Artifact) -> None:
@@ -95,20 +157,20 @@ def test_a_signal_to_the_whole_group_costs_no_label(mixed_songs: list[str], arti
 
 def test_the_next_job_is_there_before_the_last_ends() -> None:
     ours, theirs = Pipe()
-    child = gpu_processes._Child(None, ours)
+    child = gpu_processes._Child(0, None, ours)
     assert child.wants_more
-    child.begin([(0, "a"), (1, "b")])
+    child.begin(Job(deque([(0, "a"), (1, "b")])))
     assert child.wants_more
-    child.begin([(2, "c"), (3, "d"), (4, "e")])
+    child.begin(Job(deque([(2, "c"), (3, "d"), (4, "e")])))
     assert not child.wants_more
     jobs = [theirs.recv()]
-    paths = gpu_processes._paths(theirs, jobs)
+    paths = gpu_process._paths(theirs, jobs)
     assert [next(paths) for _ in range(5)] == ["a", "b", "c", "d", "e"]
-    child.files.popleft()
+    assert child.labelled() == 0
     assert not child.wants_more
-    child.files.popleft()
+    assert child.labelled() == 1
     assert child.wants_more
-    child.begin([(5, "f")])
+    child.begin(Job(deque([(5, "f")])))
     assert list(paths) == ["f"]
     assert len(jobs) == child.jobs == 3
 

@@ -50,7 +50,9 @@ def fake_cuda(fail_at: int | None = None) -> Any:
         return object()
 
     flags = SimpleNamespace(DISABLE_TIMING=1, BLOCKING_SYNC=2)
-    return SimpleNamespace(mem_alloc=allocate, pagelocked_empty=pinned, Event=event, event_flags=flags)
+    return SimpleNamespace(
+        mem_alloc=allocate, pagelocked_empty=pinned, Event=event, event_flags=flags, Error=RuntimeError
+    )
 
 
 class Pinned(np.ndarray):

@@ -79,7 +79,7 @@ def used_names() -> dict[str, list[tuple[str, ...]]]:
                     *(list(inspect.signature(member).parameters)[1:] if inspect.isfunction(member) else ()),
                 )
                 for name, member in members.items()
-                if name not in ("most", "fails", "compatible")
+                if name not in ("most", "fails", "compatible", "types")
             ]
     return names
 

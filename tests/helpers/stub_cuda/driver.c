@@ -30,7 +30,7 @@ static stream *streams;
 static event *events;
 static memory *memories, *quarantine;
 static size_t limit = (size_t)8 << 30, used, quarantined;
-static int shuffled, version = 13000, capability = 89, devices = 1, initialized, violations, retained;
+static int sticky, mode, shuffled, version = 13000, capability = 89, devices = 1, initialized, violations, retained;
 static unsigned long long seed = 1, calls;
 static char reason[256];
 static struct { char name[48]; int code, after; } injected[8];
@@ -54,6 +54,7 @@ static int enter(const char *name, int needs_context) {
             return code;
         }
     if (!initialized) return NOT_INITIALIZED;
+    if (sticky) return sticky;
     return needs_context && depth == 0 ? INVALID_CONTEXT : OK;
 }
 #define ENTER(context) do { int failed = enter(__func__, context); if (failed) return failed; } while (0)
@@ -184,13 +185,13 @@ int cuDeviceComputeCapability(int *major, int *minor, int at) {
 }
 int cuDeviceGetAttribute(int *out, int code, int at) {
     (void)at; ENTER(0);
-    *out = code == 75 ? capability / 10 : code == 76 ? capability % 10 : 1;
+    *out = code == 20 ? mode : code == 75 ? capability / 10 : code == 76 ? capability % 10 : 1;
     return OK;
 }
 int cuDevicePrimaryCtxRetain(void **out, int at) { (void)at; ENTER(0); retained++; *out = the_context; return OK; }
 int cuDevicePrimaryCtxRelease_v2(int at) { (void)at; ENTER(0); retained--; return OK; }
 int cuCtxPushCurrent_v2(void *context) { ENTER(0); if (context != the_context) return INVALID_CONTEXT; depth++; return OK; }
-int cuCtxPopCurrent_v2(void **out) { ENTER(1); depth--; *out = the_context; return OK; }
+int cuCtxPopCurrent_v2(void **out) { if (sticky) depth--; ENTER(1); depth--; *out = the_context; return OK; }
 int cuCtxGetCurrent(void **out) { ENTER(0); *out = depth ? the_context : NULL; return OK; }
 int cuCtxGetDevice(int *out) { ENTER(1); *out = 0; return OK; }
 int cuCtxSynchronize(void) { ENTER(1); int code; LOCKED(code = run_until(NULL, NULL, 0)); return code; }
@@ -282,7 +283,8 @@ int cuLaunchHostFunc(void *s, host_function call, void *data) {
 }
 int cuGetErrorString(int code, const char **out) {
     *out = code == NO_MEMORY ? "out of memory" : code == INVALID_CONTEXT ? "invalid device context"
-         : code == NO_DEVICE ? "no CUDA-capable device is detected"
+         : code == 46 ? "CUDA-capable device(s) is/are busy or unavailable"
+         : code == 719 ? "unspecified launch failure" : code == NO_DEVICE ? "no CUDA-capable device is detected"
          : code == INVALID_HANDLE ? "invalid resource handle" : "stub error";
     return OK;
 }
@@ -293,7 +295,13 @@ void stub_reset(int in_shuffled_order, unsigned long long with_seed) {
     memset(injected, 0, sizeof injected);
     shuffled = in_shuffled_order; seed = with_seed * 2654435761u + 88172645463325252ull;
     limit = (size_t)8 << 30; version = 13000; capability = 89; devices = 1; violations = 0; reason[0] = 0;
+    sticky = mode = 0;
 }
+/* From now on nothing works any longer in this process, as after a kernel's fault. */
+void stub_break(int code) { sticky = code; }
+/* A new process's GPU: what was not freed is nobody's. */
+void stub_forget(void) { LOCKED(memories = NULL; streams = NULL; events = NULL; used = 0); }
+void stub_mode(int compute_mode) { mode = compute_mode; }
 void stub_device(int count, int compute_capability, int driver_version, size_t bytes) {
     devices = count; capability = compute_capability; version = driver_version; limit = used + bytes;
 }

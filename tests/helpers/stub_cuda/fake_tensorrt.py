@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import enum
 import functools
+import weakref
 from collections import deque
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -20,6 +21,8 @@ from stub_cuda.stub import loaded
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _ACTIVATIONS = 1_000  # bytes a window
 _QUEUED: deque[Any] = deque(maxlen=1_000)
+ENDED: list[str] = []
+"""Runtimes, engines and contexts, in the order in which they ended: each must outlive what it made."""
 
 
 class DataType(enum.Enum):
@@ -62,14 +65,26 @@ class Runtime:
             return None
         return ICudaEngine(session)
 
+    def __del__(self) -> None:
+        ENDED.append("runtime")
+
 
 class ICudaEngine:
+    types: ClassVar[dict[str, DataType]] = {}
+
     def __init__(self, session: Any) -> None:
         self._session = session
         self._names = {
             **{tensor.name: (TensorIOMode.INPUT, tensor.shape) for tensor in session.get_inputs()},
             **{tensor.name: (TensorIOMode.OUTPUT, tensor.shape) for tensor in session.get_outputs()},
         }
+
+    def __del__(self) -> None:
+        ENDED.append("engine")
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        return IExecutionContext.most * _ACTIVATIONS
 
     @property
     def num_io_tensors(self) -> int:
@@ -85,7 +100,7 @@ class ICudaEngine:
         return tuple(size if isinstance(size, int) else -1 for size in self._names[name][1])
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return DataType.FLOAT
+        return self.types.get(name, DataType.FLOAT)
 
     def create_runtime_config(self) -> IRuntimeConfig:
         return IRuntimeConfig()
@@ -137,10 +152,15 @@ class IExecutionContext:
     fails = False
 
     def __init__(self, engine: ICudaEngine) -> None:
-        self._engine = engine
+        self._engine = weakref.proxy(engine)  # it keeps no engine alive
         self._shape: tuple[int, ...] = ()
         self._addresses: dict[str, int] = {}
         self._memory = (0, 0)
+
+    def __del__(self) -> None:
+        ENDED.append("context")
+        if self._memory[1]:
+            loaded().may_touch(*self._memory)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         expected = self._engine.get_tensor_shape(name)
@@ -154,6 +174,7 @@ class IExecutionContext:
 
     def set_device_memory(self, memory: int, size: int) -> None:
         assert memory % 256 == 0
+        assert size >= self._engine.device_memory_size_v2
         self._memory = (memory, size)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -166,7 +187,6 @@ class IExecutionContext:
         if self.fails or size < shape[0] * _ACTIVATIONS or set(addresses) != set(self._engine._names):
             return False
         session = self._engine._session
-
         names = [tensor.name for tensor in session.get_outputs()]
         columns = {name: self._engine.get_tensor_shape(name)[1] for name in names}
         touched = {

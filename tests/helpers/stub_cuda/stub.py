@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("driver.c")
-OUT_OF_MEMORY, LAUNCH_FAILED, NO_DEVICE, INVALID_HANDLE = 2, 719, 100, 400
+OUT_OF_MEMORY, LAUNCH_FAILED, NO_DEVICE, INVALID_HANDLE, BUSY = 2, 719, 100, 400, 46
 
 
 PACKAGES = ("pycuda", "cuda-bindings")
@@ -91,6 +91,16 @@ class Stub:
     def inject(self, function: str, code: int, after: int = 0) -> None:
         """That function fails once, after so many more calls that succeed."""
         self.library.stub_inject(function.encode(), code, after)
+
+    def break_down(self, code: int) -> None:
+        """From now on every function fails, until a reset; ``forget`` what could not be freed then."""
+        self.library.stub_break(code)
+
+    def forget(self) -> None:
+        self.library.stub_forget()
+
+    def compute_mode(self, mode: int) -> None:
+        self.library.stub_mode(mode)
 
     def live(self) -> dict[str, int]:
         """How many of each kind were taken and not given back."""

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceError, DeviceMemoryError
+from merkit.engine.runtimes.cuda_devices import check_gpu_count
 from merkit.engine.runtimes.cuda_gpu import cuda_module, open_gpu
 from merkit.engine.runtimes.tensorrt import open_runtime
-from stub_cuda.stub import INVALID_HANDLE, NO_DEVICE, OUT_OF_MEMORY, Stub
+from stub_cuda.stub import BUSY, INVALID_HANDLE, NO_DEVICE, OUT_OF_MEMORY, Stub
 
 
 def test_a_machine_that_does_not_fit(artifact: Artifact, stub: Stub) -> None:
@@ -90,6 +91,31 @@ def test_cudas_errors(stub: Stub) -> None:
         stub.reset()
     with gpu.current() as cuda:
         assert cuda.mem_get_info() == (8 << 30, 8 << 30)
+
+
+def test_a_gpu_that_another_process_has(stub: Stub) -> None:
+    try:
+        for mode, why in ((3, "EXCLUSIVE_PROCESS, and another process may"), (2, "PROHIBITED"), (0, "")):
+            open_gpu.cache_clear()
+            stub.reset()
+            stub.compute_mode(mode)
+            stub.inject("cuDevicePrimaryCtxRetain", BUSY)
+            with pytest.raises(DeviceError, match=r"no GPU can be used: .*busy or unavailable") as caught:
+                open_gpu(0)
+            assert why in str(caught.value)
+            assert ("compute mode" in str(caught.value)) == bool(mode)
+    finally:
+        open_gpu.cache_clear()
+
+
+def test_counting_opens_no_context(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    stub.device(count=2)
+    before = stub.live()["contexts"]
+    check_gpu_count(2)
+    with pytest.raises(DeviceError, match=r"^3 GPUs were asked for, and there are 2$"):
+        check_gpu_count(3)
+    assert stub.live()["contexts"] == before
 
 
 def test_the_process_ends_quietly(artifact: Artifact) -> None:

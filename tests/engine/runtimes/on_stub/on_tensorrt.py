@@ -109,6 +109,38 @@ def test_log_mels_are_held_until_their_logits_are_there(artifact: Artifact) -> N
             host.base.free()
 
 
+def test_log_mels_of_several_batches_are_held_until_the_last(artifact: Artifact) -> None:
+    """The first batch is done long before the third has read its windows."""
+    loaded().reset(7)
+    with tensorrt.open_runtime(artifact, 0) as runtime:
+        with open_gpu(0).current():
+            on_gpu = OnGpu(log_mels(70), runtime._computes)
+        alive = weakref.ref(on_gpu)
+        memory, host = on_gpu.memory, on_gpu.host
+        pending = runtime.submit(on_gpu)  # it has waited for the first of the three: there are two slots
+        del on_gpu
+        gc.collect()
+        assert alive() is not None
+        assert_right(pending.result(), log_mels(70))
+        assert alive() is None
+        with open_gpu(0).current():
+            memory.free()
+            host.base.free()
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_log_mels_of_a_stream_that_is_not_ours_are_waited_for(artifact: Artifact, seed: int) -> None:
+    loaded().reset(seed)
+    with tensorrt.open_runtime(artifact, 0) as runtime:
+        with open_gpu(0).current():
+            theirs = cuda.Stream(1)
+            on_gpu = OnGpu(log_mels(3), theirs, stream=theirs.handle)
+        assert_right(runtime.infer(on_gpu), log_mels(3))
+        with open_gpu(0).current():
+            on_gpu.free()
+            del theirs
+
+
 def test_several_threads(artifact: Artifact) -> None:
     loaded().reset(3)
     errors: list[BaseException] = []
@@ -153,8 +185,8 @@ def test_nothing_is_left_after_10_000_opens(artifact: Artifact, stub: Stub) -> N
 
 
 def memory_of(batch: int) -> int:
-    """Bytes on the GPU that a runtime with such batches takes; the fake needs 1,000 a window."""
-    return batch * (1_000 + 3 * 4 * AUDIO.n_mels * AUDIO.frames + 16 + 8)
+    """Bytes on the GPU that a runtime with such batches takes; the fake needs 1,000 for each window of 32."""
+    return 32 * 1_000 + batch * (3 * 4 * AUDIO.n_mels * AUDIO.frames + 16 + 8)
 
 
 @pytest.mark.parametrize(("room", "batch"), [(32, 32), (31, 16), (16, 16), (9, 8), (1, 1)])
@@ -206,6 +238,40 @@ def test_cudas_errors_are_errors(
             runtime.infer(log_mels(100))
         # The GPU of the stub recovers; no logits of the failed call must come out as another's.
         assert_right(runtime.infer(log_mels(33)), log_mels(33))
+
+
+@pytest.mark.parametrize("code", [LAUNCH_FAILED, 214])  # 214: ECC_UNCORRECTABLE
+def test_after_an_error_that_stays_the_first_one_is_told(
+    artifact: Artifact, stub: Stub, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    """Nothing can be freed any longer; closing says so, and raises nothing of its own."""
+
+    def use() -> None:
+        with tensorrt.open_runtime(artifact, 0) as runtime:
+            assert_right(runtime.infer(log_mels(3)), log_mels(3))
+            stub.break_down(code)
+            runtime.infer(log_mels(3))
+
+    with pytest.raises(DeviceError, match=r"stub 0: CUDA failed: .*(launch failure|stub error)"):
+        use()
+    assert [record.getMessage()[:17] for record in caplog.records] == ["not all is freed:"]
+    stub.reset()
+    gc.collect()
+    stub.forget()
+
+
+@pytest.mark.parametrize("function", ["cuCtxSynchronize", "cuMemFree_v2", "cuMemFreeHost"])
+def test_what_can_be_freed_is_freed(artifact: Artifact, stub: Stub, function: str) -> None:
+    before = stub.live()
+    runtime = tensorrt.open_runtime(artifact, 0)
+    taken = sum(stub.live().values()) - sum(before.values())
+    stub.inject(function, LAUNCH_FAILED)
+    runtime.close()
+    left = sum(stub.live().values()) - sum(before.values())
+    assert taken > 10
+    assert left == (function != "cuCtxSynchronize")
+    gc.collect()
+    stub.forget()
 
 
 def test_closed_with_work_in_flight(artifact: Artifact) -> None:

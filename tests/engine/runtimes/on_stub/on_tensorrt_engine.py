@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
 from pathlib import Path
 
 import pytest
 from engine_files import engine
-from merkit.engine.artifact import models_home
+from merkit.engine.artifact import Artifact, models_home
 from merkit.engine.errors import ArtifactError, DeviceError, EngineLoadError
 from merkit.engine.runtimes.tensorrt import open_runtime
 from merkit.engine.spec import ModelSpec
 from onnx_files import tiny_onnx
 from stub_cuda import fake_tensorrt
 from stub_cuda.arrays import AUDIO, CONTENT, SPEC, assert_right, log_mels
+from stub_cuda.stub import loaded
 
 
 def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +42,29 @@ def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Mon
         EngineLoadError, match=r"does not start \(CUDA initialization failure with error: 35\): update"
     ):
         open_runtime(artifact, 0)
+
+
+@pytest.mark.parametrize("name", ["images", "logits", "evidence"])
+def test_tensors_that_are_not_float32_are_refused(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An address of the wrong type is no error for TensorRT: it would read and write other numbers."""
+    monkeypatch.setitem(fake_tensorrt.ICudaEngine.types, name, fake_tensorrt.DataType.HALF)
+    with pytest.raises(ArtifactError, match="not float32 as its ModelSpec says"):
+        open_runtime(artifact, 0)
+
+
+def test_each_ends_after_what_it_made(artifact: Artifact) -> None:
+    """And the memory that a context computes in after the context, which the fake checks itself."""
+    gc.collect()
+    fake_tensorrt.ENDED.clear()
+    runtime = open_runtime(artifact, 0)
+    gc.collect()
+    assert_right(runtime.infer(log_mels(5)), log_mels(5))
+    assert fake_tensorrt.ENDED == []
+    runtime.close()
+    assert fake_tensorrt.ENDED == ["context", "engine", "runtime"]
+    assert loaded().violations() == (0, "")
 
 
 RTX = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}
