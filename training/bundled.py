@@ -45,8 +45,7 @@ class Recipe:
     group_by: str | None = None
 
 
-_BAND = ("unlabelled_share=2", "lowpass=0.5", "noise=0.4", "codec=0.4", "filter_db=6")
-_HARD = ("distill=0.8", *_BAND)
+_HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
 
 BUNDLED: dict[str, Recipe] = {
     "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
@@ -55,7 +54,7 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audiocnn",
         "hindi5",
-        (*_HARD, "unlabelled_share=4", "epochs=24"),
+        (*_HARD, "unlabelled_share=4", "codec=0.4", "epochs=24"),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
     ),
 }

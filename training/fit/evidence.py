@@ -42,6 +42,9 @@ class Sounds(NamedTuple):
     groups: Sequence[str]
 
 
+NO_SOUNDS = Sounds((), ())
+
+
 @dataclass(frozen=True)
 class FittedEvidence:
     """The output, what it means, and how it did on clips and kinds of sound that were held out from it.

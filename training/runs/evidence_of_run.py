@@ -17,11 +17,14 @@ from ...engine.errors import MerError
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from ...engine.text.escape import text_from_path
+from ..data.augment import spread_crops
 from ..data.examples import Examples
 from ..data.spectrogram_cache import ClipSound, cache_home, cached_sounds
+from ..data.splits import Split
 from ..evaluate.metrics_report import card_from_spec, write_json
 from ..evaluate.predictions import Predictions
 from ..fit.evidence import (
+    NO_SOUNDS,
     SURE_OF_CHANCE,
     FittedEvidence,
     Sounds,
@@ -30,6 +33,7 @@ from ..fit.evidence import (
     sounds_that_are_generated,
 )
 from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint, save_checkpoint
+from .provenance import Job
 from .run_folder import CARD, CHECKPOINT, METRICS
 
 _ENOUGH = 100  # held-out clips whose confidences say where the least sure begin
@@ -43,6 +47,7 @@ def add_evidence(
     cache: Path | None = None,
     workers: int = 0,
     say: Callable[[str], None] = lambda line: None,
+    unlabelled: Sounds = NO_SOUNDS,
 ) -> None:
     """Fits the evidence of a run's checkpoint, and writes it with its card and metrics again.
 
@@ -57,6 +62,7 @@ def add_evidence(
         cache: the folder of spectrograms; None is ``cache_home()``.
         workers: child processes that decode; 0 is one a core.
         say: is called with a line about how well it tells them apart.
+        unlabelled: more music that the network learnt from: what is like it is music too.
 
     Raises:
         MerError: the checkpoint or a folder cannot be read, or no recording in the folders can be used.
@@ -67,8 +73,11 @@ def add_evidence(
     network, spec = network_from_checkpoint(path)
     test = {*held_out_clips(examples.readable, spec.provenance.get("test_clips"))}
     heard = [i for i, song in enumerate(examples.songs.tolist()) if song not in test]
-    music = Sounds([examples.windows[i] for i in heard], [examples.clips[i].group for i in heard])
-    others = sounds_that_are_generated(spec.audio, len(heard))
+    music = Sounds(
+        [*(examples.windows[i] for i in heard), *unlabelled.windows],
+        [*(examples.clips[i].group for i in heard), *unlabelled.groups],
+    )
+    others = sounds_that_are_generated(spec.audio, len(music.windows))
     if non_music:
         recordings = _recordings(non_music, spec, cache or cache_home(), workers)
         others = Sounds([*others.windows, *recordings.windows], [*others.groups, *recordings.groups])
@@ -76,7 +85,7 @@ def add_evidence(
     if held_out and len(held_out.truth) >= _ENOUGH:
         confidence = least_confidence(held_out.by_song(spec.temperature).max(axis=1))
     fitted = fit_evidence(music, others, spec.audio, confidence)
-    facts = _facts(fitted, len(heard), len(others.windows))
+    facts = _facts(fitted, len(music.windows), len(others.windows))
     provenance = {**spec.provenance, "evidence": facts}
     spec = dataclasses.replace(spec, evidence=fitted.spec, provenance=provenance)
     save_checkpoint(network, spec, path, fitted.network)
@@ -89,6 +98,16 @@ def add_evidence(
         f"by networks that did not hear their kind (the least: {least}, {fitted.caught[least]:.0%}); "
         f"{fitted.kept:.1%} of the music is kept"
     )
+
+
+def more_music(examples: Examples, job: Job, splits: Sequence[Split]) -> Sounds:
+    """A window of each clip without a label that the network learnt from."""
+    if not job.teaching:
+        return NO_SOUNDS
+    music = job.teaching.music
+    usable = range(len(music.clips)) if len(splits) > 1 else music.usable(examples, splits[0])
+    windows = [spread_crops(music.decibels[i], job.protocol.audio, 1) for i in usable]
+    return Sounds(windows, [music.clips[i].group for i in usable])
 
 
 def _recordings(folders: Sequence[Path], spec: ModelSpec, cache: Path, workers: int) -> Sounds:

@@ -23,7 +23,7 @@ from ..teachers.teaching import Teaching, check_teachers
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, say_gaps, summary
 from .crossvalidation import Training, cross_validate, train_on_everything
-from .evidence_of_run import add_evidence
+from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
 from .plan_check import check_plan
@@ -246,7 +246,9 @@ def _train_one(
     observer.say(summary(run))
     if not session.folds or session.final:
         others = session.non_music, session.cache, session.workers
-        add_evidence(folder, examples, run.predictions, *others, observer.say)
+        add_evidence(
+            folder, examples, run.predictions, *others, observer.say, more_music(examples, job, splits)
+        )
         run = run if session.folds else run_from_folder(folder)  # whose metrics name the evidence
     if session.export and (not session.folds or session.final):
         for line in export_and_score(folder, session.data, session.workers):

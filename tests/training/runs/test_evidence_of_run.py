@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from merkit.engine.errors import MerError
+from merkit.engine.spectrogram.log_mel import log_mel_from_decibels
 from merkit.training.data.examples import Examples
 from merkit.training.data.non_music import NON_MUSIC
+from merkit.training.fit.evidence import Sounds
 from merkit.training.networks.checkpoint import evidence_from_checkpoint, spec_from_checkpoint
 from merkit.training.runs.evidence_of_run import add_evidence
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS
@@ -75,3 +78,24 @@ def test_recordings_that_are_none(examples: Examples, trained: Trained, tmp_path
         with pytest.raises(MerError, match=reason):
             add_evidence(folder, examples, None, (tmp_path / name,), tmp_path / "cache")
     assert evidence_from_checkpoint(folder / CHECKPOINT) is None
+
+
+@pytest.mark.xdist_group("trained")
+def test_music_without_a_label_is_music_too(trained: Trained, examples: Examples, tmp_path: Path):
+    """Quiet tones are nothing like the clips; whoever learnt from them knows them."""
+    rng = np.random.default_rng(0)
+    shape = examples.windows[0].shape[1:]
+    tones = [(rng.normal(-70, 1, (1, *shape))).astype(np.float32) for _ in range(40)]
+    far, clips = [], []
+    for name, more in (("without", Sounds((), ())), ("with", Sounds(tones, [f"m{i}" for i in range(40)]))):
+        folder = Path(shutil.copytree(trained.run.folder, tmp_path / name))
+        add_evidence(folder, examples, None, unlabelled=more)
+        evidence = evidence_from_checkpoint(folder / CHECKPOINT)
+        spec = spec_from_checkpoint(folder / CHECKPOINT)
+        assert evidence is not None
+        assert spec.evidence is not None
+        image = log_mel_from_decibels(tones[0], spec.audio)
+        far.append(evidence(torch.from_numpy(image)[:, None])[0, 1].item() / spec.evidence.far)
+        clips.append(spec.provenance["evidence"]["clips"])
+    assert far[1] < 0.8 * far[0]
+    assert clips[1] == clips[0] + 40
