@@ -190,8 +190,9 @@ def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]
         main, shortcut = sorted(node.input, key=is_shortcut)
         producer = producers.get(main)
         # The sum of two branches' Gemms is no residual: nothing is fused there, and a Q would only round.
-        residual = producer is not None and producer.op_type == "Conv" and any(is_shortcut(shortcut))
-        if residual and producer.name in layers:
+        if producer is None or producer.op_type != "Conv" or not any(is_shortcut(shortcut)):
+            continue
+        if producer.name in layers:
             tensors[shortcut] = None
     return list(tensors)
 
@@ -230,7 +231,7 @@ def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:
         if node.op_type in _QUANTIZED_OPS and len(fed) == 2 and all(fed):
             precision = "int8"
         else:
-            precision = _PRECISIONS.get(kinds.get(node.output[0], 0), "other")
+            precision = _PRECISIONS.get(kinds.get(node.output[0], TensorProto.UNDEFINED), "other")
         table.setdefault(node.op_type, Counter())[precision] += 1
     return {op: dict(counts) for op, counts in sorted(table.items())}
 

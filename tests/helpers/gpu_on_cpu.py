@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from merkit.engine.artifact import Artifact
@@ -47,7 +47,7 @@ class OnCpu:
     def close(self) -> None:
         self._runtime.close()
 
-    def __enter__(self) -> OnCpu:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

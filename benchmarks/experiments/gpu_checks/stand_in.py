@@ -47,7 +47,6 @@ class Engine:
             **{name: (TensorIOMode.OUTPUT, (-1, columns)) for name, columns in network.outputs.items()},
         }
         self.num_io_tensors = len(self._tensors)
-        self.device_memory_size_v2 = _ACTIVATIONS
 
     def get_tensor_name(self, index: int) -> str:
         return list(self._tensors)[index]

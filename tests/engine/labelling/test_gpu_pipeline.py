@@ -170,7 +170,7 @@ def test_all_batches_have_one_size(artifact: Artifact) -> None:
     assert runtime.sizes == [5] * 4
     with open_runtime(artifact) as reference:
         for position, samples in enumerate(files):
-            expected = reference.infer(log_mel_from_audio(samples, SPEC.audio))
+            expected = reference.infer(log_mel_from_audio(samples.astype(np.float32), SPEC.audio))
             np.testing.assert_allclose(logits[position], expected, atol=1e-3)
     np.testing.assert_array_equal(logits[9], logits[1])
 

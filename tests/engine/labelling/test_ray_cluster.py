@@ -193,7 +193,7 @@ def two_nodes() -> Iterator[Any]:
 @pytest.fixture
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Nodes that say they have a GPU: for their processes the stub driver and the fake TensorRT."""
-    if why := why_not_here():
+    if why := why_not_here("pycuda") and why_not_here("cuda-bindings"):
         assert "MER_REQUIRE_PYCUDA" not in os.environ, why
         pytest.skip(why)
     stubs = tmp_path / "stubs"

@@ -64,7 +64,7 @@ def test_every_item_has_one_result() -> None:
     assert run([]) == []
 
 
-@pytest.mark.parametrize("method", set(get_all_start_methods()) - {"fork"})
+@pytest.mark.parametrize("method", sorted(set(get_all_start_methods()) - {"fork"}))
 def test_arrays_of_shared_memory_outlive_crashes_and_leave_nothing(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_packed_samples_are_those_that_they_stand_for() -> None:
         np.testing.assert_allclose(dali.take(), expected[1:2], atol=1e-5)
         with pytest.raises(ValueError, match="must be int16"):
             dali.put(samples_from_packed(packed, scales), scales)
-        for wrong in (None, scales[:2], scales.astype(np.float64)):
+        wrongs: tuple[Any, ...] = (None, scales[:2], scales.astype(np.float64))
+        for wrong in wrongs:
             with pytest.raises(ValueError, match=r"scales must be float32 \[4\]"):
                 dali.put(packed, wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ def test_long_names_are_drawn_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     drawn = []
     save = Figure.savefig
 
-    def kept(figure: Figure, *arguments: object, **options: object) -> None:
+    def kept(figure: Figure, *arguments: Any, **options: Any) -> None:
         save(figure, *arguments, **options)
         box = figure.legends[0].get_window_extent()
         drawn.append((box.x0, figure.bbox.width - box.x1))

@@ -38,7 +38,7 @@ def test_the_band_ends_where_the_sound_does(cutoff: int):
 
 def test_gain_changes_levels_and_nothing_else():
     sound = _noise(8_000, 0.1)[None]
-    before, after = (_by_name(facts_from_samples(gain * sound, 1, 1)) for gain in (1.0, 0.1))
+    before, after = (_by_name(facts_from_samples(np.float32(gain) * sound, 1, 1)) for gain in (1.0, 0.1))
     moved = {name for name in FACTS if abs(before[name] - after[name]) > 0.01}
     assert moved <= {"level", "peak", "quietest tenth", "offset"}
     assert before["level"] - after["level"] == pytest.approx(20, abs=0.01)

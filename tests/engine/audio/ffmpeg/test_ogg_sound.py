@@ -121,7 +121,8 @@ def test_what_is_decoded_is_counted(tmp_path: Path) -> None:
 def test_two_channels_become_one_as_everywhere(tmp_path: Path) -> None:
     sides = song("vorbis", 2)
     path = write_audio(tmp_path / "a.ogg", sides, 44_100)
-    expected = mono_from_two(soundfile.read(path, dtype="float32")[0][:44_100])
+    both = np.asarray(soundfile.read(path, dtype="float32")[0][:44_100], np.float32)
+    expected = mono_from_two(both)
     with closing(open_decoder(path, Limits())) as decoder:
         np.testing.assert_allclose(decoder.read(0, 44_100), expected, atol=1e-5)
 

@@ -72,10 +72,9 @@ def test_times_that_are_late_by_a_block_move_nothing_in_milliseconds_either(
     sizes = [1_024, 576, 128, 128, 576, 1_024, 1_024, 576] * 8
     line = timeline(sizes)
     exact = frames(sizes, number)
-    late = [
-        (pts + (10 if i in which else 0), *rest) for i, (pts, *rest) in enumerate(exact) if pts is not None
-    ]
-    assert abs(line.position(first_frames(late, MILLISECOND * RATE)) - number) < 88
+    late = [(frame[0] or 0) + (10 if i in which else 0) for i, frame in enumerate(exact)]
+    moved = [(pts, *frame[1:]) for pts, frame in zip(late, exact, strict=True)]
+    assert abs(line.position(first_frames(moved, MILLISECOND * RATE)) - number) < 88
 
 
 def test_frames_of_a_camera_are_exact_though_of_two_sizes() -> None:
