@@ -28,7 +28,11 @@ FP16_MAX = 65_504.0
 _ALWAYS_FP32 = ["ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2"]
 _ALWAYS_FP32 += ["GlobalAveragePool", "Softmax", "LogSoftmax"]
 _QUANTIZED_OPS = ("Conv", "Gemm")
-_PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.INT8: "int8"}
+_PRECISIONS: dict[int, str] = {
+    TensorProto.FLOAT: "fp32",
+    TensorProto.FLOAT16: "fp16",
+    TensorProto.INT8: "int8",
+}
 
 
 class UnknownLayerError(UsageError):
@@ -231,7 +235,7 @@ def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:
         if node.op_type in _QUANTIZED_OPS and len(fed) == 2 and all(fed):
             precision = "int8"
         else:
-            precision = _PRECISIONS.get(kinds.get(node.output[0], TensorProto.UNDEFINED), "other")
+            precision = _PRECISIONS.get(kinds.get(node.output[0], 0), "other")
         table.setdefault(node.op_type, Counter())[precision] += 1
     return {op: dict(counts) for op, counts in sorted(table.items())}
 
