@@ -101,9 +101,11 @@ def cuda_module() -> Any:
     Raises:
         DeviceError: neither is installed, or PyCUDA finds no driver that fits.
     """
-    name = "pycuda.driver" if find_spec("pycuda") else f"{__package__}.cuda_bindings"
     try:
-        return import_module(name)
+        if find_spec("pycuda"):
+            return import_module("pycuda.driver")
+        import_module("cuda.bindings.driver")
+        return import_module(f"{__package__}.cuda_bindings")
     except ModuleNotFoundError as error:
         raise DeviceError(f'no package for CUDA is installed ({error}): pip install "merkit[gpu]"') from None
     except ImportError as error:  # it does not find all of the driver's functions
