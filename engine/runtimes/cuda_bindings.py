@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 _driver: Any = None
-with suppress(
-    ModuleNotFoundError
-):  # a base install imports this file too; ``cuda_module`` says what is missing
+with suppress(ModuleNotFoundError):  # in a base install; ``cuda_module`` says what is missing
     _driver = import_module("cuda.bindings.driver")
 _NO_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
