@@ -28,11 +28,7 @@ FP16_MAX = 65_504.0
 _ALWAYS_FP32 = ["ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2"]
 _ALWAYS_FP32 += ["GlobalAveragePool", "Softmax", "LogSoftmax"]
 _QUANTIZED_OPS = ("Conv", "Gemm")
-_PRECISIONS: dict[int, str] = {
-    TensorProto.FLOAT: "fp32",
-    TensorProto.FLOAT16: "fp16",
-    TensorProto.INT8: "int8",
-}
+_KINDS: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.INT8: "int8"}
 
 
 class UnknownLayerError(UsageError):
@@ -194,9 +190,8 @@ def tensors_to_quantize(model: ModelProto, layers: Collection[str]) -> list[str]
         main, shortcut = sorted(node.input, key=is_shortcut)
         producer = producers.get(main)
         # The sum of two branches' Gemms is no residual: nothing is fused there, and a Q would only round.
-        if producer is None or producer.op_type != "Conv" or not any(is_shortcut(shortcut)):
-            continue
-        if producer.name in layers:
+        joins = any(is_shortcut(shortcut))
+        if joins and producer is not None and producer.op_type == "Conv" and producer.name in layers:
             tensors[shortcut] = None
     return list(tensors)
 
@@ -235,7 +230,7 @@ def precision_by_op(model: ModelProto) -> dict[str, dict[str, int]]:
         if node.op_type in _QUANTIZED_OPS and len(fed) == 2 and all(fed):
             precision = "int8"
         else:
-            precision = _PRECISIONS.get(kinds.get(node.output[0], 0), "other")
+            precision = _KINDS.get(kinds.get(node.output[0], 0), "other")
         table.setdefault(node.op_type, Counter())[precision] += 1
     return {op: dict(counts) for op, counts in sorted(table.items())}
 

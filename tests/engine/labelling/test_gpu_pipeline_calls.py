@@ -88,4 +88,5 @@ def test_log_mels_are_ready_for_the_networks_stream(recording: RecordingDali, ar
 
 def test_dali_ends_before_the_network_that_has_its_stream(recording: RecordingDali, artifact: Any) -> None:
     open_gpu_pipeline(artifact, 0).close()
-    assert recording.calls[-2:] == [("closed",), ("network closed",)]
+    ends = [call for call in recording.calls if call in (("closed",), ("network closed",))]
+    assert ends == [("closed",), ("network closed",)]
