@@ -433,6 +433,7 @@ def test_signals_end_the_command_cleanly(tmp_path: Path, number: signal.Signals,
     command = [sys.executable, "-m", "merkit.export.cli", "--model", "mobilenetv3", "--fp16", "-o", f"{out}/"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("builder: ")
     assert "FP16" in process.stdout.readline()  # it works on the graph from here on
     process.send_signal(number)
     _, output = process.communicate(timeout=120)

@@ -60,10 +60,6 @@ class Engine:
     def get_tensor_dtype(self, name: str) -> DataType:
         return DataType.FLOAT
 
-    @property
-    def device_memory_size_v2(self) -> int:
-        return _ACTIVATIONS  # of the least batch: what is asked for a batch is never less
-
     def create_execution_context(self, strategy: Any) -> Context:
         assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         return Context(self)
