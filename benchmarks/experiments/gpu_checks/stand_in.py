@@ -47,6 +47,9 @@ class Engine:
             **{name: (TensorIOMode.OUTPUT, (-1, columns)) for name, columns in network.outputs.items()},
         }
         self.num_io_tensors = len(self._tensors)
+        self.device_memory_size_v2 = (
+            _ACTIVATIONS  # of the least batch: what is asked for a batch is never less
+        )
 
     def get_tensor_name(self, index: int) -> str:
         return list(self._tensors)[index]
