@@ -47,9 +47,7 @@ class Engine:
             **{name: (TensorIOMode.OUTPUT, (-1, columns)) for name, columns in network.outputs.items()},
         }
         self.num_io_tensors = len(self._tensors)
-        self.device_memory_size_v2 = (
-            _ACTIVATIONS  # of the least batch: what is asked for a batch is never less
-        )
+        self.device_memory_size_v2 = _ACTIVATIONS  # of the least batch
 
     def get_tensor_name(self, index: int) -> str:
         return list(self._tensors)[index]
