@@ -7,6 +7,7 @@ TensorRT (docs/GPU.md computes what one would gain); TensorRT for RTX captures i
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from collections.abc import Callable
@@ -145,6 +146,8 @@ class TensorRtRuntime:
                     self._copies = self._computes = None
             except DeviceError as error:
                 _log.warning("not all is freed: %s", error)
+                # Kept for ever: on a GPU that failed, PyCUDA's destructors would abort the process.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     def __enter__(self) -> TensorRtRuntime:
         return self
