@@ -58,7 +58,7 @@ def test_the_users_exact_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "portable" in sidecar["compute_capability"]["target"]
     assert sidecar["precision_parsed"]["convolution"] == {"fp16": 52}
     assert sidecar["parity"]["images"] == "synthetic"
-    assert set(sidecar["parity"]["by_batch"]) == {"1", "2", "8"}
+    assert set(sidecar["parity"]["by_batch"]) == {"1", "2", "64"}
     assert sidecar["accuracy"] is None
     assert sidecar["engine_parity"]["checked"] is False
     source = open_artifact("mobilenetv3")

@@ -108,7 +108,7 @@ def test_what_mer_export_writes_is_what_is_read(tmp_path: Path) -> None:
     artifact = open_artifact(str(tmp_path / "small_ada_fp16.engine"))
     assert artifact.spec.audio == open_artifact(str(source)).spec.audio
     check_fit(artifact, artifact.facts["builder_version"], ADA)
-    with pytest.raises(DeviceError, match="--gpu turing --min-batch 1 --opt-batch 8 --max-batch 32"):
+    with pytest.raises(DeviceError, match="--gpu turing --min-batch 1 --opt-batch 64 --max-batch 64"):
         check_fit(artifact, artifact.facts["builder_version"], TURING)
     report = json.loads((tmp_path / "small_ada_fp16.json").read_text())
     assert report["engine_parity"]["checked"] is False

@@ -27,7 +27,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_streams(bench: Bench) -> None:
     figures = correct.check_streams(bench)
-    assert sum(figures["batches"].values()) == 32
+    assert sum(figures["batches"].values()) >= 32  # two rounds at least, and as many as 0.05 s have room for
     assert all(figures["batches"].values())
 
 
