@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..decoder import Budget
 
 _OPUS_RATE = 48_000
-_PREROLL = 7_680  # samples of Opus decoded before the first one: 160 ms, twice what RFC 7845 asks for
+_PREROLL = 24_000  # samples of Opus decoded before the first one: 0.5 s. With 160 ms windows began 3e-4 off
 _SLACK = 96_000  # samples: pages are as long as a second
 _HEADS = {"opus": 2, "vorbis": 3}
 _CELT = 16  # the first configuration of Opus without SILK, of which FFmpeg's decoder makes other samples
