@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_files import noise, write_audio
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from merkit.engine.audio import windows as windows_module
 from merkit.engine.audio.decoder import Budget, Limits
