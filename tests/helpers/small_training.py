@@ -8,6 +8,7 @@ import numpy as np
 from merkit.training.data.splits import Split
 from merkit.training.evaluate.predictions import Predictions
 from merkit.training.recipe import PROTOCOLS, with_overrides
+from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
 from merkit.training.runs.train_run import Job
 
@@ -15,6 +16,16 @@ SMALL = ["audio.window_samples=16000", "audio.hop_length=512", "audio.frames=32"
 FAST = [*SMALL, "batch_size=12", "learning_rate=0.004", "ema=0.8"]
 FAST_OPTIONS = [part for text in FAST for part in ("--set", text)]
 """The same for a command line."""
+
+
+class Says(NoObserver):
+    """Keeps what a session says in ``lines``."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 class Trained(NamedTuple):

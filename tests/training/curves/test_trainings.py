@@ -19,16 +19,8 @@ from merkit.training.networks.trained import TrainedNetwork
 from merkit.training.recipe import PROTOCOLS, Protocol
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
-from small_training import fast_job
+from small_training import Says, fast_job
 from torch import nn
-
-
-class _Says(NoObserver):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -45,7 +37,7 @@ def test_trainings_are_kept_and_not_repeated(
     data = labelled_audio(songs / "clips.csv")
     session = session_from_method("scratch", "AudioCNN", data, "songs", tmp_path)
     session = dataclasses.replace(session, cache=cache)
-    says = _Says()
+    says = Says()
     (point,) = curve_by_training(session, [3, 999], 2, says)
     assert (point.clips, len(point.macro_f1)) == (3, 2)
     assert "audiocnn, draw 2 of 2, 3 clips a label: macro-F1 " in says.lines[-1]

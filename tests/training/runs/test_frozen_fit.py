@@ -22,21 +22,13 @@ from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
 from merkit.training.runs.session import Session, run_session
 from pool_here import pool_here
-from small_training import Trained
+from small_training import Says, Trained
 
 
 @pytest.fixture(autouse=True)
 def _decoded_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """No child processes: they take seconds to start."""
     monkeypatch.setattr(embeddings, "WorkerPool", pool_here())
-
-
-class _Says(NoObserver):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def _session(songs: Path, cache: Path, out: Path, weights: Path | str, **fields) -> Session:
@@ -50,7 +42,7 @@ def _session(songs: Path, cache: Path, out: Path, weights: Path | str, **fields)
 @pytest.fixture
 def frozen(trained: Trained, songs: Path, cache: Path, tmp_path: Path) -> tuple[FinishedRun, list[str]]:
     """A head over a network that has heard these songs."""
-    says = _Says()
+    says = Says()
     (run,), skipped = run_session(_session(songs, cache, tmp_path / "run", trained.run.folder), says)
     assert skipped == 0
     return run, says.lines

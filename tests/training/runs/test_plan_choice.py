@@ -22,15 +22,7 @@ from merkit.training.runs.run_folder import FinishedRun
 from merkit.training.runs.session import read_examples, run_session
 from merkit.training.runs.settings import Session
 from pool_here import pool_here
-from small_training import Trained, fast_job
-
-
-class _Says(NoObserver):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
+from small_training import Says, Trained, fast_job
 
 
 @pytest.fixture
@@ -41,7 +33,7 @@ def session(trained: Trained, songs: Path, cache: Path, tmp_path: Path) -> Sessi
 
 
 def test_a_few_clips_get_a_head_without_a_trial(session: Session):
-    says = _Says()
+    says = Says()
     assert with_plan(session, says).plan == "frozen"
     assert "the rarest label has 20 clips" in says.lines[-1]
 
@@ -65,7 +57,7 @@ def test_more_is_trained_where_inner_folds_gain_by_it(
 
     monkeypatch.setattr(plan_choice, "FEW", 10)
     monkeypatch.setattr(plan_choice, "_score", score)
-    says = _Says()
+    says = Says()
     assert with_plan(session, says).plan == plan
     assert says.lines[-1].startswith(f"plan {plan}")
 
@@ -87,7 +79,7 @@ def test_no_fold_chooses_by_the_clips_that_test_it(
 
     monkeypatch.setattr(plan_choice, "FEW", 10)
     monkeypatch.setattr(plan_choice, "train_split", train)
-    says = _Says()
+    says = Says()
     chosen = with_plan(dataclasses.replace(session, folds=4, final=True), says)
     assert [fold.plan for fold in chosen.of_folds] == ["frozen", "head", "frozen", "frozen"]
     assert chosen.plan == "frozen"  # of the network on every clip
@@ -112,7 +104,7 @@ def test_folds_of_different_plans_test_each_clip_once(session: Session, monkeypa
     plain = dataclasses.replace(session, protocol=protocol, folds=2, export=False, plan="frozen")
     plans: tuple[Plan, ...] = ("frozen", "head")
     of_folds = tuple(dataclasses.replace(plain, plan=plan, plan_note=f"{plan}, as tried") for plan in plans)
-    says = _Says()
+    says = Says()
     (run,), _ = run_session(dataclasses.replace(of_folds[0], of_folds=of_folds), says)
     assert (run.metrics["songs"], run.metrics["plan_by_fold"]) == (40, ["frozen", "head"])
     for number, plan in enumerate(plans, start=1):
