@@ -66,7 +66,7 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
     """
     from multiprocessing import forkserver, util
 
-    as_copy = as_copy and threading.active_count() == 1
+    as_copy = as_copy and threading.active_count() == 1 and _can_be_copied()
     if as_copy:
         import_module(module)
     with _STARTING:
@@ -79,6 +79,14 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
         forkserver.set_forkserver_preload([module])
         with _stderr_in(_stderr_file()), _copies_as_processes() if as_copy else nullcontext():
             forkserver.ensure_running()
+
+
+def _can_be_copied() -> bool:
+    """Whether multiprocessing has the names that a copy leans on, none of which is public."""
+    from multiprocessing import forkserver, resource_tracker, util
+
+    owners = ((util, "spawnv_passfds"), (forkserver, "_forkserver"), (resource_tracker, "_resource_tracker"))
+    return all(hasattr(owner, name) for owner, name in owners)
 
 
 @contextmanager

@@ -163,3 +163,16 @@ def test_a_copy_ends_with_the_process_that_was_killed() -> None:
     while os.path.exists(f"/proc/{server}") and time.monotonic() < until:
         time.sleep(0.05)
     assert not os.path.exists(f"/proc/{server}")
+
+
+def test_where_multiprocessing_has_other_names_a_new_python_starts() -> None:
+    hidden = (
+        "import multiprocessing.resource_tracker as r\nkept = r._resource_tracker\ndel r._resource_tracker\n"
+    )
+    source = hidden + COPIED.format(thread=False, then="pass").replace(
+        "    start_ahead(as_copy=True)\n",
+        "    start_ahead(as_copy=True)\n    r._resource_tracker = kept\n",
+    )
+    out, errors = run(["-c", source])
+    assert errors == ""
+    assert out.splitlines()[0] == "False"
