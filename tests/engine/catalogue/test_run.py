@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from child_processes import rest_of_output
 from merkit.engine.files import FolderLock
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
@@ -95,7 +96,7 @@ def test_stopped_and_resumed(tmp_path: Path, tiny_model: Path, sent: int, code: 
     assert process.stdout
     process.stdout.readline()
     process.send_signal(sent)
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = rest_of_output(process)
     assert process.returncode == code, errors
     assert "run the same command again to go on" in errors
     done = len(rows(out))

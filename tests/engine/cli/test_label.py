@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from child_processes import rest_of_output
 from http_folder import served
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
@@ -212,7 +213,7 @@ def test_stopping_writes_what_was_done(tmp_path: Path, tiny_model: Path, sent: i
     assert process.stdout
     process.stdout.readline()  # the first song is done
     process.send_signal(sent)
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = rest_of_output(process)
     assert process.returncode == code
     rows = out.read_text().splitlines()
     assert len(rows) == len(printed.splitlines()) + 1

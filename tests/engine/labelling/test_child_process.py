@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from child_processes import is_running
 from merkit.engine.labelling.child_process import runs_main_again, start_process
 
 GUARDED = """
@@ -155,14 +155,14 @@ def test_a_copy_ends_with_the_process_that_was_killed() -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     server = int([process.stdout.readline() for _ in range(2)][1])
-    assert os.path.exists(f"/proc/{server}")
+    assert is_running(server)
     process.kill()
     process.wait()
     process.stdout.read()  # whoever has it open, so that it does not end, is not gone
     until = time.monotonic() + 20
-    while os.path.exists(f"/proc/{server}") and time.monotonic() < until:
+    while is_running(server) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not os.path.exists(f"/proc/{server}")
+    assert not is_running(server)
 
 
 def test_where_multiprocessing_has_other_names_a_new_python_starts() -> None:

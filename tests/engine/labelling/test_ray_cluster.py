@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from child_processes import rest_of_output
 from engine_files import VERSION, write_engine
 from merkit.engine.errors import MerError
 from merkit.engine.labelling import ray_cluster
@@ -262,7 +263,7 @@ def test_a_killed_node_changes_nothing(two_nodes: Any, music: Path, tmp_path: Pa
     assert process.stdout
     process.stdout.readline()
     cluster.remove_node(node, allow_graceful=False)
-    printed, errors = process.communicate(timeout=1_200)
+    printed, errors = rest_of_output(process)
     assert process.returncode == 4, errors
     assert f"{done} already done" in errors
     assert all(line.startswith(str(music)) for line in printed.splitlines())

@@ -12,8 +12,10 @@ from contextlib import closing, suppress
 from multiprocessing import active_children, get_all_start_methods, get_context
 from pathlib import Path
 
+import child_processes
 import numpy as np
 import pytest
+from child_processes import is_running, rest_of_output
 from merkit.engine.errors import AudioError, MerError, UnreadableError
 from merkit.engine.labelling import pool_child, worker_pool
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
@@ -125,6 +127,8 @@ def test_time_in_which_nobody_took_results_is_no_hang(monkeypatch: pytest.Monkey
     assert sorted(results) == [(i, ">" + item) for i, item in enumerate(items)]
 
 
+_PYTHONPATH = os.pathsep.join([str(Path(__file__).parent), str(Path(child_processes.__file__).parent)])
+
 _STOPPED = """
 from test_worker_pool import behave
 from merkit.engine.labelling import worker_pool
@@ -139,10 +143,11 @@ if __name__ == "__main__":
 
 def test_time_in_which_all_were_stopped_is_no_hang() -> None:
     """Ctrl-Z, and fg after a while."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": _PYTHONPATH}
     command = [sys.executable, "-c", _STOPPED]
+    pipe = subprocess.PIPE
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     )
     assert process.stdout
     lines = [process.stdout.readline()]
@@ -151,7 +156,7 @@ def test_time_in_which_all_were_stopped_is_no_hang() -> None:
         time.sleep(3.5)
         os.killpg(process.pid, signal.SIGCONT)
         lines.append(process.stdout.readline())
-    out, _ = process.communicate(timeout=60)
+    out, _ = rest_of_output(process)
     assert sorted([*lines, *out.splitlines(keepends=True)]) == [f"{i} steps:{i}\n" for i in range(8)]
 
 
@@ -167,25 +172,16 @@ if __name__ == "__main__":
 
 
 def test_a_child_that_hangs_does_not_outlive_a_killed_parent() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": _PYTHONPATH}
     process = subprocess.Popen([sys.executable, "-c", _HANGING], env=environment, stdout=subprocess.PIPE)
     assert process.stdout
     child = int(process.stdout.readline())
     process.kill()
     process.wait()
     deadline = time.monotonic() + 60
-    while _is_running(child) and time.monotonic() < deadline:
+    while is_running(child) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not _is_running(child)
-
-
-def _is_running(process: int) -> bool:
-    """Not where nobody has taken the exit code of a process that has ended."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+    assert not is_running(child)
 
 
 def test_what_a_killed_child_was_copying_goes_at_once() -> None:

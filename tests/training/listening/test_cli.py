@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, needs_chromium
+from child_processes import rest_of_output
 from click.testing import CliRunner
 from labelled_files import write_files
 from merkit.engine.data.labelled_audio import labelled_audio
@@ -73,7 +74,7 @@ def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
         assert listen.first.startswith("3 songs, 2 with a label")
         assert listen.post("label", song=2, label="calm")["song"] is None
         listen.post("finish")
-        out, err = listen.process.communicate(timeout=200)
+        out, err = rest_of_output(listen.process)
         assert listen.process.returncode == 0
         assert out.endswith("3 of 3 songs have a label; mer-train --data labels.csv\n")
         assert err == "left out: /etc/passwd: its name is not that of an audio file\n"
