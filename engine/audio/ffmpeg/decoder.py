@@ -18,7 +18,7 @@ from ..channels import mono_from_two
 from ..decoder import TAGS
 from ..silence import is_silence
 from .container import open_container, tracks_of
-from .frames import at_one_rate, channels_from_frame, check_samples
+from .frames import at_one_rate, check_samples, frames_from_decoded
 from .timestamps import Frame, Timeline, first_frames
 
 if TYPE_CHECKING:
@@ -233,6 +233,10 @@ class FFmpegDecoder:
 
     def _decoded(self, from_sample: int) -> Iterator[Frame]:
         """Frames from about ``from_sample`` on. Packets that cannot be decoded are left out."""
+        return frames_from_decoded(self._intact(from_sample), self._budget)
+
+    def _intact(self, from_sample: int) -> Iterator[tuple[Any, bool]]:
+        """FFmpeg's own frames, each with whether a packet before it could not be decoded."""
         bad_packets = 0
         for packet in self._packets():
             if from_sample > 0 and packet.pts is not None:
@@ -247,9 +251,9 @@ class FFmpegDecoder:
                     return  # what stands further on may still be read from there
                 continue
             for frame in frames:
-                channels = channels_from_frame(frame, self._budget)
-                pts = None if self._untimed else frame.pts
-                yield pts, channels, frame.sample_rate, bad_packets > 0
+                if self._untimed:
+                    frame.pts = None
+                yield frame, bad_packets > 0
                 bad_packets = 0
 
     def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[Float32, ...]]]:

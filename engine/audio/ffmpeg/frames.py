@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import av
 import numpy as np
 import soxr
 
@@ -25,6 +26,9 @@ _TYPES = {
 }
 
 _PROBE = 8_192  # samples, which hold two frames of DTS or two bursts of AC-3
+
+_APART = 6  # frames, one more than ``first_frames`` takes where they are alike
+_JOINED = 8  # what is decoded beyond a window is half of that, on average
 
 _NAMES: dict[str, tuple[str, ...]] = {}
 
@@ -50,6 +54,45 @@ def channels_from_frame(frame: Any, budget: Budget) -> tuple[Float32, ...]:
     if channels > 2:
         rows = two_from_channels(rows.T, _names(frame)).T
     return tuple(rows)
+
+
+def frames_from_decoded(decoded: Iterable[tuple[Any, bool]], budget: Budget) -> Iterator[Frame]:
+    """FFmpeg's frames, each with whether something before it was lost. What follows on to the tick is joined.
+
+    Frame by frame in Python costs a third of what AAC costs to decode. The first few stay apart, for they
+    tell where a stream stands (``first_frames``), and so does the first one after a gap or a loss.
+    """
+    apart, end, begin = _APART, None, None
+    fifo, joined, exact = av.AudioFifo(), 0, None
+    for frame, after_loss in decoded:
+        pts, follows = frame.pts, False
+        if exact is None:
+            exact = frame.time_base * frame.sample_rate == 1  # a tick is a sample
+        if exact and not apart and pts is not None and pts == end and not after_loss:
+            frame.pts = None  # AudioFifo counts times from 0
+            try:
+                fifo.write(frame)
+                follows = True
+            except ValueError:  # another rate, format or layout
+                frame.pts = pts
+        if follows:
+            begin, joined, end = (begin if joined else pts), joined + 1, pts + frame.samples
+            if joined < _JOINED:
+                continue
+        if joined:
+            yield _whole(fifo, begin, budget)
+            fifo, joined = av.AudioFifo(), 0
+        if not follows:
+            apart = max(0, apart - 1)
+            end = None if pts is None else pts + frame.samples
+            yield pts, channels_from_frame(frame, budget), frame.sample_rate, after_loss
+    if joined:
+        yield _whole(fifo, begin, budget)
+
+
+def _whole(fifo: Any, begin: int | None, budget: Budget) -> Frame:
+    frame = fifo.read()
+    return begin, channels_from_frame(frame, budget), frame.sample_rate, False
 
 
 def at_one_rate(frames: Iterable[Frame], rate: int, budget: Budget) -> Iterator[Frame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, cast
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import soxr
 from audio_files import noise
+from hypothesis import given
+from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.audio.ffmpeg.frames import at_one_rate, channels_from_frame
+from merkit.engine.audio.ffmpeg.frames import at_one_rate, channels_from_frame, frames_from_decoded
 from merkit.engine.audio.ffmpeg.timestamps import Frame
 
 LIMITS = Limits()
@@ -72,3 +75,59 @@ def test_another_rate_and_mono_beside_stereo_become_one() -> None:
     middle = left[48_000:-24_000]
     np.testing.assert_allclose(middle, soxr.resample(second[:, 0], 22_050, 48_000)[: len(middle)], atol=1e-3)
     assert [pts for pts, *_ in read if pts is not None] == [0, 1_000, 2_500]
+
+
+def decoded(sizes: list[int], gaps: set[int], losses: set[int], ticks: int = 1) -> list[tuple[Any, bool]]:
+    """FFmpeg's frames in stereo; before some of them is a gap, or a packet that was lost."""
+    frames, at = [], 700
+    for number, size in enumerate(sizes):
+        samples = np.stack([noise(size / 8_000, 8_000, number), noise(size / 8_000, 8_000, 99 + number)])
+        frame = av.AudioFrame.from_ndarray(cast("Any", samples), "fltp", "stereo")
+        at += 5_000 if number in gaps else 0
+        frame.sample_rate, frame.time_base, frame.pts = 8_000, Fraction(ticks, 8_000), at // ticks
+        frames.append((frame, number in losses))
+        at += size
+    return frames
+
+
+@given(
+    sizes=st.lists(st.sampled_from([1_024, 1_024, 1_024, 960]), max_size=40),
+    gaps=st.sets(st.integers(0, 39), max_size=3),
+    losses=st.sets(st.integers(0, 39), max_size=3),
+)
+def test_frames_that_follow_on_are_joined_and_nothing_else(
+    sizes: list[int], gaps: set[int], losses: set[int]
+) -> None:
+    blocks = list(frames_from_decoded(decoded(sizes, gaps, losses), budget()))
+    each = [
+        (frame.pts, channels_from_frame(frame, budget()), lost)
+        for frame, lost in decoded(sizes, gaps, losses)
+    ]
+    assert sum(len(channels[0]) for _, channels, _, _ in blocks) == sum(sizes)
+    at = 0
+    for pts, channels, rate, lost in blocks:
+        assert (rate, pts, lost) == (8_000, each[at][0], each[at][2])
+        size = 0
+        while size < len(channels[0]):
+            own_pts, own, own_lost = each[at]
+            assert own_pts == pts + size  # no gap inside
+            assert not size or not own_lost
+            for one, two in zip(channels, own, strict=True):
+                np.testing.assert_array_equal(one[size : size + len(two)], two)
+            size, at = size + len(own[0]), at + 1
+    assert at == len(each)
+
+
+def test_most_frames_are_joined_where_ticks_are_samples() -> None:
+    sizes = [1_024] * 86
+    assert len(list(frames_from_decoded(decoded(sizes, set(), set()), budget()))) == 6 + 10
+    assert len(list(frames_from_decoded(decoded(sizes, set(), set(), ticks=8), budget()))) == 86
+
+
+def test_frames_of_another_rate_are_not_joined() -> None:
+    both = [*decoded([1_024] * 9, set(), set()), *decoded([1_024] * 3, set(), set())]
+    for frame, _ in both[9:]:
+        frame.pts, frame.sample_rate = (frame.pts or 0) + 9 * 1_024, 16_000
+    blocks = list(frames_from_decoded(both, budget()))
+    assert [rate for _, _, rate, _ in blocks] == [8_000] * 7 + [16_000] * (len(blocks) - 7)
+    assert sum(len(channels[0]) for _, channels, _, _ in blocks) == 12 * 1_024
