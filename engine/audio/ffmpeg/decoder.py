@@ -149,7 +149,7 @@ class FFmpegDecoder:
         self._index = index
         self._stream: Any = self._container.streams[index]
         self._untimed = self._stream.codec_context.name in _UNTIMED
-        decoded = self._decoded(0)
+        decoded = frames_from_decoded(self._decoded(0), self._budget)
         first = next(decoded, None)
         if first is None:
             raise AudioError("holds no decodable audio")
@@ -229,14 +229,11 @@ class FFmpegDecoder:
         self._budget.spend(0)  # FFmpeg may have been stopped while it was looking for the next one
 
     def _frames(self, from_sample: int) -> Iterator[Frame]:
-        return at_one_rate(self._decoded(from_sample), self.sample_rate, self._budget)
+        frames = frames_from_decoded(self._decoded(from_sample), self._budget)
+        return at_one_rate(frames, self.sample_rate, self._budget)
 
-    def _decoded(self, from_sample: int) -> Iterator[Frame]:
-        """Frames from about ``from_sample`` on. Packets that cannot be decoded are left out."""
-        return frames_from_decoded(self._intact(from_sample), self._budget)
-
-    def _intact(self, from_sample: int) -> Iterator[tuple[Any, bool]]:
-        """FFmpeg's own frames, each with whether a packet before it could not be decoded."""
+    def _decoded(self, from_sample: int) -> Iterator[tuple[Any, bool]]:
+        """FFmpeg's frames from about ``from_sample`` on, each with whether a packet before it was lost."""
         bad_packets = 0
         for packet in self._packets():
             if from_sample > 0 and packet.pts is not None:
