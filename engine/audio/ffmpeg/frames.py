@@ -67,7 +67,7 @@ def frames_from_decoded(decoded: Iterable[tuple[Any, bool]], budget: Budget) -> 
     for frame, after_loss in decoded:
         pts, follows = frame.pts, False
         if exact is None:
-            exact = frame.time_base * frame.sample_rate == 1  # a tick is a sample
+            exact = frame.sample_rate * (frame.time_base or 0) == 1  # a tick is a sample
         if exact and not apart and pts is not None and pts == end and not after_loss:
             frame.pts = None  # AudioFifo counts times from 0
             try:
