@@ -28,7 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``song.mp3``, 25 s of music, and ``other.wav``, 12 s of noise at the model's rate."""
     folder = tmp_path_factory.mktemp("api")
     music, rate = soundfile.read(EXAMPLES / "slow_minor.ogg", dtype="float32")
-    write_audio(folder / "song.mp3", np.resize(music, (25 * rate, *music.shape[1:])), rate)
+    song = np.asarray(np.resize(music, (25 * rate, *music.shape[1:])), np.float32)
+    write_audio(folder / "song.mp3", song, rate)
     write_audio(folder / "other.wav", noise(12, 16_000, 1), 16_000)
     return folder
 

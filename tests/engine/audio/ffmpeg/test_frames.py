@@ -109,6 +109,7 @@ def test_frames_that_follow_on_are_joined_and_nothing_else(
     at = 0
     for pts, channels, rate, lost in blocks:
         assert (rate, pts, lost) == (8_000, each[at][0], each[at][2])
+        assert pts is not None
         size = 0
         while size < len(channels[0]):
             own_pts, own, own_lost = each[at]
