@@ -28,7 +28,7 @@ _TYPES = {
 _PROBE = 8_192  # samples, which hold two frames of DTS or two bursts of AC-3
 
 _APART = 6  # frames, one more than ``first_frames`` takes where they are alike
-_JOINED = 8  # what is decoded beyond a window is half of that, on average
+_JOINED = 8_192  # samples; what is decoded beyond a window is half of that, on average
 
 _NAMES: dict[str, tuple[str, ...]] = {}
 
@@ -59,40 +59,44 @@ def channels_from_frame(frame: Any, budget: Budget) -> tuple[Float32, ...]:
 def frames_from_decoded(decoded: Iterable[tuple[Any, bool]], budget: Budget) -> Iterator[Frame]:
     """FFmpeg's frames, each with whether something before it was lost. What follows on to the tick is joined.
 
-    Frame by frame in Python costs a third of what AAC costs to decode. The first few stay apart, for they
-    tell where a stream stands (``first_frames``), and so does the first one after a gap or a loss.
+    Each frame costs Python time. The first few stay apart, for they tell where a stream stands
+    (``first_frames``), and so does the first one after a gap or a loss.
     """
-    apart, end, begin = _APART, None, None
-    fifo, joined, exact = av.AudioFifo(), 0, None
+    apart, fifo = _APART, av.AudioFifo()
+    exact = end = None  # whether a tick is a sample; the time after the frame before
     for frame, after_loss in decoded:
-        pts, follows = frame.pts, False
+        pts = frame.pts
         if exact is None:
-            exact = frame.sample_rate * (frame.time_base or 0) == 1  # a tick is a sample
-        if exact and not apart and pts is not None and pts == end and not after_loss:
-            frame.pts = None  # AudioFifo counts times from 0
-            try:
-                fifo.write(frame)
-                follows = True
-            except ValueError:  # another rate, format or layout
-                frame.pts = pts
+            exact = frame.sample_rate * (frame.time_base or 0) == 1
+        follows = exact and not (apart or after_loss or pts is None) and pts == end and _added(fifo, frame)
         if follows:
-            begin, joined, end = (begin if joined else pts), joined + 1, pts + frame.samples
-            if joined < _JOINED:
+            end = pts + frame.samples
+            if fifo.samples < _JOINED:
                 continue
-        if joined:
-            yield _whole(fifo, begin, budget)
-            fifo, joined = av.AudioFifo(), 0
+        if fifo.samples:
+            yield _taken(fifo, end, budget)
         if not follows:
-            apart = max(0, apart - 1)
+            apart, fifo = max(0, apart - 1), av.AudioFifo()
             end = None if pts is None else pts + frame.samples
             yield pts, channels_from_frame(frame, budget), frame.sample_rate, after_loss
-    if joined:
-        yield _whole(fifo, begin, budget)
+    if fifo.samples:
+        yield _taken(fifo, end, budget)
 
 
-def _whole(fifo: Any, begin: int | None, budget: Budget) -> Frame:
+def _added(fifo: Any, frame: Any) -> bool:
+    """Adds a frame, unless its rate, format or layout is another than that of those in ``fifo``."""
+    pts, frame.pts = frame.pts, None  # it counts times from 0
+    try:
+        fifo.write(frame)
+    except ValueError:
+        frame.pts = pts
+        return False
+    return True
+
+
+def _taken(fifo: Any, end: int, budget: Budget) -> Frame:
     frame = fifo.read()
-    return begin, channels_from_frame(frame, budget), frame.sample_rate, False
+    return end - frame.samples, channels_from_frame(frame, budget), frame.sample_rate, False
 
 
 def at_one_rate(frames: Iterable[Frame], rate: int, budget: Budget) -> Iterator[Frame]:

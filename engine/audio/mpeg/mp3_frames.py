@@ -42,8 +42,6 @@ _VBRI_AT = 36
 _SIDE_AT = 8  # a byte of the side information, whether or not a checksum precedes it
 _ALL_FIELDS = 120  # bytes of a tag before the encoder's name, where the flags do not tell
 _ENCODERS = (b"LAME", b"Lavc", b"Lavf")
-_LEARNT = 48  # frames that tell how the next are padded
-_NOT_PADDING = 0xFC  # of a header's third byte: the bit rate and the sample rate
 
 
 def _frame_sizes(version: int) -> list[int]:
@@ -200,41 +198,13 @@ def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
     offsets: list[int] = []
     if offset + 4 > end:
         return offsets
-    version, end = data[offset + 1] >> 3 & 3, end - 4
-    sizes = _SIZES[version]
-    while len(offsets) < most:
-        for _ in range(min(_LEARNT, most - len(offsets))):
-            if offset > end or not (size := sizes[data[offset + 2]]):
-                return offsets
-            offsets.append(offset)
-            offset += size
-        offsets += _foretold(data, offsets[-_LEARNT:], end, most - len(offsets), version)
-        offset = offsets[-1] + sizes[data[offsets[-1] + 2]]
+    sizes, end = _SIZES[data[offset + 1] >> 3 & 3], end - 4
+    for _ in range(most):
+        if offset > end or not (size := sizes[data[offset + 2]]):
+            break
+        offsets.append(offset)
+        offset += size
     return offsets
-
-
-def _foretold(data: bytes, learnt: list[int], end: int, most: int, version: int) -> list[int]:
-    """The offsets of those next frames that go on at one bit rate, padded evenly, as encoders do it.
-
-    Then the frames' exact size is a fraction of bytes, of which offsets are the whole part. Each is checked.
-    """
-    start, count = learnt[0], len(learnt)
-    third = data[start + 2]
-    rate, kbits = third >> 2 & 3, _KBITS[1 if version == 3 else 2][third >> 4]
-    if most < count or version not in _HZ or rate == 3:
-        return []
-    size, hz = (144_000 if version == 3 else 72_000) * kbits, _HZ[version][rate]
-    parts = [(offset - start) * hz - number * size for number, offset in enumerate(learnt)]
-    phase = max(parts)  # what the first frame's place leaves over, in parts of a byte
-    if not 0 <= phase < min(parts) + hz:
-        return []
-    offsets = start + (np.arange(count, count + most + 1) * size + phase) // hz
-    content = np.frombuffer(data, np.uint8)
-    inside = offsets[:-1] <= end
-    heads = content[np.minimum(offsets[:-1], end) + 2]
-    good = inside & (heads & _NOT_PADDING == third & _NOT_PADDING)
-    good &= _SIZE_TABLE[version][heads] == np.diff(offsets)
-    return offsets[: int(np.append(good, False).argmin())].tolist()
 
 
 _CODEC = Codec(_chain, _headers, _is_tag, (_LAYER_3_MASK, _LAYER_3), _SIZE_TABLE.max())

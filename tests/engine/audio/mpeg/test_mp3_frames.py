@@ -15,7 +15,6 @@ from audio_files import noise, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.audio.mpeg import mp3_frames
 from merkit.engine.audio.mpeg.mp3_frames import FrameIndex, mp3_from_file
 from merkit.engine.audio.open import open_decoder
 from mp3_files import mp3
@@ -188,49 +187,3 @@ def test_any_bytes_are_survived(song: Path, head: bytes, changes: list[tuple[int
                 cut, skip = index.cut(file.fileno(), index.length // 2, 4_000)
             assert len(cut) < 40_000
             assert 0 <= skip <= 40 * 1_152
-
-
-# (second byte of a header: the version; rates in Hz by their number; samples of a frame in bytes at 8 bits)
-_VERSIONS = ((0xFB, (44_100, 48_000, 32_000), 144_000), (0xF3, (22_050, 24_000, 16_000), 72_000))
-
-
-@given(
-    version=st.sampled_from(_VERSIONS),
-    rate=st.integers(0, 2),
-    kbits=st.integers(1, 14),
-    lag=st.floats(0, 1, exclude_max=True),
-    changes=st.lists(st.tuples(st.integers(0, 399), st.integers(0, 255)), max_size=3),
-    most=st.integers(1, 400),
-    end=st.integers(0, 2_000),
-)
-@settings(max_examples=200, deadline=None)
-def test_frames_that_are_foretold_are_those_that_follow_one_another(
-    version: tuple[int, tuple[int, ...], int],
-    rate: int,
-    kbits: int,
-    lag: float,
-    changes: list[tuple[int, int]],
-    most: int,
-    end: int,
-) -> None:
-    """At one bit rate, but for a few headers that say something else."""
-    second, rates, factor = version
-    third = kbits << 4 | rate << 2
-    exact = factor * mp3_frames._KBITS[1 if second == 0xFB else 2][kbits] / rates[rate]
-    sizes = np.diff(np.floor(np.arange(401) * exact + lag)).astype(int)
-    data, starts = bytearray(), []
-    for size in sizes.tolist():
-        starts.append(len(data))
-        data += bytes((0xFF, second, third | (size > int(exact)) << 1, 0)).ljust(size, b"\x55")
-    for number, value in changes:
-        data[starts[number] + 2] = value
-    reach = max(0, len(data) - end)
-
-    one_by_one, offset = [], 0
-    while len(one_by_one) < most and offset + 4 <= reach:
-        size = mp3_frames._SIZES[second >> 3 & 3][data[offset + 2]]
-        if not size:
-            break
-        one_by_one.append(offset)
-        offset += size
-    assert mp3_frames._chain(bytes(data), 0, reach, most) == one_by_one
