@@ -63,7 +63,8 @@ def frames_from_decoded(decoded: Iterable[tuple[Any, bool]], budget: Budget) -> 
     (``first_frames``), and so does the first one after a gap or a loss.
     """
     apart, fifo = _APART, av.AudioFifo()
-    exact = end = None  # whether a tick is a sample; the time after the frame before
+    exact: bool | None = None  # whether a tick is a sample
+    end: Any = None  # the time after the frame before
     for frame, after_loss in decoded:
         pts = frame.pts
         if exact is None:
