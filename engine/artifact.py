@@ -49,7 +49,8 @@ _BUNDLED = Path(__file__).parent / "models"
 class Artifact:
     """A model file, read once: the bytes that were checked (``content``) are the bytes that run.
 
-    ``facts`` is the JSON of an engine's sidecar; it is empty for an .onnx file.
+    ``facts`` is the JSON of an engine's sidecar; it is empty for an .onnx file. ``further`` are models that
+    label the same windows: see ``open_models`` in labelling/further.py.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Artifact:
     sha256: str
     content: bytes
     facts: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[Artifact, ...] = ()
 
     @property
     def is_bundled(self) -> bool:

@@ -38,7 +38,7 @@ class Resume:
 
     Args:
         arguments: of the run, as they were typed.
-        labels: the model's.
+        own: what ``names_of_columns`` gives.
         retry_errors: try files again that were read and found bad.
         prune: let the rows of files go that are gone while their folder is there.
     """
@@ -47,12 +47,12 @@ class Resume:
         self,
         inputs: InputStore,
         arguments: Iterable[str] = (),
-        labels: tuple[str, ...] = (),
+        own: frozenset[str] = frozenset(),
         retry_errors: bool = False,
         prune: bool = False,
     ) -> None:
         self.absent = self.errors = self.pruned = self.dropped = self.updated = 0
-        self._inputs, self._labels = inputs, labels
+        self._inputs, self._own = inputs, own
         self._retry_errors, self._prune = retry_errors, prune
         self.superseded: list[Place] = []
         self._real_paths, self._looks = RealPaths(), Looks()
@@ -111,7 +111,7 @@ class Resume:
             self.absent += 1
             if holder := self._scope.holding(identity):
                 self._speaks_for(holder)
-        columns = item.source.columns and carried_columns(item.source.columns, self._labels)
+        columns = item.source.columns and carried_columns(item.source.columns, self._own)
         self.updated += bool(_different(columns, record))
         return {**columns, **self._facts(row, item.source, identity, todo)}
 

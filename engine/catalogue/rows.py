@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifact import Artifact
 from ..audio.decoder import TAGS
+from ..errors import UsageError
+from ..labelling.further import further_columns, further_values
 from ..labelling.song_label import SongLabel
 from ..text.escape import storable, text_from_path
 from .reconcile import AUDIO, UNREADABLE
@@ -53,8 +55,11 @@ def row_from_label(
         "ctime_ns": source.ctime_ns if source else None,
         "real_path": source.real_path if source else None,
         "error_kind": (UNREADABLE if label.unreadable else AUDIO) if label.error else None,
-        **(carried_columns(source.columns, labels) if source else {}),
     }
+    for model in artifact.further:
+        row |= further_values(label, model)
+    if source and source.columns:
+        row |= carried_columns(source.columns, names_of_columns(artifact))
     return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
@@ -80,17 +85,33 @@ def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-def carried_columns(columns: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+def names_of_columns(artifact: Artifact) -> frozenset[str]:
+    """The names of all columns of a model's rows but those of manifests.
+
+    Raises:
+        UsageError: two columns have the same name, by the labels and the names of further models.
+    """
+    parts = [columns_of_rows(artifact.spec.labels), *map(further_columns, artifact.further)]
+    names = frozenset().union(*parts)
+    if len(names) < sum(map(len, parts)):
+        raise UsageError("columns of these models would have the same names: give each a run of its own")
+    return names
+
+
+def carried_columns(columns: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
     """A manifest's columns as rows name them: with ``manifest_`` before a name that rows use themselves.
 
     It stands there as often as it takes until no other column has the name.
+
+    Args:
+        own: what ``names_of_columns`` gives.
     """
-    return dict(zip(_carried_names(tuple(columns), labels), columns.values(), strict=True))
+    return dict(zip(_carried_names(tuple(columns), own), columns.values(), strict=True))
 
 
 @lru_cache(8)
-def _carried_names(columns: tuple[str, ...], labels: tuple[str, ...]) -> list[str]:
-    own, taken = set(columns_of_rows(labels)), set(columns)
+def _carried_names(columns: tuple[str, ...], own: frozenset[str]) -> list[str]:
+    taken = set(columns)
     names = []
     for column in columns:
         name = storable(column)

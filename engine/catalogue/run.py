@@ -14,6 +14,7 @@ from ..audio.decoder import TAGS
 from ..errors import MerError
 from ..labelling.contract import LabelBackend, StageSeconds
 from ..labelling.file_windows import WindowOptions
+from ..labelling.further import further_columns
 from ..labelling.song_label import SongLabel, label_from_json
 from ..labelling.tags import read_tags
 from ..labelling.worker_pool import Failure
@@ -23,7 +24,7 @@ from .output import Kind, output_from_text
 from .reconcile import Looks, is_absent
 from .resume import Resume
 from .row_file import RowFile
-from .rows import carried_columns, row_from_label
+from .rows import carried_columns, names_of_columns, row_from_label
 from .run_info import run_info
 from .shards import ShardFolder, shards_in
 
@@ -78,7 +79,10 @@ class CatalogueRun:
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = 0
         with ExitStack() as stack:
-            carried = carried_columns(sources.columns, artifact.spec.labels)
+            own = names_of_columns(artifact)
+            carried = carried_columns(sources.columns, own)
+            for model in reversed(artifact.further):
+                carried = {**further_columns(model), **carried}
             shards = self._file = None
             output = output_from_text(out)
             output.refuse_arguments(sources.arguments)
@@ -92,9 +96,7 @@ class CatalogueRun:
             self.total, self.skipped = len(self._inputs), sources.skipped
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
-                self._resume(
-                    shards, Resume(self._inputs, sources.arguments, artifact.spec.labels, retry_errors, prune)
-                )
+                self._resume(shards, Resume(self._inputs, sources.arguments, own, retry_errors, prune))
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
                 raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
             if not self.total + self.absent + self.pruned:

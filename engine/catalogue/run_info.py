@@ -92,6 +92,7 @@ def run_info(
         "hop_s": options.hop_s,
         "decoder": options.decoder,
         "min_confidence": options.min_confidence,
+        "further": ", ".join(f"{model.sha256} {model.name}" for model in artifact.further) or None,
     }
     return RunInfo(artifact.spec.labels, carried, decides)
 

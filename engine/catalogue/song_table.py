@@ -45,7 +45,7 @@ def print_songs(
         for song, cells in zip(songs, timelines or [()] * len(songs), strict=True)
     ]
     longest = max((_name(song).cell_len for song in songs), default=0)
-    for columns in _layouts(labels):
+    for columns in _layouts(labels, list(dict.fromkeys(name for song in songs for name in song.further))):
         widths = [
             max([_text(head).cell_len, *(cell(song).cell_len for song in songs)]) for head, cell in columns
         ]
@@ -61,12 +61,14 @@ def print_songs(
         console.print(_below(legend(labels, is_coloured)))
 
 
-def _layouts(labels: tuple[str, ...]) -> Iterator[list[_Column]]:
-    """The columns beside a song's name, the best choice first."""
+def _layouts(labels: tuple[str, ...], further: Sequence[str]) -> Iterator[list[_Column]]:
+    """The columns beside a song's name, the best choice first; ``further`` are names of further models."""
     emotion, length = ("emotion", _emotion), ("length", _length)
     shares = [(name, partial(_share, number=number)) for number, name in enumerate(labels)]
-    yield [emotion, *shares, length]
-    yield [emotion, ("share", _share), length]
+    others = [(name, partial(_said, model=name)) for name in further]
+    yield [emotion, *shares, *others, length]
+    yield [emotion, ("share", _share), *others, length]
+    yield [emotion, ("share", _share), *others]
     yield [emotion, ("share", _share)]
 
 
@@ -126,6 +128,12 @@ def _share(song: SongLabel, number: int | None = None) -> Text:
         return Text()
     share = song.confidence if number is None else song.probabilities[number]
     return Text(f"{share:.0%}", "bold" if share == song.confidence else "dim")
+
+
+def _said(song: SongLabel, model: str) -> Text:
+    """What a further model says, with its share."""
+    own = song.further.get(model)
+    return Text() if own is None else Text.assemble(_emotion(own), " ", _share(own))
 
 
 def _length(song: SongLabel) -> Text:

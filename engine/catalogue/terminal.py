@@ -77,6 +77,7 @@ class View:
         self._verdicts: Counter[str | None] = Counter()
         self._quiet, self._verbose = quiet, verbose
         self._emotions: Counter[str] = Counter()
+        self._further: dict[str, Counter[str]] = {}
         self._reasons: Counter[str] = Counter()
 
     def show(self, label: SongLabel) -> None:
@@ -96,6 +97,9 @@ class View:
             self._reasons[label.error if is_known else _OTHER] += 1
         if label.emotion:
             self._emotions[label.emotion] += 1
+        for name, own in label.further.items():
+            if own.emotion:
+                self._further.setdefault(name, Counter())[own.emotion] += 1
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
         """Shows what a run of ``wall_s`` seconds did, and whether a signal ended it."""
@@ -118,6 +122,9 @@ class View:
         if self._emotions:
             counts = (f"{count} {emotion}" for emotion, count in self._emotions.most_common())
             print_err(f"emotions: {', '.join(counts)}")
+        for name, emotions in self._further.items():
+            counts = (f"{count} {emotion}" for emotion, count in emotions.most_common())
+            print_err(f"{for_terminal(name)}: {', '.join(counts)}")
         for reason, count in self._reasons.most_common(_REASONS_SHOWN):
             print_err(f"{count} failed: {reason}")
         if self.done and self._verbose:
@@ -166,8 +173,10 @@ class Lines(View):
         elif label.emotion is None:
             line = f"{path}\t{label.verdict}"
         else:
-            unsure = "\tunsure" if label.verdict == "unsure" else ""
-            line = f"{path}\t{for_terminal(label.emotion)}\t{label.confidence:.3f}{unsure}"
+            line = f"{path}\t{_said(label)}"
+        for name, own in label.further.items():
+            said = _said(own) if own.emotion else own.verdict
+            line += f"\t{for_terminal(name)}\t{said}"
         try:
             print_out(line)
         except (ReaderGoneError, MerError) as error:
@@ -217,6 +226,12 @@ class Terminal(View):
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def _said(label: SongLabel) -> str:
+    """An emotion, its confidence, and whether it is unsure."""
+    unsure = "\tunsure" if label.verdict == "unsure" else ""
+    return f"{for_terminal(label.emotion or '')}\t{label.confidence:.3f}{unsure}"
 
 
 def _progress(console: Console, total: int) -> Progress:

@@ -22,8 +22,11 @@ from .words import WordFirst, complete_path
 @click.option(
     "--model",
     "-m",
+    "models",
+    multiple=True,
     metavar="NAME|FILE|RUN",
-    help="A bundled model, an .onnx or .engine file, or a training's folder.  [default: audiocnn]",
+    help="A bundled model, an .onnx or .engine file, or a training's folder. Further ones label the same "
+    "windows, in columns of their own.  [default: audiocnn]",
 )
 @click.option(
     "--windows",
@@ -150,7 +153,7 @@ from .words import WordFirst, complete_path
 @report_errors
 def main(
     paths: tuple[str, ...],
-    model: str | None,
+    models: tuple[str, ...],
     windows: Any,
     hop: float | None,
     min_confidence: float | None,
@@ -217,7 +220,7 @@ def main(
 
         # Not where another program runs this command: its children would have what it has.
         start_ahead(as_copy=vars(sys.modules["__main__"]).get("main") is main)
-    from ..artifact import DEFAULT_MODEL, open_artifact
+    from ..artifact import DEFAULT_MODEL
     from ..audio.decoder import Limits
     from ..catalogue.expand import Sources
     from ..catalogue.output import Kind, output_from_text
@@ -225,12 +228,13 @@ def main(
     from ..catalogue.terminal import view_of
     from ..labelling.choose import open_backend
     from ..labelling.file_windows import WindowOptions
+    from ..labelling.further import open_models
     from ..signals import stop_event
 
     output = output_from_text(out)
     if prune and output.kind is not Kind.FOLDER:
         raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
-    artifact = open_artifact(DEFAULT_MODEL if model is None else model)
+    artifact = open_models(models or (DEFAULT_MODEL,))
     sources = Sources(paths, path_column, hidden)
     limits = Limits(
         seconds=timeout,

@@ -29,6 +29,9 @@ _JOURNEY = 20  # songs, where --limit says nothing
     help="nsp: Navidrome's smart playlists, which follow the tags that 'mer-label tag' writes.",
 )
 @click.option(
+    "--model", "-m", metavar="NAME", help="Of several that labelled, the one to follow.  [default: the first]"
+)
+@click.option(
     "--min-confidence",
     type=FiniteRange(min=0, max=1),
     default=0.0,
@@ -54,6 +57,7 @@ def main(
     labels: str,
     folder: str,
     kind: str,
+    model: str | None,
     min_confidence: float,
     unsure: bool,
     limit: int | None,
@@ -73,7 +77,7 @@ def main(
     from ..outputs import playlists
     from ..outputs.songs import Found, find, is_sure, songs_in
 
-    names, songs = songs_in(labels)
+    names, songs = songs_in(labels, model)
     ends = _ends(journey, names)
     if kind == "nsp" and (ends or unsure or order != "confidence"):
         raise click.UsageError(

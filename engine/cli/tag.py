@@ -25,6 +25,9 @@ _MOST_SHOWN = 200  # songs on a terminal, and as many that need somebody's hand
 @click.argument("labels", type=click.Path(), metavar="LABELS")
 @click.option("--write", is_flag=True, help="Change the files. Without it nothing is changed.")
 @click.option("--undo", is_flag=True, help="Give tagged files the bytes that they had before.")
+@click.option(
+    "--model", "-m", metavar="NAME", help="Of several that labelled, the one to follow.  [default: the first]"
+)
 @click.option("--unsure", is_flag=True, help="Tag songs too whose verdict is unsure.")
 @click.option(
     "--min-confidence",
@@ -41,7 +44,14 @@ _MOST_SHOWN = 200  # songs on a terminal, and as many that need somebody's hand
 )
 @report_errors
 def main(
-    labels: str, write: bool, undo: bool, unsure: bool, min_confidence: float, replace: bool, touch: bool
+    labels: str,
+    write: bool,
+    undo: bool,
+    model: str | None,
+    unsure: bool,
+    min_confidence: float,
+    replace: bool,
+    touch: bool,
 ) -> int:
     """Write each song's mood into its tags.
 
@@ -56,7 +66,7 @@ def main(
     Exit codes: 0 done, 1 nothing done, 2 wrong usage, 4 done but some
     files failed, have changed or are not there, 129/130/143 stopped.
     """
-    if undo and (unsure or min_confidence or replace or touch):
+    if undo and (model or unsure or min_confidence or replace or touch):
         raise click.UsageError("--undo goes with --write alone: it is about all that was tagged")
     from ..outputs.tagging.tag_run import TagOptions, tag_songs
     from ..outputs.tagging.undo_run import undo_tags
@@ -67,7 +77,7 @@ def main(
         if undo:
             songs = undo_tags(folder, write, stop.event.is_set)
         else:
-            options = TagOptions(write, unsure, min_confidence, replace, touch)
+            options = TagOptions(write, unsure, min_confidence, replace, touch, model)
             songs = tag_songs(folder, options, stop.event.is_set)
         counts: Counter = Counter()
         try:

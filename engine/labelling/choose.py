@@ -56,7 +56,8 @@ def open_backend(
 
         name = name_of_runtime(artifact, runtime if runtime or artifact.facts else DEFAULT)
         if name == "onnxruntime":  # which every node has, and so does this machine
-            check_by_trial(artifact, name)
+            for model in (artifact, *artifact.further):
+                check_by_trial(model, name)
         recorded = artifact.facts["builder"] if name == "tensorrt" else name  # as one machine's rows have it
         return RayCluster(ray, name, workers, recorded)
     if artifact.facts and runtime in (None, "tensorrt"):

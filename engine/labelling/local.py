@@ -17,7 +17,8 @@ from ..runtimes import Runtime
 from ..signals import StoppedError
 from .contract import StageSeconds
 from .file_windows import FileFacts, FileLogMels, WindowOptions, log_mels_from_file
-from .song_label import SongLabel, label_from_logits
+from .further import label_from_outputs
+from .song_label import SongLabel
 from .worker_pool import Failure, WorkerPool
 
 _BATCH = 32  # windows given to the network at once, at most
@@ -231,9 +232,7 @@ class _Run:
 
     def _label(self, position: int, logits: Float32) -> None:
         path, facts = self._computing.pop(position)
-        self._labels[position] = label_from_logits(
-            path, facts, logits, self._artifact.spec, self._min_confidence
-        )
+        self._labels[position] = label_from_outputs(path, facts, logits, self._artifact, self._min_confidence)
 
     def _ready(self) -> Iterator[SongLabel]:
         while self._next in self._labels:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ class SongLabel:
     window begins, in seconds, and its probabilities, or None where it is silent: such a window has no vote.
     ``tags`` has the file's title, artist and album.
 
+    ``further`` has the labels of further models by their names, without timeline and tags.
+
     ``verdict`` and ``novelty`` as in ``verdict_from_evidence``; None where the network cannot tell. A song
     that is no music, or silence, has no ``emotion``.
 
@@ -45,6 +48,7 @@ class SongLabel:
     unreadable: bool = False
     verdict: Verdict | None = None
     novelty: float | None = None
+    further: Mapping[str, SongLabel] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float | None:
@@ -87,9 +91,13 @@ def label_from_logits(
 
 def label_from_json(text: str, path: str) -> SongLabel:
     """The inverse of ``SongLabel.to_json``, with ``path`` in place of the path in the text."""
-    fields = json.loads(text)
+    return _from_fields(json.loads(text), path)
+
+
+def _from_fields(fields: dict[str, Any], path: str) -> SongLabel:
     fields["probabilities"] = tuple(fields["probabilities"])
     fields["windows"] = tuple((start, p and tuple(p)) for start, p in fields["windows"])
+    fields["further"] = {name: _from_fields(own, path) for name, own in fields["further"].items()}
     return SongLabel(**{**fields, "path": path})
 
 

@@ -13,8 +13,12 @@ from ..audio.formats import is_remote
 from ..catalogue.reconcile import is_absent, paths_from_text
 from ..catalogue.shards import labelled_shards
 from ..catalogue.source import source_from_path
+from ..errors import UsageError
+from ..labelling.further import prefix_of_columns
 
 _TEXTS = ("path", "real_path", "emotion", "verdict", "artist", "title", "album")
+_SAID = ("emotion", "verdict", "confidence")  # of the model that is asked for
+_SHA256 = "model_sha256"  # with the prefix in front, the last column of a further model
 _NUMBERS = ("confidence", "duration_s", "size_bytes", "mtime_ns")
 
 
@@ -51,22 +55,39 @@ class Found(Enum):
     REMOTE = "on another machine"
 
 
-def songs_in(folder: str | Path) -> tuple[tuple[str, ...], Iterator[Song]]:
+def songs_in(folder: str | Path, model: str | None = None) -> tuple[tuple[str, ...], Iterator[Song]]:
     """The labels of a folder's model, and its rows in order, those with errors too.
 
+    Args:
+        model: a further one of the folder's models, for its labels and what it says; by default the first.
+
     Raises:
+        UsageError: the folder has no columns of ``model``.
         MerError: it is no folder of labels; or, from the iterator, a shard is damaged or foreign.
     """
     info, shards = labelled_shards(Path(folder))
-    shares = [f"p_{label}" for label in info.labels]
+    labels, prefix = info.labels, ""
+    if model not in (None, info.decides.get("model")):
+        prefix = prefix_of_columns(model)
+        labels = tuple(
+            name.removeprefix(f"{prefix}p_") for name in info.carried if name.startswith(f"{prefix}p_")
+        )
+        if not labels or f"{prefix}{_SHA256}" not in info.carried:
+            names = [name.removesuffix(f"_{_SHA256}") for name in info.carried if name.endswith(_SHA256)]
+            known = ", ".join((str(info.decides.get("model")), *names))
+            raise UsageError(f"{folder} has no labels of a model {model}; it has those of: {known}")
+    shares = [f"{prefix}p_{label}" for label in labels]
+    said = {f"{prefix}{name}": name for name in _SAID} if prefix else {}
 
     def songs() -> Iterator[Song]:
+        own = [name for name in (*_TEXTS, *_NUMBERS) if name not in said.values()]
         for shard in shards:
-            columns = [name for name in (*_TEXTS, *_NUMBERS, *shares) if name in shard.columns]
+            columns = [name for name in (*own, *said, *shares) if name in shard.columns]
             for number, row in enumerate(shard.rows(columns)):
-                yield _song(shard.path, number, row, shares)
+                named = {said.get(name, name): value for name, value in row.items()}
+                yield _song(shard.path, number, named, shares)
 
-    return info.labels, songs()
+    return labels, songs()
 
 
 def _song(shard: Path, number: int, row: dict[str, Any], shares: list[str]) -> Song:

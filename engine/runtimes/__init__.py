@@ -132,6 +132,10 @@ def open_runtime(artifact: Artifact, name: str | None = None, threads: int = 0, 
         MerError: the runtime's package is not installed; DeviceError, if it is a GPU's.
     """
     name = name_of_runtime(artifact, name)
+    if artifact.further:
+        from .side_by_side import SideBySide
+
+        return SideBySide(artifact, lambda model: open_runtime(model, name, threads, gpu))
     try:
         module = import_module(f".{name.replace('-', '_')}", __name__)
     except ModuleNotFoundError as error:

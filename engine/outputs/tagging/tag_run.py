@@ -58,7 +58,8 @@ class Tagged:
 @dataclass(frozen=True)
 class TagOptions:
     """``write``: change files. ``unsure``, ``min_confidence``: as ``is_sure``. ``replace``: moods of others
-    too. ``touch``: files get the time of now, for players that read what has a new time only.
+    too. ``touch``: files get the time of now, for players that read what has a new time only. ``model``: as
+    ``songs_in``.
     """
 
     write: bool = False
@@ -66,6 +67,7 @@ class TagOptions:
     min_confidence: float = 0.0
     replace: bool = False
     touch: bool = False
+    model: str | None = None
 
 
 def tag_songs(
@@ -82,7 +84,7 @@ def tag_songs(
         MerError: mutagen is missing; ``folder`` is no folder of labels, is in use, or cannot be written.
     """
     require_mutagen()
-    labels, songs = songs_in(folder)
+    labels, songs = songs_in(folder, options.model)
     disk = disk or Disk()
     if not options.write:
         known = _sizes_known(UndoFile(folder))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from merkit.engine.artifact import open_artifact
 from merkit.engine.catalogue.csv_rows import open_csv
 from merkit.engine.catalogue.row_file import RowFile
-from merkit.engine.catalogue.rows import carried_columns, row_from_label
+from merkit.engine.catalogue.rows import carried_columns, names_of_columns, row_from_label
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.song_label import SongLabel
@@ -91,7 +91,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_columns_of_a_manifest(tmp_path: Path, tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
-    carried = carried_columns({"isrc": "string", "year": "int64"}, artifact.spec.labels)
+    carried = carried_columns({"isrc": "string", "year": "int64"}, names_of_columns(artifact))
     with RowFile(tmp_path / "a.parquet", artifact.spec.labels, carried) as file:
         file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, 9, {"isrc": "IN-1", "year": 1975})))
         file.write(row_from_label(BAD, artifact, Source(BAD.path)))  # named beside the manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.artifact import open_artifact
-from merkit.engine.catalogue.rows import carried_columns, columns_of_rows, row_from_label
+from merkit.engine.catalogue.rows import carried_columns, columns_of_rows, names_of_columns, row_from_label
 from merkit.engine.catalogue.source import Source
+from merkit.engine.errors import UsageError
 from merkit.engine.labelling.song_label import SongLabel
 from songs import GOOD
 
 LABELS = ("happy", "tense", "sad", "calm")
+OWN = frozenset(columns_of_rows(LABELS))
 
 
 def test_columns(rows: list[dict]) -> None:
@@ -50,13 +53,15 @@ def test_manifest_columns_come_last_and_never_replace_ours(tiny_model: Path) -> 
     row = row_from_label(GOOD, artifact, source)
     assert (row["emotion"], row["manifest_emotion"]) == ("sad", "theirs")
     assert (row["size_bytes"], row["mtime_ns"]) == (7, 9)
-    carried = carried_columns({"isrc": "string", "emotion": "string", "year": "int64"}, artifact.spec.labels)
+    carried = carried_columns(
+        {"isrc": "string", "emotion": "string", "year": "int64"}, names_of_columns(artifact)
+    )
     assert list(row) == [*columns_of_rows(artifact.spec.labels), *carried]
 
 
 def test_no_column_of_a_manifest_is_lost() -> None:
     columns = ("manifest_error", "error", "manifest_emotion", "manifest_manifest_emotion", "emotion", "isrc")
-    carried = carried_columns({name: name for name in columns}, LABELS)
+    carried = carried_columns({name: name for name in columns}, OWN)
     assert carried == {
         "manifest_error": "manifest_error",
         "manifest_manifest_error": "error",
@@ -74,7 +79,7 @@ _NAMES = st.sampled_from(["error", "emotion", "p_happy", "x", "\udce9", "\\xe9"]
 
 @given(st.lists(_NAMES, unique=True))
 def test_every_column_has_a_name_of_its_own(columns: list[str]) -> None:
-    carried = carried_columns({name: name for name in columns}, LABELS)
+    carried = carried_columns({name: name for name in columns}, OWN)
     assert list(carried.values()) == columns
     assert not set(carried) & set(columns_of_rows(LABELS))
     assert all(name == value for name, value in carried.items() if value.isascii() and value in carried)
@@ -92,3 +97,13 @@ def test_every_text_can_be_stored(tiny_model: Path) -> None:
 def test_names_that_are_not_utf8(tiny_model: Path) -> None:
     label = SongLabel(os.fsdecode(b"caf\xe9.mp3"), "no such file")
     assert row_from_label(label, open_artifact(str(tiny_model)))["path"] == "caf\\xe9.mp3"
+
+
+def test_models_whose_columns_would_have_the_same_names(tiny_model: Path) -> None:
+    artifact = open_artifact(str(tiny_model))
+    spec = dataclasses.replace(artifact.spec, labels=("emotion", "sad"))
+    further = dataclasses.replace(artifact, name="p", spec=spec)  # p_emotion twice: also of a label
+    with pytest.raises(UsageError, match="the same names"):
+        names_of_columns(dataclasses.replace(artifact, spec=spec, further=(further,)))
+    names = names_of_columns(dataclasses.replace(artifact, further=(dataclasses.replace(further, name="b"),)))
+    assert {"p_sad", "b_p_sad", "b_emotion", "emotion"} <= names

@@ -13,7 +13,7 @@ from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.catalogue.input_store import InputStore, Place
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
-from merkit.engine.catalogue.rows import row_from_label
+from merkit.engine.catalogue.rows import columns_of_rows, row_from_label
 from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, export_folder, shards_in
 from merkit.engine.catalogue.source import Source
@@ -48,7 +48,7 @@ def run(
 ) -> tuple[int, int]:
     """(rows written, those of them in the place of an earlier one)"""
     with ShardFolder(folder, info, disk, rows_a_shard=10) as shards, InputStore(sources) as inputs:
-        shards.resume(Resume(inputs, labels=info.labels, **more))
+        shards.resume(Resume(inputs, own=frozenset(columns_of_rows(info.labels)), **more))
         places = []
         for item in inputs.pending():
             shards.write(row(item.source, artifact), item.place)
@@ -338,7 +338,7 @@ def test_shards_are_bounded_in_bytes(tmp_path: Path, info: RunInfo, artifact: Ar
         assert len(shards_in(tmp_path / "a")) == 2
     assert paths(tmp_path / "a") == [source.path for source in SONGS[:10]]
     with ShardFolder(tmp_path / "a", info, rows_a_shard=1_000) as shards, InputStore(SONGS[:10]) as inputs:
-        shards.resume(Resume(inputs, labels=info.labels, retry_errors=True))
+        shards.resume(Resume(inputs, own=frozenset(columns_of_rows(info.labels)), retry_errors=True))
         before = [path.stat().st_mtime_ns for path in shards_in(tmp_path / "a")]
         for number in range(5):
             shards.write({**row(SONGS[number], artifact), **long}, Place(0, number % 4))

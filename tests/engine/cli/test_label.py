@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import soundfile
 from audio_files import noise, write_audio
 from child_processes import rest_of_output
 from http_folder import served
+from merkit.engine.spec import AudioSpec, ModelSpec
+from onnx_files import tiny_onnx
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
 
@@ -381,3 +384,44 @@ def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "draws one song, and there are 4" in done.stderr
     assert not picture.exists()
+
+
+def test_two_models_in_one_run(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """Columns of both, playlists of either; a folder goes on with the same models only."""
+    words = tmp_path / "words.onnx"
+    spec = ModelSpec("tiny", ("romantic", "sad"), AudioSpec(mean=(3.0,), std=(2.0,)))
+    words.write_bytes(tiny_onnx(spec, 1).SerializeToString())
+    rows = tmp_path / "rows"
+    table = tmp_path / "list.csv"
+    songs = sorted(path for path in music.iterdir() if path.suffix != ".jpg")
+    table.write_text(
+        "".join(["path,words_emotion\n", *(f"{song},mine\n" for song in songs)]), encoding="utf-8"
+    )
+    both = ("--model", tiny_model, "--model", words)
+    done = mer_label(table, *both, "--out", rows)
+    assert done.returncode == 0, done.stderr
+    said = [row["words_emotion"] for row in pq.read_table(rows).to_pylist()]
+    assert {*said} <= {"romantic", "sad"}
+    assert {row["manifest_words_emotion"] for row in pq.read_table(rows).to_pylist()} == {"mine"}
+    assert [line.split("\t")[3:5] for line in done.stdout.splitlines()] == [["words", each] for each in said]
+    counts = Counter(said).most_common()
+    assert f"words: {', '.join(f'{count} {emotion}' for emotion, count in counts)}" in done.stderr
+    alone = mer_label(music, "--model", words, "--json")
+    assert [json.loads(line)["emotion"] for line in alone.stdout.splitlines()] == said
+
+    again = mer_label(table, *both, "--out", rows)
+    assert (again.returncode, len(pq.read_table(rows).to_pylist())) == (0, 4)
+    other = mer_label(table, "--model", tiny_model, "--out", rows)
+    assert other.returncode == 1
+    assert "was begun with other options" in other.stderr
+
+    lists = mer_label("playlist", rows, tmp_path / "lists", "--model", "words")
+    assert lists.returncode == 0, lists.stderr
+    listed = [line.split("\t") for line in lists.stdout.splitlines()]
+    assert {Path(path).stem.lower(): int(count) for path, count in listed} == dict(counts)
+    unknown = mer_label("playlist", rows, tmp_path / "lists", "--model", "nobody")
+    assert unknown.returncode == 2
+    assert "has no labels of a model nobody; it has those of: tiny, words" in unknown.stderr
+    tagged = mer_label("tag", rows, "--model", "words")
+    assert tagged.returncode == 0, tagged.stderr
+    assert {line.split("\t")[2] for line in tagged.stdout.splitlines()} == {*said}
