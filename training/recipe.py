@@ -196,12 +196,12 @@ TAUGHT: Mapping[str, Any] = {"distill": 0.6, "embedding_weight": 0.5, "unlabelle
 """What a recipe takes from teachers, where there are some and nothing else was asked for."""
 
 
-AUDIO_OF_A_NETWORK: Mapping[str, AudioSpec] = {
-    "musicnn": PRESETS["musicnn"],
-    "audioset": PRESETS["audioset"],
+AUDIO_OF_A_NETWORK: Mapping[str, tuple[str, ...]] = {
+    "musicnn": ("musicnn",),
+    "audioset": ("audioset", "audioset-16k"),
 }
-"""What a network hears in every protocol, since it is built for it. Only its windows may be of another
-length."""
+"""The presets that a network can hear, in every protocol, since it is built for them: the first, if no other
+is asked for. Only its windows may be of another length."""
 
 
 def protocol_for(
@@ -225,19 +225,25 @@ def protocol_for(
 
 def _audio_for(protocol: Protocol, model: str) -> AudioSpec:
     outside = outside_backbone(model)
-    own = outside.audio if outside else AUDIO_OF_A_NETWORK.get(model)
-    if own is None:
+    presets = AUDIO_OF_A_NETWORK.get(model, ())
+    own = [outside.audio] if outside else [PRESETS[name] for name in presets]
+    if not own or own[0] is None:
         return protocol.audio
     asked = protocol.audio
     if asked == PROTOCOLS[protocol.name].audio:
-        return own
+        return own[0]
     free = ("window_samples", "frames", "short_audio")
-    fixed = [field.name for field in dataclasses.fields(own) if field.name not in free]
-    if any(getattr(asked, name) != getattr(own, name) for name in fixed):
-        hears = "its own AudioSpec" if outside else f"the preset {model}"
+    if not any(_are_alike(asked, audio, free) for audio in own if audio):
+        hears = "its own AudioSpec" if outside else f"the preset {' or '.join(presets)}"
         names = ", ".join(f"audio.{name}" for name in free)
         raise UsageError(f"{model} hears {hears} only; of it {names} may be set")
     return asked
+
+
+def _are_alike(asked: AudioSpec, own: AudioSpec, free: Collection[str]) -> bool:
+    """Whether two specs are the same but for fields that are ``free``."""
+    fixed = [field.name for field in dataclasses.fields(own) if field.name not in free]
+    return all(getattr(asked, name) == getattr(own, name) for name in fixed)
 
 
 def with_overrides(protocol: Protocol, texts: Sequence[str]) -> Protocol:

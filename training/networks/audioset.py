@@ -50,11 +50,11 @@ _SQUEEZE = ".conc_se_layers.0."
 
 
 class AudioSetNet(nn.Module):
-    """Log-mels ``[batch, 1, 128, frames]`` to logits ``[batch, classes]``.
+    """Log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, classes]``.
 
-    The log-mels are those of the "audioset" preset. The published network hears Kaldi's mels of a sound with
-    pre-emphasis: next to no more than a gain for each mel, which stands in ``gain``. Then
-    ``(ln(power + 1e-5) + 4.5) / 5``.
+    The log-mels are those of the "audioset" preset, or of "audioset-16k", which has the first 103 of its 128
+    mels. The published network hears Kaldi's mels of a sound with pre-emphasis: next to no more than a gain
+    for each mel, which stands in ``gain``. Then ``(ln(power + 1e-5) + 4.5) / 5``.
 
     Args:
         classes: number of outputs.
@@ -91,7 +91,8 @@ class AudioSetNet(nn.Module):
 
     def _heard(self, log_mels: Tensor) -> Tensor:
         audio = PRESETS["audioset"]
-        nats = (log_mels * audio.std[0] + audio.mean[0] + self.gain[:, None]) * (math.log(10) / 10)
+        gain = self.gain[: log_mels.shape[2], None]
+        nats = (log_mels * audio.std[0] + audio.mean[0] + gain) * (math.log(10) / 10)
         above = nats - math.log(_FLOOR)
         # ln(exp(x) + 1) without exp(x), which leaves the range of FP16.
         softplus = functional.relu(above) + torch.log(torch.exp(-above.abs()) + 1)

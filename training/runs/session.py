@@ -189,7 +189,7 @@ def _check_teaching(session: Session, observer: Observer) -> None:
     check_teachers(session.teachers, observer.say)
     if session.teachers:
         return
-    if session.unlabelled:
+    if session.unlabelled and session.plan != "frozen":  # there it counts as music in the verdict
         raise UsageError(
             "music without labels teaches nothing by itself: name a teacher, which says what it is"
         )
@@ -202,7 +202,7 @@ def _teaching(
     session: Session, examples: Mapping[str, Examples], music: Sequence[Clip], observer: Observer
 ) -> dict[str, Teaching | None]:
     """Each network's teachers, with the music without labels as the network hears it."""
-    if not session.teachers:
+    if not session.teachers and not session.unlabelled:
         return dict.fromkeys(session.models)
     cache = session.cache or cache_home()
     embeddings = session.cache and session.cache / "embeddings"
@@ -215,7 +215,7 @@ def _teaching(
         sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
         unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
         name = ", ".join(source.resolve().name for source in session.unlabelled)
-        observer.say(f"teachers: {', '.join(session.teachers)}{note}")
+        observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
         by_audio[audio] = Teaching(
             session.teachers, unlabelled, name, embeddings, session.workers, observer.say, progress
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 import torch
 from audioset_files import published_audioset, random_audioset
 from merkit.engine.errors import MerError, UsageError
@@ -87,3 +88,18 @@ def test_wrong_weights_are_refused(tmp_path: Path):
     save_file(broken, tmp_path / "short.safetensors")
     with pytest.raises(MerError, match="do not fit audioset"):
         build_backbone("audioset", 3, str(tmp_path / "short.safetensors"))
+
+
+def test_its_spec_for_16_khz_has_the_lower_mels_of_its_own():
+    """Of every second frame, but for the level, which is relative."""
+    rng = np.random.default_rng(2)
+    steps = np.repeat(rng.uniform(0.02, 1, 20), 16_000)  # louder and quieter, twice a second
+    audio = (0.1 * steps * rng.standard_normal(320_000)).astype(np.float32)
+    light = PRESETS["audioset-16k"]
+    ours = log_mel_from_audio(soxr.resample(audio, 32_000, 16_000, "VHQ")[None], light)
+    theirs = log_mel_from_audio(audio[None], AUDIO)[:, :, : light.n_mels, ::2]
+    difference = light.std[0] * ours - AUDIO.std[0] * theirs
+    assert ours.shape == theirs.shape == (1, 1, 103, 500)
+    assert np.abs(difference - np.median(difference))[..., :-1, :].mean() < 0.7  # dB; a cell of noise has 5
+    assert np.ptp(np.median(difference, axis=3)[..., :100]) < 0.5
+    assert AudioSetNet(3).eval()(torch.from_numpy(ours)).shape == (1, 3)
