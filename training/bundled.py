@@ -74,16 +74,7 @@ _STEPS: dict[str, Recipe] = {
     "music": Recipe(
         "audioset",
         "emotion4q",
-        (
-            *_HARD,
-            "distill=0.5",
-            "batch_size=32",
-            "epochs=16",
-            "weight_decay=0.05",
-            "stretch=0",
-            "pitch_mels=0",
-        )
-        + ("mixup=0", "label_smoothing=0", "ema=0.99"),
+        (*_HARD, "distill=0.5", "epochs=16", "mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0"),
         unlabelled=("mirex5", "hindi5/unlabelled"),
         preset="audioset-16k",
         weights="ears/mn04_as.safetensors",
