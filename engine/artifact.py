@@ -18,7 +18,7 @@ from .backbone_names import backbone_from_name
 from .errors import ArtifactError, MerError, SpecError, UsageError
 from .onnx_graph import check_graph
 from .onnx_wire import check_parts, metadata_from_model
-from .spec import ModelSpec
+from .spec import AudioSpec, ModelSpec
 from .strict_json import LONGEST, json_from_text
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class Artifact:
     def is_bundled(self) -> bool:
         """Whether it is one of the package's own files, which are trusted as its code is."""
         return _is_bundled(self.path)
+
+    @property
+    def heard(self) -> tuple[AudioSpec, ...]:
+        """What it and its further models hear, each once; its own comes first."""
+        return tuple(dict.fromkeys(model.spec.audio for model in (self, *self.further)))
 
 
 def _is_bundled(path: Path) -> bool:

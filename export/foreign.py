@@ -13,7 +13,8 @@ from ..engine.artifact import LARGEST, SPEC_KEY
 from ..engine.errors import ArtifactError, SpecError, UsageError
 from ..engine.onnx_graph import check_graph
 from ..engine.onnx_wire import check_parts
-from ..engine.spec import PRESETS, AudioSpec, ModelSpec
+from ..engine.spec import AudioSpec, ModelSpec
+from ..engine.spectrogram.presets import PRESETS
 
 _OPSET = 20  # the oldest that is exported
 _LICENCE = "not stated; the network's own terms bind whoever passes it on"

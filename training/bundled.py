@@ -152,7 +152,7 @@ def _train(
     non_music: tuple[Path, ...],
 ) -> Path:
     """Trains a recipe's networks, after those that it begins with; returns the final one's folder."""
-    from ..engine.spec import PRESETS
+    from ..engine.spectrogram.presets import PRESETS
     from .recipe import PROTOCOLS, with_overrides
     from .runs.run_folder import results_folder
     from .runs.session import Session, read_data, run_session

@@ -166,7 +166,7 @@ def _mode(options: dict[str, Any]) -> Mode:
 def _protocol(options: dict[str, Any]) -> Protocol:
     """The protocol with everything that the options replace."""
     from ..engine.errors import UsageError
-    from ..engine.spec import PRESETS
+    from ..engine.spectrogram.presets import PRESETS
     from .recipe import PROTOCOLS, with_overrides
 
     protocol = PROTOCOLS[options["protocol"]]

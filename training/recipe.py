@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..engine.errors import SpecError, UsageError
-from ..engine.spec import PRESETS, AudioSpec
+from ..engine.spec import AudioSpec
+from ..engine.spectrogram.presets import PRESETS
 from .networks.registry import outside_backbone
 from .ranges import check_ranges
 

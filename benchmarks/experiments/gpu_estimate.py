@@ -10,7 +10,8 @@ from typing import Literal, get_args
 
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError
-from ...engine.spec import PRESETS, QUADRANTS, ModelSpec
+from ...engine.spec import QUADRANTS, ModelSpec
+from ...engine.spectrogram.presets import PRESETS
 from ...export.graph_costs import workload_from_onnx
 
 BATCH = 32

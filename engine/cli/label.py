@@ -242,7 +242,9 @@ def main(
         private_hosts=sources.private_hosts,
         allow_private=allow_private,
     )
-    options = WindowOptions(artifact.spec.audio, windows, hop, limits, decoder, min_confidence)
+    options = WindowOptions(
+        artifact.spec.audio, windows, hop, limits, decoder, min_confidence, artifact.heard[1:]
+    )
     output.refuse_arguments(sources.arguments)
     say = print_err if verbose else lambda line: None
     began = time.perf_counter()

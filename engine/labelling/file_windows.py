@@ -33,7 +33,8 @@ class WindowOptions:
     """Which windows of a file are read, by which decoder, what a file may cost, and when its label is unsure.
 
     ``windows`` and ``hop_s`` as in ``windows_from_decoder``. ``decoder`` "dali" is DALI's own, for the few
-    formats that it reads: see ``DaliDecoder``. ``min_confidence``: see ``verdict_from_evidence``.
+    formats that it reads: see ``DaliDecoder``. ``min_confidence``: see ``verdict_from_evidence``. ``further``
+    are specs of the same windows, whose log-mels are wanted too: see ``FileLogMels``.
     """
 
     spec: AudioSpec
@@ -42,6 +43,7 @@ class WindowOptions:
     limits: Limits = field(default_factory=Limits)
     decoder: Literal["auto", "dali"] = "auto"
     min_confidence: float | None = None
+    further: tuple[AudioSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class FileLogMels:
-    """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]`` of those that sound."""
+    """A file that was read; ``log_mels`` is float32 ``[windows, 1, mels, frames]`` of those that sound.
+
+    Where further specs are wanted, it is ``[windows, 1, 1, cells]``: the log-mels of each, one after another.
+    """
 
     facts: FileFacts
     log_mels: Float32 | RowsOnDisk
@@ -98,7 +103,7 @@ def log_mels_from_file(path: str, options: WindowOptions) -> FileLogMels:
     Raises:
         AudioError: the file gives no usable audio.
     """
-    facts, arrays = _arrays_from_file(path, options, _log_mel(options.spec))
+    facts, arrays = _arrays_from_file(path, options, _log_mels(options))
     return FileLogMels(facts, arrays)
 
 
@@ -108,7 +113,7 @@ def log_mels_from_decoder(decoder: Decoder, options: WindowOptions) -> FileLogMe
     Raises:
         AudioError: it gives no usable audio.
     """
-    facts, arrays = _arrays_from_decoder(decoder, options, _log_mel(options.spec), time.process_time())
+    facts, arrays = _arrays_from_decoder(decoder, options, _log_mels(options), time.process_time())
     return FileLogMels(facts, arrays)
 
 
@@ -129,8 +134,13 @@ def samples_from_file(path: str, options: WindowOptions) -> FileSamples:
     return FileSamples(facts, arrays, np.asarray(scales, np.float32))
 
 
-def _log_mel(spec: AudioSpec) -> _Convert:
-    return lambda samples: log_mel_from_audio(samples[None], spec)[0]
+def _log_mels(options: WindowOptions) -> _Convert:
+    if not options.further:
+        return lambda samples: log_mel_from_audio(samples[None], options.spec)[0]
+    specs = (options.spec, *options.further)
+    return lambda samples: np.concatenate(
+        [log_mel_from_audio(samples[None], spec).reshape(1, 1, -1) for spec in specs], axis=2
+    )
 
 
 def _arrays_from_file(

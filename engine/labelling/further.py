@@ -11,7 +11,6 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact, open_artifact
 from ..errors import UsageError
-from ..spec import AudioSpec
 from ..text.escape import storable
 from .file_windows import FileFacts
 from .song_label import SongLabel, label_from_logits
@@ -21,7 +20,7 @@ def open_models(models: Sequence[str]) -> Artifact:
     """Opens the first model as ``open_artifact``; the others are its ``further`` ones.
 
     Raises:
-        UsageError: two models of one name, an engine among several, or one that hears other log-mels.
+        UsageError: two models of one name, an engine among several, or one that hears other windows.
         ArtifactError: see ``open_artifact``.
     """
     first, *others = [open_artifact(model) for model in models]
@@ -31,10 +30,8 @@ def open_models(models: Sequence[str]) -> Artifact:
             raise UsageError("an engine labels alone: give it a run of its own, or the .onnx of each model")
         if other.name in names:
             raise UsageError(f"two models are called {other.name}: their columns would have the same names")
-        if _unscaled(other.spec.audio) != _unscaled(first.spec.audio):
-            raise UsageError(
-                f"{other.name} hears other windows or log-mels than {first.name}: give it a run of its own"
-            )
+        if _windows(other) != _windows(first):
+            raise UsageError(f"{other.name} hears other windows than {first.name}: give it a run of its own")
         names.append(other.name)
     return replace(first, further=tuple(others))
 
@@ -81,5 +78,7 @@ def label_from_outputs(
     return replace(labels[0], further=further)
 
 
-def _unscaled(audio: AudioSpec) -> AudioSpec:
-    return replace(audio, mean=(0.0,), std=(1.0,))
+def _windows(model: Artifact) -> tuple[object, ...]:
+    """What decides the samples that a model hears."""
+    audio = model.spec.audio
+    return audio.sample_rate, audio.window_samples, audio.short_audio

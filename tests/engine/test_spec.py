@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.errors import SpecError
-from merkit.engine.spec import PRESETS, QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
+from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 
 finite = st.floats(-1e6, 1e6)
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from merkit.engine.backbone_names import NETWORKS as KNOWN
 from merkit.engine.runtimes import open_runtime
-from merkit.engine.spec import PRESETS, QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.export.builders import EngineOptions, open_builder
 from merkit.export.calibration import ranges_from_log_mels
 from merkit.export.checks import LARGEST_TORCH_ERROR, logits_by_batch, parity

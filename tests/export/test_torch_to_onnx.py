@@ -7,7 +7,8 @@ import onnxruntime
 import torch
 from merkit.engine.artifact import open_artifact
 from merkit.engine.runtimes import open_runtime
-from merkit.engine.spec import PRESETS, EvidenceSpec, ModelSpec
+from merkit.engine.spec import EvidenceSpec, ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.export.fp16_range import fp16_range
 from merkit.export.precision import (
     FP16_MAX,

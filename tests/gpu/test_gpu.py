@@ -19,9 +19,9 @@ from merkit.engine.cli.label import main as label
 from merkit.engine.errors import ArtifactError, DeviceError
 from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
 from merkit.engine.runtimes import open_runtime, tensorrt
-from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.dali import DaliLogMel
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.export.builders import gpu_capability
 from merkit.export.cli import main as export
 from reading import labels_of

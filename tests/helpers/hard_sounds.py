@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from audio_files import chirp, noise
-from merkit.engine.spec import PRESETS, AudioSpec
+from merkit.engine.spec import AudioSpec
+from merkit.engine.spectrogram.presets import PRESETS
 
 SPECS = {
     **PRESETS,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from merkit.engine.spec import PRESETS, AudioSpec
+from merkit.engine.spec import AudioSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.plans import FINE_TUNING_RATE, other_mels, protocol_from_trained
 from merkit.training.recipe import PROTOCOLS
 

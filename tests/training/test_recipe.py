@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from merkit.engine.errors import UsageError
-from merkit.engine.spec import PRESETS
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.recipe import OF_A_NETWORK, PROTOCOLS, TAUGHT, protocol_for, with_overrides
 
 BEST = PROTOCOLS["best"]

@@ -13,8 +13,9 @@ from torch.nn import functional
 from torchvision.models.mobilenetv3 import InvertedResidual, MobileNetV3, _mobilenet_v3_conf
 from torchvision.ops.misc import SqueezeExcitation
 
-from ...engine.spec import PRESETS, AudioSpec
+from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import mel_filters
+from ...engine.spectrogram.presets import PRESETS
 
 TAGS = 527
 """Outputs of the published weights: AudioSet's classes, in its order."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...engine.spec import PRESETS
+from ...engine.spectrogram.presets import PRESETS
 
 TAGS = 50
 """Outputs of the published weights."""

@@ -14,7 +14,8 @@ from torch import nn
 
 from ...engine.artifact import SPEC_KEY, known_models, path_from_model
 from ...engine.errors import MerError, UsageError
-from ...engine.spec import PRESETS, AudioSpec
+from ...engine.spec import AudioSpec
+from ...engine.spectrogram.presets import PRESETS
 from .audioset import NOTICE as AUDIOSET_NOTICE
 from .audioset import AudioSetNet, audioset_state, is_audioset_state
 from .checkpoint import network_from_checkpoint

@@ -14,8 +14,8 @@ import numpy as np
 from ....engine.artifact import Artifact, open_artifact
 from ....engine.errors import DeviceError
 from ....engine.runtimes.tensorrt import TensorRtRuntime
-from ....engine.spec import PRESETS
 from ....engine.spectrogram.log_mel import log_mel_from_audio
+from ....engine.spectrogram.presets import PRESETS
 from .bench import Bench, CheckFailed, OnGpu, Reference, driver, log_mels, require, stub_library
 from .onnx_in_torch import Precision
 from .sound import generated

@@ -18,7 +18,8 @@ import soundfile
 from audio_files import noise, write_audio
 from child_processes import rest_of_output
 from http_folder import served
-from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spec import ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from onnx_files import tiny_onnx
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
@@ -389,7 +390,7 @@ def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path)
 def test_two_models_in_one_run(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     """Columns of both, playlists of either; a folder goes on with the same models only."""
     words = tmp_path / "words.onnx"
-    spec = ModelSpec("tiny", ("romantic", "sad"), AudioSpec(mean=(3.0,), std=(2.0,)))
+    spec = ModelSpec("tiny", ("romantic", "sad"), PRESETS["emotion4q"])
     words.write_bytes(tiny_onnx(spec, 1).SerializeToString())
     rows = tmp_path / "rows"
     table = tmp_path / "list.csv"

@@ -13,43 +13,38 @@ from merkit.engine.runtimes import Runtime, open_runtime
 from merkit.engine.runtimes.null import NullRuntime
 from merkit.engine.runtimes.side_by_side import SideBySide
 from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from onnx_files import tiny_onnx
 
-DECIBELS = np.random.default_rng(0).normal(-40, 20, (3, 1, 128, 313)).astype(np.float32)
 
-
-def artifact(folder: Path, name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Artifact:
-    spec = ModelSpec("tiny", ("a", "b"), AudioSpec(mean=mean, std=std))
+def artifact(folder: Path, name: str, audio: AudioSpec) -> Artifact:
+    spec = ModelSpec("tiny", ("a", "b"), audio)
     (folder / f"{name}.onnx").write_bytes(tiny_onnx(spec, len(name)).SerializeToString())
     return open_artifact(str(folder / f"{name}.onnx"))
 
 
-def log_mels(spec: AudioSpec) -> np.ndarray:
-    mean, std = (np.array(values, np.float32)[:, None] for values in (spec.mean, spec.std))
-    return (DECIBELS - mean) / std
-
-
 def test_outputs_are_those_of_each_network_alone(tmp_path: Path) -> None:
-    by_mel = tuple(np.linspace(-30, 5, 128)), tuple(np.linspace(1, 20, 128))
-    models = [
-        artifact(tmp_path, "one", (-16.0,), (14.0,)),
-        artifact(tmp_path, "three", (-16.0,), (14.0,)),
-        artifact(tmp_path, "other", (3.0,), (2.5,)),
-        artifact(tmp_path, "by_mel", *by_mel),
-    ]
+    audio = (AudioSpec(), PRESETS["emotion4q"], PRESETS["audioset-16k"])
+    models = [artifact(tmp_path, "x" * (1 + i), audio[which]) for i, which in enumerate((1, 0, 1, 2))]
+    rng = np.random.default_rng(0)
+    heard = {spec: rng.normal(size=(3, 1, spec.n_mels, spec.frames)).astype(np.float32) for spec in audio}
     for first in (models[0], models[3]):
         others = tuple(model for model in models if model is not first)
-        with open_runtime(dataclasses.replace(first, further=others), "onnxruntime", 1) as runtime:
+        both = dataclasses.replace(first, further=others)
+        assert len(both.heard) == 3
+        with open_runtime(both, "onnxruntime", 1) as runtime:
             assert runtime.name == "onnxruntime"
-            given = runtime.infer(log_mels(first.spec.audio))
+            given = runtime.infer(
+                np.concatenate([heard[spec].reshape(3, 1, 1, -1) for spec in both.heard], 3)
+            )
         for number, model in enumerate((first, *others)):
             with open_runtime(model, "onnxruntime", 1) as alone:
-                expected = alone.infer(log_mels(model.spec.audio))
-            np.testing.assert_allclose(given[:, 2 * number : 2 * number + 2], expected, rtol=1e-4, atol=1e-4)
+                expected = alone.infer(heard[model.spec.audio])
+            np.testing.assert_array_equal(given[:, 2 * number : 2 * number + 2], expected)
 
 
 def test_a_network_that_cannot_be_opened_closes_those_before_it(tmp_path: Path) -> None:
-    first = artifact(tmp_path, "one", (0.0,), (1.0,))
+    first = artifact(tmp_path, "one", AudioSpec())
     closed = []
 
     class Watched(NullRuntime):

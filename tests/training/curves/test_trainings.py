@@ -10,7 +10,7 @@ import pytest
 from merkit.engine.data.clip import heard_text
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import UsageError
-from merkit.engine.spec import PRESETS
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.curves import cli, trainings
 from merkit.training.curves.few_clips import draws_by_label
 from merkit.training.curves.trainings import check_unheard, curve_by_training, session_from_method

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 from audio_files import noise
-from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.log_mel import decibels_from_audio
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.degrade import (
     coded,
     low_passed,

@@ -11,8 +11,8 @@ import soxr
 from audio_files import noise, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.log_mel import decibels_from_audio
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.near_copies import near_copies
 
 SPEC = PRESETS["emotion4q"]

@@ -10,8 +10,8 @@ import soxr
 import torch
 from audioset_files import published_audioset, random_audioset
 from merkit.engine.errors import MerError, UsageError
-from merkit.engine.spec import PRESETS
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.networks.audioset import AudioSetNet, audioset_state
 from merkit.training.networks.backbones import build_backbone, head_parameters
 from merkit.training.networks.embedding import Embedding

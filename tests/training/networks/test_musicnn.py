@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from merkit.engine.spec import PRESETS
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.networks import musicnn_weights
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.musicnn import MusiCNN

@@ -13,7 +13,8 @@ import soundfile
 from audio_files import noise
 from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from merkit.engine.errors import MerError, UsageError
-from merkit.engine.spec import PRESETS, ModelSpec
+from merkit.engine.spec import ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.examples import examples_from_audio
 from merkit.training.data.splits import Split
 from merkit.training.networks import musicnn_weights

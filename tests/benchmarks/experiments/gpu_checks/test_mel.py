@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from merkit.engine.spec import PRESETS, AudioSpec
+from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
+from merkit.engine.spectrogram.presets import PRESETS
 
 torch = pytest.importorskip("torch")
 
