@@ -48,7 +48,7 @@ def test_each_says_what_it_says_alone(models: list[str], tmp_path: Path) -> None
         str(write_audio(tmp_path / f"{i}.wav", chirp(12 + i, 16_000, 50.0 + 300 * i), 16_000))
         for i in range(3)
     ]
-    write_audio(tmp_path / "silent.wav", np.zeros(160_000), 16_000)
+    write_audio(tmp_path / "silent.wav", np.zeros(160_000, np.float32), 16_000)
     (tmp_path / "bad.mp3").write_text("no song")
     songs += [str(tmp_path / "silent.wav"), str(tmp_path / "bad.mp3")]
     both = open_models(models)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import ArtifactError
-from merkit.engine.runtimes import Runtime, open_runtime
+from merkit.engine.runtimes import open_runtime
 from merkit.engine.runtimes.null import NullRuntime
 from merkit.engine.runtimes.side_by_side import SideBySide
 from merkit.engine.spec import AudioSpec, ModelSpec
@@ -51,7 +51,7 @@ def test_a_network_that_cannot_be_opened_closes_those_before_it(tmp_path: Path) 
         def __exit__(self, *_: object) -> None:
             closed.append(self)
 
-    def open_one(model: Artifact) -> Runtime:
+    def open_one(model: Artifact) -> NullRuntime:
         if model.name == "two":
             raise ArtifactError("it is refused")
         return Watched(2)
