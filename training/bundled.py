@@ -38,6 +38,7 @@ class Recipe:
         preset: what it hears, if not what is usual for it.
         weights: a file in DATA to begin with, or the name of another recipe, whose final network it is then.
         plan: what of these is trained.
+        second: folders in DATA whose labels are learnt beside.
     """
 
     model: str
@@ -50,9 +51,12 @@ class Recipe:
     preset: str | None = None
     weights: str | None = None
     plan: Plan = "all"
+    second: tuple[str, ...] = ()
 
 
 _HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+
+_PLAIN = ("mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0")
 
 BUNDLED: dict[str, Recipe] = {
     "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
@@ -74,8 +78,9 @@ _STEPS: dict[str, Recipe] = {
     "music": Recipe(
         "audioset",
         "emotion4q",
-        (*_HARD, "distill=0.5", "epochs=16", "mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0"),
-        unlabelled=("mirex5", "hindi5/unlabelled"),
+        (*_HARD, *_PLAIN, "distill=0.5", "embedding_weight=1", "epochs=16"),
+        unlabelled=("hindi5/unlabelled",),
+        second=("mirex5",),
         preset="audioset-16k",
         weights="ears/mn04_as.safetensors",
         plan="head",
@@ -151,7 +156,7 @@ def _train(
     workers: int,
     non_music: tuple[Path, ...],
 ) -> Path:
-    """Trains a recipe's networks, after those that it begins with; returns the final one's folder."""
+    """Trains a recipe's networks, after those that it begins with; returns the folder of results."""
     from ..engine.spectrogram.presets import PRESETS
     from .recipe import PROTOCOLS, with_overrides
     from .runs.run_folder import results_folder
@@ -174,7 +179,7 @@ def _train(
         protocol,
         out / "runs" / name,
         ("grouped",),
-        folds=5,
+        folds=5 if name in BUNDLED else 0,
         final=True,
         mode="resume",
         cache=cache,
@@ -184,10 +189,11 @@ def _train(
         unlabelled=tuple(data / folder for folder in recipe.unlabelled),
         plan=recipe.plan,
         non_music=non_music,
+        second=tuple(data / folder for folder in recipe.second),
     )
     with results_folder(session.out, session.mode):
         run_session(session, observer)
-    return session.out / "final"
+    return session.out
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
     plan = options["plan"] or ("auto" if begun and not _settled(options) else "all")
     out = options["out"] or _default_folder(protocol, models)
-    for folder in (root, *options["unlabelled"]):
+    for folder in (root, *options["unlabelled"], *options["second"]):
         check_outside(folder, out, options["cache"])
     if begun is None:
         check_weights(models, protocol.weights)
@@ -136,6 +136,7 @@ def _train(**options: Any) -> int:
         options["unlabelled"],
         "frozen" if plan == "auto" else plan,
         options["non_music"],
+        second=options["second"],
     )
     with results_folder(session.out, mode), TerminalProgress() as progress:
         if plan == "auto":

@@ -80,7 +80,8 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--preset",
             metavar="NAME",
-            help="The AudioSpec: emotion4q, mer500, mer500-notebook, musicnn, jumusemodb.",
+            help="The AudioSpec: emotion4q, mer500, mer500-notebook, musicnn, audioset, audioset-16k, "
+            "jumusemodb.",
         ),
         click.option("--epochs", type=click.IntRange(min=1)),
         click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),
@@ -122,6 +123,14 @@ def teacher_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=FOLDER,
             metavar="DIR|CSV",
             help="Music without labels, of which the teachers say what it is; may be repeated.",
+        ),
+        click.option(
+            "--second-head",
+            "second",
+            multiple=True,
+            type=FOLDER,
+            metavar="DATA",
+            help="Labelled audio with other labels, which the teachers tell too; may be repeated.",
         ),
     ]
     for decorator in reversed(decorators):

@@ -22,6 +22,7 @@ from ..evaluate.metrics_report import (
 )
 from ..evaluate.predictions import cross_fitted, fit_temperature, pooled, save_predictions
 from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint, save_checkpoint
+from ..recipe import SplitKind
 from .observer import Observer
 from .provenance import Job, split_note
 from .run_folder import CARD, CHECKPOINT, LOGITS, METRICS, FinishedRun, Mode, run_from_folder
@@ -105,13 +106,29 @@ def train_on_everything(
     Raises:
         UsageError, MerError: see ``train_split``.
     """
-    every_clip, none = np.arange(len(examples.clips)), np.arange(0)
-    split = Split(measured.metrics["split"]["kind"], every_clip, none, none, split_hash(examples.clips, none))
-    run = train_split(job, examples, split, folder, mode, observer)
+    run = train_unmeasured(job, examples, measured.metrics["split"]["kind"], folder, mode, observer)
     metrics = {name: measured.metrics[name] for name in measured.metrics if name != "history"}
     provenance = {"metrics": metrics, "measured_by": CROSS_VALIDATION}
     _update_checkpoint(folder, measured.metrics["temperature"], provenance)
     return run
+
+
+def train_unmeasured(
+    job: Job,
+    examples: Examples,
+    kind: SplitKind,
+    folder: Path,
+    mode: Mode,
+    observer: Observer | None = None,
+) -> FinishedRun:
+    """One network on every clip, of which nothing is known.
+
+    Raises:
+        UsageError, MerError: see ``train_split``.
+    """
+    every_clip, none = np.arange(len(examples.clips)), np.arange(0)
+    split = Split(kind, every_clip, none, none, split_hash(examples.clips, none))
+    return train_split(job, examples, split, folder, mode, observer)
 
 
 def _recalibrated(run: FinishedRun, temperature: float) -> FinishedRun:

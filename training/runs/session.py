@@ -22,7 +22,7 @@ from ..recipe import TAUGHT, Protocol, SplitKind
 from ..teachers.teaching import Teaching, check_teachers
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, say_gaps, summary
-from .crossvalidation import Training, cross_validate, train_on_everything
+from .crossvalidation import Training, cross_validate, train_on_everything, train_unmeasured
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
@@ -137,7 +137,7 @@ def read_sounds(
         MerError: see ``read_examples`` and ``unlabelled_clips``.
     """
     _check_teaching(session, observer)
-    music, notes = unlabelled_clips(session.unlabelled)
+    music, notes = unlabelled_clips(tuple(dict.fromkeys((*session.unlabelled, *session.second))))
     for note in notes:
         observer.say(note)
     examples = read_examples(session, observer)
@@ -189,7 +189,8 @@ def _check_teaching(session: Session, observer: Observer) -> None:
     check_teachers(session.teachers, observer.say)
     if session.teachers:
         return
-    if session.unlabelled and session.plan != "frozen":  # there it counts as music in the verdict
+    # With a frozen network it counts as music in the verdict.
+    if (session.unlabelled or session.second) and session.plan != "frozen":
         raise UsageError(
             "music without labels teaches nothing by itself: name a teacher, which says what it is"
         )
@@ -202,11 +203,12 @@ def _teaching(
     session: Session, examples: Mapping[str, Examples], music: Sequence[Clip], observer: Observer
 ) -> dict[str, Teaching | None]:
     """Each network's teachers, with the music without labels as the network hears it."""
-    if not session.teachers and not session.unlabelled:
+    if not (session.teachers or session.unlabelled or session.second):
         return dict.fromkeys(session.models)
     cache = session.cache or cache_home()
     embeddings = session.cache and session.cache / "embeddings"
     by_audio: dict[AudioSpec, Teaching] = {}
+    words = tuple(_words(root) for root in session.second)
     for model in session.models:
         audio, progress = session.protocol_of(model).audio, observer.cached
         if audio in by_audio:
@@ -217,9 +219,14 @@ def _teaching(
         name = ", ".join(source.resolve().name for source in session.unlabelled)
         observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
         by_audio[audio] = Teaching(
-            session.teachers, unlabelled, name, embeddings, session.workers, observer.say, progress
+            session.teachers, unlabelled, name, embeddings, session.workers, words, observer.say, progress
         )
     return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
+
+
+def _words(root: Path) -> dict[str, str]:
+    """The label of each clip of labelled audio, by its id."""
+    return {clip.id: clip.label for clip in read_data(root, "auto", None).clips}
 
 
 def _train_one(
@@ -230,6 +237,8 @@ def _train_one(
     names = [model] if len(session.models) > 1 else []
     names += [kind] if len(session.splits) > 1 else []
     folder = session.out.joinpath(*names)
+    if session.final and not session.folds:
+        return train_unmeasured(job, examples, kind, folder, session.mode, observer)
     splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
     observer.say(announcement(examples, splits, protocol, model))
     _say_heard(session, examples, splits, observer)

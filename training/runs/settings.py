@@ -26,7 +26,8 @@ class Session:
         name: of the data, for model cards.
         out: the folder of results; several networks or splits get folders in it.
         splits: the kinds of split to make, in this order.
-        folds: 0, or cross-validation with so many folds, with ``final`` a network on every clip after it.
+        folds: 0, or cross-validation with so many folds, with ``final`` a network on every clip after it;
+            ``final`` without folds is that network alone, of which nothing is known.
         cache: the folder of spectrograms; None is ``cache_home()``.
         workers: child processes that decode; 0 is one a core.
         chosen: the recipe's fields that the user has set; they override a network's own.
@@ -35,6 +36,7 @@ class Session:
         of_folds: where each fold chooses its own plan, the fold's session.
         teachers: networks whose view of the clips is learnt beside the labels; see ``Teaching``.
         unlabelled: folders and CSV files of music without labels, of which the teachers speak too.
+        second: labelled audio with other labels, which are learnt beside; its clips are unlabelled ones too.
         non_music: folders of recordings that are no music; see ``add_evidence``.
     """
 
@@ -58,6 +60,7 @@ class Session:
     non_music: tuple[Path, ...] = ()
     plan_note: str = ""
     of_folds: tuple[Session, ...] = ()
+    second: tuple[Path, ...] = ()
 
     @cached_property
     def begun(self) -> TrainedNetwork | None:

@@ -18,6 +18,7 @@ from ...engine.arrays import Float32
 
 _DIRECTIONS = 64
 _FOLDS = 5  # inner ones: a clip's soft label comes from the four that do not have it
+_WEIGHT_OF_WORDS = 3.0  # a deviation: of five words they weigh together about what the directions do
 _C = 0.01  # of the logistic regression on several hundred features of several hundred clips
 
 
@@ -28,7 +29,8 @@ class Lesson:
     Attributes:
         soft: probabilities ``[clips, labels]``. Those of a clip to train on come from teachers that were not
             told its label, nor any of its group.
-        vectors: what of the embeddings is learnt, ``[clips, directions]``, each with a deviation of 1.
+        vectors: what of the embeddings is learnt, ``[clips, directions]``, each with a deviation of 1, and
+            what they say of other labels.
         unlabelled: spectrograms ``[mels, frames]`` in dB of the clips without a label.
     """
 
@@ -49,6 +51,7 @@ def lesson_from_embeddings(
     without_label: Float32,
     unlabelled: Sequence[Float32] = (),
     balance: bool = False,
+    words: Sequence[Sequence[str | None]] = (),
 ) -> Lesson:
     """Fitted to the training clips and the clips without a label alone; of all others nothing is known.
 
@@ -57,6 +60,8 @@ def lesson_from_embeddings(
         training: positions of the clips to train on.
         without_label: embeddings of the clips without a label, whose spectrograms are ``unlabelled``.
         balance: all labels weigh the same, however frequent they are.
+        words: other labels of the clips ``without_label``, None where a clip has none of their kind; each
+            kind is learnt as a second head (Caruana, 1997), for which all clips get what its teacher says.
     """
     labels = int(targets.max()) + 1
     everything = np.concatenate([labelled, without_label])
@@ -68,7 +73,20 @@ def lesson_from_embeddings(
     # One less than clips, whose mean is taken off.
     count = min(_DIRECTIONS, max(1, len(heard) - 1), heard.shape[1])
     directions = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler()).fit(heard)
-    return Lesson(soft, directions.transform(everything).astype(np.float32), tuple(unlabelled))
+    of_words = [_said_of(without_label, kind, everything) for kind in words]
+    vectors = np.concatenate([directions.transform(everything), *of_words], axis=1)
+    return Lesson(soft, vectors.astype(np.float32), tuple(unlabelled))
+
+
+def _said_of(features: Float32, words: Sequence[str | None], of: Float32) -> Float32:
+    """The log odds of each word, ``[clips, words]``; no columns where all known words are the same."""
+    known = [i for i, word in enumerate(words) if word is not None]
+    told = [str(words[i]) for i in known]
+    if len(set(told)) < 2:
+        return np.zeros((len(of), 0), np.float32)
+    teacher = _teacher(balance=True).fit(features[known], told)
+    said = teacher.decision_function(of).reshape(len(of), -1)
+    return _WEIGHT_OF_WORDS * (said - said.mean(axis=0)) / said.std(axis=0)
 
 
 def _probabilities(features: Float32, targets: np.ndarray, of: Float32, count: int, balance: bool) -> Float32:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Teaching:
             of the same fold there.
         cache: the folder of embeddings; None is the default one.
         say: told what is computed, in a line.
+        words: other labels of that music, by the ids of clips: see ``lesson_from_embeddings``.
         progress: told how many clips there are, it returns what is told how many are ready.
     """
 
@@ -52,6 +53,7 @@ class Teaching:
     music_name: str = ""
     cache: Path | None = None
     workers: int = 0
+    words: tuple[Mapping[str, str], ...] = ()
     say: Callable[[str], None] = lambda line: None
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda ready: None
     _opened: dict[str, tuple[Ears, Any]] = field(default_factory=dict, init=False, repr=False)
@@ -75,6 +77,7 @@ class Teaching:
                 "left_out": len(self.music.clips) - len(usable),
             },
             "unlabelled_clips": heard_text(self.music.clips[i] for i in usable),
+            **({"second_heads": [sorted({*kind.values()}) for kind in self.words]} if self.words else {}),
         }
 
     def lesson(self, examples: Examples, split: Split, balance: bool = False) -> Lesson:
@@ -101,6 +104,7 @@ class Teaching:
             features[count:][usable],
             [self.music.decibels[i] for i in usable],
             balance,
+            [[kind.get(self.music.clips[i].id) for i in usable] for kind in self.words],
         )
 
     def _features(self, ears: Ears, examples: Examples) -> Float32:

@@ -77,3 +77,18 @@ def test_a_rare_label_weighs_as_much_where_that_is_asked():
     ]
     assert means[0] < 0.2
     assert 0.35 < means[1] < 0.6
+
+
+def test_other_labels_are_a_second_head_that_all_clips_get():
+    """Words of the clips without a label: what each labelled clip is nearest to is said highest."""
+    words = [("a", "b", "c")[i % 3] if i < 24 else None for i in range(30)]
+    plain = _lesson()
+    lesson = lesson_from_embeddings(LABELLED, TARGETS, GROUPS, TRAINING, OTHERS, words=[words, [None] * 30])
+    assert np.array_equal(lesson.vectors[:, :20], plain.vectors)
+    assert np.array_equal(lesson.soft, plain.soft)
+    said = lesson.vectors[:, 20:]
+    assert said.shape == (120, 3)
+    assert (said.argmax(axis=1) == np.concatenate([TARGETS, np.arange(30) % 3])).mean() > 0.9
+    np.testing.assert_allclose(said.std(axis=0), 3, atol=1e-4)
+    two = lesson_from_embeddings(LABELLED, TARGETS, GROUPS, TRAINING, OTHERS, words=[["a", "b"] * 15])
+    assert two.vectors.shape == (120, 21)
