@@ -34,6 +34,7 @@ from merkit.training.runs.session import (
     run_session,
     splits_from_choice,
 )
+from safetensors.torch import load_file
 from small_training import Trained, fast_job
 from tensorflow_files import random_musicnn, write_musicnn_wheel
 
@@ -250,9 +251,37 @@ def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: P
         _said(data, cache, tmp_path / "out", mode="resume", teachers=(str(teacher),))
 
 
+@pytest.mark.xdist_group("trained")
+def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp_path: Path):
+    """Other labels are learnt beside, and are no outputs of the network; a head over it takes more music."""
+    audio = fast_job().protocol.audio
+    teacher = tmp_path / "teacher.safetensors"
+    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    words = tmp_path / "words"
+    for number in range(4):
+        (words / ("slow", "fast")[number % 2]).mkdir(parents=True, exist_ok=True)
+        path = words / ("slow", "fast")[number % 2] / f"{number}.wav"
+        soundfile.write(path, noise(4, 16_000, number), 16_000)
+    data, out = labelled_audio(songs / "clips.csv"), tmp_path / "out"
+    fields = {"teachers": (str(teacher),), "second": (words,), "final": True}
+    said, (run,), _ = _said(data, cache, out, **fields)
+    assert "4 clips without a label" in said
+    assert (run.predictions, "macro_f1" in run.metrics) == (None, False)
+    spec = spec_from_checkpoint(out / CHECKPOINT)
+    assert (spec.labels, spec.provenance["second_heads"]) == (data.labels, [["fast", "slow"]])
+    assert spec.provenance["test_clips"] == []
+
+    protocol = dataclasses.replace(BEST, weights=str(out))
+    more = {"protocol": protocol, "plan": "frozen", "second": (words,), "models": ("audiocnn",)}
+    said, (head,), _ = _said(data, cache, tmp_path / "head", **more)
+    assert "teachers: none; 4 clips without a label" in said
+    assert "embedding" in {name.partition(".")[0] for name in load_file(head.folder / CHECKPOINT)}
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
+        ({"second": (Path(),)}, "music without labels teaches nothing by itself: name a teacher"),
         ({"unlabelled": (Path(),)}, "music without labels teaches nothing by itself: name a teacher"),
         (
             {"protocol": with_overrides(BEST, ["distill=0.5"])},

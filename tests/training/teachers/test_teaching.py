@@ -95,6 +95,20 @@ def test_a_lesson_of_two_teachers_and_music(
         Teaching(("msd",), music).lesson(examples, _split())
 
 
+def test_other_labels_of_music_that_may_be_heard(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of a clip by an artist of the test part stay out: then a single word is left, and no head."""
+    Heard(monkeypatch)
+    music = _music(examples, tmp_path)
+    words = {clip.id: word for clip, word in zip(music.clips, ("slow", "fast"), strict=True)}
+    teaching = Teaching(("msd",), music, words=(words,))
+    assert teaching.lesson(examples, _split()).vectors.shape == (41, 6)
+    assert teaching.lesson(examples, _split(np.arange(8, 16))).vectors.shape == (42, 7)
+    assert teaching.facts(examples, _split())["second_heads"] == [["fast", "slow"]]
+    assert "second_heads" not in Teaching(("msd",), music).facts(examples, _split())
+
+
 def test_a_teacher_that_heard_the_test_part_is_refused(examples: Examples, monkeypatch: pytest.MonkeyPatch):
     """Its artists are enough: the clips themselves need not have been heard."""
     assert examples.clips[0].group == examples.clips[1].group
