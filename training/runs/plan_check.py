@@ -1,4 +1,4 @@
-"""Whether a session's networks can go on from the weights that it names."""
+"""Whether a session's networks can go on from its weights, and learn from its teachers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from ...engine.errors import UsageError
 from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
 from ..plans import other_mels
+from ..recipe import TAUGHT
+from ..teachers.teaching import check_teachers
 from .observer import Observer
 from .settings import Session
 
@@ -46,3 +48,22 @@ def check_plan(session: Session, observer: Observer) -> None:
     differing = other_mels(begun.audio, session.protocol_of(begun.backbone).audio)
     if differing:
         observer.say(f"{weights} hears otherwise than before, and must learn that anew: {differing}")
+
+
+def check_teaching(session: Session, observer: Observer) -> None:
+    """Whether the session's teachers are there, and there are some where one is needed.
+
+    Raises:
+        UsageError, MerError: see ``check_teachers``; or there is nobody to learn from.
+    """
+    check_teachers(session.teachers, observer.say)
+    if session.teachers:
+        return
+    # With a frozen network it counts as music in the verdict.
+    if (session.unlabelled or session.second) and session.plan != "frozen":
+        raise UsageError(
+            "music without labels teaches nothing by itself: name a teacher, which says what it is"
+        )
+    asked = [name for name in TAUGHT if getattr(session.protocol.recipe, name)]
+    if asked:
+        raise UsageError(f"{', '.join(asked)}: there is no teacher to learn that from; name one")

@@ -18,15 +18,15 @@ from ..data.spectrogram_cache import cache_home, cached_sounds
 from ..data.splits import Split, can_be_given, can_be_grouped, splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..networks.backbones import PAPER_BACKBONES
-from ..recipe import TAUGHT, Protocol, SplitKind
-from ..teachers.teaching import Teaching, check_teachers
+from ..recipe import Protocol, SplitKind
+from ..teachers.teaching import Teaching
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, say_gaps, summary
 from .crossvalidation import Training, cross_validate, train_on_everything, train_unmeasured
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
-from .plan_check import check_plan
+from .plan_check import check_plan, check_teaching
 from .provenance import Job
 from .run_folder import FinishedRun, run_from_folder
 from .settings import Session
@@ -136,7 +136,7 @@ def read_sounds(
         UsageError: no such teacher, or none where one is needed; see ``read_examples`` too.
         MerError: see ``read_examples`` and ``unlabelled_clips``.
     """
-    _check_teaching(session, observer)
+    check_teaching(session, observer)
     music, notes = unlabelled_clips(tuple(dict.fromkeys((*session.unlabelled, *session.second))))
     for note in notes:
         observer.say(note)
@@ -183,20 +183,6 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         say_gaps(by_kind["random"], by_kind["grouped"], observer)
     runs = [run for runs in by_kind.values() for run in runs]
     return runs, max(len(of_model.skipped) for of_model in examples.values())
-
-
-def _check_teaching(session: Session, observer: Observer) -> None:
-    check_teachers(session.teachers, observer.say)
-    if session.teachers:
-        return
-    # With a frozen network it counts as music in the verdict.
-    if (session.unlabelled or session.second) and session.plan != "frozen":
-        raise UsageError(
-            "music without labels teaches nothing by itself: name a teacher, which says what it is"
-        )
-    asked = [name for name in TAUGHT if getattr(session.protocol.recipe, name)]
-    if asked:
-        raise UsageError(f"{', '.join(asked)}: there is no teacher to learn that from; name one")
 
 
 def _teaching(
