@@ -217,6 +217,7 @@ def _unsqueeze(_: _Attributes, x: torch.Tensor, axes: torch.Tensor) -> torch.Ten
 
 
 _OPERATORS: Mapping[str, _Operator] = {
+    "Abs": lambda a, x: torch.abs(x),
     "Add": lambda a, x, y: x + y,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
@@ -224,6 +225,7 @@ _OPERATORS: Mapping[str, _Operator] = {
     "Concat": lambda a, *parts: torch.cat(parts, a["axis"]),
     "Conv": _conv,
     "Div": lambda a, x, y: x / y,
+    "Exp": lambda a, x: torch.exp(x),
     "Flatten": lambda a, x: x.flatten(a.get("axis", 1)),
     "Gather": _gather,
     "GatherND": _gather_nd,
@@ -236,6 +238,7 @@ _OPERATORS: Mapping[str, _Operator] = {
     "MatMul": lambda a, x, y: x @ y,
     "MaxPool": _max_pool,
     "Mul": lambda a, x, y: x * y,
+    "Neg": lambda a, x: -x,
     "Pow": lambda a, x, y: x**y,
     "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean),
