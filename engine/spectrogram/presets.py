@@ -56,7 +56,7 @@ PRESETS: Mapping[str, AudioSpec] = {
         std=(20.0,),
     ),
     # The same network trained further: those of its mels that lie below 8 kHz, half as often, and relative to
-    # the mean power, which its own level of music stands for. A third of the cost, and no level to hear.
+    # the mean power, which its own level of music stands for. Two fifths of the cells, and no level to hear.
     "audioset-16k": AudioSpec(
         frames=500,
         n_fft=512,

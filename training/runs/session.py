@@ -137,7 +137,7 @@ def read_sounds(
         MerError: see ``read_examples`` and ``unlabelled_clips``.
     """
     check_teaching(session, observer)
-    music, notes = unlabelled_clips(tuple(dict.fromkeys((*session.unlabelled, *session.second))))
+    music, notes = unlabelled_clips(_music(session))
     for note in notes:
         observer.say(note)
     examples = read_examples(session, observer)
@@ -202,12 +202,17 @@ def _teaching(
         ready = progress(len(music)) if music else lambda count: None
         sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
         unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
-        name = ", ".join(source.resolve().name for source in session.unlabelled)
+        name = ", ".join(source.resolve().name for source in _music(session))
         observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
         by_audio[audio] = Teaching(
             session.teachers, unlabelled, name, embeddings, session.workers, words, observer.say, progress
         )
     return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
+
+
+def _music(session: Session) -> tuple[Path, ...]:
+    """What holds the music without labels, each once."""
+    return tuple(dict.fromkeys((*session.unlabelled, *session.second)))
 
 
 def _words(root: Path) -> dict[str, str]:
