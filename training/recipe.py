@@ -86,6 +86,11 @@ class Recipe:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @property
+    def flaws(self) -> tuple[float, float, float]:
+        """``lowpass``, ``noise`` and ``codec``."""
+        return self.lowpass, self.noise, self.codec
+
 
 @dataclass(frozen=True)
 class Protocol:

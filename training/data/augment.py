@@ -39,13 +39,18 @@ def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, re
         knots = rng.uniform(-recipe.filter_db, recipe.filter_db, 4)
         shift += np.interp(np.linspace(0, 3, len(part)), np.arange(4), knots).astype(np.float32)
     part = part + shift[:, None]
+    return log_mel_from_decibels(floored(bad_copy(part, spec, rng, recipe), spec), spec)
+
+
+def bad_copy(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
+    """A window in dB as a bad recording or codec has it: each flaw by chance, as often as the recipe says."""
     if recipe.lowpass and rng.random() < recipe.lowpass:
-        part = random_low_pass(part, spec, rng)
+        decibels = random_low_pass(decibels, spec, rng)
     if recipe.noise and rng.random() < recipe.noise:
-        part = random_noise(part, rng)
+        decibels = random_noise(decibels, rng)
     if recipe.codec and rng.random() < recipe.codec:
-        part = random_codec(part, rng)
-    return log_mel_from_decibels(floored(part, spec), spec)
+        decibels = random_codec(decibels, rng)
+    return decibels
 
 
 def first_crop(decibels: Float32, spec: AudioSpec) -> Float32:

@@ -78,7 +78,7 @@ def window_embeddings(
             results[position] = identity
             continue
         target = folder / f"{identity}.npy"
-        known = _read(target)
+        known = read_array(target)
         if known is None:
             missing.setdefault(target, []).append(position)
         else:
@@ -89,7 +89,11 @@ def window_embeddings(
         with WorkerPool(_log_mels, WindowOptions(ears.audio, windows), workers, Limits().seconds) as pool:
             for number, result in pool.map([path for path, _ in jobs]):
                 target = jobs[number][1]
-                made = MerError(result.reason) if isinstance(result, Failure) else _kept(ears, result, target)
+                made = (
+                    MerError(result.reason)
+                    if isinstance(result, Failure)
+                    else kept_array(ears.embed(result), target)
+                )
                 results |= dict.fromkeys(missing[target], made)
                 on_done(len(results))
     return [results[position] for position in range(len(clips))]
@@ -101,10 +105,14 @@ def _log_mels(path: str, options: WindowOptions) -> Float32:
     return np.asarray(file.log_mels)
 
 
-def _kept(ears: Ears, log_mels: Float32, target: Path) -> Float32:
-    """The embeddings of a file's log-mels, written to the cache whole or not at all."""
-    features = ears.embed(log_mels)
+def kept_array(features: Float32, target: Path) -> Float32:
+    """The array, once it is written to the cache: whole or not at all, its folder made where it is missing.
+
+    Raises:
+        MerError: it cannot be written.
+    """
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as file:
             np.save(file, features)
     except OSError as error:
@@ -114,8 +122,8 @@ def _kept(ears: Ears, log_mels: Float32, target: Path) -> Float32:
     return features
 
 
-def _read(target: Path) -> Float32 | None:
-    """None where the file is missing or damaged: it is then computed."""
+def read_array(target: Path) -> Float32 | None:
+    """float32 ``[rows, features]``; None where the file is missing or damaged: it is then computed."""
     try:
         features = np.load(target, allow_pickle=False)
     except (OSError, ValueError, EOFError):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg import solve_triangular
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,7 @@ from ..evaluate.predictions import Predictions, fit_temperature
 
 _STRENGTHS = (0.003, 0.01, 0.03)  # inverse, of the penalty: scikit-learn's C
 _USUAL = 0.01
+_SHIFTED = 3.0  # the penalty of a direction in which bad copies move the embedding by its deviation, beside 1
 _INNER_FOLDS = (5, 3, 2)  # as many as the groups allow
 _UNKNOWN = -20.0  # logit of a label that a fold does not know
 
@@ -45,23 +47,31 @@ class FittedHead:
 
 
 def fit_head(
-    features: Sequence[Float32], clips: Sequence[Clip], labels: Sequence[str], balance: bool = True
+    features: Sequence[Float32],
+    clips: Sequence[Clip],
+    labels: Sequence[str],
+    balance: bool = True,
+    shifts: Sequence[Float32] = (),
 ) -> FittedHead:
     """Logistic regression on standardised embeddings; a clip's windows share its weight.
 
     How strong its penalty is, and the temperature, are chosen on clips of groups that it was not fitted to.
+    A direction in which bad copies move the embedding has a stronger penalty, so that labels depend on it
+    less (within-class covariance normalisation, Hatch et al., 2006).
 
     Args:
         features: each clip's ``[windows, features]``.
         labels: in the order of the logits; each must have a clip.
         balance: weigh each label inversely to its frequency.
+        shifts: each clip's, by how much bad copies move its embedding, ``[copies, features]``; none for equal
+            penalties.
     """
     truth = np.asarray([labels.index(clip.label) for clip in clips], dtype=np.intp)
     # The matrices are small: a second thread only waits for the first, and on a busy machine for long.
     with threadpool_limits(1):
-        judged = _unseen(features, clips, labels, truth, balance)
+        judged = _unseen(features, clips, labels, truth, balance, shifts)
         if not judged:
-            return FittedHead(_layers(features, truth, len(labels), (_USUAL,), balance)[0])
+            return FittedHead(_layers(features, truth, len(labels), (_USUAL,), balance, shifts)[0])
         temperatures = [fit_temperature(predictions) for predictions in judged]
         losses = [
             log_loss(predictions.truth, predictions.by_song(temperature))
@@ -69,7 +79,7 @@ def fit_head(
         ]
         best = int(np.argmin(losses))
         return FittedHead(
-            _layers(features, truth, len(labels), (_STRENGTHS[best],), balance)[0],
+            _layers(features, truth, len(labels), (_STRENGTHS[best],), balance, shifts)[0],
             temperatures[best],
             _STRENGTHS[best],
             accuracy_and_macro_f1(truth, judged[best].by_song().argmax(axis=1))[1],
@@ -99,11 +109,13 @@ def _unseen(
     labels: Sequence[str],
     truth: np.ndarray,
     balance: bool,
+    shifts: Sequence[Float32],
 ) -> list[Predictions]:
     """For each strength every clip's logits, by a layer that was fitted to other groups; [] if too few."""
     logits: list[dict[int, Float32]] = [{} for _ in _STRENGTHS]
     for training, test in _pairs(clips):
-        layers = _layers([features[i] for i in training], truth[training], len(labels), _STRENGTHS, balance)
+        of_training = [[rows[i] for i in training] if rows else [] for rows in (features, shifts)]
+        layers = _layers(of_training[0], truth[training], len(labels), _STRENGTHS, balance, of_training[1])
         for of_strength, layer in zip(logits, layers, strict=True):
             of_clips = logits_from_head(layer, [features[i] for i in test])
             of_strength.update(zip(test.tolist(), of_clips, strict=True))
@@ -126,7 +138,12 @@ def _pairs(clips: Sequence[Clip]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _layers(
-    features: Sequence[Float32], truth: np.ndarray, count: int, strengths: Sequence[float], balance: bool
+    features: Sequence[Float32],
+    truth: np.ndarray,
+    count: int,
+    strengths: Sequence[float],
+    balance: bool,
+    shifts: Sequence[Float32],
 ) -> list[nn.Linear]:
     """A layer for each strength: standardising and logistic regression in one."""
     windows = [len(rows) for rows in features]
@@ -141,13 +158,16 @@ def _layers(
         weights = weights * (len(truth) / len(known) / np.bincount(truth, minlength=count)[targets])
     scaler = StandardScaler().fit(rows)
     scaled = np.asarray(scaler.transform(rows))
+    root = _root_of_penalty(shifts, np.asarray(scaler.scale_))
+    scaled = solve_triangular(root, scaled.T, lower=True).T
     span = span_of(scaled)
     inside = scaled @ span
     regression = LogisticRegression(max_iter=1_000, warm_start=True)  # a penalty's weights begin the next's
     layers = []
     for strength in strengths:
         regression.set_params(C=strength).fit(inside, targets, sample_weight=weights)
-        coefficients, intercepts = regression.coef_ @ span.T, regression.intercept_
+        coefficients = solve_triangular(root, span @ regression.coef_.T, lower=True, trans="T").T
+        intercepts = regression.intercept_
         if len(known) == 2:  # scikit-learn gives the second label's logit alone
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             intercepts = np.concatenate([-intercepts, intercepts]) / 2
@@ -156,6 +176,15 @@ def _layers(
         bias[known] = intercepts - weight[known] @ np.asarray(scaler.mean_)
         layers.append(_linear(weight, bias))
     return layers
+
+
+def _root_of_penalty(shifts: Sequence[Float32], scale: np.ndarray) -> np.ndarray:
+    """The lower triangle L of a penalty ``|L^T w|^2`` on the weights of standardised features."""
+    penalty = np.eye(len(scale))
+    if shifts:
+        rows = np.concatenate(shifts) / scale
+        penalty += _SHIFTED * (rows.T @ rows) / len(rows)
+    return np.linalg.cholesky(penalty)
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:

@@ -15,6 +15,7 @@ from ...engine.errors import MerError
 from ...engine.labelling.song_label import song_probabilities
 from ..data.examples import Examples
 from ..data.splits import Split
+from ..embeddings.bad_copies import shifts_of_bad_copies
 from ..embeddings.ears import ears_of
 from ..embeddings.embeddings import window_embeddings
 from ..embeddings.head import FittedHead, fit_head, logits_from_head
@@ -55,19 +56,27 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     """
     ears = ears_of(trained_network(job.protocol.weights))
     progress = observer.cached(len(examples.clips))
-    windows = job.protocol.recipe.eval_windows
-    results = window_embeddings(ears, examples.clips, job.cache, job.workers, progress, windows)
+    results = window_embeddings(
+        ears, examples.clips, job.cache, job.workers, progress, job.protocol.recipe.eval_windows
+    )
     features: list[Float32] = []
     for clip, result in zip(examples.clips, results, strict=True):
         if isinstance(result, MerError):  # it could be heard when the spectrograms were made
             raise MerError(f"{clip.path}: {result}")
         features.append(result)
+    recipe = job.protocol.recipe
+    training = [examples.clips[i] for i in split.training]
+    shifts: list[Float32] = []
+    if any(recipe.flaws):
+        windows, progress = [examples.windows[i] for i in split.training], observer.cached(len(training))
+        shifts = shifts_of_bad_copies(ears, training, windows, recipe, job.cache, progress)
     began = perf_counter()
     head = fit_head(
         [features[i] for i in split.training],
-        [examples.clips[i] for i in split.training],
+        training,
         examples.labels,
-        job.protocol.recipe.balance,
+        recipe.balance,
+        shifts,
     )
     observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
     network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)

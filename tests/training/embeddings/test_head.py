@@ -53,6 +53,23 @@ def test_what_inner_folds_say_is_of_other_groups():
     assert head.temperature > 1.5  # and it must not be sure
 
 
+def test_labels_depend_less_on_what_a_bad_copy_changes():
+    """Two features tell the label equally well; bad copies move the second."""
+    rng = np.random.default_rng(3)
+    features, clips = [], []
+    for artist in range(60):
+        label = artist % 2
+        features.append((2.0 * label + rng.normal(0, 1, (2, 2))).astype(np.float32))
+        clips.append(Clip(Path(f"{artist}.wav"), "ab"[label], f"artist {artist}"))
+    shifts = [rng.normal(0, (0, 2), (6, 2)).astype(np.float32) for _ in clips]
+    equal, deaf = (fit_head(features, clips, ("a", "b"), shifts=given) for given in ((), shifts))
+    moved = [np.ptp(head.layer.weight.detach().numpy(), axis=0) for head in (equal, deaf)]
+    assert moved[0][1] / moved[0][0] == pytest.approx(1, abs=0.3)
+    assert moved[1][1] / moved[1][0] < 0.5
+    assert deaf.macro_f1 is not None
+    assert deaf.macro_f1 > 0.85
+
+
 def test_rare_labels_weigh_as_much_as_others():
     features, clips = _songs(("a", "b"), 40, 0.8)
     kept = [i for i, clip in enumerate(clips) if clip.label == "a" or i < 12]
