@@ -65,6 +65,7 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audioset",
         "hindi5",
+        ("lowpass=0.5", "noise=0.4", "codec=0.4"),
         teachers=(),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
         weights="music",
