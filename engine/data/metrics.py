@@ -129,6 +129,18 @@ def calibration_error(confidence: Floats, right: npt.NDArray[np.bool_], bins: in
     )
 
 
+def calibration_error_by_chance(confidence: Floats, bins: int = 10) -> float:
+    """The ``calibration_error`` to expect where every confidence is true: it is not 0, for clips are few.
+
+    The mean over draws in which each answer is right as often as its confidence ``[clips]`` says.
+    """
+    rng = np.random.default_rng(0)
+    draws = [
+        calibration_error(confidence, rng.random(len(confidence)) < confidence, bins) for _ in range(200)
+    ]
+    return float(np.mean(draws))
+
+
 def log_loss(truth: Integers, probabilities: Floats, least: float = 1e-12) -> float:
     """Mean negative log-likelihood (nats) of the true labels; ``probabilities`` are ``[clips, labels]``.
 

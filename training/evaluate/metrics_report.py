@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval, log_loss
+from ...engine.data.metrics import (
+    accuracy_and_macro_f1,
+    bootstrap_interval,
+    calibration_error_by_chance,
+    log_loss,
+)
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from ...engine.text.escape import for_markdown
@@ -28,7 +33,8 @@ def metrics_from_predictions(
 
     Everything is a share from 0 to 1, but for counts and ``log_loss`` (nats). ``macro_f1`` is over the labels
     that songs have; the others are ``not_tested``, and their figures None. ``macro_f1_interval`` is None
-    where there are too few songs for one.
+    where there are too few songs for one. ``accuracy_top2`` counts the two likeliest labels,
+    ``calibration_error_by_chance`` is that of so many songs where every confidence is true.
 
     Args:
         probabilities: the songs' ``[songs, labels]``, where they do not share one temperature (folds).
@@ -42,6 +48,9 @@ def metrics_from_predictions(
     return {
         "songs": len(truth),
         "accuracy": song["accuracy"],
+        "accuracy_top2": round(
+            float((by_song.argsort(axis=1)[:, -2:] == truth[:, None]).any(axis=1).mean()), 4
+        ),
         "macro_f1": song["macro_f1"],
         "macro_f1_interval": interval and [round(end, 4) for end in interval],
         "not_tested": [label for label, row in song["per_label"].items() if not row["songs"]],
@@ -49,6 +58,7 @@ def metrics_from_predictions(
         "per_label": song["per_label"],
         "confusion": song["confusion"],
         "calibration_error": song["calibration_error"],
+        "calibration_error_by_chance": round(calibration_error_by_chance(by_song.max(axis=1)), 4),
         "calibration_error_at_1": _figures(truth, predictions.by_song(), labels)["calibration_error"],
         "log_loss": round(log_loss(truth, by_song), 4),
         "temperature": temperature,
@@ -203,7 +213,7 @@ def _held_out(spec: ModelSpec) -> list[str]:
     return [
         f"- **{what}**: {metrics['songs']} songs; macro-F1 {macro_f1_text(metrics, '95% interval ')}, "
         f"accuracy {metrics['accuracy']:.3f} (the most frequent label alone: "
-        f"{metrics['majority']:.3f}), expected calibration error {metrics['calibration_error']:.3f} at "
+        f"{metrics['majority']:.3f}), expected calibration error {calibration_text(metrics)} at "
         f"temperature {spec.temperature:g}.",
         *([f"- **Macro-F1 of each fold**: {folds}."] if folds else []),
         *(
@@ -227,6 +237,13 @@ def macro_f1_text(metrics: Mapping[str, Any], name: str = "") -> str:
     interval = metrics["macro_f1_interval"]
     ends = f"{name}{interval[0]:.3f} to {interval[1]:.3f}" if interval else "too few clips for an interval"
     return f"{metrics['macro_f1']:.3f} ({ends})"
+
+
+def calibration_text(metrics: Mapping[str, Any]) -> str:
+    """The calibration error, and what so few songs read where every confidence is true."""
+    by_chance = metrics.get("calibration_error_by_chance")  # runs of older versions lack it
+    error = f"{metrics['calibration_error']:.3f}"
+    return error if by_chance is None else f"{error} ({by_chance:.3f} by chance alone)"
 
 
 def _figure(value: float | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..data.examples import Examples
 from ..data.splits import Split
-from ..evaluate.metrics_report import macro_f1_text
+from ..evaluate.metrics_report import calibration_text, macro_f1_text
 from ..recipe import Protocol
 from .observer import Observer
 from .provenance import split_note
@@ -51,6 +51,6 @@ def summary(run: FinishedRun) -> str:
         f"{m['model']} on {m['songs']} held-out songs ({m['split']['kind']} split): "
         f"macro-F1 {macro_f1_text(m)}{untested}, accuracy {m['accuracy']:.3f} "
         f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
-        f"calibration error {m['calibration_error']:.3f} at temperature {m['temperature']:g}\n"
+        f"calibration error {calibration_text(m)} at temperature {m['temperature']:g}\n"
         f"{run.folder}"
     )

@@ -11,6 +11,7 @@ from merkit.engine.data.metrics import (
     bootstrap_difference,
     bootstrap_interval,
     calibration_error,
+    calibration_error_by_chance,
     confusion_matrix,
     expected_calibration_error,
     log_loss,
@@ -150,3 +151,11 @@ def test_the_interval_of_the_accuracy_holds_it_and_narrows() -> None:
     assert low < (truth == said).mean() < high
     assert high - low < 2 * 1.96 * np.sqrt(0.7 * 0.3 / 400) * 1.2
     assert wide_high - wide_low > high - low
+
+
+def test_calibration_error_by_chance():
+    """Of one true confidence in one bin it is the mean deviation of a binomial share."""
+    few, many = (calibration_error_by_chance(np.full(count, 0.75)) for count in (48, 4_800))
+    assert few == pytest.approx(0.8 * (0.75 * 0.25 / 48) ** 0.5, rel=0.15)
+    assert many == pytest.approx(few / 10, rel=0.25)
+    assert calibration_error_by_chance(np.ones(9)) == 0

@@ -11,7 +11,7 @@ from merkit.engine.data.metrics import accuracy_and_macro_f1, expected_calibrati
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.training.evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
 from small_training import drawn_predictions
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 
 def test_torchmetrics_and_the_engine_score_alike():
@@ -30,6 +30,10 @@ def test_torchmetrics_and_the_engine_score_alike():
         == pytest.approx(theirs.item(), abs=1e-4)
     )
     assert sum(map(sum, metrics["confusion"])) == 60
+    top2 = multiclass_accuracy(
+        torch.tensor(probabilities), torch.tensor(predictions.truth), 3, "micro", top_k=2
+    )
+    assert metrics["accuracy_top2"] == pytest.approx(top2.item(), abs=1e-4)
 
 
 def test_what_is_no_number_is_null(tmp_path: Path):
@@ -52,5 +56,12 @@ def test_a_card_says_data_split_and_figures_and_escapes_names():
     assert r"Learnt beside the labels: x\|y." in card
     assert r"CC\*BY\*" in card
     assert "| label | songs | precision | recall | F1 |" in card
-    assert "temperature 1.3." in card
+    assert (
+        f"({provenance['metrics']['calibration_error_by_chance']:.3f} by chance alone) at temperature 1.3."
+        in card
+    )
+    del provenance["metrics"]["calibration_error_by_chance"]  # as older versions wrote them
+    assert "by chance" not in card_from_spec(
+        ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, provenance)
+    )
     assert "The split is random" in card
