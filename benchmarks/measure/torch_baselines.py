@@ -23,7 +23,8 @@ class TorchBaseline:
             torch.set_num_threads(threads)
         torch.manual_seed(0)
         spec = artifact.spec
-        network = build_backbone(spec.backbone, len(spec.labels)).eval()
+        # All columns that runtimes put side by side, or what follows would not find a song's evidence.
+        network = build_backbone(spec.backbone, sum(spec.outputs.values())).eval()
         # Dynamic shapes: compiled once for all batches, as a service would do.
         self._network = torch.compile(network, dynamic=True) if compiled else network
 
