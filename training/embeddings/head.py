@@ -158,16 +158,18 @@ def _layers(
         weights = weights * (len(truth) / len(known) / np.bincount(truth, minlength=count)[targets])
     scaler = StandardScaler().fit(rows)
     scaled = np.asarray(scaler.transform(rows))
-    root = _root_of_penalty(shifts, np.asarray(scaler.scale_))
-    scaled = solve_triangular(root, scaled.T, lower=True).T
+    root = _root_of_penalty(np.concatenate(shifts) / np.asarray(scaler.scale_)) if shifts else None
+    if root is not None:  # with these features the penalty is an equal one
+        scaled = solve_triangular(root, scaled.T, lower=True).T
     span = span_of(scaled)
     inside = scaled @ span
     regression = LogisticRegression(max_iter=1_000, warm_start=True)  # a penalty's weights begin the next's
     layers = []
     for strength in strengths:
         regression.set_params(C=strength).fit(inside, targets, sample_weight=weights)
-        coefficients = solve_triangular(root, span @ regression.coef_.T, lower=True, trans="T").T
-        intercepts = regression.intercept_
+        coefficients, intercepts = regression.coef_ @ span.T, regression.intercept_
+        if root is not None:
+            coefficients = solve_triangular(root, coefficients.T, lower=True, trans="T").T
         if len(known) == 2:  # scikit-learn gives the second label's logit alone
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             intercepts = np.concatenate([-intercepts, intercepts]) / 2
@@ -178,13 +180,9 @@ def _layers(
     return layers
 
 
-def _root_of_penalty(shifts: Sequence[Float32], scale: np.ndarray) -> np.ndarray:
-    """The lower triangle L of a penalty ``|L^T w|^2`` on the weights of standardised features."""
-    penalty = np.eye(len(scale))
-    if shifts:
-        rows = np.concatenate(shifts) / scale
-        penalty += _SHIFTED * (rows.T @ rows) / len(rows)
-    return np.linalg.cholesky(penalty)
+def _root_of_penalty(shifts: np.ndarray) -> np.ndarray:
+    """The lower triangle L of a penalty ``|L^T w|^2`` on weights w, for shifts ``[copies, features]``."""
+    return np.linalg.cholesky(np.eye(shifts.shape[1]) + _SHIFTED * (shifts.T @ shifts) / len(shifts))
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
