@@ -169,7 +169,7 @@ def _layers(
         regression.set_params(C=strength).fit(inside, targets, sample_weight=weights)
         coefficients, intercepts = regression.coef_ @ span.T, regression.intercept_
         if root is not None:
-            coefficients = solve_triangular(root, coefficients.T, lower=True, trans="T").T
+            coefficients = solve_triangular(root, coefficients.T, lower=True, trans=1).T
         if len(known) == 2:  # scikit-learn gives the second label's logit alone
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             intercepts = np.concatenate([-intercepts, intercepts]) / 2
