@@ -114,8 +114,9 @@ def _unseen(
     """For each strength every clip's logits, by a layer that was fitted to other groups; [] if too few."""
     logits: list[dict[int, Float32]] = [{} for _ in _STRENGTHS]
     for training, test in _pairs(clips):
-        of_training = [[rows[i] for i in training] if rows else [] for rows in (features, shifts)]
-        layers = _layers(of_training[0], truth[training], len(labels), _STRENGTHS, balance, of_training[1])
+        given = [features[i] for i in training]
+        moved = [shifts[i] for i in training] if shifts else []
+        layers = _layers(given, truth[training], len(labels), _STRENGTHS, balance, moved)
         for of_strength, layer in zip(logits, layers, strict=True):
             of_clips = logits_from_head(layer, [features[i] for i in test])
             of_strength.update(zip(test.tolist(), of_clips, strict=True))
