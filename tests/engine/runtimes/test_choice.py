@@ -106,7 +106,9 @@ def test_without_a_home_there_is_the_shipped_table(model: Artifact, monkeypatch:
     assert chosen_runtime(model)[0] == "onnxruntime"
 
 
-def test_the_shipped_table_is_one() -> None:
+def test_the_shipped_table_is_of_the_bundled_networks() -> None:
     assert set(PACKAGES) < set(RUNTIMES)
     for row in rows_of(SHIPPED):
+        of_the_package = open_artifact(row["network"]).sha256
+        assert row["sha256"] == of_the_package, "measure this network anew, or leave its row out"
         assert set(row["tried"]) <= set(PACKAGES)
