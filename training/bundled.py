@@ -39,6 +39,7 @@ class Recipe:
         weights: a file in DATA to begin with, or the name of another recipe, whose final network it is then.
         plan: what of these is trained.
         second: folders in DATA whose labels are learnt beside.
+        half: its weights lie in the file as FP16: see ``with_half_weights``.
     """
 
     model: str
@@ -52,9 +53,12 @@ class Recipe:
     weights: str | None = None
     plan: Plan = "all"
     second: tuple[str, ...] = ()
+    half: bool = False
 
 
 _HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
+
+_FLAWS = ("lowpass=0.5", "noise=0.4", "codec=0.4")
 
 _PLAIN = ("mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0")
 
@@ -65,11 +69,22 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audioset",
         "hindi5",
-        ("lowpass=0.5", "noise=0.4", "codec=0.4"),
+        _FLAWS,
         teachers=(),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
         weights="music",
         plan="frozen",
+    ),
+    "accurate": Recipe(
+        "audioset",
+        "emotion4q",
+        _FLAWS,
+        teachers=(),
+        unlabelled=("mirex5", "hindi5"),
+        preset="audioset-relative",
+        weights="ears/mn04_as.safetensors",
+        plan="frozen",
+        half=True,
     ),
 }
 """The bundled files by name."""
@@ -138,14 +153,21 @@ def make_bundled(
     Raises:
         UsageError, MerError: see ``run_session``.
     """
+    import onnx
+
+    from ..export.half_weights import with_half_weights
     from .runs.run_folder import CARD
 
     for name in names:
-        runs = out / "runs" / name
+        recipe, final = BUNDLED[name], out / "runs" / name / "final"
         _train(name, data, out, observer, cache, workers, non_music)
-        for made, suffix in ((f"{BUNDLED[name].model}.onnx", ".onnx"), (CARD, ".md")):
-            shutil.copyfile(runs / "final" / made, out / f"{name}{suffix}")
-            yield f"made {out / name}{suffix}"
+        for made, suffix in ((f"{recipe.model}.onnx", ".onnx"), (CARD, ".md")):
+            target = out / f"{name}{suffix}"
+            if recipe.half and suffix == ".onnx":
+                onnx.save(with_half_weights(onnx.load(final / made)), target)
+            else:
+                shutil.copyfile(final / made, target)
+            yield f"made {target}"
 
 
 def _train(

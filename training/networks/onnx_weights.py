@@ -14,6 +14,7 @@ from ...engine.artifact import Artifact, open_artifact
 from ...engine.errors import ArtifactError
 from ...engine.runtimes import open_runtime
 from ...engine.spec import ModelSpec
+from ...export.plain_graph import plain_from_onnx
 from .checkpoint import unfilled_network
 
 _FOLDED = "_bias"  # so the exporter names the bias of a convolution that the norm after it was put into
@@ -33,7 +34,7 @@ def network_from_onnx(path: Path) -> tuple[nn.Module, ModelSpec]:
     """
     artifact = open_artifact(str(path))
     spec = artifact.spec
-    graph = onnx.load_from_string(artifact.content).graph
+    graph = plain_from_onnx(onnx.load_from_string(artifact.content)).graph
     tensors = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
         for tensor in graph.initializer

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...engine.errors import UsageError
+from ...engine.spec import AudioSpec
+from ...engine.spectrogram.presets import PRESETS
 from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
+from ..networks.trained import TrainedNetwork
 from ..plans import other_mels
-from ..recipe import TAUGHT
+from ..recipe import AUDIO_OF_A_NETWORK, TAUGHT
 from ..teachers.teaching import check_teachers
 from .observer import Observer
 from .settings import Session
@@ -37,7 +40,7 @@ def check_plan(session: Session, observer: Observer) -> None:
             f"{weights} is a frozen network with a head: give the weights that it is made of, or the plan "
             "frozen"
         )
-    if plan == "frozen" and session.audio_chosen:
+    if plan == "frozen" and session.audio_chosen and not _can_hear(begun, session.protocol.audio):
         raise UsageError("a frozen network hears what it was trained on: leave the AudioSpec out")
     if plan != "all" and (session.protocol.sub_clips or session.protocol.extra_head):
         raise UsageError(f"the plan {plan} is none of the protocol {session.protocol.name}")
@@ -47,7 +50,14 @@ def check_plan(session: Session, observer: Observer) -> None:
         )
     differing = other_mels(begun.audio, session.protocol_of(begun.backbone).audio)
     if differing:
-        observer.say(f"{weights} hears otherwise than before, and must learn that anew: {differing}")
+        then = "which a frozen network does not learn" if plan == "frozen" else "and must learn that anew"
+        observer.say(f"{weights} hears otherwise than before, {then}: {differing}")
+
+
+def _can_hear(begun: TrainedNetwork, audio: AudioSpec) -> bool:
+    """Whether published weights have a preset for this besides the one that they were trained on."""
+    names = () if begun.labels else AUDIO_OF_A_NETWORK.get(begun.backbone, ())
+    return audio in [PRESETS[name] for name in names]
 
 
 def check_teaching(session: Session, observer: Observer) -> None:

@@ -73,9 +73,8 @@ class Session:
         protocol = protocol_for(self.protocol, model, self.chosen, bool(self.teachers))
         if self.begun is None:
             return protocol
-        audio = self.protocol.audio if self.audio_chosen else self.begun.audio
-        if self.plan == "frozen":
-            audio = embedded_audio(self.begun)
+        usual = embedded_audio(self.begun) if self.plan == "frozen" else self.begun.audio
+        audio = self.protocol.audio if self.audio_chosen else usual
         return protocol_from_trained(protocol, audio, self.plan == "frozen", self.chosen)
 
     @property

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from audioset_files import random_audioset
 from merkit.engine.artifact import open_artifact
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import UsageError
+from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.runtimes import open_runtime
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.embeddings import embeddings
 from merkit.training.embeddings.ears import ears_from_source
 from merkit.training.networks.checkpoint import network_from_checkpoint
@@ -22,6 +25,7 @@ from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
 from merkit.training.runs.session import Session, run_session
 from pool_here import pool_here
+from safetensors.torch import save_file
 from small_training import Says, Trained
 
 
@@ -77,8 +81,6 @@ def test_its_export_gives_the_logits_that_were_measured(
     artifact = open_artifact(str(target))
     assert run.predictions is not None
     path = songs / run.predictions.names[0]
-    from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
-
     log_mels = np.asarray(log_mels_from_file(str(path), WindowOptions(artifact.spec.audio)).log_mels)
     with open_runtime(artifact, "onnxruntime", 1) as runtime:
         logits = runtime.infer(log_mels)[:, : len(artifact.spec.labels)]  # evidence may follow
@@ -91,14 +93,35 @@ def test_its_export_gives_the_logits_that_were_measured(
     assert np.allclose(heard, ears_from_source(str(run.folder)).embed(log_mels), rtol=1e-3, atol=1e-3)
 
 
+def test_published_weights_may_hear_another_of_their_presets(songs: Path, cache: Path, tmp_path: Path):
+    weights = tmp_path / "ears.safetensors"
+    save_file(random_audioset(), weights)
+    audio = PRESETS["audioset-relative"]
+    session = _session(songs, cache, tmp_path / "run", weights)
+    protocol = dataclasses.replace(session.protocol, audio=audio)
+    session = dataclasses.replace(session, models=("audioset",), protocol=protocol)
+    says = Says()
+    (run,), _ = run_session(session, says)
+    assert any("a frozen network does not learn: reference one then, mean now" in line for line in says.lines)
+    network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
+    assert spec.audio == audio and run.predictions is not None
+    log_mels = log_mels_from_file(str(songs / run.predictions.names[0]), WindowOptions(audio)).log_mels
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(np.asarray(log_mels))).numpy()
+    assert np.allclose(logits, run.predictions.logits[0], atol=1e-3)
+
+
 def test_plans_that_cannot_be_are_refused(
     trained: Trained, frozen: tuple[FinishedRun, list[str]], songs: Path, cache: Path, tmp_path: Path
 ):
     run, _ = frozen
+    own = _session(songs, cache, tmp_path, trained.run.folder).protocol
+    of_ears = dataclasses.replace(own, audio=PRESETS["mer500"])
     for weights, fields, reason in (
         (trained.run.folder, {"models": ("squeezenet",)}, "are weights of audiocnn, not of squeezenet"),
         (trained.run.folder, {"teachers": (str(trained.run.folder),)}, "learns nothing from teachers"),
         (run.folder, {"plan": "all"}, "is a frozen network"),
+        (trained.run.folder, {"protocol": of_ears}, "hears what it was trained on"),
         ("none", {}, "needs the weights of a network"),
     ):
         session = dataclasses.replace(_session(songs, cache, tmp_path / "no", weights), **fields)
