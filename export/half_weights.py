@@ -12,9 +12,9 @@ _SUFFIX = "_half"
 def with_half_weights(model: ModelProto) -> ModelProto:
     """A copy of a graph that computes in FP32, with weights rounded to FP16 and cast back when it is loaded.
 
-    Runtimes do that once; the graph is no slower for it. A rounded weight is off by 0.05 % at most, of
-    numbers below 6e-5 by 3e-8. ``plain_from_onnx`` makes FP32 weights of it again. A weight with numbers beyond FP16's
-    range stays as it is.
+    Runtimes do that once; the graph is no slower for it. A number is off by 0.05 % at most, one below 6e-5
+    by 3e-8. A weight with numbers beyond FP16's range stays as it is. ``plain_from_onnx`` makes FP32 weights
+    of it again.
     """
     half = ModelProto()
     half.CopyFrom(model)

@@ -55,7 +55,7 @@ PRESETS: Mapping[str, AudioSpec] = {
         mean=(-20.0,),
         std=(20.0,),
     ),
-    # As it was trained, but for the level: the mean power of each window is heard where usual music lay for it.
+    # As it was trained, but for the level: each window's mean power is heard where that of music usually lay.
     "audioset-relative": AudioSpec(
         sample_rate=32_000,
         window_samples=320_000,

@@ -1,4 +1,4 @@
-"""Weights in FP16: half the bytes, nearly the same logits, and FP32 weights again wherever they are needed."""
+"""Weights in FP16: half the bytes, nearly the same logits, and FP32 weights again where they are needed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_weights_are_off_by_a_rounding_at_most(power: float, seed: int):
     weights = np.random.default_rng(seed).normal(0, 10.0**power, (64, 32)).astype(np.float32)
     back = plain_from_onnx(with_half_weights(of_weights(weights)))
     (tensor,) = back.graph.initializer
-    assert tensor.name == "weights" and [node.op_type for node in back.graph.node] == ["MatMul"]
+    assert tensor.name == "weights"
+    assert [node.op_type for node in back.graph.node] == ["MatMul"]
     found = numpy_helper.to_array(tensor)
     assert found.dtype == np.float32
     if np.abs(weights).max() > 65_519:

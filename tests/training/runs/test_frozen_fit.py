@@ -104,7 +104,8 @@ def test_published_weights_may_hear_another_of_their_presets(songs: Path, cache:
     (run,), _ = run_session(session, says)
     assert any("a frozen network does not learn: reference one then, mean now" in line for line in says.lines)
     network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
-    assert spec.audio == audio and run.predictions is not None
+    assert spec.audio == audio
+    assert run.predictions is not None
     log_mels = log_mels_from_file(str(songs / run.predictions.names[0]), WindowOptions(audio)).log_mels
     with torch.inference_mode():
         logits = network(torch.from_numpy(np.asarray(log_mels))).numpy()
