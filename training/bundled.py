@@ -58,8 +58,6 @@ class Recipe:
 
 _HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
 
-_FLAWS = ("lowpass=0.5", "noise=0.4", "codec=0.4")
-
 _PLAIN = ("mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0")
 
 BUNDLED: dict[str, Recipe] = {
@@ -69,7 +67,7 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audioset",
         "hindi5",
-        _FLAWS,
+        ("lowpass=0.5", "noise=0.4", "codec=0.4"),
         teachers=(),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
         weights="music",
@@ -78,7 +76,7 @@ BUNDLED: dict[str, Recipe] = {
     "accurate": Recipe(
         "audioset",
         "emotion4q",
-        _FLAWS,
+        ("lowpass=0.5", "noise=0.8", "codec=0.4"),
         teachers=(),
         unlabelled=("mirex5", "hindi5"),
         preset="audioset-relative",

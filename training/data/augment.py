@@ -11,7 +11,7 @@ from ...engine.audio.spread import spread_starts
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 from ..recipe import Recipe
-from .degrade import random_codec, random_low_pass, random_noise
+from .degrade import WIDE_HZ, at_a_lower_rate, random_codec, random_low_pass, random_noise
 
 
 def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
@@ -48,6 +48,8 @@ def bad_copy(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recip
         decibels = random_low_pass(decibels, spec, rng)
     if recipe.noise and rng.random() < recipe.noise:
         decibels = random_noise(decibels, rng)
+    if spec.fmax > WIDE_HZ and recipe.noise and rng.random() < 0.5:
+        decibels = at_a_lower_rate(decibels, spec, rng)
     if recipe.codec and rng.random() < recipe.codec:
         decibels = random_codec(decibels, rng)
     return decibels

@@ -8,8 +8,12 @@ from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import mel_edges
 
+WIDE_HZ = 8_000.0
+"""A network that hears more than that hears where a file of 16 or 22.05 kHz ends, and its noise with it."""
+
 _CUTOFFS_HZ = (2_500.0, 8_000.0)
 _SLOPES = (24, 48, 96, 400)  # dB an octave: an old recording's, a filter's, a codec's
+_HALF_RATES_HZ = (4_000.0, 5_512.5, 8_000.0, 11_025.0, 12_000.0)
 _BELOW_DB = (15.0, 45.0)
 _TILT_DB = (-18.0, 9.0)  # from the lowest mel to the highest: hum and rumble, or hiss
 _STRENGTH = (0.3, 1.5)  # of a codec's errors: MP3 at 32 kbit/s is about 0.8, Opus at 16 kbit/s 1
@@ -21,6 +25,11 @@ def random_low_pass(decibels: Float32, spec: AudioSpec, rng: np.random.Generator
     low, high = _CUTOFFS_HZ
     cutoff = low * (max(min(high, spec.fmax), low) / low) ** rng.random()
     return low_passed(decibels, spec, cutoff, float(rng.choice(_SLOPES)))
+
+
+def at_a_lower_rate(decibels: Float32, spec: AudioSpec, rng: np.random.Generator) -> Float32:
+    """As a file of 8 to 24 kHz has it: nothing above half of its rate."""
+    return low_passed(decibels, spec, float(rng.choice(_HALF_RATES_HZ)), max(_SLOPES))
 
 
 def low_passed(decibels: Float32, spec: AudioSpec, cutoff_hz: float, slope: float) -> Float32:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
+from ....export.plain_graph import plain_from_onnx
+
 Precision = Literal["fp32", "fp16"]
 
 # Those whose arithmetic a GPU's tensor cores do; FP16 is for them, and for what takes what they give.
@@ -36,7 +38,7 @@ class OnnxInTorch:
     """
 
     def __init__(self, content: bytes, device: str, precision: Precision = "fp32") -> None:
-        graph = onnx.load_from_string(content).graph
+        graph = plain_from_onnx(onnx.load_from_string(content)).graph
         unknown = {node.op_type for node in graph.node} - set(_OPERATORS)
         if unknown:
             raise NotImplementedError(f"operators that are not here: {', '.join(sorted(unknown))}")

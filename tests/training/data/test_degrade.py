@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 from audio_files import noise
-from merkit.engine.spectrogram.log_mel import decibels_from_audio
+from merkit.engine.spectrogram.log_mel import decibels_from_audio, mel_edges
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.degrade import (
+    at_a_lower_rate,
     coded,
     low_passed,
     random_codec,
@@ -39,6 +40,20 @@ def test_a_low_pass_is_butterworths(order: int, slope: float):
     octaves = np.abs(np.log2(_mel_hz() / cutoff))
     np.testing.assert_allclose(ours, expected, atol=3.3)  # its corner is round: 3 dB
     np.testing.assert_allclose(ours[octaves > 0.8], expected[octaves > 0.8], atol=1.0)
+
+
+def test_a_file_of_a_lower_rate_ends_at_half_of_it():
+    wide = dataclasses.replace(PRESETS["audioset-relative"], reference="one", amin=1e-12)
+    before = decibels_from_audio(noise(2, wide.sample_rate), wide)
+    ends = set()
+    for seed in range(40):
+        lost = before - at_a_lower_rate(before, wide, np.random.default_rng(seed))
+        assert np.ptp(lost, axis=1).max() < 1e-3
+        hears = lost[:, 0] < 30
+        ends.add(int(hears.sum()))
+        assert hears[: hears.sum()].all()
+        assert np.abs(lost[:, 0][mel_edges(wide)[1:-1] < 4_000]).max() < 1e-3
+    assert len(ends) == 5
 
 
 def _mel_hz() -> np.ndarray:
