@@ -72,6 +72,10 @@ def workload_from_onnx(model: ModelProto) -> Workload:
     """
     shaped = _at_batch_one(model)
     weights = {tensor.name: tensor for tensor in shaped.graph.initializer}
+    for node in shaped.graph.node:
+        if node.op_type == "Cast" and node.input[0] in weights:  # once, when the graph is loaded
+            dims = weights[node.input[0]].dims
+            weights[node.output[0]] = TensorProto(dims=dims, data_type=_attribute(node, "to"))
     # The layer behind a DequantizeLinear reads the int8 numbers before it.
     stored = {
         node.output[0]: node.input[0] for node in shaped.graph.node if node.op_type == "DequantizeLinear"

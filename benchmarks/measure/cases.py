@@ -145,8 +145,9 @@ def precision_of(content: bytes) -> str:
     model = onnx.load_from_string(content)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         return "int8"
-    half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    return "fp16" if half else "fp32"
+    stored = {node.input[0] for node in model.graph.node if node.op_type == "Cast"}  # and computed in FP32
+    kinds = {tensor.data_type for tensor in model.graph.initializer if tensor.name not in stored}
+    return "fp16" if onnx.TensorProto.FLOAT16 in kinds else "fp32"
 
 
 def fp32_of(content: bytes) -> str | None:

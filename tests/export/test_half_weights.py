@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.benchmarks.measure.cases import precision_of
 from merkit.engine.artifact import open_artifact, path_from_model
 from merkit.engine.runtimes import open_runtime
+from merkit.export.graph_costs import workload_from_onnx
 from merkit.export.half_weights import with_half_weights
 from merkit.export.plain_graph import plain_from_onnx
 from merkit.export.source import open_source
@@ -43,6 +45,11 @@ def test_it_is_half_as_large_and_gives_the_logits(half: Path):
     with torch.inference_mode():
         logits = network(torch.from_numpy(log_mels)).numpy()
     assert np.allclose(logits, outputs[1][:, : len(spec.labels)], atol=1e-3)
+    content = half.read_bytes()
+    costs = [workload_from_onnx(onnx.load(path)) for path in (whole, half)]
+    assert (costs[0].params, costs[0].macs) == (costs[1].params, costs[1].macs)
+    assert costs[0].weight_bytes == costs[1].weight_bytes
+    assert precision_of(content) == "fp32"
     kinds = {tensor.data_type for tensor in open_source(str(half)).model().graph.initializer}
     assert TensorProto.FLOAT16 not in kinds
 
