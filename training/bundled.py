@@ -153,7 +153,7 @@ def make_bundled(
     """
     import onnx
 
-    from ..export.half_weights import with_half_weights
+    from .networks.half_weights import with_half_weights
     from .runs.run_folder import CARD
 
     for name in names:

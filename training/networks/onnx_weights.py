@@ -14,7 +14,6 @@ from ...engine.artifact import Artifact, open_artifact
 from ...engine.errors import ArtifactError
 from ...engine.runtimes import open_runtime
 from ...engine.spec import ModelSpec
-from ...export.plain_graph import plain_from_onnx
 from .checkpoint import unfilled_network
 
 _FOLDED = "_bias"  # so the exporter names the bias of a convolution that the norm after it was put into
@@ -34,11 +33,14 @@ def network_from_onnx(path: Path) -> tuple[nn.Module, ModelSpec]:
     """
     artifact = open_artifact(str(path))
     spec = artifact.spec
-    graph = plain_from_onnx(onnx.load_from_string(artifact.content)).graph
+    graph = onnx.load_from_string(artifact.content).graph
+    called = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Cast"}
     tensors = {
-        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        called.get(tensor.name, tensor.name): torch.from_numpy(
+            numpy_helper.to_array(tensor).astype(np.float32)
+        )
         for tensor in graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT
+        if tensor.data_type == onnx.TensorProto.FLOAT or tensor.name in called  # see with_half_weights
     }
     try:
         network = unfilled_network(spec, tensors).eval()

@@ -14,9 +14,9 @@ from merkit.benchmarks.measure.cases import precision_of
 from merkit.engine.artifact import open_artifact, path_from_model
 from merkit.engine.runtimes import open_runtime
 from merkit.export.graph_costs import workload_from_onnx
-from merkit.export.half_weights import with_half_weights
 from merkit.export.plain_graph import plain_from_onnx
 from merkit.export.source import open_source
+from merkit.training.networks.half_weights import with_half_weights
 from merkit.training.networks.onnx_weights import network_from_onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
