@@ -156,7 +156,7 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         labeler.label("missing.mp3")
     for error in (AudioError, UsageError):
         assert issubclass(error, merkit.MerError)
-    with pytest.raises(UsageError, match="unknown model 'wavenet'; known: audiocnn"):
+    with pytest.raises(UsageError, match="unknown model 'wavenet'; known: accurate, audiocnn"):
         merkit.Labeler("wavenet")
     with pytest.raises(UsageError, match="no runtime 'tensorflow'"):
         merkit.Labeler(MODEL, runtime="tensorflow")
