@@ -60,7 +60,7 @@ def compare_command(
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", "-m", default=DEFAULT_MODEL, metavar="NAME|FILE", help="What labels.")
 @click.option(
-    "--songs", type=click.IntRange(min=0), default=100, help="Songs a turn: the folder's files, linked."
+    "--songs", type=click.IntRange(min=0), default=100, help="Songs a turn: the folder's first files, linked."
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, help="Turns of each contender.")
 @click.option("--windows", "-w", type=WindowCountType(), metavar="N|all", default=3, help="As in mer-label.")
