@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..spec import AudioSpec
+
+# As the AudioSet network's weights were trained: its pre-emphasis is a gain for each of these mels, which
+# the network adds. It counts on this mean and deviation.
+_AUDIOSET = AudioSpec(
+    sample_rate=32_000,
+    window_samples=320_000,
+    frames=1_000,
+    n_fft=1_024,
+    win_length=800,
+    hop_length=320,
+    pad_mode="reflect",
+    fmin=0.0,
+    fmax=15_000.0,
+    mel_scale="htk",
+    mel_norm="none",
+    mean=(-20.0,),
+    std=(20.0,),
+)
 
 PRESETS: Mapping[str, AudioSpec] = {
     # Twice the default hop halves the cost of log-mels and networks. Relative to its mean power a window
@@ -38,40 +57,9 @@ PRESETS: Mapping[str, AudioSpec] = {
         mean=(-20.0,),
         std=(20.0,),
     ),
-    # As the AudioSet network's weights were trained: its pre-emphasis is a gain for each of these mels, which
-    # the network adds. It counts on this mean and deviation.
-    "audioset": AudioSpec(
-        sample_rate=32_000,
-        window_samples=320_000,
-        frames=1_000,
-        n_fft=1_024,
-        win_length=800,
-        hop_length=320,
-        pad_mode="reflect",
-        fmin=0.0,
-        fmax=15_000.0,
-        mel_scale="htk",
-        mel_norm="none",
-        mean=(-20.0,),
-        std=(20.0,),
-    ),
+    "audioset": _AUDIOSET,
     # As it was trained, but for the level: each window's mean power is heard where that of music usually lay.
-    "audioset-relative": AudioSpec(
-        sample_rate=32_000,
-        window_samples=320_000,
-        frames=1_000,
-        n_fft=1_024,
-        win_length=800,
-        hop_length=320,
-        pad_mode="reflect",
-        fmin=0.0,
-        fmax=15_000.0,
-        mel_scale="htk",
-        mel_norm="none",
-        reference="mean",
-        mean=(-38.0,),
-        std=(20.0,),
-    ),
+    "audioset-relative": replace(_AUDIOSET, reference="mean", mean=(-38.0,)),
     # The same network trained further: those of its mels that lie below 8 kHz, half as often, and relative to
     # the mean power. Two fifths of the cells, and no level to hear. The mean is heard as -22 dB, usual music
     # by the published network as 18: its floor at -50 dB hides what is quiet, noise and a codec's errors too.
