@@ -78,9 +78,9 @@ def _features(sounds: Array, begins: Array) -> Iterator[Array | float]:
 def _harmony(held: Array) -> Iterator[Array | float]:
     """Intervals between pitch classes, and what the best key makes of them; the key itself counts nothing."""
     classes = np.stack([held[:, k == PITCHES % 12].sum(axis=1) for k in range(12)], axis=1)
-    seconds = classes[: len(classes) // 43 * 43].reshape(-1, 43, 12).sum(axis=1)  # half seconds
+    halves = classes[: len(classes) // 43 * 43].reshape(-1, 43, 12).sum(axis=1)  # of seconds
     total = classes.sum(axis=0) / (classes.sum() + 1e-6)
-    local = seconds / (np.linalg.norm(seconds, axis=1, keepdims=True) + 1e-3)
+    local = halves / (np.linalg.norm(halves, axis=1, keepdims=True) + 1e-3)
     for lag in range(1, 7):
         yield 12 * (total * np.roll(total, lag)).sum()
         yield (local * np.roll(local, lag, axis=1)).sum(axis=1).mean()
@@ -94,11 +94,11 @@ def _harmony(held: Array) -> Iterator[Array | float]:
     low = np.array([held[:, (k == PITCHES % 12) & (PITCHES < 52)].sum() for k in range(12)])
     yield np.roll(total, -tonic)
     yield np.roll(low / (low.sum() + 1e-6), -tonic)
-    centred = seconds - seconds.mean(axis=1, keepdims=True)
+    centred = halves - halves.mean(axis=1, keepdims=True)
     fits = centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-3) @ keys.T
     yield (fits[:, 12:].max(axis=1) - fits[:, :12].max(axis=1)).mean()
     yield fits.max(axis=1).mean()
-    yield np.abs(np.diff(seconds / (seconds.sum(axis=1, keepdims=True) + 1e-3), axis=0)).sum(axis=1).mean()
+    yield np.abs(np.diff(halves / (halves.sum(axis=1, keepdims=True) + 1e-3), axis=0)).sum(axis=1).mean()
 
 
 def _melody(held: Array) -> Iterator[Array | float]:

@@ -43,7 +43,11 @@ def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, re
 
 
 def bad_copy(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
-    """A window in dB as a bad recording or codec has it: each flaw by chance, as often as the recipe says."""
+    """A window in dB as a bad recording or codec has it: each flaw by chance, as often as the recipe says.
+
+    Where the recipe has noise, half of the windows of a network that hears beyond 8 kHz end where a file of a
+    lower rate does.
+    """
     if recipe.lowpass and rng.random() < recipe.lowpass:
         decibels = random_low_pass(decibels, spec, rng)
     if recipe.noise and rng.random() < recipe.noise:
