@@ -78,7 +78,8 @@ def _speak(unpacked: Path, folder: Path) -> None:
     if not program.exists():
         return
     (library,) = {path.parent for path in (unpacked / "usr" / "lib").glob("*/libespeak-ng.so.1")}
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), "ESPEAK_DATA_PATH": str(library)}
+    libraries = os.pathsep.join((str(library), str(library / "pulseaudio")))
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "ESPEAK_DATA_PATH": str(library)}
     for number, (voice, pitch, pace) in enumerate(_VOICES):
         words = [
             "-v",
