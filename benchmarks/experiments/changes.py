@@ -113,6 +113,7 @@ def _left(sound: Sound, rng: np.random.Generator) -> Float32 | None:
 _DECIBELS = (6, -6, 10, -10, -20, -30)
 _CHANGES = (
     *(Change(f"level{by:+}", f"level {by:+} dB", partial(_level, decibels=by)) for by in _DECIBELS),
+    Change("lowpass8000", "low-pass at 8 kHz", partial(_low_pass, cutoff=8_000)),
     Change("lowpass5500", "low-pass at 5.5 kHz", partial(_low_pass, cutoff=5_500)),
     Change("lowpass4000", "low-pass at 4 kHz", partial(_low_pass, cutoff=4_000)),
     Change(

@@ -41,7 +41,8 @@ def test_level(decibels: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "gone", "kept"), [("lowpass5500", 6_000, 1_000), ("lowpass4000", 4_400, 3_600)]
+    ("name", "gone", "kept"),
+    [("lowpass8000", 8_800, 7_200), ("lowpass5500", 6_000, 1_000), ("lowpass4000", 4_400, 3_600)],
 )
 @pytest.mark.parametrize("rate", [22_050, 44_100])
 def test_low_pass(name: str, gone: float, kept: float, rate: int) -> None:
