@@ -235,6 +235,12 @@ def test_messages_nested_without_end(tmp_path: Path) -> None:
         open_artifact(str(tmp_path / "deep.onnx"))
 
 
+def test_no_bundled_network_hears_a_band_that_its_training_music_lacks() -> None:
+    """Those clips end between 8 and 11 kHz; a network that heard more called full-band music no music."""
+    for name in known_models():
+        assert open_artifact(name).spec.audio.fmax <= 8_000, name
+
+
 def test_without_a_home_there_are_the_bundled_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")

@@ -37,6 +37,8 @@ class Ears:
         """SHA-256 of the weights and of what is heard: equal for equal embeddings only."""
         digest = hashlib.sha256(_VERSION)
         digest.update(self.audio.to_json().encode())
+        if self.embedding.mels:
+            digest.update(f"{self.embedding.mels} mels".encode())
         for name, tensor in sorted(self.embedding.state_dict().items()):
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
@@ -63,11 +65,17 @@ def embedded_audio(trained: TrainedNetwork) -> AudioSpec:
     return embedding_audio(trained.audio)[0]
 
 
-def ears_of(trained: TrainedNetwork) -> Ears:
-    """On CUDA where available."""
+def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None) -> Ears:
+    """On CUDA where available.
+
+    Args:
+        audio: what they are to hear; None is what the network was trained on. Its mels are that one's first.
+    """
+    audio = audio or embedded_audio(trained)
     if isinstance(trained.network, FrozenNetwork):
         embedding = trained.network.embedding
     else:
-        embedding = Embedding(trained.network, trained.backbone, embedding_audio(trained.audio)[1])
+        mels = trained.audio.n_mels if trained.audio.n_mels > audio.n_mels else 0
+        embedding = Embedding(trained.network, trained.backbone, embedding_audio(trained.audio)[1], mels)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Ears(trained.backbone, embedded_audio(trained), embedding.to(device), trained.notice)
+    return Ears(trained.backbone, audio, embedding.to(device), trained.notice)

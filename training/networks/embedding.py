@@ -7,12 +7,14 @@ import dataclasses
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ...engine.spec import AudioSpec
 from .audiocnn import AudioCNN
 from .backbones import head_paths
 
 _WINDOW_S = 10.0  # of an embedding; a network that hears less hears several patches
+_SILENT = -10.0  # deviations: of a log-mel 200 dB below the mean, quieter than any network's floor
 
 
 class Embedding(nn.Module):
@@ -21,19 +23,25 @@ class Embedding(nn.Module):
     A network whose windows are shorter than 5 s hears ``patches`` of them one after another; the features
     are then the mean and the deviation over the patches. A network of two parts gives the features of both.
 
+    A network that was trained with more mels than it gets hears silence in those above. What it then knows of
+    a band that no clip of the training reaches, such as files of 22 kHz, cannot mislead the layer after it.
+
     Args:
         network: of the backbone ``name``; it is copied.
+        mels: as many as it was trained with; 0 is as many as it gets.
     """
 
-    def __init__(self, network: nn.Module, name: str, patches: int = 1) -> None:
+    def __init__(self, network: nn.Module, name: str, patches: int = 1, mels: int = 0) -> None:
         super().__init__()
-        self.patches = patches
+        self.patches, self.mels = patches, mels
         self.network = copy.deepcopy(network)
         for path in head_paths(network, name, embedding=True):
             self.network.set_submodule(path, nn.Identity())
         self.network.requires_grad_(False).eval()
 
     def forward(self, log_mels: Tensor) -> Tensor:
+        if self.mels > log_mels.shape[2]:
+            log_mels = functional.pad(log_mels, (0, 0, 0, self.mels - log_mels.shape[2]), value=_SILENT)
         if self.patches == 1:
             return self._features(log_mels)
         frames = log_mels.shape[3] // self.patches

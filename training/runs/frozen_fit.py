@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -55,7 +54,7 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     Raises:
         MerError: see ``window_embeddings``; or a clip cannot be heard.
     """
-    ears = dataclasses.replace(ears_of(trained_network(job.protocol.weights)), audio=job.protocol.audio)
+    ears = ears_of(trained_network(job.protocol.weights), job.protocol.audio)
     progress = observer.cached(len(examples.clips))
     results = window_embeddings(
         ears, examples.clips, job.cache, job.workers, progress, job.protocol.recipe.eval_windows

@@ -39,6 +39,21 @@ def test_published_weights_give_the_published_network():
         torch.testing.assert_close(ours, features, rtol=1e-3, atol=1e-3 * float(features.abs().max()))
 
 
+def test_the_first_of_its_mels_are_heard_as_sound_that_ends_where_they_do():
+    network = AudioSetNet()
+    network.load_state_dict(audioset_state(random_audioset()))
+    log_mels = torch.from_numpy(np.random.default_rng(1).uniform(-2, 2, (2, 1, 128, 40)).astype(np.float32))
+    ended = log_mels.clone()
+    ended[:, :, 103:] = (-200 - AUDIO.mean[0]) / AUDIO.std[0]
+    with torch.inference_mode():
+        ours = Embedding(network, "audioset", mels=128)(log_mels[:, :, :103])
+        torch.testing.assert_close(ours, Embedding(network, "audioset")(ended))
+        # Without the silence above them they are another sound.
+        bare = Embedding(network, "audioset")(log_mels[:, :, :103])
+        assert not torch.allclose(ours, bare, rtol=1e-2)
+        assert not torch.allclose(ours, Embedding(network, "audioset")(log_mels), rtol=1e-2)
+
+
 def test_it_hears_nearly_what_the_published_network_hears():
     """Noise of the level of music: Kaldi's mels of a sound with pre-emphasis, in the published window."""
     rng = np.random.default_rng(0)
