@@ -16,13 +16,15 @@ from ...engine.arrays import Float32
 from ...engine.data.labelled_audio import Clip, LabelledAudio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
-from ...engine.spectrogram.log_mel import log_mel_from_decibels
+from ...engine.spectrogram.log_mel import log_mel_from_decibels, mel_edges
 from .augment import spread_crops
 from .near_copies import near_copies
 from .spectrogram_cache import ClipSound, cached_sounds
 
 Integers = npt.NDArray[np.intp]
 T = TypeVar("T", int, str)
+
+_NOTHING_DB = 80.0  # below the loudest mel: where a file of a lower rate, or a codec, has cut its sound off
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,17 @@ def tag_targets(examples: Examples, training: Integers) -> tuple[tuple[str, ...]
     tags = tuple(sorted(tag for tag, count in counts.items() if 5 <= count < len(training)))
     rows = [[tag in clip.tags for tag in tags] for clip in examples.clips]
     return tags, np.asarray(rows, np.float32).reshape(len(examples.clips), len(tags))
+
+
+def end_of_band(spec: AudioSpec, examples: Examples) -> float:
+    """The frequency in Hz above which nine of ten examples hold nothing; ``spec.fmax`` where they go on."""
+    # Not the loudest frame: at the edges of a window all mels sound for a moment.
+    loud = np.stack([np.percentile(windows, 90, axis=(0, 2)) for windows in examples.windows])
+    silent = loud < loud.max(axis=1, keepdims=True) - _NOTHING_DB
+    # From the highest mel down: all of them are silent.
+    above = np.logical_and.accumulate(silent[:, ::-1], axis=1)[:, ::-1].mean(axis=0) >= 0.9
+    silent_mels = int(above.sum())
+    return float(mel_edges(spec)[-2 - silent_mels]) if silent_mels else spec.fmax
 
 
 def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> AudioSpec:

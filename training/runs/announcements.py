@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..data.examples import Examples
+from ...engine.spec import AudioSpec
+from ..data.examples import Examples, end_of_band
 from ..data.splits import Split
 from ..evaluate.metrics_report import calibration_text, macro_f1_text
 from ..recipe import Protocol
 from .observer import Observer
 from .provenance import split_note
 from .run_folder import FinishedRun
+
+_MOST = 0.9  # of the band that a network hears
 
 
 def announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol, model: str) -> str:
@@ -53,4 +56,16 @@ def summary(run: FinishedRun) -> str:
         f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
         f"calibration error {calibration_text(m)} at temperature {m['temperature']:g}\n"
         f"{run.folder}"
+    )
+
+
+def note_on_the_band(audio: AudioSpec, examples: Examples) -> str:
+    """Says where the clips end, if the network hears much more; "" if not."""
+    end = end_of_band(audio, examples)
+    if end >= _MOST * audio.fmax:
+        return ""
+    return (
+        f"nearly all clips end at {end:,.0f} Hz, and up to {audio.fmax:,.0f} is heard: what the network "
+        "makes of the treble of other files is chance; a lower --set audio.fmax or another --preset leaves "
+        "it out"
     )

@@ -21,7 +21,7 @@ from ..networks.backbones import PAPER_BACKBONES
 from ..recipe import Protocol, SplitKind
 from ..teachers.teaching import Teaching
 from ..teachers.unlabelled import apart_from, unlabelled_clips
-from .announcements import announcement, say_gaps, summary
+from .announcements import announcement, note_on_the_band, say_gaps, summary
 from .crossvalidation import Training, cross_validate, train_on_everything, train_unmeasured
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
@@ -122,6 +122,8 @@ def _examples(session: Session, audio: AudioSpec, windows: int, observer: Observ
         first, second, *_ = (examples.readable[song].name for song in examples.copies[0])
         said = "1 near copy of another clip" if copies == 1 else f"{copies} near copies of other clips"
         observer.say(f"{said}, the first {second} (of {first}): one recording")
+    if note := note_on_the_band(audio, examples):
+        observer.say(note)
     for clips in two_labels(examples)[:3]:
         observer.say(f"one recording under two labels: {', '.join(clips)}")
     return examples

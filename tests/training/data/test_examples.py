@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise
-from merkit.engine.data.labelled_audio import Clip, labelled_audio
+from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from merkit.engine.errors import MerError
-from merkit.training.data.examples import Examples, examples_from_audio, standardised, tag_targets
+from merkit.engine.spectrogram.presets import PRESETS
+from merkit.training.data.examples import (
+    Examples,
+    end_of_band,
+    examples_from_audio,
+    standardised,
+    tag_targets,
+)
 from small_training import fast_job
 
 SPEC = fast_job().protocol.audio
@@ -86,3 +93,16 @@ def test_standardised_log_mels_have_mean_0_and_deviation_1(examples: Examples):
     assert np.allclose((*spec.mean, *spec.std), (relative.mean(), relative.std()), rtol=1e-4)
     fixed = dataclasses.replace(SPEC, mean=(-20.0,), std=(20.0,))
     assert standardised(fixed, examples, every_clip) == fixed
+
+
+@pytest.mark.parametrize(("rates", "end"), [([16_000] * 20, 7_950), ([16_000] * 17 + [44_100] * 3, 15_000)])
+def test_where_nearly_all_clips_end(rates: list[int], end: float, cache: Path, tmp_path: Path):
+    """At half of their sample rate, whatever the network could hear."""
+    clips = []
+    for number, rate in enumerate(rates):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, noise(2, rate, seed=number), rate)
+        clips.append(Clip(path, "a", str(number), name=path.name))
+    spec = dataclasses.replace(PRESETS["audioset"], frames=100, window_samples=32_000)
+    examples = examples_from_audio(LabelledAudio(tuple(clips), ("a",), "clip"), spec, cache)
+    assert end_of_band(spec, examples) == pytest.approx(end, rel=0.03)

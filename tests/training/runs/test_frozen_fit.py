@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs.export_and_score import export_run
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
-from merkit.training.runs.session import Session, run_session
+from merkit.training.runs.session import Session, read_examples, run_session
 from pool_here import pool_here
 from safetensors.torch import save_file
 from small_training import Says, Trained
@@ -103,6 +104,9 @@ def test_published_weights_may_hear_another_of_their_presets(songs: Path, cache:
     says = Says()
     (run,), _ = run_session(session, says)
     assert any("a frozen network does not learn: sample_rate 32000 then, 16000 now" in x for x in says.lines)
+    assert not any("clips end at" in line for line in says.lines)
+    read_examples(_session(songs, cache, tmp_path / "as before", weights), says)
+    assert any(re.search(r"clips end at [78],\d\d\d Hz, and up to 15,000 is heard", x) for x in says.lines)
     network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
     assert spec.audio == audio
     assert spec.provenance["frozen"] == {"patches": 1, "mels": 128}  # of which the last are silent
