@@ -51,10 +51,10 @@ class OnnxInTorch:
         arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         # Shapes, axes and starts are read by Python: kept on the host, where no stream must be waited for.
         indices = {node.input[1] for node in graph.node if node.op_type == "GatherND"}
+        paddings = {name for node in graph.node if node.op_type == "Pad" for name in node.input[1:]}
+        on_device = {name for name, array in arrays.items() if array.dtype.kind in "fb"} | indices
         self._weights = {
-            name: torch.from_numpy(np.array(array)).to(
-                device if array.dtype.kind in "fb" or name in indices else "cpu"
-            )
+            name: torch.from_numpy(np.array(array)).to(device if name in on_device - paddings else "cpu")
             for name, array in arrays.items()
         }
         if self._half:
@@ -105,6 +105,12 @@ def _padded(x: torch.Tensor, pads: list[int], value: float = 0.0) -> torch.Tenso
     axes = len(pads) // 2
     pairs = [pads[axis + side * axes] for axis in reversed(range(axes)) for side in (0, 1)]
     return F.pad(x, pairs, value=value) if any(pads) else x
+
+
+def _pad(a: _Attributes, x: torch.Tensor, pads: torch.Tensor, value: Any = None, axes: Any = None) -> Any:
+    if a.get("mode", b"constant") != b"constant" or axes is not None:
+        raise NotImplementedError("Pad by anything but a value, or of some axes")
+    return _padded(x, _numbers(pads), 0.0 if value is None else float(value))
 
 
 def _conv(a: _Attributes, x: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> torch.Tensor:
@@ -241,6 +247,7 @@ _OPERATORS: Mapping[str, _Operator] = {
     "MaxPool": _max_pool,
     "Mul": lambda a, x, y: x * y,
     "Neg": lambda a, x: -x,
+    "Pad": _pad,
     "Pow": lambda a, x, y: x**y,
     "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean),

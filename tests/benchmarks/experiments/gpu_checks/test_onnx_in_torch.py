@@ -76,6 +76,9 @@ def graph_of(
 KERNEL = np.random.default_rng(2).standard_normal((4, 1, 3, 3)).astype(np.float32)
 CASES: dict[str, Callable[[], onnx.ModelProto]] = {
     "uneven pads": lambda: graph_of("Conv", [1, 9, 9], {"w": KERNEL}, pads=[0, 1, 2, 1], strides=[2, 1]),
+    "a pad": lambda: graph_of(
+        "Pad", [1, 8, 8], {"p": np.array([0, 0, 0, 1, 0, 0, 2, 0]), "v": np.array(-10, np.float32)}
+    ),
     "dilation": lambda: graph_of("Conv", [1, 9, 9], {"w": KERNEL}, dilations=[2, 2]),
     "max, rounded up": lambda: graph_of(
         "MaxPool", [1, 8, 8], {}, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1
