@@ -47,7 +47,7 @@ class Codec:
         longest: the most bytes of a frame.
     """
 
-    chain: Callable[[bytes, int, int, int], list[int]]
+    chain: Callable[[bytes, int, int, int], list[int] | Ints]
     headers: Callable[[Content, Ints], tuple[Ints, Ints]]
     begins: Callable[[Content, Ints], npt.NDArray[np.bool_]]
     sync: tuple[int, int]

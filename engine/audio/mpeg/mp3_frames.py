@@ -42,6 +42,7 @@ _VBRI_AT = 36
 _SIDE_AT = 8  # a byte of the side information, whether or not a checksum precedes it
 _ALL_FIELDS = 120  # bytes of a tag before the encoder's name, where the flags do not tell
 _ENCODERS = (b"LAME", b"Lavc", b"Lavf")
+_PERIOD = 49  # frames after which the sizes of a constant bit rate repeat: at 44.1 kHz they are n * 160 / 49
 
 
 def _frame_sizes(version: int) -> list[int]:
@@ -194,7 +195,25 @@ def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:
     return sizes, _KINDS[version, third] + mono
 
 
-def _chain(data: bytes, offset: int, end: int, most: int) -> list[int]:
+def _chain(data: bytes, offset: int, end: int, most: int) -> list[int] | Ints:
+    offsets = _chain_by_frame(data, offset, end, min(most, _PERIOD + 1))
+    if not most > len(offsets) > _PERIOD:
+        return offsets
+    # At a constant bit rate all that follows is known now, and checked at once: a tenth of the time.
+    period = offsets[-1] - offset
+    starts = np.arange(offset, end - 3, period)
+    expected = (starts[:, None] + (np.array(offsets[:-1]) - offset)).ravel()
+    expected = expected[: np.searchsorted(expected, end - 4, "right")]
+    content = np.frombuffer(data, np.uint8)
+    sizes = _SIZE_TABLE[content[expected + 1] >> 3 & 3, content[expected + 2]]
+    same = sizes[:-1] == np.diff(expected)
+    agreed = int(np.append(same, False).argmin()) + 1  # the last one's own size may be any other
+    agreed -= int(sizes[agreed - 1] == 0)
+    enough = agreed >= min(most, len(expected))
+    return expected[:agreed] if enough else _chain_by_frame(data, offset, end, most)
+
+
+def _chain_by_frame(data: bytes, offset: int, end: int, most: int) -> list[int]:
     offsets: list[int] = []
     if offset + 4 > end:
         return offsets

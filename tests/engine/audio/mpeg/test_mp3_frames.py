@@ -15,6 +15,7 @@ from audio_files import noise, write_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
+from merkit.engine.audio.mpeg import mp3_frames
 from merkit.engine.audio.mpeg.mp3_frames import FrameIndex, mp3_from_file
 from merkit.engine.audio.open import open_decoder
 from mp3_files import mp3
@@ -187,3 +188,28 @@ def test_any_bytes_are_survived(song: Path, head: bytes, changes: list[tuple[int
                 cut, skip = index.cut(file.fileno(), index.length // 2, 4_000)
             assert len(cut) < 40_000
             assert 0 <= skip <= 40 * 1_152
+
+
+@given(
+    st.sampled_from([b"\xff\xfb\x90", b"\xff\xf3\x80", b"\xff\xfb\xe4"]),  # 128 k, 64 k, 320 k at 48 kHz
+    st.integers(0, 300),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=3),
+    st.integers(1, 200),
+    st.integers(0, 5),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_constant_rate_is_followed_as_any_other(
+    head: bytes, count: int, changes: list[tuple[int, int]], most: int, start: int
+) -> None:
+    """Padded by LAME's rule; some frames have another third byte, so another size or none."""
+    kbits, rate = {0x90: (128, 44_100), 0x80: (64, 22_050), 0xE4: (320, 48_000)}[head[2]]
+    exact = (144_000 if rate > 32_000 else 72_000) * kbits / rate
+    ends = (np.arange(count + 1) * exact).astype(int)
+    data = bytearray(b"j" * start)
+    thirds = dict(changes)
+    for i, size in enumerate(np.diff(ends)):
+        third = thirds.get(i, head[2] | (size > exact) << 1)
+        data += bytes((*head[:2], third, 0)).ljust(int(size), b"\x55")
+    got = mp3_frames._chain(bytes(data), start, len(data), most)
+    expected = mp3_frames._chain_by_frame(bytes(data), start, len(data), 1_000)
+    assert list(got) == expected[: len(got)] and len(got) >= min(most, len(expected))
