@@ -1,13 +1,16 @@
-"""The decoder of Ogg or FLAC files that follow one another in one file: libsndfile reads the first."""
+"""The decoder of files that follow one another in one file: Ogg, FLAC, Matroska. Libraries read the first."""
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Callable, Sequence
 
 import soundfile
 
 from ..arrays import Float32
 from ..errors import AudioError
+from .containers.file_view import FileView
 from .containers.flac_frames import parts_from_flac
 from .containers.ogg_pages import Part, parts_from_ogg
 from .decoder import Budget, Decoder
@@ -20,21 +23,10 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
 
     Links without sound, or that libsndfile cannot open, are left out.
     """
-    slot = _Slot(whole, budget)
-    links: list[_Link] = []
     parts_of = parts_from_ogg if whole.format == "OGG" else parts_from_flac
     parts = parts_of(whole.descriptor, budget)
-    try:
-        for part in parts if len(parts) > 1 else []:
-            budget.spend(0)
-            try:
-                decoder = slot.decoder(part)
-            except (soundfile.LibsndfileError, AudioError):
-                continue
-            if decoder.length:
-                links.append(_Link(slot, part, decoder.sample_rate, decoder.length))
-    finally:
-        slot.close_link()
+    slot = _Slot(lambda part: SoundFileDecoder(os.dup(whole.descriptor), budget, part), whole.close)
+    links = _links(slot, parts if len(parts) > 1 else [], budget)
     if not links:
         if not whole.length:
             whole.measure()
@@ -42,22 +34,54 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
     return JoinedDecoder(links)
 
 
+def decoder_of_segments(file: io.FileIO, parts: Sequence[Part], budget: Budget) -> Decoder:
+    """``Decoder`` of Matroska files in one, by FFmpeg. Those without sound that can be decoded are left out.
+
+    Args:
+        file: closed with the decoder, or where there is an error.
+
+    Raises:
+        AudioError: none of them has sound.
+    """
+    from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
+
+    slot = _Slot(lambda part: FFmpegDecoder(FileView(file.fileno(), *part), budget), file.close)
+    links = _links(slot, parts, budget)
+    if not links:
+        slot.close()
+        raise AudioError("holds no decodable audio")
+    return JoinedDecoder(links)
+
+
+def _links(slot: _Slot, parts: Sequence[Part], budget: Budget) -> list[_Link]:
+    links: list[_Link] = []
+    try:
+        for part in parts:
+            budget.spend(0)
+            try:
+                decoder = slot.decoder(part)
+            except (soundfile.LibsndfileError, AudioError):
+                continue
+            if decoder.length:
+                links.append(_Link(slot, part, decoder))
+    finally:
+        slot.close_link()
+    return links
+
+
 class _Slot:
     """Keeps one link open, however many there are."""
 
-    def __init__(self, whole: SoundFileDecoder, budget: Budget) -> None:
-        self.whole, self._budget = whole, budget
+    def __init__(self, open_part: Callable[[Part], Decoder], close_whole: Callable[[], None]) -> None:
+        self._open_part, self._close_whole = open_part, close_whole
         self._part: Part | None = None
         self._closed = False
-        self._decoder: SoundFileDecoder | None = None
+        self._decoder: Decoder | None = None
 
-    def decoder(self, part: Part) -> SoundFileDecoder:
+    def decoder(self, part: Part) -> Decoder:
         if self._decoder is None or self._part != part:
             self.close_link()
-            self._decoder, self._part = (
-                SoundFileDecoder(os.dup(self.whole.descriptor), self._budget, part),
-                part,
-            )
+            self._decoder, self._part = self._open_part(part), part
         return self._decoder
 
     def close_link(self) -> None:
@@ -68,16 +92,16 @@ class _Slot:
     def close(self) -> None:
         self.close_link()
         if not self._closed:
-            self.whole.close()
+            self._close_whole()
         self._closed = True
 
 
 class _Link:
     """``Decoder`` of one link, which is open while it is read."""
 
-    def __init__(self, slot: _Slot, part: Part, sample_rate: int, length: int) -> None:
+    def __init__(self, slot: _Slot, part: Part, decoder: Decoder) -> None:
         self._slot, self._part = slot, part
-        self.name, self.sample_rate, self.length = slot.whole.name, sample_rate, length
+        self.name, self.sample_rate, self.length = decoder.name, decoder.sample_rate, decoder.length
 
     def read(self, start: int, count: int) -> Float32:
         return self._slot.decoder(self._part).read(start, count)
@@ -87,7 +111,7 @@ class _Link:
         return self.length
 
     def tags(self) -> dict[str, str]:
-        return self._slot.whole.tags()
+        return self._slot.decoder(self._part).tags()
 
     def close(self) -> None:
         self._slot.close()

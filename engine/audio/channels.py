@@ -53,6 +53,16 @@ _WEIGHTS = {
     "BC": (0.5, 0.5),
     "DL": (1.0, 0.0),
     "DR": (0.0, 1.0),
+    # Above the listener, as those around: BS.775 knows none.
+    "TFL": (_HALF_POWER, 0.0),
+    "TFR": (0.0, _HALF_POWER),
+    "TSL": (_HALF_POWER, 0.0),
+    "TSR": (0.0, _HALF_POWER),
+    "TBL": (_HALF_POWER, 0.0),
+    "TBR": (0.0, _HALF_POWER),
+    "TC": (0.5, 0.5),
+    "TFC": (0.5, 0.5),
+    "TBC": (0.5, 0.5),
 }
 
 
@@ -114,9 +124,10 @@ def mono_from_two(block: Float32) -> Float32:
 
 
 def _power(samples: Float32) -> float:
-    """The power of some thousand samples, evenly spread. Not by np.dot, since BLAS starts threads."""
+    """The power of some thousand samples, evenly spread, without their mean: an offset is not heard."""
     few = samples[:: len(samples) // _ENOUGH | 1]
-    return float(np.einsum("i,i->", few, few))
+    few = few - few.mean() if len(few) else few
+    return float(np.einsum("i,i->", few, few))  # not by np.dot, since BLAS starts threads
 
 
 @lru_cache(maxsize=32)

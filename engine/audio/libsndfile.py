@@ -1,11 +1,13 @@
 """The decoder of WAV, AIFF, FLAC, Ogg Vorbis and Opus: libsndfile, through soundfile.
 
 FFmpeg's codecs decode Vorbis and Opus where the file is whole: libsndfile takes two and three times as long.
+FFmpeg decodes FLAC where the file is not: behind damage libsndfile finds nothing any more.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy.typing as npt
 import soundfile
 
 from ..arrays import Float32
+from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
 from .containers.header_repair import Header, header_from_file
@@ -22,6 +25,7 @@ from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
 
 if TYPE_CHECKING:
+    from .ffmpeg.decoder import FFmpegDecoder
     from .ffmpeg.ogg_sound import OggSound
 
 _NAME = f"libsndfile {soundfile.__libsndfile_version__}"
@@ -78,10 +82,13 @@ class SoundFileDecoder:
             self.is_chain = is_ogg_chain or header.may_be_chain
             self._may_be_plain = is_xiph and not (part or header.corrections or self.is_chain)
             self._plain: OggSound | None = None
+            self._ffmpeg: FFmpegDecoder | None = None
             if not 0 < self.length < _UNKNOWN_LENGTH:
                 if self.format == "FLAC":  # cut off, it could not be sought in
                     self._seeks = False
                 self.length = 0 if self.is_chain else self.measure()
+            if header.is_excerpt and (ffmpeg := self._by_ffmpeg()):
+                self.length = ffmpeg.length
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)
                 self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
@@ -90,10 +97,17 @@ class SoundFileDecoder:
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        return mono_from_two(self._read_two(start, count))
+        ffmpeg = self._ffmpeg
+        if ffmpeg is None:
+            two = self._read_two(start, count)
+            damaged = self.format == "FLAC" and len(two) < min(count, self.length - start)
+            ffmpeg = self._by_ffmpeg() if damaged else None
+            if ffmpeg is None:
+                return mono_from_two(two)
+        return ffmpeg.read(start, count)
 
     def measure(self) -> int:
-        self.length = length_by_reading(self._read_two)
+        self.length = self._ffmpeg.measure() if self._ffmpeg else length_by_reading(self.read)
         return self.length
 
     @property
@@ -132,6 +146,8 @@ class SoundFileDecoder:
     def close(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
+        if ffmpeg := getattr(self, "_ffmpeg", None):
+            ffmpeg.close()
         os.close(self.descriptor)
 
     def _read_two(self, start: int, count: int) -> Float32:
@@ -142,6 +158,15 @@ class SoundFileDecoder:
                 return self.two_from_block(block)
             self._may_be_plain, self.name = False, _NAME
         return self._read_blocks(start, count, "float32", self.two_from_block)
+
+    def _by_ffmpeg(self) -> FFmpegDecoder | None:
+        """Has FFmpeg read the file from now on; None where it cannot."""
+        from .ffmpeg.decoder import FFmpegDecoder
+
+        with suppress(AudioError):
+            self._ffmpeg = FFmpegDecoder(self._view(), self._budget)
+            self.name = self._ffmpeg.name
+        return self._ffmpeg
 
     def _read_plain(self, start: int, count: int) -> Float32 | None:
         """Samples ``[samples, channels]`` of a plain Ogg file; None where it is damaged, or not so plain."""
@@ -208,7 +233,7 @@ class SoundFileDecoder:
         self._position = 0
 
     def _open(self) -> _Handle:
-        if self._part or self._header.corrections:
+        if self._part or self._header.corrections or self._header.start:
             view: Any = self._view()
             return _Handle(view)
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import soundfile
 
-from .chains import decoder_of_chains
+from .chains import decoder_of_chains, decoder_of_segments
+from .containers.matroska import parts_from_matroska
+from .containers.ogg_pages import begins_together
 from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
 from .libsndfile import SoundFileDecoder
@@ -44,10 +46,10 @@ def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
 
 
 def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder:
-    try:
-        whole = SoundFileDecoder(os.dup(file.fileno()), budget)
-    except soundfile.LibsndfileError:
-        whole = None
+    whole = None
+    if not begins_together(file.fileno()):  # of streams at once libsndfile reads the first, silent or not
+        with suppress(soundfile.LibsndfileError):
+            whole = SoundFileDecoder(os.dup(file.fileno()), budget)
     with ExitStack() as stack:
         if whole is None or whole.is_mp3:
             if whole:
@@ -55,6 +57,8 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
             if decoder := _frame_decoder(file, budget, _most_junk(file, whole is not None)):
                 return decoder
         stack.pop_all()
+    if len(parts := parts_from_matroska(file.fileno())) > 1:
+        return decoder_of_segments(file, parts, budget)
     file.close()
     if whole:
         return _decoder_of_contents(whole, budget)

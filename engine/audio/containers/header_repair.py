@@ -32,7 +32,8 @@ _NO_SOUND = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"PK\x03\x04")
 _ALAC_BITS = (16, 20, 24, 32)
 
 # Bits of a WAV's channel mask, in FFmpeg's names.
-_MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")
+_MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR",
+         "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ class Header:
 
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
     ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins.
-    ``may_be_chain`` says that more FLAC files may follow in the same file.
+    ``may_be_chain`` says that more FLAC files may follow in the same file, ``is_excerpt`` that it was cut out
+    of another, from whose beginning its frames are counted.
     """
 
     corrections: dict[int, bytes] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     start: int = 0
     may_be_chain: bool = False
+    is_excerpt: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,12 @@ def _flac(descriptor: int, start: int) -> Header:
     length = length_from_flac(descriptor, start)
     if not length and os.fstat(descriptor).st_size > _SEARCHED_BYTES:
         raise AudioError("damaged: its end holds no frame of FLAC")
-    if not length or length.stated in (0, length.true):
-        return Header()  # without a length, libsndfile reads to the end
+    if not length:
+        return Header(start=start, may_be_chain=True)
+    if length.first:
+        return Header(start=start, is_excerpt=True)
+    if length.is_one and length.stated in (0, length.true):
+        return Header(start=start)  # without a length, libsndfile reads to the end
     corrections = {length.total_at: length.total_field} if length.stated < length.true else {}
     return Header(corrections, start=start, may_be_chain=True)
 

@@ -39,6 +39,17 @@ def check_end(descriptor: int) -> None:
         raise AudioError("damaged: its last megabyte holds no page of Ogg")
 
 
+def begins_together(descriptor: int) -> bool:
+    """Whether an Ogg file begins with several streams at once: tracks, or a video and its sound."""
+    head = os.pread(descriptor, LONGEST_PAGE, 0)
+    if len(head) < HEAD_BYTES or not head.startswith(PAGE):
+        return False
+    second = HEAD_BYTES + head[26] + sum(head[HEAD_BYTES : HEAD_BYTES + head[26]])
+    return head.startswith(PAGE, second) and any(
+        flags & _FIRST_PAGE for flags in head[second + 5 : second + 6]
+    )
+
+
 def may_be_chain(descriptor: int) -> bool:
     """Whether an Ogg file is worth a walk over all its pages: the last one is not of the first stream, or its
     number is too low for the file's size.

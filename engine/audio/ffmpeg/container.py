@@ -11,20 +11,31 @@ import av.error
 from av.stream import Disposition
 
 from ...errors import AudioError
+from ..containers.file_view import FileView
 from ..containers.header_repair import header_from_file
 from ..formats import open_regular_file, reason_from_head
 
 # Without these lists an "ffconcat" text named song.mp3 opens other files, and a playlist fetches URLs.
 _OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mp3,mov,flac,ogg,wav,aac,asf,matroska,aiff",
+    "format_whitelist": "mp3,mov,flac,ogg,wav,aac,asf,matroska,aiff,caf",
 }
+
+# By ``kind_of``: where FFmpeg seeks by a guess from the bit rate, or gives wrong times after a seek (FLAC in
+# Ogg), all is decoded from the beginning, but for packets that can be left out because each holds all that
+# its decoding needs.
+WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff", "caf", "ogg flac"}
+SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac"}
+# Where headers state no length, a guess or that of the last of joined files, all packets are counted; where
+# joined files, live recordings and damage make it wrong, those at the end.
+COUNTED = WITHOUT_INDEX | {"ogg"}
+COUNTED_AT_THE_END = {"matroska,webm", "asf", "flac"}
 
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
-def open_container(path: str | Path, seconds: float) -> Any:
-    """PyAV's container of a local file.
+def open_container(source: str | Path | FileView, seconds: float) -> Any:
+    """PyAV's container of a local file, or of a view of one.
 
     Args:
         seconds: for each call of FFmpeg. In a hole of many gigabytes it looks for the next packet to the end.
@@ -32,11 +43,21 @@ def open_container(path: str | Path, seconds: float) -> Any:
     Raises:
         AudioError: FFmpeg cannot open it, or may not.
     """
-    name = f"file:{Path(path).absolute()}"
     try:
-        return av.open(name, options=_options(path), metadata_errors="ignore", timeout=seconds)
+        if isinstance(source, FileView):
+            source.seek(0)
+            return av.open(source, options=_OPTIONS, metadata_errors="ignore", timeout=seconds)
+        name = f"file:{Path(source).absolute()}"
+        return av.open(name, options=_options(source), metadata_errors="ignore", timeout=seconds)
     except (av.error.FFmpegError, ValueError, MemoryError):
-        raise AudioError(reason_from_head(path)) from None
+        reason = "damaged" if isinstance(source, FileView) else reason_from_head(source)
+        raise AudioError(reason) from None
+
+
+def kind_of(container: Any, stream: Any) -> str:
+    """FFmpeg's name of the container, and of the codec where that decides how it is read."""
+    names = container.format.name, stream.codec_context.name
+    return "ogg flac" if names == ("ogg", "flac") else names[0]
 
 
 def tracks_of(container: Any) -> list[int]:

@@ -17,23 +17,17 @@ from ...errors import AudioError
 from ..channels import mono_from_two
 from ..decoder import TAGS
 from ..silence import is_silence
-from .container import open_container, tracks_of
+from . import container as ffmpeg
 from .frames import at_one_rate, check_samples, frames_from_decoded
 from .timestamps import Frame, Timeline, first_frames
 
 if TYPE_CHECKING:
     from ...arrays import Float32
+    from ..containers.file_view import FileView
     from ..decoder import Budget
 
-# By FFmpeg's names of containers: where it seeks by a guess from the bit rate, all is decoded from the
-# beginning, but for packets that can be left out because each holds all that its decoding needs.
-_WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff"}
-_SKIPPABLE = {"aac", "mp3", "matroska,webm"}
-# Where headers state no length, a guess or that of the last of joined files, all packets are counted; where
-# joined files, live recordings and damage make it wrong, those at the end.
-_COUNTED = _WITHOUT_INDEX | {"ogg"}
-_COUNTED_AT_THE_END = {"matroska,webm", "asf"}
 _SAME_S = 0.01
+_TOO_SHORT_S = 1.0  # a header states so much less than the packets that it counts have
 _HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
 _MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"}
 _UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
@@ -56,13 +50,12 @@ class FFmpegDecoder:
 
     name = f"ffmpeg libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
 
-    def __init__(self, path: str | Path, budget: Budget) -> None:
-        self._path, self._budget = path, budget
+    def __init__(self, source: str | Path | FileView, budget: Budget) -> None:
+        self._source, self._budget = source, budget
         self._rows = np.empty((2, 0), np.float32)
-        self._container = open_container(path, budget.limits.seconds / 2)
-        self._kind: str = self._container.format.name
+        self._container = ffmpeg.open_container(source, budget.limits.seconds / 2)
         try:
-            self._choose_track(tracks_of(self._container))
+            self._choose_track(ffmpeg.tracks_of(self._container))
             self.length = self._find_length()
             if self.length <= 0:
                 raise AudioError("holds no decodable audio")
@@ -148,6 +141,7 @@ class FFmpegDecoder:
         """Begins a track of a file just opened, and learns its rate and its times from its first frames."""
         self._index = index
         self._stream: Any = self._container.streams[index]
+        self._kind = ffmpeg.kind_of(self._container, self._stream)
         self._untimed = self._stream.codec_context.name in _UNTIMED
         decoded = frames_from_decoded(self._decoded(0), self._budget)
         first = next(decoded, None)
@@ -171,7 +165,7 @@ class FFmpegDecoder:
 
     def _reopen(self) -> None:
         self.close()
-        self._container = open_container(self._path, self._budget.limits.seconds / 2)
+        self._container = ffmpeg.open_container(self._source, self._budget.limits.seconds / 2)
         self._stream = self._container.streams[self._index]
 
     def _follow(self, position: int, frames: Iterable[Frame]) -> None:
@@ -194,9 +188,9 @@ class FFmpegDecoder:
 
     def _seek(self, start: int) -> None:
         """Moves to a packet from which sample ``start`` decodes correctly, or to the file's beginning."""
-        if self._untimed or self._kind in _WITHOUT_INDEX or self._timeline.joined:
+        if self._untimed or self._kind in ffmpeg.WITHOUT_INDEX or self._timeline.joined:
             if start < self._position or self._position < 0:
-                skip = self._kind in _SKIPPABLE and not self._timeline.joined
+                skip = self._kind in ffmpeg.SKIPPABLE and not self._timeline.joined
                 self._rewind(start - round(_PREROLL_S * self.sample_rate) if skip else 0)
             return
         for preroll_s in (_PREROLL_S, 2.0):
@@ -207,10 +201,8 @@ class FFmpegDecoder:
 
     def _seek_before(self, start: int, target: int) -> bool:
         """Moves to a packet at about ``target``; False if what decodes from there begins after ``start``."""
-        if self._kind == "ogg":  # after a second seek FFmpeg's times of FLAC in Ogg are seconds off
-            self._reopen()
         self._timeline.restart(None)
-        frames = self._frames(target if self._kind in _SKIPPABLE else 0)
+        frames = self._frames(target if self._kind in ffmpeg.SKIPPABLE else 0)
         try:
             self._container.seek(self._timeline.ticks(target), stream=self._stream, backward=True)
         except av.error.FFmpegError:
@@ -223,9 +215,15 @@ class FFmpegDecoder:
         return True
 
     def _packets(self) -> Iterator[Any]:
-        """The stream's packets, up to where the container is damaged."""
-        with suppress(av.error.FFmpegError):
-            yield from self._container.demux(self._stream)
+        """The stream's packets, as far as FFmpeg finds its way again where the container is damaged."""
+        for _ in range(_MAX_BAD_PACKETS):
+            try:
+                yield from self._container.demux(self._stream)
+                break
+            except av.error.InvalidDataError:
+                self._budget.spend(0)
+            except av.error.FFmpegError:
+                break
         self._budget.spend(0)  # FFmpeg may have been stopped while it was looking for the next one
 
     def _frames(self, from_sample: int) -> Iterator[Frame]:
@@ -271,14 +269,17 @@ class FFmpegDecoder:
             start = 0 if "iTunSMPB" in self._container.metadata else stream.start_time or 0
             stated_s = (start + stream.duration) * float(stream.time_base)
         stated = self._timeline.after_seconds(stated_s) if stated_s else 0
-        if stated and (self._untimed or self._kind not in _COUNTED | _COUNTED_AT_THE_END):
+        lies = stream.frames * self._timeline.size > stated + _TOO_SHORT_S * self.sample_rate
+        at_the_end = lies or self._kind in ffmpeg.COUNTED_AT_THE_END
+        if stated and (self._untimed or not (at_the_end or self._kind in ffmpeg.COUNTED)):
             return stated
         counted = 0
-        for seconds in (2, 20, 200) if self._kind in _COUNTED_AT_THE_END else ():
+        for seconds in (2, 20, 200) if at_the_end else ():
             counted = counted or self._count_packets(stated - seconds * self.sample_rate)
         counted = counted or self._count_packets(0)
-        # Where both agree, the header is not rounded to milliseconds.
-        return stated if abs(stated - counted) < _SAME_S * self.sample_rate else counted
+        # Where both agree, the header is not rounded to milliseconds. An edit list may cut the last packet.
+        same_s = _TOO_SHORT_S if lies else _SAME_S
+        return stated if abs(stated - counted) < same_s * self.sample_rate else counted
 
     def _count_packets(self, from_sample: int) -> int:
         """The end of the last packet, of those from ``from_sample`` on; 0 if there is none."""

@@ -34,6 +34,22 @@ def test_channels_in_antiphase_are_heard(gain: float, swapped: bool, length: int
     np.testing.assert_array_equal(mono_from_channels(block[:, ::-1] if swapped else block), left)
 
 
+def test_an_offset_does_not_hide_antiphase() -> None:
+    left = 0.1 * noise(1, 16_000) + np.float32(0.02)
+    right = np.float32(0.004) - left
+    np.testing.assert_array_equal(mono_from_channels(np.stack([left, right], axis=1)), left)
+    other = noise(1, 16_000, 1)
+    unlike = np.stack([left + np.float32(0.5), other - np.float32(0.5)], axis=1)
+    np.testing.assert_allclose(mono_from_channels(unlike), (left + other) / 2, atol=1e-6)
+
+
+def test_the_bass_of_a_room_with_a_ceiling_is_left_out() -> None:
+    names = ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR", "TFL", "TFR", "TBL", "TBR")
+    block = np.zeros((16_000, len(names)), np.float32)
+    block[:, 0], block[:, 3] = noise(1, 16_000), 1.0
+    np.testing.assert_allclose(mono_from_channels(block, names), block[:, 0] / 2, atol=1e-6)
+
+
 def test_antiphase_is_of_the_whole_window_not_of_a_moment() -> None:
     left = noise(1, 16_000)
     right = left.copy()

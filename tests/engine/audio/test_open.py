@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from audio_files import SUFFIXES, noise, write_audio
+from ffmpeg_files import write
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.audio.tags.written import tags_from_file
@@ -157,3 +158,34 @@ def test_a_hole_of_a_hundred_gigabytes_costs_no_more_time_than_is_allowed(
         reason = str(error)
     assert not reason or re.search("longer than 1 s|^damaged: its|is silent but for", reason)
     assert time.monotonic() - began < 10
+
+
+def test_of_tracks_in_ogg_the_first_that_sounds_is_heard(tmp_path: Path) -> None:
+    sound = noise(12, 48_000)
+    song = write(tmp_path / "a.ogg", "ogg", "libopus", np.zeros_like(sound), sound, rate=48_000)
+    assert max(np.abs(window.samples).max() for window in windows_from_file(song, SPEC)) > 0.1
+
+
+def test_a_hole_in_flac_in_ogg_costs_what_it_covers(tmp_path: Path) -> None:
+    sound = noise(40, 16_000)
+    song = write(tmp_path / "a.oga", "ogg", "flac", sound, rate=16_000)
+    data = bytearray(song.read_bytes())
+    first, size = len(data) // 10, len(data) // 100
+    data[first : first + size] = bytes(size)
+    song.write_bytes(data)
+    with closing(open_decoder(song, Limits())) as decoder:
+        assert decoder.length == len(sound)
+        np.testing.assert_allclose(decoder.read(480_000, 16_000), sound[480_000:496_000], atol=1e-4)
+
+
+@pytest.mark.parametrize("stated", [0, 160_000, 0xFFFFFFFF])
+def test_an_mp4_that_states_another_length(tmp_path: Path, stated: int) -> None:
+    sound = noise(40, 16_000)
+    song = write(tmp_path / "a.m4a", "ipod", "alac", sound, rate=16_000)
+    data = bytearray(song.read_bytes())
+    at = data.find(b"mdhd") + 20
+    data[at : at + 4] = stated.to_bytes(4, "big")
+    song.write_bytes(data)
+    with closing(open_decoder(song, Limits())) as decoder:
+        assert decoder.length == pytest.approx(len(sound), abs=4_096)
+        np.testing.assert_allclose(decoder.read(560_000, 16_000), sound[560_000:576_000], atol=1e-4)

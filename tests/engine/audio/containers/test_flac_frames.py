@@ -1,4 +1,4 @@
-"""FLAC whose header states too little, and FLAC files joined by ``cat``."""
+"""FLAC whose header states too little, that is damaged or cut out of another, and files joined by ``cat``."""
 
 from __future__ import annotations
 
@@ -62,17 +62,68 @@ def test_a_total_that_is_too_small(tmp_path: Path, total: int) -> None:
             np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
 
 
-@pytest.mark.parametrize("seconds", [(3, 5), (5, 3), (1, 2, 3), (2, 2.5, 2)])
+@pytest.mark.parametrize("seconds", [(3, 5), (5, 3), (1, 2, 3), (2, 2.5, 2), (20, 20), (3,) * 7])
 def test_joined_files_are_all_heard(tmp_path: Path, seconds: tuple[float, ...]) -> None:
     sounds = [noise(each, RATE, seed) for seed, each in enumerate(seconds)]
     files = [write_audio(tmp_path / f"{i}.flac", sound, RATE).read_bytes() for i, sound in enumerate(sounds)]
     (tmp_path / "all.flac").write_bytes(b"".join(files))
     expected = np.concatenate(sounds)
     with closing(open_decoder(tmp_path / "all.flac", Limits())) as decoder:
-        if seconds[0] != seconds[-1]:  # or else the last frames are as the first header says
-            assert decoder.length == len(expected)
-            np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
-            np.testing.assert_allclose(decoder.read(20_000, 20_000), expected[20_000:40_000], atol=1e-4)
+        assert decoder.length == len(expected)
+        np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
+        np.testing.assert_allclose(decoder.read(20_000, 20_000), expected[20_000:40_000], atol=1e-4)
+
+
+def test_joined_files_of_other_rates_are_all_heard(tmp_path: Path) -> None:
+    parts = [(48_000, 4.0), (44_100, 2.0), (96_000, 3.0)]  # of one length in no number
+    files = [write_audio(tmp_path / f"{rate}.flac", noise(s, rate, rate), rate) for rate, s in parts]
+    (tmp_path / "all.flac").write_bytes(b"".join(file.read_bytes() for file in files))
+    with closing(open_decoder(tmp_path / "all.flac", Limits())) as decoder:
+        assert decoder.sample_rate == 96_000
+        assert abs(decoder.length - 9 * 96_000) <= 3
+        last = decoder.read(6 * 96_000, 96_000)
+    np.testing.assert_allclose(last, noise(3.0, 96_000, 96_000)[:96_000], atol=1e-4)
+
+
+@pytest.mark.parametrize("tag_bytes", [0, 2_000_000])
+def test_damage_costs_what_is_damaged(tmp_path: Path, tag_bytes: int) -> None:
+    sound = noise(40, RATE)
+    flac = bytearray(write_audio(tmp_path / "a.flac", sound, RATE).read_bytes())
+    for share in (0.2, 0.6):
+        flac[int(share * len(flac))] ^= 16
+    tag = b"ID3\4\0\0" + bytes(tag_bytes >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(tag_bytes)
+    (tmp_path / "b.flac").write_bytes((tag if tag_bytes else b"") + flac)
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        assert decoder.length == len(sound)
+        for start in (30 * RATE, 0, 12 * RATE):  # 8 and 24 s are damaged
+            np.testing.assert_allclose(decoder.read(start, 5 * RATE), sound[start:][: 5 * RATE], atol=1e-4)
+        wrong = np.abs(decoder.read(0, len(sound)) - sound) > 1e-4
+        assert wrong.mean() < 0.05
+        assert decoder.measure() == len(sound)
+
+
+def test_a_tag_before_the_header_moves_nothing(tmp_path: Path) -> None:
+    sound = noise(20, RATE)
+    flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
+    (tmp_path / "b.flac").write_bytes(b"ID3\4\0\0\0\x7f\x7f\x7f" + bytes((1 << 21) - 1) + flac)
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        for start in (0, 19 * RATE, 10 * RATE):
+            np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+
+
+def test_an_excerpt_begins_where_it_was_cut_out(tmp_path: Path) -> None:
+    sound = noise(30, RATE)
+    flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
+    frames = [place for place in range(len(flac)) if flac[place : place + 2] == b"\xff\xf8"]
+    body = next(place for place in frames if flac[place + 4] == 0)
+    cut = next(place for place in frames if flac[place + 4] == 25 and place > body)  # its number
+    (tmp_path / "b.flac").write_bytes(flac[:body] + flac[cut:])
+    block = int.from_bytes(flac[8:10], "big")
+    expected = sound[25 * block :]
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        assert decoder.length == len(expected)
+        for start in (15 * RATE, 0, 5 * RATE):
+            np.testing.assert_allclose(decoder.read(start, RATE), expected[start : start + RATE], atol=1e-4)
 
 
 @given(st.binary(max_size=200), st.integers(0, 20_000))

@@ -77,6 +77,7 @@ def need_encoder(name: str) -> None:
         ("ipod", "alac", 44_100),
         ("mov", "pcm_s16be", 48_000),
         ("wav", "pcm_s64le", 16_000),
+        ("ogg", "flac", 44_100),
     ],
 )
 def test_lossless_sound_is_exact_wherever_it_is_read(
@@ -108,6 +109,8 @@ def test_lossless_sound_is_exact_wherever_it_is_read(
         ("wav", "adpcm_yamaha", 22_050),
         ("wav", "ac3", 44_100),
         ("mp4", "libopus", 48_000),
+        ("caf", "libmp3lame", 44_100),
+        ("caf", "ac3", 48_000),
     ],
 )
 def test_lossy_sound_stands_in_the_same_place_wherever_it_is_read(

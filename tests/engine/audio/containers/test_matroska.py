@@ -1,0 +1,68 @@
+"""Matroska files joined by ``cat``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audio_files import noise
+from ffmpeg_files import write
+from hypothesis import given
+from hypothesis import strategies as st
+from merkit.engine.audio.containers.matroska import parts_from_matroska
+from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.open import open_decoder
+from merkit.engine.errors import AudioError
+
+EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+
+
+def parts_of(path: Path) -> list[tuple[int, int]]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return parts_from_matroska(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_all_are_heard_at_their_own_rates(tmp_path: Path) -> None:
+    rates = (48_000, 44_100, 48_000)
+    sounds = [noise(4 + i, rate, i) for i, rate in enumerate(rates)]
+    for i, (sound, rate) in enumerate(zip(sounds, rates, strict=True)):
+        write(tmp_path / f"{i}.mka", "matroska", "pcm_s16le", sound, rate=rate)
+    joined = tmp_path / "all.mka"
+    joined.write_bytes(b"".join((tmp_path / f"{i}.mka").read_bytes() for i in range(3)))
+    with closing(open_decoder(joined, Limits())) as decoder:
+        assert decoder.sample_rate == 48_000
+        assert abs(decoder.length - 15 * 48_000) < 0.01 * 48_000
+        ahead = decoder.length - len(sounds[2])
+        np.testing.assert_allclose(decoder.read(ahead + 48_000, 9_000), sounds[2][48_000:57_000], atol=1e-4)
+        np.testing.assert_allclose(decoder.read(9_000, 9_000), sounds[0][9_000:18_000], atol=1e-4)
+
+
+def test_a_part_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
+    song = write(tmp_path / "a.mka", "matroska", "pcm_s16le", noise(4, 16_000), rate=16_000).read_bytes()
+    empty = EBML + b"\x80" + SEGMENT + b"\x80"
+    (tmp_path / "b.mka").write_bytes(empty + song + empty)
+    with closing(open_decoder(tmp_path / "b.mka", Limits())) as decoder:
+        assert abs(decoder.length - 4 * 16_000) < 160
+    (tmp_path / "c.mka").write_bytes(empty * 3)
+    with pytest.raises(AudioError, match="no decodable audio"):
+        open_decoder(tmp_path / "c.mka", Limits())
+
+
+def test_a_size_that_is_not_known_reaches_to_the_end(tmp_path: Path) -> None:
+    live = EBML + b"\x80" + SEGMENT + b"\x01" + b"\xff" * 7 + bytes(50)
+    (tmp_path / "a").write_bytes(EBML + b"\x81x" + SEGMENT + b"\x40\x03abc" + live)
+    assert parts_of(tmp_path / "a") == [(0, 15), (15, 15 + len(live))]
+
+
+@given(st.binary(max_size=60), st.binary(max_size=40))
+def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.mka"
+    path.write_bytes(EBML + head + SEGMENT + rest)
+    parts = parts_of(path)
+    assert not parts or (parts[0][0], parts[-1][1]) == (0, path.stat().st_size)
