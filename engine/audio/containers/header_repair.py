@@ -164,13 +164,16 @@ def _wav(file: _File, kind: bytes, layout: _Layout) -> Header:
         elif chunk.kind == b"fmt ":
             names = _names_from_fmt(file, chunk)
         elif chunk.kind == b"data":
-            if long_size is not None and chunk.size == 0xFFFFFFFF:
+            if long_size is not None:
                 stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
                 form = int.from_bytes(file.bytes_at(long_size - 8, 8), "little")
-                chunk = _Chunk(chunk.kind, chunk.at, chunk.body, stated)
+                if chunk.size == 0xFFFFFFFF:
+                    chunk = _Chunk(chunk.kind, chunk.at, chunk.body, stated)
                 end = _true_end(file, layout, chunk, form + 8)
                 if stated >> 62:  # libsndfile takes it for less than nothing
                     end = end or file.size
+                elif stated != chunk.size:
+                    end = end or chunk.end
                 if end:
                     corrections[long_size] = (end - chunk.body).to_bytes(8, "little")
                     corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too

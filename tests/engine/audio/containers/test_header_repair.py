@@ -105,6 +105,9 @@ def test_long_wav(tmp_path: Path, name: bytes, size: int | None) -> None:
         data[place : place + 24] = struct.pack("<QQQ", *[size & (1 << 64) - 1] * 3)
     data[:4] = name
     np.testing.assert_allclose(heard(tmp_path / "a", data), MONO, atol=1e-4)
+    place = data.find(b"data") + 4
+    data[place : place + 4] = struct.pack("<I", len(data) - place - 4)  # the short size is true
+    np.testing.assert_allclose(heard(tmp_path / "a", data), MONO, atol=1e-4)
 
 
 @pytest.mark.parametrize("behind", [LIST, ID3, LIST + ID3, b"TAG" + bytes(125), b"APETAGEX" + bytes(5_000)])
