@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_files import noise
-from ffmpeg_files import write
+from ffmpeg_files import place_of, write
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.containers.matroska import parts_from_matroska
@@ -41,6 +41,17 @@ def test_all_are_heard_at_their_own_rates(tmp_path: Path) -> None:
         ahead = decoder.length - len(sounds[2])
         np.testing.assert_allclose(decoder.read(ahead + 48_000, 9_000), sounds[2][48_000:57_000], atol=1e-4)
         np.testing.assert_allclose(decoder.read(9_000, 9_000), sounds[0][9_000:18_000], atol=1e-4)
+
+
+def test_a_read_goes_on_where_a_part_ends_in_padding(tmp_path: Path) -> None:
+    sound = noise(5, 48_000)
+    song = write(tmp_path / "a.webm", "webm", "libopus", sound, rate=48_000).read_bytes()
+    (tmp_path / "b.webm").write_bytes(song * 3)
+    with closing(open_decoder(tmp_path / "b.webm", Limits())) as decoder:
+        whole = decoder.read(0, decoder.length)
+        assert len(whole) == pytest.approx(3 * len(sound), abs=0.05 * 48_000)
+        second = place_of(whole[6 * 48_000 : 8 * 48_000], sound)
+    assert second == pytest.approx(48_000, abs=0.02 * 48_000)
 
 
 def test_a_part_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
