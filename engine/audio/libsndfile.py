@@ -1,7 +1,7 @@
 """The decoder of WAV, AIFF, FLAC, Ogg Vorbis and Opus: libsndfile, through soundfile.
 
 FFmpeg's codecs decode Vorbis and Opus where the file is whole: libsndfile takes two and three times as long.
-FFmpeg decodes FLAC where the file is not: behind damage libsndfile finds nothing any more.
+FFmpeg decodes FLAC and MPEG layer II where the file is not: behind damage libsndfile finds nothing any more.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _LEAST = 2_048  # samples: what is lost where a file breaks off
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile reports SF_COUNT_MAX where a header has no length
 _FLOATS = ("FLOAT", "DOUBLE")
 _MAY_BE_CODED = ("PCM_16", "PCM_24", "PCM_32")
+_STOPS_AT_DAMAGE = ("FLAC", "MP3")  # MP3: of layer II, or of no constant size
 _NO_SEEKS = ("DWVW_12", "DWVW_16", "DWVW_24")  # of which libsndfile says that it can seek in them
 _PROBE_FRAMES = 8_192  # hold two frames of DTS, or two bursts of AC-3
 
@@ -100,7 +101,7 @@ class SoundFileDecoder:
         ffmpeg = self._ffmpeg
         if ffmpeg is None:
             two = self._read_two(start, count)
-            damaged = self.format == "FLAC" and len(two) < min(count, self.length - start)
+            damaged = self.format in _STOPS_AT_DAMAGE and len(two) < min(count, self.length - start)
             ffmpeg = self._by_ffmpeg() if damaged else None
             if ffmpeg is None:
                 return mono_from_two(two)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from ffmpeg_files import place_of, write
 from merkit.engine.audio.channels import channel_names
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
@@ -143,3 +144,20 @@ def test_a_room_of_loudspeakers(tmp_path: Path, kind: str, subtype: str) -> None
         mono, expected = decoder.read(rate, 20_000), (left + right)[rate : rate + 20_000] / 2
     assert np.mean((mono - expected) ** 2) < (0.2 if kind == "OGG" else 1e-6) * np.mean(expected**2)
     assert np.std(mono) == pytest.approx(np.std(expected), rel=0.1)
+
+
+def test_damage_in_layer_2_costs_what_is_damaged(tmp_path: Path) -> None:
+    sound = noise(30, 44_100)
+    data = bytearray(write(tmp_path / "a.mp2", "mp2", "mp2", sound).read_bytes())
+    with closing(open_decoder(tmp_path / "a.mp2", Limits())) as decoder:
+        whole = decoder.read(0, decoder.length)
+    for share in (0.1, 0.6):
+        place = int(share * len(data))
+        data[place : place + len(data) // 100] = bytes(len(data) // 100)
+    (tmp_path / "a.mp2").write_bytes(data)
+    with closing(open_decoder(tmp_path / "a.mp2", Limits())) as decoder:
+        assert decoder.length == len(whole)
+        for start_s in (25, 8):
+            part = decoder.read(start_s * 44_100, 44_100)
+            near = whole[start_s * 44_100 - 22_050 :][: 3 * 44_100]
+            assert abs(place_of(part, near) - 22_050) < 0.05 * 44_100
