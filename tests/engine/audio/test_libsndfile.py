@@ -156,7 +156,7 @@ def test_damage_in_layer_2_costs_what_is_damaged(tmp_path: Path) -> None:
         data[place : place + len(data) // 100] = bytes(len(data) // 100)
     (tmp_path / "a.mp2").write_bytes(data)
     with closing(open_decoder(tmp_path / "a.mp2", Limits())) as decoder:
-        assert decoder.length == len(whole)
+        assert decoder.length == pytest.approx(len(whole), abs=4_096)
         for start_s in (25, 8):
             part = decoder.read(start_s * 44_100, 44_100)
             near = whole[start_s * 44_100 - 22_050 :][: 3 * 44_100]
