@@ -225,7 +225,7 @@ def _export_all(
     sets: dict[object, tuple[EvalSet, CalibrationSet | None]] = {}  # those of the latest kind of model
     for model in models:
         try:
-            source = open_source(model, foreign)
+            source = open_source(model, foreign, terminal.say)
             if plan.builder is not None:
                 check_parsed(source.artifact.content, plan.builder)
             spec = source.artifact.spec
@@ -263,7 +263,7 @@ def _rank(
 
     _say_notes(data, say)
     for model in models:
-        source = open_source(model, foreign)
+        source = open_source(model, foreign, say)
         eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, say)
         job = Job(source, eval_set, calibration_set, plan, say)
         say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +60,15 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
     return foreign
 
 
-def onnx_from_foreign(path: Path, foreign: Foreign) -> bytes:
+def onnx_from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None] = lambda line: None) -> bytes:
     """A foreign graph as one of ours: images in, logits out, with its ModelSpec.
 
-    Its input must be log-mels of one channel, ``[batch, 1, mels, frames]``, its output one number a label. An
-    older graph is converted to the opset that exports need; what was fixed in the batch is opened.
+    Its input must be log-mels of one channel, ``[batch, 1, mels, frames]``, its output one logit a label; a
+    softmax of them at its end is taken off. An older graph is converted to the opset that exports need; what
+    was fixed in the batch is opened.
+
+    Args:
+        say: gets a line if a softmax was taken off.
 
     Raises:
         ArtifactError: it is no ONNX file, is refused by ``check_graph``, or takes or gives something else.
@@ -75,6 +80,8 @@ def onnx_from_foreign(path: Path, foreign: Foreign) -> bytes:
         check_parts(content)
         model = onnx.load_from_string(content)
         check_graph(model)
+        if _without_softmax(model):
+            say(f"{path.name} ends in a softmax, which is taken off: what goes into it are the logits")
         model = _converted(model)
         _name_ends(model, foreign)
     except OSError as error:
@@ -126,6 +133,33 @@ def _converted(model: ModelProto) -> ModelProto:
             f"it is of opset {version}, and its conversion to {_OPSET} fails ({reason}): export it anew "
             f"where it was made, with opset {_OPSET}"
         ) from None
+
+
+def _without_softmax(model: ModelProto) -> bool:
+    """Takes off a softmax over the labels at the end, since the engine makes one; whether one was there.
+
+    Raises:
+        ArtifactError: the end is a sigmoid of each label.
+    """
+    graph = model.graph
+    producers = {name: node for node in graph.node for name in node.output}
+    for output in graph.output:
+        node = producers.get(output.name)
+        while node is not None and node.op_type == "Identity":
+            node = producers.get(node.input[0])
+        if node is None or node.domain not in ("", "ai.onnx"):
+            continue
+        if node.op_type == "Sigmoid":
+            raise ArtifactError(
+                "it ends in a sigmoid of each label; the logits of one softmax over all labels are needed"
+            )
+        # Without the attribute it is the labels' axis too, in every opset.
+        axis = next((each.i for each in node.attribute if each.name == "axis"), -1)
+        if node.op_type == "Softmax" and axis in (1, -1) and len(output.type.tensor_type.shape.dim) == 2:
+            node.op_type = "Identity"
+            del node.attribute[:]
+            return True
+    return False
 
 
 def _name_ends(model: ModelProto, foreign: Foreign) -> None:

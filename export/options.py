@@ -154,6 +154,7 @@ def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
         raise UsageError("--max-drop must be a number")
     from .builders import EngineOptions
     from .job import Plan
+    from .output_files import without_dots
 
     most = options["max_batch"] or max(options["opt_batch"] or 0, _WINDOWS)
     engine = EngineOptions(
@@ -167,6 +168,7 @@ def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:
     )
     keep = tuple(name for name in options["keep"] if not name.endswith("=fp32"))
     keep_fp32 = tuple(name.removesuffix("=fp32") for name in options["keep"] if name.endswith("=fp32"))
+    out = without_dots(out)
     return Plan(out, form, keep, keep_fp32, options["max_drop"] / 100, engine, triton=options["triton"])
 
 

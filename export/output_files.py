@@ -103,6 +103,12 @@ def check_timing_cache(path: Path, inputs: Iterable[Path]) -> None:
         raise MerError(f"the timing cache {path} cannot be written: there is no folder {path.parent}")
 
 
+def without_dots(out: str) -> str:
+    """The same place without ``..`` in its folders: one that is stepped out of would be made for that."""
+    folder, name = os.path.split(out)
+    return os.path.join(os.path.realpath(folder), name) if ".." in Path(folder).parts else out
+
+
 def is_folder(out: str) -> bool:
     """A path is a folder if it exists as one or ends in a slash."""
     return out.endswith(("/", os.sep)) or os.path.isdir(out)

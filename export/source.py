@@ -60,11 +60,14 @@ class Source:
         return onnx.load_from_string(self.artifact.content)
 
 
-def open_source(model: str, foreign: Foreign | None = None) -> Source:
+def open_source(
+    model: str, foreign: Foreign | None = None, say: Callable[[str], None] = lambda line: None
+) -> Source:
     """Opens a model by name, alias or path; a file that is no .onnx is read as a checkpoint (needs torch).
 
     Args:
         foreign: what is said of a file that was not made here.
+        say: gets a line on what of such a file is left out.
 
     Raises:
         UsageError: an unknown name, or a file that is neither.
@@ -76,7 +79,7 @@ def open_source(model: str, foreign: Foreign | None = None) -> Source:
     path = path_of_source(model)
     check_foreign(foreign, path)
     if foreign is not None:
-        return _from_foreign(path, foreign)
+        return _from_foreign(path, foreign, say)
     if path.suffix.lower() == ".onnx":
         return _source(open_artifact(str(path)))
     if is_engine(path):
@@ -115,9 +118,9 @@ def _from_checkpoint(path: Path) -> Source:
     return _written(path, write)
 
 
-def _from_foreign(path: Path, foreign: Foreign) -> Source:
+def _from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None]) -> Source:
     def write_graph(target: Path) -> None:
-        write_whole(target, onnx_from_foreign(path, foreign))
+        write_whole(target, onnx_from_foreign(path, foreign, say))
 
     def write_weights(target: Path) -> Infer:
         from .torch_to_onnx import onnx_from_weights

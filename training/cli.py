@@ -103,7 +103,7 @@ def _train(**options: Any) -> int:
     from .networks.trained import names_trained_network, trained_network
     from .progress import TerminalProgress
     from .runs.plan_choice import with_plan
-    from .runs.run_folder import results_folder
+    from .runs.run_folder import check_apart, check_files, results_folder
     from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
 
     limit_threads()
@@ -114,6 +114,7 @@ def _train(**options: Any) -> int:
     out = options["out"] or _default_folder(protocol, models)
     for folder in (root, *options["unlabelled"], *options["second"]):
         check_outside(folder, out, options["cache"])
+    check_apart(out, (protocol.weights, *options["teachers"]))
     if begun is None:
         check_weights(models, protocol.weights)
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
@@ -138,6 +139,8 @@ def _train(**options: Any) -> int:
         options["non_music"],
         second=options["second"],
     )
+    if len(models) == len(session.splits) == 1:  # else folders in it are the runs'
+        check_files(out, "" if session.folds else models[0])
     with results_folder(session.out, mode), TerminalProgress() as progress:
         if plan == "auto":
             session = with_plan(session, progress)

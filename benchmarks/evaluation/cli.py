@@ -111,10 +111,12 @@ def main(
     pngs = [] if png_file is None else png_files(len(models), png_file)
     outputs = [file for file in (json_file, html_file, *pngs) if file]
     check_result_paths(outputs, [data, *(Path(model) for model in models if Path(model).is_file())])
+    for text in renamed:
+        pairs_from_texts([text])  # what is none is refused before anything is read
     if png_file and find_spec("matplotlib") is None:
         raise MerError("--png needs the package matplotlib: pip install matplotlib")
     try:
-        evaluation = evaluate(models, data, Options(renamed=pairs_from_texts(renamed), **options), print_err)
+        evaluation = evaluate(models, data, Options(renamed=renamed, **options), print_err)
     except LabelsDifferError as error:
         advice = "--map LABEL=OTHER makes one count as another, --map LABEL= leaves its clips out"
         raise LabelsDifferError(f"{error}; {advice}") from None

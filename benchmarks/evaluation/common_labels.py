@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...engine.data.cleaning import cleaned, comparison_key
@@ -33,20 +33,30 @@ class CommonLabels:
         return self._places[comparison_key(_of_model(label, self._renamed))]
 
 
-def pairs_from_texts(texts: Iterable[str]) -> dict[str, str]:
+def pairs_from_texts(texts: Iterable[str], known: Iterable[str] = ()) -> dict[str, str]:
     """``LABEL=OTHER`` to a mapping; OTHER may be empty.
+
+    Args:
+        known: the labels that there are: one of them may hold ``=`` itself.
 
     Raises:
         UsageError: no ``=``, no label before it, or one label that becomes two.
     """
-    pairs: dict[str, str] = {}
+    keys, pairs = {comparison_key(label) for label in known}, dict[str, str]()
     for text in texts:
-        label, sign, other = map(cleaned, text.partition("="))
-        if not sign or not label:
-            raise UsageError(f"{text!r} is no LABEL=OTHER")
+        label, other = _pair(text, keys)
         if pairs.setdefault(label, other) != other:
             raise UsageError(f"{label} cannot be {pairs[label] or 'left out'} and {other or 'left out'}")
     return pairs
+
+
+def _pair(text: str, known: Collection[str]) -> tuple[str, str]:
+    """A text at the first ``=`` behind one of the labels that are known, else at the first one behind any."""
+    signs = (place for place, character in enumerate(text) if character == "=")
+    pairs = [(label, cleaned(text[place + 1 :])) for place in signs if (label := cleaned(text[:place]))]
+    if not pairs:
+        raise UsageError(f"{text!r} is no LABEL=OTHER")
+    return next((pair for pair in pairs if comparison_key(pair[0]) in known), pairs[0])
 
 
 def common_labels(

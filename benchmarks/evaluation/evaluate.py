@@ -23,7 +23,7 @@ from ...engine.labelling.song_label import SongLabel
 from ...engine.runtimes import RUNTIMES
 from ...engine.text.escape import text_from_path
 from .answers import Answers, answers_from_labels
-from .common_labels import common_labels
+from .common_labels import common_labels, pairs_from_texts
 from .scores import Difference, Scores, difference_of, scores_from_answers
 
 _SAID_TIMES, _SAID_AFTER = 10, 50  # a model's progress: how often, and after how many clips at the soonest
@@ -33,13 +33,14 @@ _SAID_TIMES, _SAID_AFTER = 10, 50  # a model's progress: how often, and after ho
 class Options:
     """How clips are read and labelled; all but the last two as in mer-label.
 
-    ``unheard`` leaves out the clips that a model was trained on, and what shares a group with them.
+    ``renamed`` says what a label counts as, or holds texts ``LABEL=OTHER`` that say it. ``unheard`` leaves
+    out the clips that a model was trained on, and what shares a group with them.
     ``worst`` mistakes are named for each model.
     """
 
     layout: str = "auto"
     group_by: str | None = None
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] | Sequence[str] = field(default_factory=dict)
     windows: WindowCount = 3
     runtime: str | None = None
     device: Device = "auto"
@@ -119,7 +120,13 @@ def evaluate(
         say(line)
     counts = Counter(clip.label for clip in labelled.clips)
     specs = {name: artifact.spec for name, (artifact, _) in zip(names, opened, strict=True)}
-    common = common_labels({name: spec.labels for name, spec in specs.items()}, counts, options.renamed)
+    said = {name: spec.labels for name, spec in specs.items()}
+    renamed = options.renamed
+    if not isinstance(renamed, Mapping):
+        renamed = pairs_from_texts(
+            renamed, [*counts, *(label for labels in said.values() for label in labels)]
+        )
+    common = common_labels(said, counts, renamed)
     new = range(len(labelled.clips))
     if options.unheard:
         new = _unheard(labelled.clips, {name: spec.provenance for name, spec in specs.items()})

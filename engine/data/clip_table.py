@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ..audio.formats import open_regular_file
@@ -30,6 +31,7 @@ class ClipTable:
     """Rows by column, with columns named in lower case.
 
     ``grouped_by`` has the columns that say what a group is; in each row the first that is not empty does.
+    Where that is the second, the group is one with what the first column says in its other rows.
     """
 
     file: Path
@@ -42,8 +44,40 @@ class ClipTable:
         return next((column for column in columns if column in self.columns), None)
 
     def group(self, row: Row) -> str:
-        """A row's group as it is written, of the first column that names one; "" where none does."""
-        return next((row[column] for column in self.grouped_by if row[column].strip()), "")
+        """A row's group as it is written, or as another row writes what is one with it; "" where none is."""
+        own = next((row[column] for column in self.grouped_by if row[column].strip()), "")
+        return self._united.get(comparison_key(own), own) if self._united else own
+
+    @cached_property
+    def _united(self) -> Mapping[str, str]:
+        """Another name for groups that are one with others, by comparison key.
+
+        A row without an artist is known by its ``group`` alone, so whoever stands in that group may be its
+        artist: none of them may be on the other side of a split.
+        """
+        above: dict[str, str] = {}  # links groups that are one; the last of a chain is in it not at all
+        if len(self.grouped_by) < 2:
+            return above
+        first, second = self.grouped_by
+        alone = {comparison_key(row[second]) for row in self.rows if not row[first].strip()} - {""}
+        spelt: dict[str, str] = {}
+
+        def top(group: str) -> str:
+            while group in above:
+                above[group] = above.get(above[group], above[group])  # shorter for the next who asks
+                group = above[group]
+            return group
+
+        for row in self.rows if alone else ():
+            own, group = comparison_key(row[first]), comparison_key(row[second])
+            if own and group in alone:
+                spelt.setdefault(own, row[first])
+                one, other = top(group), top(own)
+                if one != other and one in spelt:  # the first artist gives the name
+                    above[other] = one
+                elif one != other:
+                    above[one] = other
+        return {group: spelt[top(group)] for group in list(above)}
 
     def tags(self, row: Row) -> tuple[str, ...]:
         """A row's tags, which stand between semicolons, each once."""

@@ -85,6 +85,58 @@ def test_an_older_graph_is_converted(tmp_path: Path):
     assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
 
 
+def ending_in(kind: str, **attributes: Any) -> Any:
+    """Puts an operator behind the logits, as other programs do."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["inner" if name == "y" else name for name in node.output]
+        model.graph.node.append(helper.make_node(kind, ["inner"], ["outer"], **attributes))
+        model.graph.node.append(helper.make_node("Identity", ["outer"], ["y"]))
+
+    return change
+
+
+@pytest.mark.parametrize("attributes", [{}, {"axis": 1}, {"axis": -1}])
+def test_a_softmax_at_the_end_is_taken_off(tmp_path: Path, attributes: dict[str, int]):
+    """The engine makes one of the logits: of a softmax of a softmax nothing is sure any more."""
+    said: list[str] = []
+    file = written(tmp_path, foreign_network(ending_in("Softmax", **attributes)))
+    source = open_source(file, FOREIGN, said.append)
+    images = np.random.default_rng(0).normal(0, 1, (3, 1, 32, 32)).astype(np.float32)
+    assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+    assert said == ["theirs.onnx ends in a softmax, which is taken off: what goes into it are the logits"]
+
+
+def test_an_older_softmax_is_taken_off(tmp_path: Path):
+    x = helper.make_tensor_value_info("x", 1, ["n", 1, 32, 32])
+    y = helper.make_tensor_value_info("y", 1, ["n", 4])
+    w = onnx.numpy_helper.from_array(np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1), "w")
+    mean = helper.make_node("ReduceMean", ["c"], ["m"], axes=[2, 3], keepdims=0)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), mean, helper.make_node("Softmax", ["m"], ["y"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "old", [x], [y], [w]),
+        opset_imports=[helper.make_opsetid("", 11)],
+        ir_version=6,
+    )
+    source = open_source(written(tmp_path, model), FOREIGN)
+    ones = np.ones((2, 1, 32, 32), np.float32)
+    assert np.allclose(logits(source.model(), ones), [[0, 1, 2, 3]] * 2, atol=1e-6)
+
+
+def test_ends_that_are_no_softmax(tmp_path: Path):
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    said: list[str] = []
+    theirs = foreign_network(ending_in("LogSoftmax"))  # its softmax is that of the logits
+    source = open_source(written(tmp_path, theirs), FOREIGN, said.append)
+    ours, expected = logits(source.model(), images), logits(small_network(), images)
+    assert np.allclose(np.diff(ours), np.diff(expected), atol=1e-5)
+    assert not np.allclose(ours, expected)
+    assert said == []
+    with pytest.raises(ArtifactError, match="the logits of one softmax over all labels are needed"):
+        open_source(written(tmp_path, foreign_network(ending_in("Sigmoid"))), FOREIGN)
+
+
 @pytest.mark.parametrize(
     ("foreign", "reason"),
     [

@@ -20,6 +20,7 @@ from merkit.export.output_files import (
     check_timing_cache,
     is_folder,
     targets_of,
+    without_dots,
 )
 from merkit.export.source import EXPORT_KEY
 from onnx import helper
@@ -213,6 +214,17 @@ def test_a_timing_cache_replaces_nothing_else(tmp_path: Path) -> None:
         check_timing_cache(tmp_path / "pipe", [])
     with pytest.raises(MerError, match="no folder"):
         check_timing_cache(tmp_path / "nowhere" / "timings", [])
+
+
+def test_a_folder_that_is_stepped_out_of_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/deep")
+    assert without_dots("./sub/../net.onnx") == str(tmp_path / "net.onnx")
+    assert without_dots("sub/../") == f"{tmp_path}/"
+    assert without_dots("link/../net.onnx") == str(tmp_path / "real" / "net.onnx")
+    for out in (".", "./net.onnx", "link/net.onnx", "new/", "https://host/net.onnx"):
+        assert without_dots(out) == out
 
 
 def test_a_folder_is_made_and_one_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from merkit.engine.artifact import open_artifact
+from merkit.engine.artifact import known_models, open_artifact
 from merkit.training.cli import main
 from merkit.training.runs.run_folder import results_folder
 from safetensors.torch import load_file
@@ -123,6 +123,29 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
     assert result.exit_code == 4, result.output
     assert f"skipped {tmp_path / 'gone.wav'}: cannot be read" in result.stderr
     assert "1 clip was left out, for the reasons above" in result.stderr
+
+
+def test_no_network_is_removed_before_it_is_read(songs: Path, cache: Path, tmp_path: Path):
+    """Nor one that was put into the folder of the results to begin with."""
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "audiocnn.onnx").write_bytes(known_models()["audiocnn"].read_bytes())
+    refused = _run(*_options(songs, cache, mine))
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+    assert f"{mine / 'audiocnn.onnx'} is there, and no training in this folder wrote it" in refused.stderr
+    assert _run(*_options(songs, cache, run, "--epochs", 1, "--no-export")).exit_code == 0
+    for folder, weights in (
+        (run, run),
+        (run, run / "checkpoint.safetensors"),
+        (mine, mine / "audiocnn.onnx"),
+    ):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        for option in ("--weights", "--teacher"):
+            for mode in ((), ("--overwrite",), ("--resume",)):
+                refused = _run(*_options(songs, cache, folder, option, weights, *mode))
+                assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+                assert f"{weights} is read, and lies in {folder}, where results go" in refused.stderr
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: Path):

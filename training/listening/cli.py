@@ -55,9 +55,11 @@ def _queue(labels_place: Path, **options: Any) -> int:
     from .label_file import labelled_paths, labels_from_text
     from .label_rows import songs_from_labels
     from .next_songs import Hearing, next_songs
-    from .queue_file import write_queue
+    from .queue_file import check_queue_file, write_queue
 
     names = labels_from_text(options["labels"]) if options["labels"] else None
+    inputs = (labels_place, options["labelled"])
+    check_queue_file(options["out"], [path for path in inputs if path and path.exists()])
     found = songs_from_labels(labels_place)
     for reason, count in found.left_out.items():
         click.echo(f"left out: {count} {reason}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from ...engine.audio.formats import AUDIO_SUFFIXES, is_remote
 from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
-from ...engine.errors import AudioError, MerError
+from ...engine.errors import AudioError, MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.text.escape import csv_line
 from .label_file import path_cell
@@ -62,6 +63,21 @@ def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
     return tuple(songs.values()), tuple(left_out)
 
 
+def check_queue_file(file: Path, inputs: Iterable[Path]) -> None:
+    """Refuses, before any work, to replace what is read, or a file that is no queue.
+
+    Raises:
+        UsageError: it is one of the inputs, lies in one, or is there and has other columns than a queue.
+    """
+    for source in inputs:
+        if file.resolve() == source.resolve() or (file.exists() and os.path.samefile(file, source)):
+            raise UsageError(f"{file} is what the run reads; name another file")
+        if file.resolve().is_relative_to(source.resolve()):
+            raise UsageError(f"{file} lies in {source}, which the run reads; name another file")
+    if file.is_file() and not _may_be_replaced(file):
+        raise UsageError(f"{file} is there, and no queue; name another file")
+
+
 def write_queue(file: Path, songs: Iterable[QueuedSong]) -> None:
     """Writes a queue whole or not at all; files below the CSV's folder by their path from there.
 
@@ -76,6 +92,15 @@ def write_queue(file: Path, songs: Iterable[QueuedSong]) -> None:
         write_whole(file, "".join(lines))
     except OSError as error:
         raise MerError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+def _may_be_replaced(file: Path) -> bool:
+    """Whether a file is empty or has the header of a queue."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            return tuple(next(csv.reader(text), COLUMNS)) == COLUMNS
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
 
 
 def _tags(path: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -66,6 +67,13 @@ def names_trained_network(weights: str) -> bool:
     with suppress(UsageError):
         return path_from_model(weights).suffix.lower() == ".onnx"
     return False
+
+
+def place_of_weights(weights: str) -> Path | None:
+    """The file or folder of one's own that weights are read from; None where they are a name's."""
+    path = Path(weights)
+    named = weights in (*_PLAIN, *MUSICNN_WEIGHTS) or (weights in known_models() and not path.is_file())
+    return None if named or not os.path.lexists(path) else path
 
 
 def trained_network(

@@ -25,7 +25,16 @@ from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpo
 from ..recipe import SplitKind
 from .observer import Observer
 from .provenance import Job, split_note
-from .run_folder import CARD, CHECKPOINT, LOGITS, METRICS, FinishedRun, Mode, run_from_folder
+from .run_folder import (
+    CARD,
+    CHECKPOINT,
+    LOGITS,
+    METRICS,
+    FinishedRun,
+    Mode,
+    prepare_folds_folder,
+    run_from_folder,
+)
 from .train_run import train_split
 
 _OF_EVERY_FOLD = ("model", "protocol", "parameters", "macs", "recipe", "skipped")
@@ -54,6 +63,7 @@ def cross_validate(
     Raises:
         UsageError, MerError: see ``train_split``.
     """
+    prepare_folds_folder(folder, mode)
     first = trainings[0]
     job, examples, splits = first.job, first.examples, [training.split for training in trainings]
     runs = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from ...engine.files import FolderLock
 from ..evaluate.metrics_report import write_json
 from ..evaluate.predictions import Predictions, load_predictions
 from ..fit.trainer import Epoch, read_state
+from ..networks.trained import place_of_weights
 
 Mode = Literal["fresh", "resume", "overwrite"]
 """What to do with a folder that holds a run: refuse it, continue the run, or replace it."""
@@ -24,6 +26,8 @@ Mode = Literal["fresh", "resume", "overwrite"]
 CHECKPOINT, METRICS, CARD = "checkpoint.safetensors", "metrics.json", "card.md"
 STATE, _KEY, LOGITS = "state.pt", "run.json", "logits.npz"
 _FIGURES = ("confusion.png", "curves.png")
+_FILES = (CHECKPOINT, METRICS, CARD, STATE, _KEY, LOGITS, *_FIGURES)
+_OF_EVERY_RUN = {"model", "protocol", "recipe", "split"}  # in the metrics, also of folds
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,11 @@ class FinishedRun:
     predictions: Predictions | None
 
 
-def run_from_folder(folder: Path) -> FinishedRun:
+def run_from_folder(folder: Path, needed: Sequence[str] = ()) -> FinishedRun:
     """Reads a finished run.
+
+    Args:
+        needed: what its metrics must say.
 
     Raises:
         MerError: the folder holds none, or its metrics are damaged.
@@ -50,6 +57,8 @@ def run_from_folder(folder: Path) -> FinishedRun:
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         history = tuple(_epoch(row) for row in metrics.get("history", ()))
+        if missing := [name for name in needed if name not in metrics]:
+            raise ValueError(missing)
     except OSError as error:
         raise MerError(f"{folder} holds no finished training ({path}: {error.strerror})") from None
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -90,8 +99,38 @@ def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
         lock.release()
 
 
-def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
-    """Makes the folder ready for the run that ``key`` identifies.
+def check_apart(folder: Path, weights: Iterable[str]) -> None:
+    """Whether networks that are read lie outside the folder of results, which a run clears for itself.
+
+    Args:
+        weights: as options name them.
+
+    Raises:
+        UsageError: one of them lies in the folder, or is it.
+    """
+    for place in filter(None, map(place_of_weights, weights)):
+        # As it is named too: a link in the folder would be removed.
+        if any(make(place).is_relative_to(make(folder)) for make in (Path.resolve, _absolute)):
+            raise UsageError(f"{place} is read, and lies in {folder}, where results go: name another folder")
+
+
+def check_files(folder: Path, model: str = "") -> None:
+    """Whether a run of ``model`` replaces nothing in the folder but what a run wrote.
+
+    Raises:
+        UsageError: it is no run's folder, and has a file of a name that a run writes.
+    """
+    names = (*_FILES, f"{model}.onnx") if model else _FILES
+    found = [name for name in names if os.path.lexists(folder / name)]
+    if found and not _is_run(folder):
+        raise UsageError(
+            f"{folder / found[0]} is there, and no training in this folder wrote it: move it away, or name "
+            "another folder"
+        )
+
+
+def prepare_folder(folder: Path, key: str, mode: Mode, model: str = "") -> bool:
+    """Makes the folder ready for the run of ``model`` that ``key`` identifies.
 
     A run that failed in its first epoch left nothing to go on with, so it does not count. What the run
     before wrote is removed.
@@ -100,11 +139,12 @@ def prepare_folder(folder: Path, key: str, mode: Mode) -> bool:
         Whether the folder already holds that run, finished.
 
     Raises:
-        UsageError: it holds a run, and the mode is "fresh".
+        UsageError: it holds a run, and the mode is "fresh"; or see ``check_files``.
         MerError: it holds another run, and the mode is "resume"; or it cannot be read or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_files(folder, model)
         _refuse_held(folder, mode)
         begun, finished = (folder / STATE).exists(), (folder / METRICS).exists()
         if (begun or finished) and mode == "resume":
@@ -125,18 +165,39 @@ def prepare_folds_folder(folder: Path, mode: Mode) -> None:
     """Makes the folder ready for a cross-validation, whose folds have folders in it.
 
     Raises:
-        UsageError: it holds a training that is none of these folds, and the mode is not "overwrite".
+        UsageError: it holds a training that is none of these folds, and the mode is not "overwrite"; or see
+            ``check_files``.
         MerError: it cannot be written.
     """
+    check_files(folder)
     if (folder / _KEY).exists() and mode != "overwrite":  # only a single training has one
         raise UsageError(f"{folder} holds a training without folds: name another folder, or overwrite it")
     _refuse_held(folder, mode)
     if mode == "overwrite":
         try:
+            # There may have been more folds, and a final network that nothing measures any more.
+            for run in filter(_is_run, (folder / "final", *folder.glob("fold-*"))):
+                _remove_run(run)
+                (run / _KEY).unlink(missing_ok=True)
+                with suppress(OSError):  # something else is in it too
+                    run.rmdir()
             _remove_run(folder)
             (folder / _KEY).unlink(missing_ok=True)
         except OSError as error:
             raise MerError(f"{folder} cannot be used: {error.strerror}") from None
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a run of ours wrote what is in the folder; other programs name their files run.json too."""
+    for run in (folder, folder / "fold-1"):  # folds write into their own folders first
+        with suppress(MerError):
+            if isinstance(_key_in(run), str):
+                return True
+    return _metrics_in(folder).keys() >= _OF_EVERY_RUN
 
 
 def _remove_run(folder: Path) -> None:
@@ -158,12 +219,18 @@ def _key_in(folder: Path) -> str:
         ) from None
 
 
+def _metrics_in(folder: Path) -> dict[str, Any]:
+    """The metrics of a folder as they stand there; empty where they are none."""
+    try:
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return metrics if isinstance(metrics, dict) else {}
+
+
 def _exported(folder: Path) -> list[str]:
     """The name of the file that a finished run exported, and that would outlive its checkpoint."""
-    try:
-        model = json.loads((folder / METRICS).read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
+    model = _metrics_in(folder).get("model")
     # Only a network's own name: the file may be anyone's, and what it names is removed.
     return [f"{model}.onnx"] if model in (*NETWORKS, *outside_backbones()) else []
 

@@ -31,7 +31,7 @@ from ..evaluate.predictions import (
 from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
 from ..networks.backbones import keep_outputs
-from ..networks.checkpoint import save_checkpoint
+from ..networks.checkpoint import save_checkpoint, spec_from_checkpoint
 from ..recipe import Recipe
 from ..teachers.lesson import Lesson
 from .beginning import network_to_train
@@ -52,6 +52,8 @@ from .run_folder import (
 )
 from .tensorboard import tensorboard_in
 
+_WRITTEN = ("model", "protocol", "parameters", "macs", "recipe", "skipped", "split", "minutes")
+_TESTED = ("songs", "accuracy", "macro_f1", "window", "majority", "temperature", "calibration_error")
 _VALIDATION_FIGURES = ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
 
 
@@ -66,17 +68,19 @@ def train_split(
     """Trains a network, fits its temperature on validation, tests it once, and writes all results.
 
     Raises:
-        UsageError: the folder holds a training, and the mode is "fresh".
+        UsageError: the folder holds a training, and the mode is "fresh"; or see ``check_files``.
         MerError: the folder holds another training; or the loss is not finite, then the folder holds
             the checkpoint of the best epoch before.
     """
     audio = standardised(job.protocol.audio, examples, split.training)
     run = _Run(job, examples, split, folder, audio, observer or NoObserver())
-    if not prepare_folder(folder, run.key, mode):
+    if prepare_folder(folder, run.key, mode, backbone_from_name(job.model)):
+        run.say_what_stays()
+    else:
         network, history = run.train()
         temperature, metrics = run.test(network)
         run.write(network, history, temperature, metrics)
-    return run_from_folder(folder)
+    return run_from_folder(folder, (*_WRITTEN, *(_TESTED if len(split.test) else ())))
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,14 @@ class _Run:
         if self.job.plan != "frozen":
             return None
         return frozen_fit(self.job, self.examples, self.split, self.observer)
+
+    def say_what_stays(self) -> None:
+        """What was asked for and is not done, since the training is finished and its files stay."""
+        path = self.folder / CHECKPOINT
+        if self.job.licence != Job.licence and path.exists():
+            provenance = spec_from_checkpoint(path).provenance
+            if provenance.get("licence") != self.job.licence:
+                self.observer.say(f"{self.folder} is finished: its card keeps the licence that it has")
 
     def train(self) -> tuple[nn.Module, list[Epoch]]:
         """Trains, or continues, with the best network so far in the folder as a checkpoint."""

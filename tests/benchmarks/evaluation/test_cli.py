@@ -62,6 +62,8 @@ def test_what_is_wrong_is_one_line(
         (("audiocnn", clips), 1, "others: loud, quiet; --map LABEL=OTHER makes one count as another"),
         ((model, clips, "--map", "loud"), 2, "'loud' is no LABEL=OTHER"),
         ((model, clips, "--map", "sad=loud"), 2, "no label is sad"),
+        ((model, clips, "--map", "=loud=x"), 2, "no label is =loud"),
+        ((model, clips, "--map", "loud=x", "--map", "loud="), 2, "loud cannot be x and left out"),
         ((model, clips, "--fail-under", 70), 2, "70"),
         ((model, clips, "--group-by", "singer"), 2, "singer"),
         ((model, clips, "--json", clips / "clips.csv"), 2, "which the run reads"),

@@ -79,6 +79,20 @@ def test_what_cannot_be_compared(
     assert "--" not in str(raised.value)
 
 
+def test_a_label_may_hold_the_sign_itself() -> None:
+    known = ("=SUM(A1)", "a=b", "a", "c")
+    texts = ["=SUM(A1)=happy", "a=b=c=d", "c = x=y"]
+    assert pairs_from_texts(texts, ("=SUM(A1)", "A=B", "c")) == {
+        "=SUM(A1)": "happy",
+        "a=b": "c=d",
+        "c": "x=y",
+    }
+    assert pairs_from_texts(["a=b=c"], known) == {"a": "b=c"}  # the first that is one
+    assert pairs_from_texts(["n=b=c"], known) == {"n": "b=c"}
+    with pytest.raises(UsageError, match="is no LABEL"):
+        pairs_from_texts(["=SUM(A1)"], known)
+
+
 def test_maps_are_read() -> None:
     assert pairs_from_texts(["a = b", "नाच=party", "c=", "a=b"]) == {"a": "b", "नाच": "party", "c": ""}
     for wrong, text in (

@@ -50,6 +50,34 @@ def test_groups(tmp_path: Path):
         _table(tmp_path, text, "sauce")
 
 
+def test_a_row_without_an_artist_is_of_all_artists_of_its_group(tmp_path: Path):
+    """Its group says that one of them may be its artist."""
+    text = (
+        "path,label,artist,group\n1.wav,up,Ann,G1\n2.wav,up,,g1\n3.wav,up,Bob,g1 \n4.wav,up,BOB,g3\n"
+        "5.wav,up,,\n6.wav,up,Cid,g2\n7.wav,up,Dan,g2\n8.wav,up,Eve,g4\n9.wav,up,,g5\n10.wav,up,,g3\n11.wav,up,Fay,g3\n"
+    )
+    table = _table(tmp_path, text)
+    one = {1, 2, 3, 4, 10, 11}
+    groups = {number: table.group(row) for number, row in enumerate(table.rows, start=1)}
+    assert len({groups[number] for number in one}) == 1
+    rest = {number: group for number, group in groups.items() if number not in one}
+    assert rest == {5: "", 6: "Cid", 7: "Dan", 8: "Eve", 9: "g5"}
+    assert groups[1] == "Ann"
+    # A column that is asked for stays what it is, and so do rows that all have an artist.
+    asked = _table(tmp_path, text, "artist")
+    assert [asked.group(row) for row in asked.rows][:4] == ["Ann", "", "Bob", "BOB"]
+    whole = _table(tmp_path, "path,label,artist,group\n1.wav,up,Ann,g\n2.wav,up,Bob,g\n")
+    assert [whole.group(row) for row in whole.rows] == ["Ann", "Bob"]
+
+
+def test_many_artists_in_a_row_of_groups_take_no_long(tmp_path: Path):
+    """Each is one with the next: 20,000 links of one chain."""
+    rows = (f"{i}.wav,up,a{i},g{i + j}\n" for i in range(20_000) for j in (0, 1))
+    alone = (f"x{i}.wav,up,,g{i}\n" for i in range(20_000))
+    table = _table(tmp_path, "path,label,artist,group\n" + "".join((*rows, *alone)))
+    assert len({table.group(row) for row in table.rows}) == 1
+
+
 @pytest.mark.parametrize("column", ["tags", "genres", "Genre"])
 def test_tags(tmp_path: Path, column: str):
     table = _table(tmp_path, f"path,label,{column}\n1.wav,up,Jazz ; Hard  Bop;Jazz;\n2.wav,down,\n")

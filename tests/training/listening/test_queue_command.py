@@ -86,6 +86,36 @@ def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.Monke
     assert heard[0] not in {f"{number:02}" for number in chosen}
 
 
+def test_nothing_but_a_queue_is_replaced(folder: Path):
+    """An evening's labels would be lost."""
+    (folder / "my.csv").write_text("path,label,artist\nsongs/00.mp3,calm,A\n")
+    (folder / "other.csv").write_text("path,label,artist\nsongs/01.mp3,sad,B\n")
+    (folder / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    (folder / "shards").mkdir()
+    (folder / "shards" / "rows.parquet").write_bytes((folder / "rows.parquet").read_bytes())
+    (folder / "link.csv").symlink_to("my.csv")
+    labelled = ("--labelled", "my.csv", "-o")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for arguments, reason in (
+        (("rows.parquet", *labelled, "my.csv"), "my.csv is what the run reads"),
+        (("rows.parquet", *labelled, "link.csv"), "link.csv is what the run reads"),
+        (("rows.parquet", *labelled, "shards/../my.csv"), "shards/../my.csv is what the run reads"),
+        (("rows.parquet", "-o", "rows.parquet"), "rows.parquet is what the run reads"),
+        (("shards", "-o", "shards/queue.csv"), "shards/queue.csv lies in shards, which the run reads"),
+        (("rows.parquet", "-o", "other.csv"), "other.csv is there, and no queue"),
+        (("rows.parquet", "-o", "bytes.csv"), "bytes.csv is there, and no queue"),
+        (("rows.parquet", "-o", "songs/00.mp3"), "songs/00.mp3 is there, and no queue"),
+    ):
+        result = _run(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.splitlines() == [f"Error: {reason}; name another file"]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (folder / "empty.csv").touch()
+    (folder / "sheet.csv").write_text("path,artist,title\r\na.mp3,,\r\n", "utf-8-sig")
+    for name in ("empty.csv", "sheet.csv", "sheet.csv"):
+        assert _run("rows.parquet", "-o", name).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [(["none"], 2, "neither a folder of labels"), (["rows.parquet", "--labels", "a"], 2, "no two labels"),

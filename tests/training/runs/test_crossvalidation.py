@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+from merkit.engine.errors import UsageError
 from merkit.training.data.examples import Examples
 from merkit.training.data.splits import Split, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
@@ -19,6 +21,18 @@ from small_training import fast_job
 
 def _trainings(job: Job, examples: Examples, splits: Sequence[Split]) -> list[Training]:
     return [Training(job, examples, split) for split in splits]
+
+
+def test_nothing_is_replaced_in_a_folder_of_others(examples: Examples, tmp_path: Path):
+    job = fast_job("epochs=1")
+    splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
+    (tmp_path / "curves.png").write_text("mine")
+    for mode in ("fresh", "resume", "overwrite"):
+        with pytest.raises(
+            UsageError, match=r"curves\.png is there, and no training in this folder wrote it"
+        ):
+            cross_validate(_trainings(job, examples, splits), tmp_path, mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
 def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path):

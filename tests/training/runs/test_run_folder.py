@@ -12,12 +12,17 @@ from merkit.training.runs.run_folder import (
     METRICS,
     STATE,
     Mode,
+    check_apart,
+    check_files,
     epochs_in,
     prepare_folder,
     prepare_folds_folder,
     results_folder,
     run_from_folder,
 )
+
+_OURS = {"model": "audiocnn", "protocol": "best", "recipe": {}, "split": {}}
+"""What metrics.json says at least, where mer-train wrote it."""
 
 
 def test_a_folder_without_a_training(tmp_path: Path):
@@ -50,7 +55,7 @@ def test_whose_folder_it_is(tmp_path: Path):
     with pytest.raises(MerError, match="another training"):
         prepare_folder(folder, "other", "resume")
     assert not prepare_folder(folder, "one", "resume")
-    (folder / METRICS).write_text("{}")
+    (folder / METRICS).write_text(json.dumps(_OURS))
     assert not prepare_folder(folder, "one", "resume")  # its metrics are of an earlier state
     (folder / STATE).unlink()
     assert prepare_folder(folder, "one", "resume")
@@ -72,7 +77,7 @@ def test_a_run_that_failed_at_once_blocks_nothing(tmp_path: Path, mode: Mode):
 
 def test_nothing_of_the_run_before_outlives_it(tmp_path: Path):
     """A card, a figure or a network of the run before would be taken for the new run's."""
-    (tmp_path / METRICS).write_text(json.dumps({"model": "audiocnn"}))
+    (tmp_path / METRICS).write_text(json.dumps(_OURS))
     old = ("card.md", "confusion.png", "curves.png", "checkpoint.safetensors", "audiocnn.onnx", "logits.npz")
     for name in (*old, "notes.txt", "mine.onnx"):
         (tmp_path / name).write_text("old")
@@ -91,7 +96,7 @@ def test_folds_do_not_mix_with_a_training_without_folds(tmp_path: Path):
             prepare_folds_folder(tmp_path, mode)
     prepare_folds_folder(tmp_path, "overwrite")
     assert not list(tmp_path.iterdir())
-    (tmp_path / METRICS).write_text("{}")  # now of folds
+    (tmp_path / METRICS).write_text(json.dumps(_OURS))  # now of folds
     prepare_folds_folder(tmp_path, "resume")
     with pytest.raises(UsageError, match="holds a training"):
         prepare_folds_folder(tmp_path, "fresh")
@@ -99,13 +104,78 @@ def test_folds_do_not_mix_with_a_training_without_folds(tmp_path: Path):
         prepare_folder(tmp_path, "single", "resume")
 
 
+@pytest.mark.parametrize("mode", ["fresh", "resume", "overwrite"])
+@pytest.mark.parametrize(
+    "name",
+    ["audiocnn.onnx", "card.md", "checkpoint.safetensors", "logits.npz", "curves.png", "confusion.png",
+     "run.json", "metrics.json", "state.pt"],
+)  # fmt: skip
+def test_what_no_training_wrote_stays(tmp_path: Path, mode: Mode, name: str):
+    """A network that was put there to begin with, or what another program calls metrics.json."""
+    (tmp_path / name).write_text('{"model": "theirs", "auc": 0.9}')
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=rf"{name} is there, and no training in this folder wrote it"):
+        prepare_folder(tmp_path, "one", mode, "audiocnn")
+    if name != "audiocnn.onnx":  # folds write none
+        with pytest.raises(UsageError, match=rf"{name} is there"):
+            prepare_folds_folder(tmp_path, mode)
+    assert (tmp_path / name).read_text() == '{"model": "theirs", "auc": 0.9}'
+    assert len(list(tmp_path.iterdir())) == 2
+    check_files(tmp_path / "new", "audiocnn")
+
+
+def test_folds_that_were_stopped_are_a_run(tmp_path: Path):
+    """Their figures are written one after another, the metrics last."""
+    assert not prepare_folder(tmp_path / "fold-1", "one", "fresh", "audiocnn")
+    (tmp_path / "curves.png").write_text("old")
+    prepare_folds_folder(tmp_path, "resume")
+
+
+def test_folds_that_are_no_more_are_removed(tmp_path: Path):
+    """The network of a fold, or of all clips, that nothing of the new folds measures."""
+    for name in ("fold-1", "fold-2", "fold-3", "final"):
+        prepare_folder(tmp_path / name, name, "fresh", "audiocnn")
+        (tmp_path / name / "checkpoint.safetensors").write_text("old")
+    (tmp_path / "fold-3" / "notes.txt").write_text("mine")
+    (tmp_path / "fold-4").mkdir()
+    (tmp_path / "fold-4" / "card.md").write_text("mine")
+    prepare_folds_folder(tmp_path, "resume")
+    assert (tmp_path / "fold-3" / "checkpoint.safetensors").exists()
+    prepare_folds_folder(tmp_path, "overwrite")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"fold-3/notes.txt", "fold-4/card.md"}
+
+
+def test_what_is_read_lies_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The run that is overwritten would be removed before it is read."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("r1/fold-1", "r10", "audiocnn"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "base.onnx").touch()
+    (tmp_path / "r1" / "link.onnx").symlink_to(tmp_path / "base.onnx")
+    (tmp_path / "also").symlink_to(tmp_path / "r1")
+    for weights in ("r1", "r1/fold-1", "./r10/../r1", "also", "also/fold-1", "r1/link.onnx"):
+        with pytest.raises(UsageError, match=r" is read, and lies in r1, where results go: name another"):
+            check_apart(Path("r1"), ["none", weights])
+    check_apart(Path("r1"), ["r10", "base.onnx", "gone", "imagenet", "musicnn-msd"])
+    check_apart(Path("r1/new"), ["r1"])
+    check_apart(Path("audiocnn"), ["audiocnn"])  # the known network, not the folder
+
+
 def test_metrics_name_no_file_outside(tmp_path: Path):
     folder = tmp_path / "run"
     folder.mkdir()
     (tmp_path / "mine.onnx").write_text("mine")
-    (folder / METRICS).write_text(json.dumps({"model": "../mine"}))
+    (folder / METRICS).write_text(json.dumps(_OURS | {"model": "../mine"}))
     assert not prepare_folder(folder, "new", "overwrite")
     assert (tmp_path / "mine.onnx").exists()
+
+
+def test_metrics_that_lack_what_is_needed_are_one_line(tmp_path: Path):
+    (tmp_path / METRICS).write_text('{"songs": 1}')
+    assert run_from_folder(tmp_path, ["songs"]).metrics == {"songs": 1}
+    with pytest.raises(MerError, match=r"metrics\.json is not what mer-train wrote"):
+        run_from_folder(tmp_path, ["songs", "model"])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from merkit.training.networks.checkpoint import network_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS
 from merkit.training.runs.train_run import Job, train_split
-from small_training import SMALL, Trained, fast_job
+from small_training import SMALL, Says, Trained, fast_job
 
 pytestmark = pytest.mark.xdist_group("trained")
 
@@ -55,9 +55,21 @@ def test_best_learns_and_leaves_everything_behind(examples: Examples, trained: T
     with pytest.raises(MerError, match="another training"):
         train_split(fast_job("seed=1"), examples, split, folder, "resume")
     shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / METRICS).write_text("{}")
+    with pytest.raises(MerError, match=r"metrics\.json is not what mer-train wrote"):
+        train_split(job, examples, split, tmp_path / "copy", "resume")
     repeated = train_split(job, examples, split, tmp_path / "copy", "overwrite")
     state = network_from_checkpoint(repeated.folder / CHECKPOINT)[0].state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_licence_for_what_is_finished_is_not_lost_in_silence(examples: Examples, trained: Trained):
+    job, split, run = trained
+    said = Says()
+    train_split(dataclasses.replace(job, licence="MIT"), examples, split, run.folder, "resume", said)
+    assert said.lines == [f"{run.folder} is finished: its card keeps the licence that it has"]
+    train_split(job, examples, split, run.folder, "resume", silent := Says())
+    assert silent.lines == []
 
 
 def test_tags_are_learnt_and_not_delivered(examples: Examples, tmp_path: Path):
