@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ..audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file
 from ..errors import MerError
 from ..text.escape import text_from_csv
-from .listed_paths import encoding_of_list
+from .listed_paths import MARKS, encoding_of_list
 
 _DELIMITERS = ",;\t"  # spreadsheets write what their language or their menu says
 _LONGEST = 1 << 20  # characters of a line, and of a cell
@@ -55,6 +55,11 @@ def _rows(
             reason = f"it has {len(cells)} cells, the header {len(header)}; quote what holds a {delimiter!r}"
             raise _refused(file, number, reason)
         texts = list(map(text_from_csv, cells))
+        if lines[0][0] in MARKS:  # a table was joined to another there
+            bare = [texts[0].strip(MARKS), *texts[1:]]
+            if bare in (header, [""]):
+                continue
+            texts = bare if where else texts  # of a path, it may be a part: source_from_list looks
         if where < len(cells) and texts[where] != cells[where] and _is_file(file, cells[where]):
             texts[where] = cells[where]  # its name does begin so
         yield [*texts[: len(header)], *[""] * (len(header) - len(texts))]
@@ -70,8 +75,9 @@ def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[s
             length = len(line) + (length if lines else 0)
             if length > _LONGEST_RECORD:
                 raise _refused(file, number, "the cells that begin there are longer than a row can be")
+            is_marked = not lines and line.startswith('\ufeff"')
             lines.append(line)
-            yield line
+            yield line[1:] if is_marked else line
 
     reader = csv.reader(remembered(), strict=True, delimiter=delimiter)
     number = 1

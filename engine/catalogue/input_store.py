@@ -179,12 +179,12 @@ class InputStore:
             yield from map(self._item_from_row, page)
             last = page[-1][0]
 
-    def keep(self, position: int, label: str) -> None:
-        """Stores a label, as text, for the inputs of the same content."""
-        self._one("UPDATE inputs SET label = ? WHERE position = ?", (label, position))
+    def keep(self, position: int, text: str) -> None:
+        """Stores a text: a label for the inputs of the same content, or what its row says of its song."""
+        self._one("UPDATE inputs SET label = ? WHERE position = ?", (text, position))
 
     def kept(self, position: int) -> str:
-        """The label that ``keep`` stored."""
+        """The text that ``keep`` stored."""
         return self._one("SELECT label FROM inputs WHERE position = ?", (position,))[0]
 
     def close(self) -> None:

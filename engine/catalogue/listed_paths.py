@@ -12,7 +12,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..text.escape import path_from_text
+from .reconcile import paths_from_text
 from .source import Source, source_from_path
+
+MARKS = "\ufeff\x1a"
+"""What lists that were joined have inside: marks of byte order, and what ends a text of DOS."""
 
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
@@ -28,21 +32,22 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     """A local entry of a list, relative to the list's folder.
 
     The file whose name is the text as it stands or, if there is none, the first that a reading of the text
-    names: percent-encoded, with backslashes, in the code page of another system, in another normal form. If
-    there is none at all, the first reading; an absolute path of Windows stays as it is.
+    names: percent-encoded, with backslashes, in the code page of another system, with ``\\xNN`` for bytes as
+    rows have it, in another normal form. If there is none at all, the first reading; an absolute path of
+    Windows stays as it is.
 
     Args:
         folder: of the list.
         text: bytes that are not UTF-8 stand in it as in names of files (U+DC80 to U+DCFF).
     """
-    text = path_from_text(text)
+    given, text = text, path_from_text(text)
     if len(text) > _LONGEST:  # no file: to read it in all ways would take memory and hours
         text = f"{text[:200]}...{hashlib.sha256(os.fsencode(text)).hexdigest()[:16]}"
         return source_from_path(os.path.join(folder, text), columns)
     plain = os.path.join(folder, text)
     if os.path.lexists(plain):
         return source_from_path(plain, columns)
-    first, *others = dict.fromkeys(_readings(text))
+    first, *others = dict.fromkeys([*_readings(text), *paths_from_text(given)])
     of_windows = _OF_WINDOWS.match(first)
     absent = first[of_windows.end() :] if of_windows else os.path.join(folder, first)
     for reading in (first, *others):
@@ -83,7 +88,7 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _without_scheme(text: str) -> Iterator[str]:
-    stripped = text.strip()
+    stripped = text.strip().strip(MARKS).strip()
     scheme = _FILE_URL.match(stripped)
     if scheme:
         rest = stripped[scheme.end() :]

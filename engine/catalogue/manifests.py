@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ..audio.formats import is_remote
 from ..errors import MerError, UsageError
 from .csv_rows import open_csv
-from .listed_paths import is_local_url, source_from_list
+from .listed_paths import MARKS, is_local_url, source_from_list
 from .parquet_rows import parquet_columns, parquet_rows
 from .source import Source
 
@@ -66,10 +66,11 @@ def sources_from_manifest(
                 continue
             row = {name: value for name, value in zip(names, values, strict=True) if name}
             path = str(row.pop(path_column) or "")
-            if is_remote(path) and not is_local_url(path):
-                yield Source(path, columns=row)
+            bare = path.strip(MARKS)
+            if is_remote(bare) and not is_local_url(bare):
+                yield Source(bare, columns=row)
             else:
-                yield source_from_list(folder, path, row) if path.strip() else Source("", columns=row)
+                yield source_from_list(folder, path, row) if bare.strip() else Source("", columns=row)
 
 
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
     """
     with _opened(file) as table:
         columns = _columns(table)
-        for batch in table.iter_batches(_ROWS_AT_ONCE):
+        for batch in table.iter_batches(_ROWS_AT_ONCE, use_threads=False):  # shard_file.py says why
             values = [
                 _texts(column, path=name == path_column) if kind == "string" else column.to_pylist()
                 for (name, kind), column in zip(columns, batch.columns, strict=True)
@@ -54,7 +54,7 @@ def _opened(file: str) -> Iterator[parquet.ParquetFile]:
     try:
         with (
             os.fdopen(open_regular_file(file), "rb") as binary,
-            parquet.ParquetFile(binary, page_checksum_verification=True) as table,
+            parquet.ParquetFile(binary, pre_buffer=False, page_checksum_verification=True) as table,
         ):
             yield table
     except (ArrowException, MerError, OSError, MemoryError, *_NO_VALUE) as error:

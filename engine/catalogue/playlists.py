@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..audio.formats import is_remote, open_regular_file
 from ..errors import AudioError
-from .listed_paths import encoding_of_list, is_local_url, source_from_list
+from .listed_paths import MARKS, encoding_of_list, is_local_url, source_from_list
 from .source import Source, source_from_path
 
 SUFFIXES = (".m3u", ".m3u8")
@@ -31,6 +31,8 @@ def sources_from_playlist(
     """
     folder = os.path.dirname(file)
     try:
+        if os.path.isfile(file) and not os.path.getsize(file):
+            return
         descriptor = open_regular_file(file)
         if os.fstat(descriptor).st_size > _MOST_BYTES:  # no playlist, whatever its name
             os.close(descriptor)
@@ -48,9 +50,11 @@ def sources_from_playlist(
                         line = lines.readline(_LONGEST)
                     continue
                 text = line.strip("\n\0")
-                if not text.strip() or (text.startswith("#") and not _is_name(folder, text)):
+                bare = text.strip(MARKS)
+                is_comment = not bare.strip() or bare.startswith("#")
+                if is_comment and not any(_is_name(folder, each) for each in (text, bare)):
                     continue
-                if is_remote(text.strip()) and not is_local_url(text.strip()):
+                if is_remote(bare.strip()) and not is_local_url(bare.strip()):
                     skip()
                 else:
                     yield source_from_list(folder, text)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..audio.formats import is_remote
-from ..text.escape import path_from_text
+from ..text.escape import path_from_text, storable
 from .source import Source, source_from_path
 
 UNREADABLE, AUDIO = "unreadable", "audio"
@@ -47,7 +48,7 @@ class Step(Enum):
     KEEP = "the row stays"
     ABSENT = "a good row stays, though its file cannot be seen now"
     LABEL = "label the file; the row stays until there is another"
-    TAGS = "read the file's tags anew"
+    TAGS = "read the file's tags anew; label it if it is another song"
 
 
 def step(row: Row, now: Source, retry_errors: bool = False) -> Step:
@@ -76,6 +77,11 @@ def has_changed(row: Row, now: Source) -> bool:
     if is_remote(now.path):
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
     return any(before != after for before, after in pairs)
+
+
+def song_from_tags(tags: Mapping[str, Any]) -> str:
+    """Which song a row, or the tags of a file, say that it is; for comparisons."""
+    return json.dumps([storable(tags.get(name) or "") for name in ("artist", "title")])
 
 
 def row_from_record(record: Mapping[str, Any]) -> Row:

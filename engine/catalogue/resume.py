@@ -18,9 +18,10 @@ from .reconcile import (
     has_changed,
     is_absent,
     row_from_record,
+    song_from_tags,
     step,
 )
-from .rows import carried_columns
+from .rows import carried_columns, stored
 from .scope import Scope
 from .source import Source
 
@@ -106,12 +107,14 @@ class Resume:
         """Gives an input its row; returns what the row is to say, apart from its label."""
         todo = step(row, item.source, self._retry_errors)
         self._inputs.take(item.position, place, row.ok, todo)
+        if todo is Step.TAGS:
+            self._inputs.keep(item.position, song_from_tags(record))
         self.errors += todo is Step.KEEP and not row.ok
         if todo is Step.ABSENT:
             self.absent += 1
             if holder := self._scope.holding(identity):
                 self._speaks_for(holder)
-        columns = item.source.columns and carried_columns(item.source.columns, self._own)
+        columns = stored(carried_columns(item.source.columns, self._own)) if item.source.columns else {}
         self.updated += bool(_different(columns, record))
         return {**columns, **self._facts(row, item.source, identity, todo)}
 
@@ -158,8 +161,11 @@ class Resume:
         holder = self._scope.holding(identity)
         if not row.ok:
             named = self._scope.names(identity) or identity in self._unlisted
-            if row.unreadable and (named or (holder is not None and self._looks.is_folder(identity))):
-                self.dropped += 1  # a folder or a list that can be read now
+            is_folder = self._looks.is_folder(identity)
+            # What is named, is there and is no input is a list or a folder.
+            is_list = named and (row.unreadable or is_folder or self._looks.is_file(identity))
+            if is_list or (is_folder and holder is not None):
+                self.dropped += 1
                 return False
             self.errors += 1
         elif holder is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -143,12 +144,24 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
+def _json(row: Mapping[str, Any], ensure_ascii: bool = True) -> str:
+    """A row as JSON, which has no NaN and no infinities: columns of a manifest that hold one are null."""
+    try:
+        return json.dumps(row, ensure_ascii=ensure_ascii, allow_nan=False)
+    except ValueError:
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        return json.dumps(finite, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
 class _Jsonl:
     def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
         self._file = file
 
     def write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._file.write(_json(row, ensure_ascii=False).encode() + b"\n")
 
     def close(self) -> None:
         pass
@@ -160,7 +173,7 @@ class _Stdout:
             raise MerError("standard output is closed: rows cannot be written to it")
 
     def write(self, row: Mapping[str, Any]) -> None:
-        print_out(json.dumps(row))  # in ASCII: whatever the terminal and its encoding
+        print_out(_json(row))  # in ASCII: whatever the terminal and its encoding
 
     def close(self) -> None:
         pass

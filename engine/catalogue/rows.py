@@ -60,7 +60,12 @@ def row_from_label(
         row |= further_values(label, model)
     if source and source.columns:
         row |= carried_columns(source.columns, names_of_columns(artifact))
-    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
+    return stored(row)
+
+
+def stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as rows hold them: text by ``storable``."""
+    return {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def size_of_row(row: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ from ..labelling.worker_pool import Failure
 from .expand import Sources
 from .input_store import InputStore, Item
 from .output import Kind, output_from_text
-from .reconcile import Looks, is_absent
+from .reconcile import Looks, Step, is_absent, song_from_tags
 from .resume import Resume
 from .row_file import RowFile
 from .rows import carried_columns, names_of_columns, row_from_label
@@ -37,6 +37,7 @@ class CatalogueRun:
         skipped: files of folders, playlists and URLs that were left out.
         resumed: inputs that have a row from an earlier run.
         replaced: rows of earlier runs that were labelled again: their files have changed, or had failed.
+        unwritten: labels of this run that brought no row: an earlier one stays, or none is wanted.
         updated: rows of earlier runs that got new tags, or new columns from their manifest.
         dropped, pruned: rows of earlier runs that went; see ``Resume``.
         absent: good rows that stay although their files cannot be seen now.
@@ -77,7 +78,7 @@ class CatalogueRun:
         self._prune = prune
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
-        self.absent = self.errors = 0
+        self.absent = self.errors = self.unwritten = 0
         with ExitStack() as stack:
             own = names_of_columns(artifact)
             carried = carried_columns(sources.columns, own)
@@ -148,13 +149,19 @@ class CatalogueRun:
         self.dropped, self.pruned = resume.dropped, resume.pruned
 
     def _read_tags(self, stop: threading.Event | None) -> None:
-        """Reads the tags of files anew that were touched and have their size and time still."""
+        """Reads the tags of files anew that were touched and have their size and time still.
+
+        One that is another song by its tags is labelled: it was put in the place of the first.
+        """
         all_tags = read_tags((item.source.path for item in self._inputs.to_tag()), self._options)
         for item, tags in zip(self._inputs.to_tag(), all_tags, strict=True):
             if stop is not None and stop.is_set():
                 return
             if isinstance(tags, Failure):  # the row stays as it is
                 self.absent += tags.unreadable
+            elif item.place and song_from_tags(tags) != self._inputs.kept(item.position):
+                self._inputs.take(item.position, item.place, item.row_ok, Step.LABEL)
+                self.resumed -= 1
             elif self._shards:
                 row = {**dict.fromkeys(TAGS), **tags, "ctime_ns": item.source.ctime_ns}
                 self._shards.write(row, item.place)
@@ -162,11 +169,13 @@ class CatalogueRun:
 
     def _write(self, item: Item, label: SongLabel) -> None:
         if item.place and label.unreadable:  # the file went away since it was listed
+            self.unwritten += 1
             self.absent += item.row_ok
             if self._shards and not item.row_ok:
                 self._shards.write({"real_path": item.source.real_path}, item.place)
             return
         if self._prune and label.unreadable and Looks().is_gone(item.source.real_path or ""):
+            self.unwritten += 1
             return
         row = (
             row_from_label(label, self._artifact, item.source, self._backend.name)

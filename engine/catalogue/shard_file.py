@@ -60,7 +60,9 @@ class ShardFile:
         content = content_of(path)
         is_sealed = _check_seal(path, content)
         with _explained(path):
-            self._file = parquet.ParquetFile(BufferReader(content), page_checksum_verification=True)
+            self._file = parquet.ParquetFile(
+                BufferReader(content), pre_buffer=False, page_checksum_verification=True
+            )
             self.schema: pa.Schema = self._file.schema_arrow
             text = (self._file.metadata.metadata or {}).get(KEY)
         self.columns: list[str] = self.schema.names
@@ -71,7 +73,9 @@ class ShardFile:
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Its rows as a table, of some columns or of all."""
         with _explained(self.path):
-            return self._file.read(columns)
+            # One of Arrow's threads may still hold the content, bytes of Python, when Python itself ends: to
+            # free them then aborts the process. So reads have no threads here and in parquet_rows.py.
+            return self._file.read(columns, use_threads=False)
 
     def rows(self, columns: list[str] | None = None) -> list[dict[str, Any]]:
         """Its rows, of some columns or of all."""

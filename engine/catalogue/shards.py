@@ -34,6 +34,7 @@ _NEW = {
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
 _FACTS = (
     "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",
+    "artist", "title",
 )  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -15,13 +17,21 @@ from ..text.escape import for_terminal, text_from_path
 from .timeline_line import Cells, legend, line_from_cells
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 _LEAST = 20  # columns of the terminal for a song's name, if it is so long
 _GAP = 2  # between two columns of the table
 
 _Column = tuple[str, Callable[[SongLabel], Text]]  # its heading, and a song's cell
 _Row = tuple[SongLabel, Text | None]  # a song, and what stands below it
+
+
+def console_of_stdout() -> Console:
+    """A console as wide as its terminal, also where ``COLUMNS`` is 0, with which it would print nothing."""
+    console = Console()
+    if console.width < 1:
+        console.width = shutil.get_terminal_size().columns
+    return console
 
 
 def print_songs(

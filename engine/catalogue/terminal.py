@@ -130,7 +130,7 @@ class View:
         if self.done and self._verbose:
             print_err(_stages(run.stages))
         if out:
-            print_err(f"{_rows(self.done)} written to {'stdout' if out == '-' else out}")
+            print_err(f"{_rows(self.done - run.unwritten)} written to {'stdout' if out == '-' else out}")
         for line in _about_earlier_runs(run):
             print_err(line)
         if stopped:
@@ -192,12 +192,12 @@ class Terminal(View):
         self, total: int, labels: tuple[str, ...], verbose: bool = False, timelines: bool = False
     ) -> None:
         super().__init__(verbose=verbose)
-        from rich.console import Console
+        from .song_table import console_of_stdout
 
-        self._labels, self._has_timelines = labels, timelines
+        self._total, self._labels, self._has_timelines = total, labels, timelines
         self._shown: list[SongLabel] = []
         self._timelines: list[Cells] = []
-        self._console = Console()
+        self._console = console_of_stdout()
         self._progress = _progress(self._console, total)
         self._task = self._progress.add_task("", total=total, music=_music(0))
 
@@ -210,7 +210,8 @@ class Terminal(View):
                 from .timeline_line import cells_from_windows
 
                 self._timelines.append(cells_from_windows(label.windows, _MAX_CELLS))
-        self._progress.update(self._task, advance=1, music=_music(self.seconds))
+        total = max(self._total, self.done)  # a row that was to get new tags may turn out another song's
+        self._progress.update(self._task, advance=1, total=total, music=_music(self.seconds))
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
         from .song_table import print_songs

@@ -9,16 +9,17 @@ import click
 from ..errors import MerError
 from ..text.streams import print_err, print_out
 from .command import SETTINGS, report_errors
+from .words import ANY_PATH
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("old", type=click.Path(), metavar="OLD")
-@click.argument("new", type=click.Path(), metavar="NEW")
+@click.argument("old", type=ANY_PATH, metavar="OLD")
+@click.argument("new", type=ANY_PATH, metavar="NEW")
 @click.option(
     "--limit", type=click.IntRange(min=0), default=20, metavar="N", help="Songs to name, the surest first."
 )
 @click.option(
-    "--csv", "table", type=click.Path(), metavar="FILE", help="Every song that changed, the surest first."
+    "--csv", "table", type=ANY_PATH, metavar="FILE", help="Every song that changed, the surest first."
 )
 @report_errors
 def main(old: str, new: str, limit: int, table: str | None) -> int:

@@ -14,11 +14,11 @@ from ..errors import MerError
 from ..runtimes import RUNTIMES
 from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
-from .words import WordFirst, complete_path
+from .words import ANY_PATH, WordFirst, complete_path
 
 
 @click.command(cls=WordFirst, context_settings=SETTINGS)
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="PATH...", shell_complete=complete_path)
+@click.argument("paths", nargs=-1, type=ANY_PATH, metavar="PATH...", shell_complete=complete_path)
 @click.option(
     "--model",
     "-m",

@@ -8,14 +8,15 @@ import click
 
 from ..text.streams import print_err, print_out
 from .command import EXIT_SOME_FAILED, SETTINGS, report_errors
+from .words import ANY_PATH
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("labels", type=click.Path(), metavar="LABELS")
+@click.argument("labels", type=ANY_PATH, metavar="LABELS")
 @click.option(
     "--out",
     "-o",
-    type=click.Path(),
+    type=ANY_PATH,
     default="catalogue.html",
     metavar="FILE.html",
     help="The page. Songs are played from where they lie: move page and music together.",

@@ -11,6 +11,7 @@ import click
 from ..errors import MerError
 from ..text.streams import print_err, print_out
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, report_errors
+from .words import ANY_PATH
 
 if TYPE_CHECKING:
     from ..outputs.songs import Song
@@ -19,8 +20,8 @@ _JOURNEY = 20  # songs, where --limit says nothing
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("labels", type=click.Path(), metavar="LABELS")
-@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.argument("labels", type=ANY_PATH, metavar="LABELS")
+@click.argument("folder", type=ANY_PATH, metavar="DIR")
 @click.option(
     "--format",
     "kind",

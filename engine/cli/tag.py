@@ -14,6 +14,7 @@ import click
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, report_errors
+from .words import ANY_PATH
 
 if TYPE_CHECKING:
     from ..outputs.tagging.tag_run import Tagged
@@ -22,7 +23,7 @@ _MOST_SHOWN = 200  # songs on a terminal, and as many that need somebody's hand
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("labels", type=click.Path(), metavar="LABELS")
+@click.argument("labels", type=ANY_PATH, metavar="LABELS")
 @click.option("--write", is_flag=True, help="Change the files. Without it nothing is changed.")
 @click.option("--undo", is_flag=True, help="Give tagged files the bytes that they had before.")
 @click.option(
@@ -107,12 +108,13 @@ def _show(songs: Iterator[Tagged], counts: Counter) -> None:
             if song.outcome not in silent:
                 print_out("\t".join(for_terminal(text) for text in _cells(song)))
         return
-    from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from ..catalogue.song_table import console_of_stdout
+
+    console = console_of_stdout()
     table = Table(box=None, pad_edge=False)
     for heading in ("song", "mood", "becomes"):
         table.add_column(heading, overflow="fold")

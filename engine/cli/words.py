@@ -1,4 +1,4 @@
-"""The commands that mer-label has beside labelling, each by the word that comes first."""
+"""The commands that mer-label has beside labelling, each by the word that comes first, and their paths."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ WORDS = {
     "diff": "say what changed from one folder of labels to another",
 }
 """Each word with what its command does; its module is ``engine/cli/<word>.py``, with a command ``main``."""
+
+
+ANY_PATH = click.Path(readable=False)
+"""A path that click does not try: one that cannot be read costs its row, or has an error of our own."""
 
 
 class WordFirst(click.Command):

@@ -155,3 +155,14 @@ def test_columns_have_a_bound(read) -> None:
     names = ",".join(map(str, range(10_000)))
     with pytest.raises(MerError, match="line 1: it names 10001 columns; at most 10,000 are read"):
         read(f"path,{names}\na.ogg\n")
+
+
+def test_tables_that_were_joined(read) -> None:
+    """Each begins with its mark and its header, and may end with the end of a text of DOS."""
+    for header in ("n,path\n", '"n","path"\n'):
+        text = f"\ufeff{header}1,a.wav\n\ufeff{header}2,b.wav\n\ufeff3,c.wav\n\ufeff\n\x1a"
+        assert read(text)[1:] == [["1", "a.wav"], ["2", "b.wav"], ["3", "c.wav"]]
+    assert read('path,n\n\ufeff"a, b.wav",1\n\ufeffc.wav,2\n')[1:] == [
+        ["a, b.wav", "1"],
+        ["\ufeffc.wav", "2"],
+    ]

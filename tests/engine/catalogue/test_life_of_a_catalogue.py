@@ -91,10 +91,13 @@ def rows_after(
             if before in (None, UNREADABLE):
                 after.pop(path, None)
                 after |= {} if below else {path: UNREADABLE}
-        elif before is None or before.time != now.time or before.status == "unreadable":
+        elif (
+            before is None
+            or before.status == "unreadable"
+            or before.time != now.time
+            or (before.status == "ok" and before.title != now.title)  # another song was put in its place
+        ):
             after[path] = now.label()
-        elif before.status == "ok":
-            after[path] = before._replace(title=now.title)
     return after
 
 

@@ -172,3 +172,22 @@ def test_a_long_path_may_be_percent_encoded(tmp_path: Path) -> None:
     (folder / "a.ogg").touch()
     text = quote(os.fsencode(os.path.relpath(folder / "a.ogg", tmp_path)))
     assert path_from_list(str(tmp_path), text) == str(folder / "a.ogg")
+
+
+def test_names_as_rows_have_them(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 stand in our own tables as escapes."""
+    name = os.fsdecode(b"No\xebl \xff.wav")
+    assert path_from_list(str(tmp_path), "No\\xebl \\xff.wav") == f"{tmp_path}/No/xebl /xff.wav"
+    path = write(tmp_path, name)
+    assert os.fsencode(path_from_list(str(tmp_path), "No\\xebl \\xff.wav")) == os.fsencode(path)
+    plain = write(tmp_path, "No\\xebl \\xff.wav")
+    assert path_from_list(str(tmp_path), "No\\xebl \\xff.wav") == plain
+
+
+def test_marks_around_a_path(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    gone = source_from_list(folder, "\ufeffa.wav\x1a")
+    assert (gone.path, gone.readings) == (f"{folder}/a.wav", (f"{folder}/\ufeffa.wav\x1a",))
+    for name in ("a.wav", "\ufeffa.wav\x1a"):
+        write(tmp_path, name)
+        assert path_from_list(folder, "\ufeffa.wav\x1a") == f"{folder}/{name}"

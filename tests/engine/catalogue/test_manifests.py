@@ -117,3 +117,9 @@ def test_a_table_ends_at_once(music: Path, suffix: str) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(sources_from_manifest(str(music / f"list.{suffix}"), "path", check))
+
+
+def test_marks_before_paths(music: Path) -> None:
+    (music / "list.csv").write_text("path,n\na.mp3,1\n\ufeffpath,n\n\ufeffb.mp3,2\n\ufeffhttps://h/x.mp3,3\n")
+    listed = [(source.path, source.columns["n"]) for source in Sources([music / "list.csv"])]
+    assert listed == [(f"{music}/a.mp3", "1"), (f"{music}/b.mp3", "2"), ("https://h/x.mp3", "3")]

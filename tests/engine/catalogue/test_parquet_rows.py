@@ -149,3 +149,22 @@ def test_files_of_any_content(tmp_path: Path, seed: int) -> None:
         with contextlib.suppress(MerError):
             for _ in zip(parquet_rows(str(path), "path"), range(2_000), strict=False):
                 pass
+
+
+def test_no_thread_of_arrow_reads_a_file_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would free what it holds of it while Python ends, which aborts the process."""
+    pq.write_table(pa.table({"path": ["a.mp3"]}), tmp_path / "t.parquet")
+    asked: list[dict[str, Any]] = []
+
+    class Asked(pq.ParquetFile):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            asked.append(options)
+            super().__init__(*arguments, **options)
+
+        def iter_batches(self, *arguments: Any, **options: Any) -> Any:
+            asked.append(options)
+            return super().iter_batches(*arguments, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", Asked)
+    assert list(parquet_rows(str(tmp_path / "t.parquet"), "path")) == [["a.mp3"]]
+    assert [options.get("pre_buffer", options.get("use_threads")) for options in asked] == [False, False]

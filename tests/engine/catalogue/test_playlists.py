@@ -131,3 +131,19 @@ def test_a_list_ends_at_once(music: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(sources_from_playlist(str(music / "list.m3u"), nothing, check))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_lists_that_were_joined(music: Path, encoding: str) -> None:
+    """Each begins with its mark, and may end with the end of a text of DOS."""
+    one = "\ufeff#EXTM3U\r\n#EXTINF:1,A\r\na.mp3\r\n"
+    other = "\ufeffb.mp3\r\n\ufeffhttps://radio.example/live.mp3\r\n\x1a"
+    (music / "list.m3u8").write_text(one + one + other, encoding=encoding)
+    assert listed(music / "list.m3u8") == [f"{music}/a.mp3", f"{music}/a.mp3", f"{music}/b.mp3"]
+    (music / "\ufeffb.mp3").touch()  # a name that begins so is one
+    assert listed(music / "list.m3u8")[2] == f"{music}/\ufeffb.mp3"
+
+
+def test_an_empty_list_has_no_entries(music: Path) -> None:
+    (music / "empty.m3u").touch()
+    assert listed(music / "empty.m3u") == []

@@ -205,6 +205,47 @@ def test_a_killed_run_leaves_a_file_one_row() -> None:
     ]
 
 
+@pytest.mark.parametrize("argument", ["list.m3u", "album.wav", "."])
+def test_an_error_of_what_is_a_list_or_a_folder_now(argument: str) -> None:
+    """Also of one that was read: nothing would try it again."""
+    song("one.wav")
+    named = "list.m3u" if argument == "list.m3u" else "album.wav"
+    song(named, "bad")
+    Path("all.m3u").write_text(f"{named}\n")
+    label("all.m3u")
+    assert [row["error_kind"] for row in rows()] == ["audio"]
+    os.unlink(named)
+    if argument == "list.m3u":
+        Path(named).write_text("one.wav\n")
+    else:
+        os.mkdir(named)
+        song("album.wav/two.wav")
+    run = label(argument)
+    assert (run.dropped, run.errors) == (1, 0)
+    assert {row["status"] for row in rows()} == {"ok"}
+
+
+def test_an_empty_list_has_no_row() -> None:
+    Path("list.m3u").touch()
+    song("one.wav")
+    for content in ("", "nas/album/a.wav\n"):
+        Path("list.m3u").write_text(content)
+        label("list.m3u", "one.wav", retry_errors=True)
+        assert {row["status"] for row in rows()} == {"ok"}
+    assert len(rows()) == 2
+
+
+def test_rows_that_were_not_written_are_told() -> None:
+    song("one.wav")
+    label("nas", "one.wav")
+    for name in "ab":
+        song(f"nas/album/{name}.wav", "calm", 10**18 + 1)
+    vanish = FakeBackend(lambda files: os.rename("nas", "away") if not files else None)
+    assert label("nas", backend=vanish).unwritten == 2
+    os.rename("away", "nas")
+    assert label("nas").unwritten == 0
+
+
 def test_names_that_are_mistyped_begin_no_folder() -> None:
     """No later run would name them, and their errors would stand in the folder for good."""
     for arguments in (["nass"], ["nass/", "nas/album/z.wav"], ["nass/*.wav"]):
@@ -319,19 +360,51 @@ def test_corrected_columns_reach_their_rows() -> None:
     assert (told(run)["updated"], rows()[1]["genre"], rows()[1]["status"]) == (1, "disco", "ok")
 
 
-def test_new_tags_with_the_time_of_old_ones() -> None:
+def test_bytes_of_a_list_that_are_no_text() -> None:
+    Path("list.csv").write_bytes(b"path,genre\nnas/album/a.wav,caf\xe9\nnas/album/b.wav,pop\n")
+    label("list.csv")
+    assert told(label("list.csv")) == {"resumed": 2}
+    assert [row["genre"] for row in rows()] == ["caf\\xe9", "pop"]
+
+
+def rewrite(path: str, text: str) -> None:
+    """New content of the same size and time."""
+    status = os.stat(path)
+    assert len(text) == status.st_size
+    while os.stat(path).st_ctime_ns == status.st_ctime_ns:  # the clock of a file system ticks slowly
+        Path(path).write_text(text)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     label("nas")
-    status = os.stat("nas/album/c.wav")
-    while os.stat("nas/album/c.wav").st_ctime_ns == status.st_ctime_ns:
-        Path("nas/album/c.wav").write_text("sad   TITLE")
-        os.utime("nas/album/c.wav", ns=(status.st_atime_ns, status.st_mtime_ns))
+    rewrite("nas/album/c.wav", "happy title")
+    albums = [{"title": "title", "album": "ALBUM"}]
+    monkeypatch.setattr(run_module, "read_tags", lambda paths, _: iter(albums[: len(list(paths))]))
     quiet = FakeBackend()
     assert told(label("nas", backend=quiet)) == {"resumed": 5, "updated": 1}
     assert not quiet.labelled
-    assert [(row["emotion"], row["title"]) for row in rows()] == [
-        ("happy", "TITLE" if name == "c" else "title") for name in "abcde"
+    assert [(row["emotion"], row["title"], row["album"]) for row in rows()] == [
+        ("happy", "title", "ALBUM" if name == "c" else None) for name in "abcde"
     ]
     assert told(label("nas")) == {"resumed": 5}
+
+
+@pytest.mark.parametrize("by_content", [False, True])
+def test_another_song_of_the_same_size_and_time(by_content: bool) -> None:
+    """Files that were moved over each other: their tags tell, and where they do not, nothing does."""
+    song("nas/album/b.wav", "bad")
+    label("nas")
+    rewrite("nas/album/c.wav", "sad   TITLE")
+    rewrite("nas/album/d.wav", "bad   OTHER")
+    again = FakeBackend()
+    run = label("nas", backend=again, by_content=by_content)
+    assert told(run) == {"resumed": 3, "replaced": 2, "errors": 1}
+    assert again.labelled == ["nas/album/c.wav", "nas/album/d.wav"]
+    assert [(row["emotion"], row["title"]) for row in rows()] == [
+        ("happy", "title"), (None, None), ("sad", "TITLE"), (None, None), ("happy", "title"),
+    ]  # fmt: skip
+    assert told(label("nas")) == {"resumed": 5, "errors": 2}
 
 
 def test_a_right_that_is_lost_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

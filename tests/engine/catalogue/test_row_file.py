@@ -21,6 +21,7 @@ from merkit.engine.catalogue.rows import carried_columns, names_of_columns, row_
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.strict_json import json_from_text
 from songs import BAD, GOOD
 
 
@@ -218,3 +219,15 @@ def test_a_csv_is_read_back_as_the_list_of_another_run(cells: list[dict[str, str
         header, lines = open_csv(str(path), "path")
         read = [dict(zip(header, line, strict=True)) for line in lines]
     assert [{name: row[name] for name in ("path", "title", "=x")} for row in read] == cells
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_json_has_no_nan(
+    tmp_path: Path, rows: list[dict], number: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a Parquet manifest; other programs refuse such a line."""
+    row = {**rows[0], "bpm": number, "n": 1.5}
+    with RowFile("-", ("happy", "sad")) as file:
+        file.write(row)
+    for text in (written(tmp_path / "a.jsonl", [row]).read_text("utf-8"), capsys.readouterr().out):
+        assert json_from_text(text) == {**row, "bpm": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,3 +87,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     for name in ("pipe", "missing", "."):
         with pytest.raises(MerError, match=r"cannot be read: (no such file|not a regular file)"):
             ShardFile(tmp_path / name)
+
+
+def test_no_thread_of_arrow_holds_what_was_read(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would free the bytes while Python ends, which aborts the process."""
+    opened = Mock(wraps=pq.ParquetFile)
+    monkeypatch.setattr(pq, "ParquetFile", opened)
+    file = ShardFile(shard)
+    read = Mock(wraps=file._file.read)
+    monkeypatch.setattr(file._file, "read", read)
+    file.rows(["path"])
+    assert opened.call_args.kwargs["pre_buffer"] is False
+    assert read.call_args.kwargs["use_threads"] is False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.catalogue.song_table import print_songs
+from merkit.engine.catalogue.song_table import console_of_stdout, print_songs
 from merkit.engine.catalogue.timeline_line import Cells
 from merkit.engine.labelling.song_label import SongLabel
 from merkit.engine.text.escape import for_terminal
@@ -152,3 +153,11 @@ def test_names_of_others_are_no_markup_and_no_controls(width: int) -> None:
     text = "\n".join(printed(songs, width, ("[b]x", "y\a")))
     for part in ("[red]c[/red]", "\\x1b[2J", "[b]x", "90%", "d\\n.mp3", "[such]\\nfile"):
         assert part in text
+
+
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("37", 37)])
+def test_the_width_of_the_console(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``COLUMNS=0``, as some shells export it, says nothing of the terminal."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((80, 24)))
+    assert console_of_stdout().width == width

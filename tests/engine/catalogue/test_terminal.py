@@ -36,6 +36,7 @@ class Run:
     repeats: int = 0
     other_columns: int = 0
     skipped: int = 0
+    unwritten: int = 0
     stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
 
 
@@ -246,3 +247,20 @@ def test_a_long_catalogue_is_cut_short_but_not_its_errors(
     assert "3.mp3" not in printed
     assert "last.mp3" in printed
     assert "... and 5 more" in printed
+
+
+def test_rows_are_counted_that_were_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that went away in the run keeps the row that it had."""
+    view = View()
+    view.show(GOOD)
+    view.show(SongLabel("b.mp3", "no such file", unreadable=True))
+    view.summary(a_run(unwritten=1), 1.0, "out/", stopped=False)
+    assert "1 row written to out/" in capsys.readouterr().err.splitlines()
+
+
+def test_more_songs_than_the_progress_began_with() -> None:
+    view = Terminal(1, LABELS)
+    for _ in range(2):
+        view.show(GOOD)
+    (task,) = view._progress.tasks
+    assert (task.completed, task.total) == (2, 2)

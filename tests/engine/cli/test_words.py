@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from merkit.engine.cli.label import main
-from merkit.engine.cli.words import WORDS
+from merkit.engine.cli.words import ANY_PATH, WORDS
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -51,3 +53,17 @@ def test_words_and_their_options_are_completed(
     shell = ShellComplete(main, {}, "mer-label", "_MER_LABEL_COMPLETE")
     found = shell.get_completions(typed, incomplete)
     assert sorted(":file" if item.type == "file" else item.value for item in found) == expected
+
+
+@pytest.mark.parametrize("name", ["label", *WORDS])
+def test_no_path_is_refused_by_click(name: str) -> None:
+    """One that cannot be read costs its row, or has a line that says why."""
+    main = importlib.import_module(f"merkit.engine.cli.{name}").main
+    paths = [param for param in main.params if isinstance(param.type, click.Path)]
+    assert paths
+    assert not any(param.type.readable for param in paths)
+
+
+def test_a_path_that_cannot_be_read_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may read all
+    assert ANY_PATH.convert(str(tmp_path), None, None) == str(tmp_path)
