@@ -7,7 +7,8 @@ polars, refuse a folder that holds anything else.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from typing import Any
 from ..artifact import Artifact
 from ..errors import MerError
 from ..labelling.file_windows import WindowOptions
+from ..labelling.further import prefix_of_columns
 from ..strict_json import json_from_text
 from .rows import CARRIED_KINDS
 
@@ -24,6 +26,9 @@ KEY = b"mer.run"
 
 OLD_FILES = ("_run.json", "run.json")
 """The files that older folders have in its place."""
+
+UNDO_FILE = ".undo.jsonl"
+"""The file in a folder of labels by which files that were tagged from it get their old bytes."""
 
 FORMAT = 2
 """Of the text. Shards of format 1 have no checksum; their folders go on in this one."""
@@ -64,16 +69,25 @@ class RunInfo:
         Raises:
             MerError: which they are, before and now.
         """
+        old, now = dict(before), self.fields()
+        if old.get("further") != now.get("further"):
+            names = [name for each in (old, now) for name in _further(each.get("further"))]
+            for each in (old, now):
+                each["carried"] = _without_columns(each.get("carried"), names)
         differences = [
-            f"{name} {_short(before.get(name))}, now {_short(value)}"
-            for name, value in self.fields().items()
-            if name != "format" and not _are_same(name, before.get(name), value)
+            _difference(name, old.get(name), value)
+            for name, value in now.items()
+            if name != "format" and not _are_same(name, old.get(name), value)
         ]
         if differences:
-            raise MerError(
-                f"{folder} was begun with other options: {'; '.join(differences)}. "
-                "Write to another folder, or delete this one to start again"
-            )
+            start = "Write to another folder, or delete this one to start again"
+            labels = folder if folder.is_dir() else folder.parent
+            if (labels / UNDO_FILE).exists():
+                start = (
+                    "Write to another folder. Files were tagged from this one: before it is deleted, "
+                    f"mer-label tag {shlex.quote(str(labels))} --undo --write gives them their old bytes"
+                )
+            raise MerError(f"{folder} was begun with other options: {'; '.join(differences)}. {start}")
 
 
 def run_info(
@@ -134,6 +148,27 @@ def _are_same(name: str, before: Any, now: Any) -> bool:
     if name == "decoder" and before is None:  # older folders do not say it
         return True
     return before == now or (name == "runtime" and _SAME_RUNTIMES.get(before, before) == now)
+
+
+def _further(said: Any) -> dict[str, str]:
+    """The further models that a folder names, each with its digest."""
+    pairs = [model.partition(" ") for model in str(said or "").split(", ") if model]
+    return {name: digest for digest, _, name in pairs}
+
+
+def _without_columns(carried: Any, models: Iterable[str]) -> Any:
+    """The columns of a manifest alone: those of further models differ because the models do."""
+    begins = tuple(map(prefix_of_columns, models))
+    return {name: kind for name, kind in (carried or {}).items() if not name.startswith(begins)}
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    if name != "further":
+        return f"{name} {_short(before)}, now {_short(now)}"
+    old, new = _further(before), _further(now)
+    if [*old] == [*new]:
+        old, new = ([f"{each} {_short(digest)}" for each, digest in models.items()] for models in (old, new))
+    return f"further models {' and '.join(old) or 'none'}, now {' and '.join(new) or 'none'}"
 
 
 def _short(value: Any) -> str:

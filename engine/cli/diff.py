@@ -52,7 +52,10 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
             (change.path, change.before, change.confidence_before, change.after, change.confidence)
             for change in changes.changed
         )
-        write_whole(Path(table), "".join(map(csv_line, (header, *rows))))
+        try:
+            write_whole(Path(table), "".join(map(csv_line, (header, *rows))))
+        except OSError as error:
+            raise MerError(f"{table} cannot be written: {error.strerror or error}") from None
     changed = len(changes.changed)
     print_out(f"{changed} of {changes.both} songs have another label ({100 * changed / changes.both:.1f} %)")
     pairs = [(pair, count) for pair, count in changes.counts.most_common() if pair[0] != pair[1]]

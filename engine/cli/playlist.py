@@ -93,8 +93,10 @@ def main(
         raise MerError(f"{folder} cannot be made: {error.strerror}") from None
     titles = playlists.names_of_playlists(names)
     if kind == "nsp":
-        for label in names:
-            path = place / f"{titles[label]}.nsp"
+        paths = [place / f"{titles[label]}.nsp" for label in names]
+        for path in paths:
+            playlists.refuse_foreign(path)
+        for label, path in zip(names, paths, strict=True):
             playlists.write_nsp(path, titles[label], label, min_confidence, limit or 0)
             print_out(str(path))
         return 0
@@ -120,6 +122,8 @@ def main(
         lists = {f"{titles[start]} to {titles[end]}": [chosen[step] for step in steps]}
     else:
         lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
+    for title in lists:  # before the first one is written
+        playlists.refuse_foreign(place / f"{title}.m3u8")
     for title, entries in lists.items():
         path = place / f"{title}.m3u8"
         entries = entries[:limit]

@@ -61,7 +61,8 @@ def main(
 
     A file is replaced in one step by a copy with the same sound, time, owner and rights, and stays as it is
     if that cannot be. LABELS keeps what --undo needs. Songs that have changed since they were labelled, that
-    are unsure, or that have a mood from elsewhere, are left alone and counted.
+    are unsure, or that have a mood from elsewhere, are left alone and counted. A mood that mer-label wrote
+    goes where the song is unsure now or no music, by other labels than those.
 
     \b
     Exit codes: 0 done, 1 nothing done, 2 wrong usage, 4 done but some
@@ -148,6 +149,7 @@ def _cells(song: Tagged) -> tuple[str, str, str]:
 
 _ONE = {
     "SAME": "as it was",
+    "REMOVED": "goes: these labels do not say it",
     "OTHERS": "stays: --replace replaces it",
     "NO_PLACE": "no place for a mood",
     "MISSING": "not there now",
@@ -162,6 +164,7 @@ def _summary(counts: Counter, write: bool, undo: bool) -> Iterator[str]:
     if not counts:
         yield "nothing was tagged from these labels" if undo else "the labels hold no song"
     help_of = {
+        Outcome.REMOVED: "it was taken away" if write else "--write takes it away",
         Outcome.OTHERS: "--replace replaces it",
         Outcome.UNSURE: "--unsure takes those with that verdict",
         Outcome.CHANGED: "mer-label labels again what has changed",

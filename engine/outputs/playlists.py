@@ -31,7 +31,7 @@ def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> list
     Raises:
         MerError: it cannot be written, or a file that is none of ours has its name.
     """
-    _refuse_foreign(path)
+    refuse_foreign(path)
     folder = os.path.realpath(path.parent)
     lines = [b"#EXTM3U", f"#{MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
     left_out = []
@@ -40,7 +40,7 @@ def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> list
         if "\n" in entry or "\r" in entry:
             left_out.append(file)
             continue
-        if entry.startswith(("#", " ", "\t")):
+        if entry.startswith(("#", " ", "\t")) or ":" in entry.split(os.sep, 1)[0]:  # as in a URL
             entry = os.path.join(".", entry)
         title = song.title or os.path.splitext(os.path.basename(song.path))[0]
         seconds = -1 if song.duration_s is None else round(song.duration_s)
@@ -63,7 +63,7 @@ def write_nsp(path: Path, name: str, emotion: str, min_confidence: float = 0.0, 
     """
     from .tagging.moods import share_name
 
-    _refuse_foreign(path)
+    refuse_foreign(path)
     share = share_name(emotion).lower()
     rules: list[dict] = [{"is": {"mood": emotion}}]
     if min_confidence:
@@ -118,7 +118,12 @@ def names_of_playlists(labels: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path) -> None:
+    """Refuses a name that a file which is none of ours has.
+
+    Raises:
+        MerError: one has it.
+    """
     try:
         with path.open("rb") as file:
             ours = MADE.encode() in file.read(4_096)

@@ -11,9 +11,11 @@ from typing import Any
 
 from ..audio.formats import is_remote
 from ..catalogue.reconcile import is_absent, paths_from_text
+from ..catalogue.run_info import RunInfo
+from ..catalogue.shard_file import ShardFile
 from ..catalogue.shards import labelled_shards
 from ..catalogue.source import source_from_path
-from ..errors import UsageError
+from ..errors import MerError, UsageError
 from ..labelling.further import prefix_of_columns
 
 _TEXTS = ("path", "real_path", "emotion", "verdict", "artist", "title", "album")
@@ -55,6 +57,13 @@ class Found(Enum):
     REMOTE = "on another machine"
 
 
+def labels_in(folder: str | Path) -> tuple[RunInfo, Iterator[ShardFile]]:
+    """``labelled_shards``, which says of a file of rows that a folder is wanted."""
+    if Path(folder).is_file():
+        raise MerError(f"{folder} is a file: a folder of labels is wanted, from 'mer-label --out FOLDER/'")
+    return labelled_shards(Path(folder))
+
+
 def songs_in(folder: str | Path, model: str | None = None) -> tuple[tuple[str, ...], Iterator[Song]]:
     """The labels of a folder's model, and its rows in order, those with errors too.
 
@@ -65,7 +74,7 @@ def songs_in(folder: str | Path, model: str | None = None) -> tuple[tuple[str, .
         UsageError: the folder has no columns of ``model``.
         MerError: it is no folder of labels; or, from the iterator, a shard is damaged or foreign.
     """
-    info, shards = labelled_shards(Path(folder))
+    info, shards = labels_in(folder)
     labels, prefix = info.labels, ""
     if model not in (None, info.decides.get("model")):
         prefix = prefix_of_columns(model)
@@ -119,19 +128,22 @@ def is_sure(song: Song, min_confidence: float = 0.0, unsure: bool = False) -> bo
 def find(song: Song) -> tuple[Found, str]:
     """What became of a song's file, and its path: as it was typed, or else where that led.
 
-    A path of the same text that is another file now, with another size or time, is not taken for it.
+    A path of the same text that is another file now, with another size or time, is not taken for it. Nor is
+    one that the path as it was typed leads to from another folder: only ``real_path`` can have changed.
     """
     if is_remote(song.path):
         return Found.REMOTE, song.path
-    texts = [text for text in (song.path, song.real_path) if text]
+    own = song.real_path or song.path
     other = None
-    for path in (path for text in texts for path in paths_from_text(text)):
-        now = source_from_path(path)
-        if is_absent(now):
-            continue
-        if (now.size_bytes, now.mtime_ns) == (song.size_bytes, song.mtime_ns):
-            return Found.SAME, path
-        other = other or path
+    for text in dict.fromkeys((song.path, own)):
+        for path in paths_from_text(text):
+            now = source_from_path(path)
+            if is_absent(now):
+                continue
+            if (now.size_bytes, now.mtime_ns) == (song.size_bytes, song.mtime_ns):
+                return Found.SAME, path
+            if text == own:
+                other = other or path
     return (Found.CHANGED, other) if other else (Found.MISSING, song.path)
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...audio.decoder import TAGS
-from ...catalogue.shards import labelled_shards
 from ...spec import QUADRANTS
 from ...text.escape import for_terminal
+from ..songs import labels_in
 from .packed import Column
 from .places import Places
 from .timelines import LEVELS, SILENT, Timelines, timelines_from_column
@@ -54,13 +54,13 @@ def catalogue_from_folder(folder: Path, page: Path, keep_missing: bool = False) 
     Raises:
         MerError: it is no folder of labels, or a shard is damaged.
     """
-    info, shards = labelled_shards(folder)
+    info, shards = labels_in(folder)
     labels = info.labels
     count = sum(shard.count for shard in shards)
     most = min(_MOST_OF_A_SONG, max(3, _MOST_CELLS // max(1, count)))
     rows = _Rows(labels, most, Places(page), keep_missing)
     wanted = (*_WANTED, *(f"p_{label}" for label in labels))
-    for shard in labelled_shards(folder)[1]:
+    for shard in labels_in(folder)[1]:
         rows.add(shard.table([name for name in wanted if name in shard.columns]))
     about = {
         "labels": list(map(for_terminal, labels)),

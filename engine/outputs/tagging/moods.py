@@ -42,8 +42,16 @@ def values_of(emotion: str, labels: tuple[str, ...], shares: tuple[float, ...]) 
 
 
 def is_ours(values: Mapping[str, str]) -> bool:
-    """Whether a file's mood was written here: the shares stand beside it."""
+    """Whether a file's tags were written here: the shares stand there, whatever its mood is now."""
     return any(name.startswith(_SHARE) for name in values)
+
+
+def is_mood_ours(values: Mapping[str, str]) -> bool:
+    """Whether the mood was written here too: beside one that was set by hand since its own share is missing.
+
+    Shares without a mood are ours.
+    """
+    return share_name(values[MOOD]) in values if MOOD in values else is_ours(values)
 
 
 def require_mutagen() -> None:

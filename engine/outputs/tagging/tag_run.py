@@ -21,7 +21,7 @@ from ...files import Disk, FolderLock
 from ...text.escape import text_from_path
 from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files
-from .moods import MOOD, NoPlaceError, is_ours, read_moods, require_mutagen, values_of, write_moods
+from .moods import MOOD, NoPlaceError, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
 from .replacement import replacement
 from .sound import sound_digest
 from .undo_file import Facts, Record, UndoFile
@@ -34,6 +34,7 @@ class Outcome(Enum):
 
     WRITTEN = "tagged"
     SAME = "tagged already"
+    REMOVED = "with an earlier mood that these labels do not say"
     OTHERS = "with a mood that mer-label did not write"
     UNSURE = "not sure enough"
     NO_LABEL = "without a label"
@@ -167,15 +168,10 @@ class _Tagger:
     def tagged(self, song: Song) -> tuple[Tagged, os.stat_result | None]:
         """What became of a song, and what its row is to say of its file, where that is not what it says."""
         if song.emotion is None or not song.shares:
-            return Tagged(song.path, Outcome.NO_LABEL), None
+            return self._without(song, Outcome.NO_LABEL)
         if not is_sure(song, self._options.min_confidence, self._options.unsure):
-            return Tagged(song.path, Outcome.UNSURE), None
-        found, path = find(song)
-        real = os.path.realpath(path)
-        left_behind = False
-        if found is Found.CHANGED:
-            now = os.stat(real)
-            left_behind = (now.st_size, now.st_mtime_ns) in self._known.get(text_from_path(real), ())
+            return self._without(song, Outcome.UNSURE)
+        found, path, real, left_behind = self._found(song)
         if found is not Found.SAME and not left_behind:
             return Tagged(path, _LOST[found]), None
         values = values_of(song.emotion, self._labels, song.shares)
@@ -185,7 +181,7 @@ class _Tagger:
             before = moods.get(MOOD)
             if moods == values:
                 return Tagged(path, Outcome.SAME, before, before), os.stat(real) if left_behind else None
-            if before and not is_ours(moods) and not self._options.replace:
+            if before and not is_mood_ours(moods) and not self._options.replace:
                 return Tagged(path, Outcome.OTHERS, before, before), None
             if self._undo is not None:
                 self._write(Path(real), values, self._undo)
@@ -193,8 +189,41 @@ class _Tagger:
         except NoPlaceError:
             return Tagged(path, Outcome.NO_PLACE), None
         except (MerError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return Tagged(path, Outcome.FAILED, before, before, reason), None
+            return _failed(path, before, error), None
+
+    def _without(self, song: Song, why: Outcome) -> tuple[Tagged, os.stat_result | None]:
+        """A song that gets no mood: one that was written here goes, unless these labels say the same."""
+        alone = Tagged(song.path, why), None
+        if song.verdict is None and song.emotion is None:  # an error says nothing of the song
+            return alone
+        found, path, real, left_behind = self._found(song)
+        if found is not Found.SAME and not left_behind:
+            return alone
+        try:
+            moods = read_moods(real)
+        except (MerError, OSError):
+            return alone
+        told = os.stat(real) if left_behind else None
+        says = values_of(song.emotion, self._labels, song.shares) if song.emotion and song.shares else {}
+        if not is_mood_ours(moods) or moods == says:
+            return Tagged(song.path, why), told
+        before = moods.get(MOOD)
+        try:
+            if self._undo is not None:
+                self._write(Path(real), {}, self._undo)
+            return Tagged(path, Outcome.REMOVED, before), self._undo and os.stat(real)
+        except (MerError, OSError) as error:
+            return _failed(path, before, error), told
+
+    def _found(self, song: Song) -> tuple[Found, str, str, bool]:
+        """As ``find``, the real path, and whether a kill kept the row from being told of its file."""
+        found, path = find(song)
+        real = os.path.realpath(path)
+        left_behind = False
+        if found is Found.CHANGED:
+            now = os.stat(real)
+            left_behind = (now.st_size, now.st_mtime_ns) in self._known.get(text_from_path(real), ())
+        return found, path, real, left_behind
 
     def _write(self, path: Path, values: dict[str, str], undo: UndoFile) -> None:
         """Gives a file its mood.
@@ -226,6 +255,15 @@ class _Tagger:
                 after = Facts(os.fstat(new.fileno()).st_size, mtime_ns, digest_of(new))
             text = text_from_path(str(path))
             undo.append(Record(text, Facts(before.st_size, before.st_mtime_ns, digest), after, pieces))
+
+
+def _failed(path: str, before: str | None, error: MerError | OSError) -> Tagged:
+    return Tagged(path, Outcome.FAILED, before, before, reason_of(error))
+
+
+def reason_of(error: MerError | OSError) -> str:
+    """Why a file failed, in a line without its name."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 _LOST = {

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ...catalogue.run_info import UNDO_FILE as NAME
 from ...errors import MerError
 from ...files import Disk
 from ...strict_json import LONGEST, json_from_text
 from .differences import Piece
-
-NAME = ".undo.jsonl"
-"""Hidden: most readers of data sets pass over it (docs/CATALOGUE.md)."""
 
 _FORMAT = 1
 
@@ -58,9 +56,9 @@ class UndoFile:
         try:
             with self.path.open("rb") as file:
                 start = 0
-                for line in file:
+                for number, line in enumerate(file, 1):
                     if line.endswith(b"\n"):
-                        yield start, self._record(line)
+                        yield start, self._record(line, number)
                     start += len(line)
         except FileNotFoundError:
             return
@@ -123,17 +121,19 @@ class UndoFile:
                 end = start
         return 0
 
-    def _record(self, line: bytes) -> Record:
+    def _record(self, line: bytes, number: int | None = None) -> Record:
         try:
             fields = json_from_text(line)
             if fields.pop("format") != _FORMAT:
-                raise ValueError("it is another version's")
+                raise self._error("was written by another version of merkit: undo with that one")
             before, after = (Facts(**fields.pop(name)) for name in ("before", "after"))
             record = Record(before=before, after=after, **fields)
             if not (isinstance(record.path, str) and all(map(_is_piece, record.pieces))):
                 raise ValueError("a value has another type")
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise self._error(f"is damaged: {error}") from None
+            where = "" if number is None else f" in line {number}"
+            helps = "Move that line to a file elsewhere: then all can be undone but the one that it is of"
+            raise self._error(f"is damaged{where}: {error}. {helps}") from None
         return record
 
     def _error(self, reason: str) -> MerError:

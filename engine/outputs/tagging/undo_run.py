@@ -7,20 +7,25 @@ import os
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...catalogue.reconcile import paths_from_text
 from ...catalogue.shard_facts import store_facts
+from ...catalogue.shards import shards_in
+from ...catalogue.source import source_from_path
 from ...errors import MerError
 from ...files import Disk
 from ...text.escape import text_from_path
 from ..songs import songs_in
 from .differences import bytes_from_pieces
+from .moved_files import MovedFiles
 from .replacement import replacement
-from .tag_run import Outcome, Tagged, digest_of, writing
+from .tag_run import Outcome, Tagged, digest_of, reason_of, writing
 from .undo_file import Record, UndoFile
 
-_Sizes = set[tuple[int, int]]
+_Restored = dict[str, dict[tuple[int | None, int | None], os.stat_result]]
+"""By real path as rows hold it, and by size and time of after the change: what the file is now."""
 
 
 def undo_tags(
@@ -32,35 +37,38 @@ def undo_tags(
     """What becomes of each file that was tagged from a folder of labels; without ``write`` nothing changes.
 
     A file of which every byte is as tagging left it gets those of before, its time too. What was done to it
-    since stays, and so does its record. The rows get the sizes and times of before.
+    since stays, and so does its record. The rows get the sizes and times of before; none are needed.
 
     Raises:
         MerError: ``folder`` is no folder of labels, is in use, or cannot be written; or the undo file is
             damaged.
     """
-    songs_in(folder)
     disk = disk or Disk()
+    if not UndoFile(folder).path.exists() or shards_in(folder):
+        songs_in(folder)
     if not write:
         undo = UndoFile(folder)
-        for path, starts in _by_path(undo).items():
+        by_path = _by_path(undo)
+        moved = MovedFiles(folder, by_path)
+        for text, starts in by_path.items():
             if is_stopped():
                 return
-            yield _undone(path, starts, undo, None)
+            yield from _undone(text, starts, undo, moved, None).files
         return
     with writing(folder, disk) as undo:
         by_path = _by_path(undo)
+        moved = MovedFiles(folder, by_path)
         left = {start for starts in by_path.values() for start in starts}
-        restored: dict[str, _Sizes] = {}
+        restored: _Restored = defaultdict(dict)
         try:
-            for path, starts in by_path.items():
+            for text, starts in by_path.items():
                 if is_stopped():
                     return
-                tagged = _undone(path, starts, undo, disk)
-                if tagged.outcome in (Outcome.WRITTEN, Outcome.SAME):
-                    left.difference_update(starts)
-                    after = [undo.record_at(start).after for start in starts]
-                    restored[path] = {(facts.size, facts.mtime_ns) for facts in after}
-                yield tagged
+                undone = _undone(text, starts, undo, moved, disk)
+                left -= undone.done
+                for real, facts in undone.restored.items():
+                    restored[real] |= facts
+                yield from undone.files
         finally:
             _store_rows(folder, restored, disk)
             undo.keep(left)
@@ -74,29 +82,75 @@ def _by_path(undo: UndoFile) -> dict[str, list[int]]:
     return by_path
 
 
-def _undone(text: str, starts: list[int], undo: UndoFile, disk: Disk | None) -> Tagged:
-    """Undoes the changes of a file from the last one to the first, or says what it would do."""
-    path = next((path for path in paths_from_text(text) if os.path.isfile(path)), None)
-    if path is None:
-        return Tagged(text, Outcome.MISSING)
+@dataclass
+class _Undone:
+    """What became of files; the records that are of no use any more; what the rows are to say."""
+
+    files: list[Tagged] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+    restored: _Restored = field(default_factory=lambda: defaultdict(dict))
+
+
+def _undone(text: str, starts: list[int], undo: UndoFile, moved: MovedFiles, disk: Disk | None) -> _Undone:
+    """Undoes the changes of the files that rows hold as one text, or says what it would do."""
+    undone = _Undone()
+    candidates = list(paths_from_text(text))
+    here = [path for path in candidates if os.path.isfile(path)]
+    found, are_copies = here, False
+    if not here:
+        found, are_copies = moved.paths(text, {undo.record_at(start).after.size for start in starts})
+    paths = {os.path.realpath(path): path for path in found}
+    of_none = []
+    for real, path in paths.items():
+        was = source_from_path(real)
+        tagged, done = _undone_file(path, Path(real), starts, undo, disk)
+        # Elsewhere the bytes of before are no sign: they may be those of a copy that never was tagged.
+        if tagged.outcome is Outcome.CHANGED or (tagged.outcome is Outcome.SAME and not here):
+            of_none.append(tagged)
+            continue
+        undone.files.append(tagged)
+        undone.done |= done
+        if disk is not None and done:
+            after = [undo.record_at(start).after for start in done]
+            known = {(was.size_bytes, was.mtime_ns), *((each.size, each.mtime_ns) for each in after)}
+            facts = dict.fromkeys(known, os.stat(real))
+            for name in (text_from_path(real), *(() if are_copies else (text,))):
+                undone.restored[name] |= facts
+    failed = any(tagged.outcome is Outcome.FAILED for tagged in undone.files)
+    if failed or are_copies:
+        undone.done.clear()  # they may be of the file that failed, or is away, too
+    is_one_left = undone.done != {*starts} and len(candidates) > len(undone.files)
+    if not undone.files or (is_one_left and here and not failed):
+        undone.files += of_none[:1] if here and of_none else [Tagged(text, Outcome.MISSING)]
+    return undone
+
+
+def _undone_file(
+    path: str, real: Path, starts: list[int], undo: UndoFile, disk: Disk | None
+) -> tuple[Tagged, set[int]]:
+    """Undoes the changes of a file from the last one to the first. Also which records are of it."""
     try:
-        with open(path, "rb") as file:
+        with real.open("rb") as file:
             digest = digest_of(file)
-        steps = known = 0
+        steps = 0
         for start in reversed(starts):
             record = undo.record_at(start)
             if digest == record.after.sha256:
                 if disk is not None:
-                    _restore(Path(path), record, disk)
+                    _restore(real, record, disk)
                 digest = record.before.sha256
                 steps += 1
-            known += digest == record.before.sha256  # also where a kill came before the change
     except (MerError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Tagged(path, Outcome.FAILED, reason=reason)
+        return Tagged(path, Outcome.FAILED, reason=reason_of(error)), set()
+    done, digests = set(), {digest}
+    for start in starts:  # also those of a change that a kill came before, or after which it was undone
+        record = undo.record_at(start)
+        if record.before.sha256 in digests:
+            done.add(start)
+            digests.add(record.after.sha256)
     if steps:
-        return Tagged(path, Outcome.WRITTEN)
-    return Tagged(path, Outcome.SAME if known else Outcome.CHANGED)
+        return Tagged(path, Outcome.WRITTEN), done
+    return Tagged(path, Outcome.SAME if done else Outcome.CHANGED), done
 
 
 def _restore(path: Path, record: Record, disk: Disk) -> None:
@@ -117,14 +171,13 @@ def _restore(path: Path, record: Record, disk: Disk) -> None:
             raise MerError("its record is damaged: it would get other bytes than it had")
 
 
-def _store_rows(folder: Path, restored: dict[str, _Sizes], disk: Disk) -> None:
+def _store_rows(folder: Path, restored: _Restored, disk: Disk) -> None:
     """Puts the files' sizes and times into the rows that say those of after the change."""
     facts: dict[Path, dict[int, os.stat_result]] = defaultdict(dict)
-    for song in songs_in(folder)[1] if restored else ():
+    for song in songs_in(folder)[1] if restored and shards_in(folder) else ():
         text = song.real_path or text_from_path(os.path.realpath(song.path))
-        if (song.size_bytes, song.mtime_ns) in restored.get(text, ()):
-            path = next((path for path in paths_from_text(text) if os.path.isfile(path)), None)
-            if path is not None:
-                facts[song.shard][song.number] = os.stat(path)
+        status = restored.get(text, {}).get((song.size_bytes, song.mtime_ns))
+        if status is not None:
+            facts[song.shard][song.number] = status
     for shard, numbers in facts.items():
         store_facts(shard, numbers, disk)

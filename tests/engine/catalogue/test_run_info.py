@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 from fake_labels import MODEL, OPTIONS
-from merkit.engine.catalogue.run_info import RunInfo, fields_from_json, info_from_fields, run_info
+from merkit.engine.catalogue.run_info import (
+    UNDO_FILE,
+    RunInfo,
+    fields_from_json,
+    info_from_fields,
+    run_info,
+)
 from merkit.engine.errors import MerError
 
 INFO = RunInfo(("happy", "sad"), {"isrc": "string"}, {"model": "audiocnn", "windows": 3})
@@ -19,6 +25,39 @@ def test_a_run_goes_on_with_the_same_options_only(tmp_path: Path) -> None:
     other = RunInfo(("sad",), {}, {"model": "audiocnn", "windows": 3})
     with pytest.raises(MerError, match=r"begun with other options: labels .*; carried \{\}, now"):
         INFO.check(fields_from_json(other.to_json(), tmp_path), tmp_path)
+
+
+def test_further_models_are_named_in_words(tmp_path: Path) -> None:
+    def of(further: str | None, *columns: str) -> RunInfo:
+        carried = dict.fromkeys(("isrc", *columns), "string")
+        return RunInfo(INFO.labels, carried, {"model": "hindi5", "further": further})
+
+    alone, both = of(None), of("14f37" + "0" * 59 + " audiocnn", "audiocnn_emotion")
+    with pytest.raises(
+        MerError, match=r"options: further models none, now audiocnn\. Write to another"
+    ) as said:
+        both.check(alone.fields(), tmp_path)
+    assert "carried" not in str(said.value)
+    with pytest.raises(MerError, match=r"options: further models audiocnn, now none\."):
+        alone.check(both.fields(), tmp_path)
+    other = of("a" * 64 + " audiocnn", "audiocnn_emotion")
+    with pytest.raises(MerError, match=r"models audiocnn 14f370000000\.\.\., now audiocnn aaaaaaaaaaaa"):
+        other.check(both.fields(), tmp_path)
+    with pytest.raises(MerError, match=r"options: carried .*; further models none, now audiocnn\."):
+        both.check({**alone.fields(), "carried": {}}, tmp_path)
+
+
+def test_where_files_were_tagged_the_way_back_is_said_first(tmp_path: Path) -> None:
+    folder = tmp_path / "my labels"
+    folder.mkdir()
+    other = RunInfo(INFO.labels, INFO.carried, {"model": "hindi5", "windows": 3}).fields()
+    with pytest.raises(MerError, match=r"Write to another folder, or delete this one to start again$"):
+        INFO.check(other, folder)
+    (folder / UNDO_FILE).touch()
+    for place in (folder, folder / "part-000000.parquet"):
+        with pytest.raises(MerError, match=f"mer-label tag '{folder}' --undo --write gives") as said:
+            INFO.check(other, place)
+        assert "start again" not in str(said.value)
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,7 @@ def test_no_labels(tmp_path: Path) -> None:
     done = run(tmp_path / "nothing")
     assert (done.exit_code, done.stderr.startswith("Error: ")) == (1, True)
     assert run().exit_code == 2
+    rows = write_labels(tmp_path / "labels", [row_of("gone.mp3")]) / "part-000000.parquet"
+    done = run(rows, "-o", tmp_path / "x.html")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "is a file: a folder of labels is wanted, from 'mer-label --out FOLDER/'" in done.stderr

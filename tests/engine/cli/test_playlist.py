@@ -79,6 +79,33 @@ def test_a_journey(labels: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.parametrize("kind", ["m3u8", "nsp"])
+def test_a_playlist_of_somebody_else_is_met_before_any_is_written(
+    labels: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "lists"
+    out.mkdir()
+    (out / f"Sad.{kind}").write_text("mine")
+    done = run(labels, out, "--format", kind)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "was not made here" in done.stderr
+    assert [path.name for path in out.iterdir()] == [f"Sad.{kind}"]
+
+
+def test_another_song_of_the_same_path_is_not_listed(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b" / "music").mkdir(parents=True)
+    (tmp_path / "b" / "music" / "e").write_text("another")
+    row = {**row_of("music/e", "sad"), "real_path": str(tmp_path / "music" / "e")}
+    write_labels(labels, [], [row])
+    monkeypatch.chdir(tmp_path / "b")
+    done = run(labels, "lists")
+    assert done.exit_code == 4
+    assert "left out: 1 not there now" in done.stderr
+    assert not list(Path("lists").iterdir())
+
+
 def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
     done = run(labels, tmp_path / "lists", "--format", "nsp")
     assert done.exit_code == 0
@@ -93,6 +120,7 @@ def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
         (["{labels}"], 2, "Missing argument 'DIR'"),
         (["{tmp}/music", "{tmp}/x"], 1, "is no folder of labels"),
         (["{tmp}/nowhere", "{tmp}/x"], 1, "nowhere cannot be read: No such file"),
+        (["{labels}/part-000000.parquet", "{tmp}/x"], 1, "is a file: a folder of labels is wanted"),
         (["{labels}", "{labels}"], 2, "is the folder of labels"),
         (["{labels}", "{tmp}/music/a"], 1, "cannot be made"),
         (["{labels}", "{tmp}/x", "--journey", "sad:sad"], 2, "FROM:TO, two of happy, tense, sad, calm"),

@@ -58,6 +58,19 @@ def test_first_said_then_done_then_undone(labels: Path, music: Path) -> None:
     assert run(labels, "--undo").stderr == "nothing was tagged from these labels\n"
 
 
+def test_a_mood_that_the_labels_do_not_say_any_more(labels: Path, music: Path) -> None:
+    pytest.importorskip("mutagen")
+    run(labels, "--write")
+    paths = sorted(music.iterdir())
+    write_labels(labels, [row_of(paths[0], verdict="sure"), row_of(paths[1], "sad", verdict="unsure")])
+    said = run(labels)
+    assert said.stdout == f"{music}/b.flac\thappy\t(goes: these labels do not say it)\n"
+    earlier = "1 with an earlier mood that these labels do not say"
+    assert f"{earlier}: --write takes it away\n" in said.stderr
+    assert f"{earlier}: it was taken away\n" in run(labels, "--write").stderr
+    assert "not sure enough" in run(labels, "--write").stderr
+
+
 def test_without_mutagen_there_is_one_line(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mutagen", None)
     done = run(labels)
@@ -79,6 +92,8 @@ def test_undo_needs_no_mutagen(labels: Path, monkeypatch: pytest.MonkeyPatch) ->
         (["{labels}", "--undo", "--replace"], 2, "--undo goes with --write alone"),
         (["{labels}", "--min-confidence", "2"], 2, "0<=x<=1"),
         (["{music}", "--undo"], 1, "is no folder of labels"),
+        (["{labels}/part-000000.parquet"], 1, "is a file: a folder of labels is wanted"),
+        (["{labels}/part-000000.parquet", "--undo"], 1, "is a file: a folder of labels is wanted"),
     ],
 )
 def test_what_is_refused(labels: Path, music: Path, arguments: list[str], code: int, reason: str) -> None:

@@ -21,6 +21,7 @@ def entries(playlist: Path) -> list[str]:
 
 def test_entries_are_relative_and_lead_to_the_files(tmp_path: Path) -> None:
     names = ["गीत/दिल 💔.mp3", "#1 Hit.mp3", " blank.mp3", "plain.flac", os.fsdecode(b"caf\xe9.mp3")]
+    names += ["http:x.opus", "file:x.opus", "a:b/c.mp3"]
     files = [tmp_path / "music" / name for name in names]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,20 @@ def test_entries_are_relative_and_lead_to_the_files(tmp_path: Path) -> None:
     ]
     assert not any(line.startswith("/") for line in lines)
     assert [os.path.realpath(path) for path in entries(playlist)] == [str(file) for file in files]
+
+
+def test_an_entry_beside_the_playlist_is_no_comment_and_no_url(tmp_path: Path) -> None:
+    names = ["#x.mp3", "http:x.opus", "file:x.opus", "a:b/c.mp3", "d/e:f.mp3", "plain.mp3"]
+    (tmp_path / "a:b").mkdir()
+    (tmp_path / "d").mkdir()
+    files = [tmp_path / name for name in names]
+    for file in files:
+        file.touch()
+    songs = list(songs_in(write_labels(tmp_path / "labels", [row_of(file) for file in files]))[1])
+    write_m3u8(tmp_path / "x.m3u8", "x", list(zip(map(str, files), songs, strict=True)))
+    lines = (tmp_path / "x.m3u8").read_text(encoding="utf-8").splitlines()
+    assert lines[4::2] == [f"./{name}" for name in names[:4]] + names[4:]
+    assert [os.path.realpath(path) for path in entries(tmp_path / "x.m3u8")] == list(map(str, files))
 
 
 def test_a_name_with_the_end_of_a_line_is_left_out(tmp_path: Path) -> None:

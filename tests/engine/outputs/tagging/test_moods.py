@@ -12,6 +12,7 @@ from merkit.engine.audio.tags.written import tags_from_file
 from merkit.engine.errors import MerError
 from merkit.engine.outputs.tagging.moods import (
     NoPlaceError,
+    is_mood_ours,
     is_ours,
     read_moods,
     share_name,
@@ -46,6 +47,16 @@ def test_names_of_shares() -> None:
     assert share_name("ख़ुश").isascii()
     assert list(VALUES.values()) == ["ख़ुश", "0.250", "0.750"]
     assert list(VALUES) == ["MOOD", "MER_HAPPY", share_name("ख़ुश")]
+
+
+def test_whose_a_mood_is() -> None:
+    assert is_mood_ours(VALUES)
+    assert is_mood_ours({"MER_HAPPY": "0.250"})
+    by_hand = {**VALUES, "MOOD": "Nostalgic"}  # since
+    assert is_ours(by_hand)
+    assert not is_mood_ours(by_hand)
+    assert not is_mood_ours({"MOOD": "happy"})
+    assert not is_mood_ours({})
 
 
 @pytest.mark.parametrize("sound_format", TAGGED, ids=lambda each: each.name)

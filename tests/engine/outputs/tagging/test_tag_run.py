@@ -155,6 +155,56 @@ def test_the_moods_of_others_stay(tmp_path: Path) -> None:
     assert FLAC(path)["mood"] == ["happy"]
 
 
+def test_a_mood_that_was_set_by_hand_since_stays(tmp_path: Path) -> None:
+    from mutagen.flac import FLAC
+
+    path = song(tmp_path, "FLAC 16 bits")
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    file: Any = FLAC(path)
+    file["MOOD"] = ["Nostalgic"]
+    file.save()
+    write_labels(labels, [row_of(path, "sad")])
+    assert tag(labels) == [Outcome.OTHERS]
+    write_labels(labels, [row_of(path, verdict="unsure")])
+    assert tag(labels) == [Outcome.UNSURE]
+    assert FLAC(path)["mood"] == ["Nostalgic"]
+    write_labels(labels, [row_of(path, "sad")])
+    assert tag(labels, replace=True) == [Outcome.WRITTEN]
+
+
+@pytest.mark.parametrize(("emotion", "verdict"), [("sad", "unsure"), (None, "not_music"), (None, "silence")])
+def test_the_mood_of_an_earlier_model_goes(tmp_path: Path, emotion: str | None, verdict: str) -> None:
+    path = song(tmp_path)
+    before, sound = path.read_bytes(), sound_digest(path)
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    tagged = path.read_bytes()
+    write_labels(labels, [row_of(path, emotion, verdict=verdict)])
+    (said,) = tag_songs(labels, TagOptions())
+    assert (said.outcome, said.before, said.after) == (Outcome.REMOVED, "happy", None)
+    assert path.read_bytes() == tagged
+    assert tag(labels) == [Outcome.REMOVED]
+    assert (read_moods(path), sound_digest(path)) == ({}, sound)
+    assert facts(labels) == facts_on_disk(path)
+    again = tag(labels)
+    assert again == [Outcome.UNSURE if emotion else Outcome.NO_LABEL]
+    assert outcomes(undo_tags(labels, write=True)) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+    assert not (labels / ".undo.jsonl").exists()
+
+
+def test_what_these_labels_say_themselves_stays(tmp_path: Path) -> None:
+    """Of a run that took less certain songs too; and of a song that now is an error."""
+    path = song(tmp_path)
+    labels = write_labels(tmp_path / "labels", [row_of(path, verdict="unsure")])
+    assert tag(labels, unsure=True) == [Outcome.WRITTEN]
+    assert tag(labels) == tag(labels, min_confidence=0.9) == [Outcome.UNSURE]
+    write_labels(labels, [row_of(path, None)])
+    assert tag(labels) == [Outcome.NO_LABEL]
+    assert read_moods(path)["MOOD"] == "happy"
+
+
 def test_two_labels_are_undone_to_the_first_bytes(tmp_path: Path) -> None:
     path = song(tmp_path)
     before = path.read_bytes()

@@ -1,0 +1,209 @@
+"""Undo where files have moved, have become links, or are two of one text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audio_files import noise, write_audio
+from label_folders import row_of, write_labels
+from merkit.engine.catalogue.shards import rows_in
+from merkit.engine.errors import MerError
+from merkit.engine.outputs.tagging.tag_run import Outcome, TagOptions, tag_songs
+from merkit.engine.outputs.tagging.undo_run import undo_tags
+
+pytest.importorskip("mutagen")
+
+
+def song(path: Path, seconds: float = 0.5) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = write_audio(path.parent / "plain.flac", noise(seconds, 16_000), 16_000)
+    plain.rename(path)
+    return path
+
+
+def tag(labels: Path, **options: Any) -> list[Outcome]:
+    return [each.outcome for each in tag_songs(labels, TagOptions(**{"write": True, **options}))]
+
+
+def undo(labels: Path) -> list[Outcome]:
+    said = [each.outcome for each in undo_tags(labels)]
+    assert [each.outcome for each in undo_tags(labels, write=True)] == said
+    return said
+
+
+def has_undo(labels: Path) -> bool:
+    return (labels / ".undo.jsonl").exists()
+
+
+def test_a_link_that_came_since_stays_one(tmp_path: Path) -> None:
+    path = song(tmp_path / "music" / "a.flac")
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    other = tmp_path / "disk2" / "a.flac"
+    other.parent.mkdir()
+    path.rename(other)
+    path.symlink_to(other)
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.is_symlink()
+    assert other.read_bytes() == before
+    assert not has_undo(labels)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """Two files whose paths are the same text in rows."""
+    names = [os.fsdecode(b"a\xe9.flac"), "a\\xe9.flac"]
+    return [song(tmp_path / "music" / name, number + 1) for number, name in enumerate(names)]
+
+
+def test_two_files_of_one_text(two: list[Path], tmp_path: Path) -> None:
+    before = [path.read_bytes() for path in two]
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in two])
+    assert tag(labels) == [Outcome.WRITTEN] * 2
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.read_bytes() for path in two] == before
+    assert not has_undo(labels)
+    assert [row["size_bytes"] for row in rows_in(labels)] == [len(each) for each in before]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("is_away", [False, True])
+def test_of_two_files_of_one_text_one_is_restored(
+    two: list[Path], tmp_path: Path, number: int, is_away: bool
+) -> None:
+    before = [path.read_bytes() for path in two]
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in two])
+    tag(labels)
+    tagged = two[number].read_bytes()
+    if is_away:
+        two[number].unlink()
+    else:
+        two[number].write_bytes(tagged + b"more")
+    assert undo(labels) == [Outcome.WRITTEN, Outcome.MISSING if is_away else Outcome.CHANGED]
+    assert two[1 - number].read_bytes() == before[1 - number]
+    two[number].write_bytes(tagged)
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert [path.read_bytes() for path in two] == before
+    assert not has_undo(labels)
+
+
+def test_what_was_changed_between_two_tags_keeps_the_first_record(tmp_path: Path) -> None:
+    path = song(tmp_path / "a.flac")
+    first = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    tagged = path.read_bytes()
+    path.write_bytes(changed := song(tmp_path / "b.flac", 0.7).read_bytes())
+    write_labels(labels, [row_of(path, "sad")])
+    tag(labels)
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == changed
+    assert undo(labels) == [Outcome.CHANGED]
+    path.write_bytes(tagged)
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize("rows", ["the old ones", "new ones", "both"])
+def test_songs_that_moved_with_their_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    paths = [song(tmp_path / "old" / name, 0.5 + 0.1 * len(name)) for name in ("a.flac", "bb.flac")]
+    before = [path.read_bytes() for path in paths]
+    labels = write_labels(
+        tmp_path / "old" / "labels", [{**row_of(path), "path": path.name} for path in paths]
+    )
+    tag(labels)
+    old = [{**row, "path": f"old/{row['path']}"} for row in rows_in(labels)]
+    (tmp_path / "old").rename(tmp_path / "new")
+    labels = tmp_path / "new" / "labels"
+    paths = [tmp_path / "new" / path.name for path in paths]
+    if rows != "the old ones":
+        new = [{**row_of(path), "path": f"new/{path.name}"} for path in paths]
+        write_labels(labels, new, old if rows == "both" else [])
+    monkeypatch.chdir(tmp_path / "new")
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.read_bytes() for path in paths] == before
+    assert [row["size_bytes"] for row in rows_in(labels)][:2] == [len(each) for each in before]
+    assert has_undo(labels) == (rows == "both")  # what has moved may be a copy
+
+
+def test_a_file_that_is_away_keeps_its_record(tmp_path: Path) -> None:
+    path = song(tmp_path / "share" / "a.flac")
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    copy = tmp_path / "copy.flac"
+    copy.write_bytes(path.read_bytes())
+    write_labels(labels, [row_of(path), row_of(copy)])
+    (tmp_path / "share").rename(tmp_path / "away")
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert copy.read_bytes() == before
+    assert undo(labels) == [Outcome.MISSING]
+    (tmp_path / "away").rename(tmp_path / "share")
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+    assert [row["size_bytes"] for row in rows_in(labels)] == [len(before)] * 2
+    assert not has_undo(labels)
+
+
+def test_a_copy_that_never_was_tagged_drops_no_record(tmp_path: Path) -> None:
+    from mutagen.flac import FLAC
+
+    path = song(tmp_path / "a.flac")
+    FLAC(path).save(padding=lambda _: 4_096)
+    copy = tmp_path / "copy.flac"
+    copy.write_bytes(path.read_bytes())
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    assert path.stat().st_size == copy.stat().st_size
+    write_labels(labels, [row_of(copy)])
+    path.rename(away := tmp_path / "away")
+    assert undo(labels) == [Outcome.MISSING]
+    away.rename(path)
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == copy.read_bytes()
+
+
+def test_a_file_with_a_record_of_its_own_is_not_taken(tmp_path: Path) -> None:
+    path = song(tmp_path / "a.flac")
+    same = tmp_path / "b.flac"
+    same.write_bytes(path.read_bytes())
+    labels = write_labels(tmp_path / "labels", [row_of(path), row_of(same)])
+    tag(labels)
+    path.rename(away := tmp_path / "away")
+    assert undo(labels) == [Outcome.MISSING, Outcome.WRITTEN]
+    away.rename(path)
+    assert undo(labels) == [Outcome.WRITTEN]
+
+
+def test_no_shards_are_needed(tmp_path: Path) -> None:
+    paths = [song(tmp_path / "a.flac"), song(tmp_path / "b.flac", 0.7)]
+    before = paths[0].read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    tag(labels)
+    (labels / "part-000000.parquet").unlink()
+    paths[1].unlink()
+    assert undo(labels) == [Outcome.WRITTEN, Outcome.MISSING]
+    assert paths[0].read_bytes() == before
+    assert has_undo(labels)
+
+
+def test_the_line_of_a_damaged_record_is_said(tmp_path: Path) -> None:
+    paths = [song(tmp_path / "a.flac"), song(tmp_path / "b.flac", 0.7)]
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    tag(labels)
+    file = labels / ".undo.jsonl"
+    first, second = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(first + second[:20] + b"\n")
+    with pytest.raises(MerError, match=r"is damaged in line 2: .*\. Move that line to a file elsewhere: "):
+        list(undo_tags(labels, write=True))
+    file.write_bytes(first)
+    assert undo(labels) == [Outcome.WRITTEN]
+    file.write_bytes(first.replace(b'"format": 1', b'"format": 9'))
+    with pytest.raises(MerError, match="was written by another version of merkit"):
+        list(undo_tags(labels))

@@ -1,0 +1,63 @@
+"""Where the files of rows are today."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from label_folders import row_of, write_labels
+from merkit.engine.outputs.songs import Found, Song, find, songs_in
+
+
+@pytest.fixture
+def song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Song:
+    """Labelled as "m/song" from the folder "a"."""
+    (tmp_path / "a" / "m").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a")
+    Path("m/song").write_text("one")
+    (each,) = songs_in(write_labels(Path("labels"), [row_of("m/song")]))[1]
+    return each
+
+
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the folder "b", which has another song of that name."""
+    (tmp_path / "b" / "m").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "b")
+    Path("m/song").write_text("another")
+
+
+def test_as_it_was_and_changed(song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find(song) == (Found.SAME, "m/song")
+    elsewhere(tmp_path, monkeypatch)
+    real = str(tmp_path / "a" / "m" / "song")
+    assert find(song) == (Found.SAME, real)
+    Path(real).write_text("changed")
+    assert find(song) == (Found.CHANGED, real)
+
+
+def test_the_same_path_in_another_folder_is_another_song(
+    song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("m/song").unlink()
+    elsewhere(tmp_path, monkeypatch)
+    assert find(song)[0] is Found.MISSING
+
+
+def test_songs_that_moved_with_their_labels(
+    song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.move(tmp_path / "a", tmp_path / "c")
+    monkeypatch.chdir(tmp_path / "c")
+    assert find(song) == (Found.SAME, "m/song")
+
+
+def test_rows_without_a_real_path(tmp_path: Path) -> None:
+    path = tmp_path / "song"
+    path.write_text("one")
+    row = {**row_of(path), "real_path": None}
+    (song,) = songs_in(write_labels(tmp_path / "labels", [row]))[1]
+    assert find(song) == (Found.SAME, str(path))
+    os.utime(path, (1, 1))
+    assert find(song) == (Found.CHANGED, str(path))
