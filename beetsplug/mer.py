@@ -223,4 +223,4 @@ def _mood_in_file(item: Item) -> str | None:
         values = moods.read_moods(os.fsdecode(item.path))
     except MerError:  # no place for a mood, or not readable as its suffix says
         return None
-    return None if moods.is_ours(values) else values.get(moods.MOOD)
+    return None if moods.is_mood_ours(values) else values.get(moods.MOOD)

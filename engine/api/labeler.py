@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import math
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from typing import Self, get_args
+from weakref import WeakSet
 
 import numpy.typing as npt
 from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
@@ -26,9 +29,11 @@ from merkit.engine.labelling.song_label import SongLabel, label_from_logits
 from merkit.engine.runtimes import name_of_runtime, open_runtime
 
 StrPath = str | os.PathLike[str]
+SongPath = StrPath | bytes
+"""As Python's own functions take paths; bytes are decoded by ``os.fsdecode``."""
 
 
-def label(path: StrPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
+def label(path: SongPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
     """The emotion that one song carries. For more than one song, ``Labeler`` opens the model only once.
 
     Examples:
@@ -54,6 +59,9 @@ def label(path: StrPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
 
 class Labeler:
     """One model, opened once, for many songs; a context manager.
+
+    A process that is forked from this one, as by ``multiprocessing`` on Linux, may use it too: it opens the
+    model again, and has child processes of its own.
 
     Examples:
         >>> import merkit, numpy
@@ -113,7 +121,7 @@ class Labeler:
         """The labels in the order of ``SongLabel.probabilities``."""
         return self._artifact.spec.labels
 
-    def label(self, path: StrPath) -> SongLabel:
+    def label(self, path: SongPath) -> SongLabel:
         """Labels one file, or a URL that fsspec reads, in this process.
 
         Use ``label_files`` for files that you do not trust: there a decoder that crashes ends a child process
@@ -123,23 +131,29 @@ class Labeler:
             AudioError: the file gives no usable audio.
             MerError: the runtime's package, or what a URL needs, is not installed; a device fails.
         """
-        name = os.fspath(path)
+        name = os.fsdecode(path)
         return self._label(name, log_mels_from_file(name, self._options))
 
-    def label_files(self, paths: Iterable[StrPath]) -> Iterator[SongLabel]:
+    def label_files(self, paths: Iterable[SongPath]) -> Iterator[SongLabel]:
         """Yields a label for each file, in order. A file that cannot be labelled has ``SongLabel.error`` set.
 
         Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for
-        every process pool. A notebook or a script on stdin needs nothing.
+        every process pool. A notebook or a script on stdin needs nothing. The processes of
+        ``multiprocessing.Pool`` may have no children: use ``concurrent.futures.ProcessPoolExecutor`` there.
 
         Raises:
-            MerError: an error that concerns more than one file, such as a GPU that fails.
+            MerError: an error that concerns more than one file, such as a GPU that fails; labels that were
+                asked for before this process was forked.
         """
         if self._backend is None:
+            _opened.add(self)
             backend = open_backend(self._artifact, self._runtime, self._device, self._workers)
             self._backend = self._stack.enter_context(backend)
-        names = (os.fspath(path) for path in paths)
-        return self._backend.label_files(names, self._artifact, self._options)
+        names = (os.fsdecode(path) for path in paths)
+        labels = self._backend.label_files(names, self._artifact, self._options)
+        if isinstance(labels, Generator):
+            _begun.add(labels)
+        return labels
 
     def label_samples(self, samples: npt.ArrayLike, sample_rate: int) -> SongLabel:
         """Labels sound in memory; ``SongLabel.path`` is empty.
@@ -151,7 +165,7 @@ class Labeler:
 
         Raises:
             AudioError: too short, silent, too quiet, or samples not finite or far beyond full scale.
-            ValueError: another shape or type, or a sample rate that is not above 0.
+            ValueError: another shape or type, or a sample rate that is no number above 0.
         """
         decoder = SampleDecoder(samples, sample_rate)
         return self._label("", log_mels_from_decoder(decoder, self._options))
@@ -167,8 +181,15 @@ class Labeler:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _forget(self) -> None:
+        """In a forked child: leaves what is open to the parent, whose child processes work for it."""
+        # Never freed: runtimes then wait for their threads, of which a fork copies none, or crash.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object((self._stack, self._network, self._backend)))
+        self._stack, self._network, self._backend = ExitStack(), None, None
+
     def _label(self, path: str, file: FileLogMels) -> SongLabel:
         if self._network is None:
+            _opened.add(self)
             # A runtime that chooses for itself counts the machine's cores, and not those of a container.
             runtime = open_runtime(self._artifact, self._runtime, network_threads())
             self._stack.enter_context(runtime)
@@ -178,6 +199,27 @@ class Labeler:
         if song.error:
             raise AudioError(song.error)
         return song
+
+
+_opened: WeakSet[Labeler] = WeakSet()
+_begun: WeakSet[Generator[SongLabel, None, None]] = WeakSet()
+
+
+def _forget_the_parents() -> None:
+    for labeler in list(_opened):
+        labeler._forget()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_the_parents)
+
+
+@atexit.register
+def _close_begun() -> None:
+    """Closes generators that were left: later, modules that they need are gone."""
+    for labels in list(_begun):
+        with suppress(ValueError):  # another thread is in it
+            labels.close()
 
 
 def _check_options(

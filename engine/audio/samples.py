@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from ..arrays import Float32
 from .channels import channel_names, mono_from_two, two_from_channels
+from .decoder import Limits
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
 
 
@@ -31,8 +33,9 @@ class SampleDecoder:
         array = np.asarray(samples)
         if array.ndim not in (1, 2) or (array.ndim == 2 and not array.shape[1]):
             raise ValueError(f"samples must be [samples] or [samples, channels], not {list(array.shape)}")
-        if sample_rate <= 0:
-            raise ValueError(f"sample_rate must be above 0, not {sample_rate}")
+        if array.ndim == 2 and array.shape[1] > max(len(array), Limits.channels):
+            raise ValueError(f"samples must be [samples, channels], not {list(array.shape)}: transpose them")
+        _check_rate(sample_rate)
         self.sample_rate, self.length = int(sample_rate), len(array)
         self._array = array if array.ndim == 2 else array[:, None]
         self._names = channel_names(self._array.shape[1])
@@ -58,6 +61,17 @@ class SampleDecoder:
     def _read_two(self, start: int, count: int) -> Float32:
         two = two_from_channels(_floats(self._array[start : start + count]), self._names)
         return two if self._unit == 1.0 else two * np.float32(1 / self._unit)
+
+
+def _check_rate(sample_rate: Any) -> None:
+    try:
+        finite = -math.inf < sample_rate < math.inf
+    except TypeError:
+        finite = False
+    if not finite:
+        raise ValueError(f"sample_rate must be a number of Hz, not {sample_rate!r}")
+    if sample_rate <= 0:
+        raise ValueError(f"sample_rate must be above 0, not {sample_rate}")
 
 
 def _floats(array: npt.NDArray[Any]) -> Float32:

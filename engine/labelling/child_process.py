@@ -121,8 +121,7 @@ def _copies_as_processes() -> Iterator[None]:
 
 def _forget_the_first(descriptors: Iterable[int]) -> None:
     """In a copy of a process: no more of what the first one has open, handles or was about to do."""
-    global _STARTING
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import resource_tracker
 
     first = 3
     for descriptor in sorted({2, *descriptors}):  # the end of others would not be seen while they are open
@@ -133,9 +132,34 @@ def _forget_the_first(descriptors: Iterable[int]) -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _STARTING = threading.Lock()  # it is held, and so are those of these two
-    forkserver._forkserver.__init__()  # pyright: ignore
     resource_tracker._resource_tracker.__init__()  # pyright: ignore
+
+
+def _forget_processes() -> None:
+    """In a forked child: no more of the processes that its parent has started, for which it cannot wait.
+
+    The resource tracker goes on serving both, as Python has it: they share what it knows of.
+    """
+    global _STARTING
+    _STARTING = threading.Lock()  # another thread may have held it, or those of multiprocessing's two servers
+    process = sys.modules.get("multiprocessing.process")
+    with suppress(AttributeError):  # of names that are not public
+        process._children.clear()  # pyright: ignore  # else they are ended when this process ends
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    with suppress(AttributeError):
+        tracker._resource_tracker._lock._at_fork_reinit()  # pyright: ignore
+    module = sys.modules.get("multiprocessing.forkserver")
+    with suppress(AttributeError, OSError):
+        server, alive = module._forkserver, module._forkserver._forkserver_alive_fd  # pyright: ignore
+        preload = server._preload_modules
+        server.__init__()
+        server.set_forkserver_preload(preload)
+        if alive is not None:
+            os.close(alive)  # the parent's server ends when nobody has it open any longer
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_processes)
 
 
 def last_words(whole: bool = False) -> str:

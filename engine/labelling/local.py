@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..cpu import usable_cores
+from ..errors import MerError
 from ..runtimes import Runtime
 from ..signals import StoppedError
 from .contract import StageSeconds
@@ -89,6 +91,7 @@ class LocalBackend:
         self._idle: WorkerPool | None = None  # of an earlier call
         self._in_use: list[WorkerPool] = []
         self._closed = False
+        self._process = os.getpid()
 
     def label_files(
         self,
@@ -126,6 +129,8 @@ class LocalBackend:
         """Child processes that no other call has: those of an earlier one with equal options, or new ones."""
         if self._closed:
             raise ValueError("the backend is closed")
+        if self._process != os.getpid():  # both would read from the same child processes
+            raise MerError("another process began these labels: call label_files in this one")
         pool, self._idle = self._idle, None
         if pool is not None and pool.options != options:
             pool.close()

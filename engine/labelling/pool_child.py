@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import current_process, get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,14 @@ def start_ahead(as_copy: bool = False) -> None:
         as_copy: see ``start_fork_server``.
 
     Raises:
-        MerError: the system starts no process, or there is no folder for its socket.
+        MerError: the system starts no process, there is no folder for its socket, or this process may have no
+            children.
     """
+    if current_process().daemon:
+        raise MerError(
+            "a daemonic process, such as one of multiprocessing.Pool, may start no worker processes: "
+            "label one song at a time by label(), or use concurrent.futures.ProcessPoolExecutor"
+        )
     if _CONTEXT.get_start_method() == "forkserver":
         with _refusals():
             start_fork_server(f"{__package__}.file_windows", as_copy)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from ..errors import MerError
 
 
 class ResultQueue:
@@ -22,6 +25,7 @@ class ResultQueue:
         self._ended = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
+        self._process = os.getpid()  # in a fork of it there is no thread, and the lock may be held for ever
         self._thread = threading.Thread(target=self._run, args=(produce,), daemon=True)
         self._thread.start()
 
@@ -40,8 +44,11 @@ class ResultQueue:
 
         Raises:
             ValueError: the queue is closed.
+            MerError: this process is a fork of the one that opened the queue.
             BaseException: what ``produce`` raised, after the results that came before it.
         """
+        if self._process != os.getpid():
+            raise MerError("another process began these labels: call label_files in this one")
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._waiting or self._ended)
             if self.closed:
@@ -57,6 +64,8 @@ class ResultQueue:
 
     def close(self) -> None:
         """Drops what waits, and returns when ``produce`` has seen ``closed`` and returned."""
+        if self._process != os.getpid():
+            return
         with self._changed:
             self.closed = True
             self._changed.notify_all()

@@ -81,9 +81,15 @@ class ResultReader:
     def _lent(self, start: int, size: int) -> np.ndarray:
         assert self._shared is not None
         array = np.frombuffer(self._shared, np.uint8, size, start)
-        end = weakref.finalize(array, self._shared.__setitem__, start - _LINE, 0)
+        end = weakref.finalize(array, _free, self._shared, start - _LINE, os.getpid())
         end.atexit = False
         return array
+
+
+def _free(shared: mmap.mmap, place: int, process: int) -> None:
+    """Lets the child use a place again; not where a fork of the reader's process drops its copy."""
+    if os.getpid() == process:
+        shared[place] = 0
 
 
 class ResultWriter:

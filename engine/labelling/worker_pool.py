@@ -8,6 +8,7 @@ time, so that only the file that killed it gets an error.
 from __future__ import annotations
 
 import itertools
+import os
 import selectors
 import sys
 import time
@@ -69,6 +70,7 @@ class WorkerPool:
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
         self._results: ResultQueue | None = None  # of the map that is under way
         self._closed = False
+        self._process = os.getpid()
         try:
             for _ in range(workers or usable_cores()):
                 self._children.append(self._start())
@@ -100,7 +102,12 @@ class WorkerPool:
             self._results = None
 
     def close(self) -> None:
-        """Ends the children; what they had is dropped, and a map that is under way raises ValueError."""
+        """Ends the children; what they had is dropped, and a map that is under way raises ValueError.
+
+        In a fork of this process it does nothing: the children are not that one's.
+        """
+        if self._process != os.getpid():
+            return
         self._closed = True
         if self._results is not None:
             self._results.close()

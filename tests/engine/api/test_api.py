@@ -104,6 +104,16 @@ def test_one_file_and_many(folder: Path, labeler: merkit.Labeler) -> None:
         assert list(other.label_files([folder / "song.mp3"])) == [first]
 
 
+def test_paths_as_bytes(folder: Path, labeler: merkit.Labeler) -> None:
+    song = labeler.label(folder / "other.wav")
+    assert labeler.label(bytes(folder / "other.wav")) == song
+    with merkit.Labeler(MODEL, workers=1) as other:
+        paths = [bytes(folder / "missing.mp3"), bytes(folder / "other.wav")]
+        missing, last = other.label_files(paths)
+    assert (missing.path, missing.error) == (str(folder / "missing.mp3"), "no such file")
+    assert (last.path, last.verdict) == (song.path, song.verdict)
+
+
 def test_many_files_in_a_script_with_a_main_guard(folder: Path) -> None:
     code = (
         "import merkit\n\n"

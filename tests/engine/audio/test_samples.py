@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -60,11 +62,21 @@ def test_channels_are_mixed() -> None:
         (["a", "b"], 16_000, "samples must be floats"),
         (np.zeros(9), 0, "sample_rate must be above 0, not 0"),
         (np.zeros(9), -1, "sample_rate must be above 0, not -1"),
+        (np.zeros(9), float("inf"), "sample_rate must be a number of Hz, not inf"),
+        (np.zeros(9), float("nan"), "sample_rate must be a number of Hz, not nan"),
+        (np.zeros(9), "44100", "sample_rate must be a number of Hz, not '44100'"),
+        (np.zeros(9), None, "sample_rate must be a number of Hz, not None"),
+        (np.zeros((2, 65)), 16_000, r"must be \[samples, channels\], not \[2, 65\]: transpose them"),
     ],
 )
-def test_what_are_no_samples(samples: npt.ArrayLike, rate: int, reason: str) -> None:
+def test_what_are_no_samples(samples: npt.ArrayLike, rate: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         SampleDecoder(samples, rate)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 64), (100, 100)])
+def test_few_samples_of_many_channels_are_samples(shape: tuple[int, int]) -> None:
+    assert SampleDecoder(np.zeros(shape), 16_000).length == shape[0]
 
 
 def test_channels_in_antiphase_are_heard() -> None:

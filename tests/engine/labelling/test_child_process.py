@@ -76,6 +76,29 @@ def test_where_the_guard_is_not_at_fault_nobody_advises_it() -> None:
     assert errors.strip().endswith(f"MerError: a worker process cannot start (exit code 1: {reason})")
 
 
+IN_A_FORK = """
+import os, sys
+from merkit.engine.labelling.worker_pool import WorkerPool
+
+if __name__ == "__main__":
+    with WorkerPool(max, 5, 1) as pool:
+        before = list(pool.map([3, 7]))
+        child = os.fork()
+        if not child:
+            with WorkerPool(max, 5, 1) as own:
+                print([result for _, result in own.map([3, 7])], flush=True)
+            sys.exit(0)  # and leaves the block of the first pool
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        print(list(pool.map([3, 7])) == before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_a_forked_process_has_children_of_its_own() -> None:
+    quietly = ["-W", "ignore:This process:DeprecationWarning"]  # of 3.12: of a fork beside threads
+    assert run([*quietly, "-c", IN_A_FORK]) == ("[5, 7]\n0\nTrue\n", "")
+
+
 def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -55,6 +55,20 @@ def test_arrays_of_every_kind_come_over() -> None:
     assert sent < 130_000 < 96_000 + 480_000 < size  # all but the small and the turned one
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of 3.12: of a fork beside threads
+def test_what_a_fork_of_the_reader_drops_stays_the_readers(small: None) -> None:
+    reader, writer = pair()
+    got, *_ = through(reader, writer, np.full(100, 7.0))
+    child = os.fork()
+    if not child:
+        del got
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    for value in range(3):
+        through(reader, writer, np.full(100, float(value)))
+    np.testing.assert_array_equal(got, 7.0)
+
+
 def test_a_place_is_used_again_once_nobody_refers_to_it(small: None) -> None:
     reader, writer = pair()
     held: deque[np.ndarray] = deque()
