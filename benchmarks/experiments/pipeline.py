@@ -227,6 +227,12 @@ def _paper_in_child(files: Sequence[str]) -> tuple[float, float]:
     code = f"from {__name__} import paper_pipeline; import sys; print(*paper_pipeline(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
     if done.returncode:
-        raise MerError(f"the paper's pipeline needs the extra bench: {done.stderr.strip()[-500:]}")
+        last = (done.stderr.strip().splitlines() or ["no word of why"])[-1]
+        if "NoBackendError" in last:
+            raise MerError(
+                "librosa reads these files only with FFmpeg on the PATH: install it, or --no-paper"
+            )
+        needs = "needs the extra bench" if "ModuleNotFoundError" in last else "failed"
+        raise MerError(f"the paper's pipeline {needs}: {last}")
     wall, cpu = done.stdout.split()[-2:]
     return float(wall), float(cpu)

@@ -122,7 +122,8 @@ def _meant(
     if exact or ("/" in name and own):
         return exact or own
     if not alike:
-        known = sorted({*names.values(), *map(_backbone_of, names)})
+        others = (path for path, source in files if source != "bundled")
+        known = sorted({*names.values(), *map(_backbone_of, others)})
         raise UsageError(f"unknown model {name}; there are: {', '.join(known) or 'none'}")
     if not folders:
         return alike

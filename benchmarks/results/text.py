@@ -131,9 +131,12 @@ def facts(results: Results) -> list[str]:
 
 def legend(results: Results) -> str:
     """How to read the table, and what is wrong with it."""
-    figure = FIGURES[ranked_by(results.rows)]
+    by = ranked_by(results.rows)
+    ranks = "images/s ranks the rows."
+    if any(getattr(row, by) is not None for row in results.rows):
+        ranks = f"* on the Pareto front of {FIGURES[by]} and images/s; {FIGURES[by]} ranks the rows."
     text = (
-        f"* on the Pareto front of {figure} and images/s; {figure} ranks the rows. Latency at batch 1 "
+        f"{ranks} Latency at batch 1 "
         "(LoadGen SingleStream), images/s at the best batch (Offline); [lowest, highest] of the run's parts, "
         "95 % bootstrap for accuracy."
     )

@@ -92,8 +92,17 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
     return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start)
 
 
-def error_from_silence(level: float) -> SilentError:
-    """Why a file gives no label that has nothing but silence in it, at most of that ``level``."""
+def error_from_silence(level: float, searched_s: float | None = None) -> AudioError:
+    """Why a file gives no label that has nothing but silence in it, at most of that ``level``.
+
+    Args:
+        searched_s: where the search for sound ended before the file did: then it may sound further on.
+    """
+    if searched_s is not None:
+        return AudioError(
+            f"holds no sound in its first {searched_s:,.0f} s, and was searched no further: "
+            "--timeout and --max-decoded say how far"
+        )
     if level <= _NOTHING:
         return SilentError("is silent: no sample above -100 dB of full scale")
     if not is_silence(level):

@@ -57,6 +57,7 @@ class WindowReader:
         self._kept, self._kept_start = np.empty(0, np.float32), 0  # in samples of the file
         self.end = decoder.length  # of what could be decoded, where ``window`` gave None
         self.level = 0.0  # the highest of all that was read
+        self.searched_s: float | None = None  # where the budget ended a search for sound
 
     def from_file(self, samples: int) -> int:
         """A place in samples of the file as one at the spec's rate."""
@@ -123,6 +124,8 @@ class WindowReader:
         length_s = self.decoder.length / self.decoder.sample_rate
         sound = sound_in(self.decoder, _pause(min(length_s, self.spec.window_s)), self._budget)
         self.level = max(self.level, sound.level)
+        if sound.searched < self.decoder.length and self._budget and self._budget.half_spent():
+            self.searched_s = sound.searched / self.decoder.sample_rate
         total, size = self.total(), self.spec.window_samples
         stretches = [
             (self.from_file(first), min(-(-end * self._up // self._down), total))

@@ -49,7 +49,8 @@ def windows_from_decoder(
 
     Raises:
         AudioError: shorter than one STFT window, no window that can be decoded, samples that are not finite
-            or far beyond full scale, or, after the last window, silence in all of the file.
+            or far beyond full scale, or, after the last window, silence in all of the file, or as far as the
+            budget allows a search.
     """
     reader = WindowReader(decoder, spec, budget)
     cut = _all(reader, hop_s or spec.window_s) if windows == "all" else _spread(reader, windows)
@@ -58,7 +59,8 @@ def windows_from_decoder(
         heard = heard or not window.silent
         yield window
     if not heard:
-        raise error_from_silence(reader.level)
+        all_read = windows == "all" and (hop_s or 0) <= spec.window_s
+        raise error_from_silence(reader.level, None if all_read else reader.searched_s)
 
 
 def samples_from_decoder(decoder: Decoder, spec: AudioSpec) -> Float32:

@@ -66,7 +66,7 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     for change in changes.changed[:limit]:
         sure = "-" if change.confidence is None else f"{change.confidence:.3f}"
         print_out(for_terminal(f"{sure:>8}  {change.before} -> {change.after}  {change.path}"))
-    if changed > limit:
+    if changed > limit and not table:
         print_err(f"{changed - limit} more songs are not named")
     for count, folder in ((changes.only_before, old), (changes.only_after, new)):
         if count:

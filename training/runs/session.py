@@ -64,7 +64,9 @@ def splits_from_choice(choice: str | None, protocol: Protocol, data: LabelledAud
     # The sub-clips of a clip are a group, even where the clips have none.
     possible = bool(protocol.sub_clips) or can_be_grouped(data.clips)
     if choice in ("grouped", "both") and not possible:
-        raise UsageError("no grouped split: nothing is known of groups here; give a CSV with a group column")
+        raise UsageError(
+            "no grouped split: no two clips are known to share an artist or group (a CSV's column says it)"
+        )
     kind = protocol.split if choice is None else choice
     if kind == "both" or (choice is None and possible and kind == "random"):
         return ("random", "grouped")

@@ -63,6 +63,9 @@ def test_folds_of_other_data_are_not_compared() -> None:
     assert ranked_by(results.rows) == "macro_f1"
     assert not any(row.pareto for row in results.rows)
     assert "how right any of them is was not measured" in results.recommendation
+    said = markdown_from_results(results)
+    assert "images/s ranks the rows" in said
+    assert "Pareto front" not in said
 
 
 def test_a_row_that_failed_does_not_decide() -> None:

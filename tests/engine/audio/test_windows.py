@@ -11,10 +11,10 @@ import soxr
 from audio_files import SUFFIXES, chirp, noise, write_audio
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.audio.windows import samples_from_decoder, windows_from_decoder
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, SilentError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
 
@@ -203,3 +203,19 @@ def test_too_short_silent_or_not_finite(tmp_path: Path) -> None:
     assert "silent" in refusal(tmp_path / "silent.wav", SPEC)
     assert "not finite" in refusal(tmp_path / "nan.wav", SPEC)
     assert "not finite" in refusal(tmp_path / "inf.wav", SPEC)
+
+
+def test_what_was_not_searched_to_its_end_is_not_called_silence(tmp_path: Path) -> None:
+    sound = np.zeros(200 * 8_000, np.float32)
+    sound[130 * 8_000 : 134 * 8_000] = noise(4, 8_000)
+    soundfile.write(tmp_path / "a.wav", sound, 8_000)
+    for least, found in ((900_000, False), (40_000_000, True)):
+        budget = Budget(Limits(decoded_samples=least))
+        with closing(open_decoder(tmp_path / "a.wav", budget)) as decoder:
+            windows = windows_from_decoder(decoder, SPEC, budget=budget)
+            if found:
+                assert any(not window.silent for window in windows)
+                continue
+            with pytest.raises(AudioError, match="searched no further: --timeout") as raised:
+                list(windows)
+            assert not isinstance(raised.value, SilentError)

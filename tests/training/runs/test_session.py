@@ -68,7 +68,7 @@ def test_kinds_of_split(songs: Path):
     assert splits_from_choice(None, HINDI, alone) == ("random",)
     assert splits_from_choice(None, ICM, alone) == ("random", "grouped")  # a clip's pieces are a group
     for choice in ("grouped", "both"):
-        with pytest.raises(UsageError, match="nothing is known of groups here"):
+        with pytest.raises(UsageError, match="no two clips are known to share"):
             splits_from_choice(choice, BEST, alone)
 
 

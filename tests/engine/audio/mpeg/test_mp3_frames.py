@@ -208,8 +208,8 @@ def test_a_constant_rate_is_followed_as_any_other(
     data = bytearray(b"j" * start)
     thirds = dict(changes)
     for i, size in enumerate(np.diff(ends)):
-        third = thirds.get(i, head[2] | (size > exact) << 1)
-        data += bytes((*head[:2], third, 0)).ljust(int(size), b"\x55")
+        third = thirds[i] if i in thirds else head[2] | int(size > exact) << 1
+        data += (head[:2] + bytes([third, 0])).ljust(int(size), b"\x55")
     got = mp3_frames._chain(bytes(data), start, len(data), most)
     expected = mp3_frames._chain_by_frame(bytes(data), start, len(data), 1_000)
     assert list(got) == expected[: len(got)]
