@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..arrays import Float32
-from ..errors import AudioError
+from ..errors import AudioError, UnreadableError
 
 TAGS = ("artist", "title", "album")
 """The tags that rows carry."""
@@ -76,7 +76,7 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._decoded = 0
-        self._seconds = 0.0  # up to the last look
+        self._seconds = self._worked = 0.0  # that count and those of the CPU, up to the last look
         self._looked, self._cpu = time.monotonic(), time.process_time()
 
     def check_format(self, sample_rate: int, channels: int) -> None:
@@ -96,12 +96,14 @@ class Budget:
 
         Raises:
             AudioError: too many samples, or too much time.
+            UnreadableError: too much time, most of which was spent waiting, as for a disk.
         """
         self._decoded += samples
         if self._decoded > self.limits.decoded_samples:
             raise AudioError(f"decodes to more than {self.limits.decoded_samples} samples")
         if self._spent_s() > self.limits.seconds:
-            raise AudioError(f"decoding took longer than {self.limits.seconds:g} s")
+            error = UnreadableError if self._worked < self._seconds / 2 else AudioError
+            raise error(f"decoding took longer than {self.limits.seconds:g} s (--timeout)")
 
     def half_spent(self) -> bool:
         """Whether half of the samples or of the time is gone: what a label can do without stops then."""
@@ -113,5 +115,6 @@ class Budget:
             return self._seconds + now - self._looked
         cpu = time.process_time()
         self._seconds += min(now - self._looked, cpu - self._cpu + _WAITING_S)
+        self._worked += cpu - self._cpu
         self._looked, self._cpu = now, cpu
         return self._seconds

@@ -20,7 +20,7 @@ from ..errors import MerError
 from ..temporary import process_folder
 from .child_process import last_words, runs_main_again, start_fork_server, start_process
 from .shared_results import ResultReader
-from .worker import work
+from .worker import Failure, work
 
 # A plain fork would copy locks that the runtimes' threads hold. The fork server is a process without such
 # threads: it imports what the children need once, and forks them.
@@ -35,7 +35,8 @@ class Child:
     """A child process. ``items`` are the ones that it has, the one at work first.
 
     ``alone`` is set while it has one item of a child that died. ``watched_s`` is for how long its oldest
-    item was seen to be at work. ``folder`` is for its temporary files.
+    item was seen to be at work. ``folder`` is for its temporary files. ``lost_starts`` counts those before it
+    in its place that died, one after the other, before they had begun.
     """
 
     process: Any
@@ -46,6 +47,7 @@ class Child:
     ready: bool = False
     alone: bool = False
     watched_s: float = 0.0
+    lost_starts: int = 0
 
     def end(self) -> None:
         """Ends the process; what it had is lost."""
@@ -55,19 +57,25 @@ class Child:
         self.results.close()
         shutil.rmtree(self.folder, ignore_errors=True)  # what it was copying when it was killed
 
-    def why_dead(self) -> str:
+    def failure(self) -> Failure:
         """Why the process died of an item."""
-        if self.process.exitcode == -signal.SIGKILL:  # not by a decoder
-            return "the process that read it was killed (SIGKILL), as the system does when memory runs out"
-        return f"the decoder crashed ({self._death()})"
+        if self._was_killed():  # not by a decoder, and of the file nothing is known
+            reason = "the process that read it was killed (SIGKILL), as the system does when memory runs out"
+            return Failure(reason, unreadable=True)
+        return Failure(f"the decoder crashed ({self._death()})")
 
     def why_no_start(self) -> str:
         """Why the process died before it had begun."""
         start = f"a worker process cannot start ({self._death()}"
         if self.process.exitcode == 1 and runs_main_again() and "bootstrapping" in last_words(whole=True):
             return start + '); a script that labels needs: if __name__ == "__main__":'
+        if self._was_killed():  # what was said last is not by this process
+            return f"{start}): memory may be short; take fewer --workers"
         words = last_words()
         return f"{start}: {words})" if words else f"{start})"
+
+    def _was_killed(self) -> bool:
+        return self._death() == "SIGKILL"
 
     def _death(self) -> str:
         exit_code = self.process.exitcode

@@ -29,6 +29,8 @@ _IN_FLIGHT = 3  # items that a child has: one at work, one to go on with at once
 _HELD_BYTES = 256 << 20  # of results that the consumer has not taken; beyond that the children wait
 _START_S = 300.0  # for a child to import what it needs, on a busy machine
 _GRACE_S = 5.0  # beyond the limit of an item, before its child counts as hung
+_STARTS = 5  # of a child that dies before it has begun, where others of its pool have begun
+_PAUSE_S = 0.2  # before it is started again: the memory that it lacked may be free by then
 _LOOK_S = 0.1  # between two looks for children that hang
 _LONGEST_LOOK_S = 1.0  # of time that counts against a child, from one look to the next
 
@@ -66,6 +68,8 @@ class WorkerPool:
         self.start_s = 0.0
         self.idle_s = 0.0
         self._children: list[Child] = []
+        self._missing: list[tuple[float, int]] = []  # children to start again: when, and their lost starts
+        self._began = False  # a child has begun: the pool's function and options can be loaded
         # Where there is none, all pipes are looked at each time; with many children that takes long.
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
         self._results: ResultQueue | None = None  # of the map that is under way
@@ -88,7 +92,7 @@ class WorkerPool:
 
         Raises:
             ValueError: the pool is closed, or an earlier map is neither at its end nor closed.
-            MerError: a child process cannot start.
+            MerError: a child process cannot start, or not again.
         """
         if self._closed or self._results is not None:
             raise ValueError("the pool is closed" if self._closed else "the pool is in use by another map")
@@ -143,6 +147,7 @@ class WorkerPool:
                 # Time in which this loop did not run is no child's fault: the whole group may have been
                 # stopped (Ctrl-Z), and nobody takes results while the consumer is busy.
                 self._look(min(passed_s, _LONGEST_LOOK_S), results, alone)
+            self._start_missing()
             may_begin = ready()
             for child in self._children:
                 if len(child.items) < _IN_FLIGHT:
@@ -150,7 +155,7 @@ class WorkerPool:
             if any(child.items for child in self._children):
                 for child in self._readable():
                     self._take(child, results, alone)
-            elif may_begin:
+            elif may_begin and not self._missing:
                 return
             else:
                 time.sleep(0.01)
@@ -196,7 +201,8 @@ class WorkerPool:
         (result, seconds), size = child.results.result_from_bytes(content)
         child.watched_s = 0.0
         if not child.ready:
-            child.ready = True
+            child.ready = self._began = True
+            child.lost_starts = 0
             self.start_s += seconds
             return
         self.idle_s += seconds
@@ -207,9 +213,12 @@ class WorkerPool:
 
     def _stop_hung(self, child: Child, results: ResultQueue, alone: deque[Item]) -> None:
         child.process.kill()
-        position, _ = child.items.popleft()
-        results.put((position, Failure(f"took longer than {self._limit_s:.0f} s and was stopped")), 0)
-        child.alone = False  # the item that hung is known; the others are tried again
+        if child.ready:
+            position, _ = child.items.popleft()
+            # Most that hang wait for a disk or a server: of the file nothing is known.
+            reason = f"took longer than {self._limit_s:.0f} s and was stopped (--timeout)"
+            results.put((position, Failure(reason, unreadable=True)), 0)
+            child.alone = False  # the item that hung is known; the others are tried again
         self._bury(child, results, alone)
 
     def _bury(self, child: Child, results: ResultQueue, alone: deque[Item]) -> None:
@@ -217,12 +226,27 @@ class WorkerPool:
         child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
         self._end(child)
         if not child.ready:
-            raise MerError(child.why_no_start())
-        if child.alone and child.items:
+            self._start_later(child)
+        elif child.alone and child.items:
             position, _ = child.items.popleft()
-            results.put((position, Failure(child.why_dead())), 0)
+            results.put((position, child.failure()), 0)
         alone.extend(child.items)
-        self._replace(child)
+        if child.ready:
+            self._replace(child)
+
+    def _start_later(self, child: Child) -> None:
+        """Has a child that died before it had begun started again, unless that is hopeless."""
+        lost = child.lost_starts + 1
+        if not self._began or lost == _STARTS:
+            raise MerError(child.why_no_start())
+        self._children.remove(child)
+        self._missing.append((time.monotonic() + _PAUSE_S, lost))
+
+    def _start_missing(self) -> None:
+        while self._missing and self._missing[0][0] <= time.monotonic():
+            child = self._start()
+            _, child.lost_starts = self._missing.pop(0)
+            self._children.append(child)
 
     def _end(self, child: Child) -> None:
         if self._pipes is not None:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -19,6 +20,8 @@ from merkit.engine.cli.label import main
 from merkit.engine.errors import MerError
 from merkit.engine.files import FolderLock
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
+from merkit.engine.labelling.pool_child import Child
+from merkit.engine.labelling.worker_pool import WorkerPool
 from merkit.engine.spec import AudioSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "TROUBLESHOOTING.md"
@@ -120,6 +123,17 @@ def to_tag(change: bool = False) -> str:
     return run("tag", folder)
 
 
+def hung() -> str:
+    with WorkerPool(eval, {}, 1, seconds=-4.9) as pool:
+        ((_, failure),) = pool.map(["__import__('time').sleep(60)"])
+    return failure.reason
+
+
+def killed() -> Child:
+    process = SimpleNamespace(exitcode=-9)
+    return Child(process, None, Path(), None)  # pyright: ignore[reportArgumentType]
+
+
 PRINTED: dict[str, Callable[[], str]] = {
     "no such file": lambda: row("gone.mp3"),
     "not an audio file that libsndfile": lambda: row(file("a.mp3", b"<!doctype html><title>404</title>")),
@@ -129,6 +143,9 @@ PRINTED: dict[str, Callable[[], str]] = {
     "holds no audio stream": lambda: row(video_without_sound()),
     "holds samples that are not finite": lambda: row(not_finite()),
     "decodes to more than": lambda: row(sound("a.wav", 12), Limits(decoded_samples=8_000)),
+    "decoding took longer than": lambda: row(sound("a.wav"), Limits(seconds=0)),
+    "took longer than": hung,
+    "the process that read it was killed": lambda: killed().failure().reason,
     "cannot be fetched": lambda: row("ftp://example.org/a.mp3"),
     "... was begun with other options": other_options,
     "... is in use by another run": in_use,
@@ -138,6 +155,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "no such file: ...; no row was written": lambda: run("gone", "--out", "new/"),
     "unknown model": lambda: run(sound("a.wav"), "--model", "my_net.onnx"),
     "a GPU runs engines by TensorRT": lambda: run(sound("a.wav"), "--device", "cuda"),
+    "a worker process cannot start (SIGKILL)": lambda: killed().why_no_start(),
     "...: needs more packages": lambda: without("s3fs", "s3://bucket/songs", "--out", "-"),
     "--hop goes with --windows all": lambda: run("a.wav", "--hop", "5"),
     "... is no folder of labels": lambda: Path("letters").mkdir() or run("tag", "letters"),

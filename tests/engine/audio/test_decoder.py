@@ -9,7 +9,7 @@ import pytest
 from audio_files import write_audio
 from merkit.engine.audio import decoder
 from merkit.engine.audio.decoder import Budget, Limits
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, UnreadableError
 from merkit.engine.spec import AudioSpec
 from reading import refusal
 
@@ -80,3 +80,26 @@ def test_time_of_work_and_of_short_waits_counts(
             clocks.run(wall, cpu)
             budget.spend(1)
     assert clocks.wall == pytest.approx(max(wall, 10), abs=1.1 * wall)
+
+
+@pytest.mark.parametrize(
+    ("wall", "cpu", "kind"),
+    [
+        (0.9, 0.0, UnreadableError),
+        (0.9, 0.4, UnreadableError),
+        (0.9, 0.5, AudioError),
+        (0.9, 3.0, AudioError),
+    ],
+)
+def test_a_file_that_was_waited_for_is_not_called_bad(
+    wall: float, cpu: float, kind: type[AudioError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a disk that is busy: another day it is decoded in time."""
+    clocks = Clocks()
+    monkeypatch.setattr(decoder, "time", clocks)
+    budget = Budget(Limits(seconds=10))
+    with pytest.raises(AudioError, match=r"decoding took longer than 10 s \(--timeout\)$") as error:  # noqa: PT012
+        while clocks.wall < 12:
+            clocks.run(wall, cpu)
+            budget.spend(1)
+    assert error.type is kind
