@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +14,7 @@ from .decoder import Limits
 
 _MOST_PAGE_BYTES = 64 << 20  # of a listing; a million songs
 _CONNECT_S = 20.0
+_MOST_CHARACTERS = 100  # of what a server says of an error
 _STATUS = {
     401: "it asks for a password or a token",
     403: "access is denied",
@@ -113,20 +115,22 @@ def reason_from_web(error: BaseException) -> str | None:
     if isinstance(error, aiohttp.TooManyRedirects):
         return "too many redirects"
     if isinstance(error, aiohttp.ClientResponseError):
+        if isinstance(error.__cause__, aiohttp.http.HttpProcessingError):  # its status is made up
+            return f"the server does not speak HTTP as it should: {_line(error.message)}"
         what = _STATUS.get(error.status) or (
-            "the server fails, another day it may not" if error.status >= 500 else error.message
+            "the server fails, another day it may not" if error.status >= 500 else _line(error.message)
         )
-        return f"HTTP {error.status}: {what}"
+        return f"HTTP {error.status}: {what}" if what else f"HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the certificate of {error.host} is not valid: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientSSLError):
-        return f"{error.host} does not speak TLS as it should: {error.os_error}"
+        return f"{error.host} does not speak TLS as it should: {_text(error.os_error)}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"there is no host {error.host}: its name cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ConnectionRefusedError):
             return f"{error.host}, port {error.port}, refuses the connection"
-        return f"{error.host} cannot be reached: {error.os_error.strerror or error.os_error}"
+        return f"{error.host} cannot be reached: {_text(error.os_error)}"
     if isinstance(error, aiohttp.InvalidURL):
         return "the URL is not valid"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
@@ -134,6 +138,17 @@ def reason_from_web(error: BaseException) -> str | None:
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return "the server ended the connection before all was sent"
     return None
+
+
+def _line(message: str) -> str:
+    """The first line of a message that others wrote, without the bytes that it quotes."""
+    return re.split("[\r\n]|: b['\"]", message, maxsplit=1)[0].rstrip(" :")[:_MOST_CHARACTERS]
+
+
+def _text(error: OSError) -> str:
+    """What an error of the system says; of one without a text, its class in words."""
+    name = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower().removesuffix(" error")
+    return error.strerror or str(error) or name
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:

@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 _LARGEST = 4 << 30  # of files whose contents are compared: to label a film twice costs less than to read it
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
-_ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as"
+_ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as, done"
 
 
 class Place(NamedTuple):
@@ -37,9 +37,9 @@ class Place(NamedTuple):
 class Item:
     """An input, with its real path in ``source``.
 
-    ``place`` is that of its row of an earlier run; ``row_ok`` says whether that is a good one. ``same_as`` is
-    the position of the first input of the same content, None if that is this one; ``repeated`` says whether
-    later inputs have this one's.
+    ``place`` is that of its row of an earlier run; ``row_ok`` says whether that is a good one, and ``done``
+    whether it stays. ``same_as`` is the position of the first input of the same content, None if that is this
+    one; ``repeated`` says whether later inputs have this one's.
     """
 
     position: int
@@ -48,6 +48,7 @@ class Item:
     row_ok: bool
     same_as: int | None
     repeated: bool
+    done: bool
 
 
 class InputStore:
@@ -252,12 +253,12 @@ class InputStore:
         return self._item_from_row(row) if row else None
 
     def _item_from_row(self, values: tuple[Any, ...]) -> Item:
-        position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as = values
+        position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as, done = values
         own = dict(zip(self._columns or (), json.loads(columns), strict=True)) if columns else {}
         source = Source(_path_of(path), size, mtime, own, ctime, bool(is_link), text)
         place = None if shard is None else Place(shard, row)
         same = same_as if same_as is not None and same_as < position else None
-        return Item(position, source, place, bool(row_ok), same, same_as == position)
+        return Item(position, source, place, bool(row_ok), same, same_as == position, bool(done))
 
     def _hash_contents(self) -> None:
         last = -1

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..audio.formats import is_remote
 from ..text.escape import path_from_text, storable
-from .source import Source, source_from_path
+from .source import Source, real_path_of, source_from_path
 
 UNREADABLE, AUDIO = "unreadable", "audio"
 """Errors in rows: the file was not there or could not be read; it was read and is no usable audio."""
@@ -100,20 +100,21 @@ class RealPaths:
     """Where paths lead; remembers folders, so use it for one run only."""
 
     def __init__(self) -> None:
-        self._folder = lru_cache(_FOLDERS)(os.path.realpath)
+        self._folder = lru_cache(_FOLDERS)(real_path_of)
 
     def of(self, path: str, is_link: bool | None = None) -> str:
-        """The identity of a file, also of one that is absent. A URL is its own.
+        """The identity of a file, also of one that is absent. A URL is its own, without a slash at the end.
 
         Args:
             is_link: whether ``path`` itself is a link; None to look.
         """
         if not path or is_remote(path):
-            return path
+            bare = path.rstrip("/")
+            return bare if is_remote(bare) else path
         folder, name = os.path.split(path)
         try:
             if name in ("", ".", "..") or (os.path.islink(path) if is_link is None else is_link):
-                return os.path.realpath(path)
+                return real_path_of(path)
             return os.path.join(self._folder(folder or "."), name)
         except ValueError:  # a null character in the path
             return path

@@ -160,11 +160,7 @@ class Resume:
             return False
         holder = self._scope.holding(identity)
         if not row.ok:
-            named = self._scope.names(identity) or identity in self._unlisted
-            is_folder = self._looks.is_folder(identity)
-            # What is named, is there and is no input is a list or a folder.
-            is_list = named and (row.unreadable or is_folder or self._looks.is_file(identity))
-            if is_list or (is_folder and holder is not None):
+            if self._is_over(row, identity, holder):
                 self.dropped += 1
                 return False
             self.errors += 1
@@ -172,6 +168,19 @@ class Resume:
             unseen = self._speaks_for(holder) or is_remote(identity) or not self._looks.is_file(identity)
             self.absent += unseen
         return True
+
+    def _is_over(self, row: Row, identity: str, holder: str | None) -> bool:
+        """Whether an error is that of a list or folder that is read now, or of what a listing is without."""
+        is_url, is_folder = is_remote(identity), self._looks.is_folder(identity)
+        named = self._scope.names(identity) or identity in self._unlisted
+        # What is named, is there and is no input is a list or a folder.
+        if named and (row.unreadable or is_url or is_folder or self._looks.is_file(identity)):
+            return True
+        if holder is None or not is_url:
+            return is_folder and holder is not None
+        # A URL that cannot be listed is an input, and holds what lies below it: another one was listed. What
+        # ends in a slash is a folder, which was no audio if its listing failed and its page could be fetched.
+        return (row.unreadable or row.path.endswith("/")) and not self._is_unlisted(holder)
 
     @property
     def _scope(self) -> Scope:
@@ -187,7 +196,7 @@ class Resume:
             item = self._inputs.named(holder, None, None)
             if item and item.place and not item.row_ok:  # the error of an earlier run goes too
                 self.superseded.append(item.place)
-                self.errors -= not self._retry_errors
+                self.errors -= item.done
             self._inputs.leave_out(holder)
         return unlisted
 

@@ -28,9 +28,7 @@ class Scope:
         self._named: set[str] = set()
         self._patterns: list[tuple[str, list[str]]] = []
         for argument in arguments:
-            identity = text_from_path(
-                real_paths.of(argument.rstrip("/") if is_remote(argument) else argument)
-            )
+            identity = text_from_path(real_paths.of(argument))
             self._named.add(identity)
             if glob.has_magic(argument) and not is_remote(argument) and not os.path.lexists(argument):
                 self._patterns.append((identity, _parts(argument, real_paths)))

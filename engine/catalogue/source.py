@@ -30,6 +30,15 @@ class Source:
     readings: tuple[str, ...] = field(default=(), compare=False)
 
 
+def real_path_of(path: str) -> str:
+    """Where a path leads. A link that cannot be read leads to itself: what names it fails by its own row."""
+    try:
+        return os.path.realpath(path)
+    except OSError:  # of readlink, before Python 3.13: from then on it does the same by itself
+        folder, name = os.path.split(os.path.abspath(path))
+        return os.path.join(real_path_of(folder), name) if name else folder
+
+
 def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:
     """A local file as it is now; without size and times if it cannot be seen or is not a regular file."""
     columns, is_link = columns or {}, False

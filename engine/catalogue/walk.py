@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..audio.formats import AUDIO_SUFFIXES
 from ..audio.litter import is_left_out
 from .patterns import Pattern, States
+from .source import real_path_of
 
 EVERYTHING = Pattern(["**"])
 """Matches every file below a folder."""
@@ -50,14 +51,14 @@ class Walk:
         self._skip, self._check, self._hidden = skip, check, hidden
         # Where searches for all that is below began: state, real path.
         self._roots: set[tuple[int, str]] = set()
-        self._real_path = lru_cache(1_000)(os.path.realpath)
+        self._real_path = lru_cache(1_000)(real_path_of)
 
     def audio(self, folder: str, pattern: Pattern = EVERYTHING) -> Iterator[str]:
         """The audio files below a folder that a pattern matches, and the folders that cannot be listed.
 
         In each folder files come first, then what is in its folders, then what is behind its links, by name.
         """
-        real = os.path.realpath(folder)
+        real = real_path_of(folder)
         start = {state for state in pattern.start if pattern.parts[state] != "**" or self._claim(state, real)}
         waiting = [_Folder(folder, real, pattern.with_skipped(start), ())]
         while waiting:
@@ -115,7 +116,7 @@ class Walk:
         if not stay and not on:
             return
         moved = is_link or name == os.pardir
-        real = os.path.realpath(path) if moved else os.path.join(item.real, name)
+        real = real_path_of(path) if moved else os.path.join(item.real, name)
         kept = {state for state in on if pattern.parts[state] != "**" or self._claim(state, real)}
         if moved:
             kept |= {state for state in stay if self._claim(state, real)}

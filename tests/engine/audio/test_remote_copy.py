@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,6 +130,47 @@ def test_who_cannot_be_reached() -> None:
     assert refused(f"{root}/a.mp3") == refuses
     assert "cannot be resolved" in refused("http://there.is.no.such.host.invalid/a.mp3")
     assert refused("http://[::1/a.mp3").startswith("cannot be fetched: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + b"\xff\xfb\x90" * 400, "Bad status line"),
+        (b"\xff\xfb\x90" * 400, "Bad status line"),
+        (b"HTTP/1.1 200 OK\r\nb\x00\xff: c\r\n\r\n", "Invalid header token"),
+    ],
+    ids=["longer than it said", "only sound", "a bad header"],
+)
+def test_an_answer_that_is_no_http_is_one_plain_line(answer: bytes, reason: str) -> None:
+    """Also where more comes than the length that was said: it is taken for the next answer."""
+    said = refused(f"{answered_once(answer)}/a.mp3")
+    assert said == f"cannot be fetched: the server does not speak HTTP as it should: {reason}"
+
+
+def test_what_a_server_says_of_an_error_is_one_short_line() -> None:
+    for words, reason in ((b" " + b"x" * 900, f"HTTP 418: {'x' * 100}"), (b"", "HTTP 418")):
+        url = answered_once(b"HTTP/1.1 418" + words + b"\r\n\r\n")
+        assert refused(f"{url}/a.mp3") == f"cannot be fetched: {reason}"
+
+
+def test_a_connection_that_ends_without_a_word() -> None:
+    """As where https is asked of what does not speak TLS, and hangs up."""
+    url = answered_once(b"").replace("http://", "https://")
+    said = refused(f"{url}/a.mp3")
+    assert re.fullmatch("cannot be fetched: 127.0.0.1 cannot be reached: [Cc]onnection [a-z ]+", said)
+
+
+def answered_once(answer: bytes) -> str:
+    """The URL of a server that sends these bytes once, whatever it is asked, and hangs up."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with server, server.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def test_a_list_may_not_name_hosts_of_this_network(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,40 @@ def test_one_row_however_it_is_spelt() -> None:
         label(*arguments, backend=quiet)
     assert not quiet.labelled
     assert [row["path"] for row in rows()] == [f"nas/album/{name}.wav" for name in "abcde"]
+
+
+@pytest.mark.parametrize("argument", ["nas", "nas/bad", "nas/bad/x.wav", "nas/album/bad.wav", "nas/*/*.wav"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_that_cannot_be_read_costs_its_row(
+    argument: str, is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir("other")
+    song("other/x.wav", "sad")
+    os.symlink("../other", "nas/bad")
+    os.symlink("../../other/x.wav", "nas/album/bad.wav")
+    if not is_there:
+        os.rename("other", "away")
+    real_readlink = os.readlink
+
+    def readlink(path: str, **options: Any) -> str:
+        if "bad" in os.path.basename(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real_readlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readlink", readlink)
+        label(argument, "nas/album/a.wav")
+    failed = {row["path"]: row["error_kind"] for row in rows() if row["status"] != "ok"}
+    assert set(failed.values()) == (set() if is_there else {"unreadable"})
+    assert {row["emotion"] for row in rows() if "bad" in row["path"]} <= {"sad" if is_there else None}
+    assert len(rows()) > 1
+    if not is_there:
+        os.rename("away", "other")
+    assert label(argument, "nas/album/a.wav").errors == 0
+    real_paths = [row["real_path"] for row in rows()]
+    assert len({*real_paths}) == len(real_paths)
+    assert os.path.realpath("other/x.wav") in real_paths
+    assert {row["status"] for row in rows()} == {"ok"}
 
 
 def test_a_library_that_moves_and_leaves_a_link_is_the_same() -> None:
