@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,5 +73,5 @@ def test_the_script_says_what_it_did(tmp_path: Path) -> None:
     command = [sys.executable, str(script), "--seconds", "0.1", "--only", "results", "--keep", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 rounds" in done.stdout
+    assert re.search(r"[1-9]\d* rounds", done.stdout)  # as many as the machine makes in that time
     assert "0 findings" in done.stdout
