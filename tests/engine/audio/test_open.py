@@ -156,7 +156,9 @@ def test_a_hole_of_a_hundred_gigabytes_costs_no_more_time_than_is_allowed(
             assert windows[0].start_s == 0
     except AudioError as error:
         reason = str(error)
-    assert not reason or re.search("longer than 1 s|^damaged: its|is silent but for|searched no further", reason)
+    assert not reason or re.search(
+        "longer than 1 s|^damaged: its|is silent but for|searched no further", reason
+    )
     assert time.monotonic() - began < 10
 
 
