@@ -64,6 +64,7 @@ def _links(slot: _Slot, parts: Sequence[Part], budget: Budget) -> list[_Link]:
                 continue
             if decoder.length:
                 links.append(_Link(slot, part, decoder))
+        budget.spend(0)  # or what ended the last one's time would leave that out
     finally:
         slot.close_link()
     return links

@@ -27,7 +27,7 @@ from ..spec import ModelSpec
 from .stopping import EndedBySignal
 
 _BATCH = 32  # the most windows that labelling gives a network at once
-_MEMORY = 4 << 30  # bytes for a batch: VGG16 takes 1.7 GB on the largest images of the papers, MusiCNN 3.2
+_MEMORY = 4 << 30  # bytes for a batch: VGG16 takes 1.7 GB on the largest images, MusiCNN twice that
 _FRAGMENTS = 256 << 20  # bytes that a first batch leaves in pieces too small for a second
 _COPIES = 6  # of the weights, while a runtime loads and rearranges them
 _BATCH_S = 1.0  # a slower network tries a smaller batch, with as much less memory

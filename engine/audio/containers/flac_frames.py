@@ -130,7 +130,7 @@ def _frame_at(descriptor: int, place: int) -> _Frame | None:
 
 
 def _frames(data: bytes, backward: bool = False) -> Iterator[_Frame]:
-    """What looks like a frame's header, and has its checksum right: 1 in 30 million of random places does."""
+    """What looks like a frame's header, and has its checksum right: few places in random bytes have."""
     place = data.rfind(b"\xff") if backward else data.find(b"\xff")
     while place >= 0:
         if frame := _frame(data[place : place + _LONGEST_HEAD]):

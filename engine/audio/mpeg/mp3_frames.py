@@ -199,7 +199,7 @@ def _chain(data: bytes, offset: int, end: int, most: int) -> list[int] | Ints:
     offsets = _chain_by_frame(data, offset, end, min(most, _PERIOD + 1))
     if not most > len(offsets) > _PERIOD:
         return offsets
-    # At a constant bit rate all that follows is known now, and checked at once: a tenth of the time.
+    # At a constant bit rate all that follows is known now, and checked at once.
     period = offsets[-1] - offset
     starts = np.arange(offset, end - 3, period)
     expected = (starts[:, None] + (np.array(offsets[:-1]) - offset)).ravel()

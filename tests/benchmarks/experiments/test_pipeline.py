@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from audio_files import noise, write_audio
 from click.testing import CliRunner
 from merkit.benchmarks.cli import main
+from merkit.benchmarks.experiments import pipeline
 from merkit.benchmarks.experiments.pipeline import compare_pipelines, decoded_samples
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.file_windows import WindowOptions
@@ -87,6 +89,21 @@ def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> No
     ]
     done = CliRunner().invoke(main, [*arguments, *peer])
     assert (done.exit_code, "ended with 5" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("audioread.exceptions.NoBackendError", "only with FFmpeg on the PATH"),
+        ("ModuleNotFoundError: No module named 'librosa'", "needs the extra bench: ModuleNotFoundError"),
+        ("ValueError: no sound", "pipeline failed: ValueError: no sound$"),
+    ],
+)
+def test_why_the_papers_pipeline_fails(monkeypatch: pytest.MonkeyPatch, last: str, said: str) -> None:
+    done = subprocess.CompletedProcess([], 1, "", f"Traceback\n  File\n{last}\n")
+    monkeypatch.setattr(pipeline.subprocess, "run", lambda *arguments, **options: done)
+    with pytest.raises(MerError, match=said):
+        pipeline._paper_in_child(["a.m4a"])
 
 
 def test_the_papers_pipeline(music: Path) -> None:

@@ -52,6 +52,8 @@ def test_what_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert rows[0] == {
         "path": NAMES[1], "before": "sad", "confidence_before": "0.7", "after": "happy", "confidence": "0.9",
     }  # fmt: skip
+    quiet = run(*folders, "--limit", 1, "--csv", table)
+    assert "not named" not in quiet.stderr  # all stand in the table
     few = run(*folders, "--limit", 1)
     assert (len(few.stdout.splitlines()), "2 more songs are not named" in few.stderr) == (5, True)
 

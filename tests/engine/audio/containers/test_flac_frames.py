@@ -13,6 +13,7 @@ import soundfile
 from audio_files import noise, write_audio
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.audio.containers import flac_frames
 from merkit.engine.audio.containers.flac_frames import length_from_flac, parts_from_flac
 from merkit.engine.audio.containers.ogg_pages import MOST_PARTS, parts_from_ogg
 from merkit.engine.audio.decoder import Budget, Limits
@@ -72,6 +73,12 @@ def test_joined_files_are_all_heard(tmp_path: Path, seconds: tuple[float, ...]) 
         assert decoder.length == len(expected)
         np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
         np.testing.assert_allclose(decoder.read(20_000, 20_000), expected[20_000:40_000], atol=1e-4)
+
+
+def test_of_parts_of_one_length_the_numbers_of_frames_do_not_rise() -> None:
+    for count in range(2, 200):
+        inside = [share * count % 1 for share in flac_frames._PROBES]
+        assert [0, *inside, 1] != sorted({0, *inside, 1}), count
 
 
 def test_joined_files_of_other_rates_are_all_heard(tmp_path: Path) -> None:

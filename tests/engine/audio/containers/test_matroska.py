@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +13,11 @@ from audio_files import noise
 from ffmpeg_files import place_of, write
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.audio import chains
 from merkit.engine.audio.containers.matroska import parts_from_matroska
-from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, UnreadableError
 
 EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 
@@ -63,6 +65,24 @@ def test_a_part_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "c.mka").write_bytes(empty * 3)
     with pytest.raises(AudioError, match="no decodable audio"):
         open_decoder(tmp_path / "c.mka", Limits())
+
+
+def test_what_ends_the_time_in_the_last_part_is_not_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = Budget(Limits())
+
+    def late(samples: int) -> None:
+        raise UnreadableError("late")
+
+    def decoder(slot: object, part: object) -> None:
+        budget.spend = late
+        raise AudioError("broken off")
+
+    monkeypatch.setattr(chains._Slot, "decoder", decoder)
+    (tmp_path / "a").write_bytes(b"")
+    with io.FileIO(tmp_path / "a") as file, pytest.raises(UnreadableError):
+        chains.decoder_of_segments(file, [(0, 9)], budget)
 
 
 def test_a_size_that_is_not_known_reaches_to_the_end(tmp_path: Path) -> None:
