@@ -86,6 +86,16 @@ class Bench:
         batch: int = 64,
     ) -> TensorRtRuntime:
         """The real runtime on the real driver, with the ONNX file's network in torch as its engine."""
+        return tensorrt.open_runtime(self.engine(artifact, precision, graphs, batch), 0)
+
+    def engine(
+        self,
+        artifact: Artifact | None = None,
+        precision: Precision = "fp32",
+        graphs: bool = False,
+        batch: int = 64,
+    ) -> Artifact:
+        """An ONNX file's artifact as that of an engine; from here on ``tensorrt`` is the stand-in."""
         from . import stand_in
 
         artifact = artifact or self.first
@@ -100,7 +110,7 @@ class Bench:
             "profiles": {"images": {"min": [1, *window], "opt": [batch, *window], "max": [batch, *window]}},
         }
         sys.modules["tensorrt"] = _stand_in(window, precision, graphs)
-        return tensorrt.open_runtime(dataclasses.replace(artifact, facts=facts), 0)
+        return dataclasses.replace(artifact, facts=facts)
 
 
 @functools.lru_cache
@@ -175,6 +185,12 @@ def stub_library() -> Any:
     """The driver's library if it is the tests' stub, whose GPU is the CPU; None for a real one."""
     library = _library()
     return library if hasattr(library, "stub_reset") else None
+
+
+def require_real_gpu() -> None:
+    """Raises CheckSkipped on a stub driver, where neither TensorRT nor DALI runs."""
+    if stub_library() is not None:
+        raise CheckSkipped("a stub driver runs neither TensorRT nor DALI")
 
 
 class Driver:

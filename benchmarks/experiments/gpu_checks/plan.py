@@ -30,10 +30,12 @@ class Check:
 
     def missing(self) -> str | None:
         """Why it cannot run here; None where it can."""
-        if self.place != "with_tensorrt":
-            return None
-        builders = [name for name in ("tensorrt", "tensorrt_rtx") if _is_there(name)]
-        needed = {"TensorRT": bool(builders), "DALI": _is_there("nvidia.dali"), "merkit": _is_installed()}
+        needed = {}
+        if self.place in ("with_dali", "with_tensorrt"):
+            needed = {"DALI": _is_there("nvidia.dali"), "soundfile": _is_there("soundfile")}
+        if self.place == "with_tensorrt":
+            needed["TensorRT"] = any(_is_there(name) for name in ("tensorrt", "tensorrt_rtx"))
+            needed["merkit"] = _is_installed()
         lacking = [name for name, there in needed.items() if not there]
         return f"not installed: {', '.join(lacking)}" if lacking else None
 
@@ -70,8 +72,10 @@ CHECKS = (
     Check("fault", "faults", 1, "What does a fault that a context does not survive do?"),
     Check("opens", "correct", 6, "Is anything left behind by 10,000 opens?"),
     Check("sanitizer", "faults", 1, "Does NVIDIA's memory checker find an access that is not allowed?", 240),
+    Check("dali", "with_dali", 2, "Are DALI's log-mels on the GPU those of the reference?"),
+    Check("real_mel", "with_dali", 2, "Are DALI's log-mels of real music those of librosa?"),
+    Check("songs", "with_dali", 4, "Are the rows of songs that DALI and a stand-in labelled the CPU's?"),
     Check("tests", "with_tensorrt", 4, "Do the tests that need a GPU pass, with TensorRT and DALI?"),
     Check("engines", "with_tensorrt", 16, "Do engines agree with ONNX Runtime, and how fast are they?"),
-    Check("real_mel", "with_tensorrt", 2, "Are DALI's log-mels of real music those of librosa?"),
     Check("labelling", "with_tensorrt", 16, "How many songs a second are labelled, and does memory grow?"),
 )

@@ -1,4 +1,4 @@
-"""What needs TensorRT and DALI: the tests of the GPU, engines of all networks, real music, labelling."""
+"""What needs TensorRT and DALI: the tests of the GPU, engines of all networks, labelling."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ....engine.arrays import Float32
 from ....engine.artifact import Artifact, open_artifact
-from ....engine.errors import AudioError
-from ....engine.labelling.file_windows import WindowOptions, samples_from_file
 from ....engine.runtimes import tensorrt
-from ....engine.spec import AudioSpec
-from ....engine.spectrogram.dali import DaliLogMel
-from ....engine.spectrogram.log_mel import log_mel_from_decibels
-from .bench import Bench, CheckFailed, CheckSkipped, Reference, driver, require, stub_library
+from .bench import Bench, CheckFailed, CheckSkipped, Reference, driver, require, require_real_gpu
 from .speed import figures_of_runtime
 
 _TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.3}
@@ -31,7 +22,7 @@ _GROWTH = 256 << 20  # bytes of the GPU's memory, from one run to the last
 
 def check_tests(bench: Bench) -> dict[str, Any]:
     """``pytest -m gpu`` of the checkout."""
-    _require_a_gpu()
+    require_real_gpu()
     root = Path(__file__).resolve().parents[3]
     if not (root / "tests" / "gpu").is_dir():
         raise CheckSkipped("the tests are in a checkout, and this is none")
@@ -43,7 +34,7 @@ def check_tests(bench: Bench) -> dict[str, Any]:
 
 def check_engines(bench: Bench) -> dict[str, Any]:
     """Every network in three precisions: built here, its layers as built, against ONNX Runtime, and timed."""
-    _require_a_gpu()
+    require_real_gpu()
     rows, wrong = [], []
     share = bench.seconds / len(bench.models) / len(_TOLERANCE) / 2
     for name, path in bench.models.items():
@@ -91,42 +82,9 @@ def _layers(artifact: Artifact) -> str:
     return ", ".join(f"{types.count(name)} {name}" for name in sorted(set(types)))
 
 
-def check_real_mel(bench: Bench) -> dict[str, Any]:
-    """DALI's log-mels on the GPU and librosa's, of the same windows of real music."""
-    _require_a_gpu()
-    if bench.songs is None or find_spec("librosa") is None:
-        raise CheckSkipped("it needs a folder of real music, and librosa")
-    from ...measure.sample_songs import songs_from_folder
-
-    spec = bench.first.spec.audio
-    errors: list[float] = []
-    for path in dict.fromkeys(songs_from_folder(bench.songs, _SONGS)):
-        with suppress(AudioError):
-            windows = np.asarray(samples_from_file(path, WindowOptions(spec)).samples)
-            with DaliLogMel(spec, len(windows)) as dali:
-                dali.put(windows)
-                made = np.asarray(dali.take().as_cpu())[:, 0]
-            errors += [_apart(log_mel, window, spec) for log_mel, window in zip(made, windows, strict=True)]
-    require(bool(errors), "no song gave a window")
-    require(max(errors) <= 0.3, f"{max(errors):.3f} dB apart")
-    return {"summary": f"within {max(errors):.4f} dB in {len(errors)} windows", "db": max(errors)}
-
-
-def _apart(log_mel: Float32, window: Float32, spec: AudioSpec) -> float:
-    """The largest difference in dB of a log-mel ``[mels, frames]`` from librosa's of the same samples."""
-    import librosa
-
-    power = librosa.feature.melspectrogram(
-        y=window, sr=spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels,
-        fmin=spec.fmin, fmax=spec.fmax, pad_mode=spec.pad_mode,
-    )[:, : spec.frames]  # fmt: skip
-    expected = log_mel_from_decibels(10 * np.log10(np.maximum(power, spec.amin)).astype(np.float32), spec)
-    return float(np.abs((log_mel - expected) * np.asarray(spec.std)[:, None]).max())
-
-
 def check_labelling(bench: Bench) -> dict[str, Any]:
     """mer-label on the GPU, again and again: songs a second, and the GPU's memory after each run."""
-    _require_a_gpu()
+    require_real_gpu()
     from ...measure.sample_songs import generated_songs, songs_from_folder
 
     folder = bench.folder / "songs"
@@ -154,11 +112,6 @@ def check_labelling(bench: Bench) -> dict[str, Any]:
     require(lost <= _GROWTH, f"{lost:,} bytes of the GPU's memory are gone after {len(rows)} runs")
     best = max(row["songs_per_s"] for row in rows)
     return {"summary": f"{best:,.1f} songs/s at best in {len(rows)} runs, start included", "runs": rows}
-
-
-def _require_a_gpu() -> None:
-    if stub_library() is not None:
-        raise CheckSkipped("a stub driver runs neither TensorRT nor DALI")
 
 
 def _run(module: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

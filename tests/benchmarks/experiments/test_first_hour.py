@@ -140,7 +140,7 @@ def test_the_plain_script_needs_nothing_that_reads_sound(tmp_path: Path) -> None
         f"try: runpy.run_path({str(script)!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
         "from merkit.benchmarks.experiments.gpu_checks.plan import CHECKS\n"
-        "for check in CHECKS: check.place == 'with_tensorrt' or check.function()\n"
+        "for check in CHECKS: check.place in ('with_dali', 'with_tensorrt') or check.function()\n"
         "from merkit.training.networks import backbones\nfrom merkit.export import torch_to_onnx\n"
     )
     done = subprocess.run(

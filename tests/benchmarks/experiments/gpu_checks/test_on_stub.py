@@ -46,4 +46,4 @@ def test_every_check_is_there_and_says_what_it_asks() -> None:
         assert check.asks.endswith("?")
         assert check.function().__doc__
     missing = {check.place for check in CHECKS if check.missing()}
-    assert missing <= {"with_tensorrt"}
+    assert missing <= {"with_dali", "with_tensorrt"}

@@ -1,0 +1,143 @@
+"""What needs DALI, and no TensorRT: log-mels of generated and of real music, and labels of whole songs."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from ....engine.arrays import Float32
+from ....engine.artifact import Artifact
+from ....engine.errors import AudioError
+from ....engine.labelling.file_windows import WindowOptions, samples_from_file
+from ....engine.labelling.gpu_pipeline import open_gpu_pipeline
+from ....engine.labelling.local import FileByFile, FileNetwork, LocalBackend
+from ....engine.labelling.packed_samples import samples_from_packed
+from ....engine.labelling.song_label import SongLabel
+from ....engine.runtimes.onnxruntime import OnnxRuntime
+from ....engine.spec import AudioSpec
+from ....engine.spectrogram.dali import DaliLogMel
+from ....engine.spectrogram.log_mel import log_mel_from_audio, log_mel_from_decibels
+from ....engine.spectrogram.presets import PRESETS
+from .bench import Bench, CheckSkipped, require, require_real_gpu
+from .sound import generated
+
+_SONGS = 40
+_ORDINARY_DB, _REAL_DB = 0.01, 0.3
+_PROBABILITY = 0.002
+_SONGS_A_S = 400  # about what is labelled in a second
+
+
+def check_dali(bench: Bench) -> dict[str, Any]:
+    """DALI's log-mels on the GPU against the reference's, for every preset, and images/s from float32."""
+    require_real_gpu()
+    differences, rates = {}, {}
+    for name, spec in PRESETS.items():
+        audio = generated(spec, 64)
+        with DaliLogMel(spec, len(audio), "gpu") as dali:
+            dali.put(audio)
+            made = np.asarray(dali.take().as_cpu())
+            expected = log_mel_from_audio(audio, spec)
+            std = np.asarray(spec.std, np.float32)[:, None]
+            differences[name] = float(np.abs((made - expected) * std).max())
+            require(
+                differences[name] <= _ORDINARY_DB,
+                f"{name} is {differences[name]:.3f} dB from the reference",
+            )
+            rates[name] = _images_per_s(dali, audio, bench.seconds / len(PRESETS))
+    worst, best = max(differences.values()), max(rates.values())
+    return {
+        "summary": f"within {worst:.4f} dB of the reference, {best:,.0f} images/s at best",
+        "db": differences,
+        "images_per_s": rates,
+    }
+
+
+def _images_per_s(dali: DaliLogMel, audio: Float32, seconds: float) -> float:
+    began, batches = time.monotonic(), 0
+    while batches < 3 or time.monotonic() < began + seconds:
+        dali.put(audio)
+        dali.take()
+        batches += 1
+    return batches * len(audio) / (time.monotonic() - began)
+
+
+def check_real_mel(bench: Bench) -> dict[str, Any]:
+    """DALI's log-mels on the GPU and librosa's, of the same windows of real music."""
+    require_real_gpu()
+    if bench.songs is None or find_spec("librosa") is None:
+        raise CheckSkipped("it needs a folder of real music, and librosa")
+    from ...measure.sample_songs import songs_from_folder
+
+    spec = bench.first.spec.audio
+    errors: list[float] = []
+    for path in dict.fromkeys(songs_from_folder(bench.songs, _SONGS)):
+        with suppress(AudioError):
+            file = samples_from_file(path, WindowOptions(spec))
+            audio = samples_from_packed(np.asarray(file.samples), file.scales)
+            with DaliLogMel(spec, len(audio)) as dali:
+                dali.put(audio)
+                made = np.asarray(dali.take().as_cpu())[:, 0]
+            errors += [_apart(log_mel, window, spec) for log_mel, window in zip(made, audio, strict=True)]
+    require(bool(errors), "no song gave a window")
+    require(max(errors) <= _REAL_DB, f"{max(errors):.3f} dB apart")
+    return {"summary": f"within {max(errors):.4f} dB in {len(errors)} windows", "db": max(errors)}
+
+
+def _apart(log_mel: Float32, window: Float32, spec: AudioSpec) -> float:
+    """The largest difference in dB of a log-mel ``[mels, frames]`` from librosa's of the same samples."""
+    import librosa
+
+    power = librosa.feature.melspectrogram(
+        y=window, sr=spec.sample_rate, n_fft=spec.n_fft, hop_length=spec.hop_length, n_mels=spec.n_mels,
+        fmin=spec.fmin, fmax=spec.fmax, pad_mode=spec.pad_mode,
+    )[:, : spec.frames]  # fmt: skip
+    expected = log_mel_from_decibels(10 * np.log10(np.maximum(power, spec.amin)).astype(np.float32), spec)
+    return float(np.abs((log_mel - expected) * np.asarray(spec.std)[:, None]).max())
+
+
+def check_songs(bench: Bench) -> dict[str, Any]:
+    """Songs to rows by DALI and a stand-in's network in FP32: the CPU's rows, and songs a second."""
+    require_real_gpu()
+    from ...measure.sample_songs import generated_songs, songs_from_folder
+
+    folder = bench.songs or bench.folder / "songs-for-dali"
+    if bench.songs is None:
+        folder.mkdir()
+        generated_songs(folder, 4)
+    few = songs_from_folder(folder, _SONGS)
+    many = songs_from_folder(folder, int(_SONGS_A_S * bench.seconds) + 1)
+    artifact = bench.first
+    expected, _ = _labelled(few, artifact, FileByFile(OnnxRuntime(artifact, 0)))
+    on_gpu = bench.engine(artifact)
+    rows, _ = _labelled(few, on_gpu, open_gpu_pipeline(on_gpu))
+    worst = 0.0
+    for ours, theirs in zip(rows, expected, strict=True):
+        require(ours.error == theirs.error, f"{ours.path}: {ours.error}, and on the CPU {theirs.error}")
+        require(ours.emotion == theirs.emotion, f"{ours.path}: {ours.emotion}, on the CPU {theirs.emotion}")
+        pairs = zip(ours.probabilities or (), theirs.probabilities or (), strict=True)
+        worst = max([worst, *(abs(a - b) for a, b in pairs)])
+    require(worst <= _PROBABILITY, f"probabilities differ by {worst:.2g}")
+    rows, seconds = _labelled(many, on_gpu, open_gpu_pipeline(on_gpu))
+    lost = sum(row.error is not None for row in rows)
+    require(not lost, f"{lost} of {len(rows)} songs are errors")
+    return {
+        "summary": f"the CPU's rows within {worst:.2g}; {len(many) / seconds:,.0f} songs/s, start left out",
+        "probabilities": worst,
+        "songs": len(many),
+        "songs_per_s": len(many) / seconds,
+    }
+
+
+def _labelled(
+    songs: tuple[str, ...], artifact: Artifact, network: FileNetwork
+) -> tuple[list[SongLabel], float]:
+    """Rows of songs, and the seconds that they took once all was open."""
+    with LocalBackend(network) as backend:
+        options = WindowOptions(artifact.spec.audio)
+        began = time.monotonic()
+        rows = list(backend.label_files(songs, artifact, options))
+        return rows, time.monotonic() - began
