@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engine.errors import MerError, UsageError
-from ..engine.runtimes.engine_compatibility import RTX_PORTABLE
+from ..engine.runtimes.engine_compatibility import takes_rtx_portable
 
 BuilderName = Literal["auto", "tensorrt", "rtx"]
 GpuFamily = Literal["turing", "ampere", "ada", "blackwell"]
@@ -131,7 +131,7 @@ def _chosen(options: EngineOptions) -> tuple[Literal["tensorrt", "rtx"], str]:
     if _installed("tensorrt"):
         return "tensorrt", f"it is installed, and compiles for the GPU that is here ({capability})"
     why = "TensorRT is not installed"
-    if capability not in RTX_PORTABLE:
+    if not takes_rtx_portable(capability):
         why += f"; the engine will not run on the GPU that is here ({capability}): {_INSTALL['tensorrt']}"
     return "rtx", why
 

@@ -17,9 +17,11 @@ if not __package__:  # the checkout becomes the package, whatever is installed
     package = types.ModuleType("merkit")
     package.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules["merkit"] = package
-    from merkit.benchmarks.experiments import first_hour
+    if __name__ == "__main__":
+        from merkit.benchmarks.experiments import first_hour
 
-    sys.exit(first_hour.main())
+        sys.exit(first_hour.main())
+    __package__ = "merkit.benchmarks.experiments"  # a process that the script's own processes start
 
 import argparse
 import dataclasses

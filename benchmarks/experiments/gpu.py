@@ -29,7 +29,7 @@ _LARGEST_BATCH = 256  # of the sweep
 _COPIED = "engine, images from NumPy (copied)"
 _ON_GPU = "engine, images on the GPU"
 _DALI = "DALI alone, from samples"
-_BOTH = "DALI and engine, overlapping"
+BOTH = "DALI and engine, overlapping"
 
 Device = Literal["cpu", "gpu"]
 
@@ -74,7 +74,7 @@ def measure_runtime(
             say(f"DALI against the reference: {difference:.4f} dB")
             rates = _rates(runtime, dali, file, log_mels, seconds)
         lent = _Lent(runtime)
-        rates[_BOTH] = _overlapping(lent, spec, device, file, seconds)
+        rates[BOTH] = _overlapping(lent, spec, device, file, seconds)
         for name, rate in rates.items():
             say(f"{name}: {rate['median']:,.0f} images/s")
         by_batch = _sweep(lent, spec, device, seconds, say)
@@ -160,7 +160,7 @@ def _sweep(
             on_device = dali.take()
             alone = _rate(lambda log_mels=on_device: runtime.submit(log_mels).result(), batch, seconds)
         both = _overlapping(runtime, spec, device, file, seconds)
-        rates[batch] = {_ON_GPU: alone["median"], _BOTH: both["median"]}
+        rates[batch] = {_ON_GPU: alone["median"], BOTH: both["median"]}
         say(f"batch {batch}: {alone['median']:,.0f} images/s, {both['median']:,.0f} with DALI")
     return dict(sorted(rates.items()))
 
@@ -233,7 +233,7 @@ def _overlap(medians: Mapping[str, float], batch: int) -> dict[str, float]:
     and one is completely hidden behind the other.
     """
     return {
-        "overlap": medians[_BOTH] * (1 / medians[_ON_GPU] + 1 / medians[_DALI]),
+        "overlap": medians[BOTH] * (1 / medians[_ON_GPU] + 1 / medians[_DALI]),
         "transfer_ms_a_batch": 1e3 * batch * (1 / medians[_COPIED] - 1 / medians[_ON_GPU]),
     }
 

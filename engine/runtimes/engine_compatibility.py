@@ -9,10 +9,17 @@ from ..artifact import Artifact
 from ..errors import DeviceError
 from . import GpuInfo
 
-_FAMILIES = {"7.5": "turing", "8.6": "ampere", "8.9": "ada", "12.0": "blackwell"}
-RTX_PORTABLE = ("8.6", "8.9", "12.0", "12.1")
-"""Compute capabilities that NVIDIA lists for portable engines of TensorRT for RTX: no A100, H100 or B200."""
-_RTX = ("7.5", *RTX_PORTABLE)
+_FAMILIES = {"7.5": "turing", "8.0": "ampere", "8.6": "ampere", "8.9": "ada", "12.0": "blackwell"}
+_RTX_PORTABLE = ("8.0", "8.6", "8.9", "12.0", "12.1")
+
+
+def takes_rtx_portable(capability: str) -> bool:
+    """Whether a GPU of this compute capability runs portable engines of TensorRT for RTX.
+
+    As TensorRT for RTX 1.7.1 says where it refuses one, on an H200: "Supported compute capabilities: 8.0 8.6
+    8.9 12.0 12.1 >12.0".
+    """
+    return capability in _RTX_PORTABLE or tuple(map(int, capability.split("."))) > (12, 1)
 
 
 def check_fit(artifact: Artifact, version: str, gpu: GpuInfo) -> None:
@@ -44,11 +51,15 @@ def rebuild_command(artifact: Artifact, capability: str | None = None) -> str:
     precision = facts.get("precision", "fp16")
     data = " --data FOLDER" if precision == "int8" else ""
     batches = " ".join(f"--{name}-batch {shape[0]}" for name, shape in facts["profiles"]["images"].items())
-    if facts["builder"] == "tensorrt" or (capability and capability not in _RTX):
+    if facts["builder"] == "tensorrt" or (
+        capability and capability != "7.5" and not takes_rtx_portable(capability)
+    ):
         builder = "--builder tensorrt"
     else:
         family = _FAMILIES.get(capability or "")
-        ahead = facts["compute_capability"]["capabilities"] or capability not in RTX_PORTABLE
+        ahead = facts["compute_capability"]["capabilities"] or not (
+            capability and takes_rtx_portable(capability)
+        )
         builder = f"--builder rtx --gpu {family}" if ahead and family else "--builder rtx"
     return f"mer-export -m {source} --{precision}{data} {builder} {batches} -o {artifact.path.parent}/"
 
@@ -67,9 +78,9 @@ def _version_problem(facts: Mapping[str, Any], version: str) -> str | None:
 def _capability_problem(facts: Mapping[str, Any], gpu: GpuInfo) -> str | None:
     listed = facts["compute_capability"]["capabilities"]
     if not listed:
-        if gpu.capability in RTX_PORTABLE:
+        if takes_rtx_portable(gpu.capability):
             return None
-        known = f"{', '.join(RTX_PORTABLE[:-1])} and {RTX_PORTABLE[-1]}"
+        known = f"{', '.join(_RTX_PORTABLE)} and above"
         return f"runs on cards of capability {known}, not on {gpu.name} ({gpu.capability})"
     if gpu.capability in listed:
         return None

@@ -206,7 +206,8 @@ class TensorRtRuntime:
         audio = self._artifact.spec.audio
         window = (1, audio.n_mels, audio.frames)
         expected = f"float32 [n, {', '.join(map(str, window))}]"
-        if typestr != "<f4" or len(shape) != 4 or shape[1:] != window or not shape[0]:
+        # DALI's typestr is "=f", not the interface's own "<f4".
+        if np.dtype(typestr) != np.float32 or len(shape) != 4 or shape[1:] != window or not shape[0]:
             raise ValueError(f"log-mels must be {expected} with n above 0, not {typestr} {list(shape)}")
         gapless = tuple(4 * int(np.prod(shape[axis:])) for axis in range(1, 5))
         if strides is not None and tuple(strides) != gapless:

@@ -133,12 +133,12 @@ def check_memory(bench: Bench) -> dict[str, Any]:
         needed = calls.free_bytes() - before
         require(needed > 0, "a runtime takes no memory")
         with driver() as filler:
-            left = _fill(filler, int(0.6 * needed))
+            left = fill_memory(filler, int(0.6 * needed))
             with bench.open(batch=_LARGE) as runtime:
                 batch = runtime.batch
                 require(batch < _LARGE, f"{left:,} bytes were left of {needed:,}, and the batch is whole")
                 reference.check(runtime.infer(reference.log_mels), f"batches of {batch}")
-            _fill(filler, 0)
+            fill_memory(filler, 0)
             message = _refused(bench)
         with bench.open(batch=_LARGE) as runtime:
             require(runtime.batch == _LARGE, "the memory did not come back")
@@ -151,7 +151,7 @@ def check_memory(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _fill(calls: Driver, leave: int) -> int:
+def fill_memory(calls: Driver, leave: int) -> int:
     """Takes memory until about so many bytes are left; returns how many are."""
     size = 1 << 30
     while size >= 1 << 16:

@@ -75,6 +75,8 @@ CHECKS = (
     Check("dali", "with_dali", 2, "Are DALI's log-mels on the GPU those of the reference?"),
     Check("real_mel", "with_dali", 2, "Are DALI's log-mels of real music those of librosa?"),
     Check("songs", "with_dali", 4, "Are the rows of songs that DALI and a stand-in labelled the CPU's?"),
+    Check("overlap", "with_dali", 3, "How fast is DALI, and does it compute while the network does?"),
+    Check("dali_memory", "with_dali", 1, "What does DALI do when the GPU's memory is full?"),
     Check("tests", "with_tensorrt", 4, "Do the tests that need a GPU pass, with TensorRT and DALI?"),
     Check("engines", "with_tensorrt", 16, "Do engines agree with ONNX Runtime, and how fast are they?"),
     Check("labelling", "with_tensorrt", 16, "How many songs a second are labelled, and does memory grow?"),

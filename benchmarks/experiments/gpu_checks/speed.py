@@ -18,7 +18,7 @@ from ....engine.spectrogram.log_mel import log_mel_from_audio
 from ....engine.spectrogram.presets import PRESETS
 from .bench import Bench, CheckFailed, OnGpu, Reference, driver, log_mels, require, stub_library
 from .onnx_in_torch import Precision
-from .sound import generated
+from .sound import decibels_apart, generated
 
 _BATCHES = (1, 8, 32, 128, 256)
 _PRECISIONS: tuple[tuple[Precision, float], ...] = (("fp32", 2e-3), ("fp16", 0.05))
@@ -110,16 +110,9 @@ def check_mel(bench: Bench) -> dict[str, Any]:
         audio = generated(spec, 8)
         audio[1] = 0
         audio[2] *= 1e-6
-        expected = log_mel_from_audio(audio, spec)[:, 0] * np.asarray(spec.std, np.float32)[:, None]
-        made = TorchLogMel(spec, device)(torch.from_numpy(audio).to(device))[:, 0].cpu().numpy()
-        difference = np.abs(made * np.asarray(spec.std, np.float32)[:, None] - expected)
-        loudest = expected.max((1, 2), keepdims=True)
-        ordinary = expected >= loudest - 90
-        row = {
-            "preset": name,
-            "ordinary_db": float(difference[ordinary].max()),
-            "quiet_db": float(difference.max()),
-        }
+        made = TorchLogMel(spec, device)(torch.from_numpy(audio).to(device)).cpu().numpy()
+        ordinary, quiet = decibels_apart(made, log_mel_from_audio(audio, spec), spec)
+        row = {"preset": name, "ordinary_db": ordinary, "quiet_db": quiet}
         differences.append(row)
         require(
             row["ordinary_db"] <= _ORDINARY_DB and row["quiet_db"] <= _QUIET_DB,

@@ -139,6 +139,7 @@ def test_the_plain_script_needs_nothing_that_reads_sound(tmp_path: Path) -> None
         "import runpy, sys; from pathlib import Path\n"
         f"try: runpy.run_path({str(script)!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
+        f"assert runpy.run_path({str(script)!r}, run_name='__mp_main__')['CHECKS']  # in a worker process\n"
         "from merkit.benchmarks.experiments.gpu_checks.plan import CHECKS\n"
         "for check in CHECKS: check.place in ('with_dali', 'with_tensorrt') or check.function()\n"
         "from merkit.training.networks import backbones\nfrom merkit.export import torch_to_onnx\n"

@@ -22,6 +22,7 @@ HOPPER: Any = SimpleNamespace(name="an H100", capability="9.0", driver="12.8")
 AMPERE: Any = SimpleNamespace(name="an RTX 3090", capability="8.6", driver="13.0")
 BLACKWELL: Any = SimpleNamespace(name="an RTX 5090", capability="12.0", driver="13.0")
 SPARK: Any = SimpleNamespace(name="a GB10", capability="12.1", driver="13.0")
+LATER: Any = SimpleNamespace(name="a later card", capability="13.0", driver="13.0")
 A100: Any = SimpleNamespace(name="an A100", capability="8.0", driver="13.0")
 B200: Any = SimpleNamespace(name="a B200", capability="10.0", driver="13.0")
 RTX = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}
@@ -46,16 +47,17 @@ COMPATIBLE = {"options": {"hardware_compatible": False, "version_compatible": Tr
         ({**HARDWARE, "cuda": None}, VERSION, HOPPER, None),
         (HARDWARE, VERSION, TURING, "a T4 has 7.5"),
         (RTX, VERSION, ADA, None),
-        (RTX, VERSION, TURING, "runs on cards of capability 8.6, 8.9, 12.0 and 12.1, not on a T4 (7.5)"),
-        (RTX, VERSION, AMPERE, None),
-        (RTX, VERSION, BLACKWELL, None),
-        (RTX, VERSION, SPARK, None),
         (
             RTX,
             VERSION,
-            A100,
-            "not on an A100 (8.0); rebuild it: mer-export -m tiny.onnx --fp16 --builder tensorrt",
+            TURING,
+            "runs on cards of capability 8.0, 8.6, 8.9, 12.0, 12.1 and above, not on a T4 (7.5)",
         ),
+        (RTX, VERSION, AMPERE, None),
+        (RTX, VERSION, BLACKWELL, None),
+        (RTX, VERSION, SPARK, None),
+        (RTX, VERSION, LATER, None),
+        (RTX, VERSION, A100, None),
         (
             {**RTX, "cuda": "12"},
             VERSION,

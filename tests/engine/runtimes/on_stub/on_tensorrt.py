@@ -82,6 +82,8 @@ def test_what_it_does_not_take(artifact: Artifact) -> None:
         gapless = (AUDIO.n_mels * row, AUDIO.n_mels * row, row, 4)
         interface["strides"] = gapless
         assert_right(runtime.infer(on_gpu), good)
+        on_gpu.__cuda_array_interface__ = {**interface, "typestr": "=f"}  # as DALI says it
+        assert_right(runtime.infer(on_gpu), good)
         for changed in ({"strides": (gapless[0], gapless[1], 4, row)}, {"typestr": "<f2"}, {"shape": (2, 1)}):
             on_gpu.__cuda_array_interface__ = {**interface, **changed}
             with pytest.raises(ValueError, match="float32"):
