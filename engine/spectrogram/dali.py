@@ -176,9 +176,13 @@ def _column(values: tuple[float, ...], spec: AudioSpec) -> Float32:
 
 def _explained(error: Exception, failure: str) -> DeviceError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # DALI raises RuntimeError for every failure on the GPU: only the text says which.
+    # DALI raises RuntimeError for most failures on the GPU: only the text says which. What memory lacks, it
+    # tells in the middle: the last line is "Current pipeline object is no longer valid."
     text = " ".join(lines).lower()
-    no_memory = isinstance(error, MemoryError) or "out of memory" in text or "bad_alloc" in text
+    out_of_memory = ("can't allocate", "out of memory", "bad_alloc")
+    no_memory = isinstance(error, MemoryError) or any(words in text for words in out_of_memory)
     last = lines[-1] if lines else type(error).__name__
-    reason = next((line for line in lines if line.startswith(("CUDA ", "Assert", "nvml"))), last)
+    reason = next(
+        (line for line in lines if line.startswith(("Can't allocate", "CUDA ", "Assert", "nvml"))), last
+    )
     return (DeviceMemoryError if no_memory else DeviceError)(f"{failure}: {reason[:300]}")

@@ -28,7 +28,7 @@ from .correct import fill_memory
 from .sound import decibels_apart, generated
 
 _SONGS = 40
-_ORDINARY_DB, _QUIET_DB = 0.02, 0.3  # cuFFT in float32: 0.011 on an H200, where the CPU has 0.005
+_ORDINARY_DB, _QUIET_DB = 0.01, 0.3
 _PROBABILITY = 0.002
 _SONGS_A_S = 400  # about what is labelled in a second
 _LEFT_MIB = (0, 64, 128, 256, 512, 1_024, 4_096)

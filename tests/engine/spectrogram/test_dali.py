@@ -10,6 +10,7 @@ import pytest
 import scipy.fft
 from audio_files import noise
 from hard_sounds import SPECS, music
+from merkit.engine.errors import DeviceError, DeviceMemoryError
 from merkit.engine.labelling.packed_samples import packed_from_samples, samples_from_packed
 from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.dali import IN_FLIGHT, DaliLogMel
@@ -119,3 +120,45 @@ def test_packed_samples_are_those_that_they_stand_for() -> None:
         for wrong in wrongs:
             with pytest.raises(ValueError, match=r"scales must be float32 \[4\]"):
                 dali.put(packed, wrong)
+
+
+INVALID = "Current pipeline object is no longer valid.\nCurrent pipeline object is no longer valid."
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (MemoryError("CUDA allocation failed"), DeviceMemoryError, "CUDA allocation failed"),
+        (
+            RuntimeError(
+                "Critical error in pipeline:\nCritical error in pipeline:\nError in GPU operator "
+                "`nvidia.dali.fn.spectrogram`,\nwhich was used in the pipeline definition with the following "
+                'traceback:\n\n  File "dali.py", line 134, in pipeline\n    power = fn.spectrogram(\n\n'
+                f"encountered:\n\nCan't allocate 134217728 bytes on device 0.\n{INVALID}"
+            ),
+            DeviceMemoryError,
+            "Can't allocate 134217728 bytes on device 0.",
+        ),
+        (
+            RuntimeError(f"Critical error in pipeline:\nCUDA driver: 719\n{INVALID}"),
+            DeviceError,
+            "CUDA driver: 719",
+        ),
+    ],
+)
+def test_what_dali_says_on_a_gpu(
+    error: Exception, raised: type[DeviceError], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two are DALI 2.4's words on an H200 whose memory was full."""
+    spec = AudioSpec()
+
+    def fail(**_: Any) -> None:
+        raise error
+
+    with DaliLogMel(spec, 2, "cpu") as dali:
+        dali.put(np.zeros((2, spec.window_samples), np.float32))
+        monkeypatch.setattr(dali._pipeline, "outputs", fail)
+        with pytest.raises(DeviceError) as caught:
+            dali.take()
+        assert type(caught.value) is raised
+        assert str(caught.value) == f"DALI makes no log-mels: {message}"
