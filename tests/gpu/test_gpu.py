@@ -1,6 +1,6 @@
 """What only a GPU can show: pytest -m gpu, on a machine with one and merkit[gpu] or merkit[rtx] with PyCUDA.
 
-None of this has run yet: no GPU was at hand when it was written.
+On an H200 DALI's tests passed; those of engines wait for a card with TensorRT.
 """
 
 from __future__ import annotations
