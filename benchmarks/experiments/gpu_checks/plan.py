@@ -1,4 +1,4 @@
-"""The checks of the first hour, in their order: what is worth most comes first, for the time may be short."""
+"""The checks of the first hour, in their order: what is quick or worth most comes first, for the time may be short."""
 
 from __future__ import annotations
 
@@ -62,7 +62,6 @@ def _is_installed() -> bool:
 
 CHECKS = (
     Check("streams", "correct", 4, "Are logits right in whatever order the streams run?"),
-    Check("networks", "speed", 12, "Do all networks agree with ONNX Runtime, and how fast are they?"),
     Check("mel", "speed", 2, "Are log-mels made on the GPU those of the reference?"),
     Check("feeds", "speed", 2, "How fast do samples reach the GPU?"),
     Check("limits", "speed", 1, "What does the card give at most?"),
@@ -71,6 +70,7 @@ CHECKS = (
     Check("killed", "faults", 1, "What does a process that is killed leave behind?"),
     Check("fault", "faults", 1, "What does a fault that a context does not survive do?"),
     Check("opens", "correct", 6, "Is anything left behind by 10,000 opens?"),
+    Check("networks", "speed", 12, "Do all networks agree with ONNX Runtime, and how fast are they?"),
     Check("sanitizer", "faults", 1, "Does NVIDIA's memory checker find an access that is not allowed?", 240),
     Check("dali", "with_dali", 2, "Are DALI's log-mels on the GPU those of the reference?"),
     Check("real_mel", "with_dali", 2, "Are DALI's log-mels of real music those of librosa?"),
