@@ -116,7 +116,9 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   const audio = $("audio");
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code); // by place: other scripts have other digits there
-  const key = digit ? digit[1] : event.key.toLowerCase();
+  const letter = /^Key([A-Z])$/.exec(event.code);
+  const isLatin = event.key.length > 1 || event.key < "\x7f"; // else letters by their place too
+  const key = digit ? digit[1] : (letter && !isLatin ? letter[1] : event.key).toLowerCase();
   if (key === " " ) { if (audio.paused) { wantsSound = true; audio.play().catch(() => {}); } else audio.pause(); }
   else if (key === "arrowleft") audio.currentTime = Math.max(0, audio.currentTime - 10);
   else if (key === "arrowright") audio.currentTime += 10;

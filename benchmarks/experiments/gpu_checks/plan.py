@@ -1,4 +1,4 @@
-"""The checks of the first hour in their order: what is quick or worth most first, for the time may be short."""
+"""The checks of the first hour in order: what is quick or worth most first, for the time may be short."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ class Places:
 
     def __init__(self, page: Path) -> None:
         self._here = text_from_path(os.path.dirname(os.path.realpath(page)))
+        self._as_named = text_from_path(os.path.dirname(os.path.abspath(page)))
         self._looks = Looks()
         self._seen_from_here = lru_cache(_FOLDERS)(self._relative)
 
@@ -50,9 +51,20 @@ class Places:
             real_path = os.path.realpath(path)
         folder, name = os.path.split(real_path)
         seen = self._seen_from_here(folder)
+        if is_there and (below := self._below_as_named(path, real_path)) is not None:
+            seen, name = os.path.split(below)
         shown = Place(for_terminal(folder if seen is None else seen), for_terminal(name), False)
         is_link = is_there and (shown.folder, shown.name) == (seen, name) and os.path.isfile(real_path)
         return Place(shown.folder, shown.name, is_link), is_there
+
+    def _below_as_named(self, path: str, real_path: str) -> str | None:
+        """The way to that file below the page's folder by the names that were typed, whatever these link to.
+
+        Web servers serve that way alone, and browsers follow no link by themselves.
+        """
+        named, folder = os.path.abspath(path), os.path.join(self._as_named, "")
+        is_below = named.startswith(folder) and os.path.realpath(named) == real_path
+        return named.removeprefix(folder).replace(os.sep, "/") if is_below else None
 
     def _relative(self, folder: str) -> str | None:
         try:

@@ -37,7 +37,7 @@ class Player {
     parts["now-window"].max = Math.max(0, cells - 1);
     const href = catalogue.href(song);
     parts.audio.hidden = href === null;
-    if (href === null) parts.audio.removeAttribute("src");
+    if (href === null) this.silence();
     else parts.audio.setAttribute("src", href);
     this.show();
     if (!cells || href === null) {
@@ -111,11 +111,16 @@ class Player {
 
   draw() { if (this.song !== null) drawStrip(this.parts["now-strip"], this.catalogue, this.song, this.cell); }
 
-  stop() {
-    const { audio, player } = this.parts;
+  silence() { // without its "src" alone an element goes on playing
+    const { audio } = this.parts;
     audio.pause();
     audio.removeAttribute("src");
     audio.load();
+  }
+
+  stop() {
+    const { player } = this.parts;
+    this.silence();
     player.hidden = true;
     document.body.classList.remove("playing");
     this.song = this.wanted = null;

@@ -132,7 +132,7 @@ def test_in_a_browser(folder: Path, tmp_path_factory: pytest.TempPathFactory):
         browser.press("ArrowRight")
         press("u", "1 of 3")
         assert browser.run("document.getElementById('name').textContent") == "गीत.wav"
-        press("s", "1 of 3")
+        press("\u0947", "1 of 3", "KeyS")  # a Hindi keyboard's letter
         assert browser.run("document.getElementById('name').textContent") == "c.wav"
         # A press that slips out right after a song came is no label.
         browser.run("shownAt = performance.now() + 1e6")

@@ -165,6 +165,19 @@ def test_the_player_jumps_to_a_window(opened: Browser) -> None:
     assert opened.errors == []
 
 
+def test_a_song_that_cannot_be_played_silences_the_last_one(opened: Browser) -> None:
+    opened.run("document.querySelector('#songs').focus()")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        opened.press(key)
+    audio = "document.querySelector('#audio')"
+    opened.wait(f"{audio}.currentTime > 0 && !{audio}.paused")
+    opened.run("Catalogue.prototype.href = () => null")
+    for key in ("ArrowDown", "Enter"):
+        opened.press(key)
+    opened.wait("document.querySelector('#now-text').textContent.includes('cannot be played from this page')")
+    assert opened.run(f"{audio}.paused")
+
+
 def test_what_a_browser_cannot_play_is_said(opened: Browser) -> None:
     opened.run("document.querySelector('#songs').focus()")
     opened.press("ArrowDown")

@@ -33,6 +33,26 @@ def test_a_page_behind_a_link_lies_where_the_link_leads(tmp_path: Path) -> None:
     assert place.folder == "../.."
 
 
+def test_below_the_page_a_link_is_as_its_names_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web server follows links of its disk, and serves nothing outside its folder."""
+    real = touch(tmp_path / "disk/music/a.mp3")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/music").symlink_to(tmp_path / "disk/music")
+    (tmp_path / "other").symlink_to(tmp_path / "home")
+    for home in ("home", "other"):
+        monkeypatch.chdir(tmp_path / home)
+        place, is_there = Places(tmp_path / home / "page.html").of(str(tmp_path / home / "music/a.mp3"), real)
+        assert ((place.folder, place.name, place.is_link), is_there) == (("music", "a.mp3", True), True)
+
+
+def test_a_namesake_below_the_page_is_another_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = touch(tmp_path / "music/a.mp3")
+    touch(tmp_path / "home/a.mp3")
+    monkeypatch.chdir(tmp_path / "home")
+    place, _ = Places(tmp_path / "home/page.html").of("a.mp3", real)
+    assert (place.folder, place.name) == ("../music", "a.mp3")
+
+
 def test_what_is_missing_and_what_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     places = Places(tmp_path / "page.html")
