@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -77,9 +78,10 @@ def _for_cpu(
 ) -> tuple[LabelBackend, str]:
     file = artifact.path.name
     if device == "cuda":
+        model = artifact.name if artifact.is_bundled else shlex.quote(str(artifact.path))
         raise UsageError(
             f"a GPU runs engines by TensorRT, and this is {runtime if asked else file}: make one by "
-            f"mer-export -m {artifact.name} --fp16 -o FOLDER/"
+            f"mer-export -m {model} --fp16 -o FOLDER/"
         )
     if gpus > 1:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from engine_files import engine, write_engine
 from gpu_on_cpu import SPEC, OnCpu
-from merkit.engine.artifact import Artifact
+from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.cli.label import main
 from merkit.engine.errors import ArtifactError, DaliMissingError, DeviceError, UsageError
 from merkit.engine.labelling import choose, gpu_pipeline
@@ -38,8 +39,10 @@ def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytes
     assert opened(artifact) == opened(artifact, "auto") == ("onnxruntime", f"{chosen}\n{line}")
     assert opened(artifact, device="cpu") == ("onnxruntime", chosen)
     assert opened(artifact, "onnxruntime", device="cpu") == ("onnxruntime", "")
-    with pytest.raises(UsageError, match=r"mer-export -m small --fp16 -o"):
+    with pytest.raises(UsageError, match=rf"mer-export -m {re.escape(str(artifact.path))} --fp16 -o"):
         opened(artifact, device="cuda")
+    with pytest.raises(UsageError, match="mer-export -m audiocnn --fp16 -o"):
+        opened(open_artifact("audiocnn"), device="cuda")
     with pytest.raises(UsageError, match="several GPUs need an engine"):
         opened(artifact, gpus=2)
     for other in ({}, {"ray": "nowhere:1"}):
@@ -148,7 +151,7 @@ def test_the_command_line(tmp_path: Path, mixed_songs: list[str], artifact: Arti
     assert run("-m", str(artifact.path), "--decoder", "dali").exit_code == 2
     done = run("-m", str(artifact.path), "--device", "cuda")
     assert done.exit_code == 2
-    assert "mer-export -m small --fp16" in done.output
+    assert "mer-export -m /" in done.output
     done = run("-m", str(write_engine(tmp_path, SPEC)), "--device", "cuda")
     assert done.exit_code == 1
     assert "Error: " in done.output
