@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -147,8 +146,9 @@ def _export(
     foreign: Foreign | None,
 ) -> int:
     from .builders import NoBuilderError
+    from .output_checks import checked_outputs
 
-    plan = _checked_outputs(models, precisions, plan, data)
+    plan = checked_outputs(models, precisions, plan, data)
     no_builder = None
     if plan.form == "engine":
         try:
@@ -170,22 +170,6 @@ def _export(
             f"the ONNX is written, but no engine: {no_builder}; --format onnx makes this a success"
         )
     return terminal.exit_code
-
-
-def _checked_outputs(models: list[str], precisions: list[Precision], plan: Plan, data: DataPlan) -> Plan:
-    """The plan with every input in it, once no file that will be written can replace one."""
-    from .output_files import check_out, check_targets, check_timing_cache, targets_of
-    from .source import path_of_source
-
-    check_out(plan.out, len(models) * len(precisions), plan.form)
-    sources = [path_of_source(model) for model in models]
-    inputs = (*sources, *data.inputs)
-    if plan.engine.timing_cache is not None:
-        check_timing_cache(plan.engine.timing_cache, inputs)
-        inputs += (plan.engine.timing_cache,)
-    for source, precision in product(sources, precisions):
-        check_targets(targets_of(plan.out, source.stem, precision, plan.engine.gpu), plan.form, inputs)
-    return replace(plan, inputs=inputs)
 
 
 def _open_builder(name: Any, plan: Plan) -> Builder:
@@ -244,7 +228,9 @@ def _export_all(
             except GateError as error:
                 errors.append(terminal.failed(name, error, _keep_hint(error)))
             except UnknownLayerError as error:
-                errors.append(terminal.failed(name, error, "; --sensitivity lists the layers"))
+                errors.append(
+                    terminal.failed(name, error, "; --sensitivity lists the layers, with --int8 alone")
+                )
             except MerError as error:
                 errors.append(terminal.failed(name, error))
     return done, errors

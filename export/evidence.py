@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 NAME = "evidence"
 
@@ -57,6 +58,43 @@ def without_evidence(model: ModelProto) -> tuple[ModelProto, Evidence | None]:
     _keep(graph.initializer, [_copy(tensor) for tensor in graph.initializer if tensor.name in read])
     _keep(graph.value_info, [_copy(value) for value in graph.value_info if value.name in made])
     return model, evidence
+
+
+def products_as_sums(model: ModelProto) -> ModelProto:
+    """The graph with each MatMul and Gemm of ``evidence`` as a Mul and a ReduceSum.
+
+    For Turing, whose kernels in TensorRT for RTX have no FP32 product of matrices: here they are small, but
+    must stay FP32. ``model`` is changed and returned.
+    """
+    nodes = []
+    for node in model.graph.node:
+        product = node.op_type in ("MatMul", "Gemm") and node.name.startswith(f"{NAME}/")
+        nodes += _sum(node, model.graph.initializer) if product else [_copy(node)]
+    _keep(model.graph.node, nodes)
+    return model
+
+
+def _sum(node: NodeProto, weights: Any) -> list[NodeProto]:
+    """A MatMul, or a Gemm as torch writes one (a linear layer), of factors that are no vectors."""
+    name, (left, right, *bias), nodes = node.output[0], node.input, []
+    transposed = {each.name: each.i for each in node.attribute}.get("transB")
+
+    def add(operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, inputs, [output], f"{NAME}/{output}", **attributes))
+        return output
+
+    for axis in (-1, -2, -3):
+        weights.append(numpy_helper.from_array(np.array([axis]), f"{name} axis {axis}"))
+    if transposed:
+        right = add("Transpose", [right], f"{name} right", perm=[1, 0])
+    left = add("Unsqueeze", [left, f"{name} axis -1"], f"{name} rows")
+    right = add("Unsqueeze", [right, f"{name} axis -3"], f"{name} columns")
+    parts = add("Mul", [left, right], f"{name} parts")
+    total = f"{name} sum" if bias else name
+    add("ReduceSum", [parts, f"{name} axis -2"], total, keepdims=0)
+    if bias:
+        add("Add", [total, *bias], name)
+    return nodes
 
 
 def _ancestors(nodes: Iterable[NodeProto], names: Iterable[str]) -> list[NodeProto]:

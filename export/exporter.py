@@ -18,8 +18,9 @@ from ..engine.runtimes import open_runtime
 from .builders import gpu_capability
 from .checks import check_evidence, check_parity, logits_by_batch, parity
 from .engine_builder import engine_from_onnx
+from .evidence import products_as_sums
 from .job import Job
-from .output_files import Precision, Targets, check_targets, targets_of
+from .output_files import Precision, Targets, check_network, check_targets, targets_of
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
 from .report import Checks, files_line, int8_note, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
@@ -52,6 +53,7 @@ def export(job: Job, precision: Precision) -> Exported:
     artifact = job.source.artifact
     targets = targets_of(job.plan.out, artifact.name, precision, job.plan.engine.gpu)
     check_targets(targets, job.plan.form, [artifact.path, *job.plan.inputs])
+    check_network(targets, job.plan.form, artifact.spec)
     job.say(f"{artifact.name} {precision.upper()}")
     if job.torch is not None:
         job.say(torch_line(job.torch))
@@ -94,7 +96,19 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
         raise UsageError(
             f"with these layers kept none is left in {precision}: it would be {precision} by name only"
         )
+    if plan.form == "engine" and plan.engine.gpu == "turing":
+        _check_turing(model)
     return model
+
+
+def _check_turing(model: ModelProto) -> None:
+    """Raises UsageError for what its kernels in TensorRT for RTX lack; its convolutions may be FP32."""
+    table = precision_by_op(model)
+    for operator in ("Gemm", "MatMul"):
+        if table.get(operator, {}).get("fp32"):
+            raise UsageError(
+                f"no {operator} in FP32 can be compiled for turing: use --fp16, and keep none in FP32"
+            )
 
 
 def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def _write(
         (folder / targets.onnx).write_bytes(content)
         names = [targets.onnx]
         if plan.form == "engine" and plan.builder is not None:
-            engine = engine_from_onnx(content, plan.engine, plan.builder)
+            engine = engine_from_onnx(_for_gpu(content, job), plan.engine, plan.builder)
             (folder / targets.engine).write_bytes(engine.content)
             if note := int8_note(engine, precision):
                 job.say(f"  INT8: {note}")
@@ -127,6 +141,19 @@ def _write(
         # The sidecar goes last: an engine beside an older sidecar does not match its hash and is refused.
         publish(folder, targets.folder, names)
     return tuple(targets.folder / name for name in names)
+
+
+def _for_gpu(content: bytes, job: Job) -> bytes:
+    """The graph to compile for the family of cards.
+
+    Raises:
+        GateError: it is not what was written.
+    """
+    if job.plan.engine.gpu != "turing" or not job.source.evidence:
+        return content
+    graph = products_as_sums(onnx.load_from_string(content)).SerializeToString()
+    check_evidence(content, graph, job.eval_set.songs.spread(_EVIDENCE_WINDOWS))
+    return graph
 
 
 def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, Any]:

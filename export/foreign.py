@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, version_converter
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    shape_inference,
+    version_converter,
+)
 
-from ..engine.artifact import LARGEST, SPEC_KEY
+from ..engine.artifact import LARGEST, SPEC_KEY, Artifact
 from ..engine.errors import ArtifactError, SpecError, UsageError
 from ..engine.onnx_graph import check_graph
 from ..engine.onnx_wire import check_parts
+from ..engine.runtimes import open_runtime
 from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
+from .song_log_mels import generated_log_mels
 
 _OPSET = 20  # the oldest that is exported
+_SOFTMAX_OF_ONE_AXIS = 13  # an opset
+_TRIED_WINDOWS, _SUM_ERROR = 4, 1e-4
+_KEEPS_VALUES = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Clip")  # of probabilities
 _LICENCE = "not stated; the network's own terms bind whoever passes it on"
 
 
@@ -76,9 +91,20 @@ def onnx_from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None] =
     from google.protobuf.message import DecodeError
 
     try:
-        content = path.read_bytes() if path.stat().st_size <= LARGEST else b""
+        if path.stat().st_size > LARGEST:
+            raise ArtifactError(
+                f"it is larger than {LARGEST >> 20} MB, which is more than any file of a model has"
+            )
+        content = path.read_bytes()
         check_parts(content)
         model = onnx.load_from_string(content)
+        if not model.HasField("graph"):  # an empty file, for one
+            raise ArtifactError("it is not an ONNX file")
+        if any(tensor.external_data for tensor in model.graph.initializer):
+            raise ArtifactError(
+                "it keeps weights in other files; only single-file models are loaded: "
+                "onnx.save(onnx.load(F), G) makes one"
+            )
         check_graph(model)
         if _without_softmax(model):
             say(f"{path.name} ends in a softmax, which is taken off: what goes into it are the logits")
@@ -95,13 +121,28 @@ def onnx_from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None] =
     return model.SerializeToString()
 
 
-def has_metadata(path: Path, key: str) -> bool:
-    """Whether an .onnx file has a text of that name in its metadata; one that cannot be read has none."""
+def refuse_probabilities(artifact: Artifact) -> None:
+    """Refuses a network whose outputs are probabilities already, however it makes them.
+
+    Raises:
+        ArtifactError: on every window that is tried, its outputs are a softmax's.
+    """
+    with open_runtime(artifact, "onnxruntime") as runtime:
+        outputs = runtime.infer(generated_log_mels(artifact.spec.audio, _TRIED_WINDOWS).log_mels)
+    if outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() <= _SUM_ERROR:
+        raise ArtifactError(
+            f"{artifact.path} gives probabilities, and the engine makes the softmax: export it without its "
+            "last step, so that it gives logits"
+        )
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """The texts in an .onnx file's metadata, by name; one that cannot be read has none."""
     try:
         model = onnx.load_from_string(path.read_bytes() if path.stat().st_size <= LARGEST else b"")
     except Exception:  # protobuf's DecodeError and others
-        return False
-    return any(prop.key == key for prop in model.metadata_props)
+        return {}
+    return {prop.key: prop.value for prop in model.metadata_props}
 
 
 def _audio_from_file(path: Path) -> AudioSpec:
@@ -120,9 +161,12 @@ def _audio_from_file(path: Path) -> AudioSpec:
         raise SpecError(f"{path}: {error}") from None
 
 
+def _opset(model: ModelProto) -> int:
+    return max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+
+
 def _converted(model: ModelProto) -> ModelProto:
-    opsets = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
-    version = max(opsets, default=0)
+    version = _opset(model)
     if version >= _OPSET:
         return model
     try:
@@ -138,28 +182,47 @@ def _converted(model: ModelProto) -> ModelProto:
 def _without_softmax(model: ModelProto) -> bool:
     """Takes off a softmax over the labels at the end, since the engine makes one; whether one was there.
 
+    Between it and the output may stand what changes the shape alone, and a Clip, which goes with it.
+
     Raises:
         ArtifactError: the end is a sigmoid of each label.
     """
     graph = model.graph
     producers = {name: node for node in graph.node for name in node.output}
+    readers = Counter(name for node in graph.node for name in node.input)
     for output in graph.output:
-        node = producers.get(output.name)
-        while node is not None and node.op_type == "Identity":
-            node = producers.get(node.input[0])
+        node, clips = producers.get(output.name), []
+        while node is not None and node.op_type in _KEEPS_VALUES and node.domain in ("", "ai.onnx"):
+            if node.op_type == "Clip":
+                clips.append(node)
+            node = producers.get(node.input[0]) if readers[node.input[0]] == 1 else None
         if node is None or node.domain not in ("", "ai.onnx"):
             continue
         if node.op_type == "Sigmoid":
             raise ArtifactError(
                 "it ends in a sigmoid of each label; the logits of one softmax over all labels are needed"
             )
-        # Without the attribute it is the labels' axis too, in every opset.
-        axis = next((each.i for each in node.attribute if each.name == "axis"), -1)
-        if node.op_type == "Softmax" and axis in (1, -1) and len(output.type.tensor_type.shape.dim) == 2:
-            node.op_type = "Identity"
-            del node.attribute[:]
+        if node.op_type == "Softmax" and _is_over_labels(model, node, output):
+            for each in (node, *clips):
+                each.op_type = "Identity"
+                del each.attribute[:], each.input[1:]
             return True
     return False
+
+
+def _is_over_labels(model: ModelProto, softmax: NodeProto, output: ValueInfoProto) -> bool:
+    """Whether a softmax's axis is the labels': beside it there is the batch alone."""
+    tensor = output
+    if softmax.output[0] != output.name:
+        inferred = shape_inference.infer_shapes(model).graph.value_info
+        tensor = next((value for value in inferred if value.name == softmax.output[0]), None)
+    dims = tensor.type.tensor_type.shape.dim if tensor is not None else ()
+    if len(dims) < 2:
+        return False
+    # Without the attribute it is the last axis, and before opset 13 all from the second on.
+    default = 1 if _opset(model) < _SOFTMAX_OF_ONE_AXIS else -1
+    axis = next((each.i for each in softmax.attribute if each.name == "axis"), default) % len(dims)
+    return axis > 0 and all(dim.dim_value == 1 for i, dim in enumerate(dims) if i not in (0, axis))
 
 
 def _name_ends(model: ModelProto, foreign: Foreign) -> None:
@@ -174,11 +237,14 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> None:
     audio, labels = foreign.audio, len(foreign.labels)
     ends = ((inputs[0], "images", [1, audio.n_mels, audio.frames]), (graph.output[0], "logits", [labels]))
     for value, name, shape in ends:
+        what = "takes" if name == "images" else "gives"
+        kind = value.type.tensor_type.elem_type
+        if kind != TensorProto.FLOAT:
+            raise ArtifactError(f"it {what} {TensorProto.DataType.Name(kind)}; it must be float32")
         dims = value.type.tensor_type.shape.dim
         given = [dim.dim_value or dim.dim_param[:20] or "?" for dim in dims]
         fixed = list(zip(given[1:], shape, strict=False))
         if len(given) != len(shape) + 1 or any(isinstance(a, int) and a != b for a, b in fixed):
-            what = "takes" if name == "images" else "gives"
             raise ArtifactError(f"it {what} {given}; the spec and the labels say [batch, {str(shape)[1:-1]}]")
         for dim, size in zip(list(dims)[1:], shape, strict=True):
             dim.dim_value = size
@@ -209,7 +275,7 @@ def check_foreign(foreign: Foreign | None, path: Path) -> None:
     if foreign is None:
         return
     if path.suffix.lower() == ".onnx":
-        if has_metadata(path, SPEC_KEY):
+        if SPEC_KEY in metadata_of(path):
             raise UsageError(f"{path} carries a spec and labels of its own: leave these out")
     elif foreign.backbone is None:
         raise UsageError(f"{path} holds weights without a graph: name the backbone that they are of")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +70,11 @@ def fp16_range(model: ModelProto, log_mels: Float32) -> Fp16Range:
     return Fp16Range(tuple(ranked), len(log_mels))
 
 
-def check_range(measured: Fp16Range) -> None:
+def check_range(measured: Fp16Range, to_keep: Callable[[Sequence[str]], Sequence[str]] = list) -> None:
     """Refuses a graph that overflows FP16.
+
+    Args:
+        to_keep: the layers to leave in FP32 where these nodes overflow: see ``layers_to_keep``.
 
     Raises:
         GateError: nodes are beyond FP16's range; it names them.
@@ -79,8 +83,25 @@ def check_range(measured: Fp16Range) -> None:
     if over:
         more = f" and at {len(over) - 1} more layers" if len(over) > 1 else ""
         raise GateError(
-            f"FP16 overflows at {over[0]}{more} (beyond {FP16_MAX:,.0f}): leave them in FP32", over, "fp32"
+            f"FP16 overflows at {over[0]}{more} (beyond {FP16_MAX:,.0f}): leave them in FP32",
+            to_keep(over),
+            "fp32",
         )
+
+
+def layers_to_keep(nodes: Sequence[str], source: ModelProto, converted: ModelProto) -> list[str]:
+    """The source's layers that keep these nodes of the converted graph out of FP16, in the same order.
+
+    A Cast that the conversion made is none of them: those that read from it are.
+    """
+    layers = {node.name for node in source.graph.node}
+    makers = {name: node.name for node in converted.graph.node for name in node.output}
+    keep: dict[str, list[str]] = {name: [name] for name in layers}
+    for node in converted.graph.node:
+        for maker in (makers.get(name, "") for name in node.input if node.name in layers):
+            if maker not in layers:
+                keep.setdefault(maker, []).append(node.name)
+    return list(dict.fromkeys(layer for node in nodes for layer in keep.get(node, ())))
 
 
 def _with_all_outputs(model: ModelProto) -> tuple[ModelProto, dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from .checks import (
     parity,
 )
 from .eval_set import EvalSet
-from .fp16_range import Fp16Range, check_range, fp16_range
+from .fp16_range import check_range, fp16_range, layers_to_keep
 from .output_files import Format, Precision
 from .precision import layers_to_quantize, tensors_to_quantize
 from .report import Checks, accuracy_line, parity_line, range_line
@@ -136,11 +136,15 @@ class Job:
         """
         artifact, songs = self.source.artifact, self.eval_set.songs
         compared = scored = fp16 = None
+
+        def to_keep(nodes: Sequence[str]) -> list[str]:
+            return layers_to_keep(nodes, self.source.model(), model)
+
         candidate = self.reference
         if precision != "fp32":
             fp16 = fp16_range(model, songs.spread(_RANGE_WINDOWS))
             self.say(range_line(fp16))
-            check_range(fp16)
+            check_range(fp16, to_keep)
             candidate = self._logits(_with_content(artifact, model.SerializeToString()), songs.log_mels)
             compared = parity(self.reference, candidate, songs, artifact.spec.temperature)
             self.say(parity_line(compared, self.eval_set))
@@ -158,10 +162,13 @@ class Job:
             )
             scored = replace(scored, claimed=not self.eval_set.heard)
             self.say(accuracy_line(scored, precision))
-            self._check_drop(scored, fp16, precision)
+            peaks = [name for name, _ in fp16.peaks] if fp16 else []
+            self._check_drop(scored, lambda: to_keep(peaks), precision)
         return Checks(compared, fp16, scored, self.torch)
 
-    def _check_drop(self, scored: Accuracy, fp16: Fp16Range | None, precision: Precision) -> None:
+    def _check_drop(
+        self, scored: Accuracy, largest_layers: Callable[[], list[str]], precision: Precision
+    ) -> None:
         most = self.plan.max_drop
         if scored.drop <= most:
             return
@@ -177,8 +184,7 @@ class Job:
             self.say("looking for the layers that do the harm")
             layers = [result.layer for result in self.rank()[:_LAYERS_NAMED]]
             advice = f": leave {', '.join(layers)} in FP16, or calibrate on more or other data"
-        elif fp16 is not None and fp16.peaks:
-            layers = [name for name, _ in fp16.peaks[:_LAYERS_NAMED]]
+        elif layers := largest_layers()[:_LAYERS_NAMED]:
             advice = f": leave {', '.join(layers)} in FP32"
         raise GateError(
             f"{precision} loses {100 * scored.drop:.1f} points of macro-F1, at most "

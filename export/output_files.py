@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..engine.artifact import ENGINE_SUFFIXES, is_engine
+from ..engine.artifact import ENGINE_SUFFIXES, SPEC_KEY, is_engine
 from ..engine.audio.formats import AUDIO_SUFFIXES, is_remote
-from ..engine.errors import MerError, UsageError
+from ..engine.errors import MerError, SpecError, UsageError
+from ..engine.spec import ModelSpec
 from ..engine.strict_json import LONGEST, json_from_text
+from .foreign import metadata_of
 from .source import is_exported_graph
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -57,7 +61,15 @@ def check_out(out: str, exports: int, form: Format) -> None:
             raise UsageError(f"{out!r} must end in .onnx (or in / for a folder)")
         if form == "engine" and not is_engine(Path(out)):
             raise UsageError(f"{out!r} must end in {', '.join(ENGINE_SUFFIXES)} (or in / for a folder)")
-    folder = Path(out) if is_folder(out) else Path(out).parent
+    check_writable(Path(out) if is_folder(out) else Path(out).parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder, if it is not there.
+
+    Raises:
+        MerError: it cannot be created or written into.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -85,6 +97,26 @@ def check_targets(targets: Targets, form: Format, inputs: Iterable[Path]) -> Non
                 raise UsageError(f"{path} would replace {source}, which is read: choose another name")
         if _exists(path) and not _is_export(path, targets):
             raise UsageError(f"{path} is there, and no export of this name wrote it: move it away")
+
+
+def check_network(targets: Targets, form: Format, spec: ModelSpec) -> None:
+    """Refuses to replace an export of another network.
+
+    Raises:
+        UsageError: the labels or the backbone of an export that is there differ.
+    """
+    before = {targets.onnx: metadata_of(targets.folder / targets.onnx).get(SPEC_KEY, "")}
+    if form == "engine":
+        facts = _sidecar(targets.folder / targets.sidecar)
+        before[targets.engine] = json.dumps(facts.get("model_spec"))
+    for name, text in before.items():
+        with suppress(SpecError):
+            other = ModelSpec.from_json(text)
+            if (other.labels, other.backbone) != (spec.labels, spec.backbone):
+                raise UsageError(
+                    f"{targets.folder / name} is there, and is of another network ({other.backbone}: "
+                    f"{', '.join(other.labels)}): choose another place with --out, or move it away"
+                )
 
 
 def check_timing_cache(path: Path, inputs: Iterable[Path]) -> None:

@@ -18,7 +18,7 @@ from ..engine.errors import ArtifactError, MerError, UsageError
 from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
 from .evidence import Evidence, without_evidence
-from .foreign import Foreign, check_foreign, has_metadata, onnx_from_foreign
+from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
 from .plain_graph import plain_from_onnx
 
 OLDEST_OPSET = 20
@@ -30,6 +30,8 @@ _QUANTIZED = (
     "ConvInteger", "MatMulInteger",
 )  # fmt: skip
 _WHOLE = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)  # as networks have
+
+_CHECKPOINT = "checkpoint.safetensors"  # of a training's folder
 
 Infer = Callable[[Float32], Float32]
 """Log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, labels]``."""
@@ -94,7 +96,7 @@ def path_of_source(model: str) -> Path:
     Raises:
         UsageError: see there.
     """
-    checkpoints = (Path(model, "checkpoint.safetensors"), Path(model, "final", "checkpoint.safetensors"))
+    checkpoints = (Path(model, _CHECKPOINT), Path(model, "final", _CHECKPOINT))
     try:
         return path_from_model(model)
     except UsageError:
@@ -102,6 +104,14 @@ def path_of_source(model: str) -> Path:
             if checkpoint.is_file():
                 return checkpoint
         raise
+
+
+def name_of_source(path: Path) -> str:
+    """What its exports are called: the file's name, or the folder's, since all trainings' have one name."""
+    if path.name != _CHECKPOINT:
+        return path.stem
+    folder = path.parent.resolve()
+    return (folder.parent if folder.name == "final" else folder).name or path.stem
 
 
 def fp32_models() -> list[str]:
@@ -127,7 +137,11 @@ def _from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None]) -> S
 
         return onnx_from_weights(path, foreign.spec(path), target)
 
-    return _written(path, write_graph if path.suffix.lower() == ".onnx" else write_weights)
+    if path.suffix.lower() != ".onnx":
+        return _written(path, write_weights)
+    source = _written(path, write_graph)
+    refuse_probabilities(source.artifact)
+    return source
 
 
 def _written(path: Path, write: Callable[[Path], Infer | None]) -> Source:
@@ -144,7 +158,9 @@ def _written(path: Path, write: Callable[[Path], Infer | None]) -> Source:
         except OSError as error:
             raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))
-    return dataclasses.replace(_source(dataclasses.replace(artifact, path=path)), torch_infer=infer)
+    return dataclasses.replace(
+        _source(dataclasses.replace(artifact, path=path, name=name_of_source(path))), torch_infer=infer
+    )
 
 
 def _source(artifact: Artifact) -> Source:
@@ -193,7 +209,7 @@ def _open_batch(model: ModelProto) -> None:
 
 def is_exported_graph(path: Path) -> bool:
     """Whether an export wrote this .onnx file; one that cannot be read is none."""
-    return has_metadata(path, EXPORT_KEY)
+    return EXPORT_KEY in metadata_of(path)
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -41,8 +41,9 @@ class Terminal:
             click.echo(for_terminal(line), err=text.startswith("warning"))
 
     def failed(self, what: str, error: MerError, hint: str = "") -> Failed:
-        """Prints an error as one line."""
-        click.echo(f"Error: {for_terminal(f'{what}: {error}{hint}')}", err=True)
+        """Prints an error as one line; one that begins with what failed does not name it twice."""
+        text = str(error) if str(error).startswith((f"{what}:", f"{what} ")) else f"{what}: {error}"
+        click.echo(f"Error: {for_terminal(text + hint)}", err=True)
         return what, error
 
     def table(self, done: Sequence[Exported], errors: Sequence[Failed]) -> None:

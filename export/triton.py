@@ -17,6 +17,13 @@ from ..engine.files import write_whole
 from .triton_check import check_repository
 
 _WROTE = "# written by mer-export\n"
+_UNFINISHED = ".mer-export"  # an empty file, in a folder that is being written
+# What is added to a name, and lines of which such a model's configuration has one.
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "": ('platform: "ensemble"',),
+    "_network": ('platform: "tensorrt_plan"', 'platform: "onnxruntime_onnx"'),
+    "_log_mel": ('backend: "python"',),
+}
 _DEFAULT_BATCH = 64  # of an .onnx, which takes any
 _FRONT = Path(__file__).with_name("triton_log_mel.py")
 _QUEUE_US = 2_000  # that a request may wait for others: much less than its log-mels take
@@ -36,16 +43,13 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     name, spec = artifact.name, artifact.spec
     if artifact.facts:
         check_for_triton(artifact.facts["builder"])
-    if any(not character.isprintable() for character in name):
-        raise UsageError(f"{name!r} can be no model's name: rename the file")
+    check_names(folder, name)
     models = {
         name: _both(artifact),
         f"{name}_network": _network(artifact),
         f"{name}_log_mel": _log_mel(artifact),
     }
     targets = tuple(folder / each for each in models)
-    for target in targets:
-        _check_target(target)
     labels = "".join(f"{label}\n" for label in spec.labels)
     content = "model.plan" if is_engine(artifact.path) else "model.onnx"
     files: list[tuple[Path, bytes | str]] = [
@@ -60,12 +64,27 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     try:
         for target in targets:
             (target / "1").mkdir(parents=True, exist_ok=True)
+            (target / _UNFINISHED).touch()
         for path, text in files:
             write_whole(path, text)
+        for target in targets:
+            (target / _UNFINISHED).unlink()
     except OSError as error:
         raise MerError(f"cannot write into {folder}: {error.strerror or error}") from None
     check_repository(folder)
     return targets
+
+
+def check_names(folder: Path, name: str) -> None:
+    """Refuses a model repository in which an export of this name would replace what must stay.
+
+    Raises:
+        UsageError: the name cannot be a model's, or there is another model of that name.
+    """
+    if any(not character.isprintable() for character in name):
+        raise UsageError(f"{name!r} can be no model's name: rename the file")
+    for suffix, kind in _KINDS.items():
+        _check_target(folder / f"{name}{suffix}", kind)
 
 
 def check_for_triton(builder: str) -> None:
@@ -84,15 +103,25 @@ def check_for_triton(builder: str) -> None:
         )
 
 
-def _check_target(folder: Path) -> None:
-    """Raises UsageError where somebody else's model is."""
+def _check_target(folder: Path, kind: tuple[str, ...]) -> None:
+    """Raises UsageError where somebody else's model is, or one of ours of another kind."""
     config = folder / "config.pbtxt"
     try:
-        ours = not folder.exists() or config.read_text(encoding="utf-8").startswith(_WROTE)
+        if config.exists():
+            text = config.read_text(encoding="utf-8")
+            ours, same = text.startswith(_WROTE), any(line in text.splitlines() for line in kind)
+        else:  # an export that was killed, or for which the disk was too small, left what it had written
+            ours = same = (folder / _UNFINISHED).exists() or not any(
+                path.is_file() for path in (folder, *folder.rglob("*"))
+            )
     except (OSError, UnicodeDecodeError):
-        ours = False
+        ours = same = False
     if not ours:
         raise UsageError(f"{folder} is there, and mer-export did not write it: move it away")
+    if not same:
+        raise UsageError(
+            f"{folder} is there, and is a part of another export: choose another name with --out"
+        )
 
 
 def _batches(artifact: Artifact) -> tuple[int, int]:

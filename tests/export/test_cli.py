@@ -223,7 +223,10 @@ def test_a_refused_source_ends_with_its_code_and_leaves_nothing(
         (("--fp16", "-o", "one.onnx"), ".engine"),
         (("--fp16", "--format", "onnx", "-o", "one.engine"), ".onnx"),
         (("--fp16", "--sensitivity"), "--sensitivity"),
-        (("--fp16", "--keep", "nowhere"), "no layer nowhere in the graph; --sensitivity lists the layers"),
+        (
+            ("--fp16", "--keep", "nowhere"),
+            "no layer nowhere in the graph; --sensitivity lists the layers, with --int8 alone",
+        ),
         (("--fp16", "--all"), "one of them"),
         (("--fp16", "--gpu", "pascal"), "pascal"),
         (("--fp16", "--timing-cache", "cache"), "does not support --timing-cache"),

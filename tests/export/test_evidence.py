@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from merkit.engine.artifact import open_artifact
 from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
 from merkit.export.checks import GateError, check_evidence
-from merkit.export.evidence import without_evidence
+from merkit.export.evidence import products_as_sums, without_evidence
 from merkit.export.plain_graph import plain_from_onnx
 from merkit.export.precision import fp16_from_onnx
 from onnx import TensorProto, numpy_helper
@@ -51,6 +52,27 @@ def test_it_stays_fp32_beside_fp16() -> None:
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     assert types["evidence/evidence_weight"] == TensorProto.FLOAT
     check_evidence(whole.SerializeToString(), model.SerializeToString(), IMAGES)
+
+
+@pytest.mark.parametrize("network", ["tiny", "squeezenet"])
+def test_its_products_as_sums(network: str) -> None:
+    """A bundled network's has products of every kind: with weights on either side, and with a bias."""
+    whole = tiny_onnx(EVIDENT) if network == "tiny" else onnx.load_from_string(open_artifact(network).content)
+    alone, part = without_evidence(plain_from_onnx(whole))
+    assert part is not None
+    alone = part.added_to(alone)
+    content, others = (
+        alone.SerializeToString(),
+        [n.name for n in alone.graph.node if "evidence" not in n.name],
+    )
+    sums = products_as_sums(alone)
+    onnx.checker.check_model(sums, full_check=True)
+    left = {node.op_type for node in sums.graph.node if node.name.startswith("evidence/")}
+    assert left.isdisjoint(("MatMul", "Gemm"))
+    assert [node.name for node in sums.graph.node if "evidence" not in node.name] == others
+    shape = [dim.dim_value for dim in sums.graph.input[0].type.tensor_type.shape.dim][1:]
+    images = np.random.default_rng(0).normal(0, 1, (3, *shape)).astype(np.float32)
+    check_evidence(content, sums.SerializeToString(), images)
 
 
 def test_a_graph_without_it_stays_as_it_is() -> None:

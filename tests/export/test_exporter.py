@@ -26,7 +26,7 @@ from merkit.export.precision import layers_to_quantize
 from merkit.export.song_log_mels import generated_log_mels
 from merkit.export.source import EXPORT_KEY, open_source
 from onnx_files import tiny_onnx
-from small_networks import AUDIO, write_network
+from small_networks import AUDIO, small_network, write_network
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
 
@@ -48,6 +48,28 @@ def test_without_a_builder_the_graph_is_written_with_its_report(job: Job, tmp_pa
     assert report["precision"] == exported.precision == "fp16"
     assert report["parity"]["windows"] == 8
     assert open_artifact(str(exported.files[0])).spec == job.source.artifact.spec
+
+
+def test_a_bundled_network_with_evidence_is_compiled_for_turing(tmp_path: Path) -> None:
+    """Its evidence stays FP32, of which Turing computes no product of matrices."""
+    pytest.importorskip("tensorrt_rtx")
+    source = open_source("audiocnn")
+    songs = generated_log_mels(source.artifact.spec.audio, 8)
+    eval_set = EvalSet(songs, None, "synthetic", "generated", "generated sound")
+    options, said = EngineOptions((1, 2, 4), gpu="turing"), []
+    plan = Plan(f"{tmp_path}/", engine=options, builder=open_builder("rtx", options))
+    job = Job(source, eval_set, None, plan, said.append)
+    graph, _, sidecar = export(job, "fp16").files
+    assert json.loads(sidecar.read_text())["compute_capability"]["capabilities"] == ["7.5"]
+    # The graph that is written is that of every card.
+    assert "evidence/node_linear" in [node.name for node in onnx.load(str(graph)).graph.node]
+    said.clear()
+    with pytest.raises(UsageError, match="no Gemm in FP32 can be compiled for turing: use --fp16"):
+        export(job, "fp32")
+    kept = dataclasses.replace(job, plan=dataclasses.replace(plan, keep=("node_matmul",)))
+    with pytest.raises(UsageError, match=r"no MatMul in FP32 .* keep none in FP32"):
+        export(kept, "fp16")
+    assert said == ["audiocnn FP32", "audiocnn FP16"]  # no check was made
 
 
 def test_the_engine_is_compared_where_it_can_run(
@@ -89,6 +111,21 @@ def test_a_refused_graph_is_not_written(tmp_path: Path, job: Job) -> None:
     with pytest.raises(GateError, match="overflows"):
         export(dataclasses.replace(job, source=open_source(str(loud))), "fp16")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_export_of_another_network_is_not_replaced(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (graph,) = export(job, "fp16").files
+    before = graph.read_bytes()
+    other = small_network()
+    spec = dataclasses.replace(job.source.artifact.spec, backbone="other")
+    onnx.helper.set_model_props(other, {SPEC_KEY: spec.to_json()})
+    (tmp_path / "b" / "small.onnx").write_bytes(other.SerializeToString())
+    source, said = open_source(str(tmp_path / "b" / "small.onnx")), []
+    with pytest.raises(UsageError, match=r"is of another network .*: choose another place with --out"):
+        export(dataclasses.replace(job, source=source, say=said.append), "fp16")
+    assert graph.read_bytes() == before
+    assert said == []
 
 
 def test_a_precision_by_name_only_is_refused(job: Job, tmp_path: Path) -> None:

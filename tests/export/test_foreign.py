@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from merkit.engine.artifact import LARGEST
 from merkit.engine.errors import ArtifactError, MerError, SpecError, UsageError
 from merkit.engine.spec import AudioSpec
 from merkit.export.foreign import Foreign, foreign_from_texts
@@ -108,6 +109,78 @@ def test_a_softmax_at_the_end_is_taken_off(tmp_path: Path, attributes: dict[str,
     assert said == ["theirs.onnx ends in a softmax, which is taken off: what goes into it are the logits"]
 
 
+def behind_a_softmax(*nodes: onnx.NodeProto, axis: int = -1, **constants: list[float]) -> Any:
+    """Puts a softmax behind the logits and these nodes behind it, from the tensor "p" to "y"."""
+
+    def change(model: onnx.ModelProto) -> None:
+        ending_in("Identity")(model)
+        del model.graph.node[-1]
+        model.graph.node.append(helper.make_node("Unsqueeze", ["outer", "last"], ["z"]))
+        model.graph.node.append(helper.make_node("Softmax", ["z"], ["p"], axis=axis))
+        model.graph.node.extend(nodes)
+        for name, values in {"last": [2], **constants}.items():
+            kind = np.int64 if isinstance(values[0], int) else np.float32
+            array = np.array(values if kind is np.int64 else values[0], kind)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        behind_a_softmax(helper.make_node("Flatten", ["p"], ["y"]), axis=1),
+        behind_a_softmax(helper.make_node("Squeeze", ["p", "last"], ["y"]), axis=-2),
+        behind_a_softmax(helper.make_node("Reshape", ["p", "to"], ["y"]), axis=1, to=[-1, 4]),
+        behind_a_softmax(
+            helper.make_node("Clip", ["p", "low", "high"], ["c"]),
+            helper.make_node("Flatten", ["c"], ["f"]),
+            helper.make_node("Identity", ["f"], ["y"]),
+            axis=1,
+            low=[1e-7],
+            high=[1.0],
+        ),
+    ],
+)
+def test_a_softmax_behind_which_only_the_shape_changes_is_taken_off(tmp_path: Path, change: Any):
+    said: list[str] = []
+    source = open_source(written(tmp_path, foreign_network(change)), FOREIGN, said.append)
+    images = np.random.default_rng(0).normal(0, 1, (3, 1, 32, 32)).astype(np.float32)
+    assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+    assert len(said) == 1
+
+
+def test_a_softmax_of_something_else_stays(tmp_path: Path):
+    """Over an axis of one it makes ones, which no step before it is to answer for."""
+    change = behind_a_softmax(helper.make_node("Flatten", ["p"], ["y"]), axis=2)
+    source = open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+    assert np.allclose(logits(source.model(), np.zeros((1, 1, 32, 32), np.float32)), 1)
+
+
+def parts_of_a_sum(model: onnx.ModelProto) -> None:
+    ending_in("Abs")(model)
+    del model.graph.node[-1]
+    model.graph.node.append(helper.make_node("ReduceSum", ["outer", "of_labels"], ["sum"]))
+    model.graph.node.append(helper.make_node("Div", ["outer", "sum"], ["y"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "of_labels"))
+
+
+def read_twice(model: onnx.ModelProto) -> None:
+    """Its probabilities go another way too: a softmax that is taken off would change that."""
+    ending_in("Softmax")(model)
+    del model.graph.node[-1]
+    model.graph.node.append(helper.make_node("Add", ["outer", "outer"], ["double"]))
+    model.graph.node.append(helper.make_node("Sub", ["double", "outer"], ["y"]))
+
+
+@pytest.mark.parametrize("change", [parts_of_a_sum, read_twice])
+def test_probabilities_are_refused_however_they_are_made(tmp_path: Path, change: Any):
+    with pytest.raises(
+        ArtifactError, match=r"theirs.onnx gives probabilities, and the engine makes the softmax"
+    ):
+        open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+
+
 def test_an_older_softmax_is_taken_off(tmp_path: Path):
     x = helper.make_tensor_value_info("x", 1, ["n", 1, 32, 32])
     y = helper.make_tensor_value_info("y", 1, ["n", 4])
@@ -155,13 +228,35 @@ def test_hostile_and_wrong_files_are_refused(tmp_path: Path):
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="/etc/passwd")
 
-    with pytest.raises(ArtifactError):
+    with pytest.raises(
+        ArtifactError, match=r"weights in other files.*: onnx.save\(onnx.load\(F\), G\) makes one"
+    ):
         open_source(written(tmp_path, foreign_network(external)), FOREIGN)
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(ArtifactError, match=r"text.onnx"):
         open_source(str(tmp_path / "text.onnx"), FOREIGN)
     with pytest.raises(UsageError, match="of its own"):
         open_source(written(tmp_path, small_network()), FOREIGN)
+
+
+def test_ends_of_another_type_are_refused(tmp_path: Path):
+    def change(model: onnx.ModelProto) -> None:
+        ending_in("Cast", to=onnx.TensorProto.FLOAT16)(model)
+        model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+
+    with pytest.raises(ArtifactError, match=r"theirs.onnx: it gives FLOAT16; it must be float32"):
+        open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+
+
+def test_files_that_are_too_large_or_empty_are_named_so(tmp_path: Path):
+    large = tmp_path / "large.onnx"
+    with large.open("wb") as file:
+        file.truncate(LARGEST + 1)  # a hole: it takes no space
+    with pytest.raises(ArtifactError, match=r"large.onnx: it is larger than 858 MB"):
+        open_source(str(large), FOREIGN)
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(ArtifactError, match=r"empty.onnx: it is not an ONNX file"):
+        open_source(str(tmp_path / "empty.onnx"), FOREIGN)
 
 
 def test_a_state_dict_of_torchvision_enters(tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from merkit.export.checks import GateError
-from merkit.export.fp16_range import Fp16Range, check_range, fp16_range
+from merkit.export.fp16_range import Fp16Range, check_range, fp16_range, layers_to_keep
 from merkit.export.precision import fp16_from_onnx
 from merkit.export.sensitivity import open_session
 from merkit.export.song_log_mels import generated_log_mels
@@ -43,3 +43,21 @@ def test_a_range_within_fp16_passes_and_half_of_it_warns() -> None:
     check_range(near)
     assert near.near == ["a"]
     assert Fp16Range((("a", float("inf")), ("b", 65_505.0), ("c", 65_504.0)), 1).over == ["a", "b"]
+
+
+def test_only_layers_of_the_source_are_to_be_kept() -> None:
+    """Where a Cast of the conversion overflows, the layer that reads from it is to be kept."""
+    source = small_network()
+    model = fp16_from_onnx(source)
+    layers = [node.name for node in source.graph.node]
+    (cast,) = (node for node in model.graph.node if node.name == "pool_output_cast0")
+    readers = [node.name for node in model.graph.node if cast.output[0] in node.input]
+    assert readers
+    assert set(readers) <= set(layers)
+    assert layers_to_keep(["stem", cast.name, "nowhere"], source, model) == ["stem", *readers]
+    measured = Fp16Range(((cast.name, float("inf")),), 1)
+    with pytest.raises(GateError, match="overflows at pool_output_cast0") as refused:
+        check_range(measured, lambda nodes: layers_to_keep(nodes, source, model))
+    assert refused.value.layers == tuple(readers)
+    kept = fp16_range(fp16_from_onnx(source, readers), generated_log_mels(AUDIO, 4).log_mels)
+    assert cast.name not in dict(kept.peaks)

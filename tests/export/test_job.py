@@ -13,6 +13,7 @@ from merkit.engine.runtimes import open_runtime
 from merkit.export.calibration_set import CalibrationSet
 from merkit.export.checks import Accuracy, GateError
 from merkit.export.eval_set import EvalSet
+from merkit.export.fp16_range import Fp16Range
 from merkit.export.job import Job, Plan
 from merkit.export.precision import fp16_from_onnx
 from merkit.export.song_log_mels import generated_log_mels
@@ -74,6 +75,19 @@ def test_a_drop_is_a_share_and_its_refusal_names_layers(job: Job, tmp_path: Path
     with pytest.raises(GateError, match="fp32 loses") as refused:
         strict.check(job.source.model(), "fp32")
     assert refused.value.layers == ()
+
+
+def test_only_layers_that_can_be_kept_are_suggested(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = fp16_from_onnx(job.source.model())
+    casts = [node.name for node in half.graph.node if node.op_type == "Cast"]
+    strict = dataclasses.replace(job, plan=Plan(max_drop=-1.01))
+    for peak in (1.0, float("inf")):  # the gates of accuracy and of range
+        measured = Fp16Range(tuple((name, peak) for name in (*casts, "stem")), 8)
+        monkeypatch.setattr("merkit.export.job.fp16_range", lambda *_, measured=measured: measured)
+        with pytest.raises(GateError) as refused:
+            strict.check(half, "fp16")
+        assert refused.value.layers
+        fp16_from_onnx(job.source.model(), refused.value.layers)  # which refuses layers that are not there
 
 
 def test_two_flips_of_fourteen_clips_fail_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError, UsageError
 from merkit.export.output_files import (
     Format,
     Precision,
     Targets,
+    check_network,
     check_out,
     check_targets,
     check_timing_cache,
@@ -186,6 +189,27 @@ def test_what_no_export_wrote_stays(tmp_path: Path, make: Callable[[Path], None]
     make(tmp_path)
     with pytest.raises(UsageError, match="no export of this name wrote it"):
         check_targets(targets_of(f"{tmp_path}/net.engine", "net", "fp16", None), "engine", [])
+
+
+def test_an_export_of_another_network_stays(tmp_path: Path) -> None:
+    targets = targets_of(f"{tmp_path}/net.engine", "net", "fp16", None)
+    path = write_network(tmp_path / "net_fp16.onnx")
+    spec = open_artifact(str(path)).spec
+    others = [
+        dataclasses.replace(spec, labels=("a", "b", "c", "d")),
+        dataclasses.replace(spec, backbone="other"),
+    ]
+    check_network(targets, "engine", dataclasses.replace(spec, temperature=2.0))  # trained anew
+    for other in others:
+        with pytest.raises(UsageError, match=r"net_fp16\.onnx is there, and is of another network \(small: "):
+            check_network(targets, "engine", other)
+    path.unlink()
+    facts = {"engine": {"file": "net.engine"}, "model_spec": json.loads(spec.to_json())}
+    (tmp_path / "net.json").write_text(json.dumps(facts))
+    check_network(targets, "engine", spec)
+    check_network(targets, "onnx", others[0])
+    with pytest.raises(UsageError, match=r"net\.engine is there, and is of another network"):
+        check_network(targets, "engine", others[0])
 
 
 def test_only_the_graph_is_looked_at_where_only_it_is_written(tmp_path: Path) -> None:

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from merkit.engine.artifact import SPEC_KEY
 from merkit.engine.errors import ArtifactError, MerError, UsageError
-from merkit.export.source import EXPORT_KEY, fp32_models, open_source
+from merkit.export.foreign import Foreign
+from merkit.export.source import EXPORT_KEY, fp32_models, name_of_source, open_source
 from onnx import TensorProto, helper
-from small_networks import small_network, write_network
+from safetensors.torch import save_file
+from small_networks import AUDIO, small_network, write_network
+from torchvision import models
 
 
 def edited(path: Path, edit: Any) -> Path:
@@ -166,6 +170,22 @@ def test_other_models_that_are_refused(tmp_path: Path) -> None:
 
 def test_a_suffix_may_be_in_capitals(model: Path) -> None:
     assert open_source(str(model.rename(model.with_name("NET.ONNX")))).artifact.name == "NET"
+
+
+@pytest.mark.parametrize("run", ["mine", "mine/final"])
+def test_a_trainings_checkpoint_has_its_folders_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    """All of them have one file name: exports of two into one folder would replace each other."""
+    torch.manual_seed(0)
+    path = tmp_path / run / "checkpoint.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(models.squeezenet1_0(weights=None, num_classes=4).state_dict(), path)
+    foreign = Foreign(AUDIO, ("a", "b", "c", "d"), "squeezenet")
+    monkeypatch.chdir(path.parent)
+    source = open_source("checkpoint.safetensors", foreign)
+    assert source.artifact.name == name_of_source(source.artifact.path) == "mine"
+    assert name_of_source(path.with_name("other.safetensors")) == "other"
 
 
 def test_models_that_an_export_wrote_are_not_exported_again(

@@ -36,3 +36,14 @@ def test_what_failed_is_a_line_and_a_row(capsys: pytest.CaptureFixture[str]) -> 
     lines = [line.split() for line in printed.splitlines()]
     assert lines[1] == ["[red]x", "int8", "1.2", "47.5", "2.5", "2.0"]
     assert lines[2:] == [["net\\r", "fp16", "failed", "1"], ["y", "failed", "2"]]
+
+
+def test_what_failed_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().failed("c/cut.onnx", MerError("c/cut.onnx: it is not an ONNX file"))
+    Terminal().failed("c/cut.onnx", MerError("c/cut.onnx needs more than 4096 MB"), ". Try less")
+    Terminal().failed("net", MerError("nets: too many"))
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: c/cut.onnx: it is not an ONNX file",
+        "Error: c/cut.onnx needs more than 4096 MB. Try less",
+        "Error: net: nets: too many",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
 import json
@@ -16,9 +17,10 @@ from click.testing import CliRunner
 from engine_files import engine
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import MerError, UsageError
+from merkit.engine.files import write_whole
 from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
-from merkit.export import cli
+from merkit.export import cli, triton
 from merkit.export.triton import write_repository
 from merkit.export.triton_check import check_repository, message_from_text
 from onnx_files import tiny_onnx
@@ -157,6 +159,49 @@ def test_a_strangers_model_stays(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="mer-export did not write it"):
         write_repository(tmp_path / "models", artifact)
     assert config.read_text() == 'name: "tiny_network"\n'
+
+
+@pytest.mark.parametrize("written", range(8))
+def test_what_was_cut_short_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """By a full disk, or a kill between two files."""
+    artifact, left = onnx_artifact(tmp_path), [written]
+
+    def full(path: Path, content: bytes | str) -> None:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        write_whole(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(triton, "write_whole", full)
+        with pytest.raises(MerError, match="No space left"):
+            write_repository(tmp_path / "models", artifact)
+    folders = write_repository(tmp_path / "models", artifact)
+    assert len(check_repository(tmp_path / "models")) == 3
+    names = {path.name for folder in folders for path in folder.rglob("*")}
+    assert names == {"1", "config.pbtxt", "labels.txt", "model.onnx", "model.py", "model_spec.json"}
+
+
+def test_a_strangers_model_without_a_configuration_stays(tmp_path: Path) -> None:
+    """Triton makes one of the graph."""
+    model = tmp_path / "models" / "tiny_network" / "1" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"theirs")
+    with pytest.raises(UsageError, match="mer-export did not write it"):
+        write_repository(tmp_path / "models", onnx_artifact(tmp_path))
+    assert model.read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize(("first", "second"), [("tiny", "tiny_network"), ("tiny_log_mel", "tiny")])
+def test_a_part_of_another_export_stays(tmp_path: Path, first: str, second: str) -> None:
+    write_repository(tmp_path / "models", onnx_artifact(tmp_path, first))
+    files = [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+    with pytest.raises(UsageError, match="is a part of another export: choose another name"):
+        write_repository(tmp_path / "models", onnx_artifact(tmp_path, second))
+    assert {path: path.read_bytes() for path in (tmp_path / "models").rglob("*") if path.is_file()} == before
 
 
 def test_the_front_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
