@@ -8,12 +8,14 @@ import math
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from typing import Self, get_args
+from numbers import Integral, Real
+from typing import Any, Self, get_args
 from weakref import WeakSet
 
 import numpy.typing as npt
 from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
 from merkit.engine.audio.samples import SampleDecoder
+from merkit.engine.audio.spread import MOST_WINDOWS
 from merkit.engine.audio.windows import WindowCount
 from merkit.engine.errors import AudioError, UsageError
 from merkit.engine.labelling.choose import Device, open_backend
@@ -80,7 +82,7 @@ class Labeler:
 
     Args:
         model: the name of a bundled model, or the path of an .onnx or .engine file.
-        windows: the number of evenly spread windows of a song, or "all".
+        windows: the number of evenly spread windows of a song, 100,000 at most, or "all".
         hop_s: with "all", the seconds from one window to the next; by default a window's length.
         runtime: "onnxruntime", "openvino", "openvino-bf16", "tensorrt", "onnxruntime_rtx" or "null"; by
             default ("auto") the best one for the file on this machine, by a table of measurements.
@@ -90,7 +92,7 @@ class Labeler:
 
     Raises:
         UsageError: an unknown model, runtime or device, or ``windows``, ``hop_s``, ``workers`` or
-            ``min_confidence`` that are no such numbers.
+            ``min_confidence`` that are no such numbers; ``hop_s`` without "all".
         ArtifactError: a model file that cannot be used.
     """
 
@@ -104,7 +106,7 @@ class Labeler:
         workers: int = 0,
         min_confidence: float | None = None,
     ) -> None:
-        _check_options(windows, hop_s, device, workers, min_confidence)
+        windows, hop_s, workers, min_confidence = _checked(windows, hop_s, device, workers, min_confidence)
         self._artifact = open_artifact(os.fspath(model))
         name_of_runtime(self._artifact, runtime)  # an unknown one is refused here, not at the first song
         self._options = WindowOptions(
@@ -136,6 +138,9 @@ class Labeler:
 
     def label_files(self, paths: Iterable[SongPath]) -> Iterator[SongLabel]:
         """Yields a label for each file, in order. A file that cannot be labelled has ``SongLabel.error`` set.
+
+        Paths are taken some files ahead, in the caller's thread: an iterator that waits for a path, as one
+        of a queue does, holds up the labels of the paths before it. Give such paths one by one to ``label``.
 
         Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for
         every process pool. A notebook or a script on stdin needs nothing. The processes of
@@ -222,18 +227,37 @@ def _close_begun() -> None:
             labels.close()
 
 
-def _check_options(
+def _checked(
     windows: object, hop_s: object, device: object, workers: object, min_confidence: object
-) -> None:
-    if windows != "all" and not (isinstance(windows, int) and windows >= 1):
+) -> tuple[WindowCount, float | None, int, float | None]:
+    """The numbers as Python's own."""
+    count, step = _number(windows, Integral), _number(hop_s, Real)
+    if windows != "all" and not count >= 1:
         raise UsageError(f'windows must be a whole number above 0 or "all", not {windows!r}')
-    if hop_s is not None and not (isinstance(hop_s, (int, float)) and 0 < hop_s < math.inf):
+    if count > MOST_WINDOWS:
+        raise UsageError(f'windows must be at most {MOST_WINDOWS:,}, or "all"')
+    if hop_s is not None and not 0 < step < math.inf:
         raise UsageError(f"hop_s must be seconds above 0, not {hop_s!r}")
+    if hop_s is not None and windows != "all":
+        raise UsageError('hop_s goes with windows="all"')
     if device not in get_args(Device):
         raise UsageError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}")
-    if not (isinstance(workers, int) and workers >= 0):
+    processes, least = _number(workers, Integral), _number(min_confidence, Real)
+    if not processes >= 0:
         raise UsageError(f"workers must be a whole number, 0 for one a core, not {workers!r}")
-    if min_confidence is not None and not (
-        isinstance(min_confidence, (int, float)) and 0 <= min_confidence <= 1
-    ):
+    if min_confidence is not None and not 0 <= least <= 1:
         raise UsageError(f"min_confidence must be from 0 to 1, not {min_confidence!r}")
+    return (
+        "all" if windows == "all" else count,
+        None if hop_s is None else step,
+        processes,
+        None if min_confidence is None else least,
+    )
+
+
+def _number(value: Any, kind: type) -> Any:
+    """A number of Python or NumPy. What is none, and ``True``, is NaN: it compares false with all."""
+    if isinstance(value, kind) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number beyond those of floats
+            return int(value) if kind is Integral else float(value)
+    return math.nan

@@ -51,6 +51,8 @@ def _opened(files: Any, path: str) -> Any:
         # As a stream: not each server sends parts. With any size no question is asked before, whose answer
         # would be "no such file" whatever is wrong.
         return files.open(path, "rb", block_size=0, size=1)
+    if "/" not in path.strip("/"):
+        raise UnreadableError(f"the bucket {path} is not there, is empty, or may not be listed")
     return files.open(path, "rb", block_size=_BLOCK)
 
 
@@ -72,7 +74,7 @@ def open_filesystem(url: str, limits: Limits) -> tuple[Any, str]:
         from fsspec import filesystem
 
         files = filesystem(scheme)
-        return files, files._strip_protocol(url)
+        return files, files._strip_protocol(scheme + url[len(scheme) :])  # it knows it in lower case only
     except ImportError:
         raise MerError(f"{url}: needs more packages: pip install 'merkit[{_EXTRAS[scheme]}]'") from None
 

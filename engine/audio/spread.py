@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .silence import Stretch
+if TYPE_CHECKING:  # which comes with NumPy, and commands that read their options need none
+    from .silence import Stretch
+
+MOST_WINDOWS = 100_000
+"""The most that may be asked for: each takes memory, also where a file is too short to have so many."""
 
 
 def spread_starts(total: int, size: int, count: int) -> list[int]:

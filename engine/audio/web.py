@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .decoder import Limits
+from .page_links import links_below, place_of_page
 
 _MOST_PAGE_BYTES = 64 << 20  # of a listing; a million songs
 _CONNECT_S = 20.0
@@ -92,7 +93,23 @@ def web_filesystem(url: str, limits: Limits) -> Any:
             response_class=Page,
         )
 
-    return HTTPFileSystem(get_client=client, simple_links=False, skip_instance_cache=True)
+    class Pages(HTTPFileSystem):
+        """Finds links as a browser does: fsspec's pattern stops at quotes and leaves ``&amp;`` as it is."""
+
+        async def _ls_real(self, url: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+            session = await self.set_session()
+            async with session.get(self.encode_url(url), **self.kwargs) as response:
+                self._raise_not_found_for_status(response, url)
+                kind = response.headers.get("Content-Type", "text/html").partition(";")[0]
+                page = await response.text(errors="ignore") if kind == "text/html" else ""
+                place = place_of_page(url, str(response.url)) if response.history else url
+            names = sorted(links_below(page, place))
+            if not detail:
+                return names
+            kinds = {True: "directory", False: "file"}
+            return [{"name": name, "size": None, "type": kinds[name.endswith("/")]} for name in names]
+
+    return Pages(get_client=client, skip_instance_cache=True)
 
 
 async def _limited(content: Any) -> AsyncIterator[bytes]:
@@ -131,6 +148,8 @@ def reason_from_web(error: BaseException) -> str | None:
         if isinstance(error.os_error, ConnectionRefusedError):
             return f"{error.host}, port {error.port}, refuses the connection"
         return f"{error.host} cannot be reached: {_text(error.os_error)}"
+    if isinstance(error, getattr(aiohttp, "NonHttpUrlRedirectClientError", ())):  # of aiohttp 3.10
+        return f"the server redirects to what is no URL of http or https: {_line(str(error))}"
     if isinstance(error, aiohttp.InvalidURL):
         return "the URL is not valid"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):

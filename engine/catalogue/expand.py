@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..audio.decoder import Limits
 from ..audio.formats import is_remote
 from . import manifests, playlists
 from .patterns import pattern_below
@@ -38,6 +39,7 @@ class Sources:
         columns: those of the manifests, apart from paths, with their kinds.
         skipped: the files that were left out during one iteration, and the folders that were not searched.
         check: called for each entry of each listing; what it raises ends the iteration.
+        limits: those of the listings of URLs; by default each URL may lead to its own host.
 
     Args:
         path_column: the column of the manifests that holds paths.
@@ -56,6 +58,7 @@ class Sources:
         self.columns = manifests.columns_of_manifests(filter(_is_manifest, self.arguments), path_column)
         self.skipped = 0
         self.check: Callable[[], None] = lambda: None
+        self.limits = Limits()
 
     @property
     def private_hosts(self) -> frozenset[str]:
@@ -77,7 +80,7 @@ class Sources:
         if is_remote(argument):
             from .remote_listing import sources_from_url
 
-            yield from sources_from_url(argument, self._skip, self.check, self._hidden)
+            yield from sources_from_url(argument, self._skip, self.check, self._hidden, self.limits)
         elif os.path.isdir(argument):
             yield from map(source_from_path, self._walk().audio(argument))
         elif _is_manifest(argument):

@@ -14,7 +14,7 @@ from ..audio.decoder import Limits
 from ..audio.formats import AUDIO_SUFFIXES
 from ..audio.litter import is_left_out
 from ..audio.remote_copy import open_filesystem
-from ..errors import MerError
+from ..errors import MerError, UnreadableError
 from ..signals import StoppedError
 from .source import Source
 
@@ -23,25 +23,35 @@ _POLL_S = 0.1
 
 
 def sources_from_url(
-    url: str, skip: Callable[[], None], check: Callable[[], None] = lambda: None, hidden: bool = False
+    url: str,
+    skip: Callable[[], None],
+    check: Callable[[], None] = lambda: None,
+    hidden: bool = False,
+    limits: Limits | None = None,
 ) -> Iterator[Source]:
     """The object that a URL names or, for a prefix, the audio below it, sorted within each folder.
 
-    A folder that cannot be listed is an input itself, which fails.
+    A folder that cannot be listed is an input itself, which fails; so is a URL of a kind that is not read.
 
     Args:
-        skip: called for each object that is left out, and once for each such folder.
+        skip: called for each object that is left out, and once for each such folder, as for all keys of S3
+            in which this folder is followed by an empty name (``x//y.wav``).
         check: called for each entry; what it raises ends the listing.
         hidden: take names with a dot in front too.
+        limits: which addresses may be reached, and how long an answer may take.
 
     Raises:
-        MerError: fsspec or what it needs for such URLs is not installed; a URL of another kind; more than
-            100,000 folders, or folders 64 deep.
+        MerError: fsspec or what it needs for such URLs is not installed; more than 100,000 folders, or
+            folders 64 deep.
     """
     if _is_audio(url):
         yield Source(url)
         return
-    files, root = open_filesystem(url, Limits())
+    try:
+        files, root = open_filesystem(url, limits or Limits())
+    except UnreadableError:  # fetching it says the same, in its row
+        yield Source(url)
+        return
     waiting, folders_left = [(root, 0)], _MOST_FOLDERS
     while waiting:
         folder, depth = waiting.pop()
@@ -67,6 +77,9 @@ def sources_from_url(
             if info["type"] == "directory":
                 # Some storages list a folder in itself, or the one above it.
                 if path.rstrip("/") == folder.rstrip("/") or ".." in path.split("/"):
+                    # Keys such as x//y.wav, which no folder lists; an object of that name has a time.
+                    if path == f"{folder}/" and "://" not in path and _changed_ns(info) is None:
+                        skip()
                     continue
                 if is_left_out(name, hidden):
                     skip()
@@ -103,10 +116,13 @@ def _listed(files: Any, folder: str, check: Callable[[], None]) -> list[dict[str
 
 
 def _name(path: str) -> str:
-    """The last name in a path or a URL, without the question behind it: a signature, for example."""
-    if "://" in path:
+    """The last name in a path or a URL, of HTTP without the question behind it: a signature, for example.
+
+    In the names of other storages ``?`` and ``#`` are characters like others.
+    """
+    if path.lower().startswith(("http://", "https://")):
         path = path.partition("#")[0].partition("?")[0]
-    return path.rstrip("/").rpartition("/")[2].partition("?")[0]
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def _is_audio(path: str) -> bool:

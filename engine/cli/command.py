@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..audio.spread import MOST_WINDOWS
 from ..errors import MerError
 from ..signals import INTERRUPTED, sigterm_interrupts
 from ..temporary import process_folder, temporary_files_in
@@ -24,6 +25,7 @@ _REFUSED = {
     errno.ENOMEM: "",
     errno.EFBIG: "ulimit -f",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM), ""),
+    errno.ENAMETOOLONG: "",
 }
 """What is refused by the system, and which limit of the shell is in force where it is one."""
 
@@ -38,16 +40,22 @@ version_option = click.version_option(package_name="merkit")
 
 
 class WindowCountType(click.ParamType):
-    """A number above 0, or "all"."""
+    """A number from 1 to 100,000, or "all"."""
 
     name = "N|all"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "all" or isinstance(value, int):
             return value
-        if not str(value).isdecimal() or int(value) < 1:
+        try:
+            number = int(value) if str(value).isdecimal() else 0
+        except ValueError:  # more digits than Python reads
+            number = MOST_WINDOWS + 1
+        if number < 1:
             self.fail(f"{value!r} is neither a number above 0 nor 'all'", param, ctx)
-        return int(value)
+        if number > MOST_WINDOWS:
+            self.fail(f"at most {MOST_WINDOWS:,}, or 'all'", param, ctx)
+        return number
 
 
 class FiniteRange(click.FloatRange):

@@ -251,7 +251,7 @@ def main(
     heard = None
     with ExitStack() as stack:
         stop = stack.enter_context(stop_event())
-        sources.check = stop.check
+        sources.check, sources.limits = stop.check, limits
         if runtime == "auto" and output.kind is Kind.FOLDER and not artifact.facts:
             runtime = _runtime_before(Path(output.path)) or runtime
         backend = open_backend(artifact, runtime, device, workers, gpus, ray, say, batch or 0)

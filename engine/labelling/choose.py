@@ -43,7 +43,8 @@ def open_backend(
         batch: windows that a GPU computes at once; 0 is what the engine is tuned for.
 
     Raises:
-        UsageError: an .onnx file for the GPU, an engine for the CPU, or a batch where no engine takes it.
+        UsageError: an .onnx file for the GPU, an engine for the CPU, a batch where no engine takes it, or a
+            cluster without an address.
         ArtifactError: the runtime refuses the model, or it fails on a trial.
         DeviceError: an engine, and no GPU that it can run on.
         MerError: no cluster answers, or the runtime is not installed.
@@ -51,6 +52,8 @@ def open_backend(
     runtime = None if runtime == "auto" else runtime
     if batch and (ray or not artifact.facts or runtime not in (None, "tensorrt")):
         raise UsageError("only an engine on this machine's GPU takes a size of batch: leave it out")
+    if ray == "":
+        raise UsageError("the address of the Ray cluster is empty: local, auto or HOST:PORT")
     if ray:
         from ..runtimes.trial import check_by_trial
         from .ray_cluster import RayCluster

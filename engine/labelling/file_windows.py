@@ -17,7 +17,7 @@ from ..audio.open import open_decoder
 from ..audio.readable import check_readable
 from ..audio.tags import written
 from ..audio.windows import WindowCount, windows_from_decoder
-from ..errors import AudioError, UnreadableError
+from ..errors import AudioError, SilentError, UnreadableError
 from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
 from .packed_samples import packed_from_samples
@@ -60,6 +60,12 @@ class FileFacts:
     seconds: dict[str, float]
     tags: dict[str, str] = field(default_factory=dict)
     silent_s: tuple[float, ...] = ()
+
+
+class SilentFileError(SilentError):
+    """The error of a file that is silence, with its facts: its row has them."""
+
+    facts: FileFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -198,20 +204,28 @@ def _arrays_from_decoder(
     budget: Budget | None = None,
     path: str | None = None,
 ) -> tuple[FileFacts, np.ndarray | RowsOnDisk]:
-    """Converts each window that sounds; ``began`` is the process time at which the decoder began to open."""
+    """Converts each window that sounds; ``began`` is the process time at which the decoder began to open.
+
+    Raises:
+        SilentFileError: none of them does.
+    """
     arrays, starts, silent = GrowingRows(), [], []
     seconds: dict[str, float] = dict.fromkeys(("decode", "resample", "mel"), 0.0)
-    for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s, budget):
-        read = time.process_time()
-        if window.silent:
-            silent.append(window.start_s)
-        else:
-            arrays.add(convert(window.samples))
-            starts.append(window.start_s)
-        seconds["decode"] += read - began - window.resample_s
-        seconds["resample"] += window.resample_s
-        began = time.process_time()
-        seconds["mel"] += began - read
+    silence: SilentFileError | None = None
+    try:
+        for window in windows_from_decoder(decoder, options.spec, options.windows, options.hop_s, budget):
+            read = time.process_time()
+            if window.silent:
+                silent.append(window.start_s)
+            else:
+                arrays.add(convert(window.samples))
+                starts.append(window.start_s)
+            seconds["decode"] += read - began - window.resample_s
+            seconds["resample"] += window.resample_s
+            began = time.process_time()
+            seconds["mel"] += began - read
+    except SilentError as error:
+        silence = SilentFileError(str(error))
     duration_s = decoder.length / decoder.sample_rate
     tags = {}
     with suppress(AudioError):  # a file that has gone meanwhile has its windows
@@ -220,7 +234,11 @@ def _arrays_from_decoder(
     seconds["decode"] += time.process_time() - began
     heard = set(starts)
     unheard = tuple(start for start in silent if start not in heard)
-    return FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard), arrays.all()
+    facts = FileFacts(tuple(starts), duration_s, decoder.name, seconds, tags, unheard)
+    if silence:
+        silence.facts = facts
+        raise silence
+    return facts, arrays.all()
 
 
 def _open(path: str, options: WindowOptions, budget: Budget) -> Decoder:

@@ -20,7 +20,7 @@ from ..signals import StoppedError
 from .contract import StageSeconds
 from .file_windows import FileFacts, FileLogMels, WindowOptions, log_mels_from_file
 from .further import label_from_outputs
-from .song_label import SongLabel
+from .song_label import SongLabel, label_of_silence
 from .worker_pool import Failure, WorkerPool
 
 _BATCH = 32  # windows given to the network at once, at most
@@ -219,7 +219,7 @@ class _Run:
         """Gives a file that was read to the network; one that failed has its label at once."""
         path = self._begun.pop(position)
         if isinstance(result, Failure) and result.silent:
-            self._labels[position] = SongLabel(path, verdict="silence")
+            self._labels[position] = label_of_silence(path, result.facts)
             return
         if isinstance(result, Failure):
             self._labels[position] = SongLabel(path, error=result.reason, unreadable=result.unreadable)

@@ -21,8 +21,8 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SongLabel:
-    """One input's label. With an ``error``, ``path`` and ``unreadable`` are all else that is set; of silence,
-    ``path`` and ``verdict``.
+    """One input's label. With an ``error``, ``path`` and ``unreadable`` are all else that is set. Silence
+    has no ``emotion``, ``probabilities`` and ``windows``.
 
     ``probabilities`` are in the order of the model's labels. ``windows`` is the timeline: where each
     window begins, in seconds, and its probabilities, or None where it is silent: such a window has no vote.
@@ -44,11 +44,11 @@ class SongLabel:
     duration_s: float | None = None
     windows: tuple[tuple[float, tuple[float, ...] | None], ...] = ()
     decoder: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     unreadable: bool = False
     verdict: Verdict | None = None
     novelty: float | None = None
-    further: Mapping[str, SongLabel] = field(default_factory=dict)
+    further: Mapping[str, SongLabel] = field(default_factory=dict, hash=False)
 
     @property
     def confidence(self) -> float | None:
@@ -86,6 +86,15 @@ def label_from_logits(
         tags=file.tags,
         verdict=verdict,
         novelty=novelty,
+    )
+
+
+def label_of_silence(path: str, file: FileFacts | None) -> SongLabel:
+    """The label of a file that is silence throughout, which has no timeline."""
+    if file is None:
+        return SongLabel(path, verdict="silence")
+    return SongLabel(
+        path, duration_s=file.duration_s, decoder=file.decoder, tags=file.tags, verdict="silence"
     )
 
 

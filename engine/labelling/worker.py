@@ -25,13 +25,15 @@ class Failure:
     """Why an item has no result: one line for its row.
 
     ``unreadable``: another day it may have one, since its file could not be read at all. ``silent``: its file
-    is silence. ``traceback`` is that of a bug, which the pool puts into the log.
+    is silence, and ``facts`` are its ``FileFacts``. ``traceback`` is that of a bug, which the pool puts into
+    the log.
     """
 
     reason: str
     unreadable: bool = False
     traceback: str = field(default="", compare=False, repr=False)
     silent: bool = False
+    facts: Any = None
 
 
 def work(
@@ -101,7 +103,8 @@ def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any
         return function(item, options)
     except MerError as error:  # a package that is missing says nothing about the file either
         unreadable = isinstance(error, UnreadableError) or not isinstance(error, AudioError)
-        return Failure(str(error), unreadable, silent=isinstance(error, SilentError))
+        silent, facts = isinstance(error, SilentError), getattr(error, "facts", None)
+        return Failure(str(error), unreadable, silent=silent, facts=facts)
     except Exception as error:  # a bug costs one row, not the run
         reason, text = failure_from_bug(error, item)
         return Failure(reason, traceback=text)

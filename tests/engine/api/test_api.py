@@ -193,12 +193,36 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         ({"windows": "all", "hop_s": float("inf")}, "hop_s must be"),
         ({"windows": "all", "hop_s": "1"}, "hop_s must be"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, not 'gpu'"),
+        ({"windows": 100_001}, 'windows must be at most 100,000, or "all"'),
+        ({"windows": np.int64(10**12)}, "windows must be at most"),
+        ({"windows": True}, "windows must be"),
+        ({"hop_s": 1}, 'hop_s goes with windows="all"'),
+        ({"windows": "all", "hop_s": 10**400}, "hop_s must be"),
+        ({"windows": "all", "hop_s": True}, "hop_s must be"),
+        ({"workers": True}, "workers must be a whole number"),
+        ({"workers": np.float32(1)}, "workers must be a whole number"),
+        ({"min_confidence": True}, "min_confidence must be from 0 to 1"),
+        ({"min_confidence": np.float32("nan")}, "min_confidence must be from 0 to 1"),
         ({"workers": -1}, "workers must be a whole number"),  # a pool of none would wait for ever
     ],
 )
 def test_options_that_are_none(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         merkit.Labeler(MODEL, **options)
+
+
+def test_numbers_of_numpy(folder: Path) -> None:
+    counted: dict[str, Any] = {
+        "windows": np.int64(2),
+        "workers": np.int64(1),
+        "min_confidence": np.float32(0.5),
+    }
+    for numbers, plain in (
+        (counted, {"windows": 2, "workers": 1, "min_confidence": 0.5}),
+        ({"windows": "all", "hop_s": np.float32(5)}, {"windows": "all", "hop_s": 5}),
+    ):
+        with merkit.Labeler(MODEL, **numbers) as taken, merkit.Labeler(MODEL, **plain) as labeler:
+            assert taken.label(folder / "song.mp3") == labeler.label(folder / "song.mp3")
 
 
 def test_the_network_has_no_more_threads_than_a_container_has_cores(

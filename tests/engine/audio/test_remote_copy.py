@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -82,7 +83,10 @@ def test_a_copy_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "cannot be fetched: ::ffff:7f00:1 is an address of this machine",
         ),
         ("to/http://localhost/", "cannot be fetched: localhost leads to "),
-        ("to/file:///etc/passwd", "cannot be fetched: "),
+        (
+            "to/file:///etc/passwd",
+            "cannot be fetched: the server redirects to what is no URL of http or https: file:///etc/passwd",
+        ),
     ],
 )
 def test_what_goes_wrong_is_told_apart(path: str, reason: str) -> None:
@@ -201,6 +205,32 @@ def test_other_schemes_are_refused(url: str) -> None:
     assert re.fullmatch(
         "cannot be fetched: only http, https, s3 and gs are read, not [a-z]+://", refused(url)
     )
+
+
+class Bucket:
+    """Stands in for s3fs, which knows ``s3://`` in lower case only."""
+
+    def _strip_protocol(self, url: str) -> str:
+        assert url.startswith("s3://")
+        return url.removeprefix("s3://").rstrip("/")
+
+    def open(self, path: str, mode: str, block_size: int) -> Any:
+        if "/" not in path:
+            raise ValueError(f"Attempt to open non key-like path: {path}")
+        return io.BytesIO(path.encode())
+
+
+def test_a_bucket_has_one_name_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytest.importorskip("fsspec"), "filesystem", {"s3": Bucket()}.get)
+    for url in ("s3://bucket/Top.wav", "S3://bucket/Top.wav"):
+        with remote_copy.local_copy(url, Limits()) as copy:
+            assert Path(copy).read_bytes() == b"bucket/Top.wav"
+
+
+def test_a_bucket_that_lists_nothing_is_no_song(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytest.importorskip("fsspec"), "filesystem", {"s3": Bucket()}.get)
+    for url in ("s3://gone", "s3://gone/"):
+        assert refused(url) == "the bucket gone is not there, is empty, or may not be listed"
 
 
 def refused(url: str, **limits: Any) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from http_folder import Answers, answered_by, served
 from merkit.engine.audio import web
+from merkit.engine.audio.decoder import Limits
 from merkit.engine.catalogue import remote_listing
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.errors import MerError
@@ -34,6 +36,53 @@ def test_urls(tmp_path: Path) -> None:
         assert sources.skipped == 1
 
 
+class Moved(Answers):
+    """Two folders of songs, /new/ and /slash/, and what leads to them: /old, /old/ and /slash."""
+
+    def do_GET(self) -> None:
+        pages = {"/new/": b'<a href="R&amp;B.wav"></a><a href="it\'s.wav"></a>', "/slash/": b"<a href=c.wav>"}
+        if self.path in pages:
+            self._answer(200, pages[self.path])
+        elif self.path in ("/old", "/old/", "/slash"):
+            self._answer(302, Location="/slash/" if self.path == "/slash" else "/new/")
+        else:
+            super().do_GET()
+
+
+def test_songs_lie_where_their_page_is_found() -> None:
+    with answered_by(Moved) as root:
+        for asked in ("new/", "old", "old/", f"to/{root}/old/"):
+            paths = [source.path for source in Sources([f"{root}/{asked}"])]
+            assert paths == [f"{root}/new/R&B.wav", f"{root}/new/it's.wav"]
+        named = root.replace("://", "://u:p@")
+        for asked, first in (("slash", "slash/c.wav"), ("old", "new/R&B.wav")):
+            assert next(iter(Sources([f"{named}/{asked}"]))).path == f"{named}/{first}"
+
+
+def test_a_listing_has_the_limits_of_the_run() -> None:
+    with answered_by(Moved) as root, answered_by(Answers) as other:
+        by_name = root.replace("127.0.0.1", "localhost")
+        sources = Sources([f"{other}/to/{by_name}/new/"])
+        assert [source.path for source in sources] == sources.arguments
+        named = sources.private_hosts
+        for limits in (
+            Limits(private_hosts=named, allow_private=True),
+            Limits(private_hosts=named | {"localhost"}),
+        ):
+            sources.limits = limits
+            assert next(iter(sources)).path == f"{by_name}/new/R&B.wav"
+        silent = Sources([f"{other}/silent"])
+        silent.limits = Limits(seconds=0.5)
+        began = time.monotonic()
+        assert [source.path for source in silent] == silent.arguments
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "memory://x", "zip://a.wav::x.zip"])
+def test_a_url_that_is_not_read_is_an_input(url: str) -> None:
+    assert [source.path for source in Sources([url, "song.wav"])] == [url, "song.wav"]
+
+
 @pytest.mark.parametrize("closed", ["/music", "/music/b"])
 @pytest.mark.usefixtures("any_storage")
 def test_a_folder_that_cannot_be_listed_is_an_input(closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +106,21 @@ def test_a_folder_that_cannot_be_listed_is_an_input(closed: str, monkeypatch: py
     expected = {"/music": ["memory://music"], "/music/b": ["3.mp3", "a/1.mp3", "b"]}[closed]
     listed = [source.path for source in Sources(["memory://music"])]
     assert [path.removeprefix("memory:///music/") for path in listed] == expected
+
+
+@pytest.mark.usefixtures("any_storage")
+def test_names_with_a_question_mark() -> None:
+    """HTTP alone has questions; elsewhere it is a character of a name."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    for name in ("what?.mp3", "who #1? me/a.mp3", "b.mp3?x.txt"):
+        memory.pipe(f"/asked/{name}", b"sound")
+    sources = Sources(["memory://asked", "s3://asked/what?.mp3"])
+    assert [source.path for source in sources] == [
+        "memory:///asked/what?.mp3",
+        "memory:///asked/who #1? me/a.mp3",
+        "s3://asked/what?.mp3",
+    ]
+    assert sources.skipped == 1
 
 
 @pytest.mark.usefixtures("any_storage")
@@ -166,3 +230,25 @@ def test_folders_count_when_they_are_named_not_when_they_are_searched(
     with pytest.raises(MerError, match="more than 2,500 folders"):
         list(remote_listing.sources_from_url("s3://wide/", lambda: None))
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(("changed", "skipped"), [({}, 2), ({"LastModified": datetime(2026, 1, 1)}, 0)])
+def test_keys_with_an_empty_name_in_them_are_counted(
+    changed: dict[str, Any], skipped: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object that marks the folder, as consoles make it, is none."""
+
+    class Keys:
+        def ls(self, folder: str, detail: bool) -> list[dict[str, Any]]:
+            entries = [{"name": f"{folder}/", "type": "directory", **changed}]
+            if folder == "bkt":
+                entries.append({"name": "bkt/x", "type": "directory"})
+            return [*entries, {"name": f"{folder}/a.wav", "type": "file"}]
+
+        def unstrip_protocol(self, path: str) -> str:
+            return f"s3://{path}"
+
+    monkeypatch.setattr(remote_listing, "open_filesystem", lambda url, limits: (Keys(), "bkt"))
+    sources = Sources(["s3://bkt/"])
+    assert [source.path for source in sources] == ["s3://bkt/a.wav", "s3://bkt/x/a.wav"]
+    assert sources.skipped == skipped

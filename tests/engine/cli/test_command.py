@@ -74,7 +74,16 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert CliRunner().invoke(command(bug), []).exception is bug
 
 
-@pytest.mark.parametrize(("text", "value"), [("all", "'all'"), ("12", "12"), ("007", "7")])
+@pytest.mark.parametrize("text", ["100001", "1000000000", "9" * 5_000])
+def test_too_many_windows(text: str) -> None:
+    """Each would take memory before the first is read."""
+    done = CliRunner().invoke(command(0), ["--windows", text])
+    assert (done.exit_code, "at most 100,000, or 'all'" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("all", "'all'"), ("100000", "100000"), ("12", "12"), ("007", "7")]
+)
 def test_window_counts(text: str, value: str) -> None:
     assert CliRunner().invoke(command(0), ["--windows", text]).output == f"{value}\n"
 
@@ -97,6 +106,7 @@ def test_the_version_is_the_packages() -> None:
     [
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "/a/b: No space left on device"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files: the limit is ulimit -n"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "/a/b"), "/a/b: File name too long"),
         (BlockingIOError(errno.EAGAIN, "Resource"), "Resource: the limit is ulimit -u"),
         (
             ImportError("a.so: failed to map segment from shared object"),

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from child_processes import rest_of_output
-from http_folder import served
+from http_folder import Answers, answered_by, served
 from merkit.engine.spec import ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
 from onnx_files import tiny_onnx
@@ -161,6 +161,19 @@ def test_lists_reach_no_private_address(tmp_path: Path, tiny_model: Path) -> Non
         for allowed in ([tmp_path / "list.csv", "--allow-private"], [f"{url}/a.wav"]):
             done = mer_label(*allowed, *arguments)
             assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "ok"), done.stderr
+
+
+def test_a_listing_reaches_what_songs_may_reach(tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("aiohttp")
+    write_audio(tmp_path / "R&B.wav", noise(11, 16_000), 16_000)
+    with served(tmp_path) as url, answered_by(Answers) as other:
+        there = url.replace("127.0.0.1", "localhost")
+        moved = (f"{other}/to/{there}/", "--model", tiny_model, "-j", 1, "--out", "-")
+        refused = mer_label(*moved)
+        assert "an address of this machine or network" in json.loads(refused.stdout)["error"]
+        done = mer_label(*moved, "--allow-private")
+        row = json.loads(done.stdout)
+        assert (row["path"], row["status"]) == (f"{there}/R%26B.wav", "ok"), done.stderr
 
 
 def test_nothing_to_label(music: Path, tmp_path: Path, tiny_model: Path) -> None:

@@ -48,6 +48,8 @@ def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytes
     for other in ({}, {"ray": "nowhere:1"}):
         with pytest.raises(UsageError, match="only an engine on this machine's GPU takes a size of batch"):
             opened(artifact, batch=8, **other)
+    with pytest.raises(UsageError, match="the address of the Ray cluster is empty"):
+        opened(artifact, ray="")
     built = engine(tmp_path, SPEC)
     with pytest.raises(UsageError, match=r"give the \.onnx"):
         opened(built, device="cpu")

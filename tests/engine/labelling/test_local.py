@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from multiprocessing import active_children
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from audio_files import chirp, noise, write_audio
@@ -61,7 +62,19 @@ def test_silence_is_no_error(tmp_path: Path, tiny_model: Path) -> None:
     silent = str(write_audio(tmp_path / "silent.wav", np.zeros(5 * 22_050, np.float32), 22_050))
     quiet = str(write_audio(tmp_path / "quiet.wav", 1e-4 * noise(5, 22_050, 0), 22_050))
     for path in (silent, quiet):
-        assert label([path], tiny_model) == [SongLabel(path, verdict="silence")]
+        (row,) = label([path], tiny_model)
+        assert row == SongLabel(path, duration_s=5.0, decoder=row.decoder, verdict="silence")
+        assert row.decoder
+    with av.open(tmp_path / "tagged.flac", "w") as file:
+        file.metadata.update({"title": "4'33", "artist": "Cage", "album": "Silence"})
+        stream = file.add_stream("flac", 16_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 32_000), np.int16), "s16", "mono")
+        frame.sample_rate = 16_000
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    for options in ({}, {"windows": "all"}):
+        (row,) = label([str(tmp_path / "tagged.flac")], tiny_model, **options)
+        assert row.tags == {"title": "4'33", "artist": "Cage", "album": "Silence"}
+        assert (row.duration_s, row.verdict, row.windows) == (2.0, "silence", ())
 
 
 def test_the_timeline_is_the_windows(songs: list[str], tiny_model: Path) -> None:

@@ -138,3 +138,8 @@ def test_json_and_back(spec: ModelSpec) -> None:
     assert label_from_json(text, "other") == dataclasses.replace(label, path="other")
     failed = SongLabel("a", error="no sound")
     assert label_from_json(failed.to_json(), "a") == failed
+
+
+def test_labels_can_be_in_sets() -> None:
+    one, other = (SongLabel("a", tags={"title": title}, further={"m": SongLabel("a")}) for title in "xy")
+    assert len({one, other, dataclasses.replace(one, tags={"title": "x"})}) == 2

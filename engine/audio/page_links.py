@@ -1,0 +1,67 @@
+"""The entries of a folder that its page of HTML links to, as servers write such listings."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+# Each character is looked at once, which html.parser does not promise: a page is what a server makes up.
+_TAG = re.compile(
+    r"""<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1|\Z)|"""
+    r"""<a(?=[\s/])((?:=\s*+(?:"[^"]*+"?+|'[^']*+'?+|[^\s>]*+)|[^>=]++)*+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r"""([^\s=/]++)(?:\s*+=\s*+(?:"([^"]*+)"?+|'([^']*+)'?+|([^\s>]*+)))?+""")
+_REFERENCE = re.compile("&#?[0-9A-Za-z]+;")  # without a semicolon it is a part of the address: &region=
+
+
+def links_below(page: str, url: str) -> set[str]:
+    """The URLs below a folder that its page links to. They begin as ``url`` is written.
+
+    A page whose URL has no slash at the end is that of the folder of this name.
+    """
+    asked = urlsplit(url)
+    folder = asked.path.rstrip("/") + "/"
+    base = urlunsplit((asked.scheme, asked.netloc, asked.path if asked.query else folder, "", ""))
+    # urljoin drops empty parts of a path.
+    joined = urlsplit(urljoin(urlunsplit((asked.scheme, asked.netloc, folder, "", "")), ".")).path
+    below = set()
+    for link in _links(page):
+        with suppress(ValueError):  # a bracket that is not closed
+            target = urlsplit(urljoin(base, link))
+            *above, rest = target.path.split("/", joined.count("/"))
+            is_near = target.scheme in ("http", "https") and _server(target.netloc) == _server(asked.netloc)
+            if rest and is_near and unquote("/".join([*above, ""])) == unquote(joined):
+                below.add(urlunsplit(target._replace(netloc=asked.netloc, path=folder + rest)))
+    return below
+
+
+def place_of_page(asked: str, reached: str) -> str:
+    """Where a page stands that a redirect led to; as asked, where only a slash or TLS was added.
+
+    A name and a password stay with their server, and are not sent without TLS where they were sent with it.
+    """
+    before, after = urlsplit(asked), urlsplit(reached)
+    if (before.hostname, before.port) != (after.hostname, after.port):
+        return reached
+    if after.scheme not in (before.scheme, "https"):
+        return reached
+    if unquote(before.path).rstrip("/") == unquote(after.path).rstrip("/"):
+        return asked
+    user, at, _ = before.netloc.rpartition("@")
+    return urlunsplit(after._replace(netloc=user + at + _server(after.netloc)))
+
+
+def _links(page: str) -> Iterator[str]:
+    for tag in _TAG.finditer(page):
+        for name, *values in _ATTRIBUTE.findall(tag[2] or ""):
+            if name.lower() == "href":
+                yield _REFERENCE.sub(lambda found: html.unescape(found[0]), "".join(values)).strip()
+                break
+
+
+def _server(netloc: str) -> str:
+    return netloc.rpartition("@")[2].lower()
