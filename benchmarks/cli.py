@@ -48,22 +48,27 @@ class ResultFiles:
             raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 
     def write(self, results: Results) -> None:
-        """Writes the files and prints the table; the page comes last, since only it needs another package."""
+        """Writes the files, then prints the table: whether its reader stays changes no file.
+
+        If a file cannot be written, the table is printed too.
+        """
         from ..engine.files import write_whole
         from .results.text import csv_from_results, markdown_from_results, print_results
         from .results_file import json_from_results
 
-        if self.json:
-            write_whole(self.json, json_from_results(results))
-        if self.csv:
-            write_whole(self.csv, csv_from_results(results))
-        if self.markdown:
-            write_whole(self.markdown, markdown_from_results(results))
-        print_results(results)
-        if self.html:
-            from .results.html import html_from_results
+        try:
+            if self.json:
+                write_whole(self.json, json_from_results(results))
+            if self.csv:
+                write_whole(self.csv, csv_from_results(results))
+            if self.markdown:
+                write_whole(self.markdown, markdown_from_results(results))
+            if self.html:  # the last, since only it needs another package
+                from .results.html import html_from_results
 
-            write_whole(self.html, html_from_results(results))
+                write_whole(self.html, html_from_results(results))
+        finally:
+            print_results(results)
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -184,7 +189,8 @@ def _table(
         return stop.code or INTERRUPTED
     if not any(row.status == "ok" for row in results.rows):
         return EXIT_FAILURE
-    return EXIT_SOME_FAILED if results.data and results.data.skipped else 0
+    skipped = results.data is not None and bool(results.data.skipped)
+    return EXIT_SOME_FAILED if skipped or any(row.songs_failed for row in results.rows) else 0
 
 
 def _measured(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli.command import EXIT_GATE, EXIT_SOME_FAILED, FiniteRange, WindowCountType, report_errors
 from ..engine.text.escape import for_terminal
+from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
+
+if TYPE_CHECKING:
+    from .experiments.pipeline import Comparison
 
 
 @click.command("compare")
@@ -42,7 +47,7 @@ def compare_command(
     if is_results(first):
         ratios, warnings = compare_results(Path(first), Path(second))
         for warning in warnings:
-            _echo(f"warning: {warning}", err=True)
+            _say(f"warning: {warning}")
     else:
         ratio, times = compare_models(first, second, batch, pairs, threads)
         ratios = [ratio]
@@ -52,7 +57,7 @@ def compare_command(
         _echo(f"{ratio.ratio:10.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]  {ratio.what}")
     slow = [ratio for ratio in ratios if fail_under is not None and ratio.under(fail_under)]
     for ratio in slow:
-        _echo(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}", err=True)
+        _say(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}")
     return EXIT_GATE if slow else 0
 
 
@@ -95,21 +100,28 @@ def pipeline_command(
     if report:
         check_result_paths([report], [folder])
     comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, _say)
-    _echo(f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores")
+    try:
+        if report:
+            write_whole(report, json.dumps(comparison.to_mapping(), indent=2) + "\n")
+    finally:  # as in ``robust_command``
+        for line in _lines_from_pipelines(comparison, rounds):
+            _echo(line)
+    return EXIT_SOME_FAILED if comparison.failed else 0
+
+
+def _lines_from_pipelines(comparison: Comparison, rounds: int) -> Iterator[str]:
+    yield f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores"
     for contender in comparison.contenders:
         spread = f"{min(contender.seconds) * 1e3:.1f} to {max(contender.seconds) * 1e3:.1f}"
-        _echo(
+        yield (
             f"{contender.median * 1e3:10.1f} ms a song ({spread})  {1 / contender.median:8.1f} songs/s  "
             f"{comparison.ratio(contender):6.2f}x  {contender.name}  "
             f"[CPU: {contender.cpu_median * 1e3:.1f} ms, "
             f"{contender.cpu_median / comparison.contenders[0].cpu_median:.2f}x]"
         )
     stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(comparison.stages).items())
-    _echo(f"stages, CPU seconds (waited and idle: wall): {stages}")
-    _echo(f"wall x cores / CPU: {comparison.wall_x_cores_over_cpu:.2f}")
-    if report:
-        write_whole(report, json.dumps(comparison.to_mapping(), indent=2) + "\n")
-    return 0
+    yield f"stages, CPU seconds (waited and idle: wall): {stages}"
+    yield f"wall x cores / CPU: {comparison.wall_x_cores_over_cpu:.2f}"
 
 
 @click.command("gpu")
@@ -227,21 +239,25 @@ def robust_command(
     check_result_paths([file for file in (report, markdown) if file], [data])
     names = [name.strip() for name in changes.split(",")] if changes is not None else []
     measured = measure_robustness(model, data, limit, names, seed, layout, _say)
-    for line in lines_from_robustness(measured):
-        _echo(line)
-    if report:
-        write_whole(report, json.dumps(measured.to_mapping(), indent=2) + "\n")
-    if markdown:
-        write_whole(markdown, markdown_from_robustness(measured))
+    try:
+        if report:
+            write_whole(report, json.dumps(measured.to_mapping(), indent=2) + "\n")
+        if markdown:
+            write_whole(markdown, markdown_from_robustness(measured))
+    finally:  # printed last: the reader may go; and in any case, if a file cannot be written
+        for line in lines_from_robustness(measured):
+            _echo(line)
     over = [row for row in measured.rows if fail_over is not None and 100 * row.low > fail_over]
     for row in over:
-        _echo(f"Error: {row.what}: {100 * row.share:.1f} % of labels change, over {fail_over:g} %", err=True)
+        _say(f"Error: {row.what}: {100 * row.share:.1f} % of labels change, over {fail_over:g} %")
     return EXIT_GATE if over else EXIT_SOME_FAILED if measured.failed else 0
 
 
-def _echo(line: str, err: bool = False) -> None:
-    click.echo("\n".join(map(for_terminal, line.split("\n"))), err=err)
+def _echo(text: str) -> None:
+    for line in text.split("\n"):
+        print_out(for_terminal(line))
 
 
-def _say(line: str) -> None:
-    _echo(line, err=True)
+def _say(text: str) -> None:
+    for line in text.split("\n"):
+        print_err(line)

@@ -89,16 +89,17 @@ def tune_command(data: Path, model: str, songs: int, rounds: int, out: Path | No
     DATA is music, 100 songs or more. Each runtime labels them; one is taken in place of ONNX Runtime in FP32
     if whole commands need 5 % less CPU with it, not by chance, and at most one label in a hundred changes.
     """
-    from ..engine.runtimes.choice import own_table
+    from ..engine.runtimes.choice import own_table, rows_of
     from .experiments.tune import tune, write_row
 
     if out is not None:
         check_result_paths([out], [data])
     table = out or own_table()
+    rows_of(table)  # which refuses before the measurement what is no table
     row, tried = tune(model, data, songs, rounds, _say)
+    write_row(row, table)
     for one in tried:
         _echo(one.line())
-    write_row(row, table)
     _echo(f"{(row['faster'] or ['onnxruntime'])[0]} for {row['network']} on this CPU: written to {table}")
     return 0
 

@@ -8,6 +8,7 @@ import click
 
 from ..engine.cli.command import EXIT_GATE, FiniteRange, report_errors
 from ..engine.text.escape import for_terminal
+from ..engine.text.streams import print_out
 
 
 @click.command("first-hour")
@@ -41,6 +42,6 @@ def first_hour_command(
     from .experiments.first_hour import Options, run_first_hour
 
     options = Options(minutes, only, models, songs, report)
-    fine = run_first_hour(options, lambda line: click.echo(for_terminal(line)))
-    click.echo(for_terminal(f"written to {options.report} and {options.page}"))
+    fine = run_first_hour(options, lambda line: print_out(for_terminal(line)))
+    print_out(for_terminal(f"written to {options.report} and {options.page}"))
     return 0 if fine else EXIT_GATE

@@ -8,7 +8,7 @@ import click
 
 from ..engine.cli.command import FiniteRange, report_errors
 from ..engine.text.escape import for_terminal
-from ..engine.text.streams import print_err
+from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
 
 
@@ -40,8 +40,10 @@ def formats_command(
 
     check_result_paths([markdown] if markdown else [], files)
     table = markdown_from_costs(format_costs(files, rounds, songs, seconds, print_err))
-    for line in table.splitlines():
-        click.echo(for_terminal(line))
-    if markdown:
-        write_whole(markdown, table)
+    try:
+        if markdown:
+            write_whole(markdown, table)
+    finally:  # printed last: the reader may go; and in any case, if the file cannot be written
+        for line in table.splitlines():
+            print_out(for_terminal(line))
     return 0

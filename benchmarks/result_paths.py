@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from ..engine.artifact import ENGINE_SUFFIXES
 from ..engine.audio.formats import AUDIO_SUFFIXES
 from ..engine.errors import UsageError
 
 _NEVER_RESULTS = {*ENGINE_SUFFIXES, ".onnx", ".safetensors", ".pt", ".pth", ".npz", *AUDIO_SUFFIXES}
+_OWN = {".json", ".html", ".png", ".md"}
+"""Of results in a folder of inputs, which a second run replaces. Not .csv, as clips.csv has it."""
 
 
 def check_result_paths(files: Sequence[Path], inputs: Iterable[Path | None] = ()) -> None:
@@ -20,19 +23,33 @@ def check_result_paths(files: Sequence[Path], inputs: Iterable[Path | None] = ()
         inputs: files and folders that the run reads; None is none.
 
     Raises:
-        UsageError: a folder that is not there, a file that is one, one name for two files, an input, a file
-            in a folder of inputs, a model or its sidecar, or sound.
+        UsageError: a folder that is not there or takes no files, a file that is one, one name for two files,
+            an input, a file in a folder of inputs that looks like no result, a model or its sidecar, or
+            sound.
     """
     read = [path for path in inputs if path is not None]
     for file in files:
-        if not file.parent.is_dir():
-            raise UsageError(f"{file}: there is no folder {file.parent}")
-        if file.is_dir():
-            raise UsageError(f"{file} is a folder; name a file")
-        if file.exists() and (what := _what_it_is(file, read)):
-            raise UsageError(f"{file} is {what}; name another file")
+        try:
+            _check(file, read)
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written: {error.strerror}; name another file") from None
     if len({file.resolve() for file in files}) < len(files):
         raise UsageError("two outputs have the same name")
+
+
+def _check(file: Path, inputs: Iterable[Path]) -> None:
+    if file == Path("-"):
+        raise UsageError("- is no file; /dev/stdout is standard output")
+    if not file.parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {file.parent}")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; name a file")
+    if file.exists() and (what := _what_it_is(file, inputs)):
+        raise UsageError(f"{file} is {what}; name another file")
+    is_stream = file.absolute().is_relative_to("/dev") or (file.exists() and not file.is_file())
+    if not is_stream:  # which ``write_whole`` writes beside it first
+        with TemporaryFile(dir=file.resolve().parent):
+            pass
 
 
 def _what_it_is(file: Path, inputs: Iterable[Path]) -> str | None:
@@ -41,7 +58,8 @@ def _what_it_is(file: Path, inputs: Iterable[Path]) -> str | None:
     for source in inputs:
         if source.exists() and os.path.samefile(file, source):
             return "what the run reads"
-        if source.is_dir() and path.is_relative_to(source.resolve()):
+        inside = source.is_dir() and path.is_relative_to(source.resolve())
+        if inside and path.suffix.lower() not in _OWN:
             return f"in {source}, which the run reads"
     if path.suffix.lower() in _NEVER_RESULTS:
         return "there, and no result"

@@ -119,6 +119,7 @@ class Row:
     traffic_bytes: float | None = None
     """Weights and activations that one image at batch 1 reads and writes."""
     songs_failed: int | None = None
+    """Songs without a label, which ``songs_per_s`` leaves out."""
     rates: dict[str, float] = field(default_factory=dict)
     """Images/s of a short look at each batch: "latency x8" is OpenVINO's latency mode at batch 8."""
     streams: str | None = None
@@ -133,6 +134,11 @@ class Row:
     """Which folds, of which data."""
     scored_songs: str | None = None
     """A fingerprint of the clips that it was scored on: rows of different ones are not to be compared."""
+
+    @property
+    def shown_model(self) -> str:
+        """The model as the table names it."""
+        return self.model + (" (untrained)" if self.source == "untrained" else "")
 
     @property
     def name(self) -> str:

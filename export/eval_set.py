@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..engine.data.cleaning import as_spelt
 from ..engine.data.clip import HEARD_KEY, HELD_OUT_KEY, heard_clips
 from ..engine.data.labelled_audio import Clip, LabelledAudio, held_out_clips, unheard_clips
 from ..engine.data.metrics import Integers, too_few_clips
@@ -75,16 +76,25 @@ def split_key(spec: ModelSpec) -> tuple[object, ...]:
 def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
     """The split the model was trained with, from its provenance; else the data's own; else 80/20 by group.
 
+    Its clips have the labels as the model writes them.
+
     A model that says what it was trained on, and held none of this data out, is scored on what is new to it,
     if that is enough for an interval; else ``test`` is ``heard``.
 
     Raises:
         MerError: labels that are not the model's, or too few groups to split.
     """
-    strange = sorted(set(data.labels) - set(spec.labels))
+    spelt = {label: as_spelt(label, spec.labels) for label in data.labels}
+    strange = sorted(label for label, name in spelt.items() if name is None)
     if strange:
         raise MerError(
             f"the data's labels are not the model's: {', '.join(strange)} not in {', '.join(spec.labels)}"
+        )
+    if any(label != name for label, name in spelt.items()):  # else clips keep their ids, which are hashes
+        data = replace(
+            data,
+            clips=tuple(replace(clip, label=spelt[clip.label] or clip.label) for clip in data.clips),
+            labels=tuple(name or label for label, name in spelt.items()),
         )
     names = spec.provenance.get(HELD_OUT_KEY)
     held_out = set(held_out_clips(data.clips, names))

@@ -108,6 +108,8 @@ def main(
 
     if data.suffix.lower() in (".onnx", *ENGINE_SUFFIXES) and data.is_file():
         raise UsageError(f"{data} is a model: the labelled audio comes last")
+    if not data.exists():
+        raise UsageError(f"{data} does not exist: name the labelled audio last")
     pngs = [] if png_file is None else png_files(len(models), png_file)
     outputs = [file for file in (json_file, html_file, *pngs) if file]
     check_result_paths(outputs, [data, *(Path(model) for model in models if Path(model).is_file())])
@@ -120,19 +122,21 @@ def main(
     except LabelsDifferError as error:
         advice = "--map LABEL=OTHER makes one count as another, --map LABEL= leaves its clips out"
         raise LabelsDifferError(f"{error}; {advice}") from None
-    if json_file:
-        write_whole(json_file, json.dumps(evaluation.to_mapping(), indent=2, ensure_ascii=False) + "\n")
-    if html_file:
-        write_whole(html_file, html_from_evaluation(evaluation))
-    if pngs:
-        with warnings.catch_warnings(record=True) as raised:
-            write_pngs(evaluation, pngs)
-        if any("missing from font" in str(warning.message) for warning in raised):
-            print_err(
-                "the picture's font lacks letters of the labels, which are boxes there; --html has them"
-            )
-    for line in lines_from_evaluation(evaluation):
-        print_out(line)
+    try:
+        if json_file:
+            write_whole(json_file, json.dumps(evaluation.to_mapping(), indent=2, ensure_ascii=False) + "\n")
+        if html_file:
+            write_whole(html_file, html_from_evaluation(evaluation))
+        if pngs:
+            with warnings.catch_warnings(record=True) as raised:
+                write_pngs(evaluation, pngs)
+            if any("missing from font" in str(warning.message) for warning in raised):
+                print_err(
+                    "the picture's font lacks letters of the labels, which are boxes there; --html has them"
+                )
+    finally:  # printed last: the reader may go; and in any case, if a file cannot be written
+        for line in lines_from_evaluation(evaluation):
+            print_out(line)
     under = [m for m in evaluation.models if fail_under is not None and m.scores.macro_f1 < fail_under]
     for model in under:
         print_err(f"Error: {model.name}: macro-F1 {model.scores.macro_f1:.4f} is under {fail_under:g}")

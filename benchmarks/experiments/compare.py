@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,13 +89,13 @@ def ratio_of_samples(what: str, first: Sequence[float], second: Sequence[float],
 def compare_results(first: Path, second: Path) -> tuple[list[Ratio], list[str]]:
     """Images/s of two results files, row by row, and warnings about what makes them hard to compare.
 
-    Rows belong together by model, runtime and precision.
+    Rows belong together by model, as the table names it, runtime and precision.
 
     Raises:
-        MerError: no results file, or no row that both have.
+        MerError: no results file, two rows of one name in it, or no row that both have.
     """
     a, b = results_from_file(first), results_from_file(second)
-    samples_a, samples_b = _samples(a), _samples(b)
+    samples_a, samples_b = _samples(a, first), _samples(b, second)
     both = [key for key in samples_a if key in samples_b]
     if not both:
         raise MerError(f"{first} and {second} have no measured row in common")
@@ -123,22 +124,27 @@ def is_results(name: str) -> bool:
     return name.endswith(".json")
 
 
-def _samples(results: Results) -> dict[tuple[str, str, str], list[float]]:
+def _samples(results: Results, file: Path) -> dict[tuple[str, str, str], list[float]]:
     """Images/s of the parts of each measured row's run; a part without any measured nothing.
 
     No run of ours has so many parts that their bootstrap would take gigabytes.
+
+    Raises:
+        MerError: two rows have one name: a gate would pass over one of them.
     """
-    return {
-        (row.model, row.runtime, row.precision): row.throughput_samples
-        for row in results.rows
-        if row.status == "ok"
-        and 0 < len(row.throughput_samples) <= _MOST_PARTS
-        and min(row.throughput_samples) > 0
-    }
+    samples: dict[tuple[str, str, str], list[float]] = {}
+    for row in results.rows:
+        parts = row.throughput_samples
+        if row.status == "ok" and 0 < len(parts) <= _MOST_PARTS and min(parts) > 0:
+            key = (row.shown_model, row.runtime, row.precision)
+            if key in samples:
+                raise MerError(f"{file} has two rows {' '.join(key)}: measure one of them (mer-bench -m)")
+            samples[key] = parts
+    return samples
 
 
 def _case(name: str) -> Case:
-    model, _, runtime = name.rpartition("@") if "@" in name else (name, "", "")
+    model, _, runtime = (name, "", "") if os.path.exists(name) or "@" not in name else name.rpartition("@")
     path = path_from_model(model)
     runtime = runtime or ("tensorrt" if is_engine(path) else "onnxruntime")
     runtime, dash, precision = runtime.partition("-")  # openvino-bf16

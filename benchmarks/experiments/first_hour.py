@@ -117,9 +117,9 @@ def run_first_hour(options: Options, say: Callable[[str], None]) -> bool:
             bench = Bench(models, share * check.weight, folder, options.songs)
             result = _result(check, bench, end - time.monotonic())
             report["checks"].append({"name": check.name, "asks": check.asks, **result})
-            say(f"{result['status']:8} {check.name:10} {result['seconds']:6.1f} s  {result['summary']}")
             write_whole(options.report, json.dumps(report, indent=2) + "\n")
             write_whole(options.page, page_from_report(report))
+            say(f"{result['status']:8} {check.name:10} {result['seconds']:6.1f} s  {result['summary']}")
     return not any(result["status"] in ("failed", "crashed", "hung") for result in report["checks"])
 
 

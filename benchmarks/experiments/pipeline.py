@@ -24,7 +24,7 @@ from ...engine.cpu import usable_cores
 from ...engine.errors import MerError, UsageError
 from ...engine.labelling.choose import open_backend
 from ...engine.labelling.contract import StageSeconds
-from ...engine.labelling.file_windows import WindowOptions
+from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ..measure.whole_commands import cpu_seconds, linked, timed
 
@@ -64,7 +64,7 @@ class Comparison:
     """What ``compare_pipelines`` measured; mer-label is the first of ``contenders``.
 
     ``stages`` are the CPU seconds of one run. ``wall_x_cores_over_cpu`` is its wall time, times the cores,
-    over these: 1 where no core was ever idle.
+    over these: 1 where no core was ever idle. ``failed`` are files that were left out, and why.
     """
 
     files: int
@@ -72,6 +72,7 @@ class Comparison:
     contenders: list[Contender]
     stages: StageSeconds
     wall_x_cores_over_cpu: float
+    failed: list[str]
 
     def ratio(self, contender: Contender) -> float:
         """How many times as long as mer-label a contender takes for a song."""
@@ -87,6 +88,7 @@ class Comparison:
             "ratios": {one.name: self.ratio(one) for one in self.contenders},
             "stages_cpu_s": vars(self.stages),
             "wall_x_cores_over_cpu": self.wall_x_cores_over_cpu,
+            "failed": self.failed,
         }
 
 
@@ -103,8 +105,8 @@ def compare_pipelines(
     """Times every contender over the same audio, ``rounds`` times in turns.
 
     The first files of ``folder`` are linked into a catalogue of ``songs`` songs, so that a few long files
-    measure the pace and not the start; the paper's pipeline, which has no start-up in its time,
-    takes each file once.
+    measure the pace and not the start; those without usable audio are said and left out. The paper's
+    pipeline, which has no start-up in its time, takes each file once.
 
     Args:
         songs: 0 is as many as there are files.
@@ -113,14 +115,14 @@ def compare_pipelines(
 
     Raises:
         UsageError: a peer that is no command line.
-        MerError: no audio, or a command that fails.
+        MerError: no usable audio, or a command that fails.
     """
     artifact = open_artifact(model)
     files = [file for file in inputs_from_paths([folder]).paths if Path(file).is_file()]
     if not files:
         raise MerError(f"no audio in {folder}")
-    files = files[: songs or len(files)]
     options = WindowOptions(artifact.spec.audio, windows)
+    files, failed = _usable(files[: songs or len(files)], options, say)
     stages, ratios = StageSeconds(), []
     with linked(files, songs) as (catalogue, links), tempfile.TemporaryDirectory() as scratch:
         ours = [sys.executable, "-m", "merkit.engine.cli", str(catalogue), "--model", str(artifact.path)]
@@ -138,7 +140,27 @@ def compare_pipelines(
                 contender.take_turn(str(Path(scratch) / f"labels{turn}-{position}"))
             stages, ratio = _stages(catalogue, artifact, options, str(Path(scratch) / f"stages{turn}"))
             ratios.append(ratio)
-    return Comparison(len(links), usable_cores(), contenders, stages, statistics.median(ratios))
+    return Comparison(len(links), usable_cores(), contenders, stages, statistics.median(ratios), failed)
+
+
+def _usable(
+    files: Sequence[str], options: WindowOptions, say: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """The files that mer-label can label, and a line about each of the others.
+
+    Raises:
+        MerError: there are none.
+    """
+    failed: dict[str, str] = {}
+    with WorkerPool(log_mels_from_file, options) as pool:
+        for place, result in pool.map(files):
+            if isinstance(result, Failure):
+                failed[files[place]] = f"{files[place]}: {result.reason}"
+                say(f"left out {failed[files[place]]}")
+    good = [file for file in files if file not in failed]
+    if not good:
+        raise MerError(f"none of {len(files)} files gives audio; {failed[files[0]]}")
+    return good, sorted(failed.values())
 
 
 def decode_floor(paths: Sequence[str], options: WindowOptions) -> tuple[float, float]:

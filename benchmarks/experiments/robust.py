@@ -21,8 +21,9 @@ from ...engine.audio.open import open_decoder
 from ...engine.audio.remote_copy import local_copy
 from ...engine.audio.samples import SampleDecoder
 from ...engine.audio.windows import samples_at_own_rate
-from ...engine.catalogue.expand import inputs_from_paths
+from ...engine.catalogue.expand import Sources
 from ...engine.data.clip import Clip, heard_clips, unheard_clips
+from ...engine.data.clip_table import spelt_column
 from ...engine.data.labelled_audio import labelled_audio
 from ...engine.data.metrics import accuracy_and_macro_f1
 from ...engine.errors import AudioError, MerError, UsageError
@@ -195,7 +196,7 @@ def _songs(
             for line in labelled.notes:
                 say(line)
             return _labelled(labelled.clips, artifact, limit, rng)
-    paths = sorted(set(inputs_from_paths([data]).paths))
+    paths = sorted({source.path for source in Sources([data], spelt_column(data, "path"))})
     if not paths:
         raise MerError(f"no audio in {data}")
     order = sorted(rng.permutation(len(paths))[: limit or None].tolist())

@@ -245,8 +245,10 @@ def _fill_songs(row: Row, case: Case, options: RowOptions, artifact: Artifact) -
     with LocalBackend(FileByFile(runtime)) as backend:
         windows = WindowOptions(artifact.spec.audio)
         for label in backend.label_files(options.songs, artifact, windows, stages=stages):
-            times.append(time.perf_counter())
-            failed += label.error is not None
+            if label.error is None:  # a file that cannot be read takes no time, and is no song
+                times.append(time.perf_counter())
+            else:
+                failed += 1
     warm = min(_WARM_SONGS, len(times) - 1)
     counted = len(times) - warm - 1
     row.songs_per_s = counted / (times[-1] - times[warm]) if counted > 0 else None

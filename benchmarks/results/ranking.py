@@ -57,7 +57,12 @@ def recommendation(results: Results) -> str:
     rows = [row for row in results.rows if row.status == "ok" and row.throughput]
     prefix = "" if results.valid else "By a look that is not valid: "
     if not rows:
-        return "Nothing was measured."
+        measured = any(row.status == "ok" for row in results.rows)
+        return (
+            "No advice: images/s was not measured (--scenario Offline)."
+            if measured
+            else "Nothing was measured."
+        )
     score, figure = score_of(rows), FIGURES[ranked_by(rows)]
     scored = [(row, macro_f1) for row in rows if (macro_f1 := score(row)[0]) is not None]
     if not scored:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 
 from ...engine.text.escape import csv_line, for_markdown_cell, for_terminal
+from ...engine.text.streams import print_out
 from ..row import Interval, Results, Row
 from .ranked_figure import CV_MEANS, FIGURES, differing, ranked_by, unscored
 
@@ -25,7 +27,7 @@ def _roofline(row: Row) -> str:
 
 _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "": lambda row: "*" if row.pareto else "",
-    "model": lambda row: row.model + (" (untrained)" if row.source == "untrained" else ""),
+    "model": lambda row: row.shown_model,
     "runtime": lambda row: row.runtime,
     "precision": lambda row: row.precision,
     "params M": lambda row: _figure(row.params, 2, 1e-6),
@@ -81,7 +83,11 @@ def markdown_from_results(results: Results) -> str:
 
 
 def print_results(results: Results) -> None:
-    """The table on stdout; below it the rows that were not measured, with their reasons."""
+    """The table on stdout; below it the rows that were not measured, with their reasons.
+
+    Raises:
+        ReaderGoneError, MerError: see ``print_out``, through which it goes, as Rich has an end of its own.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -89,9 +95,10 @@ def print_results(results: Results) -> None:
     def plain(text: str) -> str:
         return escape(for_terminal(text))
 
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width to fit into
-        console = Console(width=300)
+    stdout, shown = Console(), StringIO()
+    is_terminal = stdout.is_terminal
+    # A pipe has no width to fit into.
+    console = Console(file=shown, force_terminal=is_terminal, width=stdout.width if is_terminal else 300)
     table = Table(box=None, pad_edge=False)
     for position, name in enumerate(_COLUMNS):
         text = position < _LEFT
@@ -106,6 +113,8 @@ def print_results(results: Results) -> None:
     for row in _not_ok(results):
         console.print(plain(f"{row.status}: {row.model} {row.runtime} {row.precision}: {row.reason}"))
     console.print(plain(results.recommendation))
+    for line in shown.getvalue().removesuffix("\n").split("\n"):
+        print_out(line)
 
 
 def facts(results: Results) -> list[str]:
@@ -126,6 +135,9 @@ def facts(results: Results) -> list[str]:
     if data:
         skipped = f" {len(data.skipped)} more give no audio and are not scored." if data.skipped else ""
         lines.append(f"Accuracy on {_known(data.clips)} clips of {data.name}: {data.note}.{skipped}")
+    failed = max((row.songs_failed or 0 for row in results.rows), default=0)
+    if failed:
+        lines.append(f"{failed} of the songs gave no label; songs/s counts the others.")
     return lines + unscored(results) + differing(results)
 
 

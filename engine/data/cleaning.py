@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import MerError
@@ -33,6 +33,14 @@ def comparison_key(text: str) -> str:
         c for c in unicodedata.normalize("NFKC", text).casefold() if unicodedata.category(c) != "Cf"
     )
     return cleaned(unicodedata.normalize("NFKC", shown))
+
+
+def as_spelt(label: str, labels: Sequence[str]) -> str | None:
+    """The one of ``labels`` that a reader takes for the same; an equal one comes first, None is none."""
+    if label in labels:
+        return label
+    key = comparison_key(label)
+    return next((other for other in labels if comparison_key(other) == key), None)
 
 
 def part_from_name(name: str) -> Part:

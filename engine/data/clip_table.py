@@ -6,7 +6,9 @@ import codecs
 import csv
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,9 @@ Row = Mapping[str, str]
 
 _LONGEST_CELL = 131_072  # characters
 _MOST_BYTES = 2**28  # ten million rows; more is another file, or one without an end
+_SHOWN = 200  # characters of the columns of what may be no table at all
+_DELIMITERS = ",;\t"
+_SEPARATOR = re.compile('"?sep=.?"?', re.IGNORECASE)
 _GROUPS = ("artist", "group")
 _TAGS = ("tags", "genres", "genre")
 _PARTS = ("split", "part", "subset")
@@ -106,13 +111,18 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
         MerError: no such table.
     """
     lines = io.StringIO(_text(file), newline="")
+    above, header = _first_line(lines)
+    end, rows = above, list[Row]()  # the number of the last line that was read whole
     try:
-        delimiter, columns = _header(lines.readline(), file, needed)
+        delimiter, columns = _header(header, file, needed)
+        end += 1
         csv.field_size_limit(_LONGEST_CELL)  # of the process, where others set it too
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        rows = [_row(cells, columns, f"{file}, line {reader.line_num + 1}") for cells in reader]
+        for cells in reader:
+            end = above + 1 + reader.line_num
+            rows.append(_row(cells, columns, f"{file}, line {end}"))
     except csv.Error as error:
-        raise MerError(f"{file} cannot be read as CSV: {error}") from None
+        raise MerError(f"{file}, line {end + 1} cannot be read as CSV: {error}") from None
     if group_by is not None and comparison_key(group_by) not in columns:
         raise UsageError(f"{file} has no column {group_by!r} to group by; it has {', '.join(columns)}")
     groups = _GROUPS if group_by is None else (comparison_key(group_by),)
@@ -123,17 +133,40 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
     return ClipTable(file, columns, kept, filled)
 
 
+def spelt_column(file: Path, column: str) -> str:
+    """A column as a CSV file's header spells it; ``column`` itself where the file has none, or is another."""
+    if file.suffix.lower() != ".csv":
+        return column
+    with suppress(MerError, csv.Error):
+        _, line = _first_line(io.StringIO(_text(file), newline=""))
+        headers = (next(csv.reader([line], delimiter=delimiter), []) for delimiter in _DELIMITERS)
+        return next((name for names in headers for name in names if comparison_key(name) == column), column)
+    return column
+
+
+def _first_line(lines: io.StringIO) -> tuple[int, str]:
+    """A table's header, "" where there is none, and how many lines stand above it.
+
+    These are blank, or Excel's own ``sep=;``.
+    """
+    for above, line in enumerate(lines):
+        if line.strip(_DELIMITERS + "\r\n ") and not _SEPARATOR.fullmatch(line.strip()):
+            return above, line
+    return 0, ""
+
+
 def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str, tuple[str, ...]]:
     """The delimiter that makes the needed columns of a table's first line, and all its columns."""
     headers = [
         (delimiter, tuple(comparison_key(name) for name in next(csv.reader([line], delimiter=delimiter), ())))
-        for delimiter in ",;\t"
+        for delimiter in _DELIMITERS
     ]
     fitting = [header for header in headers if all(set(names) & set(header[1]) for names in needed)]
     delimiter, columns = max(fitting or headers, key=lambda header: len(header[1]))
     missing = [" or ".join(names) for names in needed if not set(names) & set(columns)]
     if missing:
-        raise MerError(f"{file} has no column {', '.join(missing)}")
+        has = ", ".join(filter(None, columns)) or "none"
+        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has[:_SHOWN]})")
     twice = [column for column in columns if column and columns.count(column) > 1]
     if twice:
         raise MerError(f"{file} has the column {twice[0]} twice")

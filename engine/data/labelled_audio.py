@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
+from ..audio.formats import is_remote
 from ..errors import MerError, UsageError
 from ..text.escape import text_from_csv
-from .cleaning import check_labels, cleaned, comparison_key
+from .cleaning import as_spelt, check_labels, cleaned, comparison_key
 from .clip import Clip, LabelledAudio, Part, clip_names, heard_text, held_out_clips, unheard_clips
 from .clip_table import read_clip_table
 from .distinct import OWN_GROUP, distinct_clips
@@ -32,6 +35,8 @@ __all__ = [
 ]
 
 LAYOUTS = (*FOLDERS, "folder", "csv")
+
+_FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 
 
 def labelled_audio(
@@ -88,7 +93,7 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
     clips = []
     for row, part in zip(table.rows, table.parts(notes), strict=True):
         if row["path"].strip():
-            path = _path_from_cell(row["path"], file.parent)
+            path = _path_from_cell(row["path"], file)
             name = name_below(path, file.parent)
             clips.append(Clip(path, cleaned(row["label"]), table.group(row), table.tags(row), name, part))
         else:
@@ -98,14 +103,25 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
     return Reading(clips, "csv", labels, next(iter(table.grouped_by), None))
 
 
-def _path_from_cell(cell: str, folder: Path) -> Path:
-    """The file that a cell names: as it is written, or else in the ways that other systems write it."""
-    stripped = cell.strip()
+def _path_from_cell(cell: str, file: Path) -> Path:
+    """What a cell of a table names: as it is written, or else in the ways that other systems write it.
+
+    Raises:
+        MerError: it is a URL, and not of this machine.
+    """
+    folder, stripped = file.parent, cell.strip()
     slashed = stripped.replace("\\", "/")
     forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
     plain = text_from_csv(cell)  # a table of ours keeps names from being formulas
-    existing = (path for path in (cell, plain, stripped, slashed, *forms) if os.path.lexists(folder / path))
-    return folder / next(existing, stripped)
+    ways = [cell, plain, stripped, slashed, *forms]
+    if local := _FILE_URL.match(stripped):
+        rest = stripped[local.end() :]
+        stripped = unquote(rest, errors="surrogateescape")
+        ways += [stripped, rest]
+    existing = next((path for path in ways if os.path.lexists(folder / path)), None)
+    if existing is None and is_remote(stripped):
+        raise MerError(f"{file} names {stripped}: copy the clips to this machine, and name the copies")
+    return folder / (existing or stripped)
 
 
 def _check_choice(labels: Sequence[str]) -> None:
@@ -119,15 +135,15 @@ def _check_choice(labels: Sequence[str]) -> None:
 
 def _relabelled(clips: Sequence[Clip], root: Path, labels: Sequence[str]) -> list[Clip]:
     """The clips with the labels as the model writes them."""
-    written = {cleaned(label): label for label in labels}
-    unknown = Counter(clip.label for clip in clips if clip.label not in written)
+    written = {label: as_spelt(label, labels) for label in {clip.label for clip in clips}}
+    unknown = Counter(clip.label for clip in clips if written[clip.label] is None)
     if unknown:
         first = next(clip.path for clip in clips if clip.label in unknown)
         named = ", ".join(f"{label} ({count})" for label, count in unknown.most_common())
         raise MerError(
             f"{root} has labels that are none of {', '.join(labels)}: {named}; the first is {first}"
         )
-    return [dataclasses.replace(clip, label=written[clip.label]) for clip in clips]
+    return [dataclasses.replace(clip, label=written[clip.label] or clip.label) for clip in clips]
 
 
 def _check(clips: Sequence[Clip], labels: Sequence[str], what: str) -> None:

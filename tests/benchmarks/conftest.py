@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from merkit.benchmarks.cli import main
 from merkit.benchmarks.measure import loadgen, machine, table
 from merkit.benchmarks.measure.loadgen import QUICK, Length
 from merkit.benchmarks.measure.machine import raise_limits
@@ -34,3 +38,19 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Length:
     monkeypatch.setattr(machine, "_CACHES", 0)
     monkeypatch.setattr(table, "raise_limits", lambda known, threads, _: raise_limits(known, threads, 0.01))
     return length
+
+
+@pytest.fixture
+def without_reader(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int | str | None]:
+    """Runs mer-bench with a stdout whose reader has gone, and gives its exit code."""
+
+    def run(*arguments: object) -> int | str | None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as stdout, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stdout)
+            with pytest.raises(SystemExit) as end:
+                main([str(argument) for argument in arguments])
+        return end.value.code
+
+    return run

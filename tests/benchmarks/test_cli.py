@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,18 @@ def test_the_whole_table(networks: Path, tmp_path: Path, short: Length) -> None:
     assert "| model |" in Path("out.md").read_text()
     assert "not a valid measurement" in done.output
     assert results["recommendation"] in done.output.replace("\n", " ")
+
+
+def test_the_case_of_labels_is_the_models(networks: Path, tmp_path: Path, short: Length) -> None:
+    music = write_music(tmp_path)
+    music.write_text(music.read_text().replace(",happy,", ",HAPPY,"))
+    done = bench(
+        "--models", networks, "-m", "small", "-r", "onnxruntime", "--scenario", "SingleStream",
+        "--data", music, "--songs", tmp_path, "--json", "o.json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(Path("o.json").read_text())["rows"]
+    assert sum(map(sum, row["confusion"])) == 8
 
 
 def test_data_of_other_labels_is_said_in_the_row(networks: Path, tmp_path: Path, short: Length) -> None:
@@ -205,6 +219,42 @@ def test_clips_without_audio_end_with_code_4(networks: Path, tmp_path: Path, sho
     for line in skipped:
         assert f"skipped {line}" in done.stderr
     assert f"{len(skipped)} more give no audio" in done.stdout
+
+
+def test_songs_without_a_label_end_with_code_4(networks: Path, tmp_path: Path, short: Length) -> None:
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "a.mp3").touch()
+    done = bench(
+        "--models", networks, "-m", "small", "-r", "onnxruntime", "--scenario", "SingleStream",
+        "--songs", tmp_path / "music",
+    )  # fmt: skip
+    assert done.exit_code == 4, done.output
+    assert "12 of the songs gave no label; songs/s counts the others." in done.stdout
+    assert "No advice: images/s was not measured (--scenario Offline)." in done.stdout
+
+
+def test_files_are_whole_without_a_reader(
+    tmp_path: Path, without_reader: Callable[..., int | str | None]
+) -> None:
+    saved = tmp_path / "results.json"
+    saved.write_text(json.dumps(results_values()))
+    files = [item for kind in ("csv", "markdown", "html") for item in (f"--{kind}", f"out.{kind}")]
+    assert without_reader("report", saved, *files) == 141
+    assert all(Path(f"out.{kind}").stat().st_size for kind in ("csv", "markdown", "html"))
+
+
+def test_the_table_is_printed_if_a_file_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    saved = tmp_path / "results.json"
+    saved.write_text(json.dumps(results_values()))
+    monkeypatch.setattr("merkit.engine.files.write_whole", refuse)
+    done = CliRunner().invoke(main, ["report", str(saved), "--csv", "out.csv"])
+    assert (done.exit_code, done.stderr) == (1, "Error: out.csv: No space left on device\n")
+    assert "use best" in done.stdout
 
 
 def test_outputs_that_would_replace_something(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from audio_files import noise, write_audio
@@ -60,6 +61,43 @@ def test_results_that_cannot_be_compared(tmp_path: Path, tiny_model: Path) -> No
         (tmp_path / "strange.json").write_text(json.dumps(values))
         done = bench("compare", before, tmp_path / "strange.json", "--fail-under", "0.95")
         assert (done.exit_code, "no measured row in common" in done.output) == (1, True)
+
+
+def test_a_gate_sees_every_row(tmp_path: Path) -> None:
+    """A bundled network and one of the same name with random weights are two rows."""
+    before, after = results(tmp_path / "a.json", 100.0), results(tmp_path / "b.json", 80.0)
+    for path, rate in ((before, 100.0), (after, 100.0)):
+        values = json.loads(path.read_text())
+        values["rows"].append({**values["rows"][0], "source": "untrained", "throughput_samples": [rate] * 5})
+        path.write_text(json.dumps(values))
+    done = bench("compare", before, after, "--fail-under", "0.95")
+    assert (done.exit_code, "Error: net onnxruntime fp32 is 0.800x" in done.stderr) == (3, True)
+    assert "1.000x [1.000, 1.000]  net (untrained) onnxruntime fp32" in done.stdout
+    values = json.loads(after.read_text())
+    values["rows"].append(values["rows"][0])
+    after.write_text(json.dumps(values))
+    done = bench("compare", before, after, "--fail-under", "0.95")
+    assert (done.exit_code, "b.json has two rows net onnxruntime fp32" in done.stderr) == (1, True)
+
+
+def test_files_are_whole_without_a_reader(
+    tmp_path: Path, tiny_model: Path, without_reader: Callable[..., int | str | None]
+) -> None:
+    """Lines come after the files, so that what was measured is not lost."""
+    before, after = results(tmp_path / "before.json", 100.0), results(tmp_path / "after.json", 100.0)
+    assert without_reader("compare", before, after) == 141
+    (tmp_path / "music").mkdir()
+    song, table = write_audio(tmp_path / "music" / "a.wav", noise(2, 16_000), 16_000), tmp_path / "t.md"
+    assert without_reader("formats", song, "--rounds", 1, "--songs", 0, "--markdown", table) == 141
+    assert "a.wav" in table.read_text()
+    common = (song.parent, "--json", tmp_path / "p.json")
+    turns = ("--model", tiny_model, "--songs", 1, "--rounds", 1, "--no-paper")
+    assert without_reader("pipeline", *common, *turns) == 141
+    assert json.loads((tmp_path / "p.json").read_text())["files"] == 1
+    common = (song.parent, "--json", tmp_path / "r.json", "--markdown", tmp_path / "r.md")
+    assert without_reader("robust", tiny_model, *common, "--changes", "level-10") == 141
+    assert len(json.loads((tmp_path / "r.json").read_text())["rows"]) == 2
+    assert "level-10" in (tmp_path / "r.md").read_text()
 
 
 def test_what_makes_results_hard_to_compare_is_said(tmp_path: Path) -> None:

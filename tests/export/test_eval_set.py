@@ -39,6 +39,15 @@ def test_without_one_a_split_by_artist_is_made_and_said(provenance: dict[str, ob
     assert split == split_clips(data(), ModelSpec("x", QUADRANTS, AUDIO, provenance=provenance))
 
 
+def test_labels_are_written_as_the_model_writes_them() -> None:
+    spec = ModelSpec(
+        "x", ("HAPPY", "Tense", "sad", "calm"), AUDIO, provenance={"test_clips": ["0", "1", "2"]}
+    )
+    split = split_clips(data(), spec)
+    assert [clip.label for clip in split.test] == ["HAPPY", "Tense", "sad"]
+    assert {clip.label for clip in split.train} == set(spec.labels)
+
+
 def test_data_that_cannot_be_split_or_has_other_labels() -> None:
     with pytest.raises(MerError, match="too little data"):
         split_clips(data(8), ModelSpec("x", QUADRANTS, AUDIO))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 _COLOURS = ("#47a", "#e67", "#283", "#cb4", "#6ce", "#a37", "#bbb", "#000", "#e86", "#4b9")
 """Tol's bright scheme, which colour-blind readers can tell apart, and three more."""
 
+_PLAIN_TEXT = rc_context({"text.parse_math": False})
+"""Names of labels and models hold ``$``, between which Matplotlib would read a formula."""
 
+
+@_PLAIN_TEXT
 def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: str = "validation") -> None:
     """Loss, accuracy (in percent) and learning rate by epoch, as PNG: training dashed, held out solid.
 
@@ -58,6 +63,7 @@ def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: s
     _write(figure, path)
 
 
+@_PLAIN_TEXT
 def confusion_png(
     matrix: Sequence[Sequence[int]],
     labels: Sequence[str],

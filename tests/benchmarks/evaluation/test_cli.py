@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def test_what_is_wrong_is_one_line(
     for arguments, code, text in (
         ((model,), 2, "Missing argument"),
         ((clips, model), 2, "is a model: the labelled audio comes last"),
-        ((model, tmp_path / "missing"), 1, "does not exist"),
+        ((model, tmp_path / "missing"), 2, "does not exist"),
         ((model, songs), 1, "songs"),
         ((model, songs / "a.wav"), 1, "a.wav"),
         (("nothing", clips), 2, "unknown model"),
@@ -77,6 +78,21 @@ def test_what_is_wrong_is_one_line(
     monkeypatch.setattr("merkit.benchmarks.evaluation.cli.find_spec", lambda name: None)
     done = run(model, clips, "--png", tmp_path / "x.png")
     assert done.stderr == "Error: --png needs the package matplotlib: pip install matplotlib\n"
+
+
+def test_the_table_is_printed_if_a_file_cannot_be_written(
+    model: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("merkit.engine.files.write_whole", refuse)
+    done = run(model, clips, "--json", tmp_path / "x.json")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        1,
+        f"Error: {tmp_path / 'x.json'}: No space left on device",
+    )
+    assert "macro-F1" in done.stdout
 
 
 def test_a_picture_says_which_letters_its_font_lacks(

@@ -41,6 +41,12 @@ def test_models_in_turns(networks: Path) -> None:
         compare_models("nothing", str(small))
 
 
+def test_a_path_may_hold_an_at(networks: Path) -> None:
+    folder = networks.rename(networks.with_name("at@home"))
+    for name in (f"{folder}/small.onnx", f"{folder}/small.onnx@onnxruntime"):
+        assert compare._case(name).runtime == "onnxruntime"
+
+
 def test_a_side_that_cannot_run(networks: Path) -> None:
     small = networks / "small.onnx"
     with pytest.raises(MerError, match=r"small on torch: .*backbone"):

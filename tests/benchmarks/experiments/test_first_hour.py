@@ -76,6 +76,17 @@ def test_some_checks_and_too_little_time(tmp_path: Path, tiny_model: Path) -> No
     assert report["checks"][0]["status"] == "left out"
 
 
+@pytest.mark.usefixtures("processes")
+def test_the_report_is_whole_without_a_reader(
+    tmp_path: Path, tiny_model: Path, without_reader: Callable[..., int | str | None]
+) -> None:
+    report = tmp_path / "a.json"
+    arguments = ("first-hour", "--only", "good", "--model", tiny_model, "--json", report)
+    assert without_reader(*arguments) == 141
+    assert json.loads(report.read_text())["checks"][0]["status"] == "passed"
+    assert "| good | good? | passed |" in report.with_suffix(".md").read_text()
+
+
 def test_what_it_refuses(tmp_path: Path, tiny_model: Path) -> None:
     engine = tmp_path / "a.engine"
     engine.write_bytes(b"")

@@ -45,7 +45,7 @@ def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path, song
     report = json.loads((tmp_path / "out.json").read_text())
     assert list(report) == [
         "files", "cores", "seconds_a_song", "cpu_seconds_a_song", "ratios", "stages_cpu_s",
-        "wall_x_cores_over_cpu",
+        "wall_x_cores_over_cpu", "failed",
     ]  # fmt: skip
     assert list(report["seconds_a_song"]) == ["mer-label", "decode floor", peer]
     assert report["files"] == songs
@@ -53,6 +53,28 @@ def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path, song
     assert report["ratios"]["mer-label"] == 1
     assert report["wall_x_cores_over_cpu"] > 0
     assert report["stages_cpu_s"]["decode"] > 0
+    assert report["failed"] == []
+
+
+def test_files_that_cannot_be_read_are_named_and_left_out(
+    music: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    (music / "a0.mp3").touch()
+    common = ["--model", str(tiny_model), "--songs", "3", "--rounds", "1", "--no-paper"]
+    report = tmp_path / "out.json"
+    done = CliRunner().invoke(main, ["pipeline", str(music), *common, "--json", str(report)])
+    assert done.exit_code == 4, done.output
+    values = json.loads(report.read_text())
+    (failed,) = values["failed"]
+    assert failed.startswith(f"{music / 'a0.mp3'}: ")
+    assert f"left out {failed}" in done.stderr
+    assert (values["files"], values["ratios"]["mer-label"]) == (3, 1)
+    done = CliRunner().invoke(main, ["pipeline", str(music), *common[:2], "--songs", "1", *common[4:]])
+    assert done.exit_code == 0, done.output  # only the first file, which is a good one
+    for file in music.iterdir():
+        file.write_bytes(b"")
+    done = CliRunner().invoke(main, ["pipeline", str(music), *common])
+    assert (done.exit_code, "none of 3 files gives audio; " in done.stderr) == (1, True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")

@@ -141,6 +141,19 @@ def test_a_file_without_sound_is_said_and_costs_only_itself(model: Path, songs: 
     assert "broken.wav: " in values["failed"][0]
 
 
+def test_the_spelling_of_labels_and_columns_is_anyones(model: Path, songs: Path, tmp_path: Path) -> None:
+    for words, note in ((("LOUD", "Quiet"), "clips on which"), (("up", "Down"), "songs without labels")):
+        rows = [f"{songs}/{label}/0.wav,{word},Ann" for label, word in zip(LABELS, words, strict=True)]
+        (tmp_path / "songs.csv").write_text("\n".join(["Path,Label,Artist", *rows]))
+        done = bench(
+            model, tmp_path / "songs.csv", "--changes", "level-6", "--json", report := tmp_path / "o.json"
+        )
+        assert done.exit_code == 0, done.output
+        values = json.loads(report.read_text())
+        assert values["rows"][0]["songs"] == 2
+        assert note in values["note"]
+
+
 def test_the_gate(model: Path, songs: Path) -> None:
     done = bench(model, songs, "--changes", "level-6", "--fail-over", 20)
     assert (done.exit_code, "level -6 dB: 50.0 % of labels change, over 20 %" in done.stderr) == (3, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,28 @@ def test_too_few_songs(tmp_path: Path, tiny_model: Path) -> None:
         tune(str(tiny_model), tmp_path)
 
 
-def test_the_command_writes_what_mer_label_reads(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_table_is_refused_before_anything_is_measured(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("it was measured"))
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "music").mkdir()
+    done = CliRunner().invoke(main, ["tune", str(tmp_path / "music"), "--out", str(tmp_path / "mine.json")])
+    assert (done.exit_code, "mine.json is no table of runtimes" in done.stderr) == (1, True), done.output
+
+
+def test_the_command_writes_what_mer_label_reads(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, without_reader: Callable[..., int | str | None]
+) -> None:
     artifact = open_artifact(str(tiny_model))
 
     def measured(*_: Any) -> tuple[dict[str, Any], list[Tried]]:
         return row_from_tried(artifact, [tried()]), [tried()]
 
     monkeypatch.setattr(tuning, "tune", measured)
+    assert without_reader("tune", tiny_model.parent, "--model", tiny_model) == 141
+    assert json.loads(own_table().read_text())[0]["sha256"] == artifact.sha256
+    own_table().unlink()
     done = CliRunner().invoke(main, ["tune", str(tiny_model.parent), "--model", str(tiny_model)])
     assert done.exit_code == 0, done.output
     assert "openvino for tiny on this CPU" in done.output

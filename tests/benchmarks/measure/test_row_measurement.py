@@ -13,6 +13,7 @@ from merkit.benchmarks.row import Row
 from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError
 from merkit.engine.runtimes import open_runtime
+from small_networks import write_music
 
 
 def case(networks: Path, runtime: str = "onnxruntime") -> Case:
@@ -79,3 +80,18 @@ def test_a_process_that_hangs_is_a_reason(
 
 def hang(*_: object) -> None:
     time.sleep(600)
+
+
+def test_songs_without_a_label_do_not_count(networks: Path, tmp_path: Path, short: Length) -> None:
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    write_music(songs, artists=1)
+    good = sorted(map(str, songs.glob("*.wav")))
+    for name in "abcdefgh":
+        (songs / f"{name}.mp3").touch()
+    broken = sorted(map(str, songs.glob("*.mp3")))
+    for files, failed, is_known in ((broken, 8, False), ([*good[:5], *broken], 8, False), (good, 0, True)):
+        row = Row("small")
+        options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs", songs=tuple(files))
+        measure_in_child(case(networks), options, row)
+        assert (row.songs_failed, row.songs_per_s is not None) == (failed, is_known)

@@ -68,6 +68,8 @@ def test_without_accuracy_it_says_so_and_never_advises_a_peer() -> None:
     assert "not measured" in results.recommendation
     finish(results := Results())
     assert results.recommendation == "Nothing was measured."
+    finish(results := Results(rows=[row(None, None)]))
+    assert results.recommendation == "No advice: images/s was not measured (--scenario Offline)."
     finish(results := Results(rows=[row(None, 90.0, runtime="torch")]))
     assert results.recommendation == "Only peers were measured."
 

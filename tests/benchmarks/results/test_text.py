@@ -1,9 +1,14 @@
 import csv
+import io
+import re
+import sys
+from pathlib import Path
 
 import pytest
 from bench_results import read, results_values
 from merkit.benchmarks.results.text import csv_from_results, legend, markdown_from_results, print_results
 from merkit.benchmarks.row import Results, Row
+from merkit.engine.errors import MerError
 
 
 def test_csv_cells_cannot_be_formulas() -> None:
@@ -42,6 +47,29 @@ def test_the_terminal_gets_no_control_characters(capsys: pytest.CaptureFixture[s
     assert "\x1b" not in output
     assert "red\\x1b[31m[bold]" in output
     assert "skipped: gone tensorrt fp16: two\\nlines" in output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_stdout_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        io.TextIOWrapper(full, write_through=True) as stdout,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(sys, "stdout", stdout)
+        with pytest.raises(MerError, match="standard output cannot be written: No space left"):
+            print_results(read(results_values()))
+
+
+def test_the_table_fits_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "150"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    print_results(read(results_values()))
+    output = capsys.readouterr().out
+    assert "\x1b[1m" in output
+    assert max(len(re.sub("\x1b.*?m", "", line)) for line in output.split("\n")) == 150
 
 
 def test_the_legend_says_what_is_wrong_with_a_table() -> None:

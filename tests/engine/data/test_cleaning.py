@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.data.cleaning import cleaned, comparison_key, part_from_name
+from merkit.engine.data.cleaning import as_spelt, cleaned, comparison_key, part_from_name
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,10 @@ def test_cleaning_twice_is_cleaning_once(text: str):
 def test_parts_of_a_split(names: str, part: str):
     assert {part_from_name(name) for name in names.split()} == {part}
     assert part_from_name("") == ""
+
+
+def test_a_label_as_a_model_spells_it():
+    labels = ("Happy", "sad", "happy ")
+    assert [as_spelt(text, labels) for text in ("happy ", "HAPPY", "Sad", "calm")] == [
+        "happy ", "Happy", "sad", None,
+    ]  # fmt: skip

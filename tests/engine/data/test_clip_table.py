@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from merkit.engine.data.clip_table import ClipTable, read_clip_table
+from merkit.engine.data.clip_table import ClipTable, read_clip_table, spelt_column
 from merkit.engine.data.notes import Notes
 from merkit.engine.errors import MerError, UsageError
 
@@ -26,6 +26,24 @@ def test_as_spreadsheets_write_it(tmp_path: Path, delimiter: str, end: str, enco
     lines[4] = lines[4].replace('",', f'"{delimiter}')
     rows = _table(tmp_path, end.join(lines).encode(encoding)).rows
     assert [tuple(row.values()) for row in rows] == [("ä.wav", "happy"), ("b, c; d.wav", "sad")]
+
+
+@pytest.mark.parametrize("above", ["sep=;", '"sep=;"', "SEP=;", "", " ;;", "\nsep=;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_stands_above_the_header(tmp_path: Path, above: str, end: str):
+    lines = [*above.split("\n"), "path;label", "1.wav;up"]
+    (row,) = _table(tmp_path, end.join(lines)).rows
+    assert row == {"path": "1.wav", "label": "up"}
+
+
+def test_how_a_header_spells_a_column(tmp_path: Path):
+    for text, spelling in (
+        ("Artist;PATH;x\n", "PATH"), ("\n Path\n", " Path"), ("file,label\n", "path"), ('"Path', "Path"),
+    ):  # fmt: skip
+        (tmp_path / "a.csv").write_text(text)
+        assert spelt_column(tmp_path / "a.csv", "path") == spelling
+    for name in ("a.m3u", "gone.csv"):
+        assert spelt_column(tmp_path / name, "path") == "path"
 
 
 def test_the_header_tells_the_delimiter(tmp_path: Path):
@@ -99,14 +117,20 @@ def test_parts(tmp_path: Path, column: str):
     ("content", "reason"),
     [
         ("", "the file is empty"),
-        ("path,mood\n1.wav,up\n", "no column label"),
+        ("path,mood\n1.wav,up\n", r"no column label \(it has path, mood\)"),
+        ("\n\n", r"no column clip or path, label \(it has none\)"),
+        ("\nsep=,\npath,label\na, b.wav,down\n", "line 4 has 3 cells"),
         ("file,mood\n", "no column clip or path, label"),
         ("path,label,Label\n1.wav,up,down\n", "has the column label twice"),
         ("path,label\n1.wav,up\na, b.wav,down\n", r"line 3 has 3 cells and the header 2: quote names"),
-        ('path,label\n"1.wav,up\n2.wav,down\n3.wav,down\n', "cannot be read as CSV: unexpected end of data"),
+        (
+            'path,label\n"1.wav,up\n2.wav,down\n3.wav,down\n',
+            "line 2 cannot be read as CSV: unexpected end of data",
+        ),
         (b"path,label\n1.wav,\xff", "it is not UTF-8"),
         (b"path,label\n1.wav,a\0b", "null characters"),
-        (f"path,label\n{'x' * 200_000},up\n", "field larger than field limit"),
+        (f"path,label\n{'x' * 200_000},up\n", "line 2 cannot be read as CSV: field larger than field limit"),
+        (f"path,label\n1.wav,up\n\n{'x' * 200_000},up\n", "line 4 cannot be read as CSV: field larger"),
     ],
 )
 def test_a_table_that_cannot_be_used(tmp_path: Path, content: str | bytes, reason: str):

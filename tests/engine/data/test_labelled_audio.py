@@ -71,6 +71,20 @@ def test_paths_as_other_systems_write_them(tmp_path: Path):
     assert data.notes == ("left out, a file that is listed again: x/1.wav",)
 
 
+def test_urls(tmp_path: Path):
+    folder = write_files(tmp_path / "data", "a b.wav", "c%20d.wav")
+    urls = [f"file://{folder}/a%20b.wav", f"FILE://localhost{folder}/c%20d.wav", f"file:{folder}/gone%20.wav"]
+    rows = "".join(f"{url},{label}\n" for url, label in zip(urls, ("up", "down", "up"), strict=True))
+    data = _csv(folder, f"path,label\n{rows}")
+    assert [clip.path for clip in data.clips] == [
+        folder / name for name in ("a b.wav", "c%20d.wav", "gone .wav")
+    ]
+    with pytest.raises(
+        MerError, match=r"songs\.csv names https://a/b\.wav: copy the clips to this machine, and"
+    ):
+        _csv(folder, "path,label\na b.wav,up\nhttps://a/b.wav,down\n")
+
+
 def test_one_file_spelt_in_two_ways_and_copies_are_one_clip(tmp_path: Path):
     write_files(tmp_path, a="1", b="2", c="3", copy="1")
     data = _csv(tmp_path, "path,label\na.wav,up\n./a.wav,up\nb.wav,down\nc.wav,up\ncopy.wav,up\n,up\n")
@@ -161,6 +175,8 @@ def test_labels_that_a_model_does_not_have(tmp_path: Path):
     data = labelled_audio(file, labels=(" happy", "sad", "angry"))  # as an older model has it
     assert data.labels == (" happy", "sad", "angry")
     assert {clip.label for clip in data.clips} == set(data.labels)
+    data = labelled_audio(file, labels=("HAPPY", "Sad", "angry"))
+    assert [clip.label for clip in data.clips] == ["HAPPY", "angry", "angry", "Sad"]
 
 
 @pytest.mark.parametrize(

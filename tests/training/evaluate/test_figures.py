@@ -35,3 +35,10 @@ def test_the_chosen_epoch_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     history = [Epoch(i + 1, 0.9, 0.5, 1.0 - i, 0.1 * i, 0.4, 1.0, better[i], 1e-3) for i in range(3)]
     curves_png({"net": history}, tmp_path / "curves.png")
     assert circles == [(2, 0.0), (2, pytest.approx(10.0))]  # its validation loss, and accuracy in percent
+
+
+def test_a_dollar_is_no_formula(tmp_path: Path):
+    name = "$\\frac$ a$b$"
+    confusion_png([[1, 0], [0, 1]], [name, "$\\x$"], tmp_path / "confusion.png", f"{name}: 0.75")
+    curves_png({name: [Epoch(1, 1.0, 0.5, 1.0, 0.4, 0.4, 1.0)]}, tmp_path / "curves.png", "$\\y$")
+    assert len([*tmp_path.iterdir()]) == 2
