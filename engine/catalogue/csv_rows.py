@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 
 from ..audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file
 from ..errors import MerError
+from ..text.csv_header import DELIMITERS, is_above_header
 from ..text.escape import text_from_csv
 from .listed_paths import MARKS, encoding_of_list
 
-_DELIMITERS = ",;\t"  # spreadsheets write what their language or their menu says
 _LONGEST = 1 << 20  # characters of a line, and of a cell
+_BLANK = "\n"
 _MOST_COLUMNS = 10_000  # each row has them all, whether its line has their cells or not
 _LONGEST_RECORD = 4 * _LONGEST  # cells of several lines: a quote may open again at the end of each line
 
@@ -23,7 +24,8 @@ def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]
 
     UTF-8, or UTF-16 as Excel writes it; other bytes stand in cells as in names of files (U+DC80 to U+DCFF).
     Cells stand between commas or, if only so ``path_column`` is among the names, between semicolons or tabs.
-    Cells that are missing at a line's end are empty. What keeps a cell from being a formula is taken off.
+    Above the header may stand blank lines, or Excel's ``sep=;``. Cells that are missing at a line's end
+    are empty. What keeps a cell from being a formula is taken off.
 
     Raises (the rows as well):
         MerError: no regular file; or a line is no CSV, has more cells than the header, or has a quote that is
@@ -31,9 +33,9 @@ def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]
         OSError: the file cannot be read.
     """
     csv.field_size_limit(_LONGEST)  # of the process: a cell of 200 KB is no reason to refuse a table
-    first = next(_lines(file), "")
-    headers = [(mark, next(csv.reader([first], delimiter=mark), [])) for mark in _DELIMITERS]
-    delimiter = next((mark for mark, names in headers if path_column in names), _DELIMITERS[0])
+    first = next((line for line in _table(file) if line != _BLANK), "")
+    headers = [(mark, next(csv.reader([first], delimiter=mark), [])) for mark in DELIMITERS]
+    delimiter = next((mark for mark, names in headers if path_column in names), DELIMITERS[0])
     records = _records(file, delimiter)
     _, header, _ = next(records, (1, [], []))
     names = list(map(text_from_csv, header))
@@ -71,7 +73,7 @@ def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[s
 
     def remembered() -> Iterator[str]:
         length = 0
-        for line in _lines(file):
+        for line in _table(file):
             length = len(line) + (length if lines else 0)
             if length > _LONGEST_RECORD:
                 raise _refused(file, number, "the cells that begin there are longer than a row can be")
@@ -111,6 +113,14 @@ def _is_row(file: str, line: str, delimiter: str, where: int) -> bool:
 
 def _is_file(table: str, path: str) -> bool:
     return os.path.isfile(os.path.join(os.path.dirname(table), path))
+
+
+def _table(file: str) -> Iterator[str]:
+    """The lines, of which those above the header are blank ones, as many."""
+    is_above = True
+    for line in _lines(file):
+        is_above = is_above and is_above_header(line)
+        yield _BLANK if is_above else line
 
 
 def _lines(file: str) -> Iterator[str]:

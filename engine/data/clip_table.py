@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ..audio.formats import open_regular_file
 from ..errors import AudioError, MerError, UsageError
+from ..text.csv_header import DELIMITERS, is_above_header
 from .cleaning import cleaned, comparison_key, part_from_name
 from .clip import Part
 from .notes import Notes
@@ -24,8 +24,6 @@ Row = Mapping[str, str]
 _LONGEST_CELL = 131_072  # characters
 _MOST_BYTES = 2**28  # ten million rows; more is another file, or one without an end
 _SHOWN = 200  # characters of the columns of what may be no table at all
-_DELIMITERS = ",;\t"
-_SEPARATOR = re.compile('"?sep=.?"?', re.IGNORECASE)
 _GROUPS = ("artist", "group")
 _TAGS = ("tags", "genres", "genre")
 _PARTS = ("split", "part", "subset")
@@ -139,7 +137,7 @@ def spelt_column(file: Path, column: str) -> str:
         return column
     with suppress(MerError, csv.Error):
         _, line = _first_line(io.StringIO(_text(file), newline=""))
-        headers = (next(csv.reader([line], delimiter=delimiter), []) for delimiter in _DELIMITERS)
+        headers = (next(csv.reader([line], delimiter=delimiter), []) for delimiter in DELIMITERS)
         return next((name for names in headers for name in names if comparison_key(name) == column), column)
     return column
 
@@ -150,7 +148,7 @@ def _first_line(lines: io.StringIO) -> tuple[int, str]:
     These are blank, or Excel's own ``sep=;``.
     """
     for above, line in enumerate(lines):
-        if line.strip(_DELIMITERS + "\r\n ") and not _SEPARATOR.fullmatch(line.strip()):
+        if not is_above_header(line):
             return above, line
     return 0, ""
 
@@ -159,7 +157,7 @@ def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str
     """The delimiter that makes the needed columns of a table's first line, and all its columns."""
     headers = [
         (delimiter, tuple(comparison_key(name) for name in next(csv.reader([line], delimiter=delimiter), ())))
-        for delimiter in _DELIMITERS
+        for delimiter in DELIMITERS
     ]
     fitting = [header for header in headers if all(set(names) & set(header[1]) for names in needed)]
     delimiter, columns = max(fitting or headers, key=lambda header: len(header[1]))

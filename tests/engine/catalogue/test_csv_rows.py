@@ -55,6 +55,18 @@ def test_what_is_not_clear_is_refused_with_its_line(read, content: str, line: in
             read(content.replace("\n", end))
 
 
+@pytest.mark.parametrize("above", ["sep=;", '"sep=;"', "SEP=;", "", " ;;", "\nsep=;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_stands_above_the_header(read, above: str, end: str, encoding: str) -> None:
+    """Excel's own line, or blank ones; the numbers of lines count them."""
+    text = f"{above}\npath;title\na.wav;A\n".replace("\n", end)
+    assert read(text, encoding) == [["path", "title"], ["a.wav", "A"]]
+    number = 4 + above.count("\n")
+    with pytest.raises(MerError, match=f"cannot be read: line {number}: "):
+        read(text + "b.wav;B;C" + end, encoding)
+
+
 def test_cells_of_several_lines(read) -> None:
     text = 'path,words\n"a.wav","oh, baby\nyes, I do\n\nthe end"\nb.wav,x\n'
     assert read(text)[1:] == [["a.wav", "oh, baby\nyes, I do\n\nthe end"], ["b.wav", "x"]]
