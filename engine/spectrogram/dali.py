@@ -176,8 +176,8 @@ def _column(values: tuple[float, ...], spec: AudioSpec) -> Float32:
 
 def _explained(error: Exception, failure: str) -> DeviceError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # DALI raises RuntimeError for most failures on the GPU: only the text says which. What memory lacks, it
-    # tells in the middle: the last line is "Current pipeline object is no longer valid."
+    # DALI raises RuntimeError for most failures on the GPU: only the text says which. The cause stands in the
+    # middle of it, and the last line is "Current pipeline object is no longer valid." whatever it was.
     text = " ".join(lines).lower()
     out_of_memory = ("can't allocate", "out of memory", "bad_alloc")
     no_memory = isinstance(error, MemoryError) or any(words in text for words in out_of_memory)

@@ -39,6 +39,7 @@ class Places:
         self._as_named = text_from_path(os.path.dirname(os.path.abspath(page)))
         self._looks = Looks()
         self._seen_from_here = lru_cache(_FOLDERS)(self._relative)
+        self._real_folder = lru_cache(_FOLDERS)(os.path.realpath)
 
     def of(self, path: str, real_path: str | None) -> tuple[Place, bool]:
         """The place of a row's song, and whether its file is there. What is remote counts as there."""
@@ -63,8 +64,13 @@ class Places:
         Web servers serve that way alone, and browsers follow no link by themselves.
         """
         named, folder = os.path.abspath(path), os.path.join(self._as_named, "")
-        is_below = named.startswith(folder) and os.path.realpath(named) == real_path
-        return named.removeprefix(folder).replace(os.sep, "/") if is_below else None
+        if not named.startswith(folder):
+            return None
+        # A folder is resolved once, and a file by itself only where it is a link: pages have 100,000 songs.
+        above, name = os.path.split(named)
+        if os.path.join(self._real_folder(above), name) != real_path and os.path.realpath(named) != real_path:
+            return None
+        return named.removeprefix(folder).replace(os.sep, "/")
 
     def _relative(self, folder: str) -> str | None:
         try:

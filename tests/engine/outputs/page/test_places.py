@@ -45,6 +45,14 @@ def test_below_the_page_a_link_is_as_its_names_say(tmp_path: Path, monkeypatch: 
         assert ((place.folder, place.name, place.is_link), is_there) == (("music", "a.mp3", True), True)
 
 
+def test_a_link_to_a_song_below_the_page_is_named_by_itself(tmp_path: Path) -> None:
+    real = touch(tmp_path / "disk/a.mp3")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/b.mp3").symlink_to(real)
+    place, _ = Places(tmp_path / "home/page.html").of(str(tmp_path / "home/b.mp3"), real)
+    assert (place.folder, place.name, place.is_link) == ("", "b.mp3", True)
+
+
 def test_a_namesake_below_the_page_is_another_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = touch(tmp_path / "music/a.mp3")
     touch(tmp_path / "home/a.mp3")
