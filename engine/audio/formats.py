@@ -64,7 +64,12 @@ _AUDIO = (
     ".3gpp .3ga .3g2 .flac .ogg .oga .ogv .ogx .opus .spx .wav .wave .bwf .w64 .rf64 .aif .aiff .aifc "
     ".caf .au .snd .voc .wma .asf .wmv .mkv .mka .webm .weba"
 )
-AUDIO_SUFFIXES = frozenset(_AUDIO.split())
+# Of formats among _OTHERS, so that their songs get a row which says so. Not .ts and .mts, which are code too.
+_NOT_OPENED = (
+    ".wv .ape .tta .tak .mpc .dsf .dff .ac3 .eac3 .dts .dtshd .amr .awb .shn .ofr .ra .rm .rmvb "
+    ".avi .flv .mpg .mpeg .m2ts .vob"
+)
+AUDIO_SUFFIXES = frozenset((*_AUDIO.split(), *_NOT_OPENED.split()))
 """Lower-case suffixes of the audio and video files that a search of folders takes."""
 
 

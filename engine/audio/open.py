@@ -9,8 +9,10 @@ from pathlib import Path
 
 import soundfile
 
+from ..errors import AudioError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers.matroska import parts_from_matroska
+from .containers.mp4_boxes import is_encrypted
 from .containers.ogg_pages import begins_together
 from .decoder import Budget, Decoder, Limits
 from .formats import open_regular_file
@@ -59,7 +61,10 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
         stack.pop_all()
     if len(parts := parts_from_matroska(file.fileno())) > 1:
         return decoder_of_segments(file, parts, budget)
+    encrypted = not whole and os.pread(file.fileno(), 4, 4) in _MP4_BOXES and is_encrypted(file.fileno())
     file.close()
+    if encrypted:
+        raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
     if whole:
         return _decoder_of_contents(whole, budget)
     from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them

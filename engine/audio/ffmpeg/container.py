@@ -31,6 +31,9 @@ SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac"}
 COUNTED = WITHOUT_INDEX | {"ogg"}
 COUNTED_AT_THE_END = {"matroska,webm", "asf", "flac"}
 
+# PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
+_METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
@@ -46,9 +49,9 @@ def open_container(source: str | Path | FileView, seconds: float) -> Any:
     try:
         if isinstance(source, FileView):
             source.seek(0)
-            return av.open(source, options=_OPTIONS, metadata_errors="ignore", timeout=seconds)
+            return av.open(source, options=_OPTIONS, **_METADATA, timeout=seconds)
         name = f"file:{Path(source).absolute()}"
-        return av.open(name, options=_options(source), metadata_errors="ignore", timeout=seconds)
+        return av.open(name, options=_options(source), **_METADATA, timeout=seconds)
     except (av.error.FFmpegError, ValueError, MemoryError):
         reason = "damaged" if isinstance(source, FileView) else reason_from_head(source)
         raise AudioError(reason) from None
@@ -58,6 +61,14 @@ def kind_of(container: Any, stream: Any) -> str:
     """FFmpeg's name of the container, and of the codec where that decides how it is read."""
     names = container.format.name, stream.codec_context.name
     return "ogg flac" if names == ("ogg", "flac") else names[0]
+
+
+def tags_of(container: Any, stream: Any) -> dict[str, str]:
+    """The tags of the song, their names in lower case, without bytes that are no UTF-8."""
+    # Ogg keeps tags with the stream. What other containers keep there is about the track: "Stereo 2.0".
+    own = stream.metadata if container.format.name == "ogg" else {}
+    tags = {**own, **container.metadata}
+    return {name.lower(): text.encode("utf-8", "ignore").decode() for name, text in tags.items()}
 
 
 def tracks_of(container: Any) -> list[int]:

@@ -108,9 +108,7 @@ class FFmpegDecoder:
         return self.length
 
     def tags(self) -> dict[str, str]:
-        # Ogg keeps tags with the stream, MP4 with the file. Their names may be in upper or lower case.
-        metadata = {**self._stream.metadata, **self._container.metadata}
-        tags = {name.lower(): text for name, text in metadata.items()}
+        tags = ffmpeg.tags_of(self._container, self._stream)
         return {name: tags[name] for name in TAGS if tags.get(name)}
 
     def close(self) -> None:
@@ -240,10 +238,9 @@ class FFmpegDecoder:
                 from_sample = 0  # every packet from here on is decoded, without this check
             try:
                 frames = packet.decode()
-            except av.error.FFmpegError:
+            except (av.error.FFmpegError, ValueError):  # PyAV 19's, where FFmpeg has no decoder
                 bad_packets += 1
-                if bad_packets > _MAX_BAD_PACKETS:
-                    return  # what stands further on may still be read from there
+                self._budget.spend(0)  # in a hole of an hour there are many
                 continue
             for frame in frames:
                 if self._untimed:

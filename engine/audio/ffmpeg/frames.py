@@ -25,6 +25,8 @@ _TYPES = {
     "dbl": np.float64,
 }
 
+_MOST_PLANES = 8  # fewer end in an empty one
+
 _PROBE = 8_192  # samples, which hold two frames of DTS or two bursts of AC-3
 
 _APART = 6  # frames, one more than ``first_frames`` takes where they are alike
@@ -36,19 +38,19 @@ _NAMES: dict[str, tuple[str, ...]] = {}
 def channels_from_frame(frame: Any, budget: Budget) -> tuple[Float32, ...]:
     """One or two channels of a frame of any sample format: float32 in -1..1, each ``[samples]``."""
     # This runs over 40 times a second of sound: every attribute of PyAV that is read here costs.
-    kind, planes, count = frame.format.name, frame.planes, frame.samples
-    if kind == "fltp" and len(planes) <= 2:  # AAC, Opus, WMA
+    kind, planes, count = frame.format.name, _planes(frame), frame.samples
+    if kind == "fltp" and 0 < len(planes) <= 2:  # AAC, Opus, WMA
         budget.spend(len(planes) * count)
         left = np.frombuffer(planes[0], np.float32, count)
         return (left,) if len(planes) == 1 else (left, np.frombuffer(planes[1], np.float32, count))
-    # Not by to_ndarray: it knows no 64 bits, and reads memory that is not the frame's where there are more
-    # than 8 planes, as len(planes) does.
+    # Not by to_ndarray, which knows no 64 bits.
     channels = frame.layout.nb_channels
     budget.spend(channels * count)
+    planes = planes or _packed(frame).planes
     value = _TYPES[kind.removesuffix("p")]
-    if kind.endswith("p"):
-        rows = np.stack([np.frombuffer(planes[i], value, count) for i in range(channels)])
-    else:
+    if kind.endswith("p") and len(planes) == channels:
+        rows = np.stack([np.frombuffer(plane, value, count) for plane in planes])
+    else:  # one plane
         rows = np.frombuffer(planes[0], value, count * channels).reshape(count, channels).T
     rows = _floats(rows)
     if channels > 2:
@@ -164,6 +166,26 @@ class _Stretch:
         if len(block):
             yield self._pts, tuple(block.T), self._rate, self._after_loss
             self._pts, self._after_loss = None, False
+
+
+def _planes(frame: Any) -> tuple[Any, ...]:
+    """The planes of a frame, none where there are eight or more.
+
+    PyAV counts them until an empty one, which FFmpeg's list of eight and more has not at its end: before
+    PyAV 19 that gives too many, and since then an error.
+    """
+    try:
+        planes = frame.planes
+    except ValueError:
+        return ()
+    return planes if len(planes) < _MOST_PLANES else ()
+
+
+def _packed(frame: Any) -> Any:
+    """A frame of the same samples in one plane, in which the channels take turns."""
+    packed = av.AudioResampler(format=frame.format.packed.name, layout=frame.layout, rate=frame.sample_rate)
+    (one,) = packed.resample(frame)
+    return one
 
 
 def _names(frame: Any) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ import av.error
 import numpy as np
 
 from ...arrays import Float32
-from ..channels import mono_from_two, two_from_channels
+from ..channels import mono_from_two
 from ..decoder import Budget, Decoder, length_by_reading
 from ..ffmpeg.decoder import FFmpegDecoder
+from ..ffmpeg.frames import channels_from_frame
 from ..joined import JoinedDecoder
 from .adts_frames import FRAME_SAMPLES, AdtsFrames
 
@@ -60,7 +61,9 @@ class AdtsDecoder:
         any_decoded = False
         for number, frame in self._decode(max(0, begin - self._preroll), end):
             if number >= begin and frame.samples == size and frame.sample_rate == self.sample_rate:
-                two[(number - begin) * size :][:size] = _two_from_frame(frame)
+                two[(number - begin) * size :][:size] = np.stack(
+                    channels_from_frame(frame, self._budget), axis=1
+                )
                 any_decoded = True
         skip = start - begin * size
         return mono_from_two(two[skip : skip + count]) if any_decoded else np.empty(0, np.float32)
@@ -86,7 +89,7 @@ class AdtsDecoder:
                 self._budget.spend(0)
                 continue
             for frame in frames[:1]:
-                self._budget.spend(frame.samples * len(frame.layout.channels))
+                self._budget.spend(0)
                 yield number, frame
 
 
@@ -102,11 +105,3 @@ def adts_decoder(file: io.FileIO, parts: Sequence[AdtsFrames], budget: Budget) -
     decoders = [AdtsDecoder(file, part, budget) for part in parts]
     decoders = [decoder for decoder in decoders if decoder.decodes]
     return JoinedDecoder(decoders) if len(decoders) > 1 else decoders[0] if decoders else None
-
-
-def _two_from_frame(frame: Any) -> Float32:
-    """Left and right of a frame of the AAC decoder, whose samples are float32 in planes."""
-    planes = [np.frombuffer(plane, np.float32, frame.samples) for plane in frame.planes]
-    if len(planes) <= 2:
-        return np.stack(planes, axis=1)
-    return two_from_channels(np.stack(planes, axis=1), tuple(each.name for each in frame.layout.channels))

@@ -27,7 +27,8 @@ _CHAIN = 3  # frames in a row that are no chance: one header in random bytes is 
 _FIRST_PIECE = 8 << 10
 _FIRST_SEARCH = 4 << 10  # then twice as much, again and again
 _HEAD_BYTES = 64  # of a frame, at most, that tell what it is
-_MAX_TAGS = 16  # ID3 tags in a row
+_MAX_TAGS = 16  # in a row
+_APE, _APE_BYTES = b"APETAGEX", 32  # of an APEv2 tag's header, and of its footer
 _MAX_FRAMES = 1 << 22  # 28 hours at 48 kHz; limits the memory and the parts that a hostile file can ask for
 _MAX_PARTS = 1 << 12
 
@@ -113,11 +114,14 @@ class _Walk:
         return parts
 
     def _at_or_after(self, offset: int, search_from: int, distance: int) -> int | None:
-        """Where frames stand: at ``offset``, after the ID3 tags there, or from ``search_from`` on."""
+        """Where frames stand: at ``offset``, after the tags there, or from ``search_from`` on."""
         if self._is_chain(offset):
             return offset
-        after = self._after_id3(offset)
-        return after if after and self._is_chain(after) else self._search(search_from, distance)
+        after_ape = self._after_ape(search_from, offset)
+        after = self._after_id3(after_ape or offset) or after_ape
+        if after and self._is_chain(after):
+            return after
+        return self._search(max(search_from, after_ape or 0), distance)
 
     def _is_chain(self, offset: int) -> bool:
         """Whether frames of one kind follow one another from ``offset`` on."""
@@ -185,6 +189,27 @@ class _Walk:
             start += step
             step = min(2 * step, _PIECE)
         return None
+
+    def _after_ape(self, start: int, offset: int) -> int | None:
+        """The offset after the APEv2 tags at ``offset``, or from ``start`` on: a frame may be cut short.
+
+        None without one. Only what ends with a footer that says the same as its header is a tag: then it may
+        be long, and frames inside it are of a picture or a file. No other size is believed.
+        """
+        after = None
+        for _ in range(_MAX_TAGS):
+            content = os.pread(self._descriptor, offset - start + _APE_BYTES, start)
+            at = content.find(_APE, 0, offset - start + len(_APE))
+            head = content[at : at + _APE_BYTES]
+            if at < 0 or len(head) < _APE_BYTES:
+                break
+            end = start + at + _APE_BYTES + int.from_bytes(head[12:16], "little")
+            foot = os.pread(self._descriptor, _APE_BYTES, end - _APE_BYTES)
+            is_header = [bool(each[23] & 0x20) for each in (head, foot) if len(each) == _APE_BYTES]
+            if is_header != [True, False] or foot[:16] != head[:16]:
+                break
+            after = start = offset = end
+        return after
 
     def _after_id3(self, offset: int) -> int | None:
         """The offset after the ID3v2 tags at ``offset``, by the sizes that they state; None without one."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-
+from ..containers.mp4_boxes import boxes
 from .part import LONGEST, Part, Tags, add, text_from_bytes, text_from_utf16
 
 _ITEMS = {b"\xa9ART": "artist", b"\xa9nam": "title", b"\xa9alb": "album"}
@@ -14,15 +12,15 @@ _TEXT, _UTF16 = (0, 1), 2  # types of data
 def read_mp4(part: Part, tags: Tags) -> None:
     """Adds the tags of an MP4 file; other tags of QuickTime are left to FFmpeg."""
     for name in (b"moov", b"udta", b"meta", b"ilst"):
-        box = next((box for kind, box in _boxes(part) if kind == name), None)
+        box = next((box for kind, box in boxes(part) if kind == name), None)
         if box is None:
             return
         # MP4 puts a version before the boxes in meta, QuickTime does not.
         part = box.part(4) if name == b"meta" and box.read(4, 4) != b"hdlr" else box
-    for kind, item in _boxes(part):
+    for kind, item in boxes(part):
         if kind not in _ITEMS:
             continue
-        for inner, data in _boxes(item):
+        for inner, data in boxes(item):
             if inner == b"data":
                 kind_of_text = int.from_bytes(data.read(0, 4), "big")
                 text = data.read(8, LONGEST)
@@ -30,18 +28,3 @@ def read_mp4(part: Part, tags: Tags) -> None:
                     add(tags, _ITEMS[kind], text_from_bytes(text))
                 elif kind_of_text == _UTF16:
                     add(tags, _ITEMS[kind], text_from_utf16(text, "utf-16-be"))
-
-
-def _boxes(part: Part) -> Iterator[tuple[bytes, Part]]:
-    place = 0
-    while len(head := part.read(place, 16)) >= 8:
-        size, name = struct.unpack_from(">I4s", head)
-        start = 8
-        if size == 1:
-            size, start = struct.unpack_from(">Q", head, 8)[0], 16
-        elif size == 0:  # up to the end
-            size = part.length - place
-        if size < start:
-            return
-        yield name, part.part(place + start, size - start)
-        place += size

@@ -17,6 +17,13 @@ def test_every_format_of_the_tests_counts() -> None:
     assert not {".txt", ".jpg", ".m3u", ".csv", ""} & AUDIO_SUFFIXES
 
 
+def test_formats_that_are_not_opened_are_found_in_folders() -> None:
+    """A song that is left out must have a row that says so; what may be text or code is no song."""
+    sound = ".wv .ape .tta .tak .mpc .dsf .dff .ac3 .eac3 .dts .amr .awb .shn .ofr .ra .rm"
+    assert {*sound.split(), ".avi", ".flv", ".mpg", ".m2ts", ".vob"} <= AUDIO_SUFFIXES
+    assert not {".ts", ".mts", ".la", ".mid"} & AUDIO_SUFFIXES
+
+
 @pytest.mark.parametrize(
     ("path", "remote"),
     [

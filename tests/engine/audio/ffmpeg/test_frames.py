@@ -13,6 +13,7 @@ import soxr
 from audio_files import noise
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.audio.channels import channel_names, two_from_channels
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.ffmpeg.frames import at_one_rate, channels_from_frame, frames_from_decoded
 from merkit.engine.audio.ffmpeg.timestamps import Frame
@@ -50,6 +51,21 @@ def test_surround_is_mixed_by_the_places_of_its_channels() -> None:
     half = np.sqrt(0.5)
     np.testing.assert_allclose(left, samples[0] + half * (samples[2] + samples[4]), atol=1e-6)
     np.testing.assert_allclose(right, samples[1] + half * (samples[2] + samples[5]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["fltp", "s32p"])
+@pytest.mark.parametrize("layout", ["7.1", "9 channels", "hexadecagonal"])
+def test_eight_and_more_planes(kind: str, layout: str) -> None:
+    """PyAV counts too many of them, or fails at them."""
+    count = av.AudioLayout(layout).nb_channels if layout != "9 channels" else 9
+    samples = np.stack([noise(0.05, 48_000, seed) for seed in range(count)])
+    packed = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T).reshape(1, -1), "flt", layout)
+    packed.sample_rate, packed.pts = 48_000, 96_000
+    (frame,) = av.AudioResampler(format=kind, layout=packed.layout, rate=48_000).resample(packed)
+    names = tuple(channel.name for channel in frame.layout.channels)
+    expected = two_from_channels(samples.T, names if "FL" in names else channel_names(count)).T
+    np.testing.assert_allclose(np.stack(channels_from_frame(frame, budget())), expected, atol=1e-5)
+    assert frame.pts == 96_000
 
 
 def frames(samples: np.ndarray, rate: int, first_pts: int) -> list[Frame]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -137,9 +136,9 @@ class DoublingContext:
         number = bytes(packet)[8]
         if number % 4 == 3:
             raise av.error.InvalidDataError(1, "broken")
-        planes = [np.full(2_048, number / 256, np.float32).tobytes()] * 2
-        layout = SimpleNamespace(channels=[SimpleNamespace(name=name) for name in ("FL", "FR")])
-        return [SimpleNamespace(samples=2_048, sample_rate=44_100, planes=planes, layout=layout)]
+        frame = av.AudioFrame.from_ndarray(np.full((2, 2_048), number / 256, np.float32), "fltp", "stereo")
+        frame.sample_rate = 44_100
+        return [frame]
 
 
 def test_a_high_band_doubles_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,15 @@ def id3(content: bytes, stated: int | None = None) -> bytes:
     return b"ID3\x04\x00\x00" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + content
 
 
+def ape(content: bytes, stated: int | None = None) -> bytes:
+    size = (len(content) + 32 if stated is None else stated).to_bytes(4, "little")
+    head, foot = (
+        b"APETAGEX\xd0\7\0\0" + size + b"\1\0\0\0" + flags.to_bytes(4, "little") + bytes(8)
+        for flags in (0xA0000000, 0x80000000)
+    )
+    return head + content + foot
+
+
 @pytest.fixture
 def parts(tmp_path: Path):
     def parts_of(data: bytes, junk: int = 0, seconds: float = 60) -> list[FrameIndex]:
@@ -63,6 +72,24 @@ def test_what_stands_between_frames_costs_none_of_them(parts) -> None:
     ):
         assert counts(parts(frames(20) + between + frames(30) + between)) == [50]
         assert sum(counts(parts(between + frames(30), junk=1 << 16))) == 30
+
+
+def test_frames_inside_an_ape_tag_are_no_sound(parts) -> None:
+    """A tag may hold a file, and a picture any bytes."""
+    tag = ape(b"cover\0" + frames(9))
+    for after in (b"", ID3V1, tag, ape(b"") + ID3V1):
+        assert counts(parts(frames(20) + tag + after)) == [20]
+        assert counts(parts(frames(20) + tag + after + frames(30) + tag)) == [50]
+    assert counts(parts(frames(20)[:-7] + tag)) in ([19], [20])  # the last frame is cut short
+    assert counts(parts(tag + frames(20))) == counts(parts(tag + id3(b"x" * 99) + frames(20))) == [20]
+    assert not parts(tag)
+
+
+def test_an_ape_tag_that_lies_hides_no_frames(parts) -> None:
+    lies = [ape(b"x" * 99, stated) for stated in (0, 31, 130, 132, 5_000, 1 << 20, (1 << 32) - 1)]
+    for lie in (*lies, ape(b"x" * 99)[:-32], ape(b"x" * 99)[-32:]):
+        assert counts(parts(frames(20) + lie + frames(30) + lie)) == [50]
+        assert counts(parts(lie + frames(30), junk=1 << 16)) == [30]
 
 
 def test_junk_before_the_first_frame_is_limited(parts) -> None:

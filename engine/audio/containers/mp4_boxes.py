@@ -1,0 +1,54 @@
+"""Boxes of MP4, M4A and MOV, and whether the sound in them is encrypted (ISO/IEC 14496-12)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from ..tags.part import Exhausted, Part, part_of_file
+
+_ENCRYPTED = {b"enca", b"drms", b"aavd"}  # Common Encryption, iTunes' FairPlay, Audible
+
+
+def boxes(part: Part) -> Iterator[tuple[bytes, Part]]:
+    """Each box in ``part``, one after the other: its type, and what it holds.
+
+    Raises:
+        Exhausted: too much was read.
+    """
+    place = 0
+    while len(head := part.read(place, 16)) >= 8:
+        size, name = struct.unpack_from(">I4s", head)
+        start = 8
+        if size == 1:
+            size, start = struct.unpack_from(">Q", head, 8)[0], 16
+        elif size == 0:  # up to the end
+            size = part.length - place
+        if size < start:
+            return
+        yield name, part.part(place + start, size - start)
+        place += size
+
+
+def is_encrypted(descriptor: int) -> bool:
+    """Whether all sound of an MP4 file is encrypted. FFmpeg decodes it all the same: to noise or nothing."""
+    try:
+        kinds = [_sound_kind(track) for track in _within(part_of_file(descriptor), b"moov", b"trak")]
+    except Exhausted:
+        return False
+    known = [kind for kind in kinds if kind]
+    return bool(known) and _ENCRYPTED.issuperset(known)
+
+
+def _sound_kind(track: Part) -> bytes:
+    """The format of a track's first description, such as mp4a; empty where it holds no sound."""
+    if not any(handler.read(8, 4) == b"soun" for handler in _within(track, b"mdia", b"hdlr")):
+        return b""
+    described = next(_within(track, b"mdia", b"minf", b"stbl", b"stsd"), None)
+    return described.read(12, 4) if described else b""  # behind version, flags, count and size
+
+
+def _within(part: Part, *path: bytes) -> Iterator[Part]:
+    for name, box in boxes(part):
+        if name == path[0]:
+            yield from _within(box, *path[1:]) if len(path) > 1 else iter((box,))
