@@ -58,7 +58,8 @@ class Disk:
     def whole(self, path: Path) -> Iterator[IO[bytes]]:
         """Opens a temporary file that replaces ``path`` if the block ends without an error.
 
-        After an error, or a signal that raises one, ``path`` is as it was before.
+        After an error, or a signal that raises one, ``path`` is as it was before. The new file has the owner
+        and the mode of the one that it replaces, where that can be.
 
         Raises:
             OSError: it could not be written.
@@ -66,6 +67,7 @@ class Disk:
         temporary, file = self._temporary(path)
         with held(file):
             try:
+                _take_rights(path, file)
                 yield file
                 self.sync(file)
                 file.close()
@@ -93,6 +95,16 @@ class Disk:
                     return part, file
                 file.close()  # it was taken for abandoned before it had its lock
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _take_rights(path: Path, file: IO[bytes]) -> None:
+    """Before anything is written: what only some may read must not be open to others meanwhile."""
+    with suppress(OSError, AttributeError):  # there is no such file, or the disk or Windows has no modes
+        before, now = path.stat(), os.fstat(file.fileno())
+        if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+            with suppress(OSError):
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+        os.fchmod(file.fileno(), before.st_mode & 0o777)
 
 
 def _part_of(path: Path, number: int | str) -> Path:

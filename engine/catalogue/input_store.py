@@ -16,13 +16,11 @@ from ..audio.formats import open_regular_file
 from ..errors import AudioError, MerError
 from ..text.escape import text_from_path
 from .reconcile import RealPaths, Step
-from .source import Source
+from .source import Source, int64
 
 _PAGE = 50  # inputs at once in memory: the columns of a list can be long
 _BLOCK = 1 << 20
 _LARGEST = 4 << 30  # of files whose contents are compared: to label a film twice costs less than to read it
-# What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
-_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as, done"
 
 
@@ -243,8 +241,8 @@ class InputStore:
             self._columns = self._columns or tuple(source.columns)
             columns = json.dumps([source.columns[name] for name in self._columns])
         return (
-            position, _bytes_of(source.path), text_from_path(identity), _int64(source.size_bytes),
-            _int64(source.mtime_ns), _int64(source.ctime_ns), columns, source.is_link,
+            position, _bytes_of(source.path), text_from_path(identity), int64(source.size_bytes),
+            int64(source.mtime_ns), int64(source.ctime_ns), columns, source.is_link,
             hashlib.blake2b(_bytes_of(identity), digest_size=16).digest(),
         )  # fmt: skip
 
@@ -295,10 +293,6 @@ def _bytes_of(path: str) -> bytes:
 
 def _path_of(stored: bytes) -> str:
     return stored.decode("utf-8", "surrogatepass")
-
-
-def _int64(value: int | None) -> int | None:
-    return None if value is None else min(max(value, _LEAST), _MOST)
 
 
 @contextmanager

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import parquet
 
-_KINDS = {"bool": "bool", "int": "int64", "float": "float64", "double": "float64"}
+_KINDS = {
+    "bool": "bool", "int": "int64", "uint": "int64",
+    "halffloat": "float64", "float": "float64", "double": "float64",
+}  # fmt: skip
 _NO_VALUE = (ArithmeticError, LookupError, NotImplementedError, ValueError)  # Arrow's own are among these
-
-
 _ROWS_AT_ONCE = 100  # cells can be long
+_NUMBERS_AT_ONCE = 65_536
 
 
 def parquet_columns(file: str) -> list[tuple[str, str]]:
@@ -41,7 +43,7 @@ def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
         columns = _columns(table)
         for batch in table.iter_batches(_ROWS_AT_ONCE, use_threads=False):  # shard_file.py says why
             values = [
-                _texts(column, path=name == path_column) if kind == "string" else column.to_pylist()
+                _texts(column, path=name == path_column) if kind == "string" else _numbers(column, kind)
                 for (name, kind), column in zip(columns, batch.columns, strict=True)
             ]
             yield from map(list, zip(*values, strict=True))
@@ -63,7 +65,11 @@ def _opened(file: str) -> Iterator[parquet.ParquetFile]:
 
 
 def _columns(table: parquet.ParquetFile) -> list[tuple[str, str]]:
-    return [(field.name, _kind(str(field.type))) for field in table.schema_arrow]
+    columns = [(field.name, str(field.type)) for field in table.schema_arrow]
+    return [
+        (name, "string" if kind == "uint64" and _has_too_large(table, name) else _kind(kind))
+        for name, kind in columns
+    ]
 
 
 def _kind(arrow_type: str) -> str:
@@ -72,6 +78,27 @@ def _kind(arrow_type: str) -> str:
         if arrow_type.startswith(prefix):
             return kind
     return "string"
+
+
+def _has_too_large(table: parquet.ParquetFile, name: str) -> bool:
+    """Whether a column of unsigned numbers, often hashes, has some that are none of int64."""
+    import pyarrow as pa
+
+    for batch in table.iter_batches(_NUMBERS_AT_ONCE, columns=[name], use_threads=False):
+        for column in batch.columns:
+            try:
+                if column.type == pa.uint64():
+                    column.cast(pa.int64())
+            except pa.ArrowInvalid:
+                return True
+    return False
+
+
+def _numbers(column: pa.Array, kind: str) -> list[Any]:
+    values = column.to_pylist()
+    if kind == "float64":  # of 16 bits they are NumPy's, in older versions of Arrow
+        return [None if value is None else float(value) for value in values]
+    return values
 
 
 def _texts(column: pa.Array, path: bool) -> list[str | None]:

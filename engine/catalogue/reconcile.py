@@ -48,7 +48,7 @@ class Step(Enum):
     KEEP = "the row stays"
     ABSENT = "a good row stays, though its file cannot be seen now"
     LABEL = "label the file; the row stays until there is another"
-    TAGS = "read the file's tags anew; label it if it is another song"
+    TAGS = "read the file's tags anew; label it if it is another song, or if nothing tells"
 
 
 def step(row: Row, now: Source, retry_errors: bool = False) -> Step:

@@ -86,8 +86,7 @@ class Resume:
                     self.dropped += 1
                     return None
                 self.superseded.append(item.place)
-            if self._prune and is_absent(item.source) and self._looks.is_gone(identity):
-                self.pruned += 1
+            if is_absent(item.source) and self._goes(row, identity):
                 return None
             changes = self._match(row, item, identity, place, record)
             own = text_from_path(item.source.path)
@@ -106,6 +105,8 @@ class Resume:
     ) -> dict[str, Any]:
         """Gives an input its row; returns what the row is to say, apart from its label."""
         todo = step(row, item.source, self._retry_errors)
+        if todo is Step.TAGS and song_from_tags(record) == song_from_tags({}):
+            todo = Step.LABEL  # its tags cannot tell whether another song was put in its place
         self._inputs.take(item.position, place, row.ok, todo)
         if todo is Step.TAGS:
             self._inputs.keep(item.position, song_from_tags(record))
@@ -155,8 +156,7 @@ class Resume:
 
     def _stays_unnamed(self, row: Row, identity: str) -> bool:
         """Whether a row stays whose file is no input of this run."""
-        if self._prune and self._looks.is_gone(identity):
-            self.pruned += 1
+        if self._goes(row, identity):
             return False
         holder = self._scope.holding(identity)
         if not row.ok:
@@ -168,6 +168,16 @@ class Resume:
             unseen = self._speaks_for(holder) or is_remote(identity) or not self._looks.is_file(identity)
             self.absent += unseen
         return True
+
+    def _goes(self, row: Row, identity: str) -> bool:
+        """Whether a row is pruned: its file is gone, or was one and a folder stands there now."""
+        was_file, looks = row.size_bytes is not None, self._looks
+        gone = self._prune and (
+            looks.is_gone(identity)
+            or (was_file and looks.is_folder(identity) and not looks.is_file(identity))
+        )
+        self.pruned += gone
+        return gone
 
     def _is_over(self, row: Row, identity: str, holder: str | None) -> bool:
         """Whether an error is that of a list or folder that is read now, or of what a listing is without."""

@@ -11,6 +11,7 @@ from ..errors import MerError
 from ..files import Disk
 from .run_info import KEY
 from .shard_file import ShardFile, bytes_from_rows
+from .source import int64
 
 
 def store_facts(shard: Path, facts: Mapping[int, os.stat_result], disk: Disk | None = None) -> None:
@@ -29,8 +30,8 @@ def store_facts(shard: Path, facts: Mapping[int, os.stat_result], disk: Disk | N
     for number, status in facts.items():
         known = {
             "size_bytes": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-            "ctime_ns": status.st_ctime_ns,
+            "mtime_ns": int64(status.st_mtime_ns),
+            "ctime_ns": int64(status.st_ctime_ns),
         }
         rows[number].update({name: value for name, value in known.items() if name in file.columns})
     run = json.dumps(file.run, ensure_ascii=False)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+
 
 @dataclass(slots=True)  # not frozen, which takes three times as long: there is one for each file
 class Source:
@@ -50,4 +53,10 @@ def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Sou
         return Source(path, columns=columns, is_link=is_link)
     if not stat.S_ISREG(status.st_mode):
         return Source(path, columns=columns, is_link=is_link)
-    return Source(path, status.st_size, status.st_mtime_ns, columns, status.st_ctime_ns, is_link)
+    times = int64(status.st_mtime_ns), int64(status.st_ctime_ns)
+    return Source(path, status.st_size, times[0], columns, times[1], is_link)
+
+
+def int64(value: int | None) -> int | None:
+    """The nearest number that rows can hold."""
+    return None if value is None else min(max(value, _LEAST), _MOST)

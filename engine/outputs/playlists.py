@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import numpy as np
 from ..errors import MerError
 from ..files import write_whole
 from ..text.escape import for_terminal, storable
-from .songs import Song, identity_of
+from .songs import Song
 
 MADE = "made by mer-label playlist"
 """The comment by which our files are known again; others are not replaced."""
 
+_FOLDERS = 1 << 16
 _MOST_BYTES = 200  # of a file's name, which has an ending and, while it is written, a beginning too
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # on some system
 
@@ -32,11 +34,12 @@ def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> list
         MerError: it cannot be written, or a file that is none of ours has its name.
     """
     refuse_foreign(path)
-    folder = os.path.realpath(path.parent)
+    way_to = lru_cache(_FOLDERS)(partial(_way, path.parent))  # a folder is resolved once, and not each song
     lines = [b"#EXTM3U", f"#{MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
     left_out = []
     for file, song in songs:
-        entry = os.path.relpath(identity_of(file), folder)
+        folder, own_name = os.path.split(file)
+        entry = os.path.normpath(os.path.join(way_to(folder or "."), own_name))
         if "\n" in entry or "\r" in entry:
             left_out.append(file)
             continue
@@ -133,6 +136,18 @@ def refuse_foreign(path: Path) -> None:
         raise MerError(f"{path} cannot be read: {error.strerror}") from None
     if not ours:
         raise MerError(f"{path} was not made here and is not replaced: move it, or name another folder")
+
+
+def _way(playlist: Path, folder: str) -> str:
+    """The way from a playlist's folder to a song's, by the names that were typed where these lead there too.
+
+    Links of a library may lead out of it, and what plays it may see nothing else. Since the playlist's folder
+    may be named by a link as well, it is the way that goes up least, as players find it.
+    """
+    here, real, named = os.path.realpath(playlist), os.path.realpath(folder), os.path.abspath(folder)
+    ways = (os.path.relpath(named, start) for start in (os.path.abspath(playlist), here))
+    same = [way for way in ways if os.path.realpath(os.path.join(here, way)) == real]
+    return min((*same, os.path.relpath(real, here)), key=lambda way: way.split(os.sep).count(os.pardir))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -145,9 +144,3 @@ def find(song: Song) -> tuple[Found, str]:
             if text == own:
                 other = other or path
     return (Found.CHANGED, other) if other else (Found.MISSING, song.path)
-
-
-def identity_of(path: str) -> str:
-    """A file's absolute path with the links of its folders resolved, but not its own, as libraries do."""
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder or "."), name)

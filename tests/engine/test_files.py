@@ -33,6 +33,35 @@ def test_text_is_utf8_and_replaces(tmp_path: Path) -> None:
     assert path.read_bytes() == "\u0939\u093f\u0928\u094d\u0926\u0940\n".encode()
 
 
+def test_the_new_file_has_the_mode_of_the_one_that_it_replaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "rows.csv", tmp_path / "new.csv"
+    umask = os.umask(0o022)
+    try:
+        for mode in (0o640, 0o600, 0o664, 0o444):
+            path.write_text("before")
+            path.chmod(mode)
+            with files.whole_file(path) as file:
+                file.write(b"after")
+                file.flush()
+                assert [part.stat().st_mode & 0o777 for part in tmp_path.glob(".*.part")] == [mode]
+            assert (path.read_text(), path.stat().st_mode & 0o777) == ("after", mode)
+            path.unlink()
+        path.write_text("before")
+        path.chmod(0o600)
+
+        def refused(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "fchmod", refused)  # as disks do that have no modes
+        for target in (path, new):
+            files.write_whole(target, "after")
+            assert (target.read_text(), target.stat().st_mode & 0o777) == ("after", 0o644)
+    finally:
+        os.umask(umask)
+
+
 def test_a_link_and_a_pipe_are_written_to_and_not_replaced(tmp_path: Path) -> None:
     target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
     link.symlink_to(target)

@@ -1,4 +1,7 @@
-"""A backend without sound or child processes: a file is a text that says its emotion and its title."""
+"""A backend without sound or child processes: a file is a text that says its emotion and its title.
+
+One whose title is "-" has no tags.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ class FakeBackend:
             return SongLabel(path, str(error), unreadable=True)
         if emotion == "bad":
             return SongLabel(path, "bad")
-        return SongLabel(path, None, emotion, (0.25,) * 4, 9.0, (), "fake", {"title": title})
+        return SongLabel(path, None, emotion, (0.25,) * 4, 9.0, (), "fake", _tags(title))
 
 
 def read(path: str) -> tuple[str, str]:
@@ -70,6 +73,10 @@ def read_tags(paths: Iterable[str], _: object) -> Iterator[dict[str, str] | Fail
     """In place of ``engine.labelling.tags.read_tags``."""
     for path in paths:
         try:
-            yield {"title": read(path)[1]}
+            yield _tags(read(path)[1])
         except UnreadableError as error:
             yield Failure(str(error), unreadable=True)
+
+
+def _tags(title: str) -> dict[str, str]:
+    return {} if title == "-" else {"title": title}

@@ -49,6 +49,9 @@ def _sound_kind(track: Part) -> bytes:
 
 
 def _within(part: Part, *path: bytes) -> Iterator[Part]:
+    if not path:
+        yield part
+        return
     for name, box in boxes(part):
         if name == path[0]:
-            yield from _within(box, *path[1:]) if len(path) > 1 else iter((box,))
+            yield from _within(box, *path[1:])

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...catalogue.reconcile import paths_from_text
 from ...catalogue.shard_facts import store_facts
 from ...catalogue.shards import shards_in
-from ...catalogue.source import source_from_path
+from ...catalogue.source import int64, source_from_path
 from ...errors import MerError
 from ...files import Disk
 from ...text.escape import text_from_path
@@ -112,7 +112,7 @@ def _undone(text: str, starts: list[int], undo: UndoFile, moved: MovedFiles, dis
         undone.done |= done
         if disk is not None and done:
             after = [undo.record_at(start).after for start in done]
-            known = {(was.size_bytes, was.mtime_ns), *((each.size, each.mtime_ns) for each in after)}
+            known = {(was.size_bytes, was.mtime_ns), *((each.size, int64(each.mtime_ns)) for each in after)}
             facts = dict.fromkeys(known, os.stat(real))
             for name in (text_from_path(real), *(() if are_copies else (text,))):
                 undone.restored[name] |= facts

@@ -95,6 +95,30 @@ def test_numbers_stay_numbers(tmp_path: Path) -> None:
     assert list(parquet_rows(str(tmp_path / "t.parquet"), "path")) == [["a", True, 1, 0.5]]
 
 
+def test_numbers_of_every_width_stay_numbers(tmp_path: Path) -> None:
+    most = (1 << 63) - 1
+    table = pa.table(
+        {
+            "path": [f"{i}.mp3" for i in range(300)],
+            **{f"u{bits}": pa.array([255] * 300, f"uint{bits}") for bits in (8, 16, 32)},
+            "u.64": pa.array([most, None] * 150, pa.uint64()),
+            "beyond": pa.array([0] * 299 + [most + 1], pa.uint64()),
+            "f16": pa.array([0.5, None, float("inf")] * 100, pa.float16()),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    names = [f"u{bits}" for bits in (8, 16, 32)]
+    assert parquet_columns(str(tmp_path / "t.parquet")) == [
+        ("path", "string"), *((name, "int64") for name in names),
+        ("u.64", "int64"), ("beyond", "string"), ("f16", "float64"),
+    ]  # fmt: skip
+    rows = list(parquet_rows(str(tmp_path / "t.parquet"), "path"))
+    assert rows[0] == ["0.mp3", 255, 255, 255, most, "0", 0.5]
+    assert rows[1][4:] == [None, "0", None]
+    assert rows[299][5:] == [str(most + 1), float("inf")]
+    assert {type(row[6]) for row in rows} == {float, type(None)}
+
+
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.binary())])
 def test_paths_as_bytes(music: Path, kind: pa.DataType) -> None:
     (music / os.fsdecode(b"No\xebl.mp3")).touch()

@@ -28,8 +28,8 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         song(f"nas/album/{name}.wav")
 
 
-def song(path: str, emotion: str = "happy", time: int = 10**18) -> None:
-    Path(path).write_text(f"{emotion:<6}title")
+def song(path: str, emotion: str = "happy", time: int = 10**18, title: str = "title") -> None:
+    Path(path).write_text(f"{emotion:<6}{title}")
     os.utime(path, ns=(time, time))
 
 
@@ -368,6 +368,47 @@ def test_prune_removes_what_is_gone_and_nothing_else() -> None:
     assert (run.pruned, run.absent, len(rows())) == (0, 1, 6)
 
 
+@pytest.mark.parametrize("argument", ["nas", "list"])
+def test_prune_removes_a_song_whose_name_a_folder_has_now(argument: str) -> None:
+    argument = list_of("m3u") if argument == "list" else argument
+    label(argument)
+    os.unlink("nas/album/b.wav")
+    song_in_it = Path("nas/album/b.wav/1.wav")
+    song_in_it.parent.mkdir()
+    song(str(song_in_it))
+    run = label(argument, prune=True)
+    assert (run.pruned, run.absent) == (1, 0)
+    names = [row["path"].removeprefix("nas/album/") for row in rows() if row["status"] == "ok"]
+    assert sorted(names) == [
+        *(["a.wav", "b.wav/1.wav"] if argument == "nas" else ["a.wav"]),
+        "c.wav",
+        "d.wav",
+        "e.wav",
+    ]
+    errors = [(row["path"], row["error"]) for row in rows() if row["status"] != "ok"]
+    assert errors == ([] if argument == "nas" else [("nas/album/b.wav", "not a regular file")])
+
+
+def test_prune_keeps_the_error_of_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.listdir, os.scandir
+
+    def refusing(list_folder: Any, path: Any = ".") -> Any:
+        if str(path).endswith("album"):
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "listdir", lambda path=".": refusing(real[0], path))
+    monkeypatch.setattr(os, "scandir", lambda path=".": refusing(real[1], path))
+    song("nas/1.wav")
+    for _ in range(2):
+        run = label("nas", prune=True)
+        assert [(row["path"], row["status"]) for row in rows()] == [
+            ("nas/1.wav", "ok"),
+            ("nas/album", "error"),
+        ]
+        assert run.pruned == 0
+
+
 def test_a_folder_without_songs_is_said_to_be_one() -> None:
     os.mkdir("empty")
     with pytest.raises(MerError, match="no audio in empty"):
@@ -427,7 +468,7 @@ def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("by_content", [False, True])
 def test_another_song_of_the_same_size_and_time(by_content: bool) -> None:
-    """Files that were moved over each other: their tags tell, and where they do not, nothing does."""
+    """Files that were moved over each other: their tags tell."""
     song("nas/album/b.wav", "bad")
     label("nas")
     rewrite("nas/album/c.wav", "sad   TITLE")
@@ -440,6 +481,25 @@ def test_another_song_of_the_same_size_and_time(by_content: bool) -> None:
         ("happy", "title"), (None, None), ("sad", "TITLE"), (None, None), ("happy", "title"),
     ]  # fmt: skip
     assert told(label("nas")) == {"resumed": 5, "errors": 2}
+
+
+def test_songs_without_tags_that_changed_places() -> None:
+    """Nothing tells them from each other: what was touched is labelled again, whatever touched it."""
+    for name, emotion in (("c", "happy"), ("d", "sad")):
+        song(f"nas/album/{name}.wav", emotion, title="-")
+    label("nas")
+    changed = os.stat("nas/album/d.wav").st_ctime_ns
+    while os.stat("nas/album/d.wav").st_ctime_ns == changed:  # the clock of a file system ticks slowly
+        os.chmod("nas/album/c.wav", 0o600)
+        os.chmod("nas/album/d.wav", 0o600)
+    os.rename("nas/album/c.wav", "x")
+    os.rename("nas/album/d.wav", "nas/album/c.wav")
+    os.rename("x", "nas/album/d.wav")
+    again = FakeBackend()
+    assert told(label("nas", backend=again)) == {"resumed": 3, "replaced": 2}
+    assert again.labelled == ["nas/album/c.wav", "nas/album/d.wav"]
+    assert [row["emotion"] for row in rows()] == ["happy", "happy", "sad", "happy", "happy"]
+    assert told(label("nas")) == {"resumed": 5}
 
 
 def test_a_right_that_is_lost_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,35 @@ def test_an_entry_beside_the_playlist_is_no_comment_and_no_url(tmp_path: Path) -
     assert [os.path.realpath(path) for path in entries(tmp_path / "x.m3u8")] == list(map(str, files))
 
 
+def written(playlist: str, file: str) -> str:
+    """The one entry of a playlist that is written now."""
+    (song,) = songs_in(write_labels(Path("labels"), [row_of(file)]))[1]
+    write_m3u8(Path(playlist), "x", [(file, song)])
+    return Path(playlist).read_text().splitlines()[-1]
+
+
+def test_entries_stay_in_the_music_folder_where_links_in_it_lead_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine, or a player in a container, has the music folder and not what is around it."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("disk/a", "disk/other/b", "music/lists", "music/c"):
+        os.makedirs(folder)
+    for file in ("disk/a/1.mp3", "disk/other/b/2.mp3", "music/c/3.mp3"):
+        Path(file).touch()
+    os.symlink("../disk/a", "music/a")
+    os.symlink("../../disk/other/b", "music/c/b")
+    os.symlink("music", "shelf")
+    os.symlink("music/lists", "lists")
+    assert written("music/x.m3u8", "music/a/1.mp3") == "a/1.mp3"
+    assert written(str(tmp_path / "music/lists/x.m3u8"), "music/c/b/2.mp3") == "../c/b/2.mp3"
+    assert written("shelf/lists/x.m3u8", "shelf/a/1.mp3") == "../a/1.mp3"
+    assert written("lists/x.m3u8", "music/a/1.mp3") == "../a/1.mp3"
+    assert written("music/lists/x.m3u8", "shelf/c/3.mp3") == "../c/3.mp3"
+    # Without the link and what leads back, that name is none of a file.
+    assert written("music/x.m3u8", "music/a/../other/b/2.mp3") == "../disk/other/b/2.mp3"
+
+
 def test_a_name_with_the_end_of_a_line_is_left_out(tmp_path: Path) -> None:
     files = [tmp_path / "a\nb.mp3", tmp_path / "c.mp3"]
     for file in files:

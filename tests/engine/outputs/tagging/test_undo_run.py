@@ -38,6 +38,25 @@ def has_undo(labels: Path) -> bool:
     return (labels / ".undo.jsonl").exists()
 
 
+@pytest.mark.parametrize("touch", [False, True])
+def test_a_time_that_rows_cannot_hold(tmp_path: Path, touch: bool) -> None:
+    """After 2262: rows have the last nanosecond of 64 bits."""
+    path, most = song(tmp_path / "a.flac"), (1 << 63) - 1
+    os.utime(path, ns=(10**19, 10**19))
+    if path.stat().st_mtime_ns != 10**19:
+        pytest.skip("this disk has no such time either")
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path, mtime_ns=most)])
+    assert tag(labels, touch=touch) == [Outcome.WRITTEN]
+    (row,) = rows_in(labels)
+    assert (row["size_bytes"], row["mtime_ns"] == most) == (path.stat().st_size, not touch)
+    assert tag(labels) == [Outcome.SAME]
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, 10**19)
+    (row,) = rows_in(labels)
+    assert (row["size_bytes"], row["mtime_ns"]) == (len(before), most)
+
+
 def test_a_link_that_came_since_stays_one(tmp_path: Path) -> None:
     path = song(tmp_path / "music" / "a.flac")
     before = path.read_bytes()
