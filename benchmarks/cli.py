@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, report_errors, version_option
+from ..engine.cli.command import (
+    EXIT_FAILURE,
+    EXIT_SOME_FAILED,
+    SETTINGS,
+    QuietGroup,
+    report_errors,
+    version_option,
+)
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
@@ -85,6 +92,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(
+    cls=QuietGroup,
     invoke_without_command=True,
     context_settings=SETTINGS,
 )

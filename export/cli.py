@@ -12,6 +12,7 @@ from ..engine.cli.command import (
     EXIT_GATE,
     EXIT_SOME_FAILED,
     SETTINGS,
+    QuietCommand,
     report_errors,
     version_option,
 )
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _LAYERS_NAMED = 5  # in a hint
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(cls=QuietCommand, context_settings=SETTINGS)
 @click.argument("argument", required=False, metavar="[MODEL]")
 @click.option(
     "--model",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, version_option
+from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, QuietGroup, version_option
 from .command import limit_threads, training_command
 from .commands import ensemble
 from .curves.cli import curve
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=QuietGroup,
     invoke_without_command=True,
     context_settings=SETTINGS,
 )
@@ -102,9 +103,11 @@ def _train(**options: Any) -> int:
     from .networks.backbones import check_weights
     from .networks.trained import names_trained_network, trained_network
     from .progress import TerminalProgress
+    from .runs.evidence_of_run import check_recordings
     from .runs.plan_choice import with_plan
     from .runs.run_folder import check_apart, check_files, results_folder
-    from .runs.session import Session, models_from_names, read_data, run_session, splits_from_choice
+    from .runs.session import Session, models_from_names, read_data, run_session
+    from .runs.split_kinds import splits_from_choice
 
     limit_threads()
     protocol = _protocol(options)
@@ -117,6 +120,7 @@ def _train(**options: Any) -> int:
     check_apart(out, (protocol.weights, *options["teachers"]))
     if begun is None:
         check_weights(models, protocol.weights)
+    check_recordings(options["non_music"])
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
         data,
@@ -154,7 +158,13 @@ def _train(**options: Any) -> int:
 def _settled(options: dict[str, Any]) -> bool:
     """Whether something was asked for that no frozen network has: then nothing is left to choose."""
     audio = any(text.startswith("audio.") for text in options["sets"]) or options["preset"]
-    return bool(audio or options["layers"] or options["teachers"] or options["protocol"] != "best")
+    return bool(
+        audio
+        or "layers" in chosen_fields(options)
+        or options["layers"]
+        or options["teachers"]
+        or options["protocol"] != "best"
+    )
 
 
 def _default_folder(protocol: Protocol, models: tuple[str, ...]) -> Path:

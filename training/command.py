@@ -42,7 +42,7 @@ def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..
                     package = f"training needs the package {error.name}"
                     raise MerError(f"{package}: pip install 'merkit[train]'") from None
                 except OSError as error:
-                    if error.errno in (None, errno.EPIPE):  # click ends quietly when nobody reads any more
+                    if error.errno in (None, errno.EPIPE):  # the latter may be that nobody reads any more
                         raise
                     place = f"{error.filename}: " if error.filename is not None else ""
                     ending = then if error.errno in _NO_ROOM else ""

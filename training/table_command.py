@@ -162,7 +162,8 @@ def _splits(root: Path, data: LabelledAudio, options: dict[str, Any]) -> tuple[s
 def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, Any]) -> _Filling:
     from .recipe import PROTOCOLS, with_overrides
     from .runs.results_table import TablePlan, fill_table
-    from .runs.session import Session, models_from_names, splits_from_choice
+    from .runs.session import Session, models_from_names
+    from .runs.split_kinds import splits_from_choice
 
     protocol = with_overrides(PROTOCOLS["best"], options["sets"])
     precisions = options["precisions"] or _PRECISIONS

@@ -16,6 +16,7 @@ from ...engine.cli.command import (
     EXIT_SOME_FAILED,
     SETTINGS,
     FiniteRange,
+    QuietCommand,
     WindowCountType,
     report_errors,
     version_option,
@@ -28,7 +29,7 @@ from ..result_paths import check_result_paths
 _FILE = click.Path(path_type=Path)
 
 
-@click.command("eval", context_settings=SETTINGS)
+@click.command("eval", cls=QuietCommand, context_settings=SETTINGS)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from ..audio.spread import MOST_WINDOWS
 from ..errors import MerError
 from ..signals import INTERRUPTED, sigterm_interrupts
 from ..temporary import process_folder, temporary_files_in
-from ..text.streams import ReaderGoneError, make_streams_safe, print_err
+from ..text.streams import ReaderGoneError, make_streams_safe, print_err, stdout_failed
 
 _REFUSED = {
     errno.EAGAIN: "ulimit -u",
@@ -68,6 +69,24 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class QuietCommand(click.Command):
+    """A command, or a group, that ends with ``EXIT_READER_GONE`` where nobody reads its help any more.
+
+    Click prints that itself, and would end with 1.
+    """
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _quiet_end():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _quiet_end():  # a group makes the contexts of its commands here
+            return super().invoke(ctx)
+
+
+class QuietGroup(QuietCommand, click.Group): ...
+
+
 def report_errors(command: Callable[..., int]) -> Callable[..., None]:
     """Exits with a command's return value; prints a MerError as one line and exits with its code.
 
@@ -90,6 +109,8 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
             except ReaderGoneError:
                 code = EXIT_READER_GONE
             except (MerError, OSError, MemoryError, RuntimeError, ImportError) as error:
+                if _reader_gone(error):
+                    sys.exit(EXIT_READER_GONE)
                 known = error if isinstance(error, MerError) else _refusal(error)
                 if known is None:
                     raise
@@ -114,6 +135,37 @@ def _own_folder() -> Iterator[None]:
             yield
         finally:
             del os.environ["MPLCONFIGDIR"]
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not _reader_gone(error):
+            raise
+        sys.exit(EXIT_READER_GONE)
+
+
+def _reader_gone(error: Exception) -> bool:
+    """Whether an error is that stdout's reader has gone; what is printed from then on vanishes.
+
+    Other pipes break too, those to child processes.
+    """
+    if not isinstance(error, OSError) or error.errno != errno.EPIPE or sys.stdout is None:
+        return False
+    try:
+        sys.stdout.flush()  # what could not be written stands in its buffer still
+        if not hasattr(select, "poll"):
+            return False
+        poll = select.poll()  # under python -u there is no buffer
+        poll.register(sys.stdout.fileno(), 0)
+        gone = bool(poll.poll(0))
+    except OSError as again:
+        gone = again.errno == errno.EPIPE
+    if gone:
+        stdout_failed(error)
+    return gone
 
 
 def _refusal(error: Exception) -> MerError | None:

@@ -8,11 +8,11 @@ import click
 
 from ..errors import MerError
 from ..text.streams import print_err, print_out
-from .command import SETTINGS, report_errors
+from .command import SETTINGS, QuietCommand, report_errors
 from .words import ANY_PATH
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(cls=QuietCommand, context_settings=SETTINGS)
 @click.argument("old", type=ANY_PATH, metavar="OLD")
 @click.argument("new", type=ANY_PATH, metavar="NEW")
 @click.option(

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from ..text.streams import print_err, print_out
-from .command import EXIT_SOME_FAILED, SETTINGS, report_errors
+from .command import EXIT_SOME_FAILED, SETTINGS, QuietCommand, report_errors
 from .words import ANY_PATH
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(cls=QuietCommand, context_settings=SETTINGS)
 @click.argument("labels", type=ANY_PATH, metavar="LABELS")
 @click.option(
     "--out",

@@ -10,7 +10,7 @@ import click
 
 from ..errors import MerError
 from ..text.streams import print_err, print_out
-from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, report_errors
+from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, QuietCommand, report_errors
 from .words import ANY_PATH
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _JOURNEY = 20  # songs, where --limit says nothing
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(cls=QuietCommand, context_settings=SETTINGS)
 @click.argument("labels", type=ANY_PATH, metavar="LABELS")
 @click.argument("folder", type=ANY_PATH, metavar="DIR")
 @click.option(

@@ -9,6 +9,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from .command import QuietCommand
+
 WORDS = {
     "tag": "write each song's mood into its tags, or undo that",
     "playlist": "write a playlist for each emotion",
@@ -22,7 +24,7 @@ ANY_PATH = click.Path(readable=False)
 """A path that click does not try: one that cannot be read costs its row, or has an error of our own."""
 
 
-class WordFirst(click.Command):
+class WordFirst(QuietCommand):
     """A command whose first argument may be one of ``WORDS``: then that command runs, and is completed.
 
     A word wins over a file or folder of its name, which is ``./tag``.

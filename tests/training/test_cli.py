@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from merkit.engine.artifact import known_models, open_artifact
-from merkit.training.cli import main
+from merkit.training.cli import _settled, main
 from merkit.training.runs.run_folder import results_folder
 from safetensors.torch import load_file
 from small_training import FAST_OPTIONS, SMALL
@@ -111,6 +111,13 @@ def test_killed_and_resumed_gives_the_same_network(songs: Path, cache: Path, tmp
     ).read_bytes()
 
 
+@pytest.mark.parametrize("asked", [{"layers": "head"}, {"sets": ("layers=head",)}])
+def test_layers_that_were_asked_for_leave_no_plan_to_choose(asked: dict[str, object]):
+    options = {"sets": (), "preset": None, "layers": None, "teachers": (), "protocol": "best", "epochs": None}
+    assert not _settled(options)
+    assert _settled({**options, **asked})
+
+
 def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path: Path):
     text = (songs / "clips.csv").read_text()
     listed = tmp_path / "clips.csv"
@@ -181,6 +188,8 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["--data", "SONGS", "--weights", "gone.pth"], 2, "weights gone.pth: no such file"),
         (["--data", "SONGS", "-m", "audiocnn", "--weights", "imagenet"], 2, "no published weights"),
         (["--data", "SONGS/clips.csv", "--group-by", "mood"], 2, "no column 'mood'"),
+        (["--data", "SONGS", "--non-music", "gone"], 2, "gone is no folder of recordings"),
+        (["--data", "SONGS", "--non-music", "."], 2, "no audio in . can be used, for there is none"),
         (["ensemble", "nothing.safetensors", "other"], 2, "nothing.safetensors: there is no such folder"),
         (["ensemble", "SONGS", "SONGS"], 1, "SONGS holds no finished training"),
         (["ensemble", "SONGS", "SONGS", "-o", "SONGS"], 2, "give a file in a folder that exists"),

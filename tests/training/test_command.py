@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,21 @@ def test_what_the_system_refuses_is_one_line(
     assert result.exit_code == 1
     assert line in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["curve", "--help"], ["--version"]])
+@pytest.mark.skipif(os.name == "nt", reason="there a broken pipe is another error")
+def test_a_reader_that_has_gone_is_141(arguments: list[str]):
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from merkit.training.cli import main; main(sys.argv[1:])"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_other_errors_keep_their_traceback(songs: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ...engine.data.labelled_audio import LabelledAudio
     from ..runs.settings import Session
     from .few_clips import Point, Table
+    from .recordings import Touched
 
 _METHODS = ("frozen", "fine-tune", "scratch", "hindi-2022", "hindi-2022-random")
 _OF_WEIGHTS = {"frozen", "fine-tune"}
@@ -72,7 +74,14 @@ def _curve(**options: Any) -> int:
         click.echo(for_terminal(note), err=True)
     name, out = root.resolve().name, options["out"]
     sessions = _sessions(audio, name, options)  # first: what cannot be trained is told at once
-    curves, skipped = _frozen(audio, sizes, options) if "frozen" in options["methods"] else ({}, [])
+    _check_unheard(audio, options)
+    others = [read_data(place, "auto", None) for place in options["beside"]]
+    for note in (note for each in others for note in each.notes):
+        click.echo(for_terminal(note), err=True)
+    audio, touched = _apart(audio, others, options)
+    sessions = {title: replace(session, data=audio) for title, session in sessions.items()}
+    beside = list(zip(others, touched, strict=True))
+    curves, skipped = _frozen(audio, beside, sizes, options) if "frozen" in options["methods"] else ({}, [])
     curves |= _trained(sessions, sizes, options["draws"])
     what = "clips in all" if options["choice"] else "clips a label"
     click.echo(markdown_from_curves(curves, what))
@@ -98,21 +107,43 @@ def _check(options: dict[str, Any]) -> None:
         raise click.UsageError("--weights goes with --method frozen and fine-tune; --model names a backbone")
 
 
-def _frozen(
-    audio: LabelledAudio, sizes: list[int], options: dict[str, Any]
-) -> tuple[dict[str, list[Point]], list[str]]:
-    """The curves of a head on embeddings, and a line for each clip that has none."""
-    from ..runs.session import read_data
-    from .few_clips import curve_by_label, curves_by_choice
+def _check_unheard(audio: LabelledAudio, options: dict[str, Any]) -> None:
+    """Refuses networks of a frozen curve that have heard the clips; says what others do not say."""
     from .trainings import check_unheard
 
-    for source in dict.fromkeys(options["sources"]):
+    for source in dict.fromkeys(options["sources"]) if "frozen" in options["methods"] else ():
         if note := check_unheard(source, audio.clips):
             click.echo(for_terminal(note), err=True)
-    others = [read_data(place, "auto", None) for place in options["beside"]]
-    for note in (note for each in others for note in each.notes):
+
+
+def _apart(
+    audio: LabelledAudio, others: Sequence[LabelledAudio], options: dict[str, Any]
+) -> tuple[LabelledAudio, list[Touched]]:
+    """See ``apart_by_recording``; says how many near copies there are."""
+    from ..data.spectrogram_cache import cache_home
+    from ..progress import TerminalProgress
+    from .recordings import apart_by_recording
+
+    with TerminalProgress() as progress:
+        on_done = progress.cached(sum(len(each.clips) for each in (audio, *others)))
+        cache = options["cache"] or cache_home()
+        joined, touched, note = apart_by_recording(audio, others, cache, options["workers"], on_done)
+    if note:
         click.echo(for_terminal(note), err=True)
-    (tables, skipped), *beside = (_tables(each, options) for each in (audio, *others))
+    return joined, touched
+
+
+def _frozen(
+    audio: LabelledAudio,
+    others: Sequence[tuple[LabelledAudio, Touched]],
+    sizes: list[int],
+    options: dict[str, Any],
+) -> tuple[dict[str, list[Point]], list[str]]:
+    """The curves of a head on embeddings, and a line for each clip that has none."""
+    from .few_clips import curve_by_label, curves_by_choice
+
+    tables, skipped = _tables(audio, options)
+    beside = [_tables(each, options, touched) for each, touched in others]
     curves: dict[str, list[Point]] = {}
     for name, table in tables.items():
         if options["choice"]:
@@ -167,7 +198,9 @@ def _sizes(text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _tables(audio: Any, options: dict[str, Any]) -> tuple[dict[str, Table], list[str]]:
+def _tables(
+    audio: LabelledAudio, options: dict[str, Any], touched: Touched = ()
+) -> tuple[dict[str, Table], list[str]]:
     """The clips' embeddings by each source, and by all of them; and a line for each clip that has none."""
     import numpy as np
 
@@ -194,8 +227,9 @@ def _tables(audio: Any, options: dict[str, Any]) -> tuple[dict[str, Table], list
         raise MerError(f"none of the {len(audio.clips)} clips can be heard; {skipped[0]}")
     labels = tuple(audio.clips[i].label for i in heard)
     groups = tuple(audio.clips[i].group for i in heard)
+    touched = tuple(touched[i] for i in heard) if touched else ()
     blocks = {source: np.stack([vectors[source][i] for i in heard]) for source in sources}
-    tables = {Path(name).name: Table(block, labels, groups) for name, block in blocks.items()}
+    tables = {Path(name).name: Table(block, labels, groups, touched) for name, block in blocks.items()}
     if len(blocks) > 1:
-        tables["together"] = Table(np.hstack(list(blocks.values())), labels, groups)
+        tables["together"] = Table(np.hstack(list(blocks.values())), labels, groups, touched)
     return tables, skipped

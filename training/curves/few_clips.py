@@ -45,11 +45,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Table:
-    """Clips ``features`` ``[clips, features]``, and of each its label and what must stay on one side."""
+    """Clips ``features`` ``[clips, features]``, and of each its label and what must stay on one side.
+
+    ``touched`` is of data beside: see ``apart_by_recording``. Where it is empty, each clip touches its group.
+    """
 
     features: Float32
     labels: tuple[str, ...]
     groups: tuple[str, ...]
+    touched: tuple[frozenset[str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,12 @@ def curve_by_label(
     without a label.
 
     Args:
-        beside: other data with the same features. What a head on it, without the groups that are tested, says
-            of a clip in its own words is known of the clip too.
+        beside: other data with the same features. What a head on it, without what touches a group that is
+            tested, says of a clip in its own words is known of the clip too.
 
     Raises:
-        MerError: fewer than three groups, or a label that the draws cannot have on both sides.
+        MerError: fewer than three groups, or a label that the draws cannot have on both sides; or other data
+            that has one label where it is left out.
     """
     found: dict[int, list[float]] = {}
     labels = np.asarray(table.labels)
@@ -162,9 +167,12 @@ def _draws(
 
 
 def _words_of(other: Table, table: Table, test: Indices) -> Float32:
-    """What a head on other data says of each clip, ``[clips, words]``; it heard no group that is tested."""
+    """What a head on other data says of each clip, ``[clips, words]``; it heard nothing that is tested."""
     tested = {comparison_key(table.groups[i]) for i in test}
-    known = np.array([i for i, group in enumerate(other.groups) if comparison_key(group) not in tested])
+    touched = other.touched or [frozenset([group]) for group in other.groups]
+    known = [i for i, groups in enumerate(touched) if tested.isdisjoint(map(comparison_key, groups))]
+    if len({other.labels[i] for i in known}) < 2:
+        raise MerError("the data beside has fewer than two labels without the recordings that are tested")
     both = _standardised(np.vstack([other.features[known], table.features]), np.arange(len(known)))
     head = LogisticRegression(C=_C, class_weight="balanced", max_iter=500)
     head.fit(both[: len(known)], np.asarray(other.labels)[known])

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
 from ...engine.text.escape import for_markdown
+from ..evaluate.picture_text import plain_text
 from .few_clips import Point
 
 _SHORT = 22  # characters of a name, of which three stand side by side
@@ -37,6 +38,7 @@ def markdown_from_curves(curves: Curves, what: str) -> str:
     return "\n".join(lines)
 
 
+@plain_text
 def curves_png(curves: Curves, path: Path, title: str, what: str) -> None:
     """The curves as PNG; the shade is one standard deviation of the draws."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")

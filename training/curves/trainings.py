@@ -85,6 +85,9 @@ def check_unheard(source: str, clips: Sequence[Clip]) -> str:
 def curve_by_training(session: Session, sizes: Sequence[int], draws: int, observer: Observer) -> list[Point]:
     """A training for each draw and size, on the same clips as ``curve_by_label``.
 
+    The session's data is that of ``apart_by_recording``. Where this network hears more near copies than that
+    does, its draws are others, which is said.
+
     Raises:
         UsageError, MerError: see ``curve_by_label``, ``check_plan`` and ``train_split``.
     """
@@ -93,6 +96,10 @@ def curve_by_training(session: Session, sizes: Sequence[int], draws: int, observ
     examples = read_examples(session, observer)[model]
     clips = examples.clips
     labels, groups = tuple(clip.label for clip in clips), tuple(clip.group for clip in clips)
+    if not set(zip((clip.path for clip in clips), groups, strict=True)) <= {
+        (clip.path, clip.group) for clip in session.data.clips
+    }:
+        observer.say(f"{model} hears more near copies than the other methods do: its draws are others")
     job, none = session.job(model, session.protocol_of(model)), np.arange(0)
     found: dict[int, list[float]] = {}
     for number, draw in enumerate(draws_by_label(labels, groups, sizes, draws), start=1):

@@ -36,7 +36,7 @@ class Examples:
     example. ``readable`` are the clips that labelling accepts, ``songs[i]`` is the position there of the
     clip that example ``i`` was cut from. ``skipped`` are the other files, each with the reason.
     ``copies`` are sets of readable clips (positions) that hold the same recording; their groups are one.
-    ``grouped_by`` is the data's, or "recording" for sub-clips of clips without a group.
+    ``grouped_by`` is the data's, or "recording" for sub-clips and near copies of clips without a group.
     """
 
     clips: tuple[Clip, ...]
@@ -100,8 +100,8 @@ def examples_from_audio(
             "add clips, or leave that label out"
         )
     pairs = near_copies([sound.decibels for _, sound in readable], spec.hop_length / spec.sample_rate)
-    copies = _connected(pairs)
-    kept = _in_one_group([clip for clip, _ in readable], copies)
+    copies = connected(pairs)
+    kept = in_one_group([clip for clip, _ in readable], copies)
     examples = [
         (song, kept[song], part.decibels, part.windows)
         for song, (_, sound) in enumerate(readable)
@@ -116,7 +116,7 @@ def examples_from_audio(
         np.asarray(songs),
         tuple(kept),
         data.labels,
-        "recording" if sub_clips and data.grouped_by == "clip" else data.grouped_by,
+        "recording" if (sub_clips or copies) and data.grouped_by == "clip" else data.grouped_by,
         tuple(skipped),
         copies,
     )
@@ -164,7 +164,7 @@ def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> Audio
     return dataclasses.replace(spec, mean=(mean,), std=(max(squares / count - mean**2, 1e-6) ** 0.5,))
 
 
-def _connected(pairs: Sequence[tuple[T, T]]) -> tuple[tuple[T, ...], ...]:
+def connected(pairs: Sequence[tuple[T, T]]) -> tuple[tuple[T, ...], ...]:
     """The sets of what pairs connect, sorted."""
     sets: list[set[T]] = []
     for pair in pairs:
@@ -173,10 +173,10 @@ def _connected(pairs: Sequence[tuple[T, T]]) -> tuple[tuple[T, ...], ...]:
     return tuple(sorted(tuple(sorted(one)) for one in sets))
 
 
-def _in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list[Clip]:
+def in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list[Clip]:
     """The clips, with one group for the groups of which clips are copies of each other."""
     groups = [(clips[songs[0]].group, clips[song].group) for songs in copies for song in songs[1:]]
-    names = {group: joined[0] for joined in _connected(groups) for group in joined}
+    names = {group: joined[0] for joined in connected(groups) for group in joined}
     return [
         dataclasses.replace(clip, group=names[clip.group])
         if names.get(clip.group, clip.group) != clip.group

@@ -111,7 +111,7 @@ def holdout(clips: Sequence[Clip], share: float, seed: int, grouped: bool = True
     part = Fraction(share).limit_denominator(20)
     most = max(Counter(clip.label for clip in clips).values())
     groups = len({clip.group for clip in clips})
-    if part.denominator > min(most, groups):
+    if not part or part.denominator > min(most, groups):  # a share below 1/40 is rounded to nothing
         part = Fraction(1, max(2, min(round(1 / share), most, groups)))
     if groups < 2:
         raise MerError(_too_large(clips, round(len(clips) * share)))
@@ -218,7 +218,10 @@ def _folds(clips: Sequence[Clip], count: int, seed: int, grouped: bool) -> list[
     splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # of a label rarer than the folds: whoever calls looks for it
         warnings.simplefilter("ignore", UserWarning)
-        return list(splitter.split(labels, labels, groups if grouped else None))
+        try:
+            return list(splitter.split(labels, labels, groups if grouped else None))
+        except ValueError:  # of a label with as many clips as parts there is none
+            raise MerError(f"{count} parts cannot be made of {len(clips)} clips: {_rarest(clips)}") from None
 
 
 def _needed(protocol: Protocol, count: int) -> tuple[str, int]:

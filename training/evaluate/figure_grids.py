@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
 from ..fit.trainer import Epoch
+from .picture_text import plain_text
 
 Matrix = tuple[Sequence[Sequence[int]], Sequence[str]]
 """A confusion matrix, rows true and columns said, and its labels."""
@@ -18,6 +19,7 @@ Matrix = tuple[Sequence[Sequence[int]], Sequence[str]]
 Cell = TypeVar("Cell")
 
 
+@plain_text
 def matrix_grid_png(grid: Mapping[str, Mapping[str, Matrix]], columns: Sequence[str], path: Path) -> None:
     """Confusion matrices as PNG; shades are shares of a matrix's row."""
 
@@ -34,6 +36,7 @@ def matrix_grid_png(grid: Mapping[str, Mapping[str, Matrix]], columns: Sequence[
     _grid(grid, columns, path, draw, 1.5)
 
 
+@plain_text
 def curve_grid_png(
     grid: Mapping[str, Mapping[str, Sequence[Epoch]]], columns: Sequence[str], path: Path
 ) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
+from .picture_text import plain_text
 
 if TYPE_CHECKING:
     from ..fit.trainer import Epoch
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 _COLOURS = ("#47a", "#e67", "#283", "#cb4", "#6ce", "#a37", "#bbb", "#000", "#e86", "#4b9")
 """Tol's bright scheme, which colour-blind readers can tell apart, and three more."""
 
-_PLAIN_TEXT = rc_context({"text.parse_math": False})
-"""Names of labels and models hold ``$``, between which Matplotlib would read a formula."""
 
-
-@_PLAIN_TEXT
+@plain_text
 def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: str = "validation") -> None:
     """Loss, accuracy (in percent) and learning rate by epoch, as PNG: training dashed, held out solid.
 
@@ -63,7 +60,7 @@ def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: s
     _write(figure, path)
 
 
-@_PLAIN_TEXT
+@plain_text
 def confusion_png(
     matrix: Sequence[Sequence[int]],
     labels: Sequence[str],

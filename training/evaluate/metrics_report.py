@@ -216,11 +216,7 @@ def _held_out(spec: ModelSpec) -> list[str]:
         f"{metrics['majority']:.3f}), expected calibration error {calibration_text(metrics)} at "
         f"temperature {spec.temperature:g}.",
         *([f"- **Macro-F1 of each fold**: {folds}."] if folds else []),
-        *(
-            [f"- **Not tested**: {for_markdown(', '.join(untested))}, of which no song is held out"]
-            if untested
-            else []
-        ),
+        *([f"- **Not tested**: {untested}, of which no song is held out"] if untested else []),
         "",
         "| label | songs | precision | recall | F1 |",
         "|---|---:|---:|---:|---:|",

@@ -13,7 +13,7 @@ import numpy as np
 from ...engine.data.clip import Clip, held_out_clips
 from ...engine.data.folders import audio_below
 from ...engine.data.notes import Notes
-from ...engine.errors import MerError
+from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from ...engine.text.escape import text_from_path
@@ -51,7 +51,7 @@ def add_evidence(
 ) -> None:
     """Fits the evidence of a run's checkpoint, and writes it with its card and metrics again.
 
-    A checkpoint that has some keeps it.
+    A checkpoint that has some keeps it; that is said where there are recordings.
 
     Args:
         examples: of the run's data; clips that the network's own list says were held out are left out.
@@ -69,6 +69,11 @@ def add_evidence(
     """
     path = folder / CHECKPOINT
     if evidence_from_checkpoint(path) is not None:
+        if non_music:
+            say(
+                f"evidence: {folder} is finished and keeps its own; recordings that are no music "
+                "(--non-music) are heard where a training begins anew (--overwrite)"
+            )
         return
     network, spec = network_from_checkpoint(path)
     test = {*held_out_clips(examples.readable, spec.provenance.get("test_clips"))}
@@ -110,11 +115,22 @@ def more_music(examples: Examples, job: Job, splits: Sequence[Split]) -> Sounds:
     return Sounds(windows, [music.clips[i].group for i in usable])
 
 
-def _recordings(folders: Sequence[Path], spec: ModelSpec, cache: Path, workers: int) -> Sounds:
-    """The windows of all files below folders that labelling accepts; those of one folder are a group."""
+def check_recordings(folders: Sequence[Path]) -> None:
+    """Whether these are folders with audio below them: known before anything is trained.
+
+    Raises:
+        UsageError: one is none.
+    """
     for folder in folders:
         if not folder.is_dir():
-            raise MerError(f"{folder} is no folder of recordings")
+            raise UsageError(f"{folder} is no folder of recordings")
+        if not audio_below(folder, folder, Notes()):
+            raise UsageError(f"no audio in {folder} can be used, for there is none")
+
+
+def _recordings(folders: Sequence[Path], spec: ModelSpec, cache: Path, workers: int) -> Sounds:
+    """The windows of all files below folders that labelling accepts; those of one folder are a group."""
+    check_recordings(folders)
     files = [path for folder in folders for path in audio_below(folder, folder, Notes())]
     clips = [Clip(path, "", text_from_path(path.parent.name)) for path in files]
     windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))

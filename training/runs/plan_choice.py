@@ -17,8 +17,9 @@ from ..plans import Plan
 from .observer import Observer
 from .plan_check import check_plan
 from .run_folder import FinishedRun
-from .session import kinds_of_split, read_examples
+from .session import read_examples
 from .settings import Session
+from .split_kinds import kinds_of_split
 from .train_run import train_split
 
 FEW, MANY = 50, 1_000

@@ -10,15 +10,15 @@ from pathlib import Path
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.clip import heard_clips
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
-from ...engine.errors import MerError, UsageError
+from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
 from ..data.sides import two_labels
 from ..data.spectrogram_cache import cache_home, cached_sounds
-from ..data.splits import Split, can_be_given, can_be_grouped, splits_from_protocol
+from ..data.splits import Split, can_be_given, splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..networks.backbones import PAPER_BACKBONES
-from ..recipe import Protocol, SplitKind
+from ..recipe import SplitKind
 from ..teachers.teaching import Teaching
 from ..teachers.unlabelled import apart_from, unlabelled_clips
 from .announcements import announcement, note_on_the_band, say_gaps, summary
@@ -30,6 +30,7 @@ from .plan_check import check_plan, check_teaching
 from .provenance import Job
 from .run_folder import FinishedRun, run_from_folder
 from .settings import Session
+from .split_kinds import kinds_of_split, with_possible_splits
 from .train_run import train_split
 
 
@@ -43,34 +44,6 @@ def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         models += PAPER_BACKBONES if name == "all" else [backbone_from_name(name)]
     return tuple(dict.fromkeys(models))
-
-
-def splits_from_choice(choice: str | None, protocol: Protocol, data: LabelledAudio) -> tuple[SplitKind, ...]:
-    """The kinds of split to make.
-
-    Args:
-        choice: "given", "grouped", "random", "both" (grouped and random), or None: the one that the data
-            comes with; else the protocol's kind, and a grouped split beside a random one where the data
-            allows it.
-
-    Raises:
-        UsageError: a given split of data that comes without one, or a grouped one of data without groups.
-    """
-    given = can_be_given(data.clips)
-    if choice == "given" and not given:
-        raise UsageError("no given split: the data does not say what to train on and what to test")
-    if choice == "given" or (choice is None and given):
-        return ("given",)
-    # The sub-clips of a clip are a group, even where the clips have none.
-    possible = bool(protocol.sub_clips) or can_be_grouped(data.clips)
-    if choice in ("grouped", "both") and not possible:
-        raise UsageError(
-            "no grouped split: no two clips are known to share an artist or group (a CSV's column says it)"
-        )
-    kind = protocol.split if choice is None else choice
-    if kind == "both" or (choice is None and possible and kind == "random"):
-        return ("random", "grouped")
-    return ("grouped",) if kind == "grouped" and possible else ("random",)
 
 
 def read_data(root: Path, layout: str, labels: str | None, group_by: str | None = None) -> LabelledAudio:
@@ -163,10 +136,10 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         observer.say(note)
     counts = _counts(data.clips, data.labels)
     observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
-    kinds = kinds_of_split(session)
-    if "given" not in kinds and can_be_given(data.clips):
+    if "given" not in kinds_of_split(session) and can_be_given(data.clips):
         observer.say("the split that the data comes with is not used")
     examples, teaching = read_sounds(session, observer)
+    session = with_possible_splits(session, examples, observer)
     if protocol.ours:
         observer.say(f"{protocol.name}: ours, since the paper leaves it open: {protocol.ours}")
     if protocol.weights == "none" and protocol.recipe.layers == "head":
@@ -176,7 +149,7 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     jobs = [session.job(model, session.protocol_of(model), teaching[model]) for model in session.models]
     by_kind = {
         kind: [_train_one(session, examples[job.model], job, kind, observer) for job in jobs]
-        for kind in kinds
+        for kind in kinds_of_split(session)
     }
     if len(session.models) > 1 and not session.folds:
         held_out = "validation" if protocol.validation_share else "test"
@@ -294,15 +267,6 @@ def _say_heard(session: Session, examples: Examples, splits: Sequence[Split], ob
             f"{weights} was trained on {len(tested & heard)} of the {len(tested)} clips that test it here: "
             "the figures say nothing of new music"
         )
-
-
-def kinds_of_split(session: Session) -> tuple[SplitKind, ...]:
-    """The session's kinds of split; folds are not the ones that the data comes with."""
-    kinds = session.splits
-    if session.folds and "given" in kinds:
-        grouped = bool(session.protocol.sub_clips) or can_be_grouped(session.data.clips)
-        kinds = ("grouped",) if grouped else ("random",)
-    return kinds
 
 
 def _counts(clips: Sequence[Clip], labels: Sequence[str]) -> str:

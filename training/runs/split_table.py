@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from ...engine.arrays import Float32
@@ -62,12 +61,16 @@ def fill_split_table(plan: SplitPlan, results: Path, command: str, observer: Obs
 
 
 class _Table:
-    """``reasons`` are of what failed; ``heard`` are the clips as networks hear them, each way once."""
+    """``reasons`` are of what failed; ``heard`` are the clips as networks hear them, each way once.
+
+    ``_facts`` are those of recordings, by a clip's id.
+    """
 
     def __init__(self, plan: SplitPlan, results: Path, command: str, observer: Observer) -> None:
         self.plan, self.rows = plan, plan.rows()
         self.reasons: dict[tuple[Row, str], str] = {}
         self.heard: dict[Hashable, Examples] = {}
+        self._facts: dict[str, Float32 | MerError] = {}
         self._results, self._command, self._observer = results, command, observer
 
     def fill(self, row: Row, split: str) -> None:
@@ -101,18 +104,16 @@ class _Table:
         else:
             train_split(job, examples, splits[0], session.out, session.mode, observer)
 
-    @cached_property
-    def _facts(self) -> Mapping[str, Float32 | MerError]:
-        """By a clip's id."""
-        clips = next(iter(self.plan.data.values())).clips
-        return dict(zip((clip.id for clip in clips), recording_facts(clips, self.plan.workers), strict=True))
-
     def _judge_recordings(self, examples: Examples, splits: Sequence[Split], out: Path) -> None:
         """Logistic regression on level, band and bitrate: what it reads above chance is no music."""
         key = hash_of_lines([*FACTS, *examples.labels, *(split.hash for split in splits)])
         run = _finished(out)
         if run and run.metrics.get("key") == key:
             return
+        # Of the clips that can be read, once for all splits.
+        new = [clip for clip in examples.readable if clip.id not in self._facts]
+        facts = recording_facts(new, self.plan.workers) if new else []
+        self._facts |= {clip.id: of_clip for clip, of_clip in zip(new, facts, strict=True)}
         rows: list[Float32] = []
         for clip in examples.clips:
             facts = self._facts[clip.id]

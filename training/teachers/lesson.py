@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ...engine.arrays import Float32
+from ...engine.errors import MerError
 
 _DIRECTIONS = 64
 _FOLDS = 5  # inner ones: a clip's soft label comes from the four that do not have it
@@ -62,6 +63,9 @@ def lesson_from_embeddings(
         balance: all labels weigh the same, however frequent they are.
         words: other labels of the clips ``without_label``, None where a clip has none of their kind; each
             kind is learnt as a second head (Caruana, 1997), for which all clips get what its teacher says.
+
+    Raises:
+        MerError: too few clips to train on.
     """
     labels = int(targets.max()) + 1
     everything = np.concatenate([labelled, without_label])
@@ -106,11 +110,24 @@ def _teacher(balance: bool) -> Pipeline:
 
 
 def _inner_folds(targets: np.ndarray, groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(told, asked) positions: each clip is asked once, and none of its group is told then."""
+    """(told, asked) positions: each clip is asked once, and none of its group is told then.
+
+    Raises:
+        MerError: too few clips for any to be told while others are asked.
+    """
     apart = len(set(groups))
     kind, most = (StratifiedGroupKFold, apart) if apart > 1 else (StratifiedKFold, len(targets))
     count = max(2, min(_FOLDS, most, int(np.bincount(targets).max())))
     splitter = kind(count, shuffle=True, random_state=0)
     with warnings.catch_warnings():  # of a label with fewer groups than folds
         warnings.simplefilter("ignore", UserWarning)
-        return list(splitter.split(targets, targets, groups))
+        try:
+            pairs = list(splitter.split(targets, targets, groups))
+        except ValueError:  # no label has as many clips as there are folds
+            pairs = []
+    if not pairs or not all(len(told) for told, _ in pairs):
+        raise MerError(
+            f"too few clips for a teacher: {len(targets)} are to train on, and it is asked about each "
+            "without having been told its label; add clips, or leave the teacher out"
+        )
+    return [(told, asked) for told, asked in pairs if len(asked)]  # large groups leave a fold empty

@@ -64,6 +64,42 @@ def test_a_reader_that_has_gone_is_no_bug() -> None:
     assert (done.exit_code, done.output) == (141, "")
 
 
+_COMMAND = """
+import os, sys, click
+from merkit.engine.cli.command import SETTINGS, QuietCommand, report_errors
+@click.command(cls=QuietCommand, context_settings=SETTINGS)
+@report_errors
+def run() -> int:
+    click.echo("line " * 10_000)
+    return 0
+run()
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+@pytest.mark.parametrize("option", [[], ["-u"]])
+@pytest.mark.skipif(os.name == "nt", reason="there a broken pipe is another error")
+def test_a_reader_that_has_gone_is_141_whoever_prints(option: list[str], arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, *option, "-c", _COMMAND, *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_pipe_that_is_not_stdout_is_no_reader() -> None:
+    broken = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    done = CliRunner().invoke(command(broken), [])
+    assert done.exit_code == 1
+
+
 def test_a_file_name_cannot_steer_the_terminal() -> None:
     done = CliRunner().invoke(command(MerError("\x1b[2Jsong\r\u2028.mp3 is no song")), [])
     assert done.output == "Error: \\x1b[2Jsong\\r\\u2028.mp3 is no song\n"

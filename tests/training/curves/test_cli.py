@@ -9,13 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
+from audio_files import noise
 from click.testing import CliRunner, Result
 from labelled_files import write_files
 from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError
 from merkit.training.cli import main
-from merkit.training.curves import trainings
-from merkit.training.curves.few_clips import Point
+from merkit.training.curves import few_clips, trainings
+from merkit.training.curves.few_clips import Point, Table
 from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs.settings import Session
 
@@ -87,6 +89,41 @@ def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
     assert two.endswith("| 0.375 +- 0.125 | 0.375 +- 0.125 |")
     assert begun == [("fine-tune", "x/good", "fine-tune-good"), ("scratch", "resnet18", "scratch-resnet18")]
     assert "x/good heard others" in result.stderr
+
+
+def test_near_copies_never_stand_on_both_sides(
+    data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By all methods, and in other data beside."""
+    for name in ("own/{}/{}.wav", "own/{}/{}-copy.wav", "other/{}/{}-again.wav"):
+        for number in range(8):
+            path = tmp_path / name.format("ab"[number % 2], number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            level = 0.5 if "-" in name else 1.0
+            soundfile.write(path, level * noise(4, 16_000, seed=number), 16_000)
+    tables, sessions = [], []
+
+    def curve(table: Table, sizes: object, draws: object, beside: Sequence[Table]) -> list[Point]:
+        tables.append((table, *beside))
+        return [Point(2, (0.25, 0.5))]
+
+    def training(session: Session, *_: object) -> list[Point]:
+        sessions.append(session)
+        return [Point(2, (0.25, 0.5))]
+
+    monkeypatch.setattr(few_clips, "curve_by_label", curve)
+    monkeypatch.setattr(trainings, "curve_by_training", training)
+    own = ["curve", "--data", tmp_path / "own", "--clips", "2", "--cache", cache, "--weights", "x/good"]
+    methods = ["--method", "frozen", "--method", "scratch"]
+    result = CliRunner().invoke(main, [*map(str, [*own, *methods])], catch_exceptions=False)
+    assert result.exit_code == 4  # "7" gives no sound
+    assert "8 near copies of other clips, the first 0.wav (of 0-copy.wav)" in result.stderr.replace("a/", "")
+    groups = {clip.path.stem: clip.group for clip in sessions[0].data.clips}
+    assert all(groups[str(number)] == groups[f"{number}-copy"] for number in range(8))
+    assert sorted(tables[0][0].groups) == sorted(group for stem, group in groups.items() if stem != "7")
+    CliRunner().invoke(main, [*map(str, [*own, "--beside", tmp_path / "other"])], catch_exceptions=False)
+    table, beside = tables[1]
+    assert [bool({*table.groups} & touched) for touched in beside.touched] == [True] * 8
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,20 @@ def test_other_data_is_heard_without_the_groups_that_are_tested():
     assert few_clips._words_of(other, own, np.array([2])).shape == (12, 3)
 
 
+def test_other_data_is_heard_without_what_touches_a_tested_group():
+    table = _table(12, own=1)
+    features = np.array([[0.0], [1], [9], [9]], np.float32)
+    touched = tuple(map(frozenset, (["u"], ["v"], ["w", "artist 0"], ["w", "artist 0"])))
+    other = Table(features, tuple("abcc"), tuple("uvww"), touched)
+    own = Table(np.zeros((12, 1), np.float32), table.labels, table.groups)
+    assert few_clips._words_of(other, own, np.array([0])).shape == (12, 1)
+    assert few_clips._words_of(other, own, np.array([2])).shape == (12, 3)
+    with pytest.raises(MerError, match="fewer than two labels without the recordings"):
+        few_clips._words_of(
+            Table(features, tuple("acca"), tuple("uvww"), touched[2:] * 2), own, np.array([0])
+        )
+
+
 def test_chosen_clips_are_given_beside_as_many_at_random(monkeypatch: pytest.MonkeyPatch):
     sizes = []
     real = few_clips._macro_f1

@@ -66,6 +66,30 @@ def test_the_clips_are_those_of_a_frozen_curve(
     assert used == [(set(given), 0, set(draw.test)) for draw in draws for given in draw.given.values()]
 
 
+@pytest.mark.usefixtures("_small")
+def test_more_near_copies_make_other_draws_which_is_said(
+    songs: Path, examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A grouped split with a near copy on both sides would be refused as a bug."""
+    used = []
+
+    def train(job, heard, split, folder: Path, *_) -> FinishedRun:
+        used.append({examples.clips[i].path.name for i in split.test})
+        return FinishedRun(folder, {"macro_f1": 0.5}, (), None)
+
+    first, last = examples.clips[0].group, examples.clips[-1].group
+    joined = [dataclasses.replace(c, group=first) if c.group == last else c for c in examples.clips]
+    heard = dataclasses.replace(examples, clips=tuple(joined))
+    monkeypatch.setattr(trainings, "train_split", train)
+    monkeypatch.setattr(trainings, "read_examples", lambda session, observer: {"audiocnn": heard})
+    data, says = labelled_audio(songs / "clips.csv"), Says()
+    curve_by_training(session_from_method("scratch", "audiocnn", data, "songs", tmp_path), [2], 3, says)
+    assert says.lines[0] == "audiocnn hears more near copies than the other methods do: its draws are others"
+    labels, groups = [clip.label for clip in joined], [clip.group for clip in joined]
+    draws = draws_by_label(labels, groups, [2], 3)
+    assert used == [{examples.clips[i].path.name for i in draw.test} for draw in draws]
+
+
 def test_what_a_method_trains(songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = labelled_audio(songs / "clips.csv")
     hindi = session_from_method("hindi-2022", "mobilenetv3", data, "songs", tmp_path)

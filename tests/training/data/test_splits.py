@@ -53,7 +53,16 @@ def test_shares_are_what_was_asked_for():
             assert {clips[i].label for i in test} == {"label0", "label1"}
 
 
+def test_a_small_share_is_a_small_part():
+    for share in (0.01, 0.02, 0.024):
+        training, test = holdout(_even(400, 4), share, 0)
+        assert 0 < len(test) <= 1.5 * share * 400
+        assert len(training) + len(test) == 400
+
+
 def test_few_groups_still_give_a_part():
+    training, test = holdout(_even(12, 2), 0.02, 0)
+    assert 0 < len(test) < len(training)
     training, test = holdout(_even(12, 2), 0.15, 0)
     assert 0 < len(test) < len(training)
 

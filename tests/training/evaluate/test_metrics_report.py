@@ -65,3 +65,7 @@ def test_a_card_says_data_split_and_figures_and_escapes_names():
         ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, provenance)
     )
     assert "The split is random" in card
+    assert "Not tested" not in card
+    untested = {**provenance, "metrics": {**provenance["metrics"], "not_tested": ["sad", "a|b"]}}
+    card = card_from_spec(ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, untested))
+    assert r"**Not tested**: sad, a\|b, of which no song is held out" in card

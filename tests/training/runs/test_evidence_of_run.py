@@ -44,6 +44,8 @@ def test_a_run_gets_its_evidence_once(trained: Trained, examples: Examples, tmp_
     content = (folder / CHECKPOINT).read_bytes()
     add_evidence(folder, examples, trained.run.predictions, say=lines.append)
     assert len(lines) == 1
+    add_evidence(folder, examples, trained.run.predictions, (tmp_path,), say=lines.append)
+    assert "is finished and keeps its own" in lines[1]
     assert (folder / CHECKPOINT).read_bytes() == content
     assert evidence_from_checkpoint(folder / CHECKPOINT) is not None
 

@@ -32,8 +32,8 @@ from merkit.training.runs.session import (
     read_data,
     read_examples,
     run_session,
-    splits_from_choice,
 )
+from merkit.training.runs.split_kinds import splits_from_choice
 from safetensors.torch import load_file
 from small_training import Trained, fast_job
 from tensorflow_files import random_musicnn, write_musicnn_wheel
@@ -56,39 +56,12 @@ def _without_groups(data: LabelledAudio) -> LabelledAudio:
     return LabelledAudio(clips, data.labels, "clip")
 
 
-def test_kinds_of_split(songs: Path):
-    data = labelled_audio(songs / "clips.csv")
-    assert splits_from_choice(None, BEST, data) == ("grouped",)
-    assert splits_from_choice(None, HINDI, data) == ("random", "grouped")
-    assert splits_from_choice("both", BEST, data) == ("random", "grouped")
-    assert splits_from_choice("random", BEST, data) == ("random",)
-    assert splits_from_choice("grouped", HINDI, data) == ("grouped",)
-    alone = _without_groups(data)
-    assert splits_from_choice(None, BEST, alone) == ("random",)
-    assert splits_from_choice(None, HINDI, alone) == ("random",)
-    assert splits_from_choice(None, ICM, alone) == ("random", "grouped")  # a clip's pieces are a group
-    for choice in ("grouped", "both"):
-        with pytest.raises(UsageError, match="no two clips are known to share"):
-            splits_from_choice(choice, BEST, alone)
-
-
 def _in_parts(data: LabelledAudio) -> LabelledAudio:
     """Every fourth clip is to be tested."""
     clips = tuple(
         dataclasses.replace(clip, part="training" if i % 4 else "test") for i, clip in enumerate(data.clips)
     )
     return dataclasses.replace(data, clips=clips)
-
-
-def test_the_split_of_the_data_comes_first(songs: Path):
-    data = labelled_audio(songs / "clips.csv")
-    parts = _in_parts(data)
-    assert splits_from_choice(None, BEST, parts) == splits_from_choice(None, HINDI, parts) == ("given",)
-    assert splits_from_choice("given", BEST, parts) == ("given",)
-    assert splits_from_choice("grouped", BEST, parts) == ("grouped",)
-    assert splits_from_choice("both", BEST, parts) == ("random", "grouped")
-    with pytest.raises(UsageError, match="no given split"):
-        splits_from_choice("given", BEST, data)
 
 
 def _said(data: LabelledAudio, cache: Path, out: Path, **fields: Any) -> tuple[str, list[FinishedRun], int]:

@@ -119,6 +119,17 @@ def test_every_split_of_every_row(listed: Path, cache: Path, tmp_path: Path, mon
     assert "audiocnn/random holds another training" in other.output
 
 
+def test_an_absent_clip_costs_itself_and_no_row(listed: Path, cache: Path, tmp_path: Path):
+    with listed.open("a") as file:
+        file.write("absent.wav,calm,nobody,s1\r\n")
+    options = ["--data", listed, "--cache", cache, "--split", "random", "-p", "best", "-m", "audiocnn"]
+    options += ["--epochs", 1, "--runs", tmp_path / "runs", "--results", tmp_path / "RESULTS.md", "-j", 1]
+    result = _run(*options, *FAST_OPTIONS)
+    assert result.exit_code == 4, result.output
+    cell, *_ = _rows(tmp_path / "RESULTS.md")["the recording alone", "no network", "level, band, bitrate"]
+    assert cell.endswith(", 40")
+
+
 def _data(*labels: str) -> LabelledAudio:
     clips = tuple(Clip(Path(f"{label}.wav"), label, f"artist of {label}", name=label) for label in labels)
     return LabelledAudio(clips, labels, "artist")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from merkit.engine.errors import MerError
 from merkit.training.teachers.lesson import Lesson, lesson_from_embeddings
 
 RNG = np.random.default_rng(0)
@@ -63,6 +64,19 @@ def test_a_handful_of_clips(groups: list[str]):
     assert lesson.soft.shape == (6, 2)
     np.testing.assert_allclose(lesson.soft.sum(axis=1), 1, atol=1e-5)
     assert np.isfinite(lesson.vectors).all()
+
+
+@pytest.mark.parametrize("groups", [["one"] * 3, [*"abc"], [*"aab"]])
+def test_too_few_clips_for_a_teacher_are_said(groups: list[str]):
+    with pytest.raises(MerError, match=r"^too few clips for a teacher: 3 are to train on"):
+        lesson_from_embeddings(LABELLED[:3], np.arange(3), groups, np.arange(3), LABELLED[:0])
+
+
+@pytest.mark.parametrize("large", [9, 12])
+def test_a_large_group_leaves_no_fold_without_a_clip_to_ask(large: int):
+    groups = ["large"] * large + ["small"] * (14 - large)
+    soft = lesson_from_embeddings(LABELLED[:14], TARGETS[:14], groups, np.arange(14), LABELLED[:0]).soft
+    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_rare_label_weighs_as_much_where_that_is_asked():

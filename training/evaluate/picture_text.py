@@ -1,0 +1,54 @@
+"""Text in pictures: names of labels and models as they are written, in whatever script."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.font_manager import fontManager
+
+from ...engine.text.streams import print_err
+
+# Matplotlib's own font has no Devanagari, which it looks for in the fonts that follow.
+_FONTS = (
+    "Noto Sans Devanagari", "Lohit Devanagari", "Mangal", "Nirmala UI", "Kohinoor Devanagari", "FreeSans",
+)  # fmt: skip
+_MISSING = "Glyph .* missing from|Matplotlib currently does not support"
+
+
+def plain_text(draw: Callable[..., None]) -> Callable[..., None]:
+    """Draws text as it stands: between two ``$`` too is no formula.
+
+    Characters that no font here has are boxes; that is said in one line, once.
+    """
+
+    @wraps(draw)
+    def drawn(*arguments: Any, **options: Any) -> None:
+        installed = {font.name for font in fontManager.ttflist}  # Matplotlib complains of each that is not
+        families = ["sans-serif", *(name for name in _FONTS if name in installed)]
+        style = rc_context({"text.parse_math": False, "font.family": families})
+        with style, warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", _MISSING)
+            draw(*arguments, **options)
+        missing = False
+        for warning in caught:
+            if re.match(_MISSING, str(warning.message)):
+                missing = True
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if missing:
+            _say_boxes()
+
+    return drawn
+
+
+@cache
+def _say_boxes() -> None:
+    print_err(
+        "no font here has all characters of the labels, so pictures show boxes for them: install "
+        "fonts-noto-core, or another font of that script"
+    )
