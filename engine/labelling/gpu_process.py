@@ -52,7 +52,7 @@ def label_jobs(
     # timeout(1) and systemd send SIGTERM to every process. What this one has begun is to be finished: it ends
     # when its pipe is closed.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(EOFError, OSError), ExitStack() as opened:
+    with suppress(OSError), ExitStack() as opened:  # of the pipe, or of closing: nobody listens
         try:
             backend = opened.enter_context(LocalBackend(open_network(artifact, gpu), workers))
             pipe.send(Message())
@@ -64,8 +64,10 @@ def label_jobs(
                     pipe.send(Message(label, stages.since(before)))
                     before = copy.copy(stages)
                 pipe.send(Message(jobs=len(jobs)))
-        except MerError as error:
-            pipe.send(Message(error=error))  # before anything is closed: that may hang
+        except (MerError, OSError, EOFError) as error:
+            # The system's, such as a full disk, are told too. Where it was the pipe's own, this send fails.
+            told = error if isinstance(error, MerError) else MerError(f"GPU {gpu}'s process failed: {error}")
+            pipe.send(Message(error=told))  # before anything is closed: that may hang
             with suppress(Exception):
                 opened.close()
             # Libraries that free their memory at exit may crash or hang after a GPU's error.

@@ -79,7 +79,11 @@ class GpuInfo(Protocol):
 
 
 class DeviceArray(Protocol):
-    """An array on a GPU, as DALI gives it: version 3 of the CUDA Array Interface, which Numba defines."""
+    """An array on a GPU, by the CUDA Array Interface, which Numba defines.
+
+    Its version 3 may name the ``stream`` that has yet to write the array: that one is waited for. DALI's are
+    of version 2, which knows no stream: they are ready for the one that ``DaliLogMel.take`` was given.
+    """
 
     @property
     def __cuda_array_interface__(self) -> Mapping[str, Any]: ...

@@ -70,7 +70,7 @@ class Gpu:
         self.driver = f"{version // 1_000}.{version % 1_000 // 10}"
         self._context = device.retain_primary_context()
         # Else its destructor would treat it as a context that is not the primary one, and complain.
-        atexit.register(self._context.detach)
+        atexit.register(self._detach)
 
     @contextmanager
     def current(self) -> Iterator[Cuda]:
@@ -93,6 +93,10 @@ class Gpu:
             raise DeviceMemoryError(f"{self.name}: {error}") from None
         except self._cuda.Error as error:
             raise DeviceError(f"{self.name}: CUDA failed: {error}") from None
+
+    def _detach(self) -> None:
+        with suppress(self._cuda.Error):  # after some errors every call fails: the first one was told
+            self._context.detach()
 
 
 def cuda_module() -> Any:

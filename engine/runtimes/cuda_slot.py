@@ -27,6 +27,7 @@ class NetworkBuffers:
     """
 
     def __init__(self, cuda: Cuda, log_mels: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> None:
+        self._cuda = cuda
         self._owned: list[Any] = []
         try:
             for shape in (log_mels, *outputs.values()):
@@ -38,10 +39,8 @@ class NetworkBuffers:
         self.outputs = dict(zip(outputs, addresses, strict=True))
 
     def close(self) -> None:
-        """Frees the buffers; no copy or kernel may be using them."""
-        for buffer in self._owned:
-            buffer.free()
-        self._owned.clear()
+        """Frees the buffers; no copy or kernel may be using them. One that cannot be freed is left."""
+        _free(self._cuda, self._owned)
 
 
 class Slot:
@@ -82,12 +81,17 @@ class Slot:
 
     def close(self) -> None:
         """Frees the buffers; no copy or kernel may be using them. One that cannot be freed is left."""
-        while self._owned:
-            with suppress(self._cuda.Error):  # after some errors every call fails
-                self._owned.pop().free()
+        _free(self._cuda, self._owned)
         self.work = self.copied = self.done = None
 
 
 def _on_gpu(cuda: Cuda, shape: tuple[int, ...]) -> Any:
     """Memory for a float32 array."""
     return cuda.mem_alloc(4 * int(np.prod(shape)))
+
+
+def _free(cuda: Cuda, owned: list[Any]) -> None:
+    """Frees what can be: where one buffer cannot, what comes after it is still to be freed."""
+    while owned:
+        with suppress(cuda.Error):  # after some errors every call fails
+            owned.pop().free()

@@ -117,9 +117,7 @@ class TensorRtRuntime:
         interface = log_mels.__cuda_array_interface__
         self._check(interface["typestr"], tuple(interface["shape"]), interface.get("strides"))
         if interface.get("stream") is not None:
-            # Its producer's stream is not ours, and PyCUDA cannot wait for one that it did not make.
-            with self.gpu.current() as cuda:
-                cuda.Context.synchronize()
+            self._wait_for(interface["stream"])
         address = int(interface["data"][0])
         return self._begin(log_mels, interface["shape"][0], partial(self._there, address))
 
@@ -203,8 +201,7 @@ class TensorRtRuntime:
 
     def _check(self, typestr: str, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> None:
         """Compares an array, as the CUDA Array Interface describes it, with what the network takes."""
-        audio = self._artifact.spec.audio
-        window = (1, audio.n_mels, audio.frames)
+        window = (1, self._artifact.spec.audio.n_mels, self._artifact.spec.audio.frames)
         expected = f"float32 [n, {', '.join(map(str, window))}]"
         # DALI's typestr is "=f", not the interface's own "<f4".
         if np.dtype(typestr) != np.float32 or len(shape) != 4 or shape[1:] != window or not shape[0]:
@@ -212,6 +209,12 @@ class TensorRtRuntime:
         gapless = tuple(4 * int(np.prod(shape[axis:])) for axis in range(1, 5))
         if strides is not None and tuple(strides) != gapless:
             raise ValueError(f"log-mels must be {expected} without gaps, not strides {strides}")
+
+    def _wait_for(self, stream: int) -> None:
+        """Waits for another's stream: for the whole GPU, since PyCUDA waits for none that it did not make."""
+        with self._lock, self.gpu.current() as cuda:  # locked, for it would break another thread's capture
+            if not self._closed and stream != self.stream:
+                cuda.Context.synchronize()
 
     def _begin(self, log_mels: Any, count: int, place: _Place) -> Pending:
         """Queues all windows, in batches."""

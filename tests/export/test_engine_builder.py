@@ -12,7 +12,7 @@ import pytest
 from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError
 from merkit.export import engine_builder
-from merkit.export.builders import EngineOptions, open_builder
+from merkit.export.builders import Builder, EngineOptions, open_builder
 from merkit.export.engine_builder import check_parsed, engine_from_onnx
 from merkit.export.precision import fp16_from_onnx, int8_from_onnx, layers_to_quantize, tensors_to_quantize
 from onnx import load_from_string
@@ -98,6 +98,100 @@ def test_options_reach_the_builder(graphs: dict[str, bytes]) -> None:
     facts = engine_from_onnx(graphs["fp16"], options, open_builder("rtx", options)).facts
     assert facts["options"]["optimization_level"] == 1
     assert facts["options"]["workspace_mb"] == 512
+
+
+class Kept:
+    """TensorRT's builder, whose config and profile are kept."""
+
+    config: Any
+    profile: Any
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._builder, name)
+
+    def create_builder_config(self) -> Any:
+        self.config = self._builder.create_builder_config()
+        return self.config
+
+    def create_optimization_profile(self) -> Any:
+        self.profile = self._builder.create_optimization_profile()
+        return self.profile
+
+
+def test_what_the_builder_is_told(graphs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are tuned for "opt"; FP32 is not rounded to TF32."""
+    kept: list[Kept] = []
+    original = engine_builder._new_builder
+    monkeypatch.setattr(
+        engine_builder, "_new_builder", lambda *given: kept.append(Kept(original(*given))) or kept[-1]
+    )
+    builder = open_builder("rtx", EngineOptions())
+    engine_from_onnx(graphs["fp32"], EngineOptions((1, 8, 32)), builder)
+    assert [shape[0] for shape in kept[0].profile.get_shape("images")] == [1, 8, 32]
+    assert not kept[0].config.get_flag(builder.trt.BuilderFlag.TF32)
+
+
+class Config:
+    """Full TensorRT's, which is not here: what it is told, as it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *given: self.calls.append((name, *given)) or name
+
+
+class Names:
+    """Enumerations by name."""
+
+    def __init__(self, *path: str) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return ".".join((*self._path, name)) if self._path else Names(name)
+
+
+def test_what_full_tensorrt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Builder("tensorrt", "tensorrt", Names())
+    config = Config()
+    options = EngineOptions(
+        hardware_compatible=True, version_compatible=True, timing_cache=tmp_path / "timings"
+    )
+    assert engine_builder._configure(config, options, full, []) == "create_timing_cache"
+    assert config.hardware_compatibility_level == "HardwareCompatibilityLevel.AMPERE_PLUS"
+    assert config.calls == [
+        ("clear_flag", "BuilderFlag.TF32"),
+        ("set_flag", "BuilderFlag.VERSION_COMPATIBLE"),
+        ("create_timing_cache", b""),
+        ("set_timing_cache", "create_timing_cache", False),  # one of another GPU is refused
+    ]
+    monkeypatch.setattr(engine_builder, "gpu_capability", lambda: "8.9")
+    assert engine_builder._capability(options, full) == {
+        "target": "Ampere and newer",
+        "capabilities": ["8.9"],
+    }
+    assert engine_builder._capability(EngineOptions(), full)["capabilities"] == ["8.9"]
+
+
+@pytest.mark.parametrize("carries_code", [False, True])
+def test_only_an_engine_that_carries_a_runtime_may_bring_code(carries_code: bool) -> None:
+    allowed: list[bool] = []
+
+    class Runtime:
+        engine_host_code_allowed = False
+
+        def __init__(self, _: Any) -> None:
+            pass
+
+        def deserialize_cuda_engine(self, content: bytes) -> None:
+            allowed.append(self.engine_host_code_allowed)
+
+    options = EngineOptions(version_compatible=carries_code)
+    assert engine_builder._as_built(b"", options, None, SimpleNamespace(Runtime=Runtime)) is None
+    assert allowed == [carries_code]
 
 
 def test_what_the_parser_refuses_is_known_before_any_conversion(graphs: dict[str, bytes]) -> None:

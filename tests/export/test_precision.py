@@ -146,6 +146,21 @@ def test_int8_placement_node_by_node(bundled: ModelProto) -> None:
     assert check_int8(int8_from_onnx(bundled, ranges_of(bundled)), bundled) == 52 - 11 - 18 + 2
 
 
+def test_int8_is_symmetric_and_uses_all_of_its_range() -> None:
+    """TensorRT takes no zero point but 0, also for what is never negative. 127 steps each way, not 64."""
+    small = small_network()
+    ranges = dict.fromkeys(tensors_to_quantize(small, layers_to_quantize(small)), (0.0, 6.0))
+    converted = qdq_from_onnx(small, ranges)
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in converted.graph.initializer}
+    kinds = ("QuantizeLinear", "DequantizeLinear")
+    zero_points = {node.input[2] for node in converted.graph.node if node.op_type in kinds}
+    assert len(zero_points) > len(ranges)
+    assert not any(arrays[name].any() for name in zero_points)
+    weights = [array for array in arrays.values() if array.dtype == np.int8 and array.ndim > 1]
+    assert len(weights) == 7
+    assert {int(np.abs(array.astype(int)).max()) for array in weights} == {127}
+
+
 def test_the_projected_shortcut_is_quantized_not_the_main_branch() -> None:
     small = small_network()
     tensors = tensors_to_quantize(small, layers_to_quantize(small))

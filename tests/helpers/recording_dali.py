@@ -21,7 +21,9 @@ class Node:
     def __getitem__(self, _: Any) -> Node:
         return self
 
-    def __sub__(self, _: Any) -> Node:
+    def __sub__(self, other: Any) -> Node:
+        if isinstance(other, Node):  # DALI computes with both on one device, and refuses others
+            assert other.device == self.device, f"{self.device} with {other.device}"
         return self
 
     __add__ = __radd__ = __mul__ = __rmul__ = __rsub__ = __sub__
@@ -30,12 +32,14 @@ class Node:
 class RecordingDali:
     """In the place of the module ``nvidia.dali``. ``calls`` are the pipeline's, in their order.
 
-    ``options`` are those of the pipeline, ``operators`` the device of each operator's first input.
+    ``options`` are those of the pipeline, ``operators`` the device of each operator's first input,
+    ``sources`` what each ``external_source`` was made with, by its name.
     """
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
         self.operators: dict[str, str] = {}
+        self.sources: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[Any, ...]] = []
         self.fn = self
         self.reductions = self
@@ -43,7 +47,9 @@ class RecordingDali:
         self.types = SimpleNamespace(FLOAT="float", INT16="int16", Constant=lambda value: value)
 
     def __getattr__(self, name: str) -> Callable[..., Node]:
-        def operator(*inputs: Any, device: str = "", **_: Any) -> Node:
+        def operator(*inputs: Any, device: str = "", **options: Any) -> Node:
+            if name == "external_source":
+                self.sources[options.pop("name")] = options
             source = next((value for value in inputs if isinstance(value, Node)), None)
             self.operators[name] = device or (source.device if source else "cpu")
             return Node(self.operators[name])
@@ -54,16 +60,18 @@ class RecordingDali:
         self.options = options
 
         def decorate(definition: Callable[[], Node]) -> Callable[[], Any]:
-            def make() -> _Pipeline:
+            def make() -> RecordingPipeline:
                 self.operators["output"] = definition().device
-                return _Pipeline(self.calls)
+                return RecordingPipeline(self.calls)
 
             return make
 
         return decorate
 
 
-class _Pipeline:
+class RecordingPipeline:
+    """What ``pipeline_def`` makes."""
+
     def __init__(self, calls: list[tuple[Any, ...]]) -> None:
         self._calls = calls
         self._batches: list[int] = []

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from gpu_on_cpu import SPEC, OnCpu
+from merkit.benchmarks.experiments import gpu
 from merkit.benchmarks.experiments.gpu import generated, measure, measure_runtime, write_report
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import ArtifactError
@@ -69,6 +72,21 @@ def test_only_the_onnx_beside_an_engine_is_compared(artifact: Artifact, name: st
     other = dataclasses.replace(artifact, facts=facts(name))
     runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch=2)
     assert not measure_runtime(runtime, other, 0, "cpu")["engine_against_onnx"]["checked"]
+
+
+def test_dalis_difference_is_in_decibels() -> None:
+    """Log-mels are standardised, each band by its own deviation."""
+    spec = dataclasses.replace(SPEC.audio, std=(10.0,))
+    log_mels = np.zeros((2, 1, spec.n_mels, spec.frames), np.float32)
+    dali: Any = SimpleNamespace(spec=spec, device="cpu", put=lambda *_: None, take=lambda: log_mels - 0.5)
+    file: Any = SimpleNamespace(samples=[], scales=None)
+    assert gpu._dali_difference(dali, file, log_mels) == 5.0
+
+
+def test_what_overlapping_and_copying_are_worth() -> None:
+    rates = {gpu._COPIED: 100, gpu._ON_GPU: 200, gpu._DALI: 200, gpu.BOTH: 200}
+    assert gpu._overlap(rates, 10) == {"overlap": 2.0, "transfer_ms_a_batch": 50.0}
+    assert gpu._overlap({**rates, gpu.BOTH: 100}, 10)["overlap"] == 1.0
 
 
 def test_what_is_no_engine_is_refused(artifact: Artifact) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from merkit.engine.errors import ArtifactError, DaliMissingError, DeviceError, U
 from merkit.engine.labelling import choose, gpu_pipeline
 from merkit.engine.labelling.choose import open_backend
 from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline
+from merkit.engine.labelling.gpu_processes import GpuProcesses
 from merkit.engine.runtimes import cuda_devices, open_runtime
 from merkit.engine.spectrogram.dali import DaliLogMel
 
@@ -140,6 +142,11 @@ def test_several_gpus_are_opened_as_processes_alone(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(gpu_pipeline, "open_gpu_pipeline", None)
     name, line = opened(engine(tmp_path, SPEC), gpus=2)
     assert (name, line, counted) == ("tensorrt", "device: cuda, 2 GPUs (DALI and tensorrt)", [2])
+    with open_backend(engine(tmp_path, SPEC), gpus=2, batch=16) as backend:
+        assert isinstance(backend, GpuProcesses)
+        assert isinstance(backend._open_network, functools.partial)
+        assert backend._open_network.func is gpu_pipeline.open_on_its_gpu
+        assert backend._open_network.keywords == {"batch": 16}
 
 
 def test_the_command_line(tmp_path: Path, mixed_songs: list[str], artifact: Artifact) -> None:

@@ -177,7 +177,7 @@ def test_all_batches_have_one_size(artifact: Artifact) -> None:
 
 def test_the_batch_is_what_the_engine_is_tuned_for(tmp_path: Path) -> None:
     built = engine(tmp_path, SPEC)
-    assert [gpu_pipeline.tuned_batch(built), gpu_pipeline.tuned_batch(built, 32)] == [8, 32]
+    assert [gpu_pipeline.tuned_batch(built, batch) for batch in (0, 1, 32)] == [8, 1, 32]
     with pytest.raises(UsageError, match=r"takes 1 to 32 windows at once, not 33"):
         gpu_pipeline.tuned_batch(built, 33)
 

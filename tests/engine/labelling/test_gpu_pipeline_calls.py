@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu_on_cpu import SPEC, packed
+from merkit.engine.errors import DaliMissingError, DeviceMemoryError
 from merkit.engine.labelling import gpu_pipeline
-from merkit.engine.labelling.gpu_pipeline import open_gpu_pipeline, open_on_its_gpu
+from merkit.engine.labelling.gpu_pipeline import GpuPipeline, open_gpu_pipeline, open_on_its_gpu
 from merkit.engine.spectrogram import dali
-from recording_dali import RecordingDali
+from merkit.engine.spectrogram.dali import DaliLogMel
+from recording_dali import RecordingDali, RecordingPipeline
 
 STREAM = 4_711
 
@@ -23,6 +25,7 @@ class Network:
 
     def __init__(self, calls: list[tuple[Any, ...]]) -> None:
         self._calls = calls
+        self.given: list[tuple[Any, Any]] = []
 
     def submit(self, log_mels: Any) -> Any:
         self._calls.append(("submit", log_mels.windows))
@@ -30,6 +33,7 @@ class Network:
         return type("Pending", (), {"result": lambda _: logits})()
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        self.given.append((shape, dtype))
         return np.zeros(shape, dtype)
 
     def close(self) -> None:
@@ -37,12 +41,19 @@ class Network:
 
 
 @pytest.fixture
-def recording(monkeypatch: pytest.MonkeyPatch) -> RecordingDali:
+def networks() -> list[Network]:
+    """Those that were opened."""
+    return []
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch, networks: list[Network]) -> RecordingDali:
     recording = RecordingDali()
 
     def open_runtime(artifact: Any, threads: int, gpu: int) -> Any:
         recording.calls.append(("open_runtime", gpu))
-        return Network(recording.calls)
+        networks.append(Network(recording.calls))
+        return networks[-1]
 
     monkeypatch.setattr(dali, "dali_module", lambda: recording)
     monkeypatch.setattr(gpu_pipeline, "dali_module", lambda: recording)
@@ -52,7 +63,12 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> RecordingDali:
 
 @pytest.fixture
 def artifact() -> Any:
-    profile = {name: [Network.batch] for name in ("min", "opt", "max")}
+    return with_profile(Network.batch, Network.batch, Network.batch)
+
+
+def with_profile(least: int, tuned: int, most: int) -> Any:
+    """What the pipeline asks of an engine's artifact."""
+    profile = {"min": [least], "opt": [tuned], "max": [most]}
     return type("Artifact", (), {"spec": SPEC, "facts": {"profiles": {"images": profile}}})()
 
 
@@ -90,3 +106,70 @@ def test_dali_ends_before_the_network_that_has_its_stream(recording: RecordingDa
     open_gpu_pipeline(artifact, 0).close()
     ends = [call for call in recording.calls if call in (("closed",), ("network closed",))]
     assert ends == [("closed",), ("network closed",)]
+
+
+def test_the_size_of_a_batch_reaches_the_pipeline(
+    recording: RecordingDali, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default what the engine is tuned for, and not the most that it takes."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
+    built = with_profile(1, 2, 4)
+    for open_one, batch in (
+        (lambda: open_gpu_pipeline(built, 0), 2),
+        (lambda: open_gpu_pipeline(built, 0, 1), 1),
+        (lambda: open_on_its_gpu(built, 2), 2),
+        (lambda: open_on_its_gpu(built, 2, 3), 3),
+    ):
+        with open_one() as network:
+            assert network.batch == recording.options["batch_size"] == batch
+
+
+def test_windows_are_filled_into_memory_that_the_gpu_reads(
+    recording: RecordingDali, artifact: Any, networks: list[Network]
+) -> None:
+    open_gpu_pipeline(artifact, 0).close()
+    window = SPEC.audio.window_samples
+    assert networks[0].given == [((4, window), np.int16), ((4,), np.float32)] * 4
+
+
+def test_packed_samples_are_read_where_they_are(recording: RecordingDali) -> None:
+    """The caller keeps them as they are; those that are not packed may be changed at once."""
+    for is_packed in (True, False):
+        DaliLogMel(SPEC.audio, 4, "gpu", packed=is_packed)
+        assert recording.sources["samples"]["no_copy"] is is_packed
+    assert recording.sources["scales"]["no_copy"] is True
+
+
+def fails(*_: Any) -> None:
+    raise DeviceMemoryError("no memory can be pinned")
+
+
+def fails_to_start(*_: Any) -> None:
+    raise RuntimeError("CUDA driver: 35")
+
+
+def test_what_fails_when_it_opens_closes_the_network(
+    recording: RecordingDali, artifact: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "pinned", fails)
+        with pytest.raises(DeviceMemoryError, match="pinned"):
+            open_gpu_pipeline(artifact, 0)
+        assert recording.calls[-1] == ("network closed",)
+    recording.calls.clear()
+    monkeypatch.setattr(RecordingPipeline, "schedule_run", fails_to_start)
+    with pytest.raises(DaliMissingError, match="CUDA driver: 35"):
+        open_gpu_pipeline(artifact, 0)
+    assert ("network closed",) in recording.calls
+
+
+def test_a_dali_that_cannot_start_is_ended_at_once(
+    recording: RecordingDali, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when the pipeline is closed: another attempt would have no room beside it."""
+    monkeypatch.setattr(RecordingPipeline, "schedule_run", fails_to_start)
+    network: Any = Network(recording.calls)
+    pipeline = GpuPipeline(network, SPEC.audio, lambda size: DaliLogMel(SPEC.audio, size, packed=True))
+    with pytest.raises(DaliMissingError):
+        pipeline.start_dali()
+    assert pipeline._dali is None

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gpu_on_cpu import SPEC, assert_close, by_reference, on_cpu
 from merkit.engine.artifact import Artifact
-from merkit.engine.errors import DeviceError
+from merkit.engine.errors import DeviceError, MerError
 from merkit.engine.labelling import gpu_process, gpu_processes
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import FileSamples, WindowOptions
@@ -74,6 +74,10 @@ def both_once(artifact: Artifact, number: int) -> GpuPipeline:
 
 def dying_all(artifact: Artifact, number: int) -> GpuPipeline:
     os._exit(3)
+
+
+def without_space(artifact: Artifact, number: int) -> GpuPipeline:
+    raise OSError(28, "No space left on device")
 
 
 def missing(artifact: Artifact, number: int) -> GpuPipeline:
@@ -137,8 +141,12 @@ def test_each_call_has_its_own_processes(mixed_songs: list[str], artifact: Artif
 
 
 def test_several_gpus_that_fail(mixed_songs: list[str], artifact: Artifact) -> None:
-    for opening, why in ((dying_all, "last process that had a GPU died"), (missing, "no GPU number")):
-        with GpuProcesses(2, "tensorrt", 2, opening) as processes, pytest.raises(DeviceError, match=why):
+    for opening, kind, why in (
+        (dying_all, DeviceError, "last process that had a GPU died"),
+        (missing, DeviceError, "no GPU number"),
+        (without_space, MerError, r"GPU \d's process failed: .*No space left on device"),
+    ):
+        with GpuProcesses(2, "tensorrt", 2, opening) as processes, pytest.raises(kind, match=why):
             list(processes.label_files(mixed_songs * 20, artifact, WindowOptions(SPEC.audio)))
 
 

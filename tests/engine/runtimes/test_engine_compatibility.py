@@ -38,6 +38,9 @@ COMPATIBLE = {"options": {"hardware_compatible": False, "version_compatible": Tr
         ({}, VERSION, TURING, "compiled for 8.9, and a T4 has 7.5"),
         ({}, "11.3.0.99", ADA, f"built by tensorrt {VERSION}, and 11.3.0.99 is installed"),
         ({}, "11.4.0.107", ADA, "is installed"),
+        (COMPATIBLE, "11.4.0.105", ADA, None),  # the fourth number is no version
+        (COMPATIBLE, "11.4.0.107", ADA, None),
+        ({**COMPATIBLE, "builder_version": "11.4.2.1"}, "11.4.1.9", ADA, "is installed"),
         (COMPATIBLE, "11.5.0.1", ADA, None),
         (COMPATIBLE, "12.0.0.1", ADA, None),
         (COMPATIBLE, "13.0.0.1", ADA, "is installed"),
@@ -45,6 +48,7 @@ COMPATIBLE = {"options": {"hardware_compatible": False, "version_compatible": Tr
         ({**HARDWARE, "cuda": "12"}, VERSION, HOPPER, None),
         (HARDWARE, VERSION, HOPPER, "knows CUDA 12.8, and tensorrt needs CUDA 13"),
         ({**HARDWARE, "cuda": None}, VERSION, HOPPER, None),
+        (HARDWARE, VERSION, A100, None),
         (HARDWARE, VERSION, TURING, "a T4 has 7.5"),
         (RTX, VERSION, ADA, None),
         (

@@ -20,17 +20,20 @@ NAME = "CPUExecutionProvider"
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
-    """The options that sessions are opened with; the CPU's provider takes none of them."""
+    """The options that sessions are opened with; the CPU's provider takes none of them.
+
+    They must refuse what the provider leaves to the CPU, which here is nothing but the CPU.
+    """
     given: list[dict[str, str]] = []
 
     class Options(onnxruntime.SessionOptions):
         def add_provider_for_devices(self, devices: Any, options: Any) -> None:
+            assert self.entries == {"session.disable_cpu_ep_fallback": "1"}
             given.append(dict(options))
             super().add_provider_for_devices(devices, {})
 
         def add_session_config_entry(self, key: str, value: str) -> None:
-            if key != "session.disable_cpu_ep_fallback":  # there is nothing but the CPU
-                super().add_session_config_entry(key, value)
+            self.entries = {**getattr(self, "entries", {}), key: value}
 
     package = SimpleNamespace(get_ep_name=lambda: NAME, get_library_path=lambda: "library.so")
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_nv_tensorrt_rtx", package)
@@ -63,6 +66,23 @@ def test_the_reference_runtimes_logits(tiny_model: Path, provider: list[dict[str
 def test_a_card_that_is_not_there(tiny_model: Path) -> None:
     with pytest.raises(DeviceError, match="no GPU number 7 for TensorRT RTX: it finds 1"):
         open_runtime(open_artifact(str(tiny_model)), "onnxruntime_rtx", gpu=7)
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_card_is_the_providers_of_its_number(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other providers' devices, such as the CPU, do not count."""
+    taken: list[Any] = []
+    other, *cards = (SimpleNamespace(ep_name=name) for name in ("CPU", NAME, NAME))
+    monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: [other, *cards])
+    monkeypatch.setattr(onnxruntime_rtx, "OnnxRuntimeRtx", lambda _, device: taken.append(device))
+    artifact = open_artifact(str(tiny_model))
+    for gpu in (0, 1):
+        onnxruntime_rtx.open_runtime(artifact, 0, gpu)
+    assert taken == cards
+    assert taken[0] is cards[0]
+    assert taken[1] is cards[1]
+    with pytest.raises(DeviceError, match="no GPU number 2 for TensorRT RTX: it finds 2"):
+        onnxruntime_rtx.open_runtime(artifact, 0, 2)
 
 
 def test_what_cannot_be_opened(

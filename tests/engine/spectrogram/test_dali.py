@@ -140,6 +140,12 @@ INVALID = "Current pipeline object is no longer valid.\nCurrent pipeline object 
             "Can't allocate 134217728 bytes on device 0.",
         ),
         (
+            RuntimeError(f"Critical error in pipeline:\nCUDA runtime API error: out of memory\n{INVALID}"),
+            DeviceMemoryError,
+            "CUDA runtime API error: out of memory",
+        ),
+        (RuntimeError(f"std::bad_alloc\n{INVALID}"), DeviceMemoryError, INVALID.splitlines()[0]),
+        (
             RuntimeError(f"Critical error in pipeline:\nCUDA driver: 719\n{INVALID}"),
             DeviceError,
             "CUDA driver: 719",

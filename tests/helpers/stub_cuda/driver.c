@@ -5,6 +5,7 @@
    filled with NaN when it is given and when it is freed. What a real driver would answer with silent damage
    is counted as a violation, with its reason: copies outside of any allocation or between pageable memory,
    memory freed while work is queued, handles used after their end.
+   Each device has a context of its own, and a capability: the first one's, then a tenth more each.
    Not modelled: the default stream's implicit waiting (nothing here uses it), several devices' memory. */
 #include <pthread.h>
 #include <stdint.h>
@@ -20,9 +21,9 @@ typedef void (*host_function)(void *);
 typedef struct op { int kind; void *to; const void *from; size_t bytes; host_function call; void *data;
                     struct event *event; long seen; struct op *next; } op;
 enum { COPY, CALL, RECORD, WAIT };
-typedef struct stream { int busy; op *first, *last; struct stream *next; } stream;
-typedef struct event { long recorded, done; struct event *next; } event;
-typedef struct memory { char *at; size_t bytes; int pinned; struct memory *next; } memory;
+typedef struct stream { int busy; unsigned flags; op *first, *last; struct stream *next; } stream;
+typedef struct event { long recorded, done; unsigned flags; struct event *next; } event;
+typedef struct memory { char *at; size_t bytes; int pinned; unsigned flags; struct memory *next; } memory;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -30,12 +31,13 @@ static stream *streams;
 static event *events;
 static memory *memories, *quarantine;
 static size_t limit = (size_t)8 << 30, used, quarantined;
-static int sticky, mode, shuffled, version = 13000, capability = 89, devices = 1, initialized, violations, retained;
+enum { DEVICES = 8, DEEPEST = 64 };
+static int sticky, modes[DEVICES], shuffled, version = 13000, capability = 89, devices = 1, initialized, violations, retained;
 static unsigned long long seed = 1, calls;
 static char reason[256];
 static struct { char name[48]; int code, after; } injected[8];
-static _Thread_local int depth; /* contexts pushed on this thread */
-static char the_context[16];
+static _Thread_local int depth, pushed[DEEPEST]; /* contexts pushed on this thread, by their devices */
+static char contexts[DEVICES][16];
 
 static unsigned chance(unsigned below) {
     seed ^= seed << 13; seed ^= seed >> 7; seed ^= seed << 17;
@@ -132,14 +134,14 @@ static int copy(void *to, const void *from, size_t bytes, void *s) {
     if (!s) return INVALID_HANDLE; /* the default stream is not modelled */
     return enqueue(s, (op){.kind = COPY, .to = to, .from = from, .bytes = bytes});
 }
-static int give(size_t bytes, int pinned, char **out) {
+static int give(size_t bytes, int pinned, unsigned flags, char **out) {
     pthread_mutex_lock(&lock);
     int code = OK;
     if (!pinned && used + bytes > limit) code = NO_MEMORY;
     else {
         memory *m = malloc(sizeof *m);
         m->at = aligned_alloc(512, (bytes + 511) / 512 * 512);
-        m->bytes = bytes; m->pinned = pinned; m->next = memories;
+        m->bytes = bytes; m->pinned = pinned; m->flags = flags; m->next = memories;
         memset(m->at, 0xFF, bytes);
         memories = m;
         if (!pinned) used += bytes;
@@ -177,36 +179,48 @@ int cuGetProcAddress_v2(const char *symbol, void **out, int cuda_version, uint64
 int cuInit(unsigned flags) { (void)flags; initialized = 1; ENTER(0); return devices ? OK : NO_DEVICE; }
 int cuDriverGetVersion(int *out) { *out = version; return OK; }
 int cuDeviceGetCount(int *out) { ENTER(0); *out = devices; return OK; }
-int cuDeviceGet(int *out, int at) { ENTER(0); if (at >= devices) return INVALID_DEVICE; *out = at; return OK; }
+int cuDeviceGet(int *out, int at) { ENTER(0); if (at < 0 || at >= devices) return INVALID_DEVICE; *out = at; return OK; }
 int cuDeviceGetName(char *out, int size, int at) { ENTER(0); snprintf(out, (size_t)size, "stub %d", at); return OK; }
 int cuDeviceTotalMem_v2(size_t *out, int at) { (void)at; ENTER(0); *out = limit; return OK; }
 int cuDeviceComputeCapability(int *major, int *minor, int at) {
-    (void)at; ENTER(0); *major = capability / 10; *minor = capability % 10; return OK;
+    ENTER(0); *major = (capability + at) / 10; *minor = (capability + at) % 10; return OK;
 }
 int cuDeviceGetAttribute(int *out, int code, int at) {
-    (void)at; ENTER(0);
-    *out = code == 20 ? mode : code == 75 ? capability / 10 : code == 76 ? capability % 10 : 1;
+    ENTER(0);
+    if (at < 0 || at >= devices) return INVALID_DEVICE;
+    *out = code == 20 ? modes[at] : code == 75 ? (capability + at) / 10 : code == 76 ? (capability + at) % 10 : 1;
     return OK;
 }
-int cuDevicePrimaryCtxRetain(void **out, int at) { (void)at; ENTER(0); retained++; *out = the_context; return OK; }
+int cuDevicePrimaryCtxRetain(void **out, int at) {
+    ENTER(0);
+    if (at < 0 || at >= devices) return INVALID_DEVICE;
+    retained++; *out = contexts[at];
+    return OK;
+}
 int cuDevicePrimaryCtxRelease_v2(int at) { (void)at; ENTER(0); retained--; return OK; }
-int cuCtxPushCurrent_v2(void *context) { ENTER(0); if (context != the_context) return INVALID_CONTEXT; depth++; return OK; }
-int cuCtxPopCurrent_v2(void **out) { if (sticky) depth--; ENTER(1); depth--; *out = the_context; return OK; }
-int cuCtxGetCurrent(void **out) { ENTER(0); *out = depth ? the_context : NULL; return OK; }
-int cuCtxGetDevice(int *out) { ENTER(1); *out = 0; return OK; }
+int cuCtxPushCurrent_v2(void *context) {
+    ENTER(0);
+    for (int at = 0; at < DEVICES && depth < DEEPEST; at++)
+        if (context == contexts[at]) { pushed[depth++] = at; return OK; }
+    return INVALID_CONTEXT;
+}
+int cuCtxPopCurrent_v2(void **out) { if (sticky) depth--; ENTER(1); *out = contexts[pushed[--depth]]; return OK; }
+int cuCtxGetCurrent(void **out) { ENTER(0); *out = depth ? contexts[pushed[depth - 1]] : NULL; return OK; }
+int cuCtxGetDevice(int *out) { ENTER(1); *out = pushed[depth - 1]; return OK; }
 int cuCtxSynchronize(void) { ENTER(1); int code; LOCKED(code = run_until(NULL, NULL, 0)); return code; }
 int cuMemGetInfo_v2(size_t *left, size_t *total) { ENTER(1); *left = limit - used; *total = limit; return OK; }
-int cuMemAlloc_v2(ptr *out, size_t bytes) { ENTER(1); char *at = NULL; int code = give(bytes, 0, &at); *out = (ptr)at; return code; }
+int cuMemAlloc_v2(ptr *out, size_t bytes) { ENTER(1); char *at = NULL; int code = give(bytes, 0, 0, &at); *out = (ptr)at; return code; }
 int cuMemFree_v2(ptr at) { ENTER(1); return take((char *)at, 0); }
-int cuMemHostAlloc(void **out, size_t bytes, unsigned flags) { (void)flags; ENTER(1); return give(bytes, 1, (char **)out); }
-int cuMemAllocHost_v2(void **out, size_t bytes) { ENTER(1); return give(bytes, 1, (char **)out); }
+int cuMemHostAlloc(void **out, size_t bytes, unsigned flags) { ENTER(1); return give(bytes, 1, flags, (char **)out); }
+int cuMemAllocHost_v2(void **out, size_t bytes) { ENTER(1); return give(bytes, 1, 0, (char **)out); }
 int cuMemFreeHost(void *at) { ENTER(1); return take(at, 1); }
 int cuMemcpyHtoDAsync_v2(ptr to, const void *from, size_t bytes, void *s) { ENTER(1); return copy((void *)to, from, bytes, s); }
 int cuMemcpyDtoHAsync_v2(void *to, ptr from, size_t bytes, void *s) { ENTER(1); return copy(to, (void *)from, bytes, s); }
 int cuMemcpyDtoDAsync_v2(ptr to, ptr from, size_t bytes, void *s) { ENTER(1); return copy((void *)to, (void *)from, bytes, s); }
 int cuStreamCreate(void **out, unsigned flags) {
-    (void)flags; ENTER(1);
+    ENTER(1);
     stream *s = calloc(1, sizeof *s);
+    s->flags = flags;
     LOCKED(s->next = streams; streams = s);
     *out = s;
     return OK;
@@ -241,8 +255,9 @@ int cuStreamWaitEvent(void *at, void *e, unsigned flags) {
     return enqueue(at, (op){.kind = WAIT, .event = e, .seen = ((event *)e)->recorded});
 }
 int cuEventCreate(void **out, unsigned flags) {
-    (void)flags; ENTER(1);
+    ENTER(1);
     event *e = calloc(1, sizeof *e);
+    e->flags = flags;
     LOCKED(e->next = events; events = e);
     *out = e;
     return OK;
@@ -295,13 +310,14 @@ void stub_reset(int in_shuffled_order, unsigned long long with_seed) {
     memset(injected, 0, sizeof injected);
     shuffled = in_shuffled_order; seed = with_seed * 2654435761u + 88172645463325252ull;
     limit = (size_t)8 << 30; version = 13000; capability = 89; devices = 1; violations = 0; reason[0] = 0;
-    sticky = mode = 0;
+    sticky = 0;
+    memset(modes, 0, sizeof modes);
 }
 /* From now on nothing works any longer in this process, as after a kernel's fault. */
 void stub_break(int code) { sticky = code; }
 /* A new process's GPU: what was not freed is nobody's. */
 void stub_forget(void) { LOCKED(memories = NULL; streams = NULL; events = NULL; used = 0); }
-void stub_mode(int compute_mode) { mode = compute_mode; }
+void stub_mode(int compute_mode, int at) { modes[at] = compute_mode; }
 void stub_device(int count, int compute_capability, int driver_version, size_t bytes) {
     devices = count; capability = compute_capability; version = driver_version; limit = used + bytes;
 }
@@ -321,6 +337,8 @@ int stub_touch(const void *at, size_t bytes) {
     return fine;
 }
 int stub_depth(void) { return depth; }
+/* The device whose context is current on this thread; -1 where there is none. */
+int stub_current(void) { return depth ? pushed[depth - 1] : -1; }
 unsigned long long stub_calls(void) { return calls; }
 /* Live: device allocations, pinned ones, streams, events, retained contexts. */
 void stub_live(int *out) {
@@ -331,6 +349,19 @@ void stub_live(int *out) {
     for (event *e = events; e; e = e->next) out[3]++;
     out[4] = retained;
     pthread_mutex_unlock(&lock);
+}
+/* The flags of what is live, in the order in which it was made: 1 of pinned memory, 2 streams, 3 events; with
+   kind 0 and 4 the bytes of device and of pinned memory. Gives their number. */
+int stub_flags(int kind, unsigned long long *out, int most) {
+    int count = 0;
+    pthread_mutex_lock(&lock);
+    for (memory *m = memories; m && kind % 4 < 2; m = m->next)
+        if (m->pinned == (kind != 0) && count < most) out[count++] = kind == 1 ? m->flags : m->bytes;
+    for (stream *s = streams; s && kind == 2; s = s->next) if (count < most) out[count++] = s->flags;
+    for (event *e = events; e && kind == 3; e = e->next) if (count < most) out[count++] = e->flags;
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < count / 2; i++) { unsigned long long t = out[i]; out[i] = out[count - 1 - i]; out[count - 1 - i] = t; }
+    return count;
 }
 #include "rest.h" /* whatever else PyCUDA links against, answering NOT_SUPPORTED; KNOWN, names and addresses of all */
 /* How cuda-bindings finds functions: by the name without the _v2 of the newest kind. */

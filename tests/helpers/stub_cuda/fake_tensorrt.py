@@ -11,6 +11,7 @@ import enum
 import functools
 import weakref
 from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -22,7 +23,22 @@ _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _ACTIVATIONS = 1_000  # bytes a window
 _QUEUED: deque[Any] = deque(maxlen=1_000)
 ENDED: list[str] = []
-"""Runtimes, engines and contexts, in the order in which they ended: each must outlive what it made."""
+"""Runtimes, engines, contexts and caches in the order in which they ended: each must outlive what it made."""
+
+
+def _end(what: str) -> None:
+    ENDED.append(what if loaded().pushed else f"{what}, without a GPU")
+
+
+def _needs_gpu(method: Callable[..., Any]) -> Callable[..., Any]:
+    """TensorRT works on the GPU that is current to the calling thread, and fails or takes another without."""
+
+    @functools.wraps(method)
+    def checked(*arguments: Any) -> Any:
+        assert loaded().pushed, f"{method.__qualname__} without a GPU that is current"
+        return method(*arguments)
+
+    return checked
 
 
 class DataType(enum.Enum):
@@ -53,11 +69,16 @@ class ILogger:
 
 
 class Runtime:
+    _takes_code = False  # engines that carry code of their own; no others may bring any
+
+    @_needs_gpu
     def __init__(self, logger: ILogger) -> None:
         self.logger = logger
         self.engine_host_code_allowed = False
 
+    @_needs_gpu
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        assert self.engine_host_code_allowed is self._takes_code
         try:
             session = _session(serialized_engine)
         except Exception:
@@ -66,7 +87,7 @@ class Runtime:
         return ICudaEngine(session)
 
     def __del__(self) -> None:
-        ENDED.append("runtime")
+        _end("runtime")
 
 
 class ICudaEngine:
@@ -80,7 +101,7 @@ class ICudaEngine:
         }
 
     def __del__(self) -> None:
-        ENDED.append("engine")
+        _end("engine")
 
     @property
     def device_memory_size_v2(self) -> int:
@@ -105,6 +126,7 @@ class ICudaEngine:
     def create_runtime_config(self) -> IRuntimeConfig:
         return IRuntimeConfig()
 
+    @_needs_gpu
     def create_execution_context(self, strategy: Any) -> IExecutionContext | None:
         if isinstance(strategy, IRuntimeConfig):
             assert strategy._cache is not None
@@ -120,10 +142,15 @@ class IRuntimeCache:
     def __init__(self) -> None:
         self.content = b""
 
+    def __del__(self) -> None:
+        _end("cache")
+
+    @_needs_gpu
     def deserialize(self, blob: bytes) -> bool:
         self.content = bytes(blob) if self.compatible else self.content
         return self.compatible
 
+    @_needs_gpu
     def serialize(self) -> bytes:
         return self.content or b"compiled kernels"
 
@@ -158,10 +185,11 @@ class IExecutionContext:
         self._memory = (0, 0)
 
     def __del__(self) -> None:
-        ENDED.append("context")
+        _end("context")
         if self._memory[1]:
             loaded().may_touch(*self._memory)
 
+    @_needs_gpu
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         expected = self._engine.get_tensor_shape(name)
         if not 1 <= shape[0] <= self.most or tuple(shape[1:]) != expected[1:]:
@@ -181,6 +209,7 @@ class IExecutionContext:
         self._addresses[name] = memory
         return name in self._engine._names and memory % 256 == 0
 
+    @_needs_gpu
     def execute_async_v3(self, stream_handle: int) -> bool:
         shape, addresses = self._shape, dict(self._addresses)
         memory, size = self._memory

@@ -99,14 +99,26 @@ class Stub:
     def forget(self) -> None:
         self.library.stub_forget()
 
-    def compute_mode(self, mode: int) -> None:
-        self.library.stub_mode(mode)
+    def compute_mode(self, mode: int, device: int = 0) -> None:
+        self.library.stub_mode(mode, device)
 
     def live(self) -> dict[str, int]:
         """How many of each kind were taken and not given back."""
         counts = (ctypes.c_int * 5)()
         self.library.stub_live(counts)
         return dict(zip(("memory", "pinned", "streams", "events", "contexts"), counts, strict=True))
+
+    def flags(self, kind: str) -> list[int]:
+        """With which flags the live "pinned" memory, "streams" or "events" were made, the oldest first."""
+        return self._of_each({"pinned": 1, "streams": 2, "events": 3}[kind])
+
+    def sizes(self, kind: str) -> list[int]:
+        """The bytes of each live block, of "memory" on the GPU or "pinned", the oldest first."""
+        return self._of_each({"memory": 0, "pinned": 4}[kind])
+
+    def _of_each(self, kind: int) -> list[int]:
+        values = (ctypes.c_ulonglong * 100)()
+        return list(values[: self.library.stub_flags(kind, values, len(values))])
 
     def violations(self) -> tuple[int, str]:
         """How many calls would have been silent damage on a GPU, and the reason of the first."""
@@ -117,6 +129,12 @@ class Stub:
     def may_touch(self, address: int, count: int) -> bool:
         """Whether so many bytes there are live memory, of the GPU or pinned; if not, that is a violation."""
         return bool(self.library.stub_touch(ctypes.c_void_p(address), ctypes.c_size_t(count)))
+
+    @property
+    def current(self) -> int | None:
+        """The GPU whose context is current on this thread."""
+        device = self.library.stub_current()
+        return device if device >= 0 else None
 
     @property
     def pushed(self) -> int:

@@ -26,15 +26,23 @@ def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ArtifactError, match="as its ModelSpec says"):
         open_runtime(engine(tmp_path, SPEC, tiny_onnx(other).SerializeToString()), 0)
     artifact = engine(tmp_path, SPEC, CONTENT)
-    monkeypatch.setattr(fake_tensorrt.IExecutionContext, "fails", True)
-    with open_runtime(artifact, 0) as runtime, pytest.raises(DeviceError, match="cannot run 2 windows"):
-        runtime.infer(log_mels(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_tensorrt.IExecutionContext, "fails", True)
+        with open_runtime(artifact, 0) as runtime, pytest.raises(DeviceError, match="cannot run 2 windows"):
+            runtime.infer(log_mels(2))
+        patch.setattr(fake_tensorrt.IExecutionContext, "fails", False)
+        patch.setattr(fake_tensorrt.IExecutionContext, "set_tensor_address", lambda *_: False)
+        with open_runtime(artifact, 0) as runtime, pytest.raises(DeviceError, match="refuses its buffer of"):
+            runtime.infer(log_mels(2))
     monkeypatch.setattr(fake_tensorrt.ICudaEngine, "create_execution_context", lambda *_: None)
     with pytest.raises(EngineLoadError, match="no execution context"):
         open_runtime(artifact, 0)
 
     def no_runtime(logger: fake_tensorrt.ILogger) -> None:
-        logger.log(fake_tensorrt.ILogger.ERROR, "CUDA initialization failure with error: 35")
+        logger.log(fake_tensorrt.ILogger.WARNING, "lazy loading is off")
+        logger.log(fake_tensorrt.ILogger.ERROR, "an earlier one")
+        logger.log(fake_tensorrt.ILogger.INTERNAL_ERROR, "CUDA initialization failure with error: 35")
+        logger.log(fake_tensorrt.ILogger.WARNING, "lazy loading is off")
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", no_runtime)
@@ -42,6 +50,29 @@ def test_an_engine_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Mon
         EngineLoadError, match=r"does not start \(CUDA initialization failure with error: 35\): update"
     ):
         open_runtime(artifact, 0)
+
+
+def test_the_reason_is_the_last_error_of_any_kind(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: fake_tensorrt.Runtime, _: bytes) -> None:
+        self.logger.log(fake_tensorrt.ILogger.ERROR, "the first")
+        self.logger.log(fake_tensorrt.ILogger.INTERNAL_ERROR, "the second")
+        self.logger.log(fake_tensorrt.ILogger.WARNING, "no error")
+
+    monkeypatch.setattr(fake_tensorrt.Runtime, "deserialize_cuda_engine", refuse)
+    with pytest.raises(EngineLoadError, match=r"cannot load it: the second$"):
+        open_runtime(artifact, 0)
+
+
+def test_only_engines_that_carry_a_runtime_may_bring_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fake checks it; all other engines of these tests carry none."""
+    monkeypatch.setattr(fake_tensorrt.Runtime, "_takes_code", True)
+    options = {"hardware_compatible": False, "version_compatible": True}
+    with open_runtime(engine(tmp_path, SPEC, CONTENT, options=options), 0) as runtime:
+        assert_right(runtime.infer(log_mels(5)), log_mels(5))
 
 
 @pytest.mark.parametrize("name", ["images", "logits", "evidence"])
@@ -65,6 +96,16 @@ def test_each_ends_after_what_it_made(artifact: Artifact) -> None:
     runtime.close()
     assert fake_tensorrt.ENDED == ["context", "engine", "runtime"]
     assert loaded().violations() == (0, "")
+
+
+def test_rtx_ends_its_kernels_after_the_context_that_uses_them(tmp_path: Path) -> None:
+    gc.collect()
+    fake_tensorrt.ENDED.clear()
+    with open_runtime(engine(tmp_path, SPEC, CONTENT, **RTX), 0) as runtime:
+        assert_right(runtime.infer(log_mels(5)), log_mels(5))
+        gc.collect()
+        assert fake_tensorrt.ENDED == []
+    assert fake_tensorrt.ENDED == ["context", "cache", "engine", "runtime"]
 
 
 RTX = {"builder": "tensorrt_rtx", "compute_capability": {"target": "portable", "capabilities": []}}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from merkit.benchmarks.experiments.gpu_checks import bench as benches
-from merkit.benchmarks.experiments.gpu_checks import correct, faults, speed
-from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed
+from merkit.benchmarks.experiments.gpu_checks import correct, faults, speed, stand_in
+from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed, Driver, driver
 from merkit.engine.runtimes import cuda_slot, tensorrt, tensorrt_engine
 from merkit.engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from onnx_files import tiny_onnx
@@ -100,3 +104,90 @@ def test_a_network_that_answers_to_everything_alike(bench: Bench) -> None:
     bench.models["tiny"].write_bytes(model.SerializeToString())
     with pytest.raises(CheckFailed, match="nearly the same"):
         correct.check_streams(bench)
+
+
+def violations() -> int:
+    return benches.stub_library().stub_violations(ctypes.byref(ctypes.c_char_p()))
+
+
+def test_what_the_stub_counts_fails_a_check(bench: Bench) -> None:
+    with driver() as calls:
+        address = calls.memory(64)
+    benches.stub_library().stub_touch(ctypes.c_void_p(address), ctypes.c_size_t(64))
+    with pytest.raises(CheckFailed, match="1 forbidden accesses: a kernel outside of device memory"):
+        correct._check_stub()
+    benches.stub_library().stub_reset(0, ctypes.c_ulonglong(0))
+    correct._check_stub()
+
+
+@pytest.mark.usefixtures("bench")
+def test_memory_is_freed_when_nothing_uses_it_any_longer() -> None:
+    for seed in range(1, 21):
+        benches.stub_library().stub_reset(1, ctypes.c_ulonglong(seed))
+        with driver() as calls:
+            stream = calls.stream()  # the first, and so the last to be freed: that would wait for its work
+            to, source = calls.memory(64), calls.pinned(np.zeros(16, np.float32))
+            for _ in range(4):
+                calls.copy(to, source, stream)
+        assert violations() == 0
+
+
+def queued(bench: Bench, calls: Driver, windows: int, room: int) -> tuple[Any, int, int, int]:
+    """A batch that the stand-in has queued: its context, the stream, and where its log-mels and logits are.
+
+    ``room`` is for how many windows there is memory for log-mels.
+    """
+    artifact = bench.engine()
+    trt: Any = sys.modules["tensorrt"]
+    engine = trt.Runtime(trt.ILogger()).deserialize_cuda_engine(artifact.content)
+    context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    shape, stream = (windows, 1, AUDIO.n_mels, AUDIO.frames), calls.stream()
+    images, logits = calls.memory(room * 4 * AUDIO.n_mels * AUDIO.frames), calls.memory(windows * 4 * 4)
+    calls.copy(images, calls.pinned(benches.log_mels(AUDIO, room)), stream)
+    assert context.set_input_shape("images", shape)
+    context.set_device_memory(calls.memory(windows * 4_096), windows * 4_096)
+    assert context.set_tensor_address("images", images)
+    assert context.set_tensor_address("logits", logits)
+    assert context.execute_async_v3(stream)
+    return context, stream, images, logits
+
+
+def test_the_stand_in_computes_on_the_addresses_of_the_call(bench: Bench) -> None:
+    for seed in range(1, 9):
+        benches.stub_library().stub_reset(1, ctypes.c_ulonglong(seed))
+        with driver() as calls:
+            context, _, _, logits = queued(bench, calls, 2, 2)
+            other = calls.memory(2 * 4 * 4)
+            context.set_tensor_address("logits", other)
+            calls.synchronize()
+            assert np.isfinite(stand_in.tensor_on_host(logits, (2, 4)).numpy()).all()
+            assert np.isnan(stand_in.tensor_on_host(other, (2, 4)).numpy()).all()
+        assert violations() == 0
+
+
+def test_the_stand_in_tells_the_stub_all_that_it_touches(bench: Bench) -> None:
+    with driver() as calls:
+        queued(bench, calls, 3, 2)
+        assert violations() == 1
+    benches.stub_library().stub_reset(0, ctypes.c_ulonglong(0))
+
+
+def test_a_graph_is_of_a_size_and_of_addresses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As TensorRT's: replayed with others it would read and write where it was captured."""
+    cuda = SimpleNamespace(
+        synchronize=lambda: None,
+        Stream=object,
+        stream=lambda _: nullcontext(),
+        graph=lambda *_, **__: nullcontext(),
+        CUDAGraph=lambda: object(),
+    )
+    monkeypatch.setattr(stand_in, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(stand_in, "_own_stream", object)
+    monkeypatch.setattr(stand_in.Context, "_views", lambda *_: {})
+    monkeypatch.setattr(stand_in.Context, "_compute", lambda *_: None)
+    engine: Any = None
+    context = stand_in.Context(engine)
+    first = context._graph((2, 1), {"images": 256, "logits": 512})
+    assert context._graph((2, 1), {"logits": 512, "images": 256}) is first
+    assert context._graph((2, 1), {"images": 256, "logits": 768}) is not first
+    assert context._graph((3, 1), {"images": 256, "logits": 512}) is not first

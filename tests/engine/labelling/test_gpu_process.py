@@ -1,0 +1,136 @@
+"""What a GPU's process says when it fails; it runs in this process, which it does not end."""
+
+from __future__ import annotations
+
+import threading
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from merkit.engine.errors import DeviceError, MerError
+from merkit.engine.labelling import gpu_process
+from merkit.engine.labelling.gpu_process import Message, label_jobs
+from merkit.engine.labelling.local import LocalBackend
+
+
+class Ended(BaseException):
+    """In the place of ``os._exit``."""
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Connection, Connection]:
+    """The parent's end and the process's; nothing outside of it is changed."""
+
+    def end(_: int) -> None:
+        raise Ended
+
+    monkeypatch.setattr(gpu_process.os, "_exit", end)
+    monkeypatch.setattr(gpu_process.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(gpu_process, "ignore_interrupts", lambda: None)
+    monkeypatch.setattr(gpu_process, "process_folder", lambda: tmp_path / "its own")
+    return Pipe()
+
+
+def run(pipe: Any, opening: Any) -> None:
+    options: Any = None
+    label_jobs(pipe, threading.Event(), 3, opening, options, options, 1)
+
+
+def raising(error: Exception) -> Any:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return fail
+
+
+class Network:
+    """One that is opened, and closed once."""
+
+    name = "tensorrt"
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (DeviceError("an H100: ECC"), DeviceError, "an H100: ECC"),
+        (MerError("no model"), MerError, "no model"),
+        (
+            OSError(28, "No space left on device"),
+            MerError,
+            "GPU 3's process failed: .*No space left on device",
+        ),
+        (EOFError("short file"), MerError, "GPU 3's process failed: short file"),
+    ],
+)
+@pytest.mark.parametrize("when", ["opening", "labelling"])
+def test_why_it_failed_is_told(
+    pipe: tuple[Connection, Connection],
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    error: Exception,
+    kind: type[MerError],
+    text: str,
+) -> None:
+    """Also what the system says: only the pipe's own errors mean that nobody listens."""
+    ours, theirs = pipe
+    network = Network()
+    opening = raising(error) if when == "opening" else lambda *_: network
+    monkeypatch.setattr(LocalBackend, "label_files", raising(error))
+    ours.send(["a.mp3"])
+    with pytest.raises(Ended):
+        run(theirs, opening)
+    messages: list[Message] = [ours.recv() for _ in range(1 if when == "opening" else 2)]
+    told = messages[-1].error
+    assert told is not None
+    assert type(told) is kind
+    with pytest.raises(kind, match=text):
+        raise told
+    assert messages[:-1] == [Message()] * (when == "labelling")
+    assert network.closed == (when == "labelling")
+
+
+class Closing:
+    """The process's end of a pipe, whose other end is closed when it wants a job."""
+
+    def __init__(self, theirs: Connection, ours: Connection) -> None:
+        self._ours, self._theirs, self.send = ours, theirs, theirs.send
+
+    def recv(self) -> Any:
+        self._ours.close()
+        return self._theirs.recv()
+
+
+@pytest.mark.parametrize("when", ["before it is open", "between jobs", "in a job"])
+def test_it_ends_quietly_when_nobody_listens(
+    pipe: tuple[Connection, Connection], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    ours, theirs = pipe
+    network = Network()
+
+    def label_files(self: Any, paths: Any, *_: Any) -> Any:
+        for path in paths:
+            ours.close()
+            yield SimpleNamespace(path=path)
+
+    monkeypatch.setattr(LocalBackend, "label_files", label_files)
+    if when == "in a job":
+        ours.send(["a.mp3", "b.mp3"])
+    elif when == "before it is open":
+        ours.close()
+
+    def opening(*_: Any) -> Any:
+        return network
+
+    if when == "between jobs":
+        theirs = Closing(theirs, ours)
+    run(theirs, opening)
+    assert network.closed == 1
