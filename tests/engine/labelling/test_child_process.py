@@ -73,8 +73,8 @@ def test_where_the_guard_is_not_at_fault_nobody_advises_it() -> None:
     out, errors = run(["-"], lost)
     assert out == ""
     line = errors.strip().splitlines()[-1]  # Python 3.12 has another name for the module
-    reason = "AttributeError: Can't get attribute 'double' on <module '__main__' "
-    assert line.startswith(f"merkit.engine.errors.MerError: a worker process cannot start (exit code 1: {reason}")
+    reason = "(exit code 1: AttributeError: Can't get attribute 'double' on <module '__main__' "
+    assert line.startswith(f"merkit.engine.errors.MerError: a worker process cannot start {reason}")
 
 
 IN_A_FORK = """
