@@ -9,14 +9,10 @@ from functools import cache, wraps
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.font_manager import fontManager
 
+from ...engine.outputs.plot import installed_fonts
 from ...engine.text.streams import print_err
 
-# Matplotlib's own font has no Devanagari, which it looks for in the fonts that follow.
-_FONTS = (
-    "Noto Sans Devanagari", "Lohit Devanagari", "Mangal", "Nirmala UI", "Kohinoor Devanagari", "FreeSans",
-)  # fmt: skip
 _MISSING = "Glyph .* missing from|Matplotlib currently does not support"
 
 
@@ -28,9 +24,7 @@ def plain_text(draw: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> None:
-        installed = {font.name for font in fontManager.ttflist}  # Matplotlib complains of each that is not
-        families = ["sans-serif", *(name for name in _FONTS if name in installed)]
-        style = rc_context({"text.parse_math": False, "font.family": families})
+        style = rc_context({"text.parse_math": False, "font.family": installed_fonts()})
         with style, warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", _MISSING)
             draw(*arguments, **options)
