@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -25,6 +25,8 @@ from .worker_pool import Failure, WorkerPool
 
 _BATCH = 32  # windows given to the network at once, at most
 _AHEAD = 2_000  # files that may be begun after the oldest one that is not labelled
+
+_Folder = tuple[int, int]  # its device and number
 
 
 class FileNetwork(Protocol):
@@ -89,6 +91,7 @@ class LocalBackend:
         self.name = network.name
         self._network, self._workers = network, workers
         self._idle: WorkerPool | None = None  # of an earlier call
+        self._idle_folder: _Folder | None = None  # in which that one's processes were started, and still are
         self._in_use: list[WorkerPool] = []
         self._closed = False
         self._process = os.getpid()
@@ -102,13 +105,14 @@ class LocalBackend:
         stages: StageSeconds | None = None,
     ) -> Iterator[SongLabel]:
         """See ``LabelBackend``."""
-        pool = self._take_pool(options)
+        folder = _working_folder()
+        pool = self._take_pool(options, folder)
         try:
             stop, stages = stop or threading.Event(), stages or StageSeconds()
             run = _Run(pool, self._network, artifact, stop, stages, options.min_confidence)
             yield from run.labels(paths)
         finally:
-            self._give_back(pool)
+            self._give_back(pool, folder)
 
     def close(self) -> None:
         """Ends the child processes and the network."""
@@ -125,14 +129,17 @@ class LocalBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take_pool(self, options: WindowOptions) -> WorkerPool:
-        """Child processes that no other call has: those of an earlier one with equal options, or new ones."""
+    def _take_pool(self, options: WindowOptions, folder: _Folder | None) -> WorkerPool:
+        """Child processes that no other call has.
+
+        Those of an earlier one with equal options and in the same working folder, or new ones.
+        """
         if self._closed:
             raise ValueError("the backend is closed")
         if self._process != os.getpid():  # both would read from the same child processes
             raise MerError("another process began these labels: call label_files in this one")
         pool, self._idle = self._idle, None
-        if pool is not None and pool.options != options:
+        if pool is not None and (pool.options != options or self._idle_folder != folder):
             pool.close()
             pool = None
         if pool is None:
@@ -141,12 +148,20 @@ class LocalBackend:
         self._in_use.append(pool)
         return pool
 
-    def _give_back(self, pool: WorkerPool) -> None:
+    def _give_back(self, pool: WorkerPool, folder: _Folder | None) -> None:
         self._in_use.remove(pool)
         if self._idle is None and not self._closed:
-            self._idle = pool
+            self._idle, self._idle_folder = pool, folder
         else:
             pool.close()
+
+
+def _working_folder() -> _Folder | None:
+    """The folder from which relative paths are read; its path would tell less: it may have been removed."""
+    with suppress(OSError):
+        facts = os.stat(".")
+        return facts.st_dev, facts.st_ino
+    return None
 
 
 def network_threads(workers: int = 0) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import active_children
@@ -147,6 +148,35 @@ def test_the_next_call_finds_the_children_ready(
     assert seconds[0] > 0
     assert seconds[1] == 0
     assert seconds[2] > 0  # other options: other children
+
+
+def test_the_next_call_reads_the_folder_that_the_process_is_in(
+    backend: LocalBackend, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child process keeps the working folder in which it was started."""
+    for seconds in (3, 5):
+        (tmp_path / f"{seconds}").mkdir()
+        write_audio(tmp_path / f"{seconds}" / "a.wav", noise(seconds, 16_000, seconds), 16_000)
+    begun = []
+    for seconds in (3, 5, 5, 3):
+        monkeypatch.chdir(tmp_path / f"{seconds}")
+        stages = StageSeconds()
+        (row,) = backend.label_files(["a.wav"], artifact, OPTIONS, stages=stages)
+        assert (row.path, row.duration_s) == ("a.wav", seconds)
+        begun.append(stages.start > 0)
+    assert begun == [True, True, False, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
+def test_whole_paths_are_read_where_the_working_folder_is_gone(
+    backend: LocalBackend, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_audio(tmp_path / "a.wav", noise(3, 16_000, 0), 16_000))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    rows = list(backend.label_files([path], artifact, OPTIONS))
+    (tmp_path / "gone").rmdir()
+    assert list(backend.label_files([path], artifact, OPTIONS)) == rows
 
 
 def test_stages_are_added_to(backend: LocalBackend, artifact: Artifact, mixed_songs: list[str]) -> None:
