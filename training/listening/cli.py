@@ -60,7 +60,7 @@ def _queue(labels_place: Path, **options: Any) -> int:
     names = labels_from_text(options["labels"]) if options["labels"] else None
     inputs = (labels_place, options["labelled"])
     check_queue_file(options["out"], [path for path in inputs if path and path.exists()])
-    found = songs_from_labels(labels_place)
+    found = songs_from_labels(labels_place, options["out"].parent)
     for reason, count in found.left_out.items():
         click.echo(f"left out: {count} {reason}", err=True)
     known = labelled_paths(options["labelled"]) if options["labelled"] else frozenset()
@@ -107,7 +107,10 @@ def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     songs, left_out = read_queue(queue_file)
     for line in left_out:
         click.echo(for_terminal(line), err=True)
-    table = LabelFile(file)
+    table = LabelFile(file, names)
+    if table.cut:
+        cut = f"{file}: its last row was cut short and is taken off: {table.cut}"
+        click.echo(for_terminal(cut), err=True)
     try:
         with Sounds([song.path for song in songs]) as sounds:
             session = Session(songs, names, table)

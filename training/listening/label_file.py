@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import errno
-import io
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...engine.audio.formats import open_regular_file
 from ...engine.errors import MerError, UsageError
-from ...engine.text.escape import csv_line, for_csv, for_terminal, text_from_csv
+from ...engine.files import write_whole
+from ...engine.text.escape import csv_line, for_csv, for_terminal, storable, text_from_csv
 
 try:
     import fcntl
@@ -21,15 +22,23 @@ except ModuleNotFoundError:  # Windows
 
 COLUMNS = ("path", "label", "artist")
 MOST_LABELS = 33  # the keys of page.js
+NOT_UTF8 = "its name is not UTF-8: rename it"
 _MOST_BYTES = 1 << 26
 _BOM = b"\xef\xbb\xbf"
 _MODE = os.O_RDWR | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait
 
 
 def path_cell(path: str, folder: Path) -> str:
-    """How a file's absolute path stands in a CSV of this folder: relative where the file lies below it."""
+    """How a file's absolute path stands in a CSV of this folder: relative where the file lies below it.
+
+    Raises:
+        MerError: it cannot stand in a file of UTF-8.
+    """
     inside = os.path.realpath(folder)
-    return os.path.relpath(path, inside) if path.startswith(inside.rstrip(os.sep) + os.sep) else path
+    cell = os.path.relpath(path, inside) if path.startswith(inside.rstrip(os.sep) + os.sep) else path
+    if storable(cell) != cell:
+        raise MerError(f"{path}: {NOT_UTF8}")
+    return cell
 
 
 def labels_from_text(text: str) -> tuple[str, ...]:
@@ -62,10 +71,12 @@ def labelled_paths(file: Path) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row: the file's absolute path, with its links followed, and the label."""
+    """A row: the file's absolute path, with its links followed, the label, and the row's bytes in the CSV."""
 
     path: str
     label: str
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
 
 class LabelFile:
@@ -74,12 +85,17 @@ class LabelFile:
     The file is held by a lock until ``close``: a second process is refused. Columns of one's own stay, and
     are empty in rows that are added here.
 
+    A last row whose writing was interrupted is taken off at the start; ``cut`` is its text, else "".
+
+    Args:
+        labels: what rows are given here: a part of one at the end of the file was not written to its end.
+
     Raises:
         MerError: another process holds the file, it cannot be written, or it is no such CSV.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, labels: Sequence[str] = ()) -> None:
+        self.file, self.cut = file, ""
         self._rows: tuple[LabelRow, ...] = ()
         self._columns: tuple[str, ...] = COLUMNS
         self._seen: tuple[int, ...] | None = None
@@ -94,7 +110,7 @@ class LabelFile:
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.fstat(self._held).st_size:
                 self._append(csv_line(COLUMNS))
-            self._mend()
+            self._mend(labels)
             self.rows()
         except BlockingIOError:
             self.close()
@@ -124,22 +140,28 @@ class LabelFile:
             MerError: as ``rows``; or it cannot be written, and the file is as it was.
         """
         self.rows()
-        cells = {"path": path_cell(path, self.file.parent), "label": label, "artist": artist}
+        cells = {"path": path_cell(path, self.file.parent), "label": label, "artist": storable(artist)}
         self._append(csv_line(cells.get(column, "") for column in self._columns))
 
     def take_back(self, path: str) -> None:
-        """Takes the last row off the file; it must be the one of ``path``.
+        """Takes the last row that has a label off the file; it must be the one of ``path``.
 
         Raises:
             MerError: as ``rows``; or another row is the last one.
         """
-        rows = self.rows()
-        if not rows or rows[-1].path != path:
-            raise MerError(f"{self.file} was changed by another program: take the row out there")
+        self.rows()
         try:
             content = os.pread(self._held, _MOST_BYTES, 0)
-            os.ftruncate(self._held, _last_record(content))
-            os.fsync(self._held)
+            _, rows = _parsed(self.file, content)
+            if not rows or rows[-1].path != path:
+                raise MerError(f"{self.file} was changed by another program: take the row out there")
+            start, rest = rows[-1].start, content[rows[-1].end :]
+            if rest:  # rows whose label was taken out, blank lines
+                write_whole(self.file, content[:start] + rest)
+                self._follow()
+            else:
+                os.ftruncate(self._held, start)
+                os.fsync(self._held)
         except OSError as error:
             raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
 
@@ -147,16 +169,43 @@ class LabelFile:
         """Lets the file go; every row is in it."""
         os.close(self._held)
 
-    def _mend(self) -> None:
+    def _mend(self, labels: Iterable[str]) -> None:
         """Takes off a last line that was cut short: by a full disk, or with the machine's power."""
         content = os.pread(self._held, _MOST_BYTES, 0)
-        start = _last_record(content)
-        if content.endswith(b"\n") or not start:
+        if content.endswith((b"\n", b"\r")) or len(content) == _MOST_BYTES:
             return
-        columns, _ = _parsed(self.file, content[:start])  # refused where it is not ours to mend
-        if len(next(csv.reader([content[start:].decode(errors="replace")]), [])) < len(columns):
+        start, end, cells = 0, 0, []
+        try:
+            for record in _records(content):
+                start, end, cells = record
+        except (csv.Error, UnicodeDecodeError):  # in a quoted cell, or within a character
+            start, lines = end, content[end:].splitlines(keepends=True)
+            if any(b"," in line for line in lines[1:]) or len(content) - start > csv.field_size_limit():
+                return  # there may be rows, behind a quote that is not closed
+            cells = next(csv.reader(line.decode(errors="surrogateescape") for line in lines), [])
+        if start <= len(_BOM):
+            return
+        columns, rows = _parsed(self.file, content[:start])  # refused where it is not ours to mend
+        if self._is_torn(cells, columns, {*labels, *(row.label for row in rows)}):
+            self.cut = content[start:].decode(errors="surrogateescape")
             os.ftruncate(self._held, start)
             os.fsync(self._held)
+
+    def _is_torn(self, cells: Sequence[str], columns: Sequence[str], labels: Collection[str]) -> bool:
+        """Whether a last row without a line end was being written; editors leave whole ones so, too.
+
+        What it lacks then is the label, a part of it, or of the path where that comes behind it.
+        """
+        cell = dict(zip(columns, cells, strict=False))
+        label, is_short = cell.get("label", "").strip(), len(cells) < len(columns)
+        if not label or "path" not in cell:
+            return is_short
+        last = columns[len(cells) - 1] if len(cells) <= len(columns) else ""
+        if last == "path":
+            return is_short and not os.path.isfile(self.file.parent / text_from_csv(cell["path"]))
+        written = label.encode(errors="surrogateescape")  # may end within a character
+        is_part = any(each.encode().startswith(written) for each in labels)
+        return last == "label" and label not in labels and is_part
 
     def _follow(self) -> None:
         """Opens the file of this name anew where another program has put a new one in its place."""
@@ -203,23 +252,22 @@ def _read(file: Path) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
 def _parsed(file: Path, content: bytes) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
     """The columns and the rows; a row without a label is none yet."""
     try:
-        text = content.removeprefix(_BOM).decode()
+        records = list(_records(content))
     except UnicodeDecodeError:
         raise _foreign(file, "it is not UTF-8") from None
-    try:
-        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
         raise _foreign(file, str(error)) from None
-    columns = tuple(name.strip().casefold() for name in records[0]) if records else ()
+    columns = tuple(name.strip().casefold() for name in records[0][2]) if records else ()
     if not {"path", "label"} <= set(columns) or len(set(columns)) < len(columns):
         raise _foreign(file, "its first line must name the columns path and label, once each")
     rows, folder = [], file.parent
-    for number, cells in enumerate(records[1:], start=2):
+    for number, (start, end, cells) in enumerate(records[1:], start=2):
         cell = dict(zip(columns, map(text_from_csv, cells), strict=False))
         if len(cells) > len(columns):
             raise _foreign(file, f"row {number} has more cells than the first line")
         if cell.get("path") and cell.get("label", "").strip():
-            rows.append(LabelRow(os.path.realpath(folder / cell["path"]), cell["label"].strip()))
+            path, label = os.path.realpath(folder / cell["path"]), cell["label"].strip()
+            rows.append(LabelRow(path, label, start, end))
     return columns, tuple(rows)
 
 
@@ -227,11 +275,20 @@ def _foreign(file: Path, reason: str) -> MerError:
     return MerError(f"{file} cannot be added to ({reason}): save it as CSV in UTF-8, with commas")
 
 
-def _last_record(content: bytes) -> int:
-    """Where the last record begins; a cell may hold line ends, between quotes."""
-    end = content.rstrip(b"\r\n")
-    start = len(end)
-    while True:
-        start = end.rfind(b"\n", 0, start)
-        if start < 0 or end.count(b'"', 0, start) % 2 == 0:
-            return start + 1
+def _records(content: bytes) -> Iterator[tuple[int, int, list[str]]]:
+    """Each record: its first byte, the first one behind it, and its cells; some hold line ends.
+
+    Raises:
+        UnicodeDecodeError, csv.Error: in the record behind the last one that was given.
+    """
+    start = end = len(_BOM) if content.startswith(_BOM) else 0
+
+    def lines() -> Iterator[str]:
+        nonlocal end
+        for line in content[end:].splitlines(keepends=True):  # of bytes: at LF, CR and CR LF alone
+            end += len(line)
+            yield line.decode()
+
+    for cells in csv.reader(lines(), strict=True):
+        yield start, end, cells
+        start = end

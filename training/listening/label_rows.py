@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ...engine.catalogue.shard_file import ShardFile
 from ...engine.catalogue.shards import shards_in
 from ...engine.errors import MerError, UsageError
 from ...engine.text.escape import path_from_text
+from .label_file import path_cell
 from .queue_file import QueuedSong
 
 _WITHOUT_EMOTION = ("not_music", "silence")
@@ -34,8 +36,11 @@ class LabelledSongs:
     left_out: dict[str, int]
 
 
-def songs_from_labels(place: Path) -> LabelledSongs:
+def songs_from_labels(place: Path, folder: Path = Path()) -> LabelledSongs:
     """The songs of a folder of shards, or of one ``.parquet`` file, whose files are there.
+
+    Args:
+        folder: that of the queue, which must be able to name them.
 
     Raises:
         UsageError: neither of them.
@@ -58,8 +63,8 @@ def songs_from_labels(place: Path) -> LabelledSongs:
             *(f"p_{name}" for name in labels),
         )
         for row in shard.rows([name for name in wanted if name in shard.columns]):
-            path = os.path.realpath(path_from_text(row.get("real_path") or row["path"]))
-            if reason := _reason_against(row, path):
+            path = os.path.realpath(_path(row.get("real_path") or row["path"]))
+            if reason := _reason_against(row, path, folder):
                 left_out[reason] = left_out.get(reason, 0) + 1
                 continue
             song = QueuedSong(path, row.get("artist") or "", row.get("title") or "")
@@ -94,11 +99,26 @@ def _labels(shard: ShardFile) -> tuple[str, ...]:
     return tuple(name.removeprefix("p_") for name in own if name.startswith("p_"))
 
 
-def _reason_against(row: dict[str, Any], path: str) -> str:
+def _path(text: str) -> str:
+    """The path of a row, in which ``\\xNN`` stands for a byte that is not UTF-8, or for itself."""
+    path = path_from_text(text)
+    if os.path.exists(path):
+        return path
+    raw = re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), text)
+    return path_from_text(raw) if os.path.exists(path_from_text(raw)) else path
+
+
+def _reason_against(row: dict[str, Any], path: str, folder: Path) -> str:
     if row["status"] != "ok":
         return "could not be labelled"
     if row.get("verdict") in _WITHOUT_EMOTION:
         return "no music"
     if is_remote(row["path"]):
         return "not on this machine"
-    return "" if os.path.isfile(path) else "not there any more"
+    if not os.path.isfile(path):
+        return "not there any more"
+    try:
+        path_cell(path, folder)
+    except MerError:
+        return "with a name that is not UTF-8: rename it"
+    return ""

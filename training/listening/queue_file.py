@@ -14,8 +14,8 @@ from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
 from ...engine.errors import AudioError, MerError, UsageError
 from ...engine.files import write_whole
-from ...engine.text.escape import csv_line
-from .label_file import path_cell
+from ...engine.text.escape import csv_line, storable
+from .label_file import NOT_UTF8, path_cell
 
 COLUMNS = ("path", "artist", "title")
 
@@ -54,7 +54,8 @@ def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
             real = os.path.realpath(file.parent / path)
             if real not in songs:
                 tags = _tags(real) if "artist" not in cell else cell
-                songs[real] = QueuedSong(real, tags.get("artist", ""), tags.get("title", ""))
+                artist, title = (storable(tags.get(name, "")) for name in ("artist", "title"))
+                songs[real] = QueuedSong(real, artist, title)
     except OSError as error:
         raise MerError(f"{file} cannot be read: {error.strerror or error}") from None
     if not songs:
@@ -116,4 +117,10 @@ def _reason_against(folder: Path, path: str) -> str:
         return "only local files are played"
     if os.path.splitext(path)[1].lower() not in AUDIO_SUFFIXES:
         return "its name is not that of an audio file"
-    return "" if os.path.isfile(folder / path) else "no such file"
+    if not os.path.isfile(folder / path):
+        return "no such file"
+    try:
+        path_cell(os.path.realpath(folder / path), folder)
+    except MerError:  # a row of labels names the file that links lead to
+        return NOT_UTF8
+    return ""

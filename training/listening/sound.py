@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import soundfile
 
+from ...engine.arrays import Float32
 from ...engine.audio.decoder import Budget, Limits
 from ...engine.audio.formats import open_regular_file
 from ...engine.audio.open import open_decoder
@@ -97,14 +98,41 @@ def _write_wav(job: tuple[str, Path], _: None) -> None:
     path, target = job
     with (
         closing(open_decoder(path, Budget(Limits()))) as decoder,
-        soundfile.SoundFile(target, "w", decoder.sample_rate, 1, "PCM_16", format="WAV") as file,
+        _writing(target, decoder.sample_rate) as write,
     ):
         position, end = 0, min(decoder.length, _LONGEST_S * decoder.sample_rate)
         while position < end and len(block := decoder.read(position, min(_BLOCK, end - position))):
-            file.write(block)
+            write(block)
             position += len(block)
         if not position:
             raise AudioError("damaged: nothing of its sound can be decoded")
+
+
+@contextmanager
+def _writing(target: Path, rate: int) -> Iterator[Callable[[Float32], None]]:
+    """Opens a WAV; what is yielded adds samples. Errors of the block itself stay as they are."""
+    try:
+        file = soundfile.SoundFile(target, "w", rate, 1, "PCM_16", format="WAV")
+    except (soundfile.LibsndfileError, OSError):
+        raise _unwritable(target) from None
+
+    def write(block: Float32) -> None:
+        try:
+            file.write(block)
+        except (soundfile.LibsndfileError, OSError, AssertionError):  # the latter where a part was written
+            raise _unwritable(target) from None
+
+    try:
+        yield write
+    finally:
+        try:
+            file.close()
+        except soundfile.LibsndfileError:
+            raise _unwritable(target) from None
+
+
+def _unwritable(target: Path) -> AudioError:
+    return AudioError(f"its sound cannot be written to {target.parent}: is the disk full? (TMPDIR)")
 
 
 def _kind(head: bytes) -> str:

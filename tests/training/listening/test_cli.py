@@ -84,6 +84,16 @@ def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
     ]  # fmt: skip
 
 
+def test_a_row_that_was_cut_short_is_said(folder: Path):
+    (folder / "labels.csv").write_text("path,label,artist\na.wav,calm,A\nc.wav,ca")
+    with _Listen(folder) as listen:
+        assert listen.first.startswith("3 songs, 1 with a label")
+        listen.post("finish")
+        _, err = rest_of_output(listen.process)
+        assert "labels.csv: its last row was cut short and is taken off: c.wav,ca\n" in err
+    assert (folder / "labels.csv").read_text() == "path,label,artist\na.wav,calm,A\n"
+
+
 def test_ctrl_c_says_how_to_go_on(folder: Path):
     with _Listen(folder) as listen:
         listen.process.send_signal(signal.SIGINT)

@@ -66,6 +66,38 @@ def test_only_the_last_row_is_taken_back(file: Path):
     table.close()
 
 
+@pytest.mark.parametrize(
+    ("before", "row", "behind"),
+    [("path,label,artist\ra.mp3,calm,\r", "b.mp3,sad,\r", ""),
+     ("path,label\r\na.mp3,calm\r\n", "b.mp3,sad", ""),
+     ('path,label\nold/7" a.mp3,sad\nc.mp3,sad\n', "b.mp3,sad\n", ""),
+     ('\ufeffpath,label\na.mp3,"calm"\n', '"./b.mp3",sad\n', "c.mp3,\nd.mp3\n"),
+     ("path,label,artist\n", "b.mp3,sad,\n", ",,\n\n"),
+     ("path,label\na.mp3,calm\n", "b.mp3,sad\n", "c.mp3,")],
+)  # fmt: skip
+def test_one_row_is_taken_back_and_every_other_byte_stays(file: Path, before: str, row: str, behind: str):
+    file.write_bytes((before + row + behind).encode())
+    table = LabelFile(file)
+    rows = table.rows()
+    table.take_back(str(file.parent / "b.mp3"))
+    assert file.read_bytes() == (before + behind).encode()
+    assert table.rows() == rows[:-1]
+    table.add(str(file.parent / "e.mp3"), "sad")  # the lock and the place follow a new file
+    assert table.rows()[-1] == LabelRow(str(file.parent / "e.mp3"), "sad")
+    with pytest.raises(MerError, match="in use by another"):
+        LabelFile(file)
+    table.close()
+
+
+def test_a_name_that_is_not_utf_8_is_refused(file: Path):
+    table = LabelFile(file)
+    with pytest.raises(MerError, match="its name is not UTF-8: rename it"):
+        table.add(str(file.parent / "a\udcff.mp3"), "sad")
+    table.add(str(file.parent / "b.mp3"), "sad", "Beyonc\udce9")
+    assert file.read_text() == "path,label,artist\nb.mp3,sad,Beyonc\\xe9\n"
+    table.close()
+
+
 def test_a_second_process_is_refused(file: Path):
     table = LabelFile(file)
     with pytest.raises(MerError, match="in use by another"):
@@ -119,6 +151,45 @@ def test_a_line_that_was_cut_short_is_taken_off(file: Path):
     file.write_text(whole + "b.mp3,calm,B")  # whole, by an editor that leaves the last line open
     _added(file, ("c.mp3", "sad", ""))
     assert file.read_text() == whole + "b.mp3,calm,B\nc.mp3,sad,\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "whole"),
+    [("path,label,artist", "b.mp3,sad"), ("path,label,artist", '"b\n,c.mp3",calm'),
+     ("path,label", "b.mp3,angry"), ("path,label,artist,remark", "b.mp3,गहरा,Art"),
+     ("path,label,artist", "b.mp3,own"), ("label,path,artist", "sad,labels.csv"),
+     ("path,label", "b.mp3,"), ("path,label,artist", "b.mp3,,")],
+)  # fmt: skip
+def test_a_last_row_that_an_editor_left_open_stays(file: Path, columns: str, whole: str):
+    content = f"{columns}\n{'calm,a.mp3' if columns[0] == 'l' else 'a.mp3,calm'}\n{whole}"
+    file.write_text(content)
+    table = LabelFile(file, ("sad", "गहरा"))
+    table.close()
+    assert (file.read_text(), table.cut) == (content, "")
+
+
+@pytest.mark.parametrize(
+    ("columns", "torn"),
+    [("path,label,artist", "b.mp3,sa"), ("path,label,artist", "b.mp3,गह"), ("path,label", "b.mp3,cal"),
+     ("path,label,artist", "b.mp3,गहर\udce0\udca4"), ("path,label,artist", "b\udce0"),
+     ("path,label", 'b.mp3,"sa'), ("path,label,artist", "b.mp3,"), ("path,label,artist", '"b\nc'),
+     ("path,label,artist", '"b\nc.mp3",s'), ("label,artist,path", "sad,Art"),
+     ("label,path,artist", "sad,b.m")],
+)  # fmt: skip
+def test_a_row_that_was_cut_short_is_known_by_its_label(file: Path, columns: str, torn: str):
+    whole = f"{columns}\r{'calm,,a.mp3' if columns[0] == 'l' else 'a.mp3,calm'}\r"
+    file.write_bytes((whole + torn).encode(errors="surrogateescape"))
+    table = LabelFile(file, ("sad", "गहरा"))
+    table.close()
+    assert (file.read_bytes(), table.cut) == (whole.encode(), torn)
+
+
+@pytest.mark.parametrize("last", ['"b.mp3,sad\nc.mp3,sad', '"b.mp3,sad\nc.mp3,sad\nd.mp3'])
+def test_rows_behind_an_open_quote_are_not_cut(file: Path, last: str):
+    file.write_text(f"path,label,artist\na.mp3,calm\n{last}")
+    with pytest.raises(MerError, match="unexpected end of data"):
+        LabelFile(file, ("sad",))
+    assert file.read_text().endswith(last)
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(file: Path, monkeypatch: pytest.MonkeyPatch):

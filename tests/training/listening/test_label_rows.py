@@ -78,6 +78,22 @@ def test_what_nobody_can_label_is_counted(tmp_path: Path):
     assert found.left_out == {"could not be labelled": 1, "not there any more": 1, "not on this machine": 1}
 
 
+def test_a_name_that_is_not_utf_8_is_counted_as_that(tmp_path: Path):
+    write_files(tmp_path, "a.mp3", r"b\xff.mp3")
+    (tmp_path / "d\udcff").mkdir()
+    for name in ("c\udcff.mp3", "d\udcff/e.mp3"):
+        (tmp_path / name).touch()
+    names = ("a.mp3", r"b\xff.mp3", r"c\xff.mp3", r"gone\xff.mp3", r"d\xff/e.mp3")
+    labels = _folder(tmp_path / "labels", *(_row(f"{tmp_path}/{name}") for name in names))
+    reason = "with a name that is not UTF-8: rename it"
+    found = songs_from_labels(labels, tmp_path)
+    assert [song.path for song in found.songs] == [f"{tmp_path}/{name}" for name in names[:2]]
+    assert found.left_out == {reason: 2, "not there any more": 1}
+    beside = songs_from_labels(labels, tmp_path / "d\udcff")  # a queue there names it without its folder
+    assert beside.songs[-1].path == f"{tmp_path}/d\udcff/e.mp3"
+    assert beside.left_out == {reason: 1, "not there any more": 1}
+
+
 def test_what_is_no_music_is_left_out(tmp_path: Path):
     write_files(tmp_path, "a.mp3", "b.mp3")
     rows = [_row(tmp_path / "a.mp3", verdict="not_music"), _row(tmp_path / "b.mp3", verdict="unsure")]

@@ -55,6 +55,23 @@ def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path):
     assert [song.path for song in songs] == [str(tmp_path / "store/12ab.mp3")]
 
 
+def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path):
+    for name in (b"a\xff.mp3", b"b.mp3"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"")
+    os.symlink(b"a\xff.mp3", os.fsencode(tmp_path / "link.mp3"))
+    (tmp_path / "queue.csv").write_bytes(b"path,artist\na\xff.mp3,\nlink.mp3,\nb.mp3,Beyonc\xe9\n")
+    songs, left_out = read_queue(tmp_path / "queue.csv")
+    assert songs == (QueuedSong(str(tmp_path / "b.mp3"), "Beyonc\\xe9"),)
+    reason = "its name is not UTF-8: rename it"
+    assert left_out == (f"left out: a\udcff.mp3: {reason}", f"left out: link.mp3: {reason}")
+    with pytest.raises(MerError, match=reason):
+        write_queue(tmp_path / "new.csv", [QueuedSong(str(tmp_path / "a\udcff.mp3"))])
+    inside = tmp_path / "in\udcff"  # a folder's name does not matter to what lies with the songs
+    inside.mkdir()
+    write_queue(inside / "queue.csv", [QueuedSong(str(inside / "b.mp3"))])
+    assert (inside / "queue.csv").read_text() == "path,artist,title\nb.mp3,,\n"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("file,artist\na.mp3,A\n", "no column 'path'"), ("path\n/etc/passwd\n", "names no audio file"),

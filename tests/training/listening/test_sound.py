@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from audio_files import chirp, write_audio
 from merkit.engine.errors import AudioError
+from merkit.engine.labelling.worker_pool import Failure
+from merkit.training.listening import sound
 from merkit.training.listening.sound import Sounds
 
 
@@ -42,6 +47,38 @@ def test_other_formats_and_what_a_browser_fails_at_become_a_wav(tmp_path: Path):
             heard, rate = soundfile.read(io.BytesIO(content), dtype="float32")
             assert (kind, rate) == ("audio/wav", 22_050)
             assert np.abs(heard - samples).max() < 1e-3
+
+
+class _HerePool:
+    """A pool whose work is done in this process, where the test can limit what files hold."""
+
+    def __init__(self, function: Callable[[Any, None], None], *_: object, **__: object) -> None:
+        self._function = function
+
+    def map(self, items: list[Any]) -> Iterator[tuple[int, Failure | None]]:
+        for number, item in enumerate(items):
+            try:
+                yield number, self._function(item, None)
+            except AudioError as error:
+                yield number, Failure(str(error))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("room", [0, 20, 50_000])
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int):
+    path = write_audio(tmp_path / "a.aiff", chirp(3.0, 22_050), 22_050)
+    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Sounds([str(path)]) as sounds:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        try:
+            with pytest.raises(AudioError, match=r"cannot be written to .*listen-.*: is the disk full"):
+                sounds.open(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert _bytes(sounds, 0)[0] == "audio/wav"
 
 
 def test_what_is_no_audio_never_leaves(tmp_path: Path):
