@@ -141,15 +141,19 @@ class Labeler:
 
         Paths are taken some files ahead, in the caller's thread: an iterator that waits for a path, as one
         of a queue does, holds up the labels of the paths before it. Give such paths one by one to ``label``.
+        Relative ones are of the folder that the process is in when the first label is asked for.
 
         Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for
         every process pool. A notebook or a script on stdin needs nothing. The processes of
         ``multiprocessing.Pool`` may have no children: use ``concurrent.futures.ProcessPoolExecutor`` there.
 
         Raises:
+            UsageError: one path in the place of a list.
             MerError: an error that concerns more than one file, such as a GPU that fails; labels that were
                 asked for before this process was forked.
         """
+        if isinstance(paths, str | bytes | os.PathLike):  # the characters of one would be paths too
+            raise UsageError("label_files takes a list of paths; label(path) takes one")
         if self._backend is None:
             _opened.add(self)
             backend = open_backend(self._artifact, self._runtime, self._device, self._workers)
@@ -169,8 +173,9 @@ class Labeler:
             sample_rate: in Hz; it need not be the model's.
 
         Raises:
-            AudioError: too short, silent, too quiet, or samples not finite or far beyond full scale.
-            ValueError: another shape or type, or a sample rate that is no number above 0.
+            AudioError: too short, silent, too quiet, samples not finite or far beyond full scale, or integers
+                of a narrower type than theirs.
+            ValueError: another shape or type, or a sample rate that is no number from 1 to 1,000,000.
         """
         decoder = SampleDecoder(samples, sample_rate)
         return self._label("", log_mels_from_decoder(decoder, self._options))

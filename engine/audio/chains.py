@@ -11,7 +11,7 @@ import soundfile
 from ..arrays import Float32
 from ..errors import AudioError
 from .containers.file_view import FileView
-from .containers.flac_frames import parts_from_flac
+from .containers.flac_frames import beginnings_in_flac, parts_from_flac
 from .containers.ogg_pages import Part, parts_from_ogg
 from .decoder import Budget, Decoder
 from .joined import JoinedDecoder
@@ -23,8 +23,12 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
 
     Links without sound, or that libsndfile cannot open, are left out.
     """
-    parts_of = parts_from_ogg if whole.format == "OGG" else parts_from_flac
-    parts = parts_of(whole.descriptor, budget)
+    is_ogg = whole.format == "OGG"
+    parts = (parts_from_ogg if is_ogg else parts_from_flac)(whole.descriptor, budget)
+    beginnings = 0 if is_ogg else beginnings_in_flac(whole.descriptor, budget)
+    if beginnings > max(1, len(parts)) and whole.by_ffmpeg():
+        whole.measure()  # links without a header of their own: libsndfile would misplace their frames
+        return whole
     slot = _Slot(lambda part: SoundFileDecoder(os.dup(whole.descriptor), budget, part), whole.close)
     links = _links(slot, parts if len(parts) > 1 else [], budget)
     if not links:

@@ -88,7 +88,7 @@ class SoundFileDecoder:
                 if self.format == "FLAC":  # cut off, it could not be sought in
                     self._seeks = False
                 self.length = 0 if self.is_chain else self.measure()
-            if header.is_excerpt and (ffmpeg := self._by_ffmpeg()):
+            if header.is_excerpt and (ffmpeg := self.by_ffmpeg()):
                 self.length = ffmpeg.length
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)
@@ -102,7 +102,7 @@ class SoundFileDecoder:
         if ffmpeg is None:
             two = self._read_two(start, count)
             damaged = self.format in _STOPS_AT_DAMAGE and len(two) < min(count, self.length - start)
-            ffmpeg = self._by_ffmpeg() if damaged else None
+            ffmpeg = self.by_ffmpeg() if damaged else None
             if ffmpeg is None:
                 return mono_from_two(two)
         return ffmpeg.read(start, count)
@@ -110,6 +110,15 @@ class SoundFileDecoder:
     def measure(self) -> int:
         self.length = self._ffmpeg.measure() if self._ffmpeg else length_by_reading(self.read)
         return self.length
+
+    def by_ffmpeg(self) -> FFmpegDecoder | None:
+        """Has FFmpeg read the file from now on; None where it cannot. ``length`` stays."""
+        from .ffmpeg.decoder import FFmpegDecoder
+
+        with suppress(AudioError):
+            self._ffmpeg = FFmpegDecoder(self._view(), self._budget)
+            self.name = self._ffmpeg.name
+        return self._ffmpeg
 
     @property
     def is_mp3(self) -> bool:
@@ -159,15 +168,6 @@ class SoundFileDecoder:
                 return self.two_from_block(block)
             self._may_be_plain, self.name = False, _NAME
         return self._read_blocks(start, count, "float32", self.two_from_block)
-
-    def _by_ffmpeg(self) -> FFmpegDecoder | None:
-        """Has FFmpeg read the file from now on; None where it cannot."""
-        from .ffmpeg.decoder import FFmpegDecoder
-
-        with suppress(AudioError):
-            self._ffmpeg = FFmpegDecoder(self._view(), self._budget)
-            self.name = self._ffmpeg.name
-        return self._ffmpeg
 
     def _read_plain(self, start: int, count: int) -> Float32 | None:
         """Samples ``[samples, channels]`` of a plain Ogg file; None where it is damaged, or not so plain."""

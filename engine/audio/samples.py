@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Float32
+from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .decoder import Limits
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
@@ -24,7 +25,8 @@ class SampleDecoder:
         sample_rate: in Hz.
 
     Raises:
-        ValueError: another shape or type, or a sample rate that is not above 0.
+        AudioError: integers of 32 or 64 bits that fill only 16 or 32.
+        ValueError: another shape or type, or a sample rate that is none.
     """
 
     name = "samples"
@@ -45,6 +47,7 @@ class SampleDecoder:
             self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
         else:
             self._read_two(0, 0)  # refuses other types
+            _check_filled(array)
 
     def read(self, start: int, count: int) -> Float32:
         return mono_from_two(self._read_two(start, count))
@@ -65,13 +68,27 @@ class SampleDecoder:
 
 def _check_rate(sample_rate: Any) -> None:
     try:
-        finite = -math.inf < sample_rate < math.inf
+        finite = not isinstance(sample_rate, bool | np.bool_) and -math.inf < sample_rate < math.inf
     except TypeError:
         finite = False
     if not finite:
         raise ValueError(f"sample_rate must be a number of Hz, not {sample_rate!r}")
     if sample_rate <= 0:
         raise ValueError(f"sample_rate must be above 0, not {sample_rate}")
+    if sample_rate < 1:
+        raise ValueError(f"sample_rate must be at least 1, not {sample_rate}")
+    if sample_rate > Limits.sample_rate:
+        raise ValueError(f"sample_rate must be at most {Limits.sample_rate:,}, not {sample_rate}")
+
+
+def _check_filled(array: npt.NDArray[Any]) -> None:
+    """Refuses what lists and ``astype`` make of narrower integers: by their type's range they are silent."""
+    peak = max(int(array.max()), -int(array.min())) if array.size else 0
+    for bits in (16, 32):
+        if array.itemsize * 8 > bits and 0 < peak <= 1 << bits - 1:
+            raise AudioError(
+                f"integers of {array.itemsize * 8} bits that fill only {bits}: convert them to int{bits}"
+            )
 
 
 def _floats(array: npt.NDArray[Any]) -> Float32:

@@ -33,12 +33,14 @@ Stretch = tuple[int, int]
 class Sound:
     """The stretches of a file that sound, in samples of the file, and the highest level of 10 ms.
 
-    ``searched`` is how many samples were searched; what lies behind them counts as sound.
+    ``searched`` is how many samples were searched; what lies behind them counts as sound. ``loud`` is how
+    many are no silence, without the pauses of the stretches.
     """
 
     stretches: tuple[Stretch, ...]
     level: float
     searched: int
+    loud: int
 
 
 def is_silence(level: float) -> bool:
@@ -55,6 +57,12 @@ def has_pause(samples: Float32, sample_rate: int, pause_s: float) -> bool:
         return False
     block = _block(sample_rate)
     return _longest(_levels(samples, block) <= _SILENCE) * block > pause
+
+
+def loud_in(samples: Float32, sample_rate: int) -> int:
+    """How many of the samples are no silence, in blocks of 10 ms."""
+    block = _block(sample_rate)
+    return min(int(np.count_nonzero(~(_levels(samples, block) <= _SILENCE))) * block, len(samples))
 
 
 def ends_of_sound(samples: Float32, sample_rate: int) -> Stretch:
@@ -76,7 +84,7 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
     rate, length = decoder.sample_rate, decoder.length
     block, pause = _block(rate), round(pause_s * rate)
     stretches: list[Stretch] = []
-    level, start = 0.0, 0
+    level, start, loud = 0.0, 0, 0
     while start < length and not (budget and budget.half_spent()):
         try:
             samples = decoder.read(start, min(block * _BLOCKS_AT_ONCE, length - start))
@@ -84,12 +92,15 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
             break
         levels = _levels(samples, block)
         level = max(level, float(levels.max(initial=0.0)))
-        _add(stretches, _stretches(~(levels <= _SILENCE), block, start), pause)
+        found = _stretches(~(levels <= _SILENCE), block, start)
+        loud += sum(min(end, length) - first for first, end in found)
+        _add(stretches, found, pause)
         start = min(start + block * _BLOCKS_AT_ONCE, length)
     if start < length:
         _add(stretches, [(start, length)], pause)
+        loud += length - start
     long = [(first, end) for first, end in stretches if end - first >= _SHORTEST_S * rate]
-    return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start)
+    return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start, loud)
 
 
 def error_from_silence(level: float, searched_s: float | None = None) -> AudioError:

@@ -15,7 +15,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from ..spec import AudioSpec
 from .decoder import Budget, Decoder
-from .silence import ends_of_sound, has_pause, is_silence, sound_in
+from .silence import ends_of_sound, error_from_silence, has_pause, is_silence, loud_in, sound_in
 from .spread import spread_over, spread_starts
 
 _LOUDEST = 100.0  # 40 dB above full scale: samples in other units, of which a network says anything
@@ -93,7 +93,7 @@ class WindowReader:
 
         Args:
             trim: leaves out a long silence at its beginning and end. What has less than a tenth of a window
-                left is silent.
+                left is silent, and what has less than one STFT window of sound in it.
         """
         spec = self.spec
         size = spec.window_samples if end is None else min(spec.window_samples, end - start)
@@ -120,6 +120,9 @@ class WindowReader:
 
         What was read is not read again. Where sound cannot be searched or read, a file that has a label
         without it keeps that.
+
+        Raises:
+            SilentError: all that sounds is shorter than one STFT window.
         """
         length_s = self.decoder.length / self.decoder.sample_rate
         sound = sound_in(self.decoder, _pause(min(length_s, self.spec.window_s)), self._budget)
@@ -131,8 +134,8 @@ class WindowReader:
             (self.from_file(first), min(-(-end * self._up // self._down), total))
             for first, end in sound.stretches
         ]
-        if stretches:
-            self._enough(sum(end - first for first, end in stretches), " that is no silence")
+        if stretches and self.from_file(sound.loud) < self.spec.n_fft:
+            raise error_from_silence(self.level)
         whole = {round(window.start_s * self.spec.sample_rate): window for window in read}
         places = sorted({(self._aligned(start), end) for start, end in spread_over(stretches, size, count)})
         try:
@@ -156,10 +159,10 @@ class WindowReader:
         self._kept, self._kept_start = np.concatenate([kept, new]) if len(kept) else new, start
         return self._kept
 
-    def _enough(self, samples: int, which: str = "") -> int:
+    def _enough(self, samples: int) -> int:
         rate, shortest = self.spec.sample_rate, self.spec.n_fft
         if samples < shortest:
-            seconds = f"{samples / rate:.3f} s of sound{which}"
+            seconds = f"{samples / rate:.3f} s of sound"
             raise AudioError(f"too short: {seconds}, at least {shortest / rate:.3f} s are needed")
         return samples
 
@@ -184,6 +187,7 @@ class WindowReader:
         if trim and pauses and not silent:
             first, end = ends_of_sound(samples, rate)
             silent = end - first < _SHORTEST_TAIL * self.spec.window_samples
+            silent = silent or loud_in(samples, rate) < self.spec.n_fft
             if len(samples) - (end - first) > pause_s * rate:
                 samples = samples[first:end]
         return Window(self._filled(samples), start / rate, pauses, silent, resample_s)

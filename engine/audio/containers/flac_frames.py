@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,7 @@ from ..decoder import Budget
 from .ogg_pages import MOST_PARTS, Part
 
 _MARK = b"fLaC\0\0\0\x22"  # and STREAMINFO, which comes first and is 34 bytes long
+_FIRST_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xfe].\0", re.DOTALL)  # its head as far as its number, 0
 _TAIL_BYTES = 1 << 17
 _BLOCK_BYTES = 1 << 20
 _TOTAL = 21  # the offset of the byte in which the 36 bits of the total begin
@@ -106,6 +108,22 @@ def parts_from_flac(descriptor: int, budget: Budget) -> list[Part]:
             starts.append(place + inside)
             inside = block.find(_MARK, inside + 1)
     return list(zip(starts, [*starts[1:], end], strict=False))
+
+
+def beginnings_in_flac(descriptor: int, budget: Budget) -> int:
+    """How many times the frames of a file begin to count from 0, where two in a row tell so.
+
+    They do in each of the files that were joined by copying their frames behind the first one's header, as
+    ``ffmpeg -f concat -c copy`` does.
+    """
+    count = 0
+    for place in range(0, os.fstat(descriptor).st_size, _BLOCK_BYTES):
+        block = os.pread(descriptor, _BLOCK_BYTES + _LONGEST_HEAD, place)
+        for match in _FIRST_FRAME.finditer(block, 0, _BLOCK_BYTES + 4):
+            budget.spend(0)
+            if frame := _frame(block[match.start() : match.start() + _LONGEST_HEAD]):
+                count += _frame_at(descriptor, place + match.start()) == frame
+    return count
 
 
 def _after_metadata(descriptor: int, start: int) -> int:

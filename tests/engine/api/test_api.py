@@ -114,6 +114,14 @@ def test_paths_as_bytes(folder: Path, labeler: merkit.Labeler) -> None:
     assert (last.path, last.verdict) == (song.path, song.verdict)
 
 
+def test_one_path_is_no_list_of_paths(labeler: merkit.Labeler) -> None:
+    """The characters of a string were taken for files."""
+    one: Any
+    for one in ("song.mp3", b"song.mp3", Path("song.mp3")):
+        with pytest.raises(UsageError, match=r"label_files takes a list of paths; label\(path\) takes one"):
+            labeler.label_files(one)
+
+
 def test_many_files_in_a_script_with_a_main_guard(folder: Path) -> None:
     code = (
         "import merkit\n\n"
@@ -180,6 +188,10 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         labeler.label_samples([0.1, 0.2], 16_000)
     with pytest.raises(AudioError, match="not finite"):
         labeler.label_samples(np.full(16_000, np.nan), 16_000)
+    with pytest.raises(AudioError, match="integers of 64 bits that fill only 16: convert them to int16"):
+        labeler.label_samples((noise(3, 16_000) * 32_768).astype(np.int16).tolist(), 16_000)
+    with pytest.raises(ValueError, match="sample_rate must be at most"):
+        labeler.label_samples(noise(3, 16_000), 10**29)
 
 
 @pytest.mark.parametrize(

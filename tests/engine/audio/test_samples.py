@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from audio_files import noise
 from merkit.engine.audio.samples import SampleDecoder
+from merkit.engine.errors import AudioError
 
 
 def test_floats_stay_what_they_are() -> None:
@@ -35,6 +36,21 @@ def test_integers_are_scaled_by_their_range(dtype: npt.DTypeLike) -> None:
     samples = np.array([limits.min, limits.min // 2, 0, limits.max], dtype)
     expected = [-1, -0.5, 0, limits.max / -float(limits.min)]
     np.testing.assert_allclose(SampleDecoder(samples, 16_000).read(0, 4), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits", "fills"), [(np.int32, 32, 16), (np.int64, 64, 16), (np.int64, 64, 32)]
+)
+def test_integers_that_do_not_fill_their_type_are_refused(
+    dtype: npt.DTypeLike, bits: int, fills: int
+) -> None:
+    """What ``list`` and ``astype`` make of narrower ones would be silence."""
+    full = 2 ** (fills - 1)
+    for samples in ([0, 100, -full], [full - 1, 0, -3], [[full, 0], [0, 1]]):
+        with pytest.raises(AudioError, match=f"of {bits} bits that fill only {fills}: .* to int{fills}"):
+            SampleDecoder(np.array(samples, dtype), 16_000)
+    for samples in ([0, 0], [0, -(2 ** (bits - 2))], []):  # silence is silence, in any type
+        SampleDecoder(np.array(samples, dtype), 16_000)
 
 
 def test_silence_of_eight_unsigned_bits_is_128() -> None:
@@ -65,6 +81,11 @@ def test_channels_are_mixed() -> None:
         (np.zeros(9), float("inf"), "sample_rate must be a number of Hz, not inf"),
         (np.zeros(9), float("nan"), "sample_rate must be a number of Hz, not nan"),
         (np.zeros(9), "44100", "sample_rate must be a number of Hz, not '44100'"),
+        (np.zeros(9), True, "sample_rate must be a number of Hz, not True"),
+        (np.zeros(9), np.True_, "sample_rate must be a number of Hz, not"),
+        (np.zeros(9), 0.5, "sample_rate must be at least 1, not 0.5"),
+        (np.zeros(9), 10**29, "sample_rate must be at most 1,000,000, not 1000"),
+        (np.zeros(9), 10**400, "sample_rate must be at most 1,000,000, not 1000"),
         (np.zeros(9), None, "sample_rate must be a number of Hz, not None"),
         (np.zeros((2, 65)), 16_000, r"must be \[samples, channels\], not \[2, 65\]: transpose them"),
     ],

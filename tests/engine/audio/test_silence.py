@@ -89,6 +89,7 @@ def test_sound_in_a_file(parts: list[tuple[bool, int]], pause: int, offset: floa
     long = [stretch for stretch in stretches if stretch[1] - stretch[0] >= RATE]
     assert list(sound.stretches) == (long or stretches)
     assert sound.searched == len(samples)
+    assert sound.loud == sum(count for loud, count in parts if loud)
     assert sound.level == pytest.approx(0.1 if stretches else 1e-4, rel=0.01)
 
 
@@ -113,6 +114,7 @@ def test_what_cannot_be_decoded() -> None:
     # Behind an error nobody looks: it counts as sound.
     sound = sound_in(_Failing(samples, True), 2.0)
     assert (sound.stretches, sound.searched) == (((0, 5_000), (10_000, 40_000)), 10_000)
+    assert sound.loud == 35_000
 
 
 def test_half_of_the_budget_is_left() -> None:

@@ -75,6 +75,38 @@ def test_joined_files_are_all_heard(tmp_path: Path, seconds: tuple[float, ...]) 
         np.testing.assert_allclose(decoder.read(20_000, 20_000), expected[20_000:40_000], atol=1e-4)
 
 
+def frames_of(path: Path) -> bytes:
+    """A FLAC file without its header."""
+    data = path.read_bytes()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return data[flac_frames._after_metadata(descriptor, 0) :]
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("seconds", [(10, 10, 10), (5, 25), (25, 5), (3, 4, 5), (2, 30, 2)])
+@pytest.mark.parametrize("cat", [False, True])
+def test_frames_joined_behind_the_first_header_are_all_heard(
+    tmp_path: Path, seconds: tuple[int, ...], cat: bool
+) -> None:
+    """As ``ffmpeg -f concat -c copy`` writes them: each part's frames are numbered from 0."""
+    sounds = [noise(each, RATE, seed) for seed, each in enumerate(seconds)]
+    files = [write_audio(tmp_path / f"{i}.flac", sound, RATE) for i, sound in enumerate(sounds)]
+    joined = files[0].read_bytes() + b"".join(frames_of(file) for file in files[1:])
+    if cat:  # with another file, whose header stands before its frames
+        joined += files[0].read_bytes()
+        sounds.append(sounds[0])
+    (tmp_path / "all.flac").write_bytes(joined)
+    expected = np.concatenate(sounds)
+    with closing(open_decoder(tmp_path / "all.flac", Limits())) as decoder:
+        assert decoder.length == len(expected)
+        for start in (len(expected) - 20_000, 4 * RATE, 0):
+            part = expected[start : start + 40_000]
+            np.testing.assert_allclose(decoder.read(start, 40_000), part, atol=1e-4)
+        np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
+
+
 def test_of_parts_of_one_length_the_numbers_of_frames_do_not_rise() -> None:
     for count in range(2, 200):
         inside = [share * count % 1 for share in flac_frames._PROBES]
