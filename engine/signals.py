@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _ALL = tuple(
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code after Ctrl-C."""
+
+_TWICE_S = 0.5  # timeout(1) sends each signal to the process and then to its group
 
 
 class StoppedError(MerError):
@@ -37,6 +40,14 @@ class Stop:
 
     event: threading.Event
     code: int | None = None
+    _at: float = 0.0
+
+    def is_same(self) -> bool:
+        """Whether a signal that came now is the one before it, sent twice. Handlers ask once for each."""
+        now = time.monotonic()
+        same = self.code is not None and now - self._at < _TWICE_S
+        self._at = self._at if same else now
+        return same
 
     def check(self) -> None:
         """For loops that have nothing to finish.
@@ -50,13 +61,15 @@ class Stop:
 
 @contextmanager
 def stop_event() -> Iterator[Stop]:
-    """The first signal sets ``event``, so that work can end in order; a second one exits at once.
+    """The first signal sets ``event``, so that work can end in order; a later one exits at once.
 
     Outside the main thread, where Python lets nobody set handlers, nothing sets the event.
     """
     stop = Stop(threading.Event())
 
     def handle(number: int, frame: Any) -> None:
+        if stop.is_same():
+            return
         if stop.event.is_set():
             sys.exit(128 + number)
         stop.code = 128 + number
@@ -75,6 +88,8 @@ def sigterm_interrupts() -> Iterator[Stop]:
     stop = Stop(threading.Event())
 
     def handle(number: int, frame: Any) -> None:
+        if stop.is_same():  # or it would interrupt what the first one has cleaned up
+            return
         stop.code = 128 + number
         stop.event.set()
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from merkit.engine import signals
 from merkit.engine.signals import (
     INTERRUPTED,
     handlers_kept,
@@ -50,7 +51,10 @@ def in_a_thread(function: Callable[[], None]) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_the_first_signal_sets_the_event_and_the_second_exits(number: int, code: int) -> None:
+def test_the_first_signal_sets_the_event_and_a_later_one_exits(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_TWICE_S", 0)
     with stop_event() as stop:
         assert (stop.event.is_set(), stop.code) == (False, None)
         signal.raise_signal(number)
@@ -59,6 +63,29 @@ def test_the_first_signal_sets_the_event_and_the_second_exits(number: int, code:
             signal.raise_signal(signal.SIGINT)
         assert error.value.code == 130
     assert stop.code == code
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_is_one(second: int) -> None:
+    """As ``timeout`` sends it: a run that ends at the second one loses the rows that it was to write."""
+    with stop_event() as stop:
+        for number in (signal.SIGINT, second, second):
+            signal.raise_signal(number)
+        assert stop.code == 130
+    with sigterm_interrupts() as stop:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(second)
+        assert stop.code == 130
+
+
+def test_a_later_signal_interrupts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_TWICE_S", 0)
+    with sigterm_interrupts() as stop:
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+            assert stop.code == code
 
 
 def test_sigterm_interrupts_as_ctrl_c_does() -> None:
