@@ -43,6 +43,29 @@ def write(
     return path
 
 
+def copied(
+    song: Path,
+    target: Path,
+    kind: str,
+    of_file: dict[str, str] | None = None,
+    of_track: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """The packets of a song in a new file of this kind, with these tags."""
+    with (
+        av.open(str(song)) as source,
+        av.open(str(target), "w", format=kind, options=options or {}) as file,
+    ):
+        file.metadata.update(of_file or {})
+        stream = file.add_stream_from_template(source.streams.audio[0])
+        stream.metadata.update(of_track or {})
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                file.mux(packet)
+    return target
+
+
 def _add_picture(file: Any) -> Any:
     stream = file.add_stream("mpeg4", rate=10)
     stream.width = stream.height = 64

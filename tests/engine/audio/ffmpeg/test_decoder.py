@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from av.codec.codec import Codec, UnknownCodecError
-from ffmpeg_files import decoder, ogg_page, place_of, with_tag_of_priming, write
+from ffmpeg_files import copied, decoder, ogg_page, place_of, with_tag_of_priming, write
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
@@ -252,17 +252,8 @@ def test_priming_that_only_a_tag_states(tmp_path: Path) -> None:
     samples = noise(12, 44_100)
     options = {"use_editlist": "0"}
     path = write(tmp_path / "song", "ipod", "aac", samples, options=options)
-    with (
-        av.open(str(path)) as source,
-        av.open(str(tmp_path / "titled"), "w", format="ipod", options=options) as file,
-    ):
-        file.metadata["title"] = "A title"
-        stream = file.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                file.mux(packet)
-    tagged = with_tag_of_priming((tmp_path / "titled").read_bytes(), 1_024, 0, len(samples))
+    titled = copied(path, tmp_path / "titled", "ipod", {"title": "A title"}, options=options)
+    tagged = with_tag_of_priming(titled.read_bytes(), 1_024, 0, len(samples))
     path.write_bytes(tagged)
     song = decoder(path)
     assert song.length == pytest.approx(len(samples), abs=1_100)
