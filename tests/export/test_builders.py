@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from merkit.engine.errors import UsageError
 from merkit.export import builders
-from merkit.export.builders import GPUS, EngineOptions, NoBuilderError, UnsupportedOptionError, open_builder
+from merkit.export.builders import (
+    GPUS,
+    EngineOptions,
+    NoBuilderError,
+    UnsupportedOptionError,
+    gpu_capability,
+    open_builder,
+)
 
 pytest.importorskip("tensorrt_rtx")
 pytestmark = pytest.mark.usefixtures("no_gpu")
@@ -49,6 +56,8 @@ def test_full_tensorrt_needs_its_package_its_version_and_a_gpu(monkeypatch: pyte
     installed("10.7.0", "8.9")
     with pytest.raises(NoBuilderError, match=r"10\.8"):
         open_builder("tensorrt", EngineOptions())
+    installed("10.8.0", "8.9")
+    assert open_builder("tensorrt", EngineOptions()).name == "tensorrt"
     installed("11.0.0", None)
     with pytest.raises(NoBuilderError, match="none is here"):
         open_builder("tensorrt", EngineOptions())
@@ -99,3 +108,17 @@ def test_auto_says_what_it_chose_and_why(
 def test_every_family_is_known_to_the_builder() -> None:
     known = open_builder("rtx", EngineOptions()).trt.ComputeCapability
     assert all(hasattr(known, name) for names in GPUS.values() for name in names)
+
+
+@pytest.mark.parametrize("failing", [None, 0, 1, 2])
+def test_a_driver_that_fails_tells_of_no_gpu(monkeypatch: pytest.MonkeyPatch, failing: int | None) -> None:
+    """Whichever call: none of them alone makes a capability."""
+    calls: list[Any] = []
+
+    def answer(*given: Any) -> int:
+        calls.append(given)
+        return 100 * (len(calls) - 1 == failing)
+
+    driver = SimpleNamespace(cuInit=answer, cuDeviceGetAttribute=answer)
+    monkeypatch.setattr(builders.ctypes, "CDLL", lambda _: driver)
+    assert gpu_capability() == ("0.0" if failing is None else None)

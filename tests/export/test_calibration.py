@@ -55,6 +55,42 @@ def test_histogram_methods_stay_within_the_extremes(method: str) -> None:
         assert 0 < max(map(abs, pair)) <= 1.02 * max(map(abs, extremes[name]))
 
 
+class Told:
+    """In the place of a calibrator of ONNX Runtime: what it is told."""
+
+    def __init__(self, source: Path, augmented_model_path: str, **options: Any) -> None:
+        self.options = options
+
+    def select_tensors_to_calibrate(self, _: Any) -> tuple[set[str], str]:
+        return {"every input and output"}, "infos"
+
+    def augment_graph(self) -> None:
+        pass
+
+    def create_inference_session(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "options"),
+    [
+        ("percentile", "Percentile", {"symmetric": True, "num_bins": 2048, "percentile": 99.999}),
+        ("entropy", "Entropy", {"num_bins": 128, "num_quantized_bins": 128}),
+        ("minmax", "MinMax", {}),
+    ],
+)
+def test_what_the_calibrators_are_told(
+    monkeypatch: pytest.MonkeyPatch, method: str, kind: str, options: dict[str, Any]
+) -> None:
+    """Fewer bins, or a smaller percentile, clip more of loud music."""
+    from onnxruntime.quantization import calibrate
+
+    monkeypatch.setattr(calibrate, f"{kind}Calibrater", Told)
+    told = calibration._calibrator(method, Path("model.onnx"), "augmented.onnx", ["a", "b"])
+    assert told.options == options
+    assert told.select_tensors_to_calibrate(None) == ({"a", "b"}, "infos")
+
+
 def test_a_value_is_kept_by_key_until_its_file_holds_something_else(tmp_path: Path) -> None:
     computed: list[int] = []
 

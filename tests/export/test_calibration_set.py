@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from merkit.engine.artifact import open_artifact
 from merkit.engine.data.labelled_audio import Clip, labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import QUADRANTS
+from merkit.export import calibration_set as calibration_sets
 from merkit.export.calibration_set import CalibrationSet, calibration_paths
 from merkit.export.precision import layers_to_quantize, tensors_to_quantize
+from merkit.export.song_log_mels import SongLogMels
 from small_networks import AUDIO, small_network
 
 NETWORK = small_network()
@@ -115,3 +118,41 @@ def test_too_little_music_is_refused_where_no_score_shows_what_it_does(model: Pa
     enough = CalibrationSet(AUDIO, (), str(archive), "", 256, "minmax", strict=True)
     assert enough.calibration(artifact, TENSORS, lines.append).windows == 70
     assert lines == ["  calibrating (minmax) on 70 windows of 1 files"]
+
+
+def test_ranges_are_those_of_this_model_method_and_number(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two networks of one name, or other choices, never share what is in the cache."""
+    keys: list[str] = []
+    kept = {"ranges": {}, "windows": 1, "files": 1, "skipped": [], "weakness": ""}
+    monkeypatch.setattr(calibration_sets, "cached", lambda key, *_: keys.append(key) or kept)
+    plain = CalibrationSet(AUDIO, (), str(write_archive(tmp_path / "windows.npz", 3)), "")
+    artifact = open_artifact(str(model))
+    for chosen, of_model in (
+        (plain, artifact),
+        (plain, dataclasses.replace(artifact, sha256="0" * 64)),
+        (dataclasses.replace(plain, method="entropy"), artifact),
+        (dataclasses.replace(plain, windows=128), artifact),
+        (plain, artifact),
+    ):
+        chosen.calibration(of_model, TENSORS, print)
+    assert len(set(keys)) == 4
+    assert keys[0] == keys[-1]
+
+
+def test_windows_are_of_as_many_songs_as_there_are(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not all those of the first songs."""
+    given: list[np.ndarray] = []
+
+    def ranges(content: bytes, log_mels: np.ndarray, tensors: Any, method: str) -> dict[str, Any]:
+        given.append(log_mels)
+        return dict.fromkeys(tensors, (0.0, 1.0))
+
+    windows = np.random.default_rng(0).normal(0, 10, (9, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
+    songs = SongLogMels(windows, tuple(np.arange(start, start + 3) for start in (0, 3, 6)))
+    monkeypatch.setattr(calibration_sets, "ranges_from_log_mels", ranges)
+    monkeypatch.setattr(calibration_sets, "log_mels_from_songs", lambda *_: songs)
+    of_clips = CalibrationSet(AUDIO, tuple(clips_of(3)), None, "", 3)
+    of_clips.calibration(open_artifact(str(model)), TENSORS, lambda line: None)
+    np.testing.assert_array_equal(given[0], windows[[0, 3, 6]])

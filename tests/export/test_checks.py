@@ -56,6 +56,15 @@ def test_parity_counts_windows_and_songs() -> None:
         check_parity(dataclasses.replace(measured, relative_error=float("nan")), "int8")
 
 
+def test_the_largest_difference_counts_whichever_way_and_wherever_it_is() -> None:
+    songs = songs_of([[0], [1]])
+    reference = np.asarray([[-8, 0], [0, 2]], np.float32)
+    few, many = reference[:1] - np.float32(2), reference - np.float32(1)
+    measured = parity({1: reference[:1], 8: reference}, {1: few, 8: many}, songs, 1.0)
+    assert measured.by_batch == {"1": 2.0, "8": 1.0}
+    assert (measured.max_error, measured.relative_error) == (2.0, 0.25)
+
+
 @pytest.mark.parametrize(
     ("precision", "passes", "fails"), [("fp32", 1e-3, 0.01), ("fp16", 0.01, 0.1), ("int8", 0.1, 0.6)]
 )

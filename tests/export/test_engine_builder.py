@@ -105,6 +105,7 @@ class Kept:
 
     config: Any
     profile: Any
+    flags: int
 
     def __init__(self, builder: Any) -> None:
         self._builder = builder
@@ -115,6 +116,10 @@ class Kept:
     def create_builder_config(self) -> Any:
         self.config = self._builder.create_builder_config()
         return self.config
+
+    def create_network(self, flags: int) -> Any:
+        self.flags = flags
+        return self._builder.create_network(flags)
 
     def create_optimization_profile(self) -> Any:
         self.profile = self._builder.create_optimization_profile()
@@ -129,9 +134,49 @@ def test_what_the_builder_is_told(graphs: dict[str, bytes], monkeypatch: pytest.
         engine_builder, "_new_builder", lambda *given: kept.append(Kept(original(*given))) or kept[-1]
     )
     builder = open_builder("rtx", EngineOptions())
-    engine_from_onnx(graphs["fp32"], EngineOptions((1, 8, 32)), builder)
+    engine_from_onnx(graphs["fp32"], EngineOptions((1, 8, 32), workspace_mb=512), builder)
     assert [shape[0] for shape in kept[0].profile.get_shape("images")] == [1, 8, 32]
     assert not kept[0].config.get_flag(builder.trt.BuilderFlag.TF32)
+    assert kept[0].flags == 1 << int(builder.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)  # for 10
+    assert kept[0].config.profiling_verbosity == builder.trt.ProfilingVerbosity.DETAILED
+    assert kept[0].config.get_memory_pool_limit(builder.trt.MemoryPoolType.WORKSPACE) == 512 << 20
+
+
+@pytest.mark.parametrize("option", ["hardware_compatible", "version_compatible"])
+def test_what_an_engine_is_compatible_with_is_known_of_it(
+    graphs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """By these facts a machine takes it or refuses it."""
+    monkeypatch.setattr(engine_builder, "_configure", lambda *_: None)
+    options = replace(EngineOptions((1, 1, 1)), **{option: True})
+    facts = engine_from_onnx(graphs["fp16"], options, open_builder("rtx", EngineOptions())).facts
+    both = ("hardware_compatible", "version_compatible")
+    assert {name: facts["options"][name] for name in both} == {name: name == option for name in both}
+
+
+@pytest.mark.parametrize(
+    ("wheel", "major"), [("x_cu13_bindings", "13"), ("x_cu12_bindings", "12"), ("", None)]
+)
+def test_the_cuda_that_a_builders_wheel_is_for(
+    monkeypatch: pytest.MonkeyPatch, wheel: str, major: str | None
+) -> None:
+    def version(name: str) -> str:
+        if name != wheel:
+            raise engine_builder.metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(engine_builder.metadata, "version", version)
+    assert engine_builder._cuda_of(Builder("rtx", "x", None)) == major
+
+
+def test_the_last_error_is_why() -> None:
+    """Warnings are none, and the errors of an earlier step are no reason."""
+    trt = open_builder("rtx", EngineOptions()).trt
+    logger, errors = engine_builder._logger(trt)
+    for severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR, trt.ILogger.WARNING, trt.ILogger.INFO):
+        logger.log(severity, severity.name)
+    assert errors == ["ERROR", "INTERNAL_ERROR"]
+    assert engine_builder._last(errors) == "INTERNAL_ERROR"
 
 
 class Config:

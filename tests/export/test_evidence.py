@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +12,7 @@ import onnxruntime
 import pytest
 from merkit.engine.artifact import open_artifact
 from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
+from merkit.export import checks
 from merkit.export.checks import GateError, check_evidence
 from merkit.export.evidence import products_as_sums, without_evidence
 from merkit.export.plain_graph import plain_from_onnx
@@ -82,9 +85,23 @@ def test_a_graph_without_it_stays_as_it_is() -> None:
     assert plain.SerializeToString() == before
 
 
-def test_another_evidence_is_refused() -> None:
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_another_evidence_is_refused(factor: float) -> None:
     whole, broken = tiny_onnx(EVIDENT), tiny_onnx(EVIDENT)
     (weight,) = (tensor for tensor in broken.graph.initializer if tensor.name == "evidence_weight")
-    weight.CopyFrom(numpy_helper.from_array(1.1 * numpy_helper.to_array(weight), weight.name))
+    weight.CopyFrom(numpy_helper.from_array(factor * numpy_helper.to_array(weight), weight.name))
     with pytest.raises(GateError, match="evidence is off by"):
         check_evidence(whole.SerializeToString(), broken.SerializeToString(), IMAGES)
+
+
+@pytest.mark.parametrize("change", [-0.5, 0.5, np.nan])
+def test_evidence_is_off_whichever_way(monkeypatch: pytest.MonkeyPatch, change: float) -> None:
+    given = {b"source": np.ones((2, 2)), b"exported": np.asarray([[1 + change, 1], [1, 1]])}
+
+    def opened(content: bytes) -> Any:
+        return SimpleNamespace(run=lambda *_: [given[content]])
+
+    monkeypatch.setattr(checks, "open_session", opened)
+    check_evidence(b"source", b"source", IMAGES)
+    with pytest.raises(GateError, match=f"evidence is off by {abs(change):.2g}"):
+        check_evidence(b"source", b"exported", IMAGES)

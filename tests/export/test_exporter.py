@@ -7,6 +7,8 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +24,7 @@ from merkit.export.checks import GateError
 from merkit.export.eval_set import EvalSet
 from merkit.export.exporter import export
 from merkit.export.job import Job, Plan
-from merkit.export.precision import layers_to_quantize
+from merkit.export.precision import layers_to_quantize, precision_by_op, tensors_to_quantize
 from merkit.export.song_log_mels import generated_log_mels
 from merkit.export.source import EXPORT_KEY, open_source
 from onnx_files import tiny_onnx
@@ -103,6 +105,56 @@ def test_the_engine_is_compared_where_it_can_run(
     before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir())
     with pytest.raises(MerError, match="compiled, but cannot be used, and is not kept: it is torn"):
         why()
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()) == before
+
+
+@pytest.fixture
+def engine_job(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Whose engine can run here, by ``answers``."""
+    pytest.importorskip("tensorrt_rtx")
+    options = EngineOptions((1, 2, 4))
+    monkeypatch.setattr(exporter, "gpu_capability", lambda: "8.9")
+    plan = dataclasses.replace(job.plan, engine=options, builder=open_builder("rtx", options))
+    return dataclasses.replace(job, plan=plan)
+
+
+def answers(job: Job, factor: float) -> Any:
+    """The engine's runtime: the source's logits, changed, and a further output beside them."""
+
+    def opened(_: Any) -> Any:
+        runtime: Any = open_runtime(job.source.artifact, "onnxruntime")
+        original = runtime.infer
+
+        def infer(images: np.ndarray) -> np.ndarray:
+            further = np.full((len(images), 4), 99, np.float32)
+            return np.concatenate([np.float32(factor) * original(images), further], axis=1)
+
+        runtime.infer = infer
+        return runtime
+
+    return opened
+
+
+def test_the_engines_own_logits_are_compared(
+    engine_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[str] = []
+    original = exporter.publish
+    monkeypatch.setattr(
+        exporter, "publish", lambda folder, to, names: published.extend(names) or original(folder, to, names)
+    )
+    monkeypatch.setattr(exporter, "open_runtime", answers(engine_job, 1.001))
+    exported = export(engine_job, "fp32")
+    parity = json.loads(exported.files[2].read_text())["engine_parity"]
+    assert parity["checked"] is True
+    assert (parity["windows"], set(parity["by_batch"])) == (8, {"1", "2"})
+    assert parity["relative_error"] == pytest.approx(0.001, rel=0.1)
+    assert [Path(name).suffix for name in published] == [".onnx", ".engine", ".json"]  # it vouches for both
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir())
+    for factor in (0.9, 1.1):
+        monkeypatch.setattr(exporter, "open_runtime", answers(engine_job, factor))
+        with pytest.raises(GateError, match=r"fp32 is off by 0\.1 of the largest logit"):
+            export(engine_job, "fp32")
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()) == before
 
 
@@ -200,3 +252,50 @@ def test_an_export_has_the_evidence_of_its_source(job: Job, tmp_path: Path) -> N
         expected, given = one.infer(log_mels), other.infer(log_mels)
     np.testing.assert_array_equal(given[:, 4:], expected[:, 4:])
     assert 0 < np.abs(given[:, :4] - expected[:, :4]).max() < 0.01
+
+
+def test_the_evidence_of_every_graph_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The written one's with the source's, and that of what is compiled for Turing with the written one's."""
+    pytest.importorskip("tensorrt_rtx")
+    compared: list[tuple[Any, ...]] = []
+
+    def compile_nothing(*_: Any) -> None:
+        raise MerError("it is not compiled here")
+
+    monkeypatch.setattr(exporter, "check_evidence", lambda *given: compared.append(given))
+    monkeypatch.setattr(exporter, "engine_from_onnx", compile_nothing)
+    source = open_source("audiocnn")
+    songs = generated_log_mels(source.artifact.spec.audio, 8)
+    eval_set = EvalSet(songs, None, "synthetic", "generated", "generated sound")
+    options = EngineOptions((1, 2, 4), gpu="turing")
+    plan = Plan(f"{tmp_path}/", engine=options, builder=open_builder("rtx", options))
+    with pytest.raises(MerError, match="not compiled here"):
+        export(Job(source, eval_set, None, plan, lambda line: None), "fp16")
+    (first, written, _), (before, compiled, _) = compared
+    assert first == source.whole.content
+    graphs = [onnx.load_from_string(content).graph for content in (written, before, compiled)]
+    for graph in graphs:
+        assert "fp16" in precision_by_op(onnx.helper.make_model(graph))["Conv"]
+        assert [value.name for value in graph.output] == ["logits", "evidence"]
+    products = [{node.op_type for node in graph.node if "evidence/" in node.name} for graph in graphs]
+    assert ["Gemm" in each or "MatMul" in each for each in products] == [True, True, False]
+
+
+@pytest.mark.parametrize(("precision", "kept"), [("fp16", "fp32"), ("int8", "fp16")])
+def test_layers_are_kept_as_they_were_asked_for(job: Job, precision: Any, kept: str) -> None:
+    """One step up, or in FP32."""
+    model = job.source.model()
+    layers = layers_to_quantize(model)
+    ranges = dict.fromkeys(tensors_to_quantize(model, layers), (-4.0, 4.0))
+    plan = dataclasses.replace(job.plan, keep=("res_1",), keep_fp32=("res_2",))
+    of_job: Any = SimpleNamespace(plan=plan, source=job.source, calibration=SimpleNamespace(ranges=ranges))
+    converted = exporter._converted(of_job, precision)
+    alone = {}
+    for node in [node for node in converted.graph.node if node.name in ("stem", "res_1", "res_2")]:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(converted)
+        names = [each for each in copy.graph.node if each.op_type != "Conv" or each.name == node.name]
+        del copy.graph.node[:]
+        copy.graph.node.extend(names)
+        (alone[node.name],) = precision_by_op(copy)["Conv"]
+    assert alone == {"stem": precision, "res_1": kept, "res_2": "fp32"}

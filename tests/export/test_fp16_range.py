@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+from merkit.export import fp16_range as ranges
 from merkit.export.checks import GateError
 from merkit.export.fp16_range import Fp16Range, check_range, fp16_range, layers_to_keep
 from merkit.export.precision import fp16_from_onnx
@@ -61,3 +65,27 @@ def test_only_layers_of_the_source_are_to_be_kept() -> None:
     assert refused.value.layers == tuple(readers)
     kept = fp16_range(fp16_from_onnx(source, readers), generated_log_mels(AUDIO, 4).log_mels)
     assert cast.name not in dict(kept.peaks)
+
+
+@pytest.mark.parametrize(
+    ("windows", "peak"),
+    [
+        ([1, -7, 3], 7.0),  # the size counts, and every window
+        ([1, np.inf, 3], np.inf),
+        ([-np.inf, 2, 3], np.inf),
+        ([1, np.nan, 3], np.inf),
+    ],
+)
+def test_a_peak_is_of_all_windows(monkeypatch: pytest.MonkeyPatch, windows: list[float], peak: float) -> None:
+    session: Any = SimpleNamespace(
+        get_outputs=lambda: [
+            SimpleNamespace(name="half", type="tensor(float16)"),
+            SimpleNamespace(name="single", type="tensor(float)"),
+        ],
+        run=lambda names, feed: [feed["images"]] * len(names),
+    )
+    model: Any = SimpleNamespace(SerializeToString=bytes)
+    monkeypatch.setattr(ranges, "_with_all_outputs", lambda _: (model, {"half": "conv"}))
+    monkeypatch.setattr(ranges, "open_session", lambda _: session)
+    log_mels = np.asarray(windows, np.float32).reshape(-1, 1, 1, 1)
+    assert fp16_range(model, log_mels) == Fp16Range((("conv", peak),), 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,3 +125,36 @@ def test_on_clips_it_was_trained_on_the_gate_stays_and_no_accuracy_is_claimed(jo
     strict = dataclasses.replace(job, plan=Plan(max_drop=-1.01))
     with pytest.raises(GateError, match="fp16 loses"):
         strict.check(fp16_from_onnx(job.source.model()), "fp16")
+
+
+def test_a_gain_is_no_drop(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large it is."""
+    lines: list[str] = []
+    given: list[tuple[Any, ...]] = []
+    better = Accuracy(0.5, 0.9, 0.5, 0.9, 180, 72, 0, 72, (-0.5, -0.3))
+    monkeypatch.setattr("merkit.export.job.accuracy", lambda *values: given.append(values) or better)
+    groups = tuple(f"artist {number}" for number in range(8))
+    grouped = dataclasses.replace(job.eval_set, groups=groups)
+    strict = dataclasses.replace(job, eval_set=grouped, plan=Plan(max_drop=0.01), say=lines.append)
+    strict.check(fp16_from_onnx(job.source.model()), "fp16")
+    assert not [line for line in lines if "warning" in line]
+    assert given[0][-1] == groups  # songs of one artist are drawn together
+
+
+def test_a_graph_that_is_far_off_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its score is: labels may be right by chance."""
+    half = fp16_from_onnx(job.source.model())
+    off = dataclasses.replace(job, plan=Plan(max_drop=1.0))
+    reference = off.reference
+    monkeypatch.setattr(Job, "_logits", lambda *_: {size: 1.2 * each for size, each in reference.items()})
+    with pytest.raises(GateError, match=r"fp16 is off by 0\.2 of the largest logit"):
+        off.check(half, "fp16")
+
+
+def test_layers_that_are_kept_anyway_are_not_ranked(job: Job, tmp_path: Path) -> None:
+    archive = tmp_path / "windows.npz"
+    np.savez(archive, images=job.eval_set.songs.log_mels, audio_spec=AUDIO.to_json())
+    music = CalibrationSet(AUDIO, (), str(archive), "", 8, "minmax")
+    plan = Plan(keep=("stem", "expand"), keep_fp32=("head", "res_1"))
+    ranked = dataclasses.replace(job, calibration_set=music, plan=plan).rank()
+    assert {result.layer for result in ranked} == {"project", "res_2", "res_down"}

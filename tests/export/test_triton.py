@@ -50,10 +50,15 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     config = message_from_text((repository / f"{name}_network" / "config.pbtxt").read_text())
     assert config["name"] == [f"{name}_network"]
     assert config["platform"] == ["onnxruntime_onnx"]
+    assert config["instance_group"] == [{"count": [1], "kind": ["KIND_AUTO"]}]
     assert [(tensor["name"], tensor["dims"]) for tensor in config["output"]] == [
         (["logits"], [4]),
         (["evidence"], [2]),
     ]
+
+
+def tensors(config: dict[str, Any], side: str) -> list[tuple[str, str, list[int]]]:
+    return [(tensor["name"][0], tensor["data_type"][0], tensor["dims"]) for tensor in config[side]]
 
 
 def test_an_engine(tmp_path: Path) -> None:
@@ -61,12 +66,23 @@ def test_an_engine(tmp_path: Path) -> None:
     window = [1, AUDIO.n_mels, AUDIO.frames]
     profiles = {"images": {"min": [1, *window], "opt": [24, *window], "max": [48, *window]}}
     artifact = engine(tmp_path, SPEC, content, profiles=profiles)
-    network = write_repository(tmp_path / "models", artifact)[1]
-    assert (network / "1" / "model.plan").read_bytes() == content
-    config = message_from_text((network / "config.pbtxt").read_text())
-    assert (config["platform"], config["max_batch_size"]) == (["tensorrt_plan"], [48])
-    assert config["dynamic_batching"][0]["preferred_batch_size"] == [24]
-    assert config["instance_group"][0]["kind"] == ["KIND_GPU"]
+    folders = write_repository(tmp_path / "models", artifact)
+    assert (folders[1] / "1" / "model.plan").read_bytes() == content
+    configs = [message_from_text((folder / "config.pbtxt").read_text()) for folder in folders]
+    both, config, log_mel = configs
+    assert config["platform"] == ["tensorrt_plan"]
+    assert [each["max_batch_size"] for each in configs] == [[48]] * 3
+    batching = {"preferred_batch_size": [24], "max_queue_delay_microseconds": [2_000]}
+    assert config["dynamic_batching"] == [batching]
+    assert config["instance_group"] == [{"count": [2], "kind": ["KIND_GPU"]}]
+    assert log_mel["instance_group"] == [{"count": [4], "kind": ["KIND_CPU"]}]
+    samples, images = [("samples", "TYPE_FP32", [16_000])], [("images", "TYPE_FP32", window)]
+    outputs = [("logits", "TYPE_FP32", [4]), ("evidence", "TYPE_FP32", [2])]
+    assert [tensors(each, "input") for each in configs] == [samples, images, samples]
+    assert [tensors(each, "output") for each in configs] == [outputs, outputs, images]
+    for each in (both, config):  # the labels are of the logits alone
+        named = {tensor["name"][0]: tensor.get("label_filename") for tensor in each["output"]}
+        assert named == {"logits": ["labels.txt"], "evidence": None}
     rtx = engine(tmp_path, SPEC, content, builder="tensorrt_rtx")
     with pytest.raises(UsageError, match="none of TensorRT for RTX"):
         write_repository(tmp_path / "models", rtx)
@@ -125,6 +141,22 @@ WRONG = {
     "step": ("tiny/config.pbtxt", '"tiny_log_mel"', '"gone"', "no model gone"),
     "twice": ("tiny/config.pbtxt", "max_batch_size: 64", "max_batch_size: 6\nmax_batch_size: 4", "twice"),
     "text": ("tiny/config.pbtxt", "ensemble_scheduling {", "ensemble_scheduling {{", "field's name"),
+    "batch": ("tiny/config.pbtxt", "max_batch_size: 64", "max_batch_size: 65", "takes smaller batches"),
+    "none": ("tiny_log_mel/config.pbtxt", "max_batch_size: 64", "max_batch_size: 0", "must be 1 or more"),
+    "least": ("tiny_network/config.pbtxt", "size: [64]", "size: [0]", "not within 64"),
+    "size": ("tiny_log_mel/config.pbtxt", "dims: [1, 16, 32]", "dims: [1, 0, 32]", r"dims \[1, 0, 32\] of"),
+    "label": ("tiny_network/labels.txt", "calm\n", "calm\nbored\n", "5 labels for 4"),
+    "half": ("tiny_log_mel/config.pbtxt", "TYPE_FP32", "TYPE_FP16", "tiny_log_mel takes .*TYPE_FP16"),
+    "output": ("tiny/config.pbtxt", "dims: [2]", "dims: [3]", "its output evidence is"),
+    "more": (
+        "tiny/config.pbtxt",
+        "model_version: -1",
+        'model_version: -1 input_map { key: "more" value: "samples" }',
+        "tiny_log_mel takes samples, and is given .*more",
+    ),
+    "given": ("tiny/config.pbtxt", 'key: "evidence"', 'key: "proof"', "tiny_network gives no proof"),
+    "source": ("tiny/config.pbtxt", 'name: "samples"', 'name: "sound"', "nothing before tiny_log_mel gives"),
+    "backend": ("tiny_network/config.pbtxt", "onnxruntime_onnx", "onnx", "onnx is no platform or backend"),
     "end": ("tiny/config.pbtxt", "}\n", "", "ends within|field's name|step"),
 }
 
@@ -143,6 +175,11 @@ def test_what_is_wrong_is_found(tmp_path: Path, case: str) -> None:
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     write_repository(tmp_path / "models", onnx_artifact(tmp_path))
+    version = tmp_path / "models" / "tiny" / "1"
+    version.rmdir()
+    with pytest.raises(MerError, match="no version: a folder 1"):
+        check_repository(tmp_path / "models")
+    version.mkdir()
     (tmp_path / "models" / "tiny_log_mel" / "1" / "model.py").unlink()
     with pytest.raises(MerError, match=r"no 1/model\.py"):
         check_repository(tmp_path / "models")
@@ -182,6 +219,20 @@ def test_what_was_cut_short_is_written_anew(
     assert len(check_repository(tmp_path / "models")) == 3
     names = {path.name for folder in folders for path in folder.rglob("*")}
     assert names == {"1", "config.pbtxt", "labels.txt", "model.onnx", "model.py", "model_spec.json"}
+
+
+def test_the_model_that_needs_the_others_is_written_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton may look at any time, and loads what has a configuration; then all of it is checked."""
+    written: list[Path] = []
+    checked: list[Path] = []
+    monkeypatch.setattr(triton, "write_whole", lambda path, content: written.append(path))
+    monkeypatch.setattr(triton, "check_repository", checked.append)
+    write_repository(tmp_path / "models", onnx_artifact(tmp_path))
+    assert [path.name for path in written[-3:]] == ["config.pbtxt"] * 3
+    assert [path.parent.name for path in written[-3:]] == ["tiny_log_mel", "tiny_network", "tiny"]
+    assert checked == [tmp_path / "models"]
 
 
 def test_a_strangers_model_without_a_configuration_stays(tmp_path: Path) -> None:

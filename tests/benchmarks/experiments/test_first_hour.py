@@ -102,10 +102,13 @@ def test_what_it_refuses(tmp_path: Path, tiny_model: Path) -> None:
             run_first_hour(options, print)
 
 
+ended: list[int] = []  # exit codes of processes that must not live on
+
+
 def answer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: Callable[[Bench], dict]) -> list:
     """What a check's own process writes."""
     monkeypatch.setattr(Check, "function", lambda self: check)
-    monkeypatch.setattr(os, "_exit", lambda code: None)
+    monkeypatch.setattr(os, "_exit", lambda code: ended.append(code))
     first_hour._do("streams", Bench({}, 0, tmp_path))
     return json.loads((tmp_path / "streams.json").read_text())
 
@@ -117,10 +120,99 @@ def test_a_checks_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def skipping(_: Bench) -> dict:
         raise CheckSkipped("no tool")
 
+    ended.clear()
     passing = {"summary": "well", "rate": 1.5}
     assert answer_of(tmp_path, monkeypatch, lambda _: dict(passing)) == ["passed", "well", {"rate": 1.5}]
+    assert not ended
     assert answer_of(tmp_path, monkeypatch, failing) == ["failed", "wrong logits", {}]
+    assert ended == [1]
     assert answer_of(tmp_path, monkeypatch, skipping) == ["skipped", "no tool", {}]
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize(
+    ("status", "fine"),
+    [("passed", True), ("skipped", True), ("left out", True)]
+    + [(status, False) for status in ("failed", "crashed", "hung")],
+)
+def test_what_ends_well(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, status: str, fine: bool
+) -> None:
+    seconds: list[float] = []
+
+    def result(check: Check, bench: Bench, left: float) -> dict:
+        seconds.append(bench.seconds)
+        return {
+            "status": status if check.name == "bad" else "passed",
+            "seconds": 0,
+            "summary": "",
+            "figures": {},
+        }
+
+    checks = [Check(name, "correct", weight, "?") for name, weight in (("good", 1), ("bad", 2), ("last", 5))]
+    monkeypatch.setattr(first_hour, "CHECKS", checks)
+    monkeypatch.setattr(first_hour, "_result", result)
+    monkeypatch.setattr(first_hour, "_share", lambda checks, seconds: 10.0)
+    assert run(tmp_path, tiny_model)[0] is fine
+    assert seconds == [10, 20, 50]
+
+
+def test_time_is_shared_out_by_weight() -> None:
+    checks = [Check("a", "correct", weight, "?") for weight in (2, 3)]
+    assert first_hour._share(checks, 124.0) == 20.0  # each takes twelve seconds to start
+    assert first_hour._share(checks, 1.0) == 0.2
+
+
+@pytest.mark.usefixtures("processes")
+def test_what_cannot_run_here_gets_no_time(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[list[str]] = []
+    monkeypatch.setattr(Check, "missing", lambda self: "no DALI" if self.name == "bad" else None)
+    monkeypatch.setattr(
+        first_hour, "_share", lambda checks, _: shared.append([check.name for check in checks]) or 0.5
+    )
+    fine, report, _ = run(tmp_path, tiny_model, only=("good", "bad", "last"))
+    assert fine
+    assert [check["status"] for check in report["checks"]] == ["passed", "skipped", "passed"]
+    assert shared == [["good", "last"]]
+
+
+def test_the_default_network_comes_first() -> None:
+    assert next(iter(first_hour._bundled())) == first_hour.DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 3)])
+def test_the_scripts_exit_code(monkeypatch: pytest.MonkeyPatch, fine: bool, code: int) -> None:
+    monkeypatch.setattr(first_hour, "run_first_hour", lambda *_: fine)
+    assert first_hour.main([]) == code
+
+
+@pytest.mark.parametrize(("code", "named"), [(0, True), (9, False)])
+def test_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch, code: int, named: bool) -> None:
+    done = subprocess.CompletedProcess([], code, "an H100, 580.1\n", "")
+    monkeypatch.setattr(first_hour, "describe_machine", lambda: Options())
+    monkeypatch.setattr(first_hour.subprocess, "run", lambda *_, **__: done)
+    expected = {"name": "an H100", "driver_version": "580.1"} if named else None
+    assert first_hour._machine().get("gpu") == expected
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_check_ends_with_all_that_it_started(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = (
+        "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
+    )
+    monkeypatch.setitem(
+        CHECKS, "good", start + "json.dump(['passed', str(child.pid), {}], open(answer, 'w'))"
+    )
+    _, report, _ = run(tmp_path, tiny_model, only=("good",))
+    status = Path(f"/proc/{report['checks'][0]['summary']}/stat")
+    end = time.monotonic() + 10
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end, "it is still there"
+        time.sleep(0.05)
 
 
 def test_the_command_without_a_gpu(tmp_path: Path) -> None:

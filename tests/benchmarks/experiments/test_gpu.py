@@ -92,3 +92,79 @@ def test_what_overlapping_and_copying_are_worth() -> None:
 def test_what_is_no_engine_is_refused(artifact: Artifact) -> None:
     with pytest.raises(ArtifactError, match="no engine"):
         measure(dataclasses.replace(artifact, facts={}))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds, which only the test lets pass."""
+    seconds = [100.0]
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+    return seconds
+
+
+def test_a_rate_is_the_median_of_images_a_second(clock: list[float]) -> None:
+    durations = [9.0, 9.0, 9.0, 0.5, 0.25, 0.125, 0.25, 0.5]  # the first three are left out
+
+    def call() -> None:
+        clock[0] += durations.pop(0)
+
+    assert gpu._rate(call, 10, 0.0) == {"median": 40.0, "runs": [20.0, 40.0, 80.0, 40.0, 20.0]}
+
+
+def test_what_is_on_its_way_at_the_end_counts(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[int] = []
+
+    class Pipeline:
+        """Two batches are on their way."""
+
+        def __init__(self, *_: Any) -> None:
+            self._held: list[int] = []
+
+        def __enter__(self) -> Pipeline:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def add(self, key: int, file: Any) -> Any:
+            clock[0] += 1.0
+            keys.append(key)
+            self._held.append(key)
+            if len(self._held) > 2:
+                yield self._held.pop(0), [0.0] * 4
+
+        def flush(self) -> Any:
+            while self._held:
+                yield self._held.pop(0), [0.0] * 4
+
+    monkeypatch.setattr(gpu, "GpuPipeline", Pipeline)
+    runtime, file = SimpleNamespace(), SimpleNamespace(samples=[0] * 4)
+    rate: Any = gpu._overlapping(runtime, SPEC.audio, "cpu", file, 0.0)  # pyright: ignore[reportArgumentType]
+    assert rate == {"median": 4.0, "runs": [4.0]}
+    assert keys == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_engine_is_off_whichever_way(artifact: Artifact) -> None:
+    log_mels = np.random.default_rng(0).normal(size=(3, 1, 32, 32)).astype(np.float32)
+    with open_runtime(artifact, "onnxruntime") as runtime:
+        expected = runtime.infer(log_mels)
+    for change in (-1, 1):
+        other: Any = SimpleNamespace(infer=lambda _, change=change: expected + np.float32(change))
+        assert gpu._against_onnx(artifact, other, log_mels)["max_error"] == pytest.approx(1, rel=1e-4)
+
+
+def test_pipelines_get_the_same_memory_one_after_the_other() -> None:
+    made: list[tuple[int, ...]] = []
+    runtime: Any = SimpleNamespace(
+        name="", gpu=None, batch=8, stream=0, submit=None, infer=None,
+        pinned=lambda shape, dtype: made.append(shape) or np.zeros(shape, dtype),
+    )  # fmt: skip
+    lent = gpu._Lent(runtime)
+    first = lent.pinned((8, 3), np.int16)
+    lent.close()
+    second = lent.pinned((4, 3), np.int16)
+    assert second.shape == (4, 3)
+    assert np.shares_memory(first, second)
+    lent.close()
+    assert lent.pinned((9, 3), np.int16).shape == (9, 3)
+    assert made == [(8, 3), (9, 3)]

@@ -7,6 +7,7 @@ import functools
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,10 +61,14 @@ def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytes
         DeviceError, match=r"no device for tiny\.engine: not cuda, since tensorrt is not inst"
     ):
         opened(built)
+    with pytest.raises(DeviceError, match=r"^tensorrt is not installed"):
+        opened(built, device="cuda")
     with pytest.raises(DeviceError, match="tensorrt is not installed"):
         open_gpu_pipeline(built)
     with pytest.raises(UsageError, match=r"tiny\.engine takes 1 to 32 windows at once, not 64"):
         opened(built, batch=64)
+    with pytest.raises(UsageError, match="only an engine on this machine's GPU takes a size of batch"):
+        opened(built, "null", batch=8)
     assert opened(built, "null") == ("null", "device: cpu (null was asked for)")
 
 
@@ -142,11 +147,30 @@ def test_several_gpus_are_opened_as_processes_alone(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(gpu_pipeline, "open_gpu_pipeline", None)
     name, line = opened(engine(tmp_path, SPEC), gpus=2)
     assert (name, line, counted) == ("tensorrt", "device: cuda, 2 GPUs (DALI and tensorrt)", [2])
-    with open_backend(engine(tmp_path, SPEC), gpus=2, batch=16) as backend:
+    with open_backend(engine(tmp_path, SPEC), gpus=2, batch=16, workers=6) as backend:
         assert isinstance(backend, GpuProcesses)
+        assert backend._workers == 3
         assert isinstance(backend._open_network, functools.partial)
         assert backend._open_network.func is gpu_pipeline.open_on_its_gpu
         assert backend._open_network.keywords == {"batch": 16}
+
+
+@pytest.mark.parametrize("with_dali", [True, False])
+def test_so_many_decode_as_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_dali: bool
+) -> None:
+    given: list[Any] = []
+
+    def pipeline(*_: Any, **__: Any) -> Any:
+        if not with_dali:
+            raise DaliMissingError("DALI is not installed")
+        return SimpleNamespace(name="tensorrt")
+
+    monkeypatch.setattr(gpu_pipeline, "open_gpu_pipeline", pipeline)
+    monkeypatch.setattr(choose, "open_runtime", lambda *_: SimpleNamespace(name="tensorrt"))
+    monkeypatch.setattr(choose, "LocalBackend", lambda network, workers=0: given.append(workers))
+    open_backend(engine(tmp_path, SPEC), workers=5)
+    assert given == [5]
 
 
 def test_the_command_line(tmp_path: Path, mixed_songs: list[str], artifact: Artifact) -> None:

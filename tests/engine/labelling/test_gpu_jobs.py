@@ -64,3 +64,20 @@ def test_a_file_that_is_to_be_alone_waits_for_a_process_that_has_nothing() -> No
     assert [path for _, path in other.files] == [f"{number}.mp3" for number in range(64, 70)]
     assert not other.alone
     assert jobs.take(idle=True).alone
+
+
+def test_jobs_grow_and_do_not_run_ahead_for_ever() -> None:
+    """Labels wait for those before them, in memory; once these come, it goes on."""
+    jobs = Jobs((f"{number}.mp3" for number in range(20_000)), 2)
+    taken = []
+    while (job := jobs.take()).files:
+        taken.append(job)
+    sizes = [len(job.files) for job in taken]
+    assert sizes[:6] == [64, 128, 256, 512, 1_024, 1_024]
+    assert max(sizes) == 1_024
+    assert 6 * 1_024 <= sum(sizes) < 7 * 1_024
+    for job in taken[:-1]:
+        for position, path in job.files:
+            jobs.add(position, SongLabel(path))
+    assert len(list(jobs.ready())) == sum(sizes[:-1])
+    assert len(jobs.take().files) == 1_024

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gpu_on_cpu import SPEC, packed
-from merkit.engine.errors import DaliMissingError, DeviceMemoryError
+from merkit.engine.errors import DaliMissingError, DeviceMemoryError, UsageError
 from merkit.engine.labelling import gpu_pipeline
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline, open_gpu_pipeline, open_on_its_gpu
 from merkit.engine.spectrogram import dali
@@ -140,6 +141,11 @@ def test_packed_samples_are_read_where_they_are(recording: RecordingDali) -> Non
     assert recording.sources["scales"]["no_copy"] is True
 
 
+def test_so_many_threads_as_were_asked_for(recording: RecordingDali) -> None:
+    DaliLogMel(SPEC.audio, 4, "gpu", threads=3)
+    assert recording.options["num_threads"] == 3
+
+
 def fails(*_: Any) -> None:
     raise DeviceMemoryError("no memory can be pinned")
 
@@ -173,3 +179,32 @@ def test_a_dali_that_cannot_start_is_ended_at_once(
     with pytest.raises(DaliMissingError):
         pipeline.start_dali()
     assert pipeline._dali is None
+
+
+def test_no_batch_is_larger_than_the_runtime_has_memory_for(recording: RecordingDali) -> None:
+    network: Any = Network(recording.calls)
+    for asked, size in ((0, 4), (3, 3), (9, 4)):
+        pipeline = GpuPipeline(network, SPEC.audio, lambda size: DaliLogMel(SPEC.audio, size), asked)
+        assert pipeline.batch == size
+
+
+def test_no_batch_is_smaller_than_the_engine_takes() -> None:
+    built = with_profile(4, 8, 16)
+    built.path = Path("tiny.engine")
+    assert [gpu_pipeline.tuned_batch(built, batch) for batch in (0, 4, 16)] == [8, 4, 16]
+    for batch in (3, 17):
+        with pytest.raises(UsageError, match=f"takes 4 to 16 windows at once, not {batch}"):
+            gpu_pipeline.tuned_batch(built, batch)
+
+
+def test_what_is_closed_keeps_nothing(recording: RecordingDali, artifact: Any) -> None:
+    """Log-mels and pinned memory would be freed after the GPU's context, at any time."""
+    network = open_gpu_pipeline(artifact, 1)
+    list(network.add("a", packed(np.ones((14, SPEC.audio.window_samples), np.float32))))
+    assert network._in_network
+    assert network._in_dali
+    network.close()
+    assert not network._in_network
+    assert not network._in_dali
+    assert not network._free
+    assert network._filling is None

@@ -134,3 +134,46 @@ def test_it_ends_quietly_when_nobody_listens(
         theirs = Closing(theirs, ours)
     run(theirs, opening)
     assert network.closed == 1
+
+
+class Listed:
+    """A pipe whose jobs are there already, and which keeps what is sent."""
+
+    def __init__(self, *jobs: list[str]) -> None:
+        self._jobs = list(jobs)
+        self.sent: list[Message] = []
+        self.send = self.sent.append
+
+    def poll(self) -> bool:
+        return bool(self._jobs)
+
+    def recv(self) -> list[str]:
+        if not self._jobs:
+            raise EOFError
+        return self._jobs.pop(0)
+
+
+@pytest.mark.usefixtures("pipe")
+def test_jobs_that_are_there_follow_one_another_and_each_label_has_its_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The GPU has no pause between jobs; the seconds of a label are no other's."""
+    given: list[Any] = []
+
+    def label_files(self: Any, paths: Any, artifact: Any, options: Any, stop: Any, stages: Any) -> Any:
+        given.append(stop)
+        for path in paths:
+            stages.add({"decode": 1.0})
+            yield SimpleNamespace(path=path)
+
+    monkeypatch.setattr(LocalBackend, "label_files", label_files)
+    pipe, stop, nothing = Listed(["a", "b"], ["c"], ["d"]), threading.Event(), SimpleNamespace()
+    theirs: Any = pipe
+    options: Any = nothing
+    with pytest.raises(Ended):
+        label_jobs(theirs, stop, 3, lambda *_: Network(), options, options, 1)  # pyright: ignore[reportArgumentType]
+    ready, *labels, end = pipe.sent[:-1]
+    assert (ready, end) == (Message(), Message(jobs=3))
+    assert [message.label.path for message in labels if message.label] == ["a", "b", "c", "d"]
+    assert [message.seconds["decode"] for message in labels] == [1.0] * 4
+    assert given == [stop]

@@ -10,19 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from merkit.engine.errors import DeviceError
+from merkit.engine.errors import DeviceError, MerError
 from merkit.engine.labelling import gpu_processes
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.gpu_jobs import Job, Jobs
 from merkit.engine.labelling.gpu_process import Message
-from merkit.engine.labelling.gpu_processes import _Call, _Child
+from merkit.engine.labelling.gpu_processes import GpuProcesses, _Call, _Child
 from merkit.engine.labelling.song_label import SongLabel
 
 
 class Process:
     """One that was never started."""
 
-    exitcode = None
+    exitcode: int | None = None
 
     def __init__(self, **_: Any) -> None:
         self.killed = False
@@ -135,3 +135,116 @@ def test_a_file_that_is_to_be_alone_goes_to_a_process_that_has_nothing(call: _Ca
     assert idle.held[0].alone
     assert not idle.wants_more
     assert len(busy.held) == 1
+
+
+@pytest.mark.parametrize(("count", "workers", "each"), [(2, 8, 4), (4, 1, 1), (3, 8, 2)])
+def test_decoders_are_shared_out_to_the_gpus(count: int, workers: int, each: int) -> None:
+    assert GpuProcesses(count, "tensorrt", workers)._workers == each
+
+
+@pytest.mark.parametrize(("given", "patience_s"), [(None, 300.0 + 4 * 50.0), (7.0, 7.0)])
+def test_the_patience_covers_the_limits_of_files(
+    monkeypatch: pytest.MonkeyPatch, given: float | None, patience_s: float
+) -> None:
+    """A file that takes as long as it may is no reason to end a process."""
+    patiences: list[float] = []
+
+    def made(*arguments: Any) -> Any:
+        patiences.append(arguments[-1])
+        return SimpleNamespace(start_process=lambda _: None, labels=lambda: iter(()), close=lambda: None)
+
+    monkeypatch.setattr(gpu_processes, "_Call", made)
+    options: Any = SimpleNamespace(limits=SimpleNamespace(seconds=50.0))
+    artifact: Any = None
+    with GpuProcesses(2, "tensorrt", patience_s=given) as backend:
+        assert list(backend.label_files([], artifact, options)) == []
+    assert patiences == [patience_s]
+    with pytest.raises(ValueError, match="closed"):
+        next(backend.label_files([], artifact, options))
+
+
+def test_files_are_no_reason_where_the_network_was_never_open(call: _Call) -> None:
+    """So a GPU that cannot be opened makes no file an error, nor has it tried alone."""
+    child_of(call, gpu=1)
+    for ready, ended in ((False, 0), (True, 1)):
+        child, _ = child_of(call, files=2)
+        child.ready = ready
+        call._give_up(child, DeviceError("no driver"))
+        assert call._jobs.take().ended == ended
+        assert child in call._ended
+
+
+def test_jobs_end_together(call: _Call) -> None:
+    """What came while a job was at its end is counted with it; what was stopped has no label."""
+    child, theirs = child_of(call, files=2)
+    child.begin(Job(deque([(2, "2.mp3")])))
+    assert not child.wants_more
+    theirs.send(Message(jobs=2))
+    call._receive(child)
+    assert (child.jobs, len(child.held)) == (0, 0)
+    assert child.wants_more
+
+
+def test_an_error_that_no_other_gpu_would_mend_is_raised(call: _Call) -> None:
+    child, theirs = child_of(call, files=2)
+    theirs.send(Message(error=MerError("no room on the disk")))
+    with pytest.raises(MerError, match="no room") as caught:
+        call._receive(child)
+    assert type(caught.value) is MerError
+    assert call._children == [child]
+
+
+def test_a_label_brings_its_seconds(call: _Call) -> None:
+    child, theirs = child_of(call, files=1)
+    for seconds in (1.0, 2.0):
+        child.held.append(Job(deque([(0, "0.mp3")])))
+        theirs.send(Message(SongLabel("0.mp3"), {"decode": seconds}))
+        call._receive(child)
+    assert call._stages.decode == 3.0
+
+
+def test_time_in_which_nobody_looked_is_no_silence(call: _Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes the labels may be away for an hour."""
+    clock = [0.0]
+    monkeypatch.setattr(gpu_processes, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    child, theirs = child_of(call, files=3)
+    labels = call.labels()
+    for number, passed_s in enumerate((0.0, 3_600.0, 0.25)):
+        theirs.send(Message(SongLabel(f"{number}.mp3"), {}))
+        assert next(labels).path == f"{number}.mp3"
+        clock[0] += passed_s
+    theirs.send(Message(jobs=1))
+    assert list(labels) == []
+    assert child.silent_s <= 1.0
+    assert not child.process.killed
+
+
+def test_silence_goes_on_with_another_job_and_begins_with_the_first(call: _Call) -> None:
+    child, _ = child_of(call)
+    child.silent_s = 7.0
+    child.begin(Job(deque([(0, "0.mp3")])))
+    assert child.silent_s == 0
+    child.silent_s = 7.0
+    child.begin(Job(deque([(1, "1.mp3")])))
+    assert child.silent_s == 7.0
+
+
+def test_after_a_stop_nothing_is_begun(call: _Call) -> None:
+    call._jobs.give_back(Job(deque([(0, "0.mp3")])), begun=False)
+    child, _ = child_of(call)
+    call._stop.set()
+    call._begin_jobs()
+    assert call._processes_stop.is_set()
+    assert child.jobs == 0
+
+
+def test_a_process_that_died_is_waited_for_to_say_how(call: _Call) -> None:
+    class Died(Process):
+        def join(self, timeout: float) -> None:
+            self.exitcode = -9
+
+    child, theirs = child_of(call)
+    child.process = Died()
+    theirs.close()
+    with pytest.raises(DeviceError, match=r"the last process that had a GPU died \(exit code -9\)"):
+        call._receive(child)

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,35 @@ def test_without_room_the_pipe_takes_it(small: None) -> None:
     held.clear()
     assert through(reader, writer, np.zeros(1_500, np.uint8))[2] < 400
     assert through(reader, writer, np.zeros(5_000, np.uint8))[2] > 5_000
+
+
+def test_room_is_waited_for_once_and_again_after_there_was_some(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a parent that is slow would be waited for with every array."""
+    clock, sleeps = [0.0], [0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        sleeps[0] += 1
+
+    monkeypatch.setattr(shared_results, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    reader, writer = pair()
+
+    def waited(size: int, *into: list[np.ndarray]) -> bool:
+        before = sleeps[0]
+        array, *_ = through(reader, writer, np.zeros(size, np.uint8))
+        for arrays in into:
+            arrays.append(array)
+        return sleeps[0] > before
+
+    held: list[np.ndarray] = []
+    assert not waited((1 << 12) - 64, held)  # all that there is
+    assert [waited(1_500) for _ in range(3)] == [True, False, False]
+    held.clear()
+    assert [waited(1_500, held) for _ in range(2)] == [False, False]
+    assert not waited(5_000)  # there will never be room for it
+    assert [waited(1_500) for _ in range(2)] == [True, False]
 
 
 def test_an_array_outlives_its_reader() -> None:

@@ -112,3 +112,29 @@ def test_the_shipped_table_is_of_the_bundled_networks() -> None:
         of_the_package = open_artifact(row["network"]).sha256
         assert row["sha256"] == of_the_package, "measure this network anew, or leave its row out"
         assert set(row["tried"]) <= set(PACKAGES)
+
+
+def test_ones_own_table_goes_before_the_shipped_one(
+    model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which says what the own one does not."""
+    row = write_row(model, faster=["openvino"])
+    shipped = tmp_path / "shipped.json"
+    shipped.write_text(json.dumps([{**row, "faster": ["openvino-bf16"]}]))
+    monkeypatch.setattr(choice, "SHIPPED", shipped)
+    assert chosen_runtime(model) == ("openvino", "measured here: 2 % less CPU")
+    write_row(model, sha256="0" * 64)
+    assert chosen_runtime(model) == ("openvino-bf16", "the shipped table: 9 % less CPU")
+
+
+def test_the_next_one_is_chosen_where_the_best_is_not_installed(
+    model: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = {"openvino": "9 % less CPU", "onnxruntime": "as it is"}
+    write_row(model, faster=["openvino", "onnxruntime"], tried=tried)
+    installed = {"onnxruntime": ModuleSpec("onnxruntime", None)}
+    monkeypatch.setattr(choice, "find_spec", installed.get)
+    assert chosen_runtime(model) == ("onnxruntime", "measured here: as it is")
+    write_row(model)  # openvino-bf16 is a runtime of the package openvino
+    monkeypatch.setattr(choice, "find_spec", {"openvino": ModuleSpec("openvino", None)}.get)
+    assert chosen_runtime(model)[0] == "openvino-bf16"

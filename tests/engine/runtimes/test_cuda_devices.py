@@ -54,6 +54,9 @@ def test_slices_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         check_gpu_count(2)
     machine(monkeypatch, 1, name, visible=f"{MIG},{MIG[:-1]}2")
     check_gpu_count(2)
+    with monkeypatch.context() as patch:  # nothing need be asked of CUDA
+        patch.setattr(cuda_devices, "started_cuda", None)
+        check_gpu_count(2)
     with pytest.raises(DeviceError, match=r"^3 GPUs were asked for, and there are 2"):
         check_gpu_count(3)
 

@@ -101,6 +101,20 @@ def test_the_command_that_rebuilds_is_one(tmp_path: Path, spec: ModelSpec) -> No
         assert f"-o {tmp_path}/" in command
 
 
+@pytest.mark.parametrize(
+    ("capability", "family"),
+    [("7.5", "turing"), ("8.0", "ampere"), ("8.6", "ampere"), ("8.9", "ada"), ("12.0", "blackwell")],
+)
+def test_it_is_rebuilt_for_the_family_of_the_card(
+    tmp_path: Path, spec: ModelSpec, capability: str, family: str
+) -> None:
+    """Where it was compiled ahead; else only for Turing, which takes no portable engine."""
+    ahead = rebuild_command(engine(tmp_path, spec, **AHEAD), capability)
+    assert f"--builder rtx --gpu {family} " in ahead
+    portable = rebuild_command(engine(tmp_path, spec, **RTX), capability)
+    assert ("--gpu" in portable) == (capability == "7.5")
+
+
 def test_what_mer_export_writes_is_what_is_read(tmp_path: Path) -> None:
     """A real engine and sidecar of TensorRT for RTX, which compiles without a GPU."""
     pytest.importorskip("tensorrt_rtx")

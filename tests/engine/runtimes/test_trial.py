@@ -7,7 +7,9 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -207,3 +209,19 @@ def test_a_command_ends_with_one_line_and_no_row(tmp_path: Path, spec: ModelSpec
     assert len(errors) == 1
     assert errors[0].startswith("Error: ")
     assert not (tmp_path / "rows.csv").exists()
+
+
+@pytest.mark.parametrize("change", [-1.0, 0.0, 1.0])
+def test_another_answer_in_a_batch_is_larger_or_smaller(
+    monkeypatch: pytest.MonkeyPatch, spec: ModelSpec, change: float
+) -> None:
+    def infer(log_mels: np.ndarray) -> np.ndarray:
+        return np.full((len(log_mels), 4), 2 + change * (len(log_mels) > 1), np.float32)
+
+    runtime = SimpleNamespace(infer=infer)
+    module = SimpleNamespace(open_runtime=lambda *_: nullcontext(runtime))
+    artifact: Any = SimpleNamespace(path="tiny.onnx", content=b"", spec=spec)
+    monkeypatch.setattr(trial, "_limit", lambda *_: None)  # of the tests' own process
+    problem = trial._tried(artifact, module)
+    assert (problem is None) == (not change)
+    assert not change or "other numbers in another batch" in str(problem)

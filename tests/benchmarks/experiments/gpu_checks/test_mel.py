@@ -41,3 +41,6 @@ def test_int16() -> None:
     made = TorchLogMel(spec, "cpu")(torch.from_numpy(samples)).numpy()
     expected = log_mel_from_audio(samples.astype(np.float32) / np.float32(32_768), spec)
     np.testing.assert_allclose(made, expected, atol=1e-3)
+    plain = TorchLogMel(replace(spec, reference="one"), "cpu")  # a level counts here
+    floats = torch.from_numpy(samples.astype(np.float32) / np.float32(32_768))
+    np.testing.assert_array_equal(plain(torch.from_numpy(samples)).numpy(), plain(floats).numpy())

@@ -18,6 +18,7 @@ from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceError, DeviceMemoryError
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
+from merkit.engine.labelling.song_label import SongLabel
 from merkit.engine.runtimes import open_runtime, tensorrt
 from merkit.engine.spectrogram.dali import DaliLogMel
 
@@ -124,3 +125,41 @@ def test_wrong_rows_and_errors_that_are_not_of_memory_fail(
     errors: list[Exception] = [DeviceMemoryError("no room"), DeviceError("DALI makes no log-mels")]
     with pytest.raises(DeviceError, match="makes no"):
         with_dali.check_dali_memory(bench)
+
+
+@pytest.mark.parametrize(("ordinary", "quiet"), [(0.02, 0.02), (0.005, 0.4)])
+def test_log_mels_that_differ_fail(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ordinary: float, quiet: float
+) -> None:
+    monkeypatch.setattr(with_dali, "decibels_apart", lambda *_: (ordinary, quiet))
+    with pytest.raises(CheckFailed, match=f"differs by {ordinary:.3f} dB, and {quiet:.3f} dB where it is"):
+        with_dali.check_dali(bench)
+
+
+def test_probabilities_differ_whichever_way() -> None:
+    def row(*probabilities: float) -> SongLabel:
+        return SongLabel("a.mp3", emotion="happy", probabilities=probabilities)
+
+    expected = [row(0.4, 0.3, 0.3)]
+    assert with_dali._require_same([row(0.399, 0.3005, 0.3005)], expected) == pytest.approx(0.001)
+    with pytest.raises(CheckFailed, match=r"probabilities differ by 0\.003"):
+        with_dali._require_same([row(0.397, 0.3015, 0.3015)], expected)
+
+
+def test_one_window_of_real_music_that_differs_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("librosa")
+    errors = [0.0, 0.31]
+    monkeypatch.setattr(with_dali, "_apart", lambda *_: errors.pop() if errors else 0.0)
+    with pytest.raises(CheckFailed, match=r"0\.310 dB apart"):
+        with_dali.check_real_mel(bench)
+
+
+def test_a_song_that_is_an_error_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        [SongLabel("a.mp3")],
+        [SongLabel("a.mp3")],
+        [SongLabel("a.mp3"), SongLabel("b.mp3", error="torn")],
+    ]
+    monkeypatch.setattr(with_dali, "_labelled", lambda *_: (rows.pop(0), 1.0))
+    with pytest.raises(CheckFailed, match="1 of 2 songs are errors"):
+        with_dali.check_songs(bench)

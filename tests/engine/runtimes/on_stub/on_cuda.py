@@ -218,3 +218,21 @@ def test_the_process_ends_quietly(last: str) -> None:
         assert "Traceback" not in done.stderr
     else:
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_a_stream_and_an_event_are_waited_for(stub: Stub, seed: int) -> None:
+    """Whatever the order in which streams come to their work."""
+    stub.reset(seed)
+    with open_gpu(0).current() as cuda:
+        block, stream, event = cuda.mem_alloc(64), cuda.Stream(1), cuda.Event(2)
+        source, target = (cuda.pagelocked_empty((16,), np.float32) for _ in range(2))
+        for number, wait in enumerate((stream.synchronize, event.synchronize), 1):
+            source[:] = number
+            cuda.memcpy_htod_async(int(block), source, stream)
+            cuda.memcpy_dtoh_async(target, int(block), stream)
+            event.record(stream)
+            wait()
+            assert set(target) == {number}
+        for owned in (block, source.base, target.base):
+            owned.free()

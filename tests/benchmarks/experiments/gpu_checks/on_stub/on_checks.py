@@ -191,3 +191,65 @@ def test_a_graph_is_of_a_size_and_of_addresses(bench: Bench, monkeypatch: pytest
     assert context._graph((2, 1), {"logits": 512, "images": 256}) is first
     assert context._graph((2, 1), {"images": 256, "logits": 768}) is not first
     assert context._graph((3, 1), {"images": 256, "logits": 512}) is not first
+
+
+def test_one_threads_wrong_logits_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = tensorrt.TensorRtRuntime.infer
+    monkeypatch.setattr(tensorrt.TensorRtRuntime, "infer", lambda self, images: 1.1 * original(self, images))
+    with pytest.raises(CheckFailed, match=r"wrong logits.*thread"):
+        correct.check_threads(bench)
+
+
+def test_an_input_that_is_read_too_late_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller may write into its array as soon as it was submitted."""
+    original = tensorrt.TensorRtRuntime.submit
+
+    def late(self: Any, images: Any) -> Any:
+        if isinstance(images, np.ndarray):
+            return SimpleNamespace(result=lambda: original(self, images).result())
+        return original(self, images)
+
+    monkeypatch.setattr(tensorrt.TensorRtRuntime, "submit", late)
+    with pytest.raises(CheckFailed, match=r"wrong logits.*host"):
+        correct.check_streams(bench)
+
+
+def test_memory_that_is_not_full_or_does_not_come_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(correct, "fill_memory", lambda *_: 0)
+        with pytest.raises(CheckFailed, match="and the batch is whole"):
+            correct.check_memory(bench)
+    original, opens = Bench.open, [0]
+
+    def smaller_in_the_end(self: Bench, batch: int) -> Any:
+        opens[0] += 1
+        return original(self, batch=batch // 2 if opens[0] == 4 else batch)
+
+    monkeypatch.setattr(Bench, "open", smaller_in_the_end)
+    with pytest.raises(CheckFailed, match="the memory did not come back"):
+        correct.check_memory(bench)
+
+
+def test_rates_are_windows_a_second(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_timed", lambda call, seconds: (call(), (0.5, 1))[1])
+    rows = speed.check_networks(bench)["networks"]
+    assert [(row["batch_1"], row["batch_8"], row["copied"]) for row in rows] == [(2, 16, 16)] * 4
+    assert {row["windows_per_s"] for row in speed.check_feeds(bench)["feeds"]} == {128}
+
+
+@pytest.mark.parametrize(("wrong", "labels_agree"), [(range(2, 3), True), (range(8), False)])
+def test_the_worst_of_all_calls_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, wrong: range, labels_agree: bool
+) -> None:
+    original, calls = tensorrt.TensorRtRuntime.infer, [0]
+
+    def turned(self: Any, images: Any) -> Any:
+        calls[0] += 1
+        logits = original(self, images)
+        return logits[:, ::-1] if calls[0] - 1 in wrong else logits
+
+    monkeypatch.setattr(tensorrt.TensorRtRuntime, "infer", turned)
+    with bench.open() as runtime:
+        row = speed.figures_of_runtime(runtime, bench.first, benches.Reference(bench.first, 33), 0.01)
+    assert row["error"] > 0.01
+    assert (row["labels"] == 1) is labels_agree
