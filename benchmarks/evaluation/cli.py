@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -129,12 +128,7 @@ def main(
         if html_file:
             write_whole(html_file, html_from_evaluation(evaluation))
         if pngs:
-            with warnings.catch_warnings(record=True) as raised:
-                write_pngs(evaluation, pngs)
-            if any("missing from font" in str(warning.message) for warning in raised):
-                print_err(
-                    "the picture's font lacks letters of the labels, which are boxes there; --html has them"
-                )
+            write_pngs(evaluation, pngs)
     finally:  # printed last: the reader may go; and in any case, if a file cannot be written
         for line in lines_from_evaluation(evaluation):
             print_out(line)
