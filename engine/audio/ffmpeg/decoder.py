@@ -33,7 +33,7 @@ _MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24
 _UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
-_MAX_BAD_PACKETS = 200  # in a row
+_MAX_BAD_PLACES = 200  # of a container, at which FFmpeg gives up and is asked again
 
 
 class FFmpegDecoder:
@@ -214,7 +214,7 @@ class FFmpegDecoder:
 
     def _packets(self) -> Iterator[Any]:
         """The stream's packets, as far as FFmpeg finds its way again where the container is damaged."""
-        for _ in range(_MAX_BAD_PACKETS):
+        for _ in range(_MAX_BAD_PLACES):
             try:
                 yield from self._container.demux(self._stream)
                 break
