@@ -18,15 +18,15 @@ from .speed import figures_of_runtime
 _TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.3}
 _SONGS = 40
 _GROWTH = 256 << 20  # bytes of the GPU's memory, from one run to the last
+_ROOT = Path(__file__).resolve().parents[3]  # the checkout, where this file is in one
 
 
 def check_tests(bench: Bench) -> dict[str, Any]:
     """``pytest -m gpu`` of the checkout."""
     require_real_gpu()
-    root = Path(__file__).resolve().parents[3]
-    if not (root / "tests" / "gpu").is_dir():
+    if not (_ROOT / "tests" / "gpu").is_dir():
         raise CheckSkipped("the tests are in a checkout, and this is none")
-    done = _run("pytest", "-q", "-n", "0", "-m", "gpu", str(root / "tests" / "gpu"), cwd=root)
+    done = _run("pytest", "-q", "-n", "0", "-m", "gpu", str(_ROOT / "tests" / "gpu"), cwd=_ROOT)
     lines = done.stdout.strip().splitlines()
     require(done.returncode == 0, " | ".join(lines[-6:]))
     return {"summary": lines[-1]}

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch")
 from merkit.benchmarks.experiments.gpu_checks import with_tensorrt
-from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed
+from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed, CheckSkipped
 from merkit.benchmarks.measure import sample_songs
 from merkit.engine.errors import MerError
 
@@ -74,7 +74,11 @@ def test_labelling_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
         labelled(bench, monkeypatch, FREE)
 
 
-def test_tests_that_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_that_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(with_tensorrt, "_ROOT", tmp_path)
+    with pytest.raises(CheckSkipped, match="this is none"):
+        with_tensorrt.check_tests(bench)
+    (tmp_path / "tests" / "gpu").mkdir(parents=True)
     answering(monkeypatch, 0, output="....\n4 passed in 3 s\n")
     assert with_tensorrt.check_tests(bench) == {"summary": "4 passed in 3 s"}
     answering(monkeypatch, 1, output="F\nFAILED x\n")
