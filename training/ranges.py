@@ -31,6 +31,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "ema": (0, 0.99999),
     "patience": (0, 100_000),
     "eval_windows": (1, 10_000),
+    "train_windows": (0, 10_000),
     "seed": _SEED,
     "split_seed": _SEED,
     "test_share": (0.01, 0.9),

@@ -48,6 +48,8 @@ class Recipe:
         keep: the epoch that gives the network: the best by validation, or the last. Without
             validation it is the last.
         eval_windows: evenly spread windows of each clip that validation and test use.
+        train_windows: of each clip, that the head of a frozen network learns from; 0 is as many as
+            ``eval_windows``. For windows of which those do not cover a clip.
 
     Raises:
         UsageError: a number that no one can train with; the message names the field and its range.
@@ -81,6 +83,7 @@ class Recipe:
     patience: int = 30
     keep: Literal["best", "last"] = "best"
     eval_windows: int = 3
+    train_windows: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -209,6 +212,8 @@ AUDIO_OF_A_NETWORK: Mapping[str, tuple[str, ...]] = {
 """The presets that a network can hear, in every protocol, since it is built for them: the first, if no other
 is asked for. Only its windows may be of another length."""
 
+_OF_WINDOWS = ("window_samples", "frames", "short_audio")
+
 
 def protocol_for(
     protocol: Protocol, model: str, chosen: Collection[str] = (), taught: bool = False
@@ -238,17 +243,16 @@ def _audio_for(protocol: Protocol, model: str) -> AudioSpec:
     asked = protocol.audio
     if asked == PROTOCOLS[protocol.name].audio:
         return own[0]
-    free = ("window_samples", "frames", "short_audio")
-    if not any(_are_alike(asked, audio, free) for audio in own if audio):
+    if not any(differs_in_windows_only(asked, audio) for audio in own if audio):
         hears = "its own AudioSpec" if outside else f"the preset {' or '.join(presets)}"
-        names = ", ".join(f"audio.{name}" for name in free)
+        names = ", ".join(f"audio.{name}" for name in _OF_WINDOWS)
         raise UsageError(f"{model} hears {hears} only; of it {names} may be set")
     return asked
 
 
-def _are_alike(asked: AudioSpec, own: AudioSpec, free: Collection[str]) -> bool:
-    """Whether two specs are the same but for fields that are ``free``."""
-    fixed = [field.name for field in dataclasses.fields(own) if field.name not in free]
+def differs_in_windows_only(asked: AudioSpec, own: AudioSpec) -> bool:
+    """Whether two specs are the same but for how long a window is, and what fills up a short file."""
+    fixed = [field.name for field in dataclasses.fields(own) if field.name not in _OF_WINDOWS]
     return all(getattr(asked, name) == getattr(own, name) for name in fixed)
 
 

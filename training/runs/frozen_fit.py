@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...engine.arrays import Float32
+from ...engine.data.labelled_audio import Clip
 from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
 from ...engine.labelling.song_label import song_probabilities
 from ..data.examples import Examples
 from ..data.splits import Split
 from ..embeddings.bad_copies import shifts_of_bad_copies
-from ..embeddings.ears import ears_of
+from ..embeddings.ears import Ears, ears_of
 from ..embeddings.embeddings import window_embeddings
 from ..embeddings.head import FittedHead, fit_head, logits_from_head
 from ..fit.trainer import Epoch
@@ -54,36 +55,39 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     Raises:
         MerError: see ``window_embeddings``; or a clip cannot be heard.
     """
-    ears = ears_of(trained_network(job.protocol.weights), job.protocol.audio)
-    progress = observer.cached(len(examples.clips))
-    results = window_embeddings(
-        ears, examples.clips, job.cache, job.workers, progress, job.protocol.recipe.eval_windows
-    )
-    features: list[Float32] = []
-    for clip, result in zip(examples.clips, results, strict=True):
-        if isinstance(result, MerError):  # it could be heard when the spectrograms were made
-            raise MerError(f"{clip.path}: {result}")
-        features.append(result)
-    recipe = job.protocol.recipe
+    ears, recipe = ears_of(trained_network(job.protocol.weights), job.protocol.audio), job.protocol.recipe
+    features = _features(ears, examples.clips, job, recipe.eval_windows, observer)
     training = [examples.clips[i] for i in split.training]
+    learnt_from = [features[i] for i in split.training]
+    if recipe.train_windows:
+        learnt_from = _features(ears, training, job, recipe.train_windows, observer)
     shifts: list[Float32] = []
     if any(recipe.flaws):
         windows, progress = [examples.windows[i] for i in split.training], observer.cached(len(training))
         shifts = shifts_of_bad_copies(ears, training, windows, recipe, job.cache, progress)
     began = perf_counter()
-    head = fit_head(
-        [features[i] for i in split.training],
-        training,
-        examples.labels,
-        recipe.balance,
-        shifts,
-    )
+    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts)
     observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
     network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)
     figures = [_figures(head, features, examples, part) for part in (split.training, split.validation)]
     (loss, accuracy, _), validation = figures
     history = Epoch(1, loss, accuracy, *validation, perf_counter() - began)
     return FrozenFit(network.eval(), head, features, history)
+
+
+def _features(ears: Ears, clips: Sequence[Clip], job: Job, windows: int, observer: Observer) -> list[Float32]:
+    """Each clip's embeddings ``[windows, features]``.
+
+    Raises:
+        MerError: see ``frozen_fit``.
+    """
+    results = window_embeddings(ears, clips, job.cache, job.workers, observer.cached(len(clips)), windows)
+    features: list[Float32] = []
+    for clip, result in zip(clips, results, strict=True):
+        if isinstance(result, MerError):  # it could be heard when the spectrograms were made
+            raise MerError(f"{clip.path}: {result}")
+        features.append(result)
+    return features
 
 
 def _figures(

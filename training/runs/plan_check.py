@@ -7,11 +7,12 @@ from pathlib import Path
 from ...engine.errors import UsageError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.presets import PRESETS
+from ..networks.embedding import embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
 from ..networks.trained import TrainedNetwork
 from ..plans import other_mels
-from ..recipe import AUDIO_OF_A_NETWORK, TAUGHT
+from ..recipe import AUDIO_OF_A_NETWORK, TAUGHT, differs_in_windows_only
 from ..teachers.teaching import check_teachers
 from .observer import Observer
 from .settings import Session
@@ -25,6 +26,8 @@ def check_plan(session: Session, observer: Observer) -> None:
         MerError: see ``trained_network``.
     """
     weights, plan = Path(session.protocol.weights).name, session.plan
+    if plan != "frozen" and session.protocol.recipe.train_windows:
+        raise UsageError("train_windows is for the head of a frozen network: give --plan frozen too")
     if is_musicnn_weights(session.protocol.weights):
         musicnn_state(session.protocol.weights, observer.say)  # fetched here, where that can be said
     begun = session.begun
@@ -55,9 +58,13 @@ def check_plan(session: Session, observer: Observer) -> None:
 
 
 def _can_hear(begun: TrainedNetwork, audio: AudioSpec) -> bool:
-    """Whether published weights have a preset for this besides the one that they were trained on."""
-    names = () if begun.labels else AUDIO_OF_A_NETWORK.get(begun.backbone, ())
-    return audio in [PRESETS[name] for name in names]
+    """Whether published weights have a preset for this besides the one that they were trained on.
+
+    Windows may be of another length where the network is embedded in one patch.
+    """
+    own = [PRESETS[name] for name in AUDIO_OF_A_NETWORK.get(begun.backbone, ()) if not begun.labels]
+    whole = embedding_audio(begun.audio)[1] == 1
+    return audio in own or (whole and any(differs_in_windows_only(audio, preset) for preset in own))
 
 
 def check_teaching(session: Session, observer: Observer) -> None:

@@ -18,9 +18,11 @@ from merkit.engine.runtimes import open_runtime
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.embeddings import embeddings
 from merkit.training.embeddings.ears import ears_from_source
+from merkit.training.embeddings.head import fit_head
 from merkit.training.networks.checkpoint import network_from_checkpoint
 from merkit.training.networks.onnx_weights import network_from_onnx
-from merkit.training.recipe import PROTOCOLS
+from merkit.training.recipe import PROTOCOLS, with_overrides
+from merkit.training.runs import frozen_fit
 from merkit.training.runs.export_and_score import export_run
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import FinishedRun
@@ -117,18 +119,47 @@ def test_published_weights_may_hear_another_of_their_presets(songs: Path, cache:
     assert np.allclose(logits, run.predictions.logits[0], atol=1e-3)
 
 
+def test_published_weights_may_hear_shorter_windows_and_learn_from_more_of_them(
+    songs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    weights = tmp_path / "ears.safetensors"
+    save_file(random_audioset(), weights)
+    short = with_overrides(
+        dataclasses.replace(PROTOCOLS["best"], audio=PRESETS["audioset-relative"]),
+        ["audio.window_samples=16000", "audio.frames=100", "train_windows=4"],
+    )
+    learnt_from: list[set[int]] = []
+
+    def head(features, *more):
+        learnt_from.append({len(rows) for rows in features})
+        return fit_head(features, *more)
+
+    monkeypatch.setattr(frozen_fit, "fit_head", head)
+    session = _session(songs, cache, tmp_path / "run", weights)
+    protocol = dataclasses.replace(session.protocol, audio=short.audio, recipe=short.recipe)
+    session = dataclasses.replace(session, models=("audioset",), protocol=protocol)
+    (run,), _ = run_session(session, NoObserver())
+    _, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
+    assert (spec.audio.frames, spec.audio.n_mels) == (100, PRESETS["audioset-relative"].n_mels)
+    assert learnt_from == [{4}]
+    assert run.predictions is not None
+    assert {len(rows) for rows in run.predictions.logits} == {3}  # what labelling hears
+
+
 def test_plans_that_cannot_be_are_refused(
     trained: Trained, frozen: tuple[FinishedRun, list[str]], songs: Path, cache: Path, tmp_path: Path
 ):
     run, _ = frozen
     own = _session(songs, cache, tmp_path, trained.run.folder).protocol
     of_ears = dataclasses.replace(own, audio=PRESETS["mer500"])
+    more = dataclasses.replace(own, recipe=dataclasses.replace(own.recipe, train_windows=6))
     for weights, fields, reason in (
         (trained.run.folder, {"models": ("squeezenet",)}, "are weights of audiocnn, not of squeezenet"),
         (trained.run.folder, {"teachers": (str(trained.run.folder),)}, "learns nothing from teachers"),
         (run.folder, {"plan": "all"}, "is a frozen network"),
         (trained.run.folder, {"protocol": of_ears}, "hears what it was trained on"),
         ("none", {}, "needs the weights of a network"),
+        (trained.run.folder, {"plan": "all", "protocol": more}, "is for the head of a frozen network"),
     ):
         session = dataclasses.replace(_session(songs, cache, tmp_path / "no", weights), **fields)
         with pytest.raises(UsageError, match=reason):
