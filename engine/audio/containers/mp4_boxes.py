@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from ..tags.part import Exhausted, Part, part_of_file
+from .part import Exhausted, Part, part_of_file
 
 _ENCRYPTED = {b"enca", b"drms", b"aavd"}  # Common Encryption, iTunes' FairPlay, Audible
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from .part import LONGEST, Part, Tags, add, text_from_utf16
+from ..containers.part import Part
+from .values import LONGEST, Tags, add, text_from_utf16
 
 _NAMES = {"author": "artist", "title": "title", "wm/albumtitle": "album"}
 _DESCRIPTION = bytes.fromhex("3326b2758e66cf11a6d900aa0062ce6c")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ..containers.part import Part
 from .id3 import read_id3v2
-from .part import LONGEST, Part, Tags, add, text_from_bytes
+from .values import LONGEST, Tags, add, text_from_bytes
 
 _INFO = {b"IART": "artist", b"INAM": "title", b"IPRD": "album"}
 _AIFF = {b"AUTH": "artist", b"NAME": "title"}

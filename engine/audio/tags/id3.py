@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import struct
 
-from .part import LONGEST, MOST_VALUES, Part, Tags, add, text_from_bytes, text_from_utf16
+from ..containers.part import Part
+from .values import LONGEST, MOST_VALUES, Tags, add, text_from_bytes, text_from_utf16
 
 _FRAMES = {b"TPE1": "artist", b"TIT2": "title", b"TALB": "album",
            b"TP1": "artist", b"TT2": "title", b"TAL": "album"}  # fmt: skip

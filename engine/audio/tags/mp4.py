@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..containers.mp4_boxes import boxes
-from .part import LONGEST, Part, Tags, add, text_from_bytes, text_from_utf16
+from ..containers.part import Part
+from .values import LONGEST, Tags, add, text_from_bytes, text_from_utf16
 
 _ITEMS = {b"\xa9ART": "artist", b"\xa9nam": "title", b"\xa9alb": "album"}
 _TEXT, _UTF16 = (0, 1), 2  # types of data

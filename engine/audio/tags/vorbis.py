@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
-from .part import LONGEST, Part, Tags, add, text_from_bytes
+from ..containers.part import Part
+from .values import LONGEST, Tags, add, text_from_bytes
 
 _NAMES = {b"artist": "artist", b"title": "title", b"album": "album"}
 _COMMENTS = 4  # the type of a FLAC block

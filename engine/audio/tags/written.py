@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..containers.part import Exhausted, Part, part_of_file
 from ..decoder import TAGS
 from ..formats import open_regular_file
 from .asf import read_asf
 from .chunks import read_id3_chunks, read_text_chunks
 from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
 from .mp4 import read_mp4
-from .part import Exhausted, Part, Tags, part_of_file
+from .values import Tags
 from .vorbis import read_flac, read_ogg
 
 _BETWEEN = "; "  # values of one tag, such as several artists

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 
 import tag_bytes as made
+from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.asf import read_asf
-from merkit.engine.audio.tags.part import Effort, Part, Tags
+from merkit.engine.audio.tags.values import Tags
 
 DESCRIPTION = "75b22633-668e-11cf-a6d9-00aa0062ce6c"
 EXTENDED = "d2d0a440-e307-11d2-97f0-00a0c95ea850"

@@ -6,8 +6,9 @@ import struct
 
 import pytest
 import tag_bytes as made
+from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.chunks import read_id3_chunks, read_text_chunks
-from merkit.engine.audio.tags.part import Effort, Part, Tags
+from merkit.engine.audio.tags.values import Tags
 
 SOUND = made.chunk(b"fmt ", bytes(16)) + made.chunk(b"data", bytes(999))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import tag_bytes as made
+from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
-from merkit.engine.audio.tags.part import Effort, Part, Tags
+from merkit.engine.audio.tags.values import Tags
 
 
 def part(data: bytes) -> Part:

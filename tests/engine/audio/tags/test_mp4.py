@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import tag_bytes as made
+from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.mp4 import read_mp4
-from merkit.engine.audio.tags.part import Effort, Part, Tags
+from merkit.engine.audio.tags.values import Tags
 
 ITEMS = (
     made.box(b"covr", made.data_box(made.PICTURE, 13))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import tag_bytes as made
-from merkit.engine.audio.tags.part import Effort, Part, Tags
+from merkit.engine.audio.containers.part import Effort, Part
+from merkit.engine.audio.tags.values import Tags
 from merkit.engine.audio.tags.vorbis import read_flac, read_ogg
 
 EXPECTED = {"artist": made.ARTISTS, "title": [made.TITLE], "album": [made.ALBUM]}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.tags.part import MOST_VALUES, Effort, Exhausted, Part, Tags, add, part_of_file
+from merkit.engine.audio.containers.part import Effort, Exhausted, Part, part_of_file
 
 places = st.integers(-20, 20) | st.sampled_from([1 << 31, 1 << 63, 1 << 70])
 
@@ -43,13 +43,3 @@ def test_reads_of_nothing_cost_too() -> None:
         part.read(0, 1)
     with pytest.raises(Exhausted):
         part.read(0, 1)
-
-
-def test_values() -> None:
-    tags: Tags = {}
-    add(tags, "artist", " a\0", "", "\ufeffb ", "a", "\0\0")
-    add(tags, "title")
-    add(tags, None, "x")
-    assert tags == {"artist": ["a", "b"]}
-    add(tags, "artist", *(f"{i}" for i in range(1_000)))
-    assert len(tags["artist"]) == MOST_VALUES
