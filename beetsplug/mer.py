@@ -6,10 +6,12 @@ beside this file. docs/BEETS.md is for its users.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from beets import ui
@@ -26,6 +28,7 @@ _LABELS = ("happy", "tense", "sad", "calm")
 """Those of the default model: beets asks for types at each start, and to open a model takes 0.3 s."""
 
 _MOOD, _VERDICT, _CONFIDENCE = "mood", "mer_verdict", "mer_confidence"
+_OUR_MOOD = "mer_mood"  # the mood that was set here, or ""
 
 
 class MerPlugin(BeetsPlugin):
@@ -54,15 +57,7 @@ class MerPlugin(BeetsPlugin):
     @property
     def item_types(self) -> dict[str, types.Type]:
         """Probabilities are numbers: ``mer_happy:0.6..`` asks for a range."""
-        labels = _LABELS
-        if self.config["model"].get():
-            from merkit.engine.errors import MerError
-
-            try:
-                labels = self._opened().labels
-            except MerError:  # which "beet mer" says; other commands go on
-                labels = ()
-        return dict.fromkeys((_CONFIDENCE, *map(_field, labels)), types.NullFloat(3))
+        return dict.fromkeys((_CONFIDENCE, *map(_field, self._known_labels())), types.NullFloat(3))
 
     def commands(self) -> list[ui.Subcommand]:
         command = ui.Subcommand("mer", help="say which emotion songs carry, and keep it as their mood")
@@ -130,7 +125,7 @@ class MerPlugin(BeetsPlugin):
     def _keep(self, item: Item, song: SongLabel, force: bool) -> None:
         """Sets the item's fields. A mood that is not from here stays, unless it is replaced by force."""
         mood = item.get(_MOOD, with_album=False) or _mood_in_file(item)
-        others = mood if mood and not _is_ours(item) else None
+        others = mood if mood and not self._is_ours(item) else None
         for key in _fields(item):
             del item[key]
         item[_VERDICT] = song.verdict or "sure"
@@ -139,7 +134,9 @@ class MerPlugin(BeetsPlugin):
         for label, share in zip(self._opened().labels, song.probabilities, strict=False):  # of silence none
             item[_field(label)] = share
         new = song.emotion if song.verdict != "unsure" or self.config["unsure"].get(bool) else None
-        if others and not (force and new):
+        is_others = others and not (force and new)
+        item[_OUR_MOOD] = "" if is_others else new or ""
+        if is_others:
             new = others
         if new:
             item[_MOOD] = new
@@ -147,22 +144,26 @@ class MerPlugin(BeetsPlugin):
             del item[_MOOD]
 
     def _write_tags(self, item: Item, path: bytes) -> None:
-        """After beets has written an item's tags: the mood and its shares, as ``mer-label tag`` does."""
+        """After beets has written an item's tags: the mood and its shares, as ``mer-label tag`` does.
+
+        A mood that is not from here takes the place of one in the file that is, without shares.
+        """
         if _VERDICT not in item:
             return
         from merkit.engine.errors import MerError
         from merkit.engine.outputs.tagging import moods
 
         name = os.fsdecode(path)
-        values: dict[str, str] = {}
-        if mood := item.get(_MOOD, with_album=False):
-            shares = {key: item[key] for key in _fields(item) if key not in (_VERDICT, _CONFIDENCE)}
-            named = {moods.share_name(key.removeprefix("mer_")): f"{shares[key]:.3f}" for key in shares}
-            values = {moods.MOOD: mood, **named}
+        mood = item.get(_MOOD, "", with_album=False)
+        is_ours = self._is_ours(item)
+        values: dict[str, str] = {moods.MOOD: mood} if mood else {}
+        if is_ours:
+            for key, share in _shares(item).items():
+                label = mood if key == _field(mood) else self._label(key.removeprefix("mer_"))
+                values[moods.share_name(label)] = f"{share:.3f}"
         try:
             there = moods.read_moods(name)
-            others = there and not moods.is_ours(there) and not _is_ours(item)
-            if values != there and not others:
+            if values != there and (is_ours or moods.is_mood_ours(there)):
                 moods.write_moods(name, values)
                 if path == item.path:
                     item.mtime = item.current_mtime()  # or beets takes it for a file that somebody changed
@@ -170,6 +171,30 @@ class MerPlugin(BeetsPlugin):
             return
         except MerError as error:
             self._log.error("{}: {}", _name(item), error)
+
+    def _is_ours(self, item: Item) -> bool:
+        """Whether an item has a mood that was set here.
+
+        Earlier versions did not keep what they set: of theirs, the label whose share is the largest.
+        """
+        mood = item.get(_MOOD, "", with_album=False)
+        if not mood or _OUR_MOOD in _fields(item):
+            return bool(mood) and mood == item[_OUR_MOOD]
+        shares = _shares(item)
+        return self._label(mood) == mood and shares.get(_field(mood), -1.0) == max(shares.values(), default=0)
+
+    def _label(self, text: str) -> str:
+        """The model's label whose field is that of a text, or the text."""
+        return {_field(label): label for label in self._known_labels()}.get(_field(text), text)
+
+    def _known_labels(self) -> tuple[str, ...]:
+        """Those of the model; none if it cannot be opened, which "beet mer" says: other commands go on."""
+        from merkit.engine.errors import MerError
+
+        try:
+            return self._opened().labels if self.config["model"].get() else _LABELS
+        except MerError:
+            return ()
 
     def _opened(self) -> Labeler:
         """The labeler, opened when it is first needed.
@@ -199,9 +224,14 @@ def _fields(item: Item) -> list[str]:
     return [key for key in item.keys(with_album=False) if key.startswith("mer_")]
 
 
-def _is_ours(item: Item) -> bool:
-    """Whether an item's mood is one of the labels whose shares it has."""
-    return _field(item.get(_MOOD, "", with_album=False)) in _fields(item)
+def _shares(item: Item) -> dict[str, float]:
+    """An item's shares by their fields. Those of a model that is not there now come as text."""
+    shares = {}
+    for key in _fields(item):
+        with suppress(TypeError, ValueError):
+            if key not in (_VERDICT, _CONFIDENCE, _OUR_MOOD) and math.isfinite(share := float(item[key])):
+                shares[key] = share
+    return shares
 
 
 def _name(item: Item) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..engine.cli.command import FiniteRange, report_errors
+from ..engine.cli.command import EXIT_SOME_FAILED, FiniteRange, report_errors
 from ..engine.text.escape import for_terminal
 from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
@@ -34,16 +34,19 @@ def formats_command(
     """CPU time of a song's windows by format, beside the cheapest decoder that reads as many seconds on end.
 
     FILEs are measured, or else a song that is made in MP3, Ogg Vorbis, FLAC, WAV, M4A, Opus and WMA.
+
+    Exit codes: 0 all were measured, 4 some could not be decoded and are left out, 1 failure.
     """
     from ..engine.files import write_whole
     from .experiments.formats import format_costs, markdown_from_costs
 
     check_result_paths([markdown] if markdown else [], files)
-    table = markdown_from_costs(format_costs(files, rounds, songs, seconds, print_err))
+    costs = format_costs(files, rounds, songs, seconds, print_err)
+    table = markdown_from_costs(costs)
     try:
         if markdown:
             write_whole(markdown, table)
     finally:  # printed last: the reader may go; and in any case, if the file cannot be written
         for line in table.splitlines():
             print_out(for_terminal(line))
-    return 0
+    return EXIT_SOME_FAILED if len(costs) < len(set(files)) else 0

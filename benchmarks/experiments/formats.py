@@ -74,24 +74,31 @@ def format_costs(
 ) -> list[Cost]:
     """Measures files; without any, a song of ``seconds`` in each of seven formats, which are made first.
 
+    Files that cannot be decoded are said and left out.
+
     Args:
         rounds: of each file, in turns.
         songs: in a run of mer-label for the wall time; 0 leaves it out.
 
     Raises:
-        MerError: a file cannot be decoded, or mer-label fails.
+        MerError: none of the files can be decoded, or mer-label fails.
     """
     options = WindowOptions(open_artifact(DEFAULT_MODEL).spec.audio)
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-        chosen = list(files) or made_songs(Path(folder), seconds)
-        times: dict[Path, list[Any]] = {file: [] for file in chosen}
+        times: dict[Path, list[Any]] = {file: [] for file in files or made_songs(Path(folder), seconds)}
         with WorkerPool(decoding_times, options, 1) as pool:
             for turn in range(rounds + 1):  # the first one loads libraries
                 say(f"round {turn} of {rounds}")
+                chosen = list(times)
                 for position, result in pool.map(map(str, chosen)):
-                    if isinstance(result, Failure):
-                        raise MerError(f"{chosen[position]}: {result.reason}")
-                    times[chosen[position]].append(result)
+                    file = chosen[position]
+                    if not isinstance(result, Failure):
+                        times[file].append(result)
+                        continue
+                    del times[file]
+                    if not times:
+                        raise MerError(f"no file is left that can be decoded; {file}: {result.reason}")
+                    say(f"left out {file}: {result.reason}")
         costs = []
         for file, found in times.items():
             decoder, ours, *floors = zip(*found[1:], strict=True)

@@ -18,6 +18,7 @@ import pytest
 from audio_files import noise, write_audio
 from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
 from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.outputs.tagging import moods
 from merkit.engine.outputs.tagging.moods import read_moods, write_moods
 from merkit.engine.spec import QUADRANTS
 
@@ -230,6 +231,101 @@ def test_moods_from_elsewhere_stay(plugin: MerPlugin, library: Library, tmp_path
         assert item.mood == mood
     assert read_moods(tmp_path / "sad a.mp3")["MOOD"] == "sad"
     assert read_moods(tmp_path / "perhaps-sad c.mp3") == {"MOOD": "Rainy day"}
+
+
+@pytest.mark.parametrize("mood", ["sad", "calm", "Sad"])
+def test_a_mood_from_elsewhere_may_be_a_label(
+    plugin: MerPlugin, library: Library, tmp_path: Path, mood: str
+) -> None:
+    """Of another program, or set by hand: before the song is labelled and after that."""
+    in_file = added(library, tmp_path / "sad a.flac", mood=mood)
+    in_library = added(library, tmp_path / "sad b.flac")
+    in_library["mood"] = mood
+    in_library.store()
+    beet_mer(plugin, library)
+    for item in (in_file, in_library):
+        item.load()
+        assert (item.mood, item.mer_mood, item.mer_sad) == (mood, "", 0.7)
+        item.try_write()
+    assert read_moods(tmp_path / "sad a.flac") == {"MOOD": mood}
+    assert read_moods(tmp_path / "sad b.flac") == {}
+    for item in (in_file, in_library):
+        item["path"] = os.fsencode(
+            Path(os.fsdecode(item.path)).rename(tmp_path / f"perhaps-sad {item.id}.flac")
+        )
+        item.store()
+    beet_mer(plugin, library, "--force")
+    for item in (in_file, in_library):
+        item.load()
+        assert (item.mood, item.mer_verdict) == (mood, "unsure")
+    assert read_moods(tmp_path / f"perhaps-sad {in_file.id}.flac") == {"MOOD": mood}
+
+
+def test_a_label_that_is_corrected_by_hand_stays(plugin: MerPlugin, library: Library, tmp_path: Path) -> None:
+    item = added(library, tmp_path / "sad a.flac")
+    beet_mer(plugin, library)
+    item.load()
+    assert item.mer_mood == "sad"
+    item["mood"] = "calm"
+    item.store()
+    item.try_write()
+    assert read_moods(tmp_path / "sad a.flac") == {"MOOD": "calm"}  # without shares: they do not say so
+    item.try_write()
+    assert read_moods(tmp_path / "sad a.flac") == {"MOOD": "calm"}
+    in_file = added(library, tmp_path / "perhaps-sad b.flac")
+    beet_mer(plugin, library)
+    write_moods(tmp_path / "perhaps-sad b.flac", {"MOOD": "happy"})
+    in_file.load()
+    in_file.try_write()
+    assert read_moods(tmp_path / "perhaps-sad b.flac") == {"MOOD": "happy"}
+
+
+@pytest.mark.parametrize(("mood", "is_ours"), [("sad", True), ("calm", False), ("Sad", False), ("x", False)])
+def test_of_a_library_of_an_earlier_version_the_largest_share_is_ours(
+    plugin: MerPlugin, library: Library, tmp_path: Path, mood: str, is_ours: bool
+) -> None:
+    item = added(library, tmp_path / "perhaps-sad a.flac")
+    for name, value in {"mer_verdict": "sure", "mer_sad": 0.7, "mer_calm": 0.3, "mood": mood}.items():
+        item[name] = value
+    item.store()
+    beet_mer(plugin, library, "--force")
+    item.load()
+    assert item.get("mood") == (None if is_ours else mood)
+
+
+def test_shares_of_another_model_are_text(plugin: MerPlugin, library: Library, tmp_path: Path) -> None:
+    item = added(library, tmp_path / "a.flac")
+    fields = {
+        "mood": "joy",
+        "mer_mood": "joy",
+        "mer_verdict": "sure",
+        "mer_joy": "0.75",
+        "mer_x": "much",
+        "mer_y": "nan",
+    }
+    for name, value in fields.items():
+        item[name] = value
+    item.store()
+    item.load()
+    assert isinstance(item.mer_joy, str)
+    item.write()
+    assert read_moods(tmp_path / "a.flac") == {"MOOD": "joy", "MER_JOY": "0.750"}
+
+
+def test_names_in_tags_are_those_of_labels(
+    plugin: MerPlugin, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ("very happy", "a:b", "under_line")
+    monkeypatch.setattr(FakeLabeler, "labels", labels)
+    beets.config["mer"]["model"] = "fake"
+    monkeypatch.setattr(Item, "_types", plugin.item_types)
+    item = added(library, tmp_path / "a.flac")
+    song = SongLabel("a", emotion="very happy", probabilities=(0.5, 0.25, 0.25), verdict="sure")  # pyright: ignore[reportArgumentType]
+    plugin._keep(item, song, False)
+    item.store()
+    item.write()
+    assert item.mer_very_happy == 0.5
+    assert read_moods(tmp_path / "a.flac") == moods.values_of("very happy", labels, (0.5, 0.25, 0.25))
 
 
 @pytest.mark.parametrize(

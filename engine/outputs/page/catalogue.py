@@ -35,7 +35,9 @@ _WANTED = (
 class Catalogue:
     """What the page is given: ``about`` and ``columns`` are what ``packed`` packs.
 
-    ``songs`` counts its rows; ``missing`` the songs whose files are not there, left out or not.
+    ``songs`` counts its rows; ``missing`` the songs whose files are not there, left out or not. An error is
+    one of these only where its file is gone from a folder that is there: a disk that is away is a reason to
+    show it.
     """
 
     about: dict[str, Any]
@@ -103,8 +105,11 @@ class _Rows:
         names = set(table.column_names)
         real_paths = _values(table, "real_path")
         found = [self._places.of(*row) for row in zip(_values(table, "path"), real_paths, strict=True)]
-        failed = [status == "error" for status in _values(table, "status")]
-        missing = [not (is_there or bad) for (_, is_there), bad in zip(found, failed, strict=True)]
+        rows = zip(_values(table, "path"), real_paths, _values(table, "status"), found, strict=True)
+        missing = [
+            not is_there and (status != "error" or self._places.is_gone(path, real_path))
+            for path, real_path, status, (_, is_there) in rows
+        ]
         kept = [self._keep or not is_missing for is_missing in missing]
         places = [place for (place, _), is_kept in zip(found, kept, strict=True) if is_kept]
         self.missing += sum(missing)

@@ -39,7 +39,8 @@ const minutes = (seconds) => {
   return whole >= 3600 ? `${Math.floor(whole / 3600)}:${tail}` : tail;
 };
 
-const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
+const wholePercent = (share) => Math.round(100 * share);
+const percent = (share) => `${wholePercent(share)}\u00a0%`;
 
 class Catalogue {
   constructor(data) {

@@ -175,7 +175,8 @@ class Page {
     for (let song = 0; song < catalogue.count; song++) {
       if (found && !found[song]) continue;
       if (verdict && catalogue.verdict[song] !== verdict) continue;
-      if (this.limit < 100 && !(catalogue.hasLabel(song) && catalogue.sure(song) * 100 <= this.limit)) continue;
+      // As the table shows it: what stands there as 60 % is at most 60 % sure.
+      if (this.limit < 100 && !(catalogue.hasLabel(song) && wholePercent(catalogue.sure(song)) <= this.limit)) continue;
       if (this.box && !this.plane.isIn(song, this.box)) continue;
       const isInGroup = this.group === null || catalogue[kind][song] === this.group;
       if (isInGroup) counts[catalogue.emotion[song]]++;

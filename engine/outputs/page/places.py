@@ -58,6 +58,10 @@ class Places:
         is_link = is_there and (shown.folder, shown.name) == (seen, name) and os.path.isfile(real_path)
         return Place(shown.folder, shown.name, is_link), is_there
 
+    def is_gone(self, path: str, real_path: str | None) -> bool:
+        """Whether a row's file is gone while its folder is there."""
+        return self._looks.is_gone(real_path or os.path.abspath(path))
+
     def _below_as_named(self, path: str, real_path: str) -> str | None:
         """The way to that file below the page's folder by the names that were typed, whatever these link to.
 

@@ -1,7 +1,8 @@
-"""The mood of a song in its file's tags. Only here mutagen is imported, which the extra ``tags`` brings."""
+"""The mood of a song in its file's tags, by mutagen, which the extra ``tags`` brings."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -10,15 +11,15 @@ from typing import Any
 
 from ...audio.tags.written import tags_from_file
 from ...errors import MerError
+from .others import MOOD, comments_as_bytes, other_entries, other_frames
+from .others import SHARE as _SHARE
+from .others import is_ours as is_name_ours
 
-MOOD = "MOOD"
-"""The name of the emotion among the values of a file."""
-
-_SHARE = "MER_"
 _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
 _NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
 _V1_BYTES = 128
+_SHORT = 10  # bytes of a frame that holds nothing
 _V1_FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB"}
 
 
@@ -47,11 +48,23 @@ def is_ours(values: Mapping[str, str]) -> bool:
 
 
 def is_mood_ours(values: Mapping[str, str]) -> bool:
-    """Whether the mood was written here too: beside one that was set by hand since its own share is missing.
+    """Whether the mood was written here too: its share is the largest, or one of those.
 
-    Shares without a mood are ours.
+    Of one that was set by hand since the share is missing or smaller, another label's too. Shares without a
+    mood are ours.
     """
-    return share_name(values[MOOD]) in values if MOOD in values else is_ours(values)
+    if MOOD not in values:
+        return is_ours(values)
+    shares = {name: _number(text) for name, text in values.items() if name.startswith(_SHARE)}
+    own = shares.get(share_name(values[MOOD]), math.nan)
+    return own == max([*shares.values(), own])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def require_mutagen() -> None:
@@ -64,6 +77,8 @@ def require_mutagen() -> None:
 
 def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, str]:
     """The mood of a file and the shares that were written here; empty if it has none.
+
+    Several moods that are not the same are one text, with "; " between them.
 
     Args:
         like: a file of the same format with its right name, by which mutagen knows some formats.
@@ -78,8 +93,9 @@ def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, st
 def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | None = None) -> None:
     """Writes ``values_of`` in the place of earlier ones, and nothing else. The file is changed in place.
 
-    ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. A file with
-    ID3v1 only gets its texts in ID3v2 too, which FFmpeg reads alone where both are there.
+    ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. Its other
+    frames keep their bytes, as Vorbis comments do. A file with ID3v1 only gets its texts in ID3v2 too, which
+    FFmpeg reads alone where both are there.
 
     Raises:
         NoPlaceError, MerError: as ``read_moods``; or it cannot be written, and may be damaged.
@@ -91,7 +107,7 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
     had_none = file.tags is None
     if had_none:
         file.add_tags()
-    options = _write_id3(file, values, path, had_none) if _is_id3(file) else _write_other(file, values)
+    options = _write_id3(file, values, path, had_none) if _is_id3(file) else _write_other(file, values, path)
     try:
         file.save(str(path), **options)
     except Exception as error:  # as in _opened
@@ -145,14 +161,17 @@ def _is_id3(file: Any) -> bool:
 
 
 def _moods(file: Any) -> dict[str, str]:
-    moods: dict[str, str] = {}
+    moods: dict[str, list[str]] = {}
     for key, name in _entries(file):
         value = file.tags[key]
         if _is_id3(file):
             value = value.text
-        first = value[0] if isinstance(value, list) and value else value
-        moods.setdefault(name, first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first))
-    return moods
+        for each in value if isinstance(value, list) else [value]:
+            text = each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each)
+            texts = moods.setdefault(name, [])
+            if text not in texts:
+                texts.append(text)
+    return {name: "; ".join(filter(None, texts)) for name, texts in moods.items()}
 
 
 def _entries(file: Any) -> list[tuple[str, str]]:
@@ -168,7 +187,7 @@ def _entries(file: Any) -> list[tuple[str, str]]:
             name = name[len(_ITUNES) :]
         elif name == _ASF_MOOD.upper():
             name = MOOD
-        if name == MOOD or name.startswith(_SHARE):
+        if is_name_ours(name):
             found.append((key, name))
     return found
 
@@ -183,6 +202,11 @@ def _write_id3(file: Any, values: Mapping[str, str], path: str | Path, had_none:
         tags.load(str(path))  # its year and genre too
         for tag, text in tags_from_file(path).items():  # which knows that some ID3v1 is UTF-8
             tags.add(Frames[_V1_FRAMES[tag]](encoding=Encoding.UTF8, text=[text]))
+    if (others := other_frames(path)) is not None:
+        tags.clear()
+        # Mutagen leaves out what is short, and what it takes for that of a tag of another version.
+        tags.unknown_frames = [b"".join(others).ljust(_SHORT + 1, b"\0")]
+        tags._unknown_v2_version = version
     for name, text in values.items():
         frame = (
             TMOO(encoding=Encoding.UTF8, text=[text])
@@ -193,11 +217,17 @@ def _write_id3(file: Any, values: Mapping[str, str], path: str | Path, had_none:
     return {"v2_version": version, "v23_sep": None}
 
 
-def _write_other(file: Any, values: Mapping[str, str]) -> dict[str, Any]:
+def _write_other(file: Any, values: Mapping[str, str], path: str | Path) -> dict[str, Any]:
     from mutagen.asf import ASF
+    from mutagen.flac import FLAC
     from mutagen.mp4 import MP4, AtomDataType, MP4FreeForm
 
     tags: Any = file.tags
+    others = other_entries(path)
+    if len(others) == 1:  # mutagen puts the bytes into their place, and is not to make them
+        block, is_framed = comments_as_bytes(others[0], values), not isinstance(file, FLAC)
+        tags.write = lambda framing=is_framed: block + (b"\1" if framing else b"")
+        return {}
     for name, text in values.items():
         if isinstance(file, MP4):
             tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]

@@ -22,6 +22,7 @@ from ...text.escape import text_from_path
 from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files
 from .moods import MOOD, NoPlaceError, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
+from .others import other_entries
 from .replacement import replacement
 from .sound import sound_digest
 from .undo_file import Facts, Record, UndoFile
@@ -237,12 +238,16 @@ class _Tagger:
             digest = digest_of(old, file)
             file.flush()
             copy = Path(file.name)
-            sound, tags = sound_digest(copy), tags_from_file(copy)
+            sound, tags, others = sound_digest(copy), tags_from_file(copy), other_entries(copy)
             write_moods(copy, values, like=path)
             if sound_digest(copy) != sound:
                 raise MerError("its sound would not stay as it is")
             if any(tags_from_file(copy).get(name) != value for name, value in tags.items()):
                 raise MerError("its artist, title or album would not stay as they are")
+            if others and other_entries(copy) != others:
+                raise MerError(
+                    "its other tags would not stay as they are: save them anew with a tag editor first"
+                )
             if read_moods(copy, like=path) != values:
                 raise MerError("its mood cannot be read back")
             with copy.open("rb") as new:

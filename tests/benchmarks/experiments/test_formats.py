@@ -63,6 +63,28 @@ def test_each_song_of_a_run_is_labelled(tmp_path: Path) -> None:
         assert (len(inputs), inputs.repeats) == (3, 0)
 
 
+def test_a_file_that_cannot_be_decoded_costs_itself(tmp_path: Path) -> None:
+    good = write_audio(tmp_path / "a.wav", noise(2, 16_000), 16_000)
+    (tmp_path / "b.mp3").write_bytes(b"no sound")
+    said: list[str] = []
+    costs = formats.format_costs([tmp_path / "b.mp3", good], 1, 0, 1.0, said.append)
+    assert [cost.file for cost in costs] == ["a.wav"]
+    assert [line for line in said if "left out" in line] == [
+        f"left out {tmp_path / 'b.mp3'}: not an audio file that libsndfile or FFmpeg can open"
+    ]
+
+
+def test_the_command_ends_with_4_where_a_file_is_left_out(tmp_path: Path) -> None:
+    good = write_audio(tmp_path / "a.wav", noise(2, 16_000), 16_000)
+    (tmp_path / "b.mp3").write_bytes(b"no sound")
+    done = CliRunner().invoke(
+        main, ["formats", str(good), str(tmp_path / "b.mp3"), "--rounds", "1", "--songs", "0"]
+    )
+    assert done.exit_code == 4, done.output
+    assert "a.wav" in done.stdout
+    assert "b.mp3" not in done.stdout
+
+
 def test_what_cannot_be_decoded_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"no sound")
     done = CliRunner().invoke(main, ["formats", str(tmp_path / "a.mp3"), "--rounds", "1", "--songs", "0"])

@@ -35,7 +35,7 @@ def test_each_row_has_its_values(music: Path, tmp_path: Path) -> None:
     timeline = [window(0.0, 0.7, 0.1, 0.1, 0.1), window(10.0), window(20.04, 0.0, 0.0, 1.0, 0.0)]
     rows = [
         row_of(music / "a.mp3", "happy", 0.7, artist="Lata", title="One", windows=timeline, model="tiny"),
-        row_of(music / "bad.mp3", None, error="not an audio file", duration_s=None, model="tiny"),
+        row_of(tmp_path / "away/bad.mp3", None, error="not an audio file", duration_s=None, model="tiny"),
         row_of(music / "दिल.mp3", "sad", 0.4, artist="Lata", windows=timeline[1:], model="tiny"),
     ]
     page = catalogue_from_folder(write_labels(tmp_path / "labels", rows[:2], rows[2:]), tmp_path / "p.html")
@@ -68,6 +68,25 @@ def test_songs_that_are_gone_are_counted_and_left_out(music: Path, tmp_path: Pat
     page = catalogue_from_folder(folder, tmp_path / "page.html", keep_missing=True)
     assert (page.songs, page.missing, page.columns["title"]) == (2, 1, ["Gone", "Here"])
     assert list(page.columns["link"]) == [0, 1]
+
+
+def test_errors_of_files_that_are_gone_are_left_out_and_those_of_a_disk_that_is_away_stay(
+    music: Path, tmp_path: Path
+) -> None:
+    away = tmp_path / "disk/e.mp3"
+    paths = (music / "gone.mp3", music / "a.mp3", away)
+    rows = [row_of(path, None, error="bad", title=path.stem, real_path=str(path)) for path in paths]
+    folder = write_labels(tmp_path / "labels", rows)
+    page = catalogue_from_folder(folder, tmp_path / "page.html")
+    assert (page.songs, page.missing, page.columns["title"]) == (2, 1, ["a", "e"])
+    away.parent.mkdir()  # a mount point without its disk
+    page = catalogue_from_folder(folder, tmp_path / "page.html")
+    assert (page.songs, page.missing) == (2, 1)
+    (away.parent / "f.mp3").write_bytes(b"x")
+    page = catalogue_from_folder(folder, tmp_path / "page.html")
+    assert (page.songs, page.missing, page.columns["title"]) == (1, 2, ["a"])
+    page = catalogue_from_folder(folder, tmp_path / "page.html", keep_missing=True)
+    assert (page.songs, page.missing) == (3, 2)
 
 
 def test_verdict_and_novelty_where_rows_have_them(music: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, emotion, share, artist, title, verdict in (
         (heard.name, "sad", 0.55, "लता", "क़रार", "sure"),
         ("b.mp3", "happy", 0.95, "Beyoncé", "Zebra", "sure"),
-        ("c.mp3", "tense", 0.40, "लता", _HOSTILE, "unsure"),
+        ("c.mp3", "tense", 0.404, "लता", _HOSTILE, "unsure"),
         ("d.mp3", "calm", 0.75, "", "", "sure"),
         ("e.mp3", None, 0.0, "Beyoncé", "Bad", ""),
     ):
@@ -115,6 +115,12 @@ def test_filters(opened: Browser) -> None:
     click(opened, "#reset")
     change(opened, "#limit", 60, "input")
     assert names(opened) == [_HOSTILE, "क़रार"]
+    change(opened, "#limit", 55, "input")
+    assert names(opened) == [_HOSTILE, "क़रार"]  # one is 55 % sure, which 100 * 0.55 is not in binary numbers
+    change(opened, "#limit", 40, "input")
+    assert names(opened) == [_HOSTILE]  # 40.4, which the table shows as 40 %
+    change(opened, "#limit", 39, "input")
+    assert names(opened) == []
     click(opened, "#reset")
     groups = (
         "[...document.querySelectorAll('#groups .row')].map((row) => row.querySelector('span').textContent)"

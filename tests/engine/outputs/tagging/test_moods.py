@@ -56,6 +56,10 @@ def test_whose_a_mood_is() -> None:
     assert is_ours(by_hand)
     assert not is_mood_ours(by_hand)
     assert not is_mood_ours({"MOOD": "happy"})
+    assert not is_mood_ours({**VALUES, "MOOD": "happy"})  # another of the labels, whose share is smaller
+    assert is_mood_ours({"MOOD": "happy", "MER_HAPPY": "0.500", "MER_SAD": "0.500"})
+    assert not is_mood_ours({"MOOD": "happy", "MER_HAPPY": "much", "MER_SAD": "0.500"})
+    assert not is_mood_ours({**VALUES, "MOOD": "ख़ुश; Energetic"})
     assert not is_mood_ours({})
 
 
@@ -114,6 +118,20 @@ def test_id3v2_4_has_tmoo(tmp_path: Path) -> None:
     assert tag[3] == 4
     assert id3_frame("TMOO", id3_text(["ख़ुश", ""])) in tag  # mutagen ends texts with a zero
     assert b"\3MER_HAPPY\x000.250\0" in tag
+
+
+def test_several_moods_are_one_text(tmp_path: Path) -> None:
+    from mutagen.flac import FLAC
+
+    texts = [id3_frame("TMOO", id3_text(["happy", "Epic"])), id3_frame("TXXX", b"\0MOOD\0happy\0Energetic")]
+    assert read_moods(mp3(tmp_path / "a.mp3", id3v2(b"".join(texts)))) == {"MOOD": "happy; Epic; Energetic"}
+    path = made(tmp_path / "a.flac", next(each for each in FORMATS if each.name == "FLAC 16 bits"))
+    file = FLAC(path)
+    file["MOOD"] = ["happy", "Energetic", "happy"]
+    file.save()
+    assert read_moods(path) == {"MOOD": "happy; Energetic"}
+    write_moods(path, VALUES)
+    assert read_moods(path) == VALUES
 
 
 def test_id3v1_stays_and_is_not_hidden(tmp_path: Path) -> None:

@@ -173,6 +173,27 @@ def test_a_mood_that_was_set_by_hand_since_stays(tmp_path: Path) -> None:
     assert tag(labels, replace=True) == [Outcome.WRITTEN]
 
 
+@pytest.mark.parametrize("by_hand", [["calm"], ["happy", "Energetic"]])
+def test_another_label_or_a_second_mood_set_by_hand_stays(tmp_path: Path, by_hand: list[str]) -> None:
+    from mutagen.flac import FLAC
+
+    path = song(tmp_path, "FLAC 16 bits")
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    file: Any = FLAC(path)
+    file["MOOD"] = by_hand  # its shares stand there too
+    file.save()
+    write_labels(labels, [row_of(path)])
+    (said,) = tag_songs(labels, WRITE)
+    assert (said.outcome, said.before) == (Outcome.OTHERS, "; ".join(by_hand))
+    write_labels(labels, [row_of(path, None, verdict="not_music")])
+    assert tag(labels) == [Outcome.NO_LABEL]
+    assert FLAC(path)["mood"] == by_hand
+    write_labels(labels, [row_of(path)])
+    assert tag(labels, replace=True) == [Outcome.WRITTEN]
+    assert FLAC(path)["mood"] == ["happy"]
+
+
 @pytest.mark.parametrize(("emotion", "verdict"), [("sad", "unsure"), (None, "not_music"), (None, "silence")])
 def test_the_mood_of_an_earlier_model_goes(tmp_path: Path, emotion: str | None, verdict: str) -> None:
     path = song(tmp_path)
