@@ -263,7 +263,10 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
         specs = [prop.value for prop in model.metadata_props if prop.key == SPEC_KEY]
         if len(specs) != 1:
             many = f"more than one ModelSpec ({SPEC_KEY})" if specs else f"no ModelSpec (no {SPEC_KEY})"
-            raise ArtifactError(f"it carries {many} in its metadata_props; was it made by mer-export?")
+            raise ArtifactError(
+                f"it carries {many} in its metadata_props; was it made by mer-export? mer-export takes a "
+                "network from elsewhere with --spec and --labels"
+            )
         spec = ModelSpec.from_json(specs[0])
         _check_tensors(model.graph, spec)
     except (ArtifactError, SpecError) as error:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -156,13 +157,28 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def publish(staged: Path, folder: Path, names: list[str]) -> None:
-    """Moves finished files from a staging folder, in this order; signals wait until all are moved."""
-    for name in names:
-        with (staged / name).open("rb+") as file:
+    """Moves finished files from a staging folder, in this order; signals wait until all are moved.
+
+    A link stays one, as in ``write_whole``, and the new file has the owner and the mode of the one that it
+    replaces.
+
+    Raises:
+        OSError: not all could be moved.
+    """
+    targets = {staged / name: (folder / name).resolve() for name in names}
+    for path, target in targets.items():
+        with path.open("rb+") as file:
+            _take_rights(target, file)
             os.fsync(file.fileno())
     with signals_deferred():
-        for name in names:
-            os.replace(staged / name, folder / name)
+        for path, target in targets.items():
+            try:
+                os.replace(path, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:  # a link may lead to another disk
+                    raise
+                with path.open("rb") as content, whole_file(target) as file:
+                    shutil.copyfileobj(content, file)
 
 
 class FolderLock:

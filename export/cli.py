@@ -51,7 +51,7 @@ _LAYERS_NAMED = 5  # in a hint
     help="A known model, an FP32 .onnx, a .safetensors checkpoint, or a training's folder.",
 )
 @foreign_options
-@click.option("--all", "all_models", is_flag=True, help="Export every known model; a table at the end.")
+@click.option("--all", "all_models", is_flag=True, help="Export every known FP32 model; a table at the end.")
 @click.option("--fp32", is_flag=True, help="Make an FP32 engine.  [default: if no precision is named]")
 @click.option("--fp16", is_flag=True, help="Make an FP16 engine.")
 @click.option("--int8", is_flag=True, help="Make an INT8 engine, FP16 where INT8 does not pay; needs data.")
@@ -112,6 +112,8 @@ def main(
     model = model if argument is None else argument
     if "int8" in precisions and not (options["data"] or options["calib_data"]):
         raise click.UsageError("--int8 needs real music to calibrate on: --data, or --calib-data")
+    if options["keep"] and precisions == ["fp32"]:
+        raise click.UsageError("--keep goes with --fp16 or --int8: in FP32 every layer is left as it is")
     if sensitivity and precisions != ["int8"]:
         raise click.UsageError("--sensitivity goes with --int8 alone")
     _check_calibration(precisions, options)

@@ -21,10 +21,11 @@ from .engine_builder import engine_from_onnx
 from .evidence import products_as_sums
 from .job import Job
 from .output_files import Precision, Targets, check_network, check_targets, targets_of
+from .plain_graph import check_dense
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
 from .report import Checks, files_line, int8_note, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
-from .triton import write_repository
+from .triton import check_served, write_repository
 
 _EVIDENCE_WINDOWS = 16
 
@@ -54,6 +55,9 @@ def export(job: Job, precision: Precision) -> Exported:
     targets = targets_of(job.plan.out, artifact.name, precision, job.plan.engine.gpu)
     check_targets(targets, job.plan.form, [artifact.path, *job.plan.inputs])
     check_network(targets, job.plan.form, artifact.spec)
+    if job.plan.triton:
+        name = targets.onnx if job.plan.form == "onnx" else targets.engine
+        check_served(job.plan.triton, Path(name).stem, artifact.spec)
     job.say(f"{artifact.name} {precision.upper()}")
     if job.torch is not None:
         job.say(torch_line(job.torch))
@@ -88,6 +92,7 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
     )  # before the model is loaded: VGG16's is 0.5 GB
     model = job.source.model()
     if precision == "fp16":
+        check_dense(model)
         model = fp16_from_onnx(model, [*plan.keep, *plan.keep_fp32])
     elif precision == "int8":
         model = int8_from_onnx(model, ranges, plan.keep, plan.keep_fp32)

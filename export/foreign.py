@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +17,23 @@ from onnx import (
     NodeProto,
     TensorProto,
     ValueInfoProto,
+    helper,
     shape_inference,
-    version_converter,
 )
 
 from ..engine.artifact import LARGEST, SPEC_KEY, Artifact
+from ..engine.backbone_names import backbone_from_name
 from ..engine.errors import ArtifactError, SpecError, UsageError
 from ..engine.onnx_graph import check_graph
 from ..engine.onnx_wire import check_parts
 from ..engine.runtimes import open_runtime
 from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
+from .foreign_opset import converted, opset_of
 from .song_log_mels import generated_log_mels
 
-_OPSET = 20  # the oldest that is exported
 _SOFTMAX_OF_ONE_AXIS = 13  # an opset
-_TRIED_WINDOWS, _SUM_ERROR = 4, 1e-4
+_TRIED_WINDOWS, _SUM_ERROR = 16, 1e-4
 _KEEPS_VALUES = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Clip")  # of probabilities
 _LICENCE = "not stated; the network's own terms bind whoever passes it on"
 
@@ -67,6 +69,9 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
         audio = _audio_from_file(Path(spec))
     else:
         raise UsageError(f"{spec} is neither a file nor a preset; the presets: {', '.join(PRESETS)}")
+    if backbone is not None:
+        with suppress(UsageError):  # of an .onnx it may be any name; for weights it is looked up
+            backbone = backbone_from_name(backbone)
     foreign = Foreign(audio, names, backbone)
     try:
         foreign.spec(Path("network"))
@@ -75,7 +80,17 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
     return foreign
 
 
-def onnx_from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None] = lambda line: None) -> bytes:
+@dataclass(frozen=True)
+class ForeignGraph:
+    """A foreign graph as one of ours; ``before`` is it in its own opset, where it was converted."""
+
+    content: bytes
+    before: bytes | None = None
+
+
+def onnx_from_foreign(
+    path: Path, foreign: Foreign, say: Callable[[str], None] = lambda line: None
+) -> ForeignGraph:
     """A foreign graph as one of ours: images in, logits out, with its ModelSpec.
 
     Its input must be log-mels of one channel, ``[batch, 1, mels, frames]``, its output one logit a label; a
@@ -108,8 +123,8 @@ def onnx_from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None] =
         check_graph(model)
         if _without_softmax(model):
             say(f"{path.name} ends in a softmax, which is taken off: what goes into it are the logits")
-        model = _converted(model)
-        _name_ends(model, foreign)
+        older, model = model, converted(model)
+        names = _name_ends(model, foreign)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
     except (DecodeError, ValueError):
@@ -117,22 +132,31 @@ def onnx_from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None] =
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from None
     model.ClearField("metadata_props")
-    onnx.helper.set_model_props(model, {SPEC_KEY: foreign.spec(path).to_json()})
-    return model.SerializeToString()
+    helper.set_model_props(model, {SPEC_KEY: foreign.spec(path).to_json()})
+    before = _with_ends_of(model, older, names) if older is not model else None
+    return ForeignGraph(model.SerializeToString(), before)
 
 
 def refuse_probabilities(artifact: Artifact) -> None:
     """Refuses a network whose outputs are probabilities already, however it makes them.
 
     Raises:
-        ArtifactError: on every window that is tried, its outputs are a softmax's.
+        ArtifactError: on every window that is tried, its outputs are a softmax's, also in percent, or those
+            of a sigmoid each.
     """
     with open_runtime(artifact, "onnxruntime") as runtime:
         outputs = runtime.infer(generated_log_mels(artifact.spec.audio, _TRIED_WINDOWS).log_mels)
-    if outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() <= _SUM_ERROR:
+    sums = outputs.sum(1)
+    one_sum = np.ptp(sums) <= _SUM_ERROR * sums.mean()
+    # Outputs that are always the same say nothing, unless they are a softmax's.
+    if outputs.min() >= 0 and (
+        np.abs(sums - 1).max() <= _SUM_ERROR or (np.ptp(outputs) > 0 and (one_sum or outputs.max() <= 1))
+    ):
+        seen = "lie between 0 and 1" if outputs.max() <= 1 else "are 0 or more and have one sum"
         raise ArtifactError(
-            f"{artifact.path} gives probabilities, and the engine makes the softmax: export it without its "
-            "last step, so that it gives logits"
+            f"{artifact.path} gives probabilities, and the engine makes the softmax: on {_TRIED_WINDOWS} "
+            f"windows all outputs {seen}; export it without its last step, so that it gives the logits of "
+            "one softmax over all labels"
         )
 
 
@@ -147,7 +171,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 def _audio_from_file(path: Path) -> AudioSpec:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         try:
             return AudioSpec.from_json(text)
         except SpecError as error:
@@ -159,24 +183,6 @@ def _audio_from_file(path: Path) -> AudioSpec:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
-
-
-def _opset(model: ModelProto) -> int:
-    return max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
-
-
-def _converted(model: ModelProto) -> ModelProto:
-    version = _opset(model)
-    if version >= _OPSET:
-        return model
-    try:
-        return version_converter.convert_version(model, _OPSET)
-    except Exception as error:  # of any type: the converter's own are C++'s
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
-        raise ArtifactError(
-            f"it is of opset {version}, and its conversion to {_OPSET} fails ({reason}): export it anew "
-            f"where it was made, with opset {_OPSET}"
-        ) from None
 
 
 def _without_softmax(model: ModelProto) -> bool:
@@ -220,13 +226,13 @@ def _is_over_labels(model: ModelProto, softmax: NodeProto, output: ValueInfoProt
     if len(dims) < 2:
         return False
     # Without the attribute it is the last axis, and before opset 13 all from the second on.
-    default = 1 if _opset(model) < _SOFTMAX_OF_ONE_AXIS else -1
+    default = 1 if opset_of(model) < _SOFTMAX_OF_ONE_AXIS else -1
     axis = next((each.i for each in softmax.attribute if each.name == "axis"), default) % len(dims)
     return axis > 0 and all(dim.dim_value == 1 for i, dim in enumerate(dims) if i not in (0, axis))
 
 
-def _name_ends(model: ModelProto, foreign: Foreign) -> None:
-    """Names the graph's input and output as ours, after a look at their shapes."""
+def _name_ends(model: ModelProto, foreign: Foreign) -> dict[str, str]:
+    """Names the graph's input and output as ours, after a look at their shapes; each new name to the old."""
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -236,6 +242,7 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> None:
         )
     audio, labels = foreign.audio, len(foreign.labels)
     ends = ((inputs[0], "images", [1, audio.n_mels, audio.frames]), (graph.output[0], "logits", [labels]))
+    names = {name: value.name for value, name, _ in ends}
     for value, name, shape in ends:
         what = "takes" if name == "images" else "gives"
         kind = value.type.tensor_type.elem_type
@@ -250,6 +257,20 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> None:
             dim.dim_value = size
         dims[0].dim_param = "batch"  # that it computes any batch is tried before it is used
         _rename(graph, value.name, name)
+    return names
+
+
+def _with_ends_of(model: ModelProto, older: ModelProto, names: Mapping[str, str]) -> bytes:
+    """The graph before its conversion, with the names and shapes of the ends after it."""
+    # Made anew: texts of a stranger before the graph could make it a file of ONNX Runtime's own format.
+    copy = helper.make_model(older.graph, opset_imports=older.opset_import, ir_version=older.ir_version)
+    types = {value.name: value.type for value in (*model.graph.input, *model.graph.output)}
+    for name, old in names.items():
+        _rename(copy.graph, old, name)
+        for value in (*copy.graph.input, *copy.graph.output):
+            if value.name == name:
+                value.type.CopyFrom(types[name])
+    return copy.SerializeToString()
 
 
 def _rename(graph: GraphProto, old: str, new: str) -> None:

@@ -29,6 +29,7 @@ from .checks import (
 from .eval_set import EvalSet
 from .fp16_range import check_range, fp16_range, layers_to_keep
 from .output_files import Format, Precision
+from .plain_graph import check_dense
 from .precision import layers_to_quantize, tensors_to_quantize
 from .report import Checks, accuracy_line, parity_line, range_line
 from .sensitivity import LayerError, rank_layers
@@ -113,10 +114,11 @@ class Job:
         """The activations' ranges for INT8.
 
         Raises:
-            UsageError: there is no music to calibrate on, or no layer that INT8 makes faster.
+            UsageError: there is no music to calibrate on, no layer that INT8 makes faster, or sparse weights.
             MerError: there is too little music.
         """
         model = self.source.model()
+        check_dense(model)
         tensors = tensors_to_quantize(model, layers_to_quantize(model))
         if not tensors:
             raise UsageError("the network has no layer that INT8 makes faster")

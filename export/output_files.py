@@ -110,13 +110,22 @@ def check_network(targets: Targets, form: Format, spec: ModelSpec) -> None:
         facts = _sidecar(targets.folder / targets.sidecar)
         before[targets.engine] = json.dumps(facts.get("model_spec"))
     for name, text in before.items():
-        with suppress(SpecError):
-            other = ModelSpec.from_json(text)
-            if (other.labels, other.backbone) != (spec.labels, spec.backbone):
-                raise UsageError(
-                    f"{targets.folder / name} is there, and is of another network ({other.backbone}: "
-                    f"{', '.join(other.labels)}): choose another place with --out, or move it away"
-                )
+        check_same_network(targets.folder / name, text, spec)
+
+
+def check_same_network(path: Path, text: str, spec: ModelSpec) -> None:
+    """Refuses to replace a file whose ModelSpec is of another network; a text that is no ModelSpec is not.
+
+    Raises:
+        UsageError: its labels or its backbone differ.
+    """
+    with suppress(SpecError):
+        other = ModelSpec.from_json(text)
+        if (other.labels, other.backbone) != (spec.labels, spec.backbone):
+            raise UsageError(
+                f"{path} is there, and is of another network ({other.backbone}: "
+                f"{', '.join(other.labels)}): choose another place with --out, or move it away"
+            )
 
 
 def check_timing_cache(path: Path, inputs: Iterable[Path]) -> None:

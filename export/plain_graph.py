@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..engine.errors import ArtifactError
+from ..engine.errors import ArtifactError, UsageError
 from .library_step import kind_and_message, library_step
 
 _IR_VERSION = 10  # that of the bundled networks; every ONNX Runtime that is supported reads it
@@ -21,10 +21,10 @@ _MOVES = frozenset(("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsq
 def plain_from_onnx(model: ModelProto) -> ModelProto:
     """The same network with everything said in one way; a graph that is so already stays as it is.
 
-    Every node has a name of its own. Weights are initializers, also those of Constant nodes and those that
-    are reshaped, transposed or cast. No initializer is an input, and no output is read inside the graph.
-    ONNX's own domain has one name, all tensors have a type, and the IR version is no newer than the opset
-    needs.
+    Every node and every output of one has a name of its own. Weights are initializers, also those of Constant
+    nodes and those that are reshaped, transposed or cast. No initializer is an input, and no output is read
+    inside the graph. ONNX's own domain has one name, all tensors have a type, and the IR version is no newer
+    than the opset needs.
 
     Args:
         model: a graph that ``check_graph`` lets pass; it is not changed.
@@ -50,7 +50,20 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     _drop_unused(plain)
     _separate_outputs(plain)
     _name_nodes(plain)
+    _name_outputs(plain)
     return _typed(plain)
+
+
+def check_dense(model: ModelProto) -> None:
+    """Refuses sparse weights before a conversion that passes over them.
+
+    Raises:
+        UsageError: the graph has some.
+    """
+    if model.graph.sparse_initializer:
+        raise UsageError(
+            "the graph keeps weights as sparse tensors, which stay FP32 here: use --fp32, or write them dense"
+        )
 
 
 def _lower_ir_version(model: ModelProto) -> None:
@@ -167,6 +180,21 @@ def _name_nodes(model: ModelProto) -> None:
             node.name = next(name for name in names if name not in taken)
             taken.add(node.name)
         seen.add(node.name)
+
+
+def _name_outputs(model: ModelProto) -> None:
+    """One that is left out has no name, and the conversion to FP16 takes it for an input that is left out."""
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    taken |= {value.name for value in (*model.graph.input, *model.graph.initializer)}
+    for node in model.graph.node:
+        while len(node.output) > 1 and not node.output[-1]:
+            del node.output[-1]
+        for position, name in enumerate(node.output):
+            if not name:
+                base = f"{node.name} unused {position}"
+                names = (f"{base}_{i}" if i else base for i in count())
+                node.output[position] = next(name for name in names if name not in taken)
+                taken.add(node.output[position])
 
 
 def _typed(model: ModelProto) -> ModelProto:

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from ..engine.arrays import Float32
+from ..engine.runtimes.onnxruntime import passes_to_leave_out
 from .library_step import library_step
 from .precision import Ranges, layers_to_quantize, qdq_from_onnx
 
@@ -61,7 +62,12 @@ def open_session(content: bytes) -> Any:
     # It would quantize biases too, which TensorRT does not, and does it wrongly in FP16 graphs.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     with library_step("loading the graph into ONNX Runtime"):
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=passes_to_leave_out(content),
+        )
 
 
 def _logits(content: bytes, log_mels: Float32) -> Float32:

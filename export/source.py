@@ -13,12 +13,15 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from ..engine.arrays import Float32
-from ..engine.artifact import Artifact, is_engine, known_models, open_artifact, path_from_model
-from ..engine.errors import ArtifactError, MerError, UsageError
+from ..engine.artifact import SPEC_KEY, Artifact, is_engine, known_models, open_artifact, path_from_model
+from ..engine.errors import ArtifactError, MerError, SpecError, UsageError
 from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
+from ..engine.spec import ModelSpec
+from ..engine.strict_json import json_from_text
 from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
+from .foreign_opset import check_converted
 from .plain_graph import plain_from_onnx
 
 OLDEST_OPSET = 20
@@ -115,8 +118,23 @@ def name_of_source(path: Path) -> str:
 
 
 def fp32_models() -> list[str]:
-    """Names of every known model that can be exported; those that an export wrote are left out."""
-    return [name for name, path in known_models().items() if not is_exported_graph(path)]
+    """Names of every known model that can be exported.
+
+    Those that an export wrote are left out, unless it is the import of a network from elsewhere in FP32: that
+    one has no other file here.
+    """
+    return [name for name, path in known_models().items() if _is_no_copy(path)]
+
+
+def _is_no_copy(path: Path) -> bool:
+    texts = metadata_of(path)
+    if EXPORT_KEY not in texts:
+        return True
+    try:
+        report, spec = json_from_text(texts[EXPORT_KEY]), ModelSpec.from_json(texts.get(SPEC_KEY, ""))
+        return report["precision"] == "fp32" and "imported" in spec.provenance
+    except (SpecError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _from_checkpoint(path: Path) -> Source:
@@ -129,9 +147,6 @@ def _from_checkpoint(path: Path) -> Source:
 
 
 def _from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None]) -> Source:
-    def write_graph(target: Path) -> None:
-        write_whole(target, onnx_from_foreign(path, foreign, say))
-
     def write_weights(target: Path) -> Infer:
         from .torch_to_onnx import onnx_from_weights
 
@@ -139,7 +154,10 @@ def _from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None]) -> S
 
     if path.suffix.lower() != ".onnx":
         return _written(path, write_weights)
-    source = _written(path, write_graph)
+    graph = onnx_from_foreign(path, foreign, say)
+    source = _written(path, lambda target: write_whole(target, graph.content))
+    if graph.before is not None:
+        check_converted(graph.before, source.artifact)
     refuse_probabilities(source.artifact)
     return source
 
@@ -220,7 +238,11 @@ def _refuse_pickle(path: Path) -> None:
         start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
     ):
         raise ArtifactError(
-            f"{path} is a pickle (torch.save): loading one runs its code, so only safetensors are read"
+            f"{path} is a pickle (torch.save): loading one runs its code, so only safetensors are read; the "
+            "weights of a network from elsewhere are, with --spec, --labels and --backbone"
         )
     if path.suffix.lower() != ".safetensors":
-        raise UsageError(f"{path} is neither an .onnx nor a .safetensors file")
+        raise UsageError(
+            f"{path} is neither an .onnx nor a .safetensors file; a network from elsewhere needs --spec, "
+            "--labels and --backbone"
+        )

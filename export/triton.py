@@ -14,6 +14,10 @@ from typing import Any
 from ..engine.artifact import Artifact, is_engine
 from ..engine.errors import MerError, UsageError
 from ..engine.files import write_whole
+from ..engine.signals import signals_deferred
+from ..engine.spec import ModelSpec
+from ..engine.strict_json import LONGEST
+from .output_files import check_same_network
 from .triton_check import check_repository
 
 _WROTE = "# written by mer-export\n"
@@ -25,6 +29,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "_log_mel": ('backend: "python"',),
 }
 _DEFAULT_BATCH = 64  # of an .onnx, which takes any
+_SPEC = "model_spec.json"
 _FRONT = Path(__file__).with_name("triton_log_mel.py")
 _QUEUE_US = 2_000  # that a request may wait for others: much less than its log-mels take
 _LOG_MEL_PROCESSES = 4
@@ -32,6 +37,9 @@ _LOG_MEL_PROCESSES = 4
 
 def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     """Adds the three models of an .onnx file or an engine to a model repository, and checks them.
+
+    While they are written, Triton finds no configuration of an older export of that name, so that it loads
+    no mixture of the two. Signals wait until they are written.
 
     Returns:
         Their folders: the one that clients call first.
@@ -44,6 +52,7 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     if artifact.facts:
         check_for_triton(artifact.facts["builder"])
     check_names(folder, name)
+    check_served(folder, name, spec)
     models = {
         name: _both(artifact),
         f"{name}_network": _network(artifact),
@@ -54,7 +63,7 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     content = "model.plan" if is_engine(artifact.path) else "model.onnx"
     files: list[tuple[Path, bytes | str]] = [
         (targets[0] / "labels.txt", labels),
-        (targets[0] / "model_spec.json", spec.to_json() + "\n"),
+        (targets[0] / _SPEC, spec.to_json() + "\n"),
         (targets[1] / "labels.txt", labels),
         (targets[1] / "1" / content, artifact.content),
         (targets[2] / "1" / "model.py", _FRONT.read_bytes()),
@@ -62,16 +71,21 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
         *((folder / each / "config.pbtxt", _WROTE + _text(models[each])) for each in reversed(models)),
     ]
     try:
-        for target in targets:
-            (target / "1").mkdir(parents=True, exist_ok=True)
-            (target / _UNFINISHED).touch()
-        for path, text in files:
-            write_whole(path, text)
-        for target in targets:
-            (target / _UNFINISHED).unlink()
+        with signals_deferred():
+            for target in targets:
+                (target / "1").mkdir(parents=True, exist_ok=True)
+                (target / _UNFINISHED).touch()
+            for target in targets:  # the model that needs the others goes first
+                (target / "config.pbtxt").unlink(missing_ok=True)
+            for path, text in files:
+                write_whole(path, text)
+            for target in targets:
+                (target / _UNFINISHED).unlink()
     except OSError as error:
-        raise MerError(f"cannot write into {folder}: {error.strerror or error}") from None
-    check_repository(folder)
+        served = (targets[0] / "config.pbtxt").exists()
+        left = "" if served else f"; Triton serves no {name} until it is exported again"
+        raise MerError(f"cannot write into {folder}: {error.strerror or error}{left}") from None
+    check_repository(folder, models)
     return targets
 
 
@@ -85,6 +99,17 @@ def check_names(folder: Path, name: str) -> None:
         raise UsageError(f"{name!r} can be no model's name: rename the file")
     for suffix, kind in _KINDS.items():
         _check_target(folder / f"{name}{suffix}", kind)
+
+
+def check_served(folder: Path, name: str, spec: ModelSpec) -> None:
+    """Refuses to replace another network that Triton serves by this name.
+
+    Raises:
+        UsageError: its labels or its backbone differ.
+    """
+    target = folder / name
+    if (target / "config.pbtxt").exists():  # what was cut short is served by nobody
+        check_same_network(target / _SPEC, _text_of(target / _SPEC), spec)
 
 
 def check_for_triton(builder: str) -> None:
@@ -122,6 +147,15 @@ def _check_target(folder: Path, kind: tuple[str, ...]) -> None:
         raise UsageError(
             f"{folder} is there, and is a part of another export: choose another name with --out"
         )
+
+
+def _text_of(path: Path) -> str:
+    """A small file's text; empty where there is none."""
+    try:
+        small = path.is_file() and path.stat().st_size <= LONGEST
+        return path.read_text(encoding="utf-8") if small else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _batches(artifact: Artifact) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,17 @@ _REPEATED = {"input", "output", "dims", "instance_group", "preferred_batch_size"
 _FILES = {"tensorrt_plan": "model.plan", "onnxruntime_onnx": "model.onnx", "python": "model.py"}
 
 
-def check_repository(folder: Path) -> list[str]:
-    """Checks every model below a folder; returns their names.
+def check_repository(folder: Path, names: Collection[str] | None = None) -> list[str]:
+    """Checks models below a folder; returns their names.
+
+    Args:
+        names: those to check; None is every one. Others may be written in what only Triton reads whole.
 
     Raises:
         MerError: a configuration that is none, a file that is missing, or tensors that do not fit each other.
     """
-    paths = sorted(folder.glob("*/config.pbtxt"))
+    found = sorted(folder.glob("*/config.pbtxt"))
+    paths = [path for path in found if names is None or path.parent.name in names]
     if not paths:
         raise MerError(f"{folder} is no model repository: no folder in it has a config.pbtxt")
     models = {path.parent.name: path for path in paths}

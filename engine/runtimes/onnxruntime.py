@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnxruntime
 
 from ..arrays import Float32
@@ -9,6 +11,12 @@ from ..artifact import Artifact
 from ..errors import ArtifactError
 from .answers import checked, one_line
 from .stopping import EndedBySignal
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_FLOAT16 = 10  # onnx.TensorProto.FLOAT16
+_TRANSPOSES = frozenset(("Transpose", "Attention", "RotaryEmbedding"))  # also what is made of them
 
 
 class OnnxRuntime:
@@ -36,7 +44,11 @@ class OnnxRuntime:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                artifact.content, options, providers=["CPUExecutionProvider"]
+                artifact.content,
+                options,
+                providers=["CPUExecutionProvider"],
+                # Bundled ones never need it.
+                disabled_optimizers=[] if artifact.is_bundled else passes_to_leave_out(artifact.content),
             )
         except Exception as error:  # its exceptions have no narrower base class
             raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {one_line(error)}") from None
@@ -75,3 +87,31 @@ class OnnxRuntime:
 def open_runtime(artifact: Artifact, threads: int) -> OnnxRuntime:
     """See ``merkit.engine.runtimes.open_runtime``."""
     return OnnxRuntime(artifact, threads)
+
+
+def passes_to_leave_out(content: bytes) -> list[str]:
+    """Passes of ONNX Runtime that crash on a graph.
+
+    Its NchwcTransformer (of 1.32, at least) crashes the process on transformers in FP16. Convolutions take
+    two to three times as long without it, so that graphs in FP32 and those without a Transpose keep it.
+    """
+    if not any(kind.encode() in content for kind in _TRANSPOSES):
+        return []
+    import onnx  # takes longer than labelling a song
+
+    model = onnx.load_from_string(content)
+    moves = any(node.op_type in _TRANSPOSES for node in model.graph.node)
+    return ["NchwcTransformer"] if moves and _computes_in_fp16(model) else []
+
+
+def _computes_in_fp16(model: ModelProto) -> bool:
+    """Weights in FP16 that are cast as the graph is loaded are only stored so."""
+    half = {tensor.name for tensor in model.graph.initializer if tensor.data_type == _FLOAT16}
+    for node in model.graph.node:
+        kinds = {each.i for each in node.attribute if each.name in ("to", "dtype")}
+        kinds |= {each.t.data_type for each in node.attribute}
+        if node.op_type == "Constant":
+            half.update(node.output if _FLOAT16 in kinds else ())
+        elif _FLOAT16 in kinds or (node.op_type != "Cast" and half.intersection(node.input)):
+            return True
+    return False

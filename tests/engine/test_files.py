@@ -103,6 +103,34 @@ def test_a_signal_waits_until_all_files_are_moved(tmp_path: Path, monkeypatch: p
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
+@pytest.mark.parametrize("other_disk", [False, True])
+def test_a_link_stays_one_and_the_mode_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_disk: bool
+) -> None:
+    behind, link, own = tmp_path / "disk" / "net.onnx", tmp_path / "link.onnx", tmp_path / "own.onnx"
+    behind.parent.mkdir()
+    for path in (behind, own):
+        path.write_bytes(b"before")
+        path.chmod(0o640)
+    link.symlink_to(behind)
+    move = os.replace
+
+    def refused(source: Path, target: Path) -> None:
+        if other_disk and source.parent != target.parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with files.staging(tmp_path) as place:
+        for name in (link.name, own.name):
+            (place / name).write_bytes(b"after")
+        files.publish(place, tmp_path, [link.name, own.name])
+    assert link.is_symlink()
+    for path in (behind, own):
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"after", 0o640)
+    assert list(behind.parent.iterdir()) == [behind]
+
+
 def test_a_lock_that_cannot_be_had_is_not_called_anothers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,8 @@ def test_a_refused_source_ends_with_its_code_and_leaves_nothing(
             ("--fp16", "--keep", "nowhere"),
             "no layer nowhere in the graph; --sensitivity lists the layers, with --int8 alone",
         ),
+        (("--fp32", "--keep", "nowhere"), "--keep goes with --fp16 or --int8"),
+        (("--keep", "head"), "--keep goes with --fp16 or --int8"),
         (("--fp16", "--all"), "one of them"),
         (("--fp16", "--gpu", "pascal"), "pascal"),
         (("--fp16", "--timing-cache", "cache"), "does not support --timing-cache"),

@@ -52,6 +52,28 @@ def test_without_a_builder_the_graph_is_written_with_its_report(job: Job, tmp_pa
     assert open_artifact(str(exported.files[0])).spec == job.source.artifact.spec
 
 
+def test_sparse_weights_stay_fp32(model: Path, job: Job, tmp_path: Path) -> None:
+    """Neither library that rewrites graphs reads them."""
+    graph = onnx.load(str(model))
+    (head,) = [each for each in graph.graph.initializer if each.name == "head.weight"]
+    values = onnx.numpy_helper.to_array(head).ravel()
+    graph.graph.initializer.remove(head)
+    graph.graph.sparse_initializer.append(
+        onnx.helper.make_sparse_tensor(
+            onnx.numpy_helper.from_array(values, "head.weight"),
+            onnx.numpy_helper.from_array(np.arange(values.size), "places"),
+            list(head.dims),
+        )
+    )
+    model.write_bytes(graph.SerializeToString())
+    sparse = dataclasses.replace(job, source=open_source(str(model)))
+    for precision in ("fp16", "int8"):
+        with pytest.raises(UsageError, match="weights as sparse tensors, which stay FP32 here"):
+            export(sparse, precision)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert export(sparse, "fp32").files == (tmp_path / "out" / "small_fp32.onnx",)
+
+
 def test_a_bundled_network_with_evidence_is_compiled_for_turing(tmp_path: Path) -> None:
     """Its evidence stays FP32, of which Turing computes no product of matrices."""
     pytest.importorskip("tensorrt_rtx")

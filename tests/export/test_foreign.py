@@ -22,6 +22,7 @@ from torchvision import models
 
 LABELS = ("a", "b", "c", "d")
 FOREIGN = Foreign(AUDIO, LABELS)
+ONES = np.ones((2, 1, 32, 32), np.float32)
 
 
 def foreign_network(change: Any = lambda model: None) -> onnx.ModelProto:
@@ -84,6 +85,75 @@ def test_an_older_graph_is_converted(tmp_path: Path):
     images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
     source = open_source(written(tmp_path, model), FOREIGN)
     assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
+
+
+def old_model(opset: int, *nodes: onnx.NodeProto, **weights: Any) -> onnx.ModelProto:
+    """From "x" through these to "p", then a mean of each of four filters."""
+    weights["w"] = np.random.default_rng(1).standard_normal((4, 1, 3, 3)).astype(np.float32)
+    made = [
+        *nodes,
+        helper.make_node("Conv", ["p", "w"], ["c"], strides=[3, 3]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("ReduceMean", ["r"], ["m"], axes=[2, 3], keepdims=0),
+        helper.make_node("Sub", ["m", "one"], ["y"]),
+    ]
+    weights["one"] = np.ones(1, np.float32)
+    graph = helper.make_graph(
+        made,
+        "old",
+        [helper.make_tensor_value_info("x", 1, ["n", 1, 32, 32])],
+        [helper.make_tensor_value_info("y", 1, ["n", 4])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=5)
+
+
+def resized(opset: int, mode: str, scale: float) -> onnx.ModelProto:
+    kind = "Upsample" if opset < 10 else "Resize"
+    node = helper.make_node(kind, ["x", "s"], ["p"], mode=mode)
+    return old_model(opset, node, s=np.array([1, 1, scale, scale], np.float32))
+
+
+@pytest.mark.parametrize("opset", [9, 10])
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("scale", [2, 1.5])
+def test_an_older_resize_computes_as_before(tmp_path: Path, opset: int, mode: str, scale: float):
+    model = resized(opset, mode, scale)
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    source = open_source(written(tmp_path, model), FOREIGN)
+    assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-5)
+
+
+def test_a_conversion_that_changes_the_logits_is_refused(tmp_path: Path):
+    """The converter errs in silence: before opset 13 a Hardmax is over all axes from its own on."""
+    advice = "export it anew where it was made, with opset 20$"
+    for model in (
+        old_model(11, helper.make_node("Hardmax", ["x"], ["p"], axis=1)),
+        resized(10, "nearest", 0.4),
+    ):
+        with pytest.raises(ArtifactError, match=f"of an opset before 20, and gives other logits .*{advice}"):
+            open_source(written(tmp_path, model), FOREIGN)
+
+
+def test_a_softmax_is_taken_off_before_the_conversion_is_compared(tmp_path: Path):
+    model = old_model(9, helper.make_node("Upsample", ["x", "s"], ["p"], mode="linear"),
+                      s=np.array([1, 1, 2, 2], np.float32))  # fmt: skip
+    model.graph.node[-1].output[0] = "inner"
+    expected = logits(open_source(written(tmp_path, resized(9, "linear", 2)), FOREIGN).model(), ONES)
+    model.graph.node.append(helper.make_node("Softmax", ["inner"], ["y"]))
+    said: list[str] = []
+    source = open_source(written(tmp_path, model), FOREIGN, said.append)
+    assert np.allclose(logits(source.model(), ONES), expected, atol=1e-6)
+    assert len(said) == 1
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(artifact: object, runtime: str) -> None:
+        raise ArtifactError("no such kernel")
+
+    monkeypatch.setattr("merkit.export.foreign_opset.check_by_trial", refused)
+    with pytest.raises(ArtifactError, match=r"cannot be compared .*\(no such kernel\): export it anew"):
+        open_source(written(tmp_path, resized(10, "linear", 2)), FOREIGN)
 
 
 def ending_in(kind: str, **attributes: Any) -> Any:
@@ -173,7 +243,30 @@ def read_twice(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Sub", ["double", "outer"], ["y"]))
 
 
-@pytest.mark.parametrize("change", [parts_of_a_sum, read_twice])
+def in_percent(model: onnx.ModelProto) -> None:
+    ending_in("Softmax")(model)
+    del model.graph.node[-1]
+    model.graph.node.append(helper.make_node("Mul", ["outer", "hundred"], ["y"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(100, np.float32), "hundred"))
+
+
+def sigmoids_of_each(model: onnx.ModelProto) -> None:
+    """One head a label, as of networks that were trained for each."""
+    ending_in("Identity")(model)
+    del model.graph.node[-1]
+    heads = [f"head_{i}" for i in range(4)]
+    model.graph.node.append(helper.make_node("Split", ["outer"], heads, axis=1, num_outputs=4))
+    model.graph.node.extend(helper.make_node("Sigmoid", [head], [f"{head}_p"]) for head in heads)
+    model.graph.node.append(helper.make_node("Concat", [f"{head}_p" for head in heads], ["y"], axis=1))
+
+
+def sigmoids_moved(model: onnx.ModelProto) -> None:
+    ending_in("Transpose", perm=[1, 0])(model)
+    model.graph.node[-1].op_type, model.graph.node[-1].output[0] = "Sigmoid", "moved"
+    model.graph.node.append(helper.make_node("Transpose", ["moved"], ["y"], perm=[1, 0]))
+
+
+@pytest.mark.parametrize("change", [parts_of_a_sum, read_twice, in_percent, sigmoids_of_each, sigmoids_moved])
 def test_probabilities_are_refused_however_they_are_made(tmp_path: Path, change: Any):
     with pytest.raises(
         ArtifactError, match=r"theirs.onnx gives probabilities, and the engine makes the softmax"
@@ -280,6 +373,10 @@ def test_what_is_said_of_it(tmp_path: Path):
     assert foreign_from_texts("emotion4q", "sad, happy", None).labels == ("sad", "happy")
     (tmp_path / "spec.json").write_text(AUDIO.to_json())
     assert foreign_from_texts(str(tmp_path / "spec.json"), "a,b", "resnet18").audio == AUDIO
+    (tmp_path / "spec.json").write_text(AUDIO.to_json(), encoding="utf-8-sig")  # as some editors do
+    assert foreign_from_texts(str(tmp_path / "spec.json"), "a,b", None).audio == AUDIO
+    for typed, name in (("MobileNet-V3-Small", "mobilenetv3"), ("their own", "their own")):
+        assert foreign_from_texts("emotion4q", "a,b", typed).spec(Path("x")).backbone == name
     with pytest.raises(UsageError, match="presets: emotion4q"):
         foreign_from_texts("emotion5q", "a,b", None)
     with pytest.raises(UsageError, match="different"):

@@ -212,6 +212,44 @@ def test_outputs_beside_the_logits_stay_float32_and_near() -> None:
         assert np.abs(np.asarray(half) - exact).max() < 0.02 * np.abs(np.asarray(exact)).max()
 
 
+@pytest.mark.parametrize(("kind", "gates", "outputs"), [("LSTM", 4, ["", "h", ""]), ("GRU", 3, ["", "h"])])
+def test_outputs_and_inputs_that_are_left_out(kind: str, gates: int, outputs: list[str]) -> None:
+    """A recurrent layer may give its last state alone, and a Clip may have no lower end."""
+    rng, size = np.random.default_rng(0), 8
+    weights = {
+        "w": rng.standard_normal((1, gates * size, AUDIO.n_mels)).astype(np.float32) / 8,
+        "r": rng.standard_normal((1, gates * size, size)).astype(np.float32) / 8,
+        "one": np.array([1]),
+        "first": np.array([0]),
+        "high": np.float32(0.05),
+        "matrix": rng.standard_normal((size, 4)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Squeeze", ["images", "one"], ["image"]),
+        helper.make_node("Transpose", ["image"], ["by_time"], perm=[2, 0, 1]),
+        helper.make_node(kind, ["by_time", "w", "r"], outputs, name="layer", hidden_size=size),
+        helper.make_node("Clip", ["h", "", "high"], ["clipped"], name="layer unused 0"),
+        helper.make_node("Squeeze", ["clipped", "first"], ["state"]),
+        helper.make_node("Identity", ["state"], ["layer unused 0"]),
+        helper.make_node("MatMul", ["layer unused 0", "matrix"], ["logits"]),
+    ]
+    shape = ["batch", 1, AUDIO.n_mels, AUDIO.frames]
+    graph = helper.make_graph(
+        nodes,
+        "recurrent",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    plain = plain_from_onnx(model)
+    names = [name for node in plain.graph.node for name in node.output]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    np.testing.assert_allclose(logits_of(plain), logits_of(model), atol=1e-6)
+    np.testing.assert_allclose(logits_of(fp16_from_onnx(plain)), logits_of(model), atol=1e-2)
+
+
 def test_a_plain_graph_stays_as_it_is() -> None:
     model = small_network()
     assert plain_from_onnx(model) == model

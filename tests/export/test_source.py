@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import torch
 from merkit.engine.artifact import SPEC_KEY
 from merkit.engine.errors import ArtifactError, MerError, UsageError
+from merkit.engine.spec import ModelSpec
 from merkit.export.foreign import Foreign
 from merkit.export.source import EXPORT_KEY, fp32_models, name_of_source, open_source
 from onnx import TensorProto, helper
@@ -126,6 +129,7 @@ def test_an_odd_graph_is_opened_in_plain_form(model: Path, edit: Any) -> None:
     ("edit", "message"),
     [
         (lambda model: model.ClearField("metadata_props"), "no ModelSpec"),
+        (lambda model: model.ClearField("metadata_props"), "a network from elsewhere with --spec and --lab"),
         (fixed_batch, "fixed batch 1"),
         (external, "weights in other files"),
         (old_opset, "opset 17"),
@@ -156,6 +160,7 @@ def test_pickles_are_refused_unread(tmp_path: Path, name: str) -> None:
     with pytest.raises(ArtifactError, match="is a pickle") as refused:
         open_source(str(path))
     assert refused.value.exit_code == 1
+    assert "a network from elsewhere are, with --spec, --labels and --backbone" in str(refused.value)
 
 
 def test_other_models_that_are_refused(tmp_path: Path) -> None:
@@ -196,8 +201,18 @@ def test_models_that_an_export_wrote_are_not_exported_again(
     home.mkdir(parents=True)
     write_network(home / "good.onnx")
     (home / "broken.onnx").write_bytes(b"nothing")  # its export says what is wrong
-    exported = onnx.load_from_string(small_network().SerializeToString())
-    helper.set_model_props(exported, {SPEC_KEY: "{}", EXPORT_KEY: "{}"})
-    (home / "good_fp16.onnx").write_bytes(exported.SerializeToString())
+
+    def exported(name: str, report: Any, spec: str) -> None:
+        model = small_network()
+        helper.set_model_props(model, {SPEC_KEY: spec, EXPORT_KEY: json.dumps(report)})
+        (home / f"{name}.onnx").write_bytes(model.SerializeToString())
+
+    spec = ModelSpec("small", ("a", "b", "c", "d"), AUDIO)
+    imported = dataclasses.replace(spec, provenance={"imported": "theirs.onnx"}).to_json()
+    exported("good_fp16", {}, "{}")
+    exported("good_fp32", {"precision": "fp32"}, spec.to_json())
+    exported("theirs_fp16", {"precision": "fp16"}, imported)
+    exported("theirs_fp32", {"precision": "fp32"}, imported)  # its only form here
+    exported("strange", [], imported)
     monkeypatch.setattr("merkit.engine.artifact._BUNDLED", tmp_path / "none")
-    assert fp32_models() == ["broken", "good"]
+    assert fp32_models() == ["broken", "good", "theirs_fp32"]

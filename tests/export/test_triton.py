@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import importlib.metadata
 import importlib.util
 import json
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from engine_files import engine
-from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.artifact import SPEC_KEY, Artifact, open_artifact
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.files import write_whole
 from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
@@ -226,13 +229,75 @@ def test_the_model_that_needs_the_others_is_written_last(
 ) -> None:
     """Triton may look at any time, and loads what has a configuration; then all of it is checked."""
     written: list[Path] = []
-    checked: list[Path] = []
+    checked: list[tuple[Path, list[str]]] = []
     monkeypatch.setattr(triton, "write_whole", lambda path, content: written.append(path))
-    monkeypatch.setattr(triton, "check_repository", checked.append)
+    monkeypatch.setattr(
+        triton, "check_repository", lambda folder, names: checked.append((folder, list(names)))
+    )
     write_repository(tmp_path / "models", onnx_artifact(tmp_path))
     assert [path.name for path in written[-3:]] == ["config.pbtxt"] * 3
     assert [path.parent.name for path in written[-3:]] == ["tiny_log_mel", "tiny_network", "tiny"]
-    assert checked == [tmp_path / "models"]
+    assert checked == [(tmp_path / "models", ["tiny", "tiny_network", "tiny_log_mel"])]
+
+
+@pytest.mark.parametrize("written", range(8))
+def test_an_older_export_is_not_mixed_with_a_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """Triton may look after each file: what has a configuration there is whole, and of one export."""
+    repository, artifact = tmp_path / "models", onnx_artifact(tmp_path)
+    folders = write_repository(repository, artifact)
+    newer = dataclasses.replace(artifact, spec=dataclasses.replace(SPEC, temperature=2.0))
+    left = [written]
+
+    def full(path: Path, content: bytes | str) -> None:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        write_whole(path, content)
+
+    monkeypatch.setattr(triton, "write_whole", full)
+    with pytest.raises(MerError, match="No space left on device; Triton serves no tiny until it is export"):
+        write_repository(repository, newer)
+    configs = [folder for folder in folders if (folder / "config.pbtxt").exists()]
+    assert configs == [folders[2], folders[1]][: max(0, written - 5)][::-1]
+
+
+def test_a_signal_waits_until_all_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, artifact = tmp_path / "models", onnx_artifact(tmp_path)
+    write_repository(repository, artifact)
+
+    def interrupted(path: Path, content: bytes | str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write_whole(path, content)
+
+    monkeypatch.setattr(triton, "write_whole", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_repository(repository, artifact)
+    assert len(check_repository(repository)) == 3
+    assert not list(repository.rglob(".mer-export"))
+
+
+def test_another_network_that_is_served_stays(tmp_path: Path) -> None:
+    repository, artifact = tmp_path / "models", onnx_artifact(tmp_path)
+    write_repository(repository, artifact)
+    before = {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()}
+    for change in ({"labels": ("a", "b", "c", "d")}, {"backbone": "vgg16"}):
+        other = dataclasses.replace(artifact, spec=dataclasses.replace(SPEC, **change))
+        with pytest.raises(UsageError, match=r"model_spec.json is there, and is of another network \(tiny: "):
+            write_repository(repository, other)
+    assert {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()} == before
+    (repository / "tiny" / "model_spec.json").write_text("unreadable")
+    write_repository(repository, artifact)
+
+
+def test_models_of_others_in_the_repository_are_their_own_matter(tmp_path: Path) -> None:
+    theirs = tmp_path / "models" / "theirs" / "config.pbtxt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text('name: "theirs"\nversion_policy: { all { } }\nratio: 1e-3\n')
+    assert len(write_repository(tmp_path / "models", onnx_artifact(tmp_path))) == 3
+    with pytest.raises(MerError, match="theirs"):
+        check_repository(tmp_path / "models")
 
 
 def test_a_strangers_model_without_a_configuration_stays(tmp_path: Path) -> None:
@@ -290,3 +355,17 @@ def test_the_command(tmp_path: Path, model: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"Triton: {tmp_path / 'models' / 'small_fp16'}" in done.output
     assert len(check_repository(tmp_path / "models")) == 3
+
+
+def test_another_network_is_refused_before_the_work(tmp_path: Path, model: Path) -> None:
+    options = ["-m", str(model), "--format", "onnx", "--triton", str(tmp_path / "models"), "-o"]
+    done = CliRunner().invoke(cli.main, [*options, f"{tmp_path}/out/"])
+    assert done.exit_code == 0, done.output
+    graph = onnx.load(str(model))
+    spec = ModelSpec.from_json(graph.metadata_props[0].value)
+    onnx.helper.set_model_props(graph, {SPEC_KEY: dataclasses.replace(spec, backbone="vgg16").to_json()})
+    model.write_bytes(graph.SerializeToString())
+    done = CliRunner().invoke(cli.main, [*options, f"{tmp_path}/new/"])
+    assert done.exit_code == 2, done.output
+    assert "is of another network (small" in done.output
+    assert list((tmp_path / "new").iterdir()) == []

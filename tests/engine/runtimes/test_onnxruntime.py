@@ -9,10 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from merkit.engine.artifact import open_artifact
+from half_transformer import half_transformer
+from merkit.engine.artifact import known_models, open_artifact
 from merkit.engine.errors import ArtifactError
 from merkit.engine.runtimes import open_runtime
-from merkit.engine.runtimes.onnxruntime import OnnxRuntime
+from merkit.engine.runtimes.onnxruntime import OnnxRuntime, passes_to_leave_out
+from merkit.engine.runtimes.trial import check_by_trial
 from merkit.engine.spec import ModelSpec
 from onnx import helper, numpy_helper
 from onnx_files import tiny_onnx
@@ -64,3 +66,53 @@ def test_its_own_log_stays_silent(tmp_path: Path, spec: ModelSpec, capfd: pytest
         with pytest.raises(ArtifactError, match="division by zero"):
             runtime.infer(log_mels(spec, 3))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_transformer_in_fp16_is_computed(tmp_path: Path) -> None:
+    """In a child process first, which a crash would end."""
+    path = tmp_path / "half.onnx"
+    path.write_bytes(half_transformer().SerializeToString())
+    artifact = open_artifact(str(path))
+    check_by_trial(artifact, "onnxruntime")
+    batch, options = log_mels(artifact.spec, 3), onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    as_written = onnxruntime.InferenceSession(artifact.content, options, providers=["CPUExecutionProvider"])
+    with open_runtime(artifact) as runtime:
+        expected = np.asarray(as_written.run(None, {"images": batch})[0])
+        np.testing.assert_allclose(runtime.infer(batch), expected, rtol=1e-2, atol=1e-2)
+
+
+def stored_in_fp16(as_constants: bool) -> onnx.ModelProto:
+    """Weights that are FP16 in the file and FP32 in every operator, which the loader folds."""
+    model = half_transformer()
+    half = {t.name: t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    model.graph.node[0].op_type = "Identity"
+    del model.graph.node[0].attribute[:]
+    for node in model.graph.node:
+        node.input[:] = [f"{name} in FP32" if name in half else name for name in node.input]
+    for name in reversed(half):
+        cast = helper.make_node("Cast", [name], [f"{name} in FP32"], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(0, cast)
+    if as_constants:
+        for name, tensor in half.items():
+            model.graph.node.insert(0, helper.make_node("Constant", [], [name], value=tensor))
+            model.graph.initializer.remove(tensor)
+    onnx.checker.check_model(model)
+    return model
+
+
+def without_transpose(model: onnx.ModelProto) -> onnx.ModelProto:
+    for node in model.graph.node:
+        if node.op_type == "Transpose":
+            node.op_type = "Identity"
+            del node.attribute[:]
+    return model
+
+
+def test_only_graphs_that_could_crash_lose_the_pass_that_makes_convolutions_fast() -> None:
+    models = [half_transformer(), *map(stored_in_fp16, (False, True)), without_transpose(half_transformer())]
+    left_out = [passes_to_leave_out(model.SerializeToString()) for model in models]
+    assert left_out == [["NchwcTransformer"], [], [], []]
+    bundled = [path for path in known_models().values() if path.parent.parent.name == "engine"]
+    assert len(bundled) >= 5
+    assert [passes_to_leave_out(path.read_bytes()) for path in bundled] == [[]] * len(bundled)
