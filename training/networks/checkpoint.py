@@ -139,7 +139,10 @@ def _looks_pickled(path: Path) -> bool:
 
 def _spec_from_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
     if SPEC_KEY not in metadata:
-        raise ArtifactError(f"{path} carries no ModelSpec ({SPEC_KEY}); was it made by mer-train?")
+        raise ArtifactError(
+            f"{path} carries no ModelSpec ({SPEC_KEY}); was it made by mer-train? mer-export takes weights "
+            "from elsewhere with --spec, --labels and --backbone"
+        )
     try:
         return ModelSpec.from_json(metadata[SPEC_KEY])
     except SpecError as error:
