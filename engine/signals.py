@@ -6,7 +6,6 @@ SIGHUP, of a terminal that is closed, means the same as SIGTERM, unless ``nohup`
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ INTERRUPTED = 128 + signal.SIGINT
 """The exit code after Ctrl-C."""
 
 _TWICE_S = 0.5  # timeout(1) sends each signal to the process and then to its group
+_at_first: list[Callable[[], None]] = []  # of the process, as its handlers are
 
 
 class StoppedError(MerError):
@@ -32,6 +32,10 @@ class StoppedError(MerError):
     def __init__(self, code: int) -> None:
         super().__init__("stopped while inputs were listed: nothing was labelled")
         self.exit_code = code
+
+
+class StoppedAtOnce(SystemExit):
+    """A second signal, before the work had ended in order: only what is finished is to be kept."""
 
 
 @dataclass
@@ -61,7 +65,7 @@ class Stop:
 
 @contextmanager
 def stop_event() -> Iterator[Stop]:
-    """The first signal sets ``event``, so that work can end in order; a later one exits at once.
+    """The first signal sets ``event``, so that work can end in order; a later one raises ``StoppedAtOnce``.
 
     Outside the main thread, where Python lets nobody set handlers, nothing sets the event.
     """
@@ -71,12 +75,24 @@ def stop_event() -> Iterator[Stop]:
         if stop.is_same():
             return
         if stop.event.is_set():
-            sys.exit(128 + number)
+            raise StoppedAtOnce(128 + number)
         stop.code = 128 + number
         stop.event.set()
+        for call in _at_first:
+            call()
 
     with _handling(_ALL, handle):
         yield stop
+
+
+@contextmanager
+def at_first_signal(call: Callable[[], None]) -> Iterator[None]:
+    """Within the block, the first signal of ``stop_event`` calls this, in the handler."""
+    _at_first.append(call)
+    try:
+        yield
+    finally:
+        _at_first.remove(call)
 
 
 @contextmanager

@@ -56,6 +56,12 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
             *((0, mark) for mark in (b"<asx", b"<ASX")),
         ),
     },
+    "which mer does not open: unpack it": {
+        "an archive (ZIP)": ((0, b"PK\3\4"),),
+        "an archive (tar)": ((257, b"ustar"),),
+        "an archive (RAR)": ((0, b"Rar!\x1a\7"),),
+        "an archive (7z)": ((0, b"7z\xbc\xaf\x27\x1c"),),
+    },
     "which holds notes and no sound: render it first": {"MIDI": ((0, b"MThd"), (8, b"RMID"))},
 }
 
@@ -113,6 +119,12 @@ def reason_from_head(path: str | Path) -> str:
     front may begin with any bytes.
     """
     return next(_reasons(_head(path)), "not an audio file that libsndfile or FFmpeg can open")
+
+
+def reason_from_archive(head: bytes) -> str | None:
+    """Why a file that begins so is refused, though the songs inside could be heard as if they were one."""
+    reason = next(_reasons(head), "")
+    return reason if reason.startswith("an archive") else None
 
 
 def _head(path: str | Path) -> bytes:

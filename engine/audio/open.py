@@ -15,7 +15,7 @@ from .containers.matroska import parts_from_matroska
 from .containers.mp4_boxes import is_encrypted
 from .containers.ogg_pages import begins_together
 from .decoder import Budget, Decoder, Limits
-from .formats import open_regular_file
+from .formats import open_regular_file, reason_from_archive
 from .libsndfile import SoundFileDecoder
 from .mpeg.adts_frames import adts_from_file
 from .mpeg.mp3 import mp3_decoder
@@ -40,6 +40,8 @@ def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
     budget = limits if isinstance(limits, Budget) else Budget(limits)
     try:
         decoder = _frame_decoder(file, budget, 0) if _may_begin_with_frames(file) else None
+        if not decoder:
+            _refuse_archive(file)
         decoder = decoder or _other_decoder(file, path, budget)
     except BaseException:
         file.close()
@@ -92,6 +94,16 @@ def _may_begin_with_frames(file: io.FileIO) -> bool:
     return head[:1] == b"\xff" or head == b"ID3"
 
 
+def _refuse_archive(file: io.FileIO) -> None:
+    head = os.pread(file.fileno(), 512, 0)
+    if not _is_container(head) and (reason := reason_from_archive(head)):
+        raise AudioError(reason)
+
+
+def _is_container(head: bytes) -> bool:
+    return head.startswith(_CONTAINERS) or head[4:8] in _MP4_BOXES
+
+
 def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None:
     """The decoder of an MP3 or ADTS stream with at most ``junk`` bytes before its first frame."""
     if decoder := mp3_decoder(file, budget, junk):
@@ -108,5 +120,4 @@ def _most_junk(file: io.FileIO, is_mp3: bool) -> int:
     head = os.pread(file.fileno(), 8, 0)
     if head.startswith(b"ID3"):  # its size may be wrong: the frames are somewhere
         return os.fstat(file.fileno()).st_size
-    is_container = head.startswith(_CONTAINERS) or head[4:] in _MP4_BOXES
-    return 0 if is_container and not is_mp3 else _MOST_JUNK
+    return 0 if _is_container(head) and not is_mp3 else _MOST_JUNK

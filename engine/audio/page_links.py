@@ -6,12 +6,12 @@ import html
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 # Each character is looked at once, which html.parser does not promise: a page is what a server makes up.
 _TAG = re.compile(
     r"""<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1|\Z)|"""
-    r"""<a(?=[\s/])((?:=\s*+(?:"[^"]*+"?+|'[^']*+'?+|[^\s>]*+)|[^>=]++)*+)""",
+    r"""<(a|base)(?=[\s/])((?:=\s*+(?:"[^"]*+"?+|'[^']*+'?+|[^\s>]*+)|[^>=]++)*+)""",
     re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"""([^\s=/]++)(?:\s*+=\s*+(?:"([^"]*+)"?+|'([^']*+)'?+|([^\s>]*+)))?+""")
@@ -29,13 +29,15 @@ def links_below(page: str, url: str) -> set[str]:
     # urljoin drops empty parts of a path.
     joined = urlsplit(urljoin(urlunsplit((asked.scheme, asked.netloc, folder, "", "")), ".")).path
     below = set()
-    for link in _links(page):
+    for address in _addresses(page, base):
         with suppress(ValueError):  # a bracket that is not closed
-            target = urlsplit(urljoin(base, link))
+            target = urlsplit(address)
             *above, rest = target.path.split("/", joined.count("/"))
-            is_near = target.scheme in ("http", "https") and _server(target.netloc) == _server(asked.netloc)
+            is_near = target.scheme in ("http", "https") and _server(target) == _server(asked)
             if rest and is_near and unquote("/".join([*above, ""])) == unquote(joined):
-                below.add(urlunsplit(target._replace(netloc=asked.netloc, path=folder + rest)))
+                user, at, server = asked.netloc.rpartition("@")
+                server = server if target.scheme == asked.scheme else _server(target)
+                below.add(urlunsplit(target._replace(netloc=user + at + server, path=folder + rest)))
     return below
 
 
@@ -52,16 +54,32 @@ def place_of_page(asked: str, reached: str) -> str:
     if unquote(before.path).rstrip("/") == unquote(after.path).rstrip("/"):
         return asked
     user, at, _ = before.netloc.rpartition("@")
-    return urlunsplit(after._replace(netloc=user + at + _server(after.netloc)))
+    return urlunsplit(after._replace(netloc=user + at + _server(after)))
 
 
-def _links(page: str) -> Iterator[str]:
+def _addresses(page: str, base: str) -> Iterator[str]:
+    """The URLs of a page's links, relative to its first tag ``base`` or, without one, to ``base``."""
+    is_told = False
+    for tag, link in _links(page):
+        with suppress(ValueError):
+            if tag == "a":
+                yield urljoin(base, link)
+            elif not is_told:
+                is_told = True
+                base = urljoin(base, link)
+
+
+def _links(page: str) -> Iterator[tuple[str, str]]:
+    """The name of each tag that has an address, and the address."""
     for tag in _TAG.finditer(page):
-        for name, *values in _ATTRIBUTE.findall(tag[2] or ""):
+        for name, *values in _ATTRIBUTE.findall(tag[3] or ""):
             if name.lower() == "href":
-                yield _REFERENCE.sub(lambda found: html.unescape(found[0]), "".join(values)).strip()
+                address = _REFERENCE.sub(lambda found: html.unescape(found[0]), "".join(values)).strip()
+                yield tag[2].lower(), address
                 break
 
 
-def _server(netloc: str) -> str:
-    return netloc.rpartition("@")[2].lower()
+def _server(url: SplitResult) -> str:
+    """The host, with its port where that is not the usual one."""
+    server = url.netloc.rpartition("@")[2].lower()
+    return server.removesuffix({"http": ":80", "https": ":443"}.get(url.scheme, ":"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from ..errors import AudioError, MerError, UnreadableError
 from .decoder import Limits
@@ -26,7 +27,7 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
         AudioError: it is larger than 2 GB.
     """
     deadline = time.monotonic() + limits.seconds
-    with tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio") as copy:
+    with _temporary_file() as copy:
         try:
             files, path = open_filesystem(url, limits)
             with _opened(files, path) as remote:
@@ -35,15 +36,46 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
                         raise AudioError(f"is larger than {_MAX_BYTES >> 30} GB")
                     if time.monotonic() > deadline:
                         raise UnreadableError(f"copying took longer than {limits.seconds:g} s")
-                    copy.write(block)
-            copy.flush()
+                    _write(copy, block)
         except FileNotFoundError:
             raise UnreadableError("no such file") from None
         except MerError:
             raise
         except Exception as error:  # each storage has exceptions of its own
-            raise UnreadableError(f"cannot be fetched: {storage_reason(error)}") from None
+            reason = f"cannot be fetched: {storage_reason(error)}"
+            if url.lower().startswith(_WEB):
+                from .web import note_on_proxies
+
+                reason += note_on_proxies(url, error)
+            raise UnreadableError(reason) from None
         yield copy.name
+
+
+def _temporary_file() -> Any:
+    try:
+        # Without a buffer: what stands in one would fail again when the file is closed.
+        return tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio", buffering=0)
+    except OSError as error:
+        raise _no_room(error) from None
+
+
+def _write(copy: IO[bytes], block: bytes) -> None:
+    rest = memoryview(block)
+    try:
+        while rest:
+            rest = rest[copy.write(rest) :]
+    except OSError as error:
+        raise _no_room(error) from None
+
+
+def _no_room(error: OSError) -> UnreadableError:
+    place = tempfile.gettempdir()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UnreadableError(
+            f"cannot be copied: {place}, the folder for temporary files, is full: "
+            "make room, or let TMPDIR name another"
+        )
+    return UnreadableError(f"cannot be copied to {place}: {error.strerror or error}")
 
 
 def _opened(files: Any, path: str) -> Any:
@@ -53,7 +85,12 @@ def _opened(files: Any, path: str) -> Any:
         return files.open(path, "rb", block_size=0, size=1)
     if "/" not in path.strip("/"):
         raise UnreadableError(f"the bucket {path} is not there, is empty, or may not be listed")
-    return files.open(path, "rb", block_size=_BLOCK)
+    remote = files.open(path, "rb", block_size=_BLOCK)
+    # A prefix opens as an object without a byte. It is an input because its listing failed.
+    if (getattr(remote, "details", None) or {}).get("type") == "directory":
+        remote.close()
+        raise UnreadableError("a folder that could not be listed")
+    return remote
 
 
 def open_filesystem(url: str, limits: Limits) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from .decoder import Limits
 from .page_links import links_below, place_of_page
@@ -157,6 +158,15 @@ def reason_from_web(error: BaseException) -> str | None:
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return "the server ended the connection before all was sent"
     return None
+
+
+def note_on_proxies(url: str, error: BaseException) -> str:
+    """What else to say of a connection that failed: a proxy that the environment names was not asked."""
+    if not isinstance(error, OSError | asyncio.TimeoutError) or _cause(error, PrivateAddressError):
+        return ""
+    proxies = getproxies_environment()
+    is_named = url.partition("://")[0].lower() in proxies and not proxy_bypass(host_of(url))
+    return " (the environment names a proxy: proxies are not used)" if is_named else ""
 
 
 def _line(message: str) -> str:

@@ -66,11 +66,12 @@ def sources_from_manifest(
                 continue
             row = {name: value for name, value in zip(names, values, strict=True) if name}
             path = str(row.pop(path_column) or "")
-            bare = path.strip(MARKS)
-            if is_remote(bare) and not is_local_url(bare):
-                yield Source(bare, columns=row)
+            url = path.strip().strip(MARKS).strip()
+            if is_remote(url) and not is_local_url(url):
+                yield Source(url, columns=row)
             else:
-                yield source_from_list(folder, path, row) if bare.strip() else Source("", columns=row)
+                is_empty = not path.strip(MARKS).strip()
+                yield Source("", columns=row) if is_empty else source_from_list(folder, path, row)
 
 
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:

@@ -72,10 +72,13 @@ def is_absent(now: Source) -> bool:
 
 
 def has_changed(row: Row, now: Source) -> bool:
-    """Whether a file has another size or time. What is not known of a URL has not changed."""
+    """Whether a file has another size or time. What a listing does not say of a URL has not changed.
+
+    What it says is new where the row has nothing: the object may be another than the one that was labelled.
+    """
     pairs = ((row.size_bytes, now.size_bytes), (row.mtime_ns, now.mtime_ns))
     if is_remote(now.path):
-        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+        return any(after is not None and before != after for before, after in pairs)
     return any(before != after for before, after in pairs)
 
 
@@ -103,13 +106,15 @@ class RealPaths:
         self._folder = lru_cache(_FOLDERS)(real_path_of)
 
     def of(self, path: str, is_link: bool | None = None) -> str:
-        """The identity of a file, also of one that is absent. A URL is its own, without a slash at the end.
+        """The identity of a file, also of one that is absent.
+
+        A URL is its own, without a slash at the end, a fragment of http or capitals in its scheme.
 
         Args:
             is_link: whether ``path`` itself is a link; None to look.
         """
         if not path or is_remote(path):
-            bare = path.rstrip("/")
+            bare = _plain_url(path).rstrip("/")
             return bare if is_remote(bare) else path
         folder, name = os.path.split(path)
         try:
@@ -118,6 +123,14 @@ class RealPaths:
             return os.path.join(self._folder(folder or "."), name)
         except ValueError:  # a null character in the path
             return path
+
+
+def _plain_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    # In the names of other storages "#" is a character like others.
+    rest = rest.partition("#")[0] if scheme in ("http", "https") else rest
+    return f"{scheme}{separator}{rest}"
 
 
 class Looks:

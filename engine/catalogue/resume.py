@@ -127,8 +127,6 @@ class Resume:
         facts: dict[str, Any] = {"real_path": now.real_path}
         if todo is Step.KEEP and row.ctime_ns is None:
             facts["ctime_ns"] = now.ctime_ns
-        if is_remote(now.path) and row.size_bytes is None:
-            facts.update(size_bytes=now.size_bytes, mtime_ns=now.mtime_ns)
         return facts
 
     def _spelt_alike(self, row: Row, identity: str) -> tuple[Item | None, dict[str, Any]]:

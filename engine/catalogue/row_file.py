@@ -7,13 +7,14 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Protocol, Self
 
 from ..errors import MerError, UsageError
 from ..files import Disk
+from ..signals import StoppedAtOnce, signals_deferred
 from ..text.escape import csv_line
 from ..text.streams import print_out
 from .rows import columns_of_rows, schema_of_rows, size_of_row
@@ -37,8 +38,9 @@ class Writer(Protocol):
 class RowFile:
     """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written under a temporary name; a context manager.
 
-    The file gets its name when the block ends without an error, and is deleted otherwise. A link stays one:
-    the file that it leads to is replaced. Rows of ``STDOUT`` are printed at once.
+    The file gets its name when the block ends without an error, or by a second signal when it has rows, and
+    is deleted otherwise. A link stays one: the file that it leads to is replaced. Rows of ``STDOUT`` are
+    printed at once.
 
     Args:
         path: of the file, or ``STDOUT``.
@@ -59,6 +61,7 @@ class RowFile:
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
+        self._has_rows = False
         if str(path) == STDOUT:
             self._writer, self._stack = _Stdout(), ExitStack()
             return
@@ -72,8 +75,10 @@ class RowFile:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
-        with self._explained():
+        # A signal must not leave a part of a row. Nobody may read stdout: it is to end that wait.
+        with self._explained(), nullcontext() if str(self.path) == STDOUT else signals_deferred():
             self._writer.write(row)
+            self._has_rows = True
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +86,8 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            with self._explained(), self._stack:
+        if kind is None or (self._has_rows and issubclass(kind, StoppedAtOnce)):
+            with signals_deferred(), self._explained(), self._stack:
                 self._writer.close()
             return
         with suppress(Exception):  # pyarrow's writer must be closed before its file

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any, Self
 
 from ..artifact import Artifact
@@ -112,7 +113,7 @@ class CatalogueRun:
         """Labels the inputs that have no row yet, writes their rows and yields the labels, in their order.
 
         Args:
-            stop: once set, no more files are begun; those under way are finished.
+            stop: once set, no more files are begun; those under way are finished for some seconds.
 
         Raises:
             MerError: a device, a process or a cluster fails, or a row cannot be written.
@@ -197,6 +198,14 @@ class CatalogueRun:
                 label = next(labels, None)
                 if label is None:  # stopped
                     return
+                if label.path != item.source.path:  # stopped before this input: what follows is there
+                    yield from self._by_path(label, labels)
+                    return
                 if item.repeated:
                     self._inputs.keep(item.position, label.to_json())
             yield item, label
+
+    def _by_path(self, first: SongLabel, others: Iterator[SongLabel]) -> Iterator[tuple[Item, SongLabel]]:
+        for label in chain([first], others):
+            if item := self._inputs.spelt(label.path):
+                yield item, label

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from ..errors import MerError, UsageError
 from ..files import Disk, FolderLock
+from ..signals import signals_deferred
 from .input_store import Place
 from .output import Kind, output_from_text
 from .resume import Resume
@@ -23,6 +24,7 @@ from .shard_file import ShardFile, bytes_from_rows, content_of
 
 _NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 _MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
+_KEEPING = (Exception, SystemExit, KeyboardInterrupt)
 _NEW = {
     "ctime_ns",
     "real_path",
@@ -42,8 +44,8 @@ class ShardFolder:
     """Writes rows to a folder, ``rows_a_shard`` in a file; a context manager that holds the folder's lock.
 
     Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
-    when the block ends, also when an error ends it. A row that replaces one takes its place, in one step:
-    whenever a run is killed, each row is there once, the old or the new.
+    when the block ends, also when an error or a signal ends it. A row that replaces one takes its place, in
+    one step: whenever a run is killed, each row is there once, the old or the new.
 
     Raises:
         MerError: another run is writing here; the folder belongs to another model or other options, or
@@ -104,10 +106,11 @@ class ShardFolder:
         else:
             self._rows.append(row)
         full = self._bytes >= _MOST_BYTES
-        if full or len(self._rows) >= self._rows_a_shard:
-            self._flush()
-        if full or sum(map(len, self._changes.values())) >= self._rows_a_shard:
-            self._replace_rows()
+        with signals_deferred():  # or the rows of a shard might be written again when the block ends
+            if full or len(self._rows) >= self._rows_a_shard:
+                self._flush()
+            if full or sum(map(len, self._changes.values())) >= self._rows_a_shard:
+                self._replace_rows()
         if not self._rows and not self._changes:
             self._bytes = 0
 
@@ -118,11 +121,12 @@ class ShardFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # Finished rows are kept even if a later song raised an error.
-            if not self._failed and (kind is None or issubclass(kind, Exception)):
-                self._flush()
-                self._replace_rows()
-                self._remove_superseded()
+            # Finished rows are kept even if a later song raised an error, or a signal ends the run.
+            if not self._failed and (kind is None or issubclass(kind, _KEEPING)):
+                with signals_deferred():
+                    self._flush()
+                    self._replace_rows()
+                    self._remove_superseded()
         finally:
             self._lock.release()
 

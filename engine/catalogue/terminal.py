@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from ..errors import MerError
 from ..labelling.bug_log import BUG, line_about_bugs
+from ..signals import at_first_signal
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
 from .output import Kind
@@ -76,6 +78,7 @@ class View:
         self.lost: str | None = None
         self._verdicts: Counter[str | None] = Counter()
         self._quiet, self._verbose = quiet, verbose
+        self._stack = ExitStack()
         self._emotions: Counter[str] = Counter()
         self._further: dict[str, Counter[str]] = {}
         self._reasons: Counter[str] = Counter()
@@ -140,10 +143,12 @@ class View:
             print_err(line_about_bugs(self.bugs))
 
     def __enter__(self) -> Self:
+        if not self._quiet:
+            self._stack.enter_context(at_first_signal(_say_that_it_ends))
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self._stack.close()
 
 
 class Lines(View):
@@ -222,11 +227,14 @@ class Terminal(View):
         super().summary(run, wall_s, out, stopped)
 
     def __enter__(self) -> Self:
+        self._stack.callback(self._progress.stop)
         self._progress.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+
+def _say_that_it_ends() -> None:
+    with suppress(RuntimeError):  # the signal came while a line was printed there
+        print_err("finishing the files under way; the same signal again stops at once")
 
 
 def _said(label: SongLabel) -> str:

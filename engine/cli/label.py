@@ -142,7 +142,7 @@ from .words import ANY_PATH, WordFirst, complete_path
     "--shard-rows",
     type=click.IntRange(min=1),
     default=500,
-    help="With a folder: rows a shard, the most that a kill costs.",
+    help="With a folder: rows a shard. A kill costs no more, but for those behind a file that takes long.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As --out -: JSON lines on stdout.")
 @click.option("--plot", metavar="FILE.png", help="Draw one song's log-mel and timeline (needs merkit[plot]).")

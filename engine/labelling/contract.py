@@ -36,7 +36,8 @@ class LabelBackend(Protocol):
         Args:
             paths: local files, or URLs that fsspec reads; may be read in another thread.
             artifact: the one that the backend was opened for.
-            stop: once set, no more files are begun; those that were begun are finished and yielded.
+            stop: once set, no more files are begun; those that were begun are finished for some seconds, and
+                what is finished is yielded, though a label before it may be missing. So at ``StoppedAtOnce``.
             stages: is added to while songs are labelled.
 
         Raises:

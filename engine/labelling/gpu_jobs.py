@@ -83,3 +83,8 @@ class Jobs:
         while self._next in self._labels:
             yield self._labels.pop(self._next)
             self._next += 1
+
+    def rest(self) -> Iterator[SongLabel]:
+        """Yields all labels that are there, though some before them are not: the run was stopped."""
+        for position in sorted(self._labels):
+            yield self._labels.pop(position)

@@ -20,6 +20,7 @@ from typing import Any, Self
 from ..artifact import Artifact
 from ..cpu import usable_cores
 from ..errors import DeviceError
+from ..signals import StoppedAtOnce
 from .child_process import start_process
 from .contract import StageSeconds
 from .file_windows import WindowOptions
@@ -135,12 +136,13 @@ class _Child:
         with suppress(OSError):  # the process is dead, which is noticed when its pipe is read
             self.pipe.send([path for _, path in job.files])
 
-    def labelled(self) -> int:
-        """The position of the file whose label has come."""
-        position, _ = self.held[0].files.popleft()
-        if not self.held[0].files:
-            self.held.popleft()
-        return position
+    def labelled(self, path: str) -> int:
+        """The position of the file whose label has come: the first one, but where the run is stopped."""
+        job, file = next((job, file) for job in self.held for file in job.files if file[1] == path)
+        job.files.remove(file)
+        if not job.files:
+            self.held.remove(job)
+        return file[0]
 
 
 class _Call:
@@ -173,7 +175,15 @@ class _Call:
         self._children.append(_Child(gpu, process, ours))
 
     def labels(self) -> Iterator[SongLabel]:
-        """Yields labels in the order of the paths, until all are done or it is stopped."""
+        """Yields labels in the order of the paths; where the call is stopped, those that are there."""
+        try:
+            yield from self._all_labels()
+        except StoppedAtOnce:
+            yield from self._jobs.rest()
+            raise
+        yield from self._jobs.rest()
+
+    def _all_labels(self) -> Iterator[SongLabel]:
         looked = time.monotonic()
         while True:
             if not self._children:
@@ -236,7 +246,7 @@ class _Call:
             if not child.jobs:  # where it was stopped, some files have no label
                 child.held.clear()
         else:
-            position = child.labelled()
+            position = child.labelled(message.label.path)
             self._worked.add(child.gpu)
             self._jobs.add(position, message.label)
             self._stages.add(message.seconds)

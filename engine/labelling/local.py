@@ -16,7 +16,7 @@ from ..artifact import Artifact
 from ..cpu import usable_cores
 from ..errors import MerError
 from ..runtimes import Runtime
-from ..signals import StoppedError
+from ..signals import StoppedAtOnce, StoppedError
 from .contract import StageSeconds
 from .file_windows import FileFacts, FileLogMels, WindowOptions, log_mels_from_file
 from .further import label_from_outputs
@@ -198,13 +198,17 @@ class _Run:
         except StoppedError:  # a signal has ended the network's computation
             if not self._stop.is_set():
                 raise
-            yield from self._ready()
+        except StoppedAtOnce:  # while files were waited for: labels behind them are finished, too
+            yield from self._rest()
+            raise
+        if self._stop.is_set():
+            yield from self._rest()
 
     def _all_labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
         earlier_start_s, earlier_idle_s = self._pool.start_s, self._pool.idle_s
         start_s, idle_s = self._stages.start, self._stages.idle
         waiting_since = time.perf_counter()
-        with closing(self._pool.map(self._begin(paths), self._may_begin)) as results:
+        with closing(self._pool.map(self._begin(paths), self._may_begin, self._stop)) as results:
             for position, result in results:
                 self._stages.waited += time.perf_counter() - waiting_since
                 self._take(position, result)
@@ -258,3 +262,8 @@ class _Run:
         while self._next in self._labels:
             yield self._labels.pop(self._next)
             self._next += 1
+
+    def _rest(self) -> Iterator[SongLabel]:
+        """Yields all labels that are there, though some before them are not."""
+        for position in sorted(self._labels):
+            yield self._labels.pop(position)

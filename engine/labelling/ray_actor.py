@@ -82,5 +82,5 @@ def _failed(reason: str) -> Any:
 
 
 def _absolute(path: str) -> bytes:
-    """The same file from any working folder."""
-    return os.fsencode(path if is_remote(path) or not path else os.path.abspath(path))
+    """The same file from any working folder. ``..`` stays: behind a link it leads elsewhere than as text."""
+    return os.fsencode(path if is_remote(path) or not path else os.path.join(os.getcwd(), path))

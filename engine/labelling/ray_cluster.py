@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from ..artifact import Artifact
 from ..errors import MerError
+from ..signals import StoppedAtOnce
 from .contract import StageSeconds
 from .file_windows import WindowOptions
 from .ray_actor import FAILED, LabelActor, block_from_paths
@@ -166,6 +167,14 @@ class _Chunk:
 
     def labels(self) -> Iterator[SongLabel]:
         """Yields labels in the order of the paths, until all are done or it is stopped."""
+        try:
+            yield from self._all_labels()
+        except StoppedAtOnce:
+            yield from self._rest()
+            raise
+        yield from self._rest()
+
+    def _all_labels(self) -> Iterator[SongLabel]:
         in_vain = 0
         while self._paths and not self._stop.is_set():
             before, reason = self._progress(), "its actors do not live long enough"
@@ -218,6 +227,11 @@ class _Chunk:
             del self._paths[self._next]
             yield self._labels.pop(self._next)
             self._next += 1
+
+    def _rest(self) -> Iterator[SongLabel]:
+        """Yields the labels that are there, though some before them are not: the run was stopped."""
+        for position in sorted(self._labels):
+            yield self._labels.pop(position)
 
     def _blocks(self) -> list[Any]:
         """The positions without a label, in blocks.

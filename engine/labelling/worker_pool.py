@@ -11,6 +11,7 @@ import itertools
 import os
 import selectors
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -31,6 +32,7 @@ _START_S = 300.0  # for a child to import what it needs, on a busy machine
 _GRACE_S = 5.0  # beyond the limit of an item, before its child counts as hung
 _STARTS = 5  # of a child that dies before it has begun, where others of its pool have begun
 _PAUSE_S = 0.2  # before it is started again: the memory that it lacked may be free by then
+_STOP_S = 5.0  # for what children have at work once a run is stopped; docker kills after ten
 _LOOK_S = 0.1  # between two looks for children that hang
 _LONGEST_LOOK_S = 1.0  # of time that counts against a child, from one look to the next
 
@@ -83,12 +85,16 @@ class WorkerPool:
             raise
 
     def map(
-        self, items: Iterable[Any], ready: Callable[[], bool] = lambda: True
+        self,
+        items: Iterable[Any],
+        ready: Callable[[], bool] = lambda: True,
+        stop: threading.Event | None = None,
     ) -> Generator[_Result, None, None]:
         """Yields (position, result or ``Failure``) as they come, each position once.
 
         The children work ahead of the consumer, until the results that wait for it are too many bytes.
         ``items`` is read in another thread. While ``ready()`` is false no further items are begun.
+        Some seconds after ``stop`` is set it ends, whatever the children still have.
 
         Raises:
             ValueError: the pool is closed, or an earlier map is neither at its end nor closed.
@@ -97,7 +103,7 @@ class WorkerPool:
         if self._closed or self._results is not None:
             raise ValueError("the pool is closed" if self._closed else "the pool is in use by another map")
         numbered = enumerate(items)
-        results = ResultQueue(_HELD_BYTES, lambda results: self._run(results, numbered, ready))
+        results = ResultQueue(_HELD_BYTES, lambda results: self._run(results, numbered, ready, stop))
         self._results = results
         try:
             yield from iter(results.get, None)  # nothing here refers to a result that the caller has dropped
@@ -132,7 +138,13 @@ class WorkerPool:
             self._pipes.register(child.pipe, selectors.EVENT_READ, child)
         return child
 
-    def _run(self, results: ResultQueue, items: Iterator[Item], ready: Callable[[], bool]) -> None:
+    def _run(
+        self,
+        results: ResultQueue,
+        items: Iterator[Item],
+        ready: Callable[[], bool],
+        stop: threading.Event | None,
+    ) -> None:
         """Hands out the items and collects the results, in the queue's thread."""
         alone: deque[Item] = deque()  # had by children that died; tried one at a time
         for child in [*self._children]:
@@ -140,13 +152,15 @@ class WorkerPool:
                 self._end(child)
                 self._replace(child)
         looked = time.monotonic()
-        while not results.closed:
+        stopped_s = 0.0
+        while not results.closed and stopped_s < _STOP_S:
             passed_s = time.monotonic() - looked
             if passed_s >= _LOOK_S:
                 looked += passed_s
                 # Time in which this loop did not run is no child's fault: the whole group may have been
                 # stopped (Ctrl-Z), and nobody takes results while the consumer is busy.
                 self._look(min(passed_s, _LONGEST_LOOK_S), results, alone)
+                stopped_s += passed_s if stop is not None and stop.is_set() else 0.0
             self._start_missing()
             may_begin = ready()
             for child in self._children:

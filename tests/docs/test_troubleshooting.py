@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -129,6 +131,13 @@ def hung() -> str:
     return failure.reason
 
 
+def full() -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        no_room = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr("tempfile.NamedTemporaryFile", Mock(side_effect=no_room))
+        return row("https://example.org/a.mp3")
+
+
 def killed() -> Child:
     process = SimpleNamespace(exitcode=-9)
     return Child(process, None, Path(), None)  # pyright: ignore[reportArgumentType]
@@ -147,6 +156,8 @@ PRINTED: dict[str, Callable[[], str]] = {
     "took longer than": hung,
     "the process that read it was killed": lambda: killed().failure().reason,
     "cannot be fetched": lambda: row("ftp://example.org/a.mp3"),
+    "an archive": lambda: row(file("a.mp3", b"PK\3\4")),
+    "cannot be copied": full,
     "... was begun with other options": other_options,
     "... is in use by another run": in_use,
     "... holds other files and no labels": other_files,

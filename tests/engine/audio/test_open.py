@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import struct
+import tarfile
 import time
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -55,6 +57,30 @@ def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix
             continue
         assert 15 <= read[-1].start_s + 10 <= 31
         assert all(np.abs(window.samples).max() > 0.01 for window in read)
+
+
+@pytest.mark.parametrize("kind", ["ZIP", "tar"])
+def test_an_archive_is_not_heard_as_if_it_were_one_song(tmp_path: Path, kind: str) -> None:
+    songs = [write_mp3(tmp_path / f"{i}.mp3", noise(12, 16_000, i)[None], 16_000) for i in range(2)]
+    archive = tmp_path / "songs.mp3"
+    if kind == "ZIP":
+        with zipfile.ZipFile(archive, "w") as file:
+            for song in songs:
+                file.write(song, song.name)
+    else:
+        with tarfile.open(archive, "w") as file:
+            for song in songs:
+                file.add(song, song.name)
+    reason = refusal(archive, SPEC)
+    assert reason == f"an archive ({kind}), which mer does not open: unpack it"
+
+
+def test_what_looks_like_an_archive_inside_of_sound_is_none(tmp_path: Path) -> None:
+    sound = write_audio(tmp_path / "a.wav", noise(3, 16_000), 16_000)
+    content = bytearray(sound.read_bytes())
+    content[257:262] = b"ustar"
+    sound.write_bytes(content)
+    assert len(windows_from_file(sound, SPEC)) == 1
 
 
 def test_frames_in_another_format_are_not_its_sound(tmp_path: Path) -> None:

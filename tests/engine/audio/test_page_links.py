@@ -61,6 +61,34 @@ def test_of_a_page_without_a_slash_what_a_question_leads_to_is_not_below_it() ->
 
 
 @pytest.mark.parametrize(
+    ("url", "link", "found"),
+    [
+        ("http://host/m/", "http://Host:80/m/a.wav", "http://host/m/a.wav"),
+        ("https://host/m/", "https://host:443/m/a.wav", "https://host/m/a.wav"),
+        ("http://u:p@host:80/m/", "http://host/m/a.wav", "http://u:p@host:80/m/a.wav"),
+        ("http://host:80/m/", "https://host/m/a.wav", "https://host/m/a.wav"),
+        ("http://host/m/", "http://host:8080/m/a.wav", None),
+        ("http://host/m/", "http://host:443/m/a.wav", None),
+        ("https://host/m/", "https://host:80/m/a.wav", None),
+    ],
+)
+def test_the_usual_port_may_be_written_out(url: str, link: str, found: str | None) -> None:
+    assert links_below(f'<a href="{link}">', url) == ({found} if found else set())
+
+
+@pytest.mark.parametrize(
+    ("base", "found"),
+    [
+        ("/m/sub/", "sub/a.wav"), ("sub/", "sub/a.wav"), ("http://host/m/sub/x", "sub/a.wav"), ("", "a.wav"),
+        ("/elsewhere/", None), ("//other/m/", None), ("http://[bad/", "a.wav"),
+    ],
+)  # fmt: skip
+def test_a_page_says_what_its_links_are_relative_to(base: str, found: str | None) -> None:
+    page = f'<head><base href="{base}"><base href="/m/second/"></head><a href="a.wav">'
+    assert links_below(page, "http://host/m/") == ({f"http://host/m/{found}"} if found else set())
+
+
+@pytest.mark.parametrize(
     "part", ["<!--", "<a href='", "<a ", "<a href=", "<script>", "<a href=\"x' ", "<", "a=b "]
 )
 def test_a_page_takes_no_longer_than_its_length(part: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -9,9 +10,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,6 +233,61 @@ def test_a_bucket_that_lists_nothing_is_no_song(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pytest.importorskip("fsspec"), "filesystem", {"s3": Bucket()}.get)
     for url in ("s3://gone", "s3://gone/"):
         assert refused(url) == "the bucket gone is not there, is empty, or may not be listed"
+
+
+def test_a_folder_of_which_the_listing_failed_is_no_empty_song(monkeypatch: pytest.MonkeyPatch) -> None:
+    """s3fs opens a prefix as an object without a byte."""
+
+    class Prefix(io.BytesIO):
+        details = MappingProxyType({"name": "bucket/album", "size": 0, "type": "directory"})
+
+    class Folders(Bucket):
+        def open(self, path: str, mode: str, block_size: int) -> Any:
+            return Prefix()
+
+    monkeypatch.setattr(pytest.importorskip("fsspec"), "filesystem", {"s3": Folders()}.get)
+    with pytest.raises(UnreadableError, match="a folder that could not be listed"):
+        log_mels_from_file("s3://bucket/album", WindowOptions(AudioSpec()))
+
+
+@pytest.mark.parametrize("when", ["the file is made", "it is written"])
+def test_a_full_temporary_folder_is_no_fault_of_the_server(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    made = tempfile.NamedTemporaryFile
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_when_written(**options: Any) -> Any:
+        file = made(**options)
+        file.write = full
+        return file
+
+    broken = full if when == "the file is made" else full_when_written
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", broken)
+    with served(tmp_path) as root:
+        assert refused(f"{root}/a.wav") == (
+            f"cannot be copied: {tempfile.gettempdir()}, the folder for temporary files, is full: "
+            "make room, or let TMPDIR name another"
+        )
+
+
+def test_a_proxy_that_is_not_used_is_said_where_a_connection_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = " (the environment names a proxy: proxies are not used)"
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    with answered_by(Answers) as root:
+        assert refused(f"{root}/silent", seconds=0.5).endswith(f"does not answer in time{note}")
+        assert note not in refused(f"{root}/status/403")
+        assert note not in refused(f"{root}/a", private_hosts=frozenset())
+    assert refused(f"{root}/a").endswith(f"refuses the connection{note}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert refused(f"{root}/a").endswith("refuses the connection")
 
 
 def refused(url: str, **limits: Any) -> str:

@@ -120,6 +120,13 @@ def test_a_table_ends_at_once(music: Path, suffix: str) -> None:
 
 
 def test_marks_before_paths(music: Path) -> None:
-    (music / "list.csv").write_text("path,n\na.mp3,1\n\ufeffpath,n\n\ufeffb.mp3,2\n\ufeffhttps://h/x.mp3,3\n")
+    (music / "list.csv").write_text(
+        "path,n\na.mp3,1\n\ufeffpath,n\n\ufeffb.mp3,2\n\ufeffhttps://h/x.mp3,3\n \ufeffs3://b/y z.mp3\t ,4\n"
+    )
     listed = [(source.path, source.columns["n"]) for source in Sources([music / "list.csv"])]
-    assert listed == [(f"{music}/a.mp3", "1"), (f"{music}/b.mp3", "2"), ("https://h/x.mp3", "3")]
+    assert listed == [
+        (f"{music}/a.mp3", "1"),
+        (f"{music}/b.mp3", "2"),
+        ("https://h/x.mp3", "3"),
+        ("s3://b/y z.mp3", "4"),
+    ]

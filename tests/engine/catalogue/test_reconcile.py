@@ -54,7 +54,9 @@ def test_of_a_url_only_what_is_known_can_change() -> None:
         (GOOD, Source(url), Step.KEEP),
         (GOOD, Source(url, 5, 10), Step.KEEP),
         (GOOD, Source(url, 6, None), Step.LABEL),
-        (replace(GOOD, size_bytes=None, mtime_ns=None), Source(url, 5, 10), Step.KEEP),
+        (replace(GOOD, size_bytes=None, mtime_ns=None), Source(url), Step.KEEP),
+        # Nothing says that it is the object of then.
+        (replace(GOOD, size_bytes=None, mtime_ns=None), Source(url, 5, 10), Step.LABEL),
         (AWAY, Source(url), Step.LABEL),
     ):
         assert step(row, now) is todo
@@ -95,6 +97,8 @@ def test_where_paths_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert real.of("music/") == real.of("shelf") == f"{root}/music"
     for path in ("", "https://host/a/../b.mp3", "s3://", "a\0b/c"):
         assert real.of(path) == path
+    assert real.of("HTTPS://host/m#t=3") == "https://host/m"
+    assert real.of("S3://bucket/C#.mp3") == "s3://bucket/C#.mp3"
     assert real.of("https://host/m//") == real.of("https://host/m") == "https://host/m"
 
 

@@ -185,6 +185,17 @@ def test_jobs_end_together(call: _Call) -> None:
     assert child.wants_more
 
 
+def test_a_label_goes_to_its_file_where_one_before_it_is_missing(call: _Call) -> None:
+    """As of a process that was stopped while a file hung."""
+    child, theirs = child_of(call, files=3)
+    child.begin(Job(deque([(3, "3.mp3")])))
+    for number in (1, 3):
+        theirs.send(Message(SongLabel(f"{number}.mp3"), {}))
+        call._receive(child)
+    assert [path for job in child.held for _, path in job.files] == ["0.mp3", "2.mp3"]
+    assert [label.path for label in call._jobs.rest()] == ["1.mp3", "3.mp3"]
+
+
 def test_an_error_that_no_other_gpu_would_mend_is_raised(call: _Call) -> None:
     child, theirs = child_of(call, files=2)
     theirs.send(Message(error=MerError("no room on the disk")))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -13,14 +15,16 @@ import numpy as np
 import pytest
 from audio_files import chirp, noise, write_audio
 from gpu_on_cpu import SPEC
+from http_folder import Answers, answered_by
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import DeviceError
+from merkit.engine.labelling import worker_pool
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.labelling.local import FileByFile, LocalBackend, network_threads
 from merkit.engine.labelling.song_label import SongLabel, probabilities_from_logits
 from merkit.engine.runtimes import open_runtime
-from merkit.engine.signals import StoppedError
+from merkit.engine.signals import StoppedAtOnce, StoppedError
 from reading import labels_of
 
 
@@ -251,3 +255,37 @@ def test_a_computation_that_a_signal_ends_keeps_the_rows_before_it(
     assert not any(row.error for row in rows)
     with LocalBackend(_StoppedAt(artifact, None), 1) as backend, pytest.raises(StoppedError):
         list(backend.label_files(songs[3:] * 5, artifact, options))
+
+
+class _Signalled(FileByFile):
+    """A network during whose third file the first or the second signal comes."""
+
+    def __init__(self, artifact: Artifact, stop: threading.Event, at_once: bool) -> None:
+        super().__init__(open_runtime(artifact, "null"))
+        self._stop, self._at_once, self._files = stop, at_once, 0
+
+    def add(self, key, file):
+        self._files += 1
+        if self._files == 3:
+            self._stop.set()
+            if self._at_once:
+                raise StoppedAtOnce(130)
+        yield from super().add(key, file)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_labels_behind_a_file_that_hangs_are_kept(
+    at_once: bool, songs: list[str], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(worker_pool, "_STOP_S", 1.0)
+    artifact, stop, rows = open_artifact(str(tiny_model)), threading.Event(), []
+    network = _Signalled(artifact, stop, at_once)
+    began, paths = time.monotonic(), songs[3:] * 3
+    with answered_by(Answers) as root, LocalBackend(network, 2) as backend, suppress(StoppedAtOnce):
+        paths = [f"{root}/silent", *paths]  # of which the process that hangs has the first three
+        for row in backend.label_files(paths, artifact, WindowOptions(artifact.spec.audio), stop):
+            rows += [row]
+    assert time.monotonic() - began < 20
+    assert len(rows) == 2 if at_once else len(rows) > 2
+    assert [row.path for row in rows] == paths[3 : 3 + len(rows)]

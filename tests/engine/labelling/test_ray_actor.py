@@ -53,6 +53,19 @@ def test_paths_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
     ]
 
 
+def test_a_path_through_a_link_and_up_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As text, without ``..``, it would name another file."""
+    (tmp_path / "far" / "album").mkdir(parents=True)
+    (tmp_path / "far" / "a.mp3").write_text("far")
+    (tmp_path / "a.mp3").write_text("near")
+    (tmp_path / "link").symlink_to("far/album")
+    monkeypatch.chdir(tmp_path)
+    block = block_from_paths({0: "link/../a.mp3"})
+    monkeypatch.chdir("/")
+    (path,) = block["paths"][0].as_py()
+    assert Path(os.fsdecode(path)).read_text() == "far"
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [(DeviceError("the GPU is gone"), "the GPU is gone"), (KeyError("x"), "internal error: KeyError: 'x'")],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.ray_actor import FAILED
 from merkit.engine.labelling.ray_cluster import RayCluster, plan_actors
 from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.signals import StoppedAtOnce
 from merkit.engine.spec import AudioSpec, ModelSpec
 from stub_cuda.stub import build, why_not_here
 
@@ -162,6 +164,28 @@ def test_stopped_between_tables(monkeypatch: pytest.MonkeyPatch) -> None:
             labels.append(label.path)
             stop.set()
     assert labels == [f"{i}" for i in range(10)]  # the first of four blocks
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_came_behind_a_lost_block_is_kept_at_a_stop(
+    at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, labels = threading.Event(), []
+    cluster = Cluster(monkeypatch)
+    results = cluster.results
+
+    def stopped(*arguments: Any) -> Iterator[Any]:
+        for number, table in enumerate(results(*arguments)):
+            if number == 1 and at_once:
+                raise StoppedAtOnce(130)
+            stop.set()
+            yield table
+
+    monkeypatch.setattr(RayCluster, "results", lambda _, *arguments: stopped(*arguments))
+    with RayCluster("local", "null") as backend, suppress(StoppedAtOnce):
+        for label in backend.label_files(["kills", *map(str, range(39))], ARTIFACT, OPTIONS, stop):
+            labels += [label.path]
+    assert labels == [str(i) for i in range(9, 19)]  # the block behind that of the actor that died
 
 
 def test_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
