@@ -24,8 +24,8 @@ from .strict_json import LONGEST, json_from_text
 if TYPE_CHECKING:
     import onnx
 
-DEFAULT_MODEL = "audiocnn"
-"""The bundled model with the best macro-F1 on validation songs; models/ has a card with the figures."""
+DEFAULT_MODEL = "audioset"
+"""The bundled model for most catalogues; models/ has a card with its figures."""
 SPEC_KEY = "mer.model_spec"
 """The metadata_props key under which an .onnx file carries its ModelSpec as JSON."""
 

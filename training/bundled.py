@@ -61,6 +61,17 @@ _HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filte
 _PLAIN = ("mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0")
 
 BUNDLED: dict[str, Recipe] = {
+    "audioset": Recipe(
+        "audioset",
+        "emotion4q",
+        ("lowpass=0.8", "noise=0.8", "codec=0.8", "train_windows=6"),
+        teachers=(),
+        unlabelled=("mirex5", "hindi5"),
+        preset="audioset-short",
+        weights="ears/mn04_as.safetensors",
+        plan="frozen",
+        half=True,
+    ),
     "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
     "mobilenetv3": Recipe("mobilenetv3", "emotion4q", (*_HARD, "epochs=30"), unlabelled=("mirex5", "hindi5")),
     "squeezenet": Recipe("squeezenet", "emotion4q", (*_HARD, "epochs=20"), unlabelled=("mirex5", "hindi5")),
@@ -72,6 +83,7 @@ BUNDLED: dict[str, Recipe] = {
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
         weights="music",
         plan="frozen",
+        half=True,
     ),
     "accurate": Recipe(
         "audioset",

@@ -81,7 +81,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--preset",
             metavar="NAME",
             help="The AudioSpec: emotion4q, mer500, mer500-notebook, musicnn, audioset, audioset-16k, "
-            "audioset-relative, jumusemodb.",
+            "audioset-relative, audioset-short, jumusemodb.",
         ),
         click.option("--epochs", type=click.IntRange(min=1)),
         click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),

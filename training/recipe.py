@@ -207,7 +207,7 @@ TAUGHT: Mapping[str, Any] = {"distill": 0.6, "embedding_weight": 0.5, "unlabelle
 
 AUDIO_OF_A_NETWORK: Mapping[str, tuple[str, ...]] = {
     "musicnn": ("musicnn",),
-    "audioset": ("audioset", "audioset-relative", "audioset-16k"),
+    "audioset": ("audioset", "audioset-relative", "audioset-short", "audioset-16k"),
 }
 """The presets that a network can hear, in every protocol, since it is built for them: the first, if no other
 is asked for. Only its windows may be of another length."""

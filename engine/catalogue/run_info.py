@@ -144,6 +144,12 @@ def fields_from_json(text: str | bytes, where: Path) -> dict[str, Any]:
     return fields
 
 
+def models_of_fields(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The models of a folder with these fields, each with its SHA-256: the first, then the further ones."""
+    first = {fields["model"]: fields.get("model_sha256", "")} if fields.get("model") else {}
+    return {**first, **_further(fields.get("further"))}
+
+
 def _are_same(name: str, before: Any, now: Any) -> bool:
     if name == "decoder" and before is None:  # older folders do not say it
         return True

@@ -179,33 +179,26 @@ class ShardFolder:
 
     def _check_kind(self) -> None:
         names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
-        if names and _run_of(self.folder) is None:
+        if names and fields_of_folder(self.folder) is None:
             raise MerError(f"{self.folder} holds other files and no labels: name a new folder for labels")
 
     def _check_run(self) -> None:
-        before = _run_of(self.folder)
+        before = fields_of_folder(self.folder)
         if before is not None:
             decoder = before.get("decoder") or _decoder_of_rows(self.folder)
             self._info.check({**before, "decoder": decoder}, self.folder)
 
 
-def _run_of(folder: Path) -> dict[str, Any] | None:
-    """The fields of what a folder was begun with; None if it holds no labels."""
+def fields_of_folder(folder: Path) -> dict[str, Any] | None:
+    """The fields of what a folder was begun with; None if it holds no labels.
+
+    Raises:
+        MerError: it, or a shard in it, cannot be read.
+    """
     for path in (folder / name for name in OLD_FILES):
         if path.exists():
             return fields_from_json(content_of(path), path)
     return next((run for path in shards_in(folder) if (run := ShardFile(path).run)), None)
-
-
-def runtime_of_folder(folder: Path) -> str | None:
-    """The runtime that a folder of labels was begun with; None where there is none yet.
-
-    Raises:
-        MerError: it holds shards that cannot be read.
-    """
-    run = _run_of(folder) if folder.is_dir() else None
-    runtime = run.get("runtime") if run else None
-    return runtime if isinstance(runtime, str) else None
 
 
 def _checked(path: Path, info: RunInfo) -> ShardFile:
@@ -249,7 +242,7 @@ def labelled_shards(folder: Path) -> tuple[RunInfo, Iterator[ShardFile]]:
         MerError: it is no folder of labels; or, from the iterator, a shard is damaged, or is of other labels
             than the first one.
     """
-    run = _run_of(folder)
+    run = fields_of_folder(folder)
     if run is None:
         raise MerError(f"{folder} is no folder of labels: it holds no shards")
     info = info_from_fields(run)
@@ -264,7 +257,7 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
     """
     import pyarrow as pa
 
-    if _run_of(folder) is None:
+    if fields_of_folder(folder) is None:
         return
     for shard in labelled_shards(folder)[1]:
         float32_columns = [field.name for field in shard.schema if pa.types.is_float32(field.type)]

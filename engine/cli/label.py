@@ -26,7 +26,7 @@ from .words import ANY_PATH, WordFirst, complete_path
     multiple=True,
     metavar="NAME|FILE|RUN",
     help="A bundled model, an .onnx or .engine file, or a training's folder. Further ones label the same "
-    "windows, in columns of their own.  [default: audiocnn]",
+    "windows, in columns of their own.  [default: what a folder of labels was begun with, else audioset]",
 )
 @click.option(
     "--windows",
@@ -230,10 +230,16 @@ def main(
     from ..labelling.file_windows import WindowOptions
     from ..labelling.further import open_models
     from ..signals import stop_event
+    from ..text.escape import for_terminal
+    from .begun import models_begun, runtime_begun
 
     output = output_from_text(out)
     if prune and output.kind is not Kind.FOLDER:
         raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
+    if not models and output.kind is Kind.FOLDER:
+        models = models_begun(Path(output.path))
+        if models not in ((), (DEFAULT_MODEL,)) and not quiet:
+            print_err(for_terminal(f"{out} was begun with {' and '.join(models)}, and goes on so"))
     artifact = open_models(models or (DEFAULT_MODEL,))
     sources = Sources(paths, path_column, hidden)
     limits = Limits(
@@ -253,7 +259,7 @@ def main(
         stop = stack.enter_context(stop_event())
         sources.check, sources.limits = stop.check, limits
         if runtime == "auto" and output.kind is Kind.FOLDER and not artifact.facts:
-            runtime = _runtime_before(Path(output.path)) or runtime
+            runtime = runtime_begun(Path(output.path)) or runtime
         backend = open_backend(artifact, runtime, device, workers, gpus, ray, say, batch or 0)
         stack.enter_context(backend)
         run = stack.enter_context(
@@ -284,15 +290,6 @@ def main(
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
         raise MerError("nothing was labelled: no input is there, or none can be read")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
-
-
-def _runtime_before(folder: Path) -> str | None:
-    """The CPU's runtime that a folder of labels was begun with: a resume on another machine keeps it."""
-    from ..catalogue.shards import runtime_of_folder
-    from ..runtimes.choice import PACKAGES
-
-    before = runtime_of_folder(folder)
-    return before if before in PACKAGES else None
 
 
 def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:

@@ -65,7 +65,9 @@ def test_names_and_aliases(spec: ModelSpec) -> None:
 
 @pytest.mark.parametrize("name", ["mobilnet", "vgg16", "", "no/such.onnx"])
 def test_unknown_names_list_the_known(name: str) -> None:
-    with pytest.raises(UsageError, match="known: accurate, audiocnn, hindi5, mobilenetv3, squeezenet"):
+    with pytest.raises(
+        UsageError, match="known: accurate, audiocnn, audioset, hindi5, mobilenetv3, squeezenet"
+    ):
         path_from_model(name)
 
 
@@ -247,7 +249,7 @@ def test_without_a_home_there_are_the_bundled_models(tmp_path: Path, monkeypatch
 
     monkeypatch.delenv("MER_HOME")
     monkeypatch.setattr(Path, "home", homeless)
-    assert list(known_models()) == ["accurate", "audiocnn", "hindi5", "mobilenetv3", "squeezenet"]
+    assert list(known_models()) == ["accurate", "audiocnn", "audioset", "hindi5", "mobilenetv3", "squeezenet"]
     assert path_from_model("audiocnn").is_file()
     with pytest.raises(UsageError, match="known: accurate"):
         path_from_model("resnet18")

@@ -62,7 +62,7 @@ def test_wrong_names_and_places(tmp_path: Path):
     (tmp_path / "data").mkdir()
     unknown = CliRunner().invoke(main, [str(tmp_path / "data"), str(tmp_path / "out"), "vgg"])
     assert unknown.exit_code == 2
-    assert "no bundled network is called 'vgg': audiocnn" in unknown.stderr
+    assert "no bundled network is called 'vgg': audioset" in unknown.stderr
     inside = CliRunner().invoke(main, [str(tmp_path / "data"), str(tmp_path / "data" / "out")])
     assert inside.exit_code == 2
     missing = CliRunner().invoke(main, [str(tmp_path / "data"), str(tmp_path / "out")])

@@ -58,11 +58,12 @@ def check_plan(session: Session, observer: Observer) -> None:
 
 
 def _can_hear(begun: TrainedNetwork, audio: AudioSpec) -> bool:
-    """Whether published weights have a preset for this besides the one that they were trained on.
+    """Whether this is what it was trained on, or one of the presets of published weights.
 
     Windows may be of another length where the network is embedded in one patch.
     """
-    own = [PRESETS[name] for name in AUDIO_OF_A_NETWORK.get(begun.backbone, ()) if not begun.labels]
+    presets = () if begun.labels else AUDIO_OF_A_NETWORK.get(begun.backbone, ())
+    own = [begun.audio, *(PRESETS[name] for name in presets)]
     whole = embedding_audio(begun.audio)[1] == 1
     return audio in own or (whole and any(differs_in_windows_only(audio, preset) for preset in own))
 

@@ -30,8 +30,8 @@ def test_a_row_for_every_runtime_and_precision(networks: Path) -> None:
     assert precision_of((networks / "small_fp16.onnx").read_bytes()) == "fp16"
     assert fp32_of((networks / "small_fp16.onnx").read_bytes()) is None  # not by mer-export
     with pytest.raises(UsageError, match="unknown model") as raised:
-        find_cases([], False, only=["audioset"])  # what a bundled file is made of is no name of it
-    assert "audioset" not in str(raised.value).partition("there are")[2]
+        find_cases([], False, only=["musicnn"])  # a backbone of no bundled file
+    assert "musicnn" not in str(raised.value).partition("there are")[2]
     with pytest.raises(UsageError, match="unknown model"):
         find_cases([], False, only=["small"])
     with pytest.raises(UsageError, match="no such folder"):

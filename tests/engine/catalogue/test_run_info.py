@@ -13,6 +13,7 @@ from merkit.engine.catalogue.run_info import (
     RunInfo,
     fields_from_json,
     info_from_fields,
+    models_of_fields,
     run_info,
 )
 from merkit.engine.errors import MerError
@@ -45,6 +46,16 @@ def test_further_models_are_named_in_words(tmp_path: Path) -> None:
         other.check(both.fields(), tmp_path)
     with pytest.raises(MerError, match=r"options: carried .*; further models none, now audiocnn\."):
         both.check({**alone.fields(), "carried": {}}, tmp_path)
+
+
+def test_the_models_that_a_folder_names() -> None:
+    decides = {"model": "hindi5", "model_sha256": "a" * 64, "further": f"{'b' * 64} one, {'c' * 64} my two"}
+    assert list(models_of_fields(RunInfo(("sad",), {}, decides).fields()).items()) == [
+        ("hindi5", "a" * 64),
+        ("one", "b" * 64),
+        ("my two", "c" * 64),
+    ]
+    assert models_of_fields({}) == {}
 
 
 def test_where_files_were_tagged_the_way_back_is_said_first(tmp_path: Path) -> None:

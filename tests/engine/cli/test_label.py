@@ -203,7 +203,7 @@ def test_exit_codes_of_wrong_calls(tmp_path: Path, music: Path, tiny_model: Path
     assert (nothing.returncode, "no audio in" in nothing.stderr) == (1, True)
     unknown = mer_label(music, "--model", "wavenet")
     assert unknown.returncode == 2
-    known = "accurate, audiocnn, hindi5, mobilenetv3, squeezenet"
+    known = "accurate, audiocnn, audioset, hindi5, mobilenetv3, squeezenet"
     assert f"unknown model 'wavenet'; known: {known}" in unknown.stderr
     for wrong in (
         ["--windows", "0"],
@@ -357,6 +357,31 @@ def test_a_folder_goes_on_with_its_runtime(music: Path, tmp_path: Path) -> None:
     assert [row["runtime"] for row in rows] == ["openvino"] * len(rows)
     assert len(rows) == 4
     assert mer_label(music, "--out", out, "--runtime", "onnxruntime").returncode == 1
+
+
+def test_a_folder_goes_on_with_its_models(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """Whatever is the default now: a command that runs every night goes on after an update."""
+    out = tmp_path / "labels"
+    both = ("--model", "hindi5", "--model", "audiocnn")
+    assert mer_label(music / "a.mp3", *both, "--out", out).returncode == 0
+    done = mer_label(music, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert f"{out} was begun with hindi5 and audiocnn, and goes on so\n" in done.stderr
+    rows = pq.read_table(out).to_pylist()
+    assert [row["model"] for row in rows] == ["hindi5"] * 4
+    assert all(row["audiocnn_emotion"] for row in rows if row["emotion"])
+    assert "was begun" not in mer_label(music, "--out", out, "--quiet").stderr
+    asked = mer_label(music, "--out", out, "--model", "audioset")
+    assert (asked.returncode, "model hindi5, now audioset" in asked.stderr) == (1, True)
+
+    own = tmp_path / "own"  # by a path: no name says which file it was
+    assert mer_label(music, "--model", tiny_model, "--out", own).returncode == 0
+    refused = mer_label(music, "--out", own)
+    assert (refused.returncode, "was begun with other options" in refused.stderr) == (1, True)
+
+    new = mer_label(music, "--out", tmp_path / "new")
+    assert "was begun" not in new.stderr
+    assert {row["model"] for row in pq.read_table(tmp_path / "new").to_pylist()} == {"audioset"}
 
 
 def test_null_runtime(music: Path) -> None:

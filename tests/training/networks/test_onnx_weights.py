@@ -16,7 +16,7 @@ from merkit.training.networks.onnx_weights import network_from_onnx, unfold_norm
 from torch import nn
 
 
-@pytest.mark.parametrize("name", ["accurate", "audiocnn", "hindi5", "mobilenetv3", "squeezenet"])
+@pytest.mark.parametrize("name", ["accurate", "audiocnn", "audioset", "hindi5", "mobilenetv3", "squeezenet"])
 def test_a_bundled_network_gives_its_own_logits(name: str):
     path = path_from_model(name)
     network, spec = network_from_onnx(path)

@@ -146,6 +146,23 @@ def test_published_weights_may_hear_shorter_windows_and_learn_from_more_of_them(
     assert {len(rows) for rows in run.predictions.logits} == {3}  # what labelling hears
 
 
+def test_a_network_of_ones_own_may_hear_longer_windows(
+    trained: Trained, songs: Path, cache: Path, tmp_path: Path
+):
+    session = _session(songs, cache, tmp_path / "run", trained.run.folder)
+    _, own = network_from_checkpoint(trained.run.folder / "checkpoint.safetensors")
+    audio = own.audio
+    twice = dataclasses.replace(
+        audio,
+        window_samples=audio.window_samples * 2,
+        frames=1 + audio.window_samples * 2 // audio.hop_length,
+    )
+    protocol = dataclasses.replace(session.protocol, audio=twice)
+    (run,), _ = run_session(dataclasses.replace(session, protocol=protocol), NoObserver())
+    _, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
+    assert (spec.audio.window_s, spec.audio.n_mels) == (audio.window_s * 2, audio.n_mels)
+
+
 def test_plans_that_cannot_be_are_refused(
     trained: Trained, frozen: tuple[FinishedRun, list[str]], songs: Path, cache: Path, tmp_path: Path
 ):
