@@ -209,8 +209,8 @@ def _chain(data: bytes, offset: int, end: int, most: int) -> list[int] | Ints:
     same = sizes[:-1] == np.diff(expected)
     agreed = int(np.append(same, False).argmin()) + 1  # the last one's own size may be any other
     agreed -= int(sizes[agreed - 1] == 0)
-    enough = agreed >= min(most, len(expected))
-    return expected[:agreed] if enough else _chain_by_frame(data, offset, end, most)
+    at_the_end = agreed == len(expected) and expected[-1] + sizes[-1] > end - 4  # nothing comes after it
+    return expected[:agreed] if agreed >= most or at_the_end else _chain_by_frame(data, offset, end, most)
 
 
 def _chain_by_frame(data: bytes, offset: int, end: int, most: int) -> list[int]:
