@@ -107,14 +107,15 @@ def _draw_timeline(axes: Axes, label: SongLabel, spec: ModelSpec) -> None:
     starts = [start for start, _ in label.windows]
     length = label.duration_s or 0.0
     ends = [min(start + spec.audio.window_s, length) for start in starts]
-    widths = [
-        min(end, after) - start for start, end, after in zip(starts, ends, [*starts[1:], length], strict=True)
-    ]
+    # Windows that overlap share the time in which they do: each is drawn around its middle.
+    meet = [(end + after) / 2 for end, after in zip(ends, starts[1:], strict=False)]
+    lefts = np.maximum(starts, [0.0, *meet])
+    widths = np.minimum(ends, [*meet, length]) - lefts
     bottom = np.zeros(len(starts))
     for number, name in enumerate(spec.labels):
         shares = np.array([0.0 if p is None else p[number] for _, p in label.windows])
         axes.bar(
-            starts,
+            lefts,
             shares,
             widths,
             bottom,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,15 +30,27 @@ def label(tmp_path: Path) -> SongLabel:
     return SongLabel(str(path), None, "sad", _SHARES, 30.0, windows, "x", {})
 
 
-def test_what_is_drawn(
-    label: SongLabel, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that were saved."""
     figure = pytest.importorskip("matplotlib.figure")
-    drawn = []
-    save = figure.Figure.savefig
+    figures, save = [], figure.Figure.savefig
     monkeypatch.setattr(
-        figure.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k))
+        figure.Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))
     )
+    return figures
+
+
+def test_windows_that_overlap_are_drawn_around_their_middles(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn: list[Any]
+) -> None:
+    windows = tuple((start, _SHARES) for start in (0.0, 2.0, 4.0, 18.0, 20.0))  # each of 10 s
+    plot_song(dataclasses.replace(label, windows=windows), spec, Limits(), tmp_path / "song.png")
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in drawn[0].axes[1].containers[0]]
+    assert bars == [(0.0, 6.0), (6.0, 8.0), (8.0, 14.0), (18.0, 24.0), (24.0, 30.0)]
+
+
+def test_what_is_drawn(label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn: list[Any]) -> None:
     picture = tmp_path / "song.png"
     plot_song(label, spec, Limits(), picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
