@@ -55,6 +55,12 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
             *((0, mark) for mark in (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"[playlist]", b"ffconcat")),
             *((0, mark) for mark in (b"<asx", b"<ASX")),
         ),
+        "a cue sheet": tuple(
+            (0, mark + word)
+            for mark in (b"", b"\xef\xbb\xbf")
+            for word in (b'FILE "', b"REM ", b'PERFORMER "', b'TITLE "')
+        ),
+        "an XML file (XSPF?)": ((0, b"<?xml"), (0, b"\xef\xbb\xbf<?xml")),
     },
     "which mer does not open: unpack it": {
         "an archive (ZIP)": ((0, b"PK\3\4"),),

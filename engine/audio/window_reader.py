@@ -15,7 +15,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from ..spec import AudioSpec
 from .decoder import Budget, Decoder
-from .silence import ends_of_sound, error_from_silence, has_pause, is_silence, loud_in, sound_in
+from .silence import Stretch, ends_of_sound, error_from_silence, has_pause, is_silence, loud_in, sound_in
 from .spread import spread_over, spread_starts
 
 _LOUDEST = 100.0  # 40 dB above full scale: samples in other units, of which a network says anything
@@ -119,7 +119,7 @@ class WindowReader:
         """The middles of ``count`` equal parts of what sounds; those that were ``read``, where none is found.
 
         What was read is not read again. Where sound cannot be searched or read, a file that has a label
-        without it keeps that.
+        without it keeps that. What was not searched counts as sound, unless a window in it is silent.
 
         Raises:
             SilentError: all that sounds is shorter than one STFT window.
@@ -129,26 +129,36 @@ class WindowReader:
         self.level = max(self.level, sound.level)
         if sound.searched < self.decoder.length and self._budget and self._budget.half_spent():
             self.searched_s = sound.searched / self.decoder.sample_rate
-        total, size = self.total(), self.spec.window_samples
-        stretches = [
-            (self.from_file(first), min(-(-end * self._up // self._down), total))
-            for first, end in sound.stretches
-        ]
-        if stretches and self.from_file(sound.loud) < self.spec.n_fft:
+        if sound.stretches and self.from_file(sound.loud) < self.spec.n_fft:
             raise error_from_silence(self.level)
-        whole = {round(window.start_s * self.spec.sample_rate): window for window in read}
-        places = sorted({(self._aligned(start), end) for start, end in spread_over(stretches, size, count)})
+        found = [
+            (first, min(end, sound.searched)) for first, end in sound.stretches if first < sound.searched
+        ]
         try:
-            windows = [
-                window
-                for start, end in places
-                if (window := (end - start >= size and whole.get(start)) or self.window(start, end))
-            ]
+            windows = self._windows_in(sound.stretches, count, read)
+            if found and sound.searched < self.decoder.length and any(window.silent for window in windows):
+                windows = self._windows_in(found, count, read)
         except AudioError:
             if all(window.silent for window in read):
                 raise
             return read
         return windows if any(not window.silent for window in windows) else read
+
+    def _windows_in(
+        self, stretches: Sequence[Stretch], count: int, read: Sequence[Window]
+    ) -> Sequence[Window]:
+        """The middles of ``count`` equal parts of these stretches; what was ``read`` is not read again."""
+        total, size = self.total(), self.spec.window_samples
+        ours = [
+            (self.from_file(first), min(-(-end * self._up // self._down), total)) for first, end in stretches
+        ]
+        whole = {round(window.start_s * self.spec.sample_rate): window for window in read}
+        places = sorted({(self._aligned(start), end) for start, end in spread_over(ours, size, count)})
+        return [
+            window
+            for start, end in places
+            if (window := (end - start >= size and whole.get(start)) or self.window(start, end))
+        ]
 
     def _read(self, start: int, count: int) -> Float32:
         """Samples of the file, at its own rate. Those of the last call are not decoded again."""

@@ -196,7 +196,7 @@ def fields_of_folder(folder: Path) -> dict[str, Any] | None:
         MerError: it, or a shard in it, cannot be read.
     """
     for path in (folder / name for name in OLD_FILES):
-        if path.exists():
+        if os.path.exists(path):  # Path.exists fails in a folder that may not be entered
             return fields_from_json(content_of(path), path)
     return next((run for path in shards_in(folder) if (run := ShardFile(path).run)), None)
 

@@ -101,6 +101,9 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
         (b"#EXTM3U\nsong.mp3\n", "a playlist"),
         (b"\xef\xbb\xbf#EXTM3U\n", "a playlist"),
         (b"[playlist]\n", "a playlist"),
+        (b'REM GENRE Filmi\nFILE "album.flac" WAVE\n', "a cue sheet"),
+        (b'\xef\xbb\xbfPERFORMER "Lata"\n', "a cue sheet"),
+        (b'<?xml version="1.0"?><playlist/>', "an XML file (XSPF?)"),
     ],
 )
 def test_what_is_not_opened_is_named(tmp_path: Path, head: bytes, name: str) -> None:

@@ -205,6 +205,19 @@ def test_too_short_silent_or_not_finite(tmp_path: Path) -> None:
     assert "not finite" in refusal(tmp_path / "inf.wav", SPEC)
 
 
+@pytest.mark.parametrize("least", [2_000_000, 4_000_000, 40_000_000])
+def test_a_long_silent_end_that_is_not_searched_takes_no_windows(tmp_path: Path, least: int) -> None:
+    """A recorder that was left running: what the search found has the windows, however far it came."""
+    sound = np.zeros(700 * 8_000, np.float32)
+    sound[: 60 * 8_000] = noise(60, 8_000)
+    soundfile.write(tmp_path / "a.wav", sound, 8_000)
+    budget = Budget(Limits(decoded_samples=least))
+    with closing(open_decoder(tmp_path / "a.wav", budget)) as decoder:
+        windows = list(windows_from_decoder(decoder, SPEC, budget=budget))
+    assert [round(window.start_s) for window in windows] == [5, 25, 45]
+    assert not any(window.silent for window in windows)
+
+
 def test_what_was_not_searched_to_its_end_is_not_called_silence(tmp_path: Path) -> None:
     sound = np.zeros(200 * 8_000, np.float32)
     sound[130 * 8_000 : 134 * 8_000] = noise(4, 8_000)

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import columns_of_rows, row_from_label
 from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
-from merkit.engine.catalogue.shards import ShardFolder, export_folder, shards_in
+from merkit.engine.catalogue.shards import ShardFolder, export_folder, fields_of_folder, shards_in
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import MerError
 from merkit.engine.files import Disk
@@ -363,3 +364,15 @@ def test_a_folder_of_a_failed_run_can_be_used(tmp_path: Path, info: RunInfo, art
         fail()
     other = RunInfo(info.labels, {}, {**info.decides, "windows": 9})  # nothing was begun
     assert run(tmp_path / "a", other, artifact, SONGS[:3]) == (3, 0)
+
+
+def test_a_folder_that_may_not_be_entered_is_named_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    monkeypatch.setattr(os, "stat", denied)
+    with pytest.raises(MerError, match=f"^{re.escape(str(tmp_path))} cannot be read: Permission denied$"):
+        fields_of_folder(tmp_path)
