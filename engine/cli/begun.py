@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import MerError
+
 
 def runtime_begun(folder: Path) -> str | None:
     """The CPU's runtime of its rows, which a resume on another machine keeps; None where there is none yet.
@@ -20,17 +22,23 @@ def runtime_begun(folder: Path) -> str | None:
 
 
 def models_begun(folder: Path) -> tuple[str, ...]:
-    """The names of its models, if all are known by name and their files are the same; else none.
+    """The names of its models; none where there is no folder of labels yet.
 
     Raises:
-        MerError: see ``runtime_begun``.
+        MerError: see ``runtime_begun``; or a name leads to no file today, or to another.
     """
     from ..artifact import known_models, open_artifact
     from ..catalogue.run_info import models_of_fields
 
     digests, known = models_of_fields(_fields(folder)), known_models()
-    same = all(name in known and open_artifact(name).sha256 == digest for name, digest in digests.items())
-    return tuple(digests) if same else ()
+    for name, digest in digests.items():
+        if name not in known or open_artifact(name).sha256 != digest:
+            why = "is another file now" if name in known else "is not known by that name"
+            raise MerError(
+                f"{folder} was begun with {name}, which {why}: "
+                "name its file with --model, or write to another folder"
+            )
+    return tuple(digests)
 
 
 def _fields(folder: Path) -> Mapping[str, Any]:

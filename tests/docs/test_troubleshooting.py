@@ -76,13 +76,13 @@ def not_finite() -> str:
 
 
 def other_options() -> str:
-    return run(sound("a.wav"), "--windows", "2", "--out", labels())
+    return run(sound("a.wav"), "--model", "audioset", "--windows", "2", "--out", labels())
 
 
 def in_use() -> str:
     lock = FolderLock(Path(labels()))
     try:
-        return run(sound("a.wav"), "--out", "labels")
+        return run(sound("a.wav"), "--model", "audioset", "--out", "labels")
     finally:
         lock.release()
 
@@ -159,6 +159,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "an archive": lambda: row(file("a.mp3", b"PK\3\4")),
     "cannot be copied": full,
     "... was begun with other options": other_options,
+    "... was begun with ..., which is": lambda: run(sound("a.wav"), "--out", labels()),
     "... is in use by another run": in_use,
     "... holds other files and no labels": other_files,
     "...: the name of a file of rows must end in": lambda: run(sound("a.wav"), "--out", "rows.xml"),

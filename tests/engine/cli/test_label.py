@@ -377,7 +377,17 @@ def test_a_folder_goes_on_with_its_models(music: Path, tmp_path: Path, tiny_mode
     own = tmp_path / "own"  # by a path: no name says which file it was
     assert mer_label(music, "--model", tiny_model, "--out", own).returncode == 0
     refused = mer_label(music, "--out", own)
-    assert (refused.returncode, "was begun with other options" in refused.stderr) == (1, True)
+    said = (
+        f"{own} was begun with {tiny_model.stem}, which is not known by that name: name its file with --model"
+    )
+    assert (refused.returncode, said in refused.stderr) == (1, True), refused.stderr
+    assert mer_label(music, "--model", tiny_model, "--out", own).returncode == 0
+
+    renamed = tmp_path / "audioset.onnx"  # a bundled one's name, another file
+    renamed.write_bytes(tiny_model.read_bytes())
+    assert mer_label(music, "--model", renamed, "--out", tmp_path / "like").returncode == 0
+    other = mer_label(music, "--out", tmp_path / "like")
+    assert (other.returncode, "with audioset, which is another file now" in other.stderr) == (1, True)
 
     new = mer_label(music, "--out", tmp_path / "new")
     assert "was begun" not in new.stderr
