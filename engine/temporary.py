@@ -23,6 +23,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 _SOCKET_PATH = 103  # bytes of the path of a socket, at most (107 on Linux)
+_RUN = "mer-run-"  # begins the names of processes' folders
 _MARK = ".mer"  # the file that says of a folder, once it is locked, that it is one of ours
 
 
@@ -40,6 +41,12 @@ def process_folder() -> Path:
     except OSError as error:
         reason = error.strerror or error
     raise MerError(f"temporary files cannot be written ({reason}): set TMPDIR to a folder with room for them")
+
+
+def chosen_folder() -> str:
+    """The folder for temporary files as the user knows it, for messages: not the one inside for a worker."""
+    folder = Path(tempfile.gettempdir())
+    return str(next((outer.parent for outer in folder.parents if outer.name.startswith(_RUN)), folder))
 
 
 def socket_folder(room: int) -> Path:
@@ -64,7 +71,7 @@ def socket_folder(room: int) -> Path:
 def _folder_until_exit(place: str) -> Path:
     from multiprocessing import util
 
-    folder, remove = new_folder(Path(place), "mer-run-")
+    folder, remove = new_folder(Path(place), _RUN)
     # After the fork server's socket inside it (-100); not in processes that are forked from this one.
     util.Finalize(None, remove, exitpriority=-200)
     return folder

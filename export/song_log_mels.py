@@ -21,6 +21,7 @@ from ..engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ..engine.labelling.worker_pool import Failure, WorkerPool
 from ..engine.spec import AudioSpec
 from ..engine.spectrogram.log_mel import log_mel_from_audio
+from ..engine.temporary import chosen_folder
 from .library_step import kind_and_message
 
 _LARGEST_ARCHIVE = 4 << 30  # bytes of images, unpacked: 26,000 windows of the default spec
@@ -93,7 +94,7 @@ def _append(file: IO[bytes], log_mels: Float32) -> None:
         file.write(log_mels.tobytes())
         file.flush()
     except OSError as error:
-        folder = tempfile.gettempdir()
+        folder = chosen_folder()
         raise MerError(f"log-mels cannot be written into {folder}: {error.strerror}") from None
 
 

@@ -52,15 +52,11 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
     },
     "which holds no sound: give the files that it names": {
         "a playlist": (
-            *((0, mark) for mark in (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"[playlist]", b"ffconcat")),
+            *((0, mark) for mark in (b"#EXTM3U", b"[playlist]", b"[Playlist]", b"ffconcat")),
             *((0, mark) for mark in (b"<asx", b"<ASX")),
         ),
-        "a cue sheet": tuple(
-            (0, mark + word)
-            for mark in (b"", b"\xef\xbb\xbf")
-            for word in (b'FILE "', b"REM ", b'PERFORMER "', b'TITLE "')
-        ),
-        "an XML file (XSPF?)": ((0, b"<?xml"), (0, b"\xef\xbb\xbf<?xml")),
+        "a cue sheet": tuple((0, word) for word in (b'FILE "', b"REM ", b'PERFORMER "', b'TITLE "')),
+        "an XML file (XSPF?)": ((0, b"<?xml"),),
     },
     "which mer does not open: unpack it": {
         "an archive (ZIP)": ((0, b"PK\3\4"),),
@@ -148,6 +144,9 @@ def _head(path: str | Path) -> bytes:
 
 
 def _reasons(head: bytes) -> Iterator[str]:
+    head = head.removeprefix(b"\xef\xbb\xbf")  # of texts, whose bytes may also be pairs
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        yield from _reasons(head.decode("utf-16", "ignore").encode())
     for what, formats in _OTHERS.items():
         for name, marks in formats.items():
             if any(head.startswith(mark, offset) for offset, mark in marks):

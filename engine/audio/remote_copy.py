@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from ..errors import AudioError, MerError, UnreadableError
+from ..temporary import chosen_folder
 from .decoder import Limits
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -69,7 +70,7 @@ def _write(copy: IO[bytes], block: bytes) -> None:
 
 
 def _no_room(error: OSError) -> UnreadableError:
-    place = tempfile.gettempdir()
+    place = chosen_folder()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnreadableError(
             f"cannot be copied: {place}, the folder for temporary files, is full: "

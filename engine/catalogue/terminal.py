@@ -128,8 +128,11 @@ class View:
         for name, emotions in self._further.items():
             counts = (f"{count} {emotion}" for emotion, count in emotions.most_common())
             print_err(f"{for_terminal(name)}: {', '.join(counts)}")
-        for reason, count in self._reasons.most_common(_REASONS_SHOWN):
+        commonest = self._reasons.most_common(_REASONS_SHOWN)
+        for reason, count in commonest:
             print_err(f"{count} failed: {reason}")
+        if rest := self.failed - sum(count for _, count in commonest):
+            print_err(f"{rest} failed: {_OTHER}, each in its row (column error)")
         if self.done and self._verbose:
             print_err(_stages(run.stages))
         if out:

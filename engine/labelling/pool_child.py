@@ -26,6 +26,8 @@ from .worker import Failure, work
 # threads: it imports what the children need once, and forks them.
 _CONTEXT: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 
+_NO_FORK_SERVER = 255  # the exit code that multiprocessing gives where the fork server died before it knew
+
 Item = tuple[int, Any]
 """Position and item."""
 
@@ -62,6 +64,8 @@ class Child:
         if self._was_killed():  # not by a decoder, and of the file nothing is known
             reason = "the process that read it was killed (SIGKILL), as the system does when memory runs out"
             return Failure(reason, unreadable=True)
+        if self.was_ended():
+            return Failure("the process that read it was ended by a signal", unreadable=True)
         return Failure(f"the decoder crashed ({self._death()})")
 
     def why_no_start(self) -> str:
@@ -73,6 +77,10 @@ class Child:
             return f"{start}): memory may be short; take fewer --workers"
         words = last_words()
         return f"{start}: {words})" if words else f"{start})"
+
+    def was_ended(self) -> bool:
+        """Whether a SIGTERM ended it, or its fork server: timeout(1) sends one to the whole group."""
+        return self._death() in ("SIGTERM", f"exit code {_NO_FORK_SERVER}")
 
     def _was_killed(self) -> bool:
         return self._death() == "SIGKILL"

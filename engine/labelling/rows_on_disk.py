@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import AudioError, UnreadableError
+from ..temporary import chosen_folder
 
 _IN_MEMORY = 64_000_000  # bytes
 _MOST = 16_000_000_000  # bytes: 55 hours of the default model in steps of 1 s
@@ -95,7 +96,7 @@ class GrowingRows:
         except OSError as error:
             megabytes = self._count * self._dtype.itemsize * int(np.prod(self._shape)) / 1e6
             raise UnreadableError(
-                f"needs {megabytes:,.0f} MB for its windows in {tempfile.gettempdir()} ({error.strerror}): "
+                f"needs {megabytes:,.0f} MB for its windows in {chosen_folder()} ({error.strerror}): "
                 "make room, or take longer steps"
             ) from None
         self._parts, self._bytes = [], 0

@@ -33,6 +33,7 @@ _GRACE_S = 5.0  # beyond the limit of an item, before its child counts as hung
 _STARTS = 5  # of a child that dies before it has begun, where others of its pool have begun
 _PAUSE_S = 0.2  # before it is started again: the memory that it lacked may be free by then
 _STOP_S = 5.0  # for what children have at work once a run is stopped; docker kills after ten
+_SIGNAL_S = 0.5  # from the death of a child by a signal to the group, until this process has handled it too
 _LOOK_S = 0.1  # between two looks for children that hang
 _LONGEST_LOOK_S = 1.0  # of time that counts against a child, from one look to the next
 
@@ -75,6 +76,7 @@ class WorkerPool:
         # Where there is none, all pipes are looked at each time; with many children that takes long.
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
         self._results: ResultQueue | None = None  # of the map that is under way
+        self._stop = threading.Event()  # of that map
         self._closed = False
         self._process = os.getpid()
         try:
@@ -94,7 +96,8 @@ class WorkerPool:
 
         The children work ahead of the consumer, until the results that wait for it are too many bytes.
         ``items`` is read in another thread. While ``ready()`` is false no further items are begun.
-        Some seconds after ``stop`` is set it ends, whatever the children still have.
+        Some seconds after ``stop`` is set it ends, whatever the children still have; items of children that
+        died meanwhile have no result.
 
         Raises:
             ValueError: the pool is closed, or an earlier map is neither at its end nor closed.
@@ -103,7 +106,8 @@ class WorkerPool:
         if self._closed or self._results is not None:
             raise ValueError("the pool is closed" if self._closed else "the pool is in use by another map")
         numbered = enumerate(items)
-        results = ResultQueue(_HELD_BYTES, lambda results: self._run(results, numbered, ready, stop))
+        self._stop = stop or threading.Event()
+        results = ResultQueue(_HELD_BYTES, lambda results: self._run(results, numbered, ready))
         self._results = results
         try:
             yield from iter(results.get, None)  # nothing here refers to a result that the caller has dropped
@@ -143,7 +147,6 @@ class WorkerPool:
         results: ResultQueue,
         items: Iterator[Item],
         ready: Callable[[], bool],
-        stop: threading.Event | None,
     ) -> None:
         """Hands out the items and collects the results, in the queue's thread."""
         alone: deque[Item] = deque()  # had by children that died; tried one at a time
@@ -160,7 +163,7 @@ class WorkerPool:
                 # Time in which this loop did not run is no child's fault: the whole group may have been
                 # stopped (Ctrl-Z), and nobody takes results while the consumer is busy.
                 self._look(min(passed_s, _LONGEST_LOOK_S), results, alone)
-                stopped_s += passed_s if stop is not None and stop.is_set() else 0.0
+                stopped_s += passed_s if self._stop.is_set() else 0.0
             self._start_missing()
             may_begin = ready()
             for child in self._children:
@@ -169,7 +172,7 @@ class WorkerPool:
             if any(child.items for child in self._children):
                 for child in self._readable():
                     self._take(child, results, alone)
-            elif may_begin and not self._missing:
+            elif (may_begin and not self._missing) or self._stop.is_set():
                 return
             else:
                 time.sleep(0.01)
@@ -239,6 +242,10 @@ class WorkerPool:
         """Replaces a dead child. Its items are to be tried alone; one that was alone killed it."""
         child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
         self._end(child)
+        if self._stop.is_set() or (child.was_ended() and self._stop.wait(_SIGNAL_S)):
+            self._children.remove(child)
+            self._missing.append((time.monotonic(), 0))  # it is started when there is another map
+            return
         if not child.ready:
             self._start_later(child)
         elif child.alone and child.items:
@@ -257,7 +264,7 @@ class WorkerPool:
         self._missing.append((time.monotonic() + _PAUSE_S, lost))
 
     def _start_missing(self) -> None:
-        while self._missing and self._missing[0][0] <= time.monotonic():
+        while self._missing and self._missing[0][0] <= time.monotonic() and not self._stop.is_set():
             child = self._start()
             _, child.lost_starts = self._missing.pop(0)
             self._children.append(child)

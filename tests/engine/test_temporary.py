@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from merkit.engine import files
-from merkit.engine.temporary import new_folder, socket_folder, temporary_files_in
+from merkit.engine.temporary import chosen_folder, new_folder, socket_folder, temporary_files_in
 
 START = "from merkit.engine.temporary import process_folder, socket_folder\n"
 
@@ -79,8 +79,17 @@ def test_the_folder_of_temporary_files_comes_back(tmp_path: Path, monkeypatch: p
             monkeypatch.setenv("TMPDIR", before)
         chosen = tempfile.tempdir
         with temporary_files_in(tmp_path / "own"):
-            assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path / "own")
+            assert tempfile.gettempdir() == os.environ["TMPDIR"] == chosen_folder() == str(tmp_path / "own")
         assert (os.environ.get("TMPDIR"), tempfile.tempdir) == (before, chosen)
+
+
+def test_messages_name_the_folder_that_the_user_chose(tmp_path: Path) -> None:
+    code = (
+        f"import tempfile\ntempfile.tempdir = {str(tmp_path)!r}\n"
+        "from merkit.engine.temporary import chosen_folder, temporary_files_in\n"
+        "with temporary_files_in(process_folder() / 'worker-1'):\n    print(chosen_folder())"
+    )
+    assert python(code, tmp_path).stdout.splitlines()[-1] == str(tmp_path)
 
 
 def test_sockets_fit_where_the_path_is_short() -> None:

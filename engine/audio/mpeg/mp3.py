@@ -110,6 +110,11 @@ def _stream_of(data: bytes) -> _Stream:
     if not hasattr(os, "memfd_create"):
         return _Stream(io.BytesIO(data))
     with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
-        memory.write(data)
+        try:
+            whole = memory.write(data) == len(data)
+        except OSError:  # ``ulimit -f`` counts memory files too
+            whole = False
+        if not whole:
+            return _Stream(io.BytesIO(data))
         memory.seek(0)
         return _Stream(os.dup(memory.fileno()), closefd=True)

@@ -136,7 +136,7 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_summary_counts_what_was_said_and_why_not(capsys: pytest.CaptureFixture[str]) -> None:
-    view = View()
+    view, five = View(), View()
     for emotion in ("sad", "calm", "sad"):
         view.show(SongLabel("a.mp3", None, emotion, (0.6, 0.4), 9.0))
     for reason in ("no such file", "bad", "no such file", *(f"only once, {n}" for n in range(200))):
@@ -145,7 +145,12 @@ def test_the_summary_counts_what_was_said_and_why_not(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().err.splitlines()
     assert lines[1] == "emotions: 2 sad, 1 calm"
     assert lines[2:5] == ["102 failed: other reasons", "2 failed: no such file", "1 failed: bad"]
-    assert len(lines) == 2 + 5  # the commonest alone
+    assert len(lines) == 2 + 5 + 1  # the commonest, and that there are more
+    assert lines[-1] == "96 failed: other reasons, each in its row (column error)"
+    for reason in ("a", "b", "c", "d", "e"):
+        five.show(SongLabel("a.mp3", reason))
+    five.summary(a_run(), 1.0, None, stopped=False)
+    assert capsys.readouterr().err.splitlines()[-1] == "1 failed: e"
 
 
 def test_a_table_keeps_no_timelines() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing, suppress
 from multiprocessing import active_children, get_all_start_methods, get_context
@@ -40,6 +41,12 @@ def behave(item: str, options: dict) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "terminate":
+        os.kill(os.getpid(), signal.SIGTERM)
+    if kind == "no-server":
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
     if kind == "exit":
         os._exit(3)
     if kind == "refuse":
@@ -194,6 +201,31 @@ def test_what_a_killed_child_was_copying_goes_at_once() -> None:
         unreadable=True,
     )
     assert len([*process_folder().glob("worker-*")]) == len(folders) - 1
+
+
+@pytest.mark.parametrize("kind", ["terminate", "no-server"])
+def test_a_process_that_somebody_ended_says_nothing_of_its_file(kind: str) -> None:
+    with WorkerPool(behave, {"prefix": ">"}, 1) as pool:
+        (result,) = [result for _, result in pool.map([f"{kind}:"])]
+    assert result == Failure("the process that read it was ended by a signal", unreadable=True)
+
+
+@pytest.mark.parametrize("kind", ["terminate", "no-server", "crash"])
+@pytest.mark.parametrize("before_s", [0, 0.2], ids=["before", "after"])
+def test_what_dies_while_a_run_is_stopped_has_no_row(kind: str, before_s: float) -> None:
+    """timeout(1) signals the whole group: the children die of it, before this process is told or after."""
+    if kind == "crash" and before_s:
+        return  # what crashed before the stop did so by itself
+    stop = threading.Event()
+    with WorkerPool(behave, {"prefix": ">"}, 2) as pool:
+        assert [result for _, result in pool.map(["a"])] == [">a"]
+        timer = threading.Timer(before_s, stop.set)
+        timer.start()
+        timer.join(0 if before_s else None)
+        items = [f"{kind}:", f"{kind}:", "sleep:0.2", "steps:2"]
+        results = dict(pool.map(items, stop=stop))
+        assert set(results.values()) <= {">sleep:0.2", ">steps:2"}
+        assert [result for _, result in pool.map(["b", "c"])] == [">b", ">c"]
 
 
 def test_the_traceback_of_a_bug_is_in_the_log() -> None:

@@ -185,6 +185,25 @@ def test_where_the_system_has_no_files_in_memory(tmp_path: Path, monkeypatch: py
         np.testing.assert_array_equal(decoder.read(RATE, RATE), expected)
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
+def test_a_limit_of_the_size_of_files_takes_no_sound_away(tmp_path: Path) -> None:
+    import resource
+
+    sound = noise(3, RATE)
+    path = tmp_path / "a.mp3"
+    encoded(path, sound)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(open_decoder(path, Limits())) as decoder:
+        expected = decoder.read(RATE, RATE)
+        for most in (1_000, 0):  # a write that is cut short, and one that fails
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+            try:
+                heard = decoder.read(RATE, RATE)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            np.testing.assert_array_equal(heard, expected)
+
+
 def test_limits(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     encoded(path, noise(3, RATE))
