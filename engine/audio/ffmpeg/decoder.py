@@ -151,7 +151,7 @@ class FFmpegDecoder:
         tick_s = float(self._stream.time_base)
         self._tick = tick_s * self.sample_rate
         leading = first_frames(frames, self._tick)
-        self._timeline = Timeline(self.sample_rate, tick_s, leading)
+        self._timeline = Timeline(self.sample_rate, tick_s, leading, self._kind == "ogg flac")
         if self._stream.codec_context.name in _MAY_BE_CODED:
             check_samples(leading, frames)
         self._follow(0, chain(leading, frames))

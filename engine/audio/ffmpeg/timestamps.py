@@ -15,6 +15,7 @@ from ...arrays import Float32
 
 _JUMP_S = 0.1
 _LONGEST_GAP_S = 3_600.0  # a longer one is a broken clock
+_GUESSED = 256  # packets: a page of an Ogg has 255 at most, and the next one tells
 _LAST_TICK = 1 << 62  # what FFmpeg can count
 _FEW, _MANY = 5, 32  # frames that tell where they stand: of equal sizes, of any sizes
 
@@ -34,6 +35,8 @@ class Timeline:
         rate: in Hz.
         tick_s: the length of a tick in seconds.
         first: the stream's first frames, by ``first_frames``.
+        guessed: FFmpeg times the first page from 0, whatever the next one says: FLAC in Ogg, of a radio's
+            recording or a part that was cut out. The first jump is no gap there.
 
     Attributes:
         next: the position after what was placed last; None where nothing says where the next frame stands.
@@ -41,8 +44,9 @@ class Timeline:
         joined: whether a time jumped backward or very far, so that a seek by time would go to another place.
     """
 
-    def __init__(self, rate: int, tick_s: float, first: list[Frame]) -> None:
+    def __init__(self, rate: int, tick_s: float, first: list[Frame], guessed: bool = False) -> None:
         self._rate = rate
+        self._guessed = self._guesses = _GUESSED if guessed else 0  # times that may be so
         self._tick, self._jump = tick_s * rate, _JUMP_S * rate  # in samples
         self.next: int | None = 0
         self.joined = False
@@ -54,7 +58,7 @@ class Timeline:
 
     def restart(self, position: int | None) -> None:
         """What is placed next stands at ``position``, or, where it is None, where its time says."""
-        self.next, self._zero = position, self._origin
+        self.next, self._zero, self._guesses = position, self._origin, self._guessed
 
     def after_seconds(self, seconds: float) -> int:
         """The position of a time in seconds."""
@@ -86,12 +90,16 @@ class Timeline:
             if position is None:
                 position = round(stated)
             late = stated - position
+            if late > self._jump and self._guesses > 0:
+                self._zero, self._guesses = self._zero + late, 0
+                stated, late = position, 0
             if not -self._jump <= late < _LONGEST_GAP_S * self._rate:
                 self._zero += late
-                self.joined = True
+                self.joined, self._guesses = True, self._guessed
             elif late > (2 * self._tick + 1 if exact else self._jump):
                 position = self._on_grid(stated) if count == self.size else round(stated)
         position = position or 0
+        self._guesses -= 1
         self.next = position + round(count)
         return position
 

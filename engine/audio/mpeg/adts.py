@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import av
@@ -81,7 +81,11 @@ class AdtsDecoder:
     def _decode(self, begin: int, end: int) -> Iterator[tuple[int, Any]]:
         """(number, decoded frame) of those frames from ``begin`` to ``end`` that can be decoded."""
         context = av.CodecContext.create("aac", "r")
-        for number in range(begin, min(end, len(self._offsets))):
+        numbers: Iterable[int] = range(begin, min(end, len(self._offsets)))
+        head = os.pread(self._file.fileno(), 4, int(self._offsets[0])) if begin else b""
+        if len(head) == 4 and not (head[2] & 1 or head[3] >> 6):  # the first one says what channels mean
+            numbers = (0, *numbers)
+        for number in numbers:
             data = os.pread(self._file.fileno(), int(self._sizes[number]), int(self._offsets[number]))
             try:
                 frames = context.decode(av.Packet(data))

@@ -94,6 +94,22 @@ def test_lossless_sound_is_exact_wherever_it_is_read(
     np.testing.assert_allclose(song.read(0, len(mono)), mono, atol=1 / 16_000)
 
 
+def test_flac_in_ogg_that_begins_in_the_middle_has_no_gap(tmp_path: Path) -> None:
+    """A radio's recording: FFmpeg times the first page from 0, and the next one by the station's clock."""
+    rate = 44_100
+    samples = noise(12, rate)
+    path = write(tmp_path / "a.oga", "ogg", "flac", samples, rate=rate)
+    pages = path.read_bytes().split(b"OggS")[1:]
+    heads = sum(page[2:10] in (bytes(8), b"\xff" * 8) for page in pages[:4])
+    path.write_bytes(b"".join(b"OggS" + page for page in pages[:heads] + pages[heads + 5 :]))
+    song = decoder(path)
+    heard = samples[len(samples) - song.length :]
+    assert 6 * rate < len(heard) < 8 * rate
+    for start in (5 * rate, 0, len(heard) - rate, 2 * rate, rate // 2):
+        np.testing.assert_allclose(song.read(start, rate), heard[start : start + rate], atol=1 / 16_000)
+    assert song.measure() == len(heard)
+
+
 @pytest.mark.parametrize(
     ("kind", "encoder", "rate"),
     [

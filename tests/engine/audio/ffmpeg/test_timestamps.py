@@ -121,6 +121,21 @@ def test_a_time_that_jumps_back_goes_on_from_where_it_was() -> None:
     assert place_all(line, frames(sizes)) == [960 * i for i in range(50)]
 
 
+def test_the_first_jump_is_no_gap_where_the_first_times_are_guessed() -> None:
+    sizes = [4_096] * 20
+    begin, rest = frames(sizes, 0, 1 / RATE), frames(sizes, 5_000_000, 1 / RATE)
+    line = Timeline(RATE, 1 / RATE, first_frames(begin, 1), guessed=True)
+    for _ in range(2):
+        line.restart(0)
+        assert place_all(line, begin + rest) == list(range(0, 40 * 4_096, 4_096))
+        assert not line.joined
+    hole = frames(sizes, 8_000_000, 1 / RATE)
+    assert place_all(line, hole)[0] == 20 * 4_096 + 3_000_000  # a later one is
+    line.restart(0)
+    place_all(line, frames([40] * 300, 0, 1 / RATE))
+    assert place_all(line, hole)[0] == 8_000_000  # beyond the first page
+
+
 def test_a_broken_clock_makes_no_years_of_silence() -> None:
     line = timeline([1_024] * 9)
     assert [line.place(pts, 1_024) for pts in (0, 23, 10**12, 10**12 + 23, 93)] == [

@@ -97,6 +97,18 @@ def test_six_channels_are_mixed_by_their_names(tmp_path: Path) -> None:
         np.testing.assert_allclose(samples.std(), sound[2][:48_000].std() * np.sqrt(0.5), rtol=0.02)
 
 
+@pytest.mark.parametrize("layout", ["quad", "2.1", "6.1"])
+def test_channels_that_only_the_first_frame_names(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "a.aac"
+    channels = np.tile(noise(12, 48_000) / 8, ({"quad": 4, "2.1": 3, "6.1": 7}[layout], 1))
+    path.write_bytes(adts(channels, 48_000, layout))
+    with closing(open_decoder(path, Limits())) as song:
+        everything = song.read(0, song.length)
+        assert len(everything) == song.length > 11 * 48_000
+        for start in (8 * 48_000, 3 * 48_000, 0):
+            same(song.read(start, 48_000), everything[start : start + 48_000])
+
+
 def test_what_stands_between_frames(tmp_path: Path) -> None:
     data = adts(noise(4, 44_100)[None], 44_100, "mono")
     with closing(opened(tmp_path / "a.aac", data)) as decoder:
