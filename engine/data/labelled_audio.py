@@ -93,7 +93,7 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
     clips = []
     for row, part in zip(table.rows, table.parts(notes), strict=True):
         if row["path"].strip():
-            path = _path_from_cell(row["path"], file)
+            path = path_from_cell(row["path"], file)
             name = name_below(path, file.parent)
             clips.append(Clip(path, cleaned(row["label"]), table.group(row), table.tags(row), name, part))
         else:
@@ -103,7 +103,7 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
     return Reading(clips, "csv", labels, next(iter(table.grouped_by), None))
 
 
-def _path_from_cell(cell: str, file: Path) -> Path:
+def path_from_cell(cell: str, file: Path) -> Path:
     """What a cell of a table names: as it is written, or else in the ways that other systems write it.
 
     Raises:

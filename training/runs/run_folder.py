@@ -154,6 +154,8 @@ def prepare_folder(folder: Path, key: str, mode: Mode, model: str = "") -> bool:
                     "remove it, or name another folder"
                 )
             return finished and not begun
+        if mode == "overwrite":
+            _remove_folds(folder)
         _remove_run(folder)
         write_json({"key": key}, folder / _KEY)
     except OSError as error:
@@ -174,17 +176,22 @@ def prepare_folds_folder(folder: Path, mode: Mode) -> None:
         raise UsageError(f"{folder} holds a training without folds: name another folder, or overwrite it")
     _refuse_held(folder, mode)
     if mode == "overwrite":
-        try:
-            # There may have been more folds, and a final network that nothing measures any more.
-            for run in filter(_is_run, (folder / "final", *folder.glob("fold-*"))):
-                _remove_run(run)
-                (run / _KEY).unlink(missing_ok=True)
-                with suppress(OSError):  # something else is in it too
-                    run.rmdir()
-            _remove_run(folder)
-            (folder / _KEY).unlink(missing_ok=True)
-        except OSError as error:
-            raise MerError(f"{folder} cannot be used: {error.strerror}") from None
+        _remove_all(folder)
+
+
+def prepare_folder_of_runs(folder: Path, mode: Mode) -> None:
+    """Makes the folder ready for runs of several networks or splits, which have folders in it.
+
+    Raises:
+        UsageError: it holds one network's training itself, which would stay the folder's network, and the
+            mode is not "overwrite".
+        MerError: it cannot be written.
+    """
+    if not _is_run(folder):
+        return
+    if mode != "overwrite":
+        raise UsageError(f"{folder} holds one training: name another folder, or overwrite it")
+    _remove_all(folder)
 
 
 def _absolute(path: Path) -> Path:
@@ -198,6 +205,25 @@ def _is_run(folder: Path) -> bool:
             if isinstance(_key_in(run), str):
                 return True
     return _metrics_in(folder).keys() >= _OF_EVERY_RUN
+
+
+def _remove_all(folder: Path) -> None:
+    """Removes a training, with its folds."""
+    try:
+        _remove_folds(folder)
+        _remove_run(folder)
+        (folder / _KEY).unlink(missing_ok=True)
+    except OSError as error:
+        raise MerError(f"{folder} cannot be used: {error.strerror}") from None
+
+
+def _remove_folds(folder: Path) -> None:
+    """There may have been more folds, and a final network that nothing measures any more."""
+    for run in filter(_is_run, (folder / "final", *folder.glob("fold-*"))):
+        _remove_run(run)
+        (run / _KEY).unlink(missing_ok=True)
+        with suppress(OSError):  # something else is in it too
+            run.rmdir()
 
 
 def _remove_run(folder: Path) -> None:

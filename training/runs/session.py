@@ -28,7 +28,7 @@ from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
 from .plan_check import check_plan, check_teaching
 from .provenance import Job
-from .run_folder import FinishedRun, run_from_folder
+from .run_folder import FinishedRun, prepare_folder_of_runs, run_from_folder
 from .settings import Session
 from .split_kinds import kinds_of_split, with_possible_splits
 from .train_run import train_split
@@ -146,6 +146,8 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         observer.say(
             "only the head is trained, over random weights that stay so; layers=all trains everything"
         )
+    if len(session.models) > 1 or len(session.splits) > 1:
+        prepare_folder_of_runs(session.out, session.mode)
     jobs = [session.job(model, session.protocol_of(model), teaching[model]) for model in session.models]
     by_kind = {
         kind: [_train_one(session, examples[job.model], job, kind, observer) for job in jobs]

@@ -14,7 +14,7 @@ from ...engine.data.clip import id_or_none
 from ...engine.data.clip_table import read_clip_table
 from ...engine.data.distinct import OWN_GROUP, distinct_clips
 from ...engine.data.folders import audio_below, name_below
-from ...engine.data.labelled_audio import Clip
+from ...engine.data.labelled_audio import Clip, path_from_cell
 from ...engine.data.notes import Notes
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
@@ -81,13 +81,23 @@ def apart_from(
     Args:
         labelled: the clips of ``examples`` as the data has them, before copies joined their groups.
         sounds: those of ``clips``; those that labelling refuses are left out.
+
+    Raises:
+        MerError: it refuses all of them.
     """
     known = {clip.id for clip in labelled if id_or_none(clip)}
     heard = [(clip, sound) for clip, sound in zip(clips, sounds, strict=True) if isinstance(sound, ClipSound)]
+    refused = [
+        f"{clip.name}: {sound}"
+        for clip, sound in zip(clips, sounds, strict=True)
+        if isinstance(sound, MerError)
+    ]
+    if refused and not heard:
+        raise MerError(f"none of {len(clips)} clips without a label can be used; the first: {refused[0]}")
     new = [(clip, sound.decibels) for clip, sound in heard if clip.id not in known]
     note = f"; {len(new)} clips without a label" if clips else ""
     for count, why in (
-        (len(clips) - len(heard), "labelling refuses"),
+        (len(refused), f"labelling refuses (the first: {refused[0]})" if refused else ""),
         (len(heard) - len(new), "are labelled clips"),
     ):
         note += f", {count} left out that {why}" if count else ""
@@ -130,7 +140,7 @@ def _from_csv(file: Path) -> Iterator[Clip]:
     table = read_clip_table(file, [("path",)])
     for row in table.rows:
         if row["path"].strip():
-            path = file.parent / row["path"].strip().replace("\\", "/")
+            path = path_from_cell(row["path"], file)
             yield Clip(path, "", table.group(row), name=name_below(path, file.parent))
 
 

@@ -16,6 +16,7 @@ from merkit.training.runs.run_folder import (
     check_files,
     epochs_in,
     prepare_folder,
+    prepare_folder_of_runs,
     prepare_folds_folder,
     results_folder,
     run_from_folder,
@@ -102,6 +103,27 @@ def test_folds_do_not_mix_with_a_training_without_folds(tmp_path: Path):
         prepare_folds_folder(tmp_path, "fresh")
     with pytest.raises(MerError, match="does not say which"):
         prepare_folder(tmp_path, "single", "resume")
+
+
+def test_runs_of_several_networks_do_not_lie_around_one_of_before(tmp_path: Path):
+    """Its network would stay the folder's."""
+    prepare_folder_of_runs(tmp_path / "new", "fresh")
+    prepare_folder(tmp_path, "single", "fresh")
+    prepare_folder(tmp_path / "final", "all clips", "fresh")
+    for folder in (tmp_path, tmp_path / "final"):
+        (folder / "checkpoint.safetensors").write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds one training: name another folder, or overwrite it"):
+        prepare_folder_of_runs(tmp_path, "resume")
+    prepare_folder_of_runs(tmp_path, "overwrite")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_training_without_folds_leaves_no_network_of_folds(tmp_path: Path):
+    prepare_folder(tmp_path / "final", "all clips", "fresh")
+    (tmp_path / "final" / "checkpoint.safetensors").write_text("old")
+    prepare_folder(tmp_path, "single", "overwrite")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize("mode", ["fresh", "resume", "overwrite"])

@@ -64,6 +64,14 @@ def test_csv_files_and_folders_together(tmp_path: Path):
     assert len(_groups(tmp_path)) == 2  # a copy is no other music
 
 
+def test_paths_of_a_csv_are_read_as_those_of_labelled_audio(tmp_path: Path):
+    _sound(tmp_path / "=x.wav", 1)
+    _sound(tmp_path / "a\\b.wav", 2)
+    (tmp_path / "list.csv").write_text(f"path\n'=x.wav\na\\b.wav\n{(tmp_path / '=x.wav').as_uri()}\n")
+    clips, _ = unlabelled_clips([tmp_path / "list.csv"])
+    assert sorted(clip.path.name for clip in clips) == ["=x.wav", "a\\b.wav"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -111,9 +119,16 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     clips, _ = unlabelled_clips([folder])
     sounds = cached_sounds(clips, SPEC, 1, cache, 1)
     music, note = apart_from(examples, data.clips, clips, sounds, SPEC)
+    reason = "(the first: silent.wav: is silent: no sample above -100 dB of full scale)"
     assert note == (
-        "; 4 clips without a label, 1 left out that labelling refuses, 1 left out that are labelled clips"
+        f"; 4 clips without a label, 1 left out that labelling refuses {reason}, "
+        "1 left out that are labelled clips"
     )
+    silent = [i for i, clip in enumerate(clips) if clip.name == "silent.wav"]
+    with pytest.raises(
+        MerError, match=r"none of 1 clips without a label can be used; the first: silent.wav: "
+    ):
+        apart_from(examples, data.clips, [clips[i] for i in silent], [sounds[i] for i in silent], SPEC)
     return Known(examples, music)
 
 
