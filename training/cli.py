@@ -100,6 +100,7 @@ def _train(**options: Any) -> int:
         raise click.UsageError("--final goes with --folds")
     mode = _mode(options)
     root = root_from_options(options)
+    from ..engine.artifact import known_models
     from .networks.backbones import check_weights
     from .networks.trained import names_trained_network, trained_network
     from .progress import TerminalProgress
@@ -115,6 +116,10 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
     plan = options["plan"] or ("auto" if begun and not _settled(options) else "all")
     out = options["out"] or _default_folder(protocol, models)
+    if str(out) in known_models():  # --model takes the name before the folder
+        raise click.UsageError(
+            f"--model {out} would mean the model of that name: name another folder, runs/{out}"
+        )
     for folder in (root, *options["unlabelled"], *options["second"]):
         check_outside(folder, out, options["cache"])
     check_apart(out, (protocol.weights, *options["teachers"]))

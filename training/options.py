@@ -183,5 +183,6 @@ def check_outside(root: Path, *folders: Path | None) -> None:
 
 def chosen_fields(options: dict[str, Any]) -> frozenset[str]:
     """The recipe's fields that were set on the command line."""
+    named = (("epochs", "epochs"), ("loss", "loss"), ("batch", "batch_size"))
     names = {text.partition("=")[0] for text in options["sets"]}
-    return frozenset(names | {"epochs"} if options["epochs"] else names)
+    return frozenset(names | {field for option, field in named if options.get(option)})

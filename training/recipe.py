@@ -16,6 +16,9 @@ from .ranges import check_ranges
 SplitKind = Literal["grouped", "random", "given"]
 """By group, at random, or as the data itself says (folders or a column of train, validation and test)."""
 
+FROZEN_FIELDS = frozenset(("lowpass", "noise", "codec", "balance", "eval_windows", "train_windows"))
+"""The recipe's fields that a frozen network's head, which is logistic regression, has a use for."""
+
 
 @dataclass(frozen=True)
 class Recipe:

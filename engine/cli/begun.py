@@ -33,10 +33,10 @@ def models_begun(folder: Path) -> tuple[str, ...]:
     digests, known = models_of_fields(_fields(folder)), known_models()
     for name, digest in digests.items():
         if name not in known or open_artifact(name).sha256 != digest:
-            why = "is another file now" if name in known else "is not known by that name"
+            which = f"another model called {name} than today's" if name in known else f"a model called {name}"
             raise MerError(
-                f"{folder} was begun with {name}, which {why}: "
-                "name its file with --model, or write to another folder"
+                f"{folder} was begun with {which}: "
+                "name its file or folder with --model, or write to another folder"
             )
     return tuple(digests)
 

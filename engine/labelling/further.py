@@ -29,7 +29,10 @@ def open_models(models: Sequence[str]) -> Artifact:
         if first.facts or other.facts:
             raise UsageError("an engine labels alone: give it a run of its own, or the .onnx of each model")
         if other.name in names:
-            raise UsageError(f"two models are called {other.name}: their columns would have the same names")
+            raise UsageError(
+                f"two models are called {other.name}: their columns would have the same names; "
+                "copy the .onnx of one to another name"
+            )
         if _windows(other) != _windows(first):
             raise UsageError(f"{other.name} hears other windows than {first.name}: give it a run of its own")
         names.append(other.name)

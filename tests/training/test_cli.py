@@ -188,6 +188,7 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["--data", "SONGS", "--weights", "gone.pth"], 2, "weights gone.pth: no such file"),
         (["--data", "SONGS", "-m", "audiocnn", "--weights", "imagenet"], 2, "no published weights"),
         (["--data", "SONGS/clips.csv", "--group-by", "mood"], 2, "no column 'mood'"),
+        (["--data", "SONGS", "--out", "hindi5"], 2, "--model hindi5 would mean the model of that name"),
         (["--data", "SONGS", "--non-music", "gone"], 2, "gone is no folder of recordings"),
         (["--data", "SONGS", "--non-music", "."], 2, "no audio in . can be used, for there is none"),
         (["ensemble", "nothing.safetensors", "other"], 2, "nothing.safetensors: there is no such folder"),

@@ -38,8 +38,9 @@ def test_a_folder_or_a_download():
 
 
 def test_what_the_user_chose():
-    assert chosen_fields({"sets": ("mixup=0", "ema=0.9"), "epochs": None}) == {"mixup", "ema"}
-    assert chosen_fields({"sets": (), "epochs": 5}) == {"epochs"}
+    none: dict[str, object] = {"sets": (), "epochs": None, "loss": None, "batch": None}
+    assert chosen_fields({**none, "sets": ("mixup=0", "ema=0.9")}) == {"mixup", "ema"}
+    assert chosen_fields({**none, "epochs": 5, "loss": "bce", "batch": 4}) == {"epochs", "loss", "batch_size"}
 
 
 def test_results_lie_outside_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ WIDE_HZ = 8_000.0
 """A network that hears more than that hears where a file of 16 or 22.05 kHz ends, and its noise with it."""
 
 _CUTOFFS_HZ = (2_500.0, 8_000.0)
-_SLOPES = (24, 48, 96, 400)  # dB an octave: an old recording's, a filter's, a codec's
+_SLOPES = (24, 48, 96, 400, 4_000)  # dB an octave: an old recording's, a filter's, a codec's, a resampler's
 _HALF_RATES_HZ = (4_000.0, 5_512.5, 8_000.0, 11_025.0, 12_000.0)
 _BELOW_DB = (15.0, 45.0)
 _TILT_DB = (-18.0, 9.0)  # from the lowest mel to the highest: hum and rumble, or hiss

@@ -20,6 +20,7 @@ from ...engine.data.metrics import (
 from ...engine.files import write_whole
 from ...engine.spec import ModelSpec
 from ...engine.text.escape import for_markdown
+from ..recipe import FROZEN_FIELDS
 from .predictions import Floats, Predictions
 
 CROSS_VALIDATION = "cross-validation"
@@ -159,7 +160,8 @@ def _evidence(facts: Mapping[str, Any] | None) -> list[str]:
 def _recipe(provenance: Mapping[str, Any]) -> list[str]:
     """How it was trained: the seeds, the recipe's fields, and the versions of what computed it."""
     recipe, software = provenance.get("recipe", {}), provenance.get("software", {})
-    fields = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "seed")
+    used = FROZEN_FIELDS if provenance.get("plan") == "frozen" else recipe.keys() - {"seed"}
+    fields = ", ".join(f"{name} {value}" for name, value in recipe.items() if name in used)
     versions = ", ".join(f"{name} {version}" for name, version in software.items())
     seeds = f"{recipe.get('seed', '-')} of the training, {provenance['split'].get('seed', '-')} of the split"
     return [

@@ -12,7 +12,7 @@ from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
 from ..networks.trained import TrainedNetwork
 from ..plans import other_mels
-from ..recipe import AUDIO_OF_A_NETWORK, TAUGHT, differs_in_windows_only
+from ..recipe import AUDIO_OF_A_NETWORK, FROZEN_FIELDS, TAUGHT, differs_in_windows_only
 from ..teachers.teaching import check_teachers
 from .observer import Observer
 from .settings import Session
@@ -50,6 +50,11 @@ def check_plan(session: Session, observer: Observer) -> None:
     if plan == "frozen" and session.teachers:
         raise UsageError(
             "a frozen network learns nothing from teachers: leave them out, or take another plan"
+        )
+    unused = {name for name in session.chosen if "." not in name} - FROZEN_FIELDS
+    if plan == "frozen" and unused:
+        observer.say(
+            f"a frozen network has a head by logistic regression: {', '.join(sorted(unused))} not used"
         )
     differing = other_mels(begun.audio, session.protocol_of(begun.backbone).audio)
     if differing:

@@ -379,9 +379,7 @@ def test_a_folder_goes_on_with_its_models(music: Path, tmp_path: Path, tiny_mode
     own = tmp_path / "own"  # by a path: no name says which file it was
     assert mer_label(music, "--model", tiny_model, "--out", own).returncode == 0
     refused = mer_label(music, "--out", own)
-    said = (
-        f"{own} was begun with {tiny_model.stem}, which is not known by that name: name its file with --model"
-    )
+    said = f"{own} was begun with a model called {tiny_model.stem}: name its file or folder with --model"
     assert (refused.returncode, said in refused.stderr) == (1, True), refused.stderr
     assert mer_label(music, "--model", tiny_model, "--out", own).returncode == 0
 
@@ -389,7 +387,7 @@ def test_a_folder_goes_on_with_its_models(music: Path, tmp_path: Path, tiny_mode
     renamed.write_bytes(tiny_model.read_bytes())
     assert mer_label(music, "--model", renamed, "--out", tmp_path / "like").returncode == 0
     other = mer_label(music, "--out", tmp_path / "like")
-    assert (other.returncode, "with audioset, which is another file now" in other.stderr) == (1, True)
+    assert (other.returncode, "with another model called audioset than today's" in other.stderr) == (1, True)
 
     new = mer_label(music, "--out", tmp_path / "new")
     assert "was begun" not in new.stderr

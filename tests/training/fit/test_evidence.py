@@ -77,6 +77,16 @@ def test_new_sounds_get_the_right_verdict(fitted: FittedEvidence) -> None:
     assert verdicts["none"].count("not_music") >= 28
 
 
+@pytest.mark.parametrize("last", [12, 16, 20, 24])
+def test_music_that_ends_abruptly_stays_music(fitted: FittedEvidence, last: int) -> None:
+    """As a film song of 1955 does, or a file of a lower rate."""
+    music = chords(60, 7)
+    for windows in music.windows:
+        windows[:, last:] = -60
+    verdicts = [verdict_from_evidence(each, 0.9, fitted.spec)[0] for each in evidence(fitted, music)]
+    assert verdicts.count("not_music") <= 2
+
+
 def test_novelty_is_the_rank_among_training_clips(fitted: FittedEvidence) -> None:
     novelties = [verdict_from_evidence(each, 0.9, fitted.spec)[1] for each in evidence(fitted, chords(60, 9))]
     assert 0.3 < np.mean(np.array(novelties, float)) < 0.7  # uniform, for more of the same

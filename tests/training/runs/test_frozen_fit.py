@@ -19,6 +19,7 @@ from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.embeddings import embeddings
 from merkit.training.embeddings.ears import ears_from_source
 from merkit.training.embeddings.head import fit_head
+from merkit.training.evaluate.metrics_report import card_from_spec
 from merkit.training.networks.checkpoint import network_from_checkpoint
 from merkit.training.networks.onnx_weights import network_from_onnx
 from merkit.training.recipe import PROTOCOLS, with_overrides
@@ -50,7 +51,9 @@ def _session(songs: Path, cache: Path, out: Path, weights: Path | str, **fields)
 def frozen(trained: Trained, songs: Path, cache: Path, tmp_path: Path) -> tuple[FinishedRun, list[str]]:
     """A head over a network that has heard these songs."""
     says = Says()
-    (run,), skipped = run_session(_session(songs, cache, tmp_path / "run", trained.run.folder), says)
+    chosen = frozenset(("mixup", "epochs", "lowpass"))
+    session = _session(songs, cache, tmp_path / "run", trained.run.folder, chosen=chosen)
+    (run,), skipped = run_session(session, says)
     assert skipped == 0
     return run, says.lines
 
@@ -58,6 +61,7 @@ def frozen(trained: Trained, songs: Path, cache: Path, tmp_path: Path) -> tuple[
 def test_a_frozen_run_ends_as_any_run(frozen: tuple[FinishedRun, list[str]], trained: Trained):
     run, lines = frozen
     assert run.metrics["macro_f1"] > 0.9  # its network was trained on these very songs
+    assert "a frozen network has a head by logistic regression: epochs, mixup not used" in lines
     assert any("was trained on" in line and "say nothing of new music" in line for line in lines)
     network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
     before, own = network_from_checkpoint(trained.run.folder / "checkpoint.safetensors")
@@ -66,6 +70,9 @@ def test_a_frozen_run_ends_as_any_run(frozen: tuple[FinishedRun, list[str]], tra
         before.get_parameter("features.0.weight"),
     )
     assert spec.audio == own.audio
+    recipe = next(line for line in card_from_spec(spec).splitlines() if "**Recipe**" in line)
+    assert "codec 0.0" in recipe
+    assert "epochs" not in recipe
     assert spec.temperature == run.metrics["temperature"]
     assert (spec.provenance["plan"], spec.provenance["weights"]) == ("frozen", trained.run.folder.name)
     # What the network heard before counts as heard.
