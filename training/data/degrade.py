@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...engine.arrays import Float32
@@ -11,8 +13,13 @@ from ...engine.spectrogram.log_mel import mel_edges
 WIDE_HZ = 8_000.0
 """A network that hears more than that hears where a file of 16 or 22.05 kHz ends, and its noise with it."""
 
+SLOPES = (24.0, 48.0, 96.0, 400.0)
+"""In dB an octave: an old recording's, a filter's, a codec's."""
+
+ABRUPT = 4_000.0
+"""A resampler's slope. Heads that are guarded against it change no fewer labels; it is for the evidence."""
+
 _CUTOFFS_HZ = (2_500.0, 8_000.0)
-_SLOPES = (24, 48, 96, 400, 4_000)  # dB an octave: an old recording's, a filter's, a codec's, a resampler's
 _HALF_RATES_HZ = (4_000.0, 5_512.5, 8_000.0, 11_025.0, 12_000.0)
 _BELOW_DB = (15.0, 45.0)
 _TILT_DB = (-18.0, 9.0)  # from the lowest mel to the highest: hum and rumble, or hiss
@@ -20,16 +27,20 @@ _STRENGTH = (0.3, 1.5)  # of a codec's errors: MP3 at 32 kbit/s is about 0.8, Op
 _DEGREES = 16  # of freedom of a mel's noise power: those of a few bins of the default spec
 
 
-def random_low_pass(decibels: Float32, spec: AudioSpec, rng: np.random.Generator) -> Float32:
-    """Low-passed at 2.5 to 8 kHz, with 24 dB an octave or more. The sound is ``[mels, frames]`` in dB."""
+def random_low_pass(
+    decibels: Float32, spec: AudioSpec, rng: np.random.Generator, slopes: Sequence[float] = SLOPES
+) -> Float32:
+    """Low-passed at 2.5 to 8 kHz, with one of the slopes. The sound is ``[mels, frames]`` in dB."""
     low, high = _CUTOFFS_HZ
     cutoff = low * (max(min(high, spec.fmax), low) / low) ** rng.random()
-    return low_passed(decibels, spec, cutoff, float(rng.choice(_SLOPES)))
+    return low_passed(decibels, spec, cutoff, float(rng.choice(slopes)))
 
 
-def at_a_lower_rate(decibels: Float32, spec: AudioSpec, rng: np.random.Generator) -> Float32:
+def at_a_lower_rate(
+    decibels: Float32, spec: AudioSpec, rng: np.random.Generator, slope: float = max(SLOPES)
+) -> Float32:
     """As a file of 8 to 24 kHz has it: nothing above half of its rate."""
-    return low_passed(decibels, spec, float(rng.choice(_HALF_RATES_HZ)), max(_SLOPES))
+    return low_passed(decibels, spec, float(rng.choice(_HALF_RATES_HZ)), slope)
 
 
 def low_passed(decibels: Float32, spec: AudioSpec, cutoff_hz: float, slope: float) -> Float32:

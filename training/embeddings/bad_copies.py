@@ -17,7 +17,7 @@ from .ears import Ears
 from .embeddings import embeddings_home, kept_array, read_array
 
 _COPIES = 4  # of each window
-_VERSION = 3  # of how copies are made
+_VERSION = 2  # of how copies are made
 
 
 def shifts_of_bad_copies(
