@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -100,6 +101,8 @@ def open_regular_file(path: str | Path) -> int:
     except FileNotFoundError:
         raise UnreadableError("no such file") from None
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise AudioError("not a regular file") from None
         raise UnreadableError(f"cannot be opened: {error.strerror or error}") from None
     except ValueError as error:  # a null character in the path
         raise UnreadableError(f"cannot be opened: {error}") from None

@@ -159,7 +159,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "an archive": lambda: row(file("a.mp3", b"PK\3\4")),
     "cannot be copied": full,
     "... was begun with other options": other_options,
-    "... was begun with ..., which is": lambda: run(sound("a.wav"), "--out", labels()),
+    "... was begun with a model called": lambda: run(sound("a.wav"), "--out", labels()),
     "... is in use by another run": in_use,
     "... holds other files and no labels": other_files,
     "...: the name of a file of rows must end in": lambda: run(sound("a.wav"), "--out", "rows.xml"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -55,12 +56,14 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
     (tmp_path / "empty.mp3").touch()
     os.mkfifo(tmp_path / "pipe.mp3")
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
+    os.mknod(tmp_path / "socket.mp3", stat.S_IFSOCK | 0o600)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc") else 0
     for path, reason in {
         tmp_path / "none.mp3": "no such file",
         tmp_path / "empty.mp3": "the file is empty",
         tmp_path: "not a regular file",
         tmp_path / "pipe.mp3": "not a regular file",
+        tmp_path / "socket.mp3": "not a regular file",
         Path("/dev/null"): "not a regular file",
         tmp_path / "loop.mp3": "cannot be opened: Too many levels of symbolic links",
         Path("a\0b.mp3"): "cannot be opened: embedded null byte",
