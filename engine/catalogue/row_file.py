@@ -63,7 +63,7 @@ class RowFile:
         self.path = Path(path)
         self._has_rows = False
         if str(path) == STDOUT:
-            self._writer, self._stack = _Stdout(), ExitStack()
+            self._writer, self._stack = _Stdout(carried), ExitStack()
             return
         if self.path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{path}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
@@ -161,24 +161,33 @@ def _json(row: Mapping[str, Any], ensure_ascii: bool = True) -> str:
         return json.dumps(finite, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
+def _whole(row: Mapping[str, Any], carried: Mapping[str, None]) -> Mapping[str, Any]:
+    """With null for columns of a manifest that the row lacks: its song may be named beside the manifest."""
+    if carried.keys() <= row.keys():
+        return row
+    own = {name: value for name, value in row.items() if name not in carried}
+    return {**own, **carried, **{name: value for name, value in row.items() if name in carried}}
+
+
 class _Jsonl:
     def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
-        self._file = file
+        self._file, self._carried = file, dict.fromkeys(carried)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(_json(row, ensure_ascii=False).encode() + b"\n")
+        self._file.write(_json(_whole(row, self._carried), ensure_ascii=False).encode() + b"\n")
 
     def close(self) -> None:
         pass
 
 
 class _Stdout:
-    def __init__(self) -> None:
+    def __init__(self, carried: Mapping[str, str]) -> None:
         if sys.stdout is None:
             raise MerError("standard output is closed: rows cannot be written to it")
+        self._carried = dict.fromkeys(carried)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        print_out(_json(row))  # in ASCII: whatever the terminal and its encoding
+        print_out(_json(_whole(row, self._carried)))  # in ASCII: whatever the terminal and its encoding
 
     def close(self) -> None:
         pass

@@ -232,6 +232,7 @@ def main(
     from ..signals import stop_event
     from ..text.escape import for_terminal
     from .begun import models_begun, runtime_begun
+    from .picture import check_picture
 
     output = output_from_text(out)
     if prune and output.kind is not Kind.FOLDER:
@@ -252,6 +253,8 @@ def main(
         artifact.spec.audio, windows, hop, limits, decoder, min_confidence, artifact.heard[1:]
     )
     output.refuse_arguments(sources.arguments)
+    if plot is not None:
+        check_picture(plot, sources.arguments, output)
     say = print_err if verbose else lambda line: None
     began = time.perf_counter()
     heard = None
@@ -298,7 +301,7 @@ def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:
     from ..catalogue.shards import export_folder
 
     count = export_folder(finished, out)
-    print_err(f"{count} rows written to {'stdout' if out == '-' else out}")
+    print_err(f"{'1 row' if count == 1 else f'{count} rows'} written to {'stdout' if out == '-' else out}")
     return 0
 
 

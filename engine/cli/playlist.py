@@ -85,8 +85,10 @@ def main(
             "Navidrome chooses and sorts the songs of an .nsp: leave --journey, --unsure and --sort out"
         )
     place = Path(folder)
-    if place.resolve() == Path(labels).resolve():
-        raise click.UsageError(f"{folder} is the folder of labels: name another one for playlists")
+    if place.resolve().is_relative_to(Path(labels).resolve()):
+        raise click.UsageError(
+            f"{folder} is in {labels}, which other programs read as a whole: name another one"
+        )
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:

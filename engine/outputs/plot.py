@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,11 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
 
     Raises:
         AudioError: the file cannot be decoded now, or has more than 2^27 samples.
-        MerError: matplotlib is not installed, or the picture cannot be written.
+        MerError: matplotlib is not installed, the picture is the song itself, or it cannot be written.
     """
+    with suppress(OSError):  # of a picture that is not there yet, and of a song that is on the network
+        if os.path.samefile(label.path, picture):
+            raise MerError(f"{picture} is the song itself: name another file for its picture")
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure

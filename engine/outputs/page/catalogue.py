@@ -127,9 +127,10 @@ class _Rows:
         for number, label in enumerate(self._labels):
             shares = np.round(_SHARES * _floats(table, f"p_{label}", 0)).astype(np.uint8)
             self._add(f"p{number}", shares)
-        novelty = _floats(table, "novelty", _NONE / _SHARES) if "novelty" in names else None
-        if novelty is not None:
-            self._add("novelty", np.round(_SHARES * novelty).astype(np.uint8))
+        # Shards of older versions lack the column.
+        none = _NONE / _SHARES
+        novelty = _floats(table, "novelty", none) if "novelty" in names else np.full(len(table), none)
+        self._add("novelty", np.round(_SHARES * novelty).astype(np.uint8))
         self._add(
             "tenths", np.round(10 * _floats(table, "duration_s", 0)).clip(0, 2**32 - 1).astype(np.uint32)
         )

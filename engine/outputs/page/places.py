@@ -60,14 +60,14 @@ class Places:
 
     def is_gone(self, path: str, real_path: str | None) -> bool:
         """Whether a row's file is gone while its folder is there."""
-        return self._looks.is_gone(real_path or os.path.abspath(path))
+        return self._looks.is_gone(real_path or _absolute(path))
 
     def _below_as_named(self, path: str, real_path: str) -> str | None:
         """The way to that file below the page's folder by the names that were typed, whatever these link to.
 
         Web servers serve that way alone, and browsers follow no link by themselves.
         """
-        named, folder = os.path.abspath(path), os.path.join(self._as_named, "")
+        named, folder = _absolute(path), os.path.join(self._as_named, "")
         if not named.startswith(folder):
             return None
         # A folder is resolved once, and a file by itself only where it is a link: pages have 100,000 songs.
@@ -82,3 +82,10 @@ class Places:
         except ValueError:  # another drive
             return None
         return "" if seen == "." else seen.replace(os.sep, "/")
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # the working folder is gone
+        return path

@@ -100,6 +100,23 @@ def test_columns_of_a_manifest(tmp_path: Path, tiny_model: Path) -> None:
     assert (first["isrc"], first["year"], second["isrc"], second["year"]) == ("IN-1", 1975, None, None)
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "-"])
+def test_json_lines_have_the_same_columns_in_each(
+    name: str, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = open_artifact(str(tiny_model))
+    carried = carried_columns({"isrc": "string", "year": "int64"}, names_of_columns(artifact))
+    cells = ({"isrc": "IN-1", "year": 1975}, {"year": 1976}, {})  # of two manifests, and named beside them
+    path = name if name == "-" else tmp_path / name
+    with RowFile(path, artifact.spec.labels, carried) as file:
+        for of_row in cells:
+            file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, 9, of_row)))
+    lines = capsys.readouterr().out if name == "-" else Path(path).read_text()
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert len({tuple(row) for row in rows}) == 1
+    assert [(row["isrc"], row["year"]) for row in rows] == [("IN-1", 1975), (None, 1976), (None, None)]
+
+
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
 def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, tiny_model: Path, first: str) -> None:
     artifact = open_artifact(str(tiny_model))

@@ -430,6 +430,21 @@ def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path)
     assert json.loads(done.stdout)["path"] == str(music / "b.wav")
     assert picture.read_bytes().startswith(b"\x89PNG")
     picture.unlink()
+    song, link, playlist = tmp_path / "s.png", tmp_path / "link.png", tmp_path / "l.m3u"
+    song.write_bytes((music / "b.wav").read_bytes())
+    link.symlink_to(song)
+    playlist.write_text("s.png\n")
+    for path, target, reason in (
+        (song, song, "is an input of this run"),
+        (song, link, "is an input of this run"),
+        (playlist, link, "is the song itself"),
+        (song, tmp_path / "no" / "x.png", "there is no folder"),
+    ):
+        done = mer_label(path, "-m", tiny_model, "--plot", target)
+        assert (done.returncode, reason in done.stderr) == (2 if "input" in reason else 1, True), done.stderr
+        assert song.read_bytes() == (music / "b.wav").read_bytes()
+    done = mer_label(song, "-m", tiny_model, "-o", tmp_path / "l", "--plot", tmp_path / "l" / "x.png")
+    assert (done.returncode, "which other programs read as a whole" in done.stderr) == (2, True), done.stderr
     done = mer_label(music, "-m", tiny_model, "--plot", picture)
     assert (done.returncode, done.stdout) == (2, "")
     assert "draws one song, and there are 4" in done.stderr

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from label_folders import row_of, write_labels
+from merkit.engine.catalogue.shard_file import bytes_from_rows
 from merkit.engine.errors import MerError
 from merkit.engine.outputs.page import catalogue as module
 from merkit.engine.outputs.page.catalogue import Catalogue, catalogue_from_folder
+from pyarrow import parquet
 
 
 @pytest.fixture
@@ -99,6 +101,16 @@ def test_verdict_and_novelty_where_rows_have_them(music: Path, tmp_path: Path) -
     assert [read(page, "verdict", n) for n in range(2)] == ["unsure", "not_music"]
     assert list(page.columns["novelty"]) == [125, 255]
     assert list(page.columns["emotion"]) == [0, 255]
+
+
+def test_a_shard_of_an_older_version_moves_no_novelty(music: Path, tmp_path: Path) -> None:
+    older, newer = ([row_of(music / name, novelty=0.5)] for name in ("a.mp3", "दिल.mp3"))
+    labels = write_labels(tmp_path / "labels", older, newer)
+    table = parquet.read_table(labels / "part-000000.parquet").drop_columns("novelty")
+    content = bytes_from_rows(table.to_pylist(), table.schema)
+    (labels / "part-000000.parquet").write_bytes(content)
+    page = catalogue_from_folder(labels, tmp_path / "page.html")
+    assert list(page.columns["novelty"]) == [255, 125]
 
 
 def test_what_others_wrote_is_one_line(music: Path, tmp_path: Path) -> None:

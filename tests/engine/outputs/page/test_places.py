@@ -73,6 +73,17 @@ def test_what_is_missing_and_what_moved(tmp_path: Path, monkeypatch: pytest.Monk
     assert (place.folder, place.is_link, is_there) == ("music", True, True)
 
 
+def test_the_working_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = Places(tmp_path / "page.html")
+    real = touch(tmp_path / "music/a.mp3")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    place, is_there = places.of("a.mp3", real)
+    assert (place.folder, place.name, place.is_link, is_there) == ("music", "a.mp3", True, True)
+    assert places.is_gone("b.mp3", str(tmp_path / "music/b.mp3"))
+
+
 def test_a_url_is_shown_without_its_signature(tmp_path: Path) -> None:
     place, is_there = Places(tmp_path / "p.html").of("https://host/a b/c.mp3?sig=secret/x", None)
     assert (place.folder, place.name, place.is_link, is_there) == ("https://host/a b", "c.mp3", False, True)
