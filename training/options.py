@@ -22,7 +22,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--data",
             "-d",
             type=FOLDER,
-            help="A folder of labelled audio, or a CSV: path,label[,group][,tags].",
+            help="A folder of labelled audio, or a CSV: path,label[,artist][,group][,tags][,split].",
         ),
         click.option(
             "--layout", type=click.Choice(_LAYOUTS), default="auto", help="How the folder is to be read."

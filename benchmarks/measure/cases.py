@@ -116,7 +116,7 @@ def _meant(
     """
     exact = [path for path, source in files if name in (f"{source}/{path.stem}", str(path))]
     own = [path for path, source in files if names[path] == name and (source == "folder" or not folders)]
-    # Bundled networks have names of their own: hindi5 is an audiocnn, and not the one that is meant.
+    # Bundled networks have names of their own: accurate is an audioset, and not the one that is meant.
     by_backbone = {path for path, source in files if source != "bundled" and _backbone_of(path) == name}
     alike = [path for path, _ in files if path.stem == name or path in by_backbone]
     if exact or ("/" in name and own):

@@ -30,8 +30,8 @@ _LEAST_BYTES, _CACHES = 256 << 20, 8
 
 def describe_machine() -> Machine:
     """CPU, memory, system, library versions and GPU of this machine; its limits are not measured here."""
-    info = _key_values("/proc/cpuinfo", ":")
-    memory = _key_values("/proc/meminfo", ":").get("MemTotal", "0 kB").split()[0]
+    info = _key_values("/proc/cpuinfo")
+    memory = _key_values("/proc/meminfo").get("MemTotal", "0 kB").split()[0]
     return Machine(
         cpu=info.get("model name") or platform.processor() or platform.machine(),
         flags=list(cpu_features()),
@@ -162,12 +162,12 @@ def _matmul_onnx(right: np.ndarray[Any, Any]) -> bytes:
     return model.SerializeToString()
 
 
-def _key_values(path: str, separator: str) -> dict[str, str]:
+def _key_values(path: str) -> dict[str, str]:
     """A file of "key: value" lines; the first value of each key, and nothing where there is no such file."""
     values: dict[str, str] = {}
     with suppress(OSError):
         for line in Path(path).read_text(errors="replace").splitlines():
-            key, _, value = line.partition(separator)
+            key, _, value = line.partition(":")
             values.setdefault(key.strip(), value.strip())
     return values
 

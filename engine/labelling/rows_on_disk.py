@@ -13,7 +13,7 @@ from ..errors import AudioError, UnreadableError
 from ..temporary import chosen_folder
 
 _IN_MEMORY = 64_000_000  # bytes
-_MOST = 16_000_000_000  # bytes: 55 hours of the default model in steps of 1 s
+_MOST = 16_000_000_000  # bytes: 23 hours of the default model in steps of 1 s
 
 
 class RowsOnDisk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from ..spec import EvidenceSpec
 
 Verdict = Literal["sure", "unsure", "not_music", "silence"]
 """Songs of the last two have no emotion."""
-
-VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 
 def verdict_from_evidence(

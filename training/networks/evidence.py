@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchaudio.functional import create_dct
 
 _COEFFICIENTS = 30
-_LAGS = (1, 2, 4, 8, 16, 32)  # frames: from 64 ms to 2 s at the default hop
+_LAGS = (1, 2, 4, 8, 16, 32)  # frames: from 64 ms to 2 s at emotion4q's hop
 _BANDS = 8
 _STILL = 1e-3  # below the power of any recording's standardised log-mel; keeps the logarithm finite
 _FARTHEST = 6.0  # deviations: one statistic that is far off must not outweigh all others

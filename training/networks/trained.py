@@ -15,7 +15,7 @@ from torch import nn
 
 from ...engine.artifact import SPEC_KEY, known_models, path_from_model
 from ...engine.errors import MerError, UsageError
-from ...engine.spec import AudioSpec
+from ...engine.spec import AudioSpec, ModelSpec
 from ...engine.spectrogram.presets import PRESETS
 from .audioset import NOTICE as AUDIOSET_NOTICE
 from .audioset import AudioSetNet, audioset_state, is_audioset_state
@@ -97,15 +97,15 @@ def trained_network(
         load_weights(network, "musicnn", musicnn_state(source, say))
         return TrainedNetwork("musicnn", network.eval(), PRESETS["musicnn"], notice=MUSICNN_NOTICE)
     if source in known_models() and not path.is_file():
-        return _from_onnx(known_models()[source])
+        return _trained(*network_from_onnx(known_models()[source]))
     if path.is_dir():
-        return _from_checkpoint(checkpoint_in(path))
+        return _trained(*network_from_checkpoint(checkpoint_in(path)))
     if path.is_file() and path.suffix.lower() == ".onnx":
-        return _from_onnx(path)
+        return _trained(*network_from_onnx(path))
     if path.is_file():
-        return _from_checkpoint(path) if _carries_spec(path) else _audioset(path)
+        return _trained(*network_from_checkpoint(path)) if _carries_spec(path) else _audioset(path)
     with suppress(UsageError):
-        return _from_onnx(path_from_model(source))
+        return _trained(*network_from_onnx(path_from_model(source)))
     known = ", ".join((*MUSICNN_WEIGHTS, *known_models()))
     raise UsageError(
         f"weights {source}: no such file, run folder or network; known names: {known}; or a file or folder"
@@ -124,16 +124,7 @@ def checkpoint_in(folder: Path) -> Path:
     raise UsageError(f"{folder} is no run's folder: it holds no {_CHECKPOINTS[0]}")
 
 
-def _from_checkpoint(path: Path) -> TrainedNetwork:
-    network, spec = network_from_checkpoint(path)
-    return TrainedNetwork(
-        *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
-        spec.provenance,
-    )
-
-
-def _from_onnx(path: Path) -> TrainedNetwork:
-    network, spec = network_from_onnx(path)
+def _trained(network: nn.Module, spec: ModelSpec) -> TrainedNetwork:
     return TrainedNetwork(
         *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
         spec.provenance,

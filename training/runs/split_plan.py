@@ -29,7 +29,7 @@ _NETWORKS_OF: Mapping[str, tuple[str, ...]] = {
     "icm-2020": ("vgg16", "resnet18", "squeezenet", "mobilenetv2"),
     "best": ("audiocnn", "mobilenetv3", "squeezenet"),
 }
-"""Those of each paper; of ``best`` the backbones of the bundled networks."""
+"""Those of each paper; of ``best`` those of bundled networks that are trained in all layers."""
 
 _LABELS_OF = {"icm-2020": tuple(FOLDERS["jumusemodb"].values())}
 """What a protocol tells apart; of data that has more labels it gets these alone."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # torch is imported where a check runs
     from .onnx_in_torch import Precision
 
 LAUNCH_FAILED = 719
-_NOT_SUPPORTED = 801
 # A kernel that writes where nothing is: after it, every call in its process fails.
 _FAULT = b"""
 .version 7.0

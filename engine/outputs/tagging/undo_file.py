@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ...catalogue.run_info import UNDO_FILE as NAME
 from ...errors import MerError
@@ -144,8 +144,3 @@ def _is_piece(piece: Any) -> bool:
     if isinstance(piece, str):
         return True
     return isinstance(piece, list) and len(piece) == 2 and all(type(n) is int and n >= 0 for n in piece)
-
-
-def file_facts(file: IO[bytes], mtime_ns: int, sha256: str) -> Facts:
-    """The ``Facts`` of an open file whose digest is known."""
-    return Facts(file.seek(0, os.SEEK_END), mtime_ns, sha256)
