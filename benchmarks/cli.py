@@ -218,18 +218,14 @@ def _measured(
     from .measure.table import TableOptions, measure_table
 
     quick = not length.valid
-    cases = find_cases(folders, untrained, runtimes or BENCH_RUNTIMES, only, quick, _say)
+    cases = find_cases(folders, untrained, runtimes or BENCH_RUNTIMES, only, quick, print_err)
     if not cases:
         raise MerError("no artifact found; --models DIR names a folder of them, --untrained makes some")
     chosen = SCENARIOS if "all" in scenarios else scenarios or ("SingleStream", "Offline")
     count = 12 if quick else 60
     with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as folder:
         paths = songs_from_folder(songs, count) if songs else generated_songs(Path(folder), count)
-        return measure_table(cases, TableOptions(length, scenarios=chosen, songs=paths, **options), _say)
-
-
-def _say(line: str) -> None:
-    print_err(line)
+        return measure_table(cases, TableOptions(length, scenarios=chosen, songs=paths, **options), print_err)
 
 
 @main.command("report")

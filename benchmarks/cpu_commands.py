@@ -96,7 +96,7 @@ def tune_command(data: Path, model: str, songs: int, rounds: int, out: Path | No
         check_result_paths([out], [data])
     table = out or own_table()
     rows_of(table)  # which refuses before the measurement what is no table
-    row, tried = tune(model, data, songs, rounds, _say)
+    row, tried = tune(model, data, songs, rounds, print_err)
     write_row(row, table)
     for one in tried:
         _echo(one.line())
@@ -106,7 +106,3 @@ def tune_command(data: Path, model: str, songs: int, rounds: int, out: Path | No
 
 def _echo(line: str) -> None:
     print_out(for_terminal(line))
-
-
-def _say(line: str) -> None:
-    print_err(for_terminal(line))

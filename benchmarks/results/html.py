@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
 from ...engine.errors import MerError
+from ...engine.outputs.page.html import policy_hash
 from ...engine.text.escape import for_terminal
 from ..row import BENCH_RUNTIMES, Machine, Results, Row
 from .axes import WIDTH
@@ -51,8 +50,8 @@ def html_from_results(results: Results) -> str:
         _view(results),
         script=text[_SCRIPT],
         style=text[_STYLE],
-        script_hash=_hash(text[_SCRIPT]),
-        style_hash=_hash(text[_STYLE]),
+        script_hash=policy_hash(text[_SCRIPT]),
+        style_hash=policy_hash(text[_STYLE]),
     )
 
 
@@ -176,7 +175,3 @@ def _summary(row: Row) -> str:
     )
     known = [f"{value:,.{digits}f} {unit}" for value, unit, digits in figures if value is not None]
     return "; ".join([row.name, *known])
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

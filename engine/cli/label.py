@@ -230,7 +230,6 @@ def main(
     from ..labelling.file_windows import WindowOptions
     from ..labelling.further import open_models
     from ..signals import stop_event
-    from ..text.escape import for_terminal
     from .begun import models_begun, runtime_begun
     from .picture import check_picture
 
@@ -240,7 +239,7 @@ def main(
     if not models and output.kind is Kind.FOLDER:
         models = models_begun(Path(output.path))
         if models not in ((), (DEFAULT_MODEL,)) and not quiet:
-            print_err(for_terminal(f"{out} was begun with {' and '.join(models)}, and goes on so"))
+            print_err(f"{out} was begun with {' and '.join(models)}, and goes on so")
     artifact = open_models(models or (DEFAULT_MODEL,))
     sources = Sources(paths, path_column, hidden)
     limits = Limits(

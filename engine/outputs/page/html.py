@@ -53,7 +53,7 @@ def html_from_catalogue(catalogue: Catalogue, title: str) -> str:
     read = {name: (files / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
     script = "\n".join(read[name] for name in _SCRIPTS)
     parts = {
-        "POLICY": _POLICY.format(style=_hash(read["page.css"]), script=_hash(script)),
+        "POLICY": _POLICY.format(style=policy_hash(read["page.css"]), script=policy_hash(script)),
         "TITLE": html.escape(for_terminal(title)),
         "STYLE": read["page.css"],
         "SCRIPT": script,
@@ -63,5 +63,6 @@ def html_from_catalogue(catalogue: Catalogue, title: str) -> str:
     return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
+    """How a content security policy allows a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
