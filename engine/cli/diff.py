@@ -57,7 +57,8 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
         except OSError as error:
             raise MerError(f"{table} cannot be written: {error.strerror or error}") from None
     changed = len(changes.changed)
-    print_out(f"{changed} of {changes.both} songs have another label ({100 * changed / changes.both:.1f} %)")
+    have = "song has" if changes.both == 1 else "songs have"
+    print_out(f"{changed} of {changes.both} {have} another label ({100 * changed / changes.both:.1f} %)")
     pairs = [(pair, count) for pair, count in changes.counts.most_common() if pair[0] != pair[1]]
     for (before, after), count in pairs:
         print_out(for_terminal(f"{count:8}  {before} -> {after}"))
@@ -70,5 +71,5 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
         print_err(f"{changed - limit} more songs are not named")
     for count, folder in ((changes.only_before, old), (changes.only_after, new)):
         if count:
-            print_err(f"{count} songs are in {folder} only")
+            print_err(f"{'1 song is' if count == 1 else f'{count} songs are'} in {folder} only")
     return 0

@@ -30,9 +30,8 @@ def replacement(path: Path, mtime_ns: int, disk: Disk) -> Iterator[IO[bytes]]:
         MerError: the file is read-only; its owner or an attribute cannot be kept; or it changed meanwhile.
         OSError: it could not be written.
     """
+    check_writable(path)
     before = os.stat(path)
-    if not before.st_mode & 0o222 or not os.access(path, os.W_OK):
-        raise MerError("it is read-only")
     with disk.whole(path) as file:
         os.fchmod(file.fileno(), 0o600)  # until it is known who may read it
         yield file
@@ -41,6 +40,19 @@ def replacement(path: Path, mtime_ns: int, disk: Disk) -> Iterator[IO[bytes]]:
         now = os.stat(path)
         if any(getattr(now, name) != getattr(before, name) for name in _SEEN):
             raise MerError("it changed while it was copied")
+
+
+def check_writable(path: Path) -> None:
+    """Whether the file may be replaced.
+
+    Raises:
+        MerError: it, or its folder, is read-only.
+        OSError: it is not there.
+    """
+    if not os.stat(path).st_mode & 0o222 or not os.access(path, os.W_OK):
+        raise MerError("it is read-only")
+    if not os.access(path.parent, os.W_OK):
+        raise MerError("its folder is read-only")
 
 
 def _keep(path: Path, before: os.stat_result, new: int, mtime_ns: int) -> None:

@@ -23,7 +23,7 @@ from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files
 from .moods import MOOD, NoPlaceError, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
 from .others import other_entries
-from .replacement import replacement
+from .replacement import check_writable, replacement
 from .sound import sound_digest
 from .undo_file import Facts, Record, UndoFile
 
@@ -184,8 +184,7 @@ class _Tagger:
                 return Tagged(path, Outcome.SAME, before, before), os.stat(real) if left_behind else None
             if before and not is_mood_ours(moods) and not self._options.replace:
                 return Tagged(path, Outcome.OTHERS, before, before), None
-            if self._undo is not None:
-                self._write(Path(real), values, self._undo)
+            self._write(Path(real), values)
             return Tagged(path, Outcome.WRITTEN, before, song.emotion), self._undo and os.stat(real)
         except NoPlaceError:
             return Tagged(path, Outcome.NO_PLACE), None
@@ -210,8 +209,7 @@ class _Tagger:
             return Tagged(song.path, why), told
         before = moods.get(MOOD)
         try:
-            if self._undo is not None:
-                self._write(Path(real), {}, self._undo)
+            self._write(Path(real), {})
             return Tagged(path, Outcome.REMOVED, before), self._undo and os.stat(real)
         except (MerError, OSError) as error:
             return _failed(path, before, error), told
@@ -226,12 +224,16 @@ class _Tagger:
             left_behind = (now.st_size, now.st_mtime_ns) in self._known.get(text_from_path(real), ())
         return found, path, real, left_behind
 
-    def _write(self, path: Path, values: dict[str, str], undo: UndoFile) -> None:
-        """Gives a file its mood.
+    def _write(self, path: Path, values: dict[str, str]) -> None:
+        """Gives a file its mood, or, without an undo file, only sees that it may be written.
 
         Raises:
             MerError, OSError: it stays as it was.
         """
+        undo = self._undo
+        if undo is None:
+            check_writable(path)
+            return
         before = os.stat(path)
         mtime_ns = time.time_ns() if self._options.touch else before.st_mtime_ns
         with path.open("rb") as old, replacement(path, mtime_ns, self._disk) as file:

@@ -45,7 +45,7 @@ def test_what_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
         "   0.600  sad -> happy  धूप.mp3",
         "       -  happy -> (no label)  =c.mp3",
     ]
-    assert done.stderr == f"1 songs are in {folders[1]} only\n"
+    assert done.stderr == f"1 song is in {folders[1]} only\n"
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == [NAMES[1], NAMES[0], "'=c.mp3"]
@@ -61,7 +61,7 @@ def test_what_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
 def test_nothing_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
     again = write_labels(tmp_path / "again", [row_of(NAMES[3], "calm")])
     done = run(folders[0], again)
-    assert (done.exit_code, done.stdout) == (0, "0 of 1 songs have another label (0.0 %)\n")
+    assert (done.exit_code, done.stdout) == (0, "0 of 1 song has another label (0.0 %)\n")
 
 
 def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
