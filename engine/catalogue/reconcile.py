@@ -2,7 +2,7 @@
 
 - One file is one row. A file is its real path (a URL is itself), wherever links lead today.
 - Absent is not changed: a good row goes only with ``--prune``, and only if its file is gone from a folder
-  that can be listed.
+  that can be listed; or with ``--forget``, below the folder that is named.
 - A file that could not be seen or read is tried again by itself; one that was read and is bad only with
   ``--retry-errors``.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -134,10 +134,15 @@ def _plain_url(url: str) -> str:
 
 
 class Looks:
-    """Looks at files by the text that rows have for them; remembers the last folders that it listed."""
+    """Looks at files by the text that rows have for them; remembers the last folders that it listed.
 
-    def __init__(self) -> None:
+    Args:
+        forgotten: folders below which a file that is not there is gone, whether they are there or not.
+    """
+
+    def __init__(self, forgotten: Iterable[str] = ()) -> None:
         self._names = lru_cache(8)(_names)
+        self._forgotten = tuple(os.path.join(real_path_of(folder), "") for folder in forgotten)
 
     def is_file(self, text: str) -> bool:
         """Whether a file can be seen there."""
@@ -153,6 +158,12 @@ class Looks:
         A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
         """
         return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
+
+    def is_forgotten(self, text: str) -> bool:
+        """Whether a file is not there, below one of the forgotten folders."""
+        paths = () if is_remote(text) or not self._forgotten else tuple(paths_from_text(text))
+        below = any(path.startswith(self._forgotten) for path in paths)
+        return below and not any(map(os.path.lexists, paths))
 
     def _is_gone(self, path: str) -> bool:
         try:

@@ -42,6 +42,7 @@ class Resume:
         own: what ``names_of_columns`` gives.
         retry_errors: try files again that were read and found bad.
         prune: let the rows of files go that are gone while their folder is there.
+        forget: folders below which the rows of files go that are not there.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class Resume:
         own: frozenset[str] = frozenset(),
         retry_errors: bool = False,
         prune: bool = False,
+        forget: Iterable[str] = (),
     ) -> None:
         self.absent = self.errors = self.pruned = self.dropped = self.updated = 0
         self._inputs, self._own = inputs, own
         self._retry_errors, self._prune = retry_errors, prune
         self.superseded: list[Place] = []
-        self._real_paths, self._looks = RealPaths(), Looks()
+        self._real_paths, self._looks = RealPaths(), Looks(forget)
         self._arguments = arguments
         self._known_scope: Scope | None = None
         self._unlisted: set[str] = set()  # folders, patterns and URLs: inputs that have rows below them
@@ -168,12 +170,13 @@ class Resume:
         return True
 
     def _goes(self, row: Row, identity: str) -> bool:
-        """Whether a row is pruned: its file is gone, or was one and a folder stands there now."""
+        """Whether a row goes: its file is gone, or was one and a folder stands there now, or is forgotten."""
         was_file, looks = row.size_bytes is not None, self._looks
-        gone = self._prune and (
+        pruned = self._prune and (
             looks.is_gone(identity)
             or (was_file and looks.is_folder(identity) and not looks.is_file(identity))
         )
+        gone = pruned or looks.is_forgotten(identity)
         self.pruned += gone
         return gone
 

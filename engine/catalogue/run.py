@@ -56,6 +56,7 @@ class CatalogueRun:
         by_content: label files of equal bytes once, and not only equal paths.
         retry_errors: label files again that were read and found bad in an earlier run.
         prune: remove the rows of files that are gone while their folder is there.
+        forget: folders below which the rows of files are removed that are not there.
         rows_a_shard: for a folder.
 
     Raises:
@@ -73,10 +74,11 @@ class CatalogueRun:
         by_content: bool = False,
         retry_errors: bool = False,
         prune: bool = False,
+        forget: Iterable[str] = (),
         rows_a_shard: int = 500,
     ) -> None:
         self._artifact, self._backend, self._options = artifact, backend, options
-        self._prune = prune
+        self._prune, self._forget = prune, tuple(forget)
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = self.unwritten = 0
@@ -98,7 +100,8 @@ class CatalogueRun:
             self.total, self.skipped = len(self._inputs), sources.skipped
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
-                self._resume(shards, Resume(self._inputs, sources.arguments, own, retry_errors, prune))
+                resume = Resume(self._inputs, sources.arguments, own, retry_errors, prune, forget)
+                self._resume(shards, resume)
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
                 raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
             if not self.total + self.absent + self.pruned:
@@ -168,6 +171,10 @@ class CatalogueRun:
                 self._shards.write(row, item.place)
                 self.updated += 1
 
+    def _goes(self, identity: str) -> bool:
+        looks = Looks(self._forget)
+        return (self._prune and looks.is_gone(identity)) or looks.is_forgotten(identity)
+
     def _write(self, item: Item, label: SongLabel) -> None:
         if item.place and label.unreadable:  # the file went away since it was listed
             self.unwritten += 1
@@ -175,7 +182,7 @@ class CatalogueRun:
             if self._shards and not item.row_ok:
                 self._shards.write({"real_path": item.source.real_path}, item.place)
             return
-        if self._prune and label.unreadable and Looks().is_gone(item.source.real_path or ""):
+        if label.unreadable and self._goes(item.source.real_path or ""):
             self.unwritten += 1
             return
         row = (

@@ -282,7 +282,7 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
     if run.dropped:
         yield f"{_rows(run.dropped)} went: second rows of one file, or errors of what is no file"
     if run.pruned:
-        yield f"{_rows(run.pruned)} went: the files are gone, their folders are there"
+        yield f"{_rows(run.pruned)} went: the files are gone"
     if run.absent == 1:
         yield "1 file is not there now; its row stays"
     elif run.absent:

@@ -14,6 +14,7 @@ from ..errors import MerError
 from ..runtimes import RUNTIMES
 from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, WindowCountType, report_errors, version_option
+from .copy_rows import copy_rows
 from .words import ANY_PATH, WordFirst, complete_path
 
 
@@ -139,6 +140,12 @@ from .words import ANY_PATH, WordFirst, complete_path
     help="With a folder: remove rows of files that are gone while their folder is there.",
 )
 @click.option(
+    "--forget",
+    multiple=True,
+    metavar="FOLDER",
+    help="With a folder: remove rows of files below FOLDER that are not there, as after it was renamed.",
+)
+@click.option(
     "--shard-rows",
     type=click.IntRange(min=1),
     default=500,
@@ -173,6 +180,7 @@ def main(
     dedupe: bool,
     retry_errors: bool,
     prune: bool,
+    forget: tuple[str, ...],
     shard_rows: int,
     as_json: bool,
     plot: str | None,
@@ -212,7 +220,7 @@ def main(
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose contradict each other")
     if finished is not None:
-        return _copy_rows(finished, paths, out)
+        return copy_rows(finished, paths, out)
     if not paths:
         raise click.UsageError("name a PATH to label")
     if not ray:
@@ -234,8 +242,9 @@ def main(
     from .picture import check_picture
 
     output = output_from_text(out)
-    if prune and output.kind is not Kind.FOLDER:
-        raise click.UsageError("--prune removes rows of a folder: it goes with --out FOLDER")
+    if (prune or forget) and output.kind is not Kind.FOLDER:
+        asked = "--prune" if prune else "--forget"
+        raise click.UsageError(f"{asked} removes rows of a folder: it goes with --out FOLDER")
     if not models and output.kind is Kind.FOLDER:
         models = models_begun(Path(output.path))
         if models not in ((), (DEFAULT_MODEL,)) and not quiet:
@@ -265,7 +274,10 @@ def main(
         backend = open_backend(artifact, runtime, device, workers, gpus, ray, say, batch or 0)
         stack.enter_context(backend)
         run = stack.enter_context(
-            CatalogueRun(sources, artifact, backend, options, out, dedupe, retry_errors, prune, shard_rows)
+            CatalogueRun(
+                *(sources, artifact, backend, options, out),
+                *(dedupe, retry_errors, prune, forget, shard_rows),
+            )
         )
         left, labels = run.total - run.resumed, artifact.spec.labels
         view = stack.enter_context(view_of(left, labels, output, quiet, verbose, windows == "all"))
@@ -292,16 +304,6 @@ def main(
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
         raise MerError("nothing was labelled: no input is there, or none can be read")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
-
-
-def _copy_rows(finished: str, paths: tuple[str, ...], out: str | None) -> int:
-    if paths or out is None:
-        raise click.UsageError("--from needs --out and no PATH")
-    from ..catalogue.shards import export_folder
-
-    count = export_folder(finished, out)
-    print_err(f"{'1 row' if count == 1 else f'{count} rows'} written to {'stdout' if out == '-' else out}")
-    return 0
 
 
 if __name__ == "__main__":

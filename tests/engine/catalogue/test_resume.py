@@ -389,6 +389,27 @@ def test_prune_removes_a_song_whose_name_a_folder_has_now(argument: str) -> None
     assert errors == ([] if argument == "nas" else [("nas/album/b.wav", "not a regular file")])
 
 
+@pytest.mark.parametrize("argument", ["nas", "list"])
+def test_forget_removes_what_is_not_there_below_a_folder(argument: str) -> None:
+    """As after an album was renamed: --prune cannot tell that from a share that is away."""
+    os.makedirs("nas/other")
+    song("nas/0.wav")
+    song("nas/other/x.wav")
+    arguments = ("nas",) if argument == "nas" else (list_of("m3u"), "nas")
+    label(*arguments)
+    os.rename("nas/album", "nas/Album (1955)")
+    os.unlink("nas/0.wav")
+    for forget in ([], ["nas/alb", "nas/Album (1955)", "elsewhere"]):
+        run = label(*arguments, prune=False, forget=forget)
+        assert (run.pruned, run.absent) == (0, 6)
+    run = label(*arguments, forget=[f"{os.getcwd()}/nas/other/../album/"])
+    assert (run.pruned, run.absent) == (5, 1)
+    names = sorted(row["path"].removeprefix("nas/") for row in rows())
+    assert names == ["0.wav", *(f"Album (1955)/{name}.wav" for name in "abcde"), "other/x.wav"]
+    run = label("nas", forget=["nas"])
+    assert (run.pruned, run.absent, len(rows())) == (1, 0, 6)
+
+
 def test_prune_keeps_the_error_of_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.listdir, os.scandir
 

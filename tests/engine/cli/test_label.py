@@ -268,12 +268,19 @@ def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) ->
     )
     (music / "1.wav").unlink()
     code, errors = run("--prune")
-    assert (code, errors[-1]) == (4, "1 row went: the files are gone, their folders are there")
+    assert (code, errors[-1]) == (4, "1 row went: the files are gone")
     assert mer_label(music, "--model", tiny_model, "--out", out).returncode == 0
     assert pq.read_table(out).num_rows == 2
-    for wrong in (["--prune"], ["--prune", "--out", tmp_path / "a.csv"]):
-        refused = mer_label(music, *wrong)
-        assert (refused.returncode, "--prune removes rows of a folder" in refused.stderr) == (2, True)
+    music.rename(tmp_path / "renamed")
+    again = [tmp_path / "renamed", "--model", tiny_model, "--out", out]
+    assert mer_label(*again).returncode == 0  # the old folder is not asked for
+    code, errors = run()
+    assert (code, errors[-1]) == (4, "2 files are not there now; their rows stay")
+    done = mer_label(*again, "--forget", music)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 rows went: the files are gone")
+    for wrong in (["--prune"], ["--prune", "--out", tmp_path / "a.csv"], ["--forget", music]):
+        refused = mer_label(tmp_path / "renamed", *wrong)
+        assert (refused.returncode, f"{wrong[0]} removes rows of a folder" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

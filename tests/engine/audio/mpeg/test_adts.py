@@ -100,7 +100,8 @@ def test_six_channels_are_mixed_by_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["quad", "2.1", "6.1"])
 def test_channels_that_only_the_first_frame_names(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "a.aac"
-    channels = np.tile(noise(12, 48_000) / 8, ({"quad": 4, "2.1": 3, "6.1": 7}[layout], 1))
+    count = {"quad": 4, "2.1": 3, "6.1": 7}[layout]
+    channels = np.tile(noise(12, 48_000) / np.float32(8), (count, 1))
     path.write_bytes(adts(channels, 48_000, layout))
     with closing(open_decoder(path, Limits())) as song:
         everything = song.read(0, song.length)
