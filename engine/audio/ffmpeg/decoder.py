@@ -19,7 +19,7 @@ from ..decoder import TAGS
 from ..silence import is_silence
 from . import container as ffmpeg
 from .frames import at_one_rate, check_samples, frames_from_decoded
-from .timestamps import Frame, Timeline, first_frames
+from .timestamps import Frame, Timeline, first_frames, timed_alike
 
 if TYPE_CHECKING:
     from ...arrays import Float32
@@ -151,7 +151,7 @@ class FFmpegDecoder:
         tick_s = float(self._stream.time_base)
         self._tick = tick_s * self.sample_rate
         leading = first_frames(frames, self._tick)
-        self._timeline = Timeline(self.sample_rate, tick_s, leading, self._kind == "ogg flac")
+        self._timeline = Timeline(self.sample_rate, tick_s, leading)
         if self._stream.codec_context.name in _MAY_BE_CODED:
             check_samples(leading, frames)
         self._follow(0, chain(leading, frames))
@@ -214,6 +214,9 @@ class FFmpegDecoder:
 
     def _packets(self) -> Iterator[Any]:
         """The stream's packets, as far as FFmpeg finds its way again where the container is damaged."""
+        return timed_alike(self._demuxed()) if self._kind == "ogg flac" else self._demuxed()
+
+    def _demuxed(self) -> Iterator[Any]:
         for _ in range(_MAX_BAD_PLACES):
             try:
                 yield from self._container.demux(self._stream)

@@ -9,13 +9,13 @@ silence, and backward another stream was joined, whose time goes on from where t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ...arrays import Float32
 
 _JUMP_S = 0.1
 _LONGEST_GAP_S = 3_600.0  # a longer one is a broken clock
-_GUESSED = 256  # packets: a page of an Ogg has 255 at most, and the next one tells
 _LAST_TICK = 1 << 62  # what FFmpeg can count
 _FEW, _MANY = 5, 32  # frames that tell where they stand: of equal sizes, of any sizes
 
@@ -35,8 +35,6 @@ class Timeline:
         rate: in Hz.
         tick_s: the length of a tick in seconds.
         first: the stream's first frames, by ``first_frames``.
-        guessed: FFmpeg times the first page from 0, whatever the next one says: FLAC in Ogg, of a radio's
-            recording or a part that was cut out. The first jump is no gap there.
 
     Attributes:
         next: the position after what was placed last; None where nothing says where the next frame stands.
@@ -44,9 +42,8 @@ class Timeline:
         joined: whether a time jumped backward or very far, so that a seek by time would go to another place.
     """
 
-    def __init__(self, rate: int, tick_s: float, first: list[Frame], guessed: bool = False) -> None:
+    def __init__(self, rate: int, tick_s: float, first: list[Frame]) -> None:
         self._rate = rate
-        self._guessed = self._guesses = _GUESSED if guessed else 0  # times that may be so
         self._tick, self._jump = tick_s * rate, _JUMP_S * rate  # in samples
         self.next: int | None = 0
         self.joined = False
@@ -58,7 +55,7 @@ class Timeline:
 
     def restart(self, position: int | None) -> None:
         """What is placed next stands at ``position``, or, where it is None, where its time says."""
-        self.next, self._zero, self._guesses = position, self._origin, self._guessed
+        self.next, self._zero = position, self._origin
 
     def after_seconds(self, seconds: float) -> int:
         """The position of a time in seconds."""
@@ -90,16 +87,12 @@ class Timeline:
             if position is None:
                 position = round(stated)
             late = stated - position
-            if late > self._jump and self._guesses > 0:
-                self._zero, self._guesses = self._zero + late, 0
-                stated, late = position, 0
             if not -self._jump <= late < _LONGEST_GAP_S * self._rate:
                 self._zero += late
-                self.joined, self._guesses = True, self._guessed
+                self.joined = True
             elif late > (2 * self._tick + 1 if exact else self._jump):
                 position = self._on_grid(stated) if count == self.size else round(stated)
         position = position or 0
-        self._guesses -= 1
         self.next = position + round(count)
         return position
 
@@ -119,6 +112,24 @@ def first_frames(frames: Iterable[Frame], tick: float) -> list[Frame]:
         if len(first) == _MANY or _common_size(first) >= max(1, 4 * tick):
             break
     return first
+
+
+def timed_alike(packets: Iterable[Any]) -> Iterator[Any]:
+    """Packets of FLAC in Ogg from the beginning, their times as if the stream's clock had begun at 0.
+
+    FFmpeg times those of the first page from 0, and the others by the clock of the radio's recorder, or of
+    the whole that a part was cut from.
+    """
+    page, end, late = None, 0, None
+    for packet in packets:
+        if packet.pts is not None:
+            page = packet.pos if page is None else page
+            if late is None and packet.pos == page:
+                end = packet.pts + (packet.duration or 0)
+            elif late is None:
+                late = packet.pts - end
+            packet.pts -= late or 0
+        yield packet
 
 
 def _size(frame: Frame) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.ffmpeg.timestamps import Frame, Timeline, first_frames
+from merkit.engine.audio.ffmpeg.timestamps import Frame, Timeline, first_frames, timed_alike
 
 RATE = 44_100
 MILLISECOND = 1e-3
@@ -121,19 +122,19 @@ def test_a_time_that_jumps_back_goes_on_from_where_it_was() -> None:
     assert place_all(line, frames(sizes)) == [960 * i for i in range(50)]
 
 
-def test_the_first_jump_is_no_gap_where_the_first_times_are_guessed() -> None:
-    sizes = [4_096] * 20
-    begin, rest = frames(sizes, 0, 1 / RATE), frames(sizes, 5_000_000, 1 / RATE)
-    line = Timeline(RATE, 1 / RATE, first_frames(begin, 1), guessed=True)
-    for _ in range(2):
-        line.restart(0)
-        assert place_all(line, begin + rest) == list(range(0, 40 * 4_096, 4_096))
-        assert not line.joined
-    hole = frames(sizes, 8_000_000, 1 / RATE)
-    assert place_all(line, hole)[0] == 20 * 4_096 + 3_000_000  # a later one is
-    line.restart(0)
-    place_all(line, frames([40] * 300, 0, 1 / RATE))
-    assert place_all(line, hole)[0] == 8_000_000  # beyond the first page
+@given(start=st.integers(-5_000, 10**9), hole=st.integers(0, 10**6), pages=st.integers(1, 4))
+def test_the_clock_of_a_radio_begins_at_nothing(start: int, hole: int, pages: int) -> None:
+    """Only what FFmpeg guessed moves: a hole behind the second page stays one."""
+    packets = [
+        SimpleNamespace(
+            pts=4_096 * i + (start if i >= 5 else 0) + (hole if i >= 9 else 0), pos=i // 5, duration=4_096
+        )
+        for i in range(5 * pages)
+    ]
+    heard = [
+        packet.pts for packet in timed_alike([*packets, SimpleNamespace(pts=None)]) if packet.pts is not None
+    ]
+    assert heard == [4_096 * i + (hole if i >= 9 else 0) for i in range(5 * pages)]
 
 
 def test_a_broken_clock_makes_no_years_of_silence() -> None:
