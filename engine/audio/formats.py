@@ -147,7 +147,7 @@ def _head(path: str | Path) -> bytes:
 
 
 def _reasons(head: bytes) -> Iterator[str]:
-    head = head.removeprefix(b"\xef\xbb\xbf")  # of texts, whose bytes may also be pairs
+    head = head.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of a text, which may also be UTF-16
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         yield from _reasons(head.decode("utf-16", "ignore").encode())
     for what, formats in _OTHERS.items():
