@@ -25,6 +25,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "stretch": (0, 0.9),
     "pitch_mels": (0, 1_000),
     "filter_db": (0, 120),
+    "highpass": (0, 1),
     "lowpass": (0, 1),
     "noise": (0, 1),
     "codec": (0, 1),

@@ -16,7 +16,9 @@ from .ranges import check_ranges
 SplitKind = Literal["grouped", "random", "given"]
 """By group, at random, or as the data itself says (folders or a column of train, validation and test)."""
 
-FROZEN_FIELDS = frozenset(("lowpass", "noise", "codec", "balance", "eval_windows", "train_windows"))
+FROZEN_FIELDS = frozenset(
+    ("highpass", "lowpass", "noise", "codec", "balance", "eval_windows", "train_windows")
+)
 """The recipe's fields that a frozen network's head, which is logistic regression, has a use for."""
 
 
@@ -25,8 +27,8 @@ class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
     These fields are off at 0: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
-    ``filter_db``, ``lowpass``, ``noise``, ``codec``, ``tag_weight``, ``ema``, ``patience``, and those of
-    teachers: ``distill``, ``embedding_weight``, ``unlabelled_share``.
+    ``filter_db``, ``highpass``, ``lowpass``, ``noise``, ``codec``, ``tag_weight``, ``ema``, ``patience``, and
+    those of teachers: ``distill``, ``embedding_weight``, ``unlabelled_share``.
 
     Attributes:
         gain_db: the level of a window changes by up to this many dB, uniformly.
@@ -34,6 +36,7 @@ class Recipe:
         pitch_mels: the key shifts by up to this many mel bands.
         filter_db: the tone changes by a curve through four random points of up to this many dB
             (FilterAugment, Nam et al., 2022).
+        highpass: share of windows that lose what lies below 60 to 500 Hz.
         lowpass: share of windows that lose what lies above 2.5 to 8 kHz.
         noise: share of windows with stationary noise, 15 to 45 dB below the music.
         codec: share of windows with the errors of a codec of few bits.
@@ -76,6 +79,7 @@ class Recipe:
     stretch: float = 0.1
     pitch_mels: int = 2
     filter_db: float = 4.0
+    highpass: float = 0.0
     lowpass: float = 0.0
     noise: float = 0.0
     codec: float = 0.0
@@ -93,9 +97,9 @@ class Recipe:
         check_ranges(self)
 
     @property
-    def flaws(self) -> tuple[float, float, float]:
-        """``lowpass``, ``noise`` and ``codec``."""
-        return self.lowpass, self.noise, self.codec
+    def flaws(self) -> tuple[float, float, float, float]:
+        """``highpass``, ``lowpass``, ``noise`` and ``codec``."""
+        return self.highpass, self.lowpass, self.noise, self.codec
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Changes of sound that are no change of emotion: level, band, codec, noise, start, pace, offset, channel."""
+"""Changes of sound that are no change of emotion: level, band, codec, noise, age, start, pace, channel."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from .codecs import check_encoders, through_codec
 _LONGEST = 1 << 27  # samples, as the engine's own limit on clips
 _SLOPE = 0.05  # of the cutoff on both sides of it: where a low-pass falls
 _OFFSET = 0.05  # of full scale
+_CLICKS_A_SECOND, _CLICK = 40, 8  # so many, and so many times the hiss
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,37 @@ def _level(sound: Sound, rng: np.random.Generator, decibels: float) -> Float32:
 
 def _low_pass(sound: Sound, rng: np.random.Generator, cutoff: float) -> Float32:
     """Nothing above ``cutoff`` Hz, by a filter without delay that falls within 5 % on both sides of it."""
-    frequencies = np.fft.rfftfreq(len(sound.samples), 1 / sound.rate)
-    place = np.clip((frequencies / cutoff - (1 - _SLOPE)) / (2 * _SLOPE), 0, 1)
-    spectrum = np.fft.rfft(sound.samples) * (0.5 + 0.5 * np.cos(np.pi * place))
-    return np.fft.irfft(spectrum, len(sound.samples)).astype(np.float32)
+    place = np.clip((_frequencies(sound) / cutoff - (1 - _SLOPE)) / (2 * _SLOPE), 0, 1)
+    return _filtered(sound, 0.5 + 0.5 * np.cos(np.pi * place))
+
+
+def _high_pass(sound: Sound, rng: np.random.Generator, cutoff: float) -> Float32:
+    """As a small loudspeaker has it: 12 dB an octave less below ``cutoff`` Hz."""
+    return _filtered(sound, _bass_lost(sound, cutoff))
+
+
+def _old(sound: Sound, rng: np.random.Generator) -> Float32:
+    """As from a disc of 78 rpm: 200 Hz to 5 kHz, and 18 dB below it the hiss and 40 clicks a second."""
+    gains = _bass_lost(sound, 200) * (1 - _bass_lost(sound, 5_000))
+    music = dataclasses.replace(sound, samples=_filtered(sound, gains))
+    flaws = rng.standard_normal(len(sound.samples), dtype=np.float32)
+    clicks = rng.integers(len(flaws), size=round(_CLICKS_A_SECOND * len(flaws) / sound.rate))
+    flaws[clicks] += _CLICK * rng.standard_normal(len(clicks), dtype=np.float32)
+    return _with(flaws, music, 18)
+
+
+def _bass_lost(sound: Sound, cutoff: float) -> np.ndarray:
+    """The gain of each frequency where 12 dB an octave are lost below ``cutoff``."""
+    return 1 - 1 / (1 + np.square(_frequencies(sound) / cutoff))
+
+
+def _frequencies(sound: Sound) -> np.ndarray:
+    return np.fft.rfftfreq(len(sound.samples), 1 / sound.rate)
+
+
+def _filtered(sound: Sound, gains: np.ndarray) -> Float32:
+    """Each frequency times its gain, without delay."""
+    return np.fft.irfft(np.fft.rfft(sound.samples) * gains, len(sound.samples)).astype(np.float32)
 
 
 def _codec(
@@ -79,7 +108,10 @@ def _codec(
 
 def _noise(sound: Sound, rng: np.random.Generator, decibels: float) -> Float32:
     """White noise so many decibels below the song's own power."""
-    noise = rng.standard_normal(len(sound.samples), dtype=np.float32)
+    return _with(rng.standard_normal(len(sound.samples), dtype=np.float32), sound, decibels)
+
+
+def _with(noise: Float32, sound: Sound, decibels: float) -> Float32:
     power = np.mean(np.square(sound.samples, dtype=np.float64))
     noise_power = power * 10 ** (-decibels / 10) / np.mean(np.square(noise, dtype=np.float64))
     return (sound.samples + np.float32(np.sqrt(noise_power)) * noise).astype(np.float32)
@@ -129,6 +161,9 @@ _CHANGES = (
         "libmp3lame",
     ),
     Change("noise25", "white noise 25 dB below", partial(_noise, decibels=25)),
+    Change("noise15", "white noise 15 dB below", partial(_noise, decibels=15)),
+    Change("highpass300", "high-pass at 300 Hz, 12 dB an octave", partial(_high_pass, cutoff=300)),
+    Change("old", "200 Hz to 5 kHz, hiss and clicks 18 dB below", _old),
     Change("later1", "begun 1 s later", partial(_later, seconds=1)),
     Change("later2", "begun 2 s later", partial(_later, seconds=2)),
     Change("faster3", "3 % faster", partial(_faster, ratio=1.03)),

@@ -11,7 +11,7 @@ from ...engine.audio.spread import spread_starts
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 from ..recipe import Recipe
-from .degrade import WIDE_HZ, at_a_lower_rate, random_codec, random_low_pass, random_noise
+from .degrade import WIDE_HZ, at_a_lower_rate, random_codec, random_high_pass, random_low_pass, random_noise
 
 
 def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
@@ -48,6 +48,8 @@ def bad_copy(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recip
     Where the recipe has noise, half of the windows of a network that hears beyond 8 kHz end where a file of a
     lower rate does.
     """
+    if recipe.highpass and rng.random() < recipe.highpass:
+        decibels = random_high_pass(decibels, spec, rng)
     if recipe.lowpass and rng.random() < recipe.lowpass:
         decibels = random_low_pass(decibels, spec, rng)
     if recipe.noise and rng.random() < recipe.noise:

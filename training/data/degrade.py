@@ -1,4 +1,4 @@
-"""What a bad recording does to a spectrogram: lost treble, noise in what was quiet, and a codec's errors."""
+"""What a bad recording does to a spectrogram: lost treble and bass, noise in the quiet, a codec's errors."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ ABRUPT = 4_000.0
 """A resampler's slope. Heads that are guarded against it change no fewer labels; it is for the evidence."""
 
 _CUTOFFS_HZ = (2_500.0, 8_000.0)
+_BASS_HZ = (60.0, 500.0)
+_BASS_SLOPES = (6.0, 12.0, 24.0, 48.0)  # a horn, a small loudspeaker, a telephone
 _HALF_RATES_HZ = (4_000.0, 5_512.5, 8_000.0, 11_025.0, 12_000.0)
 _BELOW_DB = (15.0, 45.0)
 _TILT_DB = (-18.0, 9.0)  # from the lowest mel to the highest: hum and rumble, or hiss
@@ -36,6 +38,12 @@ def random_low_pass(
     return low_passed(decibels, spec, cutoff, float(rng.choice(slopes)))
 
 
+def random_high_pass(decibels: Float32, spec: AudioSpec, rng: np.random.Generator) -> Float32:
+    """High-passed at 60 to 500 Hz, with one of the slopes: discs of 78 rpm, radio, small loudspeakers."""
+    low, high = _BASS_HZ
+    return high_passed(decibels, spec, low * (high / low) ** rng.random(), float(rng.choice(_BASS_SLOPES)))
+
+
 def at_a_lower_rate(
     decibels: Float32, spec: AudioSpec, rng: np.random.Generator, slope: float = max(SLOPES)
 ) -> Float32:
@@ -46,6 +54,12 @@ def at_a_lower_rate(
 def low_passed(decibels: Float32, spec: AudioSpec, cutoff_hz: float, slope: float) -> Float32:
     """Less by ``slope`` dB for each octave above the cutoff."""
     octaves = np.log2(np.maximum(mel_edges(spec)[1:-1] / cutoff_hz, 1))
+    return decibels - (slope * octaves).astype(np.float32)[:, None]
+
+
+def high_passed(decibels: Float32, spec: AudioSpec, cutoff_hz: float, slope: float) -> Float32:
+    """Less by ``slope`` dB for each octave below the cutoff."""
+    octaves = np.log2(np.maximum(cutoff_hz / np.maximum(mel_edges(spec)[1:-1], 1), 1))
     return decibels - (slope * octaves).astype(np.float32)[:, None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ _VERSION = 2  # of how copies are made
 def shifts_of_bad_copies(
     ears: Ears,
     clips: Sequence[Clip],
-    windows: Sequence[Float32],
+    windows: Iterable[Float32],
     recipe: Recipe,
     cache: Path | None = None,
     on_done: Callable[[int], None] = lambda count: None,

@@ -24,7 +24,7 @@ from ..evaluate.predictions import Predictions, fit_temperature
 
 _STRENGTHS = (0.003, 0.01, 0.03)  # inverse, of the penalty: scikit-learn's C
 _USUAL = 0.01
-_SHIFTED = 3.0  # the penalty of a direction in which bad copies move the embedding by its deviation, beside 1
+_SHIFTED = 2.0  # the penalty of a direction in which bad copies move the embedding by its deviation, beside 1
 _INNER_FOLDS = (5, 3, 2)  # as many as the groups allow
 _UNKNOWN = -20.0  # logit of a label that a fold does not know
 
@@ -63,8 +63,8 @@ def fit_head(
         features: each clip's ``[windows, features]``.
         labels: in the order of the logits; each must have a clip.
         balance: weigh each label inversely to its frequency.
-        shifts: each clip's, by how much bad copies move its embedding, ``[copies, features]``; none for equal
-            penalties.
+        shifts: each clip's, by how much bad copies move its embedding, ``[copies, features]``, then those of
+            music without a label; none for equal penalties.
     """
     truth = np.asarray([labels.index(clip.label) for clip in clips], dtype=np.intp)
     # The matrices are small: a second thread only waits for the first, and on a busy machine for long.
@@ -115,7 +115,7 @@ def _unseen(
     logits: list[dict[int, Float32]] = [{} for _ in _STRENGTHS]
     for training, test in _pairs(clips):
         given = [features[i] for i in training]
-        moved = [shifts[i] for i in training] if shifts else []
+        moved = [*(shifts[i] for i in training), *shifts[len(clips) :]] if shifts else []
         layers = _layers(given, truth[training], len(labels), _STRENGTHS, balance, moved)
         for of_strength, layer in zip(logits, layers, strict=True):
             of_clips = logits_from_head(layer, [features[i] for i in test])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +16,7 @@ from ...engine.data.labelled_audio import Clip
 from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
 from ...engine.labelling.song_label import song_probabilities
+from ..data.augment import spread_crops
 from ..data.examples import Examples
 from ..data.splits import Split
 from ..embeddings.bad_copies import shifts_of_bad_copies
@@ -23,8 +26,11 @@ from ..embeddings.head import FittedHead, fit_head, logits_from_head
 from ..fit.trainer import Epoch
 from ..networks.frozen import FROZEN_KEY, FrozenNetwork, frozen_facts
 from ..networks.trained import trained_network
+from ..teachers.unlabelled import Unlabelled
 from .observer import Observer
 from .provenance import Job
+
+_MOST_MUSIC = 2_000  # clips without a label whose bad copies are made: more take minutes and say the same
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,7 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     learnt_from = [features[i] for i in split.training]
     if recipe.train_windows:
         learnt_from = _features(ears, training, job, recipe.train_windows, observer)
-    shifts: list[Float32] = []
-    if any(recipe.flaws):
-        windows, progress = [examples.windows[i] for i in split.training], observer.cached(len(training))
-        shifts = shifts_of_bad_copies(ears, training, windows, recipe, job.cache, progress)
+    shifts = _shifts(ears, job, examples, split, observer) if any(recipe.flaws) else []
     began = perf_counter()
     head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts)
     observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
@@ -88,6 +91,19 @@ def _features(ears: Ears, clips: Sequence[Clip], job: Job, windows: int, observe
             raise MerError(f"{clip.path}: {result}")
         features.append(result)
     return features
+
+
+def _shifts(ears: Ears, job: Job, examples: Examples, split: Split, observer: Observer) -> list[Float32]:
+    """By how much bad copies move each training clip, then music without a label: that needs none."""
+    recipe, music = job.protocol.recipe, job.teaching.music if job.teaching else Unlabelled()
+    usable = music.usable(examples, split)
+    usable = usable[:: max(1, math.ceil(len(usable) / _MOST_MUSIC))]
+    windows = chain(
+        (examples.windows[i] for i in split.training),
+        (spread_crops(music.decibels[i], ears.audio, recipe.eval_windows) for i in usable),
+    )
+    clips = [*(examples.clips[i] for i in split.training), *(music.clips[i] for i in usable)]
+    return shifts_of_bad_copies(ears, clips, windows, recipe, job.cache, observer.cached(len(clips)))
 
 
 def _figures(

@@ -51,6 +51,26 @@ def test_low_pass(name: str, gone: float, kept: float, rate: int) -> None:
     np.testing.assert_allclose(middle(changed(name, low, rate)), middle(low), atol=3e-3)  # no delay either
 
 
+@pytest.mark.parametrize("rate", [22_050, 44_100])
+def test_high_pass(rate: int) -> None:
+    song = tone(150, rate)
+    assert rms_db(middle(changed("highpass300", song, rate))) - rms_db(song) == pytest.approx(-14, abs=0.1)
+    np.testing.assert_allclose(
+        middle(changed("highpass300", tone(6_000, rate), rate)), middle(tone(6_000, rate)), atol=3e-3
+    )
+
+
+def test_an_old_disc_has_neither_bass_nor_treble_and_is_not_clean() -> None:
+    song = tone(1_000)
+    flaws = changed("old", song) - song
+    assert rms_db(song) - rms_db(flaws) == pytest.approx(17, abs=1)  # a gain of 0.93 is a flaw too
+    assert np.abs(flaws).max() > 10 * np.sqrt(np.mean(np.square(flaws)))  # clicks
+    for lost in (50, 9_000):  # beside what is kept
+        louder = tone(1_000) + tone(lost)
+        spectrum = np.abs(np.fft.rfft(changed("old", louder)))
+        assert spectrum[lost * 4] < 0.35 * spectrum[1_000 * 4]
+
+
 def test_noise_is_25_db_below_and_the_seed_chooses_it() -> None:
     song = tone(440)
     noise = changed("noise25", song) - song

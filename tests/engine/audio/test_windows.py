@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
+from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.windows import samples_from_decoder, windows_from_decoder
 from merkit.engine.errors import AudioError, SilentError
 from merkit.engine.spec import AudioSpec
@@ -148,6 +149,19 @@ def test_headers_that_lie(true_s: float, claimed_s: float, windows) -> None:
         start = round(window.start_s * 16_000)
         part = window.samples[: max(0, min(160_000, true - start))]
         np.testing.assert_array_equal(part, _tone(start, start + len(part)))
+
+
+@pytest.mark.parametrize("offset", [0.1, -0.6])
+def test_an_offset_is_taken_off(offset: float) -> None:
+    music = noise(12, 16_000)
+    music -= music.mean()
+    spec = AudioSpec(sample_rate=16_000)
+    plain, moved = (
+        next(iter(windows_from_decoder(SampleDecoder(samples, 16_000), spec, 1))).samples
+        for samples in (music, music + np.float32(offset))
+    )
+    assert abs(moved.mean()) < 1e-5
+    np.testing.assert_allclose(moved, plain - plain.mean(), atol=1e-5)
 
 
 def test_short_audio_is_filled_as_the_spec_says() -> None:

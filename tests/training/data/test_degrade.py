@@ -12,8 +12,10 @@ from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.degrade import (
     at_a_lower_rate,
     coded,
+    high_passed,
     low_passed,
     random_codec,
+    random_high_pass,
     random_low_pass,
     random_noise,
     with_noise,
@@ -40,6 +42,30 @@ def test_a_low_pass_is_butterworths(order: int, slope: float):
     octaves = np.abs(np.log2(_mel_hz() / cutoff))
     np.testing.assert_allclose(ours, expected, atol=3.3)  # its corner is round: 3 dB
     np.testing.assert_allclose(ours[octaves > 0.8], expected[octaves > 0.8], atol=1.0)
+
+
+@pytest.mark.parametrize(("order", "slope"), [(1, 6), (2, 12), (4, 24)])
+def test_a_high_pass_is_butterworths(order: int, slope: float):
+    sound, cutoff = noise(5, RATE), 800.0
+    hz = np.fft.rfftfreq(len(sound), 1 / RATE)
+    gain = (1 + (cutoff / np.maximum(hz, 1e-3)) ** (2 * order)) ** -0.5
+    filtered = np.fft.irfft(np.fft.rfft(sound) * gain, len(sound)).astype(np.float32)
+    expected = _by_mel(decibels_from_audio(filtered, QUIET))
+    ours = _by_mel(high_passed(decibels_from_audio(sound, QUIET), QUIET, cutoff, slope))
+    octaves = np.log2(_mel_hz() / cutoff)
+    np.testing.assert_allclose(ours[octaves > -1.5], expected[octaves > -1.5], atol=3.3)  # a round corner
+    np.testing.assert_allclose(ours[octaves > 1], expected[octaves > 1], atol=1.0)
+
+
+def test_a_random_high_pass_takes_bass_alone():
+    before, taken = np.zeros((SPEC.n_mels, 3), np.float32), []
+    for seed in range(200):
+        lost = before - random_high_pass(before, SPEC, np.random.default_rng(seed))
+        assert (np.diff(lost, axis=0) <= 1e-5).all()  # the lower, the more
+        assert np.abs(lost[_mel_hz() > 500]).max() < 1e-3
+        taken.append(lost[0, 0])
+    low, high = np.quantile(taken, (0.1, 0.9))
+    assert high - low > 30
 
 
 def test_a_file_of_a_lower_rate_ends_at_half_of_it():

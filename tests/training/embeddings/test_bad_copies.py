@@ -50,6 +50,13 @@ def test_a_low_pass_moves_the_treble_alone(clips: list[Clip], tmp_path: Path):
     assert np.median(moved[:, -1]) > 10  # the highest cutoff is above the highest mel
 
 
+def test_a_high_pass_moves_the_bass_alone(clips: list[Clip], tmp_path: Path):
+    shifts = shifts_of_bad_copies(EARS, clips, _windows(), Recipe(highpass=1.0), tmp_path)
+    moved = np.abs(np.concatenate(shifts))
+    assert moved[:, 4:].max() < 1e-4
+    assert 0.3 < (moved[:, 0] > 1).mean() < 0.8  # the lowest cutoffs are below the lowest mel
+
+
 def test_a_clips_copies_are_the_same_each_time(clips: list[Clip], tmp_path: Path):
     recipe = Recipe(lowpass=0.5, noise=0.5, codec=0.5)
     first = shifts_of_bad_copies(EARS, clips, _windows(), recipe, tmp_path / "one")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from audio_files import noise
 from audioset_files import random_audioset
 from merkit.engine.artifact import open_artifact
 from merkit.engine.data.labelled_audio import labelled_audio
@@ -151,6 +153,29 @@ def test_published_weights_may_hear_shorter_windows_and_learn_from_more_of_them(
     assert learnt_from == [{4}]
     assert run.predictions is not None
     assert {len(rows) for rows in run.predictions.logits} == {3}  # what labelling hears
+
+
+def test_bad_copies_are_made_of_music_without_labels_too(
+    trained: Trained, songs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(3):
+        soundfile.write(music / f"{number}.wav", noise(4, 22_050, seed=number), 22_050)
+    further: list[int | None] = []
+
+    def head(features, clips, labels, balance, shifts):
+        further.append(len(shifts) - len(clips) if shifts else None)
+        return fit_head(features, clips, labels, balance, shifts)
+
+    monkeypatch.setattr(frozen_fit, "fit_head", head)
+    session = _session(songs, cache, tmp_path / "run", trained.run.folder, unlabelled=(music,))
+    for flaws in ([], ["noise=0.5"]):
+        protocol = with_overrides(session.protocol, flaws)
+        run_session(
+            dataclasses.replace(session, protocol=protocol, out=tmp_path / f"run{len(flaws)}"), NoObserver()
+        )
+    assert further == [None, 3]
 
 
 def test_a_network_of_ones_own_may_hear_longer_windows(
