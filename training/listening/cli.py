@@ -97,6 +97,8 @@ def listen(**options: Any) -> None:
 
 @training_command("every key is in the file: the same command goes on there")
 def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
+    from ...engine.data.cleaning import check_labels
+    from ...engine.data.notes import Notes
     from .label_file import LabelFile, labels_from_text
     from .queue_file import read_queue
     from .server import ListeningServer
@@ -112,6 +114,8 @@ def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
         cut = f"{file}: its last row was cut short and is taken off: {table.cut}"
         click.echo(for_terminal(cut), err=True)
     try:
+        # mer-train would refuse the file, when all is done.
+        check_labels([*names, *(row.label for row in table.rows())], file, Notes())
         with Sounds([song.path for song in songs]) as sounds:
             session = Session(songs, names, table)
             with ListeningServer(session, sounds, port) as server:

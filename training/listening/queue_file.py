@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...engine.audio.formats import AUDIO_SUFFIXES, is_remote
+from ...engine.audio.formats import AUDIO_SUFFIXES
 from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
+from ...engine.data.labelled_audio import path_from_cell
 from ...engine.errors import AudioError, MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.text.escape import csv_line, storable
@@ -48,10 +49,10 @@ def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
             cell = dict(zip(columns, cells, strict=True))
             if not (path := cell["path"]):
                 continue
-            if reason := _reason_against(file.parent, path):
+            if reason := _reason_against(path, file):
                 left_out.append(f"left out: {path}: {reason}")
                 continue
-            real = os.path.realpath(file.parent / path)
+            real = os.path.realpath(path_from_cell(path, file))
             if real not in songs:
                 tags = _tags(real) if "artist" not in cell else cell
                 artist, title = (storable(tags.get(name, "")) for name in ("artist", "title"))
@@ -111,16 +112,18 @@ def _tags(path: str) -> dict[str, str]:
     return {}
 
 
-def _reason_against(folder: Path, path: str) -> str:
+def _reason_against(path: str, file: Path) -> str:
     """Why a row is no song to listen to; that its content is sound is asked when it is played."""
-    if is_remote(path):
+    try:
+        place = path_from_cell(path, file)
+    except MerError:  # a URL
         return "only local files are played"
-    if os.path.splitext(path)[1].lower() not in AUDIO_SUFFIXES:
+    if place.suffix.lower() not in AUDIO_SUFFIXES:
         return "its name is not that of an audio file"
-    if not os.path.isfile(folder / path):
+    if not place.is_file():
         return "no such file"
     try:
-        path_cell(os.path.realpath(folder / path), folder)
+        path_cell(os.path.realpath(place), place.parent)
     except MerError:  # a row of labels names the file that links lead to
         return NOT_UTF8
     return ""

@@ -428,6 +428,18 @@ def test_options_that_contradict_each_other(music: Path) -> None:
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
 
 
+def test_rows_are_copied_as_they_are(music: Path, tmp_path: Path, tiny_model: Path) -> None:
+    assert mer_label(music, "-m", tiny_model, "-o", f"{tmp_path}/labels/").returncode in (0, 4)
+    copy = ("--from", tmp_path / "labels", "-o", tmp_path / "rows.csv")
+    assert mer_label(*copy).returncode == 0
+    rows = (tmp_path / "rows.csv").read_bytes()
+    for option in ("--min-confidence=0.9", "--model=hindi5", "--prune", "--windows=all", "--retry-errors"):
+        result = mer_label(*copy, option)
+        assert result.returncode == 2
+        assert f"--from copies rows as they are: leave {option.partition('=')[0]} out" in result.stderr
+    assert (tmp_path / "rows.csv").read_bytes() == rows
+
+
 def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     """A picture is of one song: a folder with more is refused, and nothing is labelled."""
     pytest.importorskip("matplotlib")

@@ -94,6 +94,16 @@ def test_a_row_that_was_cut_short_is_said(folder: Path):
     assert (folder / "labels.csv").read_text() == "path,label,artist\na.wav,calm,A\n"
 
 
+def test_a_label_that_the_file_spells_otherwise_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder)
+    rows = "path,label,artist\na.wav,Calm,A\n"
+    (folder / "labels.csv").write_text(rows)
+    result = CliRunner().invoke(main, ["listen", "queue.csv", "--labels", "calm,deep"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "labels.csv has labels of which only the spelling differs: 'calm', 'Calm'" in result.stderr
+    assert (folder / "labels.csv").read_text() == rows
+
+
 def test_ctrl_c_says_how_to_go_on(folder: Path):
     with _Listen(folder) as listen:
         listen.process.send_signal(signal.SIGINT)

@@ -36,6 +36,14 @@ def test_only_local_audio_files_that_are_there(tmp_path: Path):
     assert [line.split(": ")[1] for line in left_out] == rows[2:-1]
 
 
+def test_paths_are_read_as_those_of_other_lists(tmp_path: Path):
+    write_files(tmp_path, "in/a.mp3", "in/b c.mp3")
+    (tmp_path / "queue.csv").write_text(f"path\nin\\a.mp3\n{(tmp_path / 'in/b c.mp3').as_uri()}\n")
+    songs, left_out = read_queue(tmp_path / "queue.csv")
+    assert [song.path for song in songs] == [str(tmp_path / name) for name in ("in/a.mp3", "in/b c.mp3")]
+    assert left_out == ()
+
+
 def test_tags_say_who_sings_where_the_queue_does_not(tmp_path: Path):
     for name, artist in (("a.flac", "लता"), ("b.flac", "")):
         with soundfile.SoundFile(tmp_path / name, "w", 8_000, 1, format="FLAC") as file:
