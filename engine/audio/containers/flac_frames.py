@@ -15,7 +15,9 @@ _MARK = b"fLaC\0\0\0\x22"  # and STREAMINFO, which comes first and is 34 bytes l
 _FIRST_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xfe].\0", re.DOTALL)  # its head as far as its number, 0
 _TAIL_BYTES = 1 << 17
 _BLOCK_BYTES = 1 << 20
-_TOTAL = 21  # the offset of the byte in which the 36 bits of the total begin
+# Offsets of STREAMINFO's fields: the least and most samples of a frame, 20 bits of the rate, 36 of the total.
+_BLOCKS, _RATE, _TOTAL = 8, 18, 21
+_HZ = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _LONGEST_HEAD = 16
 _MOST_BLOCKS = 1_000  # of metadata
 _PROBE_BYTES = 1 << 16
@@ -27,22 +29,25 @@ _PROBES = (0.202, 0.363, 0.548, 0.758, 0.877)
 class FlacLength:
     """Samples a channel: those that the header states, and those up to the end of the last frame.
 
-    ``total_at`` and ``total_field`` correct the header: the offset and the bytes that belong there.
+    ``corrections`` make the header true: the bytes that belong there, by their offset in it. Players take the
+    rate that frames state; FFmpeg refuses frames longer than the header says, and libFLAC cannot seek then.
     ``first`` is the number of the first frame's first sample. ``is_one`` says that the frames looked at count
     on from there to the end, in one format.
     """
 
     stated: int
     true: int
-    total_at: int
-    total_field: bytes
+    corrections: dict[int, bytes]
     first: int
     is_one: bool
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """A frame's header: its number, and whether that counts samples; its samples, and its format's bits."""
+    """A frame's header: its number, and whether that counts samples; its samples, and its format.
+
+    The format is the rate in Hz, 0 where STREAMINFO has it, and the channels' bits.
+    """
 
     number: int
     counts_samples: bool
@@ -83,14 +88,26 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     rises = all(one < two for one, two in pairwise(numbers)) and _MARK not in tail[1:]
     field = int.from_bytes(head[_TOTAL:], "big")
     stated = field & (1 << 36) - 1
-    return FlacLength(
-        stated,
-        true,
-        _TOTAL,
-        (field - stated + (true & (1 << 36) - 1)).to_bytes(5, "big"),
-        first.first if first else 0,
-        rises and all(each.format == frame.format for each in found),
-    )
+    number = first.first if first else 0
+    is_alike = all(each.format == frame.format for each in found)
+    is_one = rises and is_alike
+    corrections: dict[int, bytes] = {}
+    # Without a length, libsndfile reads to the end. Of an excerpt the numbers do not tell it.
+    if stated < true and not number and (stated or not is_one):
+        corrections[_TOTAL] = (field - stated + (true & (1 << 36) - 1)).to_bytes(5, "big")
+    if first and is_alike:
+        corrections |= _true_format(head, frame.format[0], max(each.count for each in (*found, frame, later)))
+    return FlacLength(stated, true, corrections, number, is_one)
+
+
+def _true_format(head: bytes, rate: int, longest: int) -> dict[int, bytes]:
+    """Corrections of the rate in Hz, and of the most samples of a frame."""
+    corrections: dict[int, bytes] = {}
+    if rate and rate != int.from_bytes(head[_RATE : _RATE + 3], "big") >> 4:
+        corrections[_RATE] = (rate << 4 | head[_RATE + 2] & 15).to_bytes(3, "big")
+    if longest > int.from_bytes(head[_BLOCKS + 2 : _BLOCKS + 4], "big"):
+        corrections[_BLOCKS] = 2 * longest.to_bytes(2, "big")
+    return corrections
 
 
 def parts_from_flac(descriptor: int, budget: Budget) -> list[Part]:
@@ -172,15 +189,19 @@ def _frame(head: bytes) -> _Frame | None:
         number, place = number << 6 | byte & 0x3F, place + 1
     extra = {6: 1, 7: 2}.get(size_code, 0)
     rest = head[place : place + extra]
-    place += extra + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    place += extra
+    rate_extra = {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    stated = int.from_bytes(head[place : place + rate_extra], "big")
+    place += rate_extra
     if len(head) <= place or _crc8(head[:place]) != head[place]:
         return None
     if extra:
         count = int.from_bytes(rest, "big") + 1
     else:
         count = 192 if size_code == 1 else 576 << size_code - 2 if size_code < 6 else 256 << size_code - 8
+    rate = stated * {12: 1_000, 13: 1, 14: 10}[rate_code] if rate_extra else _HZ[rate_code]
     channels = head[3] >> 4
-    return _Frame(number, bool(head[1] & 1), count, (rate_code, channels if channels < 8 else 1))
+    return _Frame(number, bool(head[1] & 1), count, (rate, channels if channels < 8 else 1))
 
 
 def _crc8(data: bytes) -> int:

@@ -130,11 +130,9 @@ def _flac(descriptor: int, start: int) -> Header:
     if not length:
         return Header(start=start, may_be_chain=True)
     if length.first:
-        return Header(start=start, is_excerpt=True)
-    if length.is_one and length.stated in (0, length.true):
-        return Header(start=start)  # without a length, libsndfile reads to the end
-    corrections = {length.total_at: length.total_field} if length.stated < length.true else {}
-    return Header(corrections, start=start, may_be_chain=True)
+        return Header(length.corrections, start=start, is_excerpt=True)
+    may_be_chain = not (length.is_one and length.stated in (0, length.true))
+    return Header(length.corrections, start=start, may_be_chain=may_be_chain)
 
 
 def _header(file: _File) -> Header:

@@ -63,6 +63,54 @@ def test_a_total_that_is_too_small(tmp_path: Path, total: int) -> None:
             np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
 
 
+def with_rate(flac: bytes, rate: int) -> bytes:
+    return flac[:18] + (rate << 4 | flac[20] & 15).to_bytes(3, "big") + flac[21:]
+
+
+@pytest.mark.parametrize("rate", [8_000, 12_000, 22_050, 44_100, 88_200, 192_000, 384_000, 655_350])
+@pytest.mark.parametrize("stated", [0, 32_000, 48_000])
+def test_the_rate_is_that_of_the_frames(tmp_path: Path, rate: int, stated: int) -> None:
+    sound = noise(6 if rate < 50_000 else 1, rate)
+    flac = write_audio(tmp_path / "a.flac", sound, rate).read_bytes()
+    (tmp_path / "b.flac").write_bytes(with_rate(flac, stated))
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        assert (decoder.sample_rate, decoder.length) == (rate, len(sound))
+        start = len(sound) // 2
+        np.testing.assert_allclose(decoder.read(start, 9_000), sound[start : start + 9_000], atol=1e-4)
+
+
+def test_a_rate_that_the_frames_leave_to_the_header_is_believed(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.flac", noise(3, RATE), RATE)
+    flac = bytearray(with_rate(path.read_bytes(), 44_100))
+    for place in range(len(flac) - 6):
+        if flac[place : place + 2] == b"\xff\xf8" and flac_frames._frame(flac[place : place + 16]):
+            size = next(
+                size for size in (5, 6, 7) if flac_frames._crc8(flac[place:][:size]) == flac[place + size]
+            )
+            flac[place + 2] &= 0xF0
+            flac[place + size] = flac_frames._crc8(flac[place : place + size])
+    path.write_bytes(flac)
+    with path.open("rb") as file:
+        length = length_from_flac(file.fileno())
+    assert length
+    assert (length.true, length.corrections) == (3 * RATE, {})
+
+
+@pytest.mark.parametrize("stated", [(16, 16), (4_096, 1_024), (0, 0)])
+@pytest.mark.parametrize("broken", [False, True])
+def test_frames_longer_than_the_header_says(tmp_path: Path, stated: tuple[int, int], broken: bool) -> None:
+    sound = noise(20, RATE)
+    flac = bytearray(write_audio(tmp_path / "a.flac", sound, RATE).read_bytes())
+    flac[8:12] = b"".join(count.to_bytes(2, "big") for count in stated)
+    if broken:
+        flac[len(flac) // 4] ^= 16
+    (tmp_path / "b.flac").write_bytes(flac)
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        assert decoder.length == len(sound)
+        for start in (15 * RATE, 10 * RATE, 0):
+            np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+
+
 @pytest.mark.parametrize("seconds", [(3, 5), (5, 3), (1, 2, 3), (2, 2.5, 2), (20, 20), (3,) * 7])
 def test_joined_files_are_all_heard(tmp_path: Path, seconds: tuple[float, ...]) -> None:
     sounds = [noise(each, RATE, seed) for seed, each in enumerate(seconds)]
