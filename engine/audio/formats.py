@@ -13,6 +13,10 @@ from ..errors import AudioError, UnreadableError
 
 _HEAD_BYTES = 4_096
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
+# Containers: what looks like frames in them is left to whoever can read the container.
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3",
+               b"0&\xb2u", b"FLV", b"\0\0\1\xba", b"wvpk", b"MAC ", b"TTA")  # fmt: skip
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 
 # What nothing here opens, by what is said of it: {name: its first bytes, at these offsets}.
@@ -80,6 +84,16 @@ _NOT_OPENED = (
 )
 AUDIO_SUFFIXES = frozenset((*_AUDIO.split(), *_NOT_OPENED.split()))
 """Lower-case suffixes of the audio and video files that a search of folders takes."""
+
+
+def is_container(head: bytes) -> bool:
+    """Whether a file that begins so is a known container."""
+    return head.startswith(_CONTAINERS) or is_mp4(head)
+
+
+def is_mp4(head: bytes) -> bool:
+    """Whether a file that begins so is MP4, M4A or MOV."""
+    return head[4:8] in _MP4_BOXES
 
 
 def is_remote(path: str) -> bool:

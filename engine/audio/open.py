@@ -15,16 +15,12 @@ from .containers.matroska import parts_from_matroska
 from .containers.mp4_boxes import is_encrypted
 from .containers.ogg_pages import begins_together
 from .decoder import Budget, Decoder, Limits
-from .formats import open_regular_file, reason_from_archive
+from .formats import is_container, is_mp4, open_regular_file, reason_from_archive
 from .libsndfile import SoundFileDecoder
 from .mpeg.adts_frames import adts_from_file
 from .mpeg.mp3 import mp3_decoder
 
 _MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
-# Containers: what looks like frames in them is left to whoever can read the container.
-_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3",
-               b"0&\xb2u", b"FLV", b"\0\0\1\xba", b"wvpk", b"MAC ", b"TTA")  # fmt: skip
-_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 
 
 def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
@@ -63,7 +59,7 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
         stack.pop_all()
     if len(parts := parts_from_matroska(file.fileno())) > 1:
         return decoder_of_segments(file, parts, budget)
-    encrypted = not whole and os.pread(file.fileno(), 4, 4) in _MP4_BOXES and is_encrypted(file.fileno())
+    encrypted = not whole and is_mp4(os.pread(file.fileno(), 8, 0)) and is_encrypted(file.fileno())
     file.close()
     if encrypted:
         raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
@@ -96,12 +92,8 @@ def _may_begin_with_frames(file: io.FileIO) -> bool:
 
 def _refuse_archive(file: io.FileIO) -> None:
     head = os.pread(file.fileno(), 512, 0)
-    if not _is_container(head) and (reason := reason_from_archive(head)):
+    if not is_container(head) and (reason := reason_from_archive(head)):
         raise AudioError(reason)
-
-
-def _is_container(head: bytes) -> bool:
-    return head.startswith(_CONTAINERS) or head[4:8] in _MP4_BOXES
 
 
 def _frame_decoder(file: io.FileIO, budget: Budget, junk: int) -> Decoder | None:
@@ -120,4 +112,4 @@ def _most_junk(file: io.FileIO, is_mp3: bool) -> int:
     head = os.pread(file.fileno(), 8, 0)
     if head.startswith(b"ID3"):  # its size may be wrong: the frames are somewhere
         return os.fstat(file.fileno()).st_size
-    return 0 if _is_container(head) and not is_mp3 else _MOST_JUNK
+    return 0 if is_container(head) and not is_mp3 else _MOST_JUNK

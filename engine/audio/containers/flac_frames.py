@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..decoder import Budget
+from ..formats import is_container
 from .ogg_pages import MOST_PARTS, Part
 
 _MARK = b"fLaC\0\0\0\x22"  # and STREAMINFO, which comes first and is 34 bytes long
 _FIRST_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xfe].\0", re.DOTALL)  # its head as far as its number, 0
+_MOST_JUNK = 1 << 20  # bytes in front of the mark
 _TAIL_BYTES = 1 << 17
 _BLOCK_BYTES = 1 << 20
 # Offsets of STREAMINFO's fields: the least and most samples of a frame, 20 bits of the rate, 36 of the total.
@@ -62,6 +64,24 @@ class _Frame:
     def is_followed_by(self, other: _Frame) -> bool:
         step = self.count if self.counts_samples else 1
         return other.number == self.number + step and other.format == self.format
+
+
+def start_of_flac(descriptor: int, start: int = 0) -> int | None:
+    """Where FLAC begins: at ``start``, or behind a tag, a server's answer or junk there; None without one.
+
+    Behind junk only metadata that a frame follows is FLAC. FFmpeg alone may take junk for a frame.
+    """
+    head = os.pread(descriptor, _LONGEST_HEAD, start)
+    if head.startswith(_MARK[:4]):
+        return start
+    junk = b"" if is_container(head) else os.pread(descriptor, _MOST_JUNK, start)
+    inside = junk.find(_MARK)
+    while inside >= 0:
+        body = os.pread(descriptor, _LONGEST_HEAD, _after_metadata(descriptor, start + inside))
+        if _frame(body):
+            return start + inside
+        inside = junk.find(_MARK, inside + 1)
+    return None
 
 
 def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:

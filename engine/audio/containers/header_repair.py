@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...errors import AudioError
-from .flac_frames import length_from_flac
+from .flac_frames import length_from_flac, start_of_flac
 
 _Order = Literal["little", "big"]
 
@@ -111,15 +111,14 @@ def header_from_file(descriptor: int) -> Header:
         AudioError: it is FLAC of many gigabytes that does not end in frames.
     """
     file = _File(descriptor)
-    if file.bytes_at(0, 4) == b"fLaC":
-        return _flac(descriptor, 0)
     if file.bytes_at(0, 3) == b"ID3":  # libsndfile skips such a tag before any header
         size = 0
         for byte in file.bytes_at(6, 4):
             size = size << 7 | byte & 0x7F
         file = _File(descriptor, 10 + size)
-        if file.bytes_at(0, 4) == b"fLaC":
-            return _flac(descriptor, file.start)
+    start = start_of_flac(descriptor, file.start)
+    if start is not None:
+        return _flac(descriptor, start)
     return replace(_header(file), start=file.start)
 
 

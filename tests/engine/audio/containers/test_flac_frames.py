@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from ffmpeg_files import write
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.containers import flac_frames
-from merkit.engine.audio.containers.flac_frames import length_from_flac, parts_from_flac
+from merkit.engine.audio.containers.flac_frames import length_from_flac, parts_from_flac, start_of_flac
 from merkit.engine.audio.containers.ogg_pages import MOST_PARTS, parts_from_ogg
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 
 RATE = 16_000
+MARK = b"fLaC\0\0\0\x22"
 
 
 def with_total(flac: bytes, total: int) -> bytes:
@@ -196,6 +199,48 @@ def test_a_tag_before_the_header_moves_nothing(tmp_path: Path) -> None:
     with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
         for start in (0, 19 * RATE, 10 * RATE):
             np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+
+
+APE = [b"APETAGEX" + struct.pack("<4I", 2_000, 232, 1, flag << 29) + bytes(8) for flag in (5, 4)]
+ID3 = b"ID3\4\0\0\0\0\x10\0" + bytes(2_048)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        (b"x" * 200).join(APE),
+        b"HTTP/1.1 200 OK\r\nContent-Type: audio/flac\r\n\r\n",
+        b"\xef\xbb\xbf",
+        bytes(1_000),
+        ID3 + bytes(512),
+        ID3 + ID3,
+        b"junk" + MARK + bytes(200),
+        *(np.random.default_rng(seed).bytes(100_000) for seed in range(4)),
+    ],
+    ids=len,
+)
+def test_bytes_in_front_are_no_sound(tmp_path: Path, junk: bytes) -> None:
+    """FFmpeg takes some for frames, and their rate for that of its clock: then there are gaps."""
+    sound = noise(20, 44_100)
+    flac = write_audio(tmp_path / "a.flac", sound, 44_100).read_bytes()
+    (tmp_path / "b.flac").write_bytes(junk + flac)
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        assert (decoder.sample_rate, decoder.length) == (44_100, len(sound))
+        for start in (0, 661_500):
+            np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+
+
+def test_the_header_in_a_container_is_no_file(tmp_path: Path) -> None:
+    songs = [
+        write(tmp_path / "a.mka", "matroska", "flac", noise(3, RATE), rate=RATE),
+        write(tmp_path / "a.oga", "ogg", "flac", noise(3, RATE), rate=RATE),
+        write_audio(tmp_path / "a.wav", noise(3, RATE), RATE),
+    ]
+    for song in songs:
+        for junk in (b"", b"junk" * 99):
+            song.write_bytes(junk + song.read_bytes())
+            with song.open("rb") as file:
+                assert start_of_flac(file.fileno()) is None
 
 
 def test_an_excerpt_begins_where_it_was_cut_out(tmp_path: Path) -> None:
