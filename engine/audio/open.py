@@ -11,8 +11,8 @@ import soundfile
 
 from ..errors import AudioError
 from .chains import decoder_of_chains, decoder_of_segments
+from .containers import asf_objects, matroska, mp4_boxes
 from .containers.matroska import parts_from_matroska
-from .containers.mp4_boxes import is_encrypted
 from .containers.ogg_pages import begins_together
 from .decoder import Budget, Decoder, Limits
 from .formats import is_container, is_mp4, open_regular_file, reason_from_archive
@@ -57,17 +57,22 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
             if decoder := _frame_decoder(file, budget, _most_junk(file, whole is not None)):
                 return decoder
         stack.pop_all()
+    if not whole and _is_encrypted(file.fileno()):
+        raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
     if len(parts := parts_from_matroska(file.fileno())) > 1:
         return decoder_of_segments(file, parts, budget)
-    encrypted = not whole and is_mp4(os.pread(file.fileno(), 8, 0)) and is_encrypted(file.fileno())
     file.close()
-    if encrypted:
-        raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
     if whole:
         return _decoder_of_contents(whole, budget)
     from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
     return FFmpegDecoder(path, budget)
+
+
+def _is_encrypted(descriptor: int) -> bool:
+    if is_mp4(os.pread(descriptor, 8, 0)):
+        return mp4_boxes.is_encrypted(descriptor)
+    return asf_objects.is_encrypted(descriptor) or matroska.is_encrypted(descriptor)
 
 
 def _decoder_of_contents(whole: SoundFileDecoder, budget: Budget) -> Decoder:

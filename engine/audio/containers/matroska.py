@@ -1,16 +1,21 @@
-"""Matroska and WebM files that follow one another in one file (RFC 8794, RFC 9559)."""
+"""Matroska and WebM files that follow one another in one file, and encrypted ones (RFC 8794, RFC 9559)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
-from .ogg_pages import MOST_PARTS, Part
+from . import ogg_pages
+from .part import Exhausted, Part, part_of_file, within
 
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+_TRACKS, _TRACK, _TRACK_TYPE = b"\x16T\xaek", b"\xae", b"\x83"
+_ENCODING_TYPE = b"m\x80", b"b@", b"P3"  # ContentEncodings, ContentEncoding, ContentEncodingType
+_SOUND = 2
 _HEAD_BYTES = 12  # of an element: an identifier of 4 bytes, and at most 8 of its size
 
 
-def parts_from_matroska(descriptor: int) -> list[Part]:
+def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
     """The bytes of each of them, from where to where; none where the file begins otherwise.
 
     A segment that does not state its size, such as that of a live recording, reaches to the end.
@@ -18,13 +23,50 @@ def parts_from_matroska(descriptor: int) -> list[Part]:
     end = os.fstat(descriptor).st_size
     starts: list[int] = []
     place: int | None = 0
-    while place is not None and len(starts) < MOST_PARTS:
+    while place is not None and len(starts) < ogg_pages.MOST_PARTS:
         segment = _after_element(descriptor, place, _EBML)
         if segment is None:
             break
         starts.append(place)
         place = _after_element(descriptor, segment, _SEGMENT)
     return list(zip(starts, [*starts[1:], end], strict=False))
+
+
+def is_encrypted(descriptor: int) -> bool:
+    """Whether all sound of a Matroska or WebM file is encrypted. FFmpeg decodes it all the same, to noise."""
+    file = part_of_file(descriptor)
+    if file.read(0, 4) != _EBML:
+        return False
+    try:
+        tracks = next(within(file, _elements, _SEGMENT, _TRACKS), file.part(0, 0))
+        sounds = [
+            track for track in within(tracks, _elements, _TRACK) if _number(track, _TRACK_TYPE) == _SOUND
+        ]
+        return bool(sounds) and all(_number(track, *_ENCODING_TYPE) for track in sounds)
+    except Exhausted:
+        return False
+
+
+def _number(part: Part, *path: bytes) -> int:
+    """The largest number at a path; 0 without one."""
+    found = within(part, _elements, *path)
+    return max((int.from_bytes(number.read(0, 8), "big") for number in found), default=0)
+
+
+def _elements(part: Part) -> Iterator[tuple[bytes, Part]]:
+    """Each element: its identifier, and what it holds, which reaches to the end where no size is stated."""
+    place = 0
+    while len(head := part.read(place, _HEAD_BYTES)) > 1:
+        start = 9 - head[0].bit_length()
+        if start > 4 or len(head) <= start:
+            return
+        width = 9 - head[start].bit_length()
+        size = int.from_bytes(head[start : start + width], "big") & (1 << 7 * width) - 1
+        place += start + width
+        if width > 8 or size == (1 << 7 * width) - 1:
+            size = part.length - place
+        yield head[:start], part.part(place, size)
+        place += size
 
 
 def _after_element(descriptor: int, place: int, identifier: bytes) -> int | None:

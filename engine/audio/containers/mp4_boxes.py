@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from .part import Exhausted, Part, part_of_file
+from .part import Exhausted, Part, part_of_file, within
 
 _ENCRYPTED = {b"enca", b"drms", b"aavd"}  # Common Encryption, iTunes' FairPlay, Audible
 
@@ -33,7 +33,7 @@ def boxes(part: Part) -> Iterator[tuple[bytes, Part]]:
 def is_encrypted(descriptor: int) -> bool:
     """Whether all sound of an MP4 file is encrypted. FFmpeg decodes it all the same: to noise or nothing."""
     try:
-        kinds = [_sound_kind(track) for track in _within(part_of_file(descriptor), b"moov", b"trak")]
+        kinds = [_sound_kind(track) for track in within(part_of_file(descriptor), boxes, b"moov", b"trak")]
     except Exhausted:
         return False
     known = [kind for kind in kinds if kind]
@@ -42,16 +42,7 @@ def is_encrypted(descriptor: int) -> bool:
 
 def _sound_kind(track: Part) -> bytes:
     """The format of a track's first description, such as mp4a; empty where it holds no sound."""
-    if not any(handler.read(8, 4) == b"soun" for handler in _within(track, b"mdia", b"hdlr")):
+    if not any(handler.read(8, 4) == b"soun" for handler in within(track, boxes, b"mdia", b"hdlr")):
         return b""
-    described = next(_within(track, b"mdia", b"minf", b"stbl", b"stsd"), None)
+    described = next(within(track, boxes, b"mdia", b"minf", b"stbl", b"stsd"), None)
     return described.read(12, 4) if described else b""  # behind version, flags, count and size
-
-
-def _within(part: Part, *path: bytes) -> Iterator[Part]:
-    if not path:
-        yield part
-        return
-    for name, box in boxes(part):
-        if name == path[0]:
-            yield from _within(box, *path[1:])

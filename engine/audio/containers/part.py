@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -60,3 +61,19 @@ class Part:
 def part_of_file(descriptor: int) -> Part:
     """A whole file."""
     return Part(descriptor, 0, os.fstat(descriptor).st_size, Effort())
+
+
+def within(
+    part: Part, children: Callable[[Part], Iterator[tuple[bytes, Part]]], *path: bytes
+) -> Iterator[Part]:
+    """What stands in ``part`` at a path of names. ``children`` yields the name and the content of each child.
+
+    Raises:
+        Exhausted: too much was read.
+    """
+    if not path:
+        yield part
+        return
+    for name, child in children(part):
+        if name == path[0]:
+            yield from within(child, children, *path[1:])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
+from ..containers.asf_objects import header_of_asf, objects
 from ..containers.part import Part
 from .values import LONGEST, Tags, add, text_from_utf16
 
@@ -14,19 +14,17 @@ _EXTENDED = bytes.fromhex("40a4d0d207e3d21197f000a0c95ea850")
 _EXTENSION = bytes.fromhex("b503bf5f2ea9cf118ee300c00c205365")
 _METADATA = bytes.fromhex("eacbf8c5af5b77488467aa8c44fa4cca")
 _LIBRARY = bytes.fromhex("941c23449894d149a1411d134e457054")
-_HEAD = 24
 _TEXT = 0  # the type of a value
 
 
 def read_asf(part: Part, tags: Tags) -> None:
     """Adds the tags of an ASF file."""
-    (size,) = struct.unpack("<Q", part.read(16, 8))
-    _read_objects(part.part(30, size - 30), tags)
+    _read_objects(header_of_asf(part), tags)
 
 
 def _read_objects(part: Part, tags: Tags) -> None:
     # The description first: it has the first artist, and others may stand before it.
-    for kind, content in sorted(_objects(part), key=lambda pair: pair[0] != _DESCRIPTION):
+    for kind, content in sorted(objects(part), key=lambda pair: pair[0] != _DESCRIPTION):
         if kind == _DESCRIPTION:
             title_bytes, author_bytes = struct.unpack("<2H", content.read(0, 4))
             add(tags, "title", text_from_utf16(content.read(10, title_bytes)))
@@ -36,7 +34,7 @@ def _read_objects(part: Part, tags: Tags) -> None:
         elif kind in (_METADATA, _LIBRARY):
             _read_library(content, tags)
         elif kind == _EXTENSION:
-            for inner, inner_content in _objects(content.part(22)):
+            for inner, inner_content in objects(content.part(22)):
                 if inner in (_METADATA, _LIBRARY):
                     _read_library(inner_content, tags)
 
@@ -67,13 +65,3 @@ def _add(tags: Tags, name: str, kind: int, value: Part) -> None:
     if kind == _TEXT:
         key = name.strip("\0").lower()
         add(tags, _NAMES.get(key), text_from_utf16(value.read(0, LONGEST)))
-
-
-def _objects(part: Part) -> Iterator[tuple[bytes, Part]]:
-    place = 0
-    while len(head := part.read(place, _HEAD)) == _HEAD:
-        (size,) = struct.unpack_from("<Q", head, 16)
-        if size < _HEAD:
-            return
-        yield head[:16], part.part(place + _HEAD, size - _HEAD)
-        place += size

@@ -1,4 +1,4 @@
-"""Matroska files joined by ``cat``."""
+"""Matroska files joined by ``cat``, and encrypted ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from ffmpeg_files import place_of, write
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio import chains
-from merkit.engine.audio.containers.matroska import parts_from_matroska
+from merkit.engine.audio.containers.matroska import is_encrypted, parts_from_matroska
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError, UnreadableError
+from merkit.engine.spec import AudioSpec
+from reading import refusal, windows_from_file
 
 EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 
@@ -91,9 +93,60 @@ def test_a_size_that_is_not_known_reaches_to_the_end(tmp_path: Path) -> None:
     assert parts_of(tmp_path / "a") == [(0, 15), (15, 15 + len(live))]
 
 
+def element(name: bytes, content: bytes) -> bytes:
+    return name + (1 << 56 | len(content)).to_bytes(8, "big") + content
+
+
+def track(kind: int, encoding: int | None) -> bytes:
+    encodings = b""
+    if encoding is not None:
+        encodings = element(b"m\x80", element(b"b@", element(b"P3", bytes([encoding]))))
+    return element(b"\xae", element(b"\x83", bytes([kind])) + encodings)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "encrypted"),
+    [
+        ([(2, None)], False),
+        ([(2, 0)], False),  # compressed
+        ([(2, 1)], True),
+        ([(1, 1), (2, None)], False),
+        ([(1, None), (2, 1)], True),
+        ([(2, 1), (2, None)], False),
+        ([(1, 1)], False),
+        ([], False),
+    ],
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_what_is_encrypted(
+    tmp_path: Path, tracks: list[tuple[int, int | None]], encrypted: bool, live: bool
+) -> None:
+    body = element(b"\x15I\xa9f", bytes(50)) + element(
+        b"\x16T\xaek", b"".join(track(*each) for each in tracks)
+    )
+    segment = SEGMENT + b"\x01" + b"\xff" * 7 + body if live else element(SEGMENT, body)
+    (tmp_path / "a.mka").write_bytes(element(EBML, b"") + segment)
+    with (tmp_path / "a.mka").open("rb") as file:
+        assert is_encrypted(file.fileno()) is encrypted
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_an_encrypted_song_is_an_error_that_says_so(tmp_path: Path, copies: int) -> None:
+    """FFmpeg decodes what is encrypted to noise."""
+    song = write(tmp_path / "a.mka", "matroska", "aac", noise(12, 44_100))
+    assert windows_from_file(song, AudioSpec())
+    whole = song.read_bytes()
+    head, body = whole[: whole.index(SEGMENT)], whole[whole.index(b"\x1fC\xb6u") :]
+    tracks = element(b"\x16T\xaek", track(2, 1))
+    song.write_bytes(copies * (head + element(SEGMENT, tracks + body)))
+    assert refusal(song, AudioSpec()).startswith("is encrypted (DRM)")
+
+
 @given(st.binary(max_size=60), st.binary(max_size=40))
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.mka"
     path.write_bytes(EBML + head + SEGMENT + rest)
     parts = parts_of(path)
     assert not parts or (parts[0][0], parts[-1][1]) == (0, path.stat().st_size)
+    with path.open("rb") as file:
+        assert not is_encrypted(file.fileno())
