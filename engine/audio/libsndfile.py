@@ -34,6 +34,7 @@ _LEAST = 2_048  # samples: what is lost where a file breaks off
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile reports SF_COUNT_MAX where a header has no length
 _FLOATS = ("FLOAT", "DOUBLE")
 _MAY_BE_CODED = ("PCM_16", "PCM_24", "PCM_32")
+_WAVS = ("WAV", "WAVEX", "RF64")
 _STOPS_AT_DAMAGE = ("FLAC", "MP3")  # MP3: of layer II, or of no constant size
 _NO_SEEKS = ("DWVW_12", "DWVW_16", "DWVW_24")  # of which libsndfile says that it can seek in them
 _PROBE_FRAMES = 8_192  # hold two frames of DTS, or two bursts of AC-3
@@ -123,6 +124,12 @@ class SoundFileDecoder:
     @property
     def is_mp3(self) -> bool:
         return self._file.subtype == "MPEG_LAYER_III"  # in a WAV too
+
+    def first_bytes(self, count: int) -> bytes:
+        """The first bytes that stand in the place of a WAV's 16-bit samples; empty for what holds others."""
+        if self.format not in _WAVS or self._file.subtype != "PCM_16":
+            return b""
+        return self.read_int16(0, count // (2 * self.channels)).astype("<i2", copy=False).tobytes()
 
     def coded_stream(self) -> CodedStream | None:
         """The stream of DTS or the like that stands in the place of samples. Decodes little."""

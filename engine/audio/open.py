@@ -17,10 +17,12 @@ from .containers.ogg_pages import begins_together
 from .decoder import Budget, Decoder, Limits
 from .formats import is_container, is_mp4, open_regular_file, reason_from_archive
 from .libsndfile import SoundFileDecoder
-from .mpeg.adts_frames import adts_from_file
+from .mpeg.adts_frames import adts_from_file, rate_of_adts
 from .mpeg.mp3 import mp3_decoder
+from .mpeg.mp3_frames import rate_of_mp3
 
 _MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
+_FRAME_BYTES = 1 << 17  # in the place of samples, that tell whether they are frames
 
 
 def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
@@ -51,7 +53,7 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
         with suppress(soundfile.LibsndfileError):
             whole = SoundFileDecoder(os.dup(file.fileno()), budget)
     with ExitStack() as stack:
-        if whole is None or whole.is_mp3:
+        if whole is None or whole.is_mp3 or _holds_frames(whole):
             if whole:
                 stack.callback(whole.close)
             if decoder := _frame_decoder(file, budget, _most_junk(file, whole is not None)):
@@ -67,6 +69,14 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
     from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
     return FFmpegDecoder(path, budget)
+
+
+def _holds_frames(whole: SoundFileDecoder) -> bool:
+    """Whether MP3 or ADTS of the stated rate stands in the place of samples, behind a WAV's header."""
+    if not whole.first_bytes(4 * whole.channels).startswith(b"\xff"):
+        return False
+    data = whole.first_bytes(_FRAME_BYTES)
+    return whole.sample_rate in (rate_of_mp3(data), rate_of_adts(data))
 
 
 def _is_encrypted(descriptor: int) -> bool:

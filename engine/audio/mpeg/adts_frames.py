@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder import Budget
-from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file
+from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file, kind_of_frames
 
 FRAME_SAMPLES = 1_024
 """Of a frame, before a high band (HE-AAC) doubles them."""
@@ -39,6 +39,12 @@ def adts_from_file(descriptor: int, budget: Budget, junk: int = 0) -> Sequence[A
     """
     parts = frames_from_file(descriptor, _CODEC, budget, junk)
     return [AdtsFrames(_HZ[part.kind >> 3], part) for part in parts]
+
+
+def rate_of_adts(data: bytes) -> int | None:
+    """The rate in Hz of the frames that begin where ``data`` does; None where they may be samples."""
+    kind = kind_of_frames(data, _CODEC)
+    return None if kind is None else _HZ[kind >> 3]
 
 
 def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:

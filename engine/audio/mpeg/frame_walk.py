@@ -12,6 +12,7 @@ import os
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,10 @@ Content = npt.NDArray[np.uint8]
 _PIECE = 512 << 10
 _BLOCK = 1_024  # frames followed by their sizes alone, before it is checked that they are frames
 _CHAIN = 3  # frames in a row that are no chance: one header in random bytes is 1 in 65,000
+_LONG_CHAIN, _UNLIKE = (
+    24,
+    8,
+)  # frames, and of these that differ, that no samples are like: a tone repeats itself
 _FIRST_PIECE = 8 << 10
 _FIRST_SEARCH = 4 << 10  # then twice as much, again and again
 _HEAD_BYTES = 64  # of a frame, at most, that tell what it is
@@ -87,6 +92,18 @@ def frames_from_file(descriptor: int, codec: Codec, budget: Budget, junk: int = 
         junk: so many bytes before the first frame are allowed. ID3 tags do not count.
     """
     return _Walk(descriptor, codec, budget).parts(junk)
+
+
+def kind_of_frames(data: bytes, codec: Codec) -> int | None:
+    """The kind of the frames that begin where ``data`` does; None where they are too few to be no samples."""
+    offsets = np.array(codec.chain(data, 0, len(data), len(data)), np.int64)
+    if len(offsets) < _LONG_CHAIN:
+        return None
+    sizes, kinds = codec.headers(np.frombuffer(data, np.uint8), offsets)
+    good = (sizes > 0) & (kinds == kinds[0])
+    count = int(np.append(good, False).argmin())
+    unlike = {data[first:last] for first, last in pairwise(offsets[:count].tolist())}
+    return int(kinds[0]) if count >= _LONG_CHAIN and len(unlike) >= _UNLIKE else None
 
 
 class _Walk:

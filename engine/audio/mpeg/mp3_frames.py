@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder import Budget
-from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file
+from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file, kind_of_frames
 
 _KBITS = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
@@ -127,6 +127,12 @@ def mp3_from_file(descriptor: int, budget: Budget, junk: int = 0) -> list[FrameI
     """
     parts = frames_from_file(descriptor, _CODEC, budget, junk)
     return [index for part in parts if (index := _index(descriptor, part))]
+
+
+def rate_of_mp3(data: bytes) -> int | None:
+    """The rate in Hz of the frames that begin where ``data`` does; None where they may be samples."""
+    kind = kind_of_frames(data, _CODEC)
+    return None if kind is None else _HZ[data[1] >> 3 & 3][data[2] >> 2 & 3]
 
 
 def _index(descriptor: int, part: FrameList) -> FrameIndex | None:

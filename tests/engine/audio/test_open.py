@@ -127,6 +127,39 @@ def test_an_mp3_in_a_wav(tmp_path: Path) -> None:
         )
 
 
+def in_pcm_wav(content: bytes, rate: int, channels: int) -> bytes:
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
+    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(content)) + content
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".aac"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("silent_s", [0, 2])
+def test_frames_behind_the_header_of_pcm(tmp_path: Path, suffix: str, channels: int, silent_s: int) -> None:
+    sound = noise(8, 44_100)
+    sound[: silent_s * 44_100] = 0
+    plain = write_audio(tmp_path / f"a{suffix}", sound, 44_100)
+    (tmp_path / "a.wav").write_bytes(in_pcm_wav(plain.read_bytes(), 44_100, channels))
+    with closing(open_decoder(plain, Limits())) as decoder:
+        expected = decoder.read(0, decoder.length)
+    with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
+        assert decoder.length == len(expected)
+        np.testing.assert_allclose(decoder.read(0, decoder.length), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["fffb94c4", "fff14c800c1ffcde", "fff14c80301ffcde"])
+def test_samples_like_headers_are_samples(tmp_path: Path, head: str) -> None:
+    """A constant, and tones of which each period looks like a frame of the same size."""
+    mark = bytes.fromhex(head)
+    for period in (len(mark), 96, 128, 384, 480):
+        samples = (mark + np.random.default_rng(0).bytes(period - len(mark))) * (1_500_000 // period)
+        for rate in (44_100, 48_000):
+            (tmp_path / "a.wav").write_bytes(in_pcm_wav(samples, rate, 2))
+            with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
+                assert decoder.length == len(samples) // 4
+
+
 def test_layer_2_and_files_are_closed(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     with av.open(str(path), "w", format="mp2") as file:
