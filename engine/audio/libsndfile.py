@@ -20,7 +20,7 @@ from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
 from .containers.header_repair import Header, header_from_file
 from .containers.ogg_pages import check_end, may_be_chain
-from .containers.pcm_streams import CodedStream, holds_sync, stream_in_samples
+from .containers.pcm_streams import CodedStream, holds_sync, refuse_dsd, stream_in_samples
 from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
 
@@ -132,11 +132,17 @@ class SoundFileDecoder:
         return self.read_int16(0, count // (2 * self.channels)).astype("<i2", copy=False).tobytes()
 
     def coded_stream(self) -> CodedStream | None:
-        """The stream of DTS or the like that stands in the place of samples. Decodes little."""
+        """The stream of DTS or the like that stands in the place of samples. Decodes little.
+
+        Raises:
+            AudioError: it is DSD.
+        """
         if self.channels != 2 or self._file.subtype not in _MAY_BE_CODED:
             return None
         for start in (0, self.length // 2):
             samples = self.read_int16(start, _PROBE_FRAMES)
+            if self._file.subtype != "PCM_16":
+                refuse_dsd(samples)
             if holds_sync(samples):
                 return stream_in_samples(self.read_int16(start, 4 * _PROBE_FRAMES))
             if samples[: _PROBE_FRAMES // 2].any():  # or else a stream may begin after silence

@@ -1,7 +1,8 @@
-"""Streams of DTS, Dolby Digital or others that stand in the place of 16-bit samples.
+"""Streams of DTS, Dolby Digital, DSD or others that stand in the place of samples.
 
-A DTS CD holds DTS where other CDs hold samples, and a digital output (IEC 61937) sends bursts of such codecs.
-Ripped or recorded they are a WAV or FLAC like others, and sound as noise.
+A DTS CD holds DTS where other CDs hold samples, a digital output (IEC 61937) sends bursts of such codecs, and
+a player sends DSD as DSD over PCM (DoP). Ripped or recorded they are a WAV or FLAC like others, and sound as
+noise.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from ...errors import AudioError
 
 LONGEST_PACKET = 6_144
 """In stereo samples: a burst of E-AC-3. Frames of DTS are 4,096 at most."""
@@ -25,6 +28,8 @@ _DTS_SYNCS = {  # in little-endian samples: (bits of a word that are used, wheth
 }
 _BURST_SYNCS = {b"\xf8\x72\x4e\x1f": False, b"\x72\xf8\x1f\x4e": True}
 _BURST_HEAD = 8
+_DSD_MARKERS = 0x05, 0xFA  # in turns, the upper bytes of samples of 24 bits (DoP Open Standard 1.1)
+_DSD_LEAST = 64  # samples: no music is so long a tone of half its rate
 # IEC 61937's data types: (name, FFmpeg's decoder, bits in a unit of the stated length)
 _BURSTS = {
     1: ("AC-3", "ac3", 1),
@@ -84,6 +89,21 @@ def holds_sync(samples: npt.NDArray[np.int16]) -> bool:
         if is_first.any() and (words[1:][is_first] == second).any():
             return True
     return False
+
+
+def refuse_dsd(samples: npt.NDArray[np.int16]) -> None:
+    """Looks at the upper 16 bits of samples ``[n, channels]`` of 24 bits or more.
+
+    Raises:
+        AudioError: they are DSD over PCM.
+    """
+    markers = samples >> 8 & 0xFF
+    for first, second in (_DSD_MARKERS, _DSD_MARKERS[::-1]):
+        if len(samples) >= _DSD_LEAST and (markers[::2] == first).all() and (markers[1::2] == second).all():
+            raise AudioError(
+                "holds DSD in the place of samples (DoP), which mer does not decode: convert the DSD file "
+                "itself, for example ffmpeg -i FILE.dsf OUT.flac"
+            )
 
 
 def stream_in_samples(samples: npt.NDArray[np.int16]) -> CodedStream | None:

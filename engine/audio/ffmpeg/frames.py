@@ -12,7 +12,7 @@ import soxr
 from ...arrays import Float32
 from ...errors import AudioError
 from ..channels import channel_names, two_from_channels
-from ..containers.pcm_streams import holds_sync, stream_in_samples
+from ..containers.pcm_streams import holds_sync, refuse_dsd, stream_in_samples
 from ..decoder import Budget
 from .timestamps import Frame
 
@@ -127,7 +127,7 @@ def at_one_rate(frames: Iterable[Frame], rate: int, budget: Budget) -> Iterator[
 
 
 def check_samples(leading: list[Frame], frames: Iterator[Frame]) -> None:
-    """Takes a few more frames, and looks whether they hold DTS or the like in the place of 16-bit samples.
+    """Takes a few more frames, and looks whether they hold DTS, DSD or the like in the place of samples.
 
     Raises:
         AudioError: they are not samples.
@@ -138,7 +138,8 @@ def check_samples(leading: list[Frame], frames: Iterator[Frame]) -> None:
         return
     floats = np.concatenate([np.stack(frame[1], axis=1) for frame in leading])
     with np.errstate(invalid="ignore"):
-        samples = np.clip(np.rint(floats * 32_768), -32_768, 32_767).astype(np.int16)
+        samples = np.clip(np.floor(floats * 32_768), -32_768, 32_767).astype(np.int16)  # their upper 16 bits
+    refuse_dsd(samples)
     if holds_sync(samples) and (stream := stream_in_samples(samples)):
         raise AudioError(
             f"holds {stream.title} in the place of samples: unpack it first, for example "

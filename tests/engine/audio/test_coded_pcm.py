@@ -130,6 +130,43 @@ def test_streams_in_what_ffmpeg_reads_are_named(tmp_path: Path, kind: str, encod
     open_decoder(write(tmp_path / "b", kind, encoder, song(), rate=RATE), Limits()).close()
 
 
+def dsd_over_pcm(first: int) -> npt.NDArray[np.int32]:
+    """DSD of noise, as samples of 32 bits of which the upper 24 are written."""
+    bits = np.random.default_rng(0).integers(0, 1 << 16, (100_000, 2))
+    markers = np.where(np.arange(len(bits)) % 2 == first, 0x05, 0xFA)[:, None]
+    return (markers << 24 | bits << 8).astype(np.uint32).view(np.int32)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("rate", [176_400, 352_800])
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [("WAV", "PCM_24"), ("FLAC", "PCM_24"), ("AIFF", "PCM_24"), ("WAV", "PCM_32")]
+)
+@pytest.mark.parametrize("silent", [0, 20_000])
+def test_dsd_is_named(tmp_path: Path, first: int, rate: int, kind: str, subtype: str, silent: int) -> None:
+    samples = dsd_over_pcm(first)
+    samples[:silent] = 0
+    soundfile.write(tmp_path / "a", samples, rate, subtype, format=kind)
+    with pytest.raises(AudioError, match="holds DSD in the place of samples"):
+        open_decoder(tmp_path / "a", Limits())
+
+
+@pytest.mark.parametrize(("kind", "encoder"), [("ipod", "alac"), ("matroska", "pcm_s24le")])
+def test_dsd_in_what_ffmpeg_reads_is_named(tmp_path: Path, kind: str, encoder: str) -> None:
+    samples = (dsd_over_pcm(0) / 2.0**31).astype(np.float32)
+    path = write(tmp_path / "a", kind, encoder, samples, rate=176_400)
+    with pytest.raises(AudioError, match="holds DSD in the place of samples"):
+        open_decoder(path, Limits())
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("peak", [0.0, 0.04, 0.9])
+def test_tones_of_half_the_rate_are_no_dsd(tmp_path: Path, subtype: str, peak: float) -> None:
+    tone = peak * np.where(np.arange(100_000) % 2, -1, 1) + 0.01 * noise(1, 100_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], axis=1), 176_400, subtype)
+    open_decoder(tmp_path / "a.wav", Limits()).close()
+
+
 def test_channels_in_a_room(tmp_path: Path) -> None:
     stereo = song()
     room = np.zeros((len(stereo), 6), np.float32)
