@@ -86,12 +86,11 @@ def test_a_rate_that_the_frames_leave_to_the_header_is_believed(tmp_path: Path) 
     path = write_audio(tmp_path / "a.flac", noise(3, RATE), RATE)
     flac = bytearray(with_rate(path.read_bytes(), 44_100))
     for place in range(len(flac) - 6):
-        if flac[place : place + 2] == b"\xff\xf8" and flac_frames._frame(flac[place : place + 16]):
-            size = next(
-                size for size in (5, 6, 7) if flac_frames._crc8(flac[place:][:size]) == flac[place + size]
-            )
+        head = bytes(flac[place : place + 16])
+        if head[:2] == b"\xff\xf8" and flac_frames._frame(head):
+            size = next(size for size in (5, 6, 7) if flac_frames._crc8(head[:size]) == head[size])
             flac[place + 2] &= 0xF0
-            flac[place + size] = flac_frames._crc8(flac[place : place + size])
+            flac[place + size] = flac_frames._crc8(bytes(flac[place : place + size]))
     path.write_bytes(flac)
     with path.open("rb") as file:
         length = length_from_flac(file.fileno())
