@@ -2,24 +2,20 @@
 
 libsndfile believes a size that is too small, and the sound behind it is never heard. Here the true end of the
 sound is looked for, and a size that lies is corrected. A size that reaches to the end of the file, or to
-another chunk, is true.
+another chunk, is true. Where what follows is of no known kind, it is true if the size of the whole file agrees
+with it, or if the format has none, and it is not the smaller part: recording that went on leaves far more.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from ...errors import AudioError
+from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
 from .flac_frames import length_from_flac, start_of_flac
 
-_Order = Literal["little", "big"]
-
-_HEAD_BYTES = 4_096
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
-_MAX_CHUNKS = 1_000
 _MAX_TRIES = 100
 _SEARCHED_BYTES = 4 << 30  # libFLAC searches all of a file for a frame, without an end to its patience
 _PADDING = 4_096  # so few bytes behind the sound are padding or a tag of an unknown kind
@@ -53,55 +49,6 @@ class Header:
     is_excerpt: bool = False
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How chunks are written: their identifiers' and sizes' bytes, and what a size counts."""
-
-    first: int  # the offset of the first chunk
-    id_bytes: int = 4
-    size_bytes: int = 4
-    order: _Order = "little"
-    counts_head: bool = False
-    align: int = 2
-
-    @property
-    def head(self) -> int:
-        return self.id_bytes + self.size_bytes
-
-
-_RIFF = _Layout(12)
-_RIFX = _Layout(12, order="big")
-_AIFF = _Layout(12, order="big")
-_CAF = _Layout(8, size_bytes=8, order="big", align=1)
-_W64 = _Layout(40, id_bytes=16, size_bytes=8, counts_head=True, align=8)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    kind: bytes
-    at: int  # the offset of its identifier
-    body: int
-    size: int  # of its body, as stated
-
-    @property
-    def end(self) -> int:
-        return self.body + self.size
-
-
-class _File:
-    """The bytes of a file from an offset on: the first ones are read once."""
-
-    def __init__(self, descriptor: int, start: int = 0) -> None:
-        self._descriptor, self.start = descriptor, start
-        self.size = max(0, os.fstat(descriptor).st_size - start)
-        self._head = os.pread(descriptor, _HEAD_BYTES, start)
-
-    def bytes_at(self, offset: int, count: int) -> bytes:
-        if offset + count <= len(self._head):
-            return self._head[offset : offset + count]
-        return os.pread(self._descriptor, count, self.start + offset) if 0 <= offset < self.size else b""
-
-
 def header_from_file(descriptor: int) -> Header:
     """Looks at the header of an open file of any kind; the descriptor's position stays.
 
@@ -110,12 +57,12 @@ def header_from_file(descriptor: int) -> Header:
     Raises:
         AudioError: it is FLAC of many gigabytes that does not end in frames.
     """
-    file = _File(descriptor)
+    file = FileBytes(descriptor)
     if file.bytes_at(0, 3) == b"ID3":  # libsndfile skips such a tag before any header
         size = 0
         for byte in file.bytes_at(6, 4):
             size = size << 7 | byte & 0x7F
-        file = _File(descriptor, 10 + size)
+        file = FileBytes(descriptor, 10 + size)
     start = start_of_flac(descriptor, file.start)
     if start is not None:
         return _flac(descriptor, start)
@@ -134,10 +81,10 @@ def _flac(descriptor: int, start: int) -> Header:
     return Header(length.corrections, start=start, may_be_chain=may_be_chain)
 
 
-def _header(file: _File) -> Header:
+def _header(file: FileBytes) -> Header:
     kind, form = file.bytes_at(0, 4), file.bytes_at(8, 4)
     if kind in (b"RIFF", b"RF64", b"BW64", b"RIFX") and form == b"WAVE":
-        return _wav(file, kind, _RIFX if kind == b"RIFX" else _RIFF)
+        return _wav(file, kind, RIFX if kind == b"RIFX" else RIFF)
     if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
         return _aiff(file)
     if kind == b"caff":
@@ -145,17 +92,17 @@ def _header(file: _File) -> Header:
     if kind in (b".snd", b"dns."):
         return _au(file, "big" if kind == b".snd" else "little")
     if kind == b"riff" and file.bytes_at(24, 4) == b"wave":
-        return Header(names=_names(file, _W64, b"fmt "))
+        return Header(names=_names(file, W64, b"fmt "))
     return Header()
 
 
-def _wav(file: _File, kind: bytes, layout: _Layout) -> Header:
+def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
     long_size = None
     corrections = {}
     if kind == b"BW64":  # the later name of the same format, which libsndfile does not know
         corrections[0] = b"RF64"
     names: tuple[str, ...] = ()
-    for chunk in _chunks(file, layout):
+    for chunk in chunks_from(file, layout):
         if chunk.kind == b"ds64":
             long_size = chunk.body + 8
         elif chunk.kind == b"fmt ":
@@ -165,7 +112,7 @@ def _wav(file: _File, kind: bytes, layout: _Layout) -> Header:
                 stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
                 form = int.from_bytes(file.bytes_at(long_size - 8, 8), "little")
                 if chunk.size == 0xFFFFFFFF:
-                    chunk = _Chunk(chunk.kind, chunk.at, chunk.body, stated)
+                    chunk = Chunk(chunk.kind, chunk.at, chunk.body, stated)
                 end = _true_end(file, layout, chunk, form + 8)
                 if stated >> 62:  # libsndfile takes it for less than nothing
                     end = end or file.size
@@ -180,19 +127,19 @@ def _wav(file: _File, kind: bytes, layout: _Layout) -> Header:
     return Header(corrections, names)
 
 
-def _aiff(file: _File) -> Header:
-    for chunk in _chunks(file, _AIFF):
+def _aiff(file: FileBytes) -> Header:
+    for chunk in chunks_from(file, AIFF):
         if chunk.kind == b"SSND":
-            if end := _true_end(file, _AIFF, chunk, _form_end(file, "big"), 8):
+            if end := _true_end(file, AIFF, chunk, _form_end(file, "big"), 8):
                 return Header({chunk.at + 4: min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, "big")})
             break
     return Header()
 
 
-def _caf(file: _File) -> Header:
+def _caf(file: FileBytes) -> Header:
     corrections = {}
     alac_flags = None  # where the header says how many bits the samples had
-    for chunk in _chunks(file, _CAF):
+    for chunk in chunks_from(file, CAF):
         if chunk.kind == b"desc" and file.bytes_at(chunk.body + 8, 8) == b"alac" + bytes(4):
             alac_flags = chunk.body + 12  # FFmpeg leaves them out, and libsndfile needs them
         elif chunk.kind == b"kuki" and alac_flags:
@@ -201,7 +148,7 @@ def _caf(file: _File) -> Header:
             if settings[5:6] and settings[5] in _ALAC_BITS:
                 corrections[alac_flags] = (_ALAC_BITS.index(settings[5]) + 1).to_bytes(4, "big")
         elif chunk.kind == b"data":
-            end = _true_end(file, _CAF, chunk, None, 4)
+            end = _true_end(file, CAF, chunk, None, 4)
             if chunk.end > file.size:
                 # -1 is allowed, and says that the sound goes on to the end: libsndfile takes it for damage.
                 end = end or file.size
@@ -211,36 +158,21 @@ def _caf(file: _File) -> Header:
     return Header(corrections)
 
 
-def _au(file: _File, order: _Order) -> Header:
+def _au(file: FileBytes, order: Order) -> Header:
     start, size = (int.from_bytes(file.bytes_at(offset, 4), order) for offset in (4, 8))
     rest = file.size - start
-    if size == 0xFFFFFFFF or rest <= 0 or max(1, rest - _PADDING) <= size <= rest:
+    if size == 0xFFFFFFFF or rest <= 0 or (size and 0 <= rest - size <= max(size, _PADDING)):
         return Header()
     return Header({8: b"\xff\xff\xff\xff"})  # to the end of the file
 
 
-def _chunks(file: _File, layout: _Layout, start: int | None = None) -> Iterator[_Chunk]:
-    """Chunks from an offset on, up to the end of the file or what is no chunk."""
-    at = layout.first if start is None else start
-    for _ in range(_MAX_CHUNKS):
-        head = file.bytes_at(at, layout.head)
-        if len(head) < layout.head or not all(32 <= byte < 127 for byte in head[:4]):
-            return
-        size = int.from_bytes(head[layout.id_bytes :], layout.order)
-        if layout.counts_head:
-            size = max(0, size - layout.head)
-        chunk = _Chunk(head[:4], at, at + layout.head, size)
-        yield chunk
-        at = -(-chunk.end // layout.align) * layout.align
-
-
-def _form_end(file: _File, order: _Order) -> int:
+def _form_end(file: FileBytes, order: Order) -> int:
     """Where a RIFF or FORM file ends, as its first size says."""
     return 8 + int.from_bytes(file.bytes_at(4, 4), order)
 
 
 def _true_end(
-    file: _File, layout: _Layout, sound: _Chunk, form_end: int | None, before_sound: int = 0
+    file: FileBytes, layout: Layout, sound: Chunk, form_end: int | None, before_sound: int = 0
 ) -> int | None:
     """The offset at which the sound ends, if its chunk's size is a lie; None if it is true or does no harm.
 
@@ -253,31 +185,46 @@ def _true_end(
         return end if end < file.size else None
     if rest <= (_PADDING if size else 0) or _is_followed(file, layout, sound):
         return None
-    if form_end is not None and 0 <= form_end - sound.end <= 1 and rest <= size:
-        return None  # both sizes agree on where the sound ends
+    if rest <= size and (form_end is None or 0 <= form_end - sound.end <= 1):
+        return None  # all sizes agree on where the sound ends
+    if size and form_end is not None and _is_chain_to(file, layout, sound, form_end):
+        return None
     return _start_of_last_chunks(file, layout, sound.end)
 
 
-def _is_followed(file: _File, layout: _Layout, sound: _Chunk) -> bool:
+def _is_followed(file: FileBytes, layout: Layout, sound: Chunk) -> bool:
     """Whether what stands behind the sound is known not to be sound."""
-    # Some programs leave out the byte that makes a size even.
-    starts = {-(-sound.end // layout.align) * layout.align, sound.end}
     return any(
-        file.bytes_at(start, 12).startswith(_NO_SOUND) or _is_chain(file, layout, start) for start in starts
+        file.bytes_at(start, 12).startswith(_NO_SOUND) or _is_chain(file, layout, start)
+        for start in _starts_behind(layout, sound)
     )
 
 
-def _is_chain(file: _File, layout: _Layout, start: int) -> bool:
+def _starts_behind(layout: Layout, sound: Chunk) -> set[int]:
+    """Where a chunk behind the sound may begin: some programs leave out the byte that makes a size even."""
+    return {-(-sound.end // layout.align) * layout.align, sound.end}
+
+
+def _is_chain_to(file: FileBytes, layout: Layout, sound: Chunk, form_end: int) -> bool:
+    """Whether chunks of any kind lead from the sound to where the header says the file ends, to the byte."""
+    return any(
+        0 <= form_end - chunk.end <= 1
+        for start in _starts_behind(layout, sound)
+        for chunk in chunks_from(file, layout, start, is_ascii=False)
+    )
+
+
+def _is_chain(file: FileBytes, layout: Layout, start: int) -> bool:
     """Whether chunks fill the file from an offset on; the last one may be cut off by a byte."""
     end = None
-    for chunk in _chunks(file, layout, start):
+    for chunk in chunks_from(file, layout, start):
         if chunk.end > file.size + 1:
             return False
         end = chunk.end
     return end is not None and file.size - end <= _PADDING
 
 
-def _start_of_last_chunks(file: _File, layout: _Layout, sound_start: int) -> int:
+def _start_of_last_chunks(file: FileBytes, layout: Layout, sound_start: int) -> int:
     """Where the chunks at the end of the file begin, or the end of the file if it ends in sound."""
     first = max(sound_start, file.size - _TAIL_BYTES)
     tail = file.bytes_at(first, file.size - first)
@@ -291,14 +238,14 @@ def _start_of_last_chunks(file: _File, layout: _Layout, sound_start: int) -> int
     return next((start for start in likely if _is_chain(file, layout, start)), file.size)
 
 
-def _names(file: _File, layout: _Layout, kind: bytes) -> tuple[str, ...]:
-    for chunk in _chunks(file, layout):
+def _names(file: FileBytes, layout: Layout, kind: bytes) -> tuple[str, ...]:
+    for chunk in chunks_from(file, layout):
         if chunk.kind == kind:
             return _names_from_fmt(file, chunk)
     return ()
 
 
-def _names_from_fmt(file: _File, chunk: _Chunk) -> tuple[str, ...]:
+def _names_from_fmt(file: FileBytes, chunk: Chunk) -> tuple[str, ...]:
     body = file.bytes_at(chunk.body, min(chunk.size, 40))
     if len(body) < 40 or body[:2] != b"\xfe\xff":  # WAVE_FORMAT_EXTENSIBLE
         return ()

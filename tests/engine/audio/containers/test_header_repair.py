@@ -138,6 +138,31 @@ def test_both_sizes_agree_where_the_sound_ends(tmp_path: Path) -> None:
     assert len(heard(tmp_path / "a", data)) == len(MONO)
 
 
+JUNK = np.random.default_rng(0).bytes(50_000)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RIFX", "AIFF"])
+@pytest.mark.parametrize("name", [b"LIST", b"\xa9abc"])
+@pytest.mark.parametrize("behind", [b"", JUNK, JUNK * 4])
+def test_chunks_up_to_the_stated_end_of_the_file(
+    tmp_path: Path, kind: str, name: bytes, behind: bytes
+) -> None:
+    order = _LAYOUTS[kind][3]
+    chunk = name + (20_000).to_bytes(4, order) + JUNK[:20_000]  # pyright: ignore[reportArgumentType]
+    data = encoded(kind) + chunk
+    data[4:8] = (len(data) - 8).to_bytes(4, order)  # pyright: ignore[reportArgumentType]
+    assert not is_corrected(tmp_path / "a", data + behind)
+    np.testing.assert_allclose(heard(tmp_path / "a", data + behind), MONO, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["CAF", "AU"])
+def test_the_only_size_is_believed_where_less_than_the_sound_follows(tmp_path: Path, kind: str) -> None:
+    data = encoded(kind)
+    data = with_size(data, kind, SOUND.size * 2 + (4 if kind == "CAF" else 0))
+    assert not is_corrected(tmp_path / "a", data + JUNK)
+    np.testing.assert_allclose(heard(tmp_path / "a", data + JUNK), MONO, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG"])
 def test_a_true_header_stays_as_it_is(tmp_path: Path, kind: str) -> None:
     data = encoded(kind, "VORBIS" if kind == "OGG" else "PCM_16")
