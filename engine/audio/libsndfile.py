@@ -247,7 +247,7 @@ class SoundFileDecoder:
         self._position = 0
 
     def _open(self) -> _Handle:
-        if self._part or self._header.corrections or self._header.start:
+        if self._part or self._header.corrections or self._header.start or self._header.end:
             view: Any = self._view()
             return _Handle(view)
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
@@ -255,9 +255,10 @@ class SoundFileDecoder:
         return _Handle(os.dup(self.descriptor), closefd=True)
 
     def _view(self) -> FileView:
-        header, end = self._header, os.fstat(self.descriptor).st_size
         if self._part:
             return FileView(self.descriptor, *self._part)
+        header = self._header
+        end = header.start + header.end if header.end else os.fstat(self.descriptor).st_size
         # libsndfile skips a tag before the header in files, not in file objects.
         return FileView(self.descriptor, header.start, end, header.corrections)
 

@@ -2,8 +2,8 @@
 
 libsndfile believes a size that is too small, and the sound behind it is never heard. Here the true end of the
 sound is looked for, and a size that lies is corrected. A size that reaches to the end of the file, or to
-another chunk, is true. Where what follows is of no known kind, it is true if the size of the whole file agrees
-with it, or if the format has none, and it is not the smaller part: recording that went on leaves far more.
+another chunk, is true. Where what follows is of no known kind, it is true if the size of the whole file
+agrees with it, or if the format has none, and it is not the smaller part: recording that went on leaves more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Header:
     """What libsndfile does not say, or gets wrong.
 
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
-    ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins.
+    ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins,
+    ``end`` the offset in it at which libsndfile must stop, which reads a W64 to the end of its file.
     ``may_be_chain`` says that more FLAC files may follow in the same file, ``is_excerpt`` that it was cut out
     of another, from whose beginning its frames are counted.
     """
@@ -45,6 +46,7 @@ class Header:
     corrections: dict[int, bytes] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     start: int = 0
+    end: int | None = None
     may_be_chain: bool = False
     is_excerpt: bool = False
 
@@ -92,7 +94,7 @@ def _header(file: FileBytes) -> Header:
     if kind in (b".snd", b"dns."):
         return _au(file, "big" if kind == b".snd" else "little")
     if kind == b"riff" and file.bytes_at(24, 4) == b"wave":
-        return Header(names=_names(file, W64, b"fmt "))
+        return _w64(file)
     return Header()
 
 
@@ -156,6 +158,17 @@ def _caf(file: FileBytes) -> Header:
                 corrections[chunk.at + 4] = (end - chunk.body).to_bytes(8, "big")
             break
     return Header(corrections)
+
+
+def _w64(file: FileBytes) -> Header:
+    names: tuple[str, ...] = ()
+    for chunk in chunks_from(file, W64):
+        if chunk.kind == b"fmt ":
+            names = _names_from_fmt(file, chunk)
+        elif chunk.kind == b"data":
+            end = _true_end(file, W64, chunk, None) or chunk.end
+            return Header(names=names, end=end if chunk.size and end < file.size else None)
+    return Header(names=names)
 
 
 def _au(file: FileBytes, order: Order) -> Header:
@@ -236,13 +249,6 @@ def _start_of_last_chunks(file: FileBytes, layout: Layout, sound_start: int) -> 
             place = tail.find(kind, place + 1)
     likely = sorted(starts)[:_MAX_TRIES]
     return next((start for start in likely if _is_chain(file, layout, start)), file.size)
-
-
-def _names(file: FileBytes, layout: Layout, kind: bytes) -> tuple[str, ...]:
-    for chunk in chunks_from(file, layout):
-        if chunk.kind == kind:
-            return _names_from_fmt(file, chunk)
-    return ()
 
 
 def _names_from_fmt(file: FileBytes, chunk: Chunk) -> tuple[str, ...]:

@@ -155,12 +155,14 @@ def test_chunks_up_to_the_stated_end_of_the_file(
     np.testing.assert_allclose(heard(tmp_path / "a", data + behind), MONO, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["CAF", "AU"])
+@pytest.mark.parametrize("kind", ["CAF", "AU", "W64"])
 def test_the_only_size_is_believed_where_less_than_the_sound_follows(tmp_path: Path, kind: str) -> None:
     data = encoded(kind)
-    data = with_size(data, kind, SOUND.size * 2 + (4 if kind == "CAF" else 0))
-    assert not is_corrected(tmp_path / "a", data + JUNK)
-    np.testing.assert_allclose(heard(tmp_path / "a", data + JUNK), MONO, atol=1e-4)
+    data = with_size(data, kind, SOUND.size * 2 + {"CAF": 4, "AU": 0, "W64": 24}[kind])
+    chunk = b"list" + JUNK[:12] + (300_000 + 24).to_bytes(8, "little") + JUNK * 6
+    for behind in (JUNK, chunk) if kind == "W64" else (JUNK,):
+        assert not is_corrected(tmp_path / "a", data + behind)
+        np.testing.assert_allclose(heard(tmp_path / "a", data + behind), MONO, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG"])
