@@ -18,12 +18,14 @@ A level is half the distance from the lowest sample to the highest, in dB of ful
 not heard.
 """
 
+SHORTEST_S = 1.0
+"""Less sound than that, alone, is a click where there is longer sound."""
+
 _SILENCE = 10 ** (SILENCE_DB / 20)
 _NOTHING = 1e-5  # -100 dB of full scale, less than one step of 16 bits
 _PROBES = 256  # of a pause
 _BLOCKS_A_SECOND = 100
 _BLOCKS_AT_ONCE = 1_000
-_SHORTEST_S = 1.0  # less sound than that, alone, is a click where there is longer sound
 
 Stretch = tuple[int, int]
 """The first sample of a stretch of sound, and the one after its last."""
@@ -99,7 +101,7 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
     if start < length:
         _add(stretches, [(start, length)], pause)
         loud += length - start
-    long = [(first, end) for first, end in stretches if end - first >= _SHORTEST_S * rate]
+    long = [(first, end) for first, end in stretches if end - first >= SHORTEST_S * rate]
     return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start, loud)
 
 

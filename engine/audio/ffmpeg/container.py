@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
@@ -14,6 +15,9 @@ from ...errors import AudioError
 from ..containers.file_view import FileView
 from ..containers.header_repair import header_from_file
 from ..formats import open_regular_file, reason_from_head
+
+if TYPE_CHECKING:
+    from ..decoder import Budget
 
 # Without these lists an "ffconcat" text named song.mp3 opens other files, and a playlist fetches URLs.
 _OPTIONS = {
@@ -34,6 +38,7 @@ COUNTED_AT_THE_END = {"matroska,webm", "asf", "flac"}
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
+_MAX_BAD_PLACES = 200  # at which FFmpeg gives up and is asked again
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
@@ -85,6 +90,19 @@ def tracks_of(container: Any) -> list[int]:
     if len(tracks) > 1:
         tracks.sort(key=_rank)
     return [track.index for track in tracks]
+
+
+def packets_of(container: Any, stream: Any, budget: Budget) -> Iterator[Any]:
+    """The stream's packets, as far as FFmpeg finds its way again where the container is damaged."""
+    for _ in range(_MAX_BAD_PLACES):
+        try:
+            yield from container.demux(stream)
+            break
+        except av.error.InvalidDataError:
+            budget.spend(0)
+        except av.error.FFmpegError:
+            break
+    budget.spend(0)  # FFmpeg may have been stopped while it was looking for the next one
 
 
 def _options(path: str | Path) -> dict[str, str]:

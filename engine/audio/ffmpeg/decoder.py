@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import AudioError
 from ..channels import mono_from_two
 from ..decoder import TAGS
-from ..silence import is_silence
+from ..silence import SHORTEST_S, loud_in
 from . import container as ffmpeg
 from .frames import at_one_rate, check_samples, frames_from_decoded
 from .timestamps import Frame, Timeline, first_frames, timed_alike
@@ -33,7 +33,6 @@ _MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24
 _UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
 
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
-_MAX_BAD_PLACES = 200  # of a container, at which FFmpeg gives up and is asked again
 
 
 class FFmpegDecoder:
@@ -41,7 +40,7 @@ class FFmpegDecoder:
 
     Position 0 is the first sample that the decoder gives, whatever time the container says it has: sound
     that begins 7 s into a video counts from where it begins. Of several tracks the default one is read, or
-    the first that is not silent.
+    the first that is not silent but for clicks.
 
     Raises:
         AudioError: FFmpeg cannot open or decode the file, it has no sound, or its rate or number of
@@ -115,25 +114,24 @@ class FFmpegDecoder:
         self._container.close()
 
     def _choose_track(self, tracks: list[int]) -> None:
-        """Starts the first of these tracks that is heard; if none is, the first that can be decoded."""
-        error, silent = AudioError("holds no decodable audio"), []
+        """Starts the first of these tracks that is heard; if none is, the one of them with the most sound."""
+        error, loud = AudioError("holds no decodable audio"), {}
         for index in tracks:
             try:
                 self._start(index)
                 if len(tracks) == 1:
                     return
-                heard = self._is_heard()
+                loud[index] = self._loud_s()
                 self._reopen()
-                if heard:
+                if loud[index] >= SHORTEST_S:
                     self._rewind()
                     return
-                silent.append(index)
             except AudioError as reason:
                 error = reason
                 self._reopen()
-        if not silent:
+        if not loud:
             raise error
-        self._start(silent[0])
+        self._start(max(loud, key=loud.__getitem__))
 
     def _start(self, index: int) -> None:
         """Begins a track of a file just opened, and learns its rate and its times from its first frames."""
@@ -157,9 +155,14 @@ class FFmpegDecoder:
         self._follow(0, chain(leading, frames))
         self._position = 0
 
-    def _is_heard(self) -> bool:
-        blocks = (samples for _, block in self._all_blocks() for samples in block)
-        return not all(is_silence(float(np.ptp(samples)) / 2) for samples in blocks)
+    def _loud_s(self) -> float:
+        """The seconds of the track that are no silence, as far as they show whether it is heard."""
+        loud = 0
+        for _, block in self._all_blocks():
+            loud += max(loud_in(samples, self.sample_rate) for samples in block)
+            if loud >= SHORTEST_S * self.sample_rate:
+                break
+        return loud / self.sample_rate
 
     def _reopen(self) -> None:
         self.close()
@@ -213,19 +216,8 @@ class FFmpegDecoder:
         return True
 
     def _packets(self) -> Iterator[Any]:
-        """The stream's packets, as far as FFmpeg finds its way again where the container is damaged."""
-        return timed_alike(self._demuxed()) if self._kind == "ogg flac" else self._demuxed()
-
-    def _demuxed(self) -> Iterator[Any]:
-        for _ in range(_MAX_BAD_PLACES):
-            try:
-                yield from self._container.demux(self._stream)
-                break
-            except av.error.InvalidDataError:
-                self._budget.spend(0)
-            except av.error.FFmpegError:
-                break
-        self._budget.spend(0)  # FFmpeg may have been stopped while it was looking for the next one
+        packets = ffmpeg.packets_of(self._container, self._stream, self._budget)
+        return timed_alike(packets) if self._kind == "ogg flac" else packets
 
     def _frames(self, from_sample: int) -> Iterator[Frame]:
         frames = frames_from_decoded(self._decoded(from_sample), self._budget)
