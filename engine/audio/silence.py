@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,16 @@ def loud_in(samples: Float32, sample_rate: int) -> int:
     """How many of the samples are no silence, in blocks of 10 ms."""
     block = _block(sample_rate)
     return min(int(np.count_nonzero(~(_levels(samples, block) <= _SILENCE))) * block, len(samples))
+
+
+def loud_s(blocks: Iterable[tuple[Float32, ...]], sample_rate: int) -> float:
+    """How many seconds are no silence in any of the channels of these blocks, ``SHORTEST_S`` being enough."""
+    loud = 0
+    for block in blocks:
+        loud += max(loud_in(channel, sample_rate) for channel in block)
+        if loud >= SHORTEST_S * sample_rate:
+            break
+    return loud / sample_rate
 
 
 def ends_of_sound(samples: Float32, sample_rate: int) -> Stretch:

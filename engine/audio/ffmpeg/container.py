@@ -34,6 +34,7 @@ SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac"}
 # joined files, live recordings and damage make it wrong, those at the end.
 COUNTED = WITHOUT_INDEX | {"ogg"}
 COUNTED_AT_THE_END = {"matroska,webm", "asf", "flac"}
+OF_ANY_CLOCK = {"mov,mp4,m4a,3gp,3g2,mj2"}  # where the header states what a tick is, and may be wrong
 
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -42,21 +43,23 @@ _MAX_BAD_PLACES = 200  # at which FFmpeg gives up and is asked again
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
 
-def open_container(source: str | Path | FileView, seconds: float) -> Any:
+def open_container(source: str | Path | FileView, seconds: float, edited: bool = True) -> Any:
     """PyAV's container of a local file, or of a view of one.
 
     Args:
         seconds: for each call of FFmpeg. In a hole of many gigabytes it looks for the next packet to the end.
+        edited: leaves out what the edit list of an MP4 leaves out, besides priming.
 
     Raises:
         AudioError: FFmpeg cannot open it, or may not.
     """
+    edits = {} if edited else {"advanced_editlist": "0"}
     try:
         if isinstance(source, FileView):
             source.seek(0)
-            return av.open(source, options=_OPTIONS, **_METADATA, timeout=seconds)
+            return av.open(source, options=_OPTIONS | edits, **_METADATA, timeout=seconds)
         name = f"file:{Path(source).absolute()}"
-        return av.open(name, options=_options(source), **_METADATA, timeout=seconds)
+        return av.open(name, options=_options(source) | edits, **_METADATA, timeout=seconds)
     except (av.error.FFmpegError, ValueError, MemoryError):
         reason = "damaged" if isinstance(source, FileView) else reason_from_head(source)
         raise AudioError(reason) from None

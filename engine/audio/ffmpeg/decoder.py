@@ -16,10 +16,10 @@ import numpy as np
 from ...errors import AudioError
 from ..channels import mono_from_two
 from ..decoder import TAGS
-from ..silence import SHORTEST_S, loud_in
+from ..silence import SHORTEST_S, loud_s
 from . import container as ffmpeg
 from .frames import at_one_rate, check_samples, frames_from_decoded
-from .timestamps import Frame, Timeline, first_frames, timed_alike
+from .timestamps import Frame, Timeline, first_frames, timed_alike, true_tick
 
 if TYPE_CHECKING:
     from ...arrays import Float32
@@ -52,7 +52,8 @@ class FFmpegDecoder:
     def __init__(self, source: str | Path | FileView, budget: Budget) -> None:
         self._source, self._budget = source, budget
         self._rows = np.empty((2, 0), np.float32)
-        self._container = ffmpeg.open_container(source, budget.limits.seconds / 2)
+        self._wrong_clock = False  # then an edit list would cut off what is sound
+        self._container = self._opened()
         try:
             self._choose_track(ffmpeg.tracks_of(self._container))
             self.length = self._find_length()
@@ -121,7 +122,7 @@ class FFmpegDecoder:
                 self._start(index)
                 if len(tracks) == 1:
                     return
-                loud[index] = self._loud_s()
+                loud[index] = loud_s((block for _, block in self._all_blocks()), self.sample_rate)
                 self._reopen()
                 if loud[index] >= SHORTEST_S:
                     self._rewind()
@@ -146,27 +147,27 @@ class FFmpegDecoder:
         self.sample_rate: int = first[2]
         self._budget.check_format(self.sample_rate, self._stream.codec_context.channels)
         frames = at_one_rate(chain([first], decoded), self.sample_rate, self._budget)
-        tick_s = float(self._stream.time_base)
-        self._tick = tick_s * self.sample_rate
+        self._tick = float(self._stream.time_base) * self.sample_rate
         leading = first_frames(frames, self._tick)
-        self._timeline = Timeline(self.sample_rate, tick_s, leading)
+        if self._kind in ffmpeg.OF_ANY_CLOCK and (tick := true_tick(leading, self._tick)) != self._tick:
+            if not self._wrong_clock:
+                self._wrong_clock = True
+                self._reopen()
+                self._start(index)
+                return
+            self._tick = tick
+        self._timeline = Timeline(self.sample_rate, self._tick / self.sample_rate, leading)
         if self._stream.codec_context.name in _MAY_BE_CODED:
             check_samples(leading, frames)
         self._follow(0, chain(leading, frames))
         self._position = 0
 
-    def _loud_s(self) -> float:
-        """The seconds of the track that are no silence, as far as they show whether it is heard."""
-        loud = 0
-        for _, block in self._all_blocks():
-            loud += max(loud_in(samples, self.sample_rate) for samples in block)
-            if loud >= SHORTEST_S * self.sample_rate:
-                break
-        return loud / self.sample_rate
+    def _opened(self) -> Any:
+        return ffmpeg.open_container(self._source, self._budget.limits.seconds / 2, not self._wrong_clock)
 
     def _reopen(self) -> None:
         self.close()
-        self._container = ffmpeg.open_container(self._source, self._budget.limits.seconds / 2)
+        self._container = self._opened()
         self._stream = self._container.streams[self._index]
 
     def _follow(self, position: int, frames: Iterable[Frame]) -> None:
@@ -259,7 +260,7 @@ class FFmpegDecoder:
         if stream.duration:
             # Priming that only a tag states is FFmpeg's start, and in the duration too.
             start = 0 if "iTunSMPB" in self._container.metadata else stream.start_time or 0
-            stated_s = (start + stream.duration) * float(stream.time_base)
+            stated_s = (start + stream.duration) * self._tick / self.sample_rate
         stated = self._timeline.after_seconds(stated_s) if stated_s else 0
         lies = stream.frames * self._timeline.size > stated + _TOO_SHORT_S * self.sample_rate
         at_the_end = lies or self._kind in ffmpeg.COUNTED_AT_THE_END

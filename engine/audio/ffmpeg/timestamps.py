@@ -10,6 +10,7 @@ silence, and backward another stream was joined, whose time goes on from where t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from ...arrays import Float32
@@ -17,6 +18,7 @@ from ...arrays import Float32
 _JUMP_S = 0.1
 _LONGEST_GAP_S = 3_600.0  # a longer one is a broken clock
 _LAST_TICK = 1 << 62  # what FFmpeg can count
+_WRONG_CLOCK = 1.05, 4.0  # times as fast or slow as its frames, at least and at most: more is lost sound
 _FEW, _MANY = 5, 32  # frames that tell where they stand: of equal sizes, of any sizes
 
 
@@ -130,6 +132,20 @@ def timed_alike(packets: Iterable[Any]) -> Iterator[Any]:
                 late = packet.pts - end
             packet.pts -= late or 0
         yield packet
+
+
+def true_tick(first: list[Frame], tick: float) -> float:
+    """The length of a tick of an MP4 that states ``tick``, both in samples, by its ``first_frames``.
+
+    An MP4 may state half or double the codec's rate: every few frames there would be a gap or a jump.
+    """
+    size, times = _common_size(first), [frame[0] for frame in first[-_FEW:] if frame[0] is not None]
+    steps = {after - before for before, after in pairwise(times)}
+    if not size or len(times) < _FEW or len(steps) > 1 or min(steps) <= 0:
+        return tick
+    true = size / steps.pop()
+    least, most = _WRONG_CLOCK
+    return true if least < max(true / tick, tick / true) <= most else tick
 
 
 def _size(frame: Frame) -> int:

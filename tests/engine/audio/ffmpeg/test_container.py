@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from audio_files import noise
 from ffmpeg_files import copied, decoder, write
@@ -28,3 +29,13 @@ def test_bytes_of_a_tag_that_are_no_text_are_left_out(tmp_path: Path) -> None:
     tagged.write_bytes(data.replace(b"BeyoncX", b"Beyonc\xe9"))
     with closing(decoder(tagged)) as read:
         assert read.tags()["title"] == "Beyonc at home"
+
+
+def test_a_track_of_clicks_gives_way_too(tmp_path: Path) -> None:
+    clicks, short = np.zeros((2, 200_000), np.float32)
+    clicks[100_000:100_050] = 0.5
+    short[:20_000] = noise(1, 44_100)[:20_000]
+    for tracks in ((clicks, noise(5, 44_100)), (clicks, short), (short, clicks)):
+        path = write(tmp_path / "song", "matroska", "alac", *tracks, dispositions=(1, 0))
+        heard = max(tracks, key=np.count_nonzero)
+        np.testing.assert_allclose(decoder(path).read(9_000, 44_100), heard[9_000:53_100], atol=1 / 16_000)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from audio_files import noise
+from ffmpeg_files import decoder, place_of, write
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.ffmpeg.timestamps import Frame, Timeline, first_frames, timed_alike
+from merkit.engine.audio.ffmpeg.timestamps import Frame, Timeline, first_frames, timed_alike, true_tick
 
 RATE = 44_100
 MILLISECOND = 1e-3
@@ -161,3 +165,30 @@ def test_positions_count_from_the_first_sample() -> None:
     assert line.after_seconds(67.0) == pytest.approx(60 * RATE, abs=44)
     line.restart(None)
     assert line.place(17_000, 1_024) == pytest.approx(10 * RATE, abs=44)
+
+
+@pytest.mark.parametrize("stated", [0.25, 0.5, 0.92, 1.09, 2, 4])
+def test_a_clock_of_another_rate_is_that_of_the_frames(stated: float) -> None:
+    def tick_of(placed: list[Frame], tick: float) -> float:
+        return true_tick(first_frames(placed, tick), tick)
+
+    exact = frames([700] + [1_024] * 8, tick_s=1 / RATE)
+    assert tick_of(exact, stated) == pytest.approx(1)
+    assert tick_of(frames([960] * 9), 0.001 * RATE) == pytest.approx(44.1)
+    holes = [exact[i] for i in (0, 1, 2, 4, 6, 7, 8)]
+    for other in (exact[:3], holes, exact[::6], [(None, *frame[1:]) for frame in exact]):
+        assert tick_of(other, stated) == stated
+    assert tick_of([(20 * frame[0] if frame[0] else 0, *frame[1:]) for frame in exact], 1) == 1
+
+
+@pytest.mark.parametrize("timescale", [22_050, 48_000, 88_200])
+def test_a_clock_that_is_not_the_codecs(tmp_path: Path, timescale: int) -> None:
+    samples = noise(12, 44_100)
+    path = write(tmp_path / "song", "ipod", "aac", samples)
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">I", data, data.index(b"mdhd") + 16, timescale)
+    path.write_bytes(data)
+    song = decoder(path)
+    assert song.length == pytest.approx(len(samples), abs=2_048)
+    for start in (0, 400_000, 200_000):
+        assert place_of(song.read(start, 44_100)[4_096:], samples) == pytest.approx(start + 4_096, abs=2_048)
