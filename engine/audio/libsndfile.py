@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
 from .containers.header_repair import Header, header_from_file
 from .containers.ogg_pages import check_end, may_be_chain
+from .containers.ogg_stream import opus_at_48_khz
 from .containers.pcm_streams import CodedStream, holds_sync, refuse_dsd, stream_in_samples
 from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
@@ -66,7 +68,9 @@ class SoundFileDecoder:
         self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit = 1.0
         try:
-            header = self._header = Header() if part else header_from_file(descriptor)
+            header = Header() if part else header_from_file(descriptor)
+            opus = opus_at_48_khz(descriptor, part[0] if part else header.start)
+            self._header = replace(header, corrections=header.corrections | opus)
             if not part:
                 check_end(descriptor)
             self._file = self._open()
@@ -256,7 +260,7 @@ class SoundFileDecoder:
 
     def _view(self) -> FileView:
         if self._part:
-            return FileView(self.descriptor, *self._part)
+            return FileView(self.descriptor, *self._part, self._header.corrections)
         header = self._header
         end = header.start + header.end if header.end else os.fstat(self.descriptor).st_size
         # libsndfile skips a tag before the header in files, not in file objects.

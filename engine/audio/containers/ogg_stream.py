@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from .ogg_pages import HEAD_BYTES, LONGEST_PAGE, PAGE
 
+_OPUS_RATE_AT = 12  # in its head; a note about the sound that was encoded (RFC 7845)
+_OPUS_LOW_RATE = 24_000  # up to that libsndfile follows the note
+_OPUS_RATE = (48_000).to_bytes(4, "little")
 _CONTINUED, _FIRST, _LAST = 1, 2, 4  # flags of a page
 _PROBES = 30  # of a search
 _MOST_HEADS = 16 << 20  # bytes: a picture is among them
@@ -59,6 +62,23 @@ class _Page:
         if first and self.flags & _CONTINUED:
             return packets, None if is_lost else (begun or b"") + rest
         return packets, rest
+
+
+def opus_at_48_khz(descriptor: int, start: int) -> dict[int, bytes]:
+    """Corrections, by their offset from ``start``, that have libsndfile decode Opus there at its own rate.
+
+    Where the rate before encoding was low, or is not stated, it decodes at a low one, without what is above.
+    """
+    page = bytearray(os.pread(descriptor, LONGEST_PAGE, start))
+    body = HEAD_BYTES + page[26] if len(page) > HEAD_BYTES and page.startswith(PAGE) else 0
+    at = body + _OPUS_RATE_AT
+    low = int.from_bytes(page[at : at + 4], "little") <= _OPUS_LOW_RATE
+    if not (body and low and page.startswith(b"OpusHead", body)):
+        return {}
+    page = page[: body + sum(page[HEAD_BYTES:body])]
+    is_true = _checksum(bytes(page)) == page[22:26]
+    page[at : at + 4] = _OPUS_RATE
+    return {at: _OPUS_RATE, 22: _checksum(bytes(page))} if is_true else {}
 
 
 class OggStream:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import Samples, noise, write_audio
-from ffmpeg_files import place_of
+from ffmpeg_files import ogg_page, place_of
 from merkit.engine.audio.channels import mono_from_two
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.ffmpeg.ogg_sound import OggSound, ogg_sound_from_file
@@ -136,3 +136,19 @@ def test_a_stream_that_was_cut_off_at_its_beginning_is_libsndfiles(tmp_path: Pat
     with closing(open_decoder(path, Limits())) as decoder:
         decoder.read(0, 1_000)
         assert decoder.name.startswith("libsndfile")
+
+
+@pytest.mark.parametrize("stated", [0, 8_000, 12_000, 16_000, 24_000, 44_100])
+def test_opus_has_one_rate_whatever_was_encoded(tmp_path: Path, stated: int) -> None:
+    data = write_audio(tmp_path / "a.opus", song("opus", 2, 3), 48_000).read_bytes()
+    expected = mono_from_two(soundfile.read(tmp_path / "a.opus", dtype="float32")[0])
+    end = 28 + data[27]
+    head = data[28:40] + stated.to_bytes(4, "little") + data[44:end]
+    noted = ogg_page(int.from_bytes(data[14:18], "little"), 0, 2, head) + data[end:]
+    other = write_audio(tmp_path / "b.opus", song("opus", 1, 1), 48_000).read_bytes()
+    for whole, is_plain in ((noted, True), (noted + other, False)):
+        (tmp_path / "c.opus").write_bytes(whole)
+        with closing(open_decoder(tmp_path / "c.opus", Limits())) as decoder:
+            assert decoder.sample_rate == 48_000
+            np.testing.assert_allclose(decoder.read(0, 96_000), expected[:96_000], atol=1e-3)
+            assert decoder.name.startswith("ffmpeg" if is_plain else "libsndfile")
