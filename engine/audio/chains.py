@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import soundfile
 
@@ -17,11 +18,13 @@ from .decoder import Budget, Decoder
 from .joined import JoinedDecoder
 from .libsndfile import SoundFileDecoder
 
+_BY_LIBSNDFILE = (b"OggS", b"fLaC")
+
 
 def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
     """``Decoder`` of all links of a chain whose first one ``whole`` reads; it is closed with the result.
 
-    Links without sound, or that libsndfile cannot open, are left out.
+    Links without sound, or that cannot be decoded, are left out.
     """
     is_ogg = whole.format == "OGG"
     parts = (parts_from_ogg if is_ogg else parts_from_flac)(whole.descriptor, budget)
@@ -29,7 +32,7 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
     if beginnings > max(1, len(parts)) and whole.by_ffmpeg():
         whole.measure()  # links without a header of their own: libsndfile would misplace their frames
         return whole
-    slot = _Slot(lambda part: SoundFileDecoder(os.dup(whole.descriptor), budget, part), whole.close)
+    slot = _Slot(lambda part: _link_decoder(whole.descriptor, part, budget), whole.close)
     links = _links(slot, parts if len(parts) > 1 else [], budget)
     if not links:
         if not whole.length:
@@ -39,7 +42,7 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
 
 
 def decoder_of_segments(file: io.FileIO, parts: Sequence[Part], budget: Budget) -> Decoder:
-    """``Decoder`` of Matroska files in one, by FFmpeg. Those without sound that can be decoded are left out.
+    """``Decoder`` of Matroska or Ogg files in one. Those without sound that can be decoded are left out.
 
     Args:
         file: closed with the decoder, or where there is an error.
@@ -47,14 +50,21 @@ def decoder_of_segments(file: io.FileIO, parts: Sequence[Part], budget: Budget) 
     Raises:
         AudioError: none of them has sound.
     """
-    from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
-
-    slot = _Slot(lambda part: FFmpegDecoder(FileView(file.fileno(), *part), budget), file.close)
+    slot = _Slot(lambda part: _link_decoder(file.fileno(), part, budget), file.close)
     links = _links(slot, parts, budget)
     if not links:
         slot.close()
         raise AudioError("holds no decodable audio")
     return JoinedDecoder(links)
+
+
+def _link_decoder(descriptor: int, part: Part, budget: Budget) -> Decoder:
+    if os.pread(descriptor, 4, part[0]) in _BY_LIBSNDFILE:
+        with suppress(soundfile.LibsndfileError):
+            return SoundFileDecoder(os.dup(descriptor), budget, part)
+    from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
+
+    return FFmpegDecoder(FileView(descriptor, *part), budget)  # of Matroska, and of FLAC in Ogg
 
 
 def _links(slot: _Slot, parts: Sequence[Part], budget: Budget) -> list[_Link]:
@@ -64,7 +74,7 @@ def _links(slot: _Slot, parts: Sequence[Part], budget: Budget) -> list[_Link]:
             budget.spend(0)
             try:
                 decoder = slot.decoder(part)
-            except (soundfile.LibsndfileError, AudioError):
+            except AudioError:
                 continue
             if decoder.length:
                 links.append(_Link(slot, part, decoder))

@@ -13,7 +13,7 @@ from ..errors import AudioError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers import asf_objects, matroska, mp4_boxes
 from .containers.matroska import parts_from_matroska
-from .containers.ogg_pages import begins_together
+from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
 from .decoder import Budget, Decoder, Limits
 from .formats import is_container, is_mp4, open_regular_file, reason_from_archive
 from .libsndfile import SoundFileDecoder
@@ -48,8 +48,8 @@ def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
 
 
 def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder:
-    whole = None
-    if not begins_together(file.fileno()):  # of streams at once libsndfile reads the first, silent or not
+    whole, together = None, begins_together(file.fileno())
+    if not together:  # of streams at once libsndfile reads the first, silent or not
         with suppress(soundfile.LibsndfileError):
             whole = SoundFileDecoder(os.dup(file.fileno()), budget)
     with ExitStack() as stack:
@@ -61,7 +61,10 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
         stack.pop_all()
     if not whole and _is_encrypted(file.fileno()):
         raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
-    if len(parts := parts_from_matroska(file.fileno())) > 1:
+    parts = parts_from_matroska(file.fileno())
+    if whole is None and not together and _may_be_chain(file.fileno()):
+        parts = parts_from_ogg(file.fileno(), budget)
+    if len(parts) > 1:
         return decoder_of_segments(file, parts, budget)
     file.close()
     if whole:
@@ -83,6 +86,11 @@ def _is_encrypted(descriptor: int) -> bool:
     if is_mp4(os.pread(descriptor, 8, 0)):
         return mp4_boxes.is_encrypted(descriptor)
     return asf_objects.is_encrypted(descriptor) or matroska.is_encrypted(descriptor)
+
+
+def _may_be_chain(descriptor: int) -> bool:
+    """Whether an Ogg file that libsndfile cannot open, as it begins with FLAC, may hold more than one."""
+    return os.pread(descriptor, len(PAGE), 0) == PAGE and may_be_chain(descriptor)
 
 
 def _decoder_of_contents(whole: SoundFileDecoder, budget: Budget) -> Decoder:

@@ -75,7 +75,8 @@ def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
     place, block, block_at, in_heads = 0, b"", 0, False
     while place < end:
         block_end = block_at + len(block)
-        if (not block_at <= place <= block_end - LONGEST_PAGE and block_end < end) or place >= block_end:
+        is_inside = block_at <= place <= block_end - LONGEST_PAGE - len(PAGE)
+        if (not is_inside and block_end < end) or place >= block_end:
             budget.spend(0)
             block, block_at = os.pread(descriptor, _BLOCK_BYTES, place), place
         local = place - block_at
@@ -92,5 +93,8 @@ def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
             starts.append(place)
         in_heads = is_first
         sizes = block[local + HEAD_BYTES : local + HEAD_BYTES + head[26]]
-        place += HEAD_BYTES + head[26] + sum(sizes)
+        size = HEAD_BYTES + head[26] + sum(sizes)
+        # The sizes of a page that was cut off reach into the next one: what follows it is looked for.
+        is_whole = place + size == end or block.startswith(PAGE, local + size)
+        place += size if is_whole else HEAD_BYTES
     return list(zip(starts, [*starts[1:], end], strict=False))

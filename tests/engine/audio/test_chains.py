@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
+from ffmpeg_files import place_of, write
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.joined import JoinedDecoder
 from merkit.engine.audio.open import open_decoder
@@ -87,3 +88,42 @@ def test_what_follows_that_is_no_ogg(tmp_path: Path) -> None:
         with closing(open_decoder(chain, Limits())) as decoder:
             assert decoder.length >= 2 * 8_000
             assert len(decoder.read(0, 16_000)) == 16_000
+
+
+@pytest.mark.parametrize("order", ["fv", "vf", "ff", "fo", "vfv"])
+def test_links_of_flac(tmp_path: Path, order: str) -> None:
+    rate = 48_000
+    samples = [noise(2 + i, rate, i) for i in range(len(order))]
+    links = []
+    for i, (kind, sound) in enumerate(zip(order, samples, strict=True)):
+        path = tmp_path / f"{i}{'.opus' if kind == 'o' else '.ogg'}"
+        if kind == "f":
+            write(path, "ogg", "flac", sound, rate=rate)
+        else:
+            write_audio(path, sound, rate)
+        links.append(path.read_bytes())
+    chain, whole = tmp_path / "chain.ogg", np.concatenate(samples)
+    chain.write_bytes(b"".join(links))
+    with closing(open_decoder(chain, Limits())) as decoder:
+        assert decoder.length == pytest.approx(len(whole), abs=2_000)
+        start = 0
+        for sound in samples:
+            assert place_of(decoder.read(start + 9_000, rate), whole) == pytest.approx(start + 9_000, abs=500)
+            start += len(sound)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.9])
+def test_a_link_that_was_cut_off_hides_no_other(tmp_path: Path, kept: float) -> None:
+    rate = 44_100
+    first, second = noise(20, rate, 1), noise(3, rate, 2)
+    cut = write_audio(tmp_path / "1.ogg", first, rate).read_bytes()
+    cut = cut[: round(kept * len(cut))]
+    (tmp_path / "cut.ogg").write_bytes(cut)
+    last = write_audio(tmp_path / "2.ogg", second, rate).read_bytes()
+    (tmp_path / "chain.ogg").write_bytes(cut + last)
+    with closing(open_decoder(tmp_path / "cut.ogg", Limits())) as alone:
+        length = alone.length
+    with closing(open_decoder(tmp_path / "chain.ogg", Limits())) as decoder:
+        assert decoder.length == length + len(second)
+        assert place_of(decoder.read(rate, rate), first) == rate
+        assert place_of(decoder.read(length + rate, rate), second) == rate
