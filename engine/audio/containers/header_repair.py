@@ -17,6 +17,7 @@ from .flac_frames import length_from_flac, start_of_flac
 
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
 _MAX_TRIES = 100
+_LONGEST = 0xFFFFFFFF  # bytes that a size of WAV can state: that of more is less by 4 GB, or a multiple
 _SEARCHED_BYTES = 4 << 30  # libFLAC searches all of a file for a frame, without an end to its patience
 _PADDING = 4_096  # so few bytes behind the sound are padding or a tag of an unknown kind
 _BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD ", b"smpl", b"iXML", b"axml",
@@ -38,7 +39,7 @@ class Header:
 
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
     ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins,
-    ``end`` the offset in it at which libsndfile must stop, which reads a W64 to the end of its file.
+    ``end`` the offset in it at which libsndfile must stop, where it would read to the end of the file.
     ``may_be_chain`` says that more FLAC files may follow in the same file, ``is_excerpt`` that it was cut out
     of another, from whose beginning its frames are counted.
     """
@@ -124,7 +125,11 @@ def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
                     corrections[long_size] = (end - chunk.body).to_bytes(8, "little")
                     corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too
             elif end := _true_end(file, layout, chunk, _form_end(file, layout.order)):
-                corrections[chunk.at + 4] = min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, layout.order)
+                if end - chunk.body > _LONGEST:
+                    # Of such a header libsndfile thinks that it was never finished, and reads to the end.
+                    corrections |= {4: (8).to_bytes(4, layout.order), chunk.at + 4: bytes(4)}
+                    return Header(corrections, names, end=end)
+                corrections[chunk.at + 4] = (end - chunk.body).to_bytes(4, layout.order)
             break
     return Header(corrections, names)
 

@@ -218,3 +218,24 @@ def test_the_channels_names_are_the_masks(tmp_path: Path, mask: int, names: str)
         assert header_from_file(descriptor).names == tuple(names.split())
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RIFX"])
+@pytest.mark.parametrize("stated", ["modulo", "never finished"])
+@pytest.mark.parametrize("behind", [b"", LIST])
+def test_a_wav_of_more_than_4_gb(tmp_path: Path, kind: str, stated: str, behind: bytes) -> None:
+    if kind == "RIFX":
+        behind = behind.replace(struct.pack("<I", 26), struct.pack(">I", 26))
+    path, true = tmp_path / "a", encoded(kind)
+    head, count = true[: true.find(b"data") + 8], (5 << 30) // 4
+    size, whole = 4 * count, 4 * count + len(head) + len(behind) - 8
+    sizes = (size, whole & 0xFFFFFFFF) if stated == "modulo" else (0, 0)
+    sound, at = true[len(head) :], len(head) + 4 * (count - len(MONO))
+    with path.open("wb") as file:
+        file.write(with_size(head, kind, *sizes))
+        file.truncate(at)  # sparse: it takes no room
+        file.seek(at)
+        file.write(sound[: 4 * len(MONO)] + behind)
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.length == count
+        np.testing.assert_allclose(decoder.read(count - len(MONO), 2 * len(MONO)), MONO, atol=1e-4)
