@@ -245,9 +245,9 @@ class FFmpegDecoder:
                 bad_packets = 0
 
     def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[Float32, ...]]]:
-        place = self._timeline.place
-        for pts, channels, _, after_loss in frames:
-            yield place(pts, len(channels[0]), after_loss), channels
+        return self._timeline.placed(
+            (pts, len(channels[0]), after_loss, channels) for pts, channels, _, after_loss in frames
+        )
 
     def _all_blocks(self) -> Iterator[tuple[int, tuple[Float32, ...]]]:
         while self._pending:
@@ -286,9 +286,10 @@ class FFmpegDecoder:
                 return 0
         self._timeline.restart(None)
         end, last = 0, None
-        for packet in self._packets():
-            if packet.pts is not None:
-                end, last = self._end_of_packet(packet), packet
+        packets = (packet for packet in self._packets() if packet.pts is not None)
+        sized = ((packet.pts, self._samples(packet), True, packet) for packet in packets)
+        for position, packet in self._timeline.placed(sized):
+            end, last = round(position + self._samples(packet)), packet
         if last is not None and self._stream.codec_context.name in _HELD_BACK:
             end += self._timeline.size
         elif last is not None and not last.duration:  # a frame shorter than the others, as in ALAC
@@ -298,6 +299,9 @@ class FFmpegDecoder:
 
     def _end_of_packet(self, packet: Any) -> int:
         """Places a packet that is not decoded. Returns the position after it."""
-        self._budget.spend(0)
-        samples = packet.duration * self._tick if packet.duration else self._timeline.size
+        samples = self._samples(packet)
         return round(self._timeline.place(packet.pts, samples, exact=True) + samples)
+
+    def _samples(self, packet: Any) -> float:
+        self._budget.spend(0)
+        return packet.duration * self._tick if packet.duration else self._timeline.size

@@ -3,19 +3,22 @@
 A frame begins where the one before it ended. Its own time does not place it, because it is not exact:
 Matroska and ASF count whole milliseconds (22 samples off at 44.1 kHz), and FFmpeg's times of Ogg Vorbis are
 late by up to 896 samples where the size of blocks changes. A time is believed where there is no frame
-before, which is after a seek, and where it differs by more than 0.1 s: forward it is a gap, which is
-silence, and backward another stream was joined, whose time goes on from where the first one ended.
+before, which is after a seek, and where it differs by more than 0.1 s for good: forward it is a gap, which
+is silence, and backward another stream was joined, whose time goes on from where the first one ended.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from ...arrays import Float32
 
 _JUMP_S = 0.1
+_AHEAD_S = 10.0  # of sound: times that jumped and do not come back in it were right
+_MOST_AHEAD = 1_000  # frames or packets: the sizes of some are not known
 _LONGEST_GAP_S = 3_600.0  # a longer one is a broken clock
 _LAST_TICK = 1 << 62  # what FFmpeg can count
 _WRONG_CLOCK = 1.05, 4.0  # times as fast or slow as its frames, at least and at most: more is lost sound
@@ -76,6 +79,33 @@ class Timeline:
             return round(start)
         ahead = sum(map(_size, first[:-1]))
         return self._on_grid(start + ahead) - ahead
+
+    def placed(self, items: Iterable[tuple[int | None, float, bool, Any]]) -> Iterator[tuple[int, Any]]:
+        """Places each of (time, samples, whether ``exact``, anything): its position, and the last of these.
+
+        A time that jumps was late or early, and places nothing, where one in the next seconds is again what
+        it would be without the jump.
+        """
+        items, ahead = iter(items), deque[tuple[int | None, float, bool, Any]]()
+        while item := ahead.popleft() if ahead else next(items, None):
+            pts, count, exact, thing = item
+            if self._jumps(pts, self.next):
+                known = sum(later[1] for later in ahead)
+                enough = _AHEAD_S * self._rate
+                while known < enough and len(ahead) < _MOST_AHEAD and (later := next(items, None)):
+                    ahead.append(later)
+                    known += later[1]
+                ends = accumulate((later[1] for later in ahead), initial=(self.next or 0) + count)
+                times = (later[0] for later in ahead)
+                if any(t is not None and not self._jumps(t, at) for t, at in zip(times, ends, strict=False)):
+                    pts = None
+            yield self.place(pts, count, exact), thing
+
+    def _jumps(self, pts: int | None, position: float | None) -> bool:
+        """Whether a time is another than that of the position by more than 0.1 s, where both are known."""
+        if pts is None or position is None:
+            return False
+        return abs(pts * self._tick - self._zero - position) > self._jump
 
     def place(self, pts: int | None, count: float, exact: bool = False) -> int:
         """The position of a frame or packet of ``count`` samples.

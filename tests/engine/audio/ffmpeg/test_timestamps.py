@@ -107,6 +107,33 @@ def test_a_gap_is_silence_and_less_than_that_is_none() -> None:
     assert not line.joined
 
 
+def all_placed(line: Timeline, late_s: Sequence[float], size: int = 960) -> list[int]:
+    times = [i * size / RATE + late for i, late in enumerate(late_s)]
+    items = [(round(time / MILLISECOND), size, False, None) for time in times]
+    return [position for position, _ in line.placed(items)]
+
+
+@pytest.mark.parametrize("step_s", [0.15, 0.2, 0.4])
+def test_times_in_coarse_steps_make_no_gap(step_s: float) -> None:
+    late = [i * 960 / RATE // step_s * step_s - i * 960 / RATE for i in range(600)]
+    line = timeline([960] * 9)
+    assert all_placed(line, late) == [960 * i for i in range(600)]
+
+
+def test_packets_that_came_late_make_no_gap_but_what_is_lost_does() -> None:
+    line, size = timeline([960] * 9), 960
+    late = np.repeat(np.random.default_rng(0).integers(0, 300, 40) / 1_000, 25)
+    late[:9] = late[200:210] = late[500:510] = late[950:] = 0
+    assert all_placed(line, late.tolist()) == [size * i for i in range(1_000)]
+    line = timeline([960] * 9)
+    hole = [0.0] * 300 + [0.3] * 300 + [9.0] * 300
+    places = np.array(all_placed(line, hole)) - size * np.arange(900)
+    assert not places[:300].any()
+    assert np.abs(places[300:600] - 0.3 * RATE).max() < 100
+    assert np.abs(places[600:] - 9 * RATE).max() < 100
+    assert not line.joined
+
+
 def test_a_lost_frame_leaves_its_place_exactly() -> None:
     sizes = [1_024] * 60
     all_frames = frames(sizes)
