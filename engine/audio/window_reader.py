@@ -21,8 +21,9 @@ from .spread import spread_over, spread_starts
 _LOUDEST = 100.0  # 40 dB above full scale: samples in other units, of which a network says anything
 _PAUSE, _PAUSE_S = 0.2, 1.0  # of a window, and at least so long: a silence that is no part of the music
 _SHORTEST_TAIL = 0.1  # of a window: from so much sound at the end on there is one more window
-# Of the level; music has less. An offset is not heard, but counts in the lowest mel and in a window's power.
-_OFFSET = 0.05
+# An offset is not heard, but counts in the lowest mel and in a window's power: all parts of a window have it, and
+# more than this share of the level.
+_PARTS, _OFFSET = 8, 0.02
 _SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
 
 
@@ -202,9 +203,9 @@ class WindowReader:
             silent = silent or loud_in(samples, rate) < self.spec.n_fft
             if len(samples) - (end - first) > pause_s * rate:
                 samples = samples[first:end]
-        mean = samples.mean()
-        if abs(mean) > _OFFSET * level:
-            samples = samples - mean
+        means = [part.mean() for part in np.array_split(samples, _PARTS)]
+        if max(min(means), -max(means)) > _OFFSET * level:
+            samples = samples - samples.mean()
         return Window(self._filled(samples), start / rate, pauses, silent, resample_s)
 
     def _filled(self, samples: Float32) -> Float32:

@@ -58,10 +58,10 @@ def write_audio(path: Path, samples: Samples, rate: int) -> Path:
 
 
 def noise(seconds: float, rate: int, seed: int = 0) -> Samples:
-    """Pink-ish noise above 20 Hz: no two places alike, so that a shifted window is found out."""
+    """Pink-ish noise: no two places alike, so that a shifted window is found out."""
     rng = np.random.default_rng(seed)
     spectrum = np.fft.rfft(rng.standard_normal(round(seconds * rate)))
-    spectrum[: round(20 * seconds)] = 0  # lower ones would be an offset to a window
+    spectrum[0] = 0  # an offset is taken off a window
     spectrum /= np.maximum(1, np.arange(len(spectrum))) ** 0.5
     samples = np.fft.irfft(spectrum, round(seconds * rate))
     return (0.3 * samples / np.abs(samples).max()).astype(np.float32)
