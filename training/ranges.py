@@ -26,6 +26,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "pitch_mels": (0, 1_000),
     "filter_db": (0, 120),
     "highpass": (0, 1),
+    "guard": (0, 1_000),
     "lowpass": (0, 1),
     "noise": (0, 1),
     "codec": (0, 1),

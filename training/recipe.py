@@ -16,9 +16,8 @@ from .ranges import check_ranges
 SplitKind = Literal["grouped", "random", "given"]
 """By group, at random, or as the data itself says (folders or a column of train, validation and test)."""
 
-FROZEN_FIELDS = frozenset(
-    ("highpass", "lowpass", "noise", "codec", "balance", "eval_windows", "train_windows")
-)
+_FLAWS = ("highpass", "lowpass", "noise", "codec")
+FROZEN_FIELDS = frozenset((*_FLAWS, "guard", "balance", "eval_windows", "train_windows"))
 """The recipe's fields that a frozen network's head, which is logistic regression, has a use for."""
 
 
@@ -40,6 +39,7 @@ class Recipe:
         lowpass: share of windows that lose what lies above 2.5 to 8 kHz.
         noise: share of windows with stationary noise, 15 to 45 dB below the music.
         codec: share of windows with the errors of a codec of few bits.
+        guard: how much a frozen network's head is kept from what these four change in the embedding.
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
             rate falls to 0.
         tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
@@ -83,6 +83,7 @@ class Recipe:
     lowpass: float = 0.0
     noise: float = 0.0
     codec: float = 0.0
+    guard: float = 3.0
     random_crops: bool = True
     balance: bool = True
     ema: float = 0.995
@@ -97,9 +98,9 @@ class Recipe:
         check_ranges(self)
 
     @property
-    def flaws(self) -> tuple[float, float, float, float]:
+    def flaws(self) -> tuple[float, ...]:
         """``highpass``, ``lowpass``, ``noise`` and ``codec``."""
-        return self.highpass, self.lowpass, self.noise, self.codec
+        return tuple(getattr(self, name) for name in _FLAWS)
 
 
 @dataclass(frozen=True)

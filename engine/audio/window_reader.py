@@ -21,8 +21,8 @@ from .spread import spread_over, spread_starts
 _LOUDEST = 100.0  # 40 dB above full scale: samples in other units, of which a network says anything
 _PAUSE, _PAUSE_S = 0.2, 1.0  # of a window, and at least so long: a silence that is no part of the music
 _SHORTEST_TAIL = 0.1  # of a window: from so much sound at the end on there is one more window
-# An offset is not heard, but counts in the lowest mel and in a window's power: all parts of a window have it, and
-# more than this share of the level.
+# An offset is not heard, but counts in the lowest mel and in the power. All parts of a window have it, and
+# it is more than this share of the level.
 _PARTS, _OFFSET = 8, 0.02
 _SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
 

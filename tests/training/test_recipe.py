@@ -77,7 +77,7 @@ epochs=0 epochs=-1 batch_size=0 batch_size=1 learning_rate=0 learning_rate=-1 le
 learning_rate=inf learning_rate=1e999 weight_decay=-0.1 weight_decay=nan warmup=1 warmup=-1
 label_smoothing=1 tag_weight=-1 mixup=-0.3 mixup=inf gain_db=nan gain_db=1e38 stretch=1 pitch_mels=-1
 filter_db=-inf ema=1 ema=-0.5 patience=-1 eval_windows=0 seed=-1 seed=99999999999999999999
-highpass=2 lowpass=1.5 noise=-1 codec=2 distill=2 embedding_weight=-1 unlabelled_share=nan
+highpass=2 guard=-1 lowpass=1.5 noise=-1 codec=2 distill=2 embedding_weight=-1 unlabelled_share=nan
 audio.fmin=nan audio.amin=0 audio.top_db=-1 audio.sample_rate=-16000
 """
 
@@ -108,4 +108,4 @@ def test_every_option_is_used_by_a_protocol_or_a_network():
         if len({getattr(recipe, field.name) for recipe in recipes}) == 1
     }
     # What the lab has found worth trying, and no protocol has settled on.
-    assert same == {"warmup", "highpass", "lowpass", "noise", "codec", "train_windows"}
+    assert same == {"warmup", "highpass", "lowpass", "noise", "codec", "guard", "train_windows"}

@@ -24,7 +24,6 @@ from ..evaluate.predictions import Predictions, fit_temperature
 
 _STRENGTHS = (0.003, 0.01, 0.03)  # inverse, of the penalty: scikit-learn's C
 _USUAL = 0.01
-_SHIFTED = 2.0  # the penalty of a direction in which bad copies move the embedding by its deviation, beside 1
 _INNER_FOLDS = (5, 3, 2)  # as many as the groups allow
 _UNKNOWN = -20.0  # logit of a label that a fold does not know
 
@@ -52,6 +51,7 @@ def fit_head(
     labels: Sequence[str],
     balance: bool = True,
     shifts: Sequence[Float32] = (),
+    guard: float = 3.0,
 ) -> FittedHead:
     """Logistic regression on standardised embeddings; a clip's windows share its weight.
 
@@ -65,13 +65,14 @@ def fit_head(
         balance: weigh each label inversely to its frequency.
         shifts: each clip's, by how much bad copies move its embedding, ``[copies, features]``, then those of
             music without a label; none for equal penalties.
+        guard: the penalty of a direction in which they move it by its deviation, beside 1.
     """
     truth = np.asarray([labels.index(clip.label) for clip in clips], dtype=np.intp)
     # The matrices are small: a second thread only waits for the first, and on a busy machine for long.
     with threadpool_limits(1):
-        judged = _unseen(features, clips, labels, truth, balance, shifts)
+        judged = _unseen(features, clips, labels, truth, balance, shifts, guard)
         if not judged:
-            return FittedHead(_layers(features, truth, len(labels), (_USUAL,), balance, shifts)[0])
+            return FittedHead(_layers(features, truth, len(labels), (_USUAL,), balance, shifts, guard)[0])
         temperatures = [fit_temperature(predictions) for predictions in judged]
         losses = [
             log_loss(predictions.truth, predictions.by_song(temperature))
@@ -79,7 +80,7 @@ def fit_head(
         ]
         best = int(np.argmin(losses))
         return FittedHead(
-            _layers(features, truth, len(labels), (_STRENGTHS[best],), balance, shifts)[0],
+            _layers(features, truth, len(labels), (_STRENGTHS[best],), balance, shifts, guard)[0],
             temperatures[best],
             _STRENGTHS[best],
             accuracy_and_macro_f1(truth, judged[best].by_song().argmax(axis=1))[1],
@@ -110,13 +111,14 @@ def _unseen(
     truth: np.ndarray,
     balance: bool,
     shifts: Sequence[Float32],
+    guard: float,
 ) -> list[Predictions]:
     """For each strength every clip's logits, by a layer that was fitted to other groups; [] if too few."""
     logits: list[dict[int, Float32]] = [{} for _ in _STRENGTHS]
     for training, test in _pairs(clips):
         given = [features[i] for i in training]
         moved = [*(shifts[i] for i in training), *shifts[len(clips) :]] if shifts else []
-        layers = _layers(given, truth[training], len(labels), _STRENGTHS, balance, moved)
+        layers = _layers(given, truth[training], len(labels), _STRENGTHS, balance, moved, guard)
         for of_strength, layer in zip(logits, layers, strict=True):
             of_clips = logits_from_head(layer, [features[i] for i in test])
             of_strength.update(zip(test.tolist(), of_clips, strict=True))
@@ -145,6 +147,7 @@ def _layers(
     strengths: Sequence[float],
     balance: bool,
     shifts: Sequence[Float32],
+    guard: float,
 ) -> list[nn.Linear]:
     """A layer for each strength: standardising and logistic regression in one."""
     windows = [len(rows) for rows in features]
@@ -159,7 +162,8 @@ def _layers(
         weights = weights * (len(truth) / len(known) / np.bincount(truth, minlength=count)[targets])
     scaler = StandardScaler().fit(rows)
     scaled = np.asarray(scaler.transform(rows))
-    root = _root_of_penalty(np.concatenate(shifts) / np.asarray(scaler.scale_)) if shifts else None
+    moved = np.concatenate(shifts) / np.asarray(scaler.scale_) if shifts else None
+    root = None if moved is None else _root_of_penalty(moved, guard)
     if root is not None:  # with these features the penalty is an equal one
         scaled = solve_triangular(root, scaled.T, lower=True).T
     span = span_of(scaled)
@@ -181,9 +185,9 @@ def _layers(
     return layers
 
 
-def _root_of_penalty(shifts: np.ndarray) -> np.ndarray:
+def _root_of_penalty(shifts: np.ndarray, guard: float) -> np.ndarray:
     """The lower triangle L of a penalty ``|L^T w|^2`` on weights w, for shifts ``[copies, features]``."""
-    return np.linalg.cholesky(np.eye(shifts.shape[1]) + _SHIFTED * (shifts.T @ shifts) / len(shifts))
+    return np.linalg.cholesky(np.eye(shifts.shape[1]) + guard * (shifts.T @ shifts) / len(shifts))
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:

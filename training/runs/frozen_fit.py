@@ -69,7 +69,7 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
         learnt_from = _features(ears, training, job, recipe.train_windows, observer)
     shifts = _shifts(ears, job, examples, split, observer) if any(recipe.flaws) else []
     began = perf_counter()
-    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts)
+    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts, recipe.guard)
     observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
     network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)
     figures = [_figures(head, features, examples, part) for part in (split.training, split.validation)]

@@ -164,9 +164,9 @@ def test_bad_copies_are_made_of_music_without_labels_too(
         soundfile.write(music / f"{number}.wav", noise(4, 22_050, seed=number), 22_050)
     further: list[int | None] = []
 
-    def head(features, clips, labels, balance, shifts):
+    def head(features, clips, labels, balance, shifts, guard):
         further.append(len(shifts) - len(clips) if shifts else None)
-        return fit_head(features, clips, labels, balance, shifts)
+        return fit_head(features, clips, labels, balance, shifts, guard)
 
     monkeypatch.setattr(frozen_fit, "fit_head", head)
     session = _session(songs, cache, tmp_path / "run", trained.run.folder, unlabelled=(music,))
