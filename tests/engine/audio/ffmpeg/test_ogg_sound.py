@@ -141,7 +141,7 @@ def test_a_stream_that_was_cut_off_at_its_beginning_is_libsndfiles(tmp_path: Pat
 @pytest.mark.parametrize("stated", [0, 8_000, 12_000, 16_000, 24_000, 44_100])
 def test_opus_has_one_rate_whatever_was_encoded(tmp_path: Path, stated: int) -> None:
     data = write_audio(tmp_path / "a.opus", song("opus", 2, 3), 48_000).read_bytes()
-    expected = mono_from_two(soundfile.read(tmp_path / "a.opus", dtype="float32")[0])
+    expected = mono_from_two(np.asarray(soundfile.read(tmp_path / "a.opus", dtype="float32")[0], np.float32))
     end = 28 + data[27]
     head = data[28:40] + stated.to_bytes(4, "little") + data[44:end]
     noted = ogg_page(int.from_bytes(data[14:18], "little"), 0, 2, head) + data[end:]

@@ -203,7 +203,8 @@ def test_a_clock_of_another_rate_is_that_of_the_frames(stated: float) -> None:
     assert tick_of(exact, stated) == pytest.approx(1)
     assert tick_of(frames([960] * 9), 0.001 * RATE) == pytest.approx(44.1)
     holes = [exact[i] for i in (0, 1, 2, 4, 6, 7, 8)]
-    for other in (exact[:3], holes, exact[::6], [(None, *frame[1:]) for frame in exact]):
+    untimed: list[Frame] = [(None, *frame[1:]) for frame in exact]
+    for other in (exact[:3], holes, exact[::6], untimed):
         assert tick_of(other, stated) == stated
     assert tick_of([(20 * frame[0] if frame[0] else 0, *frame[1:]) for frame in exact], 1) == 1
 
