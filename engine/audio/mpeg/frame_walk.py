@@ -25,10 +25,8 @@ Content = npt.NDArray[np.uint8]
 _PIECE = 512 << 10
 _BLOCK = 1_024  # frames followed by their sizes alone, before it is checked that they are frames
 _CHAIN = 3  # frames in a row that are no chance: one header in random bytes is 1 in 65,000
-_LONG_CHAIN, _UNLIKE = (
-    24,
-    8,
-)  # frames, and of these that differ, that no samples are like: a tone repeats itself
+# So many frames in a row, and so many of them unlike each other, are no samples: a tone repeats itself.
+_LONG_CHAIN, _UNLIKE = 24, 8
 _FIRST_PIECE = 8 << 10
 _FIRST_SEARCH = 4 << 10  # then twice as much, again and again
 _HEAD_BYTES = 64  # of a frame, at most, that tell what it is
