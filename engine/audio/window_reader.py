@@ -203,7 +203,7 @@ class WindowReader:
             silent = silent or loud_in(samples, rate) < self.spec.n_fft
             if len(samples) - (end - first) > pause_s * rate:
                 samples = samples[first:end]
-        means = [part.mean() for part in np.array_split(samples, _PARTS)]
+        means = [part.mean() for part in np.array_split(samples, min(_PARTS, len(samples)))]
         if max(min(means), -max(means)) > _OFFSET * level:
             samples = samples - samples.mean()
         return Window(self._filled(samples), start / rate, pauses, silent, resample_s)

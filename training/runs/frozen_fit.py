@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -21,7 +20,7 @@ from ..data.examples import Examples
 from ..data.splits import Split
 from ..embeddings.bad_copies import shifts_of_bad_copies
 from ..embeddings.ears import Ears, ears_of
-from ..embeddings.embeddings import window_embeddings
+from ..embeddings.embeddings import embeddings_home, window_embeddings
 from ..embeddings.head import FittedHead, fit_head, logits_from_head
 from ..fit.trainer import Epoch
 from ..networks.frozen import FROZEN_KEY, FrozenNetwork, frozen_facts
@@ -98,12 +97,19 @@ def _shifts(ears: Ears, job: Job, examples: Examples, split: Split, observer: Ob
     recipe, music = job.protocol.recipe, job.teaching.music if job.teaching else Unlabelled()
     usable = music.usable(examples, split)
     usable = usable[:: max(1, math.ceil(len(usable) / _MOST_MUSIC))]
-    windows = chain(
-        (examples.windows[i] for i in split.training),
+    # Of a clip without a label other windows are heard than of one with: what is kept of the two lies apart.
+    cache = job.cache or embeddings_home()
+    training = [examples.clips[i] for i in split.training], (examples.windows[i] for i in split.training)
+    others = (
+        [music.clips[i] for i in usable],
         (spread_crops(music.decibels[i], ears.audio, recipe.eval_windows) for i in usable),
     )
-    clips = [*(examples.clips[i] for i in split.training), *(music.clips[i] for i in usable)]
-    return shifts_of_bad_copies(ears, clips, windows, recipe, job.cache, observer.cached(len(clips)))
+    return [
+        shift
+        for (clips, windows), folder in ((training, cache), (others, cache / "unlabelled"))
+        if clips
+        for shift in shifts_of_bad_copies(ears, clips, windows, recipe, folder, observer.cached(len(clips)))
+    ]
 
 
 def _figures(

@@ -12,7 +12,7 @@ from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
 from ..networks.trained import TrainedNetwork
 from ..plans import other_mels
-from ..recipe import AUDIO_OF_A_NETWORK, FROZEN_FIELDS, TAUGHT, differs_in_windows_only
+from ..recipe import AUDIO_OF_A_NETWORK, FROZEN_FIELDS, TAUGHT, Recipe, differs_in_windows_only
 from ..teachers.teaching import check_teachers
 from .observer import Observer
 from .settings import Session
@@ -26,8 +26,10 @@ def check_plan(session: Session, observer: Observer) -> None:
         MerError: see ``trained_network``.
     """
     weights, plan = Path(session.protocol.weights).name, session.plan
-    if plan != "frozen" and session.protocol.recipe.train_windows:
-        raise UsageError("train_windows is for the head of a frozen network: give --plan frozen too")
+    for name in ("train_windows", "guard"):
+        asked = getattr(session.protocol.recipe, name) != getattr(Recipe(), name)
+        if plan != "frozen" and asked:
+            raise UsageError(f"{name} is for the head of a frozen network: give --plan frozen too")
     if is_musicnn_weights(session.protocol.weights):
         musicnn_state(session.protocol.weights, observer.say)  # fetched here, where that can be said
     begun = session.begun

@@ -1,6 +1,7 @@
 """Windows against a full decode of the same file: within 1 ms in every format."""
 
 import dataclasses
+import warnings
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.audio.samples import SampleDecoder
+from merkit.engine.audio.window_reader import WindowReader
 from merkit.engine.audio.windows import samples_from_decoder, windows_from_decoder
 from merkit.engine.errors import AudioError, SilentError
 from merkit.engine.spec import AudioSpec
@@ -149,6 +151,15 @@ def test_headers_that_lie(true_s: float, claimed_s: float, windows) -> None:
         start = round(window.start_s * 16_000)
         part = window.samples[: max(0, min(160_000, true - start))]
         np.testing.assert_array_equal(part, _tone(start, start + len(part)))
+
+
+def test_a_window_of_a_few_samples_has_parts_too() -> None:
+    reader = WindowReader(SampleDecoder(noise(1, 16_000), 16_000), AudioSpec(sample_rate=16_000), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        window = reader.window(0, 3)
+    assert window is not None
+    assert len(window.samples) == AudioSpec().window_samples
 
 
 @pytest.mark.parametrize("offset", [0.1, -0.6])

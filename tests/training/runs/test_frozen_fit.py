@@ -176,6 +176,7 @@ def test_bad_copies_are_made_of_music_without_labels_too(
             dataclasses.replace(session, protocol=protocol, out=tmp_path / f"run{len(flaws)}"), NoObserver()
         )
     assert further == [None, 3]
+    assert len(list((cache / "embeddings" / "unlabelled").rglob("*.npy"))) == 3
 
 
 def test_a_network_of_ones_own_may_hear_longer_windows(
@@ -201,14 +202,26 @@ def test_plans_that_cannot_be_are_refused(
     run, _ = frozen
     own = _session(songs, cache, tmp_path, trained.run.folder).protocol
     of_ears = dataclasses.replace(own, audio=PRESETS["mer500"])
-    more = dataclasses.replace(own, recipe=dataclasses.replace(own.recipe, train_windows=6))
+    more, guarded = (
+        dataclasses.replace(own, recipe=dataclasses.replace(own.recipe, **fields))
+        for fields in ({"train_windows": 6}, {"guard": 2.0})
+    )
     for weights, fields, reason in (
         (trained.run.folder, {"models": ("squeezenet",)}, "are weights of audiocnn, not of squeezenet"),
         (trained.run.folder, {"teachers": (str(trained.run.folder),)}, "learns nothing from teachers"),
         (run.folder, {"plan": "all"}, "is a frozen network"),
         (trained.run.folder, {"protocol": of_ears}, "hears what it was trained on"),
         ("none", {}, "needs the weights of a network"),
-        (trained.run.folder, {"plan": "all", "protocol": more}, "is for the head of a frozen network"),
+        (
+            trained.run.folder,
+            {"plan": "all", "protocol": more},
+            "train_windows is for the head of a frozen network",
+        ),
+        (
+            trained.run.folder,
+            {"plan": "all", "protocol": guarded},
+            "guard is for the head of a frozen network",
+        ),
     ):
         session = dataclasses.replace(_session(songs, cache, tmp_path / "no", weights), **fields)
         with pytest.raises(UsageError, match=reason):
