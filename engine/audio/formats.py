@@ -131,6 +131,14 @@ def open_regular_file(path: str | Path) -> int:
     raise AudioError(f"is larger than {_MOST_BYTES >> 30} GB" if status.st_size else "the file is empty")
 
 
+def start_behind_tags(descriptor: int) -> int:
+    """The position of the first byte behind all ID3v2 tags."""
+    start = 0
+    while (head := os.pread(descriptor, 10, start)).startswith(b"ID3") and len(head) == 10:
+        start += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    return start
+
+
 def reason_from_head(path: str | Path) -> str:
     """Why a regular file that nothing could open is no audio file here: its format's name, where it is known.
 
@@ -148,15 +156,8 @@ def reason_from_archive(head: bytes) -> str | None:
 
 def _head(path: str | Path) -> bytes:
     """The first bytes behind all ID3v2 tags."""
-    offset = 0
     with suppress(AudioError), os.fdopen(open_regular_file(path), "rb") as file:
-        while True:
-            file.seek(offset)
-            head = file.read(_HEAD_BYTES)
-            if head[:3] != b"ID3" or len(head) < 10:
-                return head
-            size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-            offset += 10 + size
+        return os.pread(file.fileno(), _HEAD_BYTES, start_behind_tags(file.fileno()))
     return b""
 
 

@@ -15,7 +15,7 @@ from .containers import asf_objects, matroska, mp4_boxes
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
 from .decoder import Budget, Decoder, Limits
-from .formats import is_container, is_mp4, open_regular_file, reason_from_archive
+from .formats import is_container, is_mp4, open_regular_file, reason_from_archive, start_behind_tags
 from .libsndfile import SoundFileDecoder
 from .mpeg.adts_frames import adts_from_file, rate_of_adts
 from .mpeg.mp3 import mp3_decoder
@@ -59,13 +59,14 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
             if decoder := _frame_decoder(file, budget, _most_junk(file, whole is not None)):
                 return decoder
         stack.pop_all()
-    if not whole and _is_encrypted(file.fileno()):
-        raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
+    if not whole:
+        _refuse_unplayable(file.fileno())
     parts = parts_from_matroska(file.fileno())
     if whole is None and not together and _may_be_chain(file.fileno()):
         parts = parts_from_ogg(file.fileno(), budget)
-    if len(parts) > 1:
-        return decoder_of_segments(file, parts, budget)
+    tagged = [] if whole else _behind_tags(file.fileno())
+    if tagged or len(parts) > 1:
+        return decoder_of_segments(file, tagged or parts, budget)
     file.close()
     if whole:
         return _decoder_of_contents(whole, budget)
@@ -82,10 +83,21 @@ def _holds_frames(whole: SoundFileDecoder) -> bool:
     return whole.sample_rate in (rate_of_mp3(data), rate_of_adts(data))
 
 
-def _is_encrypted(descriptor: int) -> bool:
-    if is_mp4(os.pread(descriptor, 8, 0)):
-        return mp4_boxes.is_encrypted(descriptor)
-    return asf_objects.is_encrypted(descriptor) or matroska.is_encrypted(descriptor)
+def _refuse_unplayable(descriptor: int) -> None:
+    mp4 = is_mp4(os.pread(descriptor, 8, 0))
+    if mp4 and mp4_boxes.breaks_off(descriptor):
+        raise AudioError("breaks off before its index (moov): copy it again, or let its recorder repair it")
+    encrypted = (mp4_boxes.is_encrypted,) if mp4 else (asf_objects.is_encrypted, matroska.is_encrypted)
+    if any(found(descriptor) for found in encrypted):
+        raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
+
+
+def _behind_tags(descriptor: int) -> list[tuple[int, int]]:
+    """The part of a file behind ID3v2 tags that are no part of its format: all offsets in it are too small."""
+    start = start_behind_tags(descriptor)
+    head = os.pread(descriptor, 8, start)
+    known = is_mp4(head) or head.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u"))  # Matroska, ASF
+    return [(start, os.fstat(descriptor).st_size)] if start and known else []
 
 
 def _may_be_chain(descriptor: int) -> bool:

@@ -1,4 +1,4 @@
-"""Boxes of MP4, M4A and MOV, and whether the sound in them is encrypted (ISO/IEC 14496-12)."""
+"""Boxes of MP4, M4A and MOV: whether they are all there, and whether the sound is encrypted (ISO/IEC 14496-12)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def boxes(part: Part) -> Iterator[tuple[bytes, Part]]:
             return
         yield name, part.part(place + start, size - start)
         place += size
+
+
+def breaks_off(descriptor: int) -> bool:
+    """Whether an MP4 file has sound and ends before its index, without which nothing finds the sound."""
+    try:
+        names = {name for name, _ in boxes(part_of_file(descriptor))}
+    except Exhausted:
+        return False
+    return b"mdat" in names and b"moov" not in names
 
 
 def is_encrypted(descriptor: int) -> bool:

@@ -59,6 +59,25 @@ def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix
         assert all(np.abs(window.samples).max() > 0.01 for window in read)
 
 
+@pytest.mark.parametrize("suffix", [".m4a", ".webm", ".wma"])
+def test_id3_tags_in_front_of_a_container_that_has_none_change_nothing(tmp_path: Path, suffix: str) -> None:
+    """Players skip them; what the container says of places in the file is then too small."""
+    plain = write_audio(tmp_path / f"plain{suffix}", noise(30, 48_000), 48_000)
+    tagged = tmp_path / f"tagged{suffix}"
+    tagged.write_bytes(2 * (b"ID3\4\0\0\0\0\x10\0" + bytes(2_048)) + plain.read_bytes())
+    right = windows_from_file(plain, SPEC)
+    for window, same in zip(windows_from_file(tagged, SPEC), right, strict=True):
+        assert np.array_equal(window.samples, same.samples)
+
+
+def test_an_mp4_without_its_index_says_so(tmp_path: Path) -> None:
+    song = write(tmp_path / "a.m4a", "ipod", "aac", noise(12, 44_100))
+    whole = song.read_bytes()
+    for end in (whole.rindex(b"moov") - 4, len(whole) // 2):
+        song.write_bytes(whole[:end])
+        assert refusal(song, SPEC).startswith("breaks off before its index (moov)")
+
+
 @pytest.mark.parametrize("kind", ["ZIP", "tar"])
 def test_an_archive_is_not_heard_as_if_it_were_one_song(tmp_path: Path, kind: str) -> None:
     songs = [write_mp3(tmp_path / f"{i}.mp3", noise(12, 16_000, i)[None], 16_000) for i in range(2)]
