@@ -135,7 +135,8 @@ def start_behind_tags(descriptor: int) -> int:
     """The position of the first byte behind all ID3v2 tags."""
     start = 0
     while (head := os.pread(descriptor, 10, start)).startswith(b"ID3") and len(head) == 10:
-        start += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        sizes = zip(head[6:], (21, 14, 7, 0), strict=True)
+        start += 10 + sum((byte & 0x7F) << shift for byte, shift in sizes)
     return start
 
 

@@ -93,7 +93,7 @@ def _refuse_unplayable(descriptor: int) -> None:
 
 
 def _behind_tags(descriptor: int) -> list[tuple[int, int]]:
-    """The part of a file behind ID3v2 tags that are no part of its format: all offsets in it are too small."""
+    """What is behind ID3v2 tags that are no part of the format, whose offsets are then too small."""
     start = start_behind_tags(descriptor)
     head = os.pread(descriptor, 8, start)
     known = is_mp4(head) or head.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u"))  # Matroska, ASF

@@ -1,4 +1,4 @@
-"""Boxes of MP4, M4A and MOV: whether they are all there, and whether the sound is encrypted (ISO/IEC 14496-12)."""
+"""Boxes of MP4, M4A and MOV (ISO/IEC 14496-12): is the index there, is the sound encrypted."""
 
 from __future__ import annotations
 
