@@ -70,6 +70,11 @@ def video_without_sound() -> str:
     return "film.mp4"
 
 
+def half_mp4() -> str:
+    whole = Path(write_audio(Path("whole.m4a"), noise(2, 16_000), 16_000)).read_bytes()
+    return file("half.m4a", whole[: len(whole) // 2])
+
+
 def not_finite() -> str:
     soundfile.write("x.wav", np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
     return "x.wav"
@@ -149,6 +154,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "the file is empty": lambda: row(file("a.mp3")),
     "not a regular file": lambda: Path("a.mp3").mkdir() or row("a.mp3"),
     "too short": lambda: row(sound("a.wav", 0.1)),
+    "breaks off before its index (moov): ...": lambda: row(half_mp4()),
     "holds no audio stream": lambda: row(video_without_sound()),
     "holds samples that are not finite": lambda: row(not_finite()),
     "decodes to more than": lambda: row(sound("a.wav", 12), Limits(decoded_samples=8_000)),
