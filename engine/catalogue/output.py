@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from ..audio.formats import is_remote
 from ..errors import MerError, UsageError
 from ..text.escape import text_from_path
 from .row_file import STDOUT, SUFFIXES
+
+SHARD_NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
+"""The name of a file in a folder of shards; the group is its number."""
 
 
 class Kind(Enum):
@@ -56,7 +60,8 @@ def output_from_text(out: str | None) -> Output:
     """What an ``--out`` means: a folder if it has no suffix, ends in a slash or is there as one.
 
     Raises:
-        UsageError: empty, a URL, another suffix than those of tables, or there as something else.
+        UsageError: empty, a URL, another suffix than those of tables, there as something else, or a file
+            among shards, which other programs read as a whole.
         MerError: its folder is missing.
     """
     if out is None:
@@ -80,7 +85,17 @@ def output_from_text(out: str | None) -> Output:
         raise MerError(f"{out} cannot be written: No such file or directory: {folder}")
     if os.path.exists(out) and not stat.S_ISREG(os.stat(out).st_mode):
         raise UsageError(f"{out} is no regular file: {STDOUT} writes JSON lines to stdout")
+    if _holds_shards(folder):
+        raise UsageError(f"{out} is inside {folder}: name a file elsewhere")
     return Output(Kind.FILE, out)
+
+
+def _holds_shards(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(SHARD_NAME.fullmatch(entry.name) for entry in entries)
+    except OSError:  # files can be made in some folders that cannot be listed
+        return False
 
 
 def _are_same(one: str, other: str) -> bool:

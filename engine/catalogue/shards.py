@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,18 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import MerError, UsageError
+from ..errors import MerError
 from ..files import Disk, FolderLock
 from ..signals import signals_deferred
 from .input_store import Place
-from .output import Kind, output_from_text
+from .output import SHARD_NAME, output_from_text
 from .resume import Resume
 from .row_file import RowFile
 from .rows import columns_of_rows, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
 from .shard_file import ShardFile, bytes_from_rows, content_of
 
-_NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 _MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
 _NEW = {
@@ -229,7 +227,7 @@ def shards_in(folder: Path) -> list[Path]:
         MerError: the folder cannot be read.
     """
     try:
-        shards = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+        shards = [path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name)]
     except OSError as error:
         raise MerError(f"{folder} cannot be read: {error.strerror}") from None
     return sorted(shards, key=_number)
@@ -278,13 +276,11 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
         out: a file, or ``-`` for stdout.
 
     Raises:
-        UsageError: another suffix, or a file inside ``folder``, which other programs read as a whole.
+        UsageError: another suffix, or a file in a folder of shards.
         MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
     """
     info, _ = labelled_shards(Path(folder))
-    output = output_from_text(str(out))
-    if output.kind is Kind.FILE and os.path.samefile(os.path.dirname(os.path.realpath(out)), folder):
-        raise UsageError(f"{out} is inside {folder}: name a file elsewhere")
+    output_from_text(str(out))
     columns = (*columns_of_rows(info.labels), *info.carried)
     count = 0
     with RowFile(out, info.labels, info.carried) as file:
@@ -295,5 +291,5 @@ def export_folder(folder: str | Path, out: str | Path) -> int:
 
 
 def _number(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
+    match = SHARD_NAME.fullmatch(path.name)
     return int(match[1]) if match else 0

@@ -71,6 +71,19 @@ def test_a_missing_folder() -> None:
         output_from_text("link.csv")
 
 
+@pytest.mark.parametrize("name", ["part-000000.parquet", "part-1000000.parquet", "all.parquet", "x.csv"])
+def test_a_file_among_shards(name: str) -> None:
+    """It would take the place of one, or be read with them by what reads the folder as a whole."""
+    with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "labels/") as run:
+        list(run.labels())
+    before = {path: path.read_bytes() for path in Path("labels").glob("*.parquet")}
+    os.symlink(f"labels/{name}", Path(name).with_stem("link"))
+    for out in (f"labels/{name}", Path(name).with_stem("link").name):
+        with pytest.raises(UsageError, match=r"is inside .*labels: name a file elsewhere"):
+            CatalogueRun(Sources(["songs/a.wav"]), MODEL, FakeBackend(), OPTIONS, out)
+    assert {path: path.read_bytes() for path in Path("labels").glob("*.parquet")} == before
+
+
 def _link(make, target: str, name: str) -> str:
     make(target, name)
     return name
