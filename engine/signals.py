@@ -1,6 +1,7 @@
 """Three ways to handle Ctrl-C, SIGTERM and SIGHUP: as an event, as an exception, or after a critical block.
 
-SIGHUP, of a terminal that is closed, means the same as SIGTERM, unless ``nohup`` had it ignored.
+SIGHUP, of a terminal that is closed, means the same as SIGTERM. What is ignored already stays so: SIGHUP
+under ``nohup``, Ctrl-C where a shell began the process in the background.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def stop_event() -> Iterator[Stop]:
         for call in _at_first:
             call()
 
-    with _handling(_ALL, handle):
+    with _handling(handle):
         yield stop
 
 
@@ -110,9 +111,7 @@ def sigterm_interrupts() -> Iterator[Stop]:
         stop.event.set()
         raise KeyboardInterrupt
 
-    # Ctrl-C stays ignored where a shell began the process in the background.
-    numbers = _ALL if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else _ALL[1:]
-    with _handling(numbers, handle):
+    with _handling(handle):
         yield stop
 
 
@@ -120,7 +119,7 @@ def sigterm_interrupts() -> Iterator[Stop]:
 def signals_deferred() -> Iterator[None]:
     """All three signals take effect after the block. Outside the main thread this does nothing."""
     received: list[int] = []
-    with _handling(_ALL, lambda number, frame: received.append(number)):
+    with _handling(lambda number, frame: received.append(number)):
         yield
     if received:
         signal.raise_signal(received[0])
@@ -149,15 +148,14 @@ def ignore_interrupts() -> None:
 
 
 @contextmanager
-def _handling(numbers: tuple[signal.Signals, ...], handler: Callable[[int, Any], Any]) -> Iterator[None]:
+def _handling(handler: Callable[[int, Any], Any]) -> Iterator[None]:
     if not _in_main_thread():
         yield
         return
-    hangup = getattr(signal, "SIGHUP", None)
     before = {
         number: signal.signal(number, handler)
-        for number in numbers
-        if number != hangup or signal.getsignal(number) != signal.SIG_IGN
+        for number in _ALL
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield

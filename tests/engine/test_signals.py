@@ -103,6 +103,10 @@ def test_ctrl_c_stays_ignored_in_the_background() -> None:
         with sigterm_interrupts() as stop:
             signal.raise_signal(signal.SIGINT)
         assert stop.code is None
+        with stop_event() as stop, signals_deferred():
+            signal.raise_signal(signal.SIGINT)
+        assert (stop.code, stop.event.is_set()) == (None, False)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_a_closed_terminal_interrupts_as_sigterm_does() -> None:
