@@ -78,7 +78,7 @@ def require_mutagen() -> None:
 def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, str]:
     """The mood of a file and the shares that were written here; empty if it has none.
 
-    Several moods that are not the same are one text, with "; " between them.
+    Several moods that are not the same are one text, with "; " between them: also that of an MP3's APEv2 tag.
 
     Args:
         like: a file of the same format with its right name, by which mutagen knows some formats.
@@ -87,7 +87,7 @@ def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, st
         NoPlaceError: its format has no place for them.
         MerError: mutagen cannot read it.
     """
-    return _moods(_opened(path, like or path))
+    return _moods(_opened(path, like or path), path)
 
 
 def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | None = None) -> None:
@@ -98,8 +98,10 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
     FFmpeg reads alone where both are there.
 
     Raises:
-        NoPlaceError, MerError: as ``read_moods``; or it cannot be written, and may be damaged.
+        NoPlaceError, MerError: as ``read_moods`` and ``check_apev2``; or it cannot be written, and may be
+            damaged.
     """
+    check_apev2(path, values)
     file = _opened(path, like or path)
     for key in [key for key, _ in _entries(file)]:
         del file.tags[key]
@@ -116,6 +118,16 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
         with open(path, "rb+") as raw:  # mutagen writes its texts anew, those in Hindi as question marks
             raw.seek(-_V1_BYTES, os.SEEK_END)
             raw.write(old_v1)
+
+
+def check_apev2(path: str | Path, values: Mapping[str, str]) -> None:
+    """Refuses a file that would have two moods: one in an APEv2 tag, which is not written, and ``values``.
+
+    Raises:
+        MerError: its APEv2 tag has another mood.
+    """
+    if any(mood != values.get(MOOD) for mood in _apev2_moods(path)):
+        raise MerError("a mood in its APEv2 tag would stay: take that tag away with a tag editor first")
 
 
 def _opened(path: str | Path, like: str | Path) -> Any:
@@ -160,7 +172,7 @@ def _is_id3(file: Any) -> bool:
     return isinstance(file.tags, ID3)
 
 
-def _moods(file: Any) -> dict[str, str]:
+def _moods(file: Any, path: str | Path) -> dict[str, str]:
     moods: dict[str, list[str]] = {}
     for key, name in _entries(file):
         value = file.tags[key]
@@ -171,7 +183,22 @@ def _moods(file: Any) -> dict[str, str]:
             texts = moods.setdefault(name, [])
             if text not in texts:
                 texts.append(text)
+    for text in _apev2_moods(path):
+        texts = moods.setdefault(MOOD, [])
+        if text not in texts:
+            texts.append(text)
     return {name: "; ".join(filter(None, texts)) for name, texts in moods.items()}
+
+
+def _apev2_moods(path: str | Path) -> list[str]:
+    """The moods of the APEv2 tag that an MP3 can have beside ID3: some players show it first."""
+    from mutagen.apev2 import APETextValue, APEv2
+
+    try:
+        value = APEv2(str(path)).get(MOOD)
+    except Exception:  # there is no such tag, or it is damaged: then no player shows it
+        return []
+    return [text for text in value if text] if isinstance(value, APETextValue) else []
 
 
 def _entries(file: Any) -> list[tuple[str, str]]:

@@ -21,7 +21,16 @@ from ...files import Disk, FolderLock
 from ...text.escape import text_from_path
 from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files
-from .moods import MOOD, NoPlaceError, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
+from .moods import (
+    MOOD,
+    NoPlaceError,
+    check_apev2,
+    is_mood_ours,
+    read_moods,
+    require_mutagen,
+    values_of,
+    write_moods,
+)
 from .others import other_entries
 from .replacement import check_writable, replacement
 from .sound import sound_digest
@@ -231,6 +240,7 @@ class _Tagger:
             MerError, OSError: it stays as it was.
         """
         undo = self._undo
+        check_apev2(path, values)
         if undo is None:
             check_writable(path)
             return

@@ -155,6 +155,44 @@ def test_the_moods_of_others_stay(tmp_path: Path) -> None:
     assert FLAC(path)["mood"] == ["happy"]
 
 
+def test_a_mood_in_an_apev2_tag_stays(tmp_path: Path) -> None:
+    """It is not written anew, and a second one in ID3 is not to stand beside it."""
+    from mutagen.apev2 import APEv2
+
+    path = song(tmp_path)
+    ape: Any = APEv2()
+    ape["Mood"] = "Dark"
+    ape.save(path)
+    os.utime(path, ns=(OLD, OLD))
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    said = list(tag_songs(labels, WRITE))
+    assert [(each.outcome, each.before) for each in said] == [(Outcome.OTHERS, "Dark")]
+    for write in (False, True):
+        (said,) = tag_songs(labels, TagOptions(write=write, replace=True))
+        assert (said.outcome, "mood in its APEv2 tag" in (said.reason or "")) == (Outcome.FAILED, True)
+    assert path.read_bytes() == before
+
+
+def test_a_mood_from_here_stays_beside_one_in_an_apev2_tag(tmp_path: Path) -> None:
+    from mutagen.apev2 import APEv2
+
+    path = song(tmp_path)
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    ape: Any = APEv2()
+    ape["Mood"] = "happy"
+    ape.save(path)
+    write_labels(labels, [row_of(path)])
+    assert tag(labels) == [Outcome.SAME]
+    ape["Mood"] = ["happy", "Dark"]
+    ape.save(path)
+    before = path.read_bytes()
+    write_labels(labels, [row_of(path, None, verdict="not_music")])
+    assert tag(labels) == [Outcome.NO_LABEL]
+    assert path.read_bytes() == before
+
+
 def test_a_mood_that_was_set_by_hand_since_stays(tmp_path: Path) -> None:
     from mutagen.flac import FLAC
 
