@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import MerError
 from ..text.streams import print_err
@@ -106,9 +107,15 @@ def main(
     from .picture import check_picture
 
     output = output_from_text(out)
-    if (prune or forget) and output.kind is not Kind.FOLDER:
-        asked = "--prune" if prune else "--forget"
-        raise click.UsageError(f"{asked} removes rows of a folder: it goes with --out FOLDER")
+    of_folders = {
+        "--prune removes": prune,
+        "--forget removes": forget,
+        "--retry-errors replaces": retry_errors,
+        "--shard-rows divides": _is_typed("shard_rows"),
+    }
+    for does, is_asked in of_folders.items():
+        if is_asked and output.kind is not Kind.FOLDER:
+            raise click.UsageError(f"{does} rows of a folder: it goes with --out FOLDER")
     if not models and output.kind is Kind.FOLDER:
         models = models_begun(Path(output.path))
         if models not in ((), (DEFAULT_MODEL,)) and not quiet:
@@ -176,6 +183,10 @@ def main(
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
         raise MerError("nothing was labelled: no input is there, or none can be read")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
+
+
+def _is_typed(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 if __name__ == "__main__":

@@ -423,6 +423,8 @@ def test_options_that_contradict_each_other(music: Path) -> None:
         (["-q", "-v"], "contradict each other"),
         (["--plot", "x.jpg"], "ends in .png"),
         ([str(music), "--plot", "x.png"], "name one PATH"),
+        (["--retry-errors", "-o", "x.csv"], "--retry-errors replaces rows of a folder: it goes"),
+        (["--shard-rows", "500"], "--shard-rows divides rows of a folder"),  # its default, but typed
     ):
         done = mer_label(music, *arguments)
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
