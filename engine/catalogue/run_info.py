@@ -34,6 +34,7 @@ FORMAT = 2
 """Of the text. Shards of format 1 have no checksum; their folders go on in this one."""
 
 _FORMATS = (1, FORMAT)
+_MOST_NAMED = 10  # columns of a table, which may have thousands
 # RTX's engines are run by one runtime, which older folders name by what built them.
 _SAME_RUNTIMES = {"tensorrt_rtx": "tensorrt"}
 
@@ -169,12 +170,26 @@ def _without_columns(carried: Any, models: Iterable[str]) -> Any:
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
+    if name == "carried":
+        return f"carried {_only(before, now)}, now {_only(now, before)}"
     if name != "further":
         return f"{name} {_short(before)}, now {_short(now)}"
     old, new = _further(before), _further(now)
     if [*old] == [*new]:
         old, new = ([f"{each} {_short(digest)}" for each, digest in models.items()] for models in (old, new))
     return f"further models {' and '.join(old) or 'none'}, now {' and '.join(new) or 'none'}"
+
+
+def _only(columns: Any, others: Any) -> str:
+    """The columns of a manifest that the other one lacks, or has as another kind."""
+    columns, others = columns or {}, others or {}
+    names = [
+        f"{name}: {kind}" if name in others else name
+        for name, kind in columns.items()
+        if others.get(name) != kind
+    ]
+    rest = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return f"{{{', '.join(names[:_MOST_NAMED] + rest)}}}"
 
 
 def _short(value: Any) -> str:

@@ -28,6 +28,27 @@ def test_a_run_goes_on_with_the_same_options_only(tmp_path: Path) -> None:
         INFO.check(fields_from_json(other.to_json(), tmp_path), tmp_path)
 
 
+def test_columns_that_differ_are_named(tmp_path: Path) -> None:
+    def of(**carried: str) -> RunInfo:
+        return RunInfo(INFO.labels, carried, INFO.decides)
+
+    before = of(genre="string", year="string", a_long_name="int64")
+    for now, said in (
+        (of(style="string", year="string", a_long_name="int64"), r"carried {genre}, now {style}\."),
+        (
+            of(genre="string", year="int64", a_long_name="int64"),
+            r"carried {year: string}, now {year: int64}\.",
+        ),
+        (of(year="string", a_long_name="int64"), r"carried {genre}, now {}\."),
+        (
+            of(**before.carried, **dict.fromkeys(map(str, range(50)), "string")),
+            r"{}, now {0, .* 9, 40 more}\.",
+        ),
+    ):
+        with pytest.raises(MerError, match=said):
+            now.check(before.fields(), tmp_path)
+
+
 def test_further_models_are_named_in_words(tmp_path: Path) -> None:
     def of(further: str | None, *columns: str) -> RunInfo:
         carried = dict.fromkeys(("isrc", *columns), "string")
