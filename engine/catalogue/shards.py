@@ -233,6 +233,15 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted(shards, key=_number)
 
 
+def strangers_in(folder: Path) -> list[str]:
+    """The names of files among shards that readers of ``*.parquet`` take for some.
+
+    So are the copies that programs which keep folders in step make of a file with two versions.
+    """
+    names = (path.name for path in folder.glob("*.parquet"))
+    return sorted(name for name in names if not SHARD_NAME.fullmatch(name) and not name.startswith("."))
+
+
 def labelled_shards(folder: Path) -> tuple[RunInfo, Iterator[ShardFile]]:
     """What the rows of a folder of labels have in common, and its shards, in order.
 

@@ -98,6 +98,7 @@ def main(
     from ..catalogue.expand import Sources
     from ..catalogue.output import Kind, output_from_text
     from ..catalogue.run import CatalogueRun
+    from ..catalogue.shards import strangers_in
     from ..catalogue.terminal import view_of
     from ..labelling.choose import open_backend
     from ..labelling.file_windows import WindowOptions
@@ -165,6 +166,10 @@ def main(
         for heard in run.labels(stop.event):
             view.show(heard)
     view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
+    strangers = strangers_in(Path(output.path)) if output.kind is Kind.FOLDER and not quiet else []
+    if strangers:
+        names = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
+        print_err(f"no shard of {out}, but read by what reads *.parquet there: {names}; move it elsewhere")
     if stop.code is not None:
         if output.kind is Kind.FOLDER and not quiet:
             print_err("run the same command again to go on")

@@ -254,6 +254,19 @@ def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) ->
         return done.returncode, done.stderr.splitlines()
 
     assert run()[0] == run()[0] == 0
+    copy = "part-000000.sync-conflict-20240101-120000.parquet"
+    for name in (copy, ".part.parquet", "part-000001.parquet.txt"):
+        (out / name).write_bytes((out / "part-000000.parquet").read_bytes())
+    code, errors = run()
+    stranger = f"no shard of {out}, but read by what reads *.parquet there: {copy}; move it elsewhere"
+    assert (code, errors[-1]) == (0, stranger)
+    for name in "abc":
+        (out / f"{name}.parquet").touch()
+    assert "there: a.parquet, b.parquet, c.parquet, ...; move" in run()[1][-1]
+    assert run("--quiet")[1] == []
+    for path in out.iterdir():
+        if path.name != "part-000000.parquet":
+            path.unlink()
     music.rename(tmp_path / "away")
     code, errors = run()
     assert (code, errors[-1]) == (4, "3 files are not there now; their rows stay")
