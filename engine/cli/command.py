@@ -72,7 +72,7 @@ class FiniteRange(click.FloatRange):
 class QuietCommand(click.Command):
     """A command, or a group, that ends with ``EXIT_READER_GONE`` where nobody reads its help any more.
 
-    Click prints that itself, and would end with 1.
+    Click prints that itself, and would end with 1; where it cannot be written, with a traceback.
     """
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
@@ -142,9 +142,12 @@ def _quiet_end() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not _reader_gone(error):
+        if _reader_gone(error):
+            sys.exit(EXIT_READER_GONE)
+        if error.filename is not None or _refusal(error) is None:
             raise
-        sys.exit(EXIT_READER_GONE)
+        print_err(f"Error: {stdout_failed(error)}")  # click's help and version; commands print their own
+        sys.exit(EXIT_FAILURE)
 
 
 def _reader_gone(error: Exception) -> bool:

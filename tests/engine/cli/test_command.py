@@ -94,6 +94,20 @@ def test_a_reader_that_has_gone_is_141_whoever_prints(option: list[str], argumen
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("option", [[], ["-u"]])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")
+def test_help_on_a_full_stdout_is_one_line(option: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *option, "-c", _COMMAND, "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    line = b"Error: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
 def test_a_pipe_that_is_not_stdout_is_no_reader() -> None:
     broken = BrokenPipeError(errno.EPIPE, "Broken pipe")
     done = CliRunner().invoke(command(broken), [])
