@@ -61,7 +61,7 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
             *((0, mark) for mark in (b"<asx", b"<ASX")),
         ),
         "a cue sheet": tuple((0, word) for word in (b'FILE "', b"REM ", b'PERFORMER "', b'TITLE "')),
-        "an XML file (XSPF?)": ((0, b"<?xml"),),
+        "an XML file (XSPF?)": ((0, b"<?xml"), (0, b"<playlist")),
     },
     "which mer does not open: unpack it": {
         "an archive (ZIP)": ((0, b"PK\3\4"),),

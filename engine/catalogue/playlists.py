@@ -19,7 +19,8 @@ _MOST_BYTES = 1 << 30
 def sources_from_playlist(
     file: str, skip: Callable[[], None], check: Callable[[], None] = lambda: None
 ) -> Iterator[Source]:
-    """The local entries of a playlist; one that cannot be read is an input itself, which fails.
+    """The local entries of a playlist; one that cannot be read, or is
+    PLS or XSPF, is an input itself, which fails.
 
     Lines end in LF, CR or both. Text is UTF-8, UTF-16 or in a code page of some system: ``source_from_list``
     says what a line means.
@@ -41,6 +42,10 @@ def sources_from_playlist(
         encoding = encoding_of_list(file)
         errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
         with open(descriptor, encoding=encoding, errors=errors) as lines:
+            if _is_other_list(folder, lines.readline(_LONGEST).strip(MARKS + "\n\0").strip()):
+                yield source_from_path(file)  # its row says what it is
+                return
+            lines.seek(0)
             while line := lines.readline(_LONGEST):
                 check()
                 if len(line) == _LONGEST:
@@ -60,6 +65,12 @@ def sources_from_playlist(
                     yield source_from_list(folder, text)
     except (OSError, AudioError):
         yield source_from_path(file)
+
+
+def _is_other_list(folder: str, first: str) -> bool:
+    """Whether a list that begins with this line is PLS or XSPF, whatever its name."""
+    begins = first.lower().startswith(("<?xml", "<playlist")) or first.lower() == "[playlist]"
+    return begins and not _is_name(folder, first)
 
 
 def _is_name(folder: str, comment: str) -> bool:

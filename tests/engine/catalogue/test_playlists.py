@@ -120,6 +120,27 @@ def test_half_of_a_character_does_not_stop_a_list(music: Path) -> None:
     assert listed(music / "odd.m3u")[:2] == [f"{music}/a.mp3", f"{music}/b.mp3"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[playlist]\r\nFile1=a.mp3\r\nTitle1=A\r\nNumberOfEntries=1\r\n",
+        '<?xml version="1.0"?>\n<playlist><trackList/></playlist>\n',
+        '<playlist version="1"><trackList/></playlist>',
+    ],
+)
+def test_another_kind_of_list_is_an_input(music: Path, text: str, encoding: str) -> None:
+    """Whose row says what it is; its lines are no names of songs."""
+    (music / "list.m3u").write_text(text, encoding=encoding)
+    assert listed(music / "list.m3u") == [f"{music}/list.m3u"]
+
+
+def test_a_song_of_the_name_of_a_header(music: Path) -> None:
+    (music / "[playlist]").touch()
+    (music / "list.m3u").write_text("[playlist]\na.mp3\n")
+    assert listed(music / "list.m3u") == [f"{music}/[playlist]", f"{music}/a.mp3"]
+
+
 def test_a_list_ends_at_once(music: Path) -> None:
     (music / "list.m3u").write_text("a.mp3\n" * 20)
     seen: list[None] = []
