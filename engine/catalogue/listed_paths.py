@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ MARKS = "\ufeff\x1a"
 
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
+_MOST_NAMES = 100_000  # of a folder, kept for names in other capitals; 16 folders are
 _LONGEST = 16_384  # characters; a path of 4,096 bytes, each percent-encoded, is shorter
 # What ANSI is depends on the system that wrote the list. Only a file that exists decides.
 _CODE_PAGES = (
@@ -33,8 +35,8 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
 
     The file whose name is the text as it stands or, if there is none, the first that a reading of the text
     names: percent-encoded, with backslashes, in the code page of another system, with ``\\xNN`` for bytes as
-    rows have it, in another normal form. If there is none at all, the first reading; an absolute path of
-    Windows stays as it is.
+    rows have it, in another normal form; at last those in other capitals. If there is none at all, the first
+    reading; an absolute path of Windows stays as it is.
 
     Args:
         folder: of the list.
@@ -50,9 +52,10 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     first, *others = dict.fromkeys([*_readings(text), *paths_from_text(given)])
     of_windows = _OF_WINDOWS.match(first)
     absent = first[of_windows.end() :] if of_windows else os.path.join(folder, first)
-    for reading in (first, *others):
-        if path := _file(folder, reading):
-            return replace(source_from_path(path, columns), readings=(absent,) if path != absent else ())
+    for find in (_file, _file_in_other_capitals):
+        for reading in (first, *others):
+            if path := find(folder, reading):
+                return replace(source_from_path(path, columns), readings=(absent,) if path != absent else ())
     forms = (unicodedata.normalize(form, each) for each in (first, *others) for form in ("NFC", "NFD"))
     readings = dict.fromkeys(os.path.join(folder, each) for each in (*others, *forms))
     readings.pop(absent, None)
@@ -128,3 +131,38 @@ def _file(folder: str, path: str) -> str | None:
             return None
         current = place
     return current if os.path.isfile(current) else None
+
+
+def _file_in_other_capitals(folder: str, path: str) -> str | None:
+    """The regular file of this path, each name as it is, or the only one that differs in capitals."""
+    current = "/" if path.startswith("/") else folder
+    for name in filter(None, path.split("/")):
+        place = os.path.join(current, name)
+        if not os.path.lexists(place):
+            try:
+                names = _names_by_fold(current, os.stat(current or os.curdir).st_mtime_ns)
+            except (OSError, ValueError):
+                return None
+            if (there := names.get(_folded(name))) is None:
+                return None
+            place = os.path.join(current, there)
+        current = place
+    return current if os.path.isfile(current) else None
+
+
+@lru_cache(maxsize=16)  # listed once, not for each entry of a list: the disk may be slow
+def _names_by_fold(folder: str, mtime_ns: int) -> dict[str, str | None]:
+    """The names in a folder by ``_folded``; None where there are several. Empty for a folder of too many."""
+    names: dict[str, str | None] = {}
+    with os.scandir(folder or os.curdir) as entries:
+        for number, entry in enumerate(entries):
+            if number == _MOST_NAMES:
+                return {}
+            folded = _folded(entry.name)
+            names[folded] = None if folded in names else entry.name
+    return names
+
+
+def _folded(name: str) -> str:
+    decomposed = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFD", decomposed)

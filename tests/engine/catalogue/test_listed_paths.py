@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from merkit.engine.catalogue import listed_paths
 from merkit.engine.catalogue.listed_paths import encoding_of_list, is_local_url, source_from_list
 
 NAMES = st.text(
@@ -55,6 +56,50 @@ def test_every_way_to_write_a_name_finds_it(name: str, in_a_folder: bool) -> Non
             *([listed.replace("/", "\\")] if "\\" not in name else []),
         ):
             assert path_from_list(folder, text) == path, text
+
+
+@pytest.mark.parametrize(
+    ("there", "text"),
+    [
+        ("m/a.mp3", "M/A.MP3"),
+        ("m/a.mp3", "M\\A.MP3"),
+        ("Music/Straße/x.mp3", "music/strasse/X.mp3"),
+        ("é/É.mp3", unicodedata.normalize("NFD", "É/é.mp3")),
+        ("Ария.mp3", os.fsdecode("ария.MP3".encode("cp1251"))),
+    ],
+)
+def test_other_capitals(tmp_path: Path, there: str, text: str) -> None:
+    path = write(tmp_path, there)
+    assert path_from_list(str(tmp_path), text) == path
+    assert source_from_list(str(tmp_path), text).readings  # the name that its row had while it was not there
+
+
+def test_capitals_decide_where_two_names_differ_in_them_only(tmp_path: Path) -> None:
+    one, other = write(tmp_path, "m/a.mp3"), write(tmp_path, "m/A.mp3")
+    assert path_from_list(str(tmp_path), "M/a.mp3") == one
+    assert path_from_list(str(tmp_path), "m/A.mp3") == other
+    assert path_from_list(str(tmp_path), "m/A.MP3") == f"{tmp_path}/m/A.MP3"
+    (tmp_path / "m/A.mp3").unlink()
+    os.utime(tmp_path / "m", ns=(1, 1))
+    assert path_from_list(str(tmp_path), "m/A.MP3") == one
+    (tmp_path / "d.mp3").mkdir()
+    assert path_from_list(str(tmp_path), "D.MP3") == f"{tmp_path}/D.MP3"  # a folder is no song
+
+
+def test_a_folder_is_listed_once_for_all_entries_in_other_capitals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(tmp_path, f"m/{number}.mp3") for number in range(9)]
+    scandir, listed = os.scandir, []
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
+    assert path_from_list(str(tmp_path), "m/0.mp3") == paths[0]
+    assert not listed
+    assert [path_from_list(str(tmp_path), f"M/{number}.MP3") for number in range(9)] == paths
+    assert listed == [str(tmp_path), f"{tmp_path}/m"]
+    monkeypatch.setattr(listed_paths, "_MOST_NAMES", 8)
+    write(tmp_path, "m/9.mp3")
+    os.utime(tmp_path / "m", ns=(1, 1))
+    assert path_from_list(str(tmp_path), "m/0.MP3") == f"{tmp_path}/m/0.MP3"
 
 
 @given(NAMES, st.sampled_from(["cp1252", "cp1250", "cp1251", "cp932", "gb18030", "cp949", "koi8_r", "cp850"]))
