@@ -124,17 +124,23 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
 
 @contextmanager
 def _own_folder() -> Iterator[None]:
-    """Temporary files lie in ``process_folder``, Matplotlib's list of fonts too: not in the user's home."""
+    """Temporary files lie in ``process_folder``, Matplotlib's list of fonts too: not in the user's home.
+
+    Matplotlib draws files alone. A notebook names its own backend in the environment of the commands that it
+    starts, which may be missing where they are installed.
+    """
     folder = process_folder()
+    before = {name: os.environ.get(name) for name in ("MPLCONFIGDIR", "MPLBACKEND")}
     with temporary_files_in(folder):
-        if "MPLCONFIGDIR" in os.environ:
-            yield
-            return
-        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
+        os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
+        os.environ["MPLBACKEND"] = "agg"
         try:
             yield
         finally:
-            del os.environ["MPLCONFIGDIR"]
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
     except ModuleNotFoundError:
         raise MerError("a picture needs matplotlib: pip install 'merkit[plot]'") from None
     decibels = _decibels(label.path, spec.audio, limits)
-    with rc_context({"font.family": installed_fonts()}):
+    with rc_context({"font.family": installed_fonts(), "text.usetex": False}):
         figure = Figure(figsize=(12, 6), layout="constrained", dpi=110)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _draw_log_mel(above, decibels, spec.audio, label.duration_s or 0.0)

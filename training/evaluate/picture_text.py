@@ -24,7 +24,8 @@ def plain_text(draw: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> None:
-        style = rc_context({"text.parse_math": False, "font.family": installed_fonts()})
+        fonts = {"font.family": installed_fonts(), "text.usetex": False}
+        style = rc_context({"text.parse_math": False, **fonts})
         with style, warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", _MISSING)
             draw(*arguments, **options)

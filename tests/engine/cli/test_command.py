@@ -209,6 +209,21 @@ def test_temporary_files_of_a_command_go_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_backend_that_a_notebook_names_is_not_asked_for_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``!mer-label --plot`` in a notebook was a traceback where its package is not beside mer."""
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    seen: list[str] = []
+
+    def run() -> int:
+        seen.append(os.environ["MPLBACKEND"])
+        return 0
+
+    with pytest.raises(SystemExit):
+        report_errors(run)()
+    assert seen == ["agg"]
+    assert os.environ["MPLBACKEND"].startswith("module://")
+
+
 WITH_CHILDREN = (
     "import sys\nfrom merkit.engine.cli.command import report_errors\n"
     "from merkit.engine.errors import MerError\n"

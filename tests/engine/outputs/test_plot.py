@@ -64,6 +64,15 @@ def test_what_is_drawn(label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn:
     assert above.get_title() == r"गीत \$1\$.wav: sad 60%"
 
 
+def test_a_style_of_ones_own_that_wants_latex_is_not_followed(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"text.usetex": True}):
+        plot_song(label, spec, Limits(), tmp_path / "song.png")
+    assert (tmp_path / "song.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_without_matplotlib(
     label: SongLabel, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

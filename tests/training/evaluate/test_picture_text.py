@@ -52,6 +52,15 @@ def test_only_installed_fonts_are_asked(
     assert (mpl.rcParams["font.family"], caplog.text) == (before, "")
 
 
+def test_no_latex_is_asked_for():
+    @plain_text
+    def draw() -> None:
+        assert not mpl.rcParams["text.usetex"]
+
+    with mpl.rc_context({"text.usetex": True}):
+        draw()
+
+
 def test_other_warnings_stay():
     @plain_text
     def draw() -> None:
