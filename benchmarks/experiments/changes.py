@@ -13,7 +13,7 @@ import soxr
 
 from ...engine.arrays import Float32
 from ...engine.errors import UsageError
-from .codecs import check_encoders, through_codec
+from ...training.data.codecs import check_encoders, through_codec
 
 _LONGEST = 1 << 27  # samples, as the engine's own limit on clips
 _SLOPE = 0.05  # of the cutoff on both sides of it: where a low-pass falls

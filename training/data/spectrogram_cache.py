@@ -71,7 +71,7 @@ def cached_sounds(
     Raises:
         MerError: the cache cannot be written (the disk is full, for example).
     """
-    options = WindowOptions(_before_standardising(spec), windows)
+    options = WindowOptions(before_standardising(spec), windows)
     # The word keeps away from folders of older versions, which hold what labelling refuses.
     whole = folder / f"{_without_floor(options.spec).fingerprint[:16]}-sound"
     cut = folder / f"{options.spec.fingerprint[:16]}-{windows}-windows"
@@ -100,7 +100,7 @@ def cached_sounds(
     return [results[position] for position in range(len(clips))]
 
 
-def _before_standardising(spec: AudioSpec) -> AudioSpec:
+def before_standardising(spec: AudioSpec) -> AudioSpec:
     """The spec without what applies to a window's dB: such fields need no other cache."""
     return dataclasses.replace(spec, mean=(0.0,), std=(1.0,), reference="one", top_db=None)
 

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from audio_files import noise
 from merkit.engine.data.labelled_audio import Clip
+from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.spec import AudioSpec
+from merkit.training.embeddings import bad_copies
 from merkit.training.embeddings.bad_copies import shifts_of_bad_copies
 from merkit.training.embeddings.ears import Ears
 from merkit.training.recipe import Recipe
@@ -63,6 +67,22 @@ def test_a_clips_copies_are_the_same_each_time(clips: list[Clip], tmp_path: Path
     second = shifts_of_bad_copies(EARS, clips[::-1], _windows()[::-1], recipe, tmp_path / "two")
     assert all(np.array_equal(a, b) for a, b in zip(first, second[::-1], strict=True))
     assert not np.concatenate(first).any(axis=1).all()  # some copies have no flaw
+
+
+def test_a_codec_is_a_real_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    song = tmp_path / "song.wav"
+    soundfile.write(song, noise(12, 44_100), 44_100)
+    heard = [np.asarray(log_mels_from_file(str(song), WindowOptions(SPEC)).log_mels)[:, 0]]
+    arguments = EARS, [Clip(song, "label", "artist")], heard, Recipe(codec=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(bad_copies, "bad_copy", lambda window, *_: window)
+        (real,) = shifts_of_bad_copies(*arguments, tmp_path / "one")
+        patch.setattr(bad_copies, "through_codec", lambda samples, *_: samples)
+        (none,) = shifts_of_bad_copies(*arguments, tmp_path / "two")
+    assert not none.any()
+    copies = real.reshape(len(heard[0]), -1, 16)
+    assert np.array_equal(copies, np.broadcast_to(copies[:, :1], copies.shape))
+    assert 0.1 < np.abs(copies).max() < 20
 
 
 def test_what_is_kept_is_found_again(clips: list[Clip], tmp_path: Path):

@@ -13,6 +13,15 @@ import soxr
 from ...engine.arrays import Float32
 from ...engine.errors import MerError
 
+FEW_BITS = (
+    ("libopus", "ogg", 12_000),
+    ("libopus", "ogg", 16_000),
+    ("libopus", "ogg", 24_000),
+    ("libmp3lame", "mp3", 32_000),
+    ("libmp3lame", "mp3", 48_000),
+)
+"""Encoders, their containers and bit rates, at which mono music is heard to be coded."""
+
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _OPUS_RATE = 48_000
 _FORMATS = {"libopus": "flt", "libmp3lame": "fltp"}
