@@ -78,7 +78,7 @@ BUNDLED: dict[str, Recipe] = {
     "hindi5": Recipe(
         "audioset",
         "hindi5",
-        ("highpass=0.5", "lowpass=0.8", "noise=0.8", "codec=0.5"),
+        ("highpass=0.5", "lowpass=0.8", "noise=0.8", "codec=0.5", "guard=6"),
         teachers=(),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
         weights="music",

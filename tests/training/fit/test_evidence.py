@@ -121,4 +121,4 @@ def test_generated_sounds_are_as_many_of_each_kind_as_the_clips_need() -> None:
 
 def test_the_least_sure_three_in_a_hundred() -> None:
     confidences = np.linspace(0, 1, 1_001, dtype=np.float32)
-    assert least_confidence(confidences) == pytest.approx(0.02, abs=1e-4)
+    assert least_confidence(confidences) == pytest.approx(0.0125, abs=1e-4)
