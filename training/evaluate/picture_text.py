@@ -24,8 +24,7 @@ def plain_text(draw: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> None:
-        fonts = {"font.family": installed_fonts(), "text.usetex": False}
-        style = rc_context({"text.parse_math": False, **fonts})
+        style = rc_context({"text.parse_math": False, "text.usetex": False, "font.family": installed_fonts()})
         with style, warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", _MISSING)
             draw(*arguments, **options)
