@@ -97,7 +97,7 @@ def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
             labels=tuple(name or label for label, name in spelt.items()),
         )
     names = spec.provenance.get(HELD_OUT_KEY)
-    held_out = set(held_out_clips(data.clips, names))
+    held_out = set(held_out_clips(data.clips, spec.provenance))
     if held_out:
         origin = "the clips that the model's provenance holds out"
         listed = len(names) if isinstance(names, list | tuple) else 0

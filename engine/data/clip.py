@@ -120,7 +120,7 @@ def unheard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[
     Raises:
         MerError: see ``held_out_clips``.
     """
-    held_out = held_out_clips(clips, provenance.get(HELD_OUT_KEY))
+    held_out = held_out_clips(clips, provenance)
     heard = heard_clips(clips, provenance)
     if held_out or heard is None:
         return held_out
@@ -128,17 +128,20 @@ def unheard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[
     return [i for i, clip in enumerate(clips) if i not in heard and clip.group not in groups]
 
 
-def held_out_clips(clips: Sequence[Clip], names: Any) -> list[int]:
-    """Positions of the clips that ``names`` (provenance's ``test_clips``) lists.
+def held_out_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[int]:
+    """Positions of the clips that a network's training held out: those that ``test_clips`` lists.
 
     A clip is matched by its id or, if no file has that id (a tagger changed its bytes), by its path below
-    the data folder. Older models list file stems, or ``folder/stem``.
+    the data folder. Older models list file stems, or ``folder/stem``. What the network was trained on is
+    never among them: files may have been numbered anew.
 
     Raises:
         MerError: such a stem belongs to several clips whose bytes differ.
     """
+    names = provenance.get(HELD_OUT_KEY)
     if not isinstance(names, list | tuple):
         return []
+    heard = heard_clips(clips, provenance) or set()
     listed = [name for name in names if isinstance(name, Mapping)]
     stems = [name for name in names if isinstance(name, str)]
     positions = set(_positions_of_stems(clips, stems)) if stems else set()
@@ -147,8 +150,13 @@ def held_out_clips(clips: Sequence[Clip], names: Any) -> list[int]:
         pairs = [(str(name.get("id")), str(name.get("path"))) for name in listed]
         known = {identity for identity, _ in pairs} & set(ids)
         paths = {path for identity, path in pairs if identity not in known and path}
-        positions |= {i for i, clip in enumerate(clips) if ids[i] in known or clip.name in paths}
-    return sorted(positions)
+        positions |= {i for i, identity in enumerate(ids) if identity in known}
+        of_paths = {i for i, clip in enumerate(clips) if clip.name in paths}
+        # Where one of these paths is now that of a clip of the training, none says what it said then. Where
+        # the data has no known id at all they still count: a tagger may have changed every file.
+        if not of_paths & heard:
+            positions |= of_paths
+    return sorted(positions - heard)
 
 
 def _positions_of_stems(clips: Sequence[Clip], stems: Iterable[str]) -> Iterator[int]:

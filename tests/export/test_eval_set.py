@@ -162,6 +162,16 @@ def test_a_model_that_heard_everything_is_only_compared(music: Path) -> None:
     assert calibration_set.origin == split.origin
 
 
+def test_what_a_model_heard_is_not_scored_under_the_names_of_what_it_held_out(music: Path) -> None:
+    clips = labelled_audio(music)
+    spec = heard_spec(*clips.clips)
+    held_out = [{"id": "0" * 64, "path": clip.name} for clip in clips.clips[::4]]
+    spec = dataclasses.replace(spec, provenance={**spec.provenance, "test_clips": held_out})
+    split = split_clips(clips, spec)
+    assert split.heard
+    assert split.origin == "clips that the model was trained on: no accuracy is claimed"
+
+
 def test_too_little_heard_data_is_compared_and_calibrates_whole(music: Path) -> None:
     clips = labelled_audio(music)
     few = dataclasses.replace(clips, clips=clips.clips[::10])

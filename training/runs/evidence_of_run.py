@@ -76,7 +76,7 @@ def add_evidence(
             )
         return
     network, spec = network_from_checkpoint(path)
-    test = {*held_out_clips(examples.readable, spec.provenance.get("test_clips"))}
+    test = {*held_out_clips(examples.readable, spec.provenance)}
     heard = [i for i, song in enumerate(examples.songs.tolist()) if song not in test]
     music = Sounds(
         [*(examples.windows[i] for i in heard), *unlabelled.windows],

@@ -64,7 +64,7 @@ def score_artifact(path: Path, data: LabelledAudio, workers: int = 0) -> EngineS
     spec = artifact.spec
     if spec.labels != data.labels:
         raise MerError(f"{path} says {', '.join(spec.labels)}; the data has {', '.join(data.labels)}")
-    clips = [data.clips[i] for i in held_out_clips(data.clips, spec.provenance.get("test_clips"))]
+    clips = [data.clips[i] for i in held_out_clips(data.clips, spec.provenance)]
     if not clips:
         return None
     options = WindowOptions(spec.audio, int(spec.provenance.get("recipe", {}).get("eval_windows", 3)))

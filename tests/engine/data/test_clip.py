@@ -100,7 +100,7 @@ def test_only_regular_files_of_some_size_are_read(tmp_path: Path, make: Any, rea
 def test_held_out_clips_are_found_after_a_move(tmp_path: Path):
     names = clip_names(_clips(tmp_path / "then", happy__a="one", sad__b="two")[:1])
     moved = _clips(tmp_path / "now", sad__x="two", happy__z="one", happy__a="three")
-    assert [moved[i].name for i in held_out_clips(moved, names)] == ["happy/z.wav"]
+    assert [moved[i].name for i in held_out_clips(moved, {"test_clips": names})] == ["happy/z.wav"]
 
 
 def test_held_out_clips_are_found_after_a_tagger(tmp_path: Path):
@@ -108,25 +108,48 @@ def test_held_out_clips_are_found_after_a_tagger(tmp_path: Path):
     clips = _clips(tmp_path, happy__a="one", sad__b="two")
     names = clip_names(clips[:1])
     tagged = [*_clips(tmp_path, happy__a="one, with tags"), clips[1]]
-    assert [tagged[i].name for i in held_out_clips(tagged, names)] == ["happy/a.wav"]
+    assert [tagged[i].name for i in held_out_clips(tagged, {"test_clips": names})] == ["happy/a.wav"]
 
 
 def test_held_out_clips_whose_stems_repeat_are_told_apart(tmp_path: Path):
     clips = _clips(tmp_path, happy__01="one", sad__01="two", happy__02="three", sad__02="four")
-    assert held_out_clips(clips, clip_names([clips[1], clips[2]])) == [1, 2]
+    assert held_out_clips(clips, {"test_clips": clip_names([clips[1], clips[2]])}) == [1, 2]
+
+
+@pytest.mark.parametrize("others", [{}, {"sad__c": "six"}])
+def test_clips_of_the_training_are_not_held_out_under_the_names_of_others(
+    tmp_path: Path, others: dict[str, str]
+):
+    """Files that were numbered anew have the paths of other clips."""
+    clips = _clips(tmp_path / "then", happy__a="1", happy__b="2", sad__a="3", sad__b="4", sad__c="5")
+    held_out = [clips[0], clips[2], clips[4]]
+    provenance = {"test_clips": clip_names(held_out), "heard_clips": heard_text([clips[1], clips[3]])}
+    assert held_out_clips(clips, provenance) == [0, 2, 4]
+    numbered = _clips(tmp_path / "now", happy__a="2", sad__a="4", **others)
+    assert held_out_clips(numbered, provenance) == []
+    assert held_out_clips([*numbered, clips[4]], provenance) == [len(numbered)]
+    assert held_out_clips(numbered, {**provenance, "test_clips": ["happy/a", "sad/a"]}) == []
+
+
+def test_held_out_clips_are_found_where_a_tagger_changed_every_file(tmp_path: Path):
+    """No id is known, and all but these were trained on."""
+    clips = _clips(tmp_path, happy__a="one", sad__b="two", sad__c="three")
+    provenance = {"test_clips": clip_names(clips[:1]), "heard_clips": heard_text(clips[1:])}
+    tagged = _clips(tmp_path, happy__a="one, tagged", sad__b="two, tagged", sad__c="three, tagged")
+    assert unheard_clips(tagged, provenance) == [0]
 
 
 def test_stems_of_older_models_still_tell_clips_apart_or_are_refused(tmp_path: Path):
     clips = _clips(tmp_path, happy__a="one", sad__a="two", sad__b="three", sad__c="four", sad__x__c="four")
-    assert [clips[i].name for i in held_out_clips(clips, ["b"])] == ["sad/b.wav"]
-    assert [clips[i].name for i in held_out_clips(clips, ["happy/a", "sad/b"])] == [
+    assert [clips[i].name for i in held_out_clips(clips, {"test_clips": ["b"]})] == ["sad/b.wav"]
+    assert [clips[i].name for i in held_out_clips(clips, {"test_clips": ["happy/a", "sad/b"]})] == [
         "happy/a.wav",
         "sad/b.wav",
     ]
-    assert len(held_out_clips(clips, ["c"])) == 2  # the same sound: both were held out
-    assert held_out_clips(clips, ["from elsewhere"]) == []
+    assert len(held_out_clips(clips, {"test_clips": ["c"]})) == 2  # the same sound: both were held out
+    assert held_out_clips(clips, {"test_clips": ["from elsewhere"]}) == []
     with pytest.raises(MerError, match="names the clip 'a', and several have that name") as caught:
-        held_out_clips(clips, ["b", "a"])
+        held_out_clips(clips, {"test_clips": ["b", "a"]})
     assert "happy/a.wav" in str(caught.value)
 
 
@@ -136,4 +159,4 @@ def test_stems_of_older_models_still_tell_clips_apart_or_are_refused(tmp_path: P
 )
 def test_provenance_of_any_content_lists_nothing(tmp_path: Path, names: Any):
     clips = [*_clips(tmp_path, happy__a="one"), Clip(tmp_path / "gone.wav", "sad", "")]
-    assert held_out_clips(clips, names) == []
+    assert held_out_clips(clips, {"test_clips": names}) == []
