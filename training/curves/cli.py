@@ -85,6 +85,10 @@ def _curve(**options: Any) -> int:
     curves |= _trained(sessions, sizes, options["draws"])
     what = "clips in all" if options["choice"] else "clips a label"
     click.echo(markdown_from_curves(curves, what))
+    left_out = [size for size in sizes if all(size != p.clips for points in curves.values() for p in points)]
+    if left_out:
+        these = ", ".join(map(str, left_out))
+        click.echo(f"left out: {these} {what}, for no label has so many to give in every draw", err=True)
     if out:
         title = f"{name}, groups by {audio.grouped_by} apart, {options['draws']} draws"
         curves_png(curves, out, title, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,8 +80,8 @@ def curve_by_label(
             tested, says of a clip in its own words is known of the clip too.
 
     Raises:
-        MerError: fewer than three groups, or a label that the draws cannot have on both sides; or other data
-            that has one label where it is left out.
+        MerError: fewer than three groups, or a label that the draws cannot have on both sides; no size is
+            left; or other data that has one label where it is left out.
     """
     found: dict[int, list[float]] = {}
     labels = np.asarray(table.labels)
@@ -89,7 +90,7 @@ def curve_by_label(
         scaled = np.hstack([_standardised(table.features, draw.pool), *words])
         for size, given in draw.given.items():
             found.setdefault(size, []).append(_macro_f1(scaled, labels, given, draw.test))
-    return points_from_scores(found, draws)
+    return points_from_scores(found)
 
 
 def draws_by_label(
@@ -101,10 +102,13 @@ def draws_by_label(
         MerError: see ``curve_by_label``.
     """
     names = np.asarray(labels)
-    for seed, pool, test in _draws(labels, groups, draws):
+    drawn = list(_draws(labels, groups, draws))
+    most = min(max(Counter(names[pool].tolist()).values()) for _, pool, _ in drawn)
+    if min(sizes) > most:
+        raise MerError(f"no label has {min(sizes)} clips to give in every draw: give at most {most}")
+    for seed, pool, test in drawn:
         order = np.random.default_rng(seed).permutation(pool)
         of_label = [order[names[order] == name] for name in np.unique(names)]
-        most = max(map(len, of_label))
         yield Draw(
             pool,
             {size: np.concatenate([clips[:size] for clips in of_label]) for size in sizes if size <= most},
@@ -112,9 +116,9 @@ def draws_by_label(
         )
 
 
-def points_from_scores(scores: Mapping[int, Sequence[float]], draws: int) -> list[Point]:
-    """The sizes that every draw has a score for."""
-    return [Point(size, tuple(of_size)) for size, of_size in scores.items() if len(of_size) == draws]
+def points_from_scores(scores: Mapping[int, Sequence[float]]) -> list[Point]:
+    """A point for each size."""
+    return [Point(size, tuple(of_size)) for size, of_size in scores.items()]
 
 
 def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dict[str, list[Point]]:
@@ -146,7 +150,7 @@ def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dic
             if len(set(labels[pool[labelled]])) > 1:
                 _, shares = _answers(scaled, labels, pool[labelled], pool)
                 unsure = uncertainty_from_probabilities(shares)
-    return {name: points_from_scores(scores, draws) for name, scores in found.items()}
+    return {name: points_from_scores(scores) for name, scores in found.items()}
 
 
 def _draws(

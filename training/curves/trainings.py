@@ -111,4 +111,4 @@ def curve_by_training(session: Session, sizes: Sequence[int], draws: int, observ
             observer.say(
                 f"{model}, draw {number} of {draws}, {size} clips a label: macro-F1 {found[size][-1]:.3f}"
             )
-    return points_from_scores(found, draws)
+    return points_from_scores(found)

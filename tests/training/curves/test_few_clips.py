@@ -47,6 +47,12 @@ def test_a_label_with_fewer_clips_gives_all_and_too_large_a_size_is_left_out():
     rare = tuple("a" if i % 6 else "b" for i in range(60))
     points = curve_by_label(Table(table.features, rare, table.groups), [5, 20, 1_000])
     assert [point.clips for point in points] == [5, 20]
+    with pytest.raises(
+        MerError, match=r"^no label has 500 clips to give in every draw: give at most (\d+)$"
+    ) as error:
+        curve_by_label(table, [1_000, 500])
+    most = int(str(error.value).split()[-1])
+    assert [point.clips for point in curve_by_label(table, [most, most + 1])] == [most]
 
 
 def test_standardised_by_what_is_not_tested():
