@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ...engine.errors import UsageError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.presets import PRESETS
+from ..networks.backbones import build_backbone
 from ..networks.embedding import embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
@@ -22,7 +25,7 @@ def check_plan(session: Session, observer: Observer) -> None:
     """Whether the session's networks can go on from its weights; says what they hear otherwise than before.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: they cannot, or a network cannot take images of such a shape.
         MerError: see ``trained_network``.
     """
     weights, plan = Path(session.protocol.weights).name, session.plan
@@ -30,6 +33,8 @@ def check_plan(session: Session, observer: Observer) -> None:
         asked = getattr(session.protocol.recipe, name) != getattr(Recipe(), name)
         if plan != "frozen" and asked:
             raise UsageError(f"{name} is for the head of a frozen network: give --plan frozen too")
+    for model in session.models:
+        _check_images(session, model)
     if is_musicnn_weights(session.protocol.weights):
         musicnn_state(session.protocol.weights, observer.say)  # fetched here, where that can be said
     begun = session.begun
@@ -62,6 +67,32 @@ def check_plan(session: Session, observer: Observer) -> None:
     if differing:
         then = "which a frozen network does not learn" if plan == "frozen" else "and must learn that anew"
         observer.say(f"{weights} hears otherwise than before, {then}: {differing}")
+
+
+def _check_images(session: Session, model: str) -> None:
+    """Whether a network can take the images that it would be given.
+
+    Without values first (on the device ``meta``), which costs next to nothing. What other packages add may
+    need values: it is refused only if it fails with them too.
+    """
+    audio, mels, patches = session.protocol_of(model).audio, 0, 1
+    if session.begun and session.plan == "frozen":  # see Embedding
+        mels, patches = session.begun.audio.n_mels, embedding_audio(session.begun.audio)[1]
+    shape = (1, 1, max(mels, audio.n_mels), audio.frames // patches)
+    for device in ("meta", "cpu"):
+        try:
+            with torch.device(device), torch.inference_mode():
+                build_backbone(model, 2).to(device).eval()(torch.zeros(shape))
+            return
+        except Exception as error:
+            if device == "meta":
+                continue
+            if not isinstance(error, RuntimeError):
+                raise
+            raise UsageError(
+                f"{model} cannot take images of {shape[2]} mels and {shape[3]} frames, most likely too few "
+                "for its layers: set audio.n_mels or audio.frames otherwise"
+            ) from None
 
 
 def _can_hear(begun: TrainedNetwork, audio: AudioSpec) -> bool:

@@ -1,0 +1,49 @@
+"""What a session's networks cannot do is told before any clip is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from merkit.engine.data.labelled_audio import LabelledAudio
+from merkit.engine.errors import UsageError
+from merkit.training.recipe import PROTOCOLS, with_overrides
+from merkit.training.runs import plan_check
+from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.plan_check import check_plan
+from merkit.training.runs.settings import Session
+
+
+def _check(model: str, *sets: str) -> None:
+    protocol = with_overrides(PROTOCOLS["best"], [*sets])
+    check_plan(Session(LabelledAudio((), (), "clip"), "x", (model,), protocol, Path("out")), NoObserver())
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "shape"),
+    [
+        ("audiocnn", "audio.n_mels=1", r"1 mels and \d+ frames"),
+        ("audiocnn", "audio.frames=10", "128 mels and 10 frames"),
+        ("squeezenet", "audio.n_mels=16", r"16 mels and \d+ frames"),
+    ],
+)
+def test_images_that_a_network_cannot_take(model: str, field: str, shape: str):
+    with pytest.raises(UsageError, match=f"^{model} cannot take images of {shape}, most likely too few"):
+        _check(model, field)
+
+
+def test_small_images_that_a_network_can_take():
+    _check("audiocnn", "audio.n_mels=32", "audio.frames=32")
+    _check("resnet18", "audio.frames=10")
+
+
+def test_a_network_that_needs_values_is_not_refused(monkeypatch: pytest.MonkeyPatch):
+    class Values(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.flatten(1)[:, :2] * float(images.mean().item())
+
+    monkeypatch.setattr(plan_check, "build_backbone", lambda name, classes: Values())
+    with pytest.raises(RuntimeError):
+        Values()(torch.zeros(1, 1, 8, 8, device="meta"))
+    _check("audiocnn")
