@@ -16,7 +16,9 @@ from .curves.cli import curve
 from .listening.cli import listen, queue
 from .options import (
     FOLDER,
+    OPTION_OF_FIELD,
     check_outside,
+    check_sets,
     chosen_fields,
     data_options,
     folder_options,
@@ -111,6 +113,7 @@ def _train(**options: Any) -> int:
     from .runs.split_kinds import splits_from_choice
 
     limit_threads()
+    check_sets(options)
     protocol = _protocol(options)
     begun = trained_network(protocol.weights) if names_trained_network(protocol.weights) else None
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
@@ -191,13 +194,7 @@ def _protocol(options: dict[str, Any]) -> Protocol:
     protocol = PROTOCOLS[options["protocol"]]
     if options["preset"] and options["preset"] not in PRESETS:
         raise UsageError(f"unknown preset {options['preset']!r}; known: {', '.join(PRESETS)}")
-    recipe_fields = {
-        "layers": options["layers"],
-        "loss": options["loss"],
-        "epochs": options["epochs"],
-        "batch_size": options["batch"],
-        "seed": options["seed"],
-    }
+    recipe_fields = {field: options[option] for field, option in OPTION_OF_FIELD.items()}
     protocol_fields = {
         "weights": options["weights"],
         "audio": PRESETS.get(options["preset"] or ""),

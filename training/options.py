@@ -14,6 +14,15 @@ PROTOCOL_NAMES = ("best", "hindi-2022", "icm-2020")
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
 FOLDER = click.Path(path_type=Path)
 
+OPTION_OF_FIELD = {
+    "layers": "layers",
+    "loss": "loss",
+    "epochs": "epochs",
+    "batch_size": "batch",
+    "seed": "seed",
+}
+"""The recipe's fields that have an option of their own."""
+
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options for the data, and for the spectrograms computed from it."""
@@ -179,6 +188,18 @@ def check_outside(root: Path, *folders: Path | None) -> None:
                 f"{folder} is to be written to and lies in the folder of the data, where it would be read as "
                 "a label: name a folder elsewhere"
             )
+
+
+def check_sets(options: dict[str, Any]) -> None:
+    """Whether no field is given by --set and by its own option, of which one would be ignored.
+
+    Raises:
+        click.UsageError: one is.
+    """
+    for text in options["sets"]:
+        option = OPTION_OF_FIELD.get(text.partition("=")[0], "")
+        if options.get(option) is not None:
+            raise click.UsageError(f"--{option} and --set {text} are the same field: give one of them")
 
 
 def chosen_fields(options: dict[str, Any]) -> frozenset[str]:

@@ -175,6 +175,17 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["--data", "SONGS", "--set", "mixup=much"], 2, "mixup=much: not a float"),
         (["--data", "SONGS", "--set", "loss=hinge"], 2, "loss=hinge: one of ce, bce"),
         (["--data", "SONGS", "--set", "audio.n_mels=0"], 2, "AudioSpec.n_mels must be"),
+        (
+            ["--data", "SONGS", "--epochs", "1", "--set", "epochs=3"],
+            2,
+            "--epochs and --set epochs=3 are the same",
+        ),
+        (["--data", "SONGS", "--seed", "0", "--set", "seed=3"], 2, "--seed and --set seed=3 are the same"),
+        (
+            ["--data", "SONGS", "--batch", "4", "--set", "batch_size=8"],
+            2,
+            "--batch and --set batch_size=8 are",
+        ),
         (["--data", "SONGS", "--preset", "mine"], 2, "unknown preset 'mine'"),
         (["--data", "SONGS", "--resume", "--overwrite"], 2, "contradict each other"),
         (["--data", "SONGS", "--final"], 2, "--final goes with --folds"),
