@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED
-from ..engine.text.escape import for_terminal
+from ..engine.text.escape import for_terminal, text_from_path
 from .command import limit_threads, training_command
 from .options import FOLDER, data_options, root_from_options
 
@@ -57,6 +57,11 @@ def _score(**options: Any) -> int:
     members = [
         member_from_path(path, data if root else None, spectrograms, workers) for path in options["members"]
     ]
+    places = [path.resolve() for path in options["members"]]
+    if repeated := [
+        path for path, place in zip(options["members"], places, strict=True) if places.count(place) > 1
+    ]:
+        raise click.UsageError(f"{text_from_path(str(repeated[0]))} is named twice")
     metrics = ensemble_metrics(members)
     skipped = dict(pair for member in members for pair in member.skipped)
     for path, reason in skipped.items():

@@ -44,6 +44,19 @@ def two_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["ensemble", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]
 
 
+def test_a_member_is_no_ensemble_with_itself(two_members: list[str], songs: Path, tmp_path: Path):
+    """However it is spelt."""
+    (tmp_path / "link").symlink_to(tmp_path / "a.safetensors")
+    for again in (
+        tmp_path / "a.safetensors",
+        tmp_path / "." / ".." / tmp_path.name / "a.safetensors",
+        tmp_path / "link",
+    ):
+        result = CliRunner().invoke(main, [*two_members, str(again), "--data", str(songs / "clips.csv")])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"{tmp_path}/a.safetensors is named twice" in result.stderr
+
+
 def test_lines_of_an_ensemble(two_members: list[str], songs: Path, tmp_path: Path):
     listed = tmp_path / "clips.csv"
     lines = [line for line in (songs / "clips.csv").read_text().splitlines() if line]
