@@ -138,6 +138,11 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
     if "given" not in kinds_of_split(session) and can_be_given(data.clips):
         observer.say("the split that the data comes with is not used")
+    elif any(clip.part for clip in data.clips) and not can_be_given(data.clips):
+        observer.say(
+            "the split that the data comes with is not used: it does not say both what to train on and what "
+            "to test"
+        )
     examples, teaching = read_sounds(session, observer)
     session = with_possible_splits(session, examples, observer)
     if protocol.ours:

@@ -153,6 +153,16 @@ def test_a_given_split_is_used_and_judged(songs: Path, cache: Path, tmp_path: Pa
     assert run.metrics["split"]["kind"] == "grouped"
 
 
+def test_a_column_that_says_train_of_every_clip_is_no_split_which_is_said(
+    songs: Path, cache: Path, tmp_path: Path
+):
+    data = labelled_audio(songs / "clips.csv")
+    said = "the split that the data comes with is not used: it does not say both"
+    assert said not in _said(data, cache, tmp_path / "none")[0]
+    clips = tuple(dataclasses.replace(clip, part="training") for clip in data.clips)
+    assert said in _said(dataclasses.replace(data, clips=clips), cache, tmp_path / "run")[0]
+
+
 def test_a_label_that_is_not_tested_is_named(songs: Path, cache: Path, tmp_path: Path):
     data = labelled_audio(songs / "clips.csv")
     clips = tuple(
