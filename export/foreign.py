@@ -161,8 +161,13 @@ def refuse_probabilities(artifact: Artifact) -> None:
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """The texts in an .onnx file's metadata, by name; one that cannot be read has none."""
+    """The texts in an .onnx or .safetensors file's metadata, by name; one that cannot be read has none."""
     try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors import safe_open  # comes with torch, which few exports need
+
+            with safe_open(path, "numpy") as file:
+                return dict(file.metadata() or {})
         model = onnx.load_from_string(path.read_bytes() if path.stat().st_size <= LARGEST else b"")
     except Exception:  # protobuf's DecodeError and others
         return {}
@@ -295,8 +300,7 @@ def check_foreign(foreign: Foreign | None, path: Path) -> None:
     """
     if foreign is None:
         return
-    if path.suffix.lower() == ".onnx":
-        if SPEC_KEY in metadata_of(path):
-            raise UsageError(f"{path} carries a spec and labels of its own: leave these out")
-    elif foreign.backbone is None:
+    if path.suffix.lower() in (".onnx", ".safetensors") and SPEC_KEY in metadata_of(path):
+        raise UsageError(f"{path} carries a spec and labels of its own: leave these out")
+    if path.suffix.lower() != ".onnx" and foreign.backbone is None:
         raise UsageError(f"{path} holds weights without a graph: name the backbone that they are of")

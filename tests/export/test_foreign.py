@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from merkit.engine.artifact import LARGEST
+from merkit.engine.artifact import LARGEST, SPEC_KEY
 from merkit.engine.errors import ArtifactError, MerError, SpecError, UsageError
 from merkit.engine.spec import AudioSpec
 from merkit.export.foreign import Foreign, foreign_from_texts
@@ -59,6 +59,16 @@ def test_a_foreign_graph_becomes_one_of_ours(tmp_path: Path):
     assert spec.provenance["imported"] == "theirs.onnx"
     images = np.random.default_rng(0).normal(0, 1, (3, 1, 32, 32)).astype(np.float32)
     assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+
+
+def test_a_checkpoint_of_ours_carries_its_own_spec_and_labels(tmp_path: Path):
+    path = tmp_path / "checkpoint.safetensors"
+    save_file({"x": torch.zeros(1)}, path, {SPEC_KEY: "{}"})
+    with pytest.raises(UsageError, match=r"checkpoint\.safetensors carries a spec and labels of its own"):
+        open_source(str(path), Foreign(AUDIO, LABELS, "audiocnn"))
+    save_file({"x": torch.zeros(1)}, path, {"format": "pt"})
+    with pytest.raises(MerError, match="weights do not fit audiocnn"):
+        open_source(str(path), Foreign(AUDIO, LABELS, "audiocnn"))
 
 
 def test_a_name_that_is_taken_inside_makes_way(tmp_path: Path):
