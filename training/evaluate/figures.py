@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
-from .picture_text import plain_text
+from .picture_text import plain_text, shortened
 
 if TYPE_CHECKING:
     from ..fit.trainer import Epoch
@@ -85,8 +85,8 @@ def confusion_png(
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xticks(range(len(columns)), [*map(shortened, columns)], rotation=30, ha="right")
+    axes.set_yticks(range(len(labels)), [*map(shortened, labels)])
     axes.set(xlabel="said", ylabel="true", title=title)
     _write(figure, path)
 

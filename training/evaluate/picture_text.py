@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from ...engine.outputs.plot import installed_fonts
 from ...engine.text.streams import print_err
 
+_LONGEST = 40  # characters of a label
 _MISSING = "Glyph .* missing from|Matplotlib currently does not support"
 
 
@@ -38,6 +39,11 @@ def plain_text(draw: Callable[..., None]) -> Callable[..., None]:
             _say_boxes()
 
     return drawn
+
+
+def shortened(label: str) -> str:
+    """A label that leaves room for the picture beside it."""
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,13 @@ def test_a_dollar_is_no_formula(tmp_path: Path):
     confusion_png([[1, 0], [0, 1]], [name, "$\\x$"], tmp_path / "confusion.png", f"{name}: 0.75")
     curves_png({name: [Epoch(1, 1.0, 0.5, 1.0, 0.4, 0.4, 1.0)]}, tmp_path / "curves.png", "$\\y$")
     assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_long_labels_leave_room_for_the_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A label of a sentence left none, which was a warning of Matplotlib's in the terminal."""
+    names: list[str] = []
+    monkeypatch.setattr(Axes, "set_yticks", lambda axes, places, labels: names.extend(labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        confusion_png([[1, 0], [0, 1]], ["sad", "word " * 36], tmp_path / "confusion.png", "title")
+    assert names == ["sad", f"{'word ' * 7}word…"]
