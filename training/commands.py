@@ -53,15 +53,14 @@ def _score(**options: Any) -> int:
     limit_threads()
     if options["out"] and (options["out"].is_dir() or not options["out"].absolute().parent.is_dir()):
         raise click.UsageError(f"--out {options['out']}: give a file in a folder that exists")
+    places = [path.resolve() for path in options["members"]]
+    for path, place in zip(options["members"], places, strict=True):
+        if places.count(place) > 1:
+            raise click.UsageError(f"{text_from_path(str(path))} is named twice")
     spectrograms, workers = options["cache"] or cache_home(), options["workers"]
     members = [
         member_from_path(path, data if root else None, spectrograms, workers) for path in options["members"]
     ]
-    places = [path.resolve() for path in options["members"]]
-    if repeated := [
-        path for path, place in zip(options["members"], places, strict=True) if places.count(place) > 1
-    ]:
-        raise click.UsageError(f"{text_from_path(str(repeated[0]))} is named twice")
     metrics = ensemble_metrics(members)
     skipped = dict(pair for member in members for pair in member.skipped)
     for path, reason in skipped.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import AudioError, UnreadableError
 
 _HEAD_BYTES = 4_096
+_MOST_TAGS = 16  # in a row
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
 # Containers: what looks like frames in them is left to whoever can read the container.
 _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3",
@@ -131,12 +132,15 @@ def open_regular_file(path: str | Path) -> int:
     raise AudioError(f"is larger than {_MOST_BYTES >> 30} GB" if status.st_size else "the file is empty")
 
 
-def start_behind_tags(descriptor: int) -> int:
-    """The position of the first byte behind all ID3v2 tags."""
-    start = 0
-    while (head := os.pread(descriptor, 10, start)).startswith(b"ID3") and len(head) == 10:
+def start_behind_tags(descriptor: int, start: int = 0) -> int:
+    """The position of the first byte behind the ID3v2 tags at ``start``, by the sizes that they state."""
+    for _ in range(_MOST_TAGS):
+        head = os.pread(descriptor, 10, start)
+        if len(head) < 10 or not head.startswith(b"ID3"):
+            break
         sizes = zip(head[6:], (21, 14, 7, 0), strict=True)
-        start += 10 + sum((byte & 0x7F) << shift for byte, shift in sizes)
+        footer = 10 if head[5] & 0x10 else 0
+        start += 10 + sum((byte & 0x7F) << shift for byte, shift in sizes) + footer
     return start
 
 

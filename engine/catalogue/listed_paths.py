@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -121,33 +121,39 @@ def _file(folder: str, path: str) -> str | None:
     joined = os.path.join(folder, path)
     if os.path.isfile(joined):
         return joined
-    if path.isascii():
-        return None
+    return None if path.isascii() else _walked(folder, path, _in_a_normal_form)
+
+
+def _file_in_other_capitals(folder: str, path: str) -> str | None:
+    """The regular file of this path, each name as it is, or the only one that differs in capitals."""
+    return _walked(folder, path, _in_other_capitals)
+
+
+def _walked(folder: str, path: str, find: Callable[[str, str], str | None]) -> str | None:
+    """The regular file of this path, where ``find`` gives the place of each name in its folder."""
     current = "/" if path.startswith("/") else folder
     for name in filter(None, path.split("/")):
-        forms = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
-        places = (os.path.join(current, form) for form in forms)
-        if (place := next(filter(os.path.lexists, places), None)) is None:
+        if (place := find(current, name)) is None:
             return None
         current = place
     return current if os.path.isfile(current) else None
 
 
-def _file_in_other_capitals(folder: str, path: str) -> str | None:
-    """The regular file of this path, each name as it is, or the only one that differs in capitals."""
-    current = "/" if path.startswith("/") else folder
-    for name in filter(None, path.split("/")):
-        place = os.path.join(current, name)
-        if not os.path.lexists(place):
-            try:
-                names = _names_by_fold(current, os.stat(current or os.curdir).st_mtime_ns)
-            except (OSError, ValueError):
-                return None
-            if (there := names.get(_folded(name))) is None:
-                return None
-            place = os.path.join(current, there)
-        current = place
-    return current if os.path.isfile(current) else None
+def _in_a_normal_form(folder: str, name: str) -> str | None:
+    forms = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+    return next(filter(os.path.lexists, (os.path.join(folder, form) for form in forms)), None)
+
+
+def _in_other_capitals(folder: str, name: str) -> str | None:
+    place = os.path.join(folder, name)
+    if os.path.lexists(place):
+        return place
+    try:
+        names = _names_by_fold(folder, os.stat(folder or os.curdir).st_mtime_ns)
+    except (OSError, ValueError):
+        return None
+    there = names.get(_folded(name))
+    return None if there is None else os.path.join(folder, there)
 
 
 @lru_cache(maxsize=16)  # listed once, not for each entry of a list: the disk may be slow

@@ -19,8 +19,7 @@ _MOST_BYTES = 1 << 30
 def sources_from_playlist(
     file: str, skip: Callable[[], None], check: Callable[[], None] = lambda: None
 ) -> Iterator[Source]:
-    """The local entries of a playlist; one that cannot be read, or is
-    PLS or XSPF, is an input itself, which fails.
+    """The local entries of a playlist; one that cannot be read, or is PLS or XSPF, is an input that fails.
 
     Lines end in LF, CR or both. Text is UTF-8, UTF-16 or in a code page of some system: ``source_from_list``
     says what a line means.

@@ -35,7 +35,7 @@ def check_encoders(names: Iterable[str]) -> None:
     """
     missing = sorted(set(names) - av.codecs_available)
     if missing:
-        raise MerError(f"this PyAV has no encoder {', '.join(missing)}: leave out the changes that need it")
+        raise MerError(f"this PyAV has no encoder {', '.join(missing)}: leave out what needs it")
 
 
 def through_codec(samples: Float32, rate: int, encoder: str, container: str, bits_a_second: int) -> Float32:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder import Budget
+from ..formats import start_behind_tags
 
 Ints = npt.NDArray[np.int64]
 Content = npt.NDArray[np.uint8]
@@ -133,7 +134,9 @@ class _Walk:
         if self._is_chain(offset):
             return offset
         after_ape = self._after_ape(search_from, offset)
-        after = self._after_id3(after_ape or offset) or after_ape
+        start = after_ape or offset
+        after = start_behind_tags(self._descriptor, start)
+        after = after if after > start else after_ape
         if after and self._is_chain(after):
             return after
         return self._search(max(search_from, after_ape or 0), distance)
@@ -225,19 +228,6 @@ class _Walk:
                 break
             after = start = offset = end
         return after
-
-    def _after_id3(self, offset: int) -> int | None:
-        """The offset after the ID3v2 tags at ``offset``, by the sizes that they state; None without one."""
-        after = offset
-        for _ in range(_MAX_TAGS):
-            head = os.pread(self._descriptor, 10, after)
-            if len(head) < 10 or head[:3] != b"ID3":
-                break
-            size = 0
-            for byte in head[6:]:
-                size = size << 7 | byte & 0x7F
-            after += 10 + size + (10 if head[5] & 0x10 else 0)
-        return after if after > offset else None
 
     def _load(self, offset: int, count: int) -> None:
         """Makes ``_data`` hold ``count`` bytes from ``offset`` on, or all up to the file's end."""

@@ -119,6 +119,6 @@ def test_generated_sounds_are_as_many_of_each_kind_as_the_clips_need() -> None:
     assert all(window.min() >= -60 for window in sounds.windows)
 
 
-def test_the_least_sure_three_in_a_hundred() -> None:
+def test_the_least_sure_one_in_eighty() -> None:
     confidences = np.linspace(0, 1, 1_001, dtype=np.float32)
     assert least_confidence(confidences) == pytest.approx(0.0125, abs=1e-4)
