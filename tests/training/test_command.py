@@ -88,7 +88,7 @@ def test_a_stopped_ensemble_has_nothing_to_resume(songs: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ensemble, "member_from_path", stop)
-    result = CliRunner().invoke(main, ["ensemble", str(songs), str(songs)])
+    result = CliRunner().invoke(main, ["ensemble", str(songs), str(songs / "calm")])
     assert result.exit_code == 130
     assert result.stderr == "stopped\n"
 

@@ -20,6 +20,7 @@ from merkit.training.networks.checkpoint import save_checkpoint
 from merkit.training.runs import split_table
 from merkit.training.runs.split_plan import SplitPlan
 from pool_here import pool_here
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score
 from small_training import FAST_OPTIONS, fast_job
 
@@ -60,8 +61,8 @@ def _figures(folder: Path) -> tuple[str, str]:
     """How a cell begins and ends, by scikit-learn from the predictions that were kept."""
     temperature = json.loads((folder / "metrics.json").read_text())["temperature"]
     with np.load(folder / "logits.npz") as kept:
-        scaled = np.exp(kept["logits"] / temperature)
-        shares = np.split(scaled / scaled.sum(axis=1, keepdims=True), np.cumsum(kept["windows"])[:-1])
+        windows = softmax(kept["logits"] / temperature, axis=1)
+        shares = np.split(windows, np.cumsum(kept["windows"])[:-1])
         said, truth = np.asarray([share.mean(axis=0).argmax() for share in shares]), kept["truth"]
     return f"{f1_score(truth, said, average='macro'):.3f}", f"{accuracy_score(truth, said):.3f}, {len(truth)}"
 
