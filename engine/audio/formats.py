@@ -114,6 +114,9 @@ def open_regular_file(path: str | Path) -> int:
         # O_NONBLOCK: opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
+        # What a shell gives for <(command): the number of an open file, which child processes have not.
+        if os.path.dirname(path) in ("/dev/fd", "/proc/self/fd"):
+            raise AudioError("a pipe cannot be sought: save what it gives in a file") from None
         raise UnreadableError("no such file") from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
