@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ from ..errors import AudioError, UnreadableError
 
 _HEAD_BYTES = 4_096
 _MOST_TAGS = 16  # in a row
+_FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
 # Containers: what looks like frames in them is left to whoever can read the container.
 _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3",
@@ -101,6 +103,12 @@ def is_remote(path: str) -> bool:
     """Whether a path is a URL, to be read by fsspec."""
     scheme, separator, _ = path.partition("://")
     return bool(separator) and scheme.replace("+", "").isalnum()
+
+
+def path_in_url(text: str) -> str | None:
+    """The path, percent-encoded as it stands, of a file: URL of this machine; None for all else."""
+    scheme = _FILE_URL.match(text)
+    return text[scheme.end() :] if scheme else None
 
 
 def open_regular_file(path: str | Path) -> int:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
+from ..audio.formats import path_in_url
 from ..text.escape import path_from_text
 from .reconcile import paths_from_text
 from .source import Source, source_from_path
@@ -19,7 +20,6 @@ from .source import Source, source_from_path
 MARKS = "\ufeff\x1a"
 """What lists that were joined have inside: marks of byte order, and what ends a text of DOS."""
 
-_FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
 _MOST_NAMES = 100_000  # of a folder, kept for names in other capitals; 16 folders are
 _LONGEST = 16_384  # characters; a path of 4,096 bytes, each percent-encoded, is shorter
@@ -62,11 +62,6 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     return replace(source_from_path(absent, columns), readings=tuple(readings))
 
 
-def is_local_url(text: str) -> bool:
-    """Whether a URL names a file of this machine."""
-    return _FILE_URL.match(text) is not None
-
-
 def encoding_of_list(file: str) -> str:
     """The encoding of a text file: UTF-16 by its mark or its null bytes, otherwise UTF-8.
 
@@ -92,9 +87,7 @@ def _readings(text: str) -> Iterator[str]:
 
 def _without_scheme(text: str) -> Iterator[str]:
     stripped = text.strip().strip(MARKS).strip()
-    scheme = _FILE_URL.match(stripped)
-    if scheme:
-        rest = stripped[scheme.end() :]
+    if (rest := path_in_url(stripped)) is not None:
         # "#" and "?" are meant as parts of names more often than as ends of a path.
         yield from (unquote(rest, errors="surrogateescape"), rest)
         yield unquote(re.split("[#?]", rest, maxsplit=1)[0], errors="surrogateescape")

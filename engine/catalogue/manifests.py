@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from ..audio.formats import is_remote
+from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
 from .csv_rows import open_csv
-from .listed_paths import MARKS, is_local_url, source_from_list
+from .listed_paths import MARKS, source_from_list
 from .parquet_rows import parquet_columns, parquet_rows
 from .source import Source
 
@@ -67,7 +67,7 @@ def sources_from_manifest(
             row = {name: value for name, value in zip(names, values, strict=True) if name}
             path = str(row.pop(path_column) or "")
             url = path.strip().strip(MARKS).strip()
-            if is_remote(url) and not is_local_url(url):
+            if is_remote(url) and path_in_url(url) is None:
                 yield Source(url, columns=row)
             else:
                 is_empty = not path.strip(MARKS).strip()

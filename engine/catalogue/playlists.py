@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from ..audio.formats import is_remote, open_regular_file
+from ..audio.formats import is_remote, open_regular_file, path_in_url
 from ..errors import AudioError
-from .listed_paths import MARKS, encoding_of_list, is_local_url, source_from_list
+from .listed_paths import MARKS, encoding_of_list, source_from_list
 from .source import Source, source_from_path
 
 SUFFIXES = (".m3u", ".m3u8")
@@ -58,7 +58,7 @@ def sources_from_playlist(
                 is_comment = not bare.strip() or bare.startswith("#")
                 if is_comment and not any(_is_name(folder, each) for each in (text, bare)):
                     continue
-                if is_remote(bare.strip()) and not is_local_url(bare.strip()):
+                if is_remote(bare.strip()) and path_in_url(bare.strip()) is None:
                     skip()
                 else:
                     yield source_from_list(folder, text)

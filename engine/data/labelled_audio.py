@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from ..audio.formats import is_remote
+from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
 from ..text.escape import text_from_csv
 from .cleaning import as_spelt, check_labels, cleaned, comparison_key
@@ -35,8 +34,6 @@ __all__ = [
 ]
 
 LAYOUTS = (*FOLDERS, "folder", "csv")
-
-_FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 
 
 def labelled_audio(
@@ -114,8 +111,7 @@ def path_from_cell(cell: str, file: Path) -> Path:
     forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
     plain = text_from_csv(cell)  # a table of ours keeps names from being formulas
     ways = [cell, plain, stripped, slashed, *forms]
-    if local := _FILE_URL.match(stripped):
-        rest = stripped[local.end() :]
+    if (rest := path_in_url(stripped)) is not None:
         stripped = unquote(rest, errors="surrogateescape")
         ways += [stripped, rest]
     existing = next((path for path in ways if os.path.lexists(folder / path)), None)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 from audio_files import SUFFIXES
-from merkit.engine.audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file, reason_from_head
+from merkit.engine.audio.formats import (
+    AUDIO_SUFFIXES,
+    is_remote,
+    open_regular_file,
+    path_in_url,
+    reason_from_head,
+)
 from merkit.engine.errors import AudioError
 
 
@@ -50,6 +56,13 @@ def test_a_regular_file_is_opened_from_its_beginning(tmp_path: Path) -> None:
         descriptor = open_regular_file(tmp_path / name)
         assert os.read(descriptor, 9) == b"sound"
         os.close(descriptor)
+
+
+def test_urls_of_this_machine() -> None:
+    for url in ("file:///a%20b", "file:/a%20b", "file://localhost/a%20b", "FILE:///a%20b"):
+        assert path_in_url(url) == "/a%20b"
+    for text in ("file://nas/a", "file:////nas/a", "http://localhost/a", "file.wav", "file:a"):
+        assert path_in_url(text) is None
 
 
 def test_others_are_refused_and_closed(tmp_path: Path) -> None:

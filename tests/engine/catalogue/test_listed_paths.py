@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from merkit.engine.catalogue import listed_paths
-from merkit.engine.catalogue.listed_paths import encoding_of_list, is_local_url, source_from_list
+from merkit.engine.catalogue.listed_paths import encoding_of_list, source_from_list
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
@@ -183,13 +183,6 @@ def test_other_readings_are_told(tmp_path: Path) -> None:
 def test_odd_text_is_no_error(tmp_path: Path) -> None:
     for text in ("a\0b.wav", "x" * 5_000, "é" * 300, "file:///", "%00.wav", "../" * 50 + "é.wav"):
         assert isinstance(path_from_list(str(tmp_path), text), str)
-
-
-def test_local_urls() -> None:
-    assert all(map(is_local_url, ("file:///a", "file:/a", "file://localhost/a", "FILE:///a")))
-    assert not any(
-        map(is_local_url, ("file://nas/a", "file:////nas/a", "http://localhost/a", "file.wav", "file:a"))
-    )
 
 
 def test_encodings(tmp_path: Path) -> None:
