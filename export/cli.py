@@ -12,6 +12,7 @@ from ..engine.cli.command import (
     EXIT_GATE,
     EXIT_SOME_FAILED,
     SETTINGS,
+    WORKERS,
     QuietCommand,
     report_errors,
     version_option,
@@ -20,6 +21,7 @@ from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from .options import (
     builder_options,
+    check_effect,
     data_options,
     data_plan_from_options,
     foreign_from_options,
@@ -60,7 +62,8 @@ _LAYERS_NAMED = 5  # in a hint
     "-o",
     default=".",
     metavar="FOLDER/|FILE",
-    help="A folder if it exists or ends in /, else the name of an engine: .engine, .plan, .trt.",
+    help="A folder if it exists or ends in /, else the name of an engine (.engine, .plan, .trt) or, with "
+    "--format onnx, of an .onnx.",
 )
 @click.option(
     "--format",
@@ -80,9 +83,7 @@ _LAYERS_NAMED = 5  # in a hint
     help="Leave a layer one precision up: FP16 in INT8, FP32 in FP16.",
 )
 @builder_options
-@click.option(
-    "--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode; 0 is one a core."
-)
+@click.option("--workers", "-j", type=WORKERS, default=0, help="Processes that decode; 0 is one a core.")
 @version_option
 @report_errors
 def main(
@@ -116,6 +117,7 @@ def main(
         raise click.UsageError("--keep goes with --fp16 or --int8: in FP32 every layer is left as it is")
     if sensitivity and precisions != ["int8"]:
         raise click.UsageError("--sensitivity goes with --int8 alone")
+    check_effect(form, "int8" in precisions, options["data"] is not None)
     _check_calibration(precisions, options)
     with sigterm_interrupts() as stop:
         try:

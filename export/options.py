@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.cli.command import options_given
 from ..engine.errors import UsageError
 
 _WINDOWS = 64  # at once, for which an engine is tuned by default
@@ -142,6 +143,22 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def check_effect(form: str, is_int8: bool, has_data: bool) -> None:
+    """Whether what the command line names has an effect.
+
+    Raises:
+        click.UsageError: an option is named that goes with another.
+    """
+    of_engines = ("gpu", "workspace", "optimization_level", "timing_cache", "hardware_compatible")
+    for names, needed, has in (
+        (("builder", *of_engines, "version_compatible"), "--format engine", form == "engine"),
+        (("calib_data", "calib_windows", "calib_method"), "--int8", is_int8),
+        (("layout", "max_drop"), "--data", has_data),
+    ):
+        if not has and (idle := options_given(names)):
+            raise click.UsageError(f"{idle[0]} goes with {needed}")
 
 
 def plan_from_options(out: str, form: Any, options: dict[str, Any]) -> Plan:

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from ..engine.cli.command import SETTINGS
+from ..engine.cli.command import SETTINGS, WORKERS
 from .command import limit_threads, training_command
 from .options import FOLDER, check_outside
 from .plans import Plan
@@ -120,7 +120,7 @@ _STEPS: dict[str, Recipe] = {
 @click.argument("out", type=FOLDER)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]")
-@click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode.")
+@click.option("--workers", "-j", type=WORKERS, default=0, help="Processes that decode.")
 @click.option(
     "--non-music",
     multiple=True,

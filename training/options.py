@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..engine.cli.command import FiniteRange
+from ..engine.cli.command import WORKERS, FiniteRange
 
 PROTOCOL_NAMES = ("best", "hindi-2022", "icm-2020")
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
@@ -52,7 +52,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--workers",
             "-j",
-            type=click.IntRange(min=0),
+            type=WORKERS,
             default=0,
             help="Processes that decode; 0: one a core.",
         ),

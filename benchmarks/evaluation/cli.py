@@ -14,6 +14,7 @@ from ...engine.cli.command import (
     EXIT_GATE,
     EXIT_SOME_FAILED,
     SETTINGS,
+    WORKERS,
     FiniteRange,
     QuietCommand,
     WindowCountType,
@@ -53,7 +54,7 @@ _FILE = click.Path(path_type=Path)
     help="As in mer-label; or MODEL@RUNTIME for one.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="As in mer-label.")
-@click.option("--workers", "-j", type=click.IntRange(min=0), default=0, help="As in mer-label.")
+@click.option("--workers", "-j", type=WORKERS, default=0, help="As in mer-label.")
 @click.option(
     "--wrong",
     "worst",

@@ -17,6 +17,7 @@ from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.spread import MOST_WINDOWS
 from merkit.engine.audio.windows import WindowCount
+from merkit.engine.cpu import MOST_WORKERS
 from merkit.engine.errors import AudioError, UsageError
 from merkit.engine.labelling.choose import Device, open_backend
 from merkit.engine.labelling.contract import LabelBackend
@@ -248,8 +249,10 @@ def _checked(
     if device not in get_args(Device):
         raise UsageError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}")
     processes, least = _number(workers, Integral), _number(min_confidence, Real)
-    if not processes >= 0:
-        raise UsageError(f"workers must be a whole number, 0 for one a core, not {workers!r}")
+    if not 0 <= processes <= MOST_WORKERS:
+        raise UsageError(
+            f"workers must be a whole number to {MOST_WORKERS:,}, 0 for one a core, not {workers!r}"
+        )
     if min_confidence is not None and not 0 <= least <= 1:
         raise UsageError(f"min_confidence must be from 0 to 1, not {min_confidence!r}")
     return (

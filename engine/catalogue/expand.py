@@ -36,6 +36,7 @@ class Sources:
     (litter.py says what that is); an argument is taken whatever its name.
 
     Attributes:
+        manifests: those among the arguments.
         columns: those of the manifests, apart from paths, with their kinds.
         skipped: the files that were left out during one iteration, and the folders that were not searched.
         check: called for each entry of each listing; what it raises ends the iteration.
@@ -55,7 +56,8 @@ class Sources:
     ) -> None:
         self.arguments = [os.fspath(argument) for argument in arguments]
         self._path_column, self._hidden = path_column, hidden
-        self.columns = manifests.columns_of_manifests(filter(_is_manifest, self.arguments), path_column)
+        self.manifests = list(filter(_is_manifest, self.arguments))
+        self.columns = manifests.columns_of_manifests(self.manifests, path_column)
         self.skipped = 0
         self.check: Callable[[], None] = lambda: None
         self.limits = Limits()

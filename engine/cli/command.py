@@ -7,13 +7,15 @@ import math
 import os
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..audio.spread import MOST_WINDOWS
+from ..cpu import MOST_WORKERS
 from ..errors import MerError
 from ..signals import INTERRUPTED, sigterm_interrupts
 from ..temporary import process_folder, temporary_files_in
@@ -67,6 +69,21 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number", param, ctx)
         return number
+
+
+WORKERS = click.IntRange(0, MOST_WORKERS)
+"""Child processes; 0 is one a core."""
+
+
+def options_given(names: Iterable[str]) -> list[str]:
+    """Of these parameters of the command that runs, the flags of those that its command line names."""
+    context = click.get_current_context()
+    given = {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    }
+    return [given[name] for name in names if name in given]
 
 
 class QuietCommand(click.Command):

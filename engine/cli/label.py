@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ..errors import MerError
 from ..text.streams import print_err
-from .command import EXIT_SOME_FAILED, SETTINGS, report_errors, version_option
+from .command import EXIT_SOME_FAILED, SETTINGS, options_given, report_errors, version_option
 from .copy_rows import copy_rows
 from .label_options import label_options
 from .words import WordFirst
@@ -75,7 +74,7 @@ def main(
         raise click.UsageError("--hop goes with --windows all")
     if decoder == "dali" and windows != "all":
         raise click.UsageError("--decoder dali reads whole files: it goes with --windows all")
-    if ray and (device == "cuda" or gpus > 1):
+    if ray and options_given(("device", "gpus")):
         raise click.UsageError("--ray chooses the devices of its nodes: leave --device and --gpus out")
     if as_json and out not in (None, "-"):
         raise click.UsageError("--json prints rows on stdout, and --out names another place")
@@ -85,7 +84,7 @@ def main(
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose contradict each other")
     if finished is not None:
-        return copy_rows(finished, paths, out)
+        return copy_rows(finished, paths, out, quiet)
     if not paths:
         raise click.UsageError("name a PATH to label")
     if not ray:
@@ -112,7 +111,7 @@ def main(
         "--prune removes": prune,
         "--forget removes": forget,
         "--retry-errors replaces": retry_errors,
-        "--shard-rows divides": _is_typed("shard_rows"),
+        "--shard-rows divides": bool(options_given(["shard_rows"])),
     }
     for does, is_asked in of_folders.items():
         if is_asked and output.kind is not Kind.FOLDER:
@@ -123,6 +122,8 @@ def main(
             print_err(f"{out} was begun with {' and '.join(models)}, and goes on so")
     artifact = open_models(models or (DEFAULT_MODEL,))
     sources = Sources(paths, path_column, hidden)
+    if not sources.manifests and options_given(["path_column"]):
+        raise click.UsageError("--path-column goes with a table of paths: .csv or .parquet")
     limits = Limits(
         seconds=timeout,
         decoded_samples=round(max_decoded * 1e9 / 4),
@@ -188,10 +189,6 @@ def main(
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
         raise MerError("nothing was labelled: no input is there, or none can be read")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
-
-
-def _is_typed(option: str) -> bool:
-    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..runtimes import RUNTIMES
-from .command import FiniteRange, WindowCountType
+from .command import WORKERS, FiniteRange, WindowCountType
 from .words import ANY_PATH, complete_path
 
 _OPTIONS = (
@@ -84,7 +84,7 @@ _OPTIONS = (
     click.option(
         "--workers",
         "-j",
-        type=click.IntRange(min=0),
+        type=WORKERS,
         default=0,
         help="Processes that decode; 0 is one a core. With --ray: those of each actor.",
     ),

@@ -10,7 +10,7 @@ import click
 
 from ..errors import MerError
 from ..text.streams import print_err, print_out
-from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, QuietCommand, report_errors
+from .command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, FiniteRange, QuietCommand, report_errors
 from .words import ANY_PATH
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def main(
         raise click.UsageError(
             f"{folder} is in {labels}, which other programs read as a whole: name another one"
         )
+    is_new = not place.exists()
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,6 +127,7 @@ def main(
         lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
     for title in lists:  # before the first one is written
         playlists.refuse_foreign(place / f"{title}.m3u8")
+    written = 0
     for title, entries in lists.items():
         path = place / f"{title}.m3u8"
         entries = entries[:limit]
@@ -133,11 +135,16 @@ def main(
             unlisted = playlists.write_m3u8(path, title, entries)
             left_out["with the end of a line in their names"] += len(unlisted)
             print_out(f"{path}\t{len(entries) - len(unlisted)}")
+            written += 1
+    if not written and is_new:
+        place.rmdir()
     if not chosen:
         print_err("no song is left for a playlist")
     if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
         print_err(f"left out: {', '.join(reasons)}")
-    return EXIT_SOME_FAILED if left_out[Found.MISSING.value] else 0
+    if left_out[Found.MISSING.value]:
+        return EXIT_SOME_FAILED
+    return 0 if written else EXIT_FAILURE
 
 
 _KEYS = {

@@ -89,7 +89,9 @@ def main(
             if write:
                 print_err("the reader of stdout has gone: the rest was left alone")
             raise
-    for line in _summary(counts, write, undo):
+    takes = ["--unsure takes those with that verdict"] if not unsure else []
+    takes += ["a lower --min-confidence takes those below it"] if min_confidence else []
+    for line in _summary(counts, write, undo, touch, ", ".join(takes)):
         print_err(line)
     if stop.code is not None:
         print_err("stopped: run the same command again to go on")
@@ -157,7 +159,7 @@ _ONE = {
 }
 
 
-def _summary(counts: Counter, write: bool, undo: bool) -> Iterator[str]:
+def _summary(counts: Counter, write: bool, undo: bool, touch: bool, takes_unsure: str) -> Iterator[str]:
     """A line for each kind of outcome, with what helps."""
     from ..outputs.tagging.tag_run import Outcome
 
@@ -166,7 +168,8 @@ def _summary(counts: Counter, write: bool, undo: bool) -> Iterator[str]:
     help_of = {
         Outcome.REMOVED: "it was taken away" if write else "--write takes it away",
         Outcome.OTHERS: "--replace replaces it",
-        Outcome.UNSURE: "--unsure takes those with that verdict",
+        Outcome.SAME: "their times stay, unless --undo --write takes the tags away first" if touch else "",
+        Outcome.UNSURE: takes_unsure,
         Outcome.CHANGED: "mer-label labels again what has changed",
     }
     for outcome in Outcome:

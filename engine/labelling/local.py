@@ -167,9 +167,11 @@ def _working_folder() -> _Folder | None:
 def network_threads(workers: int = 0) -> int:
     """Threads for a network beside so many processes that decode (0: one a core).
 
-    Two threads need a fifth more CPU for a window than one, so it has only as many as keep up with decoding.
+    Two threads need a fifth more CPU for a window than one, so it has only as many as keep up with decoding:
+    half the processes, or half the cores where there are fewer.
     """
-    return max(1, (workers or usable_cores()) // 2)
+    cores = usable_cores()
+    return max(1, min(workers or cores, cores) // 2)
 
 
 class _Run:

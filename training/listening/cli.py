@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ...engine.cli.command import version_option
+from ...engine.cli.command import WORKERS, version_option
 from ...engine.text.escape import for_terminal
 from ..command import training_command
 
@@ -36,9 +36,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.Path(path_type=Path),
     help="Folder of embeddings.  [default: ~/.cache/mer/embeddings]",
 )
-@click.option(
-    "--workers", "-j", type=click.IntRange(min=0), default=0, help="Processes that decode; 0: one a core."
-)
+@click.option("--workers", "-j", type=WORKERS, default=0, help="Processes that decode; 0: one a core.")
 @version_option
 def queue(**options: Any) -> None:
     """Choose the songs that are worth a label next, for mer-train listen.

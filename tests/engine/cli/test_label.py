@@ -438,6 +438,10 @@ def test_options_that_contradict_each_other(music: Path) -> None:
         ([str(music), "--plot", "x.png"], "name one PATH"),
         (["--retry-errors", "-o", "x.csv"], "--retry-errors replaces rows of a folder: it goes"),
         (["--shard-rows", "500"], "--shard-rows divides rows of a folder"),  # its default, but typed
+        (["--ray", "local", "--device", "cpu"], "leave --device and --gpus out"),
+        (["--ray", "local", "--gpus", "1"], "leave --device and --gpus out"),
+        (["--path-column", "file"], "--path-column goes with a table of paths"),
+        (["--workers", "999999"], "not in the range 0<=x<=1024"),
     ):
         done = mer_label(music, *arguments)
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
@@ -446,7 +450,9 @@ def test_options_that_contradict_each_other(music: Path) -> None:
 def test_rows_are_copied_as_they_are(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     assert mer_label(music, "-m", tiny_model, "-o", f"{tmp_path}/labels/").returncode in (0, 4)
     copy = ("--from", tmp_path / "labels", "-o", tmp_path / "rows.csv")
-    assert mer_label(*copy).returncode == 0
+    copied = mer_label(*copy)
+    assert (copied.returncode, "written to" in copied.stderr) == (0, True)
+    assert mer_label(*copy, "--quiet").stderr == ""
     rows = (tmp_path / "rows.csv").read_bytes()
     for option in ("--min-confidence=0.9", "--model=hindi5", "--prune", "--windows=all", "--retry-errors"):
         result = mer_label(*copy, option)

@@ -73,6 +73,12 @@ def test_a_list_that_nothing_is_left_for_becomes_empty(labels: Path, tmp_path: P
     assert "no song is left" in done.stderr
 
 
+def test_nothing_left_for_new_playlists_makes_no_folder(labels: Path, tmp_path: Path) -> None:
+    done = run(labels, tmp_path / "lists", "--min-confidence", "0.95")
+    assert (done.exit_code, done.stdout, (tmp_path / "lists").exists()) == (1, "", False)
+    assert "no song is left" in done.stderr
+
+
 def test_a_journey(labels: Path, tmp_path: Path) -> None:
     done = run(labels, tmp_path / "lists", "--journey", "sad:happy", "--limit", 3)
     assert names(tmp_path / "lists" / "Sad to Happy.m3u8") == "dab"
@@ -103,7 +109,7 @@ def test_another_song_of_the_same_path_is_not_listed(
     done = run(labels, "lists")
     assert done.exit_code == 4
     assert "left out: 1 not there now" in done.stderr
-    assert not list(Path("lists").iterdir())
+    assert not Path("lists").exists()
 
 
 def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:

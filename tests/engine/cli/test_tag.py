@@ -49,6 +49,8 @@ def test_first_said_then_done_then_undone(labels: Path, music: Path) -> None:
     assert (done.exit_code, done.stderr.splitlines()[0]) == (4, "2 tagged")
     assert {path: path.read_bytes() for path in music.iterdir()} != before
     again = run(labels, "--write")
+    touched = run(labels, "--write", "--touch")
+    assert "2 tagged already: their times stay, unless --undo --write takes" in touched.stderr
     assert "2 tagged already" in again.stderr
     undo = run(labels, "--undo")
     assert (undo.exit_code, undo.stderr) == (0, "2 to restore: --write does it\n")
@@ -69,6 +71,15 @@ def test_a_mood_that_the_labels_do_not_say_any_more(labels: Path, music: Path) -
     assert f"{earlier}: --write takes it away\n" in said.stderr
     assert f"{earlier}: it was taken away\n" in run(labels, "--write").stderr
     assert "not sure enough" in run(labels, "--write").stderr
+
+
+def test_what_helps_songs_that_are_not_sure_enough(labels: Path, music: Path) -> None:
+    pytest.importorskip("mutagen")
+    write_labels(labels, [row_of(music / "b.flac", share=0.6)])
+    lower = "1 not sure enough: --unsure takes those with that verdict, a lower --min-confidence takes"
+    assert lower in run(labels, "--min-confidence", "0.9").stderr
+    only = "1 not sure enough: a lower --min-confidence takes those below it\n"
+    assert only in run(labels, "--min-confidence", "0.9", "--unsure").stderr
 
 
 def test_without_mutagen_there_is_one_line(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:

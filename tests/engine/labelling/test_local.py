@@ -18,7 +18,7 @@ from gpu_on_cpu import SPEC
 from http_folder import Answers, answered_by
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import DeviceError
-from merkit.engine.labelling import worker_pool
+from merkit.engine.labelling import local, worker_pool
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.labelling.local import FileByFile, LocalBackend, network_threads
@@ -222,8 +222,11 @@ def test_a_network_that_fails_ends_the_call(artifact: Artifact, mixed_songs: lis
         list(backend.label_files(mixed_songs, artifact, OPTIONS))
 
 
-def test_half_as_many_threads_as_processes() -> None:
+def test_half_as_many_threads_as_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: 12)
     assert [network_threads(workers) for workers in (1, 2, 3, 8)] == [1, 1, 1, 4]
+    assert network_threads(64) == network_threads() == 6  # no more than keep 12 cores busy
+    monkeypatch.undo()
     assert network_threads() >= 1
 
 
