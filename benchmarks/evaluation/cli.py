@@ -111,6 +111,8 @@ def main(
         raise UsageError(f"{data} is a model: the labelled audio comes last")
     if not data.exists():
         raise UsageError(f"{data} does not exist: name the labelled audio last")
+    if png_file and png_file.suffix.lower() != ".png":
+        raise UsageError(f"--png writes a PNG, and {png_file} has another suffix: end it in .png")
     pngs = [] if png_file is None else png_files(len(models), png_file)
     outputs = [file for file in (json_file, html_file, *pngs) if file]
     check_result_paths(outputs, [data, *(Path(model) for model in models if Path(model).is_file())])

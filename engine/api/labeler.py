@@ -152,6 +152,7 @@ class Labeler:
             UsageError: one path in the place of a list.
             MerError: an error that concerns more than one file, such as a GPU that fails; labels that were
                 asked for before this process was forked.
+            ValueError: the labeler was closed while labels were awaited, as for a file.
         """
         if isinstance(paths, str | bytes | os.PathLike):  # the characters of one would be paths too
             raise UsageError("label_files takes a list of paths; label(path) takes one")

@@ -105,6 +105,8 @@ def test_a_picture_says_which_letters_its_font_lacks(
     monkeypatch.setattr(plot, "_FONTS", ("DejaVu Sans",))
     picture_text._say_boxes.cache_clear()
     model = make_model(labels=("खुश", "quiet"))
+    refused = run(model, clips, "--png", tmp_path / "m.jpg")
+    assert (refused.exit_code, "end it in .png" in refused.stderr) == (2, True)
     done = run(model, clips, "--map", "loud=खुश", "--png", tmp_path / "m.png")
     assert done.exit_code == 0, done.output
     assert done.stderr.splitlines()[-1].startswith("no font here has all characters of the labels")
