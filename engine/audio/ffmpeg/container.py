@@ -39,6 +39,7 @@ OF_ANY_CLOCK = {"mov,mp4,m4a,3gp,3g2,mj2"}  # where the header states what a tic
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
+_OPUS, _HOLE_BYTES = {"opus", "libopus"}, 8
 _MAX_BAD_PLACES = 200  # at which FFmpeg gives up and is asked again
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
 
@@ -106,6 +107,20 @@ def packets_of(container: Any, stream: Any, budget: Budget) -> Iterator[Any]:
         except av.error.FFmpegError:
             break
     budget.spend(0)  # FFmpeg may have been stopped while it was looking for the next one
+
+
+def frames_of(packet: Any) -> list[Any]:
+    """What FFmpeg decodes from a packet.
+
+    Raises:
+        FFmpegError, ValueError: the packet is damaged, or is a hole.
+    """
+    # Zeros where a download stopped are no packet, but to Opus, which hears speech in them and makes noise.
+    # The last packet of a hole begins with some, and would count 10 ms. One byte of zero is silence.
+    is_opus = packet.size > 1 and packet.stream.codec_context.name in _OPUS
+    if is_opus and not any(memoryview(packet)[:_HOLE_BYTES]):
+        raise ValueError("a hole")
+    return packet.decode()
 
 
 def _options(path: str | Path) -> dict[str, str]:

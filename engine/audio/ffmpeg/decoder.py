@@ -233,7 +233,7 @@ class FFmpegDecoder:
                     continue
                 from_sample = 0  # every packet from here on is decoded, without this check
             try:
-                frames = packet.decode()
+                frames = ffmpeg.frames_of(packet)
             except (av.error.FFmpegError, ValueError):  # PyAV 19's, where FFmpeg has no decoder
                 bad_packets += 1
                 self._budget.spend(0)  # in a hole of an hour there are many

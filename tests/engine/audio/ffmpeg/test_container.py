@@ -39,3 +39,18 @@ def test_a_track_of_clicks_gives_way_too(tmp_path: Path) -> None:
         path = write(tmp_path / "song", "matroska", "alac", *tracks, dispositions=(1, 0))
         heard = max(tracks, key=np.count_nonzero)
         np.testing.assert_allclose(decoder(path).read(9_000, 44_100), heard[9_000:53_100], atol=1 / 16_000)
+
+
+def test_a_hole_in_opus_is_silent(tmp_path: Path) -> None:
+    samples = noise(10, 48_000)
+    path = write(tmp_path / "song", "mp4", "libopus", samples, rate=48_000, options={"movflags": "faststart"})
+    data = path.read_bytes()
+    whole = decoder(path).read(0, len(samples))
+    third = len(data) // 3
+    path.write_bytes(data[:third] + bytes(third) + data[2 * third :])
+    read = decoder(path).read(0, len(samples))
+    assert len(read) == len(whole)
+    assert not read[4 * 48_000 : 6 * 48_000].any()
+    np.testing.assert_allclose(read[-2 * 48_000 :], whole[-2 * 48_000 :], atol=0.01)
+    path.write_bytes(data[: 2 * third] + bytes(len(data) - 2 * third))
+    assert not decoder(path).read(7 * 48_000, 48_000).any()
