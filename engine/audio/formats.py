@@ -16,9 +16,10 @@ _HEAD_BYTES = 4_096
 _MOST_TAGS = 16  # in a row
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
+VOC = b"Creative Voice File\x1a"
 # Containers: what looks like frames in them is left to whoever can read the container.
 _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3",
-               b"0&\xb2u", b"FLV", b"\0\0\1\xba", b"wvpk", b"MAC ", b"TTA")  # fmt: skip
+               b"0&\xb2u", b"FLV", b"\0\0\1\xba", b"wvpk", b"MAC ", b"TTA", VOC)  # fmt: skip
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 

@@ -15,7 +15,7 @@ from .containers import asf_objects, matroska, mp4_boxes
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
 from .decoder import Budget, Decoder, Limits
-from .formats import is_container, is_mp4, open_regular_file, reason_from_archive, start_behind_tags
+from .formats import VOC, is_container, is_mp4, open_regular_file, reason_from_archive, start_behind_tags
 from .libsndfile import SoundFileDecoder
 from .mpeg.adts_frames import adts_from_file, rate_of_adts
 from .mpeg.mp3 import mp3_decoder
@@ -49,7 +49,8 @@ def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
 
 def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder:
     whole, together = None, begins_together(file.fileno())
-    if not together:  # of streams at once libsndfile reads the first, silent or not
+    # Of streams at once libsndfile reads the first, silent or not, and in VOC the heads of blocks as sound.
+    if not (together or os.pread(file.fileno(), len(VOC), 0) == VOC):
         with suppress(soundfile.LibsndfileError):
             whole = SoundFileDecoder(os.dup(file.fileno()), budget)
     with ExitStack() as stack:

@@ -270,3 +270,15 @@ def test_an_mp4_that_states_another_length(tmp_path: Path, stated: int) -> None:
     with closing(open_decoder(song, Limits())) as decoder:
         assert decoder.length == pytest.approx(len(sound), abs=4_096)
         np.testing.assert_allclose(decoder.read(560_000, 16_000), sound[560_000:576_000], atol=1e-4)
+
+
+@pytest.mark.parametrize(("encoder", "bits"), [("pcm_s16le", 16), ("pcm_u8", 8), ("pcm_alaw", 5)])
+def test_voc_of_many_blocks(tmp_path: Path, encoder: str, bits: int) -> None:
+    samples = noise(4, 22_050)
+    path = write(tmp_path / "a.voc", "voc", encoder, samples, rate=22_050)
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.length == pytest.approx(len(samples), abs=200)
+        for start in (0, 40_000, 10_000):
+            heard = decoder.read(start, 20_000)
+            np.testing.assert_allclose(heard, samples[start : start + 20_000], atol=2.0 ** (1 - bits))
+        assert decoder.measure() == len(samples)
