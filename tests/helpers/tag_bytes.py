@@ -141,3 +141,17 @@ def asf_object(guid: str, content: bytes) -> bytes:
 
 def asf(objects: bytes) -> bytes:
     return asf_object("75b22630-668e-11cf-a6d9-00aa0062ce6c", struct.pack("<IH", 3, 0x201) + objects)
+
+
+def element(identifier: str, content: bytes) -> bytes:
+    """An element of Matroska; its identifier is hexadecimal."""
+    return bytes.fromhex(identifier) + struct.pack(">Q", 1 << 56 | len(content)) + content
+
+
+def simple_tag(name: str, text: str) -> bytes:
+    return element("67C8", element("45A3", name.encode()) + element("4487", text.encode()))
+
+
+def matroska(content: bytes) -> bytes:
+    """A file with one segment."""
+    return element("1A45DFA3", element("4282", b"matroska")) + element("18538067", content)

@@ -1,4 +1,7 @@
-"""Matroska and WebM files that follow one another in one file, and encrypted ones (RFC 8794, RFC 9559)."""
+"""The elements of Matroska and WebM, files of them that follow one another in one, and encrypted ones.
+
+RFC 8794, RFC 9559.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,33 @@ from collections.abc import Iterator
 from . import ogg_pages
 from .part import Exhausted, Part, part_of_file, within
 
-_EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
-_TRACKS, _TRACK, _TRACK_TYPE = b"\x16T\xaek", b"\xae", b"\x83"
+_EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+TRACKS, TRACK, _TRACK_TYPE = b"\x16T\xaek", b"\xae", b"\x83"
 _ENCODING_TYPE = b"m\x80", b"b@", b"P3"  # ContentEncodings, ContentEncoding, ContentEncodingType
 _SOUND = 2
 _HEAD_BYTES = 12  # of an element: an identifier of 4 bytes, and at most 8 of its size
+
+
+def elements(part: Part) -> Iterator[tuple[bytes, Part]]:
+    """Each element: its identifier, and what it holds, which reaches to the end where no size is stated."""
+    place = 0
+    while len(head := part.read(place, _HEAD_BYTES)) > 1:
+        start = 9 - head[0].bit_length()
+        if start > 4 or len(head) <= start:
+            return
+        width = 9 - head[start].bit_length()
+        size = int.from_bytes(head[start : start + width], "big") & (1 << 7 * width) - 1
+        place += start + width
+        if width > 8 or size == (1 << 7 * width) - 1:
+            size = part.length - place
+        yield head[:start], part.part(place, size)
+        place += size
+
+
+def number_at(part: Part, *path: bytes) -> int:
+    """The largest number at a path; 0 without one."""
+    found = within(part, elements, *path)
+    return max((int.from_bytes(number.read(0, 8), "big") for number in found), default=0)
 
 
 def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
@@ -28,7 +53,7 @@ def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
         if segment is None:
             break
         starts.append(place)
-        place = _after_element(descriptor, segment, _SEGMENT)
+        place = _after_element(descriptor, segment, SEGMENT)
     return list(zip(starts, [*starts[1:], end], strict=False))
 
 
@@ -38,35 +63,13 @@ def is_encrypted(descriptor: int) -> bool:
     if file.read(0, 4) != _EBML:
         return False
     try:
-        tracks = next(within(file, _elements, _SEGMENT, _TRACKS), file.part(0, 0))
+        tracks = next(within(file, elements, SEGMENT, TRACKS), file.part(0, 0))
         sounds = [
-            track for track in within(tracks, _elements, _TRACK) if _number(track, _TRACK_TYPE) == _SOUND
+            track for track in within(tracks, elements, TRACK) if number_at(track, _TRACK_TYPE) == _SOUND
         ]
-        return bool(sounds) and all(_number(track, *_ENCODING_TYPE) for track in sounds)
+        return bool(sounds) and all(number_at(track, *_ENCODING_TYPE) for track in sounds)
     except Exhausted:
         return False
-
-
-def _number(part: Part, *path: bytes) -> int:
-    """The largest number at a path; 0 without one."""
-    found = within(part, _elements, *path)
-    return max((int.from_bytes(number.read(0, 8), "big") for number in found), default=0)
-
-
-def _elements(part: Part) -> Iterator[tuple[bytes, Part]]:
-    """Each element: its identifier, and what it holds, which reaches to the end where no size is stated."""
-    place = 0
-    while len(head := part.read(place, _HEAD_BYTES)) > 1:
-        start = 9 - head[0].bit_length()
-        if start > 4 or len(head) <= start:
-            return
-        width = 9 - head[start].bit_length()
-        size = int.from_bytes(head[start : start + width], "big") & (1 << 7 * width) - 1
-        place += start + width
-        if width > 8 or size == (1 << 7 * width) - 1:
-            size = part.length - place
-        yield head[:start], part.part(place, size)
-        place += size
 
 
 def _after_element(descriptor: int, place: int, identifier: bytes) -> int | None:

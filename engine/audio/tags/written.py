@@ -19,6 +19,7 @@ from ..formats import open_regular_file
 from .asf import read_asf
 from .chunks import read_id3_chunks, read_text_chunks
 from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
+from .matroska import read_matroska
 from .mp4 import read_mp4
 from .values import Tags
 from .vorbis import read_flac, read_ogg
@@ -26,6 +27,7 @@ from .vorbis import read_flac, read_ogg
 _BETWEEN = "; "  # values of one tag, such as several artists
 _MOST_ID3V2 = 10  # one behind the other
 _MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+_EBML = b"\x1aE\xdf\xa3"  # Matroska
 _ASF = b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\0\xaa\0b\xcel"
 _DAMAGE = (struct.error, IndexError, OverflowError, OSError, Exhausted)
 
@@ -35,7 +37,7 @@ _Reader = Callable[[Part, Tags], None]
 def tags_from_file(path: str | Path) -> dict[str, str]:
     """Those of ``TAGS`` that stand in a local file; several values of one have ``; `` between them.
 
-    Empty for formats that are not known here, such as Matroska. Damage never raises: what stands before it
+    Empty for formats that are not known here, such as CAF. Damage never raises: what stands before it
     is kept. Reads some megabytes at most.
 
     Raises:
@@ -79,6 +81,8 @@ def _readers(head: bytes) -> tuple[_Reader, ...]:
         return (read_flac,)
     if head[:4] == b"OggS":
         return (read_ogg,)
+    if head[:4] == _EBML:
+        return (read_matroska,)
     if head[4:8] in _MP4:
         return (read_mp4,)
     return (read_asf,) if head == _ASF else ()

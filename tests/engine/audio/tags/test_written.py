@@ -43,6 +43,17 @@ FILES = {
             b"udta", made.box(b"meta", bytes(4) + made.box(b"hdlr", bytes(25)) + made.box(b"ilst", ITEMS))
         ),
     ),
+    "mka": made.matroska(
+        made.element(
+            "1254C367",
+            made.element(
+                "7373",
+                made.simple_tag("TITLE", made.TITLE)
+                + b"".join(made.simple_tag("ARTIST", name) for name in made.ARTISTS)
+                + made.simple_tag("ALBUM", made.ALBUM),
+            ),
+        )
+    ),
     "wma": made.asf(
         made.asf_object(
             "75b22633-668e-11cf-a6d9-00aa0062ce6c",
@@ -115,6 +126,10 @@ HOSTILE = {
     "packets of a byte": (_PAGE + b"\xff" + b"\1" * 255 + b"x" * 255) * 10_000,
     "boxes of nothing": made.box(b"moov", b"") * 500_000,
     "chunks of nothing": b"RIFF\0\0\0\0WAVE" + (b"abcd" + bytes(4)) * 500_000,
+    "elements of nothing": made.matroska(made.element("1254C367", b"ss\x80" * 500_000)),
+    "seeks to themselves": made.matroska(
+        made.element("114D9B74", (b"M\xbb\x8bS\xab\x84\x12T\xc3gS\xac\x81\0") * 99_000)
+    ),
     "objects of nothing": made.asf((bytes(16) + struct.pack("<Q", 24)) * 200_000),
     "a tag of 4 GB": b"ID3\4\0\0\x7f\x7f\x7f\x7f"
     + made.id3_frame("TIT2", b"")[:4]
