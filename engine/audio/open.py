@@ -12,6 +12,7 @@ import soundfile
 from ..errors import AudioError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers import asf_objects, matroska, mp4_boxes
+from .containers.chunks import caf_breaks_off
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
 from .decoder import Budget, Decoder, Limits
@@ -86,8 +87,13 @@ def _holds_frames(whole: SoundFileDecoder) -> bool:
 
 def _refuse_unplayable(descriptor: int) -> None:
     mp4 = is_mp4(os.pread(descriptor, 8, 0))
-    if mp4 and mp4_boxes.breaks_off(descriptor):
-        raise AudioError("breaks off before its index (moov): copy it again, or let its recorder repair it")
+    index = (
+        "moov" if mp4 and mp4_boxes.breaks_off(descriptor) else "pakt" if caf_breaks_off(descriptor) else ""
+    )
+    if index:
+        raise AudioError(
+            f"breaks off before its index ({index}): copy it again, or let its recorder repair it"
+        )
     encrypted = (mp4_boxes.is_encrypted,) if mp4 else (asf_objects.is_encrypted, matroska.is_encrypted)
     if any(found(descriptor) for found in encrypted):
         raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")

@@ -81,3 +81,13 @@ def chunks_from(
         chunk = Chunk(head[:4], at, at + layout.head, size)
         yield chunk
         at = -(-chunk.end // layout.align) * layout.align
+
+
+def caf_breaks_off(descriptor: int) -> bool:
+    """Whether a file is CAF and ends before its index, where the sizes of its sound's packets stood."""
+    file = FileBytes(descriptor)
+    if file.bytes_at(0, 4) != b"caff":
+        return False
+    chunks = {chunk.kind: chunk.body for chunk in chunks_from(file, CAF)}
+    packet_bytes = file.bytes_at(chunks.get(b"desc", file.size) + 16, 4)
+    return packet_bytes == bytes(4) and b"data" in chunks and b"pakt" not in chunks

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from audio_files import SUFFIXES, noise, write_audio
 from ffmpeg_files import write
 from merkit.engine.audio.decoder import Budget, Limits
@@ -77,6 +78,22 @@ def test_an_mp4_without_its_index_says_so(tmp_path: Path) -> None:
     for end in (whole.rindex(b"moov") - 4, len(whole) // 2):
         song.write_bytes(whole[:end])
         assert refusal(song, SPEC).startswith("breaks off before its index (moov)")
+
+
+def test_alac_in_caf_without_its_index_says_so(tmp_path: Path) -> None:
+    song = tmp_path / "a.caf"
+    soundfile.write(song, noise(12, 44_100), 44_100, "ALAC_16", format="CAF")
+    whole = song.read_bytes()
+    index, sound = whole.index(b"pakt"), whole.index(b"data\0")
+    whole = whole[:index] + whole[sound:] + whole[index:sound]  # as FFmpeg and recorders place it
+    song.write_bytes(whole)
+    assert windows_from_file(song, SPEC, 1)
+    half = len(whole) // 2
+    for rest in (b"", bytes(len(whole) - half)):
+        song.write_bytes(whole[:half] + rest)
+        assert refusal(song, SPEC).startswith("breaks off before its index (pakt)")
+    song.write_bytes(whole[:4] + bytes(half))
+    assert refusal(song, SPEC).startswith("not an audio file")
 
 
 @pytest.mark.parametrize("kind", ["ZIP", "tar"])
