@@ -77,6 +77,12 @@ def apev2(items: Sequence[tuple[str, bytes, int]]) -> bytes:
     return body + foot
 
 
+def apev2_in_front(items: Sequence[tuple[str, bytes, int]]) -> bytes:
+    """As ``apev2``, with a header and no footer: its size counts neither."""
+    tag = apev2(items)
+    return tag[-32:] + tag[:-32]
+
+
 def chunk(name: bytes, content: bytes, order: str = "<") -> bytes:
     return name + struct.pack(f"{order}I", len(content)) + content + bytes(len(content) % 2)
 

@@ -60,15 +60,16 @@ def read_id3v1(part: Part, tags: Tags) -> None:
 
 
 def read_apev2(part: Part, tags: Tags) -> None:
-    """Adds the tags of the APEv2 tag with which a part ends, or that stands before its ID3v1 tag."""
-    end = part.length
-    if part.read(end - _V1, 3) == b"TAG":
-        end -= _V1
+    """Adds the tags of the APEv2 tag with which a part begins or, but for Lyrics3 and ID3v1, ends."""
+    end = _before_lyrics3(part, _before_id3v1(part))
     foot = part.read(end - _APE_FOOT, _APE_FOOT)
+    at_end = foot[:8] == b"APETAGEX"
+    if not at_end:
+        foot = part.read(0, _APE_FOOT)
     if foot[:8] != b"APETAGEX":
         return
     size, count = struct.unpack_from("<II", foot, 12)
-    items, place = part.part(end - size, size - _APE_FOOT), 0
+    items, place = part.part(end - size if at_end else _APE_FOOT, size - _APE_FOOT), 0
     for _ in range(min(count, _MOST_ITEMS)):
         head = items.read(place, 8 + 256)
         size, flags = struct.unpack_from("<II", head)
@@ -78,6 +79,27 @@ def read_apev2(part: Part, tags: Tags) -> None:
             texts = items.read(value, min(size, LONGEST)).split(b"\0", MOST_VALUES)
             add(tags, name, *map(text_from_bytes, texts))
         place = value + size
+
+
+def read_id3v2_at_end(part: Part, tags: Tags) -> None:
+    """Adds the tags of the ID3v2 tag with which a part ends, by its footer, but for an ID3v1 tag."""
+    end = _before_id3v1(part)
+    foot = part.read(end - _HEAD, _HEAD)
+    if foot[:3] == b"3DI":
+        read_id3v2(part.part(end - 2 * _HEAD - _syncsafe(foot[6:])), tags)
+
+
+def _before_id3v1(part: Part) -> int:
+    """Where what may stand before an ID3v1 tag ends."""
+    return part.length - (_V1 if part.read(part.length - _V1, 3) == b"TAG" else 0)
+
+
+def _before_lyrics3(part: Part, end: int) -> int:
+    foot = part.read(end - 15, 15)  # how many bytes stand before it, and a mark
+    if foot[6:] != b"LYRICS200" or not foot[:6].isdigit():
+        return end
+    begin = end - 15 - int(foot[:6])
+    return begin if part.read(begin, 11) == b"LYRICSBEGIN" else end
 
 
 def _frame_size(body: Part, place: int, version: int) -> int:

@@ -18,7 +18,7 @@ from ..decoder import TAGS
 from ..formats import open_regular_file
 from .asf import read_asf
 from .chunks import read_id3_chunks, read_text_chunks
-from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
+from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2, read_id3v2_at_end
 from .matroska import read_matroska
 from .mp4 import read_mp4
 from .values import Tags
@@ -68,6 +68,7 @@ def _sources(whole: Part) -> Iterator[tuple[_Reader, Part]]:
         yield read, behind
     for part in id3v2:
         yield read_id3v2, part
+    yield read_id3v2_at_end, whole
     yield read_apev2, whole
     yield read_id3v1, whole
 

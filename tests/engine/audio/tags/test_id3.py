@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tag_bytes as made
 from merkit.engine.audio.containers.part import Effort, Part
-from merkit.engine.audio.tags.id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2
+from merkit.engine.audio.tags.id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2, read_id3v2_at_end
 from merkit.engine.audio.tags.values import Tags
 
 
@@ -128,7 +128,14 @@ def test_id3v1_cut_inside_of_a_character() -> None:
     assert tags == {"title": ["प्यार दीवा"], "artist": ["André"]}
 
 
-@pytest.mark.parametrize("after", [b"", made.id3v1(b"Old", b"Old")], ids=["alone", "before ID3v1"])
+LYRICS = b"LYRICSBEGININD0000200LYR00005hello000034LYRICS200"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [b"", made.id3v1(b"Old", b"Old"), LYRICS + made.id3v1(b"Old", b"Old"), LYRICS],
+    ids=["alone", "before ID3v1", "before Lyrics3 and ID3v1", "before Lyrics3"],
+)
 def test_apev2(after: bytes) -> None:
     items = [
         ("Cover Art (Front)", made.PICTURE, 2),
@@ -140,3 +147,21 @@ def test_apev2(after: bytes) -> None:
     tags: Tags = {}
     read_apev2(part(b"frames" * 50 + made.apev2(items) + after), tags)
     assert tags == {"artist": made.ARTISTS, "title": [made.TITLE], "album": [made.ALBUM]}
+    front: Tags = {}
+    read_apev2(part(made.apev2_in_front(items) + b"frames" * 50 + after), front)
+    assert front == tags
+    damaged = made.apev2(items) + after.replace(b"LYRICSBEGIN", b"LYRICSBEGUN").replace(b"000034", b"00003x")
+    unreached: Tags = {}
+    read_apev2(part(b"frames" * 50 + damaged), unreached)
+    assert unreached == ({} if LYRICS in after else tags)
+
+
+@pytest.mark.parametrize("after", [b"", made.id3v1(b"Old", b"Old")], ids=["alone", "before ID3v1"])
+def test_id3v2_at_the_end(after: bytes) -> None:
+    tag = made.id3v2(
+        made.id3_frame("TIT2", b"\3Title") + made.id3_frame("TPE1", b"\3One"), flags=0x10, padding=0
+    )
+    for behind, expected in ((b"3DI" + tag[3:10], {"title": ["Title"], "artist": ["One"]}), (b"", {})):
+        tags: Tags = {}
+        read_id3v2_at_end(part(b"frames" * 50 + tag + behind + after), tags)
+        assert tags == expected
