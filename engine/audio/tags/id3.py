@@ -141,9 +141,11 @@ def _texts(content: bytes) -> list[str]:
     """The texts of a frame: an encoding, then one or more texts with NUL between them."""
     encoding, data = content[:1], content[1:]
     if encoding in (b"\1", b"\2"):
-        return text_from_utf16(data, "utf-16-le" if encoding == b"\1" else "utf-16-be").split(
-            "\0", MOST_VALUES
-        )
+        # Without a byte order mark most letters of Latin text begin with a zero; of others, few do.
+        text = data.rstrip(b"\0")
+        zeros = text[::2].count(0)
+        is_big = encoding == b"\2" or (zeros > 1 and 4 * zeros > len(text))
+        return text_from_utf16(data, "utf-16-be" if is_big else "utf-16-le").split("\0", MOST_VALUES)
     return [text_from_bytes(text) for text in data.split(b"\0", MOST_VALUES)]
 
 

@@ -60,6 +60,24 @@ def test_texts(declared: int, data: bytes, text: str) -> None:
     assert id3v2(made.id3v2(frame, 3)) == {"title": [text]}
 
 
+@pytest.mark.parametrize(
+    ("text", "codecs"),
+    [
+        ("Titel ä", ("be", "le")),
+        ("प्यार", ("le",)),
+        ("第一", ("le",)),
+        ("一", ("le",)),
+        ("N", ("le",)),
+        ("ab प्यार 12", ("be", "le")),
+    ],
+)
+def test_utf16_without_a_byte_order_mark(text: str, codecs: tuple[str, ...]) -> None:
+    for codec in codecs:
+        for end in ("", "\0"):
+            frame = made.id3_frame("TIT2", b"\1" + (text + end).encode(f"utf-16-{codec}"), 3)
+            assert id3v2(made.id3v2(frame, 3)) == {"title": [text]}
+
+
 def test_an_extended_header_is_passed_over() -> None:
     frame = made.id3_frame("TIT2", b"\3Title", 3)
     assert id3v2(made.id3v2(b"\0\0\0\6" + bytes(6) + frame, 3, 0x40)) == {"title": ["Title"]}
