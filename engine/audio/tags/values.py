@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 
 Tags = dict[str, list[str]]
 """The values of each of ``TAGS`` that a file has."""
@@ -22,9 +23,9 @@ def add(tags: Tags, name: str | None, *texts: str) -> None:
 
 
 def text_from_bytes(data: bytes) -> str:
-    """UTF-8, whatever a tag says that it is, or else Windows-1252, of which Latin-1 is a part.
+    """UTF-8, whatever a tag says that it is, or else Windows-1252, of which Latin-1 is a part, or Shift-JIS.
 
-    The last character of UTF-8 may be cut off, as in ID3v1.
+    The last character of UTF-8 and Shift-JIS may be cut off, as in ID3v1.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -33,10 +34,13 @@ def text_from_bytes(data: bytes) -> str:
             return text
     except UnicodeDecodeError:
         pass
-    try:
+    with suppress(UnicodeDecodeError):
         return data.decode("cp1252")
-    except UnicodeDecodeError:  # it leaves five bytes out
-        return data.decode("latin-1")
+    with suppress(UnicodeDecodeError):  # many letters begin with one of the five bytes that cp1252 leaves out
+        text = codecs.getincrementaldecoder("cp932")().decode(data)
+        if sum(not letter.isascii() for letter in text) > 1:
+            return text
+    return data.decode("latin-1")
 
 
 def text_from_utf16(data: bytes, codec: str = "utf-16-le") -> str:
