@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
-from ..engine.cli.command import EXIT_GATE, EXIT_SOME_FAILED, FiniteRange, WindowCountType, report_errors
+from ..engine.cli.command import (
+    EXIT_GATE,
+    EXIT_SOME_FAILED,
+    FiniteRange,
+    WindowCountType,
+    options_given,
+    report_errors,
+)
 from ..engine.text.escape import for_terminal
 from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
@@ -159,13 +166,18 @@ def gpu_command(
     Takes engines of mer-export, with their .json and .onnx beside them, and a machine with the GPU that
     they are for.
     """
+    modes = {"--paper": paper, "--feed": feed, "--int16": int16, "ENGINE": engines}
+    if len(named := [mode for mode, is_named in modes.items() if is_named]) > 1:
+        raise click.UsageError(f"{named[0]} stands alone: leave {named[1]} out")
+    if not engines and options_given(["report"]):
+        raise click.UsageError("--json goes with ENGINE: nothing else writes it")
+    if not paper and options_given(["decode_ms"]):
+        raise click.UsageError("--decode-ms goes with --paper")
     if paper:
         from .experiments.gpu_estimate import costs, tables_of_paper
 
         _echo("\n\n".join(tables_of_paper(costs(_say), decode_ms)))
         return 0
-    if engines and (feed or int16):
-        raise click.UsageError("--feed and --int16 need no ENGINE")
     if int16:
         from .experiments.gpu_int16 import compare_int16
 

@@ -31,6 +31,7 @@ class Resume:
 
     Attributes:
         absent: good rows whose files cannot be seen now.
+        unlisted: inputs that are not there or cannot be listed, while rows of what is below them are good.
         errors: rows with errors that stay.
         pruned: rows that went, since their files are gone.
         dropped: other rows that went: a second row of a file, or the error of what is a folder or list now.
@@ -61,7 +62,7 @@ class Resume:
         self._real_paths, self._looks = RealPaths(), Looks(forget)
         self._arguments = arguments
         self._known_scope: Scope | None = None
-        self._unlisted: set[str] = set()  # folders, patterns and URLs: inputs that have rows below them
+        self.unlisted: set[str] = set()  # folders, patterns and URLs: inputs that have rows below them
 
     def take(self, record: Mapping[str, Any], place: Place) -> dict[str, Any] | None:
         """The columns of a row that change, or None: the row goes.
@@ -183,7 +184,7 @@ class Resume:
     def _is_over(self, row: Row, identity: str, holder: str | None) -> bool:
         """Whether an error is that of a list or folder that is read now, or of what a listing is without."""
         is_url, is_folder = is_remote(identity), self._looks.is_folder(identity)
-        named = self._scope.names(identity) or identity in self._unlisted
+        named = self._scope.names(identity) or identity in self.unlisted
         # What is named, is there and is no input is a list or a folder.
         if named and (row.unreadable or is_url or is_folder or self._looks.is_file(identity)):
             return True
@@ -202,8 +203,8 @@ class Resume:
     def _speaks_for(self, holder: str) -> bool:
         """Whether a good row stands in for the absent input that it lies below, which then gets no row."""
         unlisted = self._is_unlisted(holder)
-        if unlisted and holder not in self._unlisted:
-            self._unlisted.add(holder)
+        if unlisted and holder not in self.unlisted:
+            self.unlisted.add(holder)
             item = self._inputs.named(holder, None, None)
             if item and item.place and not item.row_ok:  # the error of an earlier run goes too
                 self.superseded.append(item.place)
@@ -212,7 +213,7 @@ class Resume:
         return unlisted
 
     def _is_unlisted(self, identity: str) -> bool:
-        return identity in self._unlisted or self._inputs.is_absent_input(identity)
+        return identity in self.unlisted or self._inputs.is_absent_input(identity)
 
 
 def _different(values: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class CatalogueRun:
         updated: rows of earlier runs that got new tags, or new columns from their manifest.
         dropped, pruned: rows of earlier runs that went; see ``Resume``.
         absent: good rows that stay although their files cannot be seen now.
+        unlisted: inputs that they lie below, and that are not there or cannot be listed.
         errors: rows of earlier runs with errors that stay.
         repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
         other_columns: inputs that name a file again with other columns, which are left out.
@@ -82,6 +83,7 @@ class CatalogueRun:
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = self.unwritten = 0
+        self.unlisted: list[str] = []
         with ExitStack() as stack:
             own = names_of_columns(artifact)
             carried = carried_columns(sources.columns, own)
@@ -151,6 +153,7 @@ class CatalogueRun:
         self.resumed = self._inputs.done()
         self.absent, self.errors, self.updated = resume.absent, resume.errors, resume.updated
         self.dropped, self.pruned = resume.dropped, resume.pruned
+        self.unlisted = sorted(resume.unlisted)
 
     def _read_tags(self, stop: threading.Event | None) -> None:
         """Reads the tags of files anew that were touched and have their size and time still.

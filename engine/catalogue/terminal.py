@@ -283,6 +283,7 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
         yield f"{_rows(run.dropped)} went: second rows of one file, or errors of what is no file"
     if run.pruned:
         yield f"{_rows(run.pruned)} went: the files are gone"
+    yield from (f"not there, or cannot be listed now: {path}" for path in run.unlisted[:_REASONS_SHOWN])
     if run.absent == 1:
         yield "1 file is not there now; its row stays"
     elif run.absent:

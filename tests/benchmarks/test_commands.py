@@ -135,7 +135,14 @@ def test_feeding_a_gpu_needs_none() -> None:
     assert re.fullmatch(r"\d+\.\d\d ms of the parent's CPU a song \(three windows\)", first)
     assert re.fullmatch(r"[\d,]+ windows/s into one process, from \d+ that make songs up", second)
     assert third.endswith("every checksum is right")
-    assert bench("gpu", "--feed", __file__).exit_code == 2
+    for idle, reason in (
+        ([__file__], "--feed stands alone"),
+        (["--paper"], "--paper stands alone"),
+        (["--json", "x.json"], "--json goes with ENGINE"),
+        (["--decode-ms", "3"], "--decode-ms goes with --paper"),
+    ):
+        refused = bench("gpu", "--feed", *idle)
+        assert (refused.exit_code, reason in refused.stderr) == (2, True), refused.output
 
 
 def test_what_int16_changes(tmp_path: Path) -> None:

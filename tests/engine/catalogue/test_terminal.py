@@ -37,6 +37,7 @@ class Run:
     other_columns: int = 0
     skipped: int = 0
     unwritten: int = 0
+    unlisted: list[str] = field(default_factory=list)
     stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
 
 
@@ -166,7 +167,8 @@ def test_a_table_keeps_no_timelines() -> None:
 def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     view = Lines()
     view.show(GOOD)
-    run = a_run(total=10, resumed=3, replaced=2, absent=5, errors=3, repeats=1, skipped=4)
+    unlisted = ["http://nas/list/\x1b[2J"]
+    run = a_run(total=10, resumed=3, replaced=2, absent=5, errors=3, repeats=1, skipped=4, unlisted=unlisted)
     view.summary(run, 1.0, "out/", stopped=True)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == (
@@ -177,6 +179,7 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
         "emotions: 1 sad",
         "1 row written to out/",
         "2 rows of earlier runs replaced",
+        "not there, or cannot be listed now: http://nas/list/\\x1b[2J",
         "5 files are not there now; their rows stay",
         "3 rows with errors are of earlier runs: --retry-errors tries them again",
         "stopped: 6 of 10 inputs were not labelled",

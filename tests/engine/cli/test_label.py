@@ -270,6 +270,8 @@ def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) ->
     music.rename(tmp_path / "away")
     code, errors = run()
     assert (code, errors[-1]) == (4, "3 files are not there now; their rows stay")
+    folder = mer_label(music, "--model", tiny_model, "--out", out).stderr
+    assert f"not there, or cannot be listed now: {music}\n3 files are not there now" in folder
     (tmp_path / "away").rename(music)
     assert run()[0] == 0
     (music / "1.wav").write_bytes(b"no song")
