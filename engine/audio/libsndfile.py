@@ -20,8 +20,9 @@ from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
 from .containers.header_repair import Header, header_from_file
+from .containers.ogg_clock import counts_wrongly
 from .containers.ogg_pages import check_end, may_be_chain
-from .containers.ogg_stream import opus_at_48_khz
+from .containers.ogg_stream import OGG_HEADS, IrregularError, OggStream, opus_at_48_khz
 from .containers.pcm_streams import CodedStream, holds_sync, refuse_dsd, stream_in_samples
 from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
@@ -89,11 +90,12 @@ class SoundFileDecoder:
             self._may_be_plain = is_xiph and not (part or header.corrections or self.is_chain)
             self._plain: OggSound | None = None
             self._ffmpeg: FFmpegDecoder | None = None
-            if not 0 < self.length < _UNKNOWN_LENGTH:
+            wrong_clock = self._may_be_plain and self._has_wrong_clock()
+            if not 0 < self.length < _UNKNOWN_LENGTH and not wrong_clock:
                 if self.format == "FLAC":  # cut off, it could not be sought in
                     self._seeks = False
                 self.length = 0 if self.is_chain else self.measure()
-            if header.is_excerpt and (ffmpeg := self.by_ffmpeg()):
+            if (header.is_excerpt or wrong_clock) and (ffmpeg := self.by_ffmpeg(untimed=wrong_clock)):
                 self.length = ffmpeg.length
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)
@@ -116,12 +118,16 @@ class SoundFileDecoder:
         self.length = self._ffmpeg.measure() if self._ffmpeg else length_by_reading(self.read)
         return self.length
 
-    def by_ffmpeg(self) -> FFmpegDecoder | None:
-        """Has FFmpeg read the file from now on; None where it cannot. ``length`` stays."""
+    def by_ffmpeg(self, untimed: bool = False) -> FFmpegDecoder | None:
+        """Has FFmpeg read the file from now on; None where it cannot. ``length`` stays.
+
+        Args:
+            untimed: as ``FFmpegDecoder`` takes it.
+        """
         from .ffmpeg.decoder import FFmpegDecoder
 
         with suppress(AudioError):
-            self._ffmpeg = FFmpegDecoder(self._view(), self._budget)
+            self._ffmpeg = FFmpegDecoder(self._view(), self._budget, untimed)
             self.name = self._ffmpeg.name
         return self._ffmpeg
 
@@ -177,6 +183,15 @@ class SoundFileDecoder:
             ffmpeg.close()
         os.close(self.descriptor)
 
+    def _has_wrong_clock(self) -> bool:
+        """Whether the pages of an Ogg are no measure of time. FFmpeg then does not trim the last of them."""
+        with suppress(IrregularError, IndexError):
+            stream = OggStream(self.descriptor, OGG_HEADS[self._file.subtype.lower()])
+            if counts_wrongly(self.descriptor, stream, self.sample_rate):
+                self._header = replace(self._header, corrections=stream.without_last())
+                return True
+        return False
+
     def _read_two(self, start: int, count: int) -> Float32:
         """As ``read``, but left and right: ``[samples, 1 or 2]``."""
         if self._may_be_plain:
@@ -189,9 +204,7 @@ class SoundFileDecoder:
     def _read_plain(self, start: int, count: int) -> Float32 | None:
         """Samples ``[samples, channels]`` of a plain Ogg file; None where it is damaged, or not so plain."""
         if self._plain is None:
-            from .ffmpeg.ogg_sound import (
-                ogg_sound_from_file,
-            )  # FFmpeg's libraries, only where they are needed
+            from .ffmpeg.ogg_sound import ogg_sound_from_file  # FFmpeg's libraries, only where needed
 
             sound = ogg_sound_from_file(self.descriptor, self._file.subtype.lower(), self._budget)
             if sound is None or (sound.length, sound.sample_rate) != (self.length, self.sample_rate):

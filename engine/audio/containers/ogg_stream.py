@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from .ogg_pages import HEAD_BYTES, LONGEST_PAGE, PAGE
 
+OGG_HEADS = {"opus": 2, "vorbis": 3}
+"""The packets before the sound of a codec."""
+
 _OPUS_RATE_AT = 12  # in its head; a note about the sound that was encoded (RFC 7845)
 _OPUS_LOW_RATE = 24_000  # up to that libsndfile follows the note
 _OPUS_RATE = (48_000).to_bytes(4, "little")
@@ -89,6 +92,7 @@ class OggStream:
 
     Attributes:
         heads: these packets.
+        begin: the byte at which the pages of its sound begin.
         end: the granule position of the last page: in samples, of the end of what is heard.
 
     Raises:
@@ -99,21 +103,28 @@ class OggStream:
         self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
         self._stream = os.pread(descriptor, HEAD_BYTES, 0)[14:18]
         self.heads: list[bytes] = []
-        self._begin, begun, number = 0, b"", 0
+        self.begin, begun, number = 0, b"", 0
         while len(self.heads) < heads:
-            page = self._page(self._begin)
-            if page is None or page.number != number or self._begin > _MOST_HEADS:
+            page = self._page(self.begin)
+            if page is None or page.number != number or self.begin > _MOST_HEADS:
                 raise IrregularError
             packets, begun = page.packets(begun)
             self.heads += packets
-            self._begin, number = page.end, number + 1
+            self.begin, number = page.end, number + 1
         if begun or len(self.heads) > heads:  # sound begins in a page of its own
             raise IrregularError
         tail = os.pread(descriptor, LONGEST_PAGE, max(0, self._size - LONGEST_PAGE))
         last = self._page(self._size - len(tail) + tail.rfind(PAGE))
         if last is None or last.end != self._size or last.granule < 0:
             raise IrregularError
-        self.end = last.granule
+        self.end, self._last = last.granule, last
+
+    def without_last(self) -> dict[int, bytes]:
+        """Corrections of the file, by their offset, with which its last page says no more that it is."""
+        place, size = self._last.start, self._last.end - self._last.start
+        page = bytearray(os.pread(self._descriptor, size, place))
+        page[5] &= ~_LAST
+        return {place + 5: bytes(page[5:6]), place + 22: _checksum(bytes(page))}
 
     def pages(self, granule: int, slack: int) -> Iterator[tuple[int, list[bytes], bool]]:
         """Each page's granule position, the packets that end in it, and whether the stream ends with it.
@@ -126,7 +137,7 @@ class OggStream:
         """
         offset = self._place(granule, slack)
         begun: bytes | None = None
-        if offset == self._begin:
+        if offset == self.begin:
             begun = b""
             yield 0, [], False
         number = None
@@ -145,7 +156,7 @@ class OggStream:
 
     def _place(self, granule: int, slack: int) -> int:
         """Where a page begins that ends at most ``slack`` before a granule position, or the first one."""
-        low, low_granule = self._begin, 0
+        low, low_granule = self.begin, 0
         high, high_granule = self._size, self.end
         for probe in range(_PROBES):
             if granule - low_granule <= slack or low + 1 >= high:

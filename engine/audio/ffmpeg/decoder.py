@@ -42,6 +42,9 @@ class FFmpegDecoder:
     that begins 7 s into a video counts from where it begins. Of several tracks the default one is read, or
     the first that is not silent but for clicks.
 
+    Args:
+        untimed: the container's times are wrong: packets stand one after another, and all are counted.
+
     Raises:
         AudioError: FFmpeg cannot open or decode the file, it has no sound, or its rate or number of
             channels is outside the limits.
@@ -49,14 +52,14 @@ class FFmpegDecoder:
 
     name = f"ffmpeg libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
 
-    def __init__(self, source: str | Path | FileView, budget: Budget) -> None:
-        self._source, self._budget = source, budget
+    def __init__(self, source: str | Path | FileView, budget: Budget, untimed: bool = False) -> None:
+        self._source, self._budget, self._counts_all = source, budget, untimed
         self._rows = np.empty((2, 0), np.float32)
         self._wrong_clock = False  # then an edit list would cut off what is sound
         self._container = self._opened()
         try:
             self._choose_track(ffmpeg.tracks_of(self._container))
-            self.length = self._find_length()
+            self.length = self.measure() if untimed else self._find_length()
             if self.length <= 0:
                 raise AudioError("holds no decodable audio")
         except BaseException:
@@ -139,7 +142,7 @@ class FFmpegDecoder:
         self._index = index
         self._stream: Any = self._container.streams[index]
         self._kind = ffmpeg.kind_of(self._container, self._stream)
-        self._untimed = self._stream.codec_context.name in _UNTIMED
+        self._untimed = self._counts_all or self._stream.codec_context.name in _UNTIMED
         decoded = frames_from_decoded(self._decoded(0), self._budget)
         first = next(decoded, None)
         if first is None:

@@ -15,7 +15,8 @@ import av
 import av.error
 import numpy as np
 
-from ..containers.ogg_stream import IrregularError, OggStream
+from ..containers.ogg_clock import opus_samples
+from ..containers.ogg_stream import OGG_HEADS, IrregularError, OggStream
 
 if TYPE_CHECKING:
     from ...arrays import Float32
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 _OPUS_RATE = 48_000
 _PREROLL = 24_000  # samples of Opus decoded before the first one: 0.5 s. With 160 ms windows began 3e-4 off
 _SLACK = 96_000  # samples: pages are as long as a second
-_HEADS = {"opus": 2, "vorbis": 3}
 _CELT = 16  # the first configuration of Opus without SILK, of which FFmpeg's decoder makes other samples
 _EMPTY_COMMENTS = b"\3vorbis" + bytes(8) + b"\1"
 
-_OPUS_SIZES = (480, 960, 1_920, 2_880, 120, 240, 480, 960, 480, 960, 480, 960)  # SILK, CELT, both
 _LONGEST_PACKET = 5_760  # samples that a packet of Opus may have
 _VORBIS_PACKETS = 16_384  # samples before a page, in which a packet begins that ends in it
 
@@ -42,7 +41,7 @@ def ogg_sound_from_file(descriptor: int, codec: str, budget: Budget) -> OggSound
         codec: "opus" or "vorbis".
     """
     try:
-        return OggSound(OggStream(descriptor, _HEADS[codec]), codec, budget)
+        return OggSound(OggStream(descriptor, OGG_HEADS[codec]), codec, budget)
     except (IrregularError, IndexError):
         return None
 
@@ -157,19 +156,11 @@ def _without_packets(pages: list[_Page], position: int, wanted: int) -> tuple[in
     """Leaves out packets of Opus that end up to ``wanted``; says where the first of the others begins."""
     for number, (granule, packets, is_last) in enumerate(pages):
         for i, packet in enumerate(packets):
-            size = _opus_samples(packet)
+            size = opus_samples(packet)
             if position + size > wanted:
                 return position, [(granule, packets[i:], is_last), *pages[number + 1 :]]
             position += size
     return position, []
-
-
-def _opus_samples(packet: bytes) -> int:
-    """The length of a packet, by its first bytes (RFC 6716, 3.1)."""
-    kind = packet[0] >> 3
-    size = _OPUS_SIZES[kind & 3 | (kind >= _CELT) << 2 | (12 <= kind < _CELT) << 3]
-    code = packet[0] & 3
-    return size * (packet[1] & 63 if code == 3 else min(2, code + 1))
 
 
 def _joined(packets: list[bytes]) -> Iterator[bytes]:
@@ -179,7 +170,7 @@ def _joined(packets: list[bytes]) -> Iterator[bytes]:
             yield from alike
             continue
         frames = [packet[1:] for packet in alike]
-        most = _LONGEST_PACKET // _opus_samples(bytes((kind,)))
+        most = _LONGEST_PACKET // opus_samples(bytes((kind,)))
         for group in (frames[i : i + most] for i in range(0, len(frames), most)):
             sizes = b"".join(map(_opus_size, map(len, group[:-1])))
             yield bytes((kind | 3, 0x80 | len(group))) + sizes + b"".join(group)

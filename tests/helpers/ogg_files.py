@@ -1,0 +1,70 @@
+"""Ogg files whose pages are changed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+
+def _table() -> list[int]:
+    table = []
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+        table.append(value)
+    return table
+
+
+_TABLE = _table()
+
+
+def pages_of(data: bytes) -> list[bytes]:
+    pages, at = [], 0
+    while at < len(data):
+        body = at + 27 + data[at + 26]
+        end = body + sum(data[at + 27 : body])
+        pages.append(data[at:end])
+        at = end
+    return pages
+
+
+def granule_of(page: bytes) -> int:
+    return struct.unpack_from("<q", page, 6)[0]
+
+
+def with_checksum(page: bytes) -> bytes:
+    changed = bytearray(page)
+    changed[22:26] = bytes(4)
+    value = 0
+    for byte in changed:
+        value = (value << 8 & 0xFFFFFFFF) ^ _TABLE[value >> 24 ^ byte]
+    struct.pack_into("<I", changed, 22, value)
+    return bytes(changed)
+
+
+def with_granules(data: bytes, change: Callable[[int, int], int]) -> bytes:
+    """The file whose pages of sound have other granule positions: of their number, and the one they had."""
+    pages = []
+    for number, page in enumerate(pages_of(data)):
+        granule = granule_of(page)
+        new = struct.pack("<q", change(number, granule)) if granule > 0 else page[6:14]
+        pages.append(with_checksum(page[:6] + new + page[14:]))
+    return b"".join(pages)
+
+
+def numbered(pages: Sequence[bytes]) -> bytes:
+    """The file of these pages, counted anew, of which the last one ends the stream."""
+    data = []
+    for number, page in enumerate(pages):
+        flags = page[5] & ~4 | 4 * (number == len(pages) - 1)
+        head = page[:5] + bytes((flags,)) + page[6:18] + struct.pack("<I", number)
+        data.append(with_checksum(head + page[22:]))
+    return b"".join(data)
+
+
+def with_empty_page(data: bytes, granule: int) -> bytes:
+    """The file with one page more, that ends the stream and holds nothing, as VLC writes it."""
+    pages = pages_of(data)
+    head = b"OggS\0\4" + struct.pack("<q", granule) + pages[0][14:18]
+    return numbered([*pages, head + bytes(8) + b"\0"])
