@@ -31,6 +31,8 @@ _EMPTY_COMMENTS = b"\3vorbis" + bytes(8) + b"\1"
 _LONGEST_PACKET = 5_760  # samples that a packet of Opus may have
 _VORBIS_PACKETS = 16_384  # samples before a page, in which a packet begins that ends in it
 
+_GAP_S = 0.1, 3_600.0  # longer than the first, shorter than the second
+
 _Page = tuple[int, list[bytes], bool]
 
 
@@ -96,25 +98,33 @@ class OggSound:
         decode = self._decoder(pages).decode
         fifo = av.AudioFifo()  # frame by frame in Python would take longer than their decoding
         write, decoded = fifo.write, 0
+        rows = np.zeros((self._channels, count), np.float32)
         for granule, packets, is_last in pages:
             for packet in _joined(packets) if self._codec == "opus" else packets:
                 for frame in decode(av.Packet(packet)):
                     write(frame)
             self._budget.spend((fifo.samples - decoded) * self._channels)
-            decoded = fifo.samples
-            missing = granule - position - decoded
+            missing = granule - position - fifo.samples
             # The stream may end inside of its last packet.
             if granule >= 0 and (missing > 0 or (missing < 0 and not is_last)):
-                raise IrregularError
-        skip = begin - position
-        if decoded < skip + count:
+                if not self._is_gap(missing, position + decoded, granule):
+                    raise IrregularError
+                # It is silent, and before the page's packets.
+                _copy(fifo, decoded, position - begin, rows)
+                position += decoded + missing
+            decoded = fifo.samples
+        if position + decoded < begin + count:
             raise IrregularError
-        sound: Any = fifo.read(decoded)
-        if len(sound.planes) == self._channels:
-            rows = np.stack([np.frombuffer(plane, np.float32, decoded) for plane in sound.planes])
-        else:
-            rows = np.frombuffer(sound.planes[0], np.float32, decoded * 2).reshape(decoded, 2).T
-        return rows[:, skip : skip + count].T
+        _copy(fifo, decoded, position - begin, rows)
+        return rows.T
+
+    def _is_gap(self, missing: int, position: int, granule: int) -> bool:
+        """Whether a page that ends at ``granule`` lacks samples since recording paused.
+
+        Where the stream's beginning was cut off, at ``position`` 0, its pages count from somewhere else.
+        """
+        seconds = missing / self.sample_rate
+        return position > 0 and _GAP_S[0] < seconds < _GAP_S[1] and granule <= self._stream.end
 
     def _pages(self, wanted: int, end: int) -> tuple[int, list[_Page]]:
         """A position up to ``wanted``, and the pages that give the samples from there to ``end``.
@@ -152,9 +162,25 @@ class OggSound:
         return self._decoders[name]
 
 
+def _copy(fifo: av.AudioFifo, size: int, place: int, rows: Float32) -> None:
+    """Moves the first samples of ``fifo``, that begin at ``place`` of ``rows``, to where they overlap."""
+    channels = len(rows)
+    if not size:
+        return
+    sound: Any = fifo.read(size)
+    if len(sound.planes) == channels:
+        decoded = np.stack([np.frombuffer(plane, np.float32, size) for plane in sound.planes])
+    else:
+        decoded = np.frombuffer(sound.planes[0], np.float32, size * 2).reshape(size, 2).T
+    begin, end = max(0, place), min(rows.shape[1], place + size)
+    rows[:, begin:end] = decoded[:, begin - place : max(begin, end) - place]
+
+
 def _without_packets(pages: list[_Page], position: int, wanted: int) -> tuple[int, list[_Page]]:
     """Leaves out packets of Opus that end up to ``wanted``; says where the first of the others begins."""
     for number, (granule, packets, is_last) in enumerate(pages):
+        if granule - position > sum(map(opus_samples, packets)):  # behind a gap
+            return position, pages[number:]
         for i, packet in enumerate(packets):
             size = opus_samples(packet)
             if position + size > wanted:

@@ -20,6 +20,7 @@ from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.ffmpeg.ogg_sound import OggSound, ogg_sound_from_file
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
+from ogg_files import granule_of, numbered, pages_of
 
 RATES = {"opus": 48_000, "vorbis": 44_100}
 SUFFIXES = {"opus": ".opus", "vorbis": ".ogg"}
@@ -107,6 +108,39 @@ def test_a_damaged_file_is_read_as_before(tmp_path: Path, codec: str) -> None:
         np.testing.assert_allclose(
             decoder.read(0, rate), soundfile.read(path, rate, dtype="float32")[0], atol=1e-4
         )
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("codec", RATES)
+def test_a_gap_is_silence(tmp_path: Path, codec: str, channels: int) -> None:
+    """Where a recorder paused its pages are numbered on (RFC 7845, 4.1)."""
+    rate, sides = RATES[codec], np.stack([noise(40, RATES[codec], seed) for seed in range(channels)], axis=1)
+    good = write_audio(tmp_path / f"a{SUFFIXES[codec]}", sides, rate)
+    whole = soundfile.read(good, dtype="float32", always_2d=True)[0]
+    pages = pages_of(good.read_bytes())
+    before = next(i for i, page in enumerate(pages) if granule_of(page) > 12 * rate)
+    after = next(i for i, page in enumerate(pages) if granule_of(page) > 24 * rate)
+    path = tmp_path / f"b{SUFFIXES[codec]}"
+    path.write_bytes(numbered([*pages[: before + 1], *pages[after:]]))
+    gap, end = granule_of(pages[before]) + rate // 2, granule_of(pages[after - 1]) - rate // 2
+    with opened(path) as sound:
+        assert sound.length == len(whole)
+        for start in (10 * rate, 11 * rate + 5, 20 * rate, 23 * rate, 24 * rate, 30 * rate, 35 * rate + 3):
+            block = sound.read(start, 4 * rate)
+            assert block is not None
+            assert block.shape == (4 * rate, channels)
+            places = np.arange(start, start + 4 * rate)
+            is_silent, is_sound = (
+                (gap < places) & (places < end),
+                (places < gap - rate) | (places > end + rate),
+            )
+            assert not block[is_silent].any()
+            error = (block - whole[start : start + 4 * rate])[is_sound]
+            assert is_silent.any() or is_sound.any()
+            assert np.sum(error**2) <= 1e-4 * np.sum(whole[start : start + 4 * rate] ** 2)
+    with closing(open_decoder(path, Limits())) as decoder:
+        decoder.read(23 * rate, 4 * rate)
+        assert decoder.name.startswith("ffmpeg")
 
 
 def test_what_is_decoded_is_counted(tmp_path: Path) -> None:
