@@ -13,6 +13,7 @@ from .ogg_stream import OggStream
 
 _LAST = 4  # the flag of a stream's last page, which may end inside of a packet
 _PROBES = 8  # places in a file whose pages must count upwards
+_FEW_PAGES = 4
 _SAME = 0.02  # of a page's length: copies out of Matroska are rounded to milliseconds
 _MOST_GAPS = 0.25  # of the pages: where more of them differ, it is the clock that is wrong
 _CELT = 16  # the first configuration of Opus without SILK
@@ -44,11 +45,19 @@ def counts_wrongly(descriptor: int, stream: OggStream, rate: int) -> bool:
     places = [stream.begin + (size - stream.begin) * probe // _PROBES for probe in range(_PROBES)]
     found = [next(_pages(descriptor, place, place + LONGEST_PAGE, _no_samples), None) for place in places]
     granules = [page[1] for page in found if page and page[1] >= 0]
-    tail = _pages(descriptor, max(stream.begin, size - LONGEST_PAGE), size, _lengths(stream))
     is_upwards = all(low <= high for low, high in pairwise([*granules, stream.end]))
-    if is_upwards and stream.end > 0 and not _differ(list(tail), slack // 4):
+    if is_upwards and stream.end > 0 and not _differ(_last_pages(descriptor, stream, size), slack // 4):
         return False
     return _differ(list(_pages(descriptor, stream.begin, size, _lengths(stream))), slack)
+
+
+def _last_pages(descriptor: int, stream: OggStream, size: int) -> list[_Page]:
+    """Some pages that end a file of so many bytes: most pages are far shorter than they may be."""
+    for length in (LONGEST_PAGE // 4, LONGEST_PAGE):
+        pages = list(_pages(descriptor, max(stream.begin, size - length), size, _lengths(stream)))
+        if len(pages) >= _FEW_PAGES:
+            break
+    return pages
 
 
 def _differ(pages: list[_Page], slack: int) -> bool:
