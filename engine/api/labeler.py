@@ -88,7 +88,7 @@ class Labeler:
         runtime: "onnxruntime", "openvino", "openvino-bf16", "tensorrt", "onnxruntime_rtx" or "null"; by
             default ("auto") the best one for the file on this machine, by a table of measurements.
         device: for ``label_files``; "auto" uses a GPU for an engine where there is one.
-        workers: child processes of ``label_files``; 0 is one a core.
+        workers: child processes of ``label_files``, at most 1,024; 0 is one a core.
         min_confidence: songs whose best label is less probable are "unsure"; by default the model's own.
 
     Raises:

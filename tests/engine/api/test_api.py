@@ -215,6 +215,7 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         ({"workers": np.float32(1)}, "workers must be a whole number"),
         ({"min_confidence": True}, "min_confidence must be from 0 to 1"),
         ({"min_confidence": np.float32("nan")}, "min_confidence must be from 0 to 1"),
+        ({"workers": 1_025}, "workers must be a whole number to 1,024"),
         ({"workers": -1}, "workers must be a whole number"),  # a pool of none would wait for ever
     ],
 )

@@ -443,7 +443,7 @@ def test_options_that_contradict_each_other(music: Path) -> None:
         (["--ray", "local", "--device", "cpu"], "leave --device and --gpus out"),
         (["--ray", "local", "--gpus", "1"], "leave --device and --gpus out"),
         (["--path-column", "file"], "--path-column goes with a table of paths"),
-        (["--workers", "999999"], "not in the range 0<=x<=1024"),
+        (["--workers", "1025"], "not in the range 0<=x<=1024"),
     ):
         done = mer_label(music, *arguments)
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
