@@ -39,6 +39,7 @@ class Sources:
         manifests: those among the arguments.
         columns: those of the manifests, apart from paths, with their kinds.
         skipped: the files that were left out during one iteration, and the folders that were not searched.
+        reasons: why URLs cannot be listed; each stands without a slash at its end.
         check: called for each entry of each listing; what it raises ends the iteration.
         limits: those of the listings of URLs; by default each URL may lead to its own host.
 
@@ -58,7 +59,7 @@ class Sources:
         self._path_column, self._hidden = path_column, hidden
         self.manifests = list(filter(_is_manifest, self.arguments))
         self.columns = manifests.columns_of_manifests(self.manifests, path_column)
-        self.skipped = 0
+        self.skipped, self.reasons = 0, dict[str, str]()
         self.check: Callable[[], None] = lambda: None
         self.limits = Limits()
 
@@ -82,7 +83,9 @@ class Sources:
         if is_remote(argument):
             from .remote_listing import sources_from_url
 
-            yield from sources_from_url(argument, self._skip, self.check, self._hidden, self.limits)
+            yield from sources_from_url(
+                argument, self._skip, self.check, self._hidden, self.limits, self._keep_reason
+            )
         elif os.path.isdir(argument):
             yield from map(source_from_path, self._walk().audio(argument))
         elif _is_manifest(argument):
@@ -105,6 +108,9 @@ class Sources:
 
     def _walk(self) -> Walk:
         return Walk(self._skip, self.check, self._hidden)
+
+    def _keep_reason(self, url: str, reason: str) -> None:
+        self.reasons[url.rstrip("/")] = reason
 
     def _skip(self) -> None:
         self.skipped += 1

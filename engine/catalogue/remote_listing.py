@@ -13,7 +13,7 @@ from typing import Any
 from ..audio.decoder import Limits
 from ..audio.formats import AUDIO_SUFFIXES
 from ..audio.litter import is_left_out
-from ..audio.remote_copy import open_filesystem
+from ..audio.remote_copy import open_filesystem, storage_reason
 from ..errors import MerError, UnreadableError
 from ..signals import StoppedError
 from .source import Source
@@ -28,6 +28,7 @@ def sources_from_url(
     check: Callable[[], None] = lambda: None,
     hidden: bool = False,
     limits: Limits | None = None,
+    unlisted: Callable[[str, str], None] = lambda url, reason: None,
 ) -> Iterator[Source]:
     """The object that a URL names or, for a prefix, the audio below it, sorted within each folder.
 
@@ -39,6 +40,7 @@ def sources_from_url(
         check: called for each entry; what it raises ends the listing.
         hidden: take names with a dot in front too.
         limits: which addresses may be reached, and how long an answer may take.
+        unlisted: called for each folder that cannot be listed, with its URL and why.
 
     Raises:
         MerError: fsspec or what it needs for such URLs is not installed; more than 100,000 folders, or
@@ -49,7 +51,8 @@ def sources_from_url(
         return
     try:
         files, root = open_filesystem(url, limits or Limits())
-    except UnreadableError:  # fetching it says the same, in its row
+    except UnreadableError as error:  # fetching it says the same, in its row
+        unlisted(url, str(error))
         yield Source(url)
         return
     waiting, folders_left = [(root, 0)], _MOST_FOLDERS
@@ -64,8 +67,13 @@ def sources_from_url(
             entries = sorted(_listed(files, folder, check), key=lambda info: info["name"])
         except StoppedError:
             raise
-        except Exception:  # each storage has exceptions of its own; fetching it says which
-            yield Source(url if folder == root else _url(files, folder))
+        except Exception as error:  # each storage has exceptions of its own; fetching it says which
+            there = url if folder == root else _url(files, folder)
+            # What storages say of that is the URL alone.
+            unlisted(
+                there, "no such folder" if isinstance(error, FileNotFoundError) else storage_reason(error)
+            )
+            yield Source(there)
             continue
         if not entries and folder == root and not url.endswith("/"):  # a song whose name does not say so
             yield Source(url)

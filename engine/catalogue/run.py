@@ -42,7 +42,7 @@ class CatalogueRun:
         updated: rows of earlier runs that got new tags, or new columns from their manifest.
         dropped, pruned: rows of earlier runs that went; see ``Resume``.
         absent: good rows that stay although their files cannot be seen now.
-        unlisted: inputs that they lie below, and that are not there or cannot be listed.
+        unlisted: inputs that they lie below, and that are not there or cannot be listed; of URLs also why.
         errors: rows of earlier runs with errors that stay.
         repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
         other_columns: inputs that name a file again with other columns, which are left out.
@@ -79,7 +79,7 @@ class CatalogueRun:
         rows_a_shard: int = 500,
     ) -> None:
         self._artifact, self._backend, self._options = artifact, backend, options
-        self._prune, self._forget = prune, tuple(forget)
+        self._prune, self._forget, self._reasons = prune, tuple(forget), sources.reasons
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = self.unwritten = 0
@@ -153,7 +153,10 @@ class CatalogueRun:
         self.resumed = self._inputs.done()
         self.absent, self.errors, self.updated = resume.absent, resume.errors, resume.updated
         self.dropped, self.pruned = resume.dropped, resume.pruned
-        self.unlisted = sorted(resume.unlisted)
+        self.unlisted = [
+            f"{path}: {self._reasons[path]}" if path in self._reasons else path
+            for path in sorted(resume.unlisted)
+        ]
 
     def _read_tags(self, stop: threading.Event | None) -> None:
         """Reads the tags of files anew that were touched and have their size and time still.

@@ -104,7 +104,10 @@ def test_a_folder_that_cannot_be_listed_is_an_input(closed: str, monkeypatch: py
 
     monkeypatch.setattr(type(memory), "ls", ls)
     expected = {"/music": ["memory://music"], "/music/b": ["3.mp3", "a/1.mp3", "b"]}[closed]
-    listed = [source.path for source in Sources(["memory://music"])]
+    sources = Sources(["memory://music"])
+    listed = [source.path for source in sources]
+    unlisted = {"/music": "memory://music", "/music/b": "memory:///music/b"}[closed]
+    assert sources.reasons == {unlisted: "access denied"}
     assert [path.removeprefix("memory:///music/") for path in listed] == expected
 
 

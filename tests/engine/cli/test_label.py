@@ -176,6 +176,22 @@ def test_a_listing_reaches_what_songs_may_reach(tmp_path: Path, tiny_model: Path
         assert (row["path"], row["status"]) == (f"{there}/R%26B.wav", "ok"), done.stderr
 
 
+def test_a_listing_that_fails_now_is_named_with_the_reason(tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("aiohttp")
+    music, out = tmp_path / "music", tmp_path / "labels"
+    music.mkdir()
+    write_audio(music / "a.wav", noise(11, 16_000), 16_000)
+    with served(tmp_path) as url:
+        command = (f"{url}/music/", "--model", tiny_model, "-j", 1, "--out", out)
+        assert mer_label(*command).returncode == 0
+        music.rename(tmp_path / "away")
+        done = mer_label(*command)
+    assert done.returncode == 4
+    unlisted = f"not there, or cannot be listed now: {url}/music: no such folder"
+    assert done.stderr.splitlines()[-2] == unlisted
+    assert done.stderr.endswith("\n1 file is not there now; its row stays\n")
+
+
 def test_nothing_to_label(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     """It is a failure, and leaves a folder that can be used."""
     out = tmp_path / "labels"
