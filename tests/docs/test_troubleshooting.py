@@ -153,6 +153,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "not an audio file that libsndfile": lambda: row(file("a.mp3", b"<!doctype html><title>404</title>")),
     "the file is empty": lambda: row(file("a.mp3")),
     "not a regular file": lambda: Path("a.mp3").mkdir() or row("a.mp3"),
+    "a pipe cannot be sought": lambda: row("/dev/fd/9999"),
     "too short": lambda: row(sound("a.wav", 0.1)),
     "breaks off before its index (moov): ...": lambda: row(half_mp4()),
     "holds no audio stream": lambda: row(video_without_sound()),
