@@ -173,6 +173,8 @@ def gpu_command(
         raise click.UsageError("--json goes with ENGINE: nothing else writes it")
     if not paper and options_given(["decode_ms"]):
         raise click.UsageError("--decode-ms goes with --paper")
+    if (paper or int16) and seconds is not None:
+        raise click.UsageError("--seconds goes with ENGINE or --feed")
     if paper:
         from .experiments.gpu_estimate import costs, tables_of_paper
 

@@ -8,6 +8,7 @@ import click
 
 from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli.command import FiniteRange, report_errors
+from ..engine.cpu import MOST_WORKERS, usable_cores
 from ..engine.text.escape import for_terminal
 from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
@@ -18,7 +19,7 @@ from .result_paths import check_result_paths
 @click.option("--many", type=click.IntRange(min=2), default=100_000, help="Of the second.")
 @click.option("--cores", is_flag=True, help="Instead: what more cores would give, and where one parent ends.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=64, help="With --cores: as many are tried too."
+    "--workers", type=click.IntRange(1, MOST_WORKERS), default=64, help="With --cores: as many are tried too."
 )
 @click.option(
     "--song-ms",
@@ -52,7 +53,6 @@ def scale_command(few: int, many: int, cores: bool, workers: int, song_ms: float
 
 
 def _scale_cores(workers: int, song_ms: float) -> int:
-    from ..engine.cpu import usable_cores
     from .experiments.feed import measure_feed, songs_a_second
 
     few, many = (measure_feed(DEFAULT_MODEL, count, 2_000) for count in (usable_cores(), workers))

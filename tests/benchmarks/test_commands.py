@@ -135,6 +135,7 @@ def test_feeding_a_gpu_needs_none() -> None:
     assert re.fullmatch(r"\d+\.\d\d ms of the parent's CPU a song \(three windows\)", first)
     assert re.fullmatch(r"[\d,]+ windows/s into one process, from \d+ that make songs up", second)
     assert third.endswith("every checksum is right")
+    assert "--seconds goes with" in bench("gpu", "--paper", "--seconds", "1").stderr
     for idle, reason in (
         ([__file__], "--feed stands alone"),
         (["--paper"], "--paper stands alone"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from . import ogg_pages
 from .part import Exhausted, Part, part_of_file, within
 
-_EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 TRACKS, TRACK, _TRACK_TYPE = b"\x16T\xaek", b"\xae", b"\x83"
 _ENCODING_TYPE = b"m\x80", b"b@", b"P3"  # ContentEncodings, ContentEncoding, ContentEncodingType
 _SOUND = 2
@@ -49,7 +49,7 @@ def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
     starts: list[int] = []
     place: int | None = 0
     while place is not None and len(starts) < ogg_pages.MOST_PARTS:
-        segment = _after_element(descriptor, place, _EBML)
+        segment = _after_element(descriptor, place, EBML)
         if segment is None:
             break
         starts.append(place)
@@ -60,7 +60,7 @@ def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
 def is_encrypted(descriptor: int) -> bool:
     """Whether all sound of a Matroska or WebM file is encrypted. FFmpeg decodes it all the same, to noise."""
     file = part_of_file(descriptor)
-    if file.read(0, 4) != _EBML:
+    if file.read(0, 4) != EBML:
         return False
     try:
         tracks = next(within(file, elements, SEGMENT, TRACKS), file.part(0, 0))

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from .ogg_pages import HEAD_BYTES, LONGEST_PAGE, PAGE
-from .ogg_stream import OggStream
+from .ogg_stream import LAST, OggStream
 
-_LAST = 4  # the flag of a stream's last page, which may end inside of a packet
+CELT = 16
+"""The first configuration of a packet of Opus without SILK."""
+
 _PROBES = 8  # places in a file whose pages must count upwards
 _FEW_PAGES = 4
 _SAME = 0.02  # of a page's length: copies out of Matroska are rounded to milliseconds
 _MOST_GAPS = 0.25  # of the pages: where more of them differ, it is the clock that is wrong
-_CELT = 16  # the first configuration of Opus without SILK
 _OPUS_SIZES = (480, 960, 1_920, 2_880, 120, 240, 480, 960, 480, 960, 480, 960)  # SILK, CELT, both
 _MODE_BITS = 41  # of a mode in the setup of Vorbis: flag, 32 zeros, mapping
 _MOST_MAPPINGS = 64
@@ -28,7 +29,7 @@ _Page = tuple[int, int, int]
 def opus_samples(packet: bytes) -> int:
     """The length of a packet, by its first bytes (RFC 6716, 3.1)."""
     kind = packet[0] >> 3
-    size = _OPUS_SIZES[kind & 3 | (kind >= _CELT) << 2 | (12 <= kind < _CELT) << 3]
+    size = _OPUS_SIZES[kind & 3 | (kind >= CELT) << 2 | (12 <= kind < CELT) << 3]
     code = packet[0] & 3
     return size * (packet[1] & 63 if code == 3 else min(2, code + 1))
 
@@ -69,7 +70,8 @@ def _differ(pages: list[_Page], slack: int) -> bool:
         if granule < 0:
             continue
         if position is not None:
-            is_last = flags & _LAST or number == len(pages) - 1
+            # The last page may end inside of a packet.
+            is_last = flags & LAST or number == len(pages) - 1
             more = granule - position - pending
             if more < 0 and is_last:
                 more = min(0, granule - position)

@@ -19,7 +19,7 @@ OGG_HEADS = {"opus": 2, "vorbis": 3}
 _OPUS_RATE_AT = 12  # in its head; a note about the sound that was encoded (RFC 7845)
 _OPUS_LOW_RATE = 24_000  # up to that libsndfile follows the note
 _OPUS_RATE = (48_000).to_bytes(4, "little")
-_CONTINUED, _FIRST, _LAST = 1, 2, 4  # flags of a page
+_CONTINUED, _FIRST, LAST = 1, 2, 4  # flags of a page
 _PROBES = 30  # of a search
 _MOST_HEADS = 16 << 20  # bytes: a picture is among them
 _UPSIDE_DOWN = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -120,10 +120,10 @@ class OggStream:
         self.end, self._last = last.granule, last
 
     def without_last(self) -> dict[int, bytes]:
-        """Corrections of the file, by their offset, with which its last page says no more that it is."""
+        """Corrections of the file, by their offset, that take the mark of the last page away."""
         place, size = self._last.start, self._last.end - self._last.start
         page = bytearray(os.pread(self._descriptor, size, place))
-        page[5] &= ~_LAST
+        page[5] &= ~LAST
         return {place + 5: bytes(page[5:6]), place + 22: _checksum(bytes(page))}
 
     def pages(self, granule: int, slack: int) -> Iterator[tuple[int, list[bytes], bool]]:
@@ -148,7 +148,7 @@ class OggStream:
             if begun is not None and bool(begun) != bool(page.flags & _CONTINUED):
                 raise IrregularError
             packets, begun = page.packets(begun)
-            is_last = bool(page.flags & _LAST) or page.end >= self._size
+            is_last = bool(page.flags & LAST) or page.end >= self._size
             yield page.granule, packets, is_last
             if is_last:
                 return

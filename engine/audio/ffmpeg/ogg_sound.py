@@ -15,7 +15,7 @@ import av
 import av.error
 import numpy as np
 
-from ..containers.ogg_clock import opus_samples
+from ..containers.ogg_clock import CELT, opus_samples
 from ..containers.ogg_stream import OGG_HEADS, IrregularError, OggStream
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _OPUS_RATE = 48_000
 _PREROLL = 24_000  # samples of Opus decoded before the first one: 0.5 s. With 160 ms windows began 3e-4 off
 _SLACK = 96_000  # samples: pages are as long as a second
-_CELT = 16  # the first configuration of Opus without SILK, of which FFmpeg's decoder makes other samples
 _EMPTY_COMMENTS = b"\3vorbis" + bytes(8) + b"\1"
 
 _LONGEST_PACKET = 5_760  # samples that a packet of Opus may have
@@ -149,7 +148,7 @@ class OggSound:
     def _decoder(self, pages: list[_Page]) -> Any:
         """The codec's decoder, as if nothing had been decoded."""
         name = self._codec
-        if name == "opus" and any(packet[0] >> 3 < _CELT for _, packets, _ in pages for packet in packets):
+        if name == "opus" and any(packet[0] >> 3 < CELT for _, packets, _ in pages for packet in packets):
             name = "libopus"
         if name in self._decoders:
             self._decoders[name].flush_buffers()

@@ -11,6 +11,7 @@ from itertools import takewhile
 
 from ..containers.matroska import SEGMENT, TRACK, TRACKS, elements, number_at
 from ..containers.part import Part, within
+from ..decoder import TAGS
 from .values import LONGEST, Tags, add, text_from_bytes
 
 _SEEK, _SEEK_ID, _SEEK_POSITION = (b"\x11M\x9bt", b"M\xbb"), b"S\xab", b"S\xac"
@@ -23,7 +24,6 @@ _NAME, _TEXT = b"E\xa3", b"D\x87"
 _OF_TRACK, _OF_OTHERS = b"c\xc5", (b"c\xc4", b"c\xc9", b"c\xc6")  # chapters, editions, attachments
 _SONG, _WHOLE = 30, 50
 _LEVELS = {"TRACK": _SONG, "SONG": _SONG, "ALBUM": _WHOLE, "CONCERT": _WHOLE, "MOVIE": _WHOLE}
-_NAMES = {"artist": "artist", "title": "title", "album": "album"}
 
 
 def read_matroska(part: Part, tags: Tags) -> None:
@@ -85,7 +85,8 @@ def _of_a_track(heads: list[tuple[bytes, Part]], of_tracks: dict[int, Tags]) -> 
 def _values(tag: Part) -> Tags:
     values: Tags = {}
     for simple in within(tag, elements, _SIMPLE):
-        add(values, _NAMES.get(_text(simple, _NAME).lower()), _text(simple, _TEXT))
+        if (name := _text(simple, _NAME).lower()) in TAGS:
+            add(values, name, _text(simple, _TEXT))
     return values
 
 

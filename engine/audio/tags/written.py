@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..containers.matroska import EBML
 from ..containers.part import Exhausted, Part, part_of_file
 from ..decoder import TAGS
 from ..formats import open_regular_file
@@ -27,7 +28,6 @@ from .vorbis import read_flac, read_ogg
 _BETWEEN = "; "  # values of one tag, such as several artists
 _MOST_ID3V2 = 10  # one behind the other
 _MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
-_EBML = b"\x1aE\xdf\xa3"  # Matroska
 _ASF = b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\0\xaa\0b\xcel"
 _DAMAGE = (struct.error, IndexError, OverflowError, OSError, Exhausted)
 
@@ -82,7 +82,7 @@ def _readers(head: bytes) -> tuple[_Reader, ...]:
         return (read_flac,)
     if head[:4] == b"OggS":
         return (read_ogg,)
-    if head[:4] == _EBML:
+    if head[:4] == EBML:
         return (read_matroska,)
     if head[4:8] in _MP4:
         return (read_mp4,)
