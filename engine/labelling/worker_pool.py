@@ -50,7 +50,7 @@ class WorkerPool:
     work or could not hand in a result, both summed over children.
 
     Args:
-        workers: child processes; 0 is one a core.
+        workers: child processes, at most; none is started before there is work for it. 0 is one a core.
         seconds: for one item, before it is stopped and becomes a ``Failure``.
         share: arrays of results lie in memory that the children share (``ResultReader``). It is for callers
             that drop each result before they take many more.
@@ -71,7 +71,8 @@ class WorkerPool:
         self.start_s = 0.0
         self.idle_s = 0.0
         self._children: list[Child] = []
-        self._missing: list[tuple[float, int]] = []  # children to start again: when, and their lost starts
+        # Children to start, once there is work for them: not before this time, and how many starts were lost.
+        self._missing = [(0.0, 0)] * (workers or usable_cores())
         self._began = False  # a child has begun: the pool's function and options can be loaded
         # Where there is none, all pipes are looked at each time; with many children that takes long.
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
@@ -79,12 +80,6 @@ class WorkerPool:
         self._stop = threading.Event()  # of that map
         self._closed = False
         self._process = os.getpid()
-        try:
-            for _ in range(workers or usable_cores()):
-                self._children.append(self._start())
-        except BaseException:
-            self.close()
-            raise
 
     def map(
         self,
@@ -164,25 +159,33 @@ class WorkerPool:
                 # stopped (Ctrl-Z), and nobody takes results while the consumer is busy.
                 self._look(min(passed_s, _LONGEST_LOOK_S), results, alone)
                 stopped_s += passed_s if self._stop.is_set() else 0.0
-            self._start_missing()
             may_begin = ready()
-            for child in self._children:
-                if len(child.items) < _IN_FLIGHT:
-                    self._feed(child, items if may_begin else iter(()), alone)
+            self._hand_out(items if may_begin else iter(()), alone, results)
             if any(child.items for child in self._children):
                 for child in self._readable():
                     self._take(child, results, alone)
-            elif (may_begin and not self._missing) or self._stop.is_set():
+            elif self._stop.is_set() or (may_begin and self._children):
                 return
             else:
                 time.sleep(0.01)
 
-    def _feed(self, child: Child, items: Iterator[Item], alone: deque[Item]) -> None:
-        """Gives a child as many items as it may have; only one while some are to be tried alone."""
+    def _hand_out(self, items: Iterator[Item], alone: deque[Item], results: ResultQueue) -> None:
+        """Gives children as many items as they may have; none gets a second one before each has its first."""
+        hungry = [child for child in self._children if len(child.items) < _IN_FLIGHT]
+        for most in range(1, _IN_FLIGHT + 1):
+            for child in hungry:
+                self._feed(child, items, alone, most)
+            if most == 1:
+                for child in self._start_missing(results):
+                    self._feed(child, items, alone, most)
+                    hungry.append(child)
+
+    def _feed(self, child: Child, items: Iterator[Item], alone: deque[Item], most: int) -> None:
+        """Gives a child items until it has ``most``; only one while some are to be tried alone."""
         if child.items and (child.alone or alone):
             return
         child.alone = bool(alone)
-        chosen = [alone.popleft()] if alone else itertools.islice(items, _IN_FLIGHT - len(child.items))
+        chosen = [alone.popleft()] if alone else itertools.islice(items, max(0, most - len(child.items)))
         for position, item in chosen:
             if not child.items:
                 child.watched_s = 0.0
@@ -263,11 +266,20 @@ class WorkerPool:
         self._children.remove(child)
         self._missing.append((time.monotonic() + _PAUSE_S, lost))
 
-    def _start_missing(self) -> None:
-        while self._missing and self._missing[0][0] <= time.monotonic() and not self._stop.is_set():
-            child = self._start()
+    def _start_missing(self, results: ResultQueue) -> Iterator[Child]:
+        """Starts one child after another, while all that there are have work."""
+        while self._missing and self._missing[0][0] <= time.monotonic():
+            if self._stop.is_set() or results.closed or not all(child.items for child in self._children):
+                return
+            try:
+                child = self._start()
+            except MerError:
+                if self._stop.wait(_SIGNAL_S):  # a signal to the group has ended the fork server
+                    return
+                raise
             _, child.lost_starts = self._missing.pop(0)
             self._children.append(child)
+            yield child
 
     def _end(self, child: Child) -> None:
         if self._pipes is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from merkit.engine.errors import MerError
@@ -22,6 +24,11 @@ def behave(item: str, prefix: str) -> str:
     if item == "slow":
         time.sleep(0.3)
     return prefix + item
+
+
+def pid(item: str, _: str) -> int:
+    time.sleep(0.5)
+    return os.getpid()
 
 
 class _Dying:
@@ -84,3 +91,44 @@ def test_a_start_that_hangs_is_no_items_fault(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(worker_pool, "_START_S", 1.5)
     with WorkerPool(_Dying(tmp_path, range(1, 2), signal.SIGSTOP), ">", 1) as pool:
         assert sorted(pool.map(["crash", "a"])) == [(0, CRASHED), (1, ">a")]
+
+
+def test_no_more_start_than_there_is_work_for(tmp_path: Path) -> None:
+    with WorkerPool(_Dying(tmp_path, range(0)), ">", 64) as pool:
+        assert list(pool.map(["a"])) == [(0, ">a")]
+        assert starts(tmp_path) <= 2
+        assert len(list(pool.map(["slow"] * 6))) == 6
+        assert starts(tmp_path) <= 7
+
+
+def test_none_has_a_second_item_before_each_has_one() -> None:
+    with WorkerPool(pid, "", 4) as pool:
+        assert len({process for _, process in pool.map(["slow"] * 4)}) == 4
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_start_that_fails_is_no_error_where_a_signal_to_all_ended_the_fork_server(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        threading.Timer(0.1, stop.set if stopped else (lambda: None)).start()
+        raise MerError("a worker process cannot start")
+
+    stop = threading.Event()
+    monkeypatch.setattr(worker_pool, "start_child", refuse)
+    with WorkerPool(behave, ">", 3) as pool:
+        if stopped:
+            assert list(pool.map(["a", "b"], stop=stop)) == []
+        else:
+            with pytest.raises(MerError, match="cannot start"):
+                list(pool.map(["a", "b"], stop=stop))
+
+
+def test_a_stop_ends_the_starts() -> None:
+    stop = threading.Event()
+    with WorkerPool(behave, ">", 500) as pool:
+        threading.Timer(0.3, stop.set).start()
+        began = time.monotonic()
+        list(pool.map(["slow"] * 2_000, stop=stop))
+        assert len(pool._children) < 500
+    assert time.monotonic() - began < 20

@@ -193,6 +193,7 @@ def test_a_child_that_hangs_does_not_outlive_a_killed_parent() -> None:
 
 def test_what_a_killed_child_was_copying_goes_at_once() -> None:
     with WorkerPool(behave, {"prefix": ">"}, 1) as pool:
+        assert [*pool.map(["ok:"])] == [(0, ">ok:")]
         folders = [*process_folder().glob("worker-*")]
         (result,) = [result for _, result in pool.map(["copy:"])]
         assert [list(folder.iterdir()) for folder in process_folder().glob("worker-*")] == [[]] * len(folders)
@@ -227,7 +228,7 @@ def test_what_dies_while_a_run_is_stopped_has_no_row(kind: str, stopped_after_s:
         items = [f"{kind}:", f"{kind}:", "sleep:0.2", "steps:2"]
         results = dict(pool.map(items, stop=stop))
         assert set(results.values()) <= {">sleep:0.2", ">steps:2"}
-        assert [result for _, result in pool.map(["b", "c"])] == [">b", ">c"]
+        assert dict(pool.map(["b", "c"])) == {0: ">b", 1: ">c"}
 
 
 def test_the_traceback_of_a_bug_is_in_the_log() -> None:
