@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
 from ..errors import MerError, UsageError
@@ -18,6 +18,7 @@ from ..signals import StoppedAtOnce, signals_deferred
 from ..text.escape import csv_line
 from ..text.streams import print_out
 from .rows import columns_of_rows, schema_of_rows, size_of_row
+from .run_info import FILE_KEY, RunInfo
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 STDOUT = "-"
@@ -44,8 +45,7 @@ class RowFile:
 
     Args:
         path: of the file, or ``STDOUT``.
-        labels: the model's, in order.
-        carried: a manifest's columns, as ``carried_columns`` names them, with their kinds.
+        info: what all rows have in common. Parquet says all of it, other formats the names of columns.
 
     Raises:
         UsageError: another suffix.
@@ -53,24 +53,18 @@ class RowFile:
         ReaderGoneError: the reader of stdout has gone.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        labels: tuple[str, ...],
-        carried: Mapping[str, str] = MappingProxyType({}),
-        disk: Disk | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, info: RunInfo, disk: Disk | None = None) -> None:
         self.path = Path(path)
         self._has_rows = False
         if str(path) == STDOUT:
-            self._writer, self._stack = _Stdout(carried), ExitStack()
+            self._writer, self._stack = _Stdout(info), ExitStack()
             return
         if self.path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{path}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
         writer = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
         with self._explained(), ExitStack() as stack:
             file = stack.enter_context((disk or Disk()).whole(Path(os.path.realpath(self.path))))
-            self._writer: Writer = writer(file, labels, carried)
+            self._writer: Writer = writer(file, info)
             self._stack = stack.pop_all()
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -103,10 +97,10 @@ class RowFile:
 
 
 class _Parquet:
-    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
+    def __init__(self, file: IO[bytes], info: RunInfo) -> None:
         from pyarrow import parquet
 
-        self._schema = schema_of_rows(labels, carried)
+        self._schema = schema_of_rows(info.labels, info.carried).with_metadata({FILE_KEY: info.to_json()})
         self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd", write_page_checksum=True)
         self._rows: list[Mapping[str, Any]] = []
         self._bytes = 0
@@ -132,9 +126,9 @@ class _Parquet:
 
 
 class _Csv:
-    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
+    def __init__(self, file: IO[bytes], info: RunInfo) -> None:
         self._file = file
-        self._columns = [*columns_of_rows(labels), *carried]
+        self._columns = [*columns_of_rows(info.labels), *info.carried]
         self._file.write(csv_line(self._columns).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -170,8 +164,8 @@ def _whole(row: Mapping[str, Any], carried: Mapping[str, None]) -> Mapping[str, 
 
 
 class _Jsonl:
-    def __init__(self, file: IO[bytes], labels: tuple[str, ...], carried: Mapping[str, str]) -> None:
-        self._file, self._carried = file, dict.fromkeys(carried)
+    def __init__(self, file: IO[bytes], info: RunInfo) -> None:
+        self._file, self._carried = file, dict.fromkeys(info.carried)
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._file.write(_json(_whole(row, self._carried), ensure_ascii=False).encode() + b"\n")
@@ -181,10 +175,10 @@ class _Jsonl:
 
 
 class _Stdout:
-    def __init__(self, carried: Mapping[str, str]) -> None:
+    def __init__(self, info: RunInfo) -> None:
         if sys.stdout is None:
             raise MerError("standard output is closed: rows cannot be written to it")
-        self._carried = dict.fromkeys(carried)
+        self._carried = dict.fromkeys(info.carried)
 
     def write(self, row: Mapping[str, Any]) -> None:
         print_out(_json(_whole(row, self._carried)))  # in ASCII: whatever the terminal and its encoding

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,15 @@ def row_from_label(
 def stored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as rows hold them: text by ``storable``."""
     return {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def rounded(row: dict[str, Any], float32_columns: Iterable[str]) -> dict[str, Any]:
+    """A row that was stored in Parquet, in place, with the six decimals that float32 had been made of."""
+    for name in float32_columns:
+        row[name] = row[name] if row[name] is None else round(row[name], 6)
+    for window in row["windows"] or ():
+        window["p"] = window["p"] and [round(p, 6) for p in window["p"]]
+    return row
 
 
 def size_of_row(row: Mapping[str, Any]) -> int:

@@ -93,11 +93,11 @@ class CatalogueRun:
             output = output_from_text(out)
             output.refuse_arguments(sources.arguments)
             # Before reading inputs: a second run, or a disk that takes nothing, must fail at once.
+            info = run_info(artifact, backend.name, options, carried)
             if output.kind is Kind.FOLDER:
-                info = run_info(artifact, backend.name, options, carried)
                 shards = stack.enter_context(ShardFolder(output.path, info, rows_a_shard=rows_a_shard))
             elif output.kind is not Kind.NOTHING:
-                self._file = stack.enter_context(RowFile(output.path, artifact.spec.labels, carried))
+                self._file = stack.enter_context(RowFile(output.path, info))
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)

@@ -24,6 +24,9 @@ from .rows import CARRIED_KINDS
 KEY = b"mer.run"
 """Its name in a shard's metadata."""
 
+FILE_KEY = b"mer.rows"
+"""Its name in the metadata of one Parquet file with all rows, which no checksum seals."""
+
 OLD_FILES = ("_run.json", "run.json")
 """The files that older folders have in its place."""
 
@@ -71,6 +74,11 @@ class RunInfo:
             MerError: which they are, before and now.
         """
         old, now = dict(before), self.fields()
+        if old.get("audio_spec", "") is None and now.get("audio_spec"):
+            raise MerError(
+                f"{folder} has the rows of a file that does not say how they were made (CSV, JSON lines): "
+                "label into another folder"
+            )
         if old.get("further") != now.get("further"):
             names = [name for each in (old, now) for name in _further(each.get("further"))]
             for each in (old, now):

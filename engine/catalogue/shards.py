@@ -14,23 +14,24 @@ from ..errors import MerError
 from ..files import Disk, FolderLock
 from ..signals import signals_deferred
 from .input_store import Place
-from .output import SHARD_NAME, output_from_text
+from .output import SHARD_NAME
 from .resume import Resume
-from .row_file import RowFile
-from .rows import columns_of_rows, schema_of_rows, size_of_row
+from .rows import rounded, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
 from .shard_file import ShardFile, bytes_from_rows, content_of
 
 _MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
-_NEW = {
+NEW_COLUMNS = {
     "ctime_ns",
     "real_path",
     "error_kind",
     "verdict",
     "novelty",
     "runtime",
-}  # columns that older shards lack
+}
+"""Columns that older rows lack."""
+
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
 _FACTS = (
     "path", "status", "error", "size_bytes", "mtime_ns", "ctime_ns", "real_path", "error_kind",
@@ -206,7 +207,7 @@ def _checked(path: Path, info: RunInfo) -> ShardFile:
         info.check(shard.run, path)
     elif not any((path.parent / name).exists() for name in OLD_FILES):
         raise MerError(f"{path} is no shard of these labels: move it to another folder")
-    shard.check_columns(schema_of_rows(info.labels, info.carried), optional={*_NEW, *info.carried})
+    shard.check_columns(schema_of_rows(info.labels, info.carried), optional={*NEW_COLUMNS, *info.carried})
     return shard
 
 
@@ -270,33 +271,7 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
         float32_columns = [field.name for field in shard.schema if pa.types.is_float32(field.type)]
         for batch in shard.table().to_batches(max_chunksize=100):
             for row in batch.to_pylist():
-                # Back to the six decimals that were stored as float32: an export equals what a run writes.
-                for name in float32_columns:
-                    row[name] = row[name] if row[name] is None else round(row[name], 6)
-                for window in row["windows"] or ():
-                    window["p"] = window["p"] and [round(p, 6) for p in window["p"]]
-                yield row
-
-
-def export_folder(folder: str | Path, out: str | Path) -> int:
-    """Copies a folder's rows into one ``.parquet``, ``.csv`` or ``.jsonl`` file; returns their number.
-
-    Args:
-        out: a file, or ``-`` for stdout.
-
-    Raises:
-        UsageError: another suffix, or a file in a folder of shards.
-        MerError: ``folder`` is not a folder of labels, a shard is damaged, or the file cannot be written.
-    """
-    info, _ = labelled_shards(Path(folder))
-    output_from_text(str(out))
-    columns = (*columns_of_rows(info.labels), *info.carried)
-    count = 0
-    with RowFile(out, info.labels, info.carried) as file:
-        for row in rows_in(Path(folder)):
-            file.write({name: row.get(name) for name in columns})  # older shards lack some
-            count += 1
-    return count
+                yield rounded(row, float32_columns)
 
 
 def _number(path: Path) -> int:

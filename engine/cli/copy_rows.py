@@ -1,4 +1,4 @@
-"""``mer-label --from FOLDER --out FILE``: rows of a folder, as one file."""
+"""``mer-label --from LABELS --out PLACE``: rows of a folder as one file, or of a file as a folder."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .command import options_given
 _OF_A_COPY = {"finished", "out", "as_json", "quiet", "verbose"}
 
 
-def copy_rows(folder: str, paths: tuple[str, ...], out: str | None, quiet: bool = False) -> int:
+def copy_of_rows(labels: str, paths: tuple[str, ...], out: str | None, quiet: bool = False) -> int:
     """Copies all rows and, unless ``quiet``, says how many; returns the exit code.
 
     Raises:
-        UsageError, MerError: see ``export_folder``; or something is asked that is no copy.
+        UsageError, MerError: see ``written_rows.copy_rows``; or something is asked that is no copy.
     """
     if paths or out is None:
         raise click.UsageError("--from needs --out and no PATH")
     every = (option.name or "" for option in click.get_current_context().command.params)
     if others := options_given(name for name in every if name not in _OF_A_COPY):
         raise click.UsageError(f"--from copies rows as they are: leave {others[0]} out")
-    from ..catalogue.shards import export_folder
+    from ..catalogue.written_rows import copy_rows
 
-    count = export_folder(folder, out)
+    count = copy_rows(labels, out)
     rows = "1 row" if count == 1 else f"{count} rows"
     if not quiet:
         print_err(f"{rows} written to {'stdout' if out == '-' else out}")

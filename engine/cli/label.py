@@ -13,7 +13,7 @@ import click
 from ..errors import MerError
 from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, options_given, report_errors, version_option
-from .copy_rows import copy_rows
+from .copy_rows import copy_of_rows
 from .label_options import label_options
 from .words import WordFirst
 
@@ -84,7 +84,7 @@ def main(
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose contradict each other")
     if finished is not None:
-        return copy_rows(finished, paths, out, quiet)
+        return copy_of_rows(finished, paths, out, quiet)
     if not paths:
         raise click.UsageError("name a PATH to label")
     if not ray:

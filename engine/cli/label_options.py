@@ -154,7 +154,10 @@ _OPTIONS = (
     click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
     click.option("--verbose", "-v", is_flag=True, help="Say which device labels, and where the time goes."),
     click.option(
-        "--from", "finished", metavar="FOLDER", help="Label nothing: copy this folder's rows to --out."
+        "--from",
+        "finished",
+        metavar="LABELS",
+        help="Label nothing: copy the rows of a folder to a file (--out), of a file to a file or folder.",
     ),
 )
 

@@ -59,7 +59,8 @@ class Found(Enum):
 def labels_in(folder: str | Path) -> tuple[RunInfo, Iterator[ShardFile]]:
     """``labelled_shards``, which says of a file of rows that a folder is wanted."""
     if Path(folder).is_file():
-        raise MerError(f"{folder} is a file: a folder of labels is wanted, from 'mer-label --out FOLDER/'")
+        wanted = f"{folder} is a file: a folder of labels is wanted, from 'mer-label --out FOLDER/'"
+        raise MerError(f"{wanted}, or of its rows from 'mer-label --from {folder} --out FOLDER/'")
     return labelled_shards(Path(folder))
 
 

@@ -18,6 +18,7 @@ from merkit.engine.artifact import open_artifact
 from merkit.engine.catalogue.csv_rows import open_csv
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import carried_columns, names_of_columns, row_from_label
+from merkit.engine.catalogue.run_info import RunInfo
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.song_label import SongLabel
@@ -26,7 +27,7 @@ from songs import BAD, GOOD
 
 
 def written(path: Path, rows: list[dict]) -> Path:
-    with RowFile(path, ("happy", "tense", "sad", "calm")) as file:
+    with RowFile(path, RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
         for row in rows:
             file.write(row)
     assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
@@ -73,7 +74,7 @@ def test_nothing_half_written(tmp_path: Path, rows: list[dict]) -> None:
     target.write_text("the last run's")
 
     def interrupted() -> None:
-        with RowFile(target, ("happy", "tense", "sad", "calm")) as file:
+        with RowFile(target, RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
             file.write(rows[0])
             raise KeyboardInterrupt
 
@@ -85,15 +86,15 @@ def test_nothing_half_written(tmp_path: Path, rows: list[dict]) -> None:
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.jsonl"):
-        RowFile(tmp_path / "a.xlsx", ("a", "b"))
+        RowFile(tmp_path / "a.xlsx", RunInfo(("a", "b"), {}, {}))
     with pytest.raises(MerError, match="No such file"):
-        RowFile(tmp_path / "missing" / "a.csv", ("a", "b"))
+        RowFile(tmp_path / "missing" / "a.csv", RunInfo(("a", "b"), {}, {}))
 
 
 def test_columns_of_a_manifest(tmp_path: Path, tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
     carried = carried_columns({"isrc": "string", "year": "int64"}, names_of_columns(artifact))
-    with RowFile(tmp_path / "a.parquet", artifact.spec.labels, carried) as file:
+    with RowFile(tmp_path / "a.parquet", RunInfo(artifact.spec.labels, carried, {})) as file:
         file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, 9, {"isrc": "IN-1", "year": 1975})))
         file.write(row_from_label(BAD, artifact, Source(BAD.path)))  # named beside the manifest
     first, second = pq.read_table(tmp_path / "a.parquet").to_pylist()
@@ -108,7 +109,7 @@ def test_json_lines_have_the_same_columns_in_each(
     carried = carried_columns({"isrc": "string", "year": "int64"}, names_of_columns(artifact))
     cells = ({"isrc": "IN-1", "year": 1975}, {"year": 1976}, {})  # of two manifests, and named beside them
     path = name if name == "-" else tmp_path / name
-    with RowFile(path, artifact.spec.labels, carried) as file:
+    with RowFile(path, RunInfo(artifact.spec.labels, carried, {})) as file:
         for of_row in cells:
             file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, 9, of_row)))
     lines = capsys.readouterr().out if name == "-" else Path(path).read_text()
@@ -123,7 +124,7 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, tiny_model: Path, first: 
     hostile = f"{first}cmd|' /C calc'!A0"
     label = SongLabel(GOOD.path, None, "sad", (0.1, 0.2, 0.6, 0.1), tags={"title": hostile})
     row = row_from_label(label, artifact, Source(GOOD.path, columns={hostile: hostile}))
-    with RowFile(tmp_path / "a.csv", artifact.spec.labels, {hostile: "string"}) as file:
+    with RowFile(tmp_path / "a.csv", RunInfo(artifact.spec.labels, {hostile: "string"}, {})) as file:
         file.write(row)
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as text:
         header, cells = csv.reader(text)  # a CR ends no line
@@ -135,7 +136,9 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, tiny_model: Path, first: 
 def test_numbers_of_a_csv_manifest_stay_numbers(tmp_path: Path, tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
     columns = {"valence": "-0.35", "loudness": "-7.2", "phone": "+91 98"}
-    with RowFile(tmp_path / "a.csv", artifact.spec.labels, dict.fromkeys(columns, "string")) as file:
+    with RowFile(
+        tmp_path / "a.csv", RunInfo(artifact.spec.labels, dict.fromkeys(columns, "string"), {})
+    ) as file:
         file.write(row_from_label(GOOD, artifact, Source(GOOD.path, columns=columns)))
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as text:
         (row,) = csv.DictReader(text)
@@ -147,7 +150,7 @@ def test_a_file_without_a_time(tmp_path: Path, tiny_model: Path, suffix: str) ->
     """One whose time 64 bits of nanoseconds do not hold, or that is not there."""
     artifact = open_artifact(str(tiny_model))
     path = tmp_path / f"a.{suffix}"
-    with RowFile(path, artifact.spec.labels) as file:
+    with RowFile(path, RunInfo(artifact.spec.labels, {}, {})) as file:
         file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, None)))
         file.write(row_from_label(GOOD, artifact, Source(GOOD.path, 7, -(1 << 62))))  # 1823
     if suffix == "parquet":
@@ -164,10 +167,10 @@ def test_a_file_without_a_time(tmp_path: Path, tiny_model: Path, suffix: str) ->
 def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, rows: list[dict], suffix: str, kind: str) -> None:
     target = tmp_path / f"a.{suffix}"
     target.write_text("the last run's")
-    labels = ("happy", "tense", "sad", "calm")
+    info = RunInfo(("happy", "tense", "sad", "calm"), {}, {})
 
     def run() -> None:
-        with RowFile(target, labels, disk=FailingDisk(kind, 1)) as file:
+        with RowFile(target, info, disk=FailingDisk(kind, 1)) as file:
             for row in rows:
                 file.write(row)
 
@@ -178,7 +181,7 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, rows: list[dict], su
 
 
 def test_rows_on_stdout(rows: list[dict], capsys: pytest.CaptureFixture[str]) -> None:
-    with RowFile("-", ("happy", "tense", "sad", "calm")) as file:
+    with RowFile("-", RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
         for row in rows:
             file.write({**row, "title": "\x1b[2J\x9b\u202eगीत"})
             shown = capsys.readouterr().out
@@ -189,7 +192,7 @@ def test_rows_on_stdout(rows: list[dict], capsys: pytest.CaptureFixture[str]) ->
 def test_stdout_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(MerError, match="standard output is closed"):
-        RowFile("-", ("a", "b"))
+        RowFile("-", RunInfo(("a", "b"), {}, {}))
 
 
 def test_a_link_stays_one(tmp_path: Path, rows: list[dict]) -> None:
@@ -213,7 +216,7 @@ def test_a_page_has_a_checksum(tmp_path: Path, rows: list[dict]) -> None:
 def test_rows_that_wait_are_bounded_in_bytes(tmp_path: Path, rows: list[dict]) -> None:
     """A cell of a table, or the timeline of a day, can be long."""
     path = tmp_path / "a.parquet"
-    with RowFile(path, ("happy", "tense", "sad", "calm")) as file:
+    with RowFile(path, RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
         for number in range(6):
             file.write({**rows[0], "title": f"{number}" * (6 << 20)})
     assert pq.ParquetFile(path).num_row_groups == 3
@@ -230,7 +233,7 @@ def test_a_csv_is_read_back_as_the_list_of_another_run(cells: list[dict[str, str
     """What a formula was kept from being, and what ends lines, is text again."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.csv")
-        with RowFile(path, ("happy", "sad"), {"=x": "string"}) as file:
+        with RowFile(path, RunInfo(("happy", "sad"), {"=x": "string"}, {})) as file:
             for row in cells:
                 file.write({**row, "status": "ok", "windows": []})
         header, lines = open_csv(str(path), "path")
@@ -244,7 +247,7 @@ def test_json_has_no_nan(
 ) -> None:
     """Of a Parquet manifest; other programs refuse such a line."""
     row = {**rows[0], "bpm": number, "n": 1.5}
-    with RowFile("-", ("happy", "sad")) as file:
+    with RowFile("-", RunInfo(("happy", "sad"), {}, {})) as file:
         file.write(row)
     for text in (written(tmp_path / "a.jsonl", [row]).read_text("utf-8"), capsys.readouterr().out):
         assert json_from_text(text) == {**row, "bpm": None}

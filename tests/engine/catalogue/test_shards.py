@@ -16,8 +16,9 @@ from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import columns_of_rows, row_from_label
 from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
-from merkit.engine.catalogue.shards import ShardFolder, export_folder, fields_of_folder, shards_in
+from merkit.engine.catalogue.shards import ShardFolder, fields_of_folder, shards_in
 from merkit.engine.catalogue.source import Source
+from merkit.engine.catalogue.written_rows import copy_rows
 from merkit.engine.errors import MerError
 from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions
@@ -229,10 +230,10 @@ def test_an_export_equals_what_a_run_writes(
     with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
         for source in SONGS:
             shards.write(rounded(source))
-    with RowFile(tmp_path / f"direct.{suffix}", info.labels) as direct:
+    with RowFile(tmp_path / f"direct.{suffix}", info) as direct:
         for source in SONGS:
             direct.write(rounded(source))
-    assert export_folder(tmp_path / "a", tmp_path / f"out.{suffix}") == 95
+    assert copy_rows(tmp_path / "a", tmp_path / f"out.{suffix}") == 95
     if suffix == "parquet":
         assert pq.read_table(tmp_path / "out.parquet").equals(pq.read_table(tmp_path / "direct.parquet"))
     else:
@@ -246,7 +247,7 @@ def test_every_shard_says_what_decides(tmp_path: Path, info: RunInfo, artifact: 
         assert fields["model_sha256"] == artifact.sha256
         assert (fields["windows"], fields["hop_s"], fields["runtime"]) == (3, None, "null")
     with pytest.raises(MerError, match="is no folder of labels: it holds no shards"):
-        export_folder(tmp_path, tmp_path / "out.csv")
+        copy_rows(tmp_path, tmp_path / "out.csv")
 
 
 @pytest.mark.parametrize("name", ["_run.json", "run.json"])
@@ -256,7 +257,7 @@ def test_folders_that_say_it_in_a_file(tmp_path: Path, info: RunInfo, artifact: 
     for path in shards_in(folder):
         pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(None), path)
     (folder / name).write_text(info.to_json())
-    assert export_folder(folder, tmp_path / "out.csv") == 40
+    assert copy_rows(folder, tmp_path / "out.csv") == 40
     other = RunInfo(info.labels, {}, {**info.decides, "windows": 9})
     with pytest.raises(MerError, match="begun with other options: windows 3, now 9"):
         run(folder, other, artifact, SONGS)
@@ -279,7 +280,7 @@ def test_a_shard_of_others_among_ours(tmp_path: Path, info: RunInfo, artifact: A
     ):
         run(folder, info, artifact, SONGS[:3])
         foreign.write_bytes(content)
-        for read in (lambda: run(folder, info, artifact, SONGS[:9]), lambda: export_folder(folder, "-")):
+        for read in (lambda: run(folder, info, artifact, SONGS[:9]), lambda: copy_rows(folder, "-")):
             with pytest.raises(MerError, match=rf"part-000001\.parquet .*{said}"):
                 read()
         assert foreign.read_bytes() == content
@@ -294,7 +295,7 @@ def test_a_run_file_of_any_content(tmp_path: Path, info: RunInfo, artifact: Arti
     (tmp_path / "a" / "run.json").write_text(content)
     for read in (
         lambda: run(tmp_path / "a", info, artifact, SONGS),
-        lambda: export_folder(tmp_path / "a", "-"),
+        lambda: copy_rows(tmp_path / "a", "-"),
     ):
         with pytest.raises(MerError, match=r"run\.json "):
             read()
@@ -327,7 +328,7 @@ def test_folders_that_do_not_say_the_decoder(
         ShardFolder(folder, other)
     assert run(folder, old, artifact, SONGS[:2]) == (1, 0)
     assert json.loads(pq.read_schema(path).metadata[KEY]) == old.fields()  # sealed, and says it now
-    assert export_folder(folder, tmp_path / "out.csv") == 3
+    assert copy_rows(folder, tmp_path / "out.csv") == 3
 
 
 def test_shards_are_bounded_in_bytes(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:

@@ -70,13 +70,13 @@ def test_a_file_of_rows_is_whole_at_a_second_signal_that_comes_between_rows(
     for error, is_kept in ((KeyboardInterrupt, False), (StoppedAtOnce, True)):
         with (
             suppress(KeyboardInterrupt, StoppedAtOnce),
-            RowFile(out, ("happy", "tense", "sad", "calm")) as file,
+            RowFile(out, RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file,
         ):
             for row in rows:
                 file.write(row)
             raise error(130)
         assert [path.name for path in out.parent.iterdir()] == ([out.name] if is_kept else [])
-    with RowFile(tmp_path / f"b.{suffix}", ("happy", "tense", "sad", "calm")) as file:
+    with RowFile(tmp_path / f"b.{suffix}", RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
         for row in rows:
             file.write(row)
     assert out.read_bytes() == file.path.read_bytes()

@@ -51,7 +51,7 @@ def test_a_folder_of_shards(tmp_path: Path):
 
 def test_one_parquet_file_with_the_columns_of_a_manifest(tmp_path: Path):
     write_files(tmp_path, "a.mp3")
-    with RowFile(tmp_path / "rows.parquet", _LABELS, {"p_extra": "float64"}) as file:
+    with RowFile(tmp_path / "rows.parquet", RunInfo(_LABELS, {"p_extra": "float64"}, {})) as file:
         file.write(_row(tmp_path / "a.mp3", p_extra=1.0))
     assert songs_from_labels(tmp_path / "rows.parquet").labels == _LABELS
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from labelled_files import write_files
 from merkit.engine.catalogue.row_file import RowFile
+from merkit.engine.catalogue.run_info import RunInfo
 from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError
 from merkit.training.cli import main
@@ -24,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     names = [f"songs/{number:02}.mp3" for number in range(30)]
     write_files(tmp_path, *names)
-    with RowFile(tmp_path / "rows.parquet", ("calm", "sad")) as file:
+    with RowFile(tmp_path / "rows.parquet", RunInfo(("calm", "sad"), {}, {})) as file:
         for number, name in enumerate(names):
             calm = 0.99 if number < 10 else 0.4 + number / 150
             row = {"path": name, "status": "ok", "confidence": calm, "p_calm": calm, "p_sad": 1 - calm}

@@ -1,0 +1,197 @@
+"""Rows that went to one file come back as they were, so that pages and playlists need no second labelling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.catalogue.row_file import RowFile
+from merkit.engine.catalogue.rows import carried_columns, names_of_columns, row_from_label
+from merkit.engine.catalogue.run_info import FILE_KEY, RunInfo, run_info
+from merkit.engine.catalogue.shards import ShardFolder, labelled_shards, rows_in
+from merkit.engine.catalogue.source import Source
+from merkit.engine.catalogue.written_rows import copy_rows, rows_in_file
+from merkit.engine.errors import MerError
+from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.outputs.songs import labels_in
+from songs import BAD, GOOD
+
+SUFFIXES = ("parquet", "csv", "jsonl")
+COLUMNS = {"isrc": "string", "confidence": "string", "=x": "string"}
+
+
+@pytest.fixture
+def artifact(tiny_model: Path) -> Artifact:
+    return open_artifact(str(tiny_model))
+
+
+@pytest.fixture
+def info(artifact: Artifact) -> RunInfo:
+    carried = carried_columns(COLUMNS, names_of_columns(artifact))
+    return run_info(artifact, "null", WindowOptions(artifact.spec.audio), carried)
+
+
+@pytest.fixture
+def two_rows(artifact: Artifact) -> list[dict[str, Any]]:
+    cells = ({"isrc": "IN-1", "confidence": "high", "=x": "=1+1"}, {"isrc": "IN-2", "confidence": "low"})
+    sources = [Source(song.path, 7, 9, of_row) for song, of_row in zip((GOOD, BAD), cells, strict=True)]
+    return [
+        row_from_label(song, artifact, source, "null")
+        for song, source in zip((GOOD, BAD), sources, strict=True)
+    ]
+
+
+def folder_of(folder: Path, info: RunInfo, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    with ShardFolder(folder, info) as shards:
+        for row in rows:
+            shards.write(row)
+    return list(rows_in(folder))
+
+
+def file_of(path: Path, info: RunInfo, rows: list[dict[str, Any]]) -> Path:
+    with RowFile(path, info) as file:
+        for row in rows:
+            file.write(row)
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_becomes_the_folder_that_a_run_would_have_made(
+    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    wanted = folder_of(tmp_path / "run", info, two_rows)
+    file = file_of(tmp_path / f"rows.{suffix}", info, two_rows)
+    assert copy_rows(file, tmp_path / "copy") == 2
+    assert list(rows_in(tmp_path / "copy")) == wanted
+    found, _ = labelled_shards(tmp_path / "copy")
+    assert (found.labels, found.carried) == (info.labels, info.carried)
+    assert (found.decides == info.decides) == (suffix == "parquet")
+    assert {name: info.decides[name] for name in ("model", "model_sha256")}.items() <= found.decides.items()
+
+
+@pytest.mark.parametrize("into", SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_from_file_to_file(
+    suffix: str, into: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    wanted = file_of(tmp_path / f"wanted.{into}", info, two_rows)
+    file = file_of(tmp_path / f"rows.{suffix}", info, two_rows)
+    assert copy_rows(file, tmp_path / f"copy.{into}") == 2
+    if into == "parquet":
+        assert pq.read_table(tmp_path / "copy.parquet").equals(pq.read_table(wanted))
+    else:
+        assert (tmp_path / f"copy.{into}").read_bytes() == wanted.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_run_goes_on_only_where_the_file_says_its_options(
+    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    copy_rows(file_of(tmp_path / f"rows.{suffix}", info, two_rows), tmp_path / "copy")
+    if suffix == "parquet":
+        with ShardFolder(tmp_path / "copy", info):
+            pass
+    else:
+        with pytest.raises(MerError, match="a file that does not say how they were made"):
+            ShardFolder(tmp_path / "copy", info)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_columns_of_further_models_keep_their_kinds(
+    suffix: str, tmp_path: Path, artifact: Artifact, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    kinds = {"hindi5_emotion": "string", "hindi5_confidence": "float64", "hindi5_p_sad": "float64"}
+    kinds |= {"hindi5_model_sha256": "string"}
+    further = {"hindi5_emotion": "sad", "hindi5_confidence": 0.75, "hindi5_p_sad": 0.75}
+    own = [{name: row[name] for name in row if name not in info.carried} for row in two_rows]
+    rows = [{**row, **further, "hindi5_model_sha256": "ab" * 32} for row in own]
+    info = run_info(artifact, "null", WindowOptions(artifact.spec.audio), kinds)
+    copy_rows(file_of(tmp_path / f"rows.{suffix}", info, rows), tmp_path / "copy")
+    found, _ = labelled_shards(tmp_path / "copy")
+    assert found.carried == kinds
+    assert [row["hindi5_p_sad"] for row in rows_in(tmp_path / "copy")] == [0.75, 0.75]
+    if suffix != "parquet":
+        assert found.decides["further"] == f"{'ab' * 32} hindi5"
+
+
+def test_parquet_of_older_versions_says_less(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    file = file_of(tmp_path / "rows.parquet", info, two_rows)
+    table = pq.read_table(file)
+    assert FILE_KEY in (table.schema.metadata or {})
+    old = table.drop_columns(["verdict", "novelty", "runtime"]).replace_schema_metadata(None)
+    pq.write_table(old, file)
+    copy_rows(file, tmp_path / "copy")
+    wanted = [{**row, "verdict": None, "novelty": None, "runtime": None} for row in two_rows]
+    for row, expected in zip(rows_in(tmp_path / "copy"), wanted, strict=True):
+        assert row == {**dict.fromkeys(row), **expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "path,year\nx.mp3,1975\n", "no rows of mer-label: it has no column 'status'"),
+        ("a.csv", "", "it has no column 'path'"),
+        ("a.jsonl", '{"path": 1\n', "cannot be read: "),
+        ("a.jsonl", "[]\n", "line 1 is no row"),
+        ("a.jsonl", "", "a.jsonl cannot be read: the file is empty"),
+        ("a.parquet", "PAR1 nonsense PAR1", "cannot be read: "),
+        ("a.txt", "x.mp3\n", "ends in .parquet, .csv, .jsonl"),
+    ],
+)
+def test_what_is_no_file_of_rows(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(MerError, match=said.replace(".", r"\.")):
+        copy_rows(tmp_path / name, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("confidence", "0,75", "confidence is '0,75'"),
+        ("mtime_ns", "1.6E+18", "mtime_ns is '1.6E+18'"),
+        ("path", "", "path is "),
+        ("model_sha256", "0" * 64, "row 2 is by another model than the first one"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_row_that_another_program_changed_is_named(
+    suffix: str, column: str, value: str, said: str, tmp_path: Path, info: RunInfo, two_rows: list[dict]
+) -> None:
+    """Before anything is written."""
+    rows = [two_rows[0], {**two_rows[1], column: value}]
+    file = file_of(tmp_path / f"rows.{suffix}", info, rows)
+    with pytest.raises(MerError, match=f"row 2.*{said.removeprefix('row 2 ')}".replace("+", r"\+")):
+        copy_rows(file, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_folder_of_labels_is_not_written_into(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    file = file_of(tmp_path / "rows.csv", info, two_rows)
+    copy_rows(file, tmp_path / "copy")
+    with pytest.raises(MerError, match="holds labels: name a new folder"):
+        copy_rows(file, tmp_path / "copy")
+    assert len(list(rows_in(tmp_path / "copy"))) == 2
+
+
+def test_where_a_folder_is_wanted_the_command_is_said(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    file = file_of(tmp_path / "rows.csv", info, two_rows)
+    with pytest.raises(MerError, match=f"or of its rows from 'mer-label --from {file} --out FOLDER/'"):
+        labels_in(file)
+
+
+def test_lines_that_are_blank_are_none(tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]) -> None:
+    file = file_of(tmp_path / "rows.jsonl", info, two_rows)
+    file.write_text("\n" + file.read_text().replace("\n", "\n\n"))
+    assert [row["path"] for row in rows_in_file(file)[1]] == [row["path"] for row in two_rows]
+    assert json.loads(file.read_text().splitlines()[1])["path"] == two_rows[0]["path"]
