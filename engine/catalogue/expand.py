@@ -5,14 +5,17 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..audio.decoder import Limits
 from ..audio.formats import is_remote
+from ..errors import MerError
+from ..text.escape import text_from_path
 from . import manifests, playlists
 from .patterns import pattern_below
-from .source import Source, source_from_path
+from .reconcile import RealPaths
+from .source import NO_FOLDER, Source, source_from_path
 from .walk import Walk
 
 
@@ -78,6 +81,25 @@ class Sources:
         for argument in self.arguments:
             self.check()
             yield from self._of(argument)
+
+    def songs_below(self, url: str) -> Iterator[str]:
+        """The identities of the songs below a URL, none where it is not there.
+
+        Raises:
+            MerError: it, or a folder below it, cannot be listed now.
+        """
+        listed = Sources([f"{url.rstrip('/')}/"], hidden=True)
+        listed.check, listed.limits = self.check, self.limits
+        if self.limits.private_hosts is not None:  # the user named this one too
+            hosts = self.limits.private_hosts | listed.private_hosts
+            listed.limits = replace(self.limits, private_hosts=hosts)
+        found = [text_from_path(RealPaths().of(source.path)) for source in listed]
+        for place, reason in listed.reasons.items():
+            if reason != NO_FOLDER:
+                raise MerError(
+                    f"{place} cannot be listed now, so that nothing below it is forgotten: {reason}"
+                )
+        yield from (identity for identity in found if identity not in listed.reasons)
 
     def _of(self, argument: str) -> Iterator[Source]:
         if is_remote(argument):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -133,16 +133,36 @@ def _plain_url(url: str) -> str:
     return f"{scheme}{separator}{rest}"
 
 
-class Looks:
-    """Looks at files by the text that rows have for them; remembers the last folders that it listed.
+class Forgotten:
+    """Folders and URLs below which a file that is not there is gone, whether they are there or not.
 
     Args:
-        forgotten: folders below which a file that is not there is gone, whether they are there or not.
+        below: the identities of the songs that are below a URL now.
     """
 
-    def __init__(self, forgotten: Iterable[str] = ()) -> None:
+    def __init__(
+        self, places: Iterable[str] = (), below: Callable[[str], Iterable[str]] = lambda url: ()
+    ) -> None:
+        places = list(places)
+        self._folders = tuple(
+            os.path.join(real_path_of(place), "") for place in places if not is_remote(place)
+        )
+        self._urls = {f"{RealPaths().of(place)}/": set(below(place)) for place in places if is_remote(place)}
+
+    def __contains__(self, text: str) -> bool:
+        """Whether a file is one of those, by the text that rows have for it."""
+        if is_remote(text):
+            return any(text.startswith(url) and text not in songs for url, songs in self._urls.items())
+        paths = tuple(paths_from_text(text)) if self._folders else ()
+        below = any(path.startswith(self._folders) for path in paths)
+        return below and not any(map(os.path.lexists, paths))
+
+
+class Looks:
+    """Looks at files by the text that rows have for them; remembers the last folders that it listed."""
+
+    def __init__(self) -> None:
         self._names = lru_cache(8)(_names)
-        self._forgotten = tuple(os.path.join(real_path_of(folder), "") for folder in forgotten)
 
     def is_file(self, text: str) -> bool:
         """Whether a file can be seen there."""
@@ -158,12 +178,6 @@ class Looks:
         A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
         """
         return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
-
-    def is_forgotten(self, text: str) -> bool:
-        """Whether a file is not there, below one of the forgotten folders."""
-        paths = () if is_remote(text) or not self._forgotten else tuple(paths_from_text(text))
-        below = any(path.startswith(self._forgotten) for path in paths)
-        return below and not any(map(os.path.lexists, paths))
 
     def _is_gone(self, path: str) -> bool:
         try:

@@ -16,7 +16,7 @@ from ..audio.litter import is_left_out
 from ..audio.remote_copy import open_filesystem, storage_reason
 from ..errors import MerError, UnreadableError
 from ..signals import StoppedError
-from .source import Source
+from .source import NO_FOLDER, Source
 
 _MOST_FOLDERS, _DEEPEST = 100_000, 64  # of one URL: a server can make them up as they are asked for
 _POLL_S = 0.1
@@ -70,9 +70,7 @@ def sources_from_url(
         except Exception as error:  # each storage has exceptions of its own; fetching it says which
             there = url if folder == root else _url(files, folder)
             # What storages say of that is the URL alone.
-            unlisted(
-                there, "no such folder" if isinstance(error, FileNotFoundError) else storage_reason(error)
-            )
+            unlisted(there, NO_FOLDER if isinstance(error, FileNotFoundError) else storage_reason(error))
             yield Source(there)
             continue
         if not entries and folder == root and not url.endswith("/"):  # a song whose name does not say so

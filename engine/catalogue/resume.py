@@ -11,6 +11,7 @@ from .input_store import InputStore, Item, Place
 from .reconcile import (
     AUDIO,
     UNREADABLE,
+    Forgotten,
     Looks,
     RealPaths,
     Row,
@@ -43,7 +44,7 @@ class Resume:
         own: what ``names_of_columns`` gives.
         retry_errors: try files again that were read and found bad.
         prune: let the rows of files go that are gone while their folder is there.
-        forget: folders below which the rows of files go that are not there.
+        forgotten: files that are not there, and whose rows go.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class Resume:
         own: frozenset[str] = frozenset(),
         retry_errors: bool = False,
         prune: bool = False,
-        forget: Iterable[str] = (),
+        forgotten: Forgotten | None = None,
     ) -> None:
         self.absent = self.errors = self.pruned = self.dropped = self.updated = 0
         self._inputs, self._own = inputs, own
         self._retry_errors, self._prune = retry_errors, prune
+        self._forgotten = forgotten or Forgotten()
         self.superseded: list[Place] = []
-        self._real_paths, self._looks = RealPaths(), Looks(forget)
+        self._real_paths, self._looks = RealPaths(), Looks()
         self._arguments = arguments
         self._known_scope: Scope | None = None
         self.unlisted: set[str] = set()  # folders, patterns and URLs: inputs that have rows below them
@@ -177,7 +179,7 @@ class Resume:
             looks.is_gone(identity)
             or (was_file and looks.is_folder(identity) and not looks.is_file(identity))
         )
-        gone = pruned or looks.is_forgotten(identity)
+        gone = pruned or identity in self._forgotten
         self.pruned += gone
         return gone
 

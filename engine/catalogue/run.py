@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Self
 
@@ -22,12 +23,13 @@ from ..labelling.worker_pool import Failure
 from .expand import Sources
 from .input_store import InputStore, Item
 from .output import Kind, output_from_text
-from .reconcile import Looks, Step, is_absent, song_from_tags
+from .reconcile import Forgotten, Looks, Step, is_absent, song_from_tags
 from .resume import Resume
 from .row_file import RowFile
 from .rows import carried_columns, names_of_columns, row_from_label
 from .run_info import run_info
 from .shards import ShardFolder, shards_in
+from .source import NO_FOLDER
 
 
 class CatalogueRun:
@@ -57,7 +59,7 @@ class CatalogueRun:
         by_content: label files of equal bytes once, and not only equal paths.
         retry_errors: label files again that were read and found bad in an earlier run.
         prune: remove the rows of files that are gone while their folder is there.
-        forget: folders below which the rows of files are removed that are not there.
+        forget: folders and URLs below which the rows of files are removed that are not there.
         rows_a_shard: for a folder.
 
     Raises:
@@ -79,7 +81,7 @@ class CatalogueRun:
         rows_a_shard: int = 500,
     ) -> None:
         self._artifact, self._backend, self._options = artifact, backend, options
-        self._prune, self._forget, self._reasons = prune, tuple(forget), sources.reasons
+        self._prune, self._reasons = prune, sources.reasons
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = self.unwritten = 0
@@ -98,11 +100,12 @@ class CatalogueRun:
                 shards = stack.enter_context(ShardFolder(output.path, info, rows_a_shard=rows_a_shard))
             elif output.kind is not Kind.NOTHING:
                 self._file = stack.enter_context(RowFile(output.path, info))
+            self._forgotten = Forgotten(forget, sources.songs_below)
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
-                resume = Resume(self._inputs, sources.arguments, own, retry_errors, prune, forget)
+                resume = Resume(self._inputs, sources.arguments, own, retry_errors, prune, self._forgotten)
                 self._resume(shards, resume)
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
                 raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
@@ -127,6 +130,7 @@ class CatalogueRun:
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
         labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
         for item, label in self._in_order(labels):
+            label = self._explained(label)
             began = time.process_time()
             self._write(item, label)
             self.stages.write += time.process_time() - began
@@ -177,9 +181,15 @@ class CatalogueRun:
                 self._shards.write(row, item.place)
                 self.updated += 1
 
+    def _explained(self, label: SongLabel) -> SongLabel:
+        """With why a URL cannot be listed: where that is an answer's body, fetching the URL says less."""
+        reason = self._reasons.get(label.path.rstrip("/"))
+        if not label.unreadable or reason in (None, NO_FOLDER) or reason in (label.error or ""):
+            return label
+        return replace(label, error=f"cannot be listed: {reason}")
+
     def _goes(self, identity: str) -> bool:
-        looks = Looks(self._forget)
-        return (self._prune and looks.is_gone(identity)) or looks.is_forgotten(identity)
+        return (self._prune and Looks().is_gone(identity)) or identity in self._forgotten
 
     def _write(self, item: Item, label: SongLabel) -> None:
         if item.place and label.unreadable:  # the file went away since it was listed

@@ -11,6 +11,9 @@ from typing import Any
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 
+NO_FOLDER = "no such folder"
+"""Why a URL cannot be listed that is not there."""
+
 
 @dataclass(slots=True)  # not frozen, which takes three times as long: there is one for each file
 class Source:

@@ -137,7 +137,7 @@ _OPTIONS = (
     click.option(
         "--forget",
         multiple=True,
-        metavar="FOLDER",
+        metavar="FOLDER|URL",
         help="With a folder: remove rows of files below FOLDER that are not there, as after it was renamed.",
     ),
     click.option(

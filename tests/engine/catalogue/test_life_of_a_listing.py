@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from fake_labels import MODEL, OPTIONS, FakeBackend
 from http_folder import Answers, answered_by
+from merkit.engine.catalogue import remote_listing
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.reconcile import RealPaths
 from merkit.engine.catalogue.run import CatalogueRun
+from merkit.engine.errors import MerError
 from merkit.engine.labelling.song_label import SongLabel
 
 LISTS = {"": ["a.mp3", "dir/"], "dir": ["b.mp3", "sub/"], "dir/sub": ["c.mp3", "d.mp3"]}
@@ -65,6 +67,8 @@ class Lists(Answers):
         name = self.path.removeprefix("/")
         if name in self.library.closed:
             return self._answer(503)
+        if name.rstrip("/") not in LISTS or name in self.library.gone:
+            return self._answer(404)
         there = [entry for entry in LISTS[name.rstrip("/")] if name + entry not in self.library.gone]
         return self._answer(200, "".join(f'<a href="{entry}">x</a>' for entry in there).encode())
 
@@ -178,3 +182,40 @@ def test_the_error_of_a_listing_in_an_older_folder(
     library.closed.clear()
     assert library.label("/").errors == 0
     assert library.rows() == ok()
+
+
+@pytest.mark.parametrize("place", ["/dir", "/dir/", ""])
+def test_forget_removes_songs_that_a_listing_is_without(library: Library, place: str) -> None:
+    library.label("/")
+    library.gone |= {"dir/b.mp3", "a.mp3"}
+    assert library.label("/").absent == 2  # which stay
+    run = library.label("/", forget=[f"{library.url}{place}"])
+    assert (run.pruned, run.absent) == ((1, 1) if place else (2, 0))
+    assert library.rows() == ok(*(["a.mp3"] if place else []), *SONGS[2:])
+
+
+def test_forget_removes_what_was_below_a_folder_that_is_gone(library: Library) -> None:
+    library.label("/")
+    library.gone.add("dir/sub/")
+    run = library.label("/a.mp3", forget=[f"{library.url}/dir/sub", f"{library.url}/elsewhere/"])
+    assert (run.pruned, library.rows()) == (2, ok(*SONGS[:2]))
+
+
+def test_nothing_is_forgotten_below_what_cannot_be_listed(library: Library) -> None:
+    library.label("/")
+    library.close("dir/sub/")
+    with pytest.raises(
+        MerError, match=r"/dir/sub/? cannot be listed now, so that nothing below it is f.*503"
+    ):
+        library.label("/a.mp3", forget=[f"{library.url}/dir"])
+    assert library.rows() == ok()
+
+
+def test_what_cannot_be_listed_says_why(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To fetch it says less: S3 answers that without a body."""
+    monkeypatch.setattr(remote_listing, "storage_reason", lambda error: "The provided token has expired.")
+    library.close("dir/")
+    library.label("/")
+    shards = sorted(Path("labels").glob("part-*"))
+    errors = {row["error"] for shard in shards for row in pq.ParquetFile(shard).read().to_pylist()}
+    assert errors == {None, "cannot be listed: The provided token has expired."}
