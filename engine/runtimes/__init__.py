@@ -100,7 +100,7 @@ class Pending(Protocol):
 def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
     """Which of ``RUNTIMES`` runs an artifact: the one named, or else (None, "auto") the best one here.
 
-    That is TensorRT for an engine; for an .onnx file it is what ``choice.chosen_runtime`` says.
+    That is TensorRT for an engine; for ONNX it is what ``choice.chosen_runtime`` says.
 
     Raises:
         UsageError: an unknown name, or no runtime for such a file.
@@ -109,7 +109,7 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
     name = None if name == "auto" else name
     if name is None and is_engine(artifact.path):
         name = "tensorrt"
-    elif name is None and artifact.path.suffix.lower() == ".onnx":
+    elif name is None:
         from .choice import chosen_runtime
 
         name, _ = chosen_runtime(artifact)

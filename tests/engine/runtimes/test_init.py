@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_every_name_has_its_file() -> None:
 def test_a_name_or_the_suffix_decides(tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
     assert name_of_runtime(artifact) == "onnxruntime"
+    assert name_of_runtime(replace(artifact, path=Path("a/network"))) == "onnxruntime"  # its content was ONNX
     for name in RUNTIMES:
         assert name_of_runtime(artifact, name) == name
     with pytest.raises(
