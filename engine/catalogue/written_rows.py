@@ -53,7 +53,7 @@ def copy_rows(source: str | Path, out: str | Path) -> int:
         place = ShardFolder(out, info)
     columns = (*columns_of_rows(info.labels), *info.carried)
     count = 0
-    with place:
+    with _explained(source), place:
         for row in rows:
             place.write({name: row.get(name) for name in columns})  # older ones lack some
             count += 1
@@ -72,7 +72,6 @@ def rows_in_file(file: Path) -> tuple[RunInfo, Iterator[_Row]]:
     read = {".parquet": _from_parquet, ".csv": _from_csv, ".jsonl": _from_jsonl}.get(file.suffix.lower())
     if read is None:
         raise MerError(f"{file} holds no rows: the name of a file of rows ends in {', '.join(SUFFIXES)}")
-    info: RunInfo | None = None
     with _explained(file):
         columns, said, rows = read(file)
         labels = _labels(columns)
@@ -91,8 +90,7 @@ def rows_in_file(file: Path) -> tuple[RunInfo, Iterator[_Row]]:
     if first is None:
         raise MerError(f"{file} holds no rows")
     carried = {name: _kind(found - {type(None)}) for name, found in kinds.items()}
-    info = RunInfo(labels, carried, _decides(first))
-    return info, rows()
+    return RunInfo(labels, carried, _decides(first)), rows()
 
 
 def _labels(columns: list[str]) -> tuple[str, ...]:
@@ -119,17 +117,21 @@ def _check(row: _Row, first: _Row, own: dict[str, str], number: int) -> None:
         value = row.get(name)
         if value is None and name not in ("path", "status"):
             continue
-        if not isinstance(value, _PYTHON[kind]) or value == "":
+        is_one = isinstance(value, _PYTHON[kind]) and value != ""
+        if not is_one or (kind == "windows" and not all(map(_is_window, value))):
             raise ValueError(f"row {number}: {name} is {str(value)[:40]!r}")
     if row["model_sha256"] != first["model_sha256"]:
         raise ValueError(f"row {number} is by another model than the first one")
 
 
+def _is_window(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"start_s", "p"}
+
+
 def _kind(types: set[type]) -> str:
     """The kind of a manifest's column."""
-    if len(types) == 1:
-        return _CARRIED.get(*types, "string")
-    return "float64" if types == {int, float} else "string"
+    names = {_CARRIED.get(each, "string") for each in types}
+    return names.pop() if len(names) == 1 else "float64" if names == {"int64", "float64"} else "string"
 
 
 def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, Callable[[], Iterator[_Row]]]:
@@ -199,6 +201,12 @@ def _explained(file: Path) -> Iterator[None]:
         yield
     except MerError:
         raise
-    except (OSError, ValueError, LookupError, NotImplementedError) as error:  # Arrow's own are among these
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        NotImplementedError,
+    ) as error:  # Arrow's own are among these
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise MerError(f"{file} cannot be read: {reason}") from None

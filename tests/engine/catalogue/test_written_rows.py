@@ -172,6 +172,12 @@ def test_a_row_that_another_program_changed_is_named(
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_timeline_that_is_none_is_a_line(tmp_path: Path, info: RunInfo, two_rows: list[dict]) -> None:
+    file = file_of(tmp_path / "rows.jsonl", info, [{**two_rows[0], "windows": [{"start_s": "soon"}]}])
+    with pytest.raises(MerError, match=r"rows\.jsonl cannot be read: row 1: windows is .*soon"):
+        copy_rows(file, tmp_path / "copy")
+
+
 def test_a_folder_of_labels_is_not_written_into(
     tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
 ) -> None:
