@@ -14,6 +14,7 @@ from ..engine.cli.command import (
     EXIT_FAILURE,
     EXIT_SOME_FAILED,
     SETTINGS,
+    WORKERS,
     QuietGroup,
     report_errors,
     version_option,
@@ -138,7 +139,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice([*SCENARIOS, "all"]),
     help="LoadGen's.  [default: SingleStream, Offline]",
 )
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Of the networks; 0 is one a core.")
+@click.option("--threads", type=WORKERS, default=0, help="Of the networks; 0 is one a core.")
 @click.option(
     "--logs", type=click.Path(path_type=Path), default=Path("mer-bench-logs"), help="LoadGen's logs go here."
 )

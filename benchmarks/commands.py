@@ -13,6 +13,7 @@ from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli.command import (
     EXIT_GATE,
     EXIT_SOME_FAILED,
+    WORKERS,
     FiniteRange,
     WindowCountType,
     options_given,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("second")
 @click.option("--batch", "-b", type=click.IntRange(min=1), default=1, help="Images a call.")
 @click.option("--pairs", type=click.IntRange(min=5), default=40, help="Turns of each.")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Of the networks; 0 is one a core.")
+@click.option("--threads", type=WORKERS, default=0, help="Of the networks; 0 is one a core.")
 @click.option(
     "--fail-under",
     type=FiniteRange(min=0),

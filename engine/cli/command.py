@@ -72,7 +72,7 @@ class FiniteRange(click.FloatRange):
 
 
 WORKERS = click.IntRange(0, MOST_WORKERS)
-"""Child processes; 0 is one a core."""
+"""Child processes or threads; 0 is one a core. Who starts far too many of them answers to no signal."""
 
 
 def options_given(names: Iterable[str]) -> list[str]:

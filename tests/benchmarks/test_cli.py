@@ -111,6 +111,7 @@ def test_data_of_other_labels_is_said_in_the_row(networks: Path, tmp_path: Path,
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
     for arguments, said in (
         (["--rules"], "exclude each other"),
+        (["--threads", "100000"], "range 0<=x<=1024"),
         (["--models", tmp_path / "nowhere"], "no such folder"),
         (["-m", "nothing"], "unknown model nothing"),
         (["--data", tmp_path / "nowhere"], "no such file or folder"),

@@ -63,6 +63,11 @@ def test_results_that_cannot_be_compared(tmp_path: Path, tiny_model: Path) -> No
         assert (done.exit_code, "no measured row in common" in done.output) == (1, True)
 
 
+def test_threads_are_at_most_as_many_as_a_machine_bears(tiny_model: Path) -> None:
+    done = bench("compare", tiny_model, tiny_model, "--pairs", "5", "--threads", "100000")
+    assert (done.exit_code, "range 0<=x<=1024" in done.stderr) == (2, True), done.output
+
+
 def test_a_gate_sees_every_row(tmp_path: Path) -> None:
     """A bundled network and one of the same name with random weights are two rows."""
     before, after = results(tmp_path / "a.json", 100.0), results(tmp_path / "b.json", 80.0)
