@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,9 @@ class Stop:
             raise StoppedError(self.code)
 
 
+_interrupting: ContextVar[Stop | None] = ContextVar("_interrupting", default=None)  # of each thread its own
+
+
 @contextmanager
 def stop_event() -> Iterator[Stop]:
     """The first signal sets ``event``, so that work can end in order; a later one raises ``StoppedAtOnce``.
@@ -100,9 +104,9 @@ def at_first_signal(call: Callable[[], None]) -> Iterator[None]:
 def sigterm_interrupts() -> Iterator[Stop]:
     """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does; ``code`` is 143, 129 or 130 then.
 
-    Outside the main thread this does nothing.
+    A block inside another one has that one's ``Stop``. Outside the main thread this does nothing.
     """
-    stop = Stop(threading.Event())
+    stop = _interrupting.get() or Stop(threading.Event())
 
     def handle(number: int, frame: Any) -> None:
         if stop.is_same():  # or it would interrupt what the first one has cleaned up
@@ -111,8 +115,12 @@ def sigterm_interrupts() -> Iterator[Stop]:
         stop.event.set()
         raise KeyboardInterrupt
 
-    with _handling(handle):
-        yield stop
+    outer = _interrupting.set(stop)
+    try:
+        with _handling(handle):
+            yield stop
+    finally:
+        _interrupting.reset(outer)
 
 
 @contextmanager

@@ -159,6 +159,11 @@ def test_a_stop_keeps_what_is_done(networks: Path, tmp_path: Path, number: int, 
     assert "Stopped before its end" in output
 
 
+def test_a_stop_before_the_first_row_has_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_measured", lambda *_, **options: signal.raise_signal(signal.SIGTERM))
+    assert (bench().exit_code, bench().stderr) == (143, "stopped\n")
+
+
 def test_the_page_of_saved_results(tmp_path: Path) -> None:
     values = results_values()
     saved, page = tmp_path / "results.json", tmp_path / "report.html"

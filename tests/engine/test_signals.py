@@ -97,6 +97,16 @@ def test_sigterm_interrupts_as_ctrl_c_does() -> None:
     assert (stop.code or INTERRUPTED) == 130
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_what_interrupts_an_inner_block_is_known_to_the_outer_one(number: int, code: int) -> None:
+    with sigterm_interrupts() as outer:
+        with pytest.raises(KeyboardInterrupt), sigterm_interrupts() as inner:
+            signal.raise_signal(number)
+        assert (inner.code, outer.code) == (code, code)
+    with sigterm_interrupts() as stop:
+        assert stop.code is None
+
+
 def test_ctrl_c_stays_ignored_in_the_background() -> None:
     with handlers_kept():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
