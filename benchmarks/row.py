@@ -85,7 +85,10 @@ class Row:
     p90: float | None = None
     p99: float | None = None
     songs_per_s: float | None = None
-    """Files to labels, as mer-label does it; the start of the child processes is left out."""
+    """Files to labels, as mer-label does it; the start of the child processes is left out.
+
+    None where fewer than three songs are left to count, or fewer than had no label.
+    """
     peak_mib: float | None = None
     """Peak resident memory of the row's process in MiB."""
     accuracy: float | None = None

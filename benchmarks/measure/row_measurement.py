@@ -29,7 +29,7 @@ from .loadgen import Infer, Length, ScenarioResult, run_loadgen
 _BATCHES = (1, 2, 4, 8, 16, 32)
 _KEPT = 5_000  # raw samples in the results
 _SCORED_AT_ONCE = 8
-_WARM_SONGS = 4
+_WARM_SONGS, _LEAST_SONGS = 4, 3
 _START_S = 600.0  # for a child to import, open and warm up, on a busy machine
 _SONG_S = 60.0
 _STAGES = ("start", "decode", "resample", "mel", "network")  # "write" and waiting are not a song's
@@ -251,7 +251,8 @@ def _fill_songs(row: Row, case: Case, options: RowOptions, artifact: Artifact) -
                 failed += 1
     warm = min(_WARM_SONGS, len(times) - 1)
     counted = len(times) - warm - 1
-    row.songs_per_s = counted / (times[-1] - times[warm]) if counted > 0 else None
+    # Results come in order: behind a slow file several come at once, and few of them make any rate.
+    row.songs_per_s = counted / (times[-1] - times[warm]) if counted >= max(_LEAST_SONGS, failed) else None
     row.songs_failed = failed
     seconds = vars(stages)
     row.stages = {name: seconds[name] for name in _STAGES}

@@ -90,7 +90,12 @@ def test_songs_without_a_label_do_not_count(networks: Path, tmp_path: Path, shor
     for name in "abcdefgh":
         (songs / f"{name}.mp3").touch()
     broken = sorted(map(str, songs.glob("*.mp3")))
-    for files, failed, is_known in ((broken, 8, False), ([*good[:5], *broken], 8, False), (good, 0, True)):
+    few = [*good[:6], *broken[:6]]  # of which one would be counted: the time between two results is no rate
+    most = [*good, *good[:2], *broken[:2]]
+    for files, failed, is_known in (
+        (broken, 8, False), ([*good[:5], *broken], 8, False), (few, 6, False), (most, 2, True),
+        (good, 0, True),
+    ):  # fmt: skip
         row = Row("small")
         options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs", songs=tuple(files))
         measure_in_child(case(networks), options, row)
