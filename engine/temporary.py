@@ -6,6 +6,7 @@ with the process. Process ids would not do: in containers all processes have id 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ except ModuleNotFoundError:  # Windows
 
 _SOCKET_PATH = 103  # bytes of the path of a socket, at most (107 on Linux)
 _RUN = "mer-run-"  # begins the names of processes' folders
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = ".mer"  # the file that says of a folder, once it is locked, that it is one of ours
 
 
@@ -44,9 +46,38 @@ def process_folder() -> Path:
 
 
 def chosen_folder() -> str:
-    """The folder for temporary files as the user knows it, for messages: not the one inside for a worker."""
+    """The folder for temporary files as the user knows it, for messages: not ``process_folder`` inside it."""
     folder = Path(tempfile.gettempdir())
-    return str(next((outer.parent for outer in folder.parents if outer.name.startswith(_RUN)), folder))
+    ours = (outer.parent for outer in (folder, *folder.parents) if outer.name.startswith(_RUN))
+    return str(next(ours, folder))
+
+
+def not_written(error: Exception) -> str:
+    """Why a temporary file could not be written, and what to do; the folder is ``chosen_folder``."""
+    code = error.errno if isinstance(error, OSError) else None
+    reason = "is full"
+    if code not in _FULL:
+        reason = f"cannot be written ({os.strerror(code) if code is not None else error})"
+    return (
+        f"{chosen_folder()}, the folder for temporary files, {reason}: make room, or let TMPDIR name another"
+    )
+
+
+@contextmanager
+def temporary_writes(*kinds: type[Exception]) -> Iterator[None]:
+    """For a block that writes temporary files, with libraries whose errors of writing are of these kinds.
+
+    An OSError that says neither that there is no room nor what else is wrong, as NumPy's, is one too.
+
+    Raises:
+        MerError: a file could not be written; ``not_written`` says why.
+    """
+    try:
+        yield
+    except (OSError, *kinds) as error:
+        if isinstance(error, OSError) and error.errno not in (None, *_FULL):
+            raise
+        raise MerError(not_written(error)) from None
 
 
 def socket_folder(room: int) -> Path:

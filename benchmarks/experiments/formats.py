@@ -25,6 +25,7 @@ from ...engine.artifact import DEFAULT_MODEL, open_artifact
 from ...engine.errors import MerError
 from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
+from ...engine.temporary import temporary_writes
 
 _RATE, _BLOCK = 44_100, 8_192  # libsndfile's Vorbis crashes on longer writes
 _BITS = 128_000  # a second
@@ -117,19 +118,22 @@ def decoding_times(path: str, options: WindowOptions) -> tuple[str, float, float
 
 
 def made_songs(folder: Path, seconds: float) -> list[Path]:
-    """Writes a stereo song in each format: chords, drums and noise that change from beat to beat."""
+    """Writes a stereo song in each format: chords, drums and noise that change from beat to beat.
+
+    Raises:
+        MerError: there is no room for them.
+    """
     sound = _song(seconds)
-    paths = []
-    for suffix in (*_BY_LIBSNDFILE, *_BY_FFMPEG):
-        path = folder / f"song{suffix}"
-        if suffix in _BY_LIBSNDFILE:
-            kind, subtype = _BY_LIBSNDFILE[suffix]
+    paths = [folder / f"song{suffix}" for suffix in (*_BY_LIBSNDFILE, *_BY_FFMPEG)]
+    with temporary_writes(soundfile.LibsndfileError):
+        for path in paths:
+            if path.suffix in _BY_FFMPEG:
+                _encode(path, sound, *_BY_FFMPEG[path.suffix])
+                continue
+            kind, subtype = _BY_LIBSNDFILE[path.suffix]
             with soundfile.SoundFile(path, "w", _RATE, 2, subtype, format=kind) as file:
                 for start in range(0, len(sound), _BLOCK):
                     file.write(sound[start : start + _BLOCK])
-        else:
-            _encode(path, sound, *_BY_FFMPEG[suffix])
-        paths.append(path)
     return paths
 
 
@@ -201,9 +205,10 @@ def _links(file: Path, songs: int) -> Iterator[Path]:
     """A folder of so many songs: hard links to a copy, since symbolic links to one file are one row."""
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
         first = Path(folder) / f"00000{file.suffix}"
-        shutil.copyfile(file, first)
-        for i in range(1, songs):
-            os.link(first, first.with_stem(f"{i:05}"))
+        with temporary_writes():
+            shutil.copyfile(file, first)
+            for i in range(1, songs):
+                os.link(first, first.with_stem(f"{i:05}"))
         yield Path(folder)
 
 

@@ -17,6 +17,7 @@ import soundfile
 from ...engine.artifact import SPEC_KEY
 from ...engine.errors import MerError
 from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
+from ...engine.temporary import temporary_writes
 
 _WINDOW, _HOP = 4_096, 512  # samples
 _IN_A_FOLDER = 1_000
@@ -58,8 +59,9 @@ def _run(files: int) -> Run:
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as name:
         folder = Path(name)
         model = folder / "short.onnx"
-        model.write_bytes(_model(spec))
-        music = _links(folder, spec, files)
+        with temporary_writes(soundfile.LibsndfileError):
+            model.write_bytes(_model(spec))
+            music = _links(folder, spec, files)
         command = [sys.executable, "-m", "merkit.engine.cli", str(music), "--runtime", "null"]
         return _timed([*command, "--model", str(model), "--out", str(folder / "labels")], files)
 

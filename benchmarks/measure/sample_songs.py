@@ -10,6 +10,7 @@ import soundfile
 
 from ...engine.catalogue.expand import inputs_from_paths
 from ...engine.errors import MerError
+from ...engine.temporary import temporary_writes
 
 _SECONDS, _RATE = 30, 44_100
 
@@ -27,14 +28,21 @@ def songs_from_folder(folder: Path, count: int) -> tuple[str, ...]:
 
 
 def generated_songs(folder: Path, count: int, different: int = 4) -> tuple[str, ...]:
-    """Writes ``different`` stereo MP3s of 30 s, which decode as slowly as real songs; then as above."""
+    """Writes ``different`` stereo MP3s of 30 s, which decode as slowly as real songs; then as above.
+
+    Raises:
+        MerError: there is no room for them.
+    """
     time = np.arange(_SECONDS * _RATE) / _RATE
     for seed in range(different):
         rng = np.random.default_rng(seed)
         notes = 2 ** (rng.integers(0, 24, (3, 1)) / 12)
         chord = np.sin(2 * np.pi * 110 * notes * time).sum(axis=0) / 6
         stereo = np.stack([chord, chord]).T + 0.1 * rng.standard_normal((len(time), 2))
-        with soundfile.SoundFile(folder / f"{seed}.mp3", "w", _RATE, 2, format="MP3") as file:
+        with (
+            temporary_writes(soundfile.LibsndfileError),
+            soundfile.SoundFile(folder / f"{seed}.mp3", "w", _RATE, 2, format="MP3") as file,
+        ):
             for start in range(0, len(stereo), _RATE):
                 file.write(stereo[start : start + _RATE].astype(np.float32))
     return songs_from_folder(folder, count)

@@ -16,6 +16,7 @@ from ...engine.data.labelled_audio import LabelledAudio, labelled_audio
 from ...engine.data.metrics import Integers, accuracy_and_macro_f1, bootstrap_interval, confusion_matrix
 from ...engine.errors import MerError
 from ...engine.spec import ModelSpec
+from ...engine.temporary import temporary_writes
 from ...export.checks import song_labels
 from ...export.eval_set import split_clips, split_key
 from ...export.song_log_mels import SongLogMels, log_mels_from_songs
@@ -69,7 +70,8 @@ class Scoring:
         """The songs to score a model on.
 
         Raises:
-            MerError: there is no data, it does not fit the model, or the model was trained on it.
+            MerError: there is no data, it does not fit the model, the model was trained on it, or there is
+                no room for temporary files.
         """
         key = split_key(spec)
         if key not in self._known:
@@ -113,7 +115,8 @@ class Scoring:
                 self._say(line)
                 self._said.add(line)
         path = self._folder / f"held_out{len(self._known)}.npy"
-        np.save(path, songs.log_mels)
+        with temporary_writes():
+            np.save(path, songs.log_mels)
         return HeldOutSongs(
             path,
             songs,

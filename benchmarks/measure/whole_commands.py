@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...engine.errors import MerError
+from ...engine.temporary import temporary_writes
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -25,6 +26,9 @@ def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]
 
     They are hard links, or copies where the files are on another disk: symbolic links to one file would be
     one song, which mer-label reads once.
+
+    Raises:
+        MerError: there is no room for them.
     """
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
         links = []
@@ -34,7 +38,8 @@ def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]
             try:
                 os.link(source, link)
             except OSError:
-                shutil.copyfile(source, link)
+                with temporary_writes():  # the error of a full disk carries the source's name
+                    shutil.copyfile(source, link)
             links.append(str(link))
         yield Path(folder), links
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from ..errors import AudioError, MerError, UnreadableError
-from ..temporary import chosen_folder
+from ..temporary import not_written
 from .decoder import Limits
 
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -70,13 +69,7 @@ def _write(copy: IO[bytes], block: bytes) -> None:
 
 
 def _no_room(error: OSError) -> UnreadableError:
-    place = chosen_folder()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UnreadableError(
-            f"cannot be copied: {place}, the folder for temporary files, is full: "
-            "make room, or let TMPDIR name another"
-        )
-    return UnreadableError(f"cannot be copied to {place}: {error.strerror or error}")
+    return UnreadableError(f"cannot be copied: {not_written(error)}")
 
 
 def _opened(files: Any, path: str) -> Any:

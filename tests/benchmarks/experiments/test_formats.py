@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,19 @@ def test_songs_are_made_in_seven_formats(tmp_path: Path) -> None:
         assert ours > 0
         assert (libsndfile is None) == (song.suffix in (".m4a", ".wma"))
         assert ffmpeg is not None
+
+
+def test_a_full_folder_for_temporary_files_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr("soundfile.SoundFile.write", full)
+    done = CliRunner().invoke(main, ["formats", "--rounds", "1", "--songs", "0", "--seconds", "1"])
+    assert done.exit_code == 1, done.output
+    assert done.stderr.startswith(
+        f"Error: {tempfile.gettempdir()}, the folder for temporary files, cannot be"
+    )
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_measures_files_that_are_given(tmp_path: Path) -> None:

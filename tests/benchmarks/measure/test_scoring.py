@@ -51,6 +51,17 @@ def test_data_that_does_not_fit_is_a_reason_every_time(scoring: Scoring, tmp_pat
         Scoring(None, "auto", tmp_path).held_out(SPEC)
 
 
+def test_a_full_folder_for_temporary_files_is_a_reason(
+    scoring: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("655360 requested and 65280 written")  # NumPy's, without a number
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(MerError, match="the folder for temporary files, cannot be written"):
+        scoring.held_out(SPEC)
+
+
 def held_out(groups: int) -> HeldOutSongs:
     songs = 24
     return HeldOutSongs(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from merkit.benchmarks.measure import whole_commands
@@ -37,3 +40,20 @@ def test_the_cpu_of_a_command_and_its_children_counts() -> None:
     assert wall > 0
     with pytest.raises(MerError, match="ended with 3"):
         timed([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_full_folder_for_temporary_files_is_not_the_songs_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    (tmp_path / "a.mp3").write_bytes(b"sound")
+    monkeypatch.setattr(os, "link", other_disk)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    reason = f"^{gettempdir()}, the folder for temporary files, is full: make room"
+    with pytest.raises(MerError, match=reason), linked([str(tmp_path / "a.mp3")], 1):
+        pass
