@@ -27,7 +27,7 @@ from .cpu_commands import scale_command, tune_command
 from .evaluation.cli import main as eval_command
 from .first_hour_command import first_hour_command
 from .format_command import formats_command
-from .result_paths import check_result_paths
+from .result_paths import check_result_paths, make_folder
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
 if TYPE_CHECKING:
@@ -184,9 +184,6 @@ def _table(
         raise UsageError(f"--songs {songs}: no such file or folder")
     files = ResultFiles(json_file, csv_file, markdown_file, html_file)
     files.check(data, songs)
-    for path in (logs, *logs.parents):
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"--logs {logs}: no folder can be made there, {path} is a file")
     from .measure.loadgen import NORMAL, QUICK, RULES
 
     with sigterm_interrupts() as stop:
@@ -205,6 +202,7 @@ def _table(
 def _measured(
     length: Length,
     songs: Path | None,
+    logs: Path,
     scenarios: tuple[str, ...],
     folders: tuple[Path, ...],
     untrained: bool,
@@ -226,7 +224,9 @@ def _measured(
     count = 12 if quick else 60
     with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as folder:
         paths = songs_from_folder(songs, count) if songs else generated_songs(Path(folder), count)
-        return measure_table(cases, TableOptions(length, scenarios=chosen, songs=paths, **options), print_err)
+        make_folder("--logs", logs)
+        table = TableOptions(length, logs, scenarios=chosen, songs=paths, **options)
+        return measure_table(cases, table, print_err)
 
 
 @main.command("report")

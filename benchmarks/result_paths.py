@@ -37,6 +37,22 @@ def check_result_paths(files: Sequence[Path], inputs: Iterable[Path | None] = ()
         raise UsageError("two outputs have the same name")
 
 
+def make_folder(option: str, folder: Path) -> None:
+    """Makes the folder that an option names, unless it is there.
+
+    Raises:
+        UsageError: it cannot be made, or takes no files.
+    """
+    what = "folder can be made"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        what = "file can be written"
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option} {folder}: no {what} there: {error.strerror}; name another") from None
+
+
 def _check(file: Path, inputs: Iterable[Path]) -> None:
     if file == Path("-"):
         raise UsageError("- is no file; /dev/stdout is standard output")

@@ -164,6 +164,12 @@ def test_a_stop_before_the_first_row_has_its_code(monkeypatch: pytest.MonkeyPatc
     assert (bench().exit_code, bench().stderr) == (143, "stopped\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_logs_are_refused_before_the_measurement(networks: Path) -> None:
+    done = bench("--models", networks, "-m", "small", "--logs", "/proc")
+    assert (done.exit_code, "measuring" in done.stderr) == (2, False), done.output
+
+
 def test_the_page_of_saved_results(tmp_path: Path) -> None:
     values = results_values()
     saved, page = tmp_path / "results.json", tmp_path / "report.html"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from merkit.benchmarks import result_paths
-from merkit.benchmarks.result_paths import check_result_paths
+from merkit.benchmarks.result_paths import check_result_paths, make_folder
 from merkit.engine.errors import UsageError
 
 
@@ -69,3 +69,21 @@ def test_results_in_a_folder_of_inputs_replace_themselves(tmp_path: Path) -> Non
 def test_a_dash_is_no_file() -> None:
     with pytest.raises(UsageError, match="- is no file; /dev/stdout is standard output"):
         check_result_paths([Path("-")])
+
+
+def test_a_folder_for_logs_is_made_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_folder("--logs", tmp_path / "a" / "b")
+    make_folder("--logs", tmp_path / "a" / "b")
+    assert list((tmp_path / "a").rglob("*")) == [tmp_path / "a" / "b"]
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "x")
+    for name in ("file", "file/logs", "link", "x" * 300):
+        with pytest.raises(UsageError, match=f"--logs {tmp_path / name}: no folder can be made there"):
+            make_folder("--logs", tmp_path / name)
+
+    def refuse(dir: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{dir}/tmpxyz")
+
+    monkeypatch.setattr(result_paths, "TemporaryFile", refuse)
+    with pytest.raises(UsageError, match=r"--logs .*a: no file can be written there: Read-only file system"):
+        make_folder("--logs", tmp_path / "a")
