@@ -16,6 +16,7 @@ from ..engine.cli.command import (
     SETTINGS,
     WORKERS,
     QuietGroup,
+    options_given,
     report_errors,
     version_option,
 )
@@ -178,6 +179,8 @@ def _table(
 ) -> int:
     if quick and rules:
         raise click.UsageError("--quick and --rules exclude each other")
+    if data is None and options_given(["layout"]):
+        raise click.UsageError("--layout goes with --data")
     if data is not None and not data.exists():
         raise UsageError(f"--data {data}: no such file or folder")
     if songs is not None and not songs.exists():

@@ -53,6 +53,8 @@ def compare_command(
     if is_results(first) != is_results(second):
         raise click.UsageError("give two models, or two results files")
     if is_results(first):
+        if given := options_given(["batch", "pairs", "threads"]):
+            raise click.UsageError(f"{given[0]} goes with two models: results are compared as they are")
         ratios, warnings = compare_results(Path(first), Path(second))
         for warning in warnings:
             _say(f"warning: {warning}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..engine.artifact import DEFAULT_MODEL
-from ..engine.cli.command import FiniteRange, report_errors
+from ..engine.cli.command import FiniteRange, options_given, report_errors
 from ..engine.cpu import MOST_WORKERS, usable_cores
 from ..engine.text.escape import for_terminal
 from ..engine.text.streams import print_err, print_out
@@ -35,6 +35,8 @@ def scale_command(few: int, many: int, cores: bool, workers: int, song_ms: float
     to take a song of three windows from workers that decode nothing, from as many as there are cores and
     from --workers, and songs/s on paper.
     """
+    if given := options_given(["few", "many"] if cores else ["workers", "song_ms"]):
+        raise click.UsageError(f"{given[0]} goes {'without' if cores else 'with'} --cores")
     if cores:
         return _scale_cores(workers, song_ms)
     if many <= few:

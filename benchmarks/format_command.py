@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..engine.cli.command import EXIT_SOME_FAILED, FiniteRange, report_errors
+from ..engine.cli.command import EXIT_SOME_FAILED, FiniteRange, options_given, report_errors
 from ..engine.text.escape import for_terminal
 from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
@@ -40,6 +40,8 @@ def formats_command(
     from ..engine.files import write_whole
     from .experiments.formats import format_costs, markdown_from_costs
 
+    if files and options_given(["seconds"]):
+        raise click.UsageError("--seconds goes without FILE: it is the length of the songs that are made")
     check_result_paths([markdown] if markdown else [], files)
     costs = format_costs(files, rounds, songs, seconds, print_err)
     table = markdown_from_costs(costs)

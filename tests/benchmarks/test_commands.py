@@ -68,6 +68,26 @@ def test_threads_are_at_most_as_many_as_a_machine_bears(tiny_model: Path) -> Non
     assert (done.exit_code, "range 0<=x<=1024" in done.stderr) == (2, True), done.output
 
 
+def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
+    file, song = (
+        results(tmp_path / "a.json", 100.0),
+        write_audio(tmp_path / "a.wav", noise(2, 16_000), 16_000),
+    )
+    for arguments, reason in (
+        (["compare", file, file, "--batch", "8"], "--batch goes with two models"),
+        (["compare", file, file, "--pairs", "100"], "--pairs goes with two models"),
+        (["compare", file, file, "--threads", "3"], "--threads goes with two models"),
+        (["scale", "--workers", "3"], "--workers goes with --cores"),
+        (["scale", "--song-ms", "4"], "--song-ms goes with --cores"),
+        (["scale", "--cores", "--few", "5"], "--few goes without --cores"),
+        (["scale", "--cores", "--many", "2"], "--many goes without --cores"),
+        (["--quick", "--layout", "nonsense"], "--layout goes with --data"),
+        (["formats", song, "--seconds", "3"], "--seconds goes without FILE"),
+    ):
+        done = bench(*arguments)
+        assert (done.exit_code, reason in done.stderr) == (2, True), done.output
+
+
 def test_a_gate_sees_every_row(tmp_path: Path) -> None:
     """A bundled network and one of the same name with random weights are two rows."""
     before, after = results(tmp_path / "a.json", 100.0), results(tmp_path / "b.json", 80.0)
