@@ -145,7 +145,7 @@ def markdown_from_costs(costs: Sequence[Cost]) -> str:
     ]
     for cost in costs:
         ours, libsndfile, ffmpeg = map(_ms, (cost.ours, cost.libsndfile, cost.ffmpeg))
-        wall = f"{1e3 * cost.wall_s:.0f} ms" if cost.wall_s else "-"
+        wall = f"{1e3 * cost.wall_s:.0f} ms" if cost.wall_s is not None and cost.wall_s > 0 else "-"
         name = cost.file.replace("|", "\\|")
         lines.append(
             f"| {name} | {cost.decoder} | {ours} | {libsndfile} | {ffmpeg} | {cost.ratio:.2f} | {wall} |"
@@ -204,7 +204,7 @@ def _run(file: Path, songs: int) -> float:
 def _links(file: Path, songs: int) -> Iterator[Path]:
     """A folder of so many songs: hard links to a copy, since symbolic links to one file are one row."""
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-        first = Path(folder) / f"00000{file.suffix}"
+        first = Path(folder) / "00000.wav"  # whatever it is: the content decides, but a search needs a suffix
         with temporary_writes():
             shutil.copyfile(file, first)
             for i in range(1, songs):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ...engine.audio.formats import AUDIO_SUFFIXES
 from ...engine.errors import MerError
 from ...engine.temporary import temporary_writes
 
@@ -33,8 +34,10 @@ def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
         links = []
         for i in range(max(songs, len(files))):
-            source = Path(files[i % len(files)]).resolve()
-            link = Path(folder) / f"{i:06}{source.suffix}"
+            name = Path(files[i % len(files)])
+            source, suffix = name.resolve(), name.suffix  # the name's: a link's target may have none
+            # Without one a search of the folder takes no song; which one it is does not matter to mer-label.
+            link = Path(folder) / f"{i:06}{suffix if suffix.lower() in AUDIO_SUFFIXES else '.wav'}"
             try:
                 os.link(source, link)
             except OSError:

@@ -25,10 +25,12 @@ def test_the_floor_is_the_cheaper_decoder_and_ratios_are_paired() -> None:
     assert cost.ratio == 2.0  # of 2, 2 and 3; the ratio of the medians too
     alone = Cost("a.m4a", "x", (3.0, 3.0), None, (2.0, 2.0))
     assert (alone.floor, alone.ratio) == ((2.0, 2.0), 1.5)
-    lines = markdown_from_costs([cost, alone]).splitlines()
+    noisy = Cost("b.m4a", "x", (3.0, 3.0), None, (2.0, 2.0), -0.177)
+    lines = markdown_from_costs([cost, alone, noisy]).splitlines()
     assert lines[2:] == [
         "| a\\|b.mp3 | x | 4000.0 ms | 2000.0 ms | 2000.0 ms | 2.00 | 250 ms |",
         "| a.m4a | x | 3000.0 ms | - | 2000.0 ms | 1.50 | - |",
+        "| b.m4a | x | 3000.0 ms | - | 2000.0 ms | 1.50 | - |",
     ]
 
 
@@ -71,8 +73,9 @@ def test_the_command_measures_files_that_are_given(tmp_path: Path) -> None:
     assert path.name in done.stdout
 
 
-def test_each_song_of_a_run_is_labelled(tmp_path: Path) -> None:
-    path = write_audio(tmp_path / "a.wav", noise(2, 16_000), 16_000)
+@pytest.mark.parametrize("name", ["a.wav", "a", "a.1"])  # whose content decides
+def test_each_song_of_a_run_is_labelled(tmp_path: Path, name: str) -> None:
+    path = write_audio(tmp_path / "song.wav", noise(2, 16_000), 16_000).rename(tmp_path / name)
     with formats._links(path, 3) as folder, InputStore(Sources([folder])) as inputs:
         assert (len(inputs), inputs.repeats) == (3, 0)
 

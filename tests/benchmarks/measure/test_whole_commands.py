@@ -57,3 +57,12 @@ def test_a_full_folder_for_temporary_files_is_not_the_songs_fault(
     reason = f"^{gettempdir()}, the folder for temporary files, is full: make room"
     with pytest.raises(MerError, match=reason), linked([str(tmp_path / "a.mp3")], 1):
         pass
+
+
+def test_songs_without_a_suffix_are_found(tmp_path: Path) -> None:
+    """As the files are to which the links of a store of objects lead, and clips that a table names."""
+    (tmp_path / "0f3a").write_bytes(b"sound")
+    (tmp_path / "a.mp3").symlink_to(tmp_path / "0f3a")
+    with linked([str(tmp_path / "a.mp3"), str(tmp_path / "0f3a")], 2) as (folder, links):
+        assert inputs_from_paths([folder]).paths == tuple(links)
+        assert [Path(link).suffix for link in links] == [".mp3", ".wav"]
