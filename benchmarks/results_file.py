@@ -61,7 +61,7 @@ def results_from_file(path: Path) -> Results:
             content = file.read(_LONGEST + 1)
         if len(content) > _LONGEST:
             raise MerError("too long")
-        return results_from_json(content.decode())
+        return results_from_json(content.decode("utf-8-sig"))  # PowerShell writes a byte-order mark
     except (OSError, UnicodeDecodeError, MerError):
         raise MerError(f"{path} is no results file of mer-bench") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -21,6 +22,12 @@ from merkit.engine.errors import MerError
 
 OLD = Path(__file__).parent / "data" / "results_0_1_0.json"
 """Written by version 0.1.0, whose rows were dicts; most of its raw latencies are left out."""
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """PowerShell writes one."""
+    (tmp_path / "results.json").write_bytes(codecs.BOM_UTF8 + OLD.read_bytes())
+    assert results_from_file(tmp_path / "results.json") == results_from_file(OLD)
 
 
 def test_a_file_of_the_version_before_rows_were_typed() -> None:
