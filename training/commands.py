@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from ..engine.cli.command import EXIT_SOME_FAILED
 from ..engine.text.escape import for_terminal, text_from_path
 from .command import limit_threads, training_command
-from .options import FOLDER, data_options, root_from_options
+from .options import FOLDER, check_not_read, data_options, root_from_options
 
 if TYPE_CHECKING:
     from ..engine.data.labelled_audio import LabelledAudio
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("members", nargs=-1, required=True, type=FOLDER, metavar="FOLDER|CHECKPOINT...")
 @data_options
-@click.option("--out", "-o", type=FOLDER, metavar="FILE", help="Write the metrics as JSON.")
+@click.option("--out", "-o", type=FOLDER, metavar="FILE.json", help="Write the metrics as JSON.")
 def ensemble(**options: Any) -> None:
     """Score several networks as one, beside each of them, and each against the first.
 
@@ -32,6 +33,8 @@ def ensemble(**options: Any) -> None:
 
 @training_command("")
 def _score(**options: Any) -> int:
+    if options["out"]:
+        _check_out(options["out"], options["members"], options["data"])
     root = root_from_options(options) if options["data"] or options["download"] else None
     from ..engine.data.labelled_audio import labelled_audio
     from .data.spectrogram_cache import cache_home
@@ -51,8 +54,6 @@ def _score(**options: Any) -> int:
         return audio
 
     limit_threads()
-    if options["out"] and (options["out"].is_dir() or not options["out"].absolute().parent.is_dir()):
-        raise click.UsageError(f"--out {options['out']}: give a file in a folder that exists")
     places = [path.resolve() for path in options["members"]]
     for path, place in zip(options["members"], places, strict=True):
         if places.count(place) > 1:
@@ -70,6 +71,14 @@ def _score(**options: Any) -> int:
     if options["out"]:
         write_json(metrics, options["out"])
     return EXIT_SOME_FAILED if skipped else 0
+
+
+def _check_out(out: Path, members: Sequence[Path], data: Path | None) -> None:
+    if out.suffix.lower() != ".json" or out.is_dir() or not out.absolute().parent.is_dir():
+        raise click.UsageError(f"--out {out}: give a .json file in a folder that exists")
+    # A run's checkpoint stands for its folder: the run's metrics are a .json file too.
+    runs = [member.parent for member in members if member.name == "checkpoint.safetensors"]
+    check_not_read(out, [*members, *runs, *([data] if data else [])])
 
 
 def _line(name: str, figures: Mapping[str, Any]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..engine.cli.command import WORKERS, FiniteRange
+from ..engine.errors import UsageError
 
 PROTOCOL_NAMES = ("best", "hindi-2022", "icm-2020")
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
@@ -188,6 +190,19 @@ def check_outside(root: Path, *folders: Path | None) -> None:
                 f"{folder} is to be written to and lies in the folder of the data, where it would be read as "
                 "a label: name a folder elsewhere"
             )
+
+
+def check_not_read(file: Path, inputs: Iterable[Path]) -> None:
+    """Refuses, before any work, to replace what is read; an input that is not there is none.
+
+    Raises:
+        UsageError: the file is one of the inputs, or lies in one.
+    """
+    for source in filter(Path.exists, inputs):
+        if file.resolve() == source.resolve() or (file.exists() and os.path.samefile(file, source)):
+            raise UsageError(f"{file} is what the run reads; name another file")
+        if file.resolve().is_relative_to(source.resolve()):
+            raise UsageError(f"{file} lies in {source}, which the run reads; name another file")
 
 
 def check_sets(options: dict[str, Any]) -> None:

@@ -205,7 +205,7 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["ensemble", "nothing.safetensors", "other"], 2, "nothing.safetensors: there is no such folder"),
         (["ensemble", "SONGS", "SONGS/calm"], 1, "SONGS holds no finished training"),
         (["ensemble", "SONGS", "SONGS"], 2, "SONGS is named twice"),
-        (["ensemble", "SONGS", "SONGS/calm", "-o", "SONGS"], 2, "give a file in a folder that exists"),
+        (["ensemble", "SONGS", "SONGS/calm", "-o", "SONGS"], 2, "give a .json file in a folder that exists"),
         (["table", "--data", "SONGS", "--set", "epochs=3"], 2, "the table takes --epochs"),
         (["table", "--data", "SONGS", "--results", "SONGS"], 2, "give a file, this is a folder"),
     ],

@@ -76,3 +76,29 @@ def test_lines_of_an_ensemble(two_members: list[str], songs: Path, tmp_path: Pat
     assert skipped == "skipped gone\\r.wav: cannot be read"  # once, though both members could not read it
     assert len(notes) == len(set(notes)) >= 1
     assert (tmp_path / "m.json").exists()
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A network, its metrics or a song would be lost."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("A/checkpoint.safetensors", "A/metrics.json", "B/metrics.json", "songs/x/1.mp3", "c.csv"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("kept")
+    Path("link.json").symlink_to("B/metrics.json")
+    Path("hard.json").hardlink_to("c.csv")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    in_a = "A/metrics.json lies in A, which the run reads; name another file"
+    for members, data, out, reason in (
+        ("A B", None, "A/checkpoint.safetensors", "give a .json file in a folder that exists"),
+        ("A B", "songs", "songs/x/1.mp3", "give a .json file in a folder that exists"),
+        ("A B", None, "A/metrics.json", in_a),
+        ("A/checkpoint.safetensors B", "songs", "A/metrics.json", in_a),
+        ("A B", None, "link.json", "link.json lies in B, which the run reads"),
+        ("A B", "songs", "songs/x/new.json", "songs/x/new.json lies in songs, which the run reads"),
+        ("A B", "c.csv", "hard.json", "hard.json is what the run reads"),
+    ):
+        given = ["--data", data] if data else []
+        result = CliRunner().invoke(main, ["ensemble", *members.split(), *given, "-o", out])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert reason in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

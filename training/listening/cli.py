@@ -57,7 +57,7 @@ def _queue(labels_place: Path, **options: Any) -> int:
 
     names = labels_from_text(options["labels"]) if options["labels"] else None
     inputs = (labels_place, options["labelled"])
-    check_queue_file(options["out"], [path for path in inputs if path and path.exists()])
+    check_queue_file(options["out"], [path for path in inputs if path])
     found = songs_from_labels(labels_place, options["out"].parent)
     for reason, count in found.left_out.items():
         click.echo(f"left out: {count} {reason}", err=True)

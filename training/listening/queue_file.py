@@ -16,6 +16,7 @@ from ...engine.data.labelled_audio import path_from_cell
 from ...engine.errors import AudioError, MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.text.escape import csv_line, storable
+from ..options import check_not_read
 from .label_file import NOT_UTF8, path_cell
 
 COLUMNS = ("path", "artist", "title")
@@ -71,11 +72,7 @@ def check_queue_file(file: Path, inputs: Iterable[Path]) -> None:
     Raises:
         UsageError: it is one of the inputs, lies in one, or is there and has other columns than a queue.
     """
-    for source in inputs:
-        if file.resolve() == source.resolve() or (file.exists() and os.path.samefile(file, source)):
-            raise UsageError(f"{file} is what the run reads; name another file")
-        if file.resolve().is_relative_to(source.resolve()):
-            raise UsageError(f"{file} lies in {source}, which the run reads; name another file")
+    check_not_read(file, inputs)
     if file.is_file() and not _may_be_replaced(file):
         raise UsageError(f"{file} is there, and no queue; name another file")
 
