@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,18 @@ from ..data.examples import Examples, Integers
 from ..fit.inference import logits_from_network
 
 Floats = npt.NDArray[np.float64]
+# RuntimeError: a flag or method that zipfile does not know; TypeError, AttributeError: one array alone
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -159,15 +173,15 @@ def load_predictions(path: Path) -> Predictions:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            ends = np.cumsum(file["windows"])[:-1]
             # Older files have no ids: a clip was then identified by its name.
-            return Predictions(
-                tuple(file["ids" if "ids" in file else "names"].tolist()),
-                tuple(file["names"].tolist()),
-                file["truth"],
-                tuple(np.split(file["logits"], ends)),
-                tuple(file["groups"].tolist()),
-                tuple(file["labels"].tolist()),
-            )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            ids = file["ids" if "ids" in file else "names"].tolist()
+            names, truth, groups = file["names"].tolist(), file["truth"], file["groups"].tolist()
+            logits, windows, labels = file["logits"], file["windows"], file["labels"].tolist()
+        if not len(ids) == len(names) == len(groups) == len(truth) == len(windows):
+            raise ValueError("its arrays are of different lengths")
+        if logits.shape != (windows.sum(), len(labels)):
+            raise ValueError("its logits are not of these windows and labels")
+        by_song = tuple(np.split(logits, np.cumsum(windows)[:-1]))
+        return Predictions(tuple(ids), tuple(names), truth, by_song, tuple(groups), tuple(labels))
+    except _DAMAGED as error:
         raise MerError(f"{path} holds no predictions of mer-train: {error}") from None

@@ -43,6 +43,28 @@ def test_predictions_come_back_without_pickles(tmp_path: Path):
         load_predictions(tmp_path / "other.npz")
 
 
+def test_damaged_predictions_are_one_line(tmp_path: Path):
+    """A disk that was full, a copy that was stopped, a bit that changed."""
+    save_predictions(drawn_predictions(), whole := tmp_path / "logits.npz")
+    content = whole.read_bytes()
+    method = content.index(b"PK\x01\x02") + 10  # of the first array, in the list of contents
+    flipped = [
+        content[:at] + bytes([content[at] ^ 0x08]) + content[at + 1 :] for at in (60, 200, 900, method)
+    ]
+    with np.load(whole) as arrays:
+        good = dict(arrays)
+    np.save(tmp_path / "one.npy", good["logits"])
+    shorter = {name: {**good, name: good[name][:-1]} for name in good}
+    for name, arrays in shorter.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    made = [(tmp_path / f"{name}.npz").read_bytes() for name in shorter]
+    for damaged in (b"", content[:1000], (tmp_path / "one.npy").read_bytes(), *flipped, *made):
+        whole.write_bytes(damaged)
+        with pytest.raises(MerError, match="holds no predictions of mer-train: ") as refused:
+            load_predictions(whole)
+        assert len(str(refused.value).splitlines()) == 1
+
+
 def test_parts_are_put_together_again():
     predictions = drawn_predictions()
     together = pooled([predictions.chosen(range(20)), predictions.chosen(range(20, 60))])
