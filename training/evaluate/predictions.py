@@ -184,4 +184,6 @@ def load_predictions(path: Path) -> Predictions:
         by_song = tuple(np.split(logits, np.cumsum(windows)[:-1]))
         return Predictions(tuple(ids), tuple(names), truth, by_song, tuple(groups), tuple(labels))
     except _DAMAGED as error:
-        raise MerError(f"{path} holds no predictions of mer-train: {error}") from None
+        raise MerError(
+            f"{path} holds no predictions of mer-train: {error}; --resume of its training makes them again"
+        ) from None

@@ -32,6 +32,7 @@ from .run_folder import (
     METRICS,
     FinishedRun,
     Mode,
+    checkpoint_of,
     prepare_folds_folder,
     run_from_folder,
 )
@@ -152,7 +153,7 @@ def _recalibrated(run: FinishedRun, temperature: float) -> FinishedRun:
 
 def _update_checkpoint(folder: Path, temperature: float, provenance: Mapping[str, Any]) -> None:
     """Writes the checkpoint and its card again, with another temperature and updated provenance."""
-    network, spec = network_from_checkpoint(folder / CHECKPOINT)
+    network, spec = network_from_checkpoint(checkpoint_of(folder))
     evidence = evidence_from_checkpoint(folder / CHECKPOINT)
     spec = dataclasses.replace(spec, temperature=temperature, provenance={**spec.provenance, **provenance})
     save_checkpoint(network, spec, folder / CHECKPOINT, evidence)

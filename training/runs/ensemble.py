@@ -16,7 +16,7 @@ from ..data.examples import examples_from_audio
 from ..evaluate.metrics_report import metrics_from_predictions
 from ..evaluate.predictions import Floats, Predictions, predictions_from_network
 from ..networks.checkpoint import network_from_checkpoint
-from .run_folder import METRICS, run_from_folder
+from .run_folder import LOGITS, METRICS, run_from_folder
 
 _OF_SONGS = (
     "songs",
@@ -62,6 +62,8 @@ def member_from_path(
         raise UsageError(f"{path}: there is no such folder or checkpoint")
     if path.is_dir():
         run = run_from_folder(path)
+        if run.predictions is None and "macro_f1" in run.metrics:
+            raise MerError(f"{path / LOGITS} is missing: --resume of its training makes it again")
         if run.predictions is None:
             raise MerError(f"{path} has no test songs")
         temperature = run.metrics.get("temperature")

@@ -34,7 +34,7 @@ from ..fit.evidence import (
 )
 from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint, save_checkpoint
 from .provenance import Job
-from .run_folder import CARD, CHECKPOINT, METRICS
+from .run_folder import CARD, METRICS, checkpoint_of
 
 _ENOUGH = 100  # held-out clips whose confidences say where the least sure begin
 
@@ -67,7 +67,7 @@ def add_evidence(
     Raises:
         MerError: the checkpoint or a folder cannot be read, or no recording in the folders can be used.
     """
-    path = folder / CHECKPOINT
+    path = checkpoint_of(folder)
     if evidence_from_checkpoint(path) is not None:
         if non_music:
             say(

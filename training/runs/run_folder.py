@@ -67,6 +67,20 @@ def run_from_folder(folder: Path, needed: Sequence[str] = ()) -> FinishedRun:
     return FinishedRun(folder, metrics, history, load_predictions(logits) if logits.exists() else None)
 
 
+def checkpoint_of(folder: Path) -> Path:
+    """The checkpoint of a finished training.
+
+    Raises:
+        UsageError: it is not there any more.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise UsageError(
+            f"{path} is missing from a finished training: remove {folder}, or --overwrite, to train it again"
+        )
+    return path
+
+
 def epochs_in(folder: Path) -> int:
     """How many epochs of an unfinished training are done; 0 where none was begun.
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 
 from ...engine.arrays import Float32
 from ...engine.backbone_names import backbone_from_name
+from ...engine.errors import MerError
 from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
@@ -24,6 +26,7 @@ from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, 
 from ..evaluate.predictions import (
     Predictions,
     fit_temperature,
+    load_predictions,
     predictions_from_logits,
     predictions_from_network,
     save_predictions,
@@ -31,7 +34,7 @@ from ..evaluate.predictions import (
 from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
 from ..networks.backbones import keep_outputs
-from ..networks.checkpoint import save_checkpoint, spec_from_checkpoint
+from ..networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
 from ..recipe import Recipe
 from ..teachers.lesson import Lesson
 from .beginning import network_to_train
@@ -46,6 +49,7 @@ from .run_folder import (
     STATE,
     FinishedRun,
     Mode,
+    checkpoint_of,
     epochs_in,
     prepare_folder,
     run_from_folder,
@@ -76,6 +80,7 @@ def train_split(
     run = _Run(job, examples, split, folder, audio, observer or NoObserver())
     if prepare_folder(folder, run.key, mode, backbone_from_name(job.model)):
         run.say_what_stays()
+        run.mend_predictions()
     else:
         network, history = run.train()
         temperature, metrics = run.test(network)
@@ -157,6 +162,19 @@ class _Run:
             provenance = spec_from_checkpoint(path).provenance
             if provenance.get("licence") != self.job.licence:
                 self.observer.say(f"{self.folder} is finished: its card keeps the licence that it has")
+
+    def mend_predictions(self) -> None:
+        """Makes the test part's predictions again from the checkpoint, where they are lost or damaged."""
+        path = self.folder / LOGITS
+        if not len(self.split.test):
+            return
+        with suppress(MerError):
+            load_predictions(path)
+            return
+        network, spec = network_from_checkpoint(checkpoint_of(self.folder))
+        predictions = predictions_from_network(network, self.examples, self.split.test, spec.audio)
+        save_predictions(predictions, path)
+        self.observer.say(f"{path} was missing or damaged: made again from the checkpoint")
 
     def train(self) -> tuple[nn.Module, list[Epoch]]:
         """Trains, or continues, with the best network so far in the folder as a checkpoint."""

@@ -15,7 +15,7 @@ from merkit.engine.errors import MerError, UsageError
 from merkit.training.evaluate.predictions import Predictions
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.runs.ensemble import Member, ensemble_metrics, member_from_path
-from merkit.training.runs.run_folder import CHECKPOINT, METRICS
+from merkit.training.runs.run_folder import CHECKPOINT, LOGITS, METRICS
 from small_training import Trained
 
 
@@ -84,6 +84,14 @@ def test_metrics_without_a_temperature(trained: Trained, tmp_path: Path):
     shutil.copytree(trained.run.folder, folder)
     (folder / METRICS).write_text(json.dumps({"songs": 1}))
     with pytest.raises(MerError, match=r"metrics.json has no temperature"):
+        member_from_path(folder, None, tmp_path)
+
+
+@pytest.mark.xdist_group("trained")
+def test_predictions_that_are_lost(trained: Trained, tmp_path: Path):
+    shutil.copytree(trained.run.folder, folder := tmp_path / "run")
+    (folder / LOGITS).unlink()
+    with pytest.raises(MerError, match=r"logits.npz is missing: --resume of its training makes it again"):
         member_from_path(folder, None, tmp_path)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spectrogram.log_mel import log_mel_from_decibels
 from merkit.training.data.examples import Examples
 from merkit.training.data.non_music import NON_MUSIC
@@ -48,6 +48,11 @@ def test_a_run_gets_its_evidence_once(trained: Trained, examples: Examples, tmp_
     assert "is finished and keeps its own" in lines[1]
     assert (folder / CHECKPOINT).read_bytes() == content
     assert evidence_from_checkpoint(folder / CHECKPOINT) is not None
+    (folder / CHECKPOINT).unlink()
+    with pytest.raises(
+        UsageError, match=f"missing from a finished training: remove {folder}, or --overwrite"
+    ):
+        add_evidence(folder, examples, None)
 
 
 @pytest.mark.xdist_group("trained")

@@ -105,6 +105,20 @@ def test_its_export_gives_the_logits_that_were_measured(
     assert np.allclose(heard, ears_from_source(str(run.folder)).embed(log_mels), rtol=1e-3, atol=1e-3)
 
 
+def test_its_lost_predictions_are_made_again(
+    frozen: tuple[FinishedRun, list[str]], trained: Trained, songs: Path, cache: Path
+):
+    run, _ = frozen
+    (run.folder / "logits.npz").unlink()
+    chosen = frozenset(("mixup", "epochs", "lowpass"))
+    session = _session(songs, cache, run.folder, trained.run.folder, chosen=chosen, mode="resume")
+    (again,), _ = run_session(session, NoObserver())
+    assert again.predictions
+    assert run.predictions
+    for one, other in zip(again.predictions.logits, run.predictions.logits, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
 def test_published_weights_may_hear_another_of_their_presets(songs: Path, cache: Path, tmp_path: Path):
     weights = tmp_path / "ears.safetensors"
     save_file(random_audioset(), weights)

@@ -15,7 +15,7 @@ from merkit.training.data.examples import Examples, examples_from_audio
 from merkit.training.data.splits import splits_from_protocol
 from merkit.training.networks.checkpoint import network_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
-from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS
+from merkit.training.runs.run_folder import CARD, CHECKPOINT, LOGITS, METRICS
 from merkit.training.runs.train_run import Job, train_split
 from small_training import SMALL, Says, Trained, fast_job
 
@@ -70,6 +70,31 @@ def test_a_licence_for_what_is_finished_is_not_lost_in_silence(examples: Example
     assert said.lines == [f"{run.folder} is finished: its card keeps the licence that it has"]
     train_split(job, examples, split, run.folder, "resume", silent := Says())
     assert silent.lines == []
+
+
+@pytest.mark.parametrize("left", [None, b"PK junk"])
+def test_lost_predictions_are_made_again(
+    examples: Examples, trained: Trained, tmp_path: Path, left: bytes | None
+):
+    job, split, run = trained
+    shutil.copytree(run.folder, folder := tmp_path / "run")
+    (folder / LOGITS).unlink()
+    if left:
+        (folder / LOGITS).write_bytes(left)
+    again = train_split(job, examples, split, folder, "resume", says := Says())
+    assert says.lines == [f"{folder / LOGITS} was missing or damaged: made again from the checkpoint"]
+    assert again.metrics == run.metrics
+    assert again.predictions
+    assert run.predictions
+    assert again.predictions.ids == run.predictions.ids
+    np.testing.assert_allclose(again.predictions.by_song(), run.predictions.by_song(), atol=1e-5)
+    (folder / CHECKPOINT).unlink()
+    train_split(job, examples, split, folder, "resume")  # nothing of it is needed
+    (folder / LOGITS).unlink()
+    with pytest.raises(
+        UsageError, match=r"checkpoint\.safetensors is missing from .*, or --overwrite, to train"
+    ):
+        train_split(job, examples, split, folder, "resume")
 
 
 def test_tags_are_learnt_and_not_delivered(examples: Examples, tmp_path: Path):
