@@ -18,6 +18,7 @@ from .command import limit_threads, training_command
 from .options import (
     FOLDER,
     PROTOCOL_NAMES,
+    check_not_read,
     check_outside,
     chosen_fields,
     data_options,
@@ -124,6 +125,11 @@ def _fill(**options: Any) -> int:
         raise click.UsageError("--set epochs: the table takes --epochs and --heavy-epochs")
     if options["results"].is_dir():
         raise click.UsageError(f"--results {options['results']}: give a file, this is a folder")
+    if options["results"].suffix.lower() != ".md":  # rows would be put after what the file holds
+        raise click.UsageError(
+            f"--results {options['results']}: give a Markdown file, whose name ends in .md"
+        )
+    check_not_read(options["results"], [path for path in (root, *options["unlabelled"]) if path.is_file()])
     limit_threads()
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     splits = _splits(root, data, options)
