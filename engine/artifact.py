@@ -41,7 +41,7 @@ _FLOAT32 = 1  # onnx.TensorProto.FLOAT
 _OTHER_FORMATS = (b"ORTM", b"TFL3")
 _MOST_WINDOWS = 1 << 16  # of an engine's profile
 _SIDECAR_FORMAT = 1
-_CHECKPOINT, _METRICS = "checkpoint.safetensors", "metrics.json"  # of a training's folder
+_CHECKPOINT, _METRICS, _STATE = "checkpoint.safetensors", "metrics.json", "state.pt"  # of a training's folder
 _BUNDLED = Path(__file__).parent / "models"
 
 
@@ -143,7 +143,10 @@ def _exported_by_run(folder: Path) -> Path:
             name = json_from_text(_read(place / _METRICS, LONGEST))["model"]
             if isinstance(name, str) and os.path.isfile(path := place / f"{Path(name).name}.onnx"):
                 return path
-        raise UsageError(f"{place} holds a checkpoint and no .onnx of it: {_how_to_export(checkpoint)}")
+        held, to_end = "a checkpoint", ""
+        if (place / _STATE).is_file():
+            held, to_end = "a training that is not finished", "mer-train --resume finishes it, or "
+        raise UsageError(f"{place} holds {held} and no .onnx of it: {to_end}{_how_to_export(checkpoint)}")
     raise UsageError(f"{folder} is a folder, and no training's: it holds no {_CHECKPOINT}")
 
 

@@ -203,6 +203,13 @@ class ModelSpec:
         return _from_mapping(cls, fields)
 
 
+def note_of_stopped(name: str, provenance: Mapping[str, Any]) -> str:
+    """A warning where the training of the network that users call ``name`` has not ended; else empty."""
+    if provenance.get("finished") is not False:  # only trainings say so
+        return ""
+    return f"warning: the training of {name} was stopped before its end: mer-train --resume finishes it"
+
+
 def _to_json(spec: Any) -> str:
     fields = dataclasses.asdict(spec)
     audio = fields.get("audio", fields)

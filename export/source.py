@@ -17,7 +17,7 @@ from ..engine.artifact import SPEC_KEY, Artifact, is_engine, known_models, open_
 from ..engine.errors import ArtifactError, MerError, SpecError, UsageError
 from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
-from ..engine.spec import ModelSpec
+from ..engine.spec import ModelSpec, note_of_stopped
 from ..engine.strict_json import json_from_text
 from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
@@ -72,7 +72,7 @@ def open_source(
 
     Args:
         foreign: what is said of a file that was not made here.
-        say: gets a line on what of such a file is left out.
+        say: gets a line on what of such a file is left out, and a warning on a training that was stopped.
 
     Raises:
         UsageError: an unknown name, or a file that is neither.
@@ -85,6 +85,13 @@ def open_source(
     check_foreign(foreign, path)
     if foreign is not None:
         return _from_foreign(path, foreign, say)
+    source = _from_our_own(path)
+    if note := note_of_stopped(model, source.artifact.spec.provenance):
+        say(note)
+    return source
+
+
+def _from_our_own(path: Path) -> Source:
     if path.suffix.lower() == ".onnx":
         return _source(open_artifact(str(path)))
     if is_engine(path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, QuietGroup, version_option
+from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
 from .commands import ensemble
 from .curves.cli import curve
@@ -103,6 +104,7 @@ def _train(**options: Any) -> int:
     mode = _mode(options)
     root = root_from_options(options)
     from ..engine.artifact import known_models
+    from ..engine.spec import note_of_stopped
     from .networks.backbones import check_weights
     from .networks.trained import names_trained_network, trained_network
     from .progress import TerminalProgress
@@ -116,6 +118,8 @@ def _train(**options: Any) -> int:
     check_sets(options)
     protocol = _protocol(options)
     begun = trained_network(protocol.weights) if names_trained_network(protocol.weights) else None
+    if begun and (note := note_of_stopped(protocol.weights, begun.provenance)):
+        click.echo(for_terminal(note), err=True)
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
     plan = options["plan"] or ("auto" if begun and not _settled(options) else "all")
     out = options["out"] or _default_folder(protocol, models)

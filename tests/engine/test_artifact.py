@@ -383,6 +383,10 @@ def test_a_checkpoint_alone_says_how_an_onnx_is_made(tmp_path: Path) -> None:
         with pytest.raises(MerError) as error:
             open_artifact(str(model))
         assert how in str(error.value)
+    (run / "state.pt").touch()
+    with pytest.raises(UsageError, match=f"not finished and no .* --resume finishes it, or {how} makes one"):
+        path_from_model(str(run))
+    (run / "state.pt").unlink()
     (run / "metrics.json").write_text('{"model": "../../../etc/tiny"}')  # anyone's: no path
     with pytest.raises(UsageError, match="holds a checkpoint and no"):
         path_from_model(str(run))

@@ -216,3 +216,17 @@ def test_models_that_an_export_wrote_are_not_exported_again(
     exported("strange", [], imported)
     monkeypatch.setattr("merkit.engine.artifact._BUNDLED", tmp_path / "none")
     assert fp32_models() == ["broken", "good", "theirs_fp32"]
+
+
+@pytest.mark.parametrize(("facts", "said"), [({"finished": False}, 1), ({"finished": True}, 0), ({}, 0)])
+def test_a_training_that_was_stopped_is_said(model: Path, facts: dict[str, bool], said: int) -> None:
+    """Its network is the best so far, and nothing else tells it from a finished one."""
+
+    def stopped(graph: onnx.ModelProto) -> None:
+        spec = ModelSpec("small", ("a", "b", "c", "d"), AUDIO, provenance=facts)
+        helper.set_model_props(graph, {SPEC_KEY: spec.to_json()})
+
+    lines: list[str] = []
+    open_source(str(edited(model, stopped)), say=lines.append)
+    line = f"warning: the training of {model} was stopped before its end: mer-train --resume finishes it"
+    assert lines == [line] * said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 from merkit.engine.artifact import known_models, open_artifact
 from merkit.training.cli import _settled, main
+from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.runs.run_folder import results_folder
 from safetensors.torch import load_file
 from small_training import FAST_OPTIONS, SMALL
@@ -130,6 +132,22 @@ def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path:
     assert result.exit_code == 4, result.output
     assert f"skipped {tmp_path / 'gone.wav'}: cannot be read" in result.stderr
     assert "1 clip was left out, for the reasons above" in result.stderr
+
+
+def test_a_network_whose_training_was_stopped_is_trained_further_and_that_is_said(
+    songs: Path, cache: Path, tmp_path: Path
+):
+    run = tmp_path / "stopped"
+    assert _run(*_options(songs, cache, run, "--epochs", 1, "--no-export")).exit_code == 0
+    further = ["--epochs", 1, "--no-export", "--plan", "all", "--weights", run]
+    warning = f"warning: the training of {run} was stopped before its end: mer-train --resume finishes it"
+    result = _run(*_options(songs, cache, tmp_path / "a", *further))
+    assert (result.exit_code, warning in result.stderr) == (0, False), result.output
+    network, spec = network_from_checkpoint(run / "checkpoint.safetensors")
+    spec = dataclasses.replace(spec, provenance={**spec.provenance, "finished": False})
+    save_checkpoint(network, spec, run / "checkpoint.safetensors")
+    result = _run(*_options(songs, cache, tmp_path / "b", *further))
+    assert (result.exit_code, result.stderr.splitlines().count(warning)) == (0, 1), result.output
 
 
 def test_no_network_is_removed_before_it_is_read(songs: Path, cache: Path, tmp_path: Path):
