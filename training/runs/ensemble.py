@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,10 @@ def member_from_path(
         if run.predictions is None:
             raise MerError(f"{path} has no test songs")
         temperature = run.metrics.get("temperature")
-        if not isinstance(temperature, int | float):
+        # NaN is neither above 0 nor below infinity; true is an int.
+        if isinstance(temperature, bool) or not (
+            isinstance(temperature, int | float) and 0 < temperature < math.inf
+        ):
             raise MerError(f"{path / METRICS} has no temperature: it is not what mer-train wrote")
         return Member(path.resolve().name, run.predictions, run.predictions.by_song(temperature))
     if data is None:

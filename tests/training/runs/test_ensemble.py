@@ -82,9 +82,10 @@ def test_what_is_no_member(tmp_path: Path):
 def test_metrics_without_a_temperature(trained: Trained, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(trained.run.folder, folder)
-    (folder / METRICS).write_text(json.dumps({"songs": 1}))
-    with pytest.raises(MerError, match=r"metrics.json has no temperature"):
-        member_from_path(folder, None, tmp_path)
+    for facts in ({}, *({"temperature": t} for t in (0, -1, float("nan"), float("inf"), True, "1", None))):
+        (folder / METRICS).write_text(json.dumps({"songs": 1, **facts}))
+        with pytest.raises(MerError, match=r"metrics.json has no temperature"):
+            member_from_path(folder, None, tmp_path)
 
 
 @pytest.mark.xdist_group("trained")
