@@ -125,6 +125,7 @@ def teacher_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "teachers",
             multiple=True,
             metavar="SOURCE",
+            callback=lambda context, option, sources: _each_once(sources),
             help="Learn from a trained network too: musicnn-msd, musicnn-mtt, a weights file, a run; "
             "may be repeated.",
         ),
@@ -147,6 +148,14 @@ def teacher_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorator in reversed(decorators):
         command = decorator(command)
     return command
+
+
+def _each_once(sources: Iterable[str]) -> tuple[str, ...]:
+    """A source that is named twice, in whatever spelling, would be heard twice as loud."""
+    by_place: dict[str, str] = {}
+    for source in sources:
+        by_place.setdefault(os.path.realpath(source), source)
+    return tuple(by_place.values())
 
 
 def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -215,6 +215,7 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["--data", "SONGS", "--out", "SONGS/clips.csv/run"], 2, "lies in the folder of the data"),
         (["--data", "SONGS/clips.csv", "--out", "SONGS/clips.csv"], 1, "cannot be made: File exists"),
         (["--data", "SONGS", "--weights", "gone.pth"], 2, "weights gone.pth: no such file"),
+        (["--data", "SONGS", "--weights", ""], 2, "weights '': no such file"),
         (["--data", "SONGS", "-m", "audiocnn", "--weights", "imagenet"], 2, "no published weights"),
         (["--data", "SONGS/clips.csv", "--group-by", "mood"], 2, "no column 'mood'"),
         (["--data", "SONGS", "--out", "hindi5"], 2, "--model hindi5 would mean the model of that name"),

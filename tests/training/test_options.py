@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from merkit.engine.data.labelled_audio import LAYOUTS
 from merkit.training.options import (
     check_outside,
@@ -13,6 +14,7 @@ from merkit.training.options import (
     data_options,
     recipe_options,
     root_from_options,
+    teacher_options,
 )
 from merkit.training.recipe import PROTOCOLS
 
@@ -41,6 +43,17 @@ def test_what_the_user_chose():
     none: dict[str, object] = {"sets": (), "epochs": None, "loss": None, "batch": None}
     assert chosen_fields({**none, "sets": ("mixup=0", "ema=0.9")}) == {"mixup", "ema"}
     assert chosen_fields({**none, "epochs": 5, "loss": "bce", "batch": 4}) == {"epochs", "loss", "batch_size"}
+
+
+def test_a_teacher_that_is_named_twice_teaches_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    heard: list[tuple[str, ...]] = []
+    command = click.command()(teacher_options(lambda teachers, **options: heard.append(teachers)))
+    sources = ["musicnn-msd", "run", "other", "musicnn-msd", "./run/", str(tmp_path / "run")]
+    arguments = [part for source in sources for part in ("--teacher", source)]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert CliRunner().invoke(command, []).exit_code == 0
+    assert heard == [("musicnn-msd", "run", "other"), ()]
 
 
 def test_results_lie_outside_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -98,7 +98,7 @@ def trained_network(
         return TrainedNetwork("musicnn", network.eval(), PRESETS["musicnn"], notice=MUSICNN_NOTICE)
     if source in known_models() and not path.is_file():
         return _trained(*network_from_onnx(known_models()[source]))
-    if path.is_dir():
+    if source and path.is_dir():  # the path of an empty name is this folder
         return _trained(*network_from_checkpoint(checkpoint_in(path)))
     if path.is_file() and path.suffix.lower() == ".onnx":
         return _trained(*network_from_onnx(path))
@@ -108,7 +108,8 @@ def trained_network(
         return _trained(*network_from_onnx(path_from_model(source)))
     known = ", ".join((*MUSICNN_WEIGHTS, *known_models()))
     raise UsageError(
-        f"weights {source}: no such file, run folder or network; known names: {known}; or a file or folder"
+        f"weights {source or repr(source)}: no such file, run folder or network; known names: {known}; "
+        "or a file or folder"
     )
 
 
