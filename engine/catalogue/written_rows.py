@@ -118,7 +118,7 @@ def _check(row: _Row, first: _Row, own: dict[str, str], number: int) -> None:
         if value is None and name not in ("path", "status"):
             continue
         is_one = isinstance(value, _PYTHON[kind]) and value != ""
-        if not is_one or (kind == "windows" and not all(map(_is_window, value))):
+        if not is_one or (isinstance(value, list) and not all(map(_is_window, value))):
             raise ValueError(f"row {number}: {name} is {str(value)[:40]!r}")
     if row["model_sha256"] != first["model_sha256"]:
         raise ValueError(f"row {number} is by another model than the first one")
