@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""The environment's variable for the threads of NumPy's BLAS: by default one a core in each process, which
+products as small as ours never use."""
+
 MOST_WORKERS = 1_024
 """Child processes at once."""
 

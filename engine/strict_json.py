@@ -13,18 +13,18 @@ _DEEPEST = 50  # Python's own recursion, when such a value is copied or written,
 _LARGEST = 10**300  # above it a whole number is no float any more
 
 
-def json_from_text(text: str | bytes) -> Any:
+def json_from_text(text: str | bytes, longest: int = LONGEST) -> Any:
     """The value of a JSON text, UTF-8 where it is bytes.
 
     Refused are also what the ``json`` module lets pass and what would fail later: NaN and infinities, numbers
     that no float holds, a key that stands twice in an object, deep nesting, surrogates, and texts longer
-    than ``LONGEST``.
+    than ``longest``.
 
     Raises:
         ValueError: with one line that says what is wrong.
     """
-    if len(text) > LONGEST:
-        raise ValueError(f"longer than {LONGEST >> 20} MB")
+    if len(text) > longest:
+        raise ValueError(f"longer than {longest >> 20} MB")
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         value = json.loads(

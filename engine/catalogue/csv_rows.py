@@ -16,10 +16,10 @@ from .listed_paths import MARKS, encoding_of_list
 _LONGEST = 1 << 20  # characters of a line, and of a cell
 _BLANK = "\n"
 _MOST_COLUMNS = 10_000  # each row has them all, whether its line has their cells or not
-_LONGEST_RECORD = 4 * _LONGEST  # cells of several lines: a quote may open again at the end of each line
+_RECORD = 4  # lines of that length: a quote may open again at the end of each line
 
 
-def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]]]:
+def open_csv(file: str, path_column: str, longest: int = _LONGEST) -> tuple[list[str], Iterator[list[str]]]:
     """The names of the columns, and the rows: as many cells each.
 
     UTF-8, or UTF-16 as Excel writes it; other bytes stand in cells as in names of files (U+DC80 to U+DCFF).
@@ -27,16 +27,20 @@ def open_csv(file: str, path_column: str) -> tuple[list[str], Iterator[list[str]
     Above the header may stand blank lines, or Excel's ``sep=;``. Cells that are missing at a line's end
     are empty. What keeps a cell from being a formula is taken off.
 
+    Args:
+        longest: characters of a line, and of a cell, at most.
+
     Raises (the rows as well):
         MerError: no regular file; or a line is no CSV, has more cells than the header, or has a quote that is
             not closed, so that the next rows would become part of its cell.
         OSError: the file cannot be read.
     """
-    csv.field_size_limit(_LONGEST)  # of the process: a cell of 200 KB is no reason to refuse a table
-    first = next((line for line in _table(file) if line != _BLANK), "")
+    # Of the process: a cell of 200 KB is no reason to refuse a table.
+    csv.field_size_limit(max(longest, csv.field_size_limit()))
+    first = next((line for line in _table(file, longest) if line != _BLANK), "")
     headers = [(mark, next(csv.reader([first], delimiter=mark), [])) for mark in DELIMITERS]
     delimiter = next((mark for mark, names in headers if path_column in names), DELIMITERS[0])
-    records = _records(file, delimiter)
+    records = _records(file, delimiter, longest)
     _, header, _ = next(records, (1, [], []))
     names = list(map(text_from_csv, header))
     if len(names) > _MOST_COLUMNS:
@@ -67,15 +71,15 @@ def _rows(
         yield [*texts[: len(header)], *[""] * (len(header) - len(texts))]
 
 
-def _records(file: str, delimiter: str) -> Iterator[tuple[int, list[str], list[str]]]:
+def _records(file: str, delimiter: str, longest: int) -> Iterator[tuple[int, list[str], list[str]]]:
     """Each record: the number of its first line, its cells, and its lines."""
     lines: list[str] = []
 
     def remembered() -> Iterator[str]:
         length = 0
-        for line in _table(file):
+        for line in _table(file, longest):
             length = len(line) + (length if lines else 0)
-            if length > _LONGEST_RECORD:
+            if length > _RECORD * longest:
                 raise _refused(file, number, "the cells that begin there are longer than a row can be")
             is_marked = not lines and line.startswith('\ufeff"')
             lines.append(line)
@@ -115,15 +119,15 @@ def _is_file(table: str, path: str) -> bool:
     return os.path.isfile(os.path.join(os.path.dirname(table), path))
 
 
-def _table(file: str) -> Iterator[str]:
+def _table(file: str, longest: int) -> Iterator[str]:
     """The lines, of which those above the header are blank ones, as many."""
     is_above = True
-    for line in _lines(file):
+    for line in _lines(file, longest):
         is_above = is_above and is_above_header(line)
         yield _BLANK if is_above else line
 
 
-def _lines(file: str) -> Iterator[str]:
+def _lines(file: str, longest: int) -> Iterator[str]:
     if os.path.isfile(file) and not os.path.getsize(file):
         return
     try:
@@ -135,9 +139,9 @@ def _lines(file: str) -> Iterator[str]:
         errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
         text = io.TextIOWrapper(binary, encoding, errors, newline="")
         number = 0
-        while line := text.readline(_LONGEST):
+        while line := text.readline(longest):
             number += 1
-            if len(line) == _LONGEST:
+            if len(line) == longest:
                 raise _refused(file, number, "it is longer than a line of a table can be")
             yield line
 

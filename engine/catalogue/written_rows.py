@@ -1,11 +1,13 @@
-"""Reads files of rows that mer-label wrote (Parquet, CSV, JSON lines); copies rows from place to place."""
+"""Reads files of rows that mer-label wrote (Parquet, CSV, JSON lines), changed by others since or not."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,58 +15,24 @@ from ..audio.formats import open_regular_file
 from ..errors import MerError
 from ..strict_json import json_from_text
 from .csv_rows import open_csv
-from .output import Kind, output_from_text
-from .row_file import SUFFIXES, RowFile
+from .row_file import SUFFIXES
 from .rows import columns_of_rows, rounded
 from .run_info import FILE_KEY, RunInfo, fields_from_json, info_from_fields
-from .shards import NEW_COLUMNS, ShardFolder, fields_of_folder, labelled_shards, rows_in
+from .shards import NEW_COLUMNS
 
-_Row = dict[str, Any]
+Record = dict[str, Any]
+_Rows = Callable[[], Iterator[Record]]
+_LONGEST = 64 << 20  # characters of a line: a timeline of some days
 _SHA256 = "_model_sha256"  # what the last column of a further model ends in
-_VALUES: dict[str, Callable[[str], Any]] = {
-    "float32": float,
-    "float64": float,
-    "int64": int,
-    "windows": json_from_text,
-}
-_PYTHON = {"string": str, "float32": (int, float), "float64": (int, float), "int64": int, "windows": list}
-_CARRIED = {bool: "bool", int: "int64", float: "float64", str: "string"}
+_KINDS: dict[Any, str] = {bool: "bool", int: "int64", float: "float64"}  # all else is text
 
 
-def copy_rows(source: str | Path, out: str | Path) -> int:
-    """Copies the rows of a folder of labels, or of a file of rows, to another place; returns their number.
+def rows_in_file(file: Path) -> tuple[RunInfo, _Rows]:
+    """What the rows of a file have in common, and the rows, all of which have been looked at.
 
-    Args:
-        out: a ``.parquet``, ``.csv`` or ``.jsonl`` file, ``-`` for stdout, or, for the rows of a file, a new
-            folder of labels.
-
-    Raises:
-        UsageError: another suffix, or a file in a folder of shards.
-        MerError: ``source`` holds no rows, or a damaged one; ``out`` holds labels, or cannot be written.
-    """
-    source = Path(source)
-    output = output_from_text(str(out))
-    info, rows = rows_in_file(source) if source.is_file() else (labelled_shards(source)[0], rows_in(source))
-    if output.kind is not Kind.FOLDER or not source.is_file():
-        place = RowFile(out, info)
-    elif os.path.isdir(out) and fields_of_folder(Path(out)) is not None:
-        raise MerError(f"{out} holds labels: name a new folder")
-    else:
-        place = ShardFolder(out, info)
-    columns = (*columns_of_rows(info.labels), *info.carried)
-    count = 0
-    with _explained(source), place:
-        for row in rows:
-            place.write({name: row.get(name) for name in columns})  # older ones lack some
-            count += 1
-    return count
-
-
-def rows_in_file(file: Path) -> tuple[RunInfo, Iterator[_Row]]:
-    """What the rows of a file have in common, and the rows, each of which has been looked at.
-
-    Parquet says which options its rows were made with. CSV and JSON lines say the models alone, so that no
-    run can go on in a folder of their rows.
+    Columns that were added count as a manifest's. Of several rows of one file the last one is taken. Parquet
+    says which options its rows were made with. CSV and JSON lines say the models alone, so that no run can go
+    on in a folder of their rows.
 
     Raises:
         MerError: it cannot be read, or is not what mer-label writes.
@@ -74,67 +42,124 @@ def rows_in_file(file: Path) -> tuple[RunInfo, Iterator[_Row]]:
         raise MerError(f"{file} holds no rows: the name of a file of rows ends in {', '.join(SUFFIXES)}")
     with _explained(file):
         columns, said, rows = read(file)
-        labels = _labels(columns)
+        labels = _labels(columns, said)
         own = columns_of_rows(labels)
         if missing := [name for name in own if name not in columns and name not in NEW_COLUMNS]:
             raise MerError(f"{file} holds no rows of mer-label: it has no column {missing[0]!r}")
-        first: _Row | None = None
-        kinds: dict[str, set[type]] = {name: set() for name in columns if name not in own}
+        first: Record | None = None
+        kinds: dict[str, set[str]] = {name: set() for name in columns if name not in own}
+        last: dict[str, int] = {}  # of each song
         for number, row in enumerate(rows(), 1):
             first = first or row
-            _check(row, first, own, number)
-            for name, found in kinds.items():
-                found.add(type(row.get(name)))
-    if said is not None:
-        return said, rows()
-    if first is None:
-        raise MerError(f"{file} holds no rows")
-    carried = {name: _kind(found - {type(None)}) for name, found in kinds.items()}
-    return RunInfo(labels, carried, _decides(first)), rows()
+            _check(row, first, labels, own, number)
+            last[row.get("real_path") or row["path"]] = number
+            for name in row.keys() - own.keys():
+                value = row[name]
+                kinds.setdefault(name, set()).update(
+                    () if value is None else (_KINDS.get(type(value), "string"),)
+                )
+        if first is None:
+            raise MerError(f"{file} holds no rows")
+        carried = {name: _kind(found) for name, found in kinds.items()}
+        info = RunInfo(labels, carried, _decides(first, carried))
+        if said is not None:
+            info = replace(said, carried={**carried, **said.carried})
+
+    def wanted() -> Iterator[Record]:
+        texts = [name for name, kind in info.carried.items() if kind == "string"]
+        with _explained(file):
+            for number, row in enumerate(rows(), 1):
+                if last[row.get("real_path") or row["path"]] == number:
+                    for name in own:
+                        row[name] = _stored(row.get(name), own[name])
+                    for name in texts:
+                        value = row.get(name)
+                        row[name] = value if value is None or isinstance(value, str) else str(value)
+                    yield row
+
+    return info, wanted
 
 
-def _labels(columns: list[str]) -> tuple[str, ...]:
-    """The labels, from the columns of their shares, which stand between two others."""
-    try:
-        between = columns[columns.index("confidence") : columns.index("duration_s")]
-    except ValueError:
-        return ()
-    return tuple(name[2:] for name in between if name.startswith("p_"))
+def _labels(columns: list[str], said: RunInfo | None) -> tuple[str, ...]:
+    """The labels, in the order of the shares in windows: that of the columns, where nobody has moved them.
+
+    Raises:
+        ValueError: a column is there twice, or those of the shares were moved or removed.
+    """
+    if twice := [name for name in dict.fromkeys(columns) if columns.count(name) > 1]:
+        raise ValueError(f"it has two columns {twice[0]!r}: rename one")
+    if not {"confidence", "duration_s"} <= {*columns}:
+        return ()  # the first column that is missing will be named
+    between = columns[columns.index("confidence") : columns.index("duration_s")]
+    labels = tuple(name[2:] for name in between if name.startswith("p_"))
+    if not labels or (said is not None and labels != said.labels):
+        raise ValueError("the columns p_... do not stand where mer-label wrote them, before 'duration_s'")
+    return labels
 
 
-def _decides(row: _Row) -> dict[str, Any]:
+def _decides(row: Record, columns: dict[str, str]) -> dict[str, Any]:
     """What a row says of the run that made it."""
-    further = [(row[name], name.removesuffix(_SHA256)) for name in row if name.endswith(_SHA256)]
+    further = [name.removesuffix(_SHA256) for name in columns if _is_further(name, columns)]
     return {
         **{name: row.get(name) for name in ("model", "model_sha256", "runtime")},
         "audio_spec": None,  # nor the windows: the row does not say it
-        "further": ", ".join(f"{digest} {name}" for digest, name in further) or None,
+        "further": ", ".join(f"{row.get(name + _SHA256)} {name}" for name in further) or None,
     }
 
 
-def _check(row: _Row, first: _Row, own: dict[str, str], number: int) -> None:
+def _is_further(name: str, columns: Any) -> bool:
+    """Whether a column is the last one of a further model."""
+    prefix = name.removesuffix(_SHA256)
+    return name.endswith(_SHA256) and {f"{prefix}_verdict", f"{prefix}_novelty"} <= {*columns}
+
+
+def _check(row: Record, first: Record, labels: tuple[str, ...], own: dict[str, str], number: int) -> None:
     for name, kind in own.items():
         value = row.get(name)
-        if value is None and name not in ("path", "status"):
-            continue
-        is_one = isinstance(value, _PYTHON[kind]) and value != ""
-        if not is_one or (isinstance(value, list) and not all(map(_is_window, value))):
+        if not (_is_one(value, kind, len(labels)) or (value is None and name not in ("path", "status"))):
             raise ValueError(f"row {number}: {name} is {str(value)[:40]!r}")
+    for name, known in (("status", ("ok", "error")), ("emotion", (None, *labels))):
+        if row.get(name) not in known:
+            raise ValueError(f"row {number}: {name} is {str(row.get(name))[:40]!r}")
     if row["model_sha256"] != first["model_sha256"]:
         raise ValueError(f"row {number} is by another model than the first one")
 
 
-def _is_window(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"start_s", "p"}
+def _is_one(value: Any, kind: str, labels: int) -> bool:
+    """Whether a value is one of a column of rows."""
+    if kind == "windows":
+        return isinstance(value, list) and all(
+            isinstance(window, dict)
+            and window.keys() == {"start_s", "p"}
+            and _is_one(window["start_s"], "float64", labels)
+            and (window["p"] is None or (len(window["p"]) == labels and all(map(_is_share, window["p"]))))
+            for window in value
+        )
+    if kind == "string":
+        return isinstance(value, str) and value != ""
+    if kind == "float32":  # the confidence, the novelty and the shares
+        return _is_share(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (float(value).is_integer() if kind == "int64" else abs(value) < float("inf"))
 
 
-def _kind(types: set[type]) -> str:
-    """The kind of a manifest's column."""
-    names = {_CARRIED.get(each, "string") for each in types}
-    return names.pop() if len(names) == 1 else "float64" if names == {"int64", "float64"} else "string"
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, Callable[[], Iterator[_Row]]]:
+def _stored(value: Any, kind: str) -> Any:
+    """With whole numbers as such: pandas makes floats of a column in which some are missing."""
+    return int(value) if kind == "int64" and value is not None else value
+
+
+def _kind(kinds: set[str]) -> str:
+    """The kind of a manifest's column, from those of its values."""
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return "float64" if kinds == {"int64", "float64"} else "string"
+
+
+def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -142,9 +167,8 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, Callable[[], I
         schema, text = table.schema_arrow, (table.metadata.metadata or {}).get(FILE_KEY)
     floats = [field.name for field in schema if pa.types.is_float32(field.type)]
 
-    def rows() -> Iterator[_Row]:
+    def rows() -> Iterator[Record]:
         with (
-            _explained(file),
             _opened(file) as binary,
             parquet.ParquetFile(binary, pre_buffer=False, page_checksum_verification=True) as table,
         ):
@@ -155,32 +179,41 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, Callable[[], I
     return schema.names, None if text is None else info_from_fields(fields_from_json(text, file)), rows
 
 
-def _from_csv(file: Path) -> tuple[list[str], None, Callable[[], Iterator[_Row]]]:
-    names, _ = open_csv(str(file), "path")
-    kinds = columns_of_rows(_labels(names))
-    for prefix in (name.removesuffix(_SHA256) for name in names if name.endswith(_SHA256)):
+def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
+    names, _ = open_csv(str(file), "path", _LONGEST)
+    kinds = dict.fromkeys(names, "string") | columns_of_rows(_labels(names, None))
+    for prefix in (name.removesuffix(_SHA256) for name in names if _is_further(name, names)):
         numbers = (f"{prefix}_confidence", f"{prefix}_novelty", f"{prefix}_p_")
         kinds |= {name: "float64" for name in names if name.startswith(numbers)}
 
-    def rows() -> Iterator[_Row]:
-        for number, cells in enumerate(open_csv(str(file), "path")[1], 1):
+    def rows() -> Iterator[Record]:
+        for number, cells in enumerate(open_csv(str(file), "path", _LONGEST)[1], 1):
             row = {}
             for name, cell in zip(names, cells, strict=True):
                 try:
-                    row[name] = _VALUES.get(kinds.get(name, ""), str)(cell) if cell else None
+                    row[name] = _value(cell, kinds[name]) if cell else None
                 except ValueError:
-                    raise MerError(f"{file} cannot be read: row {number}: {name} is {cell[:40]!r}") from None
+                    raise ValueError(f"row {number}: {name} is {cell[:40]!r}") from None
             yield row
 
     return names, None, rows
 
 
-def _from_jsonl(file: Path) -> tuple[list[str], None, Callable[[], Iterator[_Row]]]:
-    def rows() -> Iterator[_Row]:
-        with _explained(file), io.TextIOWrapper(_opened(file), "utf-8") as lines:
+def _value(cell: str, kind: str) -> Any:
+    """What stands in a cell that is not empty."""
+    if kind == "windows":
+        return json.loads(cell)
+    if kind == "int64":
+        return int(cell) if cell.lstrip("-").isdigit() else float(cell)
+    return cell if kind == "string" else float(cell)
+
+
+def _from_jsonl(file: Path) -> tuple[list[str], None, _Rows]:
+    def rows() -> Iterator[Record]:
+        with io.TextIOWrapper(_opened(file), "utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    row = json_from_text(line)
+                    row = json_from_text(line, _LONGEST)
                     if not isinstance(row, dict):
                         raise ValueError(f"line {number} is no row")
                     yield row
@@ -201,12 +234,6 @@ def _explained(file: Path) -> Iterator[None]:
         yield
     except MerError:
         raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        NotImplementedError,
-    ) as error:  # Arrow's own are among these
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:  # Arrow's own too
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise MerError(f"{file} cannot be read: {reason}") from None

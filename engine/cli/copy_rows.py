@@ -14,14 +14,14 @@ def copy_of_rows(labels: str, paths: tuple[str, ...], out: str | None, quiet: bo
     """Copies all rows and, unless ``quiet``, says how many; returns the exit code.
 
     Raises:
-        UsageError, MerError: see ``written_rows.copy_rows``; or something is asked that is no copy.
+        UsageError, MerError: see ``copied_rows.copy_rows``; or something is asked that is no copy.
     """
     if paths or out is None:
         raise click.UsageError("--from needs --out and no PATH")
     every = (option.name or "" for option in click.get_current_context().command.params)
     if others := options_given(name for name in every if name not in _OF_A_COPY):
         raise click.UsageError(f"--from copies rows as they are: leave {others[0]} out")
-    from ..catalogue.written_rows import copy_rows
+    from ..catalogue.copied_rows import copy_rows
 
     count = copy_rows(labels, out)
     rows = "1 row" if count == 1 else f"{count} rows"

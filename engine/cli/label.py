@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from ..cpu import BLAS_THREADS
 from ..errors import MerError
 from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, options_given, report_errors, version_option
@@ -83,6 +85,7 @@ def main(
         raise click.UsageError("--plot FILE.png draws one song: name one PATH, and a file that ends in .png")
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose contradict each other")
+    os.environ.setdefault(BLAS_THREADS, "1")
     if finished is not None:
         return copy_of_rows(finished, paths, out, quiet)
     if not paths:

@@ -9,11 +9,12 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..cpu import BLAS_THREADS
 from ..temporary import process_folder, socket_folder
 
 _MOST_FILES = 1 << 16  # descriptors that a process has opened by the time that it is copied
@@ -77,8 +78,22 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
         finally:
             tempfile.tempdir = chosen
         forkserver.set_forkserver_preload([module])
-        with _stderr_in(_stderr_file()), _copies_as_processes() if as_copy else nullcontext():
+        begun = _copies_as_processes() if as_copy else _with_one_blas_thread()
+        with _stderr_in(_stderr_file()), begun:
             forkserver.ensure_running()
+
+
+@contextmanager
+def _with_one_blas_thread() -> Iterator[None]:
+    """Processes that are started within the block have no thread of NumPy's BLAS for each core."""
+    if BLAS_THREADS in os.environ:
+        yield
+        return
+    os.environ[BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[BLAS_THREADS]
 
 
 def _can_be_copied() -> bool:

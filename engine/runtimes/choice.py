@@ -7,6 +7,7 @@ table is shipped, another may stand in the user's own folder and goes before it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -81,6 +82,9 @@ def rows_of(table: Path) -> list[Row]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
+        # Of a user whose home is another's: nobody has put a table there for this one.
+        if isinstance(error, PermissionError) and not os.access(table.parent, os.X_OK):
+            return []
         reason = getattr(error, "strerror", None) or error
         raise MerError(f"{table} cannot be read ({reason}): delete it, or measure anew") from None
     if not isinstance(rows, list) or not all(map(_is_row, rows)):

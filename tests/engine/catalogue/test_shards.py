@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from failing_disk import FailingDisk
 from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.input_store import InputStore, Place
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
@@ -18,7 +19,6 @@ from merkit.engine.catalogue.rows import columns_of_rows, row_from_label
 from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, fields_of_folder, shards_in
 from merkit.engine.catalogue.source import Source
-from merkit.engine.catalogue.written_rows import copy_rows
 from merkit.engine.errors import MerError
 from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions

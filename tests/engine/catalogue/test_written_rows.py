@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import carried_columns, names_of_columns, row_from_label
 from merkit.engine.catalogue.run_info import FILE_KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, labelled_shards, rows_in
 from merkit.engine.catalogue.source import Source
-from merkit.engine.catalogue.written_rows import copy_rows, rows_in_file
+from merkit.engine.catalogue.written_rows import rows_in_file
 from merkit.engine.errors import MerError
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.outputs.songs import labels_in
+from merkit.engine.text.escape import csv_line
 from songs import BAD, GOOD
 
 SUFFIXES = ("parquet", "csv", "jsonl")
@@ -104,9 +108,10 @@ def test_a_run_goes_on_only_where_the_file_says_its_options(
 def test_columns_of_further_models_keep_their_kinds(
     suffix: str, tmp_path: Path, artifact: Artifact, info: RunInfo, two_rows: list[dict[str, Any]]
 ) -> None:
-    kinds = {"hindi5_emotion": "string", "hindi5_confidence": "float64", "hindi5_p_sad": "float64"}
-    kinds |= {"hindi5_model_sha256": "string"}
+    kinds = {"hindi5_emotion": "string", "hindi5_confidence": "float64", "hindi5_verdict": "string"}
+    kinds |= {"hindi5_novelty": "float64", "hindi5_p_sad": "float64", "hindi5_model_sha256": "string"}
     further = {"hindi5_emotion": "sad", "hindi5_confidence": 0.75, "hindi5_p_sad": 0.75}
+    further |= {"hindi5_verdict": "sure", "hindi5_novelty": 0.5}
     own = [{name: row[name] for name in row if name not in info.carried} for row in two_rows]
     rows = [{**row, **further, "hindi5_model_sha256": "ab" * 32} for row in own]
     info = run_info(artifact, "null", WindowOptions(artifact.spec.audio), kinds)
@@ -155,7 +160,12 @@ def test_what_is_no_file_of_rows(tmp_path: Path, name: str, content: str, said: 
     ("column", "value", "said"),
     [
         ("confidence", "0,75", "confidence is '0,75'"),
-        ("mtime_ns", "1.6E+18", "mtime_ns is '1.6E+18'"),
+        ("mtime_ns", "yesterday", "mtime_ns is 'yesterday'"),
+        ("size_bytes", "7.5", "size_bytes is '7.5'"),
+        ("status", "OK", "status is 'OK'"),
+        ("emotion", "Melancholic", "emotion is 'Melancholic'"),
+        ("confidence", "7.5", "confidence is '7.5'"),
+        ("novelty", "nan", "novelty is 'nan'"),
         ("path", "", "path is "),
         ("model_sha256", "0" * 64, "row 2 is by another model than the first one"),
     ],
@@ -183,7 +193,7 @@ def test_a_folder_of_labels_is_not_written_into(
 ) -> None:
     file = file_of(tmp_path / "rows.csv", info, two_rows)
     copy_rows(file, tmp_path / "copy")
-    with pytest.raises(MerError, match="holds labels: name a new folder"):
+    with pytest.raises(MerError, match="is not empty: name a new folder"):
         copy_rows(file, tmp_path / "copy")
     assert len(list(rows_in(tmp_path / "copy"))) == 2
 
@@ -199,5 +209,109 @@ def test_where_a_folder_is_wanted_the_command_is_said(
 def test_lines_that_are_blank_are_none(tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]) -> None:
     file = file_of(tmp_path / "rows.jsonl", info, two_rows)
     file.write_text("\n" + file.read_text().replace("\n", "\n\n"))
-    assert [row["path"] for row in rows_in_file(file)[1]] == [row["path"] for row in two_rows]
+    assert [row["path"] for row in rows_in_file(file)[1]()] == [row["path"] for row in two_rows]
     assert json.loads(file.read_text().splitlines()[1])["path"] == two_rows[0]["path"]
+
+
+def test_what_pandas_makes_of_a_column_with_gaps(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """Whole numbers become floats where some are missing."""
+    file = file_of(tmp_path / "rows.csv", info, two_rows)
+    file.write_text(file.read_text().replace(",7,9,", ",7.0,9.0,"))
+    table = pq.read_table(file_of(tmp_path / "rows.parquet", info, two_rows))
+    place = table.schema.get_field_index("size_bytes")
+    sizes = table.column("size_bytes").cast("float64")
+    pq.write_table(table.set_column(place, "size_bytes", sizes), tmp_path / "rows.parquet")
+    for name in ("rows.csv", "rows.parquet"):
+        copy_rows(tmp_path / name, tmp_path / f"of-{name}" / "labels")
+        assert [row["size_bytes"] for row in rows_in(tmp_path / f"of-{name}" / "labels")] == [7, 7]
+
+
+def test_of_second_rows_of_a_file_the_last_one_stays(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    newer = {**two_rows[0], "isrc": "IN-9"}
+    file = file_of(tmp_path / "rows.csv", info, [*two_rows, newer])
+    assert copy_rows(file, tmp_path / "copy") == 2
+    assert [row["isrc"] for row in rows_in(tmp_path / "copy")] == ["IN-2", "IN-9"]
+
+
+def test_columns_that_were_added_stay(tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]) -> None:
+    table = pq.read_table(file_of(tmp_path / "rows.parquet", info, two_rows))
+    days = pa.array([date(2026, 11, 29), None])
+    pq.write_table(table.append_column("heard", days), tmp_path / "rows.parquet")
+    lines = [json.dumps(two_rows[0]), json.dumps({**two_rows[1], "heard": 5, "note": True})]
+    (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).encode())
+    copy_rows(tmp_path / "rows.parquet", tmp_path / "a")
+    assert [row["heard"] for row in rows_in(tmp_path / "a")] == ["2026-11-29", None]
+    copy_rows(tmp_path / "rows.jsonl", tmp_path / "b")
+    assert [(row["heard"], row["note"]) for row in rows_in(tmp_path / "b")] == [(None, None), (5, True)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("change", ["sorted", "moved", "removed", "twice"])
+def test_columns_that_were_moved_or_removed_are_refused(
+    change: str, suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    names = list(two_rows[0])
+    if change == "sorted":
+        names.sort()
+    elif change == "twice":
+        names.append("emotion")
+    else:
+        names.remove("p_calm")
+        names += ["p_calm"] * (change == "moved")
+    file = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        table = pq.read_table(file_of(file, info, two_rows))
+        arrays = [table.column(name) for name in names]
+        pq.write_table(pa.table(arrays, names=names, metadata=table.schema.metadata), file)
+    elif suffix == "csv":
+        cells = [
+            [json.dumps(v) if isinstance(v := row.get(n), list) else v for n in names] for row in two_rows
+        ]
+        file.write_text("".join(map(csv_line, [names, *cells])))
+    else:
+        file.write_text("\n".join(json.dumps({name: row.get(name) for name in names}) for row in two_rows))
+        if change == "twice":
+            return  # JSON has no such rows
+    said = r"two columns 'emotion'|no column '|columns p_\.\.\. do not|windows is"
+    with pytest.raises(MerError, match=said):
+        copy_rows(file, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_timeline_of_hours_in_csv(tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]) -> None:
+    window = two_rows[0]["windows"][0]
+    windows = [{**window, "start_s": number / 10} for number in range(30_000)]
+    file = file_of(tmp_path / "rows.csv", info, [{**two_rows[0], "windows": windows}])
+    assert file.stat().st_size > 1 << 20
+    copy_rows(file, tmp_path / "copy")
+    ((row,),) = [list(rows_in(tmp_path / "copy"))]
+    assert len(row["windows"]) == 30_000
+
+
+def test_a_copy_that_breaks_off_leaves_nothing(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = file_of(tmp_path / "rows.csv", info, two_rows)
+    (tmp_path / "copy").mkdir()  # an empty folder is a place
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ShardFolder, "write", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            copy_rows(file, tmp_path / "copy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "rows.csv", "tiny.onnx"]
+    assert copy_rows(file, tmp_path / "copy") == 2
+    assert len(list(rows_in(tmp_path / "copy"))) == 2
+
+
+def test_rows_that_are_none(tmp_path: Path, info: RunInfo) -> None:
+    for suffix in SUFFIXES:
+        file = file_of(tmp_path / f"rows.{suffix}", info, [])
+        with pytest.raises(MerError, match=r"holds no rows|file is empty"):
+            copy_rows(file, tmp_path / "copy")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from audio_files import noise, write_audio
+from merkit.engine.cpu import BLAS_THREADS
 
 MODULES = """
 import sys
@@ -30,6 +32,17 @@ def modules(*arguments: str) -> set[str]:
 
 def test_help_computes_nothing() -> None:
     assert not modules("--help") & (NEVER | COMPUTING | {"rich", "multiprocessing", "importlib.metadata"})
+
+
+@pytest.mark.parametrize(("chosen", "used"), [(None, "1"), ("3", "3")])
+def test_numpy_has_no_thread_for_each_core(tmp_path: Path, chosen: str | None, used: str) -> None:
+    path = write_audio(tmp_path / "a.wav", noise(3, 16_000), 16_000)
+    environment = {name: value for name, value in os.environ.items() if name != BLAS_THREADS}
+    environment |= {} if chosen is None else {BLAS_THREADS: chosen}
+    code = MODULES.replace('"modules:", *sorted(sys.modules)', f'"threads:", os.environ["{BLAS_THREADS}"]')
+    command = [sys.executable, "-c", f"import os{code}", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stderr.endswith(f"threads: {used}\n")
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3"])

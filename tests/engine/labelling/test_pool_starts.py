@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from merkit.engine.cpu import BLAS_THREADS
 from merkit.engine.errors import MerError
 from merkit.engine.labelling import worker_pool
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
@@ -29,6 +30,10 @@ def behave(item: str, prefix: str) -> str:
 def pid(item: str, _: str) -> int:
     time.sleep(0.5)
     return os.getpid()
+
+
+def blas_threads(item: str, _: str) -> str | None:
+    return os.environ.get(BLAS_THREADS)
 
 
 class _Dying:
@@ -132,3 +137,10 @@ def test_a_stop_ends_the_starts() -> None:
         list(pool.map(["slow"] * 2_000, stop=stop))
         assert len(pool._children) < 500
     assert time.monotonic() - began < 20
+
+
+def test_children_have_one_thread_of_blas() -> None:
+    before = os.environ.get(BLAS_THREADS)
+    with WorkerPool(blas_threads, "", 1) as pool:
+        assert list(pool.map(["a"])) == [(0, before or "1")]
+    assert os.environ.get(BLAS_THREADS) == before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from merkit.engine.artifact import Artifact, open_artifact
@@ -104,6 +106,24 @@ def test_without_a_home_there_is_the_shipped_table(model: Artifact, monkeypatch:
 
     monkeypatch.setattr(choice, "models_home", homeless)
     assert chosen_runtime(model)[0] == "onnxruntime"
+
+
+def test_in_the_home_of_another_user_there_is_the_shipped_table(
+    model: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOME is root's in many containers, whoever runs in them."""
+    table = own_table()
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("[]")
+
+    def refused(path: Path, mode: str = "r") -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(MerError, match=r"cannot be read \(Permission denied\)"):
+        rows_of(table)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != table.parent)
+    assert rows_of(table) == []
 
 
 def test_the_shipped_table_is_of_the_bundled_networks() -> None:

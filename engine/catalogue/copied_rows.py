@@ -1,0 +1,75 @@
+"""Copies rows: of a folder of labels to a file, of a file to a folder or another file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import MerError
+from .output import Kind, output_from_text
+from .row_file import RowFile
+from .rows import columns_of_rows
+from .run_info import RunInfo
+from .shards import ShardFolder, labelled_shards, rows_in
+from .written_rows import rows_in_file
+
+
+def copy_rows(source: str | Path, out: str | Path) -> int:
+    """Copies the rows of a folder of labels, or of a file of rows, to another place; returns their number.
+
+    Args:
+        out: a ``.parquet``, ``.csv`` or ``.jsonl`` file, ``-`` for stdout, or, for the rows of a file, a new
+            folder of labels.
+
+    Raises:
+        UsageError: another suffix, or a file in a folder of shards.
+        MerError: ``source`` holds no rows, or a damaged one; ``out`` is a folder that holds something, or
+            cannot be written.
+    """
+    source = Path(source)
+    output = output_from_text(str(out))
+    if not source.is_file():
+        info = labelled_shards(source)[0]
+        with RowFile(out, info) as file:
+            return _copy(rows_in(source), info, file)
+    info, rows = rows_in_file(source)
+    if output.kind is not Kind.FOLDER:
+        with RowFile(out, info) as file:
+            return _copy(rows(), info, file)
+    with _whole_folder(Path(out)) as folder, ShardFolder(folder, info) as shards:
+        return _copy(rows(), info, shards)
+
+
+def _copy(rows: Iterable[Mapping[str, Any]], info: RunInfo, place: RowFile | ShardFolder) -> int:
+    columns = (*columns_of_rows(info.labels), *info.carried)
+    count = 0
+    for row in rows:
+        place.write({name: row.get(name) for name in columns})  # older ones lack some
+        count += 1
+    return count
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside this one, which gets its name when the block ends without an error, or goes.
+
+    A part of the rows would be taken for all of them.
+    """
+    place = Path(os.path.realpath(folder))
+    try:
+        if place.is_dir() and any(place.iterdir()):
+            raise MerError(f"{folder} is not empty: name a new folder")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        begun = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        try:
+            yield begun / "labels"  # made by whoever writes, with the rights of a folder of theirs
+            os.replace(begun / "labels", place)
+        finally:
+            shutil.rmtree(begun, ignore_errors=True)
+    except OSError as error:
+        raise MerError(f"{folder} cannot be written: {error.strerror or error}") from None
