@@ -180,7 +180,8 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
 
 
 def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
-    names, _ = open_csv(str(file), "path", _LONGEST)
+    header, _ = open_csv(str(file), "path", _LONGEST)
+    names = [*filter(None, header)]  # of spreadsheets' empty columns, and of pandas' index, nothing is kept
     kinds = dict.fromkeys(names, "string") | columns_of_rows(_labels(names, None))
     for prefix in (name.removesuffix(_SHA256) for name in names if _is_further(name, names)):
         numbers = (f"{prefix}_confidence", f"{prefix}_novelty", f"{prefix}_p_")
@@ -189,11 +190,12 @@ def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
     def rows() -> Iterator[Record]:
         for number, cells in enumerate(open_csv(str(file), "path", _LONGEST)[1], 1):
             row = {}
-            for name, cell in zip(names, cells, strict=True):
+            for name, cell in zip(header, cells, strict=True):
                 try:
-                    row[name] = _value(cell, kinds[name]) if cell else None
+                    row[name] = _value(cell, kinds[name]) if cell and name else None
                 except ValueError:
                     raise ValueError(f"row {number}: {name} is {cell[:40]!r}") from None
+            row.pop("", None)
             yield row
 
     return names, None, rows

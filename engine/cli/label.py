@@ -13,6 +13,7 @@ import click
 
 from ..cpu import BLAS_THREADS
 from ..errors import MerError
+from ..text.escape import for_terminal
 from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, options_given, report_errors, version_option
 from .copy_rows import copy_of_rows
@@ -170,6 +171,8 @@ def main(
         for heard in run.labels(stop.event):
             view.show(heard)
     view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
+    if forget and not run.pruned and not quiet:
+        print_err(f"no row was to be forgotten below {' or '.join(map(for_terminal, forget))}")
     strangers = strangers_in(Path(output.path)) if output.kind is Kind.FOLDER and not quiet else []
     if strangers:
         names = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")

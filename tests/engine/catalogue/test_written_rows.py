@@ -13,7 +13,7 @@ import pytest
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.row_file import RowFile
-from merkit.engine.catalogue.rows import carried_columns, names_of_columns, row_from_label
+from merkit.engine.catalogue.rows import carried_columns, columns_of_rows, names_of_columns, row_from_label
 from merkit.engine.catalogue.run_info import FILE_KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, labelled_shards, rows_in
 from merkit.engine.catalogue.source import Source
@@ -226,6 +226,20 @@ def test_what_pandas_makes_of_a_column_with_gaps(
     for name in ("rows.csv", "rows.parquet"):
         copy_rows(tmp_path / name, tmp_path / f"of-{name}" / "labels")
         assert [row["size_bytes"] for row in rows_in(tmp_path / f"of-{name}" / "labels")] == [7, 7]
+
+
+def test_columns_without_a_name_are_left_out(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """Spreadsheets write empty ones behind the last, pandas its index before the first."""
+    wanted = folder_of(tmp_path / "run", info, two_rows)
+    file = tmp_path / "rows.csv"
+    rows = [{**row, "windows": json.dumps(row["windows"])} for row in two_rows]
+    names = [*columns_of_rows(info.labels), *info.carried]
+    cells = [[number, *map(row.get, names), "", ""] for number, row in enumerate(rows)]
+    file.write_text("".join(map(csv_line, [["", *names, "", ""], *cells])))
+    copy_rows(file, tmp_path / "copy")
+    assert list(rows_in(tmp_path / "copy")) == wanted
 
 
 def test_of_second_rows_of_a_file_the_last_one_stays(
