@@ -121,8 +121,26 @@ def _check(row: Record, first: Record, labels: tuple[str, ...], own: dict[str, s
     for name, known in (("status", ("ok", "error")), ("emotion", (None, *labels))):
         if row.get(name) not in known:
             raise ValueError(f"row {number}: {name} is {str(row.get(name))[:40]!r}")
+    if _are_in_another_order(row, labels):
+        raise ValueError(
+            f"row {number}: its columns p_... are not in the order in which mer-label wrote them"
+        )
     if row["model_sha256"] != first["model_sha256"]:
         raise ValueError(f"row {number} is by another model than the first one")
+
+
+def _are_in_another_order(row: Record, labels: tuple[str, ...]) -> bool:
+    """Whether a row's shares, which are the means of its windows', are those of other labels."""
+    heard = [window["p"] for window in row["windows"] or () if window["p"]]
+    shares = [row[f"p_{label}"] for label in labels]
+    if not heard or None in shares:
+        return False
+    means = [sum(values) / len(values) for values in zip(*heard, strict=True)]
+    return not _are_near(means, shares) and _are_near(sorted(means), sorted(shares))
+
+
+def _are_near(some: list[float], others: list[float]) -> bool:
+    return all(abs(one - other) < 1e-4 for one, other in zip(some, others, strict=True))
 
 
 def _is_one(value: Any, kind: str, labels: int) -> bool:
