@@ -28,7 +28,7 @@ def start_process(process: Any) -> None:
     ``python - < script.py``, a pipe, a script that was deleted. There ``__file__`` is hidden meanwhile, so
     that the child leaves the main module alone, as it does in a notebook.
     """
-    with _STARTING:
+    with _STARTING, _with_one_blas_thread():  # a fork server that has died is started again
         main = sys.modules["__main__"]
         if "__file__" not in vars(main) or runs_main_again():
             process.start()

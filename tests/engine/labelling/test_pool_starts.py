@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,6 +34,8 @@ def pid(item: str, _: str) -> int:
 
 
 def blas_threads(item: str, _: str) -> str | None:
+    if item == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
     return os.environ.get(BLAS_THREADS)
 
 
@@ -141,6 +144,17 @@ def test_a_stop_ends_the_starts() -> None:
 
 def test_children_have_one_thread_of_blas() -> None:
     before = os.environ.get(BLAS_THREADS)
+    end_fork_server()
     with WorkerPool(blas_threads, "", 1) as pool:
         assert list(pool.map(["a"])) == [(0, before or "1")]
+        end_fork_server()
+        assert list(pool.map(["crash"])) == [(0, CRASHED)]  # and both are started again
+        assert list(pool.map(["a"])) == [(0, before or "1")]
     assert os.environ.get(BLAS_THREADS) == before
+
+
+def end_fork_server() -> None:
+    server = getattr(forkserver._forkserver, "_forkserver_pid", None)  # pyright: ignore
+    if server is not None:
+        os.kill(server, signal.SIGKILL)
+        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
