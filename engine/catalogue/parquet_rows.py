@@ -29,7 +29,7 @@ def parquet_columns(file: str) -> list[tuple[str, str]]:
     Raises:
         MerError: no regular file, or no Parquet.
     """
-    with _opened(file) as table:
+    with opened_parquet(file) as table:
         return _columns(table)
 
 
@@ -39,7 +39,7 @@ def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
     Raises:
         MerError: no regular file, no Parquet, or a page does not have its checksum.
     """
-    with _opened(file) as table:
+    with opened_parquet(file) as table:
         columns = _columns(table)
         for batch in table.iter_batches(_ROWS_AT_ONCE, use_threads=False):  # shard_file.py says why
             values = [
@@ -50,7 +50,12 @@ def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[parquet.ParquetFile]:
+def opened_parquet(file: str) -> Iterator[parquet.ParquetFile]:
+    """A Parquet file, of which pages are checked; errors within the block are in one line.
+
+    Raises:
+        MerError: no regular file, no Parquet, or a page does not have its checksum.
+    """
     from pyarrow import ArrowException, parquet
 
     try:

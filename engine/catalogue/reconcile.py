@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..audio.formats import is_remote
-from ..text.escape import path_from_text, storable
+from ..text.escape import path_from_text, storable, text_from_path
 from .source import Source, real_path_of, source_from_path
 
 UNREADABLE, AUDIO = "unreadable", "audio"
@@ -147,7 +147,11 @@ class Forgotten:
         self._folders = tuple(
             os.path.join(real_path_of(place), "") for place in places if not is_remote(place)
         )
-        self._urls = {f"{RealPaths().of(place)}/": set(below(place)) for place in places if is_remote(place)}
+        self._urls = {
+            f"{text_from_path(RealPaths().of(place))}/": set(below(place))
+            for place in places
+            if is_remote(place)
+        }
 
     def __contains__(self, text: str) -> bool:
         """Whether a file is one of those, by the text that rows have for it."""

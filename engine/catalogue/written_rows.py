@@ -15,6 +15,7 @@ from ..audio.formats import open_regular_file
 from ..errors import MerError
 from ..strict_json import json_from_text
 from .csv_rows import open_csv
+from .parquet_rows import opened_parquet
 from .row_file import SUFFIXES
 from .rows import columns_of_rows, rounded
 from .run_info import FILE_KEY, RunInfo, fields_from_json, info_from_fields
@@ -125,14 +126,14 @@ def _check(row: Record, first: Record, labels: tuple[str, ...], own: dict[str, s
         raise ValueError(
             f"row {number}: its columns p_... are not in the order in which mer-label wrote them"
         )
-    if row["model_sha256"] != first["model_sha256"]:
+    if row.get("model_sha256") != first.get("model_sha256"):
         raise ValueError(f"row {number} is by another model than the first one")
 
 
 def _are_in_another_order(row: Record, labels: tuple[str, ...]) -> bool:
     """Whether a row's shares, which are the means of its windows', are those of other labels."""
-    heard = [window["p"] for window in row["windows"] or () if window["p"]]
-    shares = [row[f"p_{label}"] for label in labels]
+    heard = [window["p"] for window in row.get("windows") or () if window["p"]]
+    shares: list[Any] = [row.get(f"p_{label}") for label in labels]
     if not heard or None in shares:
         return False
     means = [sum(values) / len(values) for values in zip(*heard, strict=True)]
@@ -179,17 +180,13 @@ def _kind(kinds: set[str]) -> str:
 
 def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
     import pyarrow as pa
-    from pyarrow import parquet
 
-    with _opened(file) as binary, parquet.ParquetFile(binary) as table:
+    with opened_parquet(str(file)) as table:
         schema, text = table.schema_arrow, (table.metadata.metadata or {}).get(FILE_KEY)
     floats = [field.name for field in schema if pa.types.is_float32(field.type)]
 
     def rows() -> Iterator[Record]:
-        with (
-            _opened(file) as binary,
-            parquet.ParquetFile(binary, pre_buffer=False, page_checksum_verification=True) as table,
-        ):
+        with opened_parquet(str(file)) as table:
             for batch in table.iter_batches(100, use_threads=False):  # shard_file.py says why
                 for row in batch.to_pylist():
                     yield rounded(row, floats)

@@ -188,6 +188,20 @@ def test_a_timeline_that_is_none_is_a_line(tmp_path: Path, info: RunInfo, two_ro
         copy_rows(file, tmp_path / "copy")
 
 
+@pytest.mark.parametrize("name", ["windows", "p_sad", "model_sha256", "path"])
+def test_a_line_of_json_without_one_of_its_names(
+    name: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """It is null there, which a model and a path cannot be."""
+    del two_rows[1][name]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, two_rows)))
+    if name in ("windows", "p_sad"):
+        assert copy_rows(tmp_path / "rows.jsonl", tmp_path / "copy") == 2
+    else:
+        with pytest.raises(MerError, match=r"row 2: path is 'None'|row 2 is by another model"):
+            copy_rows(tmp_path / "rows.jsonl", tmp_path / "copy")
+
+
 def test_a_folder_of_labels_is_not_written_into(
     tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
 ) -> None:
