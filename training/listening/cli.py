@@ -41,9 +41,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def queue(**options: Any) -> None:
     """Choose the songs that are worth a label next, for mer-train listen.
 
-    LABELS is what mer-label --out wrote: a folder of shards, or a .parquet file. Songs that the model is
-    unsure of, and that sound unlike each other and unlike what has a label. Paths of its rows are looked
-    for as the rows write them, from this folder.
+    LABELS is what mer-label --out wrote: a folder, or a .parquet, .csv or .jsonl file. Songs that the
+    model is unsure of, and that sound unlike each other and unlike what has a label. Paths of its rows are
+    looked for as the rows write them, from this folder.
     """
     _queue(**options)
 

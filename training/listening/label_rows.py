@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.audio.formats import is_remote
-from ...engine.catalogue.shard_file import ShardFile
-from ...engine.catalogue.shards import shards_in
+from ...engine.catalogue.row_file import SUFFIXES
+from ...engine.catalogue.run_info import RunInfo
+from ...engine.catalogue.shards import labelled_shards, rows_in
+from ...engine.catalogue.written_rows import rows_in_file
 from ...engine.errors import MerError, UsageError
 from ...engine.text.escape import path_from_text
 from .label_file import path_cell
@@ -37,7 +39,7 @@ class LabelledSongs:
 
 
 def songs_from_labels(place: Path, folder: Path = Path()) -> LabelledSongs:
-    """The songs of a folder of shards, or of one ``.parquet`` file, whose files are there.
+    """The songs of a folder of labels, or of a file of rows, whose files are there.
 
     Args:
         folder: that of the queue, which must be able to name them.
@@ -46,57 +48,31 @@ def songs_from_labels(place: Path, folder: Path = Path()) -> LabelledSongs:
         UsageError: neither of them.
         MerError: it cannot be read, is no output of mer-label, or names no song that could be labelled.
     """
-    shards = _shards(place)
-    labels = _labels(shards[0])
+    info, rows = _rows(place)
     songs: dict[str, tuple[QueuedSong, list[float]]] = {}
     left_out: dict[str, int] = {}
-    for shard in shards:
-        if _labels(shard) != labels:
-            raise MerError(f"{shard.path} has other labels than {shards[0].path}")
-        wanted = (
-            "path",
-            "real_path",
-            "status",
-            "verdict",
-            "artist",
-            "title",
-            *(f"p_{name}" for name in labels),
-        )
-        for row in shard.rows([name for name in wanted if name in shard.columns]):
-            path = os.path.realpath(_path(row.get("real_path") or row["path"]))
-            if reason := _reason_against(row, path, folder):
-                left_out[reason] = left_out.get(reason, 0) + 1
-                continue
-            song = QueuedSong(path, row.get("artist") or "", row.get("title") or "")
-            songs.setdefault(path, (song, [row[f"p_{name}"] for name in labels]))
+    for row in rows:
+        path = os.path.realpath(_path(row.get("real_path") or row["path"]))
+        shares = [row[f"p_{name}"] for name in info.labels]
+        if reason := _reason_against(row, shares, path, folder):
+            left_out[reason] = left_out.get(reason, 0) + 1
+            continue
+        song = QueuedSong(path, row.get("artist") or "", row.get("title") or "")
+        songs.setdefault(path, (song, shares))
     if not songs:
         named = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "it has no rows"
         raise MerError(f"{place} names no song that could be labelled: {named}")
     probabilities = np.array([shares for _, shares in songs.values()], np.float32)
-    return LabelledSongs(tuple(song for song, _ in songs.values()), labels, probabilities, left_out)
+    return LabelledSongs(tuple(song for song, _ in songs.values()), info.labels, probabilities, left_out)
 
 
-def _shards(place: Path) -> Sequence[ShardFile]:
+def _rows(place: Path) -> tuple[RunInfo, Iterator[dict[str, Any]]]:
     if place.is_dir():
-        files: Iterable[Path] = shards_in(place)
-    elif place.suffix.lower() == ".parquet":
-        files = [place]
-    else:
-        raise UsageError(f"{place} is neither a folder of labels nor a .parquet file of mer-label")
-    shards = [ShardFile(file) for file in files]
-    if not shards:
-        raise MerError(f"{place} is no folder of labels: it holds no shards")
-    return shards
-
-
-def _labels(shard: ShardFile) -> tuple[str, ...]:
-    if shard.run:
-        return tuple(shard.run["labels"])
-    columns = shard.columns  # those of a manifest come behind
-    if not {"path", "status", "confidence", "duration_s"} <= set(columns):
-        raise MerError(f"{shard.path} is no output of mer-label: it lacks its columns")
-    own = columns[columns.index("confidence") : columns.index("duration_s")]
-    return tuple(name.removeprefix("p_") for name in own if name.startswith("p_"))
+        return labelled_shards(place)[0], rows_in(place)
+    if place.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{place} is neither a folder of labels nor a file of rows ({', '.join(SUFFIXES)})")
+    info, rows = rows_in_file(place)
+    return info, rows()
 
 
 def _path(text: str) -> str:
@@ -108,8 +84,8 @@ def _path(text: str) -> str:
     return path_from_text(raw) if os.path.exists(path_from_text(raw)) else path
 
 
-def _reason_against(row: dict[str, Any], path: str, folder: Path) -> str:
-    if row["status"] != "ok":
+def _reason_against(row: dict[str, Any], shares: list[Any], path: str, folder: Path) -> str:
+    if row["status"] != "ok" or None in shares:
         return "could not be labelled"
     if row.get("verdict") in _WITHOUT_EMOTION:
         return "no music"

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from labelled_files import write_files
 from merkit.engine.catalogue.row_file import RowFile
+from merkit.engine.catalogue.rows import columns_of_rows
 from merkit.engine.catalogue.run_info import RunInfo
 from merkit.engine.catalogue.shards import ShardFolder
 from merkit.engine.errors import MerError, UsageError
@@ -49,11 +50,19 @@ def test_a_folder_of_shards(tmp_path: Path):
     assert found.left_out == {}
 
 
-def test_one_parquet_file_with_the_columns_of_a_manifest(tmp_path: Path):
-    write_files(tmp_path, "a.mp3")
-    with RowFile(tmp_path / "rows.parquet", RunInfo(_LABELS, {"p_extra": "float64"}, {})) as file:
-        file.write(_row(tmp_path / "a.mp3", p_extra=1.0))
-    assert songs_from_labels(tmp_path / "rows.parquet").labels == _LABELS
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_one_file_with_the_columns_of_a_manifest(tmp_path: Path, suffix: str):
+    write_files(tmp_path, "a.mp3", "b.mp3", "c.mp3")
+    place = tmp_path / f"rows.{suffix}"
+    columns = (*columns_of_rows(_LABELS), "p_extra")
+    with RowFile(place, RunInfo(_LABELS, {"p_extra": "float64"}, {})) as file:
+        for name, more in (("a", {}), ("b", {"verdict": "not_music"}), ("c", {"p_sad": None})):
+            row = _row(tmp_path / f"{name}.mp3", p_extra=1.0, **more)
+            file.write({column: row.get(column) for column in columns})
+    found = songs_from_labels(place)
+    assert found.labels == _LABELS
+    assert [song.path for song in found.songs] == [str(tmp_path / "a.mp3")]
+    assert found.left_out == {"no music": 1, "could not be labelled": 1}
 
 
 def test_relative_paths_are_those_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -97,8 +106,7 @@ def test_a_name_that_is_not_utf_8_is_counted_as_that(tmp_path: Path):
 def test_what_is_no_music_is_left_out(tmp_path: Path):
     write_files(tmp_path, "a.mp3", "b.mp3")
     rows = [_row(tmp_path / "a.mp3", verdict="not_music"), _row(tmp_path / "b.mp3", verdict="unsure")]
-    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
-    found = songs_from_labels(tmp_path / "rows.parquet")
+    found = songs_from_labels(_folder(tmp_path / "labels", *rows))
     assert [song.path for song in found.songs] == [str(tmp_path / "b.mp3")]
     assert found.left_out == {"no music": 1}
 
@@ -106,9 +114,14 @@ def test_what_is_no_music_is_left_out(tmp_path: Path):
 def test_what_is_no_output_of_a_labelling(tmp_path: Path):
     write_files(tmp_path, "a.mp3", "empty/a.txt", "text.parquet")
     parquet.write_table(pa.table({"path": ["a"]}), tmp_path / "other.parquet")
-    with pytest.raises(UsageError, match="neither a folder"):
+    with pytest.raises(UsageError, match=r"neither a folder.*\.parquet, \.csv, \.jsonl"):
         songs_from_labels(tmp_path / "a.mp3")
-    for name, reason in (("empty", "no shards"), ("text.parquet", "damaged"), ("other.parquet", "no output")):
+    no_column = "it has no column"
+    for name, reason in (
+        ("empty", "no shards"),
+        ("text.parquet", "cannot be read"),
+        ("other.parquet", no_column),
+    ):
         with pytest.raises(MerError, match=reason):
             songs_from_labels(tmp_path / name)
     with pytest.raises(MerError, match="no song that could be labelled: 1 not there any more"):
