@@ -71,8 +71,9 @@ class WorkerPool:
         self.start_s = 0.0
         self.idle_s = 0.0
         self._children: list[Child] = []
-        # Children to start, once there is work for them: not before this time, and how many starts were lost.
-        self._missing = [(0.0, 0)] * (workers or usable_cores())
+        # Children to start, once there is work for them: not before this time, and how many starts were lost
+        # in a row; None where there was none yet.
+        self._missing: list[tuple[float, int | None]] = [(0.0, None)] * (workers or usable_cores())
         self._began = False  # a child has begun: the pool's function and options can be loaded
         # Where there is none, all pipes are looked at each time; with many children that takes long.
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
@@ -147,8 +148,8 @@ class WorkerPool:
         alone: deque[Item] = deque()  # had by children that died; tried one at a time
         for child in [*self._children]:
             if child.items:  # of a map that was left early
-                self._end(child)
-                self._replace(child)
+                self._remove(child)
+                self._missing.append((0.0, 0))
         looked = time.monotonic()
         stopped_s = 0.0
         while not results.closed and stopped_s < _STOP_S:
@@ -244,26 +245,24 @@ class WorkerPool:
     def _bury(self, child: Child, results: ResultQueue, alone: deque[Item]) -> None:
         """Replaces a dead child. Its items are to be tried alone; one that was alone killed it."""
         child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
-        self._end(child)
-        if self._stop.is_set() or (child.was_ended() and self._stop.wait(_SIGNAL_S)):
-            self._children.remove(child)
-            self._missing.append((time.monotonic(), 0))  # it is started when there is another map
+        self._remove(child)
+        is_stopped = self._stop.is_set() or (child.was_ended() and self._stop.wait(_SIGNAL_S))
+        if child.ready or is_stopped:
+            self._missing.append((0.0, 0))
+        else:
+            self._start_later(child.lost_starts, MerError(child.why_no_start()))
+        if is_stopped:
             return
-        if not child.ready:
-            self._start_later(child)
-        elif child.alone and child.items:
+        if child.ready and child.alone and child.items:
             position, _ = child.items.popleft()
             results.put((position, child.failure()), 0)
         alone.extend(child.items)
-        if child.ready:
-            self._replace(child)
 
-    def _start_later(self, child: Child) -> None:
-        """Has a child that died before it had begun started again, unless that is hopeless."""
-        lost = child.lost_starts + 1
+    def _start_later(self, lost: int, error: MerError) -> None:
+        """Has a child whose start was lost started again, unless that is hopeless."""
+        lost += 1
         if not self._began or lost == _STARTS:
-            raise MerError(child.why_no_start())
-        self._children.remove(child)
+            raise error
         self._missing.append((time.monotonic() + _PAUSE_S, lost))
 
     def _start_missing(self, results: ResultQueue) -> Iterator[Child]:
@@ -271,20 +270,25 @@ class WorkerPool:
         while self._missing and self._missing[0][0] <= time.monotonic():
             if self._stop.is_set() or results.closed or not all(child.items for child in self._children):
                 return
+            _, lost = self._missing[0]
             try:
                 child = self._start()
-            except MerError:
+            except MerError as error:
                 if self._stop.wait(_SIGNAL_S):  # a signal to the group has ended the fork server
                     return
-                raise
-            _, child.lost_starts = self._missing.pop(0)
+                if lost is None:
+                    raise
+                del self._missing[0]
+                # In place of one that died, perhaps for want of memory. While others work there is time.
+                self._start_later(0 if self._children else lost, error)
+                return
+            del self._missing[0]
+            child.lost_starts = lost or 0
             self._children.append(child)
             yield child
 
-    def _end(self, child: Child) -> None:
+    def _remove(self, child: Child) -> None:
         if self._pipes is not None:
             self._pipes.unregister(child.pipe)
         child.end()
-
-    def _replace(self, child: Child) -> None:
-        self._children[self._children.index(child)] = self._start()
+        self._children.remove(child)

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from merkit.engine.cpu import BLAS_THREADS
 from merkit.engine.errors import MerError
 from merkit.engine.labelling import worker_pool
+from merkit.engine.labelling.pool_child import Child, start_child
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
 
 CRASHED = Failure("the decoder crashed (SIGSEGV)")
@@ -130,6 +131,44 @@ def test_a_start_that_fails_is_no_error_where_a_signal_to_all_ended_the_fork_ser
         else:
             with pytest.raises(MerError, match="cannot start"):
                 list(pool.map(["a", "b"], stop=stop))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_system_that_refuses_another_process_for_a_while_ends_nothing(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory is short: the file that crashed has a row, and all others too."""
+    refusals = iter([True] * 2)
+
+    def start(*arguments: Any) -> Child:
+        if len(started) == workers and next(refusals, False):
+            raise MerError("a worker process cannot start (Cannot allocate memory)")
+        started.append(start_child(*arguments))
+        return started[-1]
+
+    started: list[Child] = []
+    monkeypatch.setattr(worker_pool, "start_child", start)
+    with WorkerPool(behave, ">", workers) as pool:
+        assert len(list(pool.map(["slow"] * workers))) == workers
+        results = sorted(pool.map(["crash", *["slow"] * 12]))
+    assert results == [(0, CRASHED), *[(i, ">slow") for i in range(1, 13)]]
+    assert len(started) > workers
+    assert next(refusals, None) is None
+
+
+def test_a_system_that_refuses_every_other_process_ends_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = []
+
+    def start(*arguments: Any) -> Child:
+        if pool._began:
+            refused.append(arguments)
+            raise MerError("a worker process cannot start (Cannot allocate memory)")
+        return start_child(*arguments)
+
+    monkeypatch.setattr(worker_pool, "start_child", start)
+    with WorkerPool(behave, ">", 1) as pool, pytest.raises(MerError, match="Cannot allocate memory"):
+        list(pool.map(["crash", "a"]))
+    assert len(refused) == worker_pool._STARTS
 
 
 def test_a_stop_ends_the_starts() -> None:
