@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -56,8 +56,11 @@ class Disk:
                 os.close(handle)
 
     @contextmanager
-    def whole(self, path: Path) -> Iterator[IO[bytes]]:
+    def whole(self, path: Path, target: Callable[[], Path | None] | None = None) -> Iterator[IO[bytes]]:
         """Opens a temporary file that replaces ``path`` if the block ends without an error.
+
+        Where there is a ``target``, it is asked at the end for another name in the same folder, or None: the
+        temporary file goes.
 
         After an error, or a signal that raises one, ``path`` is as it was before. The new file has the owner
         and the mode of the one that it replaces, where that can be.
@@ -72,7 +75,8 @@ class Disk:
                 yield file
                 self.sync(file)
                 file.close()
-                self.replace(temporary, path)
+                last = target() if target else path
+                temporary.unlink() if last is None else self.replace(temporary, last)
             except BaseException:
                 for clean_up in (file.close, temporary.unlink):
                     with suppress(OSError):
@@ -191,11 +195,13 @@ class FolderLock:
         MerError: another run holds the lock, or the lock file cannot be written.
     """
 
+    _NAME = ".lock"
+
     def __init__(self, folder: Path) -> None:
-        path = folder / ".lock"
+        self._folder = folder
         try:
             # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
-            self._file = path.open("a+b", buffering=0)
+            self._file = (folder / self._NAME).open("a+b", buffering=0)
         except OSError as error:
             raise MerError(f"{folder} cannot be written: {error.strerror}") from None
         try:
@@ -214,8 +220,16 @@ class FolderLock:
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()}".encode())
 
-    def release(self) -> None:
-        """Releases the lock."""
+    def release(self, remove: bool = False) -> None:
+        """Releases the lock.
+
+        Args:
+            remove: the folder goes, if nothing else is in it.
+        """
+        with suppress(OSError):
+            if remove and os.listdir(self._folder) == [self._NAME]:
+                (self._folder / self._NAME).unlink()
+                self._folder.rmdir()
         with suppress(OSError):  # readers of data sets pass over empty files only
             self._file.truncate(0)
         self._file.close()

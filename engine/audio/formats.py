@@ -23,6 +23,8 @@ _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 
+_PIPE = "a pipe cannot be sought: save what it gives in a file"
+
 # What nothing here opens, by what is said of it: {name: its first bytes, at these offsets}.
 _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
     "which mer does not open: convert its sound first, for example ffmpeg -i FILE -vn OUT.flac": {
@@ -112,6 +114,11 @@ def path_in_url(text: str) -> str | None:
     return text[scheme.end() :] if scheme else None
 
 
+def _is_open_file(path: str | Path) -> bool:
+    """Whether a path is stdin, or what a shell gives for <(command): child processes have no such file."""
+    return str(path) == "/dev/stdin" or os.path.dirname(path) in ("/dev/fd", "/proc/self/fd")
+
+
 def open_regular_file(path: str | Path) -> int:
     """Opens a local file and returns its descriptor. Devices, pipes and empty files are refused.
 
@@ -123,9 +130,8 @@ def open_regular_file(path: str | Path) -> int:
         # O_NONBLOCK: opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        # What a shell gives for <(command): the number of an open file, which child processes have not.
-        if os.path.dirname(path) in ("/dev/fd", "/proc/self/fd"):
-            raise AudioError("a pipe cannot be sought: save what it gives in a file") from None
+        if _is_open_file(path):
+            raise AudioError(_PIPE) from None
         raise UnreadableError("no such file") from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
@@ -140,7 +146,7 @@ def open_regular_file(path: str | Path) -> int:
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableError("not a regular file")
     if not stat.S_ISREG(status.st_mode):
-        raise AudioError("not a regular file")
+        raise AudioError(_PIPE if _is_open_file(path) else "not a regular file")
     raise AudioError(f"is larger than {_MOST_BYTES >> 30} GB" if status.st_size else "the file is empty")
 
 

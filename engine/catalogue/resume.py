@@ -18,6 +18,7 @@ from .reconcile import (
     Step,
     has_changed,
     is_absent,
+    paths_from_text,
     row_from_record,
     song_from_tags,
     step,
@@ -95,11 +96,7 @@ class Resume:
                 return None
             changes = self._match(row, item, identity, place, record)
             own = text_from_path(item.source.path)
-            if (
-                own != row.path
-                and (other := self._inputs.spelt(path_from_text(row.path)))
-                and other.position != item.position
-            ):
+            if own != row.path and (other := self._spelt(row.path)) and other.position != item.position:
                 changes["path"] = own  # that path is another input's now
         if not row.ok:
             changes["error_kind"] = UNREADABLE if row.unreadable else AUDIO
@@ -140,7 +137,7 @@ class Resume:
         It is where the path cannot be followed now, or where everything was moved: the same size and time
         at the same path, and nothing in the old place. If not, the row gives up that path.
         """
-        item = self._inputs.spelt(path_from_text(row.path))
+        item = self._spelt(row.path)
         if item is None:
             return None, {}
         if not item.place:
@@ -148,6 +145,10 @@ class Resume:
             if is_absent(item.source) or moved:
                 return item, {}
         return None, {"path": identity}
+
+    def _spelt(self, text: str) -> Item | None:
+        """The input that was named by a row's path."""
+        return next(filter(None, map(self._inputs.spelt, paths_from_text(text))), None)
 
     def _read_as(self, row: Row, identity: str) -> Item | None:
         """The input of a list's line that was read in another way when the row was made, or is so now.

@@ -40,8 +40,8 @@ class RowFile:
     """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written under a temporary name; a context manager.
 
     The file gets its name when the block ends without an error, or by a second signal when it has rows, and
-    is deleted otherwise. A link stays one: the file that it leads to is replaced. Rows of ``STDOUT`` are
-    printed at once.
+    is deleted otherwise. ``spare_older`` lets an older file stay. A link stays one: the file that it leads to
+    is replaced. Rows of ``STDOUT`` are printed at once.
 
     Args:
         path: of the file, or ``STDOUT``.
@@ -56,6 +56,7 @@ class RowFile:
     def __init__(self, path: str | Path, info: RunInfo, disk: Disk | None = None) -> None:
         self.path = Path(path)
         self._has_rows = False
+        self._target: Path | None = None  # what gets the file's rows at the end
         if str(path) == STDOUT:
             self._writer, self._stack = _Stdout(info), ExitStack()
             return
@@ -63,16 +64,34 @@ class RowFile:
             raise UsageError(f"{path}: the name of a file of rows must end in {', '.join(SUFFIXES)}")
         writer = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}[self.path.suffix.lower()]
         with self._explained(), ExitStack() as stack:
-            file = stack.enter_context((disk or Disk()).whole(Path(os.path.realpath(self.path))))
+            path = self._target = Path(os.path.realpath(self.path))
+            file = stack.enter_context((disk or Disk()).whole(path, lambda: self._target))
             self._writer: Writer = writer(file, info)
             self._stack = stack.pop_all()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
         # A signal must not leave a part of a row. Nobody may read stdout: it is to end that wait.
-        with self._explained(), nullcontext() if str(self.path) == STDOUT else signals_deferred():
+        kept = "" if self._target is None else "; rows of --out FOLDER/ would be kept"
+        with self._explained(kept), nullcontext() if str(self.path) == STDOUT else signals_deferred():
             self._writer.write(row)
             self._has_rows = True
+
+    def spare_older(self, beside: bool) -> bool:
+        """Lets an older file of that name stay, if there is one: what these rows say is not all, or nothing.
+
+        Args:
+            beside: these rows, if there are any, go to the file ``partial``; else they go.
+        """
+        if self._target is None or not self._target.exists():
+            return False
+        self._target = Path(os.path.realpath(self.partial)) if beside and self._has_rows else None
+        return True
+
+    @property
+    def partial(self) -> Path:
+        """Beside the file: ``rows.partial.csv``."""
+        return self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
 
     def __enter__(self) -> Self:
         return self
@@ -89,11 +108,11 @@ class RowFile:
         self._stack.__exit__(kind, error, trace)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, advice: str = "") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise MerError(f"{self.path} cannot be written: {error.strerror or error}") from None
+            raise MerError(f"{self.path} cannot be written: {error.strerror or error}{advice}") from None
 
 
 class _Parquet:

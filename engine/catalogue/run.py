@@ -46,6 +46,8 @@ class CatalogueRun:
         absent: good rows that stay although their files cannot be seen now.
         unlisted: inputs that they lie below, and that are not there or cannot be listed; of URLs also why.
         errors: rows of earlier runs with errors that stay.
+        out: where the rows are: of a run that was stopped they may be beside an older file. None: nowhere.
+        spares: an older file of rows stays, since this run was stopped or could read nothing.
         repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
         other_columns: inputs that name a file again with other columns, which are left out.
         stages: the time that each stage has taken.
@@ -86,6 +88,9 @@ class CatalogueRun:
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = self.unwritten = 0
         self.unlisted: list[str] = []
+        self.out, self.spares = out, False
+        self._stop: threading.Event | None = None
+        self._has_seen = False  # an input that is there and can be read
         with ExitStack() as stack:
             own = names_of_columns(artifact)
             carried = carried_columns(sources.columns, own)
@@ -126,6 +131,7 @@ class CatalogueRun:
         Raises:
             MerError: a device, a process or a cluster fails, or a row cannot be written.
         """
+        self._stop = stop
         self._read_tags(stop)
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
         labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
@@ -140,6 +146,11 @@ class CatalogueRun:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        is_stopped = self._stop is not None and self._stop.is_set()
+        if self._file and (is_stopped or (self.total and not self._has_seen)):
+            self.spares = self._file.spare_older(beside=self._has_seen)
+            if self.spares:
+                self.out = str(self._file.partial) if self._has_seen else None
         self._stack.__exit__(*error)
 
     def _is_nothing_there(self, arguments: Iterable[str]) -> bool:
@@ -192,6 +203,7 @@ class CatalogueRun:
         return (self._prune and Looks().is_gone(identity)) or identity in self._forgotten
 
     def _write(self, item: Item, label: SongLabel) -> None:
+        self._has_seen |= not label.unreadable
         if item.place and label.unreadable:  # the file went away since it was listed
             self.unwritten += 1
             self.absent += item.row_ok

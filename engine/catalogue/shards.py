@@ -62,6 +62,7 @@ class ShardFolder:
         self._bytes = 0  # of both
         self._superseded: dict[Path, set[int]] = defaultdict(set)
         self._failed = False
+        self._is_new = not os.path.lexists(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -127,7 +128,7 @@ class ShardFolder:
                     self._replace_rows()
                     self._remove_superseded()
         finally:
-            self._lock.release()
+            self._lock.release(remove=self._is_new and not self._failed)  # of a run without rows
 
     def _flush(self) -> None:
         if self._rows:

@@ -91,6 +91,10 @@ def main(
         return copy_of_rows(finished, paths, out, quiet)
     if not paths:
         raise click.UsageError("name a PATH to label")
+    if "-" in paths and not os.path.lexists("-"):
+        raise click.UsageError(
+            "'-' is no file, and stdin is not read: name files, folders or a list (.m3u8, .csv)"
+        )
     if not ray:
         from ..labelling.worker_pool import start_ahead
 
@@ -170,7 +174,9 @@ def main(
             raise click.UsageError(f"--plot draws one song, and there are {run.total}")
         for heard in run.labels(stop.event):
             view.show(heard)
-    view.summary(run, time.perf_counter() - began, out, stopped=stop.code is not None)
+    view.summary(run, time.perf_counter() - began, run.out, stopped=stop.code is not None)
+    if run.spares and run.out and not quiet:
+        print_err(f"{out} stays as it was: it has the rows of an earlier run")
     if forget and not run.pruned and not quiet:
         print_err(f"no row was to be forgotten below {' or '.join(map(for_terminal, forget))}")
     strangers = strangers_in(Path(output.path)) if output.kind is Kind.FOLDER and not quiet else []
@@ -193,7 +199,8 @@ def main(
     if view.lost:
         raise MerError(f"the lines on stdout are not complete: {view.lost}")
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
-        raise MerError("nothing was labelled: no input is there, or none can be read")
+        older = f"; {out} stays as it was" if run.spares else ""
+        raise MerError(f"nothing was labelled: no input is there, or none can be read{older}")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
 
 

@@ -104,6 +104,7 @@ def main(
             print_out(str(path))
         return 0
 
+    entry_of = playlists.entries_from(place)
     left_out: Counter[str] = Counter()
     chosen: list[tuple[str, Song]] = []
     for song in songs:
@@ -115,8 +116,10 @@ def main(
             found, path = find(song)
             if found in (Found.MISSING, Found.REMOTE):
                 left_out[found.value] += 1
+            elif (entry := entry_of(path)) is None:
+                left_out["with the end of a line in their names"] += 1
             else:
-                chosen.append((path, song))
+                chosen.append((entry, song))
     chosen.sort(key=_KEYS[order])
     if ends:
         start, end = ends
@@ -125,26 +128,27 @@ def main(
         lists = {f"{titles[start]} to {titles[end]}": [chosen[step] for step in steps]}
     else:
         lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
+    all_are_away = not chosen and left_out[Found.MISSING.value] > 0
     for title in lists:  # before the first one is written
         playlists.refuse_foreign(place / f"{title}.m3u8")
     written = 0
     for title, entries in lists.items():
         path = place / f"{title}.m3u8"
         entries = entries[:limit]
-        if entries or path.exists():  # an emotion that no song has any more
-            unlisted = playlists.write_m3u8(path, title, entries)
-            left_out["with the end of a line in their names"] += len(unlisted)
-            print_out(f"{path}\t{len(entries) - len(unlisted)}")
+        if entries or (path.exists() and not all_are_away):  # an emotion that no song has any more
+            playlists.write_m3u8(path, title, entries)
+            print_out(f"{path}\t{len(entries)}")
             written += 1
     if not written and is_new:
         place.rmdir()
     if not chosen:
-        print_err("no song is left for a playlist")
+        older = ": those that are there stay as they are" if all_are_away and not is_new else ""
+        print_err(f"no song is left for a playlist{older}")
     if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
         print_err(f"left out: {', '.join(reasons)}")
-    if left_out[Found.MISSING.value]:
-        return EXIT_SOME_FAILED
-    return 0 if written else EXIT_FAILURE
+    if not written:
+        return EXIT_FAILURE
+    return EXIT_SOME_FAILED if left_out[Found.MISSING.value] else 0
 
 
 _KEYS = {

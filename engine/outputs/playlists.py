@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -24,34 +24,40 @@ _MOST_BYTES = 200  # of a file's name, which has an ending and, while it is writ
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # on some system
 
 
-def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> list[str]:
-    """Writes a playlist with paths relative to its folder; returns paths that no line can hold.
+def entries_from(folder: Path) -> Callable[[str], str | None]:
+    """What names a file in a playlist of this folder, by the file's path; None where no line can hold it."""
+    way_to = lru_cache(_FOLDERS)(partial(_way, folder))  # a folder is resolved once, and not each song
+
+    def entry(file: str) -> str | None:
+        place, own_name = os.path.split(file)
+        way = os.path.normpath(os.path.join(way_to(place or "."), own_name))
+        if "\n" in way or "\r" in way:
+            return None
+        if way.startswith(("#", " ", "\t")) or ":" in way.split(os.sep, 1)[0]:  # as in a URL
+            return os.path.join(".", way)
+        return way
+
+    return entry
+
+
+def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> None:
+    """Writes a playlist.
 
     Args:
-        songs: each with the path of its file.
+        songs: each with its entry, by ``entries_from`` the playlist's folder.
 
     Raises:
         MerError: it cannot be written, or a file that is none of ours has its name.
     """
     refuse_foreign(path)
-    way_to = lru_cache(_FOLDERS)(partial(_way, path.parent))  # a folder is resolved once, and not each song
     lines = [b"#EXTM3U", f"#{MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
-    left_out = []
-    for file, song in songs:
-        folder, own_name = os.path.split(file)
-        entry = os.path.normpath(os.path.join(way_to(folder or "."), own_name))
-        if "\n" in entry or "\r" in entry:
-            left_out.append(file)
-            continue
-        if entry.startswith(("#", " ", "\t")) or ":" in entry.split(os.sep, 1)[0]:  # as in a URL
-            entry = os.path.join(".", entry)
+    for entry, song in songs:
         title = song.title or os.path.splitext(os.path.basename(song.path))[0]
         seconds = -1 if song.duration_s is None else round(song.duration_s)
         about = " - ".join(_line(text) for text in (song.artist, title) if text)
         # The name's own bytes: one that is no UTF-8 would not be found otherwise.
         lines += [f"#EXTINF:{seconds},{about}".encode(), os.fsencode(entry)]
     _write(path, b"\n".join(lines) + b"\n")
-    return left_out
 
 
 def write_nsp(path: Path, name: str, emotion: str, min_confidence: float = 0.0, limit: int = 0) -> None:

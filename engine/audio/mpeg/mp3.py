@@ -15,6 +15,9 @@ from ..joined import JoinedDecoder
 from .mp3_frames import FrameIndex, mp3_from_file
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget
+# Before frames alone libsndfile looks in the working folder for ``._`` and ``.AppleDouble/`` (old servers
+# for Macs make one in every folder), and takes the frames for SD2 where it finds one; not before a tag.
+_TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
 _LOUDEST = 8.0  # 18 dB above full scale
 _MOST_BURSTS = 0.1  # of the frames; where there are more, the song is as loud as that
 
@@ -107,6 +110,7 @@ class _Stream(soundfile.SoundFile):
 
 def _stream_of(data: bytes) -> _Stream:
     """Bytes as a file in memory: libsndfile reads Python's file objects more slowly than it seeks."""
+    data = _TAG + data
     if not hasattr(os, "memfd_create"):
         return _Stream(io.BytesIO(data))
     with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:

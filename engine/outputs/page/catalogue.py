@@ -35,14 +35,15 @@ _WANTED = (
 class Catalogue:
     """What the page is given: ``about`` and ``columns`` are what ``packed`` packs.
 
-    ``songs`` counts its rows; ``missing`` the songs whose files are not there, left out or not. An error is
-    one of these only where its file is gone from a folder that is there: a disk that is away is a reason to
-    show it.
+    ``songs`` counts its rows, ``failed`` those of them with an error; ``missing`` the songs whose files are
+    not there, left out or not. An error is one of these only where its file is gone from a folder that is
+    there: a disk that is away is a reason to show it.
     """
 
     about: dict[str, Any]
     columns: dict[str, Column]
     songs: int
+    failed: int
     missing: int
 
 
@@ -75,7 +76,7 @@ def catalogue_from_folder(folder: Path, page: Path, keep_missing: bool = False) 
         "songs": rows.songs,
         **rows.texts_of("model", "verdict"),
     }
-    return Catalogue(about, rows.columns(), rows.songs, rows.missing)
+    return Catalogue(about, rows.columns(), rows.songs, rows.failed, rows.missing)
 
 
 @dataclass
@@ -99,7 +100,7 @@ class _Rows:
         self._texts: dict[str, list[str]] = {"title": [], "file": []}
         repeated = ("artist", "album", "folder", "error", "model", "verdict")
         self._numbers = {name: _Numbers() for name in repeated}
-        self.songs = self.missing = 0
+        self.songs = self.failed = self.missing = 0
 
     def add(self, table: pa.Table) -> None:
         names = set(table.column_names)
@@ -115,6 +116,7 @@ class _Rows:
         self.missing += sum(missing)
         self.songs += len(places)
         table = table.filter(np.array(kept, bool))
+        self.failed += _values(table, "status").count("error")
         self._texts["title"] += map(for_terminal, _texts(table, "title"))
         self._texts["file"] += (place.name for place in places)
         self._add("folder", self._numbers["folder"].add(place.folder for place in places))

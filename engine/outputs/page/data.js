@@ -70,6 +70,9 @@ class Catalogue {
   }
   emotionOf(song) { return this.emotion[song] === this.about.none ? "" : this.labels[this.emotion[song]]; }
   sure(song) { return this.confidence[song] / this.about.confidence; }
+  share(label, song) { // that of its own emotion is the confidence, which is stored with more digits
+    return label === this.emotion[song] ? this.sure(song) : this.shares[label][song] / this.about.shares;
+  }
   hasLabel(song) { return this.emotion[song] !== this.about.none; }
   newness(song) {
     return this.novelty && this.novelty[song] !== this.about.none ? this.novelty[song] / this.about.shares : null;
@@ -93,7 +96,7 @@ class Catalogue {
   sharesText(song) {
     if (!this.hasLabel(song)) return "";
     return this.labels
-      .map((label, number) => [this.shares[number][song] / this.about.shares, label])
+      .map((label, number) => [this.share(number, song), label])
       .sort(([a], [b]) => b - a)
       .map(([share, label]) => `${label} ${percent(share)}`)
       .join(", ");

@@ -34,7 +34,7 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
         MerError: ``folder`` is no folder of labels, none of its songs is there, or nothing can be written.
     """
     catalogue = catalogue_from_folder(folder, page, keep_missing)
-    if not catalogue.songs:
+    if not catalogue.songs or (catalogue.missing and catalogue.songs == catalogue.failed):
         raise MerError(
             f"{folder}: none of its {catalogue.missing} songs is there now, and no page was written"
             if catalogue.missing

@@ -25,18 +25,26 @@ class MovedFiles:
     def __init__(self, folder: Path, known: Iterable[str]) -> None:
         self._folder, self._known = folder, frozenset(known)
         self._by_text: dict[str, list[str]] | None = None
-        self._by_size: dict[int | None, list[str]] = defaultdict(list)
+        self._by_size: dict[int | None, list[tuple[str, int | None]]] = defaultdict(list)
 
-    def paths(self, text: str, sizes: set[int]) -> tuple[list[str], bool]:
+    def paths(self, text: str, facts: set[tuple[int, int]]) -> tuple[list[str], bool]:
         """Paths of files that may be the one that was at ``text``: those of its row, or else by size.
 
+        Of several of its size those are meant that are likest to it: of its time, and of its name.
+        ``facts`` are the sizes and times (``mtime_ns``) that it may have.
         Also whether they may be copies: a file that has a row and is not there may be away for a time.
         """
         if self._by_text is None:
             self._by_text = self._read()
         if own := self._by_text.get(text):
             return own, False
-        return [path for size in sizes for path in self._by_size[size]], text in self._by_text
+        likeness = {
+            path: ((size, time) in facts) + (text_from_path(os.path.basename(path)) == os.path.basename(text))
+            for size in {size for size, _ in facts}
+            for path, time in self._by_size[size]
+        }
+        likest = max(likeness.values(), default=0)
+        return [path for path, own in likeness.items() if own == likest], text in self._by_text
 
     def _read(self) -> dict[str, list[str]]:
         by_text: dict[str, list[str]] = defaultdict(list)
@@ -46,5 +54,5 @@ class MovedFiles:
                 found, path = find(song)
                 if found is Found.SAME and text_from_path(os.path.realpath(path)) not in self._known:
                     own.append(path)
-                    self._by_size[song.size_bytes].append(path)
+                    self._by_size[song.size_bytes].append((path, song.mtime_ns))
         return dict(by_text)

@@ -98,7 +98,8 @@ def _undone(text: str, starts: list[int], undo: UndoFile, moved: MovedFiles, dis
     here = [path for path in candidates if os.path.isfile(path)]
     found, are_copies = here, False
     if not here:
-        found, are_copies = moved.paths(text, {undo.record_at(start).after.size for start in starts})
+        after = [undo.record_at(start).after for start in starts]
+        found, are_copies = moved.paths(text, {(each.size, int64(each.mtime_ns)) for each in after})
     paths = {os.path.realpath(path): path for path in found}
     of_none = []
     for real, path in paths.items():

@@ -78,6 +78,7 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
         tmp_path / "pipe.mp3": "not a regular file",
         tmp_path / "socket.mp3": "not a regular file",
         Path("/dev/null"): "not a regular file",
+        Path("/dev/stdin"): "a pipe cannot be sought: save what it gives in a file",
         Path("/dev/fd/9999"): "a pipe cannot be sought: save what it gives in a file",
         tmp_path / "loop.mp3": "cannot be opened: Too many levels of symbolic links",
         Path("a\0b.mp3"): "cannot be opened: embedded null byte",

@@ -29,6 +29,27 @@ from reading import refusal, windows_from_file
 SPEC = AudioSpec()
 
 
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mp2"])
+def test_what_file_servers_for_macs_leave_in_the_working_folder_is_no_part_of_a_file(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file's name libsndfile looks for ``.AppleDouble/`` and ``._`` there, of MPEG audio first."""
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".mp2":
+        write(path, "mp2", "mp2", noise(3, 48_000), rate=48_000)
+    else:
+        write_audio(path, noise(3, 48_000), 48_000)
+    with closing(open_decoder(path, Limits())) as decoder:
+        expected = decoder.read(48_000, 48_000)
+    (tmp_path / "here" / ".AppleDouble").mkdir(parents=True)
+    (tmp_path / "here" / "._").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    with closing(open_decoder(path, Limits())) as decoder:
+        samples = decoder.read(48_000, 48_000)
+    assert len(samples) == len(expected)
+    assert np.abs(samples - expected).max() < (1e-3 if suffix == ".mp2" else 1e-6)
+
+
 def test_not_audio(tmp_path: Path) -> None:
     (tmp_path / "empty.mp3").touch()
     (tmp_path / "text.mp3").write_text("not a song\n" * 500)

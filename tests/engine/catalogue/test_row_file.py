@@ -69,6 +69,29 @@ def test_names_that_are_no_utf8(tmp_path: Path, tiny_model: Path) -> None:
         written(tmp_path / f"a.{suffix}", [row])
 
 
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("older", [True, False])
+def test_an_older_file_is_spared(tmp_path: Path, rows: list[dict], beside: bool, older: bool) -> None:
+    (folder := tmp_path / "rows").mkdir()
+    target = folder / "a.csv"
+    if older:
+        target.write_text("the last run's")
+    with RowFile(target, RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
+        file.write(rows[0])
+        assert file.spare_older(beside) == older
+    names = ["a.csv", *(["a.partial.csv"] if older and beside else [])]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert (target.read_text() == "the last run's") == older
+    assert GOOD.path in (folder / names[-1]).read_text() or (older and not beside)
+
+
+def test_an_older_file_that_is_spared_for_no_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("the last run's")
+    with RowFile(tmp_path / "a.csv", RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
+        assert file.spare_older(beside=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
 def test_nothing_half_written(tmp_path: Path, rows: list[dict]) -> None:
     target = tmp_path / "a.parquet"
     target.write_text("the last run's")

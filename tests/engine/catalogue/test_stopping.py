@@ -82,6 +82,34 @@ def test_a_file_of_rows_is_whole_at_a_second_signal_that_comes_between_rows(
     assert out.read_bytes() == file.path.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "labels.parquet", "labels.jsonl"])
+def test_a_run_that_is_stopped_leaves_an_older_file_of_rows(
+    name: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Its own rows go beside it."""
+    out, partial = tmp_path / name, tmp_path / name.replace(".", ".partial.")
+    song = write_audio(tmp_path / "a.wav", noise(11, 16_000), 16_000)
+    for number in range(1_000):
+        (tmp_path / f"{number}.wav").hardlink_to(song)
+    options = ["--model", str(tiny_model), "--out", str(out)]
+    done = subprocess.run([*MER_LABEL, str(song), *options, "-q"])
+    assert (done.returncode, partial.exists()) == (0, False)
+    older = out.read_bytes()
+    command = [*MER_LABEL, str(tmp_path), *options, "--runtime", "null"]
+    process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = rest_of_output(process)
+    assert process.returncode == 130
+    assert out.read_bytes() == older
+    assert partial.stat().st_size
+    assert f"written to {partial}\n" in errors
+    assert f"{out} stays as it was: it has the rows of an earlier run\n" in errors
+    assert subprocess.run([*MER_LABEL, str(tmp_path / "7.wav"), *options, "-q"]).returncode == 0
+    assert out.read_bytes() != older
+
+
 @pytest.mark.parametrize("error", [StoppedAtOnce, KeyboardInterrupt])
 def test_a_folder_keeps_its_rows_whatever_ends_the_run(
     error: type[BaseException], tmp_path: Path, rows: list[dict]

@@ -73,6 +73,28 @@ def test_a_list_that_nothing_is_left_for_becomes_empty(labels: Path, tmp_path: P
     assert "no song is left" in done.stderr
 
 
+def test_a_disk_that_is_away_empties_no_list(labels: Path, tmp_path: Path) -> None:
+    run(labels, tmp_path / "lists")
+    (tmp_path / "music").rename(tmp_path / "away")
+    done = run(labels, tmp_path / "lists")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no song is left for a playlist: those that are there stay as they are" in done.stderr
+    (tmp_path / "away").rename(tmp_path / "music")
+    assert names(tmp_path / "lists" / "Happy.m3u8") == "ba"
+
+
+def test_a_name_that_no_playlist_can_hold_takes_no_place(tmp_path: Path) -> None:
+    for name in ("a\nb", "c", "d"):
+        (tmp_path / name).touch()
+    shares = {"a\nb": 0.9, "c": 0.8, "d": 0.7}
+    rows = [row_of(tmp_path / name, "happy", share) for name, share in shares.items()]
+    labels = write_labels(tmp_path / "labels", rows)
+    for options in (["--limit", 2], ["--journey", "sad:happy", "--limit", 2]):
+        done = run(labels, tmp_path / "lists", *options)
+        assert done.stdout.endswith("\t2\n")
+        assert "left out: 1 with the end of a line in their names" in done.stderr
+
+
 def test_nothing_left_for_new_playlists_makes_no_folder(labels: Path, tmp_path: Path) -> None:
     done = run(labels, tmp_path / "lists", "--min-confidence", "0.95")
     assert (done.exit_code, done.stdout, (tmp_path / "lists").exists()) == (1, "", False)
@@ -107,7 +129,7 @@ def test_another_song_of_the_same_path_is_not_listed(
     write_labels(labels, [], [row])
     monkeypatch.chdir(tmp_path / "b")
     done = run(labels, "lists")
-    assert done.exit_code == 4
+    assert done.exit_code == 1
     assert "left out: 1 not there now" in done.stderr
     assert not Path("lists").exists()
 

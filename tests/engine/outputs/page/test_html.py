@@ -87,6 +87,20 @@ def test_no_song_is_there(tmp_path: Path) -> None:
     assert write_page(labels, tmp_path / "page.html", keep_missing=True).songs == 1
 
 
+def test_a_disk_that_is_away_replaces_no_page_by_one_of_its_errors(tmp_path: Path) -> None:
+    music = tmp_path / "disk"
+    rows = [
+        row_of(music / "a.mp3"),
+        row_of(music / "b.mp3", None, error="bad", real_path=str(music / "b.mp3")),
+    ]
+    labels = write_labels(tmp_path / "labels", rows)
+    with pytest.raises(MerError, match="none of its 1 songs is there now"):
+        write_page(labels, tmp_path / "page.html")
+    music.mkdir()
+    (music / "a.mp3").write_bytes(b"x")
+    assert write_page(labels, tmp_path / "page.html").songs == 1
+
+
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"x")
     labels = write_labels(tmp_path / "labels", [row_of(tmp_path / "a.mp3")])

@@ -94,6 +94,17 @@ def test_the_least_certain_stand_first_and_nothing_is_refused(opened: Browser) -
     assert "bad [file]" in opened.run("document.querySelector('#songs .space').textContent")
 
 
+def test_a_share_is_as_many_percent_as_the_confidence(opened: Browser) -> None:
+    """Shares have 250 steps, and confidence 10,000: 90.6 % was 91 % in one place and 90 % in another."""
+    text = """(() => {
+        const about = { songs: 1, labels: ["happy", "sad"], none: 255, shares: 250, confidence: 10000 };
+        const catalogue = new Catalogue({
+            about, cells: [0], starts: [], emotion: [0], confidence: [9060], p0: [226], p1: [24] });
+        return catalogue.sharesText(0);
+    })()"""
+    assert opened.run(text) == "happy 91 %, sad 10 %"
+
+
 def test_search_takes_titles_as_people_type_them(opened: Browser) -> None:
     assert search(opened, "करार") == ["क़रार"]  # without the dot
     assert search(opened, "लता दिल") == ["क़रार"]  # two words, of artist and file
@@ -263,7 +274,7 @@ def a_catalogue(songs: int, cells: int) -> Catalogue:
         "labels": list(QUADRANTS), "isPlane": True, "levels": 50, "silent": 255, "none": 255, "shares": 250,
         "confidence": 10_000, "songs": songs, "models": [], "verdicts": [],
     }  # fmt: skip
-    return Catalogue(about, columns, songs, 0)
+    return Catalogue(about, columns, songs, 0, 0)
 
 
 def test_100_000_songs(tmp_path: Path) -> None:

@@ -151,6 +151,28 @@ def test_songs_that_moved_with_their_labels(
     assert has_undo(labels) == (rows == "both")  # what has moved may be a copy
 
 
+@pytest.mark.parametrize("same_time", [False, True])
+def test_equal_files_that_moved_get_their_own_times_back(tmp_path: Path, same_time: bool) -> None:
+    """They are told from each other by their times, or else by their names."""
+    paths = [song(tmp_path / "old" / name) for name in ("one/a.flac", "two/b.flac")]
+    paths[1].write_bytes(paths[0].read_bytes())
+    times = [10**18, 10**18 if same_time else 2 * 10**18]
+    for path, time in zip(paths, times, strict=True):
+        os.utime(path, ns=(time, time))
+    before = paths[0].read_bytes()
+    labels = write_labels(
+        tmp_path / "labels", [row_of(path, mtime_ns=path.stat().st_mtime_ns) for path in paths]
+    )
+    tag(labels)
+    (tmp_path / "old").rename(tmp_path / "new")
+    paths = [tmp_path / "new" / path.relative_to(tmp_path / "old") for path in paths]
+    write_labels(labels, [row_of(path, mtime_ns=path.stat().st_mtime_ns) for path in paths])
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.read_bytes() for path in paths] == [before] * 2
+    assert [path.stat().st_mtime_ns for path in paths] == times
+    assert not has_undo(labels)
+
+
 def test_a_file_that_is_away_keeps_its_record(tmp_path: Path) -> None:
     path = song(tmp_path / "share" / "a.flac")
     before = path.read_bytes()
