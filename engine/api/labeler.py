@@ -6,7 +6,7 @@ import atexit
 import ctypes
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from numbers import Integral, Real
 from typing import Any, Self, get_args
@@ -18,7 +18,7 @@ from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.spread import MOST_WINDOWS
 from merkit.engine.audio.windows import WindowCount
 from merkit.engine.cpu import MOST_WORKERS
-from merkit.engine.errors import AudioError, UsageError
+from merkit.engine.errors import AudioError, SilentError, UsageError
 from merkit.engine.labelling.choose import Device, open_backend
 from merkit.engine.labelling.contract import LabelBackend
 from merkit.engine.labelling.file_windows import (
@@ -28,7 +28,7 @@ from merkit.engine.labelling.file_windows import (
     log_mels_from_file,
 )
 from merkit.engine.labelling.local import FileByFile, network_threads
-from merkit.engine.labelling.song_label import SongLabel, label_from_logits
+from merkit.engine.labelling.song_label import SongLabel, label_from_logits, label_of_silence
 from merkit.engine.runtimes import name_of_runtime, open_runtime
 
 StrPath = str | os.PathLike[str]
@@ -54,7 +54,7 @@ def label(path: SongPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
     Raises:
         UsageError: an unknown model.
         ArtifactError: a model file that cannot be used.
-        AudioError: the file gives no usable audio.
+        AudioError: the file gives no usable audio. Silence is no error, but a verdict.
     """
     with Labeler(model) as labeler:
         return labeler.label(path)
@@ -63,6 +63,7 @@ def label(path: SongPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
 class Labeler:
     """One model, opened once, for many songs; a context manager.
 
+    It can be copied and pickled, which takes the model's file along, and is then opened anew.
     A process that is forked from this one, as by ``multiprocessing`` on Linux, may use it too: it opens the
     model again, and has child processes of its own.
 
@@ -131,17 +132,18 @@ class Labeler:
         only.
 
         Raises:
-            AudioError: the file gives no usable audio.
+            AudioError: the file gives no usable audio. Silence is no error, but a verdict.
             MerError: the runtime's package, or what a URL needs, is not installed; a device fails.
         """
         name = os.fsdecode(path)
-        return self._label(name, log_mels_from_file(name, self._options))
+        return self._label(name, lambda: log_mels_from_file(name, self._options))
 
     def label_files(self, paths: Iterable[SongPath]) -> Iterator[SongLabel]:
         """Yields a label for each file, in order. A file that cannot be labelled has ``SongLabel.error`` set.
 
-        Paths are taken some files ahead, in the caller's thread: an iterator that waits for a path, as one
-        of a queue does, holds up the labels of the paths before it. Give such paths one by one to ``label``.
+        Paths are taken some files ahead, in another thread: make a list first of what is of one thread, such
+        as a cursor of sqlite3. An iterator that waits for a path, as one of a queue does, holds up the labels
+        of the paths before it. Give such paths one by one to ``label``.
         Relative ones are of the folder that the process is in when the first label is asked for.
 
         Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for
@@ -175,12 +177,12 @@ class Labeler:
             sample_rate: in Hz; it need not be the model's.
 
         Raises:
-            AudioError: too short, silent, too quiet, samples not finite or far beyond full scale, or integers
-                of a narrower type than theirs.
+            AudioError: too short, too quiet, samples in its windows that are not finite or far beyond full
+                scale, or integers of a narrower type than theirs.
             ValueError: another shape or type, or a sample rate that is no number from 1 to 1,000,000.
         """
         decoder = SampleDecoder(samples, sample_rate)
-        return self._label("", log_mels_from_decoder(decoder, self._options))
+        return self._label("", lambda: log_mels_from_decoder(decoder, self._options))
 
     def close(self) -> None:
         """Closes the network and ends the child processes. The next call opens them again."""
@@ -199,7 +201,15 @@ class Labeler:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object((self._stack, self._network, self._backend)))
         self._stack, self._network, self._backend = ExitStack(), None, None
 
-    def _label(self, path: str, file: FileLogMels) -> SongLabel:
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is open: a copy, in this process or in another one, opens the model for itself."""
+        return {**vars(self), "_stack": ExitStack(), "_network": None, "_backend": None}
+
+    def _label(self, path: str, read: Callable[[], FileLogMels]) -> SongLabel:
+        try:
+            file = read()
+        except SilentError as error:
+            return label_of_silence(path, getattr(error, "facts", None))
         if self._network is None:
             _opened.add(self)
             # A runtime that chooses for itself counts the machine's cores, and not those of a container.

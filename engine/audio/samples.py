@@ -25,7 +25,7 @@ class SampleDecoder:
         sample_rate: in Hz.
 
     Raises:
-        AudioError: integers of 32 or 64 bits that fill only 16 or 32.
+        AudioError: integers of 32 or 64 bits that fill only 16, 24 or 32.
         ValueError: another shape or type, or a sample rate that is none.
     """
 
@@ -84,11 +84,10 @@ def _check_rate(sample_rate: Any) -> None:
 def _check_filled(array: npt.NDArray[Any]) -> None:
     """Refuses what lists and ``astype`` make of narrower integers: by their type's range they are silent."""
     peak = max(int(array.max()), -int(array.min())) if array.size else 0
-    for bits in (16, 32):
+    for bits in (16, 24, 32):
         if array.itemsize * 8 > bits and 0 < peak <= 1 << bits - 1:
-            raise AudioError(
-                f"integers of {array.itemsize * 8} bits that fill only {bits}: convert them to int{bits}"
-            )
+            advice = f"convert them to int{bits}" if bits != 24 else "divide them by 2**23, as floats"
+            raise AudioError(f"integers of {array.itemsize * 8} bits that fill only {bits}: {advice}")
 
 
 def _floats(array: npt.NDArray[Any]) -> Float32:

@@ -150,7 +150,8 @@ class LocalBackend:
 
     def _give_back(self, pool: WorkerPool, folder: _Folder | None) -> None:
         self._in_use.remove(pool)
-        if self._idle is None and not self._closed:
+        # A second Ctrl-C may have kept a map from its end.
+        if self._idle is None and not self._closed and pool.is_free:
             self._idle, self._idle_folder = pool, folder
         else:
             pool.close()

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from ..errors import MerError
@@ -26,7 +27,8 @@ class ResultQueue:
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._process = os.getpid()  # in a fork of it there is no thread, and the lock may be held for ever
-        self._thread = threading.Thread(target=self._run, args=(produce,), daemon=True)
+        run = copy_context().run  # what reads items for it may be the caller's
+        self._thread = threading.Thread(target=run, args=(self._run, produce), daemon=True)
         self._thread.start()
 
     def put(self, result: Any, size: int) -> None:

@@ -111,6 +111,11 @@ class WorkerPool:
             results.close()
             self._results = None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether it can begin a map."""
+        return not self._closed and self._results is None
+
     def close(self) -> None:
         """Ends the children; what they had is dropped, and a map that is under way raises ValueError.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +172,41 @@ def test_every_window_or_few(folder: Path) -> None:
         assert len(labeler.label(folder / "song.mp3").windows) == 1
 
 
+def test_silence_is_a_verdict_and_no_error(folder: Path, labeler: merkit.Labeler) -> None:
+    path = str(write_audio(folder / "silent.wav", np.zeros(5 * 16_000, np.float32), 16_000))
+    (one,) = labeler.label_files([path])
+    assert labeler.label(path) == one
+    assert (one.verdict, one.emotion, one.error, one.duration_s) == ("silence", None, None, 5.0)
+    of_samples = labeler.label_samples(np.zeros(5 * 16_000), 16_000)
+    assert (of_samples.path, of_samples.verdict, of_samples.duration_s) == ("", "silence", 5.0)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_opens_the_model_for_itself(folder: Path, copied: Callable[[Any], merkit.Labeler]) -> None:
+    path = str(folder / "other.wav")
+    with merkit.Labeler(MODEL, workers=1) as labeler:
+        expected = labeler.label(path)
+        assert list(labeler.label_files([path])) == [expected]
+        with copied(labeler) as other:
+            assert other.label(path) == expected
+        assert labeler.label(path) == expected  # the copy has closed nothing of it
+        assert list(labeler.label_files([path])) == [expected]
+
+
+def test_paths_are_taken_with_the_callers_context(folder: Path) -> None:
+    seen = []
+
+    def paths() -> Iterator[str]:
+        seen.append(variable.get())
+        yield str(folder / "other.wav")
+
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    variable.set("the caller's")
+    with merkit.Labeler(MODEL, workers=1) as labeler:
+        assert len(list(labeler.label_files(paths()))) == 1
+    assert seen == ["the caller's"]
+
+
 def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
     with pytest.raises(AudioError, match="no such file"):
         labeler.label("missing.mp3")
@@ -182,14 +220,14 @@ def test_what_it_refuses(folder: Path, labeler: merkit.Labeler) -> None:
         labeler.label_samples(np.zeros((1, 2, 3)), 16_000)
     with pytest.raises(ValueError, match="sample_rate must be above 0"):
         labeler.label_samples(np.zeros(16_000), 0)
-    with pytest.raises(AudioError, match="is silent"):
-        labeler.label_samples(np.zeros(16_000), 16_000)
     with pytest.raises(AudioError, match="too short"):
         labeler.label_samples([0.1, 0.2], 16_000)
     with pytest.raises(AudioError, match="not finite"):
         labeler.label_samples(np.full(16_000, np.nan), 16_000)
     with pytest.raises(AudioError, match="integers of 64 bits that fill only 16: convert them to int16"):
         labeler.label_samples((noise(3, 16_000) * 32_768).astype(np.int16).tolist(), 16_000)
+    with pytest.raises(AudioError, match="integers of 32 bits that fill only 24: divide them by 2"):
+        labeler.label_samples((noise(3, 16_000) * 2**23).astype(np.int32), 16_000)
     with pytest.raises(ValueError, match="sample_rate must be at most"):
         labeler.label_samples(noise(3, 16_000), 10**29)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
+from typing import NoReturn
 
 import av
 import numpy as np
@@ -22,6 +23,7 @@ from merkit.engine.labelling import local, worker_pool
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.labelling.local import FileByFile, LocalBackend, network_threads
+from merkit.engine.labelling.result_queue import ResultQueue
 from merkit.engine.labelling.song_label import SongLabel, probabilities_from_logits
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.signals import StoppedAtOnce, StoppedError
@@ -208,6 +210,23 @@ def test_a_closed_backend_says_so_and_leaves_no_child(artifact: Artifact, mixed_
         with pytest.raises(ValueError, match="closed"):
             list(labels)  # labels that were finished before may come first
     assert set(active_children()) == before
+
+
+def test_a_second_ctrl_c_while_a_call_ends_costs_the_next_call_nothing(
+    artifact: Artifact, mixed_songs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(queue: ResultQueue) -> NoReturn:
+        monkeypatch.undo()
+        queue.close()
+        raise KeyboardInterrupt
+
+    with LocalBackend(FileByFile(open_runtime(artifact)), 2) as backend:
+        begun = backend.label_files(mixed_songs * 5, artifact, OPTIONS)
+        expected = next(begun)
+        monkeypatch.setattr(ResultQueue, "close", close)
+        with pytest.raises(KeyboardInterrupt):
+            begun.throw(KeyboardInterrupt)  # pyright: ignore[reportAttributeAccessIssue]
+        assert next(backend.label_files(mixed_songs, artifact, OPTIONS)) == expected
 
 
 def test_a_network_that_fails_ends_the_call(artifact: Artifact, mixed_songs: list[str]) -> None:

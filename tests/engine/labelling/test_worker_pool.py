@@ -57,6 +57,8 @@ def behave(item: str, options: dict) -> str:
         raise UnreadableError(rest)
     if kind == "package":
         raise MerError(rest)
+    if kind == "memory":
+        raise MemoryError if rest == "full" else ImportError(rest)
     if kind == "bug":
         raise KeyError(rest)
     return options["prefix"] + item
@@ -231,6 +233,14 @@ def test_what_dies_while_a_run_is_stopped_has_no_row(kind: str, stopped_after_s:
         results = dict(pool.map(items, stop=stop))
         assert set(results.values()) <= {">sleep:0.2", ">steps:2"}
         assert dict(pool.map(["b", "c"])) == {0: ">b", 1: ">c"}
+
+
+def test_what_memory_keeps_from_loading_is_no_bug_and_is_tried_again() -> None:
+    mapped = "libX.so: failed to map segment from shared object"
+    assert run(["memory:full", f"memory:{mapped}"]) == [
+        Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)
+        for reason in ("MemoryError", mapped)
+    ]
 
 
 def test_the_traceback_of_a_bug_is_in_the_log() -> None:
