@@ -90,7 +90,7 @@ class CatalogueRun:
         self.unlisted: list[str] = []
         self.out, self.spares = out, False
         self._stop: threading.Event | None = None
-        self._has_seen = False  # an input that is there and can be read
+        self._done, self._has_seen = 0, False  # inputs; one that is there and can be read
         with ExitStack() as stack:
             own = names_of_columns(artifact)
             carried = carried_columns(sources.columns, own)
@@ -146,7 +146,7 @@ class CatalogueRun:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        is_stopped = self._stop is not None and self._stop.is_set()
+        is_stopped = self._stop is not None and self._stop.is_set() and self._done < self.total
         if self._file and (is_stopped or (self.total and not self._has_seen)):
             self.spares = self._file.spare_older(beside=self._has_seen)
             if self.spares:
@@ -203,6 +203,7 @@ class CatalogueRun:
         return (self._prune and Looks().is_gone(identity)) or identity in self._forgotten
 
     def _write(self, item: Item, label: SongLabel) -> None:
+        self._done += 1
         self._has_seen |= not label.unreadable
         if item.place and label.unreadable:  # the file went away since it was listed
             self.unwritten += 1
