@@ -22,9 +22,9 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     """The same network with everything said in one way; a graph that is so already stays as it is.
 
     Every node and every output of one has a name of its own. Weights are initializers, also those of Constant
-    nodes and those that are reshaped, transposed or cast. No initializer is an input, and no output is read
-    inside the graph. ONNX's own domain has one name, all tensors have a type, and the IR version is no newer
-    than the opset needs.
+    nodes and those that are reshaped, transposed or cast; a Gemm adds its bias once. No initializer is an
+    input, and no output is read inside the graph. ONNX's own domain has one name, all tensors have a type,
+    and the IR version is no newer than the opset needs.
 
     Args:
         model: a graph that ``check_graph`` lets pass; it is not changed.
@@ -47,6 +47,7 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     _keep(plain.opset_import, [opset for opset in plain.opset_import if opset.domain in domains])
     _initializers_from_constants(plain)
     _initializers_from_moves(plain)
+    _biases_times_beta(plain)
     _drop_unused(plain)
     _separate_outputs(plain)
     _name_nodes(plain)
@@ -147,6 +148,25 @@ def _initializers_from_moves(model: ModelProto) -> None:
     _keep(graph.node, [node for node in graph.node if node.output[0] not in set(names)])
 
 
+def _biases_times_beta(model: ModelProto) -> None:
+    """The conversion to INT8 sets a Gemm's beta to 1, also where it leaves the bias as it is."""
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    taken = {*weights, *(name for node in graph.node for name in (*node.input, *node.output))}
+    for node in graph.node:
+        beta = next((each for each in node.attribute if each.name == "beta"), None)
+        if node.op_type != "Gemm" or beta is None or beta.f == 1 or not weights.keys() & set(node.input[2:]):
+            continue
+        if beta.f == 0:  # nobody reads the bias then, which may hold infinities
+            del node.input[2]
+        else:  # a copy, as other nodes may read the same bias
+            values = numpy_helper.to_array(weights[node.input[2]])
+            node.input[2] = _free_name(f"{node.output[0]} bias", taken)
+            product = np.asarray(values * values.dtype.type(beta.f))
+            graph.initializer.append(numpy_helper.from_array(product, node.input[2]))
+        beta.f = 1
+
+
 def _drop_unused(model: ModelProto) -> None:
     graph = model.graph
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
@@ -175,10 +195,7 @@ def _name_nodes(model: ModelProto) -> None:
     seen = {""}
     for position, node in enumerate(model.graph.node):
         if node.name in seen:
-            base = node.name or f"{node.op_type}_{position}"
-            names = (f"{base}_{i}" if i else base for i in count())
-            node.name = next(name for name in names if name not in taken)
-            taken.add(node.name)
+            node.name = _free_name(node.name or f"{node.op_type}_{position}", taken)
         seen.add(node.name)
 
 
@@ -191,10 +208,15 @@ def _name_outputs(model: ModelProto) -> None:
             del node.output[-1]
         for position, name in enumerate(node.output):
             if not name:
-                base = f"{node.name} unused {position}"
-                names = (f"{base}_{i}" if i else base for i in count())
-                node.output[position] = next(name for name in names if name not in taken)
-                taken.add(node.output[position])
+                node.output[position] = _free_name(f"{node.name} unused {position}", taken)
+
+
+def _free_name(base: str, taken: set[str]) -> str:
+    """The name itself or with a number, whichever is free first; it is taken then."""
+    names = (f"{base}_{i}" if i else base for i in count())
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name
 
 
 def _typed(model: ModelProto) -> ModelProto:

@@ -250,6 +250,26 @@ def test_outputs_and_inputs_that_are_left_out(kind: str, gates: int, outputs: li
     np.testing.assert_allclose(logits_of(fp16_from_onnx(plain)), logits_of(model), atol=1e-2)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
+def test_a_gemm_keeps_its_beta_in_every_precision(beta: float) -> None:
+    """As of torch.addmm. A second Gemm, whose beta is 1, reads the same bias."""
+    model = small_network()
+    (head,) = [node for node in model.graph.node if node.name == "head"]
+    head.attribute.append(helper.make_attribute("beta", beta))
+    other = helper.make_node("Gemm", list(head.input), ["other"], name="other", transB=1, beta=1.0)
+    head.output[0] = "first"
+    model.graph.node.extend([other, helper.make_node("Add", ["first", "other"], ["logits"], name="sum")])
+    (bias,) = [tensor for tensor in model.graph.initializer if tensor.name == "head.bias"]
+    bias.CopyFrom(numpy_helper.from_array(np.float32([200, -300, 100, 250]), bias.name))
+    model = onnx.shape_inference.infer_shapes(model)
+    expected = logits_of(model)
+    plain = plain_from_onnx(model)
+    assert plain_from_onnx(plain) == plain
+    np.testing.assert_allclose(logits_of(plain), expected, atol=1e-5)
+    for converted in (fp16_from_onnx(plain), quantized(plain)):
+        np.testing.assert_allclose(logits_of(converted), expected, atol=20)  # half of the least bias is 50
+
+
 def test_a_plain_graph_stays_as_it_is() -> None:
     model = small_network()
     assert plain_from_onnx(model) == model
