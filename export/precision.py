@@ -133,6 +133,8 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
+                # It fits weights' scales to int32 biases, here none, and fails on those that are no vector.
+                "QDQDisableWeightAdjustForInt32Bias": True,
                 # A Q there would stand between a convolution and the ReLU or Add it is fused with.
                 "OpTypesToExcludeOutputQuantization": list(_QUANTIZED_OPS),
             },
@@ -287,10 +289,8 @@ def _with_shapes(model: ModelProto) -> ModelProto:
 
 def _shapes(model: ModelProto) -> dict[str, list[int | str]]:
     values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
-    return {
-        value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
-        for value in values
-    }
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in values}
+    return {name: [dim.dim_value or dim.dim_param for dim in dims] for name, dims in shapes.items()}
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:

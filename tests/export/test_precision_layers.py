@@ -7,6 +7,7 @@ import onnx
 import pytest
 from merkit.export.precision import (
     fp16_from_onnx,
+    int8_from_onnx,
     layers_to_quantize,
     precision_by_op,
     qdq_from_onnx,
@@ -51,6 +52,21 @@ def model_of(net: Net, last: str) -> ModelProto:
     graph = helper.make_graph(net.nodes, "sums", [images], [logits], net.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     return onnx.shape_inference.infer_shapes(model)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1,), (1, 1), ()])
+def test_a_gemm_is_quantized_with_a_bias_of_any_shape(shape: tuple[int, ...]) -> None:
+    """Keras writes a row, and simplifiers fold scalars."""
+    model = small_network()
+    (bias,) = [tensor for tensor in model.graph.initializer if tensor.name == "head.bias"]
+    values = np.broadcast_to(np.float32(30), shape)
+    bias.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values).reshape(shape), bias.name))
+    model = onnx.shape_inference.infer_shapes(model)
+    ranges = dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
+    converted = int8_from_onnx(model, ranges)
+    assert precision_by_op(converted)["Gemm"] == {"int8": 1}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in converted.graph.initializer}
+    np.testing.assert_array_equal(stored["head.bias"], values)
 
 
 def test_a_layer_whose_bias_is_computed_is_not_quantized() -> None:
