@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -14,6 +15,7 @@ from ..engine.errors import ArtifactError, UsageError
 from .library_step import kind_and_message, library_step
 
 _IR_VERSION = 10  # that of the bundled networks; every ONNX Runtime that is supported reads it
+_PART_IN_INT8 = re.compile("(.+)_(?:scale|zero_point|quantized|(?:Q|Deq)uantizeLinear_Output)")
 # They only move or retype a weight. Operators that can make much out of little stay in the graph.
 _MOVES = frozenset(("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"))
 
@@ -22,9 +24,10 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     """The same network with everything said in one way; a graph that is so already stays as it is.
 
     Every node and every output of one has a name of its own. Weights are initializers, also those of Constant
-    nodes and those that are reshaped, transposed or cast; a Gemm adds its bias once. No initializer is an
-    input, and no output is read inside the graph. ONNX's own domain has one name, all tensors have a type,
-    and the IR version is no newer than the opset needs.
+    nodes and those that are reshaped, transposed or cast; every layer adds a bias of its own, once. No
+    initializer is an input, and no output is read inside the graph. No tensor has another's name with what
+    the conversion to INT8 appends. ONNX's own domain has one name, all tensors have a type, and the IR
+    version is no newer than the opset needs.
 
     Args:
         model: a graph that ``check_graph`` lets pass; it is not changed.
@@ -47,9 +50,10 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     _keep(plain.opset_import, [opset for opset in plain.opset_import if opset.domain in domains])
     _initializers_from_constants(plain)
     _initializers_from_moves(plain)
-    _biases_times_beta(plain)
+    _separate_biases(plain)
     _drop_unused(plain)
     _separate_outputs(plain)
+    _name_tensors(plain)
     _name_nodes(plain)
     _name_outputs(plain)
     return _typed(plain)
@@ -148,23 +152,31 @@ def _initializers_from_moves(model: ModelProto) -> None:
     _keep(graph.node, [node for node in graph.node if node.output[0] not in set(names)])
 
 
-def _biases_times_beta(model: ModelProto) -> None:
-    """The conversion to INT8 sets a Gemm's beta to 1, also where it leaves the bias as it is."""
+def _separate_biases(model: ModelProto) -> None:
+    """Every layer adds a bias of its own, once.
+
+    The conversion to INT8 sets a Gemm's beta to 1, also where it leaves the bias as it is, and copies a bias
+    that layers share to a name that may be taken.
+    """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     taken = {*weights, *(name for node in graph.node for name in (*node.input, *node.output))}
+    seen: set[str] = set()
     for node in graph.node:
-        beta = next((each for each in node.attribute if each.name == "beta"), None)
-        if node.op_type != "Gemm" or beta is None or beta.f == 1 or not weights.keys() & set(node.input[2:]):
+        if node.op_type not in ("Conv", "Gemm") or not weights.keys() & set(node.input[2:]):
             continue
-        if beta.f == 0:  # nobody reads the bias then, which may hold infinities
+        beta = next((each for each in node.attribute if each.name == "beta"), None)
+        times = beta.f if beta else 1
+        if beta:
+            beta.f = 1
+        if times == 0:  # nobody reads the bias then, which may hold infinities
             del node.input[2]
-        else:  # a copy, as other nodes may read the same bias
+        elif times != 1 or node.input[2] in seen:
             values = numpy_helper.to_array(weights[node.input[2]])
             node.input[2] = _free_name(f"{node.output[0]} bias", taken)
-            product = np.asarray(values * values.dtype.type(beta.f))
+            product = np.asarray(values * values.dtype.type(times))
             graph.initializer.append(numpy_helper.from_array(product, node.input[2]))
-        beta.f = 1
+        seen.update(node.input[2:])
 
 
 def _drop_unused(model: ModelProto) -> None:
@@ -182,11 +194,32 @@ def _separate_outputs(model: ModelProto) -> None:
     graph = model.graph
     read = {name for node in graph.node for name in node.input}
     inner = {value.name: f"{value.name} inside" for value in graph.output if value.name in read}
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = inner.get(name, name)
+    _rename(model, inner)
     graph.node.extend(helper.make_node("Identity", [inside], [name]) for name, inside in inner.items())
+
+
+def _name_tensors(model: ModelProto) -> None:
+    """No tensor is named as the conversion to INT8 will name a part of another one."""
+    graph = model.graph
+    outputs = {value.name for value in graph.output}
+    made = [name for node in graph.node for name in node.output if name not in outputs]
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    names: dict[str, str] = {}
+    for name in (*made, *(tensor.name for tensor in graph.initializer)):
+        part = _PART_IN_INT8.fullmatch(name)
+        if part and part[1] in taken:
+            names[name] = _free_name(f"{name} inside", taken)
+    _rename(model, names)
+
+
+def _rename(model: ModelProto, names: dict[str, str]) -> None:
+    graph = model.graph
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            for i, name in enumerate(ends):
+                ends[i] = names.get(name, name)
+    for each in (*graph.initializer, *graph.value_info):
+        each.name = names.get(each.name, each.name)
 
 
 def _name_nodes(model: ModelProto) -> None:

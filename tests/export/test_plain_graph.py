@@ -250,6 +250,31 @@ def test_outputs_and_inputs_that_are_left_out(kind: str, gates: int, outputs: li
     np.testing.assert_allclose(logits_of(fp16_from_onnx(plain)), logits_of(model), atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["stem_act_out_scale", "stem_act_out_zero_point", "stem_act_out_QuantizeLinear_Output", "images_scale",
+     "stem_act_out_DequantizeLinear_Output", "res_1.weight_quantized", "res_1.weight_scale", "res_2.bias0"],
+)  # fmt: skip
+@pytest.mark.parametrize("old", ["res_1_out", "res_down.bias"])
+def test_tensors_with_names_that_int8_makes(old: str, name: str) -> None:
+    """A bias that two layers share, too: ONNX Runtime copies it to its name and a number."""
+    model = small_network()
+    (layer,) = [node for node in model.graph.node if node.name == "res_1"]
+    layer.input[2] = "res_2.bias"
+    expected = logits_of(model), logits_of(quantized(plain_from_onnx(model)))
+    for node in model.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [name if each == old else each for each in ends]
+    for each in (*model.graph.initializer, *model.graph.value_info):
+        each.name = name if each.name == old else each.name
+    plain = plain_from_onnx(model)
+    assert plain_from_onnx(plain) == plain
+    eight = quantized(plain)
+    assert precision_by_op(eight)["Conv"] == {"int8": 6, "fp16": 3}
+    assert len({node.input[2] for node in eight.graph.node if node.op_type == "Conv"}) == 9
+    np.testing.assert_array_equal((logits_of(plain), logits_of(eight)), expected)
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
 def test_a_gemm_keeps_its_beta_in_every_precision(beta: float) -> None:
     """As of torch.addmm. A second Gemm, whose beta is 1, reads the same bias."""
