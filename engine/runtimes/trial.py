@@ -137,7 +137,7 @@ def _tried(artifact: Artifact, module: Any) -> str | None:
     if not np.isfinite(logits).all():
         return f"{artifact.path} gives numbers that are not finite"
     alone, in_batch = logits[:2]  # of one window: the noise of a batch begins with it
-    if np.abs(alone - in_batch).max() > _ROUNDING * np.abs(logits).max() + _LEAST:
+    if np.abs(alone - in_batch).max() > _ROUNDING * np.abs(logits[:2]).max() + _LEAST:
         return (
             f"{artifact.path} gives one window other numbers in another batch: "
             "was it exported as it trains (with dropout or the batch's own statistics)?"
@@ -146,12 +146,17 @@ def _tried(artifact: Artifact, module: Any) -> str | None:
 
 
 def _log_mels(spec: ModelSpec, count: int) -> Float32:
-    """Noise as loud as music: log-mels between -60 and 0 dB, standardised as the spec says."""
+    """Noise as loud as music: log-mels between -60 and 0 dB, standardised as the spec says.
+
+    Every window has a level and a range of its own: the least, the largest and the mean value of a batch and
+    their deviation are not those of the first window, whose numbers would show that a network takes them.
+    """
     audio = spec.audio
     shape = count, 1, audio.n_mels, audio.frames
     log_mels = np.random.default_rng(0).random(shape, np.float32)  # in place: it may be a quarter of a GB
     log_mels -= 1
-    log_mels *= 60
+    log_mels *= np.float32([15, *np.linspace(60, 20, count - 1)]).reshape(-1, 1, 1, 1)
+    log_mels += np.float32([-40, *np.linspace(0, -10, count - 1)]).reshape(-1, 1, 1, 1)
     mean, std = (np.asarray(values, np.float32)[:, None] for values in (audio.mean, audio.std))
     log_mels -= mean
     log_mels /= std

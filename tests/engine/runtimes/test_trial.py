@@ -115,6 +115,49 @@ def test_a_window_has_one_answer(kind: str, tmp_path: Path, spec: ModelSpec) -> 
     assert "gives one window other numbers in another batch" in refusal(model, tmp_path)
 
 
+STANDARDISED: dict[str, list[tuple[str, str, str]]] = {
+    "mean": [("ReduceMean", "images over", "level"), ("Sub", "images level", "even")],
+    "largest": [("ReduceMax", "images over", "level"), ("Sub", "images level", "even")],
+    "least": [("ReduceMin", "images over", "level"), ("Sub", "images level", "even")],
+    "deviation": [
+        ("ReduceMean", "images over", "level"),
+        ("Sub", "images level", "around"),
+        ("Mul", "around around", "squares"),
+        ("ReduceMean", "squares over", "variance"),
+        ("Sqrt", "variance", "deviation"),
+        ("Div", "around deviation", "even"),
+    ],
+    "least and largest": [
+        ("ReduceMin", "images over", "least"),
+        ("ReduceMax", "images over", "largest"),
+        ("Sub", "images least", "above"),
+        ("Sub", "largest least", "range"),
+        ("Div", "above range", "even"),
+    ],
+}
+
+
+@pytest.mark.parametrize("over", [[1, 2, 3], [0, 1, 2, 3]])
+@pytest.mark.parametrize("by", STANDARDISED)
+def test_log_mels_are_standardised_by_their_own_window(
+    by: str, over: list[int], tmp_path: Path, spec: ModelSpec
+) -> None:
+    """Not by the batch's: a window's labels would depend on the others."""
+    model = tiny_onnx(spec)
+    model.graph.node[0].input[0] = "even"
+    nodes = [helper.make_node(kind, ins.split(), [out]) for kind, ins, out in STANDARDISED[by]]
+    nodes += model.graph.node
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(over), "over"))
+    if 0 in over:
+        assert "gives one window other numbers in another batch" in refusal(model, tmp_path)
+    else:
+        path = tmp_path / "good.onnx"
+        path.write_bytes(model.SerializeToString())
+        open_runtime(open_artifact(str(path))).close()
+
+
 def test_a_good_model_is_tried_once(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
