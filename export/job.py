@@ -144,7 +144,7 @@ class Job:
 
         candidate = self.reference
         if precision != "fp32":
-            fp16 = fp16_range(model, songs.spread(_RANGE_WINDOWS))
+            fp16 = fp16_range(model, songs.spread(_RANGE_WINDOWS), self.source.model)
             self.say(range_line(fp16))
             check_range(fp16, to_keep)
             candidate = self._logits(_with_content(artifact, model.SerializeToString()), songs.log_mels)

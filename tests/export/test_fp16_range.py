@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from merkit.export import fp16_range as ranges
 from merkit.export.checks import GateError
@@ -13,6 +14,7 @@ from merkit.export.fp16_range import Fp16Range, check_range, fp16_range, layers_
 from merkit.export.precision import fp16_from_onnx
 from merkit.export.sensitivity import open_session
 from merkit.export.song_log_mels import generated_log_mels
+from onnx import helper, numpy_helper
 from small_networks import AUDIO, small_network
 
 
@@ -65,6 +67,40 @@ def test_only_layers_of_the_source_are_to_be_kept() -> None:
     assert refused.value.layers == tuple(readers)
     kept = fp16_range(fp16_from_onnx(source, readers), generated_log_mels(AUDIO, 4).log_mels)
     assert cast.name not in dict(kept.peaks)
+
+
+@pytest.mark.parametrize(("fill", "over"), [(-np.inf, False), (np.inf, False), (-1e30, True)])
+def test_infinities_of_the_fp32_graph_are_no_overflow(fill: float, over: bool) -> None:
+    """As masks of attention have them, here in the layers of FP32 and of FP16; those of finite values are."""
+    source = small_network()
+    (head,) = [node for node in source.graph.node if node.name == "head"]
+    source.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.float32(0.1), "least"),
+            numpy_helper.from_array(np.float32(fill), "fill"),
+            numpy_helper.from_array(np.float32(1), "one"),
+        ]
+    )
+    mask = [
+        helper.make_node("Less", ["pool_out", "least"], ["few"], name="less"),
+        helper.make_node("Where", ["few", "fill", "pool_out"], ["masked"], name="mask"),
+        helper.make_node("Mul", ["masked", "one"], ["scaled"], name="scale"),
+        helper.make_node("Softmax", ["scaled"], ["shares"], name="shares"),
+    ]
+    if fill > 0:
+        mask[-1] = helper.make_node("Reciprocal", ["scaled"], ["shares"], name="shares")
+    head.input[0] = "shares"
+    nodes = [*list(source.graph.node)[:-1], *mask, head]
+    del source.graph.node[:]
+    source.graph.node.extend(nodes)
+    source = onnx.shape_inference.infer_shapes(source)
+    log_mels = generated_log_mels(AUDIO, 4).log_mels
+    model = fp16_from_onnx(source)
+    blind, measured = (fp16_range(model, log_mels, *more) for more in ((), (lambda: source,)))
+    assert {"mask_output_cast0", "scale"} <= set(blind.over)
+    assert bool(measured.over) == over
+    assert dict(measured.peaks)["res_1"] == dict(blind.peaks)["res_1"]
+    assert over or dict(measured.peaks)["scale"] > 0  # what is not masked counts
 
 
 @pytest.mark.parametrize(
