@@ -23,7 +23,7 @@ from .job import Job
 from .output_files import Precision, Targets, check_network, check_targets, targets_of
 from .plain_graph import check_dense
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
-from .report import Checks, files_line, int8_note, report_of, sidecar_of, torch_line
+from .report import Checks, files_line, int8_note, loading_note, report_of, sidecar_of, torch_line
 from .source import EXPORT_KEY
 from .triton import check_served, write_repository
 
@@ -72,6 +72,7 @@ def export(job: Job, precision: Precision) -> Exported:
     _stamp(model, report)
     content = model.SerializeToString()
     del model  # VGG16's is 0.5 GB, and compiling needs memory
+    note = loading_note(content)
     try:
         files = _write(job, precision, content, report, targets)
         line = files_line(files)
@@ -79,6 +80,8 @@ def export(job: Job, precision: Precision) -> Exported:
     except OSError as error:  # the disk is full, the folder has gone
         raise MerError(f"cannot write into {targets.folder}: {error.strerror or error}") from error
     job.say(line)
+    if note:
+        job.say(f"  {note}")
     if job.plan.triton and (len(files) > 1 or job.plan.form == "onnx"):
         models = write_repository(job.plan.triton, open_artifact(str(files[1 if len(files) > 1 else 0])))
         job.say(f"  Triton: {', '.join(map(str, models))}")

@@ -12,6 +12,7 @@ import merkit
 from onnx import ModelProto
 
 from ..engine.artifact import Artifact
+from ..engine.runtimes.onnxruntime import passes_to_leave_out
 from .checks import Accuracy, Parity
 from .engine_builder import Engine
 from .eval_set import EvalSet
@@ -156,6 +157,17 @@ def accuracy_line(accuracy: Accuracy, precision: Precision) -> str:
         return f"  macro-F1 {after} over {accuracy.songs} songs"
     change = f"{100 * accuracy.macro_f1_fp32:.1f}% -> {after}, drop {100 * accuracy.drop:.1f}"
     return f"  macro-F1 over {accuracy.songs} songs: {change} points{interval}"
+
+
+def loading_note(content: bytes) -> str:
+    """How other programs must load a graph that may crash ONNX Runtime at its default; empty for others."""
+    passes = passes_to_leave_out(content)
+    if not passes:
+        return ""
+    return (
+        f"ONNX Runtime's {' and '.join(passes)} may crash on this graph: other programs must load it with "
+        "the graph optimization level ORT_ENABLE_EXTENDED or a lower one"
+    )
 
 
 def files_line(files: tuple[Path, ...]) -> str:

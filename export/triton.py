@@ -14,6 +14,7 @@ from typing import Any
 from ..engine.artifact import Artifact, is_engine
 from ..engine.errors import MerError, UsageError
 from ..engine.files import write_whole
+from ..engine.runtimes.onnxruntime import passes_to_leave_out
 from ..engine.signals import signals_deferred
 from ..engine.spec import ModelSpec
 from ..engine.strict_json import LONGEST
@@ -184,6 +185,7 @@ def _outputs(artifact: Artifact) -> list[dict[str, Any]]:
 def _network(artifact: Artifact) -> dict[str, Any]:
     best, most = _batches(artifact)
     engine = is_engine(artifact.path)
+    crashes = not engine and passes_to_leave_out(artifact.content)
     return {
         "name": f"{artifact.name}_network",
         "platform": "tensorrt_plan" if engine else "onnxruntime_onnx",
@@ -195,6 +197,8 @@ def _network(artifact: Artifact) -> dict[str, Any]:
             {"count": 2, "kind": _Name("KIND_GPU")} if engine else {"count": 1, "kind": _Name("KIND_AUTO")}
         ],
         "dynamic_batching": {"preferred_batch_size": [best], "max_queue_delay_microseconds": _QUEUE_US},
+        # Its backend of ONNX Runtime takes -1 for basic optimizations, 1 for extended ones, 2 for none.
+        **({"optimization": {"graph": {"level": -1}}} if crashes else {}),
     }
 
 

@@ -26,6 +26,7 @@ _CONFIG: Mapping[str, Any] = {
     "output": {**_TENSOR, "label_filename": str},
     "instance_group": {"count": int, "kind": "KIND_"},
     "dynamic_batching": {"preferred_batch_size": int, "max_queue_delay_microseconds": int},
+    "optimization": {"graph": {"level": int}},
     "parameters": {"key": str, "value": {"string_value": str}},
     "ensemble_scheduling": {"step": _STEP},
 }

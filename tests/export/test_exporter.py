@@ -52,6 +52,23 @@ def test_without_a_builder_the_graph_is_written_with_its_report(job: Job, tmp_pa
     assert open_artifact(str(exported.files[0])).spec == job.source.artifact.spec
 
 
+def test_how_other_programs_must_load_a_transformer_in_fp16(model: Path, job: Job) -> None:
+    graph = onnx.load(str(model))
+    head = graph.graph.node[-1]
+    for before, after in ((head.input[0], "turned"), ("turned", "back")):
+        turn = onnx.helper.make_node("Transpose", [before], [after], perm=[1, 0])
+        graph.graph.node.insert(len(graph.graph.node) - 1, turn)
+    head.input[0] = "back"
+    model.write_bytes(onnx.shape_inference.infer_shapes(graph).SerializeToString())
+    source = open_source(str(model))
+    said: list[str] = []
+    for precision in ("fp32", "fp16"):
+        export(dataclasses.replace(job, source=source, say=said.append), precision)
+    notes = [line for line in said if "NchwcTransformer" in line]
+    assert notes == said[-1:]
+    assert "must load it with the graph optimization level ORT_ENABLE_EXTENDED or a lower one" in notes[0]
+
+
 def test_sparse_weights_stay_fp32(model: Path, job: Job, tmp_path: Path) -> None:
     """Neither library that rewrites graphs reads them."""
     graph = onnx.load(str(model))

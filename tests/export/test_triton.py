@@ -18,6 +18,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from engine_files import engine
+from half_transformer import half_transformer
 from merkit.engine.artifact import SPEC_KEY, Artifact, open_artifact
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.files import write_whole
@@ -54,6 +55,7 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert config["name"] == [f"{name}_network"]
     assert config["platform"] == ["onnxruntime_onnx"]
     assert config["instance_group"] == [{"count": [1], "kind": ["KIND_AUTO"]}]
+    assert "optimization" not in config
     assert [(tensor["name"], tensor["dims"]) for tensor in config["output"]] == [
         (["logits"], [4]),
         (["evidence"], [2]),
@@ -125,6 +127,20 @@ def test_nvidias_schema_reads_the_same(tmp_path: Path) -> None:
             assert [step.model_name for step in steps] == [f"{name}_log_mel", f"{name}_network"]
             assert dict(steps[1].output_map) == {"logits": "logits", "evidence": "evidence"}
             assert steps[0].model_version == -1
+
+
+def test_a_graph_on_which_a_pass_of_onnx_runtime_crashes(tmp_path: Path) -> None:
+    """A server loads it at a lower level."""
+    from google.protobuf import text_format
+
+    path = tmp_path / "half.onnx"
+    path.write_bytes(half_transformer().SerializeToString())
+    folders = write_repository(tmp_path / "models", open_artifact(str(path)))
+    texts = [(folder / "config.pbtxt").read_text() for folder in folders]
+    levels = [message_from_text(text).get("optimization") for text in texts]
+    assert levels == [None, [{"graph": [{"level": [-1]}]}], None]
+    config_type: Any = schema().ModelConfig
+    assert text_format.Parse(texts[1], config_type()).optimization.graph.level == -1
 
 
 WRONG = {
