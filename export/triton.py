@@ -197,8 +197,8 @@ def _network(artifact: Artifact) -> dict[str, Any]:
             {"count": 2, "kind": _Name("KIND_GPU")} if engine else {"count": 1, "kind": _Name("KIND_AUTO")}
         ],
         "dynamic_batching": {"preferred_batch_size": [best], "max_queue_delay_microseconds": _QUEUE_US},
-        # Its backend of ONNX Runtime takes -1 for basic optimizations, 1 for extended ones, 2 for none.
-        **({"optimization": {"graph": {"level": -1}}} if crashes else {}),
+        # Its backend of ONNX Runtime takes 1 for extended optimizations, -1 for basic ones, 2 for none.
+        **({"optimization": {"graph": {"level": 1}}} if crashes else {}),
     }
 
 
