@@ -37,9 +37,10 @@ def network_to_train(
         trained = trained_network(protocol.weights)
         network = trained.network
         unfold_norms(network, _log_mels(data, data.training[:_NORM_WINDOWS]))
-        known = trained.labels == tuple(labels)
-        if not known or outputs != len(labels):
-            _give_outputs(network, job.model, outputs, len(labels) if known else 0)
+        known = {*trained.labels} == {*labels}
+        kept = [trained.labels.index(label) for label in labels] if known else []
+        if kept != list(range(outputs)):
+            _give_outputs(network, job.model, outputs, kept)
         if not known and job.plan == "head":
             _fit_heads(network, job.model, data, clips, labels, protocol.recipe.balance)
     else:
@@ -51,14 +52,14 @@ def network_to_train(
     return network
 
 
-def _give_outputs(network: nn.Module, name: str, outputs: int, kept: int) -> None:
-    """New heads of random weights, but for the first ``kept`` outputs, which stay."""
+def _give_outputs(network: nn.Module, name: str, outputs: int, kept: Sequence[int]) -> None:
+    """New heads of random weights, but for the first outputs, which are those of ``kept`` of the old ones."""
     old = {path: network.get_submodule(path).state_dict() for path in head_paths(network, name)}
     new_outputs(network, name, outputs)
     with torch.no_grad():
         for path, state in old.items():
             for key, tensor in network.get_submodule(path).named_parameters():
-                tensor[:kept].copy_(state[key][:kept])
+                tensor[: len(kept)].copy_(state[key][list(kept)])
 
 
 def _fit_heads(

@@ -22,7 +22,7 @@ from .settings import Session
 
 
 def check_plan(session: Session, observer: Observer) -> None:
-    """Whether the session's networks can go on from its weights; says what they hear otherwise than before.
+    """Whether the session's networks can go on from its weights; says what is otherwise than before.
 
     Raises:
         UsageError: they cannot, or a network cannot take images of such a shape.
@@ -63,6 +63,8 @@ def check_plan(session: Session, observer: Observer) -> None:
         observer.say(
             f"a frozen network has a head by logistic regression: {', '.join(sorted(unused))} not used"
         )
+    if plan != "frozen" and begun.labels and {*begun.labels} != {*session.data.labels}:
+        observer.say(f"{weights} has other labels ({', '.join(begun.labels)}): the network's head is new")
     differing = other_mels(begun.audio, session.protocol_of(begun.backbone).audio)
     if differing:
         then = "which a frozen network does not learn" if plan == "frozen" else "and must learn that anew"

@@ -49,6 +49,16 @@ def test_known_labels_keep_their_head_beside_tags(examples: Examples, weights: P
     assert torch.equal(network.get_parameter(stem), before.get_parameter(stem))
 
 
+@pytest.mark.parametrize("outputs", [2, 5])
+def test_labels_in_another_order_take_their_rows_of_the_head_along(
+    examples: Examples, weights: Path, outputs: int
+):
+    network = _begin(examples, weights, "all", examples.labels[::-1], outputs)
+    before, _ = network_from_checkpoint(weights)
+    for path in ("classifier.1.weight", "classifier.1.bias", "statistics.classifier.4.weight"):
+        assert torch.equal(network.get_parameter(path)[:2], before.get_parameter(path).flip(0))
+
+
 def test_other_labels_get_a_head_that_knows_them(examples: Examples, weights: Path):
     network = _begin(examples, weights, "head", ("first", "second"), 2).eval()
     data = _data(examples, weights)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from merkit.engine.data.labelled_audio import LabelledAudio
 from merkit.engine.errors import UsageError
+from merkit.engine.spec import ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
+from merkit.training.networks.audiocnn import AudioCNN
+from merkit.training.networks.checkpoint import save_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs import plan_check
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.plan_check import check_plan
 from merkit.training.runs.settings import Session
+from small_training import Says
 
 
 def _check(model: str, *sets: str) -> None:
@@ -47,3 +53,15 @@ def test_a_network_that_needs_values_is_not_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(RuntimeError):
         Values()(torch.zeros(1, 1, 8, 8, device="meta"))
     _check("audiocnn")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"), [(("b", "a"), []), (("a", "c"), ["x.safetensors has other labels (a, b): "])]
+)
+def test_a_new_head_is_said(tmp_path: Path, labels: tuple[str, ...], said: list[str]):
+    weights, says = tmp_path / "x.safetensors", Says()
+    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
+    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
+    data = LabelledAudio((), labels, "clip")
+    check_plan(Session(data, "x", ("audiocnn",), protocol, tmp_path), says)
+    assert says.lines == [f"{line}the network's head is new" for line in said]
