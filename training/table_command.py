@@ -47,7 +47,8 @@ _GROUPS = ("artist", "source")  # columns that the papers' experiment splits by,
     "-m",
     "models",
     multiple=True,
-    help="Networks.  [default: the papers' nine; with --split each protocol's own]",
+    help="Networks, with --split those of every protocol; may be repeated.  "
+    "[default: the papers' nine; with --split each protocol's own]",
 )
 @click.option(
     "--split",

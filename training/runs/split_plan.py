@@ -85,7 +85,7 @@ class SplitPlan:
         data: the labelled audio as each split groups it, by the split's name: see ``RANDOM``.
         name: of the data.
         protocols: in the order of the table.
-        models: the networks to train; empty for each protocol's own.
+        models: the networks to train under every protocol; empty for each protocol's own.
         begin: "none" or "imagenet", where the protocols' networks are not to begin as they say.
         ears: trained networks, which get two rows each: see ``trained_network``.
         sets: see ``with_overrides``. What is of the AudioSpec does not touch ``ears``.
@@ -117,11 +117,20 @@ class SplitPlan:
             backbone, name = trained_network(source).backbone, Path(source).stem
             rows += [Row("best", backbone, source, f"{name}, {how}", plan) for plan, how in _EARS.items()]
         for protocol in self.protocols:
-            for model in _NETWORKS_OF[protocol]:
-                if not self.models or model in self.models:
-                    weights = self._weights(protocol, model)
-                    rows.append(Row(protocol, model, weights, weights.replace("none", "random weights")))
+            for model in self.models or _NETWORKS_OF[protocol]:
+                weights = self._weights(protocol, model)
+                rows.append(Row(protocol, model, weights, weights.replace("none", "random weights")))
         return rows
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the data, however it is split."""
+        return next(iter(self.data.values())).labels
+
+    def labels_of(self, protocol: str) -> tuple[str, ...]:
+        """The labels that a protocol tells apart: its own where the data has these and more."""
+        own = _LABELS_OF.get(protocol, ())
+        return own if own and {*own} < {*self.labels} else self.labels
 
     def folder(self, row: Row, split: str) -> Path:
         """Of the results of a row on a split."""
@@ -164,8 +173,8 @@ class SplitPlan:
         return own if self.begin is None or own == "none" else self.begin
 
     def _clips(self, protocol: str, split: str) -> LabelledAudio:
-        data, labels = self.data[split], _LABELS_OF.get(protocol, ())
-        if not {*labels} < {*data.labels} or not labels:
+        data, labels = self.data[split], self.labels_of(protocol)
+        if labels == data.labels:
             return data
         clips = tuple(clip for clip in data.clips if clip.label in labels)
         return dataclasses.replace(data, clips=clips, labels=labels)

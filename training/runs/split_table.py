@@ -200,8 +200,10 @@ def _row_text(plan: SplitPlan, row: Row, runs: _Runs, reasons: Mapping[tuple[Row
     recipe = done[0].metrics.get("recipe", {}) if done else {}
     begins = row.begins_with + (", head alone" if recipe.get("layers") == "head" else "")
     alone = row.plan == "frozen" or not done
+    labels = plan.labels_of(row.protocol)
+    own = f" ({', '.join(labels)})" if labels != plan.labels else ""
     cells = [
-        "the recording alone" if row.protocol == RECORDING else row.protocol,
+        "the recording alone" if row.protocol == RECORDING else f"{row.protocol}{own}",
         row.title,
         begins or "level, band, bitrate",
         *(_cell(runs[row, split], reasons.get((row, split), "")) for split in plan.data),

@@ -18,6 +18,7 @@ from merkit.training.embeddings import embeddings, head
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
 from merkit.training.runs import split_table
+from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.split_plan import SplitPlan
 from pool_here import pool_here
 from scipy.special import softmax
@@ -137,10 +138,14 @@ def _data(*labels: str) -> LabelledAudio:
 
 
 def _plan(
-    data: LabelledAudio, tmp_path: Path, begin: str | None = None, slow: int | None = None
+    data: LabelledAudio,
+    tmp_path: Path,
+    begin: str | None = None,
+    slow: int | None = None,
+    models: tuple[str, ...] = (),
 ) -> SplitPlan:
     papers = ("hindi-2022", "icm-2020")
-    return SplitPlan({"random": data}, "x", papers, (), begin, (), (), None, slow, tmp_path)
+    return SplitPlan({"random": data}, "x", papers, models, begin, (), (), None, slow, tmp_path)
 
 
 def test_the_papers_networks_their_labels_and_their_epochs(tmp_path: Path):
@@ -160,6 +165,31 @@ def test_the_papers_networks_their_labels_and_their_epochs(tmp_path: Path):
     assert labels["hindi-2022"].labels == MER500_LABELS
     assert labels["icm-2020"].labels == ("happy", "sad")
     assert {clip.label for clip in labels["icm-2020"].clips} == {"happy", "sad"}
+
+
+def test_networks_that_are_named_are_those_of_every_protocol(tmp_path: Path):
+    """Also of one that did not have them in its paper."""
+    plan = _plan(_data(*MER500_LABELS), tmp_path, models=("squeezenet", "audiocnn"))
+    rows = [(row.protocol, row.model, row.begins_with) for row in plan.rows()[1:]]
+    assert rows == [
+        ("hindi-2022", "squeezenet", "imagenet"),
+        ("hindi-2022", "audiocnn", "random weights"),
+        ("icm-2020", "squeezenet", "imagenet"),
+        ("icm-2020", "audiocnn", "random weights"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"), [(MER500_LABELS, "icm-2020 (happy, sad)"), (("happy", "sad"), "icm-2020")]
+)
+def test_labels_that_a_protocol_leaves_out_are_seen_in_its_rows(
+    words: tuple[str, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(split_table._Table, "fill", lambda *_: None)
+    plan = _plan(_data(*words), tmp_path, models=("squeezenet",))
+    split_table.fill_split_table(plan, tmp_path / "R.md", "a command", NoObserver())
+    protocols = [protocol for protocol, _, begins in _rows(tmp_path / "R.md") if begins == "imagenet"]
+    assert protocols == ["hindi-2022", named]
 
 
 def test_data_of_other_words_keeps_its_labels(tmp_path: Path):
