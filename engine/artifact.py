@@ -20,6 +20,7 @@ from .onnx_graph import check_graph
 from .onnx_wire import check_parts, metadata_from_model
 from .spec import AudioSpec, ModelSpec
 from .strict_json import LONGEST, json_from_text
+from .training_folder import CHECKPOINT, no_training
 
 if TYPE_CHECKING:
     import onnx
@@ -41,7 +42,7 @@ _FLOAT32 = 1  # onnx.TensorProto.FLOAT
 _OTHER_FORMATS = (b"ORTM", b"TFL3")
 _MOST_WINDOWS = 1 << 16  # of an engine's profile
 _SIDECAR_FORMAT = 1
-_CHECKPOINT, _METRICS, _STATE = "checkpoint.safetensors", "metrics.json", "state.pt"  # of a training's folder
+_METRICS, _STATE = "metrics.json", "state.pt"  # of a training's folder
 _BUNDLED = Path(__file__).parent / "models"
 
 
@@ -136,7 +137,7 @@ def path_from_model(model: str) -> Path:
 def _exported_by_run(folder: Path) -> Path:
     """The .onnx beside a training's checkpoint; of a cross-validation, beside that of its final network."""
     for place in (folder, folder / "final"):
-        checkpoint = place / _CHECKPOINT
+        checkpoint = place / CHECKPOINT
         if not checkpoint.is_file():
             continue
         with suppress(ArtifactError, OSError, ValueError, KeyError, TypeError):
@@ -147,7 +148,7 @@ def _exported_by_run(folder: Path) -> Path:
         if (place / _STATE).is_file():
             held, to_end = "a training that is not finished", "mer-train --resume finishes it, or "
         raise UsageError(f"{place} holds {held} and no .onnx of it: {to_end}{_how_to_export(checkpoint)}")
-    raise UsageError(f"{folder} is a folder, and no training's: it holds no {_CHECKPOINT}")
+    raise no_training(folder)
 
 
 def _how_to_export(checkpoint: Path) -> str:

@@ -19,6 +19,7 @@ from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
 from ..engine.spec import ModelSpec, note_of_stopped
 from ..engine.strict_json import json_from_text
+from ..engine.training_folder import CHECKPOINT
 from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
 from .foreign_opset import check_converted
@@ -33,8 +34,6 @@ _QUANTIZED = (
     "ConvInteger", "MatMulInteger",
 )  # fmt: skip
 _WHOLE = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)  # as networks have
-
-_CHECKPOINT = "checkpoint.safetensors"  # of a training's folder
 
 Infer = Callable[[Float32], Float32]
 """Log-mels ``[batch, 1, mels, frames]`` to logits ``[batch, labels]``."""
@@ -106,7 +105,7 @@ def path_of_source(model: str) -> Path:
     Raises:
         UsageError: see there.
     """
-    checkpoints = (Path(model, _CHECKPOINT), Path(model, "final", _CHECKPOINT))
+    checkpoints = (Path(model, CHECKPOINT), Path(model, "final", CHECKPOINT))
     try:
         return path_from_model(model)
     except UsageError:
@@ -118,7 +117,7 @@ def path_of_source(model: str) -> Path:
 
 def name_of_source(path: Path) -> str:
     """What its exports are called: the file's name, or the folder's, since all trainings' have one name."""
-    if path.name != _CHECKPOINT:
+    if path.name != CHECKPOINT:
         return path.stem
     folder = path.parent.resolve()
     return (folder.parent if folder.name == "final" else folder).name or path.stem

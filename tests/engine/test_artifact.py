@@ -390,7 +390,7 @@ def test_a_checkpoint_alone_says_how_an_onnx_is_made(tmp_path: Path) -> None:
     (run / "metrics.json").write_text('{"model": "../../../etc/tiny"}')  # anyone's: no path
     with pytest.raises(UsageError, match="holds a checkpoint and no"):
         path_from_model(str(run))
-    with pytest.raises(UsageError, match="is a folder, and no training's"):
+    with pytest.raises(UsageError, match="holds trainings in my run: name"):
         path_from_model(str(tmp_path))
 
 

@@ -17,6 +17,7 @@ from ...engine.artifact import SPEC_KEY, known_models, path_from_model
 from ...engine.errors import MerError, UsageError
 from ...engine.spec import AudioSpec, ModelSpec
 from ...engine.spectrogram.presets import PRESETS
+from ...engine.training_folder import CHECKPOINT, no_training
 from .audioset import NOTICE as AUDIOSET_NOTICE
 from .audioset import AudioSetNet, audioset_state, is_audioset_state
 from .checkpoint import network_from_checkpoint
@@ -26,7 +27,7 @@ from .musicnn_weights import NOTICE as MUSICNN_NOTICE
 from .onnx_weights import network_from_onnx
 from .weights_file import load_weights, state_dict_from_file
 
-_CHECKPOINTS = ("checkpoint.safetensors", "final/checkpoint.safetensors")
+_CHECKPOINTS = (CHECKPOINT, f"final/{CHECKPOINT}")
 _PLAIN = ("none", "imagenet")  # weights that name no network
 
 
@@ -122,7 +123,7 @@ def checkpoint_in(folder: Path) -> Path:
     for name in _CHECKPOINTS:
         if (folder / name).is_file():
             return folder / name
-    raise UsageError(f"{folder} is no run's folder: it holds no {_CHECKPOINTS[0]}")
+    raise no_training(folder)
 
 
 def _trained(network: nn.Module, spec: ModelSpec) -> TrainedNetwork:
