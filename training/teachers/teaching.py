@@ -12,6 +12,7 @@ import numpy as np
 from ...engine.arrays import Float32
 from ...engine.data.clip import Clip, heard_clips, heard_text
 from ...engine.errors import MerError, UsageError
+from ...engine.training_folder import CHECKPOINT
 from ..data.examples import Examples
 from ..data.splits import Split
 from ..embeddings.ears import Ears, ears_of
@@ -21,7 +22,7 @@ from ..networks.trained import trained_network
 from .lesson import Lesson, lesson_from_embeddings
 from .unlabelled import Unlabelled
 
-_FOLDS = "fold-*/checkpoint.safetensors"
+_FOLDS = f"fold-*/{CHECKPOINT}"
 
 
 def check_teachers(sources: Sequence[str], say: Callable[[str], None]) -> None:
@@ -41,7 +42,7 @@ class Teaching:
 
     Attributes:
         sources: see ``trained_network``. Of a cross-validation's folder, each fold is taught by the network
-            of the same fold there.
+            of the same fold there; other data, by its final network.
         cache: the folder of embeddings; None is the default one.
         say: told what is computed, in a line.
         words: other labels of that music, by the ids of clips: see ``lesson_from_embeddings``.
@@ -144,13 +145,19 @@ class Teaching:
 
 
 def _of_fold(source: str, split: Split) -> str:
-    """The source itself; of a cross-validation's folder, the network that did not hear this test part."""
+    """The source itself; of a cross-validation's folder, the network that did not hear this test part.
+
+    Where none of its folds has this test part, that is the final one, if it is a stranger to this data.
+    """
     checkpoints = sorted(Path(source).glob(_FOLDS))
     if not checkpoints or not len(split.test):
         return source
     for checkpoint in checkpoints:
         if spec_from_checkpoint(checkpoint).provenance.get("split", {}).get("hash") == split.hash:
             return str(checkpoint)
+    if Path(source, "final", CHECKPOINT).is_file():
+        return source
     raise UsageError(
-        f"the teacher {source} has no fold with this test part: it was made with other folds or other data"
+        f"the teacher {source} has no fold with this test part, and no final network: it was made with other "
+        "folds or other data, and without --final"
     )

@@ -142,5 +142,14 @@ def test_a_fold_is_taught_by_its_own_fold(
         assert heard.opened[-1] == str(tmp_path / f"fold-{number}" / "checkpoint.safetensors")
     teaching.facts(examples, _split(NONE))
     assert heard.opened[-1] == str(tmp_path)
-    with pytest.raises(UsageError, match="has no fold with this test part"):
-        teaching.facts(examples, dataclasses.replace(_split(), hash="three"))
+    other = dataclasses.replace(_split(), hash="three")
+    with pytest.raises(UsageError, match="has no fold with this test part, and no final network"):
+        teaching.facts(examples, other)
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "checkpoint.safetensors").touch()
+    assert teaching.facts(examples, other)
+    assert heard.opened[-1] == str(tmp_path)
+    knows = {str(tmp_path): {"heard_clips": heard_text(examples.clips)}}
+    Heard(monkeypatch, **knows)
+    with pytest.raises(UsageError, match="was trained on clips of what is held out here"):
+        Teaching((str(tmp_path),)).facts(examples, other)
