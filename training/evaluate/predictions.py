@@ -23,6 +23,10 @@ from ..data.examples import Examples, Integers
 from ..fit.inference import logits_from_network
 
 Floats = npt.NDArray[np.float64]
+
+TEMPERATURES = 0.05, 20.0
+"""The bounds of a temperature that is fitted."""
+
 # RuntimeError: a flag or method that zipfile does not know; TypeError, AttributeError: one array alone
 _DAMAGED = (
     OSError,
@@ -124,7 +128,7 @@ def pooled(parts: Sequence[Predictions]) -> Predictions:
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    """The temperature, from 0.05 to 20, with the least negative log-likelihood (Guo et al., 2017).
+    """The temperature, within ``TEMPERATURES``, with the least negative log-likelihood (Guo et al., 2017).
 
     Fitted to songs, not to windows: the probabilities that users see are those of songs.
     """
@@ -132,7 +136,7 @@ def fit_temperature(predictions: Predictions) -> float:
     def loss(log_temperature: float) -> float:
         return log_loss(predictions.truth, predictions.by_song(float(np.exp(log_temperature))))
 
-    minimum = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    minimum = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return round(float(np.exp(minimum.x)), 4)
 
 

@@ -8,12 +8,14 @@ from ...engine.spec import AudioSpec
 from ..data.examples import Examples, end_of_band
 from ..data.splits import Split
 from ..evaluate.metrics_report import calibration_text, macro_f1_text
+from ..evaluate.predictions import TEMPERATURES
 from ..recipe import Protocol
 from .observer import Observer
 from .provenance import split_note
 from .run_folder import FinishedRun
 
 _MOST = 0.9  # of the band that a network hears
+_AT_BOUND = 1.01  # times a bound: the search ends near it
 
 
 def announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol, model: str) -> str:
@@ -25,11 +27,16 @@ def announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol
         "given": "the data's own split",
     }[first.kind]
     rest = f"{len(splits)} folds" if first.folds else f"test part {first.hash[:12]}"
-    untested = sorted(set(examples.labels) - {examples.clips[i].label for i in first.test})
+    parts = (("tested", "test", first.test), ("validated", "validation", first.validation))
+    lacking = [
+        f"; not {what}, since the {part} part has none: {', '.join(missing)}"
+        for what, part, chosen in parts
+        if len(chosen) and (missing := sorted({*examples.labels} - {examples.clips[i].label for i in chosen}))
+    ]
     return (
         f"{model}, {protocol.name}: {kind}: {len(first.training)} to train, {len(first.validation)} to "
         f"validate, {len(first.test)} to test, {rest}; {split_note(examples, first, protocol)}"
-        + (f"; not tested, since the test part has none: {', '.join(untested)}" if untested else "")
+        + "".join(lacking)
     )
 
 
@@ -56,6 +63,18 @@ def summary(run: FinishedRun) -> str:
         f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
         f"calibration error {calibration_text(m)} at temperature {m['temperature']:g}\n"
         f"{run.folder}"
+    )
+
+
+def note_on_the_temperature(temperature: float) -> str:
+    """Says what it means if it stands at one of its bounds; "" if not."""
+    least, most = TEMPERATURES
+    if least * _AT_BOUND < temperature < most / _AT_BOUND:
+        return ""
+    bound, why = (least, "errs in none") if temperature < 1 else (most, "tells nothing")
+    return (
+        f"the temperature stands at its bound, {bound:g}, since the network {why} of the songs that it is "
+        "fitted to: probabilities mean little; more songs to validate on give a better one"
     )
 
 

@@ -21,7 +21,7 @@ from ..networks.backbones import PAPER_BACKBONES
 from ..recipe import SplitKind
 from ..teachers.teaching import Teaching
 from ..teachers.unlabelled import apart_from, unlabelled_clips
-from .announcements import announcement, note_on_the_band, say_gaps, summary
+from .announcements import announcement, note_on_the_band, note_on_the_temperature, say_gaps, summary
 from .crossvalidation import Training, cross_validate, train_on_everything, train_unmeasured
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
@@ -228,6 +228,8 @@ def _train_one(
     else:
         run = train_split(job, examples, splits[0], folder, session.mode, observer)
     observer.say(summary(run))
+    if note := note_on_the_temperature(run.metrics["temperature"]):
+        observer.say(note)
     if not session.folds or session.final:
         others = session.non_music, session.cache, session.workers
         add_evidence(

@@ -179,6 +179,17 @@ def test_a_label_that_is_not_tested_is_named(songs: Path, cache: Path, tmp_path:
     assert "too few clips for an interval" in card
 
 
+def test_a_label_that_is_not_validated_is_named(songs: Path, cache: Path, tmp_path: Path):
+    data = labelled_audio(songs / "clips.csv")
+    clips = tuple(
+        dataclasses.replace(clip, part="test" if i % 4 == 0 else "validation" if i in (1, 2) else "training")
+        for i, clip in enumerate(data.clips)
+    )
+    text, _, _ = _said(dataclasses.replace(data, clips=clips), cache, tmp_path / "run")
+    assert "not validated, since the validation part has none: tense" in text
+    assert "not tested" not in text
+
+
 def test_a_leak_in_a_grouped_split_is_a_bug(songs: Path, cache: Path):
     examples = examples_from_audio(labelled_audio(songs / "clips.csv"), fast_job().protocol.audio, cache)
     split = Split("grouped", np.arange(1, 40), np.arange(0), np.arange(1), "")
