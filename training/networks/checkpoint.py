@@ -18,6 +18,7 @@ from ...engine.spec import ModelSpec
 from .backbones import build_backbone
 from .evidence import Evidence
 from .frozen import FROZEN_KEY, unfilled_frozen
+from .weights_file import not_finite
 
 _EXTRA_HEAD = "extra.weight"
 _EVIDENCE = "evidence."  # before the names of the second output's tensors
@@ -63,7 +64,7 @@ def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     Raises:
         UsageError: no such file, or a backbone that this version does not know.
         ArtifactError: not safetensors (a pickle, for example), without a readable ModelSpec, or with
-            tensors that do not fit the backbone that it names.
+            tensors that do not fit the backbone that it names, or that hold NaN or infinity.
     """
     metadata, tensors = _read(path, tensors=True)
     spec = _spec_from_metadata(metadata, path)
@@ -74,6 +75,8 @@ def network_from_checkpoint(path: Path) -> tuple[nn.Module, ModelSpec]:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{path}: its tensors do not fit {spec.backbone}: {reason}") from None
+    if reason := not_finite(tensors):
+        raise ArtifactError(f"{path}: {reason}")
     return network.eval(), spec
 
 

@@ -15,6 +15,7 @@ from ...engine.errors import ArtifactError
 from ...engine.runtimes import open_runtime
 from ...engine.spec import ModelSpec
 from .checkpoint import unfilled_network
+from .weights_file import not_finite
 
 _FOLDED = "_bias"  # so the exporter names the bias of a convolution that the norm after it was put into
 _CLOSE = 1e-3  # of logits
@@ -28,8 +29,8 @@ def network_from_onnx(path: Path) -> tuple[nn.Module, ModelSpec]:
 
     Raises:
         UsageError: no such file, or a backbone that this version does not know.
-        ArtifactError: see ``open_artifact``; or the weights are quantized, in FP16, of a graph that was not
-            made from this network, or so changed by the export that they cannot be told.
+        ArtifactError: see ``open_artifact``; or the weights hold NaN or infinity, are quantized, in FP16, of
+            a graph that was not made from this network, or so changed by the export that they cannot be told.
     """
     artifact = open_artifact(str(path))
     spec = artifact.spec
@@ -47,6 +48,8 @@ def network_from_onnx(path: Path) -> tuple[nn.Module, ModelSpec]:
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}") from None
     _fill(network, tensors, spec)
+    if reason := not_finite(network.state_dict()):
+        raise ArtifactError(f"{path}: {reason}")
     if not _agree(network, artifact):
         raise ArtifactError(
             f"{path}: the weights of {spec.backbone} cannot be told from this graph (is it in FP16 or INT8, "

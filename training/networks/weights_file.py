@@ -83,10 +83,15 @@ def load_weights(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> 
         )
     if any(reasons):
         raise MerError(f"the weights do not fit {name}: {'; '.join(filter(None, reasons))}")
-    broken = [key for key, tensor in state.items() if not torch.isfinite(tensor.float()).all()]
-    if broken:
-        raise MerError(f"the weights hold NaN or infinity, in {broken[0]}{_more(broken)}")
+    if reason := not_finite(state):
+        raise MerError(reason)
     network.load_state_dict({**own, **state})
+
+
+def not_finite(state: Mapping[str, Tensor]) -> str:
+    """That weights are no numbers, and which; "" if all are."""
+    broken = [key for key, tensor in state.items() if not torch.isfinite(tensor.float()).all()]
+    return f"the weights hold NaN or infinity, in {broken[0]}{_more(broken)}" if broken else ""
 
 
 def _content(path: Path) -> Any:
