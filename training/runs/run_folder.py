@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ CHECKPOINT, METRICS, CARD = "checkpoint.safetensors", "metrics.json", "card.md"
 STATE, _KEY, LOGITS = "state.pt", "run.json", "logits.npz"
 _FIGURES = ("confusion.png", "curves.png")
 _FILES = (CHECKPOINT, METRICS, CARD, STATE, _KEY, LOGITS, *_FIGURES)
+_DIFFERING = "other data, split, recipe or network"
 _OF_EVERY_RUN = {"model", "protocol", "recipe", "split"}  # in the metrics, also of folds
 
 
@@ -143,11 +144,16 @@ def check_files(folder: Path, model: str = "") -> None:
         )
 
 
-def prepare_folder(folder: Path, key: str, mode: Mode, model: str = "") -> bool:
+def prepare_folder(
+    folder: Path, key: str, mode: Mode, model: str = "", differing: Callable[[], str] = lambda: ""
+) -> bool:
     """Makes the folder ready for the run of ``model`` that ``key`` identifies.
 
     A run that failed in its first epoch left nothing to go on with, so it does not count. What the run
     before wrote is removed.
+
+    Args:
+        differing: asked where it holds another run: how that differs, where it is known.
 
     Returns:
         Whether the folder already holds that run, finished.
@@ -164,8 +170,8 @@ def prepare_folder(folder: Path, key: str, mode: Mode, model: str = "") -> bool:
         if (begun or finished) and mode == "resume":
             if _key_in(folder) != key:
                 raise MerError(
-                    f"{folder} holds another training (other data, split, recipe or network): "
-                    "remove it, or name another folder"
+                    f"{folder} holds another training ({differing() or _DIFFERING}): name another folder "
+                    "(--out; --runs of a table), give the options of then, or remove it"
                 )
             return finished and not begun
         if mode == "overwrite":

@@ -38,6 +38,7 @@ from ..networks.checkpoint import network_from_checkpoint, save_checkpoint, spec
 from ..recipe import Recipe
 from ..teachers.lesson import Lesson
 from .beginning import network_to_train
+from .differences import differences
 from .frozen_fit import FrozenFit, frozen_fit
 from .observer import NoObserver, Observer
 from .provenance import Job, run_provenance
@@ -78,7 +79,7 @@ def train_split(
     """
     audio = standardised(job.protocol.audio, examples, split.training)
     run = _Run(job, examples, split, folder, audio, observer or NoObserver())
-    if prepare_folder(folder, run.key, mode, backbone_from_name(job.model)):
+    if prepare_folder(folder, run.key, mode, backbone_from_name(job.model), run.differing):
         run.say_what_stays()
         run.mend_predictions()
     else:
@@ -120,6 +121,19 @@ class _Run:
                 *([f"plan:{self.job.plan}"] if self.job.plan != "all" else []),
             ]
         )
+
+    def differing(self) -> str:
+        """See ``differences``: from the training whose checkpoint is in the folder."""
+        name = backbone_from_name(self.job.model)
+        here = ModelSpec(name, self.examples.labels, self.audio, 1.0, self.provenance)
+        with suppress(MerError):
+            return differences(spec_from_checkpoint(self.folder / CHECKPOINT), here)
+        return ""
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What is known of the network before it is trained."""
+        return run_provenance(self.job, self.examples, self.split, self.tags[0]) | self.taught_by
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -277,8 +291,7 @@ class _Run:
 
     def _spec(self, temperature: float = 1.0, metrics: Mapping[str, Any] | None = None) -> ModelSpec:
         """Without metrics the training is not finished, and its provenance says so."""
-        provenance = run_provenance(self.job, self.examples, self.split, self.tags[0]) | self.taught_by
-        provenance |= self.fit.provenance if self.fit else {}
+        provenance = self.provenance | (self.fit.provenance if self.fit else {})
         provenance |= {"metrics": dict(metrics or {}), "finished": metrics is not None}
         name = backbone_from_name(self.job.model)
         return ModelSpec(name, self.examples.labels, self.audio, temperature, provenance)

@@ -52,8 +52,12 @@ def test_best_learns_and_leaves_everything_behind(examples: Examples, trained: T
     assert again.history == run.history
     with pytest.raises(UsageError, match="holds a training; resume it, or overwrite it"):
         train_split(job, examples, split, folder)
-    with pytest.raises(MerError, match="another training"):
-        train_split(fast_job("seed=1"), examples, split, folder, "resume")
+    other = fast_job("epochs=16", "seed=1", "mixup=0")
+    differing = "mixup: 0.3 there, 0.0 here; seed: 0 there, 1 here"
+    with pytest.raises(
+        MerError, match=rf"another training \({differing}\): name another folder \(--out; --runs of a table\)"
+    ):
+        train_split(other, examples, split, folder, "resume")
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / METRICS).write_text("{}")
     with pytest.raises(MerError, match=r"metrics\.json is not what mer-train wrote"):
