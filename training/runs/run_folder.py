@@ -98,11 +98,14 @@ def epochs_in(folder: Path) -> int:
 def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
     """Makes the folder, and lets no other training write into it during the block.
 
+    One that was made here and got nothing, since the training was refused, goes at the end.
+
     Raises:
         UsageError: it holds a run, and the mode is "fresh".
         MerError: it cannot be made or written, or another training is at work there.
     """
     try:
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MerError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
@@ -111,7 +114,7 @@ def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
         _refuse_held(folder, mode)
         yield
     finally:
-        lock.release()
+        lock.release(remove=is_new)
 
 
 def check_apart(folder: Path, weights: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,19 @@ def test_one_training_at_a_time(tmp_path: Path):
         pass
     with results_folder(folder, "resume"):
         assert epochs_in(folder) == 2
+
+
+def test_a_training_that_was_refused_leaves_no_folder(tmp_path: Path):
+    new, there, used = tmp_path / "new", tmp_path / "there", tmp_path / "used"
+    there.mkdir()
+    for folder in (new, there, used):
+        with suppress(MerError), results_folder(folder, "fresh"):
+            if folder == used:
+                (folder / "fold-1").mkdir()
+            raise MerError("refused")
+    assert not new.exists()
+    assert there.exists()  # somebody made it
+    assert (used / "fold-1").exists()
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path):
