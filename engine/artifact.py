@@ -12,23 +12,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .backbone_names import backbone_from_name
 from .errors import ArtifactError, MerError, SpecError, UsageError
-from .onnx_graph import check_graph
+from .onnx_graph import check_graph, check_tensors
 from .onnx_wire import check_parts, metadata_from_model
 from .spec import AudioSpec, ModelSpec
 from .strict_json import LONGEST, json_from_text
-from .training_folder import CHECKPOINT, no_training
-
-if TYPE_CHECKING:
-    import onnx
 
 DEFAULT_MODEL = "audioset"
 """The bundled model for most catalogues; models/ has a card with its figures."""
 SPEC_KEY = "mer.model_spec"
 """The metadata_props key under which an .onnx file carries its ModelSpec as JSON."""
+
+CHECKPOINT = "checkpoint.safetensors"
+"""A network in the folder of its training."""
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 """How the names of TensorRT engines end: ours, and those of trtexec and of other programs."""
@@ -36,12 +35,12 @@ ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 LARGEST = 900_000_000
 """Bytes of a model's file; VGG16, the largest of the nine, has 540 MB."""
 
-_FLOAT32 = 1  # onnx.TensorProto.FLOAT
 # Identifiers of other formats, at the place where these have them: ONNX Runtime and OpenVINO would take the
 # file for one of theirs, and read it otherwise than it was checked.
 _OTHER_FORMATS = (b"ORTM", b"TFL3")
 _MOST_WINDOWS = 1 << 16  # of an engine's profile
 _SIDECAR_FORMAT = 1
+_MOST_NAMES = 3  # in a line
 _METRICS, _STATE = "metrics.json", "state.pt"  # of a training's folder
 _BUNDLED = Path(__file__).parent / "models"
 
@@ -149,6 +148,26 @@ def _exported_by_run(folder: Path) -> Path:
             held, to_end = "a training that is not finished", "mer-train --resume finishes it, or "
         raise UsageError(f"{place} holds {held} and no .onnx of it: {to_end}{_how_to_export(checkpoint)}")
     raise no_training(folder)
+
+
+def no_training(folder: Path) -> UsageError:
+    """The error of a folder that holds no network itself: what it is, and what to name instead."""
+    if folds := sorted(folder.glob(f"fold-*/{CHECKPOINT}")):
+        return UsageError(
+            f"{folder} is a cross-validation without --final: its mer-train command with --resume --final "
+            f"makes a network of it; or name one of its folds, such as {shlex.quote(str(folds[0].parent))}"
+        )
+    # No deeper than a network's and a split's folders: it may be anyone's, with no end below it.
+    places = {path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CHECKPOINT}")}
+    trainings = {at.parent if re.match(r"fold-|final$", at.name) else at for at in places}
+    names = sorted(training.relative_to(folder).as_posix() for training in trainings)
+    if not names:
+        return UsageError(f"{folder} is a folder, and no training's: it holds no {CHECKPOINT}")
+    shown = names if len(names) <= _MOST_NAMES else [*names[:_MOST_NAMES], "others"]
+    listed, path = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))), folder / names[0]
+    return UsageError(
+        f"{folder} holds trainings in {listed}: name one of them, such as {shlex.quote(str(path))}"
+    )
 
 
 def _how_to_export(checkpoint: Path) -> str:
@@ -272,35 +291,9 @@ def _spec_of(content: bytes, path: Path) -> ModelSpec:
                 "network from elsewhere with --spec and --labels"
             )
         spec = ModelSpec.from_json(specs[0])
-        _check_tensors(model.graph, spec)
+        check_tensors(model.graph, spec)
     except (ArtifactError, SpecError) as error:
         raise ArtifactError(f"{path}: {error}") from None
     except (DecodeError, ValueError):
         raise ArtifactError(f"{path}: it is not an ONNX file") from None
     return spec
-
-
-def _check_tensors(graph: onnx.GraphProto, spec: ModelSpec) -> None:
-    """Compares what a graph takes and gives with its ModelSpec."""
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
-    images, outputs = inputs.get("images"), {value.name: _shape(value) for value in graph.output}
-    window = [1, spec.audio.n_mels, spec.audio.frames]
-    given = {name: outputs.get(name) for name in spec.outputs}
-    fits = all(shape is not None and shape[1:] == [spec.outputs[name]] for name, shape in given.items())
-    if len(inputs) != 1 or images is None or images[1:] != window or not fits:
-        must = " and ".join(f"{name} float32 [batch, {count}]" for name, count in spec.outputs.items())
-        raise ArtifactError(
-            f"it must take images float32 [batch, {', '.join(map(str, window))}] and give {must}, as its "
-            f"ModelSpec says; it takes {shortened(inputs)} and gives {shortened(given)}"
-        )
-    if isinstance(images[0], int) and images[0] > 0:
-        raise ArtifactError(f"it has the fixed batch {images[0]}; write it for batches of any size")
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[int | str] | None:
-    """The shape of a float32 tensor; None for anything else."""
-    tensor = value.type.tensor_type
-    if tensor.elem_type != _FLOAT32:
-        return None
-    return [dim.dim_value or dim.dim_param[:20] for dim in tensor.shape.dim]

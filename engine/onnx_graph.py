@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactError
 
 if TYPE_CHECKING:
     import onnx
+
+    from .spec import ModelSpec
+
+_FLOAT32 = 1  # onnx.TensorProto.FLOAT
 
 # What they cost, or what they answer, depends on more than the shapes of their inputs: they can run for ever,
 # take any amount of memory, or answer otherwise every time. Recurrent layers run as often as their input is
@@ -74,6 +79,28 @@ def check_graph(model: onnx.ModelProto) -> None:
     _check_sizes(model.graph)
 
 
+def check_tensors(graph: onnx.GraphProto, spec: ModelSpec) -> None:
+    """Compares what a graph takes and gives with its ModelSpec.
+
+    Raises:
+        ArtifactError: it is another.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
+    images, outputs = inputs.get("images"), {value.name: _shape(value) for value in graph.output}
+    window = [1, spec.audio.n_mels, spec.audio.frames]
+    given = {name: outputs.get(name) for name in spec.outputs}
+    fits = all(shape is not None and shape[1:] == [spec.outputs[name]] for name, shape in given.items())
+    if len(inputs) != 1 or images is None or images[1:] != window or not fits:
+        must = " and ".join(f"{name} float32 [batch, {count}]" for name, count in spec.outputs.items())
+        raise ArtifactError(
+            f"it must take images float32 [batch, {', '.join(map(str, window))}] and give {must}, as its "
+            f"ModelSpec says; it takes {shortened(inputs)} and gives {shortened(given)}"
+        )
+    if isinstance(images[0], int) and images[0] > 0:
+        raise ArtifactError(f"it has the fixed batch {images[0]}; write it for batches of any size")
+
+
 def _parts(model: onnx.ModelProto) -> Iterator[Any]:
     """Every message in a model, at whatever depth, without recursion."""
     import onnx
@@ -125,3 +152,11 @@ def _check_sizes(graph: onnx.GraphProto) -> None:
                 raise ArtifactError(f"a size in its operator {node.op_type} is computed from the sound")
             if node.op_type not in ("Shape", "Size"):
                 waiting.extend(node.output)
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str] | None:
+    """The shape of a float32 tensor; None for anything else."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type != _FLOAT32:
+        return None
+    return [dim.dim_value or dim.dim_param[:20] for dim in tensor.shape.dim]

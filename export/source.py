@@ -13,13 +13,20 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from ..engine.arrays import Float32
-from ..engine.artifact import SPEC_KEY, Artifact, is_engine, known_models, open_artifact, path_from_model
+from ..engine.artifact import (
+    CHECKPOINT,
+    SPEC_KEY,
+    Artifact,
+    is_engine,
+    known_models,
+    open_artifact,
+    path_from_model,
+)
 from ..engine.errors import ArtifactError, MerError, SpecError, UsageError
 from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
 from ..engine.spec import ModelSpec, note_of_stopped
 from ..engine.strict_json import json_from_text
-from ..engine.training_folder import CHECKPOINT
 from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
 from .foreign_opset import check_converted

@@ -12,10 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from merkit.engine import artifact
 from merkit.engine.artifact import (
+    CHECKPOINT,
     SPEC_KEY,
     is_engine,
     known_models,
     models_home,
+    no_training,
     open_artifact,
     path_from_model,
 )
@@ -417,3 +419,37 @@ def test_a_damaged_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(artifact, "_BUNDLED", tmp_path)
     with pytest.raises(ArtifactError, match="is damaged: install merkit again"):
         open_artifact("net")
+
+
+@pytest.mark.parametrize(
+    ("trainings", "says"),
+    [
+        (
+            ["grouped", "random"],
+            "holds trainings in grouped and random: name one of them, such as {}/grouped",
+        ),
+        (["a b"], "holds trainings in a b: name one of them, such as '{}/a b'"),
+        (
+            ["net/grouped", "net/random", "other/final", "other/fold-1", "third/fold-1", "x", "y"],
+            "holds trainings in net/grouped, net/random, other and others: name one of them, such as "
+            "{}/net/grouped",
+        ),
+        (
+            ["fold-1", "fold-2", "fold-10"],
+            "is a cross-validation without --final: its mer-train command with --resume --final makes a "
+            "network of it; or name one of its folds, such as {}/fold-1",
+        ),
+        ([], "is a folder, and no training's: it holds no checkpoint.safetensors"),
+    ],
+)
+def test_what_a_folder_without_a_network_is_and_what_to_name(
+    trainings: list[str], says: str, tmp_path: Path
+) -> None:
+    for name in trainings:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / CHECKPOINT).write_bytes(b"")
+    expected = f"{tmp_path} {says.format(tmp_path)}"
+    assert str(no_training(tmp_path)) == expected
+    with pytest.raises(UsageError) as error:
+        path_from_model(str(tmp_path))
+    assert str(error.value) == expected

@@ -13,11 +13,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ...engine.artifact import SPEC_KEY, known_models, path_from_model
+from ...engine.artifact import CHECKPOINT, SPEC_KEY, known_models, no_training, path_from_model
 from ...engine.errors import MerError, UsageError
 from ...engine.spec import AudioSpec, ModelSpec
 from ...engine.spectrogram.presets import PRESETS
-from ...engine.training_folder import CHECKPOINT, no_training
 from .audioset import NOTICE as AUDIOSET_NOTICE
 from .audioset import AudioSetNet, audioset_state, is_audioset_state
 from .checkpoint import network_from_checkpoint

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...engine.arrays import Float32
+from ...engine.artifact import CHECKPOINT
 from ...engine.data.clip import Clip, heard_clips, heard_text
 from ...engine.errors import MerError, UsageError
-from ...engine.training_folder import CHECKPOINT
 from ..data.examples import Examples
 from ..data.splits import Split
 from ..embeddings.ears import Ears, ears_of
