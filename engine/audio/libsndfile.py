@@ -264,7 +264,8 @@ class SoundFileDecoder:
         self._position = 0
 
     def _open(self) -> _Handle:
-        if self._part or self._header.corrections or self._header.start or self._header.end:
+        header = self._header
+        if self._part or header.corrections or header.left_out or header.start or header.end:
             view: Any = self._view()
             return _Handle(view)
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
@@ -277,7 +278,7 @@ class SoundFileDecoder:
         header = self._header
         end = header.start + header.end if header.end else os.fstat(self.descriptor).st_size
         # libsndfile skips a tag before the header in files, not in file objects.
-        return FileView(self.descriptor, header.start, end, header.corrections)
+        return FileView(self.descriptor, header.start, end, header.corrections, header.left_out)
 
 
 class _Handle(soundfile.SoundFile):

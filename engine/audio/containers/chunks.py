@@ -11,6 +11,8 @@ Order = Literal["little", "big"]
 
 _HEAD_BYTES = 4_096
 _MAX_CHUNKS = 1_000
+# Known where no padding stands before them: some programs leave out the byte that makes a size even.
+_KNOWN = (b"fmt ", b"fact", b"data", b"LIST", b"COMM", b"SSND", b"FVER", b"NAME", b"AUTH", b"ANNO")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,13 @@ def chunks_from(
             size = max(0, size - layout.head)
         chunk = Chunk(head[:4], at, at + layout.head, size)
         yield chunk
-        at = -(-chunk.end // layout.align) * layout.align
+        at = start_behind(file, layout, chunk)
+
+
+def start_behind(file: FileBytes, layout: Layout, chunk: Chunk) -> int:
+    """Where the chunk behind another one begins."""
+    padded = chunk.body + -(-chunk.size // layout.align) * layout.align
+    return chunk.end if padded > chunk.end and file.bytes_at(chunk.end, 4) in _KNOWN else padded
 
 
 def caf_breaks_off(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from ...errors import AudioError
 from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
 from .flac_frames import length_from_flac, start_of_flac
+from .sound_chunks import further_sound, size_without, unpadded_chunks
 
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
 _MAX_TRIES = 100
@@ -39,7 +40,9 @@ class Header:
 
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
     ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins,
-    ``end`` the offset in it at which libsndfile must stop, where it would read to the end of the file.
+    ``end`` the offset in it at which libsndfile must stop, where it would read to the end of the file, and
+    ``left_out`` what it must pass over before that, from which offset to which: what stands between the
+    chunks of a sound in several.
     ``may_be_chain`` says that more FLAC files may follow in the same file, ``is_excerpt`` that it was cut out
     of another, from whose beginning its frames are counted.
     """
@@ -48,6 +51,7 @@ class Header:
     names: tuple[str, ...] = ()
     start: int = 0
     end: int | None = None
+    left_out: tuple[tuple[int, int], ...] = ()
     may_be_chain: bool = False
     is_excerpt: bool = False
 
@@ -58,7 +62,8 @@ def header_from_file(descriptor: int) -> Header:
     Reads some thousand bytes of a file whose header is true.
 
     Raises:
-        AudioError: it is FLAC of many gigabytes that does not end in frames.
+        AudioError: it is FLAC of many gigabytes that does not end in frames, or AIFF-C of floats that are
+            little-endian.
     """
     file = FileBytes(descriptor)
     if file.bytes_at(0, 3) == b"ID3":  # libsndfile skips such a tag before any header
@@ -87,9 +92,10 @@ def _flac(descriptor: int, start: int) -> Header:
 def _header(file: FileBytes) -> Header:
     kind, form = file.bytes_at(0, 4), file.bytes_at(8, 4)
     if kind in (b"RIFF", b"RF64", b"BW64", b"RIFX") and form == b"WAVE":
-        return _wav(file, kind, RIFX if kind == b"RIFX" else RIFF)
+        layout = RIFX if kind == b"RIFX" else RIFF
+        return _without_odd_bytes(file, layout, _wav(file, kind, layout))
     if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
-        return _aiff(file)
+        return _without_odd_bytes(file, AIFF, _aiff(file, form))
     if kind == b"caff":
         return _caf(file)
     if kind in (b".snd", b"dns."):
@@ -105,11 +111,12 @@ def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
     if kind == b"BW64":  # the later name of the same format, which libsndfile does not know
         corrections[0] = b"RF64"
     names: tuple[str, ...] = ()
+    format_chunk = None
     for chunk in chunks_from(file, layout):
         if chunk.kind == b"ds64":
             long_size = chunk.body + 8
         elif chunk.kind == b"fmt ":
-            names = _names_from_fmt(file, chunk)
+            names, format_chunk = _names_from_fmt(file, chunk), chunk
         elif chunk.kind == b"data":
             if long_size is not None:
                 stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
@@ -121,26 +128,49 @@ def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
                     end = end or file.size
                 elif stated != chunk.size:
                     end = end or chunk.end
-                if end:
-                    corrections[long_size] = (end - chunk.body).to_bytes(8, "little")
-                    corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too
-            elif end := _true_end(file, layout, chunk, _form_end(file, layout.order)):
-                if end - chunk.body > _LONGEST:
-                    # Of such a header libsndfile thinks that it was never finished, and reads to the end.
-                    corrections |= {4: (8).to_bytes(4, layout.order), chunk.at + 4: bytes(4)}
-                    return Header(corrections, names, end=end)
-                corrections[chunk.at + 4] = (end - chunk.body).to_bytes(4, layout.order)
-            break
+            else:
+                end = _true_end(file, layout, chunk, _form_end(file, layout.order))
+            left_out, last = ((), None) if end else further_sound(file, layout, chunk, format_chunk)
+            if (end := end or last) is None:
+                break
+            size = size_without(left_out, chunk, end)
+            if long_size is not None:
+                corrections[long_size] = size.to_bytes(8, "little")
+                corrections[long_size + 8] = bytes(8)  # the count of samples, which is a lie too
+            elif size > _LONGEST:
+                # Of such a header libsndfile thinks that it was never finished, and reads to the end.
+                corrections |= {4: (8).to_bytes(4, layout.order), chunk.at + 4: bytes(4)}
+                last = end
+            else:
+                corrections[chunk.at + 4] = size.to_bytes(4, layout.order)
+            return Header(corrections, names, end=last, left_out=left_out)
     return Header(corrections, names)
 
 
-def _aiff(file: FileBytes) -> Header:
+def _aiff(file: FileBytes, form: bytes) -> Header:
+    corrections = _true_order(file) if form == b"AIFC" else {}
     for chunk in chunks_from(file, AIFF):
         if chunk.kind == b"SSND":
             if end := _true_end(file, AIFF, chunk, _form_end(file, "big"), 8):
-                return Header({chunk.at + 4: min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, "big")})
+                corrections[chunk.at + 4] = min(end - chunk.body, 0xFFFFFFFF).to_bytes(4, "big")
             break
-    return Header()
+    return Header(corrections)
+
+
+def _true_order(file: FileBytes) -> dict[int, bytes]:
+    """Corrections of an AIFF-C whose integers are little-endian, of which libsndfile would make noise."""
+    chunks = {chunk.kind: chunk for chunk in chunks_from(file, AIFF)}
+    if (common := chunks.get(b"COMM")) is None:
+        return {}
+    kind, settings = file.bytes_at(common.body + 18, 4), chunks.get(b"wave")
+    # As QuickTime says so.
+    is_little = settings and b"enda\0\1" in file.bytes_at(settings.body, min(settings.size, 256))
+    if is_little and kind in (b"fl32", b"fl64"):
+        raise AudioError(
+            "holds little-endian floats in AIFF-C, which mer does not read: save its sound as WAV or FLAC"
+        )
+    is_little = kind == b"42ni" or (is_little and kind in (b"in24", b"in32"))
+    return {common.body + 18: b"sowt"} if is_little else {}
 
 
 def _caf(file: FileBytes) -> Header:
@@ -167,11 +197,17 @@ def _caf(file: FileBytes) -> Header:
 
 def _w64(file: FileBytes) -> Header:
     names: tuple[str, ...] = ()
+    format_chunk = None
     for chunk in chunks_from(file, W64):
         if chunk.kind == b"fmt ":
-            names = _names_from_fmt(file, chunk)
+            names, format_chunk = _names_from_fmt(file, chunk), chunk
         elif chunk.kind == b"data":
-            end = _true_end(file, W64, chunk, None) or chunk.end
+            end = _true_end(file, W64, chunk, None)
+            left_out, last = ((), None) if end else further_sound(file, W64, chunk, format_chunk)
+            if last:
+                size = (size_without(left_out, chunk, last) + W64.head).to_bytes(8, "little")
+                return Header({chunk.at + W64.id_bytes: size}, names, end=last, left_out=left_out)
+            end = end or chunk.end
             return Header(names=names, end=end if chunk.size and end < file.size else None)
     return Header(names=names)
 
@@ -182,6 +218,15 @@ def _au(file: FileBytes, order: Order) -> Header:
     if size == 0xFFFFFFFF or rest <= 0 or (size and 0 <= rest - size <= max(size, _PADDING)):
         return Header()
     return Header({8: b"\xff\xff\xff\xff"})  # to the end of the file
+
+
+def _without_odd_bytes(file: FileBytes, layout: Layout, header: Header) -> Header:
+    """Makes chunks even that stand before the sound and lack the byte which does so."""
+    corrections, left_out = dict(header.corrections), []
+    for chunk in unpadded_chunks(file, layout):
+        corrections[chunk.at + 4] = (chunk.size - 1).to_bytes(4, layout.order)
+        left_out.append((chunk.end - 1, chunk.end))
+    return replace(header, corrections=corrections, left_out=(*left_out, *header.left_out))
 
 
 def _form_end(file: FileBytes, order: Order) -> int:

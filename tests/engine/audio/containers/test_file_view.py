@@ -48,3 +48,36 @@ def test_it_reads_as_a_file_of_those_bytes(
         assert os.fstat(descriptor).st_size == len(CONTENT)
     finally:
         os.close(descriptor)
+
+
+@given(
+    st.integers(0, 200),
+    st.lists(st.integers(0, 600), max_size=8, unique=True),
+    st.dictionaries(st.integers(0, 600), st.binary(max_size=20), max_size=3),
+    st.lists(st.tuples(st.integers(0, 700), st.integers(0, 300))),
+)
+def test_bytes_that_are_left_out(
+    tmp_path_factory: pytest.TempPathFactory,
+    start: int,
+    edges: list[int],
+    corrections: dict[int, bytes],
+    steps: list[tuple[int, int]],
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "view"
+    path.write_bytes(CONTENT)
+    expected, edges = bytearray(CONTENT[start : start + 600]), sorted(edges[: len(edges) // 2 * 2])
+    for offset, correct in corrections.items():
+        correct = correct[: 600 - offset]
+        expected[offset : offset + len(correct)] = correct
+    left_out = list(zip(edges[::2], edges[1::2], strict=True))
+    for first, behind in reversed(left_out):
+        del expected[first:behind]
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        view = FileView(descriptor, start, start + 600, corrections, left_out)
+        assert view.readall() == expected
+        for place, count in steps:
+            view.seek(place)
+            assert view.read(count) == expected[place : place + count]
+    finally:
+        os.close(descriptor)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from merkit.engine.audio.containers.header_repair import header_from_file
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.open import open_decoder
+from merkit.engine.errors import AudioError
 
 RATE = 16_000
 SOUND = np.stack([noise(2, RATE, 1), noise(2, RATE, 2)], axis=1)
@@ -239,3 +240,111 @@ def test_a_wav_of_more_than_4_gb(tmp_path: Path, kind: str, stated: str, behind:
     with closing(open_decoder(path, Limits())) as decoder:
         assert decoder.length == count
         np.testing.assert_allclose(decoder.read(count - len(MONO), 2 * len(MONO)), MONO, atol=1e-4)
+
+
+def in_chunks(kind: str, counts: list[int], between: bytes = b"") -> bytes:
+    """A file whose sound stands in chunks of so many samples."""
+    data, size = bytes(encoded(kind)), 4 * len(MONO)
+    head, sound = data[:-size], data[-size:]
+    name, offset, size_bytes, order, _ = _LAYOUTS["WAV" if kind in ("RF64", "BW64") else kind]
+    at, chunks = head.rfind(name), []
+    for count in counts:
+        part, sound = sound[: 4 * count], sound[4 * count :]
+        stated = len(part) + (24 if kind == "W64" else 0)
+        chunks.append(head[at : at + offset] + stated.to_bytes(size_bytes, order) + part)  # pyright: ignore[reportArgumentType]
+    if kind == "RF64":
+        chunks[0] = b"data\xff\xff\xff\xff" + chunks[0][8:]
+        place = head.find(b"ds64") + 16
+        head = head[:place] + struct.pack("<Q", 4 * counts[0]) + head[place + 8 :]
+    return head[:at] + between.join(chunks)
+
+
+WHOLE = len(MONO)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RIFX", "RF64", "W64"])
+@pytest.mark.parametrize(
+    "counts",
+    [[10_000, WHOLE - 10_000], [WHOLE - 8, 8], [8, 16, WHOLE - 24], [WHOLE, 0], [0, WHOLE], [0, WHOLE, 0]],
+)
+def test_sound_in_several_chunks(tmp_path: Path, kind: str, counts: list[int]) -> None:
+    if kind == "W64":  # chunks of whole 8 bytes: the others need padding
+        between = b"junk" + bytes(12) + struct.pack("<Q", 32) + bytes(8)
+    else:
+        between = b"junk" + (6).to_bytes(4, _LAYOUTS["WAV" if kind == "RF64" else kind][3]) + bytes(6)  # pyright: ignore[reportArgumentType]
+    for data in (in_chunks(kind, counts), in_chunks(kind, counts, between)):
+        samples = heard(tmp_path / "a", data)
+        assert len(samples) == len(MONO)
+        np.testing.assert_allclose(samples, MONO, atol=1e-4)
+
+
+def test_further_chunks_of_equal_format_only(tmp_path: Path) -> None:
+    data = encoded("WAV")
+    described = bytes(data[data.find(b"fmt ") : data.find(b"fmt ") + 24])
+    other = described[:-2] + b"\x08\0"
+    samples = heard(tmp_path / "a", in_chunks("WAV", [10_000, WHOLE - 10_000], described))
+    np.testing.assert_allclose(samples, MONO, atol=1e-4)
+    samples = heard(tmp_path / "a", in_chunks("WAV", [10_000, WHOLE - 10_000], other))
+    np.testing.assert_allclose(samples, MONO[:10_000], atol=1e-4)
+
+
+def test_a_further_chunk_of_a_half_sample_or_cut_off_shifts_nothing(tmp_path: Path) -> None:
+    first, second = in_chunks("WAV", [10_000, 0]), in_chunks("WAV", [0, WHOLE])[-4 * WHOLE :]
+    half = first[:-8].replace(struct.pack("<I", 40_000), struct.pack("<I", 40_001)) + b"\1\0"
+    rest = second[40_000:]
+    samples = heard(tmp_path / "a", half + b"data" + struct.pack("<I", len(rest)) + rest)
+    np.testing.assert_allclose(samples, MONO, atol=1e-4)
+
+
+def test_the_name_of_a_chunk_in_what_is_no_chunk(tmp_path: Path) -> None:
+    junk = b"junk" + struct.pack("<I", 400) + (b"data" + struct.pack("<I", 40)).ljust(400, b"\1")
+    samples = heard(tmp_path / "a", encoded("WAV") + junk)
+    assert len(samples) == len(MONO)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RIFX", "AIFF"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("size", [9, 10])
+def test_odd_chunks_without_padding_before_the_sound(
+    tmp_path: Path, kind: str, count: int, size: int
+) -> None:
+    data = bytes(encoded(kind))
+    text = b"NAME" + size.to_bytes(4, _LAYOUTS[kind][3]) + b"x" * size  # pyright: ignore[reportArgumentType]
+    for before in (b"fmt ", b"data") if kind != "AIFF" else (b"COMM", b"SSND"):
+        place = data.find(before)
+        samples = heard(tmp_path / "a", data[:place] + count * text + data[place:])
+        np.testing.assert_allclose(samples, MONO, atol=1e-4)
+
+
+def in_aiff_c(kind: bytes, sound: bytes, bits: int, is_little: bool) -> bytes:
+    """Little-endian as QuickTime says so."""
+    settings = struct.pack(">I4s4sI4sHII", 12, b"frma", kind, 10, b"enda", is_little, 8, 0)
+    data = bytes(encoded("AIFF"))
+    common = data.find(b"COMM") + 8
+    common_chunk = b"COMM" + struct.pack(">I", 24) + data[common : common + 6] + struct.pack(">H", bits)
+    common_chunk += data[common + 8 : common + 18] + kind + b"\0\0"
+    sound_chunk = b"SSND" + struct.pack(">I", len(sound) + 8) + bytes(8) + sound
+    chunks = common_chunk + b"wave" + struct.pack(">I", len(settings)) + settings + sound_chunk
+    return b"FORM" + struct.pack(">I", len(chunks) + 4) + b"AIFC" + chunks
+
+
+@pytest.mark.parametrize("is_little", [True, False])
+@pytest.mark.parametrize("bits", [24, 32])
+def test_the_order_of_bytes_in_aiff_c(tmp_path: Path, bits: int, is_little: bool) -> None:
+    numbers = np.round(SOUND * 2.0 ** (bits - 1)).astype("<i4")
+    sound = numbers[..., None].view(np.uint8)[..., : bits // 8]
+    data = (sound if is_little else sound[..., ::-1]).tobytes()
+    kinds = {24: b"in24", 32: b"in32"}
+    samples = heard(tmp_path / "a", in_aiff_c(kinds[bits], data, bits, is_little))
+    np.testing.assert_allclose(samples, MONO, atol=1e-4)
+    if is_little:
+        kinds = {24: b"42ni", 32: b"23ni"}
+        samples = heard(tmp_path / "a", in_aiff_c(kinds[bits], data, bits, is_little))
+        np.testing.assert_allclose(samples, MONO, atol=1e-4)
+
+
+def test_floats_of_aiff_c_in_the_other_order_are_refused(tmp_path: Path) -> None:
+    big = in_aiff_c(b"fl32", SOUND.astype(">f4").tobytes(), 32, is_little=False)
+    np.testing.assert_allclose(heard(tmp_path / "a", big), MONO, atol=1e-4)
+    with pytest.raises(AudioError, match="little-endian floats in AIFF-C"):
+        heard(tmp_path / "a", in_aiff_c(b"fl32", SOUND.astype("<f4").tobytes(), 32, is_little=True))
