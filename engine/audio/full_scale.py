@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Float32
+from ..errors import AudioError
 
 PROBE_SAMPLES = 4_096
 """The length of a block that tells a sound's unit."""
@@ -30,6 +31,11 @@ def unit_from_blocks(blocks: list[Float32]) -> float:
         return 1.0
     # Up to twice the unit: nothing need have been clipped.
     return next((unit for unit in _UNITS if peak <= 2 * unit), 1.0)
+
+
+def error_from_not_finite() -> AudioError:
+    """Why sound gives no label in which no window is made of numbers."""
+    return AudioError("holds samples that are not finite (NaN or infinite)")
 
 
 def _peak(block: Float32) -> float:

@@ -12,7 +12,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .decoder import Limits
-from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
+from .full_scale import PROBE_SAMPLES, error_from_not_finite, probe_starts, unit_from_blocks
 
 
 class SampleDecoder:
@@ -50,7 +50,11 @@ class SampleDecoder:
             _check_filled(array)
 
     def read(self, start: int, count: int) -> Float32:
-        return mono_from_two(self._read_two(start, count))
+        """Raises an ``AudioError`` where samples are not finite: in memory they are no damage."""
+        samples = mono_from_two(self._read_two(start, count))
+        if not np.isfinite(samples).all():
+            raise error_from_not_finite()
+        return samples
 
     def measure(self) -> int:
         return self.length

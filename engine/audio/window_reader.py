@@ -15,6 +15,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from ..spec import AudioSpec
 from .decoder import Budget, Decoder
+from .full_scale import error_from_not_finite
 from .silence import Stretch, ends_of_sound, error_from_silence, has_pause, is_silence, loud_in, sound_in
 from .spread import spread_over, spread_starts
 
@@ -60,6 +61,7 @@ class WindowReader:
         self._kept, self._kept_start = np.empty(0, np.float32), 0  # in samples of the file
         self.end = decoder.length  # of what could be decoded, where ``window`` gave None
         self.level = 0.0  # the highest of all that was read
+        self.not_finite: set[int] = set()  # the starts of windows that are not made of numbers
         self.searched_s: float | None = None  # where the budget ended a search for sound
 
     def from_file(self, samples: int) -> int:
@@ -92,7 +94,8 @@ class WindowReader:
     def window(self, start: int, end: int | None = None, trim: bool = False) -> Window | None:
         """The window at ``start``, or its sound up to ``end``, filled up.
 
-        None if the file ends, or cannot be decoded, inside it, before the length that it states.
+        None if the file ends, or cannot be decoded, inside it, before the length that it states, or if some
+        of its samples are not finite.
 
         Args:
             trim: leaves out a long silence at its beginning and end. What has less than a tenth of a window
@@ -116,7 +119,16 @@ class WindowReader:
         resample_s = time.thread_time() - began
         skip = (step - first) * self._up
         samples = samples[skip : skip + size]
+        if not np.isfinite(samples).all():
+            self.not_finite.add(start)
+            return None
         return self._window(samples, start, trim, resample_s) if len(samples) else None
+
+    def error_without_windows(self) -> AudioError:
+        """Why a file has no window."""
+        if self.not_finite:
+            return error_from_not_finite()
+        return AudioError("damaged: no window of its sound can be decoded whole")
 
     def sounding(self, count: int, read: Sequence[Window] = ()) -> Sequence[Window]:
         """The middles of ``count`` equal parts of what sounds; those that were ``read``, where none is found.
@@ -133,7 +145,7 @@ class WindowReader:
         if sound.searched < self.decoder.length and self._budget and self._budget.half_spent():
             self.searched_s = sound.searched / self.decoder.sample_rate
         if sound.stretches and self.from_file(sound.loud) < self.spec.n_fft:
-            raise error_from_silence(self.level)
+            raise self.error_without_windows() if self.not_finite else error_from_silence(self.level)
         found = [
             (first, min(end, sound.searched)) for first, end in sound.stretches if first < sound.searched
         ]
@@ -191,8 +203,11 @@ class WindowReader:
     def _window(self, samples: Float32, start: int, trim: bool, resample_s: float) -> Window:
         rate = self.spec.sample_rate
         highest, lowest = float(samples.max()), float(samples.min())
-        if not max(highest, -lowest) <= _LOUDEST:
-            raise _error_from_peak(max(highest, -lowest))
+        if (peak := max(highest, -lowest)) > _LOUDEST:
+            raise AudioError(
+                f"holds samples far beyond full scale (a peak of {peak:,.6g} where 1 is full scale): "
+                "divide them by the largest value of their unit, such as 32,768"
+            )
         level = (highest - lowest) / 2
         self.level = max(self.level, level)
         silent, pause_s = is_silence(level), _pause(len(samples) / rate)
@@ -234,12 +249,3 @@ class _Starts(Sequence[int]):
 
 def _pause(window_s: float) -> float:
     return max(_PAUSE_S, _PAUSE * window_s)
-
-
-def _error_from_peak(peak: float) -> AudioError:
-    if not math.isfinite(peak):
-        return AudioError("holds samples that are not finite (NaN or infinite)")
-    return AudioError(
-        f"holds samples far beyond full scale (a peak of {peak:,.6g} where 1 is full scale): "
-        "divide them by the largest value of their unit, such as 32,768"
-    )

@@ -41,16 +41,17 @@ def windows_from_decoder(
 
     A file, or a stretch of sound between silences, that is no longer than a window gives one, filled up as
     ``spec.short_audio`` says. Starts are rounded to a sample that exists at both rates: by 5 ms at most
-    from 44.1 or 48 kHz to 16 kHz. Windows that cannot be decoded whole are left out. Where a header
-    states more than the file has, ``decoder.length`` is corrected by the last window.
+    from 44.1 or 48 kHz to 16 kHz. Windows that cannot be decoded whole, or in which a sample is not finite,
+    are left out. Where a header states more than the file has, ``decoder.length`` is corrected by the last
+    window.
 
     Args:
         budget: the decoder's, of which a search for sound leaves half.
 
     Raises:
-        AudioError: shorter than one STFT window, no window that can be decoded, samples that are not finite
-            or far beyond full scale, or, after the last window, silence in all of the file, or as far as the
-            budget allows a search.
+        AudioError: shorter than one STFT window, no window that can be decoded, none whose samples are
+            finite, samples far beyond full scale, or, after the last window, silence in all of the file, or
+            as far as the budget allows a search.
     """
     reader = WindowReader(decoder, spec, budget)
     cut = _all(reader, hop_s or spec.window_s) if windows == "all" else _spread(reader, windows)
@@ -59,6 +60,8 @@ def windows_from_decoder(
         heard = heard or not window.silent
         yield window
     if not heard:
+        if reader.not_finite:
+            raise reader.error_without_windows()
         all_read = windows == "all" and (hop_s or 0) <= spec.window_s
         raise error_from_silence(reader.level, None if all_read else reader.searched_s)
 
@@ -97,14 +100,14 @@ def _spread(reader: WindowReader, count: int) -> Sequence[Window]:
     starts = reader.spread(count)
     # The last window is read first: if it is missing, the header's length is wrong, and so are all starts.
     last = reader.window(starts[-1])
-    if last is None:
+    if last is None and not reader.not_finite:
         reader.decoder.measure()
         starts = reader.spread(count)
         last = reader.window(starts[-1])
     windows = [window for start in starts[:-1] if (window := reader.window(start))]
     windows += [last] if last else []
     if not windows:
-        raise AudioError("damaged: no window of its sound can be decoded whole")
+        raise reader.error_without_windows()
     return reader.sounding(count, windows) if any(window.pauses for window in windows) else windows
 
 
@@ -120,6 +123,8 @@ def _all(reader: WindowReader, hop_s: float) -> Iterator[Window]:
             previous, count, heard = start, count + 1, heard or not window.silent
             yield window
             continue
+        if start in reader.not_finite:
+            continue
         end = reader.end
         beyond, last = bisect_right(starts, reader.from_file(end), lo=number), len(starts) - 1
         # Where any of these is there, what cannot be decoded is a hole, and the file goes on behind it.
@@ -133,6 +138,6 @@ def _all(reader: WindowReader, hop_s: float) -> Iterator[Window]:
             starts = reader.every(hop_s)
             number = len(starts) - 1  # those before it have been read
     if not count:
-        raise AudioError("damaged: no window of its sound can be decoded whole")
+        raise reader.error_without_windows()
     if not heard:
         yield from reader.sounding(count)

@@ -119,3 +119,12 @@ def test_floats_in_units_of_integers_are_scaled(unit: int, dtype: npt.DTypeLike)
 def test_other_floats_are_not_scaled(peak: float) -> None:
     sound = (noise(3, 16_000) / 0.3 * peak).astype(np.float32)
     np.testing.assert_array_equal(SampleDecoder(sound, 16_000).read(0, 48_000), sound)
+
+
+def test_samples_in_memory_that_are_not_finite_are_no_damage() -> None:
+    samples = noise(3, 16_000)
+    samples[20_000] = np.nan
+    decoder = SampleDecoder(samples, 16_000)
+    assert len(decoder.read(0, 20_000)) == 20_000
+    with pytest.raises(AudioError, match="not finite"):
+        decoder.read(0, 20_001)

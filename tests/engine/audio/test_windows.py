@@ -230,6 +230,36 @@ def test_too_short_silent_or_not_finite(tmp_path: Path) -> None:
     assert "not finite" in refusal(tmp_path / "inf.wav", SPEC)
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_a_sample_that_is_not_finite_costs_its_windows(tmp_path: Path, broken: float, rate: int) -> None:
+    """The others decide; the length stays."""
+    for count, at, heard in (
+        (3, 15, [0, 20]),
+        (3, 25, [0, 10]),
+        ("all", 5, [10, 20]),
+        ("all", 15, [0, 20]),
+        ("all", 25, [0, 10]),
+    ):
+        samples = noise(30, rate)
+        samples[at * rate] = broken
+        soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+        with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
+            windows = list(windows_from_decoder(decoder, SPEC, count))  # pyright: ignore[reportArgumentType]
+            assert decoder.length == len(samples)
+        assert [round(window.start_s) for window in windows] == heard
+        assert all(np.isfinite(window.samples).all() for window in windows)
+
+
+def test_where_only_silence_is_finite_that_is_no_silence(tmp_path: Path) -> None:
+    samples = np.zeros(480_000, np.float32)
+    samples[240_000] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    assert "not finite" in refusal(tmp_path / "a.wav", SPEC)
+    with pytest.raises(AudioError, match="not finite"):
+        windows_from_file(tmp_path / "a.wav", SPEC, "all")
+
+
 @pytest.mark.parametrize("least", [2_000_000, 4_000_000, 40_000_000])
 def test_a_long_silent_end_that_is_not_searched_takes_no_windows(tmp_path: Path, least: int) -> None:
     """A recorder that was left running: what the search found has the windows, however far it came."""

@@ -59,7 +59,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
     "a click.wav": lambda path: _float_wav(path, np.pad(noise(0.02, RATE), (RATE, 5 * RATE))),
     "text.wav": lambda path: path.write_bytes(b"RIFF, but no more"),
     "no bytes.wav": lambda path: path.write_bytes(b""),
-    "not a number.wav": _not_a_number,
+    "no number.wav": lambda path: _float_wav(path, np.full(3 * RATE, np.nan, np.float32)),
 }
 HEARD: dict[str, Callable[[Path], object]] = {
     "music.wav": lambda path: write_audio(path, noise(5, RATE), RATE),
@@ -67,6 +67,7 @@ HEARD: dict[str, Callable[[Path], object]] = {
     "short enough.wav": lambda path: write_audio(path, noise(0.2, RATE), RATE),
     "hole.mp3": _with_a_hole,
     "cut off.flac": _cut_off,
+    "not a number.wav": _not_a_number,
     "not a number between.wav": _not_a_number_between_windows,
 }
 
