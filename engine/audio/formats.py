@@ -6,14 +6,17 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ..errors import AudioError, UnreadableError
 
 _HEAD_BYTES = 4_096
 _MOST_TAGS = 16  # in a row
+_TAG_FRAME = re.compile(rb"[A-Z][A-Z0-9]{3}")
+_BEHIND_TAG = re.compile(rb"ID3|\xff[\xe0-\xff]")
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
 VOC = b"Creative Voice File\x1a"
@@ -158,8 +161,28 @@ def start_behind_tags(descriptor: int, start: int = 0) -> int:
             break
         sizes = zip(head[6:], (21, 14, 7, 0), strict=True)
         footer = 10 if head[5] & 0x10 else 0
-        start += 10 + sum((byte & 0x7F) << shift for byte, shift in sizes) + footer
+        plain = plain_tag_size(partial(_read, descriptor, start))
+        start += 10 + (plain or sum((byte & 0x7F) << shift for byte, shift in sizes)) + footer
     return start
+
+
+def plain_tag_size(read: Callable[[int, int], bytes]) -> int:
+    """The size of an ID3v2 tag, as RealJukebox wrote it, where 7 bits a byte are the rule; 0 for others.
+
+    A frame begins the tag, and sound, or another tag, stands behind it.
+
+    Args:
+        read: gives bytes of the tag, from an offset on.
+    """
+    size = read(6, 4)
+    if max(size, default=0) < 128 or not _TAG_FRAME.fullmatch(read(10, 4)):
+        return 0
+    plain = int.from_bytes(size, "big")
+    return plain if _BEHIND_TAG.match(read(10 + plain, 3)) else 0
+
+
+def _read(descriptor: int, start: int, offset: int, count: int) -> bytes:
+    return os.pread(descriptor, count, start + offset)
 
 
 def reason_from_head(path: str | Path) -> str:

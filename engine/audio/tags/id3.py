@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
+from collections.abc import Iterator
 
 from ..containers.part import Part
+from ..formats import plain_tag_size
 from .values import LONGEST, MOST_VALUES, Tags, add, text_from_bytes, text_from_utf16
 
 _FRAMES = {b"TPE1": "artist", b"TIT2": "title", b"TALB": "album",
@@ -21,8 +24,11 @@ _MOST_ITEMS = 1_000
 def id3v2_length(part: Part) -> int:
     """The bytes of the ID3v2 tag with which a part begins; 0 where it begins with none."""
     head = part.read(0, _HEAD)
-    if len(head) < _HEAD or head[:3] != b"ID3" or head[3] not in (2, 3, 4) or max(head[6:]) > 127:
+    if len(head) < _HEAD or head[:3] != b"ID3" or head[3] not in (2, 3, 4):
         return 0
+    if max(head[6:]) > 127:
+        plain = plain_tag_size(part.read)
+        return _HEAD + plain if plain else 0
     return _HEAD + _syncsafe(head[6:]) + (_HEAD if head[3] == 4 and head[5] & 0x10 else 0)
 
 
@@ -33,21 +39,39 @@ def read_id3v2(part: Part, tags: Tags) -> None:
         return
     version, flags = part.read(3, 1)[0], part.read(5, 1)[0]
     body = part.part(_HEAD, length - _HEAD)
-    whole_unsynchronised = bool(flags & 0x80)
-    if whole_unsynchronised and version < 4:  # over the frames' heads too: positions are those after it
-        body = part.with_bytes(_synchronised(body.read(0, body.length)))
-    place = 0
+    unsynchronised = bool(flags & 0x80)
+    if unsynchronised and version < 4:  # over the frames' heads too: positions are those after it
+        whole = part.with_bytes(_synchronised(body.read(0, body.length)))
+        # Some programs count the added zeros in the sizes of frames.
+        counts_zeros = not _is_walked(whole, version, flags) and _is_walked(body, version, flags)
+        body, unsynchronised = (body, True) if counts_zeros else (whole, False)
+    for head, place, size in _frames(body, version, flags):
+        if name := _FRAMES.get(head[: 3 if version == 2 else 4].rstrip(b" \0")):
+            data = body.read(place, min(size, LONGEST))
+            add(tags, name, *_texts(_frame_content(data, head, version, unsynchronised)))
+
+
+def _frames(body: Part, version: int, flags: int) -> Iterator[tuple[bytes, int, int]]:
+    """The head, the place and the size of each frame's content, the last at what is no frame."""
+    place, head_bytes = 0, 6 if version == 2 else _HEAD
     if flags & 0x40 and version == 3:
         place = 4 + struct.unpack(">I", body.read(0, 4))[0]
     elif flags & 0x40 and version == 4:
         place = _syncsafe(body.read(0, 4))
-    head_bytes = 6 if version == 2 else _HEAD
-    while len(head := body.read(place, head_bytes)) == head_bytes and _FRAME_NAME.match(head):
+    while len(head := body.read(place, head_bytes)) == head_bytes:
         size = _frame_size(body, place, version)
-        if name := _FRAMES.get(head[: 3 if version == 2 else 4].rstrip(b" \0")):
-            data = body.read(place + head_bytes, min(size, LONGEST))
-            add(tags, name, *_texts(_frame_content(data, head, version, whole_unsynchronised)))
-        place += head_bytes + size
+        behind = place + head_bytes + size
+        # A broken name costs its frame, where its size leads to another.
+        if not _FRAME_NAME.match(head) and not _FRAME_NAME.fullmatch(body.read(behind, 4)):
+            break
+        yield head, place + head_bytes, size
+        place = behind
+
+
+def _is_walked(body: Part, version: int, flags: int) -> bool:
+    """Whether the sizes of frames lead to what fills the tag up, or to its end."""
+    *_, (_, place, size) = [(b"", 0, 0), *_frames(body, version, flags)]
+    return _ends_well(body, place + size)
 
 
 def read_id3v1(part: Part, tags: Tags) -> None:
@@ -125,16 +149,22 @@ def _ends_well(body: Part, place: int) -> bool:
 
 
 def _frame_content(data: bytes, head: bytes, version: int, unsynchronised: bool) -> bytes:
-    """Without what a frame's flags put before or over its content; empty where it is packed or encrypted."""
-    if version == 2:
-        return data
-    flags = head[9]
-    if version == 3:
-        return b"" if flags & 0xC0 else data[1:] if flags & 0x20 else data
-    if flags & 0x0C:
+    """Without what a frame's flags put before or over its content; empty where it is encrypted or damaged."""
+    flags = 0 if version == 2 else head[9]
+    if version < 4:
+        data = _synchronised(data) if unsynchronised else data
+        packed, encrypted = flags & 0x80, flags & 0x40
+        data = data[(4 if packed else 0) + (1 if flags & 0x20 else 0) :]
+    else:
+        packed, encrypted = flags & 0x08, flags & 0x04
+        data = data[(1 if flags & 0x40 else 0) + (4 if flags & 0x01 else 0) :]
+        data = _synchronised(data) if unsynchronised or flags & 0x02 else data
+    if encrypted:
         return b""
-    data = data[(1 if flags & 0x40 else 0) + (4 if flags & 0x01 else 0) :]
-    return _synchronised(data) if unsynchronised or flags & 0x02 else data
+    try:
+        return zlib.decompressobj().decompress(data, LONGEST) if packed else data
+    except zlib.error:
+        return b""
 
 
 def _texts(content: bytes) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import pytest
 import tag_bytes as made
 from merkit.engine.audio.containers.part import Effort, Part
@@ -102,6 +105,52 @@ def test_flags_of_frames(version: int, flags: int, before: bytes, title: list[st
     frames += made.id3_frame("TPE1", b"\3Artist", version)
     tags = id3v2(made.id3v2(frames, version))
     assert (tags.get("title"), tags["artist"]) == (title, ["Artist"])
+
+
+def test_packed_frames() -> None:
+    content = b"\3" + b"Title" * 100
+    packed = zlib.compress(content)
+    assert len(packed) < 128
+    frames = {3: struct.pack(">I", len(content)) + packed, 4: made.syncsafe(len(content)) + packed}
+    for version, flags in ((3, 0x80), (4, 0x09)):
+        tag = made.id3v2(made.id3_frame("TIT2", frames[version], version, flags), version)
+        assert id3v2(tag) == {"title": ["Title" * 100]}
+        group = made.id3_frame("TIT2", frames[3][:4] + b"g" + packed, 3, 0xA0)
+        assert id3v2(made.id3v2(group, 3)) == {"title": ["Title" * 100]}
+    bomb = zlib.compress(b"\3" + bytes(1 << 26))
+    assert len(bomb) > 1 << 15
+    assert id3v2(made.id3v2(made.id3_frame("TIT2", bytes(4) + bomb, 3, 0x80), 3)) == {}
+
+
+@pytest.mark.parametrize("broken", [b"\0\1\2\3", b"buf ", b"\0\0\0\0"])
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_broken_name_costs_its_frame(version: int, broken: bytes) -> None:
+    content = b"" if not any(broken) else bytes(30)
+    frame = broken + made.id3_frame("TXXX", content, version)[4:]
+    frames = made.id3_frame("TIT2", b"\3Title", version) + frame
+    frames += made.id3_frame("TPE1", b"\3Artist", version)
+    assert id3v2(made.id3v2(frames, version)) == {"title": ["Title"], "artist": ["Artist"]}
+
+
+def test_sizes_of_frames_that_count_the_added_zeros() -> None:
+    texts = {"TIT2": "ÿþý ÿā", "TPE1": "Artist", "TALB": "ÿā"}
+    frames = b"".join(
+        made.id3_frame(name, made.unsynchronised(made.id3_text([text], 1)), 3) for name, text in texts.items()
+    )
+    tag = b"ID3\3\0\x80" + made.syncsafe(len(frames) + 20) + frames + bytes(20)
+    assert id3v2(tag) == {"title": ["ÿþý ÿā"], "artist": ["Artist"], "album": ["ÿā"]}
+
+
+def test_plain_sizes_of_tags() -> None:
+    """As RealJukebox wrote them."""
+    frames = made.id3_frame("GEOB", bytes(40_000), 3) + made.id3_frame("TIT2", b"\0Title", 3)
+    frames = frames.ljust(65_525, b"\0")
+    tag = b"ID3\3\0\0" + struct.pack(">I", len(frames)) + frames
+    for behind in (b"\xff\xfb\x90\0", b"ID3\3"):
+        assert id3v2_length(part(tag + behind)) == len(tag)
+        assert id3v2(tag + behind) == {"title": ["Title"]}
+    for other in (tag, tag + b"RIFF", tag[:10] + bytes(4) + tag[14:] + b"\xff\xfb\x90\0"):
+        assert id3v2_length(part(other)) == 0
 
 
 def test_plain_sizes_in_version_4() -> None:
