@@ -17,6 +17,7 @@ _HEAD_BYTES = 4_096
 _MOST_TAGS = 16  # in a row
 _TAG_FRAME = re.compile(rb"[A-Z][A-Z0-9]{3}")
 _BEHIND_TAG = re.compile(rb"ID3|\xff[\xe0-\xff]")
+_TEXT = re.compile(rb"(?!\s*<)[^\0-\x08\x0b\x0e-\x1f\x7f]*\n[^\0-\x08\x0b\x0e-\x1f\x7f]*")  # and no web page
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
 VOC = b"Creative Voice File\x1a"
@@ -191,7 +192,11 @@ def reason_from_head(path: str | Path) -> str:
     Its first bytes tell, or those behind its ID3v2 tags. For after everything failed: an MP3 with junk in
     front may begin with any bytes.
     """
-    return next(_reasons(_head(path)), "not an audio file that libsndfile or FFmpeg can open")
+    head = _head(path)
+    reason = "not an audio file that libsndfile or FFmpeg can open"
+    if _TEXT.fullmatch(head):
+        reason += ", but a text: lists of files end in .m3u, .m3u8, .csv or .parquet"
+    return next(_reasons(head), reason)
 
 
 def reason_from_archive(head: bytes) -> str | None:

@@ -42,6 +42,7 @@ class Sources:
         manifests: those among the arguments.
         columns: those of the manifests, apart from paths, with their kinds.
         skipped: the files that were left out during one iteration, and the folders that were not searched.
+        skipped_urls: those in playlists, which are among them.
         reasons: why URLs cannot be listed; each stands without a slash at its end.
         check: called for each entry of each listing; what it raises ends the iteration.
         limits: those of the listings of URLs; by default each URL may lead to its own host.
@@ -62,7 +63,7 @@ class Sources:
         self._path_column, self._hidden = path_column, hidden
         self.manifests = list(filter(_is_manifest, self.arguments))
         self.columns = manifests.columns_of_manifests(self.manifests, path_column)
-        self.skipped, self.reasons = 0, dict[str, str]()
+        self.skipped, self.skipped_urls, self.reasons = 0, 0, dict[str, str]()
         self.check: Callable[[], None] = lambda: None
         self.limits = Limits()
 
@@ -77,7 +78,7 @@ class Sources:
         return frozenset(filter(None, map(host_of, urls)))
 
     def __iter__(self) -> Iterator[Source]:
-        self.skipped = 0
+        self.skipped = self.skipped_urls = 0
         for argument in self.arguments:
             self.check()
             yield from self._of(argument)
@@ -115,7 +116,7 @@ class Sources:
         elif _is_pattern(argument):
             yield from self._matching(argument)
         elif _suffix(argument) in playlists.SUFFIXES and os.path.exists(argument):
-            yield from playlists.sources_from_playlist(argument, self._skip, self.check)
+            yield from playlists.sources_from_playlist(argument, self._skip_url, self.check)
         else:
             yield source_from_path(argument)
 
@@ -136,6 +137,9 @@ class Sources:
 
     def _skip(self) -> None:
         self.skipped += 1
+
+    def _skip_url(self) -> None:
+        self.skipped, self.skipped_urls = self.skipped + 1, self.skipped_urls + 1
 
 
 def inputs_from_paths(paths: Iterable[str | Path]) -> Inputs:

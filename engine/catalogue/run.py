@@ -116,7 +116,8 @@ class CatalogueRun:
                 raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
             if not self.total + self.absent + self.pruned:
                 arguments = ", ".join(sources.arguments)
-                raise MerError(f"no audio in {arguments} ({self.skipped} other files skipped)")
+                urls = "; of playlists no URLs are taken: list them in a .csv" if sources.skipped_urls else ""
+                raise MerError(f"no audio in {arguments} ({self.skipped} other files skipped{urls})")
             self.other_columns = self._inputs.other_columns
             self.repeats = self._inputs.repeats + (self._inputs.find_copies() if by_content else 0)
             self._shards = shards

@@ -14,6 +14,7 @@ from merkit.engine.audio.formats import (
     open_regular_file,
     path_in_url,
     reason_from_head,
+    start_behind_tags,
 )
 from merkit.engine.errors import AudioError
 
@@ -144,12 +145,37 @@ def test_what_is_not_opened_is_named(tmp_path: Path, head: bytes, name: str) -> 
         b"\x47" + bytes(600),
         b"\x56\xe0\x03" + bytes(99),
         b"\x0b\x77",
-        b"a text about AVI \n",
+        b"a text about AVI",
+        b"a text about AVI \n\1",
+        b"<!doctype html>\n<title>404</title>\n",
     ],
 )
 def test_what_is_not_known_is_not_named(tmp_path: Path, head: bytes) -> None:
     (tmp_path / "song").write_bytes(head)
     assert reason_from_head(tmp_path / "song") == "not an audio file that libsndfile or FFmpeg can open"
+
+
+@pytest.mark.parametrize(
+    "head", ["a text about AVI \n", "song.mp3\nMänner.mp3\n" * 1_000, '{"path": "a.mp3"}\n', "path\ta\r\n"]
+)
+def test_a_text_may_be_meant_as_a_list(tmp_path: Path, head: str) -> None:
+    (tmp_path / "list.txt").write_bytes(head.encode())
+    assert reason_from_head(tmp_path / "list.txt") == (
+        "not an audio file that libsndfile or FFmpeg can open, but a text: "
+        "lists of files end in .m3u, .m3u8, .csv or .parquet"
+    )
+
+
+@pytest.mark.parametrize("size", [200, 65_525])
+def test_the_bytes_behind_tags(tmp_path: Path, size: int) -> None:
+    """RealJukebox wrote plain sizes."""
+    tag = b"ID3\3\0\0" + size.to_bytes(4, "big") + b"GEOB" + bytes(size - 4)
+    (tmp_path / "song").write_bytes(tag + b"\xff\xfb\x90\0")
+    descriptor = os.open(tmp_path / "song", os.O_RDONLY)
+    try:
+        assert start_behind_tags(descriptor) == len(tag)
+    finally:
+        os.close(descriptor)
 
 
 def test_a_file_that_cannot_be_read_has_a_reason(tmp_path: Path) -> None:

@@ -436,6 +436,15 @@ def test_a_folder_without_songs_is_said_to_be_one() -> None:
         label("empty")
 
 
+def test_a_playlist_of_urls_is_said_to_be_one() -> None:
+    Path("radio.m3u").write_text("#EXTM3U\nhttps://example.org/a.mp3\n")
+    with pytest.raises(MerError) as error:
+        label("radio.m3u")
+    assert str(error.value) == (
+        "no audio in radio.m3u (1 other files skipped; of playlists no URLs are taken: list them in a .csv)"
+    )
+
+
 def test_corrected_columns_reach_their_rows() -> None:
     names = [f"nas/album/{name}.wav" for name in "abc"]
 
