@@ -39,6 +39,7 @@ OF_ANY_CLOCK = {"mov,mp4,m4a,3gp,3g2,mj2"}  # where the header states what a tic
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
+_APPLE = "com.apple.quicktime."  # before the names of tags, as QuickTime and its phones write them
 _OPUS, _HOLE_BYTES = {"opus", "libopus"}, 8
 _MAX_BAD_PLACES = 200  # at which FFmpeg gives up and is asked again
 _LAST = {"comment", "hearing_impaired", "visual_impaired", "dub"}  # kinds of tracks that are not the song
@@ -76,8 +77,9 @@ def tags_of(container: Any, stream: Any) -> dict[str, str]:
     """The tags of the song, their names in lower case, without bytes that are no UTF-8."""
     # Ogg keeps tags with the stream. What other containers keep there is about the track: "Stereo 2.0".
     own = stream.metadata if container.format.name == "ogg" else {}
-    tags = {**own, **container.metadata}
-    return {name.lower(): text.encode("utf-8", "ignore").decode() for name, text in tags.items()}
+    tags = {name.lower(): text for name, text in {**own, **container.metadata}.items()}
+    of_apple = {name.removeprefix(_APPLE): text for name, text in tags.items() if name.startswith(_APPLE)}
+    return {name: text.encode("utf-8", "ignore").decode() for name, text in {**of_apple, **tags}.items()}
 
 
 def tracks_of(container: Any) -> list[int]:

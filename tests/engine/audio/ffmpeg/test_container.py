@@ -31,6 +31,16 @@ def test_bytes_of_a_tag_that_are_no_text_are_left_out(tmp_path: Path) -> None:
         assert read.tags()["title"] == "Beyonc at home"
 
 
+def test_tags_with_names_of_quicktimes_own(tmp_path: Path) -> None:
+    song = write(tmp_path / "a.mov", "mov", "alac", SOUND)
+    own = {"com.apple.quicktime.title": "Long", "com.apple.quicktime.artist": "Artist", "title": "Plain"}
+    options = {"movflags": "use_metadata_tags"}
+    tagged = copied(song, tmp_path / "b.mov", "mov", of_file=own, options=options)
+    with closing(decoder(tagged)) as read:
+        tags = read.tags()
+    assert (tags["title"], tags["artist"]) == ("Plain", "Artist")
+
+
 def test_a_track_of_clicks_gives_way_too(tmp_path: Path) -> None:
     clicks, short = np.zeros((2, 200_000), np.float32)
     clicks[100_000:100_050] = 0.5
