@@ -52,7 +52,7 @@ def read_id3v2(part: Part, tags: Tags) -> None:
 
 
 def _frames(body: Part, version: int, flags: int) -> Iterator[tuple[bytes, int, int]]:
-    """The head, the place and the size of each frame's content, the last at what is no frame."""
+    """Each frame's head, and the place and the size of its content, up to what is no frame."""
     place, head_bytes = 0, 6 if version == 2 else _HEAD
     if flags & 0x40 and version == 3:
         place = 4 + struct.unpack(">I", body.read(0, 4))[0]
