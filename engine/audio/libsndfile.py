@@ -95,7 +95,7 @@ class SoundFileDecoder:
                 if self.format == "FLAC":  # cut off, it could not be sought in
                     self._seeks = False
                 self.length = 0 if self.is_chain else self.measure()
-            if (header.is_excerpt or wrong_clock) and (ffmpeg := self.by_ffmpeg(untimed=wrong_clock)):
+            if (header.for_ffmpeg or wrong_clock) and (ffmpeg := self.by_ffmpeg(untimed=wrong_clock)):
                 self.length = ffmpeg.length
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)

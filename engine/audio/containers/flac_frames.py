@@ -34,7 +34,7 @@ class FlacLength:
     ``corrections`` make the header true: the bytes that belong there, by their offset in it. Players take the
     rate that frames state; FFmpeg refuses frames longer than the header says, and libFLAC cannot seek then.
     ``first`` is the number of the first frame's first sample. ``is_one`` says that the frames looked at count
-    on from there to the end, in one format.
+    on from there to the end, in one format; ``has_hole`` that somewhere inside nothing looks like a frame.
     """
 
     stated: int
@@ -42,6 +42,7 @@ class FlacLength:
     corrections: dict[int, bytes]
     first: int
     is_one: bool
+    has_hole: bool
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,11 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     body = _after_metadata(descriptor, start)
     first = next(_frames(os.pread(descriptor, _LONGEST_HEAD, body)), None)
     places = [body + int(share * (size - body)) for share in _PROBES]
-    middle = [_frame_at(descriptor, place) for place in places if place < size - _TAIL_BYTES]
+    probes = [os.pread(descriptor, _PROBE_BYTES, place) for place in places if place < size - _TAIL_BYTES]
+    middle = list(map(_frame_in, probes))
+    has_hole = any(
+        not frame and not next(_frames(probe), None) for frame, probe in zip(middle, probes, strict=True)
+    )
     found = [each for each in (first, *middle) if each]
     numbers = [*(each.first for each in found), true]
     rises = all(one < two for one, two in pairwise(numbers)) and _MARK not in tail[1:]
@@ -117,7 +122,7 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
         corrections[_TOTAL] = (field - stated + (true & (1 << 36) - 1)).to_bytes(5, "big")
     if first and is_alike:
         corrections |= _true_format(head, frame.format[0], max(each.count for each in (*found, frame, later)))
-    return FlacLength(stated, true, corrections, number, is_one)
+    return FlacLength(stated, true, corrections, number, is_one, has_hole)
 
 
 def _true_format(head: bytes, rate: int, longest: int) -> dict[int, bytes]:
@@ -159,7 +164,8 @@ def beginnings_in_flac(descriptor: int, budget: Budget) -> int:
         for match in _FIRST_FRAME.finditer(block, 0, _BLOCK_BYTES + 4):
             budget.spend(0)
             if frame := _frame(block[match.start() : match.start() + _LONGEST_HEAD]):
-                count += _frame_at(descriptor, place + match.start()) == frame
+                probe = os.pread(descriptor, _PROBE_BYTES, place + match.start())
+                count += _frame_in(probe) == frame
     return count
 
 
@@ -174,10 +180,10 @@ def _after_metadata(descriptor: int, start: int) -> int:
     return place
 
 
-def _frame_at(descriptor: int, place: int) -> _Frame | None:
-    """The first of two frames in a row, from a place on."""
+def _frame_in(data: bytes) -> _Frame | None:
+    """The first of two frames in a row."""
     before = None
-    for frame in _frames(os.pread(descriptor, _PROBE_BYTES, place)):
+    for frame in _frames(data):
         if before and before.is_followed_by(frame):
             return before
         before = frame

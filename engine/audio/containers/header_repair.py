@@ -43,8 +43,8 @@ class Header:
     ``end`` the offset in it at which libsndfile must stop, where it would read to the end of the file, and
     ``left_out`` what it must pass over before that, from which offset to which: what stands between the
     chunks of a sound in several.
-    ``may_be_chain`` says that more FLAC files may follow in the same file, ``is_excerpt`` that it was cut out
-    of another, from whose beginning its frames are counted.
+    ``may_be_chain`` says that more FLAC files may follow in the same file, ``for_ffmpeg`` that libFLAC counts
+    it wrongly, as it was cut out of another, or seeks in it for minutes, as a part of it has no frames.
     """
 
     corrections: dict[int, bytes] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Header:
     end: int | None = None
     left_out: tuple[tuple[int, int], ...] = ()
     may_be_chain: bool = False
-    is_excerpt: bool = False
+    for_ffmpeg: bool = False
 
 
 def header_from_file(descriptor: int) -> Header:
@@ -79,12 +79,12 @@ def header_from_file(descriptor: int) -> Header:
 
 def _flac(descriptor: int, start: int) -> Header:
     length = length_from_flac(descriptor, start)
-    if not length and os.fstat(descriptor).st_size > _SEARCHED_BYTES:
+    if not length and (size := os.fstat(descriptor).st_size) > _SEARCHED_BYTES:
         raise AudioError("damaged: its end holds no frame of FLAC")
-    if not length:
-        return Header(start=start, may_be_chain=True)
-    if length.first:
-        return Header(length.corrections, start=start, is_excerpt=True)
+    if not length:  # a short one may be one frame
+        return Header(start=start, may_be_chain=size <= _TAIL_BYTES, for_ffmpeg=size > _TAIL_BYTES)
+    if length.first or length.has_hole:
+        return Header(length.corrections, start=start, for_ffmpeg=True)
     may_be_chain = not (length.is_one and length.stated in (0, length.true))
     return Header(length.corrections, start=start, may_be_chain=may_be_chain)
 

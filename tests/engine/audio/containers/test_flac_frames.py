@@ -191,6 +191,25 @@ def test_damage_costs_what_is_damaged(tmp_path: Path, tag_bytes: int) -> None:
         assert decoder.measure() == len(sound)
 
 
+@pytest.mark.parametrize("hole", [(0.5, 1.0), (0.4, 0.7)])
+@pytest.mark.parametrize("filled", ["zeros", "noise"])
+def test_a_download_that_is_not_finished(tmp_path: Path, hole: tuple[float, float], filled: str) -> None:
+    """Where no frames are, libFLAC seeks for minutes; FFmpeg does not."""
+    whole = write_audio(tmp_path / "whole.flac", noise(30, 44_100), 44_100)
+    data = bytearray(whole.read_bytes())
+    first, end = (int(share * len(data)) for share in hole)
+    data[first:end] = bytes(end - first) if filled == "zeros" else np.random.default_rng(0).bytes(end - first)
+    (tmp_path / "a.flac").write_bytes(data)
+    with closing(open_decoder(tmp_path / "a.flac", Limits())) as decoder:
+        if filled == "zeros" or hole[1] == 1:
+            assert decoder.name.startswith("ffmpeg")
+        assert decoder.length == pytest.approx(44_100 * 30 * (hole[0] if hole[1] == 1 else 1), abs=44_100)
+        places = [5 * 44_100, *([24 * 44_100] if hole[1] < 1 else [])]
+        with closing(open_decoder(whole, Limits())) as other:
+            for place in places:
+                assert np.abs(decoder.read(place, 44_100) - other.read(place, 44_100)).max() < 1e-4
+
+
 def test_a_tag_before_the_header_moves_nothing(tmp_path: Path) -> None:
     sound = noise(20, RATE)
     flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
