@@ -155,8 +155,8 @@ def _log_mels(spec: ModelSpec, count: int) -> Float32:
     shape = count, 1, audio.n_mels, audio.frames
     log_mels = np.random.default_rng(0).random(shape, np.float32)  # in place: it may be a quarter of a GB
     log_mels -= 1
-    log_mels *= np.float32([15, *np.linspace(60, 20, count - 1)]).reshape(-1, 1, 1, 1)
-    log_mels += np.float32([-40, *np.linspace(0, -10, count - 1)]).reshape(-1, 1, 1, 1)
+    log_mels *= np.array([15, *np.linspace(60, 20, count - 1)], np.float32).reshape(-1, 1, 1, 1)
+    log_mels += np.array([-40, *np.linspace(0, -10, count - 1)], np.float32).reshape(-1, 1, 1, 1)
     mean, std = (np.asarray(values, np.float32)[:, None] for values in (audio.mean, audio.std))
     log_mels -= mean
     log_mels /= std

@@ -76,9 +76,9 @@ def test_infinities_of_the_fp32_graph_are_no_overflow(fill: float, over: bool) -
     (head,) = [node for node in source.graph.node if node.name == "head"]
     source.graph.initializer.extend(
         [
-            numpy_helper.from_array(np.float32(0.1), "least"),
-            numpy_helper.from_array(np.float32(fill), "fill"),
-            numpy_helper.from_array(np.float32(1), "one"),
+            numpy_helper.from_array(np.array(0.1, np.float32), "least"),
+            numpy_helper.from_array(np.array(fill, np.float32), "fill"),
+            numpy_helper.from_array(np.array(1, np.float32), "one"),
         ]
     )
     mask = [

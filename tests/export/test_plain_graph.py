@@ -285,7 +285,7 @@ def test_a_gemm_keeps_its_beta_in_every_precision(beta: float) -> None:
     head.output[0] = "first"
     model.graph.node.extend([other, helper.make_node("Add", ["first", "other"], ["logits"], name="sum")])
     (bias,) = [tensor for tensor in model.graph.initializer if tensor.name == "head.bias"]
-    bias.CopyFrom(numpy_helper.from_array(np.float32([200, -300, 100, 250]), bias.name))
+    bias.CopyFrom(numpy_helper.from_array(np.array([200, -300, 100, 250], np.float32), bias.name))
     model = onnx.shape_inference.infer_shapes(model)
     expected = logits_of(model)
     plain = plain_from_onnx(model)

@@ -79,9 +79,9 @@ def header_from_file(descriptor: int) -> Header:
 
 def _flac(descriptor: int, start: int) -> Header:
     length = length_from_flac(descriptor, start)
-    if not length and (size := os.fstat(descriptor).st_size) > _SEARCHED_BYTES:
-        raise AudioError("damaged: its end holds no frame of FLAC")
     if not length:  # a short one may be one frame
+        if (size := os.fstat(descriptor).st_size) > _SEARCHED_BYTES:
+            raise AudioError("damaged: its end holds no frame of FLAC")
         return Header(start=start, may_be_chain=size <= _TAIL_BYTES, for_ffmpeg=size > _TAIL_BYTES)
     if length.first or length.has_hole:
         return Header(length.corrections, start=start, for_ffmpeg=True)

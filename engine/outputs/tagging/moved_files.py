@@ -27,7 +27,7 @@ class MovedFiles:
         self._by_text: dict[str, list[str]] | None = None
         self._by_size: dict[int | None, list[tuple[str, int | None]]] = defaultdict(list)
 
-    def paths(self, text: str, facts: set[tuple[int, int]]) -> tuple[list[str], bool]:
+    def paths(self, text: str, facts: set[tuple[int, int | None]]) -> tuple[list[str], bool]:
         """Paths of files that may be the one that was at ``text``: those of its row, or else by size.
 
         Of several of its size those are meant that are likest to it: of its time, and of its name.

@@ -56,7 +56,8 @@ def test_one_file_with_the_columns_of_a_manifest(tmp_path: Path, suffix: str):
     place = tmp_path / f"rows.{suffix}"
     columns = (*columns_of_rows(_LABELS), "p_extra")
     with RowFile(place, RunInfo(_LABELS, {"p_extra": "float64"}, {})) as file:
-        for name, more in (("a", {}), ("b", {"verdict": "not_music"}), ("c", {"p_sad": None})):
+        kinds: dict[str, dict[str, Any]] = {"a": {}, "b": {"verdict": "not_music"}, "c": {"p_sad": None}}
+        for name, more in kinds.items():
             row = _row(tmp_path / f"{name}.mp3", p_extra=1.0, **more)
             file.write({column: row.get(column) for column in columns})
     found = songs_from_labels(place)
