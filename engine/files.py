@@ -23,6 +23,8 @@ except ModuleNotFoundError:  # Windows
 
 _PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
 
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of CIFS, DrvFs and the like
+
 _LONGEST_NAME = 239  # bytes; with what stands around it a temporary name has 255, which most disks take
 
 
@@ -47,13 +49,20 @@ class Disk:
         self.sync_folder(target.parent)
 
     def sync_folder(self, folder: Path) -> None:
-        """Returns when the names in a folder are on the disk."""
-        if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
+        """Returns when the names in a folder are on the disk, where that can be asked for."""
+        if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
+            return
+        try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        except PermissionError:  # a folder may be written and not listed
+            return
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
+        finally:
+            os.close(handle)
 
     @contextmanager
     def whole(self, path: Path, target: Callable[[], Path | None] | None = None) -> Iterator[IO[bytes]]:

@@ -6,6 +6,7 @@ import errno
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,38 @@ def test_a_failed_write_keeps_the_older_file(tmp_path: Path, kind: str) -> None:
         file.write(b"after")
     assert path.read_bytes() == b"before"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="Windows cannot open folders")
+def test_a_folder_that_cannot_be_synced_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open, real_sync = os.open, os.fsync
+
+    def sync_fails_by(code: int) -> None:
+        def sync(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(code, os.strerror(code))
+            real_sync(handle)
+
+        monkeypatch.setattr(os, "fsync", sync)
+
+    def refused(path: Path, flags: int, *more: int) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real_open(path, flags, *more)
+
+    path = tmp_path / "model.bin"
+    for code in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+        sync_fails_by(code)
+        files.write_whole(path, str(code))
+        assert path.read_text() == str(code)
+    sync_fails_by(errno.EIO)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        files.write_whole(path, "lost")
+    monkeypatch.setattr(os, "open", refused)
+    files.write_whole(path, "in a folder that cannot be listed")
+    assert path.read_text() == "in a folder that cannot be listed"
 
 
 def test_text_is_utf8_and_replaces(tmp_path: Path) -> None:
