@@ -74,10 +74,19 @@ class Pattern:
         return self._match[state](name) is not None
 
 
-def pattern_below(text: str) -> tuple[str, Pattern]:
-    """Splits a pattern into the folder before the first part with a wildcard, and the pattern below it."""
+def split_pattern(text: str) -> tuple[str, list[str]]:
+    """Splits a pattern into the folder before the first part with a wildcard, and the parts below it.
+
+    Brackets in the name of a folder that is there are no wildcards ("[2001] Album").
+    """
     folder, parts = text.rstrip(os.sep), []
-    while glob.has_magic(folder):
+    while not parts or (glob.has_magic(folder) and not os.path.lexists(folder)):
         folder, part = os.path.split(folder)
         parts.insert(0, part)
+    return folder, parts
+
+
+def pattern_below(text: str) -> tuple[str, Pattern]:
+    """The folder that ``split_pattern`` finds, and the pattern below it."""
+    folder, parts = split_pattern(text)
     return folder, Pattern(parts, folders_only=text.endswith(os.sep))

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from ..audio.formats import is_remote
 from ..text.escape import text_from_path
+from .patterns import split_pattern
 from .reconcile import RealPaths
 
 
@@ -58,10 +59,9 @@ class Scope:
 
 def _parts(pattern: str, real_paths: RealPaths) -> list[str]:
     """A pattern's parts from the root on; the folders before the first wildcard by their real path."""
-    parts = os.path.abspath(pattern).split(os.sep)
-    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    folder = text_from_path(real_paths.of(os.sep.join(parts[:first]) or os.sep))
-    return [*map(glob.escape, folder.rstrip(os.sep).split(os.sep)), *map(text_from_path, parts[first:])]
+    folder, parts = split_pattern(os.path.abspath(pattern))
+    folder = text_from_path(real_paths.of(folder))
+    return [*map(glob.escape, folder.rstrip(os.sep).split(os.sep)), *map(text_from_path, parts)]
 
 
 def _matches(parts: list[str], names: list[str]) -> bool:
@@ -70,4 +70,6 @@ def _matches(parts: list[str], names: list[str]) -> bool:
         return True
     if parts[0] == "**":
         return any(_matches(parts[1:], names[i:]) for i in range(len(names) + 1))
-    return bool(names) and fnmatchcase(names[0], parts[0]) and _matches(parts[1:], names[1:])
+    # Brackets may be those of a folder's name that is away now.
+    is_match = bool(names) and (names[0] == parts[0] or fnmatchcase(names[0], parts[0]))
+    return is_match and _matches(parts[1:], names[1:])

@@ -117,6 +117,20 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert matches(f"{tmp_path}//[x]//") == [f"{tmp_path}/x/live 2/d.wav"]
 
 
+def test_brackets_in_the_name_of_a_folder_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("[2001] Album/a.wav", "[2]/b.wav", "2/c.wav", "[2]/d [1]/e.wav", "[2].wav"):
+        song(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert matches("[2001] Album/*.wav") == ["[2001] Album/a.wav"]
+    assert matches("[2]/*") == ["[2]/b.wav", "[2]/d [1]/e.wav"]
+    assert matches("[2]/d [1]/*") == ["[2]/d [1]/e.wav"]
+    assert matches("[2]/[bc].wav") == ["[2]/b.wav"]
+    assert matches("[2-3]/*") == ["2/c.wav"]
+    assert matches("[2].wav/") == []
+
+
 def test_folders_that_may_be_entered_and_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     song(tmp_path / "a/closed/b/1.wav")
     listed, real = [], os.scandir

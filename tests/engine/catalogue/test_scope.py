@@ -22,6 +22,8 @@ from merkit.engine.catalogue.scope import Scope
         ("**/[ab].wav", ["a.wav", "m/x/b.wav"], ["m/c.wav"]),
         ("m/**", ["m/a", "m/x/y/a"], ["n/a"]),
         ("there [1]", ["there [1]/a"], ["there 1/a"]),
+        ("there [1]/*.wav", ["there [1]/a.wav"], ["there 1/a.wav", "there [1]/a.mp3"]),
+        ("away [1]/*.wav", ["away [1]/a.wav", "away 1/a.wav"], ["away [1]/a.mp3"]),
     ],
 )
 def test_folders_and_patterns(
