@@ -46,6 +46,7 @@ class Resume:
         retry_errors: try files again that were read and found bad.
         prune: let the rows of files go that are gone while their folder is there.
         forgotten: files that are not there, and whose rows go.
+        kept: as in ``carried_columns``.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Resume:
         retry_errors: bool = False,
         prune: bool = False,
         forgotten: Forgotten | None = None,
+        kept: frozenset[str] = frozenset(),
     ) -> None:
         self.absent = self.errors = self.pruned = self.dropped = self.updated = 0
-        self._inputs, self._own = inputs, own
+        self._inputs, self._own, self._kept = inputs, own, kept
         self._retry_errors, self._prune = retry_errors, prune
         self._forgotten = forgotten or Forgotten()
         self.superseded: list[Place] = []
@@ -117,7 +119,8 @@ class Resume:
             self.absent += 1
             if holder := self._scope.holding(identity):
                 self._speaks_for(holder)
-        columns = stored(carried_columns(item.source.columns, self._own)) if item.source.columns else {}
+        given = item.source.columns
+        columns = stored(carried_columns(given, self._own, self._kept)) if given else {}
         self.updated += bool(_different(columns, record))
         return {**columns, **self._facts(row, item.source, identity, todo)}
 

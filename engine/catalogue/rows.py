@@ -25,12 +25,16 @@ CARRIED_KINDS = ("string", "int64", "float64", "bool")
 
 
 def row_from_label(
-    label: SongLabel, artifact: Artifact, source: Source | None = None, runtime: str | None = None
+    label: SongLabel,
+    artifact: Artifact,
+    source: Source | None = None,
+    runtime: str | None = None,
+    kept: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """A song's row: the same keys in the same order for every song of a model.
 
     ``path`` is escaped by ``text_from_path``, other text by ``storable``. The columns of the source's
-    manifest come last, under the names that ``carried_columns`` gives them.
+    manifest come last, under the names that ``carried_columns`` gives them, for which ``kept`` is.
     """
     labels = artifact.spec.labels
     probabilities = label.probabilities or (None,) * len(labels)
@@ -59,7 +63,7 @@ def row_from_label(
     for model in artifact.further:
         row |= further_values(label, model)
     if source and source.columns:
-        row |= carried_columns(source.columns, names_of_columns(artifact))
+        row |= carried_columns(source.columns, names_of_columns(artifact), kept)
     return stored(row)
 
 
@@ -112,28 +116,37 @@ def names_of_columns(artifact: Artifact) -> frozenset[str]:
     return names
 
 
-def carried_columns(columns: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
+def carried_columns(
+    columns: Mapping[str, Any], own: frozenset[str], kept: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """A manifest's columns as rows name them: with ``manifest_`` before a name that rows use themselves.
 
-    It stands there as often as it takes until no other column has the name.
+    It stands there as often as it takes until no other column has the name, also in other capitals: SQL
+    takes "Title" and "title" for one.
 
     Args:
         own: what ``names_of_columns`` gives.
+        kept: the names in a folder that was begun before: older ones have "Title" beside "title".
     """
-    return dict(zip(_carried_names(tuple(columns), own), columns.values(), strict=True))
+    return dict(zip(_carried_names(tuple(columns), own, kept), columns.values(), strict=True))
 
 
 @lru_cache(8)
-def _carried_names(columns: tuple[str, ...], own: frozenset[str]) -> list[str]:
-    taken = set(columns)
-    names = []
-    for column in columns:
-        name = storable(column)
-        while name in own or (name in taken and name != column):
+def _carried_names(columns: tuple[str, ...], own: frozenset[str], kept: frozenset[str]) -> list[str]:
+    reserved, given = {name.casefold() for name in own}, set[str]()
+    before = {column.casefold() for column in columns}
+    names = {}
+    for column in sorted(columns):  # manifests with the same columns may have them in another order
+        name, stays = storable(column), column in kept - own
+        while not stays and (
+            (folded := name.casefold()) in reserved
+            or folded in given
+            or (name != column and folded in before)
+        ):
             name = f"manifest_{name}"
-        taken.add(name)
-        names.append(name)
-    return names
+        given.add(name.casefold())
+        names[column] = name
+    return [names[column] for column in columns]
 
 
 def schema_of_rows(labels: tuple[str, ...], carried: Mapping[str, str] = MappingProxyType({})) -> pa.Schema:

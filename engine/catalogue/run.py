@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, Self
 
 from ..artifact import Artifact
@@ -28,7 +29,7 @@ from .resume import Resume
 from .row_file import RowFile
 from .rows import carried_columns, names_of_columns, row_from_label
 from .run_info import run_info
-from .shards import ShardFolder, shards_in
+from .shards import ShardFolder, fields_of_folder, shards_in
 from .source import NO_FOLDER
 
 
@@ -93,12 +94,13 @@ class CatalogueRun:
         self._done, self._has_seen = 0, False  # inputs; one that is there and can be read
         with ExitStack() as stack:
             own = names_of_columns(artifact)
-            carried = carried_columns(sources.columns, own)
+            output = output_from_text(out)
+            output.refuse_arguments(sources.arguments)
+            self._kept = _carried_before(Path(output.path)) if output.kind is Kind.FOLDER else frozenset()
+            carried = carried_columns(sources.columns, own, self._kept)
             for model in reversed(artifact.further):
                 carried = {**further_columns(model), **carried}
             shards = self._file = None
-            output = output_from_text(out)
-            output.refuse_arguments(sources.arguments)
             # Before reading inputs: a second run, or a disk that takes nothing, must fail at once.
             info = run_info(artifact, backend.name, options, carried)
             if output.kind is Kind.FOLDER:
@@ -110,7 +112,9 @@ class CatalogueRun:
             self.total, self.skipped = len(self._inputs), sources.skipped
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
-                resume = Resume(self._inputs, sources.arguments, own, retry_errors, prune, self._forgotten)
+                resume = Resume(
+                    self._inputs, sources.arguments, own, retry_errors, prune, self._forgotten, self._kept
+                )
                 self._resume(shards, resume)
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
                 raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
@@ -216,7 +220,7 @@ class CatalogueRun:
             self.unwritten += 1
             return
         row = (
-            row_from_label(label, self._artifact, item.source, self._backend.name)
+            row_from_label(label, self._artifact, item.source, self._backend.name, self._kept)
             if self._shards or self._file
             else {}
         )
@@ -246,3 +250,9 @@ class CatalogueRun:
         for label in chain([first], others):
             if item := self._inputs.spelt(label.path):
                 yield item, label
+
+
+def _carried_before(folder: Path) -> frozenset[str]:
+    """The columns that the rows of a folder carry, by their names there; none where it has no rows."""
+    before = fields_of_folder(folder) if folder.is_dir() else None
+    return frozenset(before["carried"] if before else ())

@@ -599,3 +599,23 @@ def test_the_folder_is_a_data_set_to_others() -> None:
     assert pq.read_table("labels").num_rows == 5
     pandas = pytest.importorskip("pandas")
     assert list(pandas.read_parquet("labels")["emotion"]) == ["happy"] * 5
+
+
+def test_a_folder_whose_rows_have_a_column_that_differs_from_ours_in_capitals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As older versions named it: it stays so, and no second column comes beside it."""
+    table = Path("list.csv")
+    table.write_text("path,Title\nnas/album/a.wav,theirs\n")
+    with monkeypatch.context() as older:
+        older.setattr(run_module, "_carried_before", lambda folder: frozenset(["Title"]))
+        label("list.csv")
+    table.write_text("path,Title\nnas/album/a.wav,changed\nnas/album/b.wav,more\n")
+    assert told(label("list.csv")) == {"resumed": 1, "updated": 1}
+    assert [(row["title"], row["Title"]) for row in rows()] == [("title", "changed"), ("title", "more")]
+    assert not any("manifest_Title" in row for row in rows())
+    Path("labels").rename("before")
+    label("list.csv")
+    label("list.csv")
+    assert [row["manifest_Title"] for row in rows()] == ["changed", "more"]
+    assert not any("Title" in row for row in rows())

@@ -72,7 +72,26 @@ def test_no_column_of_a_manifest_is_lost() -> None:
     }
 
 
-_NAMES = st.sampled_from(["error", "emotion", "p_happy", "x", "\udce9", "\\xe9"]).flatmap(
+def test_names_in_other_capitals_are_taken_too() -> None:
+    """DuckDB and Spark take "Title" and "title" for one column."""
+    columns = {name: name for name in ("year", "Title", "Year", "Manifest_Artist", "ARTIST", "isrc")}
+    names = {
+        "year": "manifest_year",
+        "Title": "manifest_Title",
+        "Year": "Year",
+        "Manifest_Artist": "Manifest_Artist",
+        "ARTIST": "manifest_manifest_ARTIST",
+        "isrc": "isrc",
+    }
+    assert carried_columns(columns, OWN) == {name: column for column, name in names.items()}
+    backwards = carried_columns(dict(reversed(columns.items())), OWN)
+    assert backwards == {name: column for column, name in names.items()}
+    kept = frozenset(["Title", "year", "Year", "title"])  # of a folder that older versions began
+    assert {*carried_columns(columns, OWN, kept)} >= {"Title", "year", "Year"}
+    assert [*carried_columns({"title": 1}, OWN, kept)] == ["manifest_title"]
+
+
+_NAMES = st.sampled_from(["error", "Error", "emotion", "p_happy", "x", "X", "\udce9", "\\xe9"]).flatmap(
     lambda name: st.integers(0, 3).map(lambda times: "manifest_" * times + name)
 )
 
@@ -81,7 +100,9 @@ _NAMES = st.sampled_from(["error", "emotion", "p_happy", "x", "\udce9", "\\xe9"]
 def test_every_column_has_a_name_of_its_own(columns: list[str]) -> None:
     carried = carried_columns({name: name for name in columns}, OWN)
     assert list(carried.values()) == columns
-    assert not set(carried) & set(columns_of_rows(LABELS))
+    assert not {name.casefold() for name in carried} & set(columns_of_rows(LABELS))
+    assert len({name.casefold() for name in carried}) == len(columns)
+    assert carried_columns({name: name for name in columns}, OWN, frozenset(carried)) == carried
     assert all(name == value for name, value in carried.items() if value.isascii() and value in carried)
     "".join(carried).encode()
 
