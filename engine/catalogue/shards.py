@@ -172,10 +172,20 @@ class ShardFolder:
             yield
         except OSError as error:
             self._failed = True
+            reason = error.strerror or str(error)
+        else:
+            return
+        try:
+            written = len(shards_in(self.folder))
+        except MerError:
             raise MerError(
-                f"{path} cannot be written: {error.strerror or error}. The {len(shards_in(self.folder))} "
-                "shards that were written are complete: fix this and run the same command again to go on"
+                f"{self.folder} cannot be written ({reason}), nor listed now: is it gone? "
+                "Bring it back and run the same command again to go on"
             ) from None
+        raise MerError(
+            f"{path} cannot be written: {reason}. The {written} shards that were written are complete: "
+            "fix this and run the same command again to go on"
+        )
 
     def _check_kind(self) -> None:
         names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]

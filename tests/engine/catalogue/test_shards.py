@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -194,6 +194,19 @@ def test_a_disk_that_fails_while_rows_are_replaced(
     run(tmp_path / "a", info, artifact, again)
     assert paths(tmp_path / "a") == [source.path for source in SONGS[:31]]
     assert run(tmp_path / "a", info, artifact, again) == (0, 0)
+
+
+def test_a_folder_that_goes_away_in_a_run(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    class Leaving(Disk):
+        def create(self, path: Path) -> IO[bytes]:
+            if path.parent.exists():
+                path.parent.rename(tmp_path / "away")
+            return super().create(path)
+
+    with pytest.raises(
+        MerError, match=r"/a cannot be written \(No such file or directory\), nor listed now: is"
+    ):
+        run(tmp_path / "a", info, artifact, SONGS, Leaving())
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, info: RunInfo) -> None:
