@@ -66,7 +66,7 @@ class WorkerPool:
     ) -> None:
         self.options = options
         self._function, self._share = function, share
-        self._limit_s = seconds + _GRACE_S
+        self._seconds, self._limit_s = seconds, seconds + _GRACE_S
         start_ahead()
         self.start_s = 0.0
         self.idle_s = 0.0
@@ -242,7 +242,7 @@ class WorkerPool:
         if child.ready:
             position, _ = child.items.popleft()
             # Most that hang wait for a disk or a server: of the file nothing is known.
-            reason = f"took longer than {self._limit_s:.0f} s and was stopped (--timeout)"
+            reason = f"took longer than {self._seconds:g} s and was stopped (--timeout)"
             results.put((position, Failure(reason, unreadable=True)), 0)
             child.alone = False  # the item that hung is known; the others are tried again
         self._bury(child, results, alone)

@@ -121,7 +121,7 @@ def test_a_hang_costs_only_the_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("merkit.engine.labelling.worker_pool._GRACE_S", 0.5)
     items = ["ok:0", "sleep:1000", "ok:2", "ok:3", "ok:4"]
     results = run(items, seconds=0.5)
-    assert results[1] == Failure("took longer than 1 s and was stopped (--timeout)", unreadable=True)
+    assert results[1] == Failure("took longer than 0.5 s and was stopped (--timeout)", unreadable=True)
     assert [results[i] for i in (0, 2, 3, 4)] == [">ok:0", ">ok:2", ">ok:3", ">ok:4"]
 
 
