@@ -139,8 +139,8 @@ class View:
             print_err(f"{_rows(self.done - run.unwritten)} written to {'stdout' if out == '-' else out}")
         for line in _about_earlier_runs(run):
             print_err(line)
-        if stopped:
-            left = run.total - run.resumed - self.done
+        left = run.total - run.resumed - self.done
+        if stopped and left > 0:
             print_err(f"stopped: {left} of {run.total} inputs were not labelled")
         if self.bugs:
             print_err(line_about_bugs(self.bugs))

@@ -184,7 +184,7 @@ def main(
         names = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
         print_err(f"no shard of {out}, but read by what reads *.parquet there: {names}; move it elsewhere")
     if stop.code is not None:
-        if output.kind is Kind.FOLDER and not quiet:
+        if output.kind is Kind.FOLDER and not quiet and view.done < run.total - run.resumed:
             print_err("run the same command again to go on")
         return stop.code
     if plot is not None:

@@ -186,6 +186,13 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
     ]
 
 
+def test_a_stop_after_the_last_file_left_none(capsys: pytest.CaptureFixture[str]) -> None:
+    view = Lines()
+    view.show(GOOD)
+    view.summary(a_run(total=4, resumed=3), 1.0, "out/", stopped=True)
+    assert "stopped" not in capsys.readouterr().err
+
+
 def test_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     Lines().summary(a_run(resumed=2), 0.5, None, stopped=False)
     assert capsys.readouterr().err == "0 labelled, 2 already done in 0.5 s: 0.0 songs/s, 0x realtime\n"

@@ -267,6 +267,23 @@ def test_stopping_writes_what_was_done(tmp_path: Path, tiny_model: Path, sent: i
     assert "Traceback" not in errors
 
 
+def test_a_stop_after_the_last_file_asks_for_no_second_run(
+    music: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    code = (
+        "import os, signal\nfrom merkit.engine.catalogue.run import CatalogueRun\n"
+        "real = CatalogueRun.__exit__\n"
+        "def exit(*error):\n    os.kill(os.getpid(), signal.SIGINT)\n    return real(*error)\n"
+        "CatalogueRun.__exit__ = exit\nfrom merkit.engine.cli.label import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, music, "--model", tiny_model, "--out", tmp_path / "labels"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 130
+    assert " labelled" in done.stderr
+    assert "not labelled" not in done.stderr
+    assert "again" not in done.stderr
+
+
 def test_exit_codes_are_those_of_the_folder(tmp_path: Path, tiny_model: Path) -> None:
     music, out = tmp_path / "nas", tmp_path / "labels"
     music.mkdir()
