@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from ..audio.formats import path_in_url
 from ..text.escape import path_from_text
 from .reconcile import paths_from_text
-from .source import Source, source_from_path
+from .source import Source, real_path_of, source_from_path
 
 MARKS = "\ufeff\x1a"
 """What lists that were joined have inside: marks of byte order, and what ends a text of DOS."""
@@ -60,6 +60,28 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     readings = dict.fromkeys(os.path.join(folder, each) for each in (*others, *forms))
     readings.pop(absent, None)
     return replace(source_from_path(absent, columns), readings=tuple(readings))
+
+
+def folders_of_list(file: str) -> tuple[str, ...]:
+    """What a list's entries are relative to: its folder; of a link also that of the file it leads to."""
+    folder = os.path.dirname(file)
+    behind = os.path.dirname(real_path_of(file)) if os.path.islink(file) else folder
+    return (folder,) if behind == real_path_of(folder or os.curdir) else (folder, behind)
+
+
+def source_from_folders(
+    folders: tuple[str, ...], text: str, columns: Mapping[str, Any] | None = None
+) -> Source:
+    """``source_from_list`` in the first of a list's folders or, where only there it is, in the second."""
+    found = source_from_list(folders[0], text, columns)
+    if len(folders) == 1 or os.path.lexists(found.path):
+        return found
+    other = source_from_list(folders[1], text, columns)
+    if os.path.lexists(other.path):
+        found, other = other, found
+    readings = dict.fromkeys((*found.readings, *other.readings, other.path))
+    readings.pop(found.path, None)
+    return replace(found, readings=tuple(readings))
 
 
 def encoding_of_list(file: str) -> str:

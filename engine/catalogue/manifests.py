@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
 from .csv_rows import open_csv
-from .listed_paths import MARKS, source_from_list
+from .listed_paths import MARKS, folders_of_list, source_from_folders
 from .parquet_rows import parquet_columns, parquet_rows
 from .source import Source
 
@@ -49,14 +48,14 @@ def sources_from_manifest(
 ) -> Iterator[Source]:
     """The rows of a CSV or Parquet file, one at a time, with their other columns.
 
-    Paths are relative to the file; ``source_from_list`` says what they mean. A row without a path becomes an
-    input that fails; one without anything is left out, and so are columns without a name. ``check`` is called
-    for each row; what it raises ends the list.
+    Paths are relative to the file's ``folders_of_list``; ``source_from_list`` says what they mean. A row
+    without a path becomes an input that fails; one without anything is left out, and so are columns without a
+    name. ``check`` is called for each row; what it raises ends the list.
 
     Raises:
         MerError: the file cannot be read.
     """
-    folder = os.path.dirname(file)
+    folders = folders_of_list(file)
     with _reading(file):
         names = [name for name, _ in _columns(file, path_column)]
         rows = parquet_rows(file, path_column) if _is_parquet(file) else open_csv(file, path_column)[1]
@@ -71,7 +70,7 @@ def sources_from_manifest(
                 yield Source(url, columns=row)
             else:
                 is_empty = not path.strip(MARKS).strip()
-                yield Source("", columns=row) if is_empty else source_from_list(folder, path, row)
+                yield Source("", columns=row) if is_empty else source_from_folders(folders, path, row)
 
 
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..audio.formats import is_remote, open_regular_file, path_in_url
 from ..errors import AudioError
-from .listed_paths import MARKS, encoding_of_list, source_from_list
+from .listed_paths import MARKS, encoding_of_list, folders_of_list, source_from_folders
 from .source import Source, source_from_path
 
 SUFFIXES = (".m3u", ".m3u8")
@@ -25,11 +25,11 @@ def sources_from_playlist(
     says what a line means.
 
     Args:
-        file: its folder is what entries are relative to.
+        file: entries are relative to its ``folders_of_list``.
         skip: called for each entry on another machine.
         check: called for each line; what it raises ends the list.
     """
-    folder = os.path.dirname(file)
+    folders = folders_of_list(file)
     try:
         if os.path.isfile(file) and not os.path.getsize(file):
             return
@@ -41,7 +41,7 @@ def sources_from_playlist(
         encoding = encoding_of_list(file)
         errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
         with open(descriptor, encoding=encoding, errors=errors) as lines:
-            if _is_other_list(folder, lines.readline(_LONGEST).strip(MARKS + "\n\0").strip()):
+            if _is_other_list(folders, lines.readline(_LONGEST).strip(MARKS + "\n\0").strip()):
                 yield source_from_path(file)  # its row says what it is
                 return
             lines.seek(0)
@@ -56,22 +56,24 @@ def sources_from_playlist(
                 text = line.strip("\n\0")
                 bare = text.strip(MARKS)
                 is_comment = not bare.strip() or bare.startswith("#")
-                if is_comment and not any(_is_name(folder, each) for each in (text, bare)):
+                if is_comment and not any(_is_name(folders, each) for each in (text, bare)):
                     continue
                 if is_remote(bare.strip()) and path_in_url(bare.strip()) is None:
                     skip()
                 else:
-                    yield source_from_list(folder, text)
+                    yield source_from_folders(folders, text)
     except (OSError, AudioError):
         yield source_from_path(file)
 
 
-def _is_other_list(folder: str, first: str) -> bool:
+def _is_other_list(folders: tuple[str, ...], first: str) -> bool:
     """Whether a list that begins with this line is PLS or XSPF, whatever its name."""
     begins = first.lower().startswith(("<?xml", "<playlist")) or first.lower() == "[playlist]"
-    return begins and not _is_name(folder, first)
+    return begins and not _is_name(folders, first)
 
 
-def _is_name(folder: str, comment: str) -> bool:
+def _is_name(folders: tuple[str, ...], comment: str) -> bool:
     """Whether a line that begins like a comment is the name of a file ("#1 Hits.mp3")."""
-    return not comment.startswith("#EXT") and os.path.isfile(os.path.join(folder, comment))
+    if comment.startswith("#EXT"):
+        return False
+    return any(os.path.isfile(os.path.join(folder, comment)) for folder in folders)

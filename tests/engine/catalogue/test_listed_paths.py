@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from merkit.engine.catalogue import listed_paths
+from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.listed_paths import encoding_of_list, source_from_list
 
 NAMES = st.text(
@@ -229,3 +230,22 @@ def test_marks_around_a_path(tmp_path: Path) -> None:
     for name in ("a.wav", "\ufeffa.wav\x1a"):
         write(tmp_path, name)
         assert path_from_list(folder, "\ufeffa.wav\x1a") == f"{folder}/{name}"
+
+
+@pytest.mark.parametrize("suffix", ["m3u", "csv"])
+def test_a_list_that_is_reached_by_a_link(tmp_path: Path, suffix: str) -> None:
+    for name in ("pl/a.wav", "pl/both.wav", "pl/#1.wav", "lists/both.wav"):
+        write(tmp_path, name)
+    lines = ["path", "A.wav", "both.wav", "gone.wav", "#1.wav"]
+    (tmp_path / f"pl/p.{suffix}").write_text("\n".join(lines if suffix == "csv" else lines[1:]) + "\n")
+    link = tmp_path / f"lists/p.{suffix}"
+    link.symlink_to(f"../pl/p.{suffix}")
+    found = [*Sources([link])]
+    real = os.path.realpath(tmp_path)
+    assert [source.path for source in found] == [
+        f"{real}/pl/a.wav", f"{tmp_path}/lists/both.wav", f"{tmp_path}/lists/gone.wav", f"{real}/pl/#1.wav",
+    ]  # fmt: skip
+    # By these a row that was made while the file was not there, or in the other place, is known again.
+    assert f"{tmp_path}/lists/A.wav" in found[0].readings
+    assert f"{real}/pl/gone.wav" in found[2].readings
+    assert [source.path for source in Sources([tmp_path / f"pl/p.{suffix}"])][2] == f"{tmp_path}/pl/gone.wav"
