@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 
 from ..audio.formats import is_remote, open_regular_file, path_in_url
@@ -14,6 +15,7 @@ SUFFIXES = (".m3u", ".m3u8")
 
 _LONGEST = 1 << 16  # characters; no path has as many
 _MOST_BYTES = 1 << 30
+_OF_SERVICE = re.compile("(?:spotify|tunein|local|tidal|deezer|ytmusic|qobuz):")  # of players that stream
 
 
 def sources_from_playlist(
@@ -60,8 +62,12 @@ def sources_from_playlist(
                     continue
                 if is_remote(bare.strip()) and path_in_url(bare.strip()) is None:
                     skip()
+                    continue
+                source = source_from_folders(folders, text)
+                if _OF_SERVICE.match(bare.strip()) and not os.path.lexists(source.path):
+                    skip()
                 else:
-                    yield source_from_folders(folders, text)
+                    yield source
     except (OSError, AudioError):
         yield source_from_path(file)
 

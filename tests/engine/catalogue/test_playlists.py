@@ -43,6 +43,16 @@ def test_playlists(music: Path) -> None:
     assert listed(music / "latin.m3u") == [f"{music}/caf\udce9.mp3"]
 
 
+def test_names_in_a_service_are_on_another_machine(music: Path) -> None:
+    (music / "local:mine.mp3").touch()
+    lines = ["spotify:track:4uLU6h", "a.mp3", "tunein:station:s1", "local:track:x.mp3", "local:mine.mp3"]
+    (music / "list.m3u").write_text("\n".join([*lines, "Local: a title.mp3", "C:/x.mp3"]))
+    sources = Sources([music / "list.m3u"])
+    names = [Path(source.path).name for source in sources]
+    assert names == ["a.mp3", "local:mine.mp3", "Local: a title.mp3", "x.mp3"]
+    assert sources.skipped == 3
+
+
 _names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
 ).filter(lambda n: n.strip() and not n.startswith("#") and len(n.encode()) < 200 and n not in (".", ".."))
