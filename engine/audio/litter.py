@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 _NAMES = (
-    # Bins of desktops, NAS boxes, Windows and programs that mirror folders.
-    ".trash .trashes .recycle #recycle @recycle $recycle.bin .dtrash .stversions "
+    # Bins of desktops, NAS boxes and Windows.
+    ".trash .trashes .recycle .recycle.bin #recycle @recycle @sharebin $recycle.bin .dtrash "
+    # Bins and older versions of backups, of programs that mirror folders and of servers of files.
+    ".stversions _gsdata_ backups.backupdb files_trashbin files_versions "
     # What NAS boxes keep for themselves beside music.
     "@tmp @appstore @sharesnap @__thumb .@__thumb "
     # Snapshots: each holds every song once more.
@@ -15,7 +17,7 @@ _NAMES = (
     ".appledouble .appledb .appledesktop @eadir __macosx lost+found"
 )
 _LITTER = {*_NAMES.split(), "system volume information", "network trash folder", "temporary items"}
-_BIN_OF_WINDOWS_XP = "RECYCLER"  # "Recycler" is an album
+_OLDER_BINS = ("RECYCLER", "RECYCLED")  # of Windows; "Recycler" is an album
 _FOUND = re.compile(r"found\.[0-9]{3}", re.IGNORECASE)  # what a repair of a disk of Windows saved
 _LITTER_PREFIXES = ("._", ".trash-")  # AppleDouble companions have the suffix of the file that they go with
 
@@ -26,7 +28,7 @@ def is_left_out(name: str, hidden: bool) -> bool:
     Names that begin with two dots ("...And Justice for All") are titles, and not hidden.
     """
     if not name.startswith("."):
-        return name.lower() in _LITTER or name == _BIN_OF_WINDOWS_XP or _FOUND.fullmatch(name) is not None
+        return name.lower() in _LITTER or name in _OLDER_BINS or _FOUND.fullmatch(name) is not None
     if name.lower() in _LITTER or name.lower().startswith(_LITTER_PREFIXES):
         return True
     return not hidden and not name.startswith("..")

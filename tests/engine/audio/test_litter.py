@@ -11,7 +11,9 @@ from merkit.engine.audio.litter import is_left_out
     ["._a.mp3", "._", ".AppleDouble", "@eaDir", "#recycle", "$Recycle.Bin", ".Trash", ".Trash-1000",
      ".Trashes", ".stversions", ".snapshots", ".snapshot", ".zfs", "__MACOSX", "lost+found",
      "SYSTEM VOLUME INFORMATION", "Network Trash Folder", "Temporary Items", "RECYCLER", "found.000",
-     "FOUND.012", "@tmp", "@sharesnap", "@__thumb", ".@__thumb", "@appstore"],
+     "FOUND.012", "@tmp", "@sharesnap", "@__thumb", ".@__thumb", "@appstore",
+     "_gsdata_", "Backups.backupdb", "files_trashbin", "files_versions", ".Recycle.Bin", "RECYCLED",
+     "@sharebin"],
 )  # fmt: skip
 def test_litter_is_never_taken(name: str) -> None:
     assert is_left_out(name, hidden=False)
@@ -26,8 +28,8 @@ def test_hidden_names(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a.mp3", "...And Justice for All", "..", "Recycler", "#1 Hits", "@live", "_a.mp3", "Trash", "snapshots",
-     "found.mp3", "found.0000", "@tmp.mp3"],
+    ["a.mp3", "...And Justice for All", "..", "Recycler", "Recycled", "files", "#1 Hits", "@live", "_a.mp3",
+     "Trash", "snapshots", "found.mp3", "found.0000", "@tmp.mp3"],
 )  # fmt: skip
 def test_titles(name: str) -> None:
     assert not is_left_out(name, hidden=False)
