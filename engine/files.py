@@ -208,11 +208,20 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        file, is_new = folder / self._NAME, not os.path.lexists(folder / self._NAME)
         try:
             # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
-            self._file = (folder / self._NAME).open("a+b", buffering=0)
+            self._file = file.open("a+b", buffering=0)
         except OSError as error:
+            if isinstance(error, PermissionError) and not is_new:  # another user has made it
+                raise MerError(
+                    f"{file} cannot be written ({error.strerror}): if no run is under way there, remove it"
+                ) from None
             raise MerError(f"{folder} cannot be written: {error.strerror}") from None
+        if is_new:
+            with suppress(OSError, AttributeError):  # root's file would keep the folder's owner out
+                owner = folder.stat()
+                os.fchown(self._file.fileno(), owner.st_uid, owner.st_gid)
         try:
             _lock(self._file)
         except OSError as error:

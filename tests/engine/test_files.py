@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import signal
 import stat
@@ -181,6 +182,31 @@ def test_a_lock_that_cannot_be_had_is_not_called_anothers(
         files.FolderLock(tmp_path)
     held.release()
     files.FolderLock(tmp_path).release()
+
+
+def test_a_lock_that_another_user_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(MerError, match=f"^{re.escape(str(tmp_path))} cannot be written: Permission denied$"):
+        files.FolderLock(tmp_path)
+    (tmp_path / ".lock").touch()
+    with pytest.raises(
+        MerError, match=r"/\.lock cannot be written \(Permission denied\): if no .* remove it$"
+    ):
+        files.FolderLock(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+def test_a_new_lock_is_the_folders_owners(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 2345)
+    files.FolderLock(tmp_path).release()
+    made = (tmp_path / ".lock").stat()
+    assert (made.st_uid, made.st_gid) == (1234, 2345)
+    os.chown(tmp_path / ".lock", 0, 0)
+    files.FolderLock(tmp_path).release()
+    assert (tmp_path / ".lock").stat().st_uid == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
