@@ -65,14 +65,16 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
         OSError: the system starts no process.
         MerError: there is no folder for temporary files.
     """
-    from multiprocessing import forkserver, util
+    from multiprocessing import forkserver, process, util
 
     as_copy = as_copy and threading.active_count() == 1 and _can_be_copied()
     if as_copy:
         import_module(module)
     with _STARTING:
         chosen = tempfile.tempdir
-        tempfile.tempdir = str(socket_folder(len("/pymp-12345678/listener-12345678")))
+        tempfile.tempdir = folder = str(socket_folder(len("/pymp-12345678/listener-12345678")))
+        # Not a second folder in it, whose end is a traceback where somebody has emptied TMPDIR meanwhile.
+        vars(process.current_process()).get("_config", {}).setdefault("tempdir", folder)
         try:
             util.get_temp_dir()  # made now, and kept: the socket will lie in it
         finally:

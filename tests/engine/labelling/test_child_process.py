@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -98,6 +100,18 @@ if __name__ == "__main__":
 def test_a_forked_process_has_children_of_its_own() -> None:
     quietly = ["-W", "ignore:This process:DeprecationWarning"]  # of 3.12: of a fork beside threads
     assert run([*quietly, "-c", IN_A_FORK]) == ("[5, 7]\n0\nTrue\n", "")
+
+
+def test_the_end_is_quiet_where_somebody_has_emptied_the_folder_for_temporary_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory() as place:  # a path that is short enough for sockets
+        monkeypatch.setenv("TMPDIR", place)
+        assert run(["-c", GUARDED]) == ("[5, 7]\nFalse\n", "")
+        assert os.listdir(place) == []
+        empty = f"import shutil\nshutil.rmtree({place!r})\nprint('emptied')"
+        assert run(["-c", GUARDED + empty]) == ("[5, 7]\nFalse\nemptied\n", "")
+        os.mkdir(place)
 
 
 def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
