@@ -65,7 +65,9 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
 def folders_of_list(file: str) -> tuple[str, ...]:
     """What a list's entries are relative to: its folder; of a link also that of the file it leads to."""
     folder = os.path.dirname(file)
-    behind = os.path.dirname(real_path_of(file)) if os.path.islink(file) else folder
+    if not os.path.islink(file):
+        return (folder,)
+    behind = os.path.dirname(real_path_of(file))
     return (folder,) if behind == real_path_of(folder or os.curdir) else (folder, behind)
 
 

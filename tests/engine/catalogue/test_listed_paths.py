@@ -14,7 +14,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from merkit.engine.catalogue import listed_paths
 from merkit.engine.catalogue.expand import Sources
-from merkit.engine.catalogue.listed_paths import encoding_of_list, source_from_list
+from merkit.engine.catalogue.listed_paths import encoding_of_list, folders_of_list, source_from_list
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\r\n"), min_size=1, max_size=40
@@ -248,4 +248,8 @@ def test_a_list_that_is_reached_by_a_link(tmp_path: Path, suffix: str) -> None:
     # By these a row that was made while the file was not there, or in the other place, is known again.
     assert f"{tmp_path}/lists/A.wav" in found[0].readings
     assert f"{real}/pl/gone.wav" in found[2].readings
+    assert folders_of_list("p.m3u") == ("",)
+    assert folders_of_list(str(link)) == (f"{tmp_path}/lists", f"{real}/pl")
+    (tmp_path / "pl/again").symlink_to(f"p.{suffix}")
+    assert folders_of_list(f"{tmp_path}/pl/again") == (f"{tmp_path}/pl",)
     assert [source.path for source in Sources([tmp_path / f"pl/p.{suffix}"])][2] == f"{tmp_path}/pl/gone.wav"
