@@ -1,6 +1,7 @@
 // A list of any length: only the rows in sight are elements. The keyboard moves one current row.
 
 let lists = 0;
+const HIGHEST = 15e6; // px: Firefox shows nothing beyond 17.8 million, Chromium beyond 33.5 million
 
 class List {
   // make() gives a row's element, fill(element, index) shows a row in it; choose(index) when one is chosen.
@@ -26,12 +27,18 @@ class List {
   show(count, current = -1) {
     this.count = count;
     this.current = current;
-    this.space.style.height = `${count * this.rowHeight()}px`;
+    this.space.style.height = `${Math.min(HIGHEST, count * this.rowHeight())}px`;
     if (this.role === "row") this.element.setAttribute("aria-rowcount", count + this.firstRow - 1);
     for (const row of this.rows.values()) this.put(row);
     this.rows.clear();
     if (current < 0) this.scroller.scrollTop = 0;
     this.draw();
+  }
+
+  // The px of rows that a px of scrolling passes.
+  pace() {
+    const full = this.count * this.rowHeight(), seen = this.scroller.clientHeight;
+    return full > HIGHEST ? (full - seen) / (HIGHEST - seen) : 1;
   }
 
   later() {
@@ -47,19 +54,21 @@ class List {
   draw() {
     this.waiting = 0;
     const height = this.rowHeight();
-    const first = Math.max(0, Math.floor(this.scroller.scrollTop / height) - 4);
-    const end = Math.min(this.count, Math.ceil((this.scroller.scrollTop + this.scroller.clientHeight) / height) + 4);
+    const top = this.scroller.scrollTop * this.pace();
+    const passed = top - this.scroller.scrollTop; // px of rows above those that the scroller has room for
+    const first = Math.max(0, Math.floor(top / height) - 4);
+    const end = Math.min(this.count, Math.ceil((top + this.scroller.clientHeight) / height) + 4);
     for (const [index, row] of this.rows)
       if (index < first || index >= end) {
         this.put(row);
         this.rows.delete(index);
-      }
+      } else row.style.top = `${index * height - passed}px`;
     for (let index = first; index < end; index++) {
       if (this.rows.has(index)) continue;
       const row = this.spare.pop() || this.make();
       row.id = `${this.id}-${index}`;
       row.dataset.index = index;
-      row.style.top = `${index * height}px`;
+      row.style.top = `${index * height - passed}px`;
       row.setAttribute("role", this.role);
       if (this.role === "row") row.setAttribute("aria-rowindex", index + this.firstRow);
       else {
@@ -91,10 +100,11 @@ class List {
     const before = this.current;
     this.current = Math.max(0, Math.min(this.count - 1, index));
     if (isSeen) {
-      const top = this.current * this.rowHeight();
+      const place = this.current * this.rowHeight(), pace = this.pace();
       const room = this.scroller.clientHeight - this.rowHeight();
-      if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
-      else if (top > this.scroller.scrollTop + room) this.scroller.scrollTop = top - room;
+      const top = this.scroller.scrollTop * pace;
+      if (place < top) this.scroller.scrollTop = place / pace;
+      else if (place > top + room) this.scroller.scrollTop = (place - room) / pace;
     }
     this.draw();
     this.mark(before);
