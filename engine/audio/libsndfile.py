@@ -19,6 +19,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
+from .containers.flac_frames import is_hole
 from .containers.header_repair import Header, header_from_file
 from .containers.ogg_clock import counts_wrongly
 from .containers.ogg_pages import check_end, may_be_chain
@@ -105,7 +106,7 @@ class SoundFileDecoder:
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        ffmpeg = self._ffmpeg
+        ffmpeg = self._ffmpeg or (self.by_ffmpeg() if self._is_hole(start) else None)
         if ffmpeg is None:
             two = self._read_two(start, count)
             damaged = self.format in _STOPS_AT_DAMAGE and len(two) < min(count, self.length - start)
@@ -182,6 +183,13 @@ class SoundFileDecoder:
         if ffmpeg := getattr(self, "_ffmpeg", None):
             ffmpeg.close()
         os.close(self.descriptor)
+
+    def _is_hole(self, start: int) -> bool:
+        """Whether FLAC has no frames about there: libFLAC would seek for minutes."""
+        if self.format != "FLAC" or not self._seeks or start in (0, self._position):
+            return False
+        first, end = self._part or (self._header.start, os.fstat(self.descriptor).st_size)
+        return is_hole(self.descriptor, first + (end - first) * start // self.length, end)
 
     def _has_wrong_clock(self) -> bool:
         """Whether the pages of an Ogg are no measure of time. FFmpeg then does not trim the last of them."""

@@ -125,6 +125,23 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     return FlacLength(stated, true, corrections, number, is_one, has_hole)
 
 
+def is_hole(descriptor: int, place: int, end: int) -> bool:
+    """Whether nothing from a place on looks like a frame, as where a download has not come to yet."""
+    data = os.pread(descriptor, _PROBE_BYTES, place)
+    return place + len(data) < end and next(_frames(data), None) is None
+
+
+def holes_in_flac(descriptor: int, start: int) -> tuple[Part, ...]:
+    """Stretches in which no frame can begin, from where to where from ``start`` on: FFmpeg keeps them."""
+    holes: list[Part] = []
+    end = os.fstat(descriptor).st_size - start
+    for place in range(0, end, _BLOCK_BYTES):
+        if b"\xff" not in os.pread(descriptor, _BLOCK_BYTES, start + place):
+            first = holes.pop()[0] if holes and holes[-1][1] == place else place
+            holes.append((first, min(place + _BLOCK_BYTES, end)))
+    return tuple(holes)
+
+
 def _true_format(head: bytes, rate: int, longest: int) -> dict[int, bytes]:
     """Corrections of the rate in Hz, and of the most samples of a frame."""
     corrections: dict[int, bytes] = {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import AudioError
 from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
-from .flac_frames import length_from_flac, start_of_flac
+from .flac_frames import holes_in_flac, length_from_flac, start_of_flac
 from .sound_chunks import further_sound, size_without, unpadded_chunks
 
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
@@ -41,8 +41,7 @@ class Header:
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
     ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins,
     ``end`` the offset in it at which libsndfile must stop, where it would read to the end of the file, and
-    ``left_out`` what it must pass over before that, from which offset to which: what stands between the
-    chunks of a sound in several.
+    ``left_out`` what is to be passed over, from which offset to which: it is no sound.
     ``may_be_chain`` says that more FLAC files may follow in the same file, ``for_ffmpeg`` that libFLAC counts
     it wrongly, as it was cut out of another, or seeks in it for minutes, as a part of it has no frames.
     """
@@ -79,12 +78,14 @@ def header_from_file(descriptor: int) -> Header:
 
 def _flac(descriptor: int, start: int) -> Header:
     length = length_from_flac(descriptor, start)
-    if not length:  # a short one may be one frame
-        if (size := os.fstat(descriptor).st_size) > _SEARCHED_BYTES:
-            raise AudioError("damaged: its end holds no frame of FLAC")
-        return Header(start=start, may_be_chain=size <= _TAIL_BYTES, for_ffmpeg=size > _TAIL_BYTES)
-    if length.first or length.has_hole:
-        return Header(length.corrections, start=start, for_ffmpeg=True)
+    size = os.fstat(descriptor).st_size
+    if not length and size > _SEARCHED_BYTES:
+        raise AudioError("damaged: its end holds no frame of FLAC")
+    if not length and size <= _TAIL_BYTES:  # it may be one frame
+        return Header(start=start, may_be_chain=True)
+    if not length or length.first or length.has_hole:
+        holes = () if length and length.first else holes_in_flac(descriptor, start)
+        return Header(length.corrections if length else {}, start=start, left_out=holes, for_ffmpeg=True)
     may_be_chain = not (length.is_one and length.stated in (0, length.true))
     return Header(length.corrections, start=start, may_be_chain=may_be_chain)
 

@@ -41,7 +41,7 @@ class _Page:
     lacing: bytes
     body: bytes
 
-    def packets(self, begun: bytes | None) -> tuple[list[bytes], bytes | None]:
+    def packets(self, begun: bytes | bytearray | None) -> tuple[list[bytes], bytes | bytearray | None]:
         """The packets that end in the page, and the beginning of one that does not.
 
         Args:
@@ -55,7 +55,7 @@ class _Page:
                 continue
             packet = self.body[at : at + size]
             if first and self.flags & _CONTINUED:
-                packet = (begun or b"") + packet
+                packet = bytes(begun or b"") + packet
             if not (first and is_lost):
                 packets.append(packet)
             at, size, first = at + size, 0, False
@@ -63,7 +63,11 @@ class _Page:
             return packets, b""
         rest = self.body[at:]
         if first and self.flags & _CONTINUED:
-            return packets, None if is_lost else (begun or b"") + rest
+            if is_lost:
+                return packets, None
+            begun = begun if isinstance(begun, bytearray) else bytearray(begun or b"")
+            begun += rest  # in place: a cover takes hundreds of pages
+            return packets, begun
         return packets, rest
 
 
@@ -136,7 +140,7 @@ class OggStream:
             IrregularError: a page is damaged, missing, or another stream's.
         """
         offset = self._place(granule, slack)
-        begun: bytes | None = None
+        begun: bytes | bytearray | None = None
         if offset == self.begin:
             begun = b""
             yield 0, [], False

@@ -16,7 +16,12 @@ from ffmpeg_files import write
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.containers import flac_frames
-from merkit.engine.audio.containers.flac_frames import length_from_flac, parts_from_flac, start_of_flac
+from merkit.engine.audio.containers.flac_frames import (
+    holes_in_flac,
+    length_from_flac,
+    parts_from_flac,
+    start_of_flac,
+)
 from merkit.engine.audio.containers.ogg_pages import MOST_PARTS, parts_from_ogg
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.open import open_decoder
@@ -208,6 +213,34 @@ def test_a_download_that_is_not_finished(tmp_path: Path, hole: tuple[float, floa
         with closing(open_decoder(whole, Limits())) as other:
             for place in places:
                 assert np.abs(decoder.read(place, 44_100) - other.read(place, 44_100)).max() < 1e-4
+
+
+def test_a_hole_between_the_probes_is_not_sought_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg reads from where libFLAC would seek in a hole, and keeps no stretch of zeros in memory."""
+    whole = write_audio(tmp_path / "whole.flac", noise(60, 44_100), 44_100)
+    data = bytearray(whole.read_bytes())
+    first, end = int(0.6 * len(data)), int(0.7 * len(data))
+    data[first:end] = bytes(end - first)
+    (tmp_path / "a.flac").write_bytes(data)
+    expected, _ = soundfile.read(whole, dtype="float32")
+    with closing(open_decoder(tmp_path / "a.flac", Limits())) as decoder:
+        for place in (50 * 44_100, 5 * 44_100):
+            assert np.abs(decoder.read(place, 44_100) - expected[place : place + 44_100]).max() < 1e-4
+        assert not decoder.name.startswith("ffmpeg")
+        monkeypatch.setattr(soundfile.SoundFile, "seek", None)
+        decoder.read(39 * 44_100, 44_100)
+        assert decoder.name.startswith("ffmpeg")
+        assert np.abs(decoder.read(place, 44_100) - expected[place : place + 44_100]).max() < 1e-4
+
+
+def test_stretches_without_frames_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"\xff" + bytes((1 << 20) - 1) + bytes(3 << 20) + b"\xff" + bytes((1 << 20) + 5))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        assert holes_in_flac(descriptor, 0) == ((1 << 20, 4 << 20), (5 << 20, (5 << 20) + 6))
+    finally:
+        os.close(descriptor)
 
 
 def test_a_tag_before_the_header_moves_nothing(tmp_path: Path) -> None:
