@@ -74,11 +74,16 @@ def _is_walked(body: Part, version: int, flags: int) -> bool:
     return _ends_well(body, place + size)
 
 
+def id3v1_of(part: Part) -> bytes:
+    """The ID3v1 tag with which a part ends, or nothing. The last bytes of an APEv2 tag can look like one."""
+    begin = part.length - _V1
+    is_one = part.read(begin, 3) == b"TAG" and part.read(begin - 3, 8) != b"APETAGEX"
+    return part.read(begin, _V1) if is_one else b""
+
+
 def read_id3v1(part: Part, tags: Tags) -> None:
     """Adds the tags of the ID3v1 tag with which a part ends."""
-    data = part.read(part.length - _V1, _V1)
-    if data[:3] != b"TAG":
-        return
+    data = id3v1_of(part)
     for name, start in (("title", 3), ("artist", 33), ("album", 63)):
         add(tags, name, text_from_bytes(data[start : start + 30].split(b"\0")[0].rstrip()))
 
@@ -115,7 +120,7 @@ def read_id3v2_at_end(part: Part, tags: Tags) -> None:
 
 def _before_id3v1(part: Part) -> int:
     """Where what may stand before an ID3v1 tag ends."""
-    return part.length - (_V1 if part.read(part.length - _V1, 3) == b"TAG" else 0)
+    return part.length - len(id3v1_of(part))
 
 
 def _before_lyrics3(part: Part, end: int) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...audio.containers.part import part_of_file
+from ...audio.tags.id3 import id3v1_of
 from ...audio.tags.written import tags_from_file
 from ...errors import MerError
 from .others import MOOD, comments_as_bytes, other_entries, other_frames
@@ -18,7 +20,6 @@ from .others import is_ours as is_name_ours
 _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
 _NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
-_V1_BYTES = 128
 _SHORT = 10  # bytes of a frame that holds nothing
 _V1_FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB"}
 
@@ -107,16 +108,20 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
         del file.tags[key]
     old_v1 = _id3v1(path)
     had_none = file.tags is None
-    if had_none:
-        file.add_tags()
-    options = _write_id3(file, values, path, had_none) if _is_id3(file) else _write_other(file, values, path)
     try:
+        if had_none:
+            file.add_tags()
+        options = (
+            _write_id3(file, values, path, had_none) if _is_id3(file) else _write_other(file, values, path)
+        )
         file.save(str(path), **options)
+    except MerError:
+        raise
     except Exception as error:  # as in _opened
         raise MerError(f"mutagen cannot write its tags: {_reason(error)}") from None
     if old_v1 and _id3v1(path):
         with open(path, "rb+") as raw:  # mutagen writes its texts anew, those in Hindi as question marks
-            raw.seek(-_V1_BYTES, os.SEEK_END)
+            raw.seek(-len(old_v1), os.SEEK_END)
             raw.write(old_v1)
 
 
@@ -266,7 +271,4 @@ def _write_other(file: Any, values: Mapping[str, str], path: str | Path) -> dict
 def _id3v1(path: str | Path) -> bytes:
     """A file's ID3v1, or nothing."""
     with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _V1_BYTES))
-        end = file.read()
-    return end if len(end) == _V1_BYTES and end.startswith(b"TAG") else b""
+        return id3v1_of(part_of_file(file.fileno()))

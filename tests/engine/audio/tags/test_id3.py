@@ -195,6 +195,20 @@ def test_id3v1_cut_inside_of_a_character() -> None:
     assert tags == {"title": ["प्यार दीवा"], "artist": ["André"]}
 
 
+def test_an_apev2_tag_of_131_bytes_is_no_id3v1() -> None:
+    items = [("Title", b"title", 0), ("MP3GAIN_MINMAX", b"103,211", 0)]
+    items.append(("x", b"y" * (131 - 32 - 10 - len(made.apev2(items))), 0))
+    data = made.apev2([]) + made.apev2(items)
+    assert len(data) == 131
+    assert data[3:6] == b"TAG"
+    for before in (b"", b"frames" * 50):
+        tags: Tags = {}
+        read_id3v1(part(before + data), tags)
+        assert tags == {}
+        read_apev2(part(before + data), tags)
+        assert tags == {"title": ["title"]}
+
+
 LYRICS = b"LYRICSBEGININD0000200LYR00005hello000034LYRICS200"
 
 

@@ -21,7 +21,7 @@ from merkit.engine.outputs.tagging.moods import (
 )
 from merkit.engine.outputs.tagging.sound import sound_digest
 from sound_formats import FORMATS
-from tag_bytes import id3_frame, id3_text, id3v1, id3v2
+from tag_bytes import apev2, id3_frame, id3_text, id3v1, id3v2
 
 pytest.importorskip("mutagen")
 
@@ -145,6 +145,26 @@ def test_id3v1_stays_and_is_not_hidden(tmp_path: Path) -> None:
     assert tags_from_file(path) == before
     path.write_bytes(path.read_bytes()[:-128])
     assert tags_from_file(path) == before  # ID3v2 has it now
+
+
+def test_an_apev2_tag_of_131_bytes_is_no_id3v1(tmp_path: Path) -> None:
+    tag = apev2([("MP3GAIN_MINMAX", b"103,211", 0), ("REPLAYGAIN_TRACK_GAIN", b"+1.5 dB", 0)])
+    tag = apev2([]) + tag  # with a header before it
+    assert len(tag) == 131
+    path = mp3(tmp_path / "a.mp3", after=tag)
+    assert tags_from_file(path) == {}
+    write_moods(path, VALUES)
+    assert read_moods(path) == VALUES
+    assert path.read_bytes().endswith(tag)
+
+
+def test_any_error_of_writing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise ValueError("no\nway")
+
+    monkeypatch.setattr("merkit.engine.outputs.tagging.moods.other_frames", fail)
+    with pytest.raises(MerError, match=r"^mutagen cannot write its tags: no way$"):
+        write_moods(mp3(tmp_path / "a.mp3"), VALUES)
 
 
 def test_what_no_one_can_read_is_one_line(tmp_path: Path) -> None:
