@@ -9,7 +9,9 @@ from ..containers.part import Part
 from .id3 import read_id3v2
 from .values import LONGEST, Tags, add, text_from_bytes
 
-_INFO = {b"IART": "artist", b"INAM": "title", b"IPRD": "album"}
+_INFO = {b"IART": "artist", b"INAM": "title", b"IPRD": "album",
+         b"ICRD": "date", b"IPRT": "track", b"ITRK": "track",
+         b"IGNR": "genre", b"ICMT": "comment"}  # fmt: skip
 _AIFF = {b"AUTH": "artist", b"NAME": "title"}
 _UNKNOWN_SIZE = 0xFFFFFFFF
 

@@ -12,11 +12,16 @@ from ..formats import plain_tag_size
 from .values import LONGEST, MOST_VALUES, Tags, add, text_from_bytes, text_from_utf16
 
 _FRAMES = {b"TPE1": "artist", b"TIT2": "title", b"TALB": "album",
-           b"TP1": "artist", b"TT2": "title", b"TAL": "album"}  # fmt: skip
-_APE_KEYS = {b"artist": "artist", b"title": "title", b"album": "album"}
+           b"TP1": "artist", b"TT2": "title", b"TAL": "album",
+           b"TDRC": "date", b"TYER": "date", b"TRCK": "track", b"TCON": "genre",
+           b"TYE": "date", b"TRK": "track", b"TCO": "genre"}  # fmt: skip
+_APE_KEYS = {b"artist": "artist", b"title": "title", b"album": "album",
+             b"year": "date", b"track": "track", b"genre": "genre", b"comment": "comment"}  # fmt: skip
 _FRAME_NAME = re.compile(rb"[A-Z][A-Z0-9]{2}[A-Z0-9 \0]?")  # a blank where a name of ID3v2.2 was kept
 _HEAD = 10
 _V1 = 128
+_V1_PLACES = {"title": (3, 33), "artist": (33, 63), "album": (63, 93), "date": (93, 97), "comment": (97, 127)}
+_V1_GENRES = 192
 _APE_FOOT = 32
 _MOST_ITEMS = 1_000
 
@@ -84,8 +89,15 @@ def id3v1_of(part: Part) -> bytes:
 def read_id3v1(part: Part, tags: Tags) -> None:
     """Adds the tags of the ID3v1 tag with which a part ends."""
     data = id3v1_of(part)
-    for name, start in (("title", 3), ("artist", 33), ("album", 63)):
-        add(tags, name, text_from_bytes(data[start : start + 30].split(b"\0")[0].rstrip()))
+    if not data:
+        return
+    for name, (start, end) in _V1_PLACES.items():
+        add(tags, name, text_from_bytes(data[start:end].split(b"\0")[0].rstrip()))
+    track, genre = data[126], data[127]
+    if not data[125] and track:
+        add(tags, "track", str(track))
+    if genre < _V1_GENRES:
+        add(tags, "genre", str(genre))
 
 
 def read_apev2(part: Part, tags: Tags) -> None:

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 
 Tags = dict[str, list[str]]
-"""The values of each of ``TAGS`` that a file has."""
+"""The values of each tag, by its name here, that a file has."""
 
 LONGEST = 1 << 16
 """Bytes of a value that are read: a title is shorter."""

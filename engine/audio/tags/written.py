@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,11 +34,12 @@ _DAMAGE = (struct.error, IndexError, OverflowError, OSError, Exhausted)
 _Reader = Callable[[Part, Tags], None]
 
 
-def tags_from_file(path: str | Path) -> dict[str, str]:
-    """Those of ``TAGS`` that stand in a local file; several values of one have ``; `` between them.
+def tags_from_file(path: str | Path, names: Iterable[str] = TAGS) -> dict[str, str]:
+    """Those of ``names`` that stand in a local file; several values of one have ``; `` between them.
 
-    Empty for formats that are not known here, such as CAF. Damage never raises: what stands before it
-    is kept. Reads some megabytes at most.
+    Empty for formats that are not known here, such as CAF. Of ID3, APEv2 and INFO also date, track, genre and
+    comment are known, a genre as it stands there. Damage never raises: what stands before it is kept. Reads
+    some megabytes at most.
 
     Raises:
         AudioError: the file cannot be opened.
@@ -55,7 +56,7 @@ def tags_from_file(path: str | Path) -> dict[str, str]:
         pass
     finally:
         os.close(descriptor)
-    return {name: _BETWEEN.join(tags[name]) for name in TAGS if tags.get(name)}
+    return {name: _BETWEEN.join(tags[name]) for name in names if tags.get(name)}
 
 
 def _sources(whole: Part) -> Iterator[tuple[_Reader, Part]]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
-from ...audio.tags.written import tags_from_file
 from ...errors import MerError
+from .older import older_comments, older_frames
 from .others import MOOD, comments_as_bytes, other_entries, other_frames
 from .others import SHARE as _SHARE
 from .others import is_ours as is_name_ours
@@ -21,7 +21,6 @@ _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
 _NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
 _SHORT = 10  # bytes of a frame that holds nothing
-_V1_FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB"}
 
 
 class NoPlaceError(MerError):
@@ -91,12 +90,15 @@ def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, st
     return _moods(_opened(path, like or path), path)
 
 
-def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | None = None) -> None:
+def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | None = None) -> list[bytes]:
     """Writes ``values_of`` in the place of earlier ones, and nothing else. The file is changed in place.
 
     ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. Its other
-    frames keep their bytes, as Vorbis comments do. A file with ID3v1 only gets its texts in ID3v2 too, which
-    FFmpeg reads alone where both are there.
+    frames keep their bytes, as Vorbis comments do. A tag of MP3, WAV, AIFF or FLAC without a title, artist
+    and album, new or not, gets those of the file's older tags (ID3v1, APEv2, INFO), which it would hide.
+
+    Returns:
+        The frames or comments that it got so, as ``other_entries`` has them.
 
     Raises:
         NoPlaceError, MerError: as ``read_moods`` and ``check_apev2``; or it cannot be written, and may be
@@ -107,13 +109,10 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
     for key in [key for key, _ in _entries(file)]:
         del file.tags[key]
     old_v1 = _id3v1(path)
-    had_none = file.tags is None
     try:
-        if had_none:
+        if file.tags is None:
             file.add_tags()
-        options = (
-            _write_id3(file, values, path, had_none) if _is_id3(file) else _write_other(file, values, path)
-        )
+        options, added = (_write_id3 if _is_id3(file) else _write_other)(file, values, path)
         file.save(str(path), **options)
     except MerError:
         raise
@@ -123,6 +122,7 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
         with open(path, "rb+") as raw:  # mutagen writes its texts anew, those in Hindi as question marks
             raw.seek(-len(old_v1), os.SEEK_END)
             raw.write(old_v1)
+    return added
 
 
 def check_apev2(path: str | Path, values: Mapping[str, str]) -> None:
@@ -224,21 +224,18 @@ def _entries(file: Any) -> list[tuple[str, str]]:
     return found
 
 
-def _write_id3(file: Any, values: Mapping[str, str], path: str | Path, had_none: bool) -> dict[str, Any]:
-    from mutagen.id3 import TMOO, TXXX, Encoding, Frames
-    from mutagen.mp3 import MP3
+def _write_id3(file: Any, values: Mapping[str, str], path: str | Path) -> tuple[dict[str, Any], list[bytes]]:
+    """What mutagen needs to save the tags, and what they got of older ones."""
+    from mutagen.id3 import TMOO, TXXX, Encoding
 
     tags: Any = file.tags
     version = 3 if tags.version[:2] in ((2, 2), (2, 3)) else 4
-    if had_none and isinstance(file, MP3) and _id3v1(path):
-        tags.load(str(path))  # its year and genre too
-        for tag, text in tags_from_file(path).items():  # which knows that some ID3v1 is UTF-8
-            tags.add(Frames[_V1_FRAMES[tag]](encoding=Encoding.UTF8, text=[text]))
-    if (others := other_frames(path)) is not None:
-        tags.clear()
-        # Mutagen leaves out what is short, and what it takes for that of a tag of another version.
-        tags.unknown_frames = [b"".join(others).ljust(_SHORT + 1, b"\0")]
-        tags._unknown_v2_version = version
+    others = other_frames(path) or []
+    added = older_frames(path, others, version) if values else []
+    tags.clear()
+    # Mutagen leaves out what is short, and what it takes for that of a tag of another version.
+    tags.unknown_frames = [b"".join(others + added).ljust(_SHORT + 1, b"\0")]
+    tags._unknown_v2_version = version
     for name, text in values.items():
         frame = (
             TMOO(encoding=Encoding.UTF8, text=[text])
@@ -246,26 +243,34 @@ def _write_id3(file: Any, values: Mapping[str, str], path: str | Path, had_none:
             else TXXX(encoding=Encoding.UTF8, desc=name, text=[text])
         )
         tags.add(frame)
-    return {"v2_version": version, "v23_sep": None}
+    return {"v2_version": version, "v23_sep": None}, added
 
 
-def _write_other(file: Any, values: Mapping[str, str], path: str | Path) -> dict[str, Any]:
+def _write_other(
+    file: Any, values: Mapping[str, str], path: str | Path
+) -> tuple[dict[str, Any], list[bytes]]:
+    """As ``_write_id3``."""
     from mutagen.asf import ASF
     from mutagen.flac import FLAC
     from mutagen.mp4 import MP4, AtomDataType, MP4FreeForm
 
     tags: Any = file.tags
     others = other_entries(path)
+    takes_over = values and isinstance(file, FLAC) and len(others) < 2
+    added = older_comments(path, others[0][1:] if others else []) if takes_over else []
     if len(others) == 1:  # mutagen puts the bytes into their place, and is not to make them
-        block, is_framed = comments_as_bytes(others[0], values), not isinstance(file, FLAC)
+        block, is_framed = comments_as_bytes(others[0] + added, values), not isinstance(file, FLAC)
         tags.write = lambda framing=is_framed: block + (b"\1" if framing else b"")
-        return {}
+        return {}, added
+    for comment in added:
+        key, _, text = comment.decode().partition("=")
+        tags[key] = [text]
     for name, text in values.items():
         if isinstance(file, MP4):
             tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
         else:
             tags[_ASF_MOOD if isinstance(file, ASF) and name == MOOD else name] = [text]
-    return {}
+    return {}, added
 
 
 def _id3v1(path: str | Path) -> bytes:

@@ -203,6 +203,11 @@ def _syncsafe(data: bytes) -> int:
     return sum((byte & 127) << 7 * power for power, byte in enumerate(reversed(data)))
 
 
+def syncsafe_bytes(number: int) -> bytes:
+    """Four bytes of 7 bits each."""
+    return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
+
+
 def _flac(file: IO[bytes]) -> Iterator[bytes]:
     """The blocks of comments; the file stands behind its first four bytes."""
     last = False

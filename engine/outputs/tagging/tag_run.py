@@ -31,6 +31,7 @@ from .moods import (
     values_of,
     write_moods,
 )
+from .older import hidden_names, shown_texts
 from .others import other_entries
 from .replacement import check_writable, replacement
 from .sound import sound_digest
@@ -251,15 +252,18 @@ class _Tagger:
             file.flush()
             copy = Path(file.name)
             sound, tags, others = sound_digest(copy), tags_from_file(copy), other_entries(copy)
-            write_moods(copy, values, like=path)
+            shown = shown_texts(copy)
+            added = write_moods(copy, values, like=path)
             if sound_digest(copy) != sound:
                 raise MerError("its sound would not stay as it is")
             if any(tags_from_file(copy).get(name) != value for name, value in tags.items()):
                 raise MerError("its artist, title or album would not stay as they are")
-            if others and other_entries(copy) != others:
+            if others and other_entries(copy) != [[*entries, *added] for entries in others]:
                 raise MerError(
                     "its other tags would not stay as they are: save them anew with a tag editor first"
                 )
+            if hidden := ", ".join(hidden_names(shown, shown_texts(copy))):
+                raise MerError(f"players would no longer show its {hidden}: save its tags anew first")
             if read_moods(copy, like=path) != values:
                 raise MerError("its mood cannot be read back")
             with copy.open("rb") as new:

@@ -36,7 +36,7 @@ def test_list_info(codec: str) -> None:
     texts = [(b"INAM", "Déjà Vu"), (b"IART", "Beyoncé"), (b"IART", "Zoë"), (b"ICMT", "x"), (b"IPRD", "Album")]
     info = b"INFO" + b"".join(made.chunk(name, text.encode(codec) + b"\0") for name, text in texts)
     data = made.riff(SOUND + made.chunk(b"LIST", b"adtl" + bytes(8)) + made.chunk(b"LIST", info))
-    expected = {"title": ["Déjà Vu"], "artist": ["Beyoncé", "Zoë"], "album": ["Album"]}
+    expected = {"title": ["Déjà Vu"], "artist": ["Beyoncé", "Zoë"], "album": ["Album"], "comment": ["x"]}
     assert read(read_text_chunks, data) == expected
 
 

@@ -182,8 +182,13 @@ def test_a_damaged_tag_ends_at_the_damage() -> None:
 def test_id3v1(codec: str) -> None:
     tags: Tags = {}
     data = made.id3v1("Déjà Vu".encode(codec), "Beyoncé".encode(codec), b"Album   \0 left over")
+    expected = {"title": ["Déjà Vu"], "artist": ["Beyoncé"], "album": ["Album"]}
     read_id3v1(part(b"x" * 50 + data), tags)
-    assert tags == {"title": ["Déjà Vu"], "artist": ["Beyoncé"], "album": ["Album"]}
+    assert tags == {**expected, "genre": ["0"]}
+    tags.clear()
+    more = {"date": ["1999"], "comment": ["noted"], "track": ["5"]}
+    read_id3v1(part(data[:93] + b"1999" + b"noted".ljust(28, b"\0") + b"\0\5\xff"), tags)
+    assert tags == {**expected, **more}  # that genre is none
 
 
 def test_id3v1_cut_inside_of_a_character() -> None:
@@ -192,7 +197,7 @@ def test_id3v1_cut_inside_of_a_character() -> None:
     with pytest.raises(UnicodeDecodeError):
         title.decode()
     read_id3v1(part(made.id3v1(title, "Andr\xe9".encode("latin-1"))), tags)
-    assert tags == {"title": ["प्यार दीवा"], "artist": ["André"]}
+    assert tags == {"title": ["प्यार दीवा"], "artist": ["André"], "genre": ["0"]}
 
 
 def test_an_apev2_tag_of_131_bytes_is_no_id3v1() -> None:

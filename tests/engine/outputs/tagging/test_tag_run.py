@@ -24,6 +24,7 @@ from merkit.engine.outputs.tagging.sound import sound_digest
 from merkit.engine.outputs.tagging.tag_run import Outcome, TagOptions, tag_songs
 from merkit.engine.outputs.tagging.undo_run import undo_tags
 from sound_formats import FORMATS
+from tag_bytes import apev2, id3v1
 
 pytest.importorskip("mutagen")
 
@@ -153,6 +154,29 @@ def test_the_moods_of_others_stay(tmp_path: Path) -> None:
     assert [(each.outcome, each.before) for each in said] == [(Outcome.OTHERS, "Epic")]
     assert tag(labels, replace=True) == [Outcome.WRITTEN]
     assert FLAC(path)["mood"] == ["happy"]
+
+
+def test_the_end_of_an_apev2_tag_is_no_id3v1(tmp_path: Path) -> None:
+    path = song(tmp_path)
+    data = path.read_bytes()
+    gains = apev2([("MP3GAIN_MINMAX", b"103,211", 0), ("REPLAYGAIN_TRACK_GAIN", b"+1.5 dB", 0)])
+    path.write_bytes(data[10 + int.from_bytes(data[6:10], "big") :] + apev2([]) + gains)
+    assert path.read_bytes()[-128:-125] == b"TAG"
+    assert tag(write_labels(tmp_path / "labels", [row_of(path)])) == [Outcome.WRITTEN]
+
+
+def test_what_a_new_tag_would_hide_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = song(tmp_path)
+    data = path.read_bytes()
+    old = id3v1(b"song", b"someone")
+    path.write_bytes(data[10 + int.from_bytes(data[6:10], "big") :] + old)
+    before = path.read_bytes()
+    monkeypatch.setattr("merkit.engine.outputs.tagging.moods.older_frames", lambda *_: [])
+    (said,) = tag_songs(write_labels(tmp_path / "labels", [row_of(path)]), WRITE)
+    assert said.outcome is Outcome.FAILED
+    reason = "players would no longer show its title, artist, genre: save its tags anew first"
+    assert said.reason == reason
+    assert path.read_bytes() == before
 
 
 def test_a_mood_in_an_apev2_tag_stays(tmp_path: Path) -> None:
