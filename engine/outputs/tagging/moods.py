@@ -20,6 +20,7 @@ from .others import is_ours as is_name_ours
 _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
 _NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
+_LEAST_UNKNOWN = 0x7FFF_0000  # bytes: SoX states something above it, others 0 or all ones
 _SHORT = 10  # bytes of a frame that holds nothing
 
 
@@ -153,18 +154,35 @@ def _opened(path: str | Path, like: str | Path) -> Any:
     with_id3 = (MP3, WAVE, AIFF)
     others = (FLAC, MP4, ASF, OggVorbis, OggOpus, OggFLAC, OggSpeex, OggTheora)
     try:
+        _check_length(path)
         file = mutagen.File(str(like), options=[*with_id3, *others])
         if isinstance(file, with_id3):
             # As it stands in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
             file = type(file)(str(path), translate=False, load_v1=False)
         elif file is not None and str(like) != str(path):
             file = type(file)(str(path))
+    except MerError:
+        raise
     # Its readers meet whatever bytes there are, and not all of their errors are its own kind.
     except Exception as error:
         raise MerError(f"mutagen cannot read it: {_reason(error)}") from None
     if file is None:
         raise NoPlaceError("its format has no place for a mood")
     return file
+
+
+def _check_length(path: str | Path) -> None:
+    """Refuses WAV and AIFF that were written to a pipe: their length stands for one that nobody knew."""
+    with open(path, "rb") as file:
+        head, size = file.read(12), os.fstat(file.fileno()).st_size
+    if head[:4] not in (b"RIFF", b"FORM") or head[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
+        return
+    stated = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
+    if stated == 0 or _LEAST_UNKNOWN <= stated > size:
+        name = "OUT.wav" if head[8:] == b"WAVE" else "OUT.aiff"
+        raise MerError(
+            f"its header does not say how long it is: save it anew (ffmpeg -i FILE -c copy {name})"
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -158,6 +158,20 @@ def test_an_apev2_tag_of_131_bytes_is_no_id3v1(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(tag)
 
 
+@pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFF024])
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
+def test_a_length_that_nobody_knew(tmp_path: Path, name: str, stated: int) -> None:
+    """As it stands in what was written to a pipe."""
+    kind = "WAV PCM, 16 bits" if name == "a.wav" else "AIFF PCM, 16 bits"
+    path = made(tmp_path / name, next(each for each in FORMATS if each.name == kind))
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + stated.to_bytes(4, "little" if name == "a.wav" else "big") + data[8:])
+    said = rf"^its header does not say how long it is: save it anew \(ffmpeg -i FILE -c copy OUT{name[1:]}\)$"
+    with pytest.raises(MerError, match=said):
+        read_moods(path)
+    assert path.stat().st_size == len(data)
+
+
 def test_any_error_of_writing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise ValueError("no\nway")
