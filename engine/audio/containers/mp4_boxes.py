@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 
-from .part import Exhausted, Part, part_of_file, within
+from .part import Effort, Exhausted, Part, part_of_file, within
 
 _ENCRYPTED = {b"enca", b"drms", b"aavd"}  # Common Encryption, iTunes' FairPlay, Audible
 
@@ -37,6 +38,16 @@ def breaks_off(descriptor: int) -> bool:
     except Exhausted:
         return False
     return b"mdat" in names and b"moov" not in names
+
+
+def has_fragment_index(descriptor: int) -> bool:
+    """Whether an MP4 file names the places of its fragments, as mfra does: by bytes from its beginning."""
+    effort = Effort(16 << 20, 1 << 20)  # a fragment a second makes thousands of boxes, and mfra is the last
+    try:
+        whole = Part(descriptor, 0, os.fstat(descriptor).st_size, effort)
+        return any(name == b"mfra" for name, _ in boxes(whole))
+    except Exhausted:
+        return False
 
 
 def is_encrypted(descriptor: int) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...audio.containers.mp4_boxes import has_fragment_index
 from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
 from ...errors import MerError
@@ -102,10 +103,10 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
         The frames or comments that it got so, as ``other_entries`` has them.
 
     Raises:
-        NoPlaceError, MerError: as ``read_moods`` and ``check_apev2``; or it cannot be written, and may be
+        NoPlaceError, MerError: as ``read_moods`` and ``check_rest``; or it cannot be written, and may be
             damaged.
     """
-    check_apev2(path, values)
+    check_rest(path, values)
     file = _opened(path, like or path)
     for key in [key for key, _ in _entries(file)]:
         del file.tags[key]
@@ -126,12 +127,17 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
     return added
 
 
-def check_apev2(path: str | Path, values: Mapping[str, str]) -> None:
-    """Refuses a file that would have two moods: one in an APEv2 tag, which is not written, and ``values``.
+def check_rest(path: str | Path, values: Mapping[str, str]) -> None:
+    """Refuses a file of which something that is not written would not fit ``values`` any more.
 
     Raises:
-        MerError: its APEv2 tag has another mood.
+        MerError: its APEv2 tag has another mood; it is an MP4 with an index of its fragments, which move.
     """
+    with open(path, "rb") as file:
+        if has_fragment_index(file.fileno()):
+            raise MerError(
+                "the index of its fragments would not fit: save it anew (ffmpeg -i FILE -c copy OUT.m4a)"
+            )
     if any(mood != values.get(MOOD) for mood in _apev2_moods(path)):
         raise MerError("a mood in its APEv2 tag would stay: take that tag away with a tag editor first")
 

@@ -24,7 +24,7 @@ from .differences import bytes_from_pieces, pieces_from_files
 from .moods import (
     MOOD,
     NoPlaceError,
-    check_apev2,
+    check_rest,
     is_mood_ours,
     read_moods,
     require_mutagen,
@@ -241,7 +241,7 @@ class _Tagger:
             MerError, OSError: it stays as it was.
         """
         undo = self._undo
-        check_apev2(path, values)
+        check_rest(path, values)
         if undo is None:
             check_writable(path)
             return

@@ -9,7 +9,7 @@ import pytest
 import tag_bytes as made
 from audio_files import noise
 from ffmpeg_files import write
-from merkit.engine.audio.containers.mp4_boxes import is_encrypted
+from merkit.engine.audio.containers.mp4_boxes import has_fragment_index, is_encrypted
 from merkit.engine.spec import AudioSpec
 from reading import refusal, windows_from_file
 
@@ -63,3 +63,13 @@ def test_real_encryption(tmp_path: Path) -> None:
     song = write(tmp_path / "a.mp4", "mp4", "aac", noise(12, 44_100), options=options)
     assert refusal(song, SPEC).startswith("is encrypted (DRM)")
     assert av.open(str(song)).streams.audio  # FFmpeg itself opens it
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_an_index_behind_many_fragments(tmp_path: Path, has_index: bool) -> None:
+    fragment = made.box(b"moof", b"mfra") + made.box(b"mdat", bytes(8))
+    index = made.box(b"mfra", made.box(b"mfro", bytes(8)))
+    path = tmp_path / "a.m4a"
+    path.write_bytes(made.box(b"ftyp", b"isom") + fragment * 8_000 + (index if has_index else b""))
+    with path.open("rb") as file:
+        assert has_fragment_index(file.fileno()) is has_index

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from audio_files import noise
@@ -176,6 +177,26 @@ def test_what_a_new_tag_would_hide_is_left_alone(tmp_path: Path, monkeypatch: py
     assert said.outcome is Outcome.FAILED
     reason = "players would no longer show its title, artist, genre: save its tags anew first"
     assert said.reason == reason
+    assert path.read_bytes() == before
+
+
+def test_an_index_of_fragments_is_not_made_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    rate = 44_100
+    options = {"movflags": "empty_moov+default_base_moof", "frag_duration": "200000"}
+    with av.open(str(path), "w", format="mp4", options=options) as file:
+        stream: Any = file.add_stream("aac", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise(1.0, rate)[None], "fltp", "mono")
+        frame.sample_rate = rate
+        for each in (frame, None):
+            file.mux(stream.encode(each))
+    before = path.read_bytes()
+    assert b"mfra" in before
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    for write in (False, True):
+        (said,) = tag_songs(labels, TagOptions(write=write))
+        assert said.outcome is Outcome.FAILED
+        assert str(said.reason).startswith("the index of its fragments would not fit: save it anew (ffmpeg")
     assert path.read_bytes() == before
 
 
