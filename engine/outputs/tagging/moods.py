@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...audio.containers.mp4_boxes import has_fragment_index
 from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
 from ...errors import MerError
@@ -17,6 +16,7 @@ from .older import older_comments, older_frames
 from .others import MOOD, comments_as_bytes, other_entries, other_frames
 from .others import SHARE as _SHARE
 from .others import is_ours as is_name_ours
+from .rest import check_rest, moods_in_rest
 
 _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
@@ -80,7 +80,8 @@ def require_mutagen() -> None:
 def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, str]:
     """The mood of a file and the shares that were written here; empty if it has none.
 
-    Several moods that are not the same are one text, with "; " between them: also that of an MP3's APEv2 tag.
+    Several moods that are not the same are one text, with "; " between them: also those in tags
+    that are not written (``check_rest``).
 
     Args:
         like: a file of the same format with its right name, by which mutagen knows some formats.
@@ -125,21 +126,6 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
             raw.seek(-len(old_v1), os.SEEK_END)
             raw.write(old_v1)
     return added
-
-
-def check_rest(path: str | Path, values: Mapping[str, str]) -> None:
-    """Refuses a file of which something that is not written would not fit ``values`` any more.
-
-    Raises:
-        MerError: its APEv2 tag has another mood; it is an MP4 with an index of its fragments, which move.
-    """
-    with open(path, "rb") as file:
-        if has_fragment_index(file.fileno()):
-            raise MerError(
-                "the index of its fragments would not fit: save it anew (ffmpeg -i FILE -c copy OUT.m4a)"
-            )
-    if any(mood != values.get(MOOD) for mood in _apev2_moods(path)):
-        raise MerError("a mood in its APEv2 tag would stay: take that tag away with a tag editor first")
 
 
 def _opened(path: str | Path, like: str | Path) -> Any:
@@ -212,22 +198,11 @@ def _moods(file: Any, path: str | Path) -> dict[str, str]:
             texts = moods.setdefault(name, [])
             if text not in texts:
                 texts.append(text)
-    for text in _apev2_moods(path):
+    for text in moods_in_rest(path):
         texts = moods.setdefault(MOOD, [])
         if text not in texts:
             texts.append(text)
     return {name: "; ".join(filter(None, texts)) for name, texts in moods.items()}
-
-
-def _apev2_moods(path: str | Path) -> list[str]:
-    """The moods of the APEv2 tag that an MP3 can have beside ID3: some players show it first."""
-    from mutagen.apev2 import APETextValue, APEv2
-
-    try:
-        value = APEv2(str(path)).get(MOOD)
-    except Exception:  # there is no such tag, or it is damaged: then no player shows it
-        return []
-    return [text for text in value if text] if isinstance(value, APETextValue) else []
 
 
 def _entries(file: Any) -> list[tuple[str, str]]:

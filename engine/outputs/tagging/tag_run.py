@@ -24,7 +24,6 @@ from .differences import bytes_from_pieces, pieces_from_files
 from .moods import (
     MOOD,
     NoPlaceError,
-    check_rest,
     is_mood_ours,
     read_moods,
     require_mutagen,
@@ -34,6 +33,7 @@ from .moods import (
 from .older import hidden_names, shown_texts
 from .others import other_entries
 from .replacement import check_writable, replacement
+from .rest import check_rest
 from .sound import sound_digest
 from .undo_file import Facts, Record, UndoFile
 

@@ -25,7 +25,7 @@ from merkit.engine.outputs.tagging.sound import sound_digest
 from merkit.engine.outputs.tagging.tag_run import Outcome, TagOptions, tag_songs
 from merkit.engine.outputs.tagging.undo_run import undo_tags
 from sound_formats import FORMATS
-from tag_bytes import apev2, id3v1
+from tag_bytes import apev2, id3_frame, id3_text, id3v1, id3v2
 
 pytest.importorskip("mutagen")
 
@@ -216,6 +216,28 @@ def test_a_mood_in_an_apev2_tag_stays(tmp_path: Path) -> None:
     for write in (False, True):
         (said,) = tag_songs(labels, TagOptions(write=write, replace=True))
         assert (said.outcome, "mood in its APEv2 tag" in (said.reason or "")) == (Outcome.FAILED, True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], "FLAC 16 bits"])
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_mood_in_a_further_id3v2_tag_stays(tmp_path: Path, kind: str, version: int) -> None:
+    path = song(tmp_path, kind)
+    texts = [id3_frame("TIT2", id3_text(["t"], 0), version), id3_frame("TXXX", b"\0Mood\0Dark", version)]
+    further = id3v2(b"".join(texts), version)
+    data = path.read_bytes()
+    size = 10 + int.from_bytes(data[6:10], "big") if kind == KINDS[0] else 0
+    path.write_bytes(data[:size] + further + data[size:])
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    said = list(tag_songs(labels, WRITE))
+    assert [(each.outcome, each.before) for each in said] == [(Outcome.OTHERS, "Dark")]
+    for write in (False, True):
+        (said,) = tag_songs(labels, TagOptions(write=write, replace=True))
+        reason = (
+            "a mood in an ID3v2 tag beside its own would stay: take that tag away with a tag editor first"
+        )
+        assert (said.outcome, said.reason) == (Outcome.FAILED, reason)
     assert path.read_bytes() == before
 
 
