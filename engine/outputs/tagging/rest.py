@@ -21,7 +21,8 @@ def check_rest(path: str | Path, values: Mapping[str, str]) -> None:
     """Refuses a file of which something that is not written would not fit ``values`` any more.
 
     Raises:
-        MerError: another mood is in an APEv2 or ID3v2 tag beside the one that is written; it is an MP4 with an index of its fragments, which move.
+        MerError: another mood is in an APEv2 or ID3v2 tag beside the one that is written; it is an
+            MP4 with an index of its fragments, which move.
     """
     with open(path, "rb") as file:
         if has_fragment_index(file.fileno()):

@@ -94,6 +94,23 @@ def test_a_better_tag_wins_and_another_fills_its_gaps(tmp_path: Path) -> None:
     assert tags_of(tmp_path, file) == {"title": title, "album": "Album"}
 
 
+def test_tags_that_rows_do_not_carry(tmp_path: Path) -> None:
+    """A newer tag takes them over; the better of two wins here too."""
+    names = ("title", "date", "track", "genre", "comment")
+    v1 = made.id3v1(b"Title", b"Artist")[:93] + b"1999" + b"noted".ljust(28, b"\0") + b"\0\5\x11"
+    ape = made.apev2([("Year", b"2013", 0), ("Genre", b"Filmi", 0)])
+    frames = [made.id3_frame(name, b"\0" + text, 3) for name, text in (("TYER", b"2020"), ("TRCK", b"3/9"))]
+    path = tmp_path / "song"
+    of_v1 = {"title": "Title", "date": "1999", "track": "5", "genre": "17", "comment": "noted"}
+    of_ape = {**of_v1, "date": "2013", "genre": "Filmi"}
+    of_v2 = {**of_ape, "date": "2020", "track": "3/9"}
+    v2 = made.id3v2(b"".join(frames), 3)
+    for before, after, expected in ((b"", v1, of_v1), (b"", ape + v1, of_ape), (v2, ape + v1, of_v2)):
+        path.write_bytes(before + FRAMES + after)
+        assert tags_from_file(path, names) == expected
+        assert tags_from_file(path) == {"artist": "Artist", "title": "Title"}
+
+
 def test_damage_costs_what_stands_behind_it(tmp_path: Path) -> None:
     broken = made.flac([(4, made.comments([("TITLE", "Title"), ("ARTIST", "Old")])[:-12])])
     assert tags_of(tmp_path, broken) == {"title": "Title"}
