@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ...audio.containers.mp4_boxes import has_fragment_index
 from ...audio.containers.part import Exhausted, Part, part_of_file
@@ -59,7 +60,8 @@ def _further_moods(path: str | Path) -> list[str]:
     with open(path, "rb") as file, suppress(Exhausted):
         for tag in _further_tags(part_of_file(file.fileno())):
             with suppress(Exception):  # it is damaged, as above
-                for key, frame in ID3(io.BytesIO(tag)).items():
+                tags: Any = ID3(io.BytesIO(tag))
+                for key, frame in tags.items():
                     if key.upper() in ("TMOO", f"TXXX:{MOOD}"):
                         moods += filter(None, map(str, frame.text))
     return moods
