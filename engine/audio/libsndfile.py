@@ -19,7 +19,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView
-from .containers.flac_frames import is_hole
+from .containers.flac_frames import is_hole, stretches_without_frames
 from .containers.header_repair import Header, header_from_file
 from .containers.ogg_clock import counts_wrongly
 from .containers.ogg_pages import check_end, may_be_chain
@@ -41,6 +41,7 @@ _MAY_BE_CODED = ("PCM_16", "PCM_24", "PCM_32")
 _WAVS = ("WAV", "WAVEX", "RF64")
 _STOPS_AT_DAMAGE = ("FLAC", "MP3")  # MP3: of layer II, or of no constant size
 _NO_SEEKS = ("DWVW_12", "DWVW_16", "DWVW_24")  # of which libsndfile says that it can seek in them
+_MPEG_BYTES = 1 << 14  # hold ten frames of layer II or more
 _PROBE_FRAMES = 8_192  # hold two frames of DTS, or two bursts of AC-3
 
 
@@ -96,8 +97,10 @@ class SoundFileDecoder:
                 if self.format == "FLAC":  # cut off, it could not be sought in
                     self._seeks = False
                 self.length = 0 if self.is_chain else self.measure()
-            if (header.for_ffmpeg or wrong_clock) and (ffmpeg := self.by_ffmpeg(untimed=wrong_clock)):
-                self.length = ffmpeg.length
+            holed = self._is_hole(self.length)
+            if header.for_ffmpeg or wrong_clock or holed:
+                ffmpeg = self.by_ffmpeg(wrong_clock, holed)
+                self.length = ffmpeg.length if ffmpeg else self.length
             if self._file.subtype in _FLOATS and self._seeks:
                 starts = probe_starts(self.length)
                 self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
@@ -106,7 +109,7 @@ class SoundFileDecoder:
             raise
 
     def read(self, start: int, count: int) -> Float32:
-        ffmpeg = self._ffmpeg or (self.by_ffmpeg() if self._is_hole(start) else None)
+        ffmpeg = self._ffmpeg or (self.by_ffmpeg(holed=True) if self._is_hole(start) else None)
         if ffmpeg is None:
             two = self._read_two(start, count)
             damaged = self.format in _STOPS_AT_DAMAGE and len(two) < min(count, self.length - start)
@@ -119,14 +122,18 @@ class SoundFileDecoder:
         self.length = self._ffmpeg.measure() if self._ffmpeg else length_by_reading(self.read)
         return self.length
 
-    def by_ffmpeg(self, untimed: bool = False) -> FFmpegDecoder | None:
+    def by_ffmpeg(self, untimed: bool = False, holed: bool = False) -> FFmpegDecoder | None:
         """Has FFmpeg read the file from now on; None where it cannot. ``length`` stays.
 
         Args:
             untimed: as ``FFmpegDecoder`` takes it.
+            holed: there are stretches without frames.
         """
         from .ffmpeg.decoder import FFmpegDecoder
 
+        if holed:
+            holes = stretches_without_frames(self.descriptor, self._header.start)
+            self._header = replace(self._header, left_out=holes)
         with suppress(AudioError):
             self._ffmpeg = FFmpegDecoder(self._view(), self._budget, untimed)
             self.name = self._ffmpeg.name
@@ -185,11 +192,15 @@ class SoundFileDecoder:
         os.close(self.descriptor)
 
     def _is_hole(self, start: int) -> bool:
-        """Whether FLAC has no frames about there: libFLAC would seek for minutes."""
-        if self.format != "FLAC" or not self._seeks or start in (0, self._position):
+        """Whether FLAC or MPEG layer II has no frames about there: libsndfile would seek for minutes."""
+        if self.format not in _STOPS_AT_DAMAGE or not self._seeks or start in (0, self._position):
             return False
         first, end = self._part or (self._header.start, os.fstat(self.descriptor).st_size)
-        return is_hole(self.descriptor, first + (end - first) * start // self.length, end)
+        place = first + (end - first) * start // self.length
+        if self.format == "FLAC":
+            return is_hole(self.descriptor, place, end)
+        place = max(first, min(place, end - _MPEG_BYTES))
+        return b"\xff" not in os.pread(self.descriptor, _MPEG_BYTES, place)
 
     def _has_wrong_clock(self) -> bool:
         """Whether the pages of an Ogg are no measure of time. FFmpeg then does not trim the last of them."""
@@ -250,9 +261,7 @@ class SoundFileDecoder:
         if self._position == start:
             return
         if self._seeks:
-            if (
-                self._file.subtype == "VORBIS"
-            ):  # after a small step forward libsndfile is up to 896 samples late
+            if self._file.subtype == "VORBIS":  # after a small step forward it is up to 896 samples late
                 self._file.seek(0)
             self._file.seek(start)
             self._position = start

@@ -131,8 +131,8 @@ def is_hole(descriptor: int, place: int, end: int) -> bool:
     return place + len(data) < end and next(_frames(data), None) is None
 
 
-def holes_in_flac(descriptor: int, start: int) -> tuple[Part, ...]:
-    """Stretches in which no frame can begin, from where to where from ``start`` on: FFmpeg keeps them."""
+def stretches_without_frames(descriptor: int, start: int) -> tuple[Part, ...]:
+    """Where no frame can begin, of MPEG audio neither, by offsets from ``start``: FFmpeg keeps it all."""
     holes: list[Part] = []
     end = os.fstat(descriptor).st_size - start
     for place in range(0, end, _BLOCK_BYTES):

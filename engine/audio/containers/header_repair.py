@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import AudioError
 from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
-from .flac_frames import holes_in_flac, length_from_flac, start_of_flac
+from .flac_frames import length_from_flac, start_of_flac, stretches_without_frames
 from .sound_chunks import further_sound, size_without, unpadded_chunks
 
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
@@ -84,7 +84,7 @@ def _flac(descriptor: int, start: int) -> Header:
     if not length and size <= _TAIL_BYTES:  # it may be one frame
         return Header(start=start, may_be_chain=True)
     if not length or length.first or length.has_hole:
-        holes = () if length and length.first else holes_in_flac(descriptor, start)
+        holes = () if length and length.first else stretches_without_frames(descriptor, start)
         return Header(length.corrections if length else {}, start=start, left_out=holes, for_ffmpeg=True)
     may_be_chain = not (length.is_one and length.stated in (0, length.true))
     return Header(length.corrections, start=start, may_be_chain=may_be_chain)

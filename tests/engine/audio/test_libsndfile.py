@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -144,6 +145,20 @@ def test_a_room_of_loudspeakers(tmp_path: Path, kind: str, subtype: str) -> None
         mono, expected = decoder.read(rate, 20_000), (left + right)[rate : rate + 20_000] / 2
     assert np.mean((mono - expected) ** 2) < (0.2 if kind == "OGG" else 1e-6) * np.mean(expected**2)
     assert np.std(mono) == pytest.approx(np.std(expected), rel=0.1)
+
+
+@pytest.mark.parametrize("junk", [8 << 20, 512 << 20])
+def test_layer_2_is_sought_in_no_junk(tmp_path: Path, junk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a download that is not finished: mpg123 would seek for half a second in each MB."""
+    path = write(tmp_path / "a.mp2", "mp2", "mp2", noise(30, 44_100))
+    with closing(open_decoder(path, Limits())) as decoder:
+        whole = decoder.read(0, decoder.length)
+    os.truncate(path, path.stat().st_size + junk)
+    monkeypatch.setattr(soundfile.SoundFile, "seek", None)
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.length == pytest.approx(30 * 44_100, abs=4_096)
+        part = decoder.read(20 * 44_100, 44_100)
+    assert abs(place_of(part, whole[19 * 44_100 :][: 3 * 44_100]) - 44_100) < 2_400
 
 
 def test_damage_in_layer_2_costs_what_is_damaged(tmp_path: Path) -> None:

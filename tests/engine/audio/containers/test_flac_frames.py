@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.containers import flac_frames
 from merkit.engine.audio.containers.flac_frames import (
-    holes_in_flac,
     length_from_flac,
     parts_from_flac,
     start_of_flac,
+    stretches_without_frames,
 )
 from merkit.engine.audio.containers.ogg_pages import MOST_PARTS, parts_from_ogg
 from merkit.engine.audio.decoder import Budget, Limits
@@ -238,7 +238,7 @@ def test_stretches_without_frames_are_left_out(tmp_path: Path) -> None:
     path.write_bytes(b"\xff" + bytes((1 << 20) - 1) + bytes(3 << 20) + b"\xff" + bytes((1 << 20) + 5))
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        assert holes_in_flac(descriptor, 0) == ((1 << 20, 4 << 20), (5 << 20, (5 << 20) + 6))
+        assert stretches_without_frames(descriptor, 0) == ((1 << 20, 4 << 20), (5 << 20, (5 << 20) + 6))
     finally:
         os.close(descriptor)
 
