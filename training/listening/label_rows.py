@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.audio.formats import is_remote
+from ...engine.catalogue.reconcile import paths_from_text
 from ...engine.catalogue.row_file import SUFFIXES
 from ...engine.catalogue.run_info import RunInfo
 from ...engine.catalogue.shards import labelled_shards, rows_in
 from ...engine.catalogue.written_rows import rows_in_file
 from ...engine.errors import MerError, UsageError
-from ...engine.text.escape import path_from_text
 from .label_file import path_cell
 from .queue_file import QueuedSong
 
@@ -77,11 +76,8 @@ def _rows(place: Path) -> tuple[RunInfo, Iterator[dict[str, Any]]]:
 
 def _path(text: str) -> str:
     """The path of a row, in which ``\\xNN`` stands for a byte that is not UTF-8, or for itself."""
-    path = path_from_text(text)
-    if os.path.exists(path):
-        return path
-    raw = re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), text)
-    return path_from_text(raw) if os.path.exists(path_from_text(raw)) else path
+    paths = list(paths_from_text(text))
+    return next(filter(os.path.exists, paths), paths[0])
 
 
 def _reason_against(row: dict[str, Any], shares: list[Any], path: str, folder: Path) -> str:
