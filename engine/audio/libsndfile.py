@@ -131,7 +131,7 @@ class SoundFileDecoder:
         """
         from .ffmpeg.decoder import FFmpegDecoder
 
-        if holed:
+        if holed and not self._part:
             holes = stretches_without_frames(self.descriptor, self._header.start)
             self._header = replace(self._header, left_out=holes)
         with suppress(AudioError):
@@ -193,7 +193,8 @@ class SoundFileDecoder:
 
     def _is_hole(self, start: int) -> bool:
         """Whether FLAC or MPEG layer II has no frames about there: libsndfile would seek for minutes."""
-        if self.format not in _STOPS_AT_DAMAGE or not self._seeks or start in (0, self._position):
+        is_known = self.format in _STOPS_AT_DAMAGE and self._seeks and self.length > 0
+        if not is_known or start in (0, self._position):
             return False
         first, end = self._part or (self._header.start, os.fstat(self.descriptor).st_size)
         place = first + (end - first) * start // self.length

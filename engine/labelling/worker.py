@@ -105,9 +105,10 @@ def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any
         unreadable = isinstance(error, UnreadableError) or not isinstance(error, AudioError)
         silent, facts = isinstance(error, SilentError), getattr(error, "facts", None)
         return Failure(str(error), unreadable, silent=silent, facts=facts)
-    except (MemoryError, ImportError) as error:  # a library is not mapped where a limit on memory is low
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)
     except Exception as error:  # a bug costs one row, not the run
+        # Where a limit on memory is low, a library that is there cannot be mapped.
+        if isinstance(error, MemoryError | ImportError) and not isinstance(error, ModuleNotFoundError):
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)
         reason, text = failure_from_bug(error, item)
         return Failure(reason, traceback=text)

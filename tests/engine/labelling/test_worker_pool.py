@@ -59,6 +59,8 @@ def behave(item: str, options: dict) -> str:
         raise MerError(rest)
     if kind == "memory":
         raise MemoryError if rest == "full" else ImportError(rest)
+    if kind == "module":
+        raise ModuleNotFoundError(f"No module named {rest!r}")
     if kind == "bug":
         raise KeyError(rest)
     return options["prefix"] + item
@@ -241,6 +243,9 @@ def test_what_memory_keeps_from_loading_is_no_bug_and_is_tried_again() -> None:
         Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)
         for reason in ("MemoryError", mapped)
     ]
+    (missing,) = run(["module:x"])  # that is one
+    assert missing.reason.startswith("internal error: ModuleNotFoundError")
+    assert not missing.unreadable
 
 
 def test_the_traceback_of_a_bug_is_in_the_log() -> None:
