@@ -1,4 +1,6 @@
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 
 import pytest
 from merkit.engine.dali_library import dali_module
@@ -26,6 +28,8 @@ def test_where_a_library_of_its_own_is_missing(monkeypatch: pytest.MonkeyPatch) 
 
     for name in [name for name in sys.modules if name.startswith("nvidia")]:
         monkeypatch.delitem(sys.modules, name)
+    package = module_from_spec(ModuleSpec("nvidia", None, is_package=True))
+    monkeypatch.setitem(sys.modules, "nvidia", package)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     with pytest.raises(DaliMissingError, match=r"libcuda\.so\.1"):
         dali_module()
