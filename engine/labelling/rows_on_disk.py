@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import AudioError, UnreadableError
-from ..temporary import chosen_folder
+from ..temporary import chosen_folder, process_folder
 
 _IN_MEMORY = 64_000_000  # bytes
 _MOST = 16_000_000_000  # bytes: 23 hours of the default model in steps of 1 s
@@ -106,7 +106,10 @@ class _TemporaryFile:
     """A file that one process at a time has, and that goes with the object."""
 
     def __init__(self) -> None:
-        number, self._path = tempfile.mkstemp(prefix="mer-rows-")
+        folder = tempfile.gettempdir()
+        if folder == chosen_folder():  # a worker's is in the folder of the process that started it
+            folder = process_folder()
+        number, self._path = tempfile.mkstemp(prefix="mer-rows-", dir=folder)
         self._file: BinaryIO = os.fdopen(number, "w+b", buffering=0)
 
     def write(self, row: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -17,12 +18,16 @@ from hypothesis import strategies as st
 from merkit.engine.errors import AudioError, UnreadableError
 from merkit.engine.labelling import rows_on_disk
 from merkit.engine.labelling.rows_on_disk import GrowingRows, RowsOnDisk
+from merkit.engine.temporary import new_folder
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+    """A worker's folder for temporary files."""
+    folder = tmp_path / "mer-run-of-the-parent"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 def grown(count: int, shape: tuple[int, ...] = (2, 3)) -> tuple[np.ndarray, np.ndarray | RowsOnDisk]:
@@ -67,6 +72,25 @@ def test_the_file_goes_with_the_rows(folder: Path, monkeypatch: pytest.MonkeyPat
     del part
     gc.collect()
     assert not list(folder.iterdir())
+
+
+def test_of_a_process_that_is_killed_nothing_stays_for_ever(folder: Path) -> None:
+    """Its file lies in the folder that the next run clears."""
+    code = (
+        "import os, signal, numpy as np\n"
+        "from merkit.engine.labelling import rows_on_disk\n"
+        "rows_on_disk._IN_MEMORY = 0\n"
+        "rows = rows_on_disk.GrowingRows()\n"
+        "rows.add(np.zeros(3))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    outside = folder.parent / "tmp"
+    outside.mkdir()
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(outside)}, check=False)
+    assert len(list(outside.glob("mer-run-*/mer-rows-*"))) == 1
+    _, remove = new_folder(outside, "mer-run-")
+    remove()
+    assert not list(outside.iterdir())
 
 
 def test_another_process_gets_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
