@@ -98,6 +98,8 @@ def test_options_reach_the_builder(graphs: dict[str, bytes]) -> None:
     facts = engine_from_onnx(graphs["fp16"], options, open_builder("rtx", options)).facts
     assert facts["options"]["optimization_level"] == 1
     assert facts["options"]["workspace_mb"] == 512
+    facts = engine_from_onnx(graphs["fp16"], EngineOptions(), open_builder("rtx", options)).facts
+    assert facts["options"]["optimization_level"] in range(6)  # the builder's own, which it was built with
 
 
 class Kept:
@@ -299,3 +301,45 @@ def test_a_file_that_is_no_timing_cache_stays(
     with pytest.raises(MerError, match="timings is no"):
         engine_from_onnx(graphs["fp16"], options, builder)
     assert how == "a pipe" or cache.read_bytes() == b"something else"
+
+
+def test_no_engine_and_no_reason(graphs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(Kept):
+        def build_serialized_network(self, *_: Any) -> None:
+            pass
+
+    original = engine_builder._new_builder
+    monkeypatch.setattr(engine_builder, "_new_builder", lambda *given: Silent(original(*given)))
+    with pytest.raises(MerError, match="rtx builds no engine: it gives no reason"):
+        engine_from_onnx(graphs["fp16"], EngineOptions(), open_builder("rtx", EngineOptions()))
+
+
+def test_a_family_that_this_version_does_not_compile_for_is_refused() -> None:
+    """Else the engine would be for other cards than its sidecar says."""
+    config: Any = Config()
+    config.set_compute_capability = lambda capability, index: index == 0
+    kinds = {kind: Names(kind) for kind in ("ProfilingVerbosity", "BuilderFlag", "ComputeCapability")}
+    rtx = Builder("rtx", "tensorrt_rtx", SimpleNamespace(**kinds, __version__="9.9"))
+    with pytest.raises(MerError, match=r"TensorRT for RTX 9\.9 does not compile for ampere"):
+        engine_builder._configure(config, EngineOptions(gpu="ampere"), rtx, [])
+
+
+def test_an_engine_is_known_by_the_whole_version_and_cuda_of_its_builder(
+    graphs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine compares both with what it has."""
+    builder = open_builder("rtx", EngineOptions())
+    builder = replace(builder, trt=SimpleNamespace(**{**vars(builder.trt), "__version__": "1.7.1.2"}))
+    monkeypatch.setattr(engine_builder, "_cuda_of", lambda _: "13")
+    facts = engine_from_onnx(graphs["fp16"], EngineOptions((1, 1, 1)), builder).facts
+    assert (facts["builder_version"], facts["cuda"]) == ("1.7.1.2", "13")
+
+
+def test_layers_are_not_told_where_tensorrt_does_not_start() -> None:
+    """The engine is built by then; whoever opens it is told why it does not run."""
+
+    def fail(_: Any) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    trt = SimpleNamespace(Runtime=fail)
+    assert engine_builder._as_built(b"", EngineOptions(), None, trt) is None

@@ -93,6 +93,14 @@ def test_an_engine(tmp_path: Path) -> None:
         write_repository(tmp_path / "models", rtx)
 
 
+def test_an_engine_is_not_read_as_a_graph(tmp_path: Path) -> None:
+    """It has the names of its layers, also of those on which a pass of ONNX Runtime crashes."""
+    artifact = engine(tmp_path, SPEC, b"ftrt Transpose_1")
+    folders = write_repository(tmp_path / "models", artifact)
+    assert (folders[1] / "1" / "model.plan").read_bytes() == b"ftrt Transpose_1"
+    assert "optimization" not in message_from_text((folders[1] / "config.pbtxt").read_text())
+
+
 def schema() -> ModuleType:
     """NVIDIA's ModelConfig, as compiled protobuf."""
     try:

@@ -18,7 +18,7 @@ from merkit.benchmarks.experiments.first_hour import Options, run_first_hour
 from merkit.benchmarks.experiments.gpu_checks import faults
 from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed, CheckSkipped
 from merkit.benchmarks.experiments.gpu_checks.plan import Check
-from merkit.engine.errors import UsageError
+from merkit.engine.errors import DeviceError, UsageError
 
 CHECKS = {
     "good": "json.dump(['passed', 'fine', {'rate': 5}], open(answer, 'w'))",
@@ -77,6 +77,16 @@ def test_some_checks_and_too_little_time(tmp_path: Path, tiny_model: Path) -> No
 
 
 @pytest.mark.usefixtures("processes")
+def test_a_check_ends_when_the_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it may take to start."""
+    monkeypatch.setattr(first_hour, "_LAST_S", 0.0)
+    check = Check("stuck", "correct", 1, "?", 30.0)
+    result = first_hour._result(check, Bench({}, 1.0, tmp_path), 1.0)
+    assert result["status"] == "hung"
+    assert result["seconds"] < 20
+
+
+@pytest.mark.usefixtures("processes")
 def test_the_report_is_whole_without_a_reader(
     tmp_path: Path, tiny_model: Path, without_reader: Callable[..., int | str | None]
 ) -> None:
@@ -117,6 +127,9 @@ def test_a_checks_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def failing(_: Bench) -> dict:
         raise CheckFailed("wrong logits")
 
+    def breaking(_: Bench) -> dict:
+        raise DeviceError("Xid 79")
+
     def skipping(_: Bench) -> dict:
         raise CheckSkipped("no tool")
 
@@ -126,6 +139,8 @@ def test_a_checks_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not ended
     assert answer_of(tmp_path, monkeypatch, failing) == ["failed", "wrong logits", {}]
     assert ended == [1]
+    assert answer_of(tmp_path, monkeypatch, breaking) == ["failed", "Xid 79", {}]
+    assert ended == [1, 1]
     assert answer_of(tmp_path, monkeypatch, skipping) == ["skipped", "no tool", {}]
 
 
@@ -155,6 +170,23 @@ def test_what_ends_well(
     monkeypatch.setattr(first_hour, "_share", lambda checks, seconds: 10.0)
     assert run(tmp_path, tiny_model)[0] is fine
     assert seconds == [10, 20, 50]
+
+
+@pytest.mark.usefixtures("processes")
+def test_what_a_check_takes_is_no_longer_left(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each could take all of the minutes."""
+    lefts: list[float] = []
+
+    def result(check: Check, bench: Bench, left: float) -> dict:
+        lefts.append(left)
+        time.sleep(0.1)
+        return {"status": "passed", "seconds": 0.1, "summary": "", "figures": {}}
+
+    monkeypatch.setattr(first_hour, "_result", result)
+    run(tmp_path, tiny_model, only=("good", "bad", "last"), minutes=1.0)
+    assert 60 >= lefts[0] >= lefts[1] + 0.1 >= lefts[2] + 0.2
 
 
 def test_time_is_shared_out_by_weight() -> None:

@@ -151,6 +151,8 @@ def test_an_engine_is_off_whichever_way(artifact: Artifact) -> None:
     for change in (-1, 1):
         other: Any = SimpleNamespace(infer=lambda _, change=change: expected + np.float32(change))
         assert gpu._against_onnx(artifact, other, log_mels)["max_error"] == pytest.approx(1, rel=1e-4)
+    broken: Any = SimpleNamespace(infer=lambda _: expected + np.float32(np.nan))
+    assert not gpu._against_onnx(artifact, broken, log_mels)["max_error"] < 1
 
 
 def test_pipelines_get_the_same_memory_one_after_the_other() -> None:

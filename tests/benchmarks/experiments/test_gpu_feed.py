@@ -107,3 +107,48 @@ def test_a_song_that_fails_ends_the_measurement() -> None:
 
 def test_cpu_is_counted_a_song() -> None:
     assert Feed(200, 10, 64, 4, 2.0, 0.5).cpu_ms_a_song == pytest.approx(2.5)
+
+
+def test_the_process_is_told_of_every_window() -> None:
+    """Where the batch lies, and all of its windows: not only the first."""
+    sent: list[tuple[int, int, int]] = []
+    device: Any = object.__new__(gpu_feed._Device)
+    device._memory, device._end = np.zeros(4 * mmap.PAGESIZE, np.uint8), 0
+    device._pipe = SimpleNamespace(send=sent.append)
+    buffers = [(device.pinned((WINDOWS, 400), np.int16), device.pinned((WINDOWS,), np.float32)) for _ in "12"]
+    for samples, scales in buffers:
+        device.put(samples, scales)
+    page = mmap.PAGESIZE
+    assert sent == [(0, page, WINDOWS), (2 * page, 3 * page, WINDOWS)]
+
+
+def test_the_warm_up_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = SimpleNamespace(batches=0)
+    clock, cpu = [100.0], [50.0]
+
+    def take(pipeline: Any, songs: Any, seconds: float) -> int:
+        clock[0] += seconds
+        cpu[0] += 0.25
+        device.batches += 7
+        return 20
+
+    class Opened:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def __enter__(self) -> Opened:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def map(self, _: Any) -> Any:
+            return (number for number in ())
+
+    monkeypatch.setattr(gpu_feed, "_Device", lambda *_: device)
+    monkeypatch.setattr(gpu_feed, "GpuPipeline", Opened)
+    monkeypatch.setattr(gpu_feed, "WorkerPool", Opened)
+    monkeypatch.setattr(gpu_feed, "_take", take)
+    times = SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: cpu[0])
+    monkeypatch.setattr(gpu_feed, "time", times)
+    assert gpu_feed.measure_feed(10.0, 64, 4) == Feed(20, 7, 64, 4, 10.0, 0.25)

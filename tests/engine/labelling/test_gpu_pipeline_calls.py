@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu_on_cpu import SPEC, packed
-from merkit.engine.errors import DaliMissingError, DeviceMemoryError, UsageError
+from merkit.engine.errors import DaliMissingError, DeviceError, DeviceMemoryError, UsageError
 from merkit.engine.labelling import gpu_pipeline
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline, open_gpu_pipeline, open_on_its_gpu
 from merkit.engine.spectrogram import dali
@@ -165,6 +165,27 @@ def test_what_fails_when_it_opens_closes_the_network(
     recording.calls.clear()
     monkeypatch.setattr(RecordingPipeline, "schedule_run", fails_to_start)
     with pytest.raises(DaliMissingError, match="CUDA driver: 35"):
+        open_gpu_pipeline(artifact, 0)
+    assert ("network closed",) in recording.calls
+
+
+def test_a_dali_that_cannot_be_built_is_an_error_of_the_device(
+    recording: RecordingDali, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else mer-label would end with a traceback, and not go on without DALI."""
+    monkeypatch.setattr(RecordingPipeline, "build", fails_to_start)
+    with pytest.raises(DeviceError, match="DALI cannot work on the GPU: CUDA driver: 35"):
+        DaliLogMel(SPEC.audio, 4, "gpu")
+
+
+def test_without_memory_for_one_window_the_network_is_closed(
+    recording: RecordingDali, artifact: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: RecordingPipeline) -> None:
+        raise MemoryError("CUDA allocation failed")
+
+    monkeypatch.setattr(RecordingPipeline, "schedule_run", full)
+    with pytest.raises(DeviceMemoryError, match="CUDA allocation failed"):
         open_gpu_pipeline(artifact, 0)
     assert ("network closed",) in recording.calls
 

@@ -177,3 +177,35 @@ def test_jobs_that_are_there_follow_one_another_and_each_label_has_its_seconds(
     assert [message.label.path for message in labels if message.label] == ["a", "b", "c", "d"]
     assert [message.seconds["decode"] for message in labels] == [1.0] * 4
     assert given == [stop]
+
+
+@pytest.mark.parametrize("closing", ["works", "fails"])
+def test_why_it_failed_is_told_before_anything_is_closed(
+    pipe: tuple[Connection, Connection], monkeypatch: pytest.MonkeyPatch, closing: str
+) -> None:
+    """Closing may hang after a GPU's error, or fail; the process ends in any case."""
+    ours, theirs = pipe
+    told: list[bool] = []
+
+    class Broken(Network):
+        def close(self) -> None:
+            told.append(isinstance(ours.recv().error, DeviceError))
+            if closing == "fails":
+                raise RuntimeError("CUDA error 719")
+
+    monkeypatch.setattr(LocalBackend, "label_files", raising(DeviceError("Xid 79")))
+    ours.send(["a.mp3"])
+    with pytest.raises(Ended):
+        run(Ready(theirs), lambda *_: Broken())
+    assert told == [True]
+
+
+class Ready:
+    """The process's end of a pipe; that the network is open is not sent."""
+
+    def __init__(self, theirs: Connection) -> None:
+        self._theirs, self.recv, self.poll = theirs, theirs.recv, theirs.poll
+
+    def send(self, message: Message) -> None:
+        if message != Message():
+            self._theirs.send(message)

@@ -150,8 +150,10 @@ def test_several_gpus_that_fail(mixed_songs: list[str], artifact: Artifact) -> N
             list(processes.label_files(mixed_songs * 20, artifact, WindowOptions(SPEC.audio)))
 
 
-def test_a_signal_to_the_whole_group_costs_no_label(mixed_songs: list[str], artifact: Artifact) -> None:
-    """As systemd and timeout(1) send it; the parent says when to stop."""
+def test_a_signal_to_the_whole_group_costs_no_label(
+    mixed_songs: list[str], artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As systemd and timeout(1) send it; the parent says when to stop. Nor does it end a process."""
     before = set(active_children())
     many, expected = mixed_songs * 20, by_reference(mixed_songs, artifact) * 20
     with GpuProcesses(2, "onnxruntime", 2, on_cpu) as processes:
@@ -161,6 +163,7 @@ def test_a_signal_to_the_whole_group_costs_no_label(mixed_songs: list[str], arti
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 os.kill(process.pid or 0, number)
         assert_close([*labels, *rows], expected)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_the_next_job_is_there_before_the_last_ends() -> None:

@@ -259,3 +259,46 @@ def test_a_process_that_died_is_waited_for_to_say_how(call: _Call) -> None:
     theirs.close()
     with pytest.raises(DeviceError, match=r"the last process that had a GPU died \(exit code -9\)"):
         call._receive(child)
+
+
+def test_a_process_that_died_with_a_job_unread_is_noticed(call: _Call) -> None:
+    """Its end of the pipe has bytes that nobody read: then the pipe is reset, and not at its end."""
+    child, theirs = child_of(call, files=2)
+    child_of(call, gpu=1)
+    theirs.close()
+    call._receive(child)
+    assert child in call._ended
+    assert len(call._jobs.take().files) == 2
+
+
+def test_a_process_without_files_is_not_hung(call: _Call) -> None:
+    """However long the others have theirs."""
+    idle, _idles = child_of(call)
+    busy, theirs = child_of(call, gpu=1, files=1)
+    idle.silent_s = 1_000.0
+    theirs.send(Message(SongLabel("0.mp3"), {}))
+    theirs.send(Message(jobs=1))
+    assert [label.path for label in call.labels()] == ["0.mp3"]
+    assert not idle.process.killed
+    assert call._children == [idle, busy]
+
+
+def test_the_end_of_a_job_is_none_of_the_next(call: _Call) -> None:
+    child, theirs = child_of(call, files=1)
+    child.begin(Job(deque([(1, "1.mp3")])))
+    theirs.send(Message(SongLabel("0.mp3"), {}))
+    theirs.send(Message(jobs=1))
+    for _ in range(2):
+        call._receive(child)
+    assert (child.jobs, [job.files for job in child.held]) == (1, [deque([(1, "1.mp3")])])
+
+
+def test_a_process_that_does_not_end_is_killed(call: _Call) -> None:
+    """Else it would keep its GPU; also one that was given up."""
+    child, _ = child_of(call)
+    other, _ = child_of(call, gpu=1)
+    call._give_up(other, DeviceError("Xid 79"))
+    other.process.killed = False
+    call.close()
+    assert child.process.killed
+    assert other.process.killed

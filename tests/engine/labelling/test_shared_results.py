@@ -99,6 +99,17 @@ def test_what_is_held_never_changes(steps: list[tuple[int, int]]) -> None:
                 assert np.array_equal(np.unique(array), [expected])
 
 
+def test_an_array_that_is_a_line_too_long_for_a_gap_goes_elsewhere(small: None) -> None:
+    """Its last line would lie over the line before the next array, by which that one is known to be held."""
+    reader, writer = pair()
+    gap, *_ = through(reader, writer, np.full(512, 1, np.uint8))
+    held, *_ = through(reader, writer, np.full(512, 2, np.uint8))
+    del gap
+    longer, *_ = through(reader, writer, np.zeros(512 + 64, np.uint8))
+    other, *_ = through(reader, writer, np.full(512, 3, np.uint8))
+    assert [np.unique(array).tolist() for array in (held, longer, other)] == [[2], [0], [3]]
+
+
 def test_without_room_the_pipe_takes_it(small: None) -> None:
     reader, writer = pair()
     held = [through(reader, writer, np.full(1_500, value, np.uint8)) for value in range(5)]

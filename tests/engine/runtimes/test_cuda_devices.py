@@ -61,6 +61,13 @@ def test_slices_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         check_gpu_count(3)
 
 
+def test_whole_gpus_that_are_listed_are_counted_by_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops at a name that it does not know; only slices it does not count."""
+    machine(monkeypatch, 1, visible="GPU-8f1c,GPU-gone")
+    with pytest.raises(DeviceError, match=r"there is 1 \(CUDA_VISIBLE_DEVICES is GPU-8f1c,GPU-gone\)$"):
+        check_gpu_count(2)
+
+
 @pytest.mark.parametrize(
     ("visible", "seen"),
     [

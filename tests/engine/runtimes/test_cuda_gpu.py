@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from merkit.engine.errors import DeviceError
+from merkit.engine.runtimes import cuda_bindings
 from merkit.engine.runtimes.cuda_gpu import open_gpu
 
 
@@ -46,3 +48,11 @@ def test_pycuda_without_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DeviceError, match=r"no NVIDIA driver that fits \(some library is missing\)"):
         open_gpu(0)
     sys.modules.pop("pycuda", None)
+
+
+def test_an_error_of_which_the_driver_knows_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuGetErrorString gives no string then, but an error of its own."""
+    driver = SimpleNamespace(cuGetErrorString=lambda code: (1, None))
+    monkeypatch.setattr(cuda_bindings, "_driver", driver)
+    with pytest.raises(cuda_bindings.Error, match=r"^error 913$"):
+        cuda_bindings._checked((913,))

@@ -122,6 +122,19 @@ def test_packed_samples_are_those_that_they_stand_for() -> None:
                 dali.put(packed, wrong)
 
 
+def test_a_batch_that_was_taken_makes_room_for_one() -> None:
+    """DALI would wait for ever, or write over samples, with more in flight."""
+    spec = AudioSpec()
+    audio = np.zeros((1, spec.window_samples), np.float32)
+    with DaliLogMel(spec, 1, "cpu") as dali:
+        for _ in range(IN_FLIGHT):
+            dali.put(audio)
+        dali.take()
+        dali.put(audio)
+        with pytest.raises(ValueError, match=f"after {IN_FLIGHT} batches in flight"):
+            dali.put(audio)
+
+
 INVALID = "Current pipeline object is no longer valid.\nCurrent pipeline object is no longer valid."
 
 

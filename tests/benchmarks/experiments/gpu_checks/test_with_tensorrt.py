@@ -143,3 +143,16 @@ def test_how_an_engine_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "engines" / precision / "tiny_x.engine").write_bytes(b"")
     with pytest.raises(MerError, match="no sidecar"):
         with_tensorrt._engine(bench, tmp_path / "tiny.onnx", precision)
+
+
+@pytest.mark.parametrize(("installed", "builder"), [(True, "tensorrt"), (False, "rtx")])
+def test_full_tensorrt_builds_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, builder: str
+) -> None:
+    """Engines of TensorRT for RTX do not run on the GPUs of servers."""
+    commands = answering(monkeypatch, 1)
+    monkeypatch.setattr(with_tensorrt, "find_spec", lambda name: (installed and name == "tensorrt") or None)
+    with pytest.raises(CheckFailed):
+        with_tensorrt._engine(Bench({}, 0.0, tmp_path), tmp_path / "tiny.onnx", "fp16")
+    (command,) = commands
+    assert command[command.index("--builder") + 1] == builder

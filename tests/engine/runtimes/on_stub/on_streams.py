@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from merkit.engine.artifact import Artifact
+from merkit.engine.errors import DeviceError
 from merkit.engine.runtimes import tensorrt
 from merkit.engine.runtimes.cuda_gpu import open_gpu
 from stub_cuda.arrays import OnGpu, assert_right, cuda, log_mels
@@ -90,3 +91,34 @@ def test_slots_are_emptied_under_the_lock(artifact: Artifact, monkeypatch: pytes
     with tensorrt.open_runtime(artifact, 0) as runtime:
         assert_right(runtime.infer(log_mels(70)), log_mels(70))
     assert held == [True] * 5  # of three batches two slots are wanted anew, and the last two are finished
+
+
+def test_nothing_is_freed_while_another_thread_queues(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is closed is closed under the lock: else a thread could be in the middle of a batch."""
+    held: list[bool] = []
+
+    def close(self: Any) -> None:
+        held.append(runtime._lock._is_owned())
+        original(self)
+
+    original = tensorrt.LoadedEngine.close
+    monkeypatch.setattr(tensorrt.LoadedEngine, "close", close)
+    runtime: Any = tensorrt.open_runtime(artifact, 0)
+    runtime.close()
+    assert held == [True]
+
+
+def test_an_error_of_a_stream_that_is_not_ours_is_told(artifact: Artifact, stub: Stub) -> None:
+    """What was waited for is wrong then."""
+    with tensorrt.open_runtime(artifact, 0) as runtime:
+        with open_gpu(0).current():
+            theirs = cuda.Stream(1)
+            on_gpu = OnGpu(log_mels(3), theirs, stream=theirs.handle)
+        stub.inject("cuCtxSynchronize", LAUNCH_FAILED)
+        with pytest.raises(DeviceError, match="launch failure"):
+            runtime.submit(on_gpu)
+        with open_gpu(0).current():
+            on_gpu.free()
+            del theirs

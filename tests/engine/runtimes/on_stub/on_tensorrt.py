@@ -276,3 +276,43 @@ def test_a_profile_with_a_least_batch(tmp_path: Path, monkeypatch: pytest.Monkey
         assert_right(runtime.infer(on_gpu), log_mels(9))
         with open_gpu(0).current():
             on_gpu.free()
+
+
+def test_no_batch_is_smaller_than_the_profile_allows(
+    tmp_path: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network computes as many windows as its least batch has, and writes as many into its buffers."""
+    window = [1, AUDIO.n_mels, AUDIO.frames]
+    profile = {"images": {"min": [4, *window], "opt": [8, *window], "max": [8, *window]}}
+    original = fake_tensorrt.IExecutionContext.set_input_shape
+    monkeypatch.setattr(
+        fake_tensorrt.IExecutionContext,
+        "set_input_shape",
+        lambda self, name, shape: 4 <= shape[0] <= 8 and original(self, name, shape),
+    )
+    artifact = engine(tmp_path, SPEC, CONTENT, profiles=profile)
+    stub.device(free_bytes=memory_of(7))
+    with tensorrt.open_runtime(artifact, 0) as runtime:
+        assert runtime.batch == 4
+        assert_right(runtime.infer(log_mels(9)), log_mels(9))
+    stub.device(free_bytes=memory_of(3))
+    with pytest.raises(DeviceMemoryError, match="no memory left for a batch of 4"):
+        tensorrt.open_runtime(artifact, 0)
+
+
+def test_logits_that_were_lost_are_not_given_later(artifact: Artifact, stub: Stub) -> None:
+    """Neither to who asks again, nor where another one's batch was told of the error."""
+    with tensorrt.open_runtime(artifact, 0) as runtime:
+        pending = runtime.submit(log_mels(3))
+        stub.inject("cuEventSynchronize", LAUNCH_FAILED)
+        with pytest.raises(DeviceError, match="launch failure"):
+            pending.result()
+        with pytest.raises(DeviceError, match="these logits were lost"):
+            pending.result()
+        first, second = runtime.submit(log_mels(3)), runtime.submit(log_mels(4))
+        stub.inject("cuEventSynchronize", LAUNCH_FAILED)
+        with pytest.raises(DeviceError, match="launch failure"):
+            runtime.submit(log_mels(5))
+        with pytest.raises(DeviceError, match="these logits were lost"):
+            first.result()
+        assert_right(second.result(), log_mels(4))

@@ -170,3 +170,21 @@ def test_rtx_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Path, "home", homeless)
     with open_runtime(engine(tmp_path, SPEC, CONTENT, **RTX), 0) as runtime:
         assert_right(runtime.infer(log_mels(5)), log_mels(5))
+
+
+def test_rtx_frees_the_engine_whatever_its_kernels_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an error of the GPU anything that they are asked may fail."""
+
+    def fail(_: fake_tensorrt.IRuntimeCache) -> bytes:
+        raise RuntimeError("CUDA error 719")
+
+    monkeypatch.setattr(fake_tensorrt.IRuntimeCache, "serialize", fail)
+    runtime = open_runtime(engine(tmp_path, SPEC, CONTENT, **RTX), 0)
+    gc.collect()
+    fake_tensorrt.ENDED.clear()
+    runtime.close()
+    # The cache lives as long as the error in the log, which has the frame that raised it.
+    assert fake_tensorrt.ENDED == ["context", "engine", "runtime"]
+    assert "compiled kernels cannot be kept (CUDA error 719)" in caplog.text
