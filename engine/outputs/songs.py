@@ -13,7 +13,7 @@ from ..catalogue.reconcile import is_absent, paths_from_text
 from ..catalogue.run_info import RunInfo
 from ..catalogue.shard_file import ShardFile
 from ..catalogue.shards import labelled_shards
-from ..catalogue.source import source_from_path
+from ..catalogue.source import real_path_of, source_from_path
 from ..errors import MerError, UsageError
 from ..labelling.further import prefix_of_columns
 
@@ -126,22 +126,33 @@ def is_sure(song: Song, min_confidence: float = 0.0, unsure: bool = False) -> bo
 
 
 def find(song: Song) -> tuple[Found, str]:
-    """What became of a song's file, and its path: as it was typed, or else where that led.
+    """What became of a song's file, and its path: as it was typed if that leads to it, else where it led.
 
-    A path of the same text that is another file now, with another size or time, is not taken for it. Nor is
-    one that the path as it was typed leads to from another folder: only ``real_path`` can have changed.
+    Where the file is still there, a path of the same text that leads elsewhere now is not taken for it: it
+    may be of a backup. Nor is one whose file has another size or time; only ``real_path`` can have changed.
     """
     if is_remote(song.path):
         return Found.REMOTE, song.path
     own = song.real_path or song.path
-    other = None
-    for text in dict.fromkeys((song.path, own)):
-        for path in paths_from_text(text):
-            now = source_from_path(path)
-            if is_absent(now):
-                continue
-            if (now.size_bytes, now.mtime_ns) == (song.size_bytes, song.mtime_ns):
-                return Found.SAME, path
-            if text == own:
-                other = other or path
-    return (Found.CHANGED, other) if other else (Found.MISSING, song.path)
+    found, path = _found_at(own, song)
+    if own == song.path or found is Found.CHANGED:
+        return found, path
+    typed_found, typed = _found_at(song.path, song)
+    if typed_found is not Found.SAME:
+        return found, path
+    # Real paths, since tagging gives a hard link in a backup another file.
+    is_it = found is Found.MISSING or real_path_of(typed) == real_path_of(path)
+    return Found.SAME, typed if is_it else path
+
+
+def _found_at(text: str, song: Song) -> tuple[Found, str]:
+    """What became of a song's file, if it is one that rows hold as ``text``."""
+    changed = None
+    for path in paths_from_text(text):
+        now = source_from_path(path)
+        if is_absent(now):
+            continue
+        if (now.size_bytes, now.mtime_ns) == (song.size_bytes, song.mtime_ns):
+            return Found.SAME, path
+        changed = changed or path
+    return (Found.CHANGED, changed) if changed else (Found.MISSING, song.path)

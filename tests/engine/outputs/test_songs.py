@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,32 @@ def test_songs_that_moved_with_their_labels(
 ) -> None:
     shutil.move(tmp_path / "a", tmp_path / "c")
     monkeypatch.chdir(tmp_path / "c")
+    assert find(song) == (Found.SAME, "m/song")
+
+
+@pytest.mark.parametrize("copy", [shutil.copy2, os.link])
+def test_a_copy_of_the_same_path_is_not_taken_while_the_song_is_there(
+    copy: Callable, song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a backup's folder the very path leads to the backup, whose size and time are the song's."""
+    real = tmp_path / "a" / "m" / "song"
+    (tmp_path / "b" / "m").mkdir(parents=True)
+    copy(real, tmp_path / "b" / "m" / "song")
+    monkeypatch.chdir(tmp_path / "b")
+    assert find(song) == (Found.SAME, str(real))
+    os.utime(real, (1, 1))
+    if copy is shutil.copy2:
+        assert find(song) == (Found.CHANGED, str(real))
+    real.unlink()
+    os.utime("m/song", ns=(song.mtime_ns or 0, song.mtime_ns or 0))
+    assert find(song) == (Found.SAME, "m/song")
+
+
+def test_a_library_that_left_a_link_in_its_place_keeps_the_path_that_was_typed(
+    song: Song, tmp_path: Path
+) -> None:
+    shutil.move("m", tmp_path / "disk")
+    os.symlink(tmp_path / "disk", "m")
     assert find(song) == (Found.SAME, "m/song")
 
 
