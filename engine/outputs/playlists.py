@@ -94,18 +94,21 @@ def journey(shares: Sequence[tuple[float, ...]], start: int, end: int, count: in
         count: songs; there are no more than there are in ``shares``.
 
     Returns:
-        For each step the song whose shares are nearest to it, of those that are left.
+        For each step the song whose shares are nearest to it, of those that are left, from both ends inwards:
+        the first and the last are the nearest of all. Those between are in the order that leads to the end.
     """
     left = np.asarray(shares, np.float64)
     found: list[int] = []
-    for step in np.linspace(0, 1, min(count, len(left))):
+    for step in sorted(np.linspace(0, 1, min(count, len(left))), key=lambda step: min(step, 1 - step)):
         target = np.zeros(left.shape[1])
         target[start] += 1 - step
         target[end] += step
         distance = ((left - target) ** 2).sum(1)
         distance[found] = np.inf
         found.append(int(distance.argmin()))
-    return found
+    # A step for which no song is left near it may have got one of another step's side.
+    between = sorted(found[2:], key=lambda index: left[index, end] - left[index, start])
+    return [*found[:1], *between, *found[1:2]]
 
 
 def names_of_playlists(labels: Sequence[str]) -> dict[str, str]:

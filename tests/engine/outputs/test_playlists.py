@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -144,6 +145,26 @@ def test_a_journey_takes_the_nearest_that_is_left() -> None:
     assert journey(shares, 1, 0, 3) == [3, 2, 0]
     assert journey(shares, 0, 1, 4) == [0, 2, 4, 3]
     assert journey([], 0, 1, 3) == []
+
+
+def test_a_journey_ends_with_the_song_that_is_the_most_of_its_emotion() -> None:
+    """Also where steps before the last one are beyond every song, and where nothing lies between."""
+    sad = [(0.3, 0.5, 0.2), (0.1, 0.6, 0.3), (0.25, 0.4, 0.35), (0.15, 0.55, 0.3)]
+    shares = [(0.9, 0.0, 0.1), (0.7, 0.2, 0.1), (0.6, 0.3, 0.1), *sad]
+    assert journey(shares, 0, 1, 7) == [0, 1, 2, 5, 3, 6, 4]
+    apart = [(0.95, 0.05), (0.9, 0.1), (0.5, 0.5), (0.1, 0.9), (0.05, 0.95)]
+    assert journey(apart, 0, 1, 5) == [0, 1, 2, 3, 4]
+    assert journey(apart, 1, 0, 5) == [4, 3, 2, 1, 0]
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=2, max_size=12), st.integers(2, 20))
+def test_a_journey_leads_from_the_nearest_to_the_nearest(shares: list[tuple[float, ...]], count: int) -> None:
+    first, *between, last = journey(shares, 0, 2, count)
+    to_start, to_end = ([math.dist(each, end) for each in shares] for end in ((1, 0, 0), (0, 0, 1)))
+    assert to_start[first] == pytest.approx(min(to_start))
+    assert to_end[last] == pytest.approx(min(far for index, far in enumerate(to_end) if index != first))
+    leads = [shares[index][2] - shares[index][0] for index in between]
+    assert leads == sorted(leads)
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), max_size=12), st.integers(1, 20))
