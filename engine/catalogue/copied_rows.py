@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from .shards import ShardFolder, labelled_shards, rows_in
 from .written_rows import rows_in_file
 
 
-def copy_rows(source: str | Path, out: str | Path) -> int:
+def copy_rows(source: str | Path, out: str | Path, say: Callable[[str], None] = lambda line: None) -> int:
     """Copies the rows of a folder of labels, or of a file of rows, to another place; returns their number.
 
     Args:
@@ -37,7 +37,7 @@ def copy_rows(source: str | Path, out: str | Path) -> int:
         info = labelled_shards(source)[0]
         with RowFile(out, info) as file:
             return _copy(rows_in(source), info, file)
-    info, rows = rows_in_file(source)
+    info, rows = rows_in_file(source, say)
     if output.kind is not Kind.FOLDER:
         with RowFile(out, info) as file:
             return _copy(rows(), info, file)

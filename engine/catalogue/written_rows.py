@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,24 +18,32 @@ from ..errors import MerError
 from ..strict_json import json_from_text
 from .csv_rows import open_csv
 from .parquet_rows import opened_parquet
+from .reconcile import paths_from_text
 from .row_file import SUFFIXES
 from .rows import columns_of_rows, rounded
 from .run_info import FILE_KEY, RunInfo, fields_from_json, info_from_fields
 from .shards import NEW_COLUMNS
+from .source import source_from_path
 
 Record = dict[str, Any]
 _Rows = Callable[[], Iterator[Record]]
 _LONGEST = 64 << 20  # characters of a line: a timeline of some days
 _SHA256 = "_model_sha256"  # what the last column of a further model ends in
+_EXACT = 1 << 53  # beyond it not every whole number is a float
+_DIGITS = 6  # of a number in a spreadsheet that shows the fewest
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+([eE][+-]?\d+)?")
 _KINDS: dict[Any, str] = {bool: "bool", int: "int64", float: "float64"}  # all else is text
 
 
-def rows_in_file(file: Path) -> tuple[RunInfo, _Rows]:
+def rows_in_file(file: Path, say: Callable[[str], None] = lambda line: None) -> tuple[RunInfo, _Rows]:
     """What the rows of a file have in common, and the rows, all of which have been looked at.
 
     Columns that were added count as a manifest's. Of several rows of one file the last one is taken. Parquet
     says which options its rows were made with. CSV and JSON lines say the models alone, so that no run can go
     on in a folder of their rows.
+
+    Args:
+        say: gets a line, with the last row, where another program rounded times that no file tells.
 
     Raises:
         MerError: it cannot be read, or is not what mer-label writes.
@@ -68,15 +78,23 @@ def rows_in_file(file: Path) -> tuple[RunInfo, _Rows]:
 
     def wanted() -> Iterator[Record]:
         texts = [name for name, kind in info.carried.items() if kind == "string"]
+        untold = 0
         with _explained(file):
             for number, row in enumerate(rows(), 1):
                 if last[row.get("real_path") or row["path"]] == number:
+                    untold += not _has_whole_time(row)
                     for name in own:
                         row[name] = _stored(row.get(name), own[name])
                     for name in texts:
                         value = row.get(name)
                         row[name] = value if value is None or isinstance(value, str) else str(value)
                     yield row
+        if untold:
+            say(
+                "mtime_ns was rounded by another program, and files that tell it are not there "
+                f"(rows: {untold}): these count as changed. Keep it whole there (Int64 in pandas, text in a "
+                "spreadsheet)"
+            )
 
     return info, wanted
 
@@ -118,16 +136,23 @@ def _check(row: Record, first: Record, labels: tuple[str, ...], own: dict[str, s
     for name, kind in own.items():
         value = row.get(name)
         if not (_is_one(value, kind, len(labels)) or (value is None and name not in ("path", "status"))):
-            raise ValueError(f"row {number}: {name} is {str(value)[:40]!r}")
+            raise _wrong(number, name, value, kind)
     for name, known in (("status", ("ok", "error")), ("emotion", (None, *labels))):
         if row.get(name) not in known:
-            raise ValueError(f"row {number}: {name} is {str(row.get(name))[:40]!r}")
+            raise _wrong(number, name, row.get(name))
     if _are_in_another_order(row, labels):
         raise ValueError(
             f"row {number}: its columns p_... are not in the order in which mer-label wrote them"
         )
     if row.get("model_sha256") != first.get("model_sha256"):
         raise ValueError(f"row {number} is by another model than the first one")
+
+
+def _wrong(number: int, name: str, value: Any, kind: str = "string") -> ValueError:
+    """What a row says that mer-label does not write there."""
+    is_comma = kind not in ("string", "windows") and _DECIMAL_COMMA.fullmatch(str(value))
+    helps = ": a decimal comma; save the table with points" if is_comma else ""
+    return ValueError(f"row {number}: {name} is {str(value)[:40]!r}{helps}")
 
 
 def _are_in_another_order(row: Record, labels: tuple[str, ...]) -> bool:
@@ -164,6 +189,35 @@ def _is_one(value: Any, kind: str, labels: int) -> bool:
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _has_whole_time(row: Record) -> bool:
+    """Whether a row's ``mtime_ns`` was not rounded, or its file, of that size and such a time, has told it.
+
+    pandas makes floats of a column in which one is missing, and spreadsheets show few digits.
+    """
+    names = [name for name in ("mtime_ns", "ctime_ns") if _is_rounded(row.get(name))]
+    for text in dict.fromkeys((row.get("real_path") or row["path"], row["path"])) if names else ():
+        for path in paths_from_text(text):
+            now = source_from_path(path)
+            if now.size_bytes == row.get("size_bytes") and _rounds_to(now.mtime_ns, row.get("mtime_ns")):
+                for name in names:
+                    own = getattr(now, name)
+                    row[name] = own if _rounds_to(own, row[name]) else row[name]
+                return True
+    return "mtime_ns" not in names
+
+
+def _is_rounded(value: Any) -> bool:
+    return isinstance(value, float) and abs(value) > _EXACT
+
+
+def _rounds_to(number: int | None, value: Any) -> bool:
+    """Whether a number is this one, in the digits that this one has."""
+    if number is None or not _is_rounded(value):
+        return number == value
+    digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
+    return float(f"{number:.{max(digits, _DIGITS) - 1}e}") == value
 
 
 def _stored(value: Any, kind: str) -> Any:
@@ -209,7 +263,7 @@ def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
                 try:
                     row[name] = _value(cell, kinds[name]) if cell and name else None
                 except ValueError:
-                    raise ValueError(f"row {number}: {name} is {cell[:40]!r}") from None
+                    raise _wrong(number, name, cell, kinds[name]) from None
             row.pop("", None)
             yield row
 

@@ -23,7 +23,7 @@ def copy_of_rows(labels: str, paths: tuple[str, ...], out: str | None, quiet: bo
         raise click.UsageError(f"--from copies rows as they are: leave {others[0]} out")
     from ..catalogue.copied_rows import copy_rows
 
-    count = copy_rows(labels, out)
+    count = copy_rows(labels, out, print_err)
     rows = "1 row" if count == 1 else f"{count} rows"
     if not quiet:
         print_err(f"{rows} written to {'stdout' if out == '-' else out}")

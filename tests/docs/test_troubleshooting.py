@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -130,6 +132,17 @@ def to_tag(change: bool = False) -> str:
     return run("tag", folder)
 
 
+def changed_rows(column: str, cell: str) -> str:
+    """Rows in a file in which another program wrote one cell of each."""
+    run("--from", labels(), "--out", "rows.csv")
+    header, *rows = csv.reader(io.StringIO(Path("rows.csv").read_text()))
+    for cells in rows:
+        cells[header.index(column)] = cell
+    with open("rows.csv", "w", newline="") as table:
+        csv.writer(table).writerows([header, *rows])
+    return run("--from", "rows.csv", "--out", "copy/")
+
+
 def hung() -> str:
     with WorkerPool(eval, {}, 1, seconds=-4.9) as pool:
         ((_, failure),) = pool.map(["__import__('time').sleep(60)"])
@@ -178,6 +191,8 @@ PRINTED: dict[str, Callable[[], str]] = {
     "...: needs more packages": lambda: without("s3fs", "s3://bucket/songs", "--out", "-"),
     "--hop goes with --windows all": lambda: run("a.wav", "--hop", "5"),
     "... is no folder of labels": lambda: Path("letters").mkdir() or run("tag", "letters"),
+    "mtime_ns was rounded by another program": lambda: changed_rows("mtime_ns", "1.79595E+18"),
+    "... cannot be read: row ...: ... is ...: a decimal comma": lambda: changed_rows("confidence", "0,75"),
     "tags are read and written by mutagen": lambda: without("mutagen", "tag", labels()),
     "a picture needs matplotlib": picture,
     "... to tag": to_tag,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ def test_what_is_no_file_of_rows(tmp_path: Path, name: str, content: str, said: 
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("confidence", "0,75", "confidence is '0,75'"),
+        ("confidence", "0,75", "confidence is '0,75': a decimal comma; save the table with points"),
+        ("mtime_ns", "1,79595E+18", "mtime_ns is '1,79595E.18': a decimal comma"),
         ("mtime_ns", "yesterday", "mtime_ns is 'yesterday'"),
         ("size_bytes", "7.5", "size_bytes is '7.5'"),
         ("status", "OK", "status is 'OK'"),
@@ -240,6 +242,69 @@ def test_what_pandas_makes_of_a_column_with_gaps(
     for name in ("rows.csv", "rows.parquet"):
         copy_rows(tmp_path / name, tmp_path / f"of-{name}" / "labels")
         assert [row["size_bytes"] for row in rows_in(tmp_path / f"of-{name}" / "labels")] == [7, 7]
+
+
+TIME = 1_795_950_123_456_789_123
+
+
+def of_a_file(tmp_path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, of which the first is of a file that is there."""
+    path = tmp_path / "a.mp3"
+    path.write_text("sound")
+    os.utime(path, ns=(TIME, TIME))
+    of_file = {"path": str(path), "real_path": str(path), "size_bytes": 5, "mtime_ns": TIME}
+    return [{**rows[0], **of_file, "ctime_ns": path.stat().st_ctime_ns}, rows[1]]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("digits", [6, 10, 17])
+def test_times_that_another_program_rounded_are_those_of_the_file(
+    digits: int, suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """Spreadsheets show 6 digits, JSON of pandas 10, and its floats, of columns with a gap, 17."""
+    wanted = of_a_file(tmp_path, two_rows)
+    rounded = [{**wanted[0]}, {**wanted[1], "mtime_ns": None, "ctime_ns": None}]
+    for name in ("mtime_ns", "ctime_ns"):
+        rounded[0][name] = float(f"{wanted[0][name]:.{digits - 1}e}")
+    file = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        table = pq.read_table(file_of(file, info, wanted))
+        for name in ("mtime_ns", "ctime_ns"):
+            values = pa.array([row[name] for row in rounded], pa.float64())
+            table = table.set_column(table.schema.get_field_index(name), name, values)
+        pq.write_table(table, file)
+    elif suffix == "csv":
+        file_of(file, info, rounded)
+    else:
+        file.write_text("\n".join(map(json.dumps, rounded)))
+    said: list[str] = []
+    copy_rows(file, tmp_path / "copy", said.append)
+    row = next(rows_in(tmp_path / "copy"))
+    assert [row[name] for name in ("mtime_ns", "ctime_ns")] == [TIME, wanted[0]["ctime_ns"]]
+    assert said == []
+
+
+@pytest.mark.parametrize("change", ["size", "time", "gone", "digits"])
+def test_times_that_were_rounded_and_that_no_file_tells_are_said(
+    change: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    rows = of_a_file(tmp_path, two_rows)
+    path = Path(rows[0]["path"])
+    if change == "size":
+        path.write_text("longer")
+        os.utime(path, ns=(TIME, TIME))
+    elif change == "time":
+        os.utime(path, ns=(TIME, TIME + 10**13))
+    elif change == "gone":
+        path.unlink()
+    time = 1.8e18 if change == "digits" else 1.79595e18
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps({**row, "mtime_ns": time}) for row in rows))
+    said: list[str] = []
+    copy_rows(file, tmp_path / "copy", said.append)
+    assert [row["mtime_ns"] for row in rows_in(tmp_path / "copy")] == [int(time)] * 2
+    (line,) = said
+    assert "rounded by another program, and files that tell it are not there (rows: 2)" in line
 
 
 def test_columns_without_a_name_are_left_out(
