@@ -217,7 +217,7 @@ class FolderLock:
                 raise MerError(
                     f"{file} cannot be written ({error.strerror}): if no run is under way there, remove it"
                 ) from None
-            raise MerError(f"{folder} cannot be written: {error.strerror}") from None
+            raise MerError(f"{folder} cannot be written: {error.strerror}") from error
         if is_new:
             with suppress(OSError, AttributeError):  # root's file would keep the folder's owner out
                 owner = folder.stat()

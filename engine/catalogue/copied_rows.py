@@ -71,5 +71,9 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             os.replace(begun / "labels", place)
         finally:
             shutil.rmtree(begun, ignore_errors=True)
-    except OSError as error:
-        raise MerError(f"{folder} cannot be written: {error.strerror or error}") from None
+    except (OSError, MerError) as error:
+        cause = error.__cause__ if isinstance(error, MerError) else error
+        if not isinstance(cause, OSError):
+            raise
+        # A run's text is about the folder beside, and that its rows are kept.
+        raise MerError(f"{folder} cannot be written: {cause.strerror or cause}") from None

@@ -66,7 +66,7 @@ class ShardFolder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise MerError(f"{self.folder} cannot be made: {error.strerror}") from None
+            raise MerError(f"{self.folder} cannot be made: {error.strerror}") from error
         self._check_kind()
         self._lock = FolderLock(self.folder)
         try:
@@ -172,7 +172,7 @@ class ShardFolder:
             yield
         except OSError as error:
             self._failed = True
-            reason = error.strerror or str(error)
+            cause, reason = error, error.strerror or str(error)
         else:
             return
         try:
@@ -181,11 +181,11 @@ class ShardFolder:
             raise MerError(
                 f"{self.folder} cannot be written ({reason}), nor listed now: is it gone? "
                 "Bring it back and run the same command again to go on"
-            ) from None
+            ) from cause
         raise MerError(
             f"{path} cannot be written: {reason}. The {written} shards that were written are complete: "
             "fix this and run the same command again to go on"
-        )
+        ) from cause
 
     def _check_kind(self) -> None:
         names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from datetime import date
@@ -20,6 +21,7 @@ from merkit.engine.catalogue.shards import ShardFolder, labelled_shards, rows_in
 from merkit.engine.catalogue.source import Source
 from merkit.engine.catalogue.written_rows import rows_in_file
 from merkit.engine.errors import MerError
+from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.outputs.songs import labels_in
 from merkit.engine.text.escape import csv_line
@@ -404,6 +406,29 @@ def test_a_copy_that_breaks_off_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "rows.csv", "tiny.onnx"]
     assert copy_rows(file, tmp_path / "copy") == 2
     assert len(list(rows_in(tmp_path / "copy"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("of", "call"), [(Path, "open"), (Disk, "create"), (Disk, "sync"), (Disk, "replace")]
+)
+def test_a_full_disk_is_said_of_the_folder_that_was_named(
+    of: type,
+    call: str,
+    tmp_path: Path,
+    info: RunInfo,
+    two_rows: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = file_of(tmp_path / "rows.csv", info, two_rows)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(of, call, full)
+    with pytest.raises(MerError) as error:
+        copy_rows(file, tmp_path / "copy")
+    assert str(error.value) == f"{tmp_path / 'copy'} cannot be written: No space left on device"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "tiny.onnx"]
 
 
 def test_rows_that_are_none(tmp_path: Path, info: RunInfo) -> None:
