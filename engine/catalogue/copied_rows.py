@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import MerError
+from ..errors import MerError, UsageError
 from .output import Kind, output_from_text
 from .row_file import RowFile
 from .rows import columns_of_rows
@@ -27,7 +27,7 @@ def copy_rows(source: str | Path, out: str | Path, say: Callable[[str], None] = 
             folder of labels.
 
     Raises:
-        UsageError: another suffix, or a file in a folder of shards.
+        UsageError: another suffix, a file in a folder of shards, or a folder for the rows of one.
         MerError: ``source`` holds no rows, or a damaged one; ``out`` is a folder that holds something, or
             cannot be written.
     """
@@ -35,6 +35,8 @@ def copy_rows(source: str | Path, out: str | Path, say: Callable[[str], None] = 
     output = output_from_text(str(out))
     if not source.is_file():
         info = labelled_shards(source)[0]
+        if output.kind is Kind.FOLDER and os.path.isdir(out):
+            raise UsageError(f"{out} is a folder: name a file for the rows of one")
         with RowFile(out, info) as file:
             return _copy(rows_in(source), info, file)
     info, rows = rows_in_file(source, say)

@@ -70,16 +70,14 @@ def output_from_text(out: str | None) -> Output:
         return Output(Kind.STDOUT, out)
     if not out or is_remote(out):
         raise UsageError(f"{out or 'an empty name'} names no place for rows on this machine")
-    suffix, is_there = Path(out).suffix.lower(), os.path.isdir(out)
-    if out.endswith((os.sep, "/")) or not suffix or (is_there and suffix not in SUFFIXES):
+    suffix = Path(out).suffix.lower()
+    if out.endswith((os.sep, "/")) or not suffix or os.path.isdir(out):
         return Output(Kind.FOLDER, out)
     if suffix not in SUFFIXES:
         raise UsageError(
             f"{out}: the name of a file of rows must end in {', '.join(SUFFIXES)}; "
             f"{out}/ names a folder of shards"
         )
-    if is_there:
-        raise UsageError(f"{out} is a folder: {out}/ names it for shards, or choose the name of a file")
     folder = os.path.dirname(os.path.realpath(out))
     if not os.path.isdir(folder):
         raise MerError(f"{out} cannot be written: No such file or directory: {folder}")

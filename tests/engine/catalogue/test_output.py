@@ -39,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("a.csv/", Kind.FOLDER),
         ("songs.csv/", Kind.FOLDER),
         ("labels.v2", Kind.FOLDER),  # it is there
+        ("songs.csv", Kind.FOLDER),
     ],
 )
 def test_kinds(out: str | None, kind: Kind) -> None:
@@ -54,7 +55,6 @@ def test_kinds(out: str | None, kind: Kind) -> None:
         ("happy.xyz", "must end in"),
         ("labels.v3", "must end in"),
         ("a.xlsx", "must end in"),
-        ("songs.csv", r"is a folder: songs\.csv/ names it for shards"),
         ("pipe.csv", "no regular file: - writes JSON lines"),
     ],
 )
@@ -82,6 +82,15 @@ def test_a_file_among_shards(name: str) -> None:
         with pytest.raises(UsageError, match=r"is inside .*labels: name a file elsewhere"):
             CatalogueRun(Sources(["songs/a.wav"]), MODEL, FakeBackend(), OPTIONS, out)
     assert {path: path.read_bytes() for path in Path("labels").glob("*.parquet")} == before
+
+
+def test_a_folder_with_the_name_of_a_file_of_rows_goes_on() -> None:
+    for out, labelled in (("a.parquet/", 2), ("a.parquet", 0)):
+        with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, out) as run:
+            assert len(list(run.labels())) == labelled
+    os.mkfifo("songs.csv/pipe")
+    with pytest.raises(MerError, match=r"songs\.csv holds other files and no labels: name a new folder"):
+        CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "songs.csv")
 
 
 def _link(make, target: str, name: str) -> str:

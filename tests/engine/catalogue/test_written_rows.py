@@ -20,7 +20,7 @@ from merkit.engine.catalogue.run_info import FILE_KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, labelled_shards, rows_in
 from merkit.engine.catalogue.source import Source
 from merkit.engine.catalogue.written_rows import rows_in_file
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.outputs.songs import labels_in
@@ -214,6 +214,16 @@ def test_a_folder_of_labels_is_not_written_into(
     with pytest.raises(MerError, match="is not empty: name a new folder"):
         copy_rows(file, tmp_path / "copy")
     assert len(list(rows_in(tmp_path / "copy"))) == 2
+
+
+def test_rows_of_a_folder_go_to_no_other_folder(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    folder_of(tmp_path / "run", info, two_rows)
+    (tmp_path / "rows.csv").mkdir()
+    for place in ("rows.csv", "run"):
+        with pytest.raises(UsageError, match=f"{place} is a folder: name a file for the rows of one"):
+            copy_rows(tmp_path / "run", tmp_path / place)
 
 
 def test_where_a_folder_is_wanted_the_command_is_said(
