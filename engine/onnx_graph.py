@@ -97,8 +97,11 @@ def check_tensors(graph: onnx.GraphProto, spec: ModelSpec) -> None:
             f"it must take images float32 [batch, {', '.join(map(str, window))}] and give {must}, as its "
             f"ModelSpec says; it takes {shortened(inputs)} and gives {shortened(given)}"
         )
-    if isinstance(images[0], int) and images[0] > 0:
-        raise ArtifactError(f"it has the fixed batch {images[0]}; write it for batches of any size")
+    for name, shape in {"images": images, **given}.items():
+        if shape and isinstance(shape[0], int) and shape[0] > 0:
+            raise ArtifactError(
+                f"its {name} have the fixed batch {shape[0]}; write it for batches of any size"
+            )
 
 
 def _parts(model: onnx.ModelProto) -> Iterator[Any]:

@@ -11,15 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import (
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    ValueInfoProto,
-    helper,
-    shape_inference,
-)
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from ..engine.artifact import LARGEST, SPEC_KEY, Artifact
 from ..engine.backbone_names import backbone_from_name
@@ -260,6 +252,8 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> dict[str, str]:
             raise ArtifactError(f"it {what} {given}; the spec and the labels say [batch, {str(shape)[1:-1]}]")
         for dim, size in zip(list(dims)[1:], shape, strict=True):
             dim.dim_value = size
+        if dims[0].dim_value:
+            del graph.value_info[:]  # they say it too, and the conversions believe them
         dims[0].dim_param = "batch"  # that it computes any batch is tried before it is used
         _rename(graph, value.name, name)
     return names

@@ -149,6 +149,10 @@ def of_one_batch(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
 
 
+def with_logits_of_one_batch(model: onnx.ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
 def of_many_dimensions(model: onnx.ModelProto) -> None:
     for _ in range(10_000):
         model.graph.output[0].type.tensor_type.shape.dim.add(dim_param="x" * 100)
@@ -159,7 +163,8 @@ def of_many_dimensions(model: onnx.ModelProto) -> None:
     [
         (retyped, "must take images float32"),
         (with_a_second_input, "it takes {'images': "),
-        (of_one_batch, "fixed batch 1"),
+        (of_one_batch, "its images have the fixed batch 1"),
+        (with_logits_of_one_batch, "its logits have the fixed batch 1"),
         (of_many_dimensions, "gives"),
     ],
 )

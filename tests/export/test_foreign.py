@@ -14,6 +14,7 @@ from merkit.engine.artifact import LARGEST, SPEC_KEY
 from merkit.engine.errors import ArtifactError, MerError, SpecError, UsageError
 from merkit.engine.spec import AudioSpec
 from merkit.export.foreign import Foreign, foreign_from_texts
+from merkit.export.precision import fp16_from_onnx, int8_from_onnx, layers_to_quantize, tensors_to_quantize
 from merkit.export.source import open_source
 from onnx import helper
 from safetensors.torch import save_file
@@ -59,6 +60,23 @@ def test_a_foreign_graph_becomes_one_of_ours(tmp_path: Path):
     assert spec.provenance["imported"] == "theirs.onnx"
     images = np.random.default_rng(0).normal(0, 1, (3, 1, 32, 32)).astype(np.float32)
     assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+
+
+def of_one_window_throughout(model: onnx.ModelProto) -> None:
+    """Every tensor says the batch, as exporters and the conversion of an older opset leave it."""
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(onnx.shape_inference.infer_shapes(model).graph.value_info)
+
+
+def test_a_fixed_batch_is_opened_throughout(tmp_path: Path):
+    """The conversions infer shapes again, and would find it inside."""
+    model = open_source(written(tmp_path, foreign_network(of_one_window_throughout)), FOREIGN).model()
+    layers = layers_to_quantize(model)
+    assert layers == layers_to_quantize(small_network())
+    ranges = dict.fromkeys(tensors_to_quantize(model, layers), (-1.0, 1.0))
+    for converted in (model, fp16_from_onnx(model), int8_from_onnx(model, ranges)):
+        ends = (*converted.graph.input, *converted.graph.output)
+        assert [value.type.tensor_type.shape.dim[0].dim_param for value in ends] == ["batch", "batch"]
 
 
 def test_a_checkpoint_of_ours_carries_its_own_spec_and_labels(tmp_path: Path):
