@@ -130,6 +130,16 @@ def _calibrator(method: str, source: Path, augmented: str, tensors: Collection[s
     # create_calibrator would keep all inputs and outputs of Conv and Gemm: twice what is needed.
     calibrator.select_tensors_to_calibrate = select
     calibrator.augment_graph()
-    calibrator.create_inference_session()
+    calibrator.infer_session = _session(augmented)  # its own create_inference_session lets it log
     calibrator.model = None  # the session has its own copy of the weights
     return calibrator
+
+
+def _session(augmented: str) -> Any:
+    """As a calibrator makes it, but silent."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # as in engine/runtimes
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(augmented, options, providers=["CPUExecutionProvider"])
