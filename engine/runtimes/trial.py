@@ -130,17 +130,22 @@ def _tried(artifact: Artifact, module: Any) -> str | None:
     _limit("RLIMIT_DATA", _data_bytes() + _COPIES * len(artifact.content) + _MEMORY)
     with module.open_runtime(artifact, 1) as runtime:
         began = time.perf_counter()
-        logits = runtime.infer(_log_mels(artifact.spec, 1))
+        first = runtime.infer(_log_mels(artifact.spec, 1))  # the noise of a batch begins with it
         count = max(2, min(_BATCH, int(_BATCH_S / (time.perf_counter() - began))))
         _limit("RLIMIT_DATA", _data_bytes() + _FRAGMENTS + _MEMORY * count // _BATCH)
-        logits = np.concatenate([logits, runtime.infer(_log_mels(artifact.spec, count))])
-    if not np.isfinite(logits).all():
+        log_mels = _log_mels(artifact.spec, count)
+        alone = np.concatenate([first, runtime.infer(log_mels[-1:])])
+        logits = runtime.infer(log_mels)
+    if not np.isfinite(alone).all() or not np.isfinite(logits).all():
         return f"{artifact.path} gives numbers that are not finite"
-    alone, in_batch = logits[:2]  # of one window: the noise of a batch begins with it
-    if np.abs(alone - in_batch).max() > _ROUNDING * np.abs(logits[:2]).max() + _LEAST:
+    # A recurrent layer that takes the batch for time shows it at an end that others come before.
+    in_batch = logits[[0, -1]]
+    largest = np.maximum(np.abs(alone), np.abs(in_batch)).max(1)
+    if (np.abs(alone - in_batch).max(1) > _ROUNDING * largest + _LEAST).any():
         return (
-            f"{artifact.path} gives one window other numbers in another batch: "
-            "was it exported as it trains (with dropout or the batch's own statistics)?"
+            f"{artifact.path} gives one window other numbers in another batch: was it exported as it trains "
+            "(with dropout or the batch's own statistics), or does it take the batch for time (a GRU or LSTM "
+            "without batch_first=True)?"
         )
     return None
 

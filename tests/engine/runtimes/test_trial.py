@@ -98,14 +98,27 @@ def test_another_number_of_logits(tmp_path: Path, spec: ModelSpec) -> None:
     assert "refuses it" in message or "must give logits float32" in message
 
 
-@pytest.mark.parametrize("kind", ["mean of the batch", "dropout"])
+@pytest.mark.parametrize("kind", ["mean of the batch", "dropout", "first of the batch", "batch as time"])
 def test_a_window_has_one_answer(kind: str, tmp_path: Path, spec: ModelSpec) -> None:
-    """As of networks exported as they train: labels would depend on the other songs, or on chance."""
+    """As of networks exported as they train: labels would depend on the other songs, or on chance.
+
+    Of the batch's first window alone, those that take it for the whole, or a GRU's sequence, show nothing.
+    """
     model = tiny_onnx(spec)
     model.graph.node[-1].output[0] = "plain"
     weights: dict[str, Any] = {"first": [0], "half": np.float32(0.5), "yes": True}
     if kind == "dropout":
         model.graph.node.append(helper.make_node("Dropout", ["plain", "half", "yes"], ["logits"], seed=1))
+    elif kind == "first of the batch":
+        model.graph.node.append(helper.make_node("Slice", ["plain", "first", "second"], ["others"]))
+        model.graph.node.append(helper.make_node("Sub", ["plain", "others"], ["logits"]))
+        weights["second"] = [1]
+    elif kind == "batch as time":
+        model.graph.node.append(helper.make_node("Unsqueeze", ["plain", "second"], ["steps"]))
+        model.graph.node.append(helper.make_node("RNN", ["steps", "w", "r"], ["heard"], hidden_size=4))
+        model.graph.node.append(helper.make_node("Reshape", ["heard", "rows"], ["logits"]))
+        weights |= {"w": np.eye(4, dtype=np.float32)[None], "r": np.eye(4, dtype=np.float32)[None] / 2}
+        weights |= {"second": [1], "rows": [-1, 4]}
     else:
         model.graph.node.append(helper.make_node("ReduceMean", ["plain", "first"], ["others"], keepdims=1))
         model.graph.node.append(helper.make_node("Sub", ["plain", "others"], ["logits"]))
