@@ -74,10 +74,14 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
 
 @dataclass(frozen=True)
 class ForeignGraph:
-    """A foreign graph as one of ours; ``before`` is it in its own opset, where it was converted."""
+    """A foreign graph as one of ours; ``before`` is it in its own opset, where it was converted.
+
+    ``fixed_batch`` is the batch that was opened; 0 where it was open.
+    """
 
     content: bytes
     before: bytes | None = None
+    fixed_batch: int = 0
 
 
 def onnx_from_foreign(
@@ -116,7 +120,7 @@ def onnx_from_foreign(
         if _without_softmax(model):
             say(f"{path.name} ends in a softmax, which is taken off: what goes into it are the logits")
         older, model = model, converted(model)
-        names = _name_ends(model, foreign)
+        names, fixed_batch = _name_ends(model, foreign)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
     except (DecodeError, ValueError):
@@ -126,7 +130,7 @@ def onnx_from_foreign(
     model.ClearField("metadata_props")
     helper.set_model_props(model, {SPEC_KEY: foreign.spec(path).to_json()})
     before = _with_ends_of(model, older, names) if older is not model else None
-    return ForeignGraph(model.SerializeToString(), before)
+    return ForeignGraph(model.SerializeToString(), before, fixed_batch)
 
 
 def refuse_probabilities(artifact: Artifact) -> None:
@@ -228,8 +232,11 @@ def _is_over_labels(model: ModelProto, softmax: NodeProto, output: ValueInfoProt
     return axis > 0 and all(dim.dim_value == 1 for i, dim in enumerate(dims) if i not in (0, axis))
 
 
-def _name_ends(model: ModelProto, foreign: Foreign) -> dict[str, str]:
-    """Names the graph's input and output as ours, after a look at their shapes; each new name to the old."""
+def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int]:
+    """Names the graph's input and output as ours, after a look at their shapes, and opens a fixed batch.
+
+    Returns each new name to the old, and the batch that was fixed or 0.
+    """
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -239,7 +246,7 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> dict[str, str]:
         )
     audio, labels = foreign.audio, len(foreign.labels)
     ends = ((inputs[0], "images", [1, audio.n_mels, audio.frames]), (graph.output[0], "logits", [labels]))
-    names = {name: value.name for value, name, _ in ends}
+    names, fixed_batch = {name: value.name for value, name, _ in ends}, 0
     for value, name, shape in ends:
         what = "takes" if name == "images" else "gives"
         kind = value.type.tensor_type.elem_type
@@ -253,10 +260,11 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> dict[str, str]:
         for dim, size in zip(list(dims)[1:], shape, strict=True):
             dim.dim_value = size
         if dims[0].dim_value:
+            fixed_batch = dims[0].dim_value
             del graph.value_info[:]  # they say it too, and the conversions believe them
         dims[0].dim_param = "batch"  # that it computes any batch is tried before it is used
         _rename(graph, value.name, name)
-    return names
+    return names, fixed_batch
 
 
 def _with_ends_of(model: ModelProto, older: ModelProto, names: Mapping[str, str]) -> bytes:

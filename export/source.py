@@ -40,6 +40,7 @@ _QUANTIZED = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
     "ConvInteger", "MatMulInteger",
 )  # fmt: skip
+_HOW_TO_OPEN = "dynamic_axes or dynamic_shapes of torch.onnx.export"
 _WHOLE = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)  # as networks have
 
 Infer = Callable[[Float32], Float32]
@@ -168,15 +169,15 @@ def _from_foreign(path: Path, foreign: Foreign, say: Callable[[str], None]) -> S
     if path.suffix.lower() != ".onnx":
         return _written(path, write_weights)
     graph = onnx_from_foreign(path, foreign, say)
-    source = _written(path, lambda target: write_whole(target, graph.content))
+    source = _written(path, lambda target: write_whole(target, graph.content), graph.fixed_batch)
     if graph.before is not None:
         check_converted(graph.before, source.artifact)
     refuse_probabilities(source.artifact)
     return source
 
 
-def _written(path: Path, write: Callable[[Path], Infer | None]) -> Source:
-    """A source whose graph is written to a temporary file first."""
+def _written(path: Path, write: Callable[[Path], Infer | None], fixed_batch: int = 0) -> Source:
+    """A source whose graph is written to a temporary file first; see ``_source`` of ``fixed_batch``."""
     with tempfile.TemporaryDirectory(prefix="mer-export-") as folder:
         target = Path(folder) / f"{path.stem}.onnx"
         try:
@@ -189,13 +190,16 @@ def _written(path: Path, write: Callable[[Path], Infer | None]) -> Source:
         except OSError as error:
             raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))
-    return dataclasses.replace(
-        _source(dataclasses.replace(artifact, path=path, name=name_of_source(path))), torch_infer=infer
-    )
+    artifact = dataclasses.replace(artifact, path=path, name=name_of_source(path))
+    return dataclasses.replace(_source(artifact, fixed_batch), torch_infer=infer)
 
 
-def _source(artifact: Artifact) -> Source:
-    """The artifact with its graph in plain form; refused before any work if it cannot be exported."""
+def _source(artifact: Artifact, fixed_batch: int = 0) -> Source:
+    """The artifact with its graph in plain form; refused before any work if it cannot be exported.
+
+    Args:
+        fixed_batch: the batch that its graph was made for, where that was opened here.
+    """
     path, model = artifact.path, onnx.load_from_string(artifact.content)
     versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
     opset = max(versions, default=0)
@@ -210,7 +214,15 @@ def _source(artifact: Artifact) -> Source:
     logits, evidence = without_evidence(plain)
     spec = dataclasses.replace(artifact.spec, evidence=None)
     plain_artifact = dataclasses.replace(artifact, spec=spec, content=logits.SerializeToString())
-    check_by_trial(plain_artifact, "onnxruntime")  # an operator that is not known, a batch inside the graph
+    try:  # an operator that is not known, a batch inside the graph
+        check_by_trial(plain_artifact, "onnxruntime")
+    except ArtifactError as error:
+        if not fixed_batch:
+            raise
+        raise ArtifactError(
+            f"{error}; its batch, fixed at {fixed_batch}, was opened to try it: if that is why, export it "
+            f"with a dynamic one ({_HOW_TO_OPEN})"
+        ) from None
     return Source(plain_artifact, evidence=evidence, read=artifact if evidence else None)
 
 
@@ -233,7 +245,8 @@ def _open_batch(model: ModelProto) -> None:
         batch = value.type.tensor_type.shape.dim[0]
         if batch.dim_value > 0:
             raise ArtifactError(
-                f"{value.name} have the fixed batch {batch.dim_value}; an engine needs a dynamic one"
+                f"{value.name} have the fixed batch {batch.dim_value}; an engine needs a dynamic one "
+                f"({_HOW_TO_OPEN})"
             )
         batch.dim_param = batch.dim_param or "batch"
 

@@ -79,6 +79,29 @@ def test_a_fixed_batch_is_opened_throughout(tmp_path: Path):
         assert [value.type.tensor_type.shape.dim[0].dim_param for value in ends] == ["batch", "batch"]
 
 
+def test_a_fixed_batch_that_cannot_be_opened_says_how_to_export(tmp_path: Path):
+    """As of a first state of an LSTM that was made for one window: the trial's words are of its insides."""
+
+    def change(model: onnx.ModelProto) -> None:
+        of_one_window_throughout(model)
+        nodes = [
+            helper.make_node("Unsqueeze", ["y inside", "axis"], ["steps"]),
+            helper.make_node("RNN", ["steps", "w", "w", "", "", "state"], ["", "heard"], hidden_size=4),
+            helper.make_node("Squeeze", ["heard", "axis"], ["y"]),
+        ]
+        model.graph.node[-1].output[0] = "y inside"
+        model.graph.node.extend(nodes)
+        weights = {"axis": np.array([0]), "w": np.eye(4, dtype=np.float32)[None]}
+        weights["state"] = np.zeros((1, 1, 4), np.float32)
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in weights.items())
+
+    with pytest.raises(
+        ArtifactError, match=r"fixed at 1, was opened.*dynamic_axes or dynamic_shapes"
+    ) as error:
+        open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+    assert "\n" not in str(error.value)
+
+
 def test_a_checkpoint_of_ours_carries_its_own_spec_and_labels(tmp_path: Path):
     path = tmp_path / "checkpoint.safetensors"
     save_file({"x": torch.zeros(1)}, path, {SPEC_KEY: "{}"})
