@@ -23,11 +23,13 @@ Ranges = Mapping[str, tuple[float, float]]
 """Tensor name to the (lowest, highest) value that INT8 must hold."""
 
 FP16_MAX = 65_504.0
+_FP16_LEAST = 2**-14  # smaller ones lose digits, and the converter raises those below 1e-7 to that
 
 # A global mean sums thousands of values before it divides: in FP16 the sum may overflow.
 _ALWAYS_FP32 = ["ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2"]
 _ALWAYS_FP32 += ["GlobalAveragePool", "Softmax", "LogSoftmax"]
 _QUANTIZED_OPS = ("Conv", "Gemm")
+_LAYERS = (*_QUANTIZED_OPS, "ConvTranspose", "MatMul")
 _KINDS: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.INT8: "int8"}
 
 
@@ -38,7 +40,7 @@ class UnknownLayerError(UsageError):
 def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelProto:
     """A graph in FP16, except its input, its output, softmax and the reductions that could overflow.
 
-    Nodes with weights beyond FP16's range stay FP32 too. Node and tensor names are kept.
+    Nodes with weights beyond FP16's range stay FP32 too, and layers with too small ones. All names are kept.
 
     Args:
         model: FP32, or FP32 with QuantizeLinear and DequantizeLinear; it is not changed.
@@ -152,13 +154,14 @@ def layers_to_quantize(model: ModelProto) -> list[str]:
     """Names of the Conv and Gemm nodes that INT8 makes faster, in the graph's order.
 
     Depthwise and grouped convolutions are left out since memory bounds them, those of squeeze-excite
-    since they see one number a channel, and layers whose weights the graph computes.
+    since they see one number a channel, and layers whose weights the graph computes or FP16 cannot hold.
     """
+    beyond = set(_nodes_beyond_fp16(model))
     constants = {tensor.name for tensor in model.graph.initializer}
     shapes = _shapes(_with_shapes(model))
     layers = []
     for node in model.graph.node:
-        if not constants.issuperset(filter(None, node.input[1:])):
+        if node.name in beyond or not constants.issuperset(filter(None, node.input[1:])):
             continue
         spatial = shapes.get(node.output[0], [])[2:] if node.output else []
         if node.op_type == "Gemm" or (
@@ -249,13 +252,14 @@ def _make_outputs_fp32(model: ModelProto) -> None:
 
 
 def _nodes_beyond_fp16(model: ModelProto) -> list[str]:
-    """Names of the nodes with a weight beyond FP16's range."""
-    big = {
-        tensor.name
-        for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT and _peak(numpy_helper.to_array(tensor)) > FP16_MAX
-    }
-    return [node.name for node in model.graph.node if big.intersection(node.input)]
+    """Names of the nodes with a weight beyond FP16's range, and of layers whose weights are all below it."""
+    tensors = [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT]
+    arrays = ((tensor.name, numpy_helper.to_array(tensor)) for tensor in tensors)
+    peaks = {name: max(array.max(initial=0), -array.min(initial=0)) for name, array in arrays}
+    big = {name for name, peak in peaks.items() if peak > FP16_MAX}
+    small = {name for name, peak in peaks.items() if 0 < peak < _FP16_LEAST}
+    nodes = model.graph.node
+    return [n.name for n in nodes if big & {*n.input} or (n.op_type in _LAYERS and small & {*n.input[:2]})]
 
 
 def _separate_weights(model: ModelProto, fp32_nodes: Collection[NodeProto]) -> None:
@@ -267,10 +271,6 @@ def _separate_weights(model: ModelProto, fp32_nodes: Collection[NodeProto]) -> N
                 own = model.graph.initializer.add()
                 own.CopyFrom(weights[name])
                 node.input[i] = own.name = f"{name} of {node.name}"
-
-
-def _peak(array: np.ndarray[Any, Any]) -> float:
-    return float(max(array.max(), -array.min())) if array.size else 0.0
 
 
 def _check_names(model: ModelProto, names: Collection[str]) -> None:

@@ -129,6 +129,38 @@ def test_weights_beyond_fp16_are_left_in_fp32() -> None:
     assert precision_by_op(fp16_from_onnx(model))["Conv"] == {"fp16": 8, "fp32": 1}
 
 
+def test_layers_with_weights_too_small_for_fp16_are_left_in_fp32() -> None:
+    """What makes up for them is beyond FP16 itself, and the layer must not be rounded to zero between."""
+    model = small_network()
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        if tensor.name in ("head.weight", "head.bias"):
+            tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name] * np.float32(1e-8), tensor.name))
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(1e8, np.float32), "times"))
+    model.graph.node[-1].output[0] = "small"
+    model.graph.node.append(helper.make_node("Mul", ["small", "times"], ["logits"], name="larger"))
+    model = onnx.shape_inference.infer_shapes(model)
+    converted = fp16_from_onnx(model)
+    assert precision_by_op(converted)["Gemm"] == {"fp32": 1}
+    np.testing.assert_allclose(logits_of(converted), logits_of(model), atol=0.05)
+    assert "head" not in layers_to_quantize(model)
+
+
+def test_only_layers_stay_fp32_for_small_weights() -> None:
+    """A bias near zero is none of them, nor what keeps a division from one by zero: FP16 makes it larger."""
+    model = small_network()
+    for tensor in model.graph.initializer:
+        if tensor.name in ("res_1.bias", "res_2.weight"):
+            array = np.zeros(tensor.dims, np.float32) + (1e-8 if tensor.name == "res_1.bias" else 0)
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(1e-12, np.float32), "epsilon"))
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(helper.make_node("Add", ["before", "epsilon"], ["logits"], name="above"))
+    table = precision_by_op(fp16_from_onnx(onnx.shape_inference.infer_shapes(model)))
+    assert table["Conv"] == {"fp16": 9}
+    assert table["Add"] == {"fp16": 3}
+
+
 def test_a_name_that_is_not_there_is_wrong_usage() -> None:
     model = small_network()
     with pytest.raises(UnknownLayerError, match="nowhere"):
