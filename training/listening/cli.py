@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ...engine.text.escape import for_terminal
 from ..command import training_command
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_LABELS_NAMED = 5
 
 
 @click.command()
@@ -24,7 +26,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--labelled",
     type=_FILE,
     metavar="FILE",
-    help="The CSV of mer-train listen: songs in it have their label.",
+    help="The CSV of mer-train listen: songs in it have their label. It need not be there yet.",
 )
 @click.option(
     "--weights", metavar="SOURCE", help="A network that hears which songs are alike, as in mer-train."
@@ -61,8 +63,11 @@ def _queue(labels_place: Path, **options: Any) -> int:
     found = songs_from_labels(labels_place, options["out"].parent)
     for reason, count in found.left_out.items():
         click.echo(f"left out: {count} {reason}", err=True)
-    known = labelled_paths(options["labelled"]) if options["labelled"] else frozenset()
-    weights = options["weights"]
+    labelled, weights = options["labelled"], options["weights"]
+    if labelled and not labelled.exists():
+        click.echo(for_terminal(f"{labelled} is not there yet: no song counts as labelled"), err=True)
+        labelled = None
+    known = labelled_paths(labelled) if labelled else frozenset()
     hearing = Hearing(weights, options["cache"], options["workers"]) if weights else None
     chosen = next_songs(
         found, known, options["per_label"] * len(names or found.labels), options["seed"], hearing
@@ -95,7 +100,7 @@ def listen(**options: Any) -> None:
 
 @training_command("every key is in the file: the same command goes on there")
 def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
-    from ...engine.data.cleaning import check_labels
+    from ...engine.data.cleaning import check_labels, cleaned
     from ...engine.data.notes import Notes
     from .label_file import LabelFile, labels_from_text
     from .queue_file import read_queue
@@ -114,6 +119,13 @@ def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     try:
         # mer-train would refuse the file, when all is done.
         check_labels([*names, *(row.label for row in table.rows())], file, Notes())
+        asked_for = set(map(cleaned, names))
+        others = Counter(row.label for row in table.rows() if cleaned(row.label) not in asked_for)
+        if others:
+            named = [f"{label} {count}" for label, count in others.most_common(_LABELS_NAMED)]
+            named += ["..."] if len(others) > _LABELS_NAMED else []
+            strange = f"{others.total()} of its labels are not among --labels: {', '.join(named)}"
+            click.echo(for_terminal(f"{file}: {strange}"), err=True)
         with Sounds([song.path for song in songs]) as sounds:
             session = Session(songs, names, table)
             with ListeningServer(session, sounds, port) as server:

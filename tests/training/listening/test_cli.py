@@ -94,6 +94,19 @@ def test_a_row_that_was_cut_short_is_said(folder: Path):
     assert (folder / "labels.csv").read_text() == "path,label,artist\na.wav,calm,A\n"
 
 
+def test_labels_of_the_file_that_are_not_asked_for_are_said(folder: Path):
+    """Songs of an earlier queue too: a slip in --labels would be found when all is done."""
+    counts = {"road rage": 3, "sad": 2, "d": 1, "e": 1, "f": 1, "g": 1, "calm": 4}
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    rows = (f"{n}.wav,{label},\n" for n, label in enumerate(labels))
+    (folder / "labels.csv").write_text("path,label,artist\n" + "".join(rows))
+    with _Listen(folder) as listen:
+        listen.post("finish")
+        _, err = rest_of_output(listen.process)
+    said = "labels.csv: 9 of its labels are not among --labels: road rage 3, sad 2, d 1, e 1, f 1, ...\n"
+    assert err.endswith(said)
+
+
 def test_a_label_that_the_file_spells_otherwise_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
     rows = "path,label,artist\na.wav,Calm,A\n"

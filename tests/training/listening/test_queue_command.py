@@ -69,6 +69,15 @@ def test_songs_with_a_label_are_left_out_until_none_is_left(folder: Path):
     assert "every song has a label already" in result.stderr
 
 
+def test_the_first_queue_is_asked_for_in_the_same_words(folder: Path):
+    """The file of labels is made by mer-train listen, which comes after it."""
+    _run("rows.parquet", "-o", "without.csv")
+    result = _run("rows.parquet", "--labelled", "labels.csv")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "labels.csv is not there yet: no song counts as labelled"
+    assert (folder / "queue.csv").read_text() == (folder / "without.csv").read_text()
+
+
 def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.MonkeyPatch):
     heard = []
 
@@ -120,7 +129,7 @@ def test_nothing_but_a_queue_is_replaced(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [(["none"], 2, "neither a folder of labels"), (["rows.parquet", "--labels", "a"], 2, "no two labels"),
-     (["rows.parquet", "--labelled", "none.csv"], 1, "none.csv cannot be read"),
+     (["rows.parquet", "--labelled", "rows.parquet"], 1, "rows.parquet cannot be added to"),
      (["songs"], 1, "no shards"), (["rows.parquet", "-o", "none/q.csv"], 1, "none/q.csv cannot be written")],
 )  # fmt: skip
 def test_wrong_input_is_one_line(folder: Path, arguments: list[str], code: int, message: str):
