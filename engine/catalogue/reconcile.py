@@ -26,6 +26,8 @@ UNREADABLE, AUDIO = "unreadable", "audio"
 """Errors in rows: the file was not there or could not be read; it was read and is no usable audio."""
 
 _FOLDERS = 4_096  # whose real paths are remembered
+# What programs that keep files on a server put in the place of one whose room they freed.
+_STAND_INS = ("{}.nextcloud", "{}.owncloud", ".{}.icloud")
 _OLD_UNREADABLE = ("no such file", "cannot be opened: ", "cannot be fetched: ")  # of rows without a kind
 
 
@@ -180,6 +182,7 @@ class Looks:
         """Whether a file is gone while its folder is there: the folder can be listed and does not name it.
 
         A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
+        Nor is a file gone of which a program keeps the bytes elsewhere and a stand-in beside.
         """
         return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
 
@@ -190,7 +193,8 @@ class Looks:
         except FileNotFoundError:
             folder, name = os.path.split(path)
             names = self._names(folder or ".")
-            return names is not None and name not in names
+            there = (name, *(stand_in.format(name) for stand_in in _STAND_INS))
+            return names is not None and names.isdisjoint(there)
         except (OSError, ValueError):
             return False
 

@@ -148,6 +148,14 @@ def test_gone_needs_a_folder_that_can_be_listed(tmp_path: Path, monkeypatch: pyt
     assert not Looks().is_gone(f"{tmp_path}/album/b.mp3")
 
 
+@pytest.mark.parametrize("stand_in", ["a.mp3.nextcloud", "a.mp3.owncloud", ".a.mp3.icloud"])
+def test_a_file_is_not_gone_whose_bytes_are_on_a_server(stand_in: str, tmp_path: Path) -> None:
+    for name in ("b.mp3", stand_in):
+        (tmp_path / name).touch()
+    names = ("a.mp3", "c.mp3", "a.mp")
+    assert [name for name in names if Looks().is_gone(f"{tmp_path}/{name}")] == ["c.mp3", "a.mp"]
+
+
 def test_a_file_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"12345")
     (tmp_path / "b.mp3").symlink_to("a.mp3")

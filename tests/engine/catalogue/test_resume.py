@@ -368,6 +368,21 @@ def test_prune_removes_what_is_gone_and_nothing_else() -> None:
     assert (run.pruned, run.absent, len(rows())) == (0, 1, 6)
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_prune_keeps_songs_whose_bytes_are_on_a_server(hidden: bool) -> None:
+    """What stands in for them is no song, and no error."""
+    label("nas")
+    for name, stand_in in (("a", "a.wav.nextcloud"), ("b", "b.wav.owncloud"), ("c", ".c.wav.icloud")):
+        os.unlink(f"nas/album/{name}.wav")
+        Path(f"nas/album/{stand_in}").touch()
+    with CatalogueRun(
+        Sources(["nas"], hidden=hidden), MODEL, FakeBackend(), OPTIONS, "labels", prune=True
+    ) as run:
+        assert list(run.labels()) == []
+    assert told(run) == {"resumed": 2, "absent": 3}
+    assert [row["path"] for row in rows()] == [f"nas/album/{name}.wav" for name in "abcde"]
+
+
 @pytest.mark.parametrize("argument", ["nas", "list"])
 def test_prune_removes_a_song_whose_name_a_folder_has_now(argument: str) -> None:
     argument = list_of("m3u") if argument == "list" else argument
