@@ -8,12 +8,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 from ..audio.formats import path_in_url
 from ..text.escape import path_from_text
+from .capitals import folded, names_by_fold
 from .reconcile import paths_from_text
 from .source import Source, real_path_of, source_from_path
 
@@ -21,7 +21,6 @@ MARKS = "\ufeff\x1a"
 """What lists that were joined have inside: marks of byte order, and what ends a text of DOS."""
 
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
-_MOST_NAMES = 100_000  # of a folder, kept for names in other capitals; 16 folders are
 _LONGEST = 16_384  # characters; a path of 4,096 bytes, each percent-encoded, is shorter
 # What ANSI is depends on the system that wrote the list. Only a file that exists decides.
 _CODE_PAGES = (
@@ -166,26 +165,8 @@ def _in_other_capitals(folder: str, name: str) -> str | None:
     if os.path.lexists(place):
         return place
     try:
-        names = _names_by_fold(folder, os.stat(folder or os.curdir).st_mtime_ns)
+        names = names_by_fold(folder, os.stat(folder or os.curdir).st_mtime_ns)
     except (OSError, ValueError):
         return None
-    there = names.get(_folded(name))
+    there = names.get(folded(name))
     return None if there is None else os.path.join(folder, there)
-
-
-@lru_cache(maxsize=16)  # listed once, not for each entry of a list: the disk may be slow
-def _names_by_fold(folder: str, mtime_ns: int) -> dict[str, str | None]:
-    """The names in a folder by ``_folded``; None where there are several. Empty for a folder of too many."""
-    names: dict[str, str | None] = {}
-    with os.scandir(folder or os.curdir) as entries:
-        for number, entry in enumerate(entries):
-            if number == _MOST_NAMES:
-                return {}
-            folded = _folded(entry.name)
-            names[folded] = None if folded in names else entry.name
-    return names
-
-
-def _folded(name: str) -> str:
-    decomposed = unicodedata.normalize("NFD", name).casefold()
-    return unicodedata.normalize("NFD", decomposed)

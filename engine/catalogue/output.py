@@ -13,6 +13,7 @@ from pathlib import Path
 from ..audio.formats import is_remote
 from ..errors import MerError, UsageError
 from ..text.escape import text_from_path
+from .reconcile import RealPaths
 from .row_file import STDOUT, SUFFIXES
 
 SHARD_NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
@@ -52,7 +53,7 @@ class Output:
         Raises:
             UsageError: it is one.
         """
-        if self.kind is Kind.FILE and is_input(text_from_path(os.path.realpath(self.path))):
+        if self.kind is Kind.FILE and is_input(text_from_path(RealPaths().of(self.path))):
             raise _is_input(self.path, self.path)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..audio.formats import is_remote
 from ..text.escape import path_from_text, storable, text_from_path
+from .capitals import Spelling
 from .source import Source, real_path_of, source_from_path
 
 UNREADABLE, AUDIO = "unreadable", "audio"
@@ -102,10 +103,11 @@ def row_from_record(record: Mapping[str, Any]) -> Row:
 
 
 class RealPaths:
-    """Where paths lead; remembers folders, so use it for one run only."""
+    """Where paths lead, as folders list their names; remembers folders, so use it for one run only."""
 
     def __init__(self) -> None:
-        self._folder = lru_cache(_FOLDERS)(real_path_of)
+        self._spelling = Spelling()
+        self._folder = lru_cache(_FOLDERS)(lambda folder: self._spelling.of(real_path_of(folder)))
 
     def of(self, path: str, is_link: bool | None = None) -> str:
         """The identity of a file, also of one that is absent.
@@ -121,8 +123,8 @@ class RealPaths:
         folder, name = os.path.split(path)
         try:
             if name in ("", ".", "..") or (os.path.islink(path) if is_link is None else is_link):
-                return real_path_of(path)
-            return os.path.join(self._folder(folder or "."), name)
+                return self._spelling.of(real_path_of(path))
+            return self._spelling.in_folder(self._folder(folder or "."), name)
         except ValueError:  # a null character in the path
             return path
 
@@ -147,7 +149,7 @@ class Forgotten:
     ) -> None:
         places = list(places)
         self._folders = tuple(
-            os.path.join(real_path_of(place), "") for place in places if not is_remote(place)
+            os.path.join(RealPaths().of(place), "") for place in places if not is_remote(place)
         )
         self._urls = {
             f"{text_from_path(RealPaths().of(place))}/": set(below(place))

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from merkit.engine.catalogue import listed_paths
+from merkit.engine.catalogue import capitals
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.listed_paths import encoding_of_list, folders_of_list, source_from_list
 
@@ -97,7 +97,7 @@ def test_a_folder_is_listed_once_for_all_entries_in_other_capitals(
     assert not listed
     assert [path_from_list(str(tmp_path), f"M/{number}.MP3") for number in range(9)] == paths
     assert listed == [str(tmp_path), f"{tmp_path}/m"]
-    monkeypatch.setattr(listed_paths, "_MOST_NAMES", 8)
+    monkeypatch.setattr(capitals, "_MOST_NAMES", 8)
     write(tmp_path, "m/9.mp3")
     os.utime(tmp_path / "m", ns=(1, 1))
     assert path_from_list(str(tmp_path), "m/0.MP3") == f"{tmp_path}/m/0.MP3"

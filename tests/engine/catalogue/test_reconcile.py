@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from any_capitals import find_any_capitals
 from merkit.engine.catalogue.reconcile import Looks, RealPaths, Row, Step, row_from_record, step
 from merkit.engine.catalogue.source import Source, source_from_path
 
@@ -100,6 +101,23 @@ def test_where_paths_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert real.of("HTTPS://host/m#t=3") == "https://host/m"
     assert real.of("S3://bucket/C#.mp3") == "s3://bucket/C#.mp3"
     assert real.of("https://host/m//") == real.of("https://host/m") == "https://host/m"
+
+
+def test_a_file_is_one_in_any_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = os.path.realpath(tmp_path)
+    (tmp_path / "Music").mkdir()
+    for name in ("a.mp3", os.fsdecode(b"caf\xe9.mp3")):
+        (tmp_path / "Music" / name).touch()
+    os.symlink("MUSIC/A.mp3", tmp_path / "link.mp3")
+    find_any_capitals(root, monkeypatch)
+    monkeypatch.chdir(root)
+    for path in ("Music/a.mp3", "music/a.mp3", "MUSIC/./A.MP3", f"{root}/music/A.mp3", "LINK.mp3"):
+        assert RealPaths().of(path) == f"{root}/Music/a.mp3"
+    assert RealPaths().of(os.fsdecode(b"music/CAF\xe9.mp3")) == os.fsdecode(
+        f"{root}/Music/".encode() + b"caf\xe9.mp3"
+    )
+    assert RealPaths().of("music/") == RealPaths().of("MUSIC") == f"{root}/Music"
+    assert RealPaths().of("music/gone.mp3") == f"{root}/Music/gone.mp3"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from any_capitals import find_any_capitals
 from fake_labels import MODEL, OPTIONS, FakeBackend, read_tags
 from merkit.engine.catalogue import run as run_module
 from merkit.engine.catalogue.expand import Sources
@@ -423,6 +424,58 @@ def test_forget_removes_what_is_not_there_below_a_folder(argument: str) -> None:
     assert names == ["0.wav", *(f"Album (1955)/{name}.wav" for name in "abcde"), "other/x.wav"]
     run = label("nas", forget=["nas"])
     assert (run.pruned, run.absent, len(rows())) == (1, 0, 6)
+
+
+@pytest.fixture
+def any_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_any_capitals("nas", monkeypatch)
+
+
+@pytest.mark.usefixtures("any_capitals")
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_change_of_capitals_is_no_other_song(prune: bool) -> None:
+    """On the disks of Macs and Windows, which find a song by its old name still."""
+    label("nas")
+    os.rename("nas/album", "nas/Album")
+    quiet = FakeBackend()
+    assert told(label("nas", backend=quiet, prune=prune)) == {"resumed": 5}
+    os.rename("nas/Album/a.wav", "nas/Album/A.wav")
+    assert told(label("nas", backend=quiet, prune=prune))["resumed"] == 5
+    assert not quiet.labelled
+    assert told(label("nas/ALBUM", "nas/album/b.WAV", backend=quiet)) == {"resumed": 5}
+    assert [row["real_path"] for row in rows()] == [
+        os.path.realpath(f"nas/Album/{name}.wav") for name in "Abcde"
+    ]
+    os.unlink("nas/Album/b.wav")
+    assert told(label("nas/album")) == {"resumed": 4, "absent": 1}
+    assert told(label("nas/album", prune=True)) == {"resumed": 4, "pruned": 1}
+
+
+@pytest.mark.usefixtures("any_capitals")
+def test_forget_takes_a_folder_in_any_capitals() -> None:
+    label("nas")
+    os.unlink("nas/album/b.wav")
+    assert told(label("nas", forget=["nas/ALBUM"])) == {"resumed": 4, "pruned": 1}
+
+
+def test_rows_that_a_change_of_capitals_doubled_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As older versions left them."""
+    label("nas")
+    os.rename("nas/album", "nas/Album")
+    label("nas")
+    assert len(rows()) == 10
+    find_any_capitals("nas", monkeypatch)
+    assert told(label("nas")) == {"resumed": 5, "dropped": 5}
+    assert len(rows()) == 5
+
+
+@pytest.mark.usefixtures("any_capitals")
+@pytest.mark.parametrize("suffix", ["csv", "m3u"])
+def test_a_list_in_other_capitals_than_the_disk(suffix: str) -> None:
+    names = [f"nas/ALBUM/{name}.WAV" for name in "abcde"]
+    Path(f"list.{suffix}").write_text("\n".join(["path", *names] if suffix == "csv" else names) + "\n")
+    run = label("nas", f"list.{suffix}")
+    assert (run.total, run.repeats, len(rows())) == (5, 5, 5)
 
 
 def test_prune_keeps_the_error_of_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,85 @@
+"""Names as folders list them: the disks of Macs and Windows find a name in any capitals."""
+
+from __future__ import annotations
+
+import os
+import stat
+import string
+import unicodedata
+from functools import lru_cache
+
+_FOLDERS = 1 << 16  # that are remembered
+_MOST_NAMES = 100_000  # of a folder, kept for names in other capitals; 16 folders are
+_LETTERS, _CAPITALS = string.ascii_lowercase, string.ascii_uppercase
+# A disk may find other letters than these only as they stand.
+_SWAPPED = str.maketrans(_LETTERS + _CAPITALS, _CAPITALS + _LETTERS)
+
+
+class Spelling:
+    """Paths as folders list their names; remembers folders, so use it for one run only."""
+
+    def __init__(self) -> None:
+        self._finds_others: dict[str, bool] = {}  # by folder
+
+    def of(self, path: str) -> str:
+        """A real path with each name as its folder lists it, as far as it is there."""
+        drive, rest = os.path.splitdrive(path)
+        place = drive + os.sep
+        for name in filter(None, rest.split(os.sep)):
+            place = self.in_folder(place, name)
+        return place
+
+    def in_folder(self, folder: str, name: str) -> str:
+        """The path of a name in a folder, as the folder lists it; ``folder`` is one that ``of`` gave.
+
+        Of a folder of more than 100,000 names, or that has several such, it stays as it is.
+        """
+        path = os.path.join(folder, name)
+        if self._finds_others.get(folder) is False:
+            return path
+        try:
+            if not self._may_find(folder, name, path):
+                return path
+            listed = names_by_fold(folder, os.stat(folder).st_mtime_ns).get(folded(name))
+            if listed is None or listed == name:
+                return path
+            other = os.path.join(folder, listed)
+            return other if os.path.samestat(os.lstat(other), os.lstat(path)) else path
+        except (OSError, ValueError):
+            return path
+
+    def _may_find(self, folder: str, name: str, path: str) -> bool:
+        """Whether a folder may find a name that it lists in other capitals; one look tells of all names."""
+        if folder in self._finds_others:
+            return self._finds_others[folder]
+        if name.swapcase() == name:
+            return False
+        # What mounts a share once it is looked at would mount it again, by its other name.
+        status = os.lstat(path)
+        is_mount = stat.S_ISDIR(status.st_mode) and status.st_dev != os.lstat(folder).st_dev
+        swapped = name.translate(_SWAPPED)
+        if is_mount or swapped == name:
+            return True
+        if len(self._finds_others) >= _FOLDERS:
+            self._finds_others.clear()
+        finds = self._finds_others[folder] = os.path.lexists(os.path.join(folder, swapped))
+        return finds
+
+
+@lru_cache(maxsize=16)  # listed once, not for each name: the disk may be slow
+def names_by_fold(folder: str, mtime_ns: int) -> dict[str, str | None]:
+    """The names in a folder by ``folded``; None where there are several. Empty for a folder of too many."""
+    names: dict[str, str | None] = {}
+    with os.scandir(folder or os.curdir) as entries:
+        for number, entry in enumerate(entries):
+            if number == _MOST_NAMES:
+                return {}
+            name = folded(entry.name)
+            names[name] = None if name in names else entry.name
+    return names
+
+
+def folded(name: str) -> str:
+    """What names have in common that differ in capitals or in their normal form."""
+    decomposed = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFD", decomposed)

@@ -1,0 +1,88 @@
+"""Names as the disk has them, in whatever capitals they are typed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from any_capitals import find_any_capitals
+from merkit.engine.catalogue.capitals import Spelling
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> str:
+    for name in ("Beatles/Help!/a.mp3", "Beatles/Help!/Two.mp3", "КИНО/04.mp3", "2004/01.mp3"):
+        (tmp_path / "disk" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "disk" / name).touch()
+    return os.path.realpath(tmp_path / "disk")
+
+
+@pytest.mark.parametrize(
+    ("typed", "listed"),
+    [
+        ("beatles", "Beatles"),
+        ("BEATLES/HELP!/A.MP3", "Beatles/Help!/a.mp3"),
+        ("Beatles/help!/Two.mp3", "Beatles/Help!/Two.mp3"),
+        ("Beatles/help!/gone.MP3", "Beatles/Help!/gone.MP3"),
+        ("кино/04.MP3", "КИНО/04.mp3"),
+        ("2004/01.mp3", "2004/01.mp3"),
+        ("nothing/At/all", "nothing/At/all"),
+    ],
+)
+def test_names_are_those_that_folders_list(
+    typed: str, listed: str, disk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Spelling()
+    for path in (typed, listed, disk):  # where capitals differ they stay
+        assert other.of(os.path.join(disk, path)) == os.path.join(disk, path)
+    find_any_capitals(disk, monkeypatch)
+    assert Spelling().of(os.path.join(disk, typed)) == os.path.join(disk, listed)
+
+
+def test_two_files_whose_names_differ_in_capitals(disk: str) -> None:
+    """Also where both are one file by its number."""
+    Path(disk, "2004/A.mp3").touch()
+    os.link(f"{disk}/2004/A.mp3", f"{disk}/2004/a.mp3")
+    Path(disk, "2004/B.mp3").touch()
+    Path(disk, "2004/b.mp3").touch()
+    for name in ("A.mp3", "a.mp3", "B.mp3", "b.mp3"):
+        assert Spelling().of(f"{disk}/2004/{name}") == f"{disk}/2004/{name}"
+
+
+def test_a_folder_is_asked_once(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catalogues have 100,000 songs, and folders may be on a slow share."""
+    for number in range(20):
+        Path(disk, f"Beatles/{number} x.mp3").touch()
+    spelling, asked = Spelling(), []
+    spelling.of(disk)
+    for function in ("lstat", "stat", "scandir", "listdir"):
+        monkeypatch.setattr(os, function, _counted(getattr(os, function), asked))
+    for number in range(20):
+        spelling.of(f"{disk}/Beatles/{number} x.mp3")
+    assert len(asked) <= 6
+
+
+def _counted(real: Any, asked: list[Any]) -> Any:
+    def counted(*arguments: Any, **named: Any) -> Any:
+        asked.append(arguments)
+        return real(*arguments, **named)
+
+    return counted
+
+
+def test_a_mount_is_not_asked_for_in_other_capitals(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mounts shares when they are looked at would mount it a second time."""
+    asked: list[Any] = []
+    real = os.lstat
+
+    def lstat(path: Any) -> Any:
+        asked.append(path)
+        status = list(real(path))
+        status[2] += path.endswith("/Beatles")  # another device
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert Spelling().of(f"{disk}/Beatles") == f"{disk}/Beatles"
+    assert f"{disk}/bEATLES" not in asked
