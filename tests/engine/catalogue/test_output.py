@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from any_capitals import find_any_capitals
 from fake_labels import MODEL, OPTIONS, FakeBackend
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.output import Kind, output_from_text
@@ -149,3 +150,11 @@ def test_a_second_name_of_a_song_is_only_a_name() -> None:
         list(run.labels())
     assert Path("songs/a.wav").read_text() == "happy title"
     assert Path("out.csv").read_text().startswith("path,")
+
+
+def test_an_output_that_is_an_input_in_other_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("songs/list.csv").write_text("path\nB.CSV\n")
+    Path("songs/b.csv").write_text("happy title")
+    find_any_capitals("songs", monkeypatch)
+    with pytest.raises(UsageError, match="is an input of this run"):
+        CatalogueRun(Sources(["songs/list.csv"]), MODEL, FakeBackend(), OPTIONS, "songs/B.csv")
