@@ -18,7 +18,9 @@ def copy_of_rows(labels: str, paths: tuple[str, ...], out: str | None, quiet: bo
     """
     if paths or out is None:
         raise click.UsageError("--from needs --out and no PATH")
-    every = (option.name or "" for option in click.get_current_context().command.params)
+    parameters = click.get_current_context().command.params
+    # No arguments: Click before 8.3 takes those that are missing for given.
+    every = (each.name or "" for each in parameters if isinstance(each, click.Option))
     if others := options_given(name for name in every if name not in _OF_A_COPY):
         raise click.UsageError(f"--from copies rows as they are: leave {others[0]} out")
     from ..catalogue.copied_rows import copy_rows
