@@ -1,7 +1,7 @@
 """The decoder of WAV, AIFF, FLAC, Ogg Vorbis and Opus: libsndfile, through soundfile.
 
 FFmpeg's codecs decode Vorbis and Opus where the file is whole: libsndfile takes two and three times as long.
-FFmpeg decodes FLAC and MPEG layer II where the file is not: behind damage libsndfile finds nothing any more.
+FFmpeg decodes FLAC and MPEG layer II behind damage, and Ogg behind a joint: libsndfile finds nothing there.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class SoundFileDecoder:
         ffmpeg = self._ffmpeg or (self.by_ffmpeg(holed=True) if self._is_hole(start) else None)
         if ffmpeg is None:
             two = self._read_two(start, count)
-            damaged = self.format in _STOPS_AT_DAMAGE and len(two) < min(count, self.length - start)
-            ffmpeg = self.by_ffmpeg() if damaged else None
+            stops = self.format in (*_STOPS_AT_DAMAGE, "OGG") and len(two) < min(count, self.length - start)
+            ffmpeg = self.by_ffmpeg() if stops else None
             if ffmpeg is None:
                 return mono_from_two(two)
         return ffmpeg.read(start, count)

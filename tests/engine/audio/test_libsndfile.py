@@ -14,8 +14,10 @@ from audio_files import noise, write_audio
 from ffmpeg_files import place_of, write
 from merkit.engine.audio.channels import channel_names
 from merkit.engine.audio.decoder import Limits
+from merkit.engine.audio.libsndfile import SoundFileDecoder
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.spec import AudioSpec
+from ogg_files import joined
 from reading import refusal, windows_from_file
 
 SPEC = AudioSpec()
@@ -177,3 +179,40 @@ def test_damage_in_layer_2_costs_what_is_damaged(tmp_path: Path) -> None:
             near = whole[(start_s - 1) * 44_100 :][: 3 * 44_100]
             moved = place_of(part, near) - 44_100  # what a hole lacks, nothing in the stream says
             assert -0.05 * 44_100 < moved < 0.02 * 30 * 44_100 + 2_304
+
+
+@pytest.mark.parametrize("back", [0, 312, 900])
+def test_opus_that_was_joined_without_encoding_is_heard_behind_each_joint(tmp_path: Path, back: int) -> None:
+    """libsndfile calls it malformed there, as the clock goes back by less than a packet."""
+    path, rate, parts = tmp_path / "a.opus", 48_000, 4
+    data = write_audio(path, noise(9, rate), rate).read_bytes()
+    with closing(open_decoder(path, Limits())) as decoder:
+        whole = decoder.read(0, decoder.length)
+    path.write_bytes(joined(data, parts, 2, back))
+    for measured in (False, True):
+        with closing(open_decoder(path, Limits())) as decoder:
+            if measured:
+                decoder.measure()
+            assert decoder.length == pytest.approx(parts * len(whole), abs=0.1 * rate)
+            for start in range(0, decoder.length - 2 * rate, rate // 2 * 3):
+                part = decoder.read(start, 2 * rate)
+                assert len(part) == 2 * rate
+                number, place = divmod(start, len(whole))
+                if place + 2 * rate < len(whole):
+                    assert abs(place_of(part, whole) - place) <= 0.03 * rate * max(1, number)
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS")])
+@pytest.mark.parametrize(("channels", "links"), [(1, 1), (2, 2), (6, 1)])
+def test_a_good_ogg_is_opened_by_no_second_decoder(
+    tmp_path: Path, kind: str, subtype: str, channels: int, links: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = np.tile(noise(5, 48_000)[:, None], channels)
+    with soundfile.SoundFile(tmp_path / "a", "w", 48_000, channels, subtype, format=kind) as file:
+        for start in range(0, len(sound), 8_192):
+            file.write(sound[start : start + 8_192])
+    (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes() * links)
+    monkeypatch.setattr(SoundFileDecoder, "by_ffmpeg", None)
+    with closing(open_decoder(tmp_path / "a", Limits())) as decoder:
+        assert len(decoder.read(decoder.length - 48_000, 48_000)) == 48_000
+        assert decoder.measure() == decoder.length
