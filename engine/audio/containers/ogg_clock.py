@@ -54,7 +54,7 @@ def counts_wrongly(descriptor: int, stream: OggStream, rate: int) -> bool:
 
 def _last_pages(descriptor: int, stream: OggStream, size: int) -> list[_Page]:
     """Some pages that end a file of so many bytes: most pages are far shorter than they may be."""
-    for length in (LONGEST_PAGE // 4, LONGEST_PAGE):
+    for length in (LONGEST_PAGE // 4, LONGEST_PAGE, 2 * LONGEST_PAGE, (_FEW_PAGES + 1) * LONGEST_PAGE):
         pages = list(_pages(descriptor, max(stream.begin, size - length), size, _lengths(stream)))
         if len(pages) >= _FEW_PAGES:
             break

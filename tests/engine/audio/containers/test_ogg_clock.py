@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_files import chirp, noise, write_audio
-from ffmpeg_files import place_of
+from ffmpeg_files import copied, place_of
 from merkit.engine.audio.containers.ogg_clock import counts_wrongly, opus_samples
+from merkit.engine.audio.containers.ogg_pages import LONGEST_PAGE
 from merkit.engine.audio.containers.ogg_stream import OGG_HEADS, OggStream
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
@@ -76,6 +77,20 @@ def test_a_wrong_clock_hides_no_sound(tmp_path: Path, codec: str, clock: str) ->
     good = song(tmp_path, codec)
     data = with_granules(good, CLOCKS[clock])
     assert is_wrong(tmp_path, data, codec)
+    assert_heard(tmp_path, data, good)
+
+
+@pytest.mark.parametrize("codec", RATES)
+def test_a_slow_clock_on_pages_as_long_as_they_may_be(tmp_path: Path, codec: str) -> None:
+    """As FFmpeg writes them where frames have no times: two of them end the file, and tell nothing."""
+    path = tmp_path / "loud.ogg"
+    path.write_bytes(song(tmp_path, codec, 26))
+    good = copied(path, tmp_path / "long.ogg", "ogg", options={"page_duration": "60000000"}).read_bytes()
+    pages = pages_of(good)
+    assert sum(map(len, pages[-3:])) > LONGEST_PAGE
+    data = with_granules(good, CLOCKS["half"])
+    assert is_wrong(tmp_path, data, codec)
+    assert not is_wrong(tmp_path, good, codec)
     assert_heard(tmp_path, data, good)
 
 
