@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from ..errors import AudioError
+from ..errors import AudioError, UnreadableError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers import asf_objects, matroska, mp4_boxes
 from .containers.chunks import caf_breaks_off
@@ -69,12 +69,21 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
     tagged = [] if whole else _behind_tags(file.fileno())
     if tagged or len(parts) > 1:
         return decoder_of_segments(file, tagged or parts, budget)
-    file.close()
-    if whole:
-        return _decoder_of_contents(whole, budget)
+    with file:
+        return _decoder_of_contents(whole, budget) if whole else _ffmpeg_decoder(file, path, budget)
+
+
+def _ffmpeg_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder:
     from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
-    return FFmpegDecoder(path, budget)
+    try:
+        return FFmpegDecoder(path, budget)
+    except UnreadableError:
+        raise
+    except AudioError:
+        if is_mp4(os.pread(file.fileno(), 8, 0)) and mp4_boxes.breaks_off_in_index(file.fileno()):
+            raise _error_without_index("moov") from None
+        raise
 
 
 def _holds_frames(whole: SoundFileDecoder) -> bool:
@@ -91,12 +100,14 @@ def _refuse_unplayable(descriptor: int) -> None:
         "moov" if mp4 and mp4_boxes.breaks_off(descriptor) else "pakt" if caf_breaks_off(descriptor) else ""
     )
     if index:
-        raise AudioError(
-            f"breaks off before its index ({index}): copy it again, or let its recorder repair it"
-        )
+        raise _error_without_index(index)
     encrypted = (mp4_boxes.is_encrypted,) if mp4 else (asf_objects.is_encrypted, matroska.is_encrypted)
     if any(found(descriptor) for found in encrypted):
         raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
+
+
+def _error_without_index(name: str) -> AudioError:
+    return AudioError(f"breaks off before its index ({name}): copy it again, or let its recorder repair it")
 
 
 def _behind_tags(descriptor: int) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from .part import Effort, Exhausted, Part, part_of_file, within
 
+_ENDLESS = 1 << 62
 _ENCRYPTED = {b"enca", b"drms", b"aavd"}  # Common Encryption, iTunes' FairPlay, Audible
 
 
@@ -38,6 +39,16 @@ def breaks_off(descriptor: int) -> bool:
     except Exhausted:
         return False
     return b"mdat" in names and b"moov" not in names
+
+
+def breaks_off_in_index(descriptor: int) -> bool:
+    """Whether an MP4 file ends inside of its index. FFmpeg opens some of these: tags and padding end it."""
+    endless = Part(descriptor, 0, _ENDLESS, Effort())  # so that a box is as long as it states
+    try:
+        indices = [box for name, box in boxes(endless) if name == b"moov"]
+        return any(not index.read(index.length - 1, 1) for index in indices)
+    except Exhausted:
+        return False
 
 
 def has_fragment_index(descriptor: int) -> bool:

@@ -101,6 +101,28 @@ def test_an_mp4_without_its_index_says_so(tmp_path: Path) -> None:
         assert refusal(song, SPEC).startswith("breaks off before its index (moov)")
 
 
+@pytest.mark.parametrize("encoder", ["aac", "alac"])
+def test_an_mp4_that_breaks_off_in_its_index_says_so(tmp_path: Path, encoder: str) -> None:
+    """Where nothing but tags is missing it is heard."""
+    song = write(tmp_path / "a.m4a", "ipod", encoder, noise(12, 44_100))
+    whole = song.read_bytes()
+    index, sizes = whole.rindex(b"moov"), whole.rindex(b"stsz")
+    for end in (index + 4, index + 200, sizes - 4, sizes + 100):
+        song.write_bytes(whole[:end])
+        assert refusal(song, SPEC).startswith("breaks off before its index (moov)")
+    song.write_bytes(whole[:-50])
+    assert windows_from_file(song, SPEC, 1)
+
+
+def test_an_mp4_with_its_whole_index_breaks_off_nowhere(tmp_path: Path) -> None:
+    """Not even one whose index has another fault."""
+    song = write(tmp_path / "a.m4a", "ipod", "aac", noise(12, 44_100))
+    whole = song.read_bytes()
+    at = whole.index(b"stsd")
+    song.write_bytes(whole[:at] + b"free" + whole[at + 4 :])
+    assert "index" not in refusal(song, SPEC)
+
+
 def test_alac_in_caf_without_its_index_says_so(tmp_path: Path) -> None:
     song = tmp_path / "a.caf"
     soundfile.write(song, noise(12, 44_100), 44_100, "ALAC_16", format="CAF")
