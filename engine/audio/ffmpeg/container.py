@@ -36,6 +36,11 @@ COUNTED = WITHOUT_INDEX | {"ogg"}
 COUNTED_AT_THE_END = {"matroska,webm", "asf", "flac"}
 OF_ANY_CLOCK = {"mov,mp4,m4a,3gp,3g2,mj2"}  # where the header states what a tick is, and may be wrong
 
+# By the codec.
+HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
+MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"}
+UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
+
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 

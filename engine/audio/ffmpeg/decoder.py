@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 _SAME_S = 0.01
 _TOO_SHORT_S = 1.0  # a header states so much less than the packets that it counts have
-_HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the last packet
-_MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"}
-_UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
-
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
 
 
@@ -55,7 +51,7 @@ class FFmpegDecoder:
     def __init__(self, source: str | Path | FileView, budget: Budget, untimed: bool = False) -> None:
         self._source, self._budget, self._counts_all = source, budget, untimed
         self._rows = np.empty((2, 0), np.float32)
-        self._wrong_clock = False  # then an edit list would cut off what is sound
+        self._edited = True  # as the edit list of an MP4 says, unless that would cut off what is sound
         self._container = self._opened()
         try:
             self._choose_track(ffmpeg.tracks_of(self._container))
@@ -142,9 +138,11 @@ class FFmpegDecoder:
         self._index = index
         self._stream: Any = self._container.streams[index]
         self._kind = ffmpeg.kind_of(self._container, self._stream)
-        self._untimed = self._counts_all or self._stream.codec_context.name in _UNTIMED
+        self._untimed = self._counts_all or self._stream.codec_context.name in ffmpeg.UNTIMED
         decoded = frames_from_decoded(self._decoded(0), self._budget)
-        first = next(decoded, None)
+        if (first := next(decoded, None)) is None and self._edited and self._kind in ffmpeg.OF_ANY_CLOCK:
+            self._start_unedited(index)
+            return
         if first is None:
             raise AudioError("holds no decodable audio")
         self.sample_rate: int = first[2]
@@ -153,20 +151,23 @@ class FFmpegDecoder:
         self._tick = float(self._stream.time_base) * self.sample_rate
         leading = first_frames(frames, self._tick)
         if self._kind in ffmpeg.OF_ANY_CLOCK and (tick := true_tick(leading, self._tick)) != self._tick:
-            if not self._wrong_clock:
-                self._wrong_clock = True
-                self._reopen()
-                self._start(index)
+            if self._edited:
+                self._start_unedited(index)
                 return
             self._tick = tick
         self._timeline = Timeline(self.sample_rate, self._tick / self.sample_rate, leading)
-        if self._stream.codec_context.name in _MAY_BE_CODED:
+        if self._stream.codec_context.name in ffmpeg.MAY_BE_CODED:
             check_samples(leading, frames)
         self._follow(0, chain(leading, frames))
         self._position = 0
 
+    def _start_unedited(self, index: int) -> None:
+        self._edited = False
+        self._reopen()
+        self._start(index)
+
     def _opened(self) -> Any:
-        return ffmpeg.open_container(self._source, self._budget.limits.seconds / 2, not self._wrong_clock)
+        return ffmpeg.open_container(self._source, self._budget.limits.seconds / 2, self._edited)
 
     def _reopen(self) -> None:
         self.close()
@@ -289,11 +290,10 @@ class FFmpegDecoder:
                 return 0
         self._timeline.restart(None)
         end, last = 0, None
-        packets = (packet for packet in self._packets() if packet.pts is not None)
-        sized = ((packet.pts, self._samples(packet), True, packet) for packet in packets)
+        sized = ((p.pts, self._samples(p), True, p) for p in self._packets() if p.pts is not None)
         for position, packet in self._timeline.placed(sized):
             end, last = round(position + self._samples(packet)), packet
-        if last is not None and self._stream.codec_context.name in _HELD_BACK:
+        if last is not None and self._stream.codec_context.name in ffmpeg.HELD_BACK:
             end += self._timeline.size
         elif last is not None and not last.duration:  # a frame shorter than the others, as in ALAC
             with suppress(av.error.FFmpegError):

@@ -277,6 +277,21 @@ def test_priming_that_only_a_tag_states(tmp_path: Path) -> None:
     assert place_of(song.read(0, 44_100)[2_048:], samples) == 2_048
 
 
+@pytest.mark.parametrize("encoder", ["aac", "alac"])
+def test_an_edit_list_that_leaves_out_all_is_not_believed(tmp_path: Path, encoder: str) -> None:
+    """A duration of 0 in it means up to the end where fragments follow. Here FFmpeg would keep nothing."""
+    samples = noise(12, 44_100)
+    path = write(tmp_path / "song", "ipod", encoder, samples)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst")
+    struct.pack_into(">I", data, place + 12, 0)
+    path.write_bytes(data)
+    song = decoder(path)
+    assert song.length == pytest.approx(len(samples), abs=2_048)
+    for start in (0, 400_000, 200_000):
+        assert place_of(song.read(start, 44_100), samples) == pytest.approx(start, abs=64)
+
+
 def test_a_gap_costs_like_sound(tmp_path: Path) -> None:
     path = write(tmp_path / "song", "matroska", "pcm_s16le", noise(2, 44_100))
     with av.open(str(path)) as source, av.open(str(tmp_path / "gap"), "w", format="matroska") as file:
