@@ -32,7 +32,7 @@ class FlacLength:
     """Samples a channel: those that the header states, and those up to the end of the last frame.
 
     ``corrections`` make the header true: the bytes that belong there, by their offset in it. Players take the
-    rate that frames state; FFmpeg refuses frames longer than the header says, and libFLAC cannot seek then.
+    rate that frames state; FFmpeg refuses frames longer than the header says, and libFLAC then seeks wrongly.
     ``first`` is the number of the first frame's first sample. ``is_one`` says that the frames looked at count
     on from there to the end, in one format; ``has_hole`` that somewhere inside nothing looks like a frame.
     """
@@ -121,7 +121,7 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     if stated < true and not number and (stated or not is_one):
         corrections[_TOTAL] = (field - stated + (true & (1 << 36) - 1)).to_bytes(5, "big")
     if first and is_alike:
-        corrections |= _true_format(head, frame.format[0], max(each.count for each in (*found, frame, later)))
+        corrections |= _true_format(head, frame, [each.count for each in (*found, frame, later)])
     return FlacLength(stated, true, corrections, number, is_one, has_hole)
 
 
@@ -142,12 +142,21 @@ def stretches_without_frames(descriptor: int, start: int) -> tuple[Part, ...]:
     return tuple(holes)
 
 
-def _true_format(head: bytes, rate: int, longest: int) -> dict[int, bytes]:
-    """Corrections of the rate in Hz, and of the most samples of a frame."""
+def _true_format(head: bytes, frame: _Frame, counts: list[int]) -> dict[int, bytes]:
+    """Corrections of the rate in Hz, and of the samples of a frame.
+
+    Args:
+        frame: one of those looked at, but not the last.
+        counts: the samples of each of these, the last one's at the end.
+    """
     corrections: dict[int, bytes] = {}
+    rate, longest = frame.format[0], max(counts)
     if rate and rate != int.from_bytes(head[_RATE : _RATE + 3], "big") >> 4:
         corrections[_RATE] = (rate << 4 | head[_RATE + 2] & 15).to_bytes(3, "big")
-    if longest > int.from_bytes(head[_BLOCKS + 2 : _BLOCKS + 4], "big"):
+    least, most = (int.from_bytes(head[at : at + 2], "big") for at in (_BLOCKS, _BLOCKS + 2))
+    # By the one size that the header states libFLAC places frames that are counted. The last may be shorter.
+    is_other = least == most != longest and not frame.counts_samples and {*counts[:-1]} == {longest}
+    if longest > most or is_other:
         corrections[_BLOCKS] = 2 * longest.to_bytes(2, "big")
     return corrections
 

@@ -103,9 +103,11 @@ def test_a_rate_that_the_frames_leave_to_the_header_is_believed(tmp_path: Path) 
     assert (length.true, length.corrections) == (3 * RATE, {})
 
 
-@pytest.mark.parametrize("stated", [(16, 16), (4_096, 1_024), (0, 0)])
+@pytest.mark.parametrize("stated", [(16, 16), (4_096, 1_024), (0, 0), (4_608, 4_608), (65_535, 65_535)])
 @pytest.mark.parametrize("broken", [False, True])
-def test_frames_longer_than_the_header_says(tmp_path: Path, stated: tuple[int, int], broken: bool) -> None:
+def test_frames_of_another_length_than_the_header_says(
+    tmp_path: Path, stated: tuple[int, int], broken: bool
+) -> None:
     sound = noise(20, RATE)
     flac = bytearray(write_audio(tmp_path / "a.flac", sound, RATE).read_bytes())
     flac[8:12] = b"".join(count.to_bytes(2, "big") for count in stated)
@@ -116,6 +118,17 @@ def test_frames_longer_than_the_header_says(tmp_path: Path, stated: tuple[int, i
         assert decoder.length == len(sound)
         for start in (15 * RATE, 10 * RATE, 0):
             np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1_000, 4_096, 4_097, 20_000])
+def test_a_size_of_frames_that_is_right_is_left_alone(tmp_path: Path, count: int) -> None:
+    """Also where the last frame is shorter, or the only one."""
+    path = write_audio(tmp_path / "a.flac", noise(count / RATE, RATE), RATE)
+    with path.open("rb") as file:
+        length = length_from_flac(file.fileno())
+    assert not length or not length.corrections
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert decoder.length == count
 
 
 @pytest.mark.parametrize("seconds", [(3, 5), (5, 3), (1, 2, 3), (2, 2.5, 2), (20, 20), (3,) * 7])
