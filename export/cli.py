@@ -185,7 +185,7 @@ def _open_builder(name: Any, plan: Plan) -> Builder:
     try:
         builder = open_builder(name, plan.engine)
         if plan.triton:
-            check_for_triton(builder.module)
+            check_for_triton(builder.module, plan.engine.batches[0])
         return builder
     except UnsupportedOptionError as error:
         flags = ", ".join(f"--{option.replace('_', '-')}" for option in error.options)

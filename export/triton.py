@@ -51,7 +51,7 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     """
     name, spec = artifact.name, artifact.spec
     if artifact.facts:
-        check_for_triton(artifact.facts["builder"])
+        check_for_triton(artifact.facts["builder"], artifact.facts["profiles"]["images"]["min"][0])
     check_names(folder, name)
     check_served(folder, name, spec)
     models = {
@@ -113,20 +113,23 @@ def check_served(folder: Path, name: str, spec: ModelSpec) -> None:
         check_same_network(target / _SPEC, _text_of(target / _SPEC), spec)
 
 
-def check_for_triton(builder: str) -> None:
-    """Refuses the engines of a builder that Triton does not load.
+def check_for_triton(builder: str, least_batch: int) -> None:
+    """Refuses engines that Triton does not load, or with which it refuses a song's few windows.
 
     Args:
         builder: "tensorrt" or "tensorrt_rtx".
+        least_batch: windows at once. Triton does not fill up a batch, as mer-label does.
 
     Raises:
-        UsageError: TensorRT for RTX.
+        UsageError: TensorRT for RTX, or more windows than one.
     """
     if builder != "tensorrt":
         raise UsageError(
             "Triton loads engines of TensorRT, and none of TensorRT for RTX: "
             "build with TensorRT, or give it the .onnx"
         )
+    if least_batch > 1:
+        raise UsageError(f"Triton would refuse requests of fewer windows than {least_batch}: --min-batch 1")
 
 
 def _check_target(folder: Path, kind: tuple[str, ...]) -> None:

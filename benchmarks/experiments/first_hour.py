@@ -156,7 +156,7 @@ def _result(check: Check, bench: Bench, left: float) -> dict[str, Any]:
         status, said = "crashed", output.decode(errors="replace").strip().splitlines()
         summary = f"exit code {child.returncode}: {' | '.join(said[-3:])}"
     except subprocess.TimeoutExpired:
-        status, summary = "hung", f"no answer in {time.monotonic() - began:.0f} s"
+        status, summary = "hung", f"not over after {time.monotonic() - began:.0f} s"
     finally:
         with suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -164,7 +164,12 @@ def _result(check: Check, bench: Bench, left: float) -> dict[str, Any]:
     figures: Mapping[str, Any] = {}
     answer = bench.folder / f"{check.name}.json"
     if answer.is_file():
-        status, summary, figures = json.loads(answer.read_text(encoding="utf-8"))
+        said, what, figures = json.loads(answer.read_text(encoding="utf-8"))
+        # A wrong order of closing shows behind the answer: in a process that dies or never ends.
+        if child.returncode == 0 or said == "failed":
+            status, summary = said, what
+        else:
+            summary = f"{said} ({what}), then {summary}"
     seconds = time.monotonic() - began
     return {"status": status, "seconds": seconds, "summary": summary, "figures": figures}
 

@@ -91,6 +91,9 @@ def test_an_engine(tmp_path: Path) -> None:
     rtx = engine(tmp_path, SPEC, content, builder="tensorrt_rtx")
     with pytest.raises(UsageError, match="none of TensorRT for RTX"):
         write_repository(tmp_path / "models", rtx)
+    profiles["images"]["min"] = [4, *window]
+    with pytest.raises(UsageError, match=r"requests of fewer windows than 4: --min-batch 1"):
+        write_repository(tmp_path / "models", engine(tmp_path, SPEC, content, profiles=profiles))
 
 
 def test_an_engine_is_not_read_as_a_graph(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ CHECKS = {
     "bad": "json.dump(['failed', 'not\\x1b fine', {}], open(answer, 'w')); sys.exit(1)",
     "gone": "print('last words'); os.kill(os.getpid(), 9)",
     "stuck": "subprocess.Popen(['sleep', '60']); time.sleep(60)",
+    "closing": "json.dump(['passed', 'fine', {}], open(answer, 'w')); os.kill(os.getpid(), 11)",
+    "never": "json.dump(['passed', 'fine', {}], open(answer, 'w')); time.sleep(60)",
     "last": "json.dump(['passed', 'still here', {}], open(answer, 'w'))",
 }
 
@@ -57,9 +59,13 @@ def test_no_check_ends_the_run(tmp_path: Path, tiny_model: Path, monkeypatch: py
     assert time.monotonic() - began < 40
     assert not fine
     status = {check["name"]: check["status"] for check in report["checks"]}
-    assert status == {"good": "passed", "bad": "failed", "gone": "crashed", "stuck": "hung", "last": "passed"}
+    assert status == {
+        "good": "passed", "bad": "failed", "gone": "crashed", "stuck": "hung",
+        "closing": "crashed", "never": "hung", "last": "passed",
+    }  # fmt: skip
     assert report["checks"][0]["figures"] == {"rate": 5}
     assert "exit code -9: last words" in report["checks"][2]["summary"]
+    assert report["checks"][4]["summary"].startswith("passed (fine), then exit code -11")
     assert [line.split()[1] for line in lines] == list(CHECKS)
     page = (tmp_path / "hour.md").read_text()
     assert "| last | last? | passed |" in page
