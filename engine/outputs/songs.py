@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -129,7 +130,8 @@ def find(song: Song) -> tuple[Found, str]:
     """What became of a song's file, and its path: as it was typed if that leads to it, else where it led.
 
     Where the file is still there, a path of the same text that leads elsewhere now is not taken for it: it
-    may be of a backup. Nor is one whose file has another size or time; only ``real_path`` can have changed.
+    may be of a backup, unless the labels were copied with the music. Nor is one whose file has another size
+    or time; only ``real_path`` can have changed.
     """
     if is_remote(song.path):
         return Found.REMOTE, song.path
@@ -142,7 +144,17 @@ def find(song: Song) -> tuple[Found, str]:
         return found, path
     # Real paths, since tagging gives a hard link in a backup another file.
     is_it = found is Found.MISSING or real_path_of(typed) == real_path_of(path)
-    return Found.SAME, typed if is_it else path
+    return Found.SAME, typed if is_it or _labels_came_along(song, typed, path) else path
+
+
+def _labels_came_along(song: Song, typed: str, path: str) -> bool:
+    """Whether music and labels were copied together, so that they lie alike beneath both places."""
+    copied, own = real_path_of(typed), real_path_of(path)
+    here, labels = real_path_of("."), real_path_of(str(song.shard.parent))
+    below = os.path.relpath(copied, here)
+    if not own.endswith(os.sep + below) or not labels.startswith(os.path.join(here, "")):
+        return False
+    return os.path.isfile(f"{own.removesuffix(below)}{os.path.relpath(labels, here)}/{song.shard.name}")
 
 
 def _found_at(text: str, song: Song) -> tuple[Found, str]:

@@ -18,7 +18,7 @@ def song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Song:
     (tmp_path / "a" / "m").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a")
     Path("m/song").write_text("one")
-    (each,) = songs_in(write_labels(Path("labels"), [row_of("m/song")]))[1]
+    (each,) = songs_in(write_labels(tmp_path / "a" / "labels", [row_of("m/song")]))[1]
     return each
 
 
@@ -70,6 +70,20 @@ def test_a_copy_of_the_same_path_is_not_taken_while_the_song_is_there(
     real.unlink()
     os.utime("m/song", ns=(song.mtime_ns or 0, song.mtime_ns or 0))
     assert find(song) == (Found.SAME, "m/song")
+
+
+def test_the_copy_is_taken_where_the_labels_were_copied_with_it(
+    song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As somebody does who tries tagging on a copy first: the music itself must stay as it is."""
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    monkeypatch.chdir(tmp_path / "b")
+    (copied,) = songs_in(Path("labels"))[1]
+    assert find(copied) == (Found.SAME, "m/song")
+    (theirs,) = songs_in(tmp_path / "a" / "labels")[1]
+    assert find(theirs) == (Found.SAME, str(tmp_path / "a" / "m" / "song"))
+    shutil.rmtree(tmp_path / "a" / "labels")  # labels that are of no other place may be anywhere
+    assert find(copied) == (Found.SAME, str(tmp_path / "a" / "m" / "song"))
 
 
 def test_a_library_that_left_a_link_in_its_place_keeps_the_path_that_was_typed(
