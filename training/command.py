@@ -39,7 +39,7 @@ def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..
                 except ModuleNotFoundError as error:
                     if (error.name or "").startswith("merkit"):
                         raise
-                    package = f"training needs the package {error.name}"
+                    package = f"this needs the package {error.name}"
                     raise MerError(f"{package}: pip install 'merkit[train]'") from None
                 except OSError as error:
                     if error.errno in (None, errno.EPIPE):  # the latter may be that nobody reads any more

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def compare_pipelines(
         UsageError: a peer that is no command line.
         MerError: no usable audio, or a command that fails.
     """
+    if paper and find_spec("librosa") is None:
+        raise MerError("the paper's pipeline needs librosa: pip install 'merkit[bench]', or --no-paper")
     artifact = open_artifact(model)
     files = [file for file in inputs_from_paths([folder]).paths if Path(file).is_file()]
     if not files:

@@ -59,8 +59,9 @@ def main(
 
     PATH is an audio or video file, taken whatever its name; a folder, searched for files with an
     audio or video suffix; a pattern such as 'music/**/*.mp3'; a playlist (.m3u, .m3u8); a table with a
-    column of paths (.csv, .parquet), whose other columns are carried through; or, with merkit[remote],
-    a URL (s3://, gs://, https://). Every file gets one row: a label, or the reason why there is none.
+    column of paths (.csv, .parquet), whose other columns are carried through; or a URL (https:// with
+    merkit[remote], s3:// with merkit[s3], gs:// with merkit[gcs]). Every file gets one row: a label, or
+    the reason why there is none.
 
     With a folder for --out, the same command again goes on where it was stopped or killed: what has
     its row is skipped, and a file that has changed since is labelled again. Rows of files that cannot be

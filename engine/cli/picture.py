@@ -13,11 +13,14 @@ def check_picture(picture: str, arguments: Iterable[str], output: Output) -> Non
     """Refuses a picture in place of an input, in a folder of labels, or in a folder that is not there.
 
     Raises:
-        UsageError, MerError: it is there.
+        UsageError, MerError: it is there, or matplotlib is not installed.
     """
+    from ..outputs.plot import check_matplotlib
+
     Output(Kind.FILE, picture).refuse_arguments(arguments)
     path = Path(picture).resolve()
     if output.kind is Kind.FOLDER and path.is_relative_to(Path(output.path).resolve()):
         raise UsageError(f"{picture} is inside {output.path}, which other programs read as a whole")
     if not path.parent.is_dir():
         raise MerError(f"{picture} cannot be written: there is no folder {path.parent}")
+    check_matplotlib()

@@ -37,6 +37,14 @@ _FONTS = (
 )  # fmt: skip
 
 
+def check_matplotlib() -> None:
+    """Raises MerError where a picture cannot be drawn: to be asked before its song is labelled."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise MerError("a picture needs matplotlib: pip install 'merkit[plot]'") from None
+
+
 def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) -> None:
     """Draws a labelled song as PNG: the whole of it as a log-mel in dB, and its windows' probabilities.
 
@@ -52,11 +60,10 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
     with suppress(OSError):  # of a picture that is not there yet, and of a song that is on the network
         if os.path.samefile(label.path, picture):
             raise MerError(f"{picture} is the song itself: name another file for its picture")
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MerError("a picture needs matplotlib: pip install 'merkit[plot]'") from None
+    check_matplotlib()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     decibels = _decibels(label.path, spec.audio, limits)
     with rc_context({"font.family": installed_fonts(), "text.usetex": False}):
         figure = Figure(figsize=(12, 6), layout="constrained", dpi=110)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -22,6 +23,20 @@ def help_texts():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_page_of_runtimes_has_the_table_that_is_shipped() -> None:
+    page = (DOCS / "RUNTIMES.md").read_text(encoding="utf-8").replace("**", "")
+    lines = [line for line in page.splitlines() if line.endswith((" ONNX Runtime |", " OpenVINO, bf16 |"))]
+    rows = json.loads((ROOT / "engine" / "runtimes" / "choices.json").read_text(encoding="utf-8"))
+    figures = re.compile(r"([\d.]+) times onnxruntime's \[([\d.]+), ([\d.]+)\]; (\d+) of 720 labels change")
+    said = []
+    for row in rows:
+        found = [figures.search(row["tried"][name]) for name in ("openvino", "openvino-bf16")]
+        cells = [f"{each[1]} ({each[2]} to {each[3]}), {each[4]} of 720" for each in found if each]
+        taken = "OpenVINO, bf16" if row["faster"] else "ONNX Runtime"
+        said.append(f"| {row['network']} | {cells[0]} | {cells[1]} | {taken} |")
+    assert sorted(lines) == sorted(said)
 
 
 def test_the_page_of_commands_has_what_they_print(help_texts) -> None:

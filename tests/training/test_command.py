@@ -22,7 +22,7 @@ def test_without_torch_it_says_what_to_install(songs: Path, monkeypatch: pytest.
     monkeypatch.setattr(cli, "_protocol", missing)
     result = CliRunner().invoke(main, ["--data", str(songs)])
     assert result.exit_code == 1
-    assert "training needs the package torch: pip install 'merkit[train]'" in result.stderr
+    assert "this needs the package torch: pip install 'merkit[train]'" in result.stderr
 
 
 def test_ctrl_c_is_130(songs: Path, monkeypatch: pytest.MonkeyPatch):

@@ -91,9 +91,17 @@ def test_the_cpu_time_of_a_process_that_outlives_the_command_counts(
     assert comparison.contenders[0].cpu_seconds[0] * 2 > 0.8 * spent
 
 
+def test_without_librosa_nothing_is_measured_first(
+    music: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
+    with pytest.raises(MerError, match="needs librosa"):
+        compare_pipelines(music, str(tiny_model))
+
+
 def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(MerError, match="no audio"):
-        compare_pipelines(tmp_path / "mer-home", str(tiny_model))
+        compare_pipelines(tmp_path / "mer-home", str(tiny_model), paper=False)
     for peer, said in (("'unclosed {dir}", "is no command line: No closing quotation"), ("  ", "is empty")):
         with pytest.raises(UsageError, match=said):
             compare_pipelines(music, str(tiny_model), 2, 1, paper=False, peers=[peer])
