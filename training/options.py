@@ -102,7 +102,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "sets",
             multiple=True,
             metavar="NAME=VALUE",
-            help="Any other field of the recipe, or audio.NAME.",
+            help="Any other field of the recipe (docs/BACKBONES.md), or audio.NAME.",
         ),
         click.option(
             "--validation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
@@ -37,6 +38,25 @@ def test_the_page_of_runtimes_has_the_table_that_is_shipped() -> None:
         taken = "OpenVINO, bf16" if row["faster"] else "ONNX Runtime"
         said.append(f"| {row['network']} | {cells[0]} | {cells[1]} | {taken} |")
     assert sorted(lines) == sorted(said)
+
+
+def test_the_page_of_networks_has_every_field_of_the_recipe() -> None:
+    """With its default. training/recipe.py is read, not imported, so that torch need not be there."""
+    tree = ast.parse((ROOT / "training" / "recipe.py").read_text(encoding="utf-8"))
+    recipe = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "Recipe")
+    fields = {
+        ast.unparse(each.target): str(ast.literal_eval(each.value))
+        for each in recipe.body
+        if isinstance(each, ast.AnnAssign) and each.value
+    }
+    page = (DOCS / "BACKBONES.md").read_text(encoding="utf-8").partition("## The recipe")[2]
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", page.partition("\n## ")[0], re.MULTILINE)
+    said = {
+        name.strip("` "): default.strip()
+        for names, defaults in rows
+        for name, default in zip(names.split(","), defaults.split(","), strict=True)
+    }
+    assert said == fields
 
 
 def test_the_page_of_commands_has_what_they_print(help_texts) -> None:
