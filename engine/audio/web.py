@@ -17,6 +17,7 @@ from .page_links import links_below, place_of_page
 _MOST_PAGE_BYTES = 64 << 20  # of a listing; a million songs
 _CONNECT_S = 20.0
 _MOST_CHARACTERS = 100  # of what a server says of an error
+_ENCODED = re.compile(r"(?=.*%)(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*", re.ASCII | re.IGNORECASE)
 _STATUS = {
     401: "it asks for a password or a token",
     403: "access is denied",
@@ -74,7 +75,8 @@ def web_filesystem(url: str, limits: Limits) -> Any:
     async def redirected(session: Any, context: Any, redirect: Any) -> None:
         headers = redirect.response.headers
         target = headers.get("Location") or headers.get("URI") or ""
-        now["host"] = host_of(str(redirect.response.url.join(type(redirect.response.url)(target))))
+        now["host"] = host_of(str(redirect.response.url.join(_url_as_sent(target))))
+        session._requote_redirect_url = not _ENCODED.fullmatch(target)  # aiohttp asks next: as _url_as_sent
 
     class Page(aiohttp.ClientResponse):
         """An answer whose text, read at once, has a limit."""
@@ -97,6 +99,9 @@ def web_filesystem(url: str, limits: Limits) -> Any:
     class Pages(HTTPFileSystem):
         """Finds links as a browser does: fsspec's pattern stops at quotes and leaves ``&amp;`` as it is."""
 
+        def encode_url(self, url: str) -> Any:
+            return _url_as_sent(url)
+
         async def _ls_real(self, url: str, detail: bool = True, **kwargs: Any) -> list[Any]:
             session = await self.set_session()
             async with session.get(self.encode_url(url), **self.kwargs) as response:
@@ -111,6 +116,16 @@ def web_filesystem(url: str, limits: Limits) -> Any:
             return [{"name": name, "size": None, "type": kinds[name.endswith("/")]} for name in names]
 
     return Pages(get_client=client, skip_instance_cache=True)
+
+
+def _url_as_sent(url: str) -> Any:
+    """The URL as aiohttp takes it; one that is percent-encoded stays as it is: a signature may be of it.
+
+    Any other is encoded, as one with blanks, letters that are not ASCII, or a ``%`` that is only itself.
+    """
+    import yarl
+
+    return yarl.URL(url, encoded=bool(_ENCODED.fullmatch(url)))
 
 
 async def _limited(content: Any) -> AsyncIterator[bytes]:

@@ -85,6 +85,7 @@ def test_a_copy_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "cannot be fetched: ::ffff:7f00:1 is an address of this machine",
         ),
         ("to/http://localhost/", "cannot be fetched: localhost leads to "),
+        ("to/http://a%2540b@localhost/%2541", "cannot be fetched: localhost leads to "),
         (
             "to/file:///etc/passwd",
             "cannot be fetched: the server redirects to what is no URL of http or https: file:///etc/passwd",
@@ -108,6 +109,39 @@ def test_a_redirect_within_the_host_or_to_one_that_is_allowed(tmp_path: Path) ->
                 pass
         with remote_copy.local_copy(elsewhere, Limits(allow_private=True)) as copy:
             assert Path(copy).read_bytes() == b"sound"
+
+
+SIGNED = "/a%27b%28c%29.wav?name=%22x%2Fy.wav%22%3B&Signature=ab%2Bcd%2F%3D~"
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        (SIGNED, SIGNED),
+        ("/caf%c3%a9.wav?s=%2f#%2f", "/caf%c3%a9.wav?s=%2f"),
+        ("/a b+c.wav?d=e f+g", "/a%20b+c.wav?d=e+f+g"),
+        ("/100%.wav?s=%2F", "/100%25.wav?s=/"),
+        ("/\u0917\u0940\u0924 %41.wav", "/%E0%A4%97%E0%A5%80%E0%A4%A4%20A.wav"),
+        ("/a[1].wav#b", "/a%5B1%5D.wav"),
+    ],
+)  # fmt: skip
+def test_a_url_that_is_encoded_is_sent_as_it_is(url: str, sent: str) -> None:
+    """Where a server redirects to it too: a signature is of each character."""
+
+    class Asked(Answers):
+        def do_GET(self) -> None:
+            if self.path.startswith("/to/"):
+                self._answer(302, Location=url.encode().decode("latin-1"))
+            else:
+                asked.append(self.path)
+                self._answer(200, b"sound")
+
+    asked: list[str] = []
+    with answered_by(Asked) as root:
+        for there in (root + url, f"{root}/to/"):
+            with remote_copy.local_copy(there, Limits()) as copy:
+                assert Path(copy).read_bytes() == b"sound"
+    assert asked == [sent, sent]
 
 
 def test_redirects_in_a_circle() -> None:

@@ -36,6 +36,18 @@ def test_urls(tmp_path: Path) -> None:
         assert sources.skipped == 1
 
 
+def test_folders_are_asked_for_as_their_links_are_written() -> None:
+    class Asked(Answers):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self._answer(200, b"<a href=50%25%28%27x%27%29%2b/>" if self.path == "/a%27b%2B/" else b"")
+
+    asked: list[str] = []
+    with answered_by(Asked) as root:
+        assert not list(Sources([f"{root}/a%27b%2B/"]))
+    assert asked == ["/a%27b%2B/", "/a%27b%2B/50%25%28%27x%27%29%2b/"]
+
+
 class Moved(Answers):
     """Two folders of songs, /new/ and /slash/, and what leads to them: /old, /old/ and /slash."""
 
