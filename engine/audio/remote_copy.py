@@ -15,6 +15,7 @@ from .decoder import Limits
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _WEB = ("http://", "https://")
 _BLOCK = 1 << 20
+_HEAD_BYTES = 4_096
 _MAX_BYTES = 2 << 30  # of one object: larger than any song, smaller than a small disk
 
 
@@ -23,7 +24,7 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
     """The path of a temporary local copy of an object.
 
     Raises:
-        UnreadableError: the object cannot be read, or takes longer than ``limits.seconds``.
+        UnreadableError: the object cannot be read, takes longer than ``limits.seconds``, or is a web page.
         AudioError: it is larger than 2 GB.
     """
     deadline = time.monotonic() + limits.seconds
@@ -37,6 +38,8 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
                     if time.monotonic() > deadline:
                         raise UnreadableError(f"copying took longer than {limits.seconds:g} s")
                     _write(copy, block)
+            if url.lower().startswith(_WEB):
+                _check_answer(remote.r, copy)
         except FileNotFoundError:
             raise UnreadableError("no such file") from None
         except MerError:
@@ -49,6 +52,14 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
                 reason += note_on_proxies(url, error)
             raise UnreadableError(reason) from None
         yield copy.name
+
+
+def _check_answer(response: Any, copy: IO[bytes]) -> None:
+    from .web import reason_for_no_song
+
+    copy.seek(0)
+    if reason := reason_for_no_song(response, copy.read(_HEAD_BYTES)):
+        raise UnreadableError(f"cannot be fetched: {reason}")
 
 
 def _temporary_file() -> Any:

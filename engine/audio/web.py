@@ -18,6 +18,9 @@ _MOST_PAGE_BYTES = 64 << 20  # of a listing; a million songs
 _CONNECT_S = 20.0
 _MOST_CHARACTERS = 100  # of what a server says of an error
 _ENCODED = re.compile(r"(?=.*%)(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*", re.ASCII | re.IGNORECASE)
+_PAGES = ("text/html", "application/xhtml+xml")
+# Servers call songs pages too, whose first bytes are never all of a text.
+_TEXT = re.compile(rb"[^\0-\x08\x0b\x0e-\x1f\x7f]*")
 _STATUS = {
     401: "it asks for a password or a token",
     403: "access is denied",
@@ -135,6 +138,23 @@ async def _limited(content: Any) -> AsyncIterator[bytes]:
         if size > _MOST_PAGE_BYTES:
             raise ValueError(f"the page is longer than {_MOST_PAGE_BYTES >> 20} MB")
         yield part
+
+
+def reason_for_no_song(response: Any, head: bytes) -> str | None:
+    """Why an answer that is no error is no song either, as it may be another day; None where it may be one.
+
+    Args:
+        response: that of aiohttp.
+        head: the first bytes of what it sent.
+    """
+    if response.status not in (200, 203):
+        return f"HTTP {response.status}: the server sent no song"
+    if not head:
+        return "the server sent nothing"
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in _PAGES and _TEXT.fullmatch(head):
+        return f"the server sent a web page ({kind}), no song"
+    return None
 
 
 def reason_from_web(error: BaseException) -> str | None:

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from click.testing import CliRunner
+from http_folder import Answers, answered_by
 from label_folders import row_of, write_labels
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.cli.label import main
@@ -156,6 +157,11 @@ def full() -> str:
         return row("https://example.org/a.mp3")
 
 
+def web_page() -> str:
+    with answered_by(Answers) as root:
+        return row(f"{root}/page")
+
+
 def killed() -> Child:
     process = SimpleNamespace(exitcode=-9)
     return Child(process, None, Path(), None)  # pyright: ignore[reportArgumentType]
@@ -175,7 +181,8 @@ PRINTED: dict[str, Callable[[], str]] = {
     "decoding took longer than": lambda: row(sound("a.wav"), Limits(seconds=0)),
     "took longer than": hung,
     "the process that read it was killed": lambda: killed().failure().reason,
-    "cannot be fetched": lambda: row("ftp://example.org/a.mp3"),
+    "cannot be fetched: only": lambda: row("ftp://example.org/a.mp3"),
+    "cannot be fetched: the server sent a web page": web_page,
     "an archive": lambda: row(file("a.mp3", b"PK\3\4")),
     "cannot be copied": full,
     "... was begun with other options": other_options,

@@ -97,6 +97,46 @@ def test_what_goes_wrong_is_told_apart(path: str, reason: str) -> None:
         assert refused(f"{root}/{path}").startswith(reason)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "reason"),
+    [
+        (200, "text/html", b"<html>log in", "the server sent a web page (text/html), no song"),
+        (200, "Text/HTML; charset=utf-8", b"\xe0\xa4\x97", "the server sent a web page (text/html), no song"),
+        (200, "application/xhtml+xml", b"\n<?xml ", "the server sent a web page (application/xhtml+xml), no"),
+        (203, "text/html", b"<p>" * 9_000, "the server sent a web page (text/html), no song"),
+        (200, "audio/mpeg", b"", "the server sent nothing"),
+        (204, "audio/mpeg", b"", "HTTP 204: the server sent no song"),
+        (206, "audio/mpeg", b"half", "HTTP 206: the server sent no song"),
+        (300, "text/html", b"<p>", "HTTP 300: the server sent no song"),
+        (304, "audio/mpeg", b"", "HTTP 304: the server sent no song"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_a_song_is_no_bad_song(status: int, kind: str, body: bytes, reason: str) -> None:
+    """The next run asks again: a login or a page of maintenance stood there, or a proxy's."""
+
+    class Page(Answers):
+        def do_GET(self) -> None:
+            self._answer(status, body, **{"Content-Type": kind})
+
+    with answered_by(Page) as root:
+        with pytest.raises(UnreadableError) as error:
+            log_mels_from_file(f"{root}/a.mp3", WindowOptions(AudioSpec()))
+        assert str(error.value).startswith(f"cannot be fetched: {reason}")
+
+
+@pytest.mark.parametrize(("status", "name"), [(200, "a.wav"), (203, "a.wav"), (200, "a.mp3")])
+def test_a_song_that_is_called_a_web_page(status: int, name: str, tmp_path: Path) -> None:
+    write_audio(tmp_path / name, noise(11, 16_000), 16_000)
+
+    class Song(Answers):
+        def do_GET(self) -> None:
+            self._answer(status, (tmp_path / name).read_bytes())
+
+    with answered_by(Song) as root:
+        file = log_mels_from_file(f"{root}/{name}", WindowOptions(AudioSpec()))
+        assert file.facts.duration_s == pytest.approx(11, abs=0.1)
+
+
 def test_a_redirect_within_the_host_or_to_one_that_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"sound")
     with served(tmp_path) as root, answered_by(Answers) as other:
@@ -134,13 +174,13 @@ def test_a_url_that_is_encoded_is_sent_as_it_is(url: str, sent: str) -> None:
                 self._answer(302, Location=url.encode().decode("latin-1"))
             else:
                 asked.append(self.path)
-                self._answer(200, b"sound")
+                self._answer(200, b"\0sound")
 
     asked: list[str] = []
     with answered_by(Asked) as root:
         for there in (root + url, f"{root}/to/"):
             with remote_copy.local_copy(there, Limits()) as copy:
-                assert Path(copy).read_bytes() == b"sound"
+                assert Path(copy).read_bytes() == b"\0sound"
     assert asked == [sent, sent]
 
 
