@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any
 
 from ..errors import AudioError, MerError, UnreadableError
@@ -16,6 +17,8 @@ _EXTRAS = {"http": "remote", "https": "remote", "s3": "s3", "s3a": "s3", "gs": "
 _WEB = ("http://", "https://")
 _BLOCK = 1 << 20
 _HEAD_BYTES = 4_096
+_PAUSES_S = (1.0, 4.0)  # between attempts, where the server names no time
+_LEAST_S = 0.1  # to aiohttp zero means no limit
 _MAX_BYTES = 2 << 30  # of one object: larger than any song, smaller than a small disk
 
 
@@ -30,16 +33,7 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
     deadline = time.monotonic() + limits.seconds
     with _temporary_file() as copy:
         try:
-            files, path = open_filesystem(url, limits)
-            with _opened(files, path) as remote:
-                while block := remote.read(_BLOCK):
-                    if copy.tell() + len(block) > _MAX_BYTES:
-                        raise AudioError(f"is larger than {_MAX_BYTES >> 30} GB")
-                    if time.monotonic() > deadline:
-                        raise UnreadableError(f"copying took longer than {limits.seconds:g} s")
-                    _write(copy, block)
-            if url.lower().startswith(_WEB):
-                _check_answer(remote.r, copy)
+            with_retries(lambda: _fetch(url, limits, deadline, copy), deadline)
         except FileNotFoundError:
             raise UnreadableError("no such file") from None
         except MerError:
@@ -52,6 +46,41 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
                 reason += note_on_proxies(url, error)
             raise UnreadableError(reason) from None
         yield copy.name
+
+
+def _fetch(url: str, limits: Limits, deadline: float, copy: IO[bytes]) -> None:
+    copy.seek(0)
+    copy.truncate()
+    left = max(deadline - time.monotonic(), _LEAST_S)
+    files, path = open_filesystem(url, replace(limits, seconds=left))
+    with _opened(files, path) as remote:
+        while block := remote.read(_BLOCK):
+            if copy.tell() + len(block) > _MAX_BYTES:
+                raise AudioError(f"is larger than {_MAX_BYTES >> 30} GB")
+            if time.monotonic() > deadline:
+                raise UnreadableError(f"copying took longer than {limits.seconds:g} s")
+            _write(copy, block)
+    if url.lower().startswith(_WEB):
+        _check_answer(remote.r, copy)
+
+
+def with_retries(ask: Callable[[], Any], deadline: float) -> Any:
+    """What ``ask`` gives; it is called up to three times while a server is busy, or connections are lost.
+
+    Args:
+        deadline: by ``time.monotonic``. Who is to wait beyond it fails at once.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return ask()
+        except Exception as error:
+            from .web import seconds_until_retry
+
+            wait_s = seconds_until_retry(error, pause_s)
+            if wait_s is None or time.monotonic() + wait_s > deadline:
+                raise
+        time.sleep(wait_s)
+    return ask()
 
 
 def _check_answer(response: Any, copy: IO[bytes]) -> None:

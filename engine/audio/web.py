@@ -6,7 +6,11 @@ import asyncio
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -21,6 +25,7 @@ _ENCODED = re.compile(r"(?=.*%)(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*", re.AS
 _PAGES = ("text/html", "application/xhtml+xml")
 # Servers call songs pages too, whose first bytes are never all of a text.
 _TEXT = re.compile(rb"[^\0-\x08\x0b\x0e-\x1f\x7f]*")
+_PASSING = (429, 502, 503, 504)
 _STATUS = {
     401: "it asks for a password or a token",
     403: "access is denied",
@@ -96,6 +101,7 @@ def web_filesystem(url: str, limits: Limits) -> Any:
             connector=aiohttp.TCPConnector(socket_factory=checked_socket),
             timeout=aiohttp.ClientTimeout(total=limits.seconds, sock_connect=_CONNECT_S),
             trace_configs=[trace],
+            headers={"User-Agent": _user_agent()},  # some servers refuse aiohttp's own, as that of a robot
             response_class=Page,
         )
 
@@ -119,6 +125,16 @@ def web_filesystem(url: str, limits: Limits) -> Any:
             return [{"name": name, "size": None, "type": kinds[name.endswith("/")]} for name in names]
 
     return Pages(get_client=client, skip_instance_cache=True)
+
+
+@cache
+def _user_agent() -> str:
+    from importlib import metadata  # it takes long, and only URLs need it
+
+    try:
+        return f"merkit/{metadata.version('merkit')}"
+    except metadata.PackageNotFoundError:  # a copy that was not installed
+        return "merkit"
 
 
 def _url_as_sent(url: str) -> Any:
@@ -155,6 +171,33 @@ def reason_for_no_song(response: Any, head: bytes) -> str | None:
     if kind in _PAGES and _TEXT.fullmatch(head):
         return f"the server sent a web page ({kind}), no song"
     return None
+
+
+def seconds_until_retry(error: Exception, pause_s: float) -> float | None:
+    """How long to wait before the same is asked again; None where the answer would be the same.
+
+    Args:
+        pause_s: where the server names no time.
+    """
+    try:
+        import aiohttp
+    except ImportError:
+        return None
+    if isinstance(error, aiohttp.ClientResponseError):
+        asked = (error.headers or {}).get("Retry-After", "")
+        return _seconds_asked_for(asked.strip(), pause_s) if error.status in _PASSING else None
+    lost = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError)
+    is_lost = isinstance(error, lost) and not isinstance(error, aiohttp.ClientConnectorError)
+    return pause_s if is_lost else None
+
+
+def _seconds_asked_for(asked: str, pause_s: float) -> float:
+    """What ``Retry-After`` says: seconds, or a date."""
+    if asked.isascii() and asked.isdecimal():
+        return float(asked)
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+    return pause_s
 
 
 def reason_from_web(error: BaseException) -> str | None:

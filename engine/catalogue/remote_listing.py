@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import Any
 from ..audio.decoder import Limits
 from ..audio.formats import AUDIO_SUFFIXES
 from ..audio.litter import is_left_out
-from ..audio.remote_copy import open_filesystem, storage_reason
+from ..audio.remote_copy import open_filesystem, storage_reason, with_retries
 from ..errors import MerError, UnreadableError
 from ..signals import StoppedError
 from .source import NO_FOLDER, Source
@@ -49,8 +50,9 @@ def sources_from_url(
     if _is_audio(url):
         yield Source(url)
         return
+    limits = limits or Limits()
     try:
-        files, root = open_filesystem(url, limits or Limits())
+        files, root = open_filesystem(url, limits)
     except UnreadableError as error:  # fetching it says the same, in its row
         unlisted(url, str(error))
         yield Source(url)
@@ -64,7 +66,7 @@ def sources_from_url(
                 "one another; name folders in it"
             )
         try:
-            entries = sorted(_listed(files, folder, check), key=lambda info: info["name"])
+            entries = sorted(_listed(files, folder, limits, check), key=lambda info: info["name"])
         except StoppedError:
             raise
         except Exception as error:  # each storage has exceptions of its own; fetching it says which
@@ -101,13 +103,14 @@ def sources_from_url(
         waiting += reversed(folders)
 
 
-def _listed(files: Any, folder: str, check: Callable[[], None]) -> list[dict[str, Any]]:
+def _listed(files: Any, folder: str, limits: Limits, check: Callable[[], None]) -> list[dict[str, Any]]:
     """A folder's entries, from another thread: a signal is heard while a server does not answer."""
     answer: queue.SimpleQueue[list[dict[str, Any]] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answer.put(files.ls(folder, detail=True))
+            deadline = time.monotonic() + limits.seconds
+            answer.put(with_retries(lambda: files.ls(folder, detail=True), deadline))
         except Exception as error:
             answer.put(error)
 

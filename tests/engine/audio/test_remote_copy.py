@@ -12,10 +12,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
+import merkit
 import pytest
 from audio_files import noise, write_audio
 from http_folder import Answers, answered_by, served
@@ -51,7 +55,7 @@ def test_an_object_that_is_too_big(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_copy_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.wav").write_bytes(b"sound")
     with served(tmp_path) as root, answered_by(Answers) as silent:
-        monkeypatch.setattr(remote_copy, "time", SimpleNamespace(monotonic=iter((0.0, 9.0)).__next__))
+        monkeypatch.setattr(remote_copy, "time", SimpleNamespace(monotonic=iter((0.0, 0.0, 9.0)).__next__))
         assert refused(f"{root}/a.wav", seconds=8) == "copying took longer than 8 s"
         monkeypatch.undo()
         assert refused(f"{silent}/silent", seconds=0.5) == (
@@ -92,9 +96,71 @@ def test_a_copy_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ),
     ],
 )
-def test_what_goes_wrong_is_told_apart(path: str, reason: str) -> None:
+def test_what_goes_wrong_is_told_apart(path: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_copy, "_PAUSES_S", (0.0, 0.0))
     with answered_by(Answers) as root:
         assert refused(f"{root}/{path}").startswith(reason)
+
+
+class Busy(Answers):
+    """Answers /N/STATUS/RETRY-AFTER with a song when it is asked for the Nth time; STATUS 0 breaks off."""
+
+    asked: list[float]  # when, for each time
+    agents: set[str | None]
+
+    def do_GET(self) -> None:
+        self.asked.append(time.monotonic())
+        self.agents.add(self.headers["User-Agent"])
+        good, status, *after = unquote(self.path).split("/")[1:]
+        if len(self.asked) >= int(good):
+            self._answer(200, b"\0sound")
+        elif int(status):
+            self._answer(int(status), b"busy", **({"Retry-After": after[0]} if after else {}))
+        else:
+            self.send_response(200)
+            self.send_header("Content-Length", "9")
+            self.end_headers()
+            self.wfile.write(b"half")
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(remote_copy, "_PAUSES_S", (0.1, 0.1))
+    Busy.asked, Busy.agents = [], set()
+    with answered_by(Busy) as root:
+        yield root
+
+
+@pytest.mark.parametrize(
+    "why", ["3/429", "2/502", "3/503/0", "2/504/soon", "3/0", "2/503/Mon, 01 Jan 2001 00:00:00 GMT"]
+)
+def test_a_server_that_is_busy_is_asked_again(why: str, busy: str) -> None:
+    with remote_copy.local_copy(f"{busy}/{why}", Limits()) as copy:
+        assert Path(copy).read_bytes() == b"\0sound"
+    assert len(Busy.asked) == int(why[0])
+    assert Busy.agents == {f"merkit/{merkit.__version__}"}
+
+
+def test_it_is_asked_when_it_says(busy: str) -> None:
+    with remote_copy.local_copy(f"{busy}/2/429/1", Limits()):
+        assert Busy.asked[1] - Busy.asked[0] >= 1
+
+
+@pytest.mark.parametrize(
+    ("why", "times", "reason"),
+    [
+        ("9/429", 3, "HTTP 429: too many requests: try again later"),
+        ("9/0", 3, "the server ended the connection before all was sent"),
+        ("9/500", 1, "HTTP 500: the server fails, another day it may not"),
+        ("9/403/0", 1, "HTTP 403: access is denied"),
+        ("9/503/8", 1, "HTTP 503: the server fails, another day it may not"),
+        (f"9/503/{'9' * 5_000}", 1, "HTTP 503: the server fails, another day it may not"),
+        ("9/503/Fri, 31 Dec 9999 23:59:59 GMT", 1, "HTTP 503: the server fails, another day it may not"),
+    ],
+)
+def test_it_is_asked_three_times_and_within_the_limit(why: str, times: int, reason: str, busy: str) -> None:
+    assert refused(f"{busy}/{why}", seconds=5) == f"cannot be fetched: {reason}"
+    assert len(Busy.asked) == times
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from fake_labels import MODEL, OPTIONS, FakeBackend
 from http_folder import Answers, answered_by
+from merkit.engine.audio import remote_copy
 from merkit.engine.catalogue import remote_listing
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.reconcile import RealPaths
@@ -84,6 +85,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def library(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(remote_copy, "_PAUSES_S", (0.0, 0.0))
     Lists.library = Library(server)
     return Lists.library
 

@@ -48,6 +48,21 @@ def test_folders_are_asked_for_as_their_links_are_written() -> None:
     assert asked == ["/a%27b%2B/", "/a%27b%2B/50%25%28%27x%27%29%2b/"]
 
 
+def test_a_listing_of_a_busy_server_is_asked_for_again() -> None:
+    class Busy(Answers):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if len(asked) < 3:
+                self._answer(429, **{"Retry-After": "0"})
+            else:
+                self._answer(200, b"<a href=a.wav>")
+
+    asked: list[str] = []
+    with answered_by(Busy) as root:
+        assert [source.path for source in Sources([f"{root}/m/"])] == [f"{root}/m/a.wav"]
+    assert asked == ["/m/"] * 3
+
+
 class Moved(Answers):
     """Two folders of songs, /new/ and /slash/, and what leads to them: /old, /old/ and /slash."""
 
