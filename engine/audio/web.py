@@ -25,6 +25,7 @@ _ENCODED = re.compile(r"(?=.*%)(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*", re.AS
 _PAGES = ("text/html", "application/xhtml+xml")
 # Servers call songs pages too, whose first bytes are never all of a text.
 _TEXT = re.compile(rb"[^\0-\x08\x0b\x0e-\x1f\x7f]*")
+_RANGE = re.compile("bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 _PASSING = (429, 502, 503, 504)
 _STATUS = {
     401: "it asks for a password or a token",
@@ -163,7 +164,9 @@ def reason_for_no_song(response: Any, head: bytes) -> str | None:
         response: that of aiohttp.
         head: the first bytes of what it sent.
     """
-    if response.status not in (200, 203):
+    sent = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    is_whole = response.status == 206 and sent and int(sent[1]) + 1 == int(sent[2])
+    if response.status not in (200, 203) and not is_whole:
         return f"HTTP {response.status}: the server sent no song"
     if not head:
         return "the server sent nothing"

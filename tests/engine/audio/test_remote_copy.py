@@ -203,6 +203,20 @@ def test_a_song_that_is_called_a_web_page(status: int, name: str, tmp_path: Path
         assert file.facts.duration_s == pytest.approx(11, abs=0.1)
 
 
+def test_a_part_that_is_the_whole_song() -> None:
+    """Some servers answer with a part though none was asked for."""
+
+    class Part(Answers):
+        def do_GET(self) -> None:
+            self._answer(206, b"\0sound", **{"Content-Range": f"bytes 0-5/{self.path[1:]}"})
+
+    with answered_by(Part) as root:
+        with remote_copy.local_copy(f"{root}/6", Limits()) as copy:
+            assert Path(copy).read_bytes() == b"\0sound"
+        for size in ("7", "*"):
+            assert refused(f"{root}/{size}") == "cannot be fetched: HTTP 206: the server sent no song"
+
+
 def test_a_redirect_within_the_host_or_to_one_that_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"sound")
     with served(tmp_path) as root, answered_by(Answers) as other:
