@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,7 @@ def start_process(process: Any) -> None:
     ``python - < script.py``, a pipe, a script that was deleted. There ``__file__`` is hidden meanwhile, so
     that the child leaves the main module alone, as it does in a notebook.
     """
-    with _STARTING, _with_one_blas_thread():  # a fork server that has died is started again
+    with _STARTING, _with_one_blas_thread():
         main = sys.modules["__main__"]
         if "__file__" not in vars(main) or runs_main_again():
             process.start()
@@ -51,7 +50,7 @@ def runs_main_again() -> bool:
 
 
 def start_fork_server(module: str, as_copy: bool = False) -> None:
-    """Starts the fork server of multiprocessing, which imports ``module``, unless it runs.
+    """Starts the fork server, which imports ``module``, unless it runs.
 
     Its socket has a short path, and what it and its children say on stderr before they work is kept for
     ``last_words``.
@@ -65,24 +64,37 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
         OSError: the system starts no process.
         MerError: there is no folder for temporary files.
     """
-    from multiprocessing import forkserver, process, util
+    from multiprocessing import resource_tracker
 
-    as_copy = as_copy and threading.active_count() == 1 and _can_be_copied()
-    if as_copy:
-        import_module(module)
+    from .fork_server import SERVER
+
     with _STARTING:
-        chosen = tempfile.tempdir
-        tempfile.tempdir = folder = str(socket_folder(len("/pymp-12345678/listener-12345678")))
-        # Not a second folder in it, whose end is a traceback where somebody has emptied TMPDIR meanwhile.
-        vars(process.current_process()).get("_config", {}).setdefault("tempdir", folder)
-        try:
-            util.get_temp_dir()  # made now, and kept: the socket will lie in it
-        finally:
-            tempfile.tempdir = chosen
-        forkserver.set_forkserver_preload([module])
+        if SERVER.runs():
+            return
+        as_copy = as_copy and threading.active_count() == 1 and _can_be_copied()
+        if as_copy:
+            import_module(module)
+        else:
+            resource_tracker.ensure_running()  # it serves the program's processes too: with its own stderr
+        SERVER.set_forkserver_preload([module, SERVER.__module__])
         begun = _copies_as_processes() if as_copy else _with_one_blas_thread()
-        with _stderr_in(_stderr_file()), begun:
-            forkserver.ensure_running()
+        sockets = _sockets_in(socket_folder(len("/listener-12345678")))
+        with sockets, _stderr_in(_stderr_file()), begun:
+            SERVER.ensure_running()
+
+
+@contextmanager
+def _sockets_in(folder: Path) -> Iterator[None]:
+    """Within the block multiprocessing makes its sockets here, not where the program's are."""
+    from multiprocessing import process
+
+    config: dict[str, Any] = vars(process.current_process()).get("_config", {})
+    kept = config.get("tempdir")
+    config["tempdir"] = str(folder)
+    try:
+        yield
+    finally:
+        config["tempdir"] = kept
 
 
 @contextmanager
@@ -100,10 +112,9 @@ def _with_one_blas_thread() -> Iterator[None]:
 
 def _can_be_copied() -> bool:
     """Whether multiprocessing has the names that a copy leans on, none of which is public."""
-    from multiprocessing import forkserver, resource_tracker, util
+    from multiprocessing import resource_tracker, util
 
-    owners = ((util, "spawnv_passfds"), (forkserver, "_forkserver"), (resource_tracker, "_resource_tracker"))
-    return all(hasattr(owner, name) for owner, name in owners)
+    return hasattr(util, "spawnv_passfds") and hasattr(resource_tracker, "_resource_tracker")
 
 
 @contextmanager
@@ -158,21 +169,16 @@ def _forget_processes() -> None:
     The resource tracker goes on serving both, as Python has it: they share what it knows of.
     """
     global _STARTING
-    _STARTING = threading.Lock()  # another thread may have held it, or those of multiprocessing's two servers
+    _STARTING = threading.Lock()  # another thread may have held it, or that of the resource tracker
     process = sys.modules.get("multiprocessing.process")
     with suppress(AttributeError):  # of names that are not public
         process._children.clear()  # pyright: ignore  # else they are ended when this process ends
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     with suppress(AttributeError):
         tracker._resource_tracker._lock._at_fork_reinit()  # pyright: ignore
-    module = sys.modules.get("multiprocessing.forkserver")
+    module = sys.modules.get(f"{__package__}.fork_server")
     with suppress(AttributeError, OSError):
-        server, alive = module._forkserver, module._forkserver._forkserver_alive_fd  # pyright: ignore
-        preload = server._preload_modules
-        server.__init__()
-        server.set_forkserver_preload(preload)
-        if alive is not None:
-            os.close(alive)  # the parent's server ends when nobody has it open any longer
+        module.SERVER.forget()  # pyright: ignore
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

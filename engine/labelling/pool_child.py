@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import current_process, get_all_start_methods, get_context
+from multiprocessing import Pipe, current_process, get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from .worker import Failure, work
 
 # A plain fork would copy locks that the runtimes' threads hold. The fork server is a process without such
 # threads: it imports what the children need once, and forks them.
-_CONTEXT: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+_HAS_FORK_SERVER = "forkserver" in get_all_start_methods()
+_Process: Any = get_context("spawn").Process
+if _HAS_FORK_SERVER:
+    from .fork_server import OwnProcess as _Process
 
 _NO_FORK_SERVER = 255  # the exit code that multiprocessing gives where the fork server died before it knew
 
@@ -108,9 +111,13 @@ def start_ahead(as_copy: bool = False) -> None:
             "a daemonic process, such as one of multiprocessing.Pool, may start no worker processes: "
             "label one song at a time by label(), or use concurrent.futures.ProcessPoolExecutor"
         )
-    if _CONTEXT.get_start_method() == "forkserver":
-        with _refusals():
-            start_fork_server(f"{__package__}.file_windows", as_copy)
+    with _refusals():
+        _start_server(as_copy)
+
+
+def _start_server(as_copy: bool = False) -> None:
+    if _HAS_FORK_SERVER:
+        start_fork_server(f"{__package__}.file_windows", as_copy)
 
 
 def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) -> Child:
@@ -123,13 +130,14 @@ def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) 
         MerError: the system starts no process.
     """
     with _refusals(), ExitStack() as on_failure:
+        _start_server()  # again, where it has died or its folder was deleted
         folder = Path(tempfile.mkdtemp(prefix="worker-", dir=process_folder()))
-        ours, theirs = _CONTEXT.Pipe()
+        ours, theirs = Pipe()
         on_failure.callback(ours.close)
         results = ResultReader(share)
         with theirs:
             arguments = (theirs, folder, function, options, results.memory)
-            process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
+            process = _Process(target=work, args=arguments, daemon=True)
             on_failure.callback(results.close)
             start_process(process)
         on_failure.pop_all()

@@ -7,14 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from merkit.engine.cpu import BLAS_THREADS
 from merkit.engine.errors import MerError
-from merkit.engine.labelling import worker_pool
+from merkit.engine.labelling import fork_server, worker_pool
 from merkit.engine.labelling.pool_child import Child, start_child
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
 
@@ -193,7 +192,7 @@ def test_children_have_one_thread_of_blas() -> None:
 
 
 def end_fork_server() -> None:
-    server = getattr(forkserver._forkserver, "_forkserver_pid", None)  # pyright: ignore
+    server = fork_server.SERVER._forkserver_pid  # pyright: ignore
     if server is not None:
         os.kill(server, signal.SIGKILL)
         os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)

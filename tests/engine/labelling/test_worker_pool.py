@@ -84,7 +84,9 @@ def test_arrays_of_shared_memory_outlive_crashes_and_leave_nothing(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has no name that a killed process could leave behind."""
-    monkeypatch.setattr(pool_child, "_CONTEXT", get_context(method))
+    if method == "spawn":
+        monkeypatch.setattr(pool_child, "_HAS_FORK_SERVER", False)
+        monkeypatch.setattr(pool_child, "_Process", get_context("spawn").Process)
     items = ["array:1", "crash:", *[f"array:{number}" for number in range(20)]]
     held, result = [], None
     with WorkerPool(behave, {"prefix": ""}, 2, share=True) as pool:
