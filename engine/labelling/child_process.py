@@ -27,7 +27,7 @@ def start_process(process: Any) -> None:
     ``python - < script.py``, a pipe, a script that was deleted. There ``__file__`` is hidden meanwhile, so
     that the child leaves the main module alone, as it does in a notebook.
     """
-    with _STARTING, _with_one_blas_thread():
+    with _STARTING, _with_one_blas_thread(), _with_a_start_method():
         main = sys.modules["__main__"]
         if "__file__" not in vars(main) or runs_main_again():
             process.start()
@@ -79,7 +79,7 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
         SERVER.set_forkserver_preload([module, SERVER.__module__])
         begun = _copies_as_processes() if as_copy else _with_one_blas_thread()
         sockets = _sockets_in(socket_folder(len("/listener-12345678")))
-        with sockets, _stderr_in(_stderr_file()), begun:
+        with sockets, _with_a_start_method(), _stderr_in(_stderr_file()), begun:
             SERVER.ensure_running()
 
 
@@ -95,6 +95,27 @@ def _sockets_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         config["tempdir"] = kept
+
+
+@contextmanager
+def _with_a_start_method() -> Iterator[None]:
+    """Processes that are started within the block are told of a start method that they know.
+
+    What they are told is the program's own, which only joblib's workers know in those; where the program
+    has chosen none yet, being asked for it would be its choice.
+    """
+    from multiprocessing import get_all_start_methods, get_start_method, set_start_method
+
+    method = get_start_method(allow_none=True)
+    if method in get_all_start_methods():
+        yield
+        return
+    if method is not None:
+        set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        set_start_method(method, force=True)
 
 
 @contextmanager

@@ -109,7 +109,8 @@ def start_ahead(as_copy: bool = False) -> None:
     if current_process().daemon:
         raise MerError(
             "a daemonic process, such as one of multiprocessing.Pool, may start no worker processes: "
-            "label one song at a time by label(), or use concurrent.futures.ProcessPoolExecutor"
+            "label one song at a time by label(), or use concurrent.futures.ProcessPoolExecutor "
+            "(Celery: -P threads or -P solo; Dask: distributed.worker.daemon: false)"
         )
     with _refusals():
         _start_server(as_copy)

@@ -111,7 +111,8 @@ def labeler_label(path):
 """
     (line,) = python(folder, functions + code).splitlines()
     assert line.startswith("a daemonic process, such as one of multiprocessing.Pool, may start no worker")
-    assert line.endswith("by label(), or use concurrent.futures.ProcessPoolExecutor")
+    assert "by label(), or use concurrent.futures.ProcessPoolExecutor" in line
+    assert line.endswith("(Celery: -P threads or -P solo; Dask: distributed.worker.daemon: false)")
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "del half, new\n    os._exit(0)"])

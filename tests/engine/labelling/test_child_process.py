@@ -136,6 +136,20 @@ def test_too_few_files_are_one_line(files: int) -> None:
     assert "Error: " in errors or not errors
 
 
+UNKNOWN_METHOD = """
+import multiprocessing.context as context
+class Own(context.SpawnContext):
+    _name = "own"
+context._concrete_contexts["own"] = Own()
+context._default_context.set_start_method("own", force=True)
+"""
+
+
+def test_in_a_worker_of_joblib_whose_start_method_no_child_knows() -> None:
+    after = "print(__import__('multiprocessing').get_start_method())"
+    assert run(["-c", UNKNOWN_METHOD + GUARDED + after]) == ("[5, 7]\nFalse\nown\n", "")
+
+
 class Process:
     """Looks at the main module when it is started."""
 
