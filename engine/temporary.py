@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -29,19 +28,24 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MARK = ".mer"  # the file that says of a folder, once it is locked, that it is one of ours
 
 
-@cache
+_folders: dict[str, Path] = {}  # of this process, by the folder that each lies in; the usual one is first
+
+
 def process_folder() -> Path:
     """The folder for this process's temporary files, which goes when the process ends.
 
-    Those that killed processes left are removed. It lies in the folder that ``tempfile`` chooses.
+    Those that killed processes left are removed. It lies in the folder that ``tempfile`` chooses. Where
+    somebody has deleted it meanwhile, it is another one.
 
     Raises:
         MerError: there is no folder for temporary files.
     """
+    place = next(iter(_folders), "")
     try:
-        return _folder_until_exit(tempfile.gettempdir())
+        place = place or tempfile.gettempdir()
+        return _folder_until_exit(place)
     except OSError as error:
-        reason = error.strerror or error
+        reason = f"{error.strerror or error}: {place}" if place else error.strerror or error
     raise MerError(f"temporary files cannot be written ({reason}): set TMPDIR to a folder with room for them")
 
 
@@ -98,13 +102,16 @@ def socket_folder(room: int) -> Path:
     raise MerError(f"{usual.parent}: the path is too long for sockets; set TMPDIR to a shorter one")
 
 
-@cache
 def _folder_until_exit(place: str) -> Path:
+    folder = _folders.get(place)
+    if folder is not None and folder.is_dir():
+        return folder
     from multiprocessing import util
 
     folder, remove = new_folder(Path(place), _RUN)
     # After the fork server's socket inside it (-100); not in processes that are forked from this one.
     util.Finalize(None, remove, exitpriority=-200)
+    _folders[place] = folder
     return folder
 
 

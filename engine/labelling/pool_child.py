@@ -157,8 +157,11 @@ def _refusals() -> Iterator[None]:
             reason = os.strerror(errno.EMFILE)
     except OSError as error:
         reason = str(error.strerror or error)
-        if error.errno == errno.ENOENT:  # children begin in the working folder
-            raise MerError(f"a worker process cannot start: is the working folder gone? ({reason})") from None
+        if error.errno == errno.ENOENT:
+            missing = f"{error.filename} is gone"
+            if error.filename is None:  # children begin in the working folder
+                missing = "is the working folder gone?"
+            raise MerError(f"a worker process cannot start: {missing} ({reason})") from None
     else:
         return
     advice = "the limits on files (ulimit -n), processes (-u) or memory (-v) may be too low"

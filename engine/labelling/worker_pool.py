@@ -152,7 +152,8 @@ class WorkerPool:
         """Hands out the items and collects the results, in the queue's thread."""
         alone: deque[Item] = deque()  # had by children that died; tried one at a time
         for child in [*self._children]:
-            if child.items:  # of a map that was left early
+            # Of a map that was left early; or somebody has cleaned /tmp while it had no work.
+            if child.items or not child.folder.is_dir():
                 self._remove(child)
                 self._missing.append((0.0, 0))
         looked = time.monotonic()

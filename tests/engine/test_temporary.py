@@ -34,6 +34,17 @@ def test_a_forked_process_leaves_the_folder_alone(tmp_path: Path) -> None:
     assert python(fork + "\nprint(process_folder().is_dir())", tmp_path).stdout == "True\n"
 
 
+def test_a_folder_that_somebody_deleted_begins_anew(tmp_path: Path) -> None:
+    """As who cleans /tmp does, below a process that lives for weeks."""
+    code = (
+        "import shutil\nfirst = process_folder()\nshutil.rmtree(first)\nsecond = process_folder()\n"
+        "print(second.is_dir(), second == process_folder() != first, second.parent == first.parent)"
+    )
+    done = python(code, tmp_path)
+    assert (done.stdout, done.stderr) == ("True True True\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path) -> None:
     killed = "import os\n(process_folder() / 'a').touch()\nos.kill(os.getpid(), 9)"
     assert python(killed, tmp_path).returncode == -9
@@ -68,7 +79,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path, place: str) -> 
     code = f"import tempfile\ntempfile.tempdir = {str(tmp_path / place)!r}\nprocess_folder()"
     last = python(code, tmp_path).stderr.splitlines()[-1]
     assert last.startswith("merkit.engine.errors.MerError: temporary files cannot be written (No")
-    assert last.endswith("set TMPDIR to a folder with room for them")
+    assert last.endswith(f": {tmp_path / place}): set TMPDIR to a folder with room for them")
 
 
 def test_the_folder_of_temporary_files_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

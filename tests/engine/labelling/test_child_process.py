@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from child_processes import is_running
+from merkit.engine.errors import MerError
+from merkit.engine.labelling import pool_child
 from merkit.engine.labelling.child_process import runs_main_again, start_process
 
 GUARDED = """
@@ -121,6 +124,56 @@ def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     out, errors = run(["-c", code])
     assert out == ""
     assert "MerError: a worker process cannot start: is the working folder gone? (No such" in errors
+
+
+AFTER_A_CLEANING = """
+import os, shutil, sys
+from pathlib import Path
+from merkit.engine.labelling.worker_pool import WorkerPool
+from merkit.engine.temporary import process_folder
+
+if __name__ == "__main__":
+    for cleaned in ("folder", "socket", None):
+        with WorkerPool(max, 5, 1) as pool:
+            print([result for _, result in pool.map([3, 7])])
+        if cleaned == "folder":
+            shutil.rmtree(process_folder())
+        elif cleaned:
+            next(process_folder().glob("listener-*")).unlink()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork server")
+def test_workers_start_again_after_somebody_has_cleaned_the_folder_for_temporary_files() -> None:
+    assert run(["-c", AFTER_A_CLEANING]) == ("[5, 7]\n" * 3, "")
+
+
+IN_A_CLEANED_FOLDER = """
+import shutil
+from merkit.engine.labelling.worker_pool import WorkerPool
+from merkit.engine.temporary import process_folder
+
+if __name__ == "__main__":
+    with WorkerPool(eval, {}, 1) as pool:
+        for _ in range(2):
+            print(list(pool.map(["__import__('tempfile').TemporaryFile() and 1"])))
+            shutil.rmtree(process_folder())
+"""
+
+
+def test_workers_that_had_no_work_meanwhile_have_a_folder_again() -> None:
+    assert run(["-c", IN_A_CLEANED_FOLDER]) == ("[(0, 1)]\n" * 2, "")
+
+
+def test_what_is_missing_is_named_where_it_is_not_the_working_folder(tmp_path: Path) -> None:
+    """As Python itself, of which another version was installed meanwhile."""
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "gone"))
+    with pytest.raises(MerError) as raised, pool_child._refusals():
+        raise gone
+    assert (
+        str(raised.value)
+        == f"a worker process cannot start: {tmp_path}/gone is gone (No such file or directory)"
+    )
 
 
 @pytest.mark.parametrize("files", range(8, 20, 3))
