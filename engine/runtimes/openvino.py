@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 class OpenVino:
-    """See ``Runtime``.
+    """See ``Runtime``. Threads may share it: it computes for one after the other.
 
     Args:
         threads: 0 leaves it to OpenVINO.
@@ -63,15 +64,16 @@ class OpenVino:
         self._artifact = artifact
         count = 1 if streams == "latency" else model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [model.create_infer_request() for _ in range(count)]
+        self._lock = threading.RLock()  # a request computes one batch at a time, into memory of its own
         self._computing = EndedBySignal(self._cancel)
         self._slow = True  # until the first batch has shown that it is not
 
     def infer(self, log_mels: Float32) -> Float32:
         try:
-            began = time.perf_counter()
-            with self._computing:
+            with self._lock, self._computing:
+                began = time.perf_counter()
                 outputs = self._computed(log_mels)
-            self._slow = time.perf_counter() - began > _SLOW_S
+                self._slow = time.perf_counter() - began > _SLOW_S
         except RuntimeError as error:
             self._computing.check()
             raise ArtifactError(

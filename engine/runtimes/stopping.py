@@ -32,10 +32,11 @@ class ComputationStoppedError(signals.StoppedError):
 
 
 class EndedBySignal:
-    """A context in which something computes, one at a time; ``end`` is called if a signal wants its end.
+    """A context in which something computes; ``end`` is called if a signal wants its end.
 
     It is called in another thread, one to two seconds after the signal, if the same computation runs still;
-    what computes then returns or raises, and ``check`` raises in its place. Signals count that Python would
+    what computes then returns or raises, and ``check`` raises in its place. Several threads may compute at
+    once: where one is ended, all are. Signals count that Python would
     make KeyboardInterrupt, and those that ``merkit.engine.signals`` handles: while its handler stays, later
     computations that take so long are ended too. A program's own handlers are its own business.
 
@@ -46,42 +47,53 @@ class EndedBySignal:
     def __init__(self, end: Callable[[], None]) -> None:
         self._end = end
         self._lock = threading.Lock()
-        self._turn = 0  # odd while something computes
-        self._number: int | None = None
+        self._begun = 0
+        self._turns: dict[int, int] = {}  # of the threads that compute, by their numbers
+        self._signals: dict[int, int] = {}  # that ended them
         _watch(self)
 
     def __enter__(self) -> Self:
-        self._turn += 1
+        thread = threading.get_ident()
+        with self._lock:
+            self._begun += 1
+            self._turns[thread] = self._begun
+            self._signals.pop(thread, None)  # the one before had come to its end all the same
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:  # not while ``end`` is called: it would end the next computation
-            self._turn += 1
+            self._turns.pop(threading.get_ident(), None)
 
     def check(self) -> None:
-        """Call it after the computation.
+        """Call it after the computation, in the same thread.
 
         Raises:
             ComputationStoppedError: it was ended.
         """
-        if self._number is not None:
-            number, self._number = self._number, None
+        number = self._signals.pop(threading.get_ident(), None)
+        if number is not None:
             raise ComputationStoppedError(number)
 
-    def _end_turn(self, turn: int, number: int) -> None:
+    def _end_turns(self, turns: set[int], number: int) -> None:
         with self._lock:
-            if self._turn == turn:
-                self._number = number
+            if turns.intersection(self._turns.values()):
+                self._signals.update(dict.fromkeys(self._turns, number))
                 self._end()
+
+    def _computing(self) -> set[int]:
+        with self._lock:
+            return set(self._turns.values())
 
 
 _watched: weakref.WeakSet[EndedBySignal] = weakref.WeakSet()
+_watching = threading.Lock()  # a set that grows meanwhile cannot be gone through
 _numbers: socket.socket | None = None
 
 
 def _watch(computation: EndedBySignal) -> None:
     global _numbers
-    _watched.add(computation)
+    with _watching:
+        _watched.add(computation)
     if _numbers is not None or threading.current_thread() is not threading.main_thread():
         return
     _numbers, theirs = socket.socketpair()
@@ -113,7 +125,8 @@ def _read(numbers: socket.socket, theirs: socket.socket) -> None:
 
 def _end_computations(number: int) -> None:
     """Ends what computes now and still does after a while."""
-    computing = [(each, each._turn) for each in list(_watched) if each._turn % 2]
+    with _watching:
+        computing = [(each, each._computing()) for each in _watched]
     time.sleep(_PATIENCE_S)
-    for each, turn in computing:
-        each._end_turn(turn, number)
+    for each, turns in computing:
+        each._end_turns(turns, number)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from merkit.engine import runtimes
 from merkit.engine.artifact import open_artifact
-from merkit.engine.errors import ArtifactError, UsageError
+from merkit.engine.errors import ArtifactError, MerError, UsageError
 from merkit.engine.runtimes import RUNTIMES, name_of_runtime, open_runtime
 
 
@@ -40,3 +42,22 @@ def test_the_names_cost_no_numpy() -> None:
     heavy = "HEAVY = {'numpy', 'onnxruntime', 'onnx', 'openvino', 'pycuda', 'av', 'soundfile'}; "
     done = subprocess.run([sys.executable, "-c", heavy + code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("model", ["mobilenetv3", "squeezenet"])
+def test_threads_that_share_a_network_get_the_logits_of_their_own_windows(model: str, runtime: str) -> None:
+    artifact = open_artifact(model)
+    audio = artifact.spec.audio
+    sounds = (
+        np.random.default_rng(0).standard_normal((8, 2, 1, audio.n_mels, audio.frames)).astype(np.float32)
+    )
+    try:
+        network = open_runtime(artifact, runtime, threads=1)
+    except MerError as error:
+        pytest.skip(str(error))
+    with network, ThreadPoolExecutor(8) as threads:
+        expected = [network.infer(sound) for sound in sounds]
+        for _ in range(10):
+            for given, right in zip(threads.map(network.infer, sounds), expected, strict=True):
+                np.testing.assert_allclose(given, right, rtol=1e-5, atol=1e-5)

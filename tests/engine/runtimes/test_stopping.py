@@ -220,3 +220,29 @@ def test_threads_and_forked_children_and_event_loops() -> None:
     )
     done = run(code)
     assert done.stdout.strip() == "right", done.stderr
+
+
+def test_all_threads_that_compute_at_once_are_ended() -> None:
+    code = (
+        STOPPING
+        + """
+    from concurrent.futures import ThreadPoolExecutor
+    one = stopping.EndedBySignal(lambda: ended.append(1))
+    def computed(_):
+        with one:
+            until = time.monotonic() + 30
+            while time.monotonic() < until and not ended:
+                time.sleep(0.05)
+        try:
+            one.check()
+        except stopping.ComputationStoppedError as error:
+            return error.exit_code
+    with stop_event(), ThreadPoolExecutor(4) as threads:
+        codes = threads.map(computed, range(4))
+        time.sleep(0.3)
+        kill()
+        print(*codes)
+    """
+    )
+    done = run(code)
+    assert done.stdout.split() == ["143"] * 4, done.stderr
