@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import math
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from numbers import Integral, Real
@@ -28,6 +29,7 @@ from merkit.engine.labelling.file_windows import (
     log_mels_from_file,
 )
 from merkit.engine.labelling.local import FileByFile, network_threads
+from merkit.engine.labelling.shared_network import SharedNetwork
 from merkit.engine.labelling.song_label import SongLabel, label_from_logits, label_of_silence
 from merkit.engine.runtimes import name_of_runtime, open_runtime
 
@@ -66,6 +68,7 @@ class Labeler:
     It can be copied and pickled, which takes the model's file along, and is then opened anew.
     A process that is forked from this one, as by ``multiprocessing`` on Linux, may use it too: it opens the
     model again, and has child processes of its own.
+    Threads may share one, but ``label_files`` on a GPU belongs to one thread.
 
     Examples:
         >>> import merkit, numpy
@@ -116,9 +119,7 @@ class Labeler:
         )
         self._runtime, self._workers = runtime, workers
         self._device: Device = device
-        self._stack = ExitStack()
-        self._network: FileByFile | None = None
-        self._backend: LabelBackend | None = None
+        self._open_nothing()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -158,12 +159,13 @@ class Labeler:
         """
         if isinstance(paths, str | bytes | os.PathLike):  # the characters of one would be paths too
             raise UsageError("label_files takes a list of paths; label(path) takes one")
-        if self._backend is None:
-            _opened.add(self)
-            backend = open_backend(self._artifact, self._runtime, self._device, self._workers)
-            self._backend = self._stack.enter_context(backend)
+        with self._lock:
+            if self._backend is None:
+                _opened.add(self)
+                self._backend = open_backend(self._artifact, self._runtime, self._device, self._workers)
+            backend = self._backend
         names = (os.fsdecode(path) for path in paths)
-        labels = self._backend.label_files(names, self._artifact, self._options)
+        labels = backend.label_files(names, self._artifact, self._options)
         if isinstance(labels, Generator):
             _begun.add(labels)
         return labels
@@ -185,9 +187,18 @@ class Labeler:
         return self._label("", lambda: log_mels_from_decoder(decoder, self._options))
 
     def close(self) -> None:
-        """Closes the network and ends the child processes. The next call opens them again."""
-        self._stack.close()
-        self._network = self._backend = None
+        """Closes the network and ends the child processes. The next call opens them again.
+
+        Songs that other threads label meanwhile get their labels, those of ``label_files`` do not.
+        """
+        with self._lock:
+            network, backend = self._network, self._backend
+            self._network = self._backend = None
+        with ExitStack() as stack:  # the one, though the other fails
+            if network is not None:
+                stack.callback(network.close)
+            if backend is not None:
+                stack.callback(backend.close)
 
     def __enter__(self) -> Self:
         return self
@@ -198,25 +209,36 @@ class Labeler:
     def _forget(self) -> None:
         """In a forked child: leaves what is open to the parent, whose child processes work for it."""
         # Never freed: runtimes then wait for their threads, of which a fork copies none, or crash.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object((self._stack, self._network, self._backend)))
-        self._stack, self._network, self._backend = ExitStack(), None, None
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object((self._network, self._backend)))
+        self._open_nothing()  # with a lock of its own: a thread that is not here may hold the parent's
+
+    def _open_nothing(self) -> None:
+        self._lock = threading.RLock()  # of what is open; a signal's handler may close it at any place
+        self._network: SharedNetwork | None = None
+        self._backend: LabelBackend | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is open: a copy, in this process or in another one, opens the model for itself."""
-        return {**vars(self), "_stack": ExitStack(), "_network": None, "_backend": None}
+        return {**vars(self), "_lock": None, "_network": None, "_backend": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open_nothing()
 
     def _label(self, path: str, read: Callable[[], FileLogMels]) -> SongLabel:
         try:
             file = read()
         except SilentError as error:
             return label_of_silence(path, getattr(error, "facts", None))
-        if self._network is None:
-            _opened.add(self)
-            # A runtime that chooses for itself counts the machine's cores, and not those of a container.
-            runtime = open_runtime(self._artifact, self._runtime, network_threads())
-            self._stack.enter_context(runtime)
-            self._network = FileByFile(runtime)
-        ((_, logits),) = self._network.add(0, file)
+        with ExitStack() as stack:
+            with self._lock:
+                if self._network is None:
+                    _opened.add(self)
+                    # Left to itself, a runtime counts the machine's cores, and not those of a container.
+                    runtime = open_runtime(self._artifact, self._runtime, network_threads())
+                    self._network = SharedNetwork(FileByFile(runtime))
+                network = stack.enter_context(self._network.used())
+            ((_, logits),) = network.add(0, file)
         song = label_from_logits(path, file.facts, logits, self._artifact.spec, self._options.min_confidence)
         if song.error:
             raise AudioError(song.error)

@@ -83,6 +83,8 @@ class FileByFile:
 class LocalBackend:
     """See ``LabelBackend``. The network is closed with it, and the child processes end.
 
+    Several threads may use it if they may share the network.
+
     Args:
         workers: child processes that decode; 0 is one a core.
     """
@@ -93,6 +95,7 @@ class LocalBackend:
         self._idle: WorkerPool | None = None  # of an earlier call
         self._idle_folder: _Folder | None = None  # in which that one's processes were started, and still are
         self._in_use: list[WorkerPool] = []
+        self._lock = threading.Lock()  # two threads must not take the same idle pool
         self._closed = False
         self._process = os.getpid()
 
@@ -138,8 +141,9 @@ class LocalBackend:
             raise ValueError("the backend is closed")
         if self._process != os.getpid():  # both would read from the same child processes
             raise MerError("another process began these labels: call label_files in this one")
-        pool, self._idle = self._idle, None
-        if pool is not None and (pool.options != options or self._idle_folder != folder):
+        with self._lock:
+            pool, its_folder, self._idle = self._idle, self._idle_folder, None
+        if pool is not None and (pool.options != options or its_folder != folder):
             pool.close()
             pool = None
         if pool is None:
@@ -150,10 +154,12 @@ class LocalBackend:
 
     def _give_back(self, pool: WorkerPool, folder: _Folder | None) -> None:
         self._in_use.remove(pool)
-        # A second Ctrl-C may have kept a map from its end.
-        if self._idle is None and not self._closed and pool.is_free:
-            self._idle, self._idle_folder = pool, folder
-        else:
+        with self._lock:
+            # A second Ctrl-C may have kept a map from its end.
+            kept = self._idle is None and not self._closed and pool.is_free
+            if kept:
+                self._idle, self._idle_folder = pool, folder
+        if not kept:
             pool.close()
 
 

@@ -80,6 +80,7 @@ class WorkerPool:
         self._results: ResultQueue | None = None  # of the map that is under way
         self._stop = threading.Event()  # of that map
         self._closed = False
+        self._closing = threading.RLock()  # a pipe that two threads close may be another file's by then
         self._process = os.getpid()
 
     def map(
@@ -123,13 +124,14 @@ class WorkerPool:
         """
         if self._process != os.getpid():
             return
-        self._closed = True
-        if self._results is not None:
-            self._results.close()
-        for child in self._children:
-            child.end()
-        if self._pipes is not None:
-            self._pipes.close()
+        with self._closing:
+            self._closed = True
+            if self._results is not None:
+                self._results.close()
+            for child in self._children:
+                child.end()
+            if self._pipes is not None:
+                self._pipes.close()
 
     def __enter__(self) -> WorkerPool:
         return self

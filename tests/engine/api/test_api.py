@@ -7,7 +7,9 @@ import doctest
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
@@ -299,3 +301,64 @@ def test_a_closed_labeler_opens_again(folder: Path) -> None:
         song = labeler.label(folder / "other.wav")
     assert labeler.label(folder / "other.wav") == song
     labeler.close()
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_threads_may_share_one(folder: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(runtime)
+    opened: list[str | None] = []
+    module = sys.modules["merkit.labeler"]
+    original = module.open_runtime
+
+    def open_runtime(artifact: Any, runtime: str | None, threads: int) -> Any:
+        opened.append(runtime)
+        time.sleep(0.1)  # so that the other threads come meanwhile
+        return original(artifact, runtime, threads)
+
+    monkeypatch.setattr(module, "open_runtime", open_runtime)
+    sounds = [noise(12, 16_000, seed) * 0.7**seed for seed in range(8)]
+    expected = [merkit.Labeler(MODEL, runtime=runtime).label_samples(sound, 16_000) for sound in sounds]
+    opened.clear()
+    with merkit.Labeler(MODEL, runtime=runtime) as labeler, ThreadPoolExecutor(8) as threads:
+        for given, right in zip(
+            threads.map(lambda sound: labeler.label_samples(sound, 16_000), sounds * 4),
+            expected * 4,
+            strict=True,
+        ):
+            np.testing.assert_allclose(given.probabilities, right.probabilities, atol=1e-5)
+    assert opened == [runtime]
+
+
+def test_files_of_two_threads(folder: Path) -> None:
+    with merkit.Labeler(MODEL, workers=1) as labeler, ThreadPoolExecutor(2) as threads:
+        names = ["song.mp3", "other.wav"]
+        parts = [[folder / name] * 5 for name in names]
+        expected = [labeler.label(folder / name).emotion for name in names]
+        for _ in range(2):
+            songs = threads.map(lambda paths: list(labeler.label_files(paths)), parts)
+            got = [[(song.emotion, song.error) for song in part] for part in songs]
+            assert got == [[(emotion, None)] * 5 for emotion in expected]
+
+
+def test_a_labeler_that_is_closed_while_other_threads_label(folder: Path) -> None:
+    sounds = [noise(12, 16_000, seed) for seed in range(40)]
+    with merkit.Labeler(MODEL) as labeler, ThreadPoolExecutor(4) as threads:
+        songs = threads.map(lambda sound: labeler.label_samples(sound, 16_000).emotion, sounds)
+        while labeler._network is None:
+            time.sleep(0.01)
+        for _ in range(10):
+            labeler.close()
+            time.sleep(0.02)
+        assert len(list(songs)) == 40
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01, 0.05])
+def test_a_labeler_that_another_thread_closes_while_files_are_labelled(folder: Path, seconds: float) -> None:
+    labeler = merkit.Labeler(MODEL, workers=1)
+    labels = labeler.label_files([folder / "song.mp3"] * 100)
+    next(labels)
+    with ThreadPoolExecutor(1) as threads:
+        closed = threads.submit(lambda: (time.sleep(seconds), labeler.close()))
+        with pytest.raises(ValueError, match="closed while results were awaited"):
+            list(labels)
+        closed.result()
