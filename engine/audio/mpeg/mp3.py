@@ -111,9 +111,11 @@ class _Stream(soundfile.SoundFile):
 def _stream_of(data: bytes) -> _Stream:
     """Bytes as a file in memory: libsndfile reads Python's file objects more slowly than it seeks."""
     data = _TAG + data
-    if not hasattr(os, "memfd_create"):
+    try:
+        number = os.memfd_create("mer-mp3")
+    except (AttributeError, OSError):  # another system's, or a sandbox refuses it
         return _Stream(io.BytesIO(data))
-    with os.fdopen(os.memfd_create("mer-mp3"), "w+b", buffering=0) as memory:
+    with os.fdopen(number, "w+b", buffering=0) as memory:
         try:
             whole = memory.write(data) == len(data)
         except OSError:  # ``ulimit -f`` counts memory files too

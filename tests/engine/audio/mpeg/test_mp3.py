@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -175,13 +177,20 @@ def test_a_burst_is_muted() -> None:
     assert mp3._without_bursts(loud, 1_152) is loud
 
 
-def test_where_the_system_has_no_files_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refused", [False, True])
+def test_where_the_system_has_no_files_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
     sound = noise(3, RATE)
     path = tmp_path / "a.mp3"
     encoded(path, sound)
     with closing(open_decoder(path, Limits())) as decoder:
         expected = decoder.read(RATE, RATE)
-        monkeypatch.delattr(os, "memfd_create", raising=False)
+        if refused:
+            refusal = OSError(errno.EPERM, os.strerror(errno.EPERM))
+            monkeypatch.setattr(os, "memfd_create", Mock(side_effect=refusal), raising=False)
+        else:
+            monkeypatch.delattr(os, "memfd_create", raising=False)
         np.testing.assert_array_equal(decoder.read(RATE, RATE), expected)
 
 
