@@ -50,8 +50,14 @@ def process_folder() -> Path:
 
 
 def chosen_folder() -> str:
-    """The folder for temporary files as the user knows it, for messages: not ``process_folder`` inside it."""
-    folder = Path(tempfile.gettempdir())
+    """The folder for temporary files as the user knows it, for messages: not ``process_folder`` inside it.
+
+    Where Python finds none that can be written, it is the one that TMPDIR names, or /tmp.
+    """
+    try:
+        folder = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        folder = Path(os.environ.get("TMPDIR") or "/tmp")
     ours = (outer.parent for outer in (folder, *folder.parents) if outer.name.startswith(_RUN))
     return str(next(ours, folder))
 
@@ -61,7 +67,7 @@ def not_written(error: Exception) -> str:
     code = error.errno if isinstance(error, OSError) else None
     reason = "is full"
     if code not in _FULL:
-        reason = f"cannot be written ({os.strerror(code) if code is not None else error})"
+        reason = f"cannot be written ({error.strerror if isinstance(error, OSError) and code else error})"
     return (
         f"{chosen_folder()}, the folder for temporary files, {reason}: make room, or let TMPDIR name another"
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import merkit
@@ -402,6 +403,24 @@ def test_a_folder_of_which_the_listing_failed_is_no_empty_song(monkeypatch: pyte
     monkeypatch.setattr(pytest.importorskip("fsspec"), "filesystem", {"s3": Folders()}.get)
     with pytest.raises(UnreadableError, match="a folder that could not be listed"):
         log_mels_from_file("s3://bucket/album", WindowOptions(AudioSpec()))
+
+
+@pytest.mark.parametrize("named", [None, "/no/such/folder"])
+def test_where_no_temporary_folder_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    if named is None:
+        monkeypatch.delenv("TMPDIR", raising=False)
+    else:
+        monkeypatch.setenv("TMPDIR", named)
+    refusal = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    monkeypatch.setattr(tempfile, "gettempdir", Mock(side_effect=refusal))
+    with served(tmp_path) as root:
+        assert refused(f"{root}/a.wav") == (
+            f"cannot be copied: {named or '/tmp'}, the folder for temporary files, cannot be written (No "
+            "usable temporary directory found in ['/tmp']): make room, or let TMPDIR name another"
+        )
 
 
 @pytest.mark.parametrize("when", ["the file is made", "it is written"])
