@@ -108,6 +108,8 @@ def _watch(computation: EndedBySignal) -> None:
 
 
 def _forget() -> None:
+    global _watching
+    _watching = threading.Lock()  # a thread that is not here may hold the parent's
     with suppress(ValueError):  # forked in another thread, which is the child's main thread all the same
         signal.set_wakeup_fd(-1)
 
