@@ -89,17 +89,33 @@ class FrameIndex:
         """An MP3 that holds the samples ``start`` to ``start + count``, and where in its sound they begin."""
         start += self.skipped
         end = min((start + count) // self.frame_samples + _FRAMES_AFTER, len(self.offsets))
-        first = max(0, start // self.frame_samples - _OVERLAP_FRAMES)
+        first = heard = max(0, start // self.frame_samples - _OVERLAP_FRAMES)
         borrowed = _RESERVOIR_BYTES
         while first > 0 and borrowed > 0:
             first -= 1
             borrowed -= max(1, int(self.sizes[first]) - _HEADER_BYTES)
-        body = _bytes_of_frames(descriptor, self.offsets[first:end], self.sizes[first:end])
+        body = bytearray(_bytes_of_frames(descriptor, self.offsets[first:end], self.sizes[first:end]))
+        self._silence(body, self.sizes[first:heard].tolist())
         position = start - first * self.frame_samples - _DECODER_DELAY
         if position >= 0:
             return self._info_frame(end - first) + body, position
         # Of a silent frame's sound the decoder leaves out what it would leave out of the first frame's.
         return self._info_frame(end - first + 1) + self._silent_frame() + body, position + self.frame_samples
+
+    def _silence(self, body: bytearray, sizes: list[int]) -> None:
+        """Takes the sound out of the first frames, whose data is for those behind them.
+
+        Data of their own may lie before the cut, and mpg123 would complain of it on stderr.
+        """
+        version = self.head[1] >> 3 & 3
+        length = int(_TAG_AT[version, 2 - self.channels]) - 4  # of the side information
+        at = 0
+        for size in sizes if len(body) >= sum(sizes) else ():  # the file has been cut meanwhile
+            side = at + (4 if body[at + 1] & 1 else 6)  # behind the checksum
+            at += size
+            # The first 8 or 9 bits stay, which say where the data begin: frames behind it find theirs so.
+            body[side + 1] &= 0x80 if version == 3 else 0
+            body[side + 2 : side + length] = bytes(length - 2)
 
     def _info_frame(self, frames: int) -> bytes:
         """An Info frame that states the number of frames.

@@ -215,3 +215,16 @@ def test_a_constant_rate_is_followed_as_any_other(
     expected = mp3_frames._chain_by_frame(bytes(data), start, len(data), 1_000)
     assert list(got) == expected[: len(got)]
     assert len(got) >= min(most, len(expected))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [44_100, 22_050])
+@pytest.mark.parametrize("mode", ["constant", "low", "variable"])
+def test_a_cut_holds_nothing_of_which_the_decoder_complains(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], mode: str, rate: int, channels: int
+) -> None:
+    path = mp3(tmp_path / "a.mp3", rate, channels, mode)
+    with closing(open_decoder(path, Limits())) as decoder:
+        for start in range(0, 10 * rate, 7_919):
+            decoder.read(start, 2_000)
+    assert capfd.readouterr().err == ""
