@@ -26,6 +26,9 @@ from .predictions import Floats, Predictions
 CROSS_VALIDATION = "cross-validation"
 """``measured_by`` in the provenance of a network whose metrics are those of folds."""
 
+HEARD_BEFORE = "heard_before"
+"""In metrics: how many of the songs the weights to begin with were trained on; absent where it is none."""
+
 
 def metrics_from_predictions(
     predictions: Predictions, temperature: float, probabilities: Floats | None = None
@@ -208,7 +211,7 @@ def _held_out(spec: ModelSpec) -> list[str]:
     metrics = spec.provenance["metrics"]
     untested = for_markdown(", ".join(metrics.get("not_tested", ())))
     by_fold = metrics.get("by_fold", ())
-    what = "Held-out songs"
+    what = "Songs that test it" if metrics.get(HEARD_BEFORE) else "Held-out songs"
     if spec.provenance.get("measured_by") == CROSS_VALIDATION:
         what = f"Expected, from {len(by_fold)} folds"
     folds = ", ".join(f"{macro_f1:.3f}" for macro_f1 in by_fold)
@@ -217,6 +220,7 @@ def _held_out(spec: ModelSpec) -> list[str]:
         f"accuracy {metrics['accuracy']:.3f} (the most frequent label alone: "
         f"{metrics['majority']:.3f}), expected calibration error {calibration_text(metrics)} at "
         f"temperature {spec.temperature:g}.",
+        *([f"- **Heard before**: {heard_before_text(metrics)}."] if metrics.get(HEARD_BEFORE) else []),
         *([f"- **Macro-F1 of each fold**: {folds}."] if folds else []),
         *([f"- **Not tested**: {untested}, of which no song is held out"] if untested else []),
         "",
@@ -235,6 +239,14 @@ def macro_f1_text(metrics: Mapping[str, Any], name: str = "") -> str:
     interval = metrics["macro_f1_interval"]
     ends = f"{name}{interval[0]:.3f} to {interval[1]:.3f}" if interval else "too few clips for an interval"
     return f"{metrics['macro_f1']:.3f} ({ends})"
+
+
+def heard_before_text(metrics: Mapping[str, Any]) -> str:
+    """What it means that the weights to begin with were trained on songs of these figures."""
+    return (
+        f"{metrics[HEARD_BEFORE]} of the {metrics['songs']} songs were training music of the weights to "
+        "begin with: the figures say nothing of new music"
+    )
 
 
 def calibration_text(metrics: Mapping[str, Any]) -> str:

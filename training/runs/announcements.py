@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, end_of_band
 from ..data.splits import Split
-from ..evaluate.metrics_report import calibration_text, macro_f1_text
+from ..evaluate.metrics_report import HEARD_BEFORE, calibration_text, heard_before_text, macro_f1_text
 from ..evaluate.predictions import TEMPERATURES
 from ..recipe import Protocol
 from .observer import Observer
@@ -54,14 +54,16 @@ def say_gaps(random: Sequence[FinishedRun], grouped: Sequence[FinishedRun], obse
 
 
 def summary(run: FinishedRun) -> str:
-    """A run's figures on held-out songs, and its folder, in two lines."""
+    """A run's figures on the songs that test it, and its folder, in two lines."""
     m = run.metrics
     untested = f"; not tested: {', '.join(m['not_tested'])}" if m.get("not_tested") else ""
+    songs = "songs" if m.get(HEARD_BEFORE) else "held-out songs"
+    before = f"; {heard_before_text(m)}" if m.get(HEARD_BEFORE) else ""
     return (
-        f"{m['model']} on {m['songs']} held-out songs ({m['split']['kind']} split): "
+        f"{m['model']} on {m['songs']} {songs} ({m['split']['kind']} split): "
         f"macro-F1 {macro_f1_text(m)}{untested}, accuracy {m['accuracy']:.3f} "
         f"(by window {m['window']['accuracy']:.3f}; the most frequent label alone {m['majority']:.3f}), "
-        f"calibration error {calibration_text(m)} at temperature {m['temperature']:g}\n"
+        f"calibration error {calibration_text(m)} at temperature {m['temperature']:g}{before}\n"
         f"{run.folder}"
     )
 

@@ -16,6 +16,7 @@ from ..data.splits import Split, hash_of_lines, split_hash
 from ..evaluate.figures import confusion_png, curves_png
 from ..evaluate.metrics_report import (
     CROSS_VALIDATION,
+    HEARD_BEFORE,
     card_from_spec,
     metrics_from_predictions,
     write_json,
@@ -80,6 +81,8 @@ def cross_validate(
     all_predictions = pooled(predictions)
     metrics = metrics_from_predictions(all_predictions, fit_temperature(all_predictions), probabilities)
     metrics["by_fold"] = [run.metrics["macro_f1"] for run in runs]
+    if heard := sum(run.metrics.get(HEARD_BEFORE, 0) for run in runs):
+        metrics[HEARD_BEFORE] = heard
     if job.plan_note:
         metrics["plan_by_fold"] = [training.job.plan for training in trainings]
     save_predictions(all_predictions, folder / LOGITS)
@@ -145,7 +148,8 @@ def train_unmeasured(
 def _recalibrated(run: FinishedRun, temperature: float) -> FinishedRun:
     """The run with another temperature in all its files."""
     assert run.predictions
-    metrics = metrics_from_predictions(run.predictions, temperature)
+    before = {name: run.metrics[name] for name in (HEARD_BEFORE,) if name in run.metrics}
+    metrics = metrics_from_predictions(run.predictions, temperature) | before
     _update_checkpoint(run.folder, temperature, {"metrics": metrics})
     write_json({**run.metrics, **metrics}, run.folder / METRICS)
     return run_from_folder(run.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -50,12 +50,8 @@ class Job:
 def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     """What a network says of its training, but for metrics; ``tags`` are those that were learnt."""
     trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
-    before = set(job.heard_before.split())
-    unseen = {
-        song
-        for song in {int(examples.songs[i]) for i in split.test} - trained_on
-        if heard_text([examples.readable[song]]) not in before
-    }
+    unseen = {int(examples.songs[i]) for i in split.test} - trained_on
+    unseen -= songs_heard_before(job, examples, unseen)
     is_musicnn = backbone_from_name(job.model) == "musicnn" and job.protocol.weights != "none"
     heard = heard_text(examples.readable[song] for song in trained_on)
     notice = job.notice or (NOTICE if is_musicnn else "")
@@ -86,13 +82,19 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
             "folds": split.folds,
         },
         "test_clips": clip_names(examples.readable[song] for song in unseen),
-        "heard_clips": " ".join(sorted(before | set(heard.split()))),
+        "heard_clips": " ".join(sorted({*job.heard_before.split(), *heard.split()})),
         "licence": job.licence,
         **({"notice": notice} if notice else {}),
         **({"plan": job.plan} if names_trained_network(job.protocol.weights) else {}),
         **({"plan_choice": job.plan_note} if job.plan_note else {}),
         "software": {name: version(name) for name in ("merkit", "torch", "numpy")},
     }
+
+
+def songs_heard_before(job: Job, examples: Examples, songs: Iterable[int]) -> set[int]:
+    """Those of the songs that the weights to begin with were trained on."""
+    before = set(job.heard_before.split())
+    return {song for song in songs if heard_text([examples.readable[song]]) in before}
 
 
 def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:

@@ -22,7 +22,7 @@ from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
 from ..data.splits import Split, hash_of_lines
 from ..evaluate.figures import confusion_png, curves_png
-from ..evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
+from ..evaluate.metrics_report import HEARD_BEFORE, card_from_spec, metrics_from_predictions, write_json
 from ..evaluate.predictions import (
     Predictions,
     fit_temperature,
@@ -41,7 +41,7 @@ from .beginning import network_to_train
 from .differences import differences
 from .frozen_fit import FrozenFit, frozen_fit
 from .observer import NoObserver, Observer
-from .provenance import Job, run_provenance
+from .provenance import Job, run_provenance, songs_heard_before
 from .run_folder import (
     CARD,
     CHECKPOINT,
@@ -244,7 +244,11 @@ class _Run:
             return temperature, validation
         predictions = self._predictions(network, self.split.test)
         save_predictions(predictions, self.folder / LOGITS)
-        return temperature, metrics_from_predictions(predictions, temperature) | validation
+        heard = songs_heard_before(
+            self.job, self.examples, {int(self.examples.songs[i]) for i in self.split.test}
+        )
+        before = {HEARD_BEFORE: len(heard)} if heard else {}
+        return temperature, metrics_from_predictions(predictions, temperature) | before | validation
 
     def write(
         self, network: nn.Module, history: Sequence[Epoch], temperature: float, metrics: Mapping[str, Any]
