@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ...engine.data.clip import HELD_OUT_KEY
 from ...engine.data.labelled_audio import LabelledAudio, unheard_clips
 from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
 from ..evaluate.metrics_report import metrics_from_predictions
 from ..evaluate.predictions import Floats, Predictions, predictions_from_network
-from ..networks.checkpoint import network_from_checkpoint
-from .run_folder import LOGITS, METRICS, run_from_folder
+from ..networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
+from .run_folder import LOGITS, METRICS, FinishedRun, checkpoint_of, run_from_folder
 
 _OF_SONGS = (
     "songs",
@@ -30,6 +31,8 @@ _OF_SONGS = (
     "calibration_error",
     "log_loss",
 )
+
+_NONE_IS_NEW = "no clip of this data is known to be new to it: it was trained on them"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def member_from_path(
         workers: child processes that decode; 0 is one a core.
 
     Raises:
-        UsageError: nothing is there, or a checkpoint without data.
+        UsageError: nothing is there, a checkpoint without data, or a folder without its checkpoints.
         MerError: the path is neither, or no clip of the data is known to be new to the network.
     """
     if not path.exists():
@@ -73,7 +76,12 @@ def member_from_path(
             isinstance(temperature, int | float) and 0 < temperature < math.inf
         ):
             raise MerError(f"{path / METRICS} has no temperature: it is not what mer-train wrote")
-        return Member(path.resolve().name, run.predictions, run.predictions.by_song(temperature))
+        new = _held_out_ids(run)
+        known = [i for i, identity in enumerate(run.predictions.ids) if identity in new]
+        if not known:
+            raise MerError(f"{path}: {_NONE_IS_NEW}")
+        predictions = run.predictions.chosen(known)
+        return Member(path.resolve().name, predictions, predictions.by_song(temperature))
     if data is None:
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
@@ -81,9 +89,17 @@ def member_from_path(
     examples = examples_from_audio(data(spec.labels), spec.audio, cache, windows, workers=workers)
     chosen = np.asarray(unheard_clips(examples.readable, spec.provenance), dtype=np.intp)
     if not len(chosen):
-        raise MerError(f"{path}: no clip of this data is known to be new to it: it was trained on them")
+        raise MerError(f"{path}: {_NONE_IS_NEW}")
     predictions = predictions_from_network(network, examples, chosen, spec.audio)
     return Member(path.stem, predictions, predictions.by_song(spec.temperature), examples.skipped)
+
+
+def _held_out_ids(run: FinishedRun) -> set[str]:
+    """The ids of the clips that a run's networks list as new; the weights to begin with had heard others."""
+    folds = len(run.metrics.get("by_fold", ()))
+    folders = [run.folder / f"fold-{i + 1}" for i in range(folds)] or [run.folder]
+    listed = (spec_from_checkpoint(checkpoint_of(folder)).provenance.get(HELD_OUT_KEY) for folder in folders)
+    return {clip["id"] for clips in listed for clip in clips or () if isinstance(clip, Mapping)}
 
 
 def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:

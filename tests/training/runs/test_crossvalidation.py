@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from merkit.engine.errors import UsageError
+from merkit.engine.data.clip import heard_text
+from merkit.engine.errors import MerError, UsageError
 from merkit.training.data.examples import Examples
 from merkit.training.data.splits import Split, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
 from merkit.training.networks.checkpoint import network_from_checkpoint
+from merkit.training.runs.announcements import summary
 from merkit.training.runs.crossvalidation import Training, cross_validate, train_on_everything
 from merkit.training.runs.ensemble import ensemble_metrics, member_from_path
 from merkit.training.runs.provenance import Job
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, run_from_folder
+from merkit.training.runs.train_run import train_split
 from small_training import fast_job
 
 
@@ -73,3 +76,33 @@ def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path
     metrics = ensemble_metrics(members)
     assert list(metrics) == [tmp_path.name, "fold-1", "ensemble"]
     assert {m["songs"] for m in metrics.values()} == {len(splits[0].test)}
+
+
+def test_songs_that_the_weights_have_heard_are_counted_and_not_called_held_out(
+    examples: Examples, tmp_path: Path
+):
+    heard = examples.readable[::2]
+    job = dataclasses.replace(fast_job("epochs=1"), heard_before=heard_text(heard))
+    bare = dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, validation_share=0.0))
+    splits = splits_from_protocol(examples.clips, bare.protocol, "grouped", 2)
+    run = cross_validate(_trainings(bare, examples, splits), tmp_path, "fresh")
+    train_on_everything(bare, examples, run, tmp_path / "final", "fresh")
+    tested = {tmp_path / f"fold-{split.fold}": [examples.clips[i] for i in split.test] for split in splits}
+    for folder, clips in {tmp_path / "final": examples.clips, **tested}.items():
+        count, songs = len(set(clips) & set(heard)), len(clips)
+        card = (folder / CARD).read_text()
+        said = f"- **Heard before**: {count} of the {songs} songs were training music of the weights"
+        assert f"{said} to begin with: the figures say nothing of new music." in card
+        assert "Held-out" not in card
+    assert run.metrics["heard_before"] == len(heard)
+    assert run_from_folder(tmp_path).metrics["heard_before"] == len(heard)
+    said = summary(run)
+    assert f"on {len(examples.clips)} songs (grouped split)" in said
+    assert f"{len(heard)} of the {len(examples.clips)} songs were training music" in said
+    # An ensemble is scored on the others only.
+    member = member_from_path(tmp_path, None, tmp_path)
+    assert set(member.predictions.ids) == {clip.id for clip in set(examples.readable) - set(heard)}
+    everything = dataclasses.replace(bare, heard_before=heard_text(examples.readable))
+    train_split(everything, examples, splits[0], tmp_path / "all")
+    with pytest.raises(MerError, match="all: no clip of this data is known to be new to it"):
+        member_from_path(tmp_path / "all", None, tmp_path)
