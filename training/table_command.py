@@ -105,7 +105,8 @@ def table(**options: Any) -> None:
 
     Every network is trained with the best protocol on one grouped split, exported, scored through the
     engine, and gets a row. What is done is not done again, so a stopped table goes on when called again.
-    Networks go to ~/.cache/mer/models with their metrics, never into the repository.
+    Networks go to ~/.cache/mer/models with their metrics, never into the repository; where another
+    table's lies there, a line says that it is replaced, and that table called again brings it back.
 
     With --split it is the papers' experiment instead: each protocol's networks on each split, trained and
     tested, not exported, beside trained networks and beside what the recordings alone tell (level, band,

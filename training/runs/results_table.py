@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,8 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     """Trains, exports and scores the networks that have no row yet; writes the table after every step.
 
     All networks share one split. A network is put into ``models_home()`` with its metrics as soon as its
-    row is complete; the row of an unfinished one says how far it is.
+    row is complete, and again where another table has replaced it since; the row of an unfinished one says
+    how far it is.
 
     Returns:
         How many clips could not be read.
@@ -127,7 +129,9 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
             write_table(plan, models)
         # A finished training is not repeated; one of another recipe is refused.
         run = train_split(job, heard, split, folder, "resume", observer)
-        if not has_row:
+        if replaced := _of_another(folder, model):
+            observer.say(f"replaces {replaced}, which this table did not write")
+        if replaced or not has_row:
             observer.say(f"{model}: macro-F1 {run.metrics['macro_f1']:.3f}; exporting and scoring")
             write_json(_exported_row(plan, folder, model, observer), folder / _ROW)
         write_table(plan, models)
@@ -214,6 +218,15 @@ def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer)
         "calibration_error": score.calibration_error,
         "precisions": _converted(plan, onnx, observer),
     }
+
+
+def _of_another(folder: Path, model: str) -> Path | None:
+    """The file in ``models_home()`` that is not of the run in ``folder``; None where there is none."""
+    onnx, copy = (models_home() / f"{model}{suffix}" for suffix in (".onnx", ".safetensors"))
+    own = folder / CHECKPOINT
+    if not onnx.exists() or not own.exists():
+        return None
+    return None if copy.exists() and filecmp.cmp(copy, own, shallow=False) else onnx
 
 
 def _copy(source: Path, target: Path) -> None:

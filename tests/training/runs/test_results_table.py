@@ -83,3 +83,29 @@ def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path
     assert other.exit_code == 1
     assert "mobilenetv3 holds another training" in other.output
     assert results.read_text() == text
+
+
+def test_a_network_of_another_table_is_replaced_with_a_word_and_comes_back(
+    songs: Path, cache: Path, tmp_path: Path
+):
+    def table(name: str, *more: object) -> Result:
+        return _run(
+            "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
+            "--precision", "none", "--results", tmp_path / "RESULTS.md", "--runs", tmp_path / name,
+            *FAST_OPTIONS, *more,
+        )  # fmt: skip
+
+    home = Path(os.environ["MER_HOME"]) / "models"
+    onnx, copy = home / "audiocnn.onnx", home / "audiocnn.safetensors"
+    said = f"replaces {onnx}, which this table did not write"
+    assert said not in table("one").output
+    first = onnx.read_bytes(), copy.read_bytes()
+    assert said in table("two", "--set", "seed=1").output
+    assert (onnx.read_bytes(), copy.read_bytes()) != first
+    back = table("one")
+    assert (back.exit_code, said in back.output) == (0, True)
+    assert (onnx.read_bytes(), copy.read_bytes()) == first
+    assert said not in table("one").output
+    copy.unlink()  # as where a file was put there by hand
+    assert said in table("one").output
+    assert copy.exists()
