@@ -21,6 +21,9 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot grow."""
+
 _PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
 
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of CIFS, DrvFs and the like
@@ -71,8 +74,9 @@ class Disk:
         Where there is a ``target``, it is asked at the end for another name in the same folder, or None: the
         temporary file goes.
 
-        After an error, or a signal that raises one, ``path`` is as it was before. The new file has the owner
-        and the mode of the one that it replaces, where that can be.
+        After an error, or a signal that raises one, ``path`` is as it was before; an error that says that
+        there is no room names it. The new file has the owner and the mode of the one that it replaces, where
+        that can be.
 
         Raises:
             OSError: it could not be written.
@@ -86,7 +90,9 @@ class Disk:
                 file.close()
                 last = target() if target else path
                 temporary.unlink() if last is None else self.replace(temporary, last)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+                    error.filename = str(path)  # the system names none where a write fails
                 for clean_up in (file.close, temporary.unlink):
                     with suppress(OSError):
                         clean_up()

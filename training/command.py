@@ -12,9 +12,8 @@ import click
 from ..engine.cli.command import report_errors
 from ..engine.cpu import usable_cores
 from ..engine.errors import MerError
+from ..engine.files import NO_ROOM
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
@@ -45,7 +44,7 @@ def training_command(goes_on: str) -> Callable[[Callable[..., int]], Callable[..
                     if error.errno in (None, errno.EPIPE):  # the latter may be that nobody reads any more
                         raise
                     place = f"{error.filename}: " if error.filename is not None else ""
-                    ending = then if error.errno in _NO_ROOM else ""
+                    ending = then if error.errno in NO_ROOM else ""
                     raise MerError(f"{place}{error.strerror}{ending}") from None
                 except RuntimeError as error:
                     if not _is_of_memory(error):

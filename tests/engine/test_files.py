@@ -28,6 +28,17 @@ def test_a_failed_write_keeps_the_older_file(tmp_path: Path, kind: str) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_full_disk_is_said_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    for kind in ("write", "sync"):
+        with pytest.raises(OSError, match="No space") as error, FailingDisk(kind, 1).whole(path) as file:
+            file.write(b"content")
+        assert error.value.filename == str(path)
+    with pytest.raises(OSError, match="other") as error, FailingDisk("write", 9).whole(path):
+        raise OSError(errno.EIO, "other")  # it may be of what is read meanwhile
+    assert error.value.filename is None
+
+
 @pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="Windows cannot open folders")
 def test_a_folder_that_cannot_be_synced_is_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

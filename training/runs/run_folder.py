@@ -14,7 +14,7 @@ import numpy as np
 
 from ...engine.backbone_names import NETWORKS, outside_backbones
 from ...engine.errors import MerError, UsageError
-from ...engine.files import FolderLock
+from ...engine.files import NO_ROOM, FolderLock
 from ..evaluate.metrics_report import write_json
 from ..evaluate.predictions import Predictions, load_predictions
 from ..fit.trainer import Epoch, read_state
@@ -102,7 +102,8 @@ def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
 
     Raises:
         UsageError: it holds a run, and the mode is "fresh".
-        MerError: it cannot be made or written, or another training is at work there.
+        MerError: it cannot be made or written, or another training is at work there; or the disk was full
+            before any epoch's state was written, so that --resume has nothing to go on with.
     """
     try:
         is_new = not folder.exists()
@@ -113,6 +114,11 @@ def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
     try:
         _refuse_held(folder, mode)
         yield
+    except OSError as error:
+        if error.errno not in NO_ROOM or any(next(folder.rglob(name), None) for name in (STATE, METRICS)):
+            raise
+        place = f"{error.filename}: " if error.filename is not None else ""
+        raise MerError(f"{place}{error.strerror}") from None
     finally:
         lock.release(remove=is_new)
 

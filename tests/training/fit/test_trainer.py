@@ -193,8 +193,9 @@ def test_a_full_disk_is_said_as_such_and_keeps_the_state_before(
     _train(dataclasses.replace(RECIPE, epochs=1), state_file=state)
     before = state.read_bytes()
     monkeypatch.setattr(files, "Disk", lambda: FailingDisk(kind, 1))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as error:
         _train(state_file=state)
+    assert error.value.filename == str(state)
     assert state.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 

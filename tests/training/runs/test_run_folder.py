@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -254,3 +256,21 @@ def test_a_folder_that_cannot_be_one(tmp_path: Path):
             pass
         with pytest.raises(MerError, match="cannot be used"):
             prepare_folder(folder, "one", "fresh")
+
+
+def test_a_full_disk_promises_a_resume_only_where_there_is_something(tmp_path: Path):
+    def fill(error: OSError) -> None:
+        with results_folder(tmp_path / "run", "resume"):
+            raise error
+
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        with pytest.raises(MerError, match=f"^x/state.pt: {os.strerror(code)}$"):
+            fill(OSError(code, os.strerror(code), "x/state.pt"))
+    with pytest.raises(PermissionError):
+        fill(PermissionError(errno.EACCES, "no"))
+    for name in ("fold-1/metrics.json", "fold-2/state.pt"):  # mer-train adds that --resume goes on
+        (tmp_path / "run" / name).parent.mkdir(parents=True)
+        (tmp_path / "run" / name).touch()
+        with pytest.raises(OSError, match="No space"):
+            fill(OSError(errno.ENOSPC, "No space left on device"))
+        (tmp_path / "run" / name).unlink()
