@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ...engine.artifact import ENGINE_SUFFIXES
 from ...engine.errors import MerError, UsageError
 
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -40,13 +41,18 @@ def state_dict_from_file(path: Path) -> dict[str, Tensor]:
     torch.compile and Lightning.
 
     Raises:
-        UsageError: no such file.
+        UsageError: no such file, or a TensorRT engine.
         MerError: it is no state dict, or a pickle of something else, which is not loaded.
     """
     if not path.is_file():
         raise UsageError(
             f"weights {path}: no such file; give a file, a training's folder, the name of a known model, "
             "musicnn-msd, musicnn-mtt, imagenet or none"
+        )
+    if path.suffix.lower() in ENGINE_SUFFIXES:
+        raise UsageError(
+            f"weights {path}: nothing can be trained from an engine: give the folder of its run, the "
+            "checkpoint.safetensors in it, or its FP32 .onnx"
         )
     try:
         with warnings.catch_warnings():

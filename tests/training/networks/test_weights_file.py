@@ -183,3 +183,11 @@ def test_published_densenets_have_dots_where_torch_has_none_any_more():
     network = models.densenet121(weights=None)
     load_weights(network, "densenet121", {key: torch.zeros(t.shape) for key, t in published.items()})
     assert not network.features.denseblock1.denselayer1.norm1.weight.any()  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", ["squeezenet.sm_90.engine", "model.PLAN", "a.trt"])
+def test_an_engine_is_told_what_to_give_instead(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(b"ftrt" + bytes(60))
+    said = rf"{name}: nothing can be trained from an engine: give the folder of its run, .* its FP32 \.onnx"
+    with pytest.raises(UsageError, match=said):
+        state_dict_from_file(tmp_path / name)
