@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..engine.data.cleaning import as_spelt
+from ..engine.data.cleaning import as_spelt, quoted_label
 from ..engine.data.clip import HEARD_KEY, HELD_OUT_KEY, heard_clips
 from ..engine.data.labelled_audio import Clip, LabelledAudio, held_out_clips, unheard_clips
 from ..engine.data.metrics import Integers, too_few_clips
@@ -88,7 +88,8 @@ def split_clips(data: LabelledAudio, spec: ModelSpec) -> Split:
     strange = sorted(label for label, name in spelt.items() if name is None)
     if strange:
         raise MerError(
-            f"the data's labels are not the model's: {', '.join(strange)} not in {', '.join(spec.labels)}"
+            f"the data's labels are not the model's: {', '.join(map(quoted_label, strange))} not in "
+            f"{', '.join(map(quoted_label, spec.labels))}"
         )
     if any(label != name for label, name in spelt.items()):  # else clips keep their ids, which are hashes
         data = replace(
@@ -147,8 +148,8 @@ def eval_set_from_clips(split: Split, spec: ModelSpec, workers: int, say: Callab
         raise MerError(f"no {what} of {label} gives audio, so a score says little; {path}: {reason}")
     labels = tuple(label for label in spec.labels if label in heard)
     if len(labels) < len(spec.labels):
-        missing = ", ".join(label for label in spec.labels if label not in heard)
-        say(f"no {what} is {missing}: macro-F1 is over {', '.join(labels)}")
+        missing = ", ".join(quoted_label(label) for label in spec.labels if label not in heard)
+        say(f"no {what} is {missing}: macro-F1 is over {', '.join(map(quoted_label, labels))}")
     truth = np.asarray([spec.labels.index(clips[path].label) for path in songs.paths])
     groups = tuple(clips[path].group for path in songs.paths)
     short = f"{len(truth)} clips that it was trained on" if split.heard else f"{len(truth)} held-out clips"

@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from ..engine.artifact import LARGEST, SPEC_KEY, Artifact
 from ..engine.backbone_names import backbone_from_name
+from ..engine.data.cleaning import labels_from_list
 from ..engine.errors import ArtifactError, SpecError, UsageError
 from ..engine.onnx_graph import check_graph
 from ..engine.onnx_wire import check_parts
@@ -54,7 +55,7 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
         UsageError: no such preset or file, or labels that cannot be a network's.
         SpecError: the file holds no AudioSpec.
     """
-    names = tuple(label.strip() for label in labels.split(","))
+    names = tuple(labels_from_list(labels))
     if spec in PRESETS:
         audio = PRESETS[spec]
     elif os.path.isfile(spec):

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from ..engine.artifact import ENGINE_SUFFIXES, SPEC_KEY, is_engine
 from ..engine.audio.formats import AUDIO_SUFFIXES, is_remote
+from ..engine.data.cleaning import quoted_label
 from ..engine.errors import MerError, SpecError, UsageError
 from ..engine.spec import ModelSpec
 from ..engine.strict_json import LONGEST, json_from_text
@@ -124,7 +125,8 @@ def check_same_network(path: Path, text: str, spec: ModelSpec) -> None:
         if (other.labels, other.backbone) != (spec.labels, spec.backbone):
             raise UsageError(
                 f"{path} is there, and is of another network ({other.backbone}: "
-                f"{', '.join(other.labels)}): choose another place with --out, or move it away"
+                f"{', '.join(map(quoted_label, other.labels))}): choose another place with --out, or move it "
+                "away"
             )
 
 

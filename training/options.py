@@ -39,7 +39,9 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--layout", type=click.Choice(_LAYOUTS), default="auto", help="How the folder is to be read."
         ),
         click.option(
-            "--labels", metavar="A,B,...", help="The labels, in the order of the outputs; others are refused."
+            "--labels",
+            metavar="A,B,...",
+            help="The labels, in the order of the outputs; others are refused. One with a comma in quotes.",
         ),
         click.option(
             "--group-by",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import MerError
+from ..errors import MerError, UsageError
 from ..text.escape import for_terminal, text_from_path
 from .clip import Part
 from .notes import Notes
@@ -41,6 +42,27 @@ def as_spelt(label: str, labels: Sequence[str]) -> str | None:
         return label
     key = comparison_key(label)
     return next((other for other in labels if comparison_key(other) == key), None)
+
+
+def labels_from_list(text: str) -> list[str]:
+    """The labels of an option ``A,B,...``, a line of CSV: one with a comma stands in quotes.
+
+    Raises:
+        UsageError: it is no such line.
+    """
+    try:
+        (labels,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except csv.Error:
+        raise UsageError(
+            f"{text!r} is no list of labels: a label with a comma stands in double quotes as a whole, and "
+            "quotes in it are doubled"
+        ) from None
+    return [label.strip() for label in labels or [""]]
+
+
+def quoted_label(label: str) -> str:
+    """A label as it stands in a list that ``labels_from_list`` reads."""
+    return '"' + label.replace('"', '""') + '"' if "," in label or label.startswith('"') else label
 
 
 def part_from_name(name: str) -> Part:

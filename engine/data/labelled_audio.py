@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
 from ..text.escape import text_from_csv
-from .cleaning import as_spelt, check_labels, cleaned, comparison_key
+from .cleaning import as_spelt, check_labels, cleaned, comparison_key, quoted_label
 from .clip import Clip, LabelledAudio, Part, clip_names, heard_text, held_out_clips, unheard_clips
 from .clip_table import read_clip_table
 from .distinct import OWN_GROUP, distinct_clips
@@ -126,7 +126,11 @@ def _check_choice(labels: Sequence[str]) -> None:
         raise UsageError(f"one of the labels {', '.join(map(repr, labels))} is blank")
     if not keys or max(keys.values()) > 1:
         repeated = [label for label in labels if keys[comparison_key(label)] > 1]
-        raise UsageError(f"labels must differ: {', '.join(repeated)}" if repeated else "no labels are named")
+        raise UsageError(
+            f"labels must differ: {', '.join(map(quoted_label, repeated))}"
+            if repeated
+            else "no labels are named"
+        )
 
 
 def _relabelled(clips: Sequence[Clip], root: Path, labels: Sequence[str]) -> list[Clip]:
@@ -135,9 +139,10 @@ def _relabelled(clips: Sequence[Clip], root: Path, labels: Sequence[str]) -> lis
     unknown = Counter(clip.label for clip in clips if written[clip.label] is None)
     if unknown:
         first = next(clip.path for clip in clips if clip.label in unknown)
-        named = ", ".join(f"{label} ({count})" for label, count in unknown.most_common())
+        named = ", ".join(f"{quoted_label(label)} ({count})" for label, count in unknown.most_common())
         raise MerError(
-            f"{root} has labels that are none of {', '.join(labels)}: {named}; the first is {first}"
+            f"{root} has labels that are none of {', '.join(map(quoted_label, labels))}: {named}; the first "
+            f"is {first}"
         )
     return [dataclasses.replace(clip, label=written[clip.label] or clip.label) for clip in clips]
 
@@ -146,7 +151,7 @@ def _check(clips: Sequence[Clip], labels: Sequence[str], what: str) -> None:
     counts = Counter(clip.label for clip in clips)
     empty = [label for label in labels if not counts[label]]
     if empty:
-        raise MerError(f"{what} has no audio for {', '.join(empty)}")
+        raise MerError(f"{what} has no audio for {', '.join(map(quoted_label, empty))}")
     if not labels:
         raise MerError(f"{what} names no clip")
     if len(labels) == 1:

@@ -422,6 +422,7 @@ def test_a_state_dict_of_torchvision_enters(tmp_path: Path):
 
 def test_what_is_said_of_it(tmp_path: Path):
     assert foreign_from_texts("emotion4q", "sad, happy", None).labels == ("sad", "happy")
+    assert foreign_from_texts("emotion4q", '"sad, blue",happy', None).labels == ("sad, blue", "happy")
     (tmp_path / "spec.json").write_text(AUDIO.to_json())
     assert foreign_from_texts(str(tmp_path / "spec.json"), "a,b", "resnet18").audio == AUDIO
     (tmp_path / "spec.json").write_text(AUDIO.to_json(), encoding="utf-8-sig")  # as some editors do

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...engine.data.cleaning import quoted_label
 from ...engine.data.metrics import (
     accuracy_and_macro_f1,
     bootstrap_interval,
@@ -125,12 +126,13 @@ def card_from_spec(spec: ModelSpec) -> str:
 def _description(spec: ModelSpec) -> list[str]:
     provenance = spec.provenance
     data, notice = provenance["data"], provenance.get("notice")
-    counts = ", ".join(f"{label} {count}" for label, count in data["labels"].items())
+    labels = ", ".join(map(quoted_label, spec.labels))
+    counts = ", ".join(f"{quoted_label(label)} {count}" for label, count in data["labels"].items())
     tags = f" Learnt beside the labels: {', '.join(data['tags'])}." if data.get("tags") else ""
     return [
         f"# {spec.backbone}, {provenance['protocol']}",
         "",
-        f"Says which of {', '.join(spec.labels)} a song carries, from {spec.audio.window_s:g} s windows of "
+        f"Says which of {labels} a song carries, from {spec.audio.window_s:g} s windows of "
         f"log-mel spectrogram ({spec.audio.sample_rate} Hz, {spec.audio.n_mels} mels).",
         "",
         f"- **Data**: {for_markdown(data['name'])}, {data['clips']} clips ({counts}).{for_markdown(tags)}",
@@ -209,7 +211,7 @@ def _left_out(data: Mapping[str, Any]) -> list[str]:
 
 def _held_out(spec: ModelSpec) -> list[str]:
     metrics = spec.provenance["metrics"]
-    untested = for_markdown(", ".join(metrics.get("not_tested", ())))
+    untested = for_markdown(", ".join(map(quoted_label, metrics.get("not_tested", ()))))
     by_fold = metrics.get("by_fold", ())
     what = "Songs that test it" if metrics.get(HEARD_BEFORE) else "Held-out songs"
     if spec.provenance.get("measured_by") == CROSS_VALIDATION:

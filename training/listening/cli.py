@@ -100,7 +100,7 @@ def listen(**options: Any) -> None:
 
 @training_command("every key is in the file: the same command goes on there")
 def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
-    from ...engine.data.cleaning import check_labels, cleaned
+    from ...engine.data.cleaning import check_labels, cleaned, quoted_label
     from ...engine.data.notes import Notes
     from .label_file import LabelFile, labels_from_text
     from .queue_file import read_queue
@@ -122,7 +122,7 @@ def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
         asked_for = set(map(cleaned, names))
         others = Counter(row.label for row in table.rows() if cleaned(row.label) not in asked_for)
         if others:
-            named = [f"{label} {count}" for label, count in others.most_common(_LABELS_NAMED)]
+            named = [f"{quoted_label(label)} {count}" for label, count in others.most_common(_LABELS_NAMED)]
             named += ["..."] if len(others) > _LABELS_NAMED else []
             strange = f"{others.total()} of its labels are not among --labels: {', '.join(named)}"
             click.echo(for_terminal(f"{file}: {strange}"), err=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...engine.audio.formats import open_regular_file
+from ...engine.data.cleaning import labels_from_list
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.text.escape import csv_line, for_csv, for_terminal, storable, text_from_csv
@@ -45,9 +46,9 @@ def labels_from_text(text: str) -> tuple[str, ...]:
     """The labels of an option ``A,B,...``, in order.
 
     Raises:
-        UsageError: fewer than two, one twice, or one that a file of labels cannot hold as it stands.
+        UsageError: no such list, fewer than two, one twice, or one that a file of labels cannot hold.
     """
-    labels = tuple(" ".join(label.split()) for label in text.split(","))
+    labels = tuple(" ".join(label.split()) for label in labels_from_list(text))
     if len(labels) < 2 or not all(labels):
         raise UsageError(f"{text!r} names no two labels: write them with a comma between, as in calm,tense")
     if len(labels) > MOST_LABELS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...engine.data.cleaning import quoted_label
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, end_of_band
 from ..data.splits import Split
@@ -29,7 +30,7 @@ def announcement(examples: Examples, splits: Sequence[Split], protocol: Protocol
     rest = f"{len(splits)} folds" if first.folds else f"test part {first.hash[:12]}"
     parts = (("tested", "test", first.test), ("validated", "validation", first.validation))
     lacking = [
-        f"; not {what}, since the {part} part has none: {', '.join(missing)}"
+        f"; not {what}, since the {part} part has none: {', '.join(map(quoted_label, missing))}"
         for what, part, chosen in parts
         if len(chosen) and (missing := sorted({*examples.labels} - {examples.clips[i].label for i in chosen}))
     ]
@@ -56,7 +57,7 @@ def say_gaps(random: Sequence[FinishedRun], grouped: Sequence[FinishedRun], obse
 def summary(run: FinishedRun) -> str:
     """A run's figures on the songs that test it, and its folder, in two lines."""
     m = run.metrics
-    untested = f"; not tested: {', '.join(m['not_tested'])}" if m.get("not_tested") else ""
+    untested = f"; not tested: {', '.join(map(quoted_label, m['not_tested']))}" if m.get("not_tested") else ""
     songs = "songs" if m.get(HEARD_BEFORE) else "held-out songs"
     before = f"; {heard_before_text(m)}" if m.get(HEARD_BEFORE) else ""
     return (

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...engine.data.cleaning import quoted_label
 from ...engine.data.clip import HELD_OUT_KEY
 from ...engine.data.labelled_audio import LabelledAudio, unheard_clips
 from ...engine.data.metrics import bootstrap_difference
@@ -132,8 +133,8 @@ def _on_common_songs(members: Sequence[Member]) -> list[Member]:
     for member in members[1:]:
         if member.predictions.labels != first.predictions.labels:
             raise MerError(
-                f"{member.name} says {', '.join(member.predictions.labels)}; "
-                f"{first.name} says {', '.join(first.predictions.labels)}"
+                f"{member.name} says {', '.join(map(quoted_label, member.predictions.labels))}; "
+                f"{first.name} says {', '.join(map(quoted_label, first.predictions.labels))}"
             )
     common = set.intersection(*(set(member.predictions.ids) for member in members))
     ids = [identity for identity in first.predictions.ids if identity in common]

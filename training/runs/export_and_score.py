@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...engine.artifact import open_artifact
+from ...engine.data.cleaning import quoted_label
 from ...engine.data.labelled_audio import LabelledAudio, held_out_clips
 from ...engine.data.metrics import accuracy_and_macro_f1, bootstrap_interval, expected_calibration_error
 from ...engine.errors import MerError
@@ -63,7 +64,8 @@ def score_artifact(path: Path, data: LabelledAudio, workers: int = 0) -> EngineS
     artifact = open_artifact(str(path))
     spec = artifact.spec
     if spec.labels != data.labels:
-        raise MerError(f"{path} says {', '.join(spec.labels)}; the data has {', '.join(data.labels)}")
+        own, others = (", ".join(map(quoted_label, labels)) for labels in (spec.labels, data.labels))
+        raise MerError(f"{path} says {own}; the data has {others}")
     clips = [data.clips[i] for i in held_out_clips(data.clips, spec.provenance)]
     if not clips:
         return None

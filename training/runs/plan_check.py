@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ...engine.data.cleaning import quoted_label
 from ...engine.errors import UsageError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.presets import PRESETS
@@ -64,7 +65,8 @@ def check_plan(session: Session, observer: Observer) -> None:
             f"a frozen network has a head by logistic regression: {', '.join(sorted(unused))} not used"
         )
     if plan != "frozen" and begun.labels and {*begun.labels} != {*session.data.labels}:
-        observer.say(f"{weights} has other labels ({', '.join(begun.labels)}): the network's head is new")
+        others = ", ".join(map(quoted_label, begun.labels))
+        observer.say(f"{weights} has other labels ({others}): the network's head is new")
     differing = other_mels(begun.audio, session.protocol_of(begun.backbone).audio)
     if differing:
         then = "which a frozen network does not learn" if plan == "frozen" else "and must learn that anew"

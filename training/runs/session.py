@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...engine.backbone_names import backbone_from_name
+from ...engine.data.cleaning import labels_from_list, quoted_label
 from ...engine.data.clip import heard_clips
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import MerError
@@ -47,7 +48,7 @@ def models_from_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_data(root: Path, layout: str, labels: str | None, group_by: str | None = None) -> LabelledAudio:
-    """Labelled audio; ``labels`` ("happy,tense,sad,calm") gives their order, otherwise the layout does.
+    """Labelled audio; ``labels`` (see ``labels_from_list``) gives their order, otherwise the layout does.
 
     Args:
         group_by: the column of the data's CSV file that says what must stay on one side of a split.
@@ -55,7 +56,7 @@ def read_data(root: Path, layout: str, labels: str | None, group_by: str | None 
     Raises:
         UsageError, MerError: see ``labelled_audio``.
     """
-    order = None if labels is None else [part.strip() for part in labels.split(",")]
+    order = None if labels is None else labels_from_list(labels)
     return labelled_audio(root, layout, order, group_by)
 
 
@@ -280,4 +281,4 @@ def _say_heard(session: Session, examples: Examples, splits: Sequence[Split], ob
 
 def _counts(clips: Sequence[Clip], labels: Sequence[str]) -> str:
     counts = Counter(clip.label for clip in clips)
-    return ", ".join(f"{label} {counts[label]}" for label in labels)
+    return ", ".join(f"{quoted_label(label)} {counts[label]}" for label in labels)

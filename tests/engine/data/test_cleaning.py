@@ -7,7 +7,15 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.data.cleaning import as_spelt, cleaned, comparison_key, part_from_name
+from merkit.engine.data.cleaning import (
+    as_spelt,
+    cleaned,
+    comparison_key,
+    labels_from_list,
+    part_from_name,
+    quoted_label,
+)
+from merkit.engine.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -66,3 +74,31 @@ def test_a_label_as_a_model_spells_it():
     assert [as_spelt(text, labels) for text in ("happy ", "HAPPY", "Sad", "calm")] == [
         "happy ", "Happy", "sad", None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("tense, calm ", ["tense", "calm"]),
+        ('"happy, ""very""",tense', ['happy, "very"', "tense"]),
+        (' a , "b,c"', ["a", "b,c"]),
+        ('5" tape,b', ['5" tape', "b"]),
+        ("a,,b", ["a", "", "b"]),
+        ("", [""]),
+    ],
+)
+def test_labels_of_an_option_are_a_line_of_csv(text: str, labels: list[str]):
+    assert labels_from_list(text) == labels
+
+
+@pytest.mark.parametrize("text", ['"a,b', '"a"b,c', "a\nb,c"])
+def test_what_is_no_list_of_labels(text: str):
+    with pytest.raises(
+        UsageError, match="is no list of labels: a label with a comma stands in double quotes"
+    ):
+        labels_from_list(text)
+
+
+@given(st.lists(st.text(alphabet='ab, "', min_size=1).map(str.strip).filter(bool), min_size=1))
+def test_labels_are_listed_as_they_are_read(labels: list[str]):
+    assert labels_from_list(", ".join(map(quoted_label, labels))) == labels

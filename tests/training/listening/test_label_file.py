@@ -230,6 +230,7 @@ def test_any_name_comes_back(tmp_path_factory: pytest.TempPathFactory, names: li
 
 def test_labels():
     assert labels_from_text(" शांत , very  sad,C") == ("शांत", "very sad", "C")
+    assert labels_from_text('"happy,  ""very""",tense') == ('happy, "very"', "tense")
     for text in ("", "a", "a,", "a,A", "=a,b", "a\x1b,b", ",".join(map(str, range(34)))):
         with pytest.raises(UsageError):
             labels_from_text(text)

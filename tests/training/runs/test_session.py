@@ -200,6 +200,8 @@ def test_a_leak_in_a_grouped_split_is_a_bug(songs: Path, cache: Path):
 def test_labels_in_the_order_given(songs: Path):
     assert read_data(songs, "auto", "tense, calm").labels == ("tense", "calm")
     assert read_data(songs, "auto", None).labels == ("calm", "tense")
+    with pytest.raises(MerError, match=r'none of tense, "calm, quiet": calm'):
+        read_data(songs, "auto", 'tense,"calm, quiet"')
 
 
 def test_the_licence_of_a_job(songs: Path):
