@@ -53,7 +53,7 @@ def test_a_listing_of_a_busy_server_is_asked_for_again() -> None:
         def do_GET(self) -> None:
             asked.append(self.path)
             if len(asked) < 3:
-                self._answer(429, **{"Retry-After": "0"})
+                self._answer(429, b"", **{"Retry-After": "0"})
             else:
                 self._answer(200, b"<a href=a.wav>")
 
