@@ -151,7 +151,8 @@ def _copies_as_processes() -> Iterator[None]:
             code = 1
             try:
                 _forget_the_first(descriptors)
-                exec(arguments[-1], {})  # what a new Python would be given
+                # What a new Python would be given. Behind it newer ones put this process's arguments.
+                exec(arguments[arguments.index("-c") + 1], {})
                 code = 0
             except SystemExit:
                 code = 0

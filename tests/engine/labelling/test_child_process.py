@@ -281,3 +281,20 @@ def test_where_multiprocessing_has_other_names_a_new_python_starts() -> None:
     out, errors = run(["-c", source])
     assert errors == ""
     assert out.splitlines()[0] == "False"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="copies are made by fork")
+def test_a_copy_runs_what_a_new_python_would_run_and_no_argument_of_the_program() -> None:
+    """Newer versions of Python put the program's arguments, which may be names of songs, behind that."""
+    program = """
+import os
+from multiprocessing import util
+from merkit.engine.labelling.child_process import _copies_as_processes
+out, into = os.pipe()
+with _copies_as_processes():
+    code = f"import os; os.write({into}, b'told')"
+    command = [b"python", b"-I", "-c", code, "mer-label", "os.abort()#.mp3"]
+    pid = util.spawnv_passfds(b"python", command, [into])
+print(os.waitpid(pid, 0)[1], os.read(out, 9))
+"""
+    assert run(["-c", program]) == ("0 b'told'\n", "")
