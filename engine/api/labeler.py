@@ -159,9 +159,9 @@ class Labeler:
         """
         if isinstance(paths, str | bytes | os.PathLike):  # the characters of one would be paths too
             raise UsageError("label_files takes a list of paths; label(path) takes one")
+        _opened.add(self)  # before the lock, which a forked child must then renew
         with self._lock:
             if self._backend is None:
-                _opened.add(self)
                 self._backend = open_backend(self._artifact, self._runtime, self._device, self._workers)
             backend = self._backend
         names = (os.fsdecode(path) for path in paths)
@@ -230,10 +230,10 @@ class Labeler:
             file = read()
         except SilentError as error:
             return label_of_silence(path, getattr(error, "facts", None))
+        _opened.add(self)  # as above
         with ExitStack() as stack:
             with self._lock:
                 if self._network is None:
-                    _opened.add(self)
                     # Left to itself, a runtime counts the machine's cores, and not those of a container.
                     runtime = open_runtime(self._artifact, self._runtime, network_threads())
                     self._network = SharedNetwork(FileByFile(runtime))

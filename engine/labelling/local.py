@@ -95,7 +95,8 @@ class LocalBackend:
         self._idle: WorkerPool | None = None  # of an earlier call
         self._idle_folder: _Folder | None = None  # in which that one's processes were started, and still are
         self._in_use: list[WorkerPool] = []
-        self._lock = threading.Lock()  # two threads must not take the same idle pool
+        # Two threads must not take the same idle pool; a map that was left may end anywhere, also in a block.
+        self._lock = threading.RLock()
         self._closed = False
         self._process = os.getpid()
 
@@ -114,16 +115,21 @@ class LocalBackend:
             stop, stages = stop or threading.Event(), stages or StageSeconds()
             run = _Run(pool, self._network, artifact, stop, stages, options.min_confidence)
             yield from run.labels(paths)
+        except MerError:
+            if self._closed:  # by another thread, so that the network failed
+                raise ValueError("the backend is closed") from None
+            raise
         finally:
             self._give_back(pool, folder)
 
     def close(self) -> None:
         """Ends the child processes and the network."""
-        self._closed = True
-        for pool in (self._idle, *self._in_use):
-            if pool is not None:
-                pool.close()
-        self._idle = None
+        with self._lock:
+            self._closed = True
+            pools = [*self._in_use, *filter(None, [self._idle])]
+            self._idle = None
+        for pool in pools:
+            pool.close()
         self._network.close()
 
     def __enter__(self) -> Self:
@@ -137,24 +143,24 @@ class LocalBackend:
 
         Those of an earlier one with equal options and in the same working folder, or new ones.
         """
-        if self._closed:
-            raise ValueError("the backend is closed")
         if self._process != os.getpid():  # both would read from the same child processes
             raise MerError("another process began these labels: call label_files in this one")
         with self._lock:
+            if self._closed:
+                raise ValueError("the backend is closed")
             pool, its_folder, self._idle = self._idle, self._idle_folder, None
-        if pool is not None and (pool.options != options or its_folder != folder):
-            pool.close()
-            pool = None
-        if pool is None:
-            seconds = options.limits.seconds
-            pool = WorkerPool(self._network.work, options, self._workers, seconds, share=True)
-        self._in_use.append(pool)
+            if pool is not None and (pool.options != options or its_folder != folder):
+                pool.close()
+                pool = None
+            if pool is None:
+                seconds = options.limits.seconds
+                pool = WorkerPool(self._network.work, options, self._workers, seconds, share=True)
+            self._in_use.append(pool)
         return pool
 
     def _give_back(self, pool: WorkerPool, folder: _Folder | None) -> None:
-        self._in_use.remove(pool)
         with self._lock:
+            self._in_use.remove(pool)
             # A second Ctrl-C may have kept a map from its end.
             kept = self._idle is None and not self._closed and pool.is_free
             if kept:

@@ -124,10 +124,11 @@ class WorkerPool:
         """
         if self._process != os.getpid():
             return
+        self._closed = True
+        # Without the lock: the queue's thread may collect a map that was left, whose end closes the pool too.
+        if (results := self._results) is not None:
+            results.close()
         with self._closing:
-            self._closed = True
-            if self._results is not None:
-                self._results.close()
             for child in self._children:
                 child.end()
             if self._pipes is not None:

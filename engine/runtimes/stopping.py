@@ -102,14 +102,22 @@ def _watch(computation: EndedBySignal) -> None:
     if before != -1:  # another library's: an event loop
         signal.set_wakeup_fd(before)
         return
-    # Else a signal that a forked child gets would count as this process's.
-    os.register_at_fork(after_in_child=_forget)
+    if hasattr(os, "register_at_fork"):
+        # Else a signal that a forked child gets would count as this process's.
+        os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_read, args=(_numbers, theirs), daemon=True, name="mer-signals").start()
 
 
-def _forget() -> None:
+def _renew_lock() -> None:
     global _watching
-    _watching = threading.Lock()  # a thread that is not here may hold the parent's
+    _watching = threading.Lock()  # a thread that is not in a forked child may hold its parent's
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _forget() -> None:
     with suppress(ValueError):  # forked in another thread, which is the child's main thread all the same
         signal.set_wakeup_fd(-1)
 

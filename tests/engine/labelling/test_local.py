@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import av
 import numpy as np
@@ -314,3 +314,16 @@ def test_labels_behind_a_file_that_hangs_are_kept(
         path for position, path in enumerate(paths) if position not in (0, 2, 4)
     ]  # which the hung one has
     assert [row.path for row in rows] == others[: len(rows)]
+
+
+def test_a_network_that_another_thread_closed_is_not_called_broken(
+    artifact: Artifact, mixed_songs: list[str]
+) -> None:
+    class Closed(FileByFile):
+        def add(self, *arguments: Any) -> Any:
+            backend.close()
+            return super().add(*arguments)
+
+    backend = LocalBackend(Closed(open_runtime(artifact)), 1)
+    with pytest.raises(ValueError, match="the backend is closed"):
+        list(backend.label_files(mixed_songs, artifact, OPTIONS))
