@@ -9,7 +9,8 @@ import unicodedata
 from functools import lru_cache
 
 _FOLDERS = 1 << 16  # that are remembered
-_MOST_NAMES = 100_000  # of a folder, kept for names in other capitals; 16 folders are
+_MOST_NAMES = 100_000  # of a folder, kept for names in other capitals
+_MOST_FOLDERS = 16  # of which they are kept
 _LETTERS, _CAPITALS = string.ascii_lowercase, string.ascii_uppercase
 # A disk may find other letters than these only as they stand.
 _SWAPPED = str.maketrans(_LETTERS + _CAPITALS, _CAPITALS + _LETTERS)
@@ -20,6 +21,9 @@ class Spelling:
 
     def __init__(self) -> None:
         self._finds_others: dict[str, bool] = {}  # by folder
+        self._names = lru_cache(_MOST_FOLDERS)(
+            lambda folder: names_by_fold(folder, os.stat(folder).st_mtime_ns)
+        )
 
     def of(self, path: str) -> str:
         """A real path with each name as its folder lists it, as far as it is there."""
@@ -40,7 +44,7 @@ class Spelling:
         try:
             if not self._may_find(folder, name, path):
                 return path
-            listed = names_by_fold(folder, os.stat(folder).st_mtime_ns).get(folded(name))
+            listed = self._names(folder).get(folded(name))
             if listed is None or listed == name:
                 return path
             other = os.path.join(folder, listed)
@@ -66,7 +70,7 @@ class Spelling:
         return finds
 
 
-@lru_cache(maxsize=16)  # listed once, not for each name: the disk may be slow
+@lru_cache(_MOST_FOLDERS)  # listed once, not for each name: the disk may be slow
 def names_by_fold(folder: str, mtime_ns: int) -> dict[str, str | None]:
     """The names in a folder by ``folded``; None where there are several. Empty for a folder of too many."""
     names: dict[str, str | None] = {}
@@ -83,3 +87,11 @@ def folded(name: str) -> str:
     """What names have in common that differ in capitals or in their normal form."""
     decomposed = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFD", decomposed)
+
+
+def is_same_way(one: str, other: str) -> bool:
+    """Whether two real paths are of one place, where the disk finds names in any capitals."""
+    if one == other:
+        return True
+    spelling = Spelling()
+    return folded(one) == folded(other) and spelling.of(one) == spelling.of(other)

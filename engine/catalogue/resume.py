@@ -7,6 +7,7 @@ from typing import Any
 
 from ..audio.formats import is_remote
 from ..text.escape import path_from_text, text_from_path
+from .capitals import folded
 from .input_store import InputStore, Item, Place
 from .reconcile import (
     AUDIO,
@@ -117,7 +118,7 @@ class Resume:
         self.errors += todo is Step.KEEP and not row.ok
         if todo is Step.ABSENT:
             self.absent += 1
-            if holder := self._scope.holding(identity):
+            if holder := self._holder(row, identity):
                 self._speaks_for(holder)
         given = item.source.columns
         columns = stored(carried_columns(given, self._own, self._kept)) if given else {}
@@ -161,11 +162,21 @@ class Resume:
         item = self._inputs.read_as(identity)
         return item if item and (is_absent(item.source) if row.ok else row.unreadable) else None
 
+    def _holder(self, row: Row, identity: str) -> str | None:
+        """The argument that a row's file lies below.
+
+        One that is away is known as it was typed, and rows may have the capitals that its disk listed.
+        """
+        holder = self._scope.holding(identity)
+        if holder is None and row.path != identity and folded(row.path) == folded(identity):
+            holder = self._scope.holding(row.path)
+        return holder
+
     def _stays_unnamed(self, row: Row, identity: str) -> bool:
         """Whether a row stays whose file is no input of this run."""
         if self._goes(row, identity):
             return False
-        holder = self._scope.holding(identity)
+        holder = self._holder(row, identity)
         if not row.ok:
             if self._is_over(row, identity, holder):
                 self.dropped += 1

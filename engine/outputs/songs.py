@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..audio.formats import is_remote
+from ..catalogue.capitals import is_same_way
 from ..catalogue.reconcile import is_absent, paths_from_text
 from ..catalogue.run_info import RunInfo
 from ..catalogue.shard_file import ShardFile
@@ -143,7 +144,7 @@ def find(song: Song) -> tuple[Found, str]:
     if typed_found is not Found.SAME:
         return found, path
     # Real paths, since tagging gives a hard link in a backup another file.
-    is_it = found is Found.MISSING or real_path_of(typed) == real_path_of(path)
+    is_it = found is Found.MISSING or is_same_way(real_path_of(typed), real_path_of(path))
     return Found.SAME, typed if is_it or _labels_came_along(song, typed, path) else path
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ...audio.formats import is_remote
-from ...catalogue.reconcile import Looks
+from ...catalogue.reconcile import Looks, RealPaths
 from ...text.escape import for_terminal, text_from_path
 
 _FOLDERS = 1 << 16
@@ -35,11 +35,11 @@ class Places:
     """
 
     def __init__(self, page: Path) -> None:
-        self._here = text_from_path(os.path.dirname(os.path.realpath(page)))
+        self._real_paths = RealPaths()
+        self._here = text_from_path(os.path.dirname(self._real_paths.of(str(page))))
         self._as_named = text_from_path(os.path.dirname(os.path.abspath(page)))
         self._looks = Looks()
         self._seen_from_here = lru_cache(_FOLDERS)(self._relative)
-        self._real_folder = lru_cache(_FOLDERS)(os.path.realpath)
 
     def of(self, path: str, real_path: str | None) -> tuple[Place, bool]:
         """The place of a row's song, and whether its file is there. What is remote counts as there."""
@@ -49,7 +49,7 @@ class Places:
         real_path = real_path or os.path.abspath(path)
         is_there = self._looks.is_file(real_path)
         if not is_there and (is_there := self._looks.is_file(path)):
-            real_path = os.path.realpath(path)
+            real_path = self._real_paths.of(path)
         folder, name = os.path.split(real_path)
         seen = self._seen_from_here(folder)
         if is_there and (below := self._below_as_named(path, real_path)) is not None:
@@ -71,14 +71,14 @@ class Places:
         if not named.startswith(folder):
             return None
         # A folder is resolved once, and a file by itself only where it is a link: pages have 100,000 songs.
-        above, name = os.path.split(named)
-        if os.path.join(self._real_folder(above), name) != real_path and os.path.realpath(named) != real_path:
+        real = self._real_paths.of(real_path, is_link=False)  # an older row has it as it was typed
+        if real not in (self._real_paths.of(named, is_link=False), self._real_paths.of(named)):
             return None
         return named.removeprefix(folder).replace(os.sep, "/")
 
     def _relative(self, folder: str) -> str | None:
         try:
-            seen = os.path.relpath(folder, self._here)
+            seen = os.path.relpath(self._real_paths.of(folder), self._here)
         except ValueError:  # another drive
             return None
         return "" if seen == "." else seen.replace(os.sep, "/")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ...catalogue.reconcile import RealPaths
 from ...catalogue.shards import shards_in
 from ...errors import MerError
 from ...text.escape import text_from_path
@@ -48,11 +49,12 @@ class MovedFiles:
 
     def _read(self) -> dict[str, list[str]]:
         by_text: dict[str, list[str]] = defaultdict(list)
+        real_paths = RealPaths()
         with suppress(MerError):  # a damaged shard says nothing of where files are
             for song in songs_in(self._folder)[1] if shards_in(self._folder) else ():
-                own = by_text[song.real_path or text_from_path(os.path.realpath(song.path))]
+                own = by_text[song.real_path or text_from_path(real_paths.of(song.path))]
                 found, path = find(song)
-                if found is Found.SAME and text_from_path(os.path.realpath(path)) not in self._known:
+                if found is Found.SAME and text_from_path(real_paths.of(path)) not in self._known:
                     own.append(path)
                     self._by_size[song.size_bytes].append((path, song.mtime_ns))
         return dict(by_text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ...audio.tags.written import tags_from_file
-from ...catalogue.reconcile import paths_from_text
+from ...catalogue.reconcile import RealPaths, paths_from_text
 from ...catalogue.shard_facts import store_facts
 from ...errors import MerError
 from ...files import Disk, FolderLock
@@ -174,7 +174,7 @@ class _Tagger:
         disk: Disk,
     ) -> None:
         self._labels, self._options, self._known = labels, options, known
-        self._undo, self._disk = undo, disk
+        self._undo, self._disk, self._real_paths = undo, disk, RealPaths()
 
     def tagged(self, song: Song) -> tuple[Tagged, os.stat_result | None]:
         """What became of a song, and what its row is to say of its file, where that is not what it says."""
@@ -227,7 +227,7 @@ class _Tagger:
     def _found(self, song: Song) -> tuple[Found, str, str, bool]:
         """As ``find``, the real path, and whether a kill kept the row from being told of its file."""
         found, path = find(song)
-        real = os.path.realpath(path)
+        real = self._real_paths.of(path)
         left_behind = False
         if found is Found.CHANGED:
             now = os.stat(real)

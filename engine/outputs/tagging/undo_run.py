@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...catalogue.reconcile import paths_from_text
+from ...catalogue.reconcile import RealPaths, paths_from_text
 from ...catalogue.shard_facts import store_facts
 from ...catalogue.shards import shards_in
 from ...catalogue.source import int64, source_from_path
@@ -100,7 +100,8 @@ def _undone(text: str, starts: list[int], undo: UndoFile, moved: MovedFiles, dis
     if not here:
         after = [undo.record_at(start).after for start in starts]
         found, are_copies = moved.paths(text, {(each.size, int64(each.mtime_ns)) for each in after})
-    paths = {os.path.realpath(path): path for path in found}
+    real_paths = RealPaths()
+    paths = {real_paths.of(path): path for path in found}
     of_none = []
     for real, path in paths.items():
         was = source_from_path(real)
@@ -175,8 +176,9 @@ def _restore(path: Path, record: Record, disk: Disk) -> None:
 def _store_rows(folder: Path, restored: _Restored, disk: Disk) -> None:
     """Puts the files' sizes and times into the rows that say those of after the change."""
     facts: dict[Path, dict[int, os.stat_result]] = defaultdict(dict)
+    real_paths = RealPaths()
     for song in songs_in(folder)[1] if restored and shards_in(folder) else ():
-        text = song.real_path or text_from_path(os.path.realpath(song.path))
+        text = song.real_path or text_from_path(real_paths.of(song.path))
         status = restored.get(text, {}).get((song.size_bytes, song.mtime_ns))
         if status is not None:
             facts[song.shard][song.number] = status

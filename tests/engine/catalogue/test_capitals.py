@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from any_capitals import find_any_capitals
-from merkit.engine.catalogue.capitals import Spelling
+from merkit.engine.catalogue.capitals import Spelling, is_same_way
 
 
 @pytest.fixture
@@ -86,3 +86,26 @@ def test_a_mount_is_not_asked_for_in_other_capitals(disk: str, monkeypatch: pyte
     monkeypatch.setattr(os, "lstat", lstat)
     assert Spelling().of(f"{disk}/Beatles") == f"{disk}/Beatles"
     assert f"{disk}/bEATLES" not in asked
+
+
+def test_a_folder_of_such_a_disk_is_listed_once(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_any_capitals(disk, monkeypatch)
+    for number in range(20):
+        Path(disk, f"Beatles/{number} x.mp3").touch()
+    spelling, asked = Spelling(), []
+    spelling.of(disk)
+    for function in ("stat", "scandir", "listdir"):
+        monkeypatch.setattr(os, function, _counted(getattr(os, function), asked))
+    for number in range(20):
+        assert spelling.of(f"{disk}/beatles/{number} X.mp3") == f"{disk}/Beatles/{number} x.mp3"
+    looks = [arguments for arguments in asked if str(arguments[0]).lower().endswith("/beatles")]
+    assert len(looks) <= 3
+
+
+def test_the_same_way(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    song, other = f"{disk}/Beatles/a.mp3", f"{disk}/beatles/A.mp3"
+    assert not is_same_way(song, other)
+    find_any_capitals(disk, monkeypatch)
+    Path(song).touch()
+    assert is_same_way(song, other)
+    assert not is_same_way(song, f"{disk}/Beatles/b.mp3")

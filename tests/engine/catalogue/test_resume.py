@@ -687,3 +687,16 @@ def test_a_folder_whose_rows_have_a_column_that_differs_from_ours_in_capitals(
     label("list.csv")
     assert [row["manifest_Title"] for row in rows()] == ["changed", "more"]
     assert not any("Title" in row for row in rows())
+
+
+def test_a_share_that_is_away_is_known_as_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows have the capitals that its disk listed while it was there."""
+    with pytest.MonkeyPatch.context() as there:
+        find_any_capitals(tmp_path, there)
+        os.rename("nas", tmp_path / "NAS")
+        label(str(tmp_path / "nas"))
+    assert all("/NAS/" in row["real_path"] for row in rows())
+    (tmp_path / "NAS").rename(tmp_path / "away")
+    assert told(label(str(tmp_path / "nas")))["absent"] == 5

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from merkit.engine.outputs.page.places import Places
+from any_capitals import find_any_capitals
+from merkit.engine.outputs.page.places import Place, Places
 from merkit.engine.text.escape import text_from_path
 
 
@@ -96,3 +97,12 @@ def test_names_that_a_page_cannot_hold_are_no_links(tmp_path: Path, name: bytes)
     place, is_there = Places(tmp_path / "p.html").of("x", text_from_path(os.fsdecode(path)))
     assert (place.is_link, is_there) == (False, True)
     assert not set("\n\u202e") & set(place.name)
+
+
+def test_below_the_page_in_other_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the disks of Macs and Windows rows have the capitals that are listed; links go as typed."""
+    song = touch(tmp_path / "Music" / "Rock" / "a.mp3")
+    find_any_capitals(tmp_path, monkeypatch)
+    typed, page = str(tmp_path / "music" / "Rock" / "a.mp3"), tmp_path / "music" / "page.html"
+    for real in (song, typed):
+        assert Places(page).of(typed, real) == (Place("Rock", "a.mp3", True), True)
