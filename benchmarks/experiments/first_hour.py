@@ -165,7 +165,7 @@ def _result(check: Check, bench: Bench, left: float) -> dict[str, Any]:
     answer = bench.folder / f"{check.name}.json"
     if answer.is_file():
         said, what, figures = json.loads(answer.read_text(encoding="utf-8"))
-        # A wrong order of closing shows behind the answer: in a process that dies or never ends.
+        # Wrong closing shows only after the answer: the process dies, or never ends.
         if child.returncode == 0 or said == "failed":
             status, summary = said, what
         else:

@@ -110,6 +110,7 @@ def web_filesystem(url: str, limits: Limits) -> Any:
         """Finds links as a browser does: fsspec's pattern stops at quotes and leaves ``&amp;`` as it is."""
 
         def encode_url(self, url: str) -> Any:
+            now["host"] = host_of(url)  # each request begins anew, after redirects of the one before
             return _url_as_sent(url)
 
         async def _ls_real(self, url: str, detail: bool = True, **kwargs: Any) -> list[Any]:

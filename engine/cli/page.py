@@ -36,7 +36,7 @@ def main(labels: str, out: str, title: str | None, missing: bool) -> int:
     files are not there now are left out and counted.
 
     \b
-    Exit codes: 0 done, 1 nothing done, 2 wrong usage, 4 done but some
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some
     files are not there.
     """
     from ..outputs.page.html import write_page

@@ -72,7 +72,7 @@ def main(
     command wrote before are replaced; files of others are not.
 
     \b
-    Exit codes: 0 done, 1 nothing done, 2 wrong usage, 4 done but some
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some
     files are not there.
     """
     from ..outputs import playlists

@@ -65,7 +65,7 @@ def main(
     goes where the song is unsure now or no music, by other labels than those.
 
     \b
-    Exit codes: 0 done, 1 nothing done, 2 wrong usage, 4 done but some
+    Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some
     files failed, have changed or are not there, 129/130/143 stopped.
     """
     if undo and (model or unsure or min_confidence or replace or touch):

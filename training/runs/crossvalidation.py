@@ -148,8 +148,9 @@ def train_unmeasured(
 def _recalibrated(run: FinishedRun, temperature: float) -> FinishedRun:
     """The run with another temperature in all its files."""
     assert run.predictions
-    before = {name: run.metrics[name] for name in (HEARD_BEFORE,) if name in run.metrics}
-    metrics = metrics_from_predictions(run.predictions, temperature) | before
+    metrics = metrics_from_predictions(run.predictions, temperature)
+    if HEARD_BEFORE in run.metrics:
+        metrics[HEARD_BEFORE] = run.metrics[HEARD_BEFORE]
     _update_checkpoint(run.folder, temperature, {"metrics": metrics})
     write_json({**run.metrics, **metrics}, run.folder / METRICS)
     return run_from_folder(run.folder)

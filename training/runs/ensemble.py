@@ -16,7 +16,7 @@ from ...engine.data.labelled_audio import LabelledAudio, unheard_clips
 from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
-from ..evaluate.metrics_report import metrics_from_predictions
+from ..evaluate.metrics_report import HEARD_BEFORE, metrics_from_predictions
 from ..evaluate.predictions import Floats, Predictions, predictions_from_network
 from ..networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
 from .run_folder import LOGITS, METRICS, FinishedRun, checkpoint_of, run_from_folder
@@ -77,11 +77,13 @@ def member_from_path(
             isinstance(temperature, int | float) and 0 < temperature < math.inf
         ):
             raise MerError(f"{path / METRICS} has no temperature: it is not what mer-train wrote")
-        new = _held_out_ids(run)
-        known = [i for i, identity in enumerate(run.predictions.ids) if identity in new]
-        if not known:
-            raise MerError(f"{path}: {_NONE_IS_NEW}")
-        predictions = run.predictions.chosen(known)
+        predictions = run.predictions
+        if run.metrics.get(HEARD_BEFORE):
+            new = _held_out_ids(run)
+            known = [i for i, identity in enumerate(predictions.ids) if identity in new]
+            if not known:
+                raise MerError(f"{path}: {_NONE_IS_NEW}")
+            predictions = predictions.chosen(known)
         return Member(path.resolve().name, predictions, predictions.by_song(temperature))
     if data is None:
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")

@@ -196,13 +196,15 @@ def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer)
     """Exports a network to ``models_home()``, scores the file, and tries the other precisions."""
     home = models_home()
     onnx = home / f"{model}.onnx"
+    home.mkdir(parents=True, exist_ok=True)
+    # Before the file: by it the run of a table that was stopped meanwhile is known.
+    _copy(folder / CHECKPOINT, home / f"{model}.safetensors")
     export_run(folder, onnx)
     score = score_artifact(onnx, plan.session.data, plan.session.workers)
     if score is None:
         raise MerError(f"{folder} holds no held-out clip of this data")
     for path, reason in score.failed:
         observer.say(f"left out, since the engine refuses it: {path}: {reason}")
-    _copy(folder / CHECKPOINT, home / f"{model}.safetensors")
     _copy(folder / METRICS, home / f"{model}.json")
     metrics = run_from_folder(folder).metrics
     return {

@@ -46,7 +46,8 @@ def breaks_off_in_index(descriptor: int) -> bool:
     endless = Part(descriptor, 0, _ENDLESS, Effort())  # so that a box is as long as it states
     try:
         indices = [box for name, box in boxes(endless) if name == b"moov"]
-        return any(not index.read(index.length - 1, 1) for index in indices)
+        sized = [index for index in indices if 0 < index.length < _ENDLESS // 2]  # others reach to the end
+        return any(not index.read(index.length - 1, 1) for index in sized)
     except Exhausted:
         return False
 
