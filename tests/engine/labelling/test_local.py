@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from audio_files import chirp, noise, write_audio
 from gpu_on_cpu import SPEC
 from http_folder import Answers, answered_by
+from merkit.engine.arrays import Float32
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import DeviceError
 from merkit.engine.labelling import local, worker_pool
@@ -320,9 +321,9 @@ def test_a_network_that_another_thread_closed_is_not_called_broken(
     artifact: Artifact, mixed_songs: list[str]
 ) -> None:
     class Closed(FileByFile):
-        def add(self, *arguments: Any) -> Any:
+        def add(self, key: Hashable, file: Any) -> Iterator[tuple[Any, Float32]]:
             backend.close()
-            return super().add(*arguments)
+            return super().add(key, file)
 
     backend = LocalBackend(Closed(open_runtime(artifact)), 1)
     with pytest.raises(ValueError, match="the backend is closed"):
