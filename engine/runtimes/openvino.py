@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +61,8 @@ class OpenVino:
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            model = core.compile_model(core.read_model(artifact.content), "CPU", options)
+            with _signal_stack_kept():
+                model = core.compile_model(core.read_model(artifact.content), "CPU", options)
         except RuntimeError as error:
             raise ArtifactError(f"{artifact.path}: OpenVINO refuses it: {one_line(error)}") from None
         self.name = "openvino-bf16" if precision == "bf16" else "openvino"
@@ -112,6 +117,25 @@ class OpenVino:
 def has_bf16() -> bool:
     """Whether OpenVINO computes bf16 on this CPU."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@contextmanager
+def _signal_stack_kept() -> Iterator[None]:
+    """After the block the thread has its own stack for signals' handlers again.
+
+    OpenVINO sets another, and frees that in whichever thread closes the network: the next signal of this one
+    would be a crash.
+    """
+    if sys.platform != "linux":  # OpenVINO does so there alone
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    before = ctypes.create_string_buffer(64)  # a stack_t, which has 24 bytes
+    libc.sigaltstack(None, before)
+    try:
+        yield
+    finally:
+        libc.sigaltstack(before, None)
 
 
 def _core() -> Any:

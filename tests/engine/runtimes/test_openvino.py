@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -99,3 +100,24 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MerError, match=r"merkit\[openvino\]"):
         open_runtime(open_artifact("mobilenetv3"), "openvino")
+
+
+def test_a_signal_after_another_thread_has_closed_it(tiny_model: Path) -> None:
+    """OpenVINO frees there what it gave this thread as its stack for signals."""
+    code = f"""
+import signal, threading
+from merkit.engine.artifact import open_artifact
+from merkit.engine.runtimes import open_runtime
+networks = [open_runtime(open_artifact({str(tiny_model)!r}), "openvino")]
+def close():
+    networks.pop().close()
+thread = threading.Thread(target=close)
+thread.start()
+thread.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("interrupted\n", 0), done.stderr
