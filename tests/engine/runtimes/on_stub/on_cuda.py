@@ -22,7 +22,7 @@ from merkit.engine.runtimes.tensorrt import open_runtime
 from merkit.export.builders import gpu_capability
 from stub_cuda import fake_tensorrt
 from stub_cuda.arrays import CONTENT, SPEC, assert_right, log_mels
-from stub_cuda.stub import BUSY, INVALID_HANDLE, LAUNCH_FAILED, NO_DEVICE, OUT_OF_MEMORY, Stub
+from stub_cuda.stub import BUSY, INVALID_HANDLE, NO_DEVICE, OUT_OF_MEMORY, Stub
 
 
 @pytest.fixture
@@ -236,16 +236,3 @@ def test_a_stream_and_an_event_are_waited_for(stub: Stub, seed: int) -> None:
             assert set(target) == {number}
         for owned in (block, source.base, target.base):
             owned.free()
-
-
-def test_the_first_error_counts_where_every_call_fails(stub: Stub) -> None:
-    """And not that of the call which takes the context off the thread."""
-
-    def fail() -> None:
-        with open_gpu(0).current():
-            stub.break_down(LAUNCH_FAILED)
-            raise DeviceError("tensorrt cannot run 3 windows")
-
-    with pytest.raises(DeviceError, match=r"^tensorrt cannot run 3 windows$"):
-        fail()
-    stub.reset()
