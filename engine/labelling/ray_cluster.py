@@ -22,7 +22,7 @@ from ..signals import StoppedAtOnce
 from .contract import StageSeconds
 from .file_windows import WindowOptions
 from .ray_actor import FAILED, LabelActor, block_from_paths
-from .ray_session import join_cluster, last_line
+from .ray_session import join_cluster, last_line, leave_cluster
 from .song_label import SongLabel, label_from_json
 
 _CORES = 4  # of an actor without a GPU, at most: small actors leave few cores of a node unused
@@ -111,7 +111,7 @@ class RayCluster:
 
     def close(self) -> None:
         """Leaves the cluster, and ends a local one."""
-        self._ray.shutdown()
+        leave_cluster(self._ray)
 
     def __enter__(self) -> Self:
         return self

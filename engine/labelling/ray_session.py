@@ -7,6 +7,8 @@ import os
 import secrets
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,6 +18,8 @@ from ..signals import handlers_kept
 from ..temporary import process_folder, socket_folder
 
 _CONNECT_S = 5.0
+_THREADS_S = 10.0  # for threads of Ray Data to end; they do within tenths of a second
+_DATA_THREADS = ("iter_threaded", "StreamingExecutor", "ray-data-metadata")
 _LONGEST_REASON = 300  # characters
 
 
@@ -54,6 +58,19 @@ def join_cluster(address: str) -> Any:
 
         worker.print_to_stdstream = lambda *_, **__: None
     return ray
+
+
+def leave_cluster(ray: Any) -> None:
+    """Leaves the cluster, and ends a local one, once no thread of Ray Data is at work.
+
+    Ray ends the whole process with exit code 1, in silence, when a thread asks it for something after its
+    shutdown; the threads of an iterator that is closed early go on for a moment.
+    """
+    until = time.monotonic() + _THREADS_S
+    for thread in threading.enumerate():
+        if thread.name.startswith(_DATA_THREADS):
+            thread.join(max(0.0, until - time.monotonic()))
+    ray.shutdown()
 
 
 def _kept_local() -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from merkit.engine.errors import MerError
-from merkit.engine.labelling.ray_session import join_cluster, last_line
+from merkit.engine.labelling.ray_session import join_cluster, last_line, leave_cluster
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
 
@@ -65,6 +67,24 @@ def test_addresses_that_are_none(address: str, message: str) -> None:
     assert str(caught.value).startswith(message)
     assert "--" not in str(caught.value)
     assert time.monotonic() - began < 30
+
+
+def test_ray_is_shut_down_after_the_threads_of_its_data() -> None:
+    """One that asked Ray for something after that would end the process with exit code 1."""
+    at_work, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        at_work.set()
+        let_go.wait(60)
+        ended.set()
+
+    thread = threading.Thread(target=work, name="iter_threaded", daemon=True)
+    thread.start()
+    at_work.wait(60)
+    threading.Timer(0.2, let_go.set).start()
+    was_ended: list[bool] = []
+    leave_cluster(SimpleNamespace(shutdown=lambda: was_ended.append(ended.is_set())))
+    assert was_ended == [True]
 
 
 def test_the_last_line_of_pages() -> None:
