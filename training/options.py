@@ -47,7 +47,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--group-by",
             metavar="COLUMN",
             help="What must not stand on both sides of a split: a column of the data's CSV.  "
-            "[default: artist, else group]",
+            "[default: artist, else group, else singer or the like]",
         ),
         click.option("--download", is_flag=True, help="Fetch MER500 from Kaggle; needs merkit[download]."),
         click.option(

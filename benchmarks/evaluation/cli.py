@@ -44,7 +44,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--group-by",
     metavar="COLUMN",
-    help="The CSV's column that says whose clips belong together.  [default: artist, else group]",
+    help="The CSV's column that says whose clips belong together.  "
+    "[default: artist, else group, else singer or the like]",
 )
 @click.option("--windows", "-w", type=WindowCountType(), metavar="N|all", default=3, help="As in mer-label.")
 @click.option(

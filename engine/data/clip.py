@@ -34,7 +34,8 @@ class Clip:
 
     Clips of one ``group`` (artist, song, recording) must stay on one side of a split. ``name`` is the path
     below the data folder, with slashes. ``tags`` (genres, for instance) can be learnt beside the label.
-    ``part`` is that of the split that the data comes with.
+    ``part`` is that of the split that the data comes with. ``artists`` are the keys of those that the group
+    names, where groups are artists: groups that share one are one.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Clip:
     tags: tuple[str, ...] = ()
     name: str = ""
     part: Part = ""
+    artists: tuple[str, ...] = ()
 
     @cached_property
     def id(self) -> str:

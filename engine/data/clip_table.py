@@ -15,6 +15,7 @@ from pathlib import Path
 from ..audio.formats import open_regular_file
 from ..errors import AudioError, MerError, UsageError
 from ..text.csv_header import DELIMITERS, is_above_header
+from .artists import ARTIST_COLUMNS, artist_keys
 from .cleaning import cleaned, comparison_key, part_from_name
 from .clip import Part
 from .notes import Notes
@@ -33,8 +34,9 @@ _PARTS = ("split", "part", "subset")
 class ClipTable:
     """Rows by column, with columns named in lower case.
 
-    ``grouped_by`` has the columns that say what a group is; in each row the first that is not empty does.
-    Where that is the second, the group is one with what the first column says in its other rows.
+    ``grouped_by`` has the columns that say what a group is; in each row the first that is not empty does, and
+    a word such as ``Unknown`` in place of an artist is as empty. Where that is the second, the group is one
+    with what the first column says in its other rows.
     """
 
     file: Path
@@ -48,8 +50,13 @@ class ClipTable:
 
     def group(self, row: Row) -> str:
         """A row's group as it is written, or as another row writes what is one with it; "" where none is."""
-        own = next((row[column] for column in self.grouped_by if row[column].strip()), "")
+        own = next((row[column] for column in self.grouped_by if _says(row, column)), "")
         return self._united.get(comparison_key(own), own) if self._united else own
+
+    def artists(self, row: Row) -> tuple[str, ...]:
+        """The keys of the artists that a row names, where groups are artists."""
+        column = next(iter(self.grouped_by), "")
+        return artist_keys(row[column]) if column in ARTIST_COLUMNS else ()
 
     @cached_property
     def _united(self) -> Mapping[str, str]:
@@ -62,7 +69,7 @@ class ClipTable:
         if len(self.grouped_by) < 2:
             return above
         first, second = self.grouped_by
-        alone = {comparison_key(row[second]) for row in self.rows if not row[first].strip()} - {""}
+        alone = {comparison_key(row[second]) for row in self.rows if not _says(row, first)} - {""}
         spelt: dict[str, str] = {}
 
         def top(group: str) -> str:
@@ -73,7 +80,7 @@ class ClipTable:
 
         for row in self.rows if alone else ():
             own, group = comparison_key(row[first]), comparison_key(row[second])
-            if own and group in alone:
+            if _says(row, first) and group in alone:
                 spelt.setdefault(own, row[first])
                 one, other = top(group), top(own)
                 if one != other and one in spelt:  # the first artist gives the name
@@ -94,7 +101,23 @@ class ClipTable:
         parts: list[Part] = [part_from_name(row[column]) if column else "" for row in self.rows]
         if column and self.rows and not any(parts):
             notes.add(f"not read, a column {column} without train, val or test", self.file.name)
+        for other in () if any(parts) else self.columns:
+            cells = [row[other] for row in self.rows if row[other].strip()]
+            if all(map(part_from_name, cells)) and {"training"} < {*map(part_from_name, cells)}:
+                notes.add(f"not read, a column {other} of parts; call it split", self.file.name)
         return parts
+
+    def note_groups(self, notes: Notes) -> None:
+        """Notes words in place of artists, and a column that could say what a group is where none does."""
+        for column in ARTIST_COLUMNS:
+            if column in self.columns and (column in self.grouped_by or {*self.grouped_by} <= {"group"}):
+                for row in self.rows:
+                    if row[column].strip() and not _says(row, column):
+                        notes.add("taken for no artist", repr(row[column]))
+        if not self.grouped_by and any(row.get("album", "").strip() for row in self.rows):
+            notes.add(
+                "not read, a column album (--group-by album keeps its clips on one side)", self.file.name
+            )
 
 
 def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str | None = None) -> ClipTable:
@@ -102,7 +125,8 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
 
     Args:
         needed: of each of these the table must have one column.
-        group_by: the column that says what a group is; None for ``artist``, else ``group``.
+        group_by: the column that says what a group is; None for ``artist``, else ``group``, else another of
+            ``ARTIST_COLUMNS``.
 
     Raises:
         UsageError: no column ``group_by``, or an empty one.
@@ -123,12 +147,15 @@ def read_clip_table(file: Path, needed: Sequence[Sequence[str]], group_by: str |
         raise MerError(f"{file}, line {end + 1} cannot be read as CSV: {error}") from None
     if group_by is not None and comparison_key(group_by) not in columns:
         raise UsageError(f"{file} has no column {group_by!r} to group by; it has {', '.join(columns)}")
-    groups = _GROUPS if group_by is None else (comparison_key(group_by),)
+    groups = (*_GROUPS, *ARTIST_COLUMNS[1:]) if group_by is None else (comparison_key(group_by),)
     kept = tuple(row for row in rows if any(cell.strip() for cell in row.values()))
-    filled = tuple(c for c in groups if c in columns and any(row[c].strip() for row in kept))
+    filled = tuple(c for c in groups if c in columns and any(_says(row, c) for row in kept))
     if group_by is not None and kept and not filled:
-        raise UsageError(f"{file}: the column {group_by!r} to group by is empty")
-    return ClipTable(file, columns, kept, filled)
+        nobody = any(row[groups[0]].strip() for row in kept)
+        raise UsageError(
+            f"{file}: the column {group_by!r} to group by {'names nobody' if nobody else 'is empty'}"
+        )
+    return ClipTable(file, columns, kept, tuple(c for c in filled if c in _GROUPS) or filled[:1])
 
 
 def spelt_column(file: Path, column: str) -> str:
@@ -164,11 +191,21 @@ def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str
     missing = [" or ".join(names) for names in needed if not set(names) & set(columns)]
     if missing:
         has = ", ".join(filter(None, columns)) or "none"
-        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has[:_SHOWN]})")
+        whole = (
+            "; cells stand between commas, semicolons or tabs"
+            if len(columns) == 1 and len(missing) == len(needed)
+            else ""
+        )
+        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has[:_SHOWN]}){whole}")
     twice = [column for column in columns if column and columns.count(column) > 1]
     if twice:
         raise MerError(f"{file} has the column {twice[0]} twice")
     return delimiter, columns
+
+
+def _says(row: Row, column: str) -> bool:
+    """Whether a cell says what a row's group is."""
+    return bool(artist_keys(row[column]) if column in ARTIST_COLUMNS else row[column].strip())
 
 
 def _row(cells: Sequence[str], columns: Sequence[str], place: str) -> Row:

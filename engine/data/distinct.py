@@ -29,7 +29,8 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
     """The clips with each content once, in their order; of copies the first by name stays.
 
     A clip's group becomes that of all its copies; groups that share a content are one, and so are those
-    whose names a reader takes for the same. A clip whose ``group`` is empty becomes a group of its own.
+    whose names a reader takes for the same, and those that name one artist. A clip whose ``group`` is empty
+    becomes a group of its own.
     Files without a sound (silent, damaged, not readable) are kept, however often: who decodes them names
     them all, and they say nothing of labels and groups.
 
@@ -51,7 +52,9 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
     return tuple(
         # A group of its own keeps its case: names of two files may differ in nothing else.
         _with_group(
-            clip, groups[identity] or f"{OWN_GROUP}{clip.name if names[clip.name] == 1 else clip.path}"
+            clip,
+            groups[identity] or f"{OWN_GROUP}{clip.name if names[clip.name] == 1 else clip.path}",
+            tuple(dict.fromkeys(key for copy in copies[identity] for key in copy.artists)),
         )
         for clip, identity in zip(clips, identities, strict=True)
         if clip is kept[identity]
@@ -116,20 +119,24 @@ def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, str
         return group
 
     keys: dict[str, list[str]] = {}
+    by_artist: dict[str, dict[str, None]] = defaultdict(dict)  # the groups that name each artist, in order
     for identity, same in copies.items():
         named = [(key, clip.group) for clip in same if (key := comparison_key(clip.group))]
         for key, spelling in named:
             spelt[key][spelling] = None
         keys[identity] = [key for key, _ in named]
+        for key, artist in ((comparison_key(clip.group), artist) for clip in same for artist in clip.artists):
+            by_artist[artist][key] = None
     for spellings in spelt.values():
         if len(spellings) > 1:
             notes.add("groups taken as one, for only their spelling differs", _pair(spellings))
-    for first, *others in filter(None, keys.values()):
-        for other in others:
-            if top(other) != top(first):
-                both = [next(iter(spelt[key])) for key in (first, other)]
-                notes.add("groups taken as one, for one file is in both", _pair(both))
-                above[top(other)] = top(first)
+    for why, sets in (("they name one artist", by_artist.values()), ("one file is in both", keys.values())):
+        for first, *others in filter(None, sets):
+            for other in others:
+                if top(other) != top(first):
+                    both = [next(iter(spelt[key])) for key in (first, other)]
+                    notes.add(f"groups taken as one, for {why}", _pair(both))
+                    above[top(other)] = top(first)
     return {
         identity: cleaned(next(iter(spelt[top(own[0])]))) if own else "" for identity, own in keys.items()
     }
@@ -139,8 +146,8 @@ def _pair(names: Iterable[str]) -> str:
     return " and ".join(repr(name) for name in names)
 
 
-def _with_group(clip: Clip, group: str) -> Clip:
-    changed = dataclasses.replace(clip, group=group)
+def _with_group(clip: Clip, group: str, artists: tuple[str, ...]) -> Clip:
+    changed = dataclasses.replace(clip, group=group, artists=artists)
     if "id" in vars(clip):
         vars(changed)["id"] = clip.id  # so that no file is read twice
     return changed

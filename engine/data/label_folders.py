@@ -171,6 +171,7 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
         cell = os.path.normpath(row[name_column].strip().replace("\\", "/"))
         by_name[cleaned(os.path.relpath(cell, base) if os.path.isabs(cell) else cell)].append(number)
     parts, used = table.parts(notes), set[int]()
+    table.note_groups(notes)
     elsewhere: list[tuple[Clip, int]] = []  # clips whose only rows have other labels
     for clip, folder in listed:
         path = Path(cleaned(clip.path.relative_to(base).as_posix()))
@@ -189,7 +190,11 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
         for number in fitting:
             row = table.rows[number]
             yield dataclasses.replace(
-                clip, group=table.group(row), tags=table.tags(row), part=clip.part or parts[number]
+                clip,
+                group=table.group(row),
+                artists=table.artists(row),
+                tags=table.tags(row),
+                part=clip.part or parts[number],
             )
     for clip, number in elsewhere:
         if number not in used:  # else another file of that name has the row

@@ -49,7 +49,8 @@ def labelled_audio(
             as it unpacks), "jumusemodb" (happy and sad), "csv" (path,label[,artist][,group][,tags][,split],
             paths relative to the file, tags between semicolons), or "auto", which looks.
         labels: a model's labels, in the order of its outputs; the data must have these and no others.
-        group_by: the column of the CSV file that says what a group is; None for ``artist``, else ``group``.
+        group_by: the column of the CSV file that says what a group is; None for ``artist``, else ``group``,
+            else another of ``ARTIST_COLUMNS``.
 
     Raises:
         UsageError: an unknown layout or column, or ``labels`` that are empty or repeated.
@@ -92,9 +93,11 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
         if row["path"].strip():
             path = path_from_cell(row["path"], file)
             name = name_below(path, file.parent)
-            clips.append(Clip(path, cleaned(row["label"]), table.group(row), table.tags(row), name, part))
+            group, artists = table.group(row), table.artists(row)
+            clips.append(Clip(path, cleaned(row["label"]), group, table.tags(row), name, part, artists))
         else:
             notes.add("left out, a row without a path", f"{row['label']!r}")
+    table.note_groups(notes)
     check_labels([row["label"] for row in table.rows], file, notes)
     labels = tuple(sorted({clip.label for clip in clips}))
     return Reading(clips, "csv", labels, next(iter(table.grouped_by), None))

@@ -73,7 +73,11 @@ def _touched(
     before: Sequence[Clip], joined: Sequence[Clip], others: Sequence[Clip], sounds: _Sounds
 ) -> Touched:
     """``before`` and ``joined`` are the curve's clips; ``sounds`` are theirs, then those of the others."""
-    names = {comparison_key(old.group): new.group for old, new in zip(before, joined, strict=True)}
+    names = {
+        key: new.group
+        for old, new in zip(before, joined, strict=True)
+        for key in (comparison_key(old.group), *old.artists)
+    }
     # Two files of one name are no artist: a group of its own is told apart from those of the curve's clips.
     own = [
         f"{OWN_GROUP}{clip.path} beside"
@@ -86,6 +90,8 @@ def _touched(
     count = len(joined)
     same |= {(first, second - count) for first, second in _pairs(sounds) if first < count <= second}
     touched = {group: {group} for group in own}
+    for clip, group in zip(others, own, strict=True):
+        touched[group].update(names[artist] for artist in clip.artists if artist in names)
     for first, second in same:
         touched[own[second]].add(joined[first].group)
     return tuple(frozenset(touched[group]) for group in own)

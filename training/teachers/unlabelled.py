@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,9 @@ from ..data.examples import Examples
 from ..data.near_copies import near_copies
 from ..data.spectrogram_cache import ClipSound
 from ..data.splits import Split
+
+_Artists = tuple[str, tuple[str, ...]]
+"""A group, and the keys of the artists that it names."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,11 @@ def apart_from(
     ):
         note += f", {count} left out that {why}" if count else ""
     clips, decibels = [clip for clip, _ in new], [part for _, part in new]
-    own = _own_groups(examples, labelled, clips)
+    names = _names(examples, labelled)
+    own = _own_groups(names, clips)
     touched: dict[str, set[str]] = {group: {group} for group in own}
+    for clip, group in zip(clips, own, strict=True):
+        touched[group].update(names[artist] for artist in clip.artists if artist in names)
     for clip, song in _copies(examples, decibels, spec):
         touched[own[clip]].add(_key(examples.readable[song]))
     return Unlabelled(tuple(clips), tuple(decibels), tuple(frozenset(touched[group]) for group in own)), note
@@ -113,10 +118,15 @@ def _key(clip: Clip) -> str:
     return comparison_key(clip.group)
 
 
-def _own_groups(examples: Examples, labelled: Sequence[Clip], clips: Sequence[Clip]) -> list[str]:
-    """The groups of clips, by the names that the examples have for them."""
+def _names(examples: Examples, labelled: Sequence[Clip]) -> dict[str, str]:
+    """The names that the examples have for groups, and for the artists that these name."""
     now = {clip.path: clip for clip in examples.readable}
-    names = {_key(clip): _key(now[clip.path]) for clip in labelled if clip.path in now}
+    heard = [clip for clip in labelled if clip.path in now]
+    return {key: _key(now[clip.path]) for clip in heard for key in (_key(clip), *clip.artists)}
+
+
+def _own_groups(names: Mapping[str, str], clips: Sequence[Clip]) -> list[str]:
+    """The groups of clips, by the names that the examples have for them."""
     # Two files of one name are no artist: a group of its own is told apart from those of the labelled clips.
     return [
         f"{_key(clip)} {clip.path}" if clip.group.startswith(OWN_GROUP) else names.get(_key(clip), _key(clip))
@@ -141,31 +151,34 @@ def _from_csv(file: Path) -> Iterator[Clip]:
     for row in table.rows:
         if row["path"].strip():
             path = path_from_cell(row["path"], file)
-            yield Clip(path, "", table.group(row), name=name_below(path, file.parent))
+            name = name_below(path, file.parent)
+            yield Clip(path, "", table.group(row), name=name, artists=table.artists(row))
 
 
 def _from_folder(root: Path) -> Iterator[Clip]:
     tables = [root / "clips.csv", root.parent / f"{root.resolve().name}.csv"]
     tables += [root / f"{folder.name}.csv" for folder in sorted(root.iterdir()) if folder.is_dir()]
-    groups = {table.parent: dict[str, str]() for table in tables}
+    groups = {table.parent: dict[str, _Artists]() for table in tables}
     for table in tables:
         if table.is_file():
             groups[table.parent] |= _groups_in(table)
     for path in audio_below(root, root, Notes()):
-        clip = Clip(path, "", "", name=name_below(path, root))
-        yield dataclasses.replace(clip, group=next(filter(None, _groups_of(path, groups)), ""))
+        group, artists = next(_groups_of(path, groups), ("", ()))
+        yield Clip(path, "", group, name=name_below(path, root), artists=artists)
 
 
-def _groups_of(path: Path, tables: Mapping[Path, Mapping[str, str]]) -> Iterator[str]:
+def _groups_of(path: Path, tables: Mapping[Path, Mapping[str, _Artists]]) -> Iterator[_Artists]:
     """What tables say of a file, which they name by its path, its name, or its stem."""
     for folder, groups in tables.items():
         below = Path(cleaned(path.relative_to(folder).as_posix()))
         for name in (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem):
-            yield groups.get(name, "")
+            if name in groups:
+                yield groups[name]
 
 
-def _groups_in(file: Path) -> dict[str, str]:
-    """The group of each clip that a table names."""
+def _groups_in(file: Path) -> dict[str, _Artists]:
+    """The group of each clip of which a table says one."""
     table = read_clip_table(file, [("clip", "path")])
     column = table.first_of(("clip", "path")) or ""
-    return {cleaned(row[column].replace("\\", "/")): table.group(row) for row in table.rows}
+    rows = ((cleaned(row[column].replace("\\", "/")), table.group(row), row) for row in table.rows)
+    return {name: (group, table.artists(row)) for name, group, row in rows if group}

@@ -88,6 +88,49 @@ def test_a_row_without_an_artist_is_of_all_artists_of_its_group(tmp_path: Path):
     assert [whole.group(row) for row in whole.rows] == ["Ann", "Bob"]
 
 
+def test_a_word_in_place_of_an_artist_is_none(tmp_path: Path):
+    notes = Notes()
+    text = "path,label,artist,group\n1.wav,up,Unknown,g\n2.wav,up,Ann; Bob,g\n3.wav,up,nan,\n4.wav,up,,\n"
+    table = _table(tmp_path, text)
+    assert [table.group(row) for row in table.rows] == ["Ann; Bob", "Ann; Bob", "", ""]
+    assert [table.artists(row) for row in table.rows] == [(), ("ann", "bob"), (), ()]
+    table.note_groups(notes)
+    assert notes.lines() == ("taken for no artist: 2, the first 'Unknown'",)
+    nobody = "path,label,artist,source\n1.wav,up,Various Artists,unknown\n"
+    assert _table(tmp_path, nobody).grouped_by == ()
+    table = _table(tmp_path, nobody, "source")
+    assert (table.group(table.rows[0]), table.artists(table.rows[0])) == ("unknown", ())
+    with pytest.raises(UsageError, match="the column 'artist' to group by names nobody"):
+        _table(tmp_path, nobody, "artist")
+
+
+@pytest.mark.parametrize(
+    "column", ["Artists", "singer", "performer", "speaker", "album_artist", "Album Artist", "albumartist"]
+)
+def test_other_columns_of_artists_where_there_is_neither_artist_nor_group(tmp_path: Path, column: str):
+    table = _table(tmp_path, f"path,label,artist,{column}\n1.wav,up,,Ann; Bob\n2.wav,up,,\n")
+    assert table.grouped_by == (column.lower(),)
+    assert [table.group(row) for row in table.rows] == ["Ann; Bob", ""]
+    assert [table.artists(row) for row in table.rows] == [("ann", "bob"), ()]
+    for before in ("artist", "group"):
+        table = _table(tmp_path, f"path,label,{column},{before}\n1.wav,up,Ann,Bob\n2.wav,up,Ann,\n")
+        assert table.grouped_by == (before,)
+
+
+def test_an_album_is_no_group_unless_it_is_asked_for(tmp_path: Path):
+    text = "path,label,artist,album\n1.wav,up,{},First\n"
+    (note,) = _notes_on_groups(_table(tmp_path, text.format("")))
+    assert note == "not read, a column album (--group-by album keeps its clips on one side): songs.csv"
+    assert _notes_on_groups(_table(tmp_path, text.format("Ann"))) == ()
+    assert _notes_on_groups(_table(tmp_path, text.format(""), "album")) == ()
+
+
+def _notes_on_groups(table: ClipTable) -> tuple[str, ...]:
+    notes = Notes()
+    table.note_groups(notes)
+    return notes.lines()
+
+
 def test_many_artists_in_a_row_of_groups_take_no_long(tmp_path: Path):
     """Each is one with the next: 20,000 links of one chain."""
     rows = (f"{i}.wav,up,a{i},g{i + j}\n" for i in range(20_000) for j in (0, 1))
@@ -113,6 +156,16 @@ def test_parts(tmp_path: Path, column: str):
     assert notes.lines() == (f"not read, a column {column.lower()} without train, val or test: songs.csv",)
 
 
+def test_a_column_of_parts_by_another_name_is_noted(tmp_path: Path):
+    notes = Notes()
+    text = "path,label,title,Set{}\n1.wav,up,Train,Train{}\n2.wav,up,Test,TEST{}\n3.wav,up,x,{}\n"
+    assert _table(tmp_path, text.format("", "", "", "")).parts(notes) == ["", "", ""]
+    assert notes.lines() == ("not read, a column set of parts; call it split: songs.csv",)
+    notes = Notes()
+    assert _table(tmp_path, text.format(",split", ",test", ",train", ",val")).parts(notes)[0] == "test"
+    assert notes.lines() == ()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -121,6 +174,7 @@ def test_parts(tmp_path: Path, column: str):
         ("\n\n", r"no column clip or path, label \(it has none\)"),
         ("\nsep=,\npath,label\na, b.wav,down\n", "line 4 has 3 cells"),
         ("file,mood\n", "no column clip or path, label"),
+        ("path|label\n1.wav|up\n", r"\(it has path\|label\); cells stand between commas, semicolons or tabs"),
         ("path,label,Label\n1.wav,up,down\n", "has the column label twice"),
         ("path,label\n1.wav,up\na, b.wav,down\n", r"line 3 has 3 cells and the header 2: quote names"),
         (

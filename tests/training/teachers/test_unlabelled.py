@@ -50,7 +50,8 @@ def test_a_folder_with_tables_as_data_sets_have_them(tmp_path: Path):
         "u2.wav": "Kumar",
     }
     assert _groups(tmp_path / "data" / "more") == {name: groups[name] for name in ("u1.wav", "u2.wav")}
-    _, notes = unlabelled_clips([tmp_path / "data"])
+    clips, notes = unlabelled_clips([tmp_path / "data"])
+    assert {clip.artists for clip in clips if clip.path.name == "003.wav"} == {("björk",)}
     assert "no artist is known of clips without a label: 1 of 5" in notes
 
 
@@ -100,7 +101,8 @@ class Known(NamedTuple):
 @pytest.fixture(scope="module")
 def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Known:
     """By a labelled artist; a near copy of a labelled clip, by an artist with another clip; by nobody; and
-    two that are left out, a labelled clip itself and one without a sound."""
+    two that are left out, a labelled clip itself and one without a sound. One names a labelled
+    artist beside a second one."""
     folder = tmp_path_factory.mktemp("music")
     data = labelled_audio(songs / "clips.csv")
     original = _sound(tmp_path_factory.mktemp("labelled") / "original.wav", 0)
@@ -114,14 +116,20 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     _sound(folder / "nobody.wav", 13)
     (folder / "labelled.wav").write_bytes(first.path.read_bytes())
     _sound(folder / "silent.wav", 14, 0.0)
-    rows = {"same artist": last.group.upper(), "copy": "Copier", "by who copied": "Copier"}
+    _sound(folder / "duet.wav", 15)
+    rows = {
+        "same artist": last.group.upper(),
+        "duet": f"Somebody; {labelled[10].group}",
+        "copy": "Copier",
+        "by who copied": "Copier",
+    }
     (folder / "clips.csv").write_text("\n".join(["clip,artist", *(f"{k},{v}" for k, v in rows.items())]))
     clips, _ = unlabelled_clips([folder])
     sounds = cached_sounds(clips, SPEC, 1, cache, 1)
     music, note = apart_from(examples, data.clips, clips, sounds, SPEC)
     reason = "(the first: silent.wav: is silent: no sample above -100 dB of full scale)"
     assert note == (
-        f"; 4 clips without a label, 1 left out that labelling refuses {reason}, "
+        f"; 5 clips without a label, 1 left out that labelling refuses {reason}, "
         "1 left out that are labelled clips"
     )
     silent = [i for i, clip in enumerate(clips) if clip.name == "silent.wav"]
@@ -139,7 +147,7 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ([39], {"same artist.wav"}),
         ([40], {"copy.wav", "by who copied.wav"}),
         ([1], {"copy.wav", "by who copied.wav"}),  # of the artist whose song was copied
-        ([10], set()),
+        ([10], {"duet.wav"}),
     ],
 )
 @pytest.mark.parametrize("part", ["test", "validation"])
@@ -152,4 +160,4 @@ def test_what_is_held_out_is_not_heard_without_its_label(
     split = Split("grouped", np.setdiff1d(np.arange(count), positions), *parts, "")
     names = {known.music.clips[i].path.name for i in known.music.usable(known.examples, split)}
     assert names == {clip.path.name for clip in known.music.clips} - left_out
-    assert len(known.music.decibels) == len(known.music.clips) == 4
+    assert len(known.music.decibels) == len(known.music.clips) == 5

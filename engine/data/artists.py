@@ -1,0 +1,44 @@
+"""Who is named in a cell about artists: several people may be, or nobody."""
+
+from __future__ import annotations
+
+import re
+
+from .cleaning import comparison_key
+
+ARTIST_COLUMNS = (
+    "artist",
+    "artists",
+    "singer",
+    "performer",
+    "speaker",
+    "album_artist",
+    "album artist",
+    "albumartist",
+)
+"""Columns whose cells name people."""
+
+_NOBODY = frozenset(
+    ("unknown", "unknown artist", "various artists", "various", "va", "nan", "none", "null", "n/a")
+) | {"<unknown>", "[unknown]"}
+_OF_THE_NAME_BEFORE = frozenset(("jr", "jr.", "sr", "sr."))  # "Harry Connick; Jr."
+
+# What mer writes between the artists of a file's tags, and what titles and shops write. Not a comma, an
+# ampersand or a slash, which are parts of names: "Brown, Ruth", "Earth, Wind & Fire", "AC/DC".
+_BETWEEN = re.compile(r";|[ (\[]+(?:(?:feat|ft)\.|(?:feat|ft|featuring)(?= ))")
+_BEFORE_A_CLOSED_BRACKET = re.compile(r"[^(\[]*(?=[)\]])")
+
+
+def artist_keys(cell: str) -> tuple[str, ...]:
+    """The comparison keys of the names between semicolons and around ``feat.``, ``ft.`` and ``featuring``.
+
+    Words that stand for nobody, such as ``Various Artists``, are no names.
+    """
+    names: list[str] = []
+    for name in map(str.strip, _BETWEEN.split(comparison_key(cell))):
+        if name in _OF_THE_NAME_BEFORE and names:
+            names[-1] += f"; {name}"
+        else:
+            within = _BEFORE_A_CLOSED_BRACKET.match(name)  # of "(feat. B)" it is what was opened before
+            names.append(within[0].strip() if within else name)
+    return tuple(name for name in dict.fromkeys(names) if name and name not in _NOBODY)

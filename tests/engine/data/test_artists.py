@@ -1,0 +1,40 @@
+"""Names in a cell about artists."""
+
+from __future__ import annotations
+
+import pytest
+from merkit.engine.data.artists import artist_keys
+
+
+@pytest.mark.parametrize(
+    ("cell", "keys"),
+    [
+        ("Arijit Singh", ["arijit singh"]),
+        ("Arijit Singh; Shreya  Ghoshal;Arijit Singh; ", ["arijit singh", "shreya ghoshal"]),
+        ("लता मंगेशकर\uff1bKishore Kumar", ["लता मंगेशकर", "kishore kumar"]),
+        ("A feat. B", ["a", "b"]),
+        ("A (Feat. B); C", ["a", "b", "c"]),
+        ("A [ft.B] [Live]", ["a", "b"]),
+        ("Krsna Ft Badshah", ["krsna", "badshah"]),
+        ("A featuring B & C", ["a", "b & c"]),
+        ("Little Feat", ["little feat"]),
+        ("Soft. Kraftwerk", ["soft. kraftwerk"]),
+        ("Earth, Wind & Fire", ["earth, wind & fire"]),
+        ("AC/DC", ["ac/dc"]),
+        ("Brown, Ruth", ["brown, ruth"]),
+        ("Harry Connick; Jr.", ["harry connick; jr."]),
+        (
+            "Frank Sinatra; Sammy Davis; Jr.; Dean Martin",
+            ["frank sinatra", "sammy davis; jr.", "dean martin"],
+        ),
+        ("Various Artists", []),
+        (" <Unknown>", []),
+        ("N/A; nan", []),
+        ("Unknown; Ann", ["ann"]),
+        ("Unknown Mortal Orchestra", ["unknown mortal orchestra"]),
+        (" ; ", []),
+        ("", []),
+    ],
+)
+def test_names(cell: str, keys: list[str]):
+    assert list(artist_keys(cell)) == keys
