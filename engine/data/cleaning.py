@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ _PARTS: dict[str, Part] = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
+
+_WRITTEN_AS_FRACTION = re.compile(r"^(-?\d+)\.0+$")
 
 
 def cleaned(text: str) -> str:
@@ -78,7 +81,8 @@ def check_labels(labels: Iterable[str], source: Path, notes: Notes) -> None:
     """
     spelt: dict[str, dict[str, None]] = defaultdict(dict)
     for label in labels:
-        spelt[comparison_key(label)][label] = None
+        # A column of whole numbers with a gap in it is written with fractions: 1.0.
+        spelt[_WRITTEN_AS_FRACTION.sub(r"\1", comparison_key(label))][label] = None
     for key, spellings in spelt.items():
         names, cleans = ", ".join(map(repr, spellings)), {cleaned(spelling) for spelling in spellings}
         if not key:

@@ -128,6 +128,34 @@ def test_labels_of_which_only_the_spelling_differs_are_refused(tmp_path: Path, o
         labelled_audio(tmp_path / "data")
 
 
+def test_labels_that_are_one_number_are_refused(tmp_path: Path):
+    """A column of whole numbers with a gap in it is written with fractions."""
+    with pytest.raises(MerError, match=r"only the spelling differs: '1', '1\.0'; write them alike"):
+        _csv(tmp_path, "path,label\na.wav,1\nb.wav,1.0\nc.wav,2\n")
+    data = _csv(tmp_path, "path,label\na.wav,1\nb.wav,1.5\nc.wav,v1\nd.wav,v1.0\ne.wav,10\n")
+    assert data.labels == ("1", "1.5", "10", "v1", "v1.0")
+
+
+@pytest.mark.parametrize("as_folders", [False, True])
+def test_a_song_by_two_artists_is_both_ones(tmp_path: Path, as_folders: bool):
+    write_files(tmp_path, *(f"{'ab'[i % 2]}/{i}.wav" for i in range(5)))
+    artists = (
+        "Arijit Singh",
+        "Arijit Singh; Shreya Ghoshal",
+        "Various Artists",
+        "Ann (feat. shreya ghoshal)",
+    )
+    rows = [f"{'ab'[i % 2]}/{i}.wav,{'ab'[i % 2]},{artist}\n" for i, artist in enumerate((*artists, "Bob"))]
+    (tmp_path / "clips.csv").write_text("path,label,artist\n" + "".join(rows))
+    data = labelled_audio(tmp_path if as_folders else tmp_path / "clips.csv")
+    groups = {clip.path.stem: clip.group for clip in data.clips}
+    assert len({groups[name] for name in "013"}) == 1
+    assert (groups["2"], groups["4"], data.grouped_by) == ("clip:a/2.wav", "Bob", "artist")
+    assert "taken for no artist: 'Various Artists'" in data.notes
+    assert "a group of its own, for it has no artist: a/2.wav" in data.notes
+    assert any(note.startswith("groups taken as one, for they name one artist: 2") for note in data.notes)
+
+
 def test_one_sound_under_two_labels_is_refused(tmp_path: Path):
     write_files(tmp_path, happy__a="1", sad__b="1", sad__c="2")
     with pytest.raises(MerError, match=r"two labels: happy/a\.wav \(happy\) = sad/b\.wav \(sad\); decide"):
