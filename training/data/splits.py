@@ -240,6 +240,12 @@ def _check_enough(clips: Sequence[Clip], what: str, needed: int, grouped: bool) 
         by_label.setdefault(clip.label, set()).add(clip.group if grouped else position)
     if min(len(places) for places in by_label.values()) < needed:
         each = f"{needed} clips of each label" + (", of as many groups" if grouped else "")
+        name, count = _largest(clips)
+        if grouped and 2 * count > len(clips):  # more clips of one label are not what is lacking
+            raise MerError(
+                f"{what} {each}: the group {name!r} has {count} of {len(clips)} clips; add clips of others, "
+                "or take a random split"
+            )
         raise MerError(f"{what} {each}: {_rarest(clips, grouped)}")
     groups = len(set[object]().union(*by_label.values()))
     if groups < needed:
@@ -265,6 +271,17 @@ def _rarest(clips: Sequence[Clip], grouped: bool = True) -> str:
     label = min(counts, key=lambda label: (len(groups[label]), counts[label]))
     of = f" of {len(groups[label])} groups" if len(groups[label]) < counts[label] else ""
     return f"{label} has {counts[label]}{of}; add clips of it, or leave that label out"
+
+
+def group_too_large(clips: Sequence[Clip], split: Split, share: float) -> str:
+    """Says which group is larger than a test part of ``share`` and so not tested; "" if none is."""
+    tested = {clips[i].group for i in split.test}
+    untested = [clip for clip in clips if clip.group not in tested]
+    size = round(share * len(clips))
+    name, count = _largest(untested) if untested else ("", 0)
+    if count <= size:
+        return ""
+    return f"the group {name!r}, {count} of {len(clips)} clips, is larger than a test part and not tested"
 
 
 def _largest(clips: Sequence[Clip]) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from ...engine.backbone_names import backbone_from_name
 from ...engine.data.labelled_audio import clip_names, heard_text
 from ..data.examples import Examples
 from ..data.sides import shared_sound
-from ..data.splits import Split
+from ..data.splits import Split, group_too_large
 from ..networks.musicnn_weights import NOTICE
 from ..networks.trained import names_trained_network
 from ..plans import Plan
@@ -112,6 +112,8 @@ def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:
         if not shared.nothing:
             raise RuntimeError(f"a split grouped by {examples.grouped_by} is none: {said}")
         note = f"grouped by {examples.grouped_by}: none stands on both sides"
+        large = "" if split.folds else group_too_large(examples.clips, split, protocol.test_share)
+        note += f"; {large}" if large else ""
     elif split.kind == "given":
         parts = {clip.part for clip in examples.clips}
         own = "as the data gives it" + (

@@ -15,6 +15,7 @@ from merkit.training.data.splits import (
     can_be_given,
     can_be_grouped,
     folds,
+    group_too_large,
     holdout,
     split_hash,
     splits_from_protocol,
@@ -94,6 +95,27 @@ def test_a_group_larger_than_a_fold_is_named():
     training, test = holdout(clips, 0.2, 0)
     assert {clips[i].group for i in training} >= {"group0"}
     assert len(test) <= 18
+
+
+def test_a_group_larger_than_the_test_part_is_named(tmp_path: Path):
+    large = [dataclasses.replace(c, group="x") for c in _files(tmp_path, {"happy": 12, "tense": 12})]
+    clips = [*large, *_files(tmp_path, {"happy": 18, "tense": 18}, "other")]
+    (split,) = splits_from_protocol(clips, PROTOCOLS["best"], "grouped")
+    assert group_too_large(clips, split, 0.2) == (
+        "the group 'x', 24 of 60 clips, is larger than a test part and not tested"
+    )
+    assert not group_too_large(clips, split, 0.4)
+    assert not group_too_large(clips, dataclasses.replace(split, test=np.arange(1)), 0.2)
+
+
+def test_a_group_of_most_clips_is_named_in_place_of_a_label(tmp_path: Path):
+    """More clips of the label would not help."""
+    clips = _files(tmp_path, {"happy": 20, "tense": 20})
+    one = [dataclasses.replace(clip, group="x") if i else clip for i, clip in enumerate(clips)]
+    with pytest.raises(
+        MerError, match=r"of as many groups: the group 'x' has 39 of 40 clips; add clips of ot"
+    ):
+        splits_from_protocol(one, PROTOCOLS["best"], "grouped")
 
 
 def test_what_cannot_be_split():

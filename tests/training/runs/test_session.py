@@ -197,6 +197,20 @@ def test_a_leak_in_a_grouped_split_is_a_bug(songs: Path, cache: Path):
         split_note(examples, split, BEST)
 
 
+def test_a_group_that_is_too_large_to_be_tested_is_named(songs: Path, cache: Path):
+    examples = examples_from_audio(labelled_audio(songs / "clips.csv"), fast_job().protocol.audio, cache)
+    clips = tuple(
+        dataclasses.replace(c, group=c.group if i < 10 else "x") for i, c in enumerate(examples.clips)
+    )
+    test = np.asarray([i for i in range(10) if clips[i].group == clips[0].group])
+    split = Split("grouped", np.setdiff1d(np.arange(len(clips)), test), np.arange(0), test, "")
+    note = split_note(dataclasses.replace(examples, clips=clips), split, BEST)
+    assert note == (
+        "grouped by group: none stands on both sides; the group 'x', "
+        f"{len(clips) - 10} of {len(clips)} clips, is larger than a test part and not tested"
+    )
+
+
 def test_labels_in_the_order_given(songs: Path):
     assert read_data(songs, "auto", "tense, calm").labels == ("tense", "calm")
     assert read_data(songs, "auto", None).labels == ("calm", "tense")
