@@ -47,7 +47,12 @@ def with_possible_splits(session: Session, examples: Mapping[str, Examples], obs
     """
     if "grouped" not in session.splits or any(can_be_grouped(heard.clips) for heard in examples.values()):
         return session
-    why = "no two clips are near copies, or known to share an artist or group (a CSV's column says it)"
+    by = session.data.grouped_by
+    why = "no two clips are near copies, " + (
+        "or known to share an artist or group (a CSV's column says it)"
+        if by in ("clip", "recording")
+        else f"and each {by} has one clip"
+    )
     if len(session.splits) == 1:
         if can_be_grouped(session.data.clips):  # all but one clip of each group are left out
             return session

@@ -76,6 +76,9 @@ def test_without_groups_and_near_copies_there_is_no_grouped_split(
     assert with_possible_splits(grouped, heard, says) is grouped
     with pytest.raises(UsageError, match=r"^no grouped split: no two clips are near copies"):
         with_possible_splits(dataclasses.replace(grouped, data=alone), heard, says)
+    each_its_own = dataclasses.replace(alone, grouped_by="artist")
+    with pytest.raises(UsageError, match=r"no two clips are near copies, and each artist has one clip$"):
+        with_possible_splits(dataclasses.replace(grouped, data=each_its_own), heard, says)
 
 
 def test_near_copies_are_kept_on_one_side_beside_a_papers_random_split(cache: Path, tmp_path: Path):
