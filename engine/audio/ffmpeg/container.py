@@ -41,6 +41,9 @@ HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the l
 MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"}
 UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
 
+# Object types of AAC (ISO/IEC 14496-3, 1.5.2.1). Of the second FFmpeg decodes some frames, some as noise.
+_ELD, _USAC = 39, 42
+
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
@@ -88,7 +91,7 @@ def tags_of(container: Any, stream: Any) -> dict[str, str]:
 
 
 def tracks_of(container: Any) -> list[int]:
-    """The indices of the tracks that have a decoder, the one that players choose first at the beginning.
+    """The indices of the tracks that can be decoded, the one that players choose first at the beginning.
 
     Raises:
         AudioError: there is none.
@@ -98,6 +101,13 @@ def tracks_of(container: Any) -> list[int]:
     tracks = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not tracks:
         raise AudioError("FFmpeg has no decoder for its sound")
+    undecoded = {track.index: name for track in tracks if (name := _name_of_undecoded(track.codec_context))}
+    tracks = [track for track in tracks if track.index not in undecoded]
+    if not tracks:
+        raise AudioError(
+            f"holds {next(iter(undecoded.values()))}, which mer does not decode: "
+            "convert it to WAV or FLAC with a program that does, for example afconvert of macOS"
+        )
     if len(tracks) > 1:
         tracks.sort(key=_rank)
     return [track.index for track in tracks]
@@ -138,6 +148,17 @@ def _options(path: str | Path) -> dict[str, str]:
     finally:
         os.close(descriptor)
     return {**_OPTIONS, "ignore_length": "1"} if lies else _OPTIONS
+
+
+def _name_of_undecoded(context: Any) -> str:
+    """What a track of AAC holds that FFmpeg does not decode, or not whole; empty if it does."""
+    settings = (context.extradata or b"") if context.name == "aac" else b""
+    if len(settings) < 3 or settings[0] >> 3 != 31:  # then the object type is one of the later ones
+        return ""
+    object_type = 32 + ((settings[0] & 7) << 3 | settings[1] >> 5)
+    if object_type == _ELD and settings[2] & 1:  # the flag of SBR, where the rate is one of the table
+        return "AAC-ELD with SBR"
+    return "xHE-AAC (USAC)" if object_type == _USAC else ""
 
 
 def _rank(track: Any) -> tuple[bool, bool]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from audio_files import noise
 from ffmpeg_files import copied, decoder, write
+from merkit.engine.errors import AudioError
 
 SOUND = noise(2, 44_100)
 
@@ -64,3 +65,28 @@ def test_a_hole_in_opus_is_silent(tmp_path: Path) -> None:
     np.testing.assert_allclose(read[-2 * 48_000 :], whole[-2 * 48_000 :], atol=0.01)
     path.write_bytes(data[: 2 * third] + bytes(len(data) - 2 * third))
     assert not decoder(path).read(7 * 48_000, 48_000).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [("f94643622c", "xHE-AAC (USAC)"), ("f8ec41b740", "AAC-ELD with SBR"), ("f8ec40b740", "")],
+)
+def test_aac_that_ffmpeg_does_not_decode_is_named(tmp_path: Path, settings: str, name: str) -> None:
+    """FFmpeg encodes none of it: these are the settings of real files in the place of those of AAC-LC."""
+    path = write(tmp_path / "song.m4a", "ipod", "aac", noise(2, 48_000), rate=48_000)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"\x05\x80\x80\x80\x05") + 5
+    data[place : place + 5] = bytes.fromhex(settings)
+    path.write_bytes(data)
+    with pytest.raises(AudioError) as error:
+        decoder(path)
+    said = f"holds {name}, which mer does not decode: convert it" if name else "holds no decodable audio"
+    assert str(error.value).startswith(said)
+    heard = write(tmp_path / "both", "matroska", "aac", SOUND, SOUND, dispositions=(1, 0))
+    data = bytearray(heard.read_bytes())
+    place = data.index(b"\x63\xa2") + 3
+    assert len(bytes.fromhex(settings)) == data[place - 1] & 0x7F
+    data[place : place + 5] = bytes.fromhex(settings)
+    heard.write_bytes(data)
+    with closing(decoder(heard)) as other:
+        assert other.read(0, 44_100).any()
