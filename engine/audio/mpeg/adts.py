@@ -10,6 +10,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+import soxr
 
 from ...arrays import Float32
 from ..channels import mono_from_two
@@ -27,7 +28,7 @@ _PROBED = 8  # frames that may be broken before the first one that tells the rat
 class AdtsDecoder:
     """``Decoder`` of one part of an ADTS stream, by the numbers of its frames.
 
-    A frame that cannot be decoded is silence.
+    A frame that cannot be decoded is silence. Those of half or double the stream's rate are resampled to it.
 
     Args:
         file: closed with the decoder. Decoders of other parts may share it.
@@ -41,10 +42,12 @@ class AdtsDecoder:
     def __init__(self, file: io.FileIO, part: AdtsFrames, budget: Budget) -> None:
         self._file, self._frames, self._budget = file, part.frames, budget
         self._offsets, self._sizes = part.frames.offsets, part.frames.sizes
-        first = next((frame for _, frame in self._decode(0, _PROBED)), None)
+        first = self._first(0)
         self.decodes = first is not None
-        # HE-AAC's headers state half of the rate to which it decodes.
-        doubled = first is not None and first.sample_rate == 2 * part.sample_rate
+        # HE-AAC's headers state half of the rate to which it decodes, and frames without a high band may
+        # stand before it or behind it.
+        others = (self._first(begin) for begin in (len(self._offsets) // 2, len(self._offsets) - _PROBED))
+        doubled = any(frame and frame.sample_rate == 2 * part.sample_rate for frame in (first, *others))
         self._frame_samples = 2 * FRAME_SAMPLES if doubled else FRAME_SAMPLES
         self._preroll = _HIGH_BAND_PREROLL if doubled else _PREROLL
         self.sample_rate = 2 * part.sample_rate if doubled else part.sample_rate
@@ -57,16 +60,24 @@ class AdtsDecoder:
         if count <= 0:
             return np.empty(0, np.float32)
         begin, end = start // size, -(-(start + count) // size)
-        two = np.zeros(((end - begin) * size, 2), np.float32)
-        any_decoded = False
+        sounds: dict[int, Float32] = {}  # by the rate of their frames, with silence for the others
         for number, frame in self._decode(max(0, begin - self._preroll), end):
-            if number >= begin and frame.samples == size and frame.sample_rate == self.sample_rate:
-                two[(number - begin) * size :][:size] = np.stack(
-                    channels_from_frame(frame, self._budget), axis=1
-                )
-                any_decoded = True
+            own, rate = frame.samples, frame.sample_rate
+            if number < begin or own * self.sample_rate != size * rate:
+                continue
+            if rate not in sounds:
+                sounds[rate] = np.zeros(((end - begin) * own, 2), np.float32)
+            sounds[rate][(number - begin) * own :][:own] = np.stack(
+                channels_from_frame(frame, self._budget), axis=1
+            )
+        if not sounds:
+            return np.empty(0, np.float32)
+        two = sounds.pop(self.sample_rate, np.zeros(((end - begin) * size, 2), np.float32))
+        for rate, sound in sounds.items():
+            self._budget.spend(two.size)
+            two += soxr.resample(sound, rate, self.sample_rate, quality="HQ")
         skip = start - begin * size
-        return mono_from_two(two[skip : skip + count]) if any_decoded else np.empty(0, np.float32)
+        return mono_from_two(two[skip : skip + count])
 
     def measure(self) -> int:
         self.length = length_by_reading(self.read)
@@ -77,6 +88,12 @@ class AdtsDecoder:
 
     def close(self) -> None:
         self._file.close()
+
+    def _first(self, begin: int) -> Any:
+        """The first frame from ``begin`` on, of a few, that can be decoded; None without one."""
+        begin = max(0, begin)
+        decoded = self._decode(begin, begin + _PROBED)
+        return next((frame for number, frame in decoded if number >= begin), None)
 
     def _decode(self, begin: int, end: int) -> Iterator[tuple[int, Any]]:
         """(number, decoded frame) of those frames from ``begin`` to ``end`` that can be decoded."""

@@ -172,6 +172,36 @@ def test_a_high_band_doubles_the_rate(tmp_path: Path, monkeypatch: pytest.Monkey
         assert not len(decoder.read(103 * 2_048, 2_048))  # where nothing can be decoded there are no samples
 
 
+@pytest.mark.parametrize(("begin", "end", "rate"), [(10, 200, 44_100), (0, 90, 44_100), (20, 60, 22_050)])
+def test_a_high_band_in_a_part_of_the_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: int, end: int, rate: int
+) -> None:
+    class Context:
+        def decode(self, packet: Any) -> list[Any]:
+            doubles = begin <= bytes(packet)[8] < end
+            sound = np.full((1, 2_048 if doubles else 1_024), 0.5 if doubles else 0.25, np.float32)
+            frame = av.AudioFrame.from_ndarray(sound, "fltp", "mono")
+            frame.sample_rate = 44_100 if doubles else 22_050
+            return [frame]
+
+    monkeypatch.setattr(adts_module.av, "CodecContext", SimpleNamespace(create=lambda *_: Context()))
+    frame = b"\xff\xf1\x5c\x40\x02\x7f\xfc"  # 22.05 kHz, one channel, 19 bytes
+    path = tmp_path / "a.aac"
+    path.write_bytes(b"".join(frame + bytes([0, number]) + bytes(10) for number in range(200)))
+    with closing(open_decoder(path, Limits())) as decoder:
+        size = 1_024 * rate // 22_050
+        assert (decoder.sample_rate, decoder.length) == (rate, 200 * size)
+        expected = np.repeat([0.5 if begin <= number < end else 0.25 for number in range(200)], size)
+        inner = np.ones(len(expected), np.bool_)
+        for edge in (0, begin * size, end * size, 200 * size):
+            inner[max(0, edge - 300) : edge + 300] = False
+        everything = decoder.read(0, decoder.length)
+        np.testing.assert_allclose(everything[inner], expected[inner], atol=0.001)
+        for start in (7 * size + 5, 50 * size, 150 * size):
+            part = decoder.read(start, 20 * size)[400:-400]
+            np.testing.assert_allclose(part, everything[start:][: 20 * size][400:-400], atol=0.001)
+
+
 def test_parts_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.aac"
     broken = b"\xff\xf1\x50\x80\x01\x1f\xfc\x00" * 5
