@@ -26,8 +26,8 @@ _BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD 
            b"info", b"uuid", b"strg", b"free", b"umid", b"cart", b"levl", b"FLLR", b"fact", b"COMT", b"APPL",
            b"(c) ")  # fmt: skip
 _NO_SOUND = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"PK\x03\x04")
-
 _ALAC_BITS = (16, 20, 24, 32)
+_AIFF_C_BITS = {b"in24": 24, b"42ni": 24, b"in32": 32, b"23ni": 32}
 
 # Bits of a WAV's channel mask, in FFmpeg's names.
 _MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR",
@@ -77,8 +77,7 @@ def header_from_file(descriptor: int) -> Header:
 
 
 def _flac(descriptor: int, start: int) -> Header:
-    length = length_from_flac(descriptor, start)
-    size = os.fstat(descriptor).st_size
+    length, size = length_from_flac(descriptor, start), os.fstat(descriptor).st_size
     if not length and size > _SEARCHED_BYTES:
         raise AudioError("damaged: its end holds no frame of FLAC")
     if not length and size <= _TAIL_BYTES:  # it may be one frame
@@ -149,7 +148,7 @@ def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
 
 
 def _aiff(file: FileBytes, form: bytes) -> Header:
-    corrections = _true_order(file) if form == b"AIFC" else {}
+    corrections = _true_integers(file) if form == b"AIFC" else {}
     for chunk in chunks_from(file, AIFF):
         if chunk.kind == b"SSND":
             if end := _true_end(file, AIFF, chunk, _form_end(file, "big"), 8):
@@ -158,8 +157,8 @@ def _aiff(file: FileBytes, form: bytes) -> Header:
     return Header(corrections)
 
 
-def _true_order(file: FileBytes) -> dict[int, bytes]:
-    """Corrections of an AIFF-C whose integers are little-endian, of which libsndfile would make noise."""
+def _true_integers(file: FileBytes) -> dict[int, bytes]:
+    """Corrections of an AIFF-C whose integers are little-endian or longer than stated: else noise."""
     chunks = {chunk.kind: chunk for chunk in chunks_from(file, AIFF)}
     if (common := chunks.get(b"COMM")) is None:
         return {}
@@ -171,7 +170,9 @@ def _true_order(file: FileBytes) -> dict[int, bytes]:
             "holds little-endian floats in AIFF-C, which mer does not read: save its sound as WAV or FLAC"
         )
     is_little = kind == b"42ni" or (is_little and kind in (b"in24", b"in32"))
-    return {common.body + 18: b"sowt"} if is_little else {}
+    order = {common.body + 18: b"sowt"} if is_little else {}
+    stated, bits = int.from_bytes(file.bytes_at(common.body + 6, 2), "big"), _AIFF_C_BITS.get(kind, 0)
+    return order | ({common.body + 6: bits.to_bytes(2, "big")} if stated < bits else {})
 
 
 def _caf(file: FileBytes) -> Header:
@@ -216,9 +217,8 @@ def _w64(file: FileBytes) -> Header:
 def _au(file: FileBytes, order: Order) -> Header:
     start, size = (int.from_bytes(file.bytes_at(offset, 4), order) for offset in (4, 8))
     rest = file.size - start
-    if size == 0xFFFFFFFF or rest <= 0 or (size and 0 <= rest - size <= max(size, _PADDING)):
-        return Header()
-    return Header({8: b"\xff\xff\xff\xff"})  # to the end of the file
+    is_true = size == 0xFFFFFFFF or rest <= 0 or (size and 0 <= rest - size <= max(size, _PADDING))
+    return Header() if is_true else Header({8: b"\xff\xff\xff\xff"})  # to the end of the file
 
 
 def _without_odd_bytes(file: FileBytes, layout: Layout, header: Header) -> Header:

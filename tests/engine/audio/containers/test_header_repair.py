@@ -329,17 +329,17 @@ def in_aiff_c(kind: bytes, sound: bytes, bits: int, is_little: bool) -> bytes:
 
 
 @pytest.mark.parametrize("is_little", [True, False])
-@pytest.mark.parametrize("bits", [24, 32])
-def test_the_order_of_bytes_in_aiff_c(tmp_path: Path, bits: int, is_little: bool) -> None:
+@pytest.mark.parametrize(("bits", "stated"), [(24, 24), (32, 32), (24, 16), (32, 16), (32, 24), (24, 20)])
+def test_integers_of_aiff_c(tmp_path: Path, bits: int, stated: int, is_little: bool) -> None:
     numbers = np.round(SOUND * 2.0 ** (bits - 1)).astype("<i4")
     sound = numbers[..., None].view(np.uint8)[..., : bits // 8]
     data = (sound if is_little else sound[..., ::-1]).tobytes()
     kinds = {24: b"in24", 32: b"in32"}
-    samples = heard(tmp_path / "a", in_aiff_c(kinds[bits], data, bits, is_little))
+    samples = heard(tmp_path / "a", in_aiff_c(kinds[bits], data, stated, is_little))
     np.testing.assert_allclose(samples, MONO, atol=1e-4)
     if is_little:
         kinds = {24: b"42ni", 32: b"23ni"}
-        samples = heard(tmp_path / "a", in_aiff_c(kinds[bits], data, bits, is_little))
+        samples = heard(tmp_path / "a", in_aiff_c(kinds[bits], data, stated, is_little))
         np.testing.assert_allclose(samples, MONO, atol=1e-4)
 
 
