@@ -71,11 +71,15 @@ class Limits:
 
 
 class Budget:
-    """Counts what a file has cost against its ``Limits``: 0.36 MB of FLAC can hold 5.5 GB of samples."""
+    """Counts what a file has cost against its ``Limits``: 0.36 MB of FLAC can hold 5.5 GB of samples.
+
+    Attributes:
+        lost: samples of one channel that were read as silence because they could not be decoded.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._decoded = 0
+        self._decoded = self.lost = 0
         self._seconds = self._worked = 0.0  # that count and those of the CPU, up to the last look
         self._looked, self._cpu = time.monotonic(), time.process_time()
 
@@ -91,14 +95,15 @@ class Budget:
         if not 0 < channels <= self.limits.channels:
             raise AudioError(f"{channels} channels; at most {self.limits.channels} are read")
 
-    def spend(self, samples: int) -> None:
-        """Adds decoded samples of all channels, and checks the time.
+    def spend(self, samples: int, lost: bool = False) -> None:
+        """Adds decoded samples of all channels, or those of one that are ``lost``, and checks the time.
 
         Raises:
             AudioError: too many samples, or too much time.
             UnreadableError: too much time, most of which was spent waiting, as for a disk.
         """
         self._decoded += samples
+        self.lost += samples if lost else 0
         if self._decoded > self.limits.decoded_samples:
             raise AudioError(f"decodes to more than {self.limits.decoded_samples} samples")
         if self._spent_s() > self.limits.seconds:

@@ -37,13 +37,14 @@ class Sound:
     """The stretches of a file that sound, in samples of the file, and the highest level of 10 ms.
 
     ``searched`` is how many samples were searched; what lies behind them counts as sound. ``loud`` is how
-    many are no silence, without the pauses of the stretches.
+    many are no silence, without the pauses of the stretches, ``lost`` how many could not be decoded.
     """
 
     stretches: tuple[Stretch, ...]
     level: float
     searched: int
     loud: int
+    lost: int
 
 
 def is_silence(level: float) -> bool:
@@ -98,22 +99,27 @@ def sound_in(decoder: Decoder, pause_s: float, budget: Budget | None = None) -> 
     block, pause = _block(rate), round(pause_s * rate)
     stretches: list[Stretch] = []
     level, start, loud = 0.0, 0, 0
+    lost = -budget.lost if budget else 0
     while start < length and not (budget and budget.half_spent()):
         try:
-            samples = decoder.read(start, min(block * _BLOCKS_AT_ONCE, length - start))
+            samples = decoder.read(start, count := min(block * _BLOCKS_AT_ONCE, length - start))
         except AudioError:
             break
+        lost += count - len(samples)
         levels = _levels(samples, block)
         level = max(level, float(levels.max(initial=0.0)))
         found = _stretches(~(levels <= _SILENCE), block, start)
         loud += sum(min(end, length) - first for first, end in found)
         _add(stretches, found, pause)
         start = min(start + block * _BLOCKS_AT_ONCE, length)
+    lost += budget.lost if budget else 0
     if start < length:
         _add(stretches, [(start, length)], pause)
         loud += length - start
     long = [(first, end) for first, end in stretches if end - first >= SHORTEST_S * rate]
-    return Sound(tuple((first, min(end, length)) for first, end in long or stretches), level, start, loud)
+    return Sound(
+        tuple((first, min(end, length)) for first, end in long or stretches), level, start, loud, lost
+    )
 
 
 def error_from_silence(level: float, searched_s: float | None = None) -> AudioError:

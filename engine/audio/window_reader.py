@@ -138,14 +138,18 @@ class WindowReader:
 
         Raises:
             SilentError: all that sounds is shorter than one STFT window.
+            AudioError: it is, and most of what was searched could not be decoded.
         """
         length_s = self.decoder.length / self.decoder.sample_rate
         sound = sound_in(self.decoder, _pause(min(length_s, self.spec.window_s)), self._budget)
         self.level = max(self.level, sound.level)
         if sound.searched < self.decoder.length and self._budget and self._budget.half_spent():
             self.searched_s = sound.searched / self.decoder.sample_rate
-        if sound.stretches and self.from_file(sound.loud) < self.spec.n_fft:
-            raise self.error_without_windows() if self.not_finite else error_from_silence(self.level)
+        if self.from_file(sound.loud) < self.spec.n_fft:
+            if self.not_finite or sound.lost > sound.searched / 2:
+                raise self.error_without_windows()
+            if sound.stretches:
+                raise error_from_silence(self.level)
         found = [
             (first, min(end, sound.searched)) for first, end in sound.stretches if first < sound.searched
         ]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..containers.file_view import FileView
     from ..decoder import Budget
 
+    Block = tuple[int, tuple[tuple[Float32, ...], bool]]  # position, and channels after a loss or not
+
 _SAME_S = 0.01
 _TOO_SHORT_S = 1.0  # a header states so much less than the packets that it counts have
 _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier frame, WMA several
@@ -74,13 +76,13 @@ class FFmpegDecoder:
             block = self._pending.popleft() if self._pending else next(self._blocks, None)
             if block is None:
                 break
-            position, channels = block
+            position, (channels, after_loss) = block
             skip, length = start + filled - position, len(channels[0])
             if skip >= length:
                 continue
             if skip < 0:  # a gap is silence, as in a player
                 gap = min(-skip, count - filled)
-                self._budget.spend(gap)
+                self._budget.spend(gap, lost=after_loss)
                 rows[:, filled : filled + gap] = 0
                 filled += gap
                 self._pending.append(block)
@@ -102,7 +104,9 @@ class FFmpegDecoder:
 
     def measure(self) -> int:
         self._rewind()
-        self.length = max((position + len(block[0]) for position, block in self._all_blocks()), default=0)
+        self.length = max(
+            (start + len(channels[0]) for start, (channels, _) in self._all_blocks()), default=0
+        )
         self._position = -1
         return self.length
 
@@ -121,7 +125,7 @@ class FFmpegDecoder:
                 self._start(index)
                 if len(tracks) == 1:
                     return
-                loud[index] = loud_s((block for _, block in self._all_blocks()), self.sample_rate)
+                loud[index] = loud_s((channels for _, (channels, _) in self._all_blocks()), self.sample_rate)
                 self._reopen()
                 if loud[index] >= SHORTEST_S:
                     self._rewind()
@@ -177,7 +181,7 @@ class FFmpegDecoder:
     def _follow(self, position: int, frames: Iterable[Frame]) -> None:
         """What is read next are these frames, the first of them at ``position``."""
         self._timeline.restart(position)
-        self._pending: deque[tuple[int, tuple[Float32, ...]]] = deque()
+        self._pending: deque[Block] = deque()
         self._blocks = self._placed(frames)
         self._position = -1
 
@@ -233,7 +237,8 @@ class FFmpegDecoder:
         bad_packets = 0
         for packet in self._packets():
             if from_sample > 0 and packet.pts is not None:
-                if self._end_of_packet(packet) < from_sample:
+                samples = self._samples(packet)
+                if round(self._timeline.place(packet.pts, samples, exact=True) + samples) < from_sample:
                     continue
                 from_sample = 0  # every packet from here on is decoded, without this check
             try:
@@ -248,12 +253,12 @@ class FFmpegDecoder:
                 yield frame, bad_packets > 0
                 bad_packets = 0
 
-    def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[Float32, ...]]]:
+    def _placed(self, frames: Iterable[Frame]) -> Iterator[Block]:
         return self._timeline.placed(
-            (pts, len(channels[0]), after_loss, channels) for pts, channels, _, after_loss in frames
+            (pts, len(channels[0]), lost, (channels, lost)) for pts, channels, _, lost in frames
         )
 
-    def _all_blocks(self) -> Iterator[tuple[int, tuple[Float32, ...]]]:
+    def _all_blocks(self) -> Iterator[Block]:
         while self._pending:
             yield self._pending.popleft()
         yield from self._blocks
@@ -299,11 +304,6 @@ class FFmpegDecoder:
             with suppress(av.error.FFmpegError):
                 end += sum(frame.samples for frame in last.decode()) - self._timeline.size
         return end
-
-    def _end_of_packet(self, packet: Any) -> int:
-        """Places a packet that is not decoded. Returns the position after it."""
-        samples = self._samples(packet)
-        return round(self._timeline.place(packet.pts, samples, exact=True) + samples)
 
     def _samples(self, packet: Any) -> float:
         self._budget.spend(0)

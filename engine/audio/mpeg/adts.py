@@ -60,11 +60,13 @@ class AdtsDecoder:
         if count <= 0:
             return np.empty(0, np.float32)
         begin, end = start // size, -(-(start + count) // size)
+        decoded = 0
         sounds: dict[int, Float32] = {}  # by the rate of their frames, with silence for the others
         for number, frame in self._decode(max(0, begin - self._preroll), end):
             own, rate = frame.samples, frame.sample_rate
             if number < begin or own * self.sample_rate != size * rate:
                 continue
+            decoded += 1
             if rate not in sounds:
                 sounds[rate] = np.zeros(((end - begin) * own, 2), np.float32)
             sounds[rate][(number - begin) * own :][:own] = np.stack(
@@ -72,6 +74,7 @@ class AdtsDecoder:
             )
         if not sounds:
             return np.empty(0, np.float32)
+        self._budget.spend((end - begin - decoded) * size, lost=True)
         two = sounds.pop(self.sample_rate, np.zeros(((end - begin) * size, 2), np.float32))
         for rate, sound in sounds.items():
             self._budget.spend(two.size)

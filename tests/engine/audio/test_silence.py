@@ -110,7 +110,8 @@ class _Failing(SampleDecoder):
 def test_what_cannot_be_decoded() -> None:
     samples = pieces([(True, 5_000), (False, 10_000), (True, 25_000)])
     # A read is of 10 s: the one after the hole begins at 30 s.
-    assert sound_in(_Failing(samples, False), 2.0).stretches == ((0, 5_000), (30_000, 40_000))
+    sound = sound_in(_Failing(samples, False), 2.0)
+    assert (sound.stretches, sound.lost) == (((0, 5_000), (30_000, 40_000)), 15_000)
     # Behind an error nobody looks: it counts as sound.
     sound = sound_in(_Failing(samples, True), 2.0)
     assert (sound.stretches, sound.searched) == (((0, 5_000), (10_000, 40_000)), 10_000)

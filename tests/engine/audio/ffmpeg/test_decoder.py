@@ -248,6 +248,21 @@ def test_what_cannot_be_decoded_keeps_its_place(tmp_path: Path, kind: str, encod
     np.testing.assert_allclose(read[-400_000:], whole[-400_000:], atol=0.1 if encoder == "aac" else 0)
 
 
+@pytest.mark.parametrize(("lost", "said"), [(100, "damaged: no window of its sound"), (50, "is silent: ")])
+def test_silence_that_was_lost_for_the_most_part_is_damage(tmp_path: Path, lost: int, said: str) -> None:
+    samples = np.zeros(130 * 4_096, np.float32)
+    samples[4_096 : lost * 4_096] = noise(10, 44_100)[: (lost - 1) * 4_096]
+    path = write(tmp_path / "song", "ipod", "alac", samples)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as file:
+        for packet in file.demux():
+            if packet.pts and 0 < packet.pts < lost * 4_096:
+                place = packet.pos or 0
+                data[place : place + packet.size] = b"\x60" * packet.size  # FFmpeg's decoder refuses it
+    path.write_bytes(data)
+    assert refusal(path, SPEC).startswith(said)
+
+
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 16_000])
 def test_sizes_of_a_wav_that_lie(tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "song", "wav", "g722", noise(12, 16_000), rate=16_000)

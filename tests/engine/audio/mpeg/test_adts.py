@@ -202,6 +202,17 @@ def test_a_high_band_in_a_part_of_the_frames(
             np.testing.assert_allclose(part, everything[start:][: 20 * size][400:-400], atol=0.001)
 
 
+def test_frames_that_cannot_be_decoded_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adts_module.av, "CodecContext", SimpleNamespace(create=lambda *_: DoublingContext()))
+    frame = b"\xff\xf1\x5c\x80\x02\x7f\xfc"
+    path = tmp_path / "a.aac"
+    path.write_bytes(b"".join(frame + bytes([0, number]) + bytes(10) for number in range(200)))
+    budget = Budget(Limits())
+    with closing(open_decoder(path, budget)) as decoder:
+        decoder.read(0, 40 * 2_048)
+    assert budget.lost == 10 * 2_048
+
+
 def test_parts_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.aac"
     broken = b"\xff\xf1\x50\x80\x01\x1f\xfc\x00" * 5
