@@ -47,7 +47,7 @@ class DaliDecoder:
                     "DALI's resampler aliases"
                 )
             if self.length * decoder.channels > limits.decoded_samples:
-                raise AudioError(f"decodes to more than {limits.decoded_samples} samples")
+                raise AudioError(f"decodes to more than {limits.decoded_samples} samples (--max-decoded)")
             self._two = decoder.two_from_block(_decoded(decoder.file_bytes()))
         self.length = len(self._two)
 

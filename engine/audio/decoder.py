@@ -105,7 +105,7 @@ class Budget:
         self._decoded += samples
         self.lost += samples if lost else 0
         if self._decoded > self.limits.decoded_samples:
-            raise AudioError(f"decodes to more than {self.limits.decoded_samples} samples")
+            raise AudioError(f"decodes to more than {self.limits.decoded_samples} samples (--max-decoded)")
         if self._spent_s() > self.limits.seconds:
             error = UnreadableError if self._worked < self._seconds / 2 else AudioError
             raise error(f"decoding took longer than {self.limits.seconds:g} s (--timeout)")
