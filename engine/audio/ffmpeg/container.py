@@ -15,6 +15,7 @@ from ...errors import AudioError
 from ..containers.file_view import FileView
 from ..containers.header_repair import header_from_file
 from ..formats import open_regular_file, reason_from_head
+from ..mpeg.adts_frames import FRAME_SAMPLES, RATES
 
 if TYPE_CHECKING:
     from ..decoder import Budget
@@ -41,8 +42,10 @@ HELD_BACK = {"wmav1", "wmav2"}  # these decoders give one more frame after the l
 MAY_BE_CODED = {"alac", "flac", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le"}
 UNTIMED = {"wmalossless"}  # FFmpeg's frames of it have the times of packets half a second later
 
-# Object types of AAC (ISO/IEC 14496-3, 1.5.2.1). Of the second FFmpeg decodes some frames, some as noise.
-_ELD, _USAC = 39, 42
+# Object types of AAC (ISO/IEC 14496-3, 1.5.2.1). Of the last FFmpeg decodes some frames, some as noise.
+_LC, _ELD, _USAC = 2, 39, 42
+_SINGLE = 0  # the kind of element that holds one channel
+_MOST_CHANNELS = 6  # whose number is their arrangement too
 
 # PyAV 19 has no choice of it: bytes of tags that are no UTF-8 are surrogates there.
 _METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -117,7 +120,10 @@ def packets_of(container: Any, stream: Any, budget: Budget) -> Iterator[Any]:
     """The stream's packets, as far as FFmpeg finds its way again where the container is damaged."""
     for _ in range(_MAX_BAD_PLACES):
         try:
-            yield from container.demux(stream)
+            packets = container.demux(stream)
+            context = stream.codec_context
+            lacks_settings = container.format.name in OF_ANY_CLOCK and not context.extradata
+            yield from _with_settings(packets, stream) if lacks_settings else packets
             break
         except av.error.InvalidDataError:
             budget.spend(0)
@@ -148,6 +154,25 @@ def _options(path: str | Path) -> dict[str, str]:
     finally:
         os.close(descriptor)
     return {**_OPTIONS, "ignore_length": "1"} if lies else _OPTIONS
+
+
+def _with_settings(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Packets of a track without settings, which AAC has from now on where their length says another rate.
+
+    What writes a header before it has a packet leaves them out, and states the rate that a high band (HE-AAC)
+    doubled. FFmpeg takes that for the rate of the codec, and decodes nothing.
+    """
+    context = stream.codec_context
+    is_aac = context.name == "aac" and context.channels <= _MOST_CHANNELS
+    for packet in packets:
+        if is_aac and packet.size and packet.duration and not (context.extradata or context.is_open):
+            rate = FRAME_SAMPLES / (packet.duration * stream.time_base)
+            if rate in RATES and rate != context.sample_rate:
+                # Two channels of one are parametric stereo: in the frames the first element is a single one.
+                is_one = context.channels == 2 and memoryview(packet)[0] >> 5 == _SINGLE
+                settings = _LC << 11 | RATES.index(rate) << 7 | (1 if is_one else context.channels) << 3
+                context.extradata = settings.to_bytes(2, "big")
+        yield packet
 
 
 def _name_of_undecoded(context: Any) -> str:

@@ -14,7 +14,9 @@ from .frame_walk import Codec, Content, FrameList, Ints, frames_from_file, kind_
 FRAME_SAMPLES = 1_024
 """Of a frame, before a high band (HE-AAC) doubles them."""
 
-_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+"""The sample rates of AAC in Hz, by the number that stands for each."""
+
 _SYNC_MASK, _SYNC = 0xF6, 0xF0  # of the second byte; the other bits tell the version and of a checksum
 _LEAST_BYTES = 8  # a header, and something in it
 _MOST_BYTES = (1 << 13) - 1
@@ -38,13 +40,13 @@ def adts_from_file(descriptor: int, budget: Budget, junk: int = 0) -> Sequence[A
         junk: so many bytes before the first frame are allowed, beside ID3 tags.
     """
     parts = frames_from_file(descriptor, _CODEC, budget, junk)
-    return [AdtsFrames(_HZ[part.kind >> 3], part) for part in parts]
+    return [AdtsFrames(RATES[part.kind >> 3], part) for part in parts]
 
 
 def rate_of_adts(data: bytes) -> int | None:
     """The rate in Hz of the frames that begin where ``data`` does; None where they may be samples."""
     kind = kind_of_frames(data, _CODEC)
-    return None if kind is None else _HZ[kind >> 3]
+    return None if kind is None else RATES[kind >> 3]
 
 
 def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:
@@ -53,7 +55,7 @@ def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:
     sizes = (fourth & 3).astype(np.int64) << 11 | content[offsets + 4].astype(np.int64) << 3
     sizes |= content[offsets + 5] >> 5
     is_frame = (content[offsets] == 0xFF) & (content[offsets + 1] & _SYNC_MASK == _SYNC)
-    is_frame &= (rate < len(_HZ)) & (sizes >= _LEAST_BYTES)
+    is_frame &= (rate < len(RATES)) & (sizes >= _LEAST_BYTES)
     kinds = rate.astype(np.int64) << 3 | (third & 1) << 2 | fourth >> 6
     return sizes * is_frame, kinds
 

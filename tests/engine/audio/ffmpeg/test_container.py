@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_a_hole_in_opus_is_silent(tmp_path: Path) -> None:
     np.testing.assert_allclose(read[-2 * 48_000 :], whole[-2 * 48_000 :], atol=0.01)
     path.write_bytes(data[: 2 * third] + bytes(len(data) - 2 * third))
     assert not decoder(path).read(7 * 48_000, 48_000).any()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_aac_without_settings_in_an_mp4_of_double_the_rate(tmp_path: Path, channels: int) -> None:
+    """As a muxer writes HE-AAC before it has a packet of it; FFmpeg does not encode that."""
+    sound = noise(12, 22_050)
+    samples = sound if channels == 1 else np.stack([sound, sound], axis=1)
+    path = write(tmp_path / "song.m4a", "ipod", "aac", samples, rate=22_050)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\x05\x80\x80\x80\x05")] = 0x7F  # a descriptor of no known kind
+    rate = data.index(b"mp4a", data.index(b"stsd")) + 28
+    data[rate : rate + 2] = struct.pack(">H", 44_100)
+    path.write_bytes(data)
+    with closing(decoder(path)) as song:
+        assert (song.sample_rate, song.length) == (22_050, pytest.approx(len(sound), abs=1_100))
+        for start in (100_000, 0, 200_000):
+            part = song.read(start, 22_050)
+            assert np.corrcoef(part, sound[start : start + 22_050])[0, 1] > 0.9
 
 
 @pytest.mark.parametrize(
