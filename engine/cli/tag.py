@@ -96,7 +96,7 @@ def main(
     if stop.code is not None:
         print_err("stopped: run the same command again to go on")
         return stop.code
-    bad = {"FAILED", "CHANGED", "MISSING"}
+    bad = {"FAILED", "CHANGED", "EARLIER", "MISSING"}
     return EXIT_SOME_FAILED if any(counts[outcome] for outcome in counts if outcome.name in bad) else 0
 
 
@@ -156,6 +156,7 @@ _ONE = {
     "NO_PLACE": "no place for a mood",
     "MISSING": "not there now",
     "CHANGED": "has changed",
+    "EARLIER": "as before its last mood only",
 }
 
 
@@ -189,7 +190,8 @@ def _summary(counts: Counter, write: bool, undo: bool, touch: bool, takes_unsure
 
 _UNDO = {
     "SAME": "as before already",
-    "MISSING": "not there now, and can be restored later",
+    "MISSING": "not found: restored once they are back, or labelled where they are now, unless changed",
     "CHANGED": "changed after tagging, and left so",
+    "EARLIER": "as before their last mood only: others changed them before it. Undo that, then these again",
     "FAILED": "failed",
 }

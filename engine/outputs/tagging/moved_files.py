@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from ...catalogue.reconcile import RealPaths
 from ...catalogue.shards import shards_in
+from ...catalogue.source import int64
 from ...errors import MerError
 from ...text.escape import text_from_path
 from ..songs import Found, find, songs_in
+from .tag_run import digest_of
+from .undo_file import Facts
 
 
 class MovedFiles:
@@ -20,41 +23,71 @@ class MovedFiles:
 
     Args:
         folder: of labels; without shards nothing is found.
-        known: real paths, as rows hold them, of files that have records of their own.
+        real_paths: those of the whole run.
+        is_own: whether a file of this real path and SHA-256 has a record of its own place.
     """
 
-    def __init__(self, folder: Path, known: Iterable[str]) -> None:
-        self._folder, self._known = folder, frozenset(known)
+    def __init__(self, folder: Path, real_paths: RealPaths, is_own: Callable[[str, str], bool]) -> None:
+        self._folder, self._real_paths, self._is_own = folder, real_paths, is_own
         self._by_text: dict[str, list[str]] | None = None
         self._by_size: dict[int | None, list[tuple[str, int | None]]] = defaultdict(list)
+        self._digests: dict[str, str] = {}  # by real path: a file is read once, however many are looked for
 
-    def paths(self, text: str, facts: set[tuple[int, int | None]]) -> tuple[list[str], bool]:
-        """Paths of files that may be the one that was at ``text``: those of its row, or else by size.
+    def paths(self, text: str, after: list[Facts], besides: list[str]) -> tuple[list[str], bool]:
+        """Paths of files that are the one that was at ``text``: that of its row, or else of the same bytes.
 
-        Of several of its size those are meant that are likest to it: of its time, and of its name.
-        ``facts`` are the sizes and times (``mtime_ns``) that it may have.
+        Of several of its bytes those are meant that are likest to it: of its time, and of its name.
         Also whether they may be copies: a file that has a row and is not there may be away for a time.
-        """
-        if self._by_text is None:
-            self._by_text = self._read()
-        if own := self._by_text.get(text):
-            return own, False
-        likeness = {
-            path: ((size, time) in facts) + (text_from_path(os.path.basename(path)) == os.path.basename(text))
-            for size in {size for size, _ in facts}
-            for path, time in self._by_size[size]
-        }
-        likest = max(likeness.values(), default=0)
-        return [path for path, own in likeness.items() if own == likest], text in self._by_text
 
-    def _read(self) -> dict[str, list[str]]:
-        by_text: dict[str, list[str]] = defaultdict(list)
-        real_paths = RealPaths()
-        with suppress(MerError):  # a damaged shard says nothing of where files are
-            for song in songs_in(self._folder)[1] if shards_in(self._folder) else ():
-                own = by_text[song.real_path or text_from_path(real_paths.of(song.path))]
-                found, path = find(song)
-                if found is Found.SAME and text_from_path(real_paths.of(path)) not in self._known:
-                    own.append(path)
-                    self._by_size[song.size_bytes].append((path, song.mtime_ns))
-        return dict(by_text)
+        Args:
+            after: what the file may be.
+            besides: paths that were looked at.
+        """
+        rows = self._rows()
+        meant = {each.sha256 for each in after}
+        if own := [path for path in rows.get(text, ()) if self._is_meant(path, meant, besides)]:
+            return own, False
+        facts = {(each.size, int64(each.mtime_ns)) for each in after}
+        by_likeness: dict[int, list[str]] = defaultdict(list)
+        for size in {size for size, _ in facts}:
+            for path, time in self._by_size[size]:
+                has_name = text_from_path(os.path.basename(path)) == os.path.basename(text)
+                by_likeness[((size, time) in facts) + has_name].append(path)
+        for _, likest in sorted(by_likeness.items(), reverse=True):
+            if found := [path for path in likest if self._is_meant(path, meant, besides)]:
+                return found, text in rows
+        return [], text in rows
+
+    def has_row(self, text: str) -> bool:
+        """Whether a row names ``text``."""
+        return text in self._rows()
+
+    def has_become(self, path: str, facts: Facts) -> None:
+        """Notes what a file is now, or would be."""
+        self._digests[self._real_paths.of(path)] = facts.sha256
+        self._by_size[facts.size].append((path, int64(facts.mtime_ns)))
+
+    def _is_meant(self, path: str, digests: set[str], besides: list[str]) -> bool:
+        real = self._real_paths.of(path)
+        if any(self._real_paths.of(each) == real for each in besides):
+            return False
+        if real not in self._digests:
+            self._digests[real] = ""
+            with suppress(OSError), open(real, "rb") as file:
+                self._digests[real] = digest_of(file)
+        digest = self._digests[real]
+        return digest in digests and not self._is_own(real, digest)
+
+    def _rows(self) -> dict[str, list[str]]:
+        """The files of each text as rows hold it, as far as they are as they were labelled."""
+        if self._by_text is None:
+            by_text: dict[str, list[str]] = defaultdict(list)
+            with suppress(MerError):  # a damaged shard says nothing of where files are
+                for song in songs_in(self._folder)[1] if shards_in(self._folder) else ():
+                    own = by_text[song.real_path or text_from_path(self._real_paths.of(song.path))]
+                    found, path = find(song)
+                    if found is Found.SAME:
+                        own.append(path)
+                        self._by_size[song.size_bytes].append((path, song.mtime_ns))
+            self._by_text = dict(by_text)
+        return self._by_text

@@ -53,6 +53,7 @@ class Outcome(Enum):
     REMOTE = "on another machine"
     MISSING = "not there now"
     CHANGED = "changed after labelling"
+    EARLIER = "with an earlier change still"
     FAILED = "failed"
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Record:
-    """One change of one file. ``path`` is its real path as rows hold it; ``pieces`` are of the file after."""
+    """One change of one file. ``path`` is its real path as rows hold it; ``pieces`` are of the file after.
+
+    ``found``: it was undone elsewhere, in what may be a copy.
+    """
 
     path: str
     before: Facts
     after: Facts
     pieces: list[Piece]
+    found: bool = False
 
 
 class UndoFile:
@@ -77,7 +80,7 @@ class UndoFile:
         Raises:
             MerError: it cannot be written, or would be too long to be read.
         """
-        line = json.dumps({"format": _FORMAT, **dataclasses.asdict(record)}).encode() + b"\n"
+        line = _line(record)
         if len(line) > LONGEST:
             raise MerError("too much of it would change to be undone")
         try:
@@ -90,8 +93,11 @@ class UndoFile:
         except OSError as error:
             raise self._error(f"cannot be written: {error.strerror}") from None
 
-    def keep(self, starts: set[int]) -> None:
+    def keep(self, starts: set[int], found: Set[int] = frozenset()) -> None:
         """Removes all records but those that begin there; the file goes with the last one.
+
+        Args:
+            found: those of them that are to say that they are.
 
         Raises:
             MerError: it cannot be written.
@@ -104,7 +110,8 @@ class UndoFile:
                 os.fchmod(out.fileno(), 0o600)
                 for start in sorted(starts):
                     file.seek(start)
-                    out.write(file.readline())
+                    line = file.readline()
+                    out.write(_line(replace(self._record(line), found=True)) if start in found else line)
         except OSError as error:
             raise self._error(f"cannot be written: {error.strerror}") from None
 
@@ -138,6 +145,13 @@ class UndoFile:
 
     def _error(self, reason: str) -> MerError:
         return MerError(f"{self.path} {reason}")
+
+
+def _line(record: Record) -> bytes:
+    fields = asdict(record)
+    if not record.found:
+        del fields["found"]  # older versions know no such field
+    return json.dumps({"format": _FORMAT, **fields}).encode() + b"\n"
 
 
 def _is_piece(piece: Any) -> bool:

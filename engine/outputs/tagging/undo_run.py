@@ -6,8 +6,8 @@ import hashlib
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ...catalogue.reconcile import RealPaths, paths_from_text
@@ -24,6 +24,7 @@ from .replacement import replacement
 from .tag_run import Outcome, Tagged, digest_of, reason_of, writing
 from .undo_file import Record, UndoFile
 
+_ELSEWHERE = "restored elsewhere; if it was moved there, mer-label --forget its old folder"
 _Restored = dict[str, dict[tuple[int | None, int | None], os.stat_result]]
 """By real path as rows hold it, and by size and time of after the change: what the file is now."""
 
@@ -47,112 +48,172 @@ def undo_tags(
     if not UndoFile(folder).path.exists() or shards_in(folder):
         songs_in(folder)
     if not write:
-        undo = UndoFile(folder)
-        by_path = _by_path(undo)
-        moved = MovedFiles(folder, by_path)
-        for text, starts in by_path.items():
-            if is_stopped():
-                return
-            yield from _undone(text, starts, undo, moved, None).files
+        yield from _Undo(folder, UndoFile(folder), None).run(is_stopped)
         return
     with writing(folder, disk) as undo:
-        by_path = _by_path(undo)
-        moved = MovedFiles(folder, by_path)
-        left = {start for starts in by_path.values() for start in starts}
-        restored: _Restored = defaultdict(dict)
+        run = _Undo(folder, undo, disk)
         try:
-            for text, starts in by_path.items():
+            yield from run.run(is_stopped)
+        finally:
+            _store_rows(folder, run.restored, disk)
+            undo.keep(run.left, run.found)
+
+
+class _Undo:
+    """Undoes all records; without ``disk`` it writes nothing, and says the same.
+
+    Attributes:
+        left: where the records begin that are of use still.
+        found: those of them whose file, or a copy of it, was restored elsewhere.
+        restored: what the rows are to say.
+    """
+
+    def __init__(self, folder: Path, undo: UndoFile, disk: Disk | None) -> None:
+        self._undo, self._disk = undo, disk
+        self._starts: dict[str, list[int]] = defaultdict(list)  # of what is to be undone, the oldest first
+        for start, record in undo.records():
+            self._starts[record.path].append(start)
+        self._own = {text: tuple(starts) for text, starts in self._starts.items()}
+        self.left = {start for starts in self._starts.values() for start in starts}
+        self.found: set[int] = set()
+        self.restored: _Restored = defaultdict(dict)
+        self._real = RealPaths()
+        self._moved = MovedFiles(folder, self._real, self._is_own)
+        self._now: dict[str, str] = {}  # the digests of files that were restored, or would be, by real path
+
+    def run(self, is_stopped: Callable[[], bool]) -> Iterator[Tagged]:
+        """What becomes of each file: first of those in their places, then of those that are looked for."""
+        rest: dict[str, Tagged] = {}
+        for text in self._starts:
+            if is_stopped():
+                return
+            files, other = self._undone(text, _here(text))
+            if self._starts[text] and not _has(files, Outcome.FAILED):
+                is_whole = len(files) == len([*paths_from_text(text)])  # no other file has the same text
+                rest[text] = files.pop() if is_whole else other or Tagged(text, Outcome.MISSING)
+            yield from files
+        said = {*self._now} - {self._real.of(tagged.path) for tagged in rest.values()}
+        # Each step may bring forth the bytes that an earlier record is of, under another name.
+        is_more = True
+        while is_more:
+            is_more = False
+            for text in [*rest]:
                 if is_stopped():
                     return
-                undone = _undone(text, starts, undo, moved, disk)
-                left -= undone.done
-                for real, facts in undone.restored.items():
-                    restored[real] |= facts
-                yield from undone.files
-        finally:
-            _store_rows(folder, restored, disk)
-            undo.keep(left)
+                files = self._undone_late(text)
+                is_more |= _has(files, Outcome.WRITTEN)
+                if _has(files, Outcome.FAILED) or not self._starts[text]:
+                    del rest[text]
+                for each in files:
+                    if self._real.of(each.path) not in said:
+                        said.add(self._real.of(each.path))
+                        yield each
+        for text, tagged in rest.items():
+            yield self._left_over(text, tagged)
+
+    def _undone_late(self, text: str) -> list[Tagged]:
+        """Undoes what is left of one text: of what a step has changed in its place, or of what has moved."""
+        here = _here(text)
+        files, _ = self._undone(text, [path for path in here if self._real.of(path) in self._now])
+        if _has(files, Outcome.WRITTEN):
+            return files
+        after = [self._undo.record_at(start).after for start in self._starts[text]]
+        found, are_copies = self._moved.paths(text, after, here)
+        return self._undone(text, found, elsewhere=True, is_free=not (here or are_copies))[0]
+
+    def _left_over(self, text: str, tagged: Tagged) -> Tagged:
+        """What is to be said of records that are left; those whose file was restored elsewhere may go."""
+        starts, is_here = self._starts[text], tagged.outcome in (Outcome.WRITTEN, Outcome.SAME)
+        if not all(self._undo.record_at(start).found for start in starts):
+            return replace(tagged, outcome=Outcome.EARLIER) if is_here else tagged
+        if not self._moved.has_row(text):
+            self.left -= {*starts}
+        elif tagged.outcome is Outcome.MISSING:
+            return replace(tagged, reason=_ELSEWHERE)
+        return tagged if is_here else replace(tagged, outcome=Outcome.SAME)
+
+    def _is_own(self, real: str, digest: str) -> bool:
+        """Whether a file has bytes that a record of its own place is of."""
+        starts = self._own.get(text_from_path(real), ())
+        return any(self._undo.record_at(start).after.sha256 == digest for start in starts)
+
+    def _undone(
+        self, text: str, found: list[str], elsewhere: bool = False, is_free: bool = True
+    ) -> tuple[list[Tagged], Tagged | None]:
+        """Undoes what rows hold as one text in files that may be it; also one of them that is not.
+
+        Args:
+            elsewhere: the files are not where they were tagged.
+            is_free: no other file can be meant, so that the row of this text is theirs.
+        """
+        files, other, of_use = [], None, set()
+        for real, path in {self._real.of(path): path for path in found}.items():
+            was = source_from_path(real)
+            tagged, done = self._undone_file(path, real, self._starts[text])
+            # Elsewhere the bytes of before are no sign: they may be those of a copy that never was tagged.
+            if tagged.outcome is Outcome.CHANGED or (tagged.outcome is Outcome.SAME and elsewhere):
+                other = tagged
+                continue
+            files.append(tagged)
+            of_use |= done
+            if self._disk is not None and done:
+                after = [self._undo.record_at(start).after for start in done]
+                known = {
+                    (was.size_bytes, was.mtime_ns),
+                    *((each.size, int64(each.mtime_ns)) for each in after),
+                }
+                for name in (text_from_path(real), *((text,) if is_free else ())):
+                    steps = self.restored[name]
+                    known |= {key for key, status in steps.items() if _facts(status) in known}
+                    steps |= dict.fromkeys(known, os.stat(real))
+        if _has(files, Outcome.FAILED):
+            return files, other  # the records may be of the file that failed, too
+        if is_free:
+            self.left -= of_use
+        else:
+            self.found |= of_use
+        self._starts[text] = [start for start in self._starts[text] if start not in of_use]
+        return files, other
+
+    def _undone_file(self, path: str, real: str, starts: list[int]) -> tuple[Tagged, set[int]]:
+        """Undoes the changes of a file from the last one to the first. Also which records are of it."""
+        try:
+            digest = "" if self._disk else self._now.get(real, "")
+            if not digest:
+                with open(real, "rb") as file:
+                    digest = digest_of(file)
+            first = None
+            for start in reversed(starts):
+                record = self._undo.record_at(start)
+                if digest == record.after.sha256:
+                    if self._disk is not None:
+                        _restore(Path(real), record, self._disk)
+                    digest, first = record.before.sha256, record
+        except (MerError, OSError) as error:
+            return Tagged(path, Outcome.FAILED, reason=reason_of(error)), set()
+        done, digests = set(), {digest}
+        for start in starts:  # also those of a change that a kill came before, or after which it was undone
+            record = self._undo.record_at(start)
+            if record.before.sha256 in digests:
+                done.add(start)
+                digests.add(record.after.sha256)
+        if first:
+            self._now[real] = digest
+            self._moved.has_become(path, first.before)
+            return Tagged(path, Outcome.WRITTEN), done
+        return Tagged(path, Outcome.SAME if done else Outcome.CHANGED), done
 
 
-def _by_path(undo: UndoFile) -> dict[str, list[int]]:
-    """Where the records of each file begin, the oldest first."""
-    by_path: dict[str, list[int]] = defaultdict(list)
-    for start, record in undo.records():
-        by_path[record.path].append(start)
-    return by_path
+def _here(text: str) -> list[str]:
+    return [path for path in paths_from_text(text) if os.path.isfile(path)]
 
 
-@dataclass
-class _Undone:
-    """What became of files; the records that are of no use any more; what the rows are to say."""
-
-    files: list[Tagged] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
-    restored: _Restored = field(default_factory=lambda: defaultdict(dict))
+def _facts(status: os.stat_result) -> tuple[int | None, int | None]:
+    return status.st_size, int64(status.st_mtime_ns)
 
 
-def _undone(text: str, starts: list[int], undo: UndoFile, moved: MovedFiles, disk: Disk | None) -> _Undone:
-    """Undoes the changes of the files that rows hold as one text, or says what it would do."""
-    undone = _Undone()
-    candidates = list(paths_from_text(text))
-    here = [path for path in candidates if os.path.isfile(path)]
-    found, are_copies = here, False
-    if not here:
-        after = [undo.record_at(start).after for start in starts]
-        found, are_copies = moved.paths(text, {(each.size, int64(each.mtime_ns)) for each in after})
-    real_paths = RealPaths()
-    paths = {real_paths.of(path): path for path in found}
-    of_none = []
-    for real, path in paths.items():
-        was = source_from_path(real)
-        tagged, done = _undone_file(path, Path(real), starts, undo, disk)
-        # Elsewhere the bytes of before are no sign: they may be those of a copy that never was tagged.
-        if tagged.outcome is Outcome.CHANGED or (tagged.outcome is Outcome.SAME and not here):
-            of_none.append(tagged)
-            continue
-        undone.files.append(tagged)
-        undone.done |= done
-        if disk is not None and done:
-            after = [undo.record_at(start).after for start in done]
-            known = {(was.size_bytes, was.mtime_ns), *((each.size, int64(each.mtime_ns)) for each in after)}
-            facts = dict.fromkeys(known, os.stat(real))
-            for name in (text_from_path(real), *(() if are_copies else (text,))):
-                undone.restored[name] |= facts
-    failed = any(tagged.outcome is Outcome.FAILED for tagged in undone.files)
-    if failed or are_copies:
-        undone.done.clear()  # they may be of the file that failed, or is away, too
-    is_one_left = undone.done != {*starts} and len(candidates) > len(undone.files)
-    if not undone.files or (is_one_left and here and not failed):
-        undone.files += of_none[:1] if here and of_none else [Tagged(text, Outcome.MISSING)]
-    return undone
-
-
-def _undone_file(
-    path: str, real: Path, starts: list[int], undo: UndoFile, disk: Disk | None
-) -> tuple[Tagged, set[int]]:
-    """Undoes the changes of a file from the last one to the first. Also which records are of it."""
-    try:
-        with real.open("rb") as file:
-            digest = digest_of(file)
-        steps = 0
-        for start in reversed(starts):
-            record = undo.record_at(start)
-            if digest == record.after.sha256:
-                if disk is not None:
-                    _restore(real, record, disk)
-                digest = record.before.sha256
-                steps += 1
-    except (MerError, OSError) as error:
-        return Tagged(path, Outcome.FAILED, reason=reason_of(error)), set()
-    done, digests = set(), {digest}
-    for start in starts:  # also those of a change that a kill came before, or after which it was undone
-        record = undo.record_at(start)
-        if record.before.sha256 in digests:
-            done.add(start)
-            digests.add(record.after.sha256)
-    if steps:
-        return Tagged(path, Outcome.WRITTEN), done
-    return Tagged(path, Outcome.SAME if done else Outcome.CHANGED), done
+def _has(files: list[Tagged], outcome: Outcome) -> bool:
+    return any(tagged.outcome is outcome for tagged in files)
 
 
 def _restore(path: Path, record: Record, disk: Disk) -> None:

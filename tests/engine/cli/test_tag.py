@@ -60,6 +60,27 @@ def test_first_said_then_done_then_undone(labels: Path, music: Path) -> None:
     assert run(labels, "--undo").stderr == "nothing was tagged from these labels\n"
 
 
+def test_what_cannot_be_undone_now_is_said(labels: Path, music: Path) -> None:
+    pytest.importorskip("mutagen")
+    run(labels, "--write")
+    path = music / "b.flac"
+    path.write_bytes(path.read_bytes() + b"more")
+    write_labels(labels, [row_of(path, "sad")])
+    run(labels, "--write")
+    (music / "a\x1b[2J.flac").rename(music / "moved")
+    said = run(labels, "--undo")
+    assert said.exit_code == 4
+    assert f"{path}\t\t(as before its last mood only)\n" in said.stdout
+    assert said.stderr.splitlines() == [
+        "1 not found: restored once they are back, or labelled where they are now, unless changed",
+        "1 as before their last mood only: others changed them before it. Undo that, then these again",
+    ]
+    write_labels(labels, [row_of(path), row_of(music / "moved"), row_of(music / "a\x1b[2J.flac")])
+    run(labels, "--undo", "--write")
+    said = run(labels, "--undo")
+    assert "(restored elsewhere; if it was moved there, mer-label --forget its old folder)" in said.stdout
+
+
 def test_a_mood_that_the_labels_do_not_say_any_more(labels: Path, music: Path) -> None:
     pytest.importorskip("mutagen")
     run(labels, "--write")

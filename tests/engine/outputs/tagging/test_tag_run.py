@@ -351,7 +351,7 @@ def test_what_was_changed_since_is_not_undone(tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
     tag(labels)
     paths[0].write_bytes(changed := paths[0].read_bytes() + b"more")
-    assert outcomes(undo_tags(labels, write=True)) == [Outcome.CHANGED, Outcome.WRITTEN]
+    assert outcomes(undo_tags(labels, write=True)) == [Outcome.WRITTEN, Outcome.CHANGED]
     assert paths[0].read_bytes() == changed
     assert paths[1].read_bytes() == before
     paths[0].write_bytes(changed[:-4])  # and back: its record has stayed

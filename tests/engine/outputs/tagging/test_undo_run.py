@@ -119,7 +119,7 @@ def test_what_was_changed_between_two_tags_keeps_the_first_record(tmp_path: Path
     path.write_bytes(changed := song(tmp_path / "b.flac", 0.7).read_bytes())
     write_labels(labels, [row_of(path, "sad")])
     tag(labels)
-    assert undo(labels) == [Outcome.WRITTEN]
+    assert undo(labels) == [Outcome.EARLIER]
     assert path.read_bytes() == changed
     assert undo(labels) == [Outcome.CHANGED]
     path.write_bytes(tagged)
@@ -217,9 +217,127 @@ def test_a_file_with_a_record_of_its_own_is_not_taken(tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "labels", [row_of(path), row_of(same)])
     tag(labels)
     path.rename(away := tmp_path / "away")
-    assert undo(labels) == [Outcome.MISSING, Outcome.WRITTEN]
+    assert undo(labels) == [Outcome.WRITTEN, Outcome.MISSING]
     away.rename(path)
     assert undo(labels) == [Outcome.WRITTEN]
+
+
+@pytest.mark.parametrize("same", ["nothing", "times", "sizes and times"])
+def test_songs_that_got_the_names_of_others(tmp_path: Path, same: str) -> None:
+    """As of an album into which a track was put, or of which two were swapped."""
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for number, path in enumerate(paths):
+        write_audio(path, noise(0.5 + 0.1 * number * (same == "times"), 16_000, number), 16_000)
+        time = 10**18 + (number if same == "nothing" else 0)
+        os.utime(path, ns=(time, time))
+    before = [path.read_bytes() for path in paths]
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    assert tag(labels) == [Outcome.WRITTEN] * 3
+    paths[2].rename(tmp_path / "3.wav")
+    paths[1].rename(tmp_path / "swapped")
+    paths[0].rename(paths[1])
+    (tmp_path / "swapped").rename(paths[2])
+    write_audio(paths[0], noise(0.5, 16_000, seed=9), 16_000)
+    new, now = paths[0].read_bytes(), [*paths, tmp_path / "3.wav"]
+    write_labels(labels, [row_of(path) for path in now])
+    assert undo(labels) == [Outcome.WRITTEN] * 3
+    assert [path.read_bytes() for path in now] == [new, *before]
+    for row, path in zip(rows_in(labels), now, strict=True):
+        assert (row["size_bytes"], row["mtime_ns"]) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert undo(labels) == [Outcome.SAME] * 3
+    assert tag(labels) == [Outcome.WRITTEN] * 4
+    assert undo(labels) == [Outcome.WRITTEN] * 4
+    assert [path.read_bytes() for path in now] == [new, *before]
+
+
+def test_no_file_gets_the_bytes_of_another(tmp_path: Path) -> None:
+    """A file of the size and time of one that is looked for, with its name."""
+    path = song(tmp_path / "a.flac")
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    status = path.stat()
+    path.unlink()
+    other = tmp_path / "other" / "a.flac"
+    other.parent.mkdir()
+    other.write_bytes(os.urandom(status.st_size))
+    os.utime(other, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    before = other.read_bytes()
+    write_labels(labels, [row_of(other)])
+    assert undo(labels) == [Outcome.MISSING]
+    assert other.read_bytes() == before
+
+
+def test_files_of_one_size_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from merkit.engine.outputs.tagging import moved_files
+
+    paths = [song(tmp_path / f"{number}.flac") for number in range(4)]
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    tag(labels)
+    size = paths[0].stat().st_size
+    others = [tmp_path / f"other{number}" for number in range(3)]
+    for path in paths:
+        path.unlink()
+    for path in others:
+        path.write_bytes(os.urandom(size))
+    write_labels(labels, [row_of(path) for path in others])
+    read = []
+    digest_of = moved_files.digest_of
+    monkeypatch.setattr(moved_files, "digest_of", lambda file: read.append(file.name) or digest_of(file))
+    assert [each.outcome for each in undo_tags(labels)] == [Outcome.MISSING] * 4
+    assert sorted(read) == [str(path) for path in others]
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_file_that_was_tagged_in_two_places_gets_all_back(tmp_path: Path, is_back: bool) -> None:
+    old, new = tmp_path / "old" / "a.flac", tmp_path / "new" / "a.flac"
+    before, time = song(old).read_bytes(), old.stat().st_mtime_ns
+    labels = write_labels(tmp_path / "labels", [row_of(old)])
+    tag(labels, touch=True)
+    (tmp_path / "old").rename(tmp_path / "new")
+    write_labels(labels, [row_of(new, "sad")])
+    tag(labels, touch=True)
+    if is_back:
+        (tmp_path / "new").rename(tmp_path / "old")
+        write_labels(labels, [row_of(old, "angry")])
+        tag(labels, touch=True)
+    assert undo(labels) == [Outcome.WRITTEN]
+    now = old if is_back else new
+    assert (now.read_bytes(), now.stat().st_mtime_ns) == (before, time)
+    assert [(row["size_bytes"], row["mtime_ns"]) for row in rows_in(labels)] == [(len(before), time)]
+    assert not has_undo(labels)
+
+
+def test_what_other_labels_wrote_meanwhile_is_told(tmp_path: Path) -> None:
+    path = song(tmp_path / "a.flac")
+    before = path.read_bytes()
+    labels, others = (write_labels(tmp_path / name, [row_of(path, name)]) for name in ("happy", "sad"))
+    tag(labels)
+    write_labels(others, [row_of(path, "sad")])
+    tag(others)
+    write_labels(labels, [row_of(path)])
+    tag(labels)
+    assert undo(labels) == [Outcome.EARLIER]
+    assert undo(labels) == [Outcome.CHANGED]
+    assert undo(others) == [Outcome.WRITTEN]
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+
+
+def test_a_record_goes_once_no_row_names_the_old_place(tmp_path: Path) -> None:
+    path = song(tmp_path / "old" / "a.flac")
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    (row,) = rows_in(labels)
+    (tmp_path / "old").rename(tmp_path / "new")
+    path = tmp_path / "new" / "a.flac"
+    write_labels(labels, [row, row_of(path)])
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+    assert undo(labels) == [Outcome.MISSING]
+    write_labels(labels, [row_of(path)])
+    assert undo(labels) == [Outcome.SAME]
+    assert not has_undo(labels)
 
 
 def test_no_shards_are_needed(tmp_path: Path) -> None:
