@@ -2,7 +2,7 @@
 
 - One file is one row. A file is its real path (a URL is itself), wherever links lead today.
 - Absent is not changed: a good row goes only with ``--prune``, and only if its file is gone from a folder
-  that can be listed; or with ``--forget``, below the folder that is named.
+  that can be listed; or with ``--forget``, if it is what is named or below that.
 - A file that could not be seen or read is tried again by itself; one that was read and is bad only with
   ``--retry-errors``.
 """
@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..audio.formats import is_remote
+from ..errors import MerError
 from ..text.escape import path_from_text, storable, text_from_path
 from .capitals import Spelling
 from .source import Source, real_path_of, source_from_path
@@ -138,9 +139,10 @@ def _plain_url(url: str) -> str:
 
 
 class Forgotten:
-    """Folders and URLs below which a file that is not there is gone, whether they are there or not.
+    """Places at and below which a file that is not there is gone, whether they are there or not.
 
     Args:
+        places: paths and URLs.
         below: the identities of the songs that are below a URL now.
     """
 
@@ -148,22 +150,38 @@ class Forgotten:
         self, places: Iterable[str] = (), below: Callable[[str], Iterable[str]] = lambda url: ()
     ) -> None:
         places = list(places)
-        self._folders = tuple(
-            os.path.join(RealPaths().of(place), "") for place in places if not is_remote(place)
-        )
-        self._urls = {
-            f"{text_from_path(RealPaths().of(place))}/": set(below(place))
-            for place in places
-            if is_remote(place)
-        }
+        self._paths = {RealPaths().of(place) for place in places if not is_remote(place)}
+        self._folders = tuple(os.path.join(path, "") for path in self._paths)
+        self._urls: dict[str, set[str] | MerError] = {}
+        for place in filter(is_remote, places):
+            try:
+                songs: set[str] | MerError = set(below(place))
+            except MerError as error:  # it may only be an error that is to go
+                songs = error
+            self._urls[text_from_path(RealPaths().of(place))] = songs
 
-    def __contains__(self, text: str) -> bool:
-        """Whether a file is one of those, by the text that rows have for it."""
+    def has(self, text: str, ok: bool) -> bool:
+        """Whether a file is one of those, by the text that rows have for it.
+
+        Args:
+            ok: its row is a good one: of a URL itself nobody can say that it is gone.
+
+        Raises:
+            MerError: it is below a URL that cannot be listed.
+        """
         if is_remote(text):
-            return any(text.startswith(url) and text not in songs for url, songs in self._urls.items())
+            return (not ok and text in self._urls) or any(
+                text.startswith(f"{url}/") and text not in _listed(songs) for url, songs in self._urls.items()
+            )
         paths = tuple(paths_from_text(text)) if self._folders else ()
-        below = any(path.startswith(self._folders) for path in paths)
-        return below and not any(map(os.path.lexists, paths))
+        meant = any(path in self._paths or path.startswith(self._folders) for path in paths)
+        return meant and not any(map(os.path.lexists, paths))
+
+
+def _listed(songs: set[str] | MerError) -> set[str]:
+    if isinstance(songs, MerError):
+        raise songs
+    return songs
 
 
 class Looks:

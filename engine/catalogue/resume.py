@@ -36,6 +36,7 @@ class Resume:
         absent: good rows whose files cannot be seen now.
         unlisted: inputs that are not there or cannot be listed, while rows of what is below them are good.
         errors: rows with errors that stay.
+        strays: those of them that are of no input; ``stray`` is the path of the first.
         pruned: rows that went, since their files are gone.
         dropped: other rows that went: a second row of a file, or the error of what is a folder or list now.
         updated: rows whose manifest has other columns now.
@@ -60,7 +61,8 @@ class Resume:
         forgotten: Forgotten | None = None,
         kept: frozenset[str] = frozenset(),
     ) -> None:
-        self.absent = self.errors = self.pruned = self.dropped = self.updated = 0
+        self.absent = self.errors = self.strays = self.pruned = self.dropped = self.updated = 0
+        self.stray: str | None = None
         self._inputs, self._own, self._kept = inputs, own, kept
         self._retry_errors, self._prune = retry_errors, prune
         self._forgotten = forgotten or Forgotten()
@@ -182,6 +184,8 @@ class Resume:
                 self.dropped += 1
                 return False
             self.errors += 1
+            self.strays += 1
+            self.stray = self.stray or row.path
         elif holder is not None:
             unseen = self._speaks_for(holder) or is_remote(identity) or not self._looks.is_file(identity)
             self.absent += unseen
@@ -194,7 +198,7 @@ class Resume:
             looks.is_gone(identity)
             or (was_file and looks.is_folder(identity) and not looks.is_file(identity))
         )
-        gone = pruned or identity in self._forgotten
+        gone = pruned or self._forgotten.has(identity, row.ok)
         self.pruned += gone
         return gone
 

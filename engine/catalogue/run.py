@@ -47,6 +47,7 @@ class CatalogueRun:
         absent: good rows that stay although their files cannot be seen now.
         unlisted: inputs that they lie below, and that are not there or cannot be listed; of URLs also why.
         errors: rows of earlier runs with errors that stay.
+        strays: those of them that are of no input; ``stray`` is the path of the first.
         out: where the rows are: of a run that was stopped they may be beside an older file. None: nowhere.
         spares: an older file of rows stays, since this run was stopped or could read nothing.
         repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
@@ -62,7 +63,7 @@ class CatalogueRun:
         by_content: label files of equal bytes once, and not only equal paths.
         retry_errors: label files again that were read and found bad in an earlier run.
         prune: remove the rows of files that are gone while their folder is there.
-        forget: folders and URLs below which the rows of files are removed that are not there.
+        forget: paths and URLs at and below which the rows of files are removed that are not there.
         rows_a_shard: for a folder.
 
     Raises:
@@ -87,7 +88,8 @@ class CatalogueRun:
         self._prune, self._reasons = prune, sources.reasons
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
-        self.absent = self.errors = self.unwritten = 0
+        self.absent = self.errors = self.strays = self.unwritten = 0
+        self.stray: str | None = None
         self.unlisted: list[str] = []
         self.out, self.spares = out, False
         self._stop: threading.Event | None = None
@@ -173,6 +175,7 @@ class CatalogueRun:
         self.resumed = self._inputs.done()
         self.absent, self.errors, self.updated = resume.absent, resume.errors, resume.updated
         self.dropped, self.pruned = resume.dropped, resume.pruned
+        self.strays, self.stray = resume.strays, resume.stray
         self.unlisted = [
             f"{path}: {self._reasons[path]}" if path in self._reasons else path
             for path in sorted(resume.unlisted)
@@ -205,7 +208,7 @@ class CatalogueRun:
         return replace(label, error=f"cannot be listed: {reason}")
 
     def _goes(self, identity: str) -> bool:
-        return (self._prune and Looks().is_gone(identity)) or identity in self._forgotten
+        return (self._prune and Looks().is_gone(identity)) or self._forgotten.has(identity, ok=False)
 
     def _write(self, item: Item, label: SongLabel) -> None:
         self._done += 1

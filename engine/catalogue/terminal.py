@@ -288,10 +288,13 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
         yield "1 file is not there now; its row stays"
     elif run.absent:
         yield f"{run.absent} files are not there now; their rows stay"
-    if run.errors == 1:
+    if (own := run.errors - run.strays) == 1:
         yield "1 row with an error is of an earlier run: --retry-errors tries it again"
-    elif run.errors:
-        yield f"{run.errors} rows with errors are of earlier runs: --retry-errors tries them again"
+    elif own:
+        yield f"{own} rows with errors are of earlier runs: --retry-errors tries them again"
+    if run.stray:
+        path = for_terminal(run.stray)
+        yield f"{_rows(run.strays)} with an error of no input, as {path}: --forget it, or name it again"
 
 
 def _rows(count: int) -> str:
@@ -302,7 +305,5 @@ def _stages(stages: StageSeconds) -> str:
     """The CPU seconds of each stage, and how long network and workers waited for each other."""
     names = ("start", "decode", "resample", "mel", "network", "write")
     parts = ", ".join(f"{name} {getattr(stages, name):.1f}" for name in names)
-    return (
-        f"CPU seconds: {parts}; the network waited {stages.waited:.1f} s for images, "
-        f"the workers {stages.idle:.1f} s for work"
-    )
+    waits = f"the network waited {stages.waited:.1f} s for images, the workers {stages.idle:.1f} s for work"
+    return f"CPU seconds: {parts}; {waits}"

@@ -137,8 +137,9 @@ _OPTIONS = (
     click.option(
         "--forget",
         multiple=True,
-        metavar="FOLDER|URL",
-        help="With a folder: remove rows of files below FOLDER that are not there, as after it was renamed.",
+        metavar="PATH|URL",
+        help="With a folder: remove rows of PATH, and of files below it, that are not there, as after a "
+        "folder was renamed or mistyped.",
     ),
     click.option(
         "--shard-rows",

@@ -213,6 +213,17 @@ def test_nothing_is_forgotten_below_what_cannot_be_listed(library: Library) -> N
     assert library.rows() == ok()
 
 
+def test_the_error_of_a_url_is_forgotten_without_a_listing(library: Library) -> None:
+    library.label("/a.mp3")
+    library.close("dir/")
+    wrong = f"{library.url}/dir/"
+    assert library.label("/dir/").errors == 0
+    run = library.label("/a.mp3")
+    assert (run.errors, run.stray) == (1, wrong)
+    run = library.label("/a.mp3", forget=[wrong, f"{library.url}/a.mp3"])
+    assert (run.pruned, run.errors, library.rows()) == (1, 0, ok("a.mp3"))
+
+
 def test_what_cannot_be_listed_says_why(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """To fetch it says less: S3 answers that without a body."""
     monkeypatch.setattr(remote_listing, "storage_reason", lambda error: "The provided token has expired.")

@@ -426,6 +426,23 @@ def test_forget_removes_what_is_not_there_below_a_folder(argument: str) -> None:
     assert (run.pruned, run.absent, len(rows())) == (1, 0, 6)
 
 
+@pytest.mark.parametrize("wrong", ["nas/albun", "nas2/album", "nas/album/aa.wav"])
+def test_a_name_that_was_mistyped_is_forgotten_by_it(wrong: str) -> None:
+    label("nas")
+    assert label(wrong).total == 1
+    run = label("nas", retry_errors=True)
+    assert (run.errors, run.strays, run.stray) == (1, 1, wrong)
+    assert told(label("nas", forget=[wrong])) == {"resumed": 5, "pruned": 1}
+    assert told(label("nas")) == {"resumed": 5}
+
+
+def test_forget_takes_one_file_that_is_not_there() -> None:
+    label("nas")
+    os.unlink("nas/album/a.wav")
+    run = label("nas", forget=["nas/album/a.wav", "nas/album/b.wav"])
+    assert told(run) == {"resumed": 4, "pruned": 1}
+
+
 @pytest.fixture
 def any_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     find_any_capitals("nas", monkeypatch)

@@ -33,6 +33,8 @@ class Run:
     pruned: int = 0
     absent: int = 0
     errors: int = 0
+    strays: int = 0
+    stray: str | None = None
     repeats: int = 0
     other_columns: int = 0
     skipped: int = 0
@@ -183,6 +185,19 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
         "5 files are not there now; their rows stay",
         "3 rows with errors are of earlier runs: --retry-errors tries them again",
         "stopped: 6 of 10 inputs were not labelled",
+    ]
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_errors_of_what_was_not_named_have_advice_of_their_own(
+    capsys: pytest.CaptureFixture[str], own: int
+) -> None:
+    view = Lines()
+    view.summary(a_run(errors=2 + own, strays=2, stray="Musc\x1b[2J"), 1.0, None, stopped=False)
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert lines == [
+        *["1 row with an error is of an earlier run: --retry-errors tries it again"] * own,
+        "2 rows with an error of no input, as Musc\\x1b[2J: --forget it, or name it again",
     ]
 
 
