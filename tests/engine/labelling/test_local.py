@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import av
 import numpy as np
@@ -22,7 +22,7 @@ from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.errors import DeviceError
 from merkit.engine.labelling import local, worker_pool
 from merkit.engine.labelling.contract import StageSeconds
-from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
+from merkit.engine.labelling.file_windows import FileLogMels, WindowOptions, log_mels_from_file
 from merkit.engine.labelling.local import FileByFile, LocalBackend, network_threads
 from merkit.engine.labelling.result_queue import ResultQueue
 from merkit.engine.labelling.song_label import SongLabel, probabilities_from_logits
@@ -47,6 +47,25 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def label(paths: list[str], model: Path, **options) -> list[SongLabel]:
     artifact = open_artifact(str(model))
     return labels_of(paths, artifact, WindowOptions(artifact.spec.audio, **options))
+
+
+@pytest.mark.parametrize(("name", "most"), [("onnxruntime", 8), ("openvino", 8), ("tensorrt", 32)])
+def test_a_cpu_gets_small_batches_since_large_ones_only_take_memory(name: str, most: int) -> None:
+    sizes = []
+
+    class Counting:
+        def __init__(self) -> None:
+            self.name = name
+
+        def infer(self, log_mels: Float32) -> Float32:
+            sizes.append(len(log_mels))
+            return log_mels[:, 0, 0]
+
+    images = np.arange(70, dtype=np.float32).reshape(70, 1, 1, 1)
+    file = FileLogMels(cast(Any, None), images)
+    ((key, rows),) = FileByFile(cast(Any, Counting())).add("key", file)
+    assert (key, rows[:, 0].tolist()) == ("key", list(range(70)))
+    assert (max(sizes), sum(sizes)) == (most, 70)
 
 
 def test_one_row_each_in_order(songs: list[str], tiny_model: Path) -> None:
