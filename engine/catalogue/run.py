@@ -50,6 +50,7 @@ class CatalogueRun:
         strays: those of them that are of no input; ``stray`` is the path of the first.
         out: where the rows are: of a run that was stopped they may be beside an older file. None: nowhere.
         spares: an older file of rows stays, since this run was stopped or could read nothing.
+        partial: what lies beside a whole file of rows, where such a run puts its own.
         repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
         other_columns: inputs that name a file again with other columns, which are left out.
         stages: the time that each stage has taken.
@@ -92,6 +93,7 @@ class CatalogueRun:
         self.stray: str | None = None
         self.unlisted: list[str] = []
         self.out, self.spares = out, False
+        self.partial: Path | None = None
         self._stop: threading.Event | None = None
         self._done, self._has_seen = 0, False  # inputs; one that is there and can be read
         with ExitStack() as stack:
@@ -158,6 +160,8 @@ class CatalogueRun:
             self.spares = self._file.spare_older(beside=self._has_seen)
             if self.spares:
                 self.out = str(self._file.partial) if self._has_seen else None
+        elif self._file and self._file.partial.exists():
+            self.partial = self._file.partial
         self._stack.__exit__(*error)
 
     def _is_nothing_there(self, arguments: Iterable[str]) -> bool:

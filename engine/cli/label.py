@@ -178,6 +178,8 @@ def main(
     view.summary(run, time.perf_counter() - began, run.out, stopped=stop.code is not None)
     if run.spares and run.out and not quiet:
         print_err(f"{out} stays as it was: it has the rows of an earlier run")
+    if run.partial and not quiet:
+        print_err(f"{run.partial} is there still: this run's rows are all in {out}")
     if forget and not run.pruned and not quiet:
         print_err(f"no row was to be forgotten below {' or '.join(map(for_terminal, forget))}")
     strangers = strangers_in(Path(output.path)) if output.kind is Kind.FOLDER and not quiet else []

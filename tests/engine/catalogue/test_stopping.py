@@ -106,8 +106,14 @@ def test_a_run_that_is_stopped_leaves_an_older_file_of_rows(
     assert partial.stat().st_size
     assert f"written to {partial}\n" in errors
     assert f"{out} stays as it was: it has the rows of an earlier run\n" in errors
-    assert subprocess.run([*MER_LABEL, str(tmp_path / "7.wav"), *options, "-q"]).returncode == 0
+    assert "is there still" not in errors
+    done = subprocess.run([*MER_LABEL, str(tmp_path / "7.wav"), *options], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.endswith(f"{partial} is there still: this run's rows are all in {out}\n")
     assert out.read_bytes() != older
+    partial.unlink()
+    done = subprocess.run([*MER_LABEL, str(tmp_path / "7.wav"), *options], capture_output=True, text=True)
+    assert "is there still" not in done.stderr
 
 
 @pytest.mark.parametrize("error", [StoppedAtOnce, KeyboardInterrupt])
