@@ -25,7 +25,7 @@ from .worker_pool import Failure, WorkerPool
 
 _BATCH = 32  # windows given to the network at once, at most
 # On the CPU no time is won beyond 8, and the default network takes 470 MB in place of 270.
-_CPU_BATCHES = dict.fromkeys(("onnxruntime", "openvino", "openvino-bf16"), 8)
+_CPU_BATCH, _ON_CPU = 8, ("onnxruntime", "openvino", "openvino-bf16")
 _AHEAD = 2_000  # files that may be begun after the oldest one that is not labelled
 
 _Folder = tuple[int, int]  # its device and number
@@ -63,7 +63,7 @@ class FileByFile:
 
     def __init__(self, runtime: Runtime) -> None:
         self.name = runtime.name
-        self._runtime, self._batch = runtime, _CPU_BATCHES.get(runtime.name, _BATCH)
+        self._runtime, self._batch = runtime, _CPU_BATCH if runtime.name in _ON_CPU else _BATCH
 
     @property
     def work(self) -> Callable[[str, WindowOptions], FileLogMels]:
