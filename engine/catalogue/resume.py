@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from ..audio.formats import is_remote
@@ -84,8 +87,8 @@ class Resume:
         item, changes = self._inputs.named(identity, row.size_bytes, row.mtime_ns), {}
         if item is None:
             item, changes = self._spelt_alike(row, identity)
-        if item is None:
-            item = self._read_as(row, identity)
+        if item is None and (item := self._read_as(row, identity)):
+            changes = {}
         if item is None:
             if not self._stays_unnamed(row, identity):
                 return None
@@ -99,7 +102,7 @@ class Resume:
                 self.superseded.append(item.place)
             if is_absent(item.source) and self._goes(row, identity):
                 return None
-            changes = self._match(row, item, identity, place, record)
+            changes |= self._match(row, item, identity, place, record)
             own = text_from_path(item.source.path)
             if own != row.path and (other := self._spelt(row.path)) and other.position != item.position:
                 changes["path"] = own  # that path is another input's now
@@ -145,12 +148,31 @@ class Resume:
         """
         item = self._spelt(row.path)
         if item is None:
-            return None, {}
+            item = self._in_other_form(row, identity)
+            return item, {"path": text_from_path(item.source.path)} if item else {}
         if not item.place:
             moved = not has_changed(row, item.source) and not self._looks.is_file(identity)
             if is_absent(item.source) or moved:
                 return item, {}
         return None, {"path": identity}
+
+    def _in_other_form(self, row: Row, identity: str) -> Item | None:
+        """The input that has the row's size, time and name but for the normal form of its letters.
+
+        A Mac, or a copy that was made over one, has "é" as two characters.
+        """
+        if identity.isascii() or is_remote(identity) or self._looks.is_file(identity):
+            return None
+        names = identity.split(os.sep)
+        others = {
+            os.sep.join([*names[:start], *(unicodedata.normalize(form, name) for name in names[start:])])
+            for form, start in product(("NFC", "NFD"), range(len(names)))
+        }
+        for other in sorted(others - {identity}):
+            item = self._inputs.named(other, row.size_bytes, row.mtime_ns)
+            if item and not (item.place or is_absent(item.source) or has_changed(row, item.source)):
+                return item
+        return None
 
     def _spelt(self, text: str) -> Item | None:
         """The input that was named by a row's path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +474,43 @@ def test_forget_takes_a_folder_in_any_capitals() -> None:
     label("nas")
     os.unlink("nas/album/b.wav")
     assert told(label("nas", forget=["nas/ALBUM"])) == {"resumed": 4, "pruned": 1}
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("part", ["folder", "name", "both"])
+def test_a_change_of_the_normal_form_is_no_other_song(forms: tuple[str, str], part: str) -> None:
+    """As after a trip over a Mac, on a disk that takes "é" in one character and in two for two names."""
+    names = ("nas/Rév", "Cafe.wav" if part == "folder" else "Café.wav")
+    old, new = ([unicodedata.normalize(form, name) for name in names] for form in forms)
+    os.mkdir(old[0])
+    song("/".join(old))
+    assert label("nas").total == 6
+    if part != "folder":
+        os.rename("/".join(old), f"{old[0]}/{new[1]}")
+    if part != "name":
+        os.rename(old[0], new[0])
+    (folder,) = [name for name in os.listdir("nas") if name.startswith("R")]
+    (name,) = os.listdir(f"nas/{folder}")
+    quiet = FakeBackend()
+    run = label("nas", backend=quiet)
+    assert (told(run)["resumed"], run.absent, quiet.labelled, len(rows())) == (6, 0, [], 6)
+    path = f"nas/{folder}/{name}"
+    (row,) = [row for row in rows() if row["path"] == path]
+    assert row["real_path"] == os.path.realpath(path)
+    assert told(label("nas", prune=True)) == {"resumed": 6}
+
+
+def test_another_song_of_a_name_in_another_form_is_another() -> None:
+    old, new = (unicodedata.normalize(form, "nas/Café.wav") for form in ("NFC", "NFD"))
+    song(old)
+    label("nas")
+    song(new, "sad")
+    assert len(rows()) == 6
+    assert told(label("nas")) == {"resumed": 6}
+    assert len(rows()) == 7
+    os.unlink(old)
+    song(new, "calm", 10**18 + 1)
+    assert told(label("nas")) == {"resumed": 5, "replaced": 1, "absent": 1}
 
 
 def test_rows_that_a_change_of_capitals_doubled_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
