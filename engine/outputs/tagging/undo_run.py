@@ -73,7 +73,6 @@ class _Undo:
         self._starts: dict[str, list[int]] = defaultdict(list)  # of what is to be undone, the oldest first
         for start, record in undo.records():
             self._starts[record.path].append(start)
-        self._own = {text: tuple(starts) for text, starts in self._starts.items()}
         self.left = {start for starts in self._starts.values() for start in starts}
         self.found: set[int] = set()
         self.restored: _Restored = defaultdict(dict)
@@ -133,8 +132,8 @@ class _Undo:
         return tagged if is_here else replace(tagged, outcome=Outcome.SAME)
 
     def _is_own(self, real: str, digest: str) -> bool:
-        """Whether a file has bytes that a record of its own place is of."""
-        starts = self._own.get(text_from_path(real), ())
+        """Whether a file has bytes that a record of its own place is of, and still has to be undone."""
+        starts = self._starts.get(text_from_path(real), ())
         return any(self._undo.record_at(start).after.sha256 == digest for start in starts)
 
     def _undone(

@@ -307,6 +307,23 @@ def test_a_file_that_was_tagged_in_two_places_gets_all_back(tmp_path: Path, is_b
     assert not has_undo(labels)
 
 
+def test_a_mood_that_came_again_in_another_place(tmp_path: Path) -> None:
+    """The bytes that the first record is of are also those of the last one, which is undone by then."""
+    old, new = tmp_path / "old.wav", tmp_path / "new.wav"
+    before = write_audio(old, noise(0.5, 16_000), 16_000).read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(old)])
+    tag(labels)
+    tagged = old.read_bytes()
+    old.rename(new)
+    for emotion in ("sad", "happy"):
+        write_labels(labels, [row_of(new, emotion)])
+        assert tag(labels) == [Outcome.WRITTEN]
+    assert new.read_bytes() == tagged
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert new.read_bytes() == before
+    assert not has_undo(labels)
+
+
 def test_what_other_labels_wrote_meanwhile_is_told(tmp_path: Path) -> None:
     path = song(tmp_path / "a.flac")
     before = path.read_bytes()
