@@ -74,7 +74,7 @@ def test_what_ends_the_time_in_the_last_part_is_not_the_files_fault(
 ) -> None:
     budget = Budget(Limits())
 
-    def late(samples: int) -> None:
+    def late(samples: int, lost: bool = False) -> None:
         raise UnreadableError("late")
 
     def decoder(slot: object, part: object) -> None:
