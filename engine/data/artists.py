@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import re
+from contextlib import suppress
 
 from .cleaning import comparison_key
 
@@ -19,13 +22,15 @@ ARTIST_COLUMNS = (
 """Columns whose cells name people."""
 
 _NOBODY = frozenset(
-    ("unknown", "unknown artist", "various artists", "various", "va", "nan", "none", "null", "n/a")
-) | {"<unknown>", "[unknown]"}
+    ("unknown", "<unknown>", "[unknown]", "unknown artist", "various artists", "various artist", "various",
+     "va", "v.a.", "v/a", "nan", "none", "null", "n/a", "-", "?")
+)  # fmt: skip
 _OF_THE_NAME_BEFORE = frozenset(("jr", "jr.", "sr", "sr."))  # "Harry Connick; Jr."
 
 # What mer writes between the artists of a file's tags, and what titles and shops write. Not a comma, an
 # ampersand or a slash, which are parts of names: "Brown, Ruth", "Earth, Wind & Fire", "AC/DC".
 _BETWEEN = re.compile(r";|[ (\[]+(?:(?:feat|ft)\.|(?:feat|ft|featuring)(?= ))")
+_LIST = re.compile(r"""\[(['"]).*\1\]""")  # as pandas writes a column of several names
 _BEFORE_A_CLOSED_BRACKET = re.compile(r"[^(\[]*(?=[)\]])")
 
 
@@ -34,8 +39,13 @@ def artist_keys(cell: str) -> tuple[str, ...]:
 
     Words that stand for nobody, such as ``Various Artists``, are no names.
     """
+    cell = html.unescape(cell).strip()
+    if _LIST.fullmatch(cell):
+        with suppress(ValueError, SyntaxError):
+            cell = ";".join(map(str, ast.literal_eval(cell)))
     names: list[str] = []
     for name in map(str.strip, _BETWEEN.split(comparison_key(cell))):
+        name = name.rstrip(" ,-") or name
         if name in _OF_THE_NAME_BEFORE and names:
             names[-1] += f"; {name}"
         else:

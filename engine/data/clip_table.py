@@ -101,7 +101,8 @@ class ClipTable:
         parts: list[Part] = [part_from_name(row[column]) if column else "" for row in self.rows]
         if column and self.rows and not any(parts):
             notes.add(f"not read, a column {column} without train, val or test", self.file.name)
-        for other in () if any(parts) else self.columns:
+        known = {"path", "clip", "label", *_TAGS, *self.grouped_by}
+        for other in () if any(parts) else (column for column in self.columns if column not in known):
             cells = [row[other] for row in self.rows if row[other].strip()]
             if all(map(part_from_name, cells)) and {"training"} < {*map(part_from_name, cells)}:
                 notes.add(f"not read, a column {other} of parts; call it split", self.file.name)

@@ -115,7 +115,7 @@ def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, str
 
     def top(group: str) -> str:
         while above.setdefault(group, group) != group:
-            group = above[group]
+            above[group] = group = above[above[group]]  # or chains of duets would be as long as the table
         return group
 
     keys: dict[str, list[str]] = {}

@@ -244,7 +244,7 @@ def _check_enough(clips: Sequence[Clip], what: str, needed: int, grouped: bool) 
         if grouped and 2 * count > len(clips):  # more clips of one label are not what is lacking
             raise MerError(
                 f"{what} {each}: the group {name!r} has {count} of {len(clips)} clips; add clips of others, "
-                "or take a random split"
+                "name another column for groups (--group-by), or take a random split"
             )
         raise MerError(f"{what} {each}: {_rarest(clips, grouped)}")
     groups = len(set[object]().union(*by_label.values()))

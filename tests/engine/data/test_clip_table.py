@@ -161,6 +161,9 @@ def test_a_column_of_parts_by_another_name_is_noted(tmp_path: Path):
     text = "path,label,title,Set{}\n1.wav,up,Train,Train{}\n2.wav,up,Test,TEST{}\n3.wav,up,x,{}\n"
     assert _table(tmp_path, text.format("", "", "", "")).parts(notes) == ["", "", ""]
     assert notes.lines() == ("not read, a column set of parts; call it split: songs.csv",)
+    other = "path,label,group,genre\n1.wav,train,train,train\n2.wav,test,test,test\n"
+    assert _table(tmp_path, other).parts(said := Notes()) == ["", ""]
+    assert said.lines() == ()
     notes = Notes()
     assert _table(tmp_path, text.format(",split", ",test", ",train", ",val")).parts(notes)[0] == "test"
     assert notes.lines() == ()
