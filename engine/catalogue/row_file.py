@@ -83,7 +83,7 @@ class RowFile:
         Args:
             beside: these rows, if there are any, go to the file ``partial``; else they go.
         """
-        if self._target is None or not self._target.exists():
+        if self._target is None or not os.path.exists(self._target):
             return False
         self._target = Path(os.path.realpath(self.partial)) if beside and self._has_rows else None
         return True

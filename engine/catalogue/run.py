@@ -156,13 +156,15 @@ class CatalogueRun:
 
     def __exit__(self, *error: Any) -> None:
         is_stopped = self._stop is not None and self._stop.is_set() and self._done < self.total
-        if self._file and (is_stopped or (self.total and not self._has_seen)):
+        is_whole = not is_stopped and (self._has_seen or not self.total)
+        if self._file and not is_whole:
             self.spares = self._file.spare_older(beside=self._has_seen)
             if self.spares:
                 self.out = str(self._file.partial) if self._has_seen else None
-        elif self._file and self._file.partial.exists():
-            self.partial = self._file.partial
         self._stack.__exit__(*error)
+        # Only now, and not by Path.exists, which fails where that name is too long: the rows have theirs.
+        if self._file and is_whole and os.path.exists(self._file.partial):
+            self.partial = self._file.partial
 
     def _is_nothing_there(self, arguments: Iterable[str]) -> bool:
         """Whether nothing that was named can be seen. Such a run begins no folder.
@@ -212,7 +214,16 @@ class CatalogueRun:
         return replace(label, error=f"cannot be listed: {reason}")
 
     def _goes(self, identity: str) -> bool:
-        return (self._prune and Looks().is_gone(identity)) or self._forgotten.has(identity, ok=False)
+        """Whether an input that cannot be read gets no row.
+
+        Below a URL that cannot be listed it gets one: the run is under way, and an error here would end it.
+        """
+        if self._prune and Looks().is_gone(identity):
+            return True
+        try:
+            return self._forgotten.has(identity, ok=False)
+        except MerError:
+            return False
 
     def _write(self, item: Item, label: SongLabel) -> None:
         self._done += 1

@@ -213,6 +213,15 @@ def test_nothing_is_forgotten_below_what_cannot_be_listed(library: Library) -> N
     assert library.rows() == ok()
 
 
+def test_a_listing_that_fails_ends_no_run_that_is_under_way(library: Library) -> None:
+    library.label("/a.mp3")
+    library.close("dir/sub/")
+    library.close("dir/sub/c.mp3")
+    run = library.label("/dir/sub/c.mp3", "/dir/b.mp3", forget=[f"{library.url}/dir"])
+    assert (run.pruned, run.unwritten) == (0, 0)
+    assert library.rows() == [*ok("a.mp3", "dir/b.mp3"), ("dir/sub/c.mp3", "unreadable")]
+
+
 def test_the_error_of_a_url_is_forgotten_without_a_listing(library: Library) -> None:
     library.label("/a.mp3")
     library.close("dir/")

@@ -17,6 +17,9 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from child_processes import rest_of_output
+from fake_labels import MODEL, OPTIONS, FakeBackend
+from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.run import CatalogueRun
 from merkit.engine.files import FolderLock
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
@@ -203,3 +206,14 @@ def test_mutated_files(tmp_path: Path, tiny_model: Path) -> None:
     assert not [row for row in written if "internal error" in (row["error"] or "")]
     assert all(row["error"] or row["emotion"] for row in written)
     assert time.monotonic() - began < max(120, MUTATIONS)
+
+
+@pytest.mark.parametrize("length", [20, 250])
+def test_a_file_of_rows_whose_name_is_long(tmp_path: Path, length: int) -> None:
+    """The name of the partial file beside it would be longer than a disk takes."""
+    (tmp_path / "song.wav").write_text("happy title")
+    out = tmp_path / f"{'r' * (length - 4)}.csv"
+    sources = Sources([str(tmp_path / "song.wav")])
+    with CatalogueRun(sources, MODEL, FakeBackend(), OPTIONS, str(out)) as run:
+        assert len(list(run.labels())) == 1
+    assert (len(out.read_text().splitlines()), run.partial) == (2, None)
