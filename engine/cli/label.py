@@ -181,7 +181,7 @@ def main(
     if run.partial and not quiet:
         print_err(f"{run.partial} is there still: this run's rows are all in {out}")
     if forget and not run.pruned and not quiet:
-        print_err(f"no row was to be forgotten below {' or '.join(map(for_terminal, forget))}")
+        print_err(f"no row was to be forgotten at or below {' or '.join(map(for_terminal, forget))}")
     strangers = strangers_in(Path(output.path)) if output.kind is Kind.FOLDER and not quiet else []
     if strangers:
         names = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
