@@ -39,7 +39,7 @@ class Resume:
         absent: good rows whose files cannot be seen now.
         unlisted: inputs that are not there or cannot be listed, while rows of what is below them are good.
         errors: rows with errors that stay.
-        strays: those of them that are of no input; ``stray`` is the path of the first.
+        strays: those of them that are of no input, and not there; ``stray`` is the first, by its identity.
         pruned: rows that went, since their files are gone.
         dropped: other rows that went: a second row of a file, or the error of what is a folder or list now.
         updated: rows whose manifest has other columns now.
@@ -206,8 +206,10 @@ class Resume:
                 self.dropped += 1
                 return False
             self.errors += 1
-            self.strays += 1
-            self.stray = self.stray or row.path
+            is_url = is_remote(identity)
+            if is_url or not (self._looks.is_file(identity) or self._looks.is_folder(identity)):
+                self.strays += 1
+                self.stray = self.stray or (row.path if is_url else identity)
         elif holder is not None:
             unseen = self._speaks_for(holder) or is_remote(identity) or not self._looks.is_file(identity)
             self.absent += unseen

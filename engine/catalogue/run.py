@@ -47,7 +47,7 @@ class CatalogueRun:
         absent: good rows that stay although their files cannot be seen now.
         unlisted: inputs that they lie below, and that are not there or cannot be listed; of URLs also why.
         errors: rows of earlier runs with errors that stay.
-        strays: those of them that are of no input; ``stray`` is the path of the first.
+        strays: those of them that are of no input, and not there; ``stray`` names the first for ``forget``.
         out: where the rows are: of a run that was stopped they may be beside an older file. None: nowhere.
         spares: an older file of rows stays, since this run was stopped or could read nothing.
         partial: what lies beside a whole file of rows, where such a run puts its own.

@@ -432,9 +432,34 @@ def test_a_name_that_was_mistyped_is_forgotten_by_it(wrong: str) -> None:
     label("nas")
     assert label(wrong).total == 1
     run = label("nas", retry_errors=True)
-    assert (run.errors, run.strays, run.stray) == (1, 1, wrong)
+    assert (run.errors, run.strays, run.stray) == (1, 1, os.path.realpath(wrong))
     assert told(label("nas", forget=[wrong])) == {"resumed": 5, "pruned": 1}
     assert told(label("nas")) == {"resumed": 5}
+
+
+def test_what_is_to_be_forgotten_is_named_for_every_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    label("nas", "nas2")
+    stray, out, nas = label("nas").stray, os.path.abspath("labels"), os.path.abspath("nas")
+    os.mkdir("elsewhere")
+    monkeypatch.chdir("elsewhere")
+    with CatalogueRun(Sources([nas]), MODEL, FakeBackend(), OPTIONS, out, forget=[str(stray)]) as run:
+        assert (run.pruned, run.errors) == (1, 0)
+
+
+@pytest.mark.parametrize("place", ["other", "other/bad.wav"])
+def test_an_error_of_what_is_there_is_none_to_forget(place: str) -> None:
+    os.mkdir("other")
+    if place == "other/bad.wav":
+        song(place, "bad")
+    else:
+        os.rename("other", "away")
+    label("nas", "other")
+    if place == "other":
+        os.rename("away", "other")
+    run = label("nas")
+    assert (run.errors, run.strays, run.stray) == (1, 0, None)
+    os.rename("other", "gone")
+    assert label("nas").stray == os.path.realpath(place)
 
 
 def test_forget_takes_one_file_that_is_not_there() -> None:
