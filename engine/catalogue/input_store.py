@@ -6,9 +6,11 @@ import hashlib
 import json
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, Self
 
@@ -68,6 +70,7 @@ class InputStore:
         # A database without a name is in SQLite's page cache and, beyond 2 MB, in an anonymous file.
         self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
+        self._base.create_function("nfc", 1, partial(unicodedata.normalize, "NFC"), deterministic=True)
         self._base.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
             "CREATE TABLE inputs (position INTEGER PRIMARY KEY, path BLOB, text TEXT, size INTEGER,"
@@ -78,7 +81,6 @@ class InputStore:
         )
         self._sources = sources
         self._columns: tuple[str, ...] | None = None
-        self._by_path = False
         with _sqlite_errors():
             self._fill(sources)
             self.repeats, self.other_columns = self._merge()
@@ -113,9 +115,7 @@ class InputStore:
 
     def spelt(self, path: str) -> Item | None:
         """The input that was named by this path."""
-        if not self._by_path:
-            self._one("CREATE INDEX by_path ON inputs (path)")
-            self._by_path = True
+        self._one("CREATE INDEX IF NOT EXISTS by_path ON inputs (path)")
         statement = f"SELECT {_ITEM} FROM inputs WHERE path = ? LIMIT 1"
         return self._item(statement, (_bytes_of(path),))
 
@@ -125,6 +125,12 @@ class InputStore:
             f"SELECT {_ITEM} FROM inputs WHERE position IN (SELECT position FROM readings WHERE text = ?)"
         )
         return self._item(statement, (identity,))
+
+    def in_other_form(self, identity: str, size_bytes: int | None, mtime_ns: int | None) -> Item | None:
+        """The input of that size and time without a row, of that name but for the form of its letters."""
+        self._one("CREATE INDEX IF NOT EXISTS by_form ON inputs (nfc(text))")
+        statement = f"SELECT {_ITEM} FROM inputs WHERE nfc(text) = nfc(?) AND size = ? AND mtime = ?"
+        return self._item(f"{statement} AND shard IS NULL LIMIT 1", (identity, size_bytes, mtime_ns))
 
     def take(self, position: int, place: Place, row_ok: bool, todo: Step) -> None:
         """Notes the row of an input, and what is to be done about it."""

@@ -206,6 +206,13 @@ class Looks:
         """
         return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
 
+    def is_gone_above(self, text: str) -> bool:
+        """As ``is_gone``; or the uppermost folder above the file that is not there is gone in that way."""
+        folder = os.path.dirname(text)
+        if folder in ("", text) or any(map(os.path.lexists, paths_from_text(folder))):
+            return self.is_gone(text)
+        return self.is_gone_above(folder)
+
     def _is_gone(self, path: str) -> bool:
         try:
             os.lstat(path)

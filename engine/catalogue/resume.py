@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import unicodedata
 from collections.abc import Iterable, Mapping
-from itertools import product
 from typing import Any
 
 from ..audio.formats import is_remote
@@ -44,6 +41,7 @@ class Resume:
         dropped: other rows that went: a second row of a file, or the error of what is a folder or list now.
         updated: rows whose manifest has other columns now.
         superseded: errors of files of which a later row is good; they are to go at the end.
+        waiting: rows that an input in another normal form gets, unless a later row is its own.
 
     Args:
         arguments: of the run, as they were typed.
@@ -70,23 +68,30 @@ class Resume:
         self._retry_errors, self._prune = retry_errors, prune
         self._forgotten = forgotten or Forgotten()
         self.superseded: list[Place] = []
+        self.waiting: list[Place] = []
         self._real_paths, self._looks = RealPaths(), Looks()
         self._arguments = arguments
         self._known_scope: Scope | None = None
         self.unlisted: set[str] = set()  # folders, patterns and URLs: inputs that have rows below them
 
-    def take(self, record: Mapping[str, Any], place: Place) -> dict[str, Any] | None:
+    def take(self, record: Mapping[str, Any], place: Place, is_second: bool = False) -> dict[str, Any] | None:
         """The columns of a row that change, or None: the row goes.
 
         Args:
             record: the row as shards hold it; the label is not needed.
             place: where the row is when it stays.
+            is_second: all rows were taken, and this one was left ``waiting``.
         """
         row = row_from_record(record)
         identity = text_from_path(self._real_paths.of(path_from_text(row.real_path or row.path)))
         item, changes = self._inputs.named(identity, row.size_bytes, row.mtime_ns), {}
         if item is None:
             item, changes = self._spelt_alike(row, identity)
+        if item is None and not changes and (item := self._in_other_form(row, identity)):
+            if not is_second:
+                self.waiting.append(place)
+                return {}
+            changes = {"path": text_from_path(item.source.path)}
         if item is None and (item := self._read_as(row, identity)):
             changes = {}
         if item is None:
@@ -148,8 +153,7 @@ class Resume:
         """
         item = self._spelt(row.path)
         if item is None:
-            item = self._in_other_form(row, identity)
-            return item, {"path": text_from_path(item.source.path)} if item else {}
+            return None, {}
         if not item.place:
             moved = not has_changed(row, item.source) and not self._looks.is_file(identity)
             if is_absent(item.source) or moved:
@@ -159,20 +163,16 @@ class Resume:
     def _in_other_form(self, row: Row, identity: str) -> Item | None:
         """The input that has the row's size, time and name but for the normal form of its letters.
 
-        A Mac, or a copy that was made over one, has "é" as two characters.
+        A Mac, or a copy that was made over one, has "é" as two characters. Of a share that is away it is
+        another file.
         """
-        if identity.isascii() or is_remote(identity) or self._looks.is_file(identity):
+        if identity.isascii() or is_remote(identity):
             return None
-        names = identity.split(os.sep)
-        others = {
-            os.sep.join([*names[:start], *(unicodedata.normalize(form, name) for name in names[start:])])
-            for form, start in product(("NFC", "NFD"), range(len(names)))
-        }
-        for other in sorted(others - {identity}):
-            item = self._inputs.named(other, row.size_bytes, row.mtime_ns)
-            if item and not (item.place or is_absent(item.source) or has_changed(row, item.source)):
-                return item
-        return None
+        item = self._inputs.in_other_form(identity, row.size_bytes, row.mtime_ns)
+        if item is None or not self._looks.is_gone_above(identity):
+            return None
+        holder = self._holder(row, identity)
+        return None if holder is not None and self._is_unlisted(holder) else item
 
     def _spelt(self, text: str) -> Item | None:
         """The input that was named by a row's path."""

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -92,11 +93,24 @@ class ShardFolder:
             is_old = shard.columns != self._schema.names or shard.run != self._info.fields()
             if is_old or any(change != {} for change in changes):
                 self._rewrite(shard, changes)
+        for number, places in groupby(resume.waiting, key=lambda place: place.shard):
+            self._resume_waiting(ShardFile(self._path(number)), number, set(places), resume)
         for name in OLD_FILES:  # now every shard says it
             with self._explained(self.folder / name):
                 (self.folder / name).unlink(missing_ok=True)
         for place in resume.superseded:
             self._superseded[self._path(place.shard)].add(place.row)
+
+    def _resume_waiting(self, shard: ShardFile, number: int, places: set[Place], resume: Resume) -> None:
+        changes: list[dict[str, Any] | None] = []
+        for index, record in enumerate(shard.rows([*_FACTS, *self._info.carried])):
+            place = Place(number, index)
+            change = resume.take(record, place, is_second=True) if place in places else {}
+            if change is None:  # the places of the rows after it are known already
+                resume.superseded.append(place)
+            changes.append(change or {})
+        if any(changes):
+            self._rewrite(shard, changes)
 
     def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
         """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""

@@ -525,6 +525,87 @@ def test_a_change_of_the_normal_form_is_no_other_song(forms: Any, part: str) -> 
     assert told(label("nas", prune=True)) == {"resumed": 6}
 
 
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("nas/Re\u0301v/Caf\xe9.wav", "nas/R\xe9v/Caf\xe9.wav"),
+        ("nas/R\xe9v/Cafe\u0301.wav", "nas/Re\u0301v/Caf\xe9.wav"),
+        ("nas/\u095b/a.wav", "nas/\u091c\u093c/a.wav"),  # which no form composes
+    ],
+    ids=ascii,
+)
+def test_each_name_of_a_path_has_a_form_of_its_own(old: str, new: str, back: bool) -> None:
+    old, new = (new, old) if back else (old, new)
+    for path in (old, new):
+        os.makedirs(os.path.dirname(path))
+    song(old)
+    label("nas")
+    os.rename(old, new)
+    song(os.path.dirname(old) + "/other.wav")  # or its folder may be a mount point whose share is away
+    quiet = FakeBackend()
+    run = label("nas", backend=quiet)
+    assert (run.resumed, run.absent, quiet.labelled) == (6, 0, [os.path.dirname(old) + "/other.wav"])
+    assert new in [row["path"] for row in rows()]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_form_whose_song_is_gone_takes_no_row_from_the_other(forms: Any, prune: bool) -> None:
+    """Whichever row comes first; the shards are of two rows."""
+    gone, there = (unicodedata.normalize(form, "nas/Café.wav") for form in forms)
+    song(gone, "calm")
+    song(there, "sad")
+    for order in ((gone, there), (there, gone)):
+        label(*order, "nas")
+        before = [(row["path"], row["emotion"]) for row in rows()]
+        os.rename(gone, "away")
+        quiet = FakeBackend()
+        run = label("nas", backend=quiet, prune=prune)
+        assert told(run) == {"resumed": 6, "pruned" if prune else "absent": 1}
+        assert quiet.labelled == []
+        after = [(row["path"], row["emotion"]) for row in rows()]
+        assert after == [row for row in before if not prune or row[0] != gone]
+        assert told(label("nas", prune=True)) == {"resumed": 6} | ({} if prune else {"pruned": 1})
+        os.rename("away", gone)
+        for path in Path("labels").glob("part-*"):
+            path.unlink()
+
+
+def test_two_rows_of_one_name_are_not_both_that_of_a_third_form() -> None:
+    names = [
+        f"nas/{first}v/{second}.wav" for first in ("Re\u0301", "R\xe9") for second in ("e\u0301", "\xe9")
+    ]
+    for name in names[:2]:
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        song(name)
+    label("nas")
+    os.rename(os.path.dirname(names[0]), os.path.dirname(names[2]))
+    os.unlink(names[3])
+    assert told(label("nas")) == {"resumed": 6, "absent": 1}
+    assert len(rows()) == 7
+    assert told(label("nas", prune=True)) == {"resumed": 6, "absent": 1}  # the folder itself is gone
+
+
+@pytest.mark.parametrize("away", ["folder", "empty"])
+def test_a_share_that_is_away_gives_no_row_to_a_copy_in_another_form(away: str) -> None:
+    share, copy = (unicodedata.normalize(form, "Café") for form in ("NFC", "NFD"))
+    os.mkdir(share)
+    song(f"{share}/a.wav")
+    label(share)
+    os.rename(share, "away")
+    if away == "empty":  # a mount point
+        os.mkdir(share)
+    os.mkdir(copy)
+    song(f"{copy}/a.wav", "sad")
+    assert told(label(share, copy)) == {"absent": 1}
+    assert [(row["path"], row["emotion"]) for row in rows()] == [
+        (f"{share}/a.wav", "happy"),
+        (f"{copy}/a.wav", "sad"),
+    ]
+    assert told(label(share, copy)) == {"resumed": 1, "absent": 1}
+
+
 def test_another_song_of_a_name_in_another_form_is_another() -> None:
     old, new = (unicodedata.normalize(form, "nas/Café.wav") for form in ("NFC", "NFD"))
     song(old)
