@@ -15,7 +15,7 @@ from ...files import Disk
 from ...strict_json import LONGEST, json_from_text
 from .differences import Piece
 
-_FORMAT = 1
+_FORMAT, _FORMAT_FOUND = 1, 2  # so that versions which know no "found" do not call the line damaged
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class UndoFile:
                 for start in sorted(starts):
                     file.seek(start)
                     line = file.readline()
-                    out.write(_line(replace(self._record(line), found=True)) if start in found else line)
+                    marked = _line(replace(self._record(line), found=True)) if start in found else line
+                    out.write(marked if len(marked) <= LONGEST else line)
         except OSError as error:
             raise self._error(f"cannot be written: {error.strerror}") from None
 
@@ -131,7 +132,7 @@ class UndoFile:
     def _record(self, line: bytes, number: int | None = None) -> Record:
         try:
             fields = json_from_text(line)
-            if fields.pop("format") != _FORMAT:
+            if fields.pop("format") not in (_FORMAT, _FORMAT_FOUND):
                 raise self._error("was written by another version of merkit: undo with that one")
             before, after = (Facts(**fields.pop(name)) for name in ("before", "after"))
             record = Record(before=before, after=after, **fields)
@@ -148,10 +149,10 @@ class UndoFile:
 
 
 def _line(record: Record) -> bytes:
-    fields = asdict(record)
+    fields = {"format": _FORMAT_FOUND if record.found else _FORMAT, **asdict(record)}
     if not record.found:
-        del fields["found"]  # older versions know no such field
-    return json.dumps({"format": _FORMAT, **fields}).encode() + b"\n"
+        del fields["found"]
+    return json.dumps(fields).encode() + b"\n"
 
 
 def _is_piece(piece: Any) -> bool:
