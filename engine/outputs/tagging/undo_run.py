@@ -116,7 +116,7 @@ class _Undo:
         files, _ = self._undone(text, [path for path in here if self._real.of(path) in self._now])
         if _has(files, Outcome.WRITTEN):
             return files
-        after = [self._undo.record_at(start).after for start in self._starts[text]]
+        after = [self._undo.record_at(start).after for start in reversed(self._starts[text])]
         found, are_copies = self._moved.paths(text, after, here)
         return self._undone(text, found, elsewhere=True, is_free=not (here or are_copies))[0]
 

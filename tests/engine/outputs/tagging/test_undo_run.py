@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from audio_files import noise, write_audio
 from label_folders import row_of, write_labels
+from merkit.engine.catalogue.reconcile import RealPaths
 from merkit.engine.catalogue.shards import rows_in
 from merkit.engine.errors import MerError
 from merkit.engine.outputs.tagging.tag_run import Outcome, TagOptions, tag_songs
@@ -383,3 +386,69 @@ def test_the_line_of_a_damaged_record_is_said(tmp_path: Path) -> None:
     file.write_bytes(first.replace(b'"format": 1', b'"format": 9'))
     with pytest.raises(MerError, match="was written by another version of merkit"):
         list(undo_tags(labels))
+
+
+@pytest.mark.parametrize("what", ["damaged", "gone"])
+def test_without_all_rows_no_record_goes(tmp_path: Path, what: str) -> None:
+    path = song(tmp_path / "share" / "a.flac")
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    copy = tmp_path / "copy.flac"
+    copy.write_bytes(path.read_bytes())
+    write_labels(labels, [row_of(copy)], [row_of(path)])
+    (tmp_path / "share").rename(tmp_path / "away")
+    assert undo(labels) == [Outcome.WRITTEN]
+    shards = {shard: shard.read_bytes() for shard in labels.glob("*.parquet")}
+    for shard, data in shards.items():
+        if what == "gone":
+            shard.unlink()
+        elif shard.name.endswith("1.parquet"):
+            shard.write_bytes(data[: len(data) // 2])
+    assert undo(labels) == [Outcome.MISSING]
+    for shard, data in shards.items():
+        shard.write_bytes(data)
+    (tmp_path / "away").rename(tmp_path / "share")
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+    assert not has_undo(labels)
+
+
+def test_the_newest_file_goes_before_a_likelier_one(tmp_path: Path) -> None:
+    """A backup of before the last mood has the old name still."""
+    path, copy = song(tmp_path / "m" / "a.flac"), tmp_path / "backup" / "a.flac"
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    copy.parent.mkdir()
+    shutil.copy2(path, copy)
+    write_labels(labels, [row_of(path, "sad")])
+    tag(labels)
+    path = path.rename(path.with_name("01 a.flac"))
+    write_labels(labels, [row_of(path, "sad"), row_of(copy)])
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("count", [50, 200])
+def test_the_search_looks_at_each_file_of_a_size_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    from merkit.engine.outputs.tagging.moved_files import MovedFiles
+    from merkit.engine.outputs.tagging.undo_file import Facts
+
+    paths = [tmp_path / f"{number}.mp3" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(f"{number:09}".encode())
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    asked = []
+    real_paths = RealPaths()
+    of = real_paths.of
+    monkeypatch.setattr(real_paths, "of", lambda path: asked.append(path) or of(path))
+    moved = MovedFiles(labels, real_paths, lambda real, digest: False)
+    for _ in range(3):  # as often as earlier records come forth
+        for number, path in enumerate(paths):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            facts = Facts(9, path.stat().st_mtime_ns, digest)
+            assert moved.paths(f"/old/{number}.mp3", [facts], []) == ([str(path)], False)
+    assert len(asked) <= 2 * count
