@@ -19,6 +19,7 @@ from ...files import Disk
 from ...text.escape import text_from_path
 from ..songs import songs_in
 from .differences import bytes_from_pieces
+from .moods import NoPlaceError, is_ours, read_moods, require_mutagen
 from .moved_files import MovedFiles
 from .replacement import replacement
 from .tag_run import Outcome, Tagged, digest_of, reason_of, writing
@@ -101,14 +102,18 @@ class _Undo:
                     return
                 files = self._undone_late(text)
                 is_more |= _has(files, Outcome.WRITTEN)
-                if _has(files, Outcome.FAILED) or not self._starts[text]:
+                is_done = not self._starts[text] and rest[text].outcome is not Outcome.CHANGED
+                if is_done or _has(files, Outcome.FAILED):
                     del rest[text]
                 for each in files:
-                    if self._real.of(each.path) not in said:
+                    if each.outcome is Outcome.FAILED or self._real.of(each.path) not in said:
                         said.add(self._real.of(each.path))
                         yield each
         for text, tagged in rest.items():
-            yield self._left_over(text, tagged)
+            if self._starts[text]:
+                yield self._left_over(text, tagged)
+            elif self._is_tagged(tagged.path):
+                yield tagged
 
     def _undone_late(self, text: str) -> list[Tagged]:
         """Undoes what is left of one text: of what a step has changed in its place, or of what has moved."""
@@ -125,11 +130,25 @@ class _Undo:
         starts, is_here = self._starts[text], tagged.outcome in (Outcome.WRITTEN, Outcome.SAME)
         if not all(self._undo.record_at(start).found for start in starts):
             return replace(tagged, outcome=Outcome.EARLIER) if is_here else tagged
-        if not self._moved.has_row(text):
-            self.left -= {*starts}
-        elif tagged.outcome is Outcome.MISSING:
+        if tagged.outcome is Outcome.MISSING and self._moved.has_row(text):
             return replace(tagged, reason=_ELSEWHERE)
-        return tagged if is_here else replace(tagged, outcome=Outcome.SAME)
+        if tagged.outcome is Outcome.MISSING:
+            self.left -= {*starts}
+        elif is_here or self._is_tagged(tagged.path):
+            return tagged
+        return replace(tagged, outcome=Outcome.SAME)
+
+    def _is_tagged(self, path: str) -> bool:
+        """Whether a file that has changed may have its mood still, and is not another with that name now."""
+        if self._real.of(path) in self._now:
+            return False
+        try:
+            require_mutagen()
+            return is_ours(read_moods(path))
+        except NoPlaceError:
+            return False
+        except (MerError, OSError):
+            return True
 
     def _is_own(self, real: str, digest: str) -> bool:
         """Whether a file has bytes that a record of its own place is of, and still has to be undone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -409,6 +410,46 @@ def test_without_all_rows_no_record_goes(tmp_path: Path, what: str) -> None:
     for shard, data in shards.items():
         shard.write_bytes(data)
     (tmp_path / "away").rename(tmp_path / "share")
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+    assert not has_undo(labels)
+
+
+def test_a_later_step_that_fails_is_told(tmp_path: Path) -> None:
+    """The first step of the same file was done, and told."""
+    old, new = song(tmp_path / "old" / "a.flac"), tmp_path / "new" / "a.flac"
+    labels = write_labels(tmp_path / "labels", [row_of(old)])
+    tag(labels)
+    file = labels / ".undo.jsonl"
+    record = json.loads(file.read_bytes())
+    file.write_text(json.dumps({**record, "pieces": record["pieces"][:-1]}) + "\n")
+    (tmp_path / "old").rename(tmp_path / "new")
+    write_labels(labels, [row_of(new, "sad")])
+    tag(labels)
+    assert [each.outcome for each in undo_tags(labels, write=True)] == [Outcome.WRITTEN, Outcome.FAILED]
+    assert [each.outcome for each in undo_tags(labels, write=True)] == [Outcome.FAILED]
+
+
+def test_what_was_changed_is_told_though_a_copy_of_before_it_is_restored(tmp_path: Path) -> None:
+    from mutagen.flac import FLAC
+
+    path, copy = song(tmp_path / "a.flac"), tmp_path / "backup" / "a.flac"
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    tagged = path.read_bytes()
+    copy.parent.mkdir()
+    copy.write_bytes(tagged)
+    changed = FLAC(path)
+    changed["comment"] = "mine"
+    changed.save()
+    write_labels(labels, [row_of(path), row_of(copy)])
+    assert undo(labels) == [Outcome.WRITTEN, Outcome.CHANGED]
+    assert copy.read_bytes() == before
+    assert undo(labels) == [Outcome.CHANGED]
+    write_labels(labels, [row_of(copy)])
+    assert undo(labels) == [Outcome.CHANGED]
+    path.write_bytes(tagged)
     assert undo(labels) == [Outcome.WRITTEN]
     assert path.read_bytes() == before
     assert not has_undo(labels)
