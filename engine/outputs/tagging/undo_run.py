@@ -79,6 +79,9 @@ class _Undo:
         self.restored: _Restored = defaultdict(dict)
         self._real = RealPaths()
         self._moved = MovedFiles(folder, self._real, self._is_own)
+        self._again: dict[str, set[int]] = defaultdict(set)  # of use, and maybe to other files
+        self._spare: set[int] = set()  # those of them that go at the end, unless the run is stopped before
+        self._said: set[str] = set()  # of which real paths something was
         self._now: dict[str, str] = {}  # the digests of files that were restored, or would be, by real path
 
     def run(self, is_stopped: Callable[[], bool]) -> Iterator[Tagged]:
@@ -92,7 +95,7 @@ class _Undo:
                 is_whole = len(files) == len([*paths_from_text(text)])  # no other file has the same text
                 rest[text] = files.pop() if is_whole else other or Tagged(text, Outcome.MISSING)
             yield from files
-        said = {*self._now} - {self._real.of(tagged.path) for tagged in rest.values()}
+        self._said = {*self._now} - {self._real.of(tagged.path) for tagged in rest.values()}
         # Each step may bring forth the bytes that an earlier record is of, under another name.
         is_more = True
         while is_more:
@@ -105,22 +108,46 @@ class _Undo:
                 is_done = not self._starts[text] and rest[text].outcome is not Outcome.CHANGED
                 if is_done or _has(files, Outcome.FAILED):
                     del rest[text]
-                for each in files:
-                    if each.outcome is Outcome.FAILED or self._real.of(each.path) not in said:
-                        said.add(self._real.of(each.path))
-                        yield each
+                yield from self._news(files)
+            # Only what no other record is of: of equal files each has its own time of before.
+            for text in [*self._again] if not is_more else ():
+                if is_stopped():
+                    return
+                files = self._undone_again(text)
+                is_more |= _has(files, Outcome.WRITTEN)
+                yield from self._news(files)
+        self.left -= self._spare
         for text, tagged in rest.items():
             if self._starts[text]:
                 yield self._left_over(text, tagged)
             elif self._is_tagged(tagged.path):
                 yield tagged
 
+    def _news(self, files: list[Tagged]) -> Iterator[Tagged]:
+        """What was not said of these files, or is worse."""
+        for each in files:
+            if each.outcome is Outcome.FAILED or self._real.of(each.path) not in self._said:
+                self._said.add(self._real.of(each.path))
+                yield each
+
+    def _undone_again(self, text: str) -> list[Tagged]:
+        """Undoes what is of records that were of use, maybe to a copy or to a file of equal bytes."""
+        starts, rest = self._again[text], self._starts[text]
+        self._starts[text] = sorted(starts)
+        files = self._undone_moved(text)
+        self._starts[text] = rest
+        if _has(files, Outcome.FAILED):
+            self._spare -= self._again.pop(text)
+        return files
+
     def _undone_late(self, text: str) -> list[Tagged]:
         """Undoes what is left of one text: of what a step has changed in its place, or of what has moved."""
+        changed = [path for path in _here(text) if self._real.of(path) in self._now]
+        files, _ = self._undone(text, changed)
+        return files if _has(files, Outcome.WRITTEN) else self._undone_moved(text)
+
+    def _undone_moved(self, text: str) -> list[Tagged]:
         here = _here(text)
-        files, _ = self._undone(text, [path for path in here if self._real.of(path) in self._now])
-        if _has(files, Outcome.WRITTEN):
-            return files
         after = [self._undo.record_at(start).after for start in reversed(self._starts[text])]
         found, are_copies = self._moved.paths(text, after, here)
         return self._undone(text, found, elsewhere=True, is_free=not (here or are_copies))[0]
@@ -164,16 +191,17 @@ class _Undo:
             elsewhere: the files are not where they were tagged.
             is_free: no other file can be meant, so that the row of this text is theirs.
         """
-        files, other, of_use = [], None, set()
+        files, other, of_use, again = [], None, set(), set()
         for real, path in {self._real.of(path): path for path in found}.items():
             was = source_from_path(real)
-            tagged, done = self._undone_file(path, real, self._starts[text])
+            tagged, done, passed = self._undone_file(path, real, self._starts[text])
             # Elsewhere the bytes of before are no sign: they may be those of a copy that never was tagged.
             if tagged.outcome is Outcome.CHANGED or (tagged.outcome is Outcome.SAME and elsewhere):
                 other = tagged
                 continue
             files.append(tagged)
             of_use |= done
+            again |= done if elsewhere else done - passed
             if self._disk is not None and done:
                 after = [self._undo.record_at(start).after for start in done]
                 known = {
@@ -186,29 +214,35 @@ class _Undo:
                     steps |= dict.fromkeys(known, os.stat(real))
         if _has(files, Outcome.FAILED):
             return files, other  # the records may be of the file that failed, too
+        if again:
+            self._again[text] |= again
         if is_free:
-            self.left -= of_use
-        else:
-            self.found |= of_use
+            self.left -= of_use - again
+            self._spare |= again
+        self.found |= again if is_free else of_use
         self._starts[text] = [start for start in self._starts[text] if start not in of_use]
         return files, other
 
-    def _undone_file(self, path: str, real: str, starts: list[int]) -> tuple[Tagged, set[int]]:
-        """Undoes the changes of a file from the last one to the first. Also which records are of it."""
+    def _undone_file(self, path: str, real: str, starts: list[int]) -> tuple[Tagged, set[int], set[int]]:
+        """Undoes the changes of a file from the last one to the first.
+
+        Also which records may be of it, and which of them were undone.
+        """
         try:
             digest = "" if self._disk else self._now.get(real, "")
             if not digest:
                 with open(real, "rb") as file:
                     digest = digest_of(file)
-            first = None
+            first, passed = None, set()
             for start in reversed(starts):
                 record = self._undo.record_at(start)
                 if digest == record.after.sha256:
                     if self._disk is not None:
                         _restore(Path(real), record, self._disk)
                     digest, first = record.before.sha256, record
+                    passed.add(start)
         except (MerError, OSError) as error:
-            return Tagged(path, Outcome.FAILED, reason=reason_of(error)), set()
+            return Tagged(path, Outcome.FAILED, reason=reason_of(error)), set(), set()
         done, digests = set(), {digest}
         for start in starts:  # also those of a change that a kill came before, or after which it was undone
             record = self._undo.record_at(start)
@@ -218,8 +252,8 @@ class _Undo:
         if first:
             self._now[real] = digest
             self._moved.has_become(path, first.before)
-            return Tagged(path, Outcome.WRITTEN), done
-        return Tagged(path, Outcome.SAME if done else Outcome.CHANGED), done
+            return Tagged(path, Outcome.WRITTEN), done, passed
+        return Tagged(path, Outcome.SAME if done else Outcome.CHANGED), done, passed
 
 
 def _here(text: str) -> list[str]:

@@ -467,8 +467,44 @@ def test_the_newest_file_goes_before_a_likelier_one(tmp_path: Path) -> None:
     tag(labels)
     path = path.rename(path.with_name("01 a.flac"))
     write_labels(labels, [row_of(path, "sad"), row_of(copy)])
-    assert undo(labels) == [Outcome.WRITTEN]
-    assert path.read_bytes() == before
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.read_bytes(), copy.read_bytes()] == [before] * 2
+    assert not has_undo(labels)
+
+
+def test_equal_songs_of_two_moods_that_were_swapped(tmp_path: Path) -> None:
+    """One that was restored has the bytes of before of the other's record."""
+    paths = [song(tmp_path / f"{number}.flac") for number in range(2)]
+    before = paths[0].read_bytes()
+    paths[1].write_bytes(before)
+    emotions = ("happy", "sad")
+    rows = [row_of(path, emotion) for path, emotion in zip(paths, emotions, strict=True)]
+    labels = write_labels(tmp_path / "labels", rows)
+    tag(labels)
+    paths[0].rename(tmp_path / "swapped")
+    paths[1].rename(paths[0])
+    (tmp_path / "swapped").rename(paths[1])
+    write_labels(labels, [row_of(path) for path in paths])
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.read_bytes() for path in paths] == [before] * 2
+
+
+def test_a_stop_keeps_what_another_file_of_the_same_bytes_needs(tmp_path: Path) -> None:
+    path, copies = song(tmp_path / "a.flac"), [tmp_path / "m" / "a.flac", tmp_path / "m" / "b.flac"]
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    copies[0].parent.mkdir()
+    for copy in copies:
+        shutil.copy2(path, copy)
+    path.unlink()
+    write_labels(labels, [row_of(copy) for copy in copies])
+    steps = undo_tags(labels, write=True)
+    assert next(steps).path == str(copies[0])
+    steps.close()
+    assert [each.path for each in undo_tags(labels, write=True)] == [str(copies[1])]
+    assert [copy.read_bytes() for copy in copies] == [before] * 2
+    assert not has_undo(labels)
 
 
 @pytest.mark.parametrize("count", [50, 200])
