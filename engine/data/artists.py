@@ -41,7 +41,7 @@ def artist_keys(cell: str) -> tuple[str, ...]:
     """
     cell = html.unescape(cell).strip()
     if _LIST.fullmatch(cell):
-        with suppress(ValueError, SyntaxError):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of deep nesting
             cell = ";".join(map(str, ast.literal_eval(cell)))
     names: list[str] = []
     for name in map(str.strip, _BETWEEN.split(comparison_key(cell))):

@@ -45,3 +45,8 @@ from merkit.engine.data.artists import artist_keys
 )
 def test_names(cell: str, keys: list[str]):
     assert list(artist_keys(cell)) == keys
+
+
+def test_a_list_that_nests_deeply_is_a_name():
+    cell = f"['a', {'-' * 50_000}1, 'b']"
+    assert artist_keys(cell) == (cell,)
