@@ -1,4 +1,9 @@
-"""Gives tagged files the bytes that they had before."""
+"""Gives tagged files the bytes that they had before.
+
+A record says which bytes a file had before it got others, so a file is known by its bytes, wherever it is
+today. Each file goes back from record to record while it has the bytes of after of one, whatever becomes of
+others. What is told, and which records are kept, then follows from the records of each place.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +15,22 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ...catalogue.reconcile import RealPaths, paths_from_text
+from ...catalogue.reconcile import paths_from_text
 from ...catalogue.shard_facts import store_facts
 from ...catalogue.shards import shards_in
-from ...catalogue.source import int64, source_from_path
+from ...catalogue.source import int64
 from ...errors import MerError
 from ...files import Disk
 from ...text.escape import text_from_path
 from ..songs import songs_in
+from .candidates import Candidate, Candidates
 from .differences import bytes_from_pieces
 from .moods import NoPlaceError, is_ours, read_moods, require_mutagen
-from .moved_files import MovedFiles
 from .replacement import replacement
 from .tag_run import Outcome, Tagged, digest_of, reason_of, writing
-from .undo_file import Record, UndoFile
+from .undo_file import Facts, Record, UndoFile
 
 _ELSEWHERE = "restored elsewhere; if it was moved there, mer-label --forget its old folder"
-_Restored = dict[str, dict[tuple[int | None, int | None], os.stat_result]]
-"""By real path as rows hold it, and by size and time of after the change: what the file is now."""
 
 
 def undo_tags(
@@ -56,216 +59,164 @@ def undo_tags(
         try:
             yield from run.run(is_stopped)
         finally:
-            _store_rows(folder, run.restored, disk)
-            undo.keep(run.left, run.found)
+            _store_rows(run.files, disk)
+            undo.keep(run.left, run.undone & run.left)
 
 
 class _Undo:
     """Undoes all records; without ``disk`` it writes nothing, and says the same.
 
     Attributes:
-        left: where the records begin that are of use still.
-        found: those of them whose file, or a copy of it, was restored elsewhere.
-        restored: what the rows are to say.
+        files: that may have been tagged.
+        left: where the records begin that are of use still: all, until every file was looked at.
+        undone: where those begin that were undone in a file, here or elsewhere.
     """
 
     def __init__(self, folder: Path, undo: UndoFile, disk: Disk | None) -> None:
         self._undo, self._disk = undo, disk
-        self._starts: dict[str, list[int]] = defaultdict(list)  # of what is to be undone, the oldest first
-        for start, record in undo.records():
-            self._starts[record.path].append(start)
-        self.left = {start for starts in self._starts.values() for start in starts}
-        self.found: set[int] = set()
-        self.restored: _Restored = defaultdict(dict)
-        self._real = RealPaths()
-        self._moved = MovedFiles(folder, self._real, self._is_own)
-        self._again: dict[str, set[int]] = defaultdict(set)  # of use, and maybe to other files
-        self._spare: set[int] = set()  # those of them that go at the end, unless the run is stopped before
-        self._said: set[str] = set()  # of which real paths something was
-        self._now: dict[str, str] = {}  # the digests of files that were restored, or would be, by real path
+        self._records = {start: replace(record, pieces=[]) for start, record in undo.records()}
+        self._of: dict[str, list[int]] = defaultdict(list)  # records by place, the oldest first
+        self._from: dict[str, list[int]] = defaultdict(list)  # and by the digest of after
+        for start, record in self._records.items():
+            self._of[record.path].append(start)
+            self._from[record.after.sha256].append(start)
+        after = {record.after.size for record in self._records.values()}
+        self._sizes = after | {record.before.size for record in self._records.values()}
+        self._candidates = Candidates(folder, self._of, after)
+        self.files = self._candidates.files
+        self.left = {*self._records}
+        self.undone: set[int] = set()
+        self._failed: set[int] = set()  # records that could not be undone
+        self._unread: set[int | None] = set()  # sizes of files that could not be read
 
     def run(self, is_stopped: Callable[[], bool]) -> Iterator[Tagged]:
-        """What becomes of each file: first of those in their places, then of those that are looked for."""
-        rest: dict[str, Tagged] = {}
-        for text in self._starts:
+        """What becomes of each file that has bytes of a record, and then of the rest of the records."""
+        for file in self.files:
             if is_stopped():
                 return
-            files, other = self._undone(text, _here(text))
-            if self._starts[text] and not _has(files, Outcome.FAILED):
-                is_whole = len(files) == len([*paths_from_text(text)])  # no other file has the same text
-                rest[text] = files.pop() if is_whole else other or Tagged(text, Outcome.MISSING)
-            yield from files
-        self._said = {*self._now} - {self._real.of(tagged.path) for tagged in rest.values()}
-        # Each step may bring forth the bytes that an earlier record is of, under another name.
-        is_more = True
-        while is_more:
-            is_more = False
-            for text in [*rest]:
-                if is_stopped():
-                    return
-                files = self._undone_late(text)
-                is_more |= _has(files, Outcome.WRITTEN)
-                is_done = not self._starts[text] and rest[text].outcome is not Outcome.CHANGED
-                if is_done or _has(files, Outcome.FAILED):
-                    del rest[text]
-                yield from self._news(files)
-            # Only what no other record is of: of equal files each has its own time of before.
-            for text in [*self._again] if not is_more else ():
-                if is_stopped():
-                    return
-                files = self._undone_again(text)
-                is_more |= _has(files, Outcome.WRITTEN)
-                yield from self._news(files)
-        self.left -= self._spare
-        for text, tagged in rest.items():
-            if self._starts[text]:
-                yield self._left_over(text, tagged)
-            elif self._is_tagged(tagged.path):
-                yield tagged
+            failed = self._undo_file(file)
+            if failed or (file.undone and not any(map(self._rest, file.places))):
+                file.is_told = True
+                yield failed or Tagged(file.path, Outcome.WRITTEN)
+        left, told = set(), []
+        for text in self._of:
+            told += self._told(text, left)
+        self._keep(left)
+        yield from told
 
-    def _news(self, files: list[Tagged]) -> Iterator[Tagged]:
-        """What was not said of these files, or is worse."""
-        for each in files:
-            if each.outcome is Outcome.FAILED or self._real.of(each.path) not in self._said:
-                self._said.add(self._real.of(each.path))
-                yield each
-
-    def _undone_again(self, text: str) -> list[Tagged]:
-        """Undoes what is of records that were of use, maybe to a copy or to a file of equal bytes."""
-        starts, rest = self._again[text], self._starts[text]
-        self._starts[text] = sorted(starts)
-        files = self._undone_moved(text)
-        self._starts[text] = rest
-        if _has(files, Outcome.FAILED):
-            self._spare -= self._again.pop(text)
-        return files
-
-    def _undone_late(self, text: str) -> list[Tagged]:
-        """Undoes what is left of one text: of what a step has changed in its place, or of what has moved."""
-        changed = [path for path in _here(text) if self._real.of(path) in self._now]
-        files, _ = self._undone(text, changed)
-        return files if _has(files, Outcome.WRITTEN) else self._undone_moved(text)
-
-    def _undone_moved(self, text: str) -> list[Tagged]:
-        here = _here(text)
-        after = [self._undo.record_at(start).after for start in reversed(self._starts[text])]
-        found, are_copies = self._moved.paths(text, after, here)
-        return self._undone(text, found, elsewhere=True, is_free=not (here or are_copies))[0]
-
-    def _left_over(self, text: str, tagged: Tagged) -> Tagged:
-        """What is to be said of records that are left; those whose file was restored elsewhere may go."""
-        starts, is_here = self._starts[text], tagged.outcome in (Outcome.WRITTEN, Outcome.SAME)
-        if not all(self._undo.record_at(start).found for start in starts):
-            return replace(tagged, outcome=Outcome.EARLIER) if is_here else tagged
-        if tagged.outcome is Outcome.MISSING and self._moved.has_row(text):
-            return replace(tagged, reason=_ELSEWHERE)
-        if tagged.outcome is Outcome.MISSING:
-            self.left -= {*starts}
-        elif is_here or self._is_tagged(tagged.path):
-            return tagged
-        return replace(tagged, outcome=Outcome.SAME)
-
-    def _is_tagged(self, path: str) -> bool:
-        """Whether a file that has changed may have its mood still, and is not another with that name now."""
-        if self._real.of(path) in self._now:
-            return False
+    def _undo_file(self, file: Candidate) -> Tagged | None:
+        """Undoes the changes of a file from the last one to the first; what is to be said if that fails."""
+        steps: list[int] = []
         try:
-            require_mutagen()
-            return is_ours(read_moods(path))
-        except NoPlaceError:
-            return False
-        except (MerError, OSError):
-            return True
-
-    def _is_own(self, real: str, digest: str) -> bool:
-        """Whether a file has bytes that a record of its own place is of, and still has to be undone."""
-        starts = self._starts.get(text_from_path(real), ())
-        return any(self._undo.record_at(start).after.sha256 == digest for start in starts)
-
-    def _undone(
-        self, text: str, found: list[str], elsewhere: bool = False, is_free: bool = True
-    ) -> tuple[list[Tagged], Tagged | None]:
-        """Undoes what rows hold as one text in files that may be it; also one of them that is not.
-
-        Args:
-            elsewhere: the files are not where they were tagged.
-            is_free: no other file can be meant, so that the row of this text is theirs.
-        """
-        files, other, of_use, again = [], None, set(), set()
-        for real, path in {self._real.of(path): path for path in found}.items():
-            was = source_from_path(real)
-            tagged, done, passed = self._undone_file(path, real, self._starts[text])
-            # Elsewhere the bytes of before are no sign: they may be those of a copy that never was tagged.
-            if tagged.outcome is Outcome.CHANGED or (tagged.outcome is Outcome.SAME and elsewhere):
-                other = tagged
-                continue
-            files.append(tagged)
-            of_use |= done
-            again |= done if elsewhere else done - passed
-            if self._disk is not None and done:
-                after = [self._undo.record_at(start).after for start in done]
-                known = {
-                    (was.size_bytes, was.mtime_ns),
-                    *((each.size, int64(each.mtime_ns)) for each in after),
-                }
-                for name in (text_from_path(real), *((text,) if is_free else ())):
-                    steps = self.restored[name]
-                    known |= {key for key, status in steps.items() if _facts(status) in known}
-                    steps |= dict.fromkeys(known, os.stat(real))
-        if _has(files, Outcome.FAILED):
-            return files, other  # the records may be of the file that failed, too
-        if again:
-            self._again[text] |= again
-        if is_free:
-            self.left -= of_use - again
-            self._spare |= again
-        self.found |= again if is_free else of_use
-        self._starts[text] = [start for start in self._starts[text] if start not in of_use]
-        return files, other
-
-    def _undone_file(self, path: str, real: str, starts: list[int]) -> tuple[Tagged, set[int], set[int]]:
-        """Undoes the changes of a file from the last one to the first.
-
-        Also which records may be of it, and which of them were undone.
-        """
-        try:
-            digest = "" if self._disk else self._now.get(real, "")
-            if not digest:
-                with open(real, "rb") as file:
-                    digest = digest_of(file)
-            first, passed = None, set()
-            for start in reversed(starts):
-                record = self._undo.record_at(start)
-                if digest == record.after.sha256:
-                    if self._disk is not None:
-                        _restore(Path(real), record, self._disk)
-                    digest, first = record.before.sha256, record
-                    passed.add(start)
+            if file.size in self._sizes:
+                with open(file.real, "rb") as opened:
+                    status, file.digest = os.fstat(opened.fileno()), digest_of(opened)
+                now = Facts(status.st_size, status.st_mtime_ns, file.digest)
+                steps = self._steps(file, now)
+                file.known |= {_row_facts(now)} if steps else set()
+                is_same = bool(steps) and self._records[steps[-1]].before == now
+                while steps:
+                    if self._disk is not None and not is_same:
+                        _restore(Path(file.real), self._undo.record_at(steps[0]), self._disk)
+                    file.digest = self._records[steps[0]].before.sha256
+                    file.undone.add(steps.pop(0))
         except (MerError, OSError) as error:
-            return Tagged(path, Outcome.FAILED, reason=reason_of(error)), set(), set()
-        done, digests = set(), {digest}
-        for start in starts:  # also those of a change that a kill came before, or after which it was undone
-            record = self._undo.record_at(start)
-            if record.before.sha256 in digests:
+            self._failed.update(steps or (at for text in file.places for at in self._of[text]))
+            self._unread.add(file.size)
+            return Tagged(file.path, Outcome.FAILED, reason=reason_of(error))
+        finally:
+            self.undone |= file.undone
+        done = file.undone.union(*(self._done(text, file) for text in file.places))
+        file.known |= {_row_facts(self._records[start].after) for start in done}
+        return None
+
+    def _steps(self, file: Candidate, now: Facts) -> list[int]:
+        """The records that lead from a file's bytes to the first that it had, the newest first.
+
+        Of several that are of the same bytes, as of equal files, the likest is taken: of the file's time, its
+        place, its name, and then the newest.
+        """
+        steps: list[int] = []
+        states, name = [now], text_from_path(os.path.basename(file.real))
+
+        def likeness(start: int) -> tuple[bool, bool, bool, int]:
+            record = self._records[start]
+            has_name = os.path.basename(record.path) == name
+            return record.after.mtime_ns == states[-1].mtime_ns, record.path in file.places, has_name, start
+
+        while older := [at for at in self._from.get(states[-1].sha256, ()) if not steps or at < steps[-1]]:
+            steps.append(max(older, key=likeness))
+            states.append(self._records[steps[-1]].before)
+        # Bytes that came again, as when a mood goes, may be those of an equal file that has no such past.
+        first = [each.sha256 for each in states].index(states[-1].sha256)
+        past = [self._records[at] for at in steps[first:]]
+        is_own = past and past[0].after == states[first] and not all(record.found for record in past)
+        return steps if is_own else steps[:first]
+
+    def _done(self, text: str, file: Candidate) -> set[int]:
+        """The records of a place that a file in it is as before: also of a change that a kill came before."""
+        done, digests = set(), {file.digest}
+        for start in self._of[text]:
+            record = self._records[start]
+            if start in file.undone or record.before.sha256 in digests:
                 done.add(start)
                 digests.add(record.after.sha256)
-        if first:
-            self._now[real] = digest
-            self._moved.has_become(path, first.before)
-            return Tagged(path, Outcome.WRITTEN), done, passed
-        return Tagged(path, Outcome.SAME if done else Outcome.CHANGED), done, passed
+        return done
+
+    def _rest(self, text: str) -> set[int]:
+        """The records of a place that no file in it is as before."""
+        return {*self._of[text]}.difference(*(self._done(text, at) for at in self._candidates.at[text]))
+
+    def _told(self, text: str, left: set[int]) -> Iterator[Tagged]:
+        """What is to be said of a place, and was not; ``left`` gets those of its records that are kept."""
+        files, rest = self._candidates.at[text], self._rest(text) - self._failed
+        own = [file for file in files if self._done(text, file)]
+        others = [file for file in files if not (file.is_told or file.undone or file in own)]
+        is_lost = any(not (start in self.undone or self._records[start].found) for start in rest)
+        is_earlier = is_lost and len(own) == len([*paths_from_text(text)])  # no file is missing here
+        for file in files:
+            if not file.is_told and file not in others:
+                file.is_told = True
+                outcome = Outcome.WRITTEN if file.undone else Outcome.SAME
+                yield Tagged(file.path, Outcome.EARLIER if is_earlier else outcome)
+        # Where the file was found elsewhere, what is here may be another; or it was a copy that was found.
+        changed = [file.path for file in others if is_lost or _is_tagged(file.path)]
+        has_row = self._candidates.has_row(text)
+        if is_lost or changed or has_row:
+            left |= rest
+        if changed:
+            yield Tagged(changed[0], Outcome.CHANGED)
+        elif is_lost and not is_earlier:
+            yield Tagged(text, Outcome.MISSING)
+        elif rest - self.undone and len(others) == len(files):
+            is_away = has_row and not files
+            yield Tagged(text, Outcome.MISSING, reason=_ELSEWHERE) if is_away else Tagged(text, Outcome.SAME)
+
+    def _keep(self, left: set[int]) -> None:
+        """Keeps records: also of what failed, and those to which one that is kept leads on."""
+        self.left, digests = left | self._failed, set()
+        for start, record in reversed(self._records.items()):
+            if record.after.size in self._unread or record.after.sha256 in digests:
+                self.left.add(start)
+            if start in self.left:
+                digests.add(record.before.sha256)
+        for text in self._of:
+            self.undone |= {*self._of[text]} - self._rest(text)
 
 
-def _here(text: str) -> list[str]:
-    return [path for path in paths_from_text(text) if os.path.isfile(path)]
+def _row_facts(facts: Facts) -> tuple[int | None, int | None]:
+    return facts.size, int64(facts.mtime_ns)
 
 
-def _facts(status: os.stat_result) -> tuple[int | None, int | None]:
-    return status.st_size, int64(status.st_mtime_ns)
-
-
-def _has(files: list[Tagged], outcome: Outcome) -> bool:
-    return any(tagged.outcome is outcome for tagged in files)
+def _is_tagged(path: str) -> bool:
+    """Whether a file that has changed may have its mood still, and is not another with that name now."""
+    try:
+        require_mutagen()
+        return is_ours(read_moods(path))
+    except NoPlaceError:
+        return False
+    except (MerError, OSError):
+        return True
 
 
 def _restore(path: Path, record: Record, disk: Disk) -> None:
@@ -286,14 +237,12 @@ def _restore(path: Path, record: Record, disk: Disk) -> None:
             raise MerError("its record is damaged: it would get other bytes than it had")
 
 
-def _store_rows(folder: Path, restored: _Restored, disk: Disk) -> None:
+def _store_rows(files: list[Candidate], disk: Disk) -> None:
     """Puts the files' sizes and times into the rows that say those of after the change."""
     facts: dict[Path, dict[int, os.stat_result]] = defaultdict(dict)
-    real_paths = RealPaths()
-    for song in songs_in(folder)[1] if restored and shards_in(folder) else ():
-        text = song.real_path or text_from_path(real_paths.of(song.path))
-        status = restored.get(text, {}).get((song.size_bytes, song.mtime_ns))
-        if status is not None:
-            facts[song.shard][song.number] = status
+    for file in files:
+        for song in file.rows:
+            if (song.size_bytes, song.mtime_ns) in file.known:
+                facts[song.shard][song.number] = os.stat(file.real)
     for shard, numbers in facts.items():
         store_facts(shard, numbers, disk)

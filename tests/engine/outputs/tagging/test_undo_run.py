@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from audio_files import noise, write_audio
@@ -15,10 +15,17 @@ from label_folders import row_of, write_labels
 from merkit.engine.catalogue.reconcile import RealPaths
 from merkit.engine.catalogue.shards import rows_in
 from merkit.engine.errors import MerError
+from merkit.engine.files import Disk
 from merkit.engine.outputs.tagging.tag_run import Outcome, TagOptions, tag_songs
+from merkit.engine.outputs.tagging.undo_file import Facts, Record, UndoFile
 from merkit.engine.outputs.tagging.undo_run import undo_tags
 
 pytest.importorskip("mutagen")
+
+
+class FastDisk(Disk):
+    def sync(self, file: IO[bytes]) -> None:
+        file.flush()
 
 
 def song(path: Path, seconds: float = 0.5) -> Path:
@@ -272,7 +279,7 @@ def test_no_file_gets_the_bytes_of_another(tmp_path: Path) -> None:
 
 
 def test_files_of_one_size_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from merkit.engine.outputs.tagging import moved_files
+    from merkit.engine.outputs.tagging import undo_run
 
     paths = [song(tmp_path / f"{number}.flac") for number in range(4)]
     labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
@@ -285,8 +292,8 @@ def test_files_of_one_size_are_read_once(tmp_path: Path, monkeypatch: pytest.Mon
         path.write_bytes(os.urandom(size))
     write_labels(labels, [row_of(path) for path in others])
     read = []
-    digest_of = moved_files.digest_of
-    monkeypatch.setattr(moved_files, "digest_of", lambda file: read.append(file.name) or digest_of(file))
+    digest_of = undo_run.digest_of
+    monkeypatch.setattr(undo_run, "digest_of", lambda file: read.append(file.name) or digest_of(file))
     assert [each.outcome for each in undo_tags(labels)] == [Outcome.MISSING] * 4
     assert sorted(read) == [str(path) for path in others]
 
@@ -416,8 +423,9 @@ def test_without_all_rows_no_record_goes(tmp_path: Path, what: str) -> None:
 
 
 def test_a_later_step_that_fails_is_told(tmp_path: Path) -> None:
-    """The first step of the same file was done, and told."""
+    """The first step of the same file was done: it is told once, as what is left to do."""
     old, new = song(tmp_path / "old" / "a.flac"), tmp_path / "new" / "a.flac"
+    before = old.read_bytes()
     labels = write_labels(tmp_path / "labels", [row_of(old)])
     tag(labels)
     file = labels / ".undo.jsonl"
@@ -426,8 +434,11 @@ def test_a_later_step_that_fails_is_told(tmp_path: Path) -> None:
     (tmp_path / "old").rename(tmp_path / "new")
     write_labels(labels, [row_of(new, "sad")])
     tag(labels)
-    assert [each.outcome for each in undo_tags(labels, write=True)] == [Outcome.WRITTEN, Outcome.FAILED]
     assert [each.outcome for each in undo_tags(labels, write=True)] == [Outcome.FAILED]
+    assert [each.outcome for each in undo_tags(labels, write=True)] == [Outcome.FAILED]
+    file.write_text(json.dumps(record) + "\n" + file.read_text().partition("\n")[2])
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert new.read_bytes() == before
 
 
 def test_what_was_changed_is_told_though_a_copy_of_before_it_is_restored(tmp_path: Path) -> None:
@@ -511,21 +522,75 @@ def test_a_stop_keeps_what_another_file_of_the_same_bytes_needs(tmp_path: Path) 
 def test_the_search_looks_at_each_file_of_a_size_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    from merkit.engine.outputs.tagging.moved_files import MovedFiles
-    from merkit.engine.outputs.tagging.undo_file import Facts
-
     paths = [tmp_path / f"{number}.mp3" for number in range(count)]
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    records = UndoFile(labels, FastDisk())
     for number, path in enumerate(paths):
         path.write_bytes(f"{number:09}".encode())
-    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+        after = Facts(9, path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        records.append(Record(f"/old/{number}.mp3", Facts(0, 0, hashlib.sha256().hexdigest()), after, []))
+    write_labels(labels, [row_of(path) for path in paths])
     asked = []
-    real_paths = RealPaths()
-    of = real_paths.of
-    monkeypatch.setattr(real_paths, "of", lambda path: asked.append(path) or of(path))
-    moved = MovedFiles(labels, real_paths, lambda real, digest: False)
-    for _ in range(3):  # as often as earlier records come forth
-        for number, path in enumerate(paths):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            facts = Facts(9, path.stat().st_mtime_ns, digest)
-            assert moved.paths(f"/old/{number}.mp3", [facts], []) == ([str(path)], False)
+    of = RealPaths.of
+    monkeypatch.setattr(RealPaths, "of", lambda self, path: asked.append(path) or of(self, path))
+    done = undo_tags(labels, write=True, disk=FastDisk())
+    assert {each.path for each in done if each.outcome is Outcome.WRITTEN} == {*map(str, paths)}
+    assert not has_undo(labels)
     assert len(asked) <= 2 * count
+
+
+def test_equal_files_that_swapped_names_get_their_own_times_back(tmp_path: Path) -> None:
+    paths = [song(tmp_path / name) for name in ("a.flac", "b.flac")]
+    for path, time in zip(paths, (10**18, 2 * 10**18), strict=True):
+        os.utime(path, ns=(time, time))
+    labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
+    tag(labels)
+    paths[0].rename(tmp_path / "swapped")
+    paths[1].rename(paths[0])
+    (tmp_path / "swapped").rename(paths[1])
+    write_labels(labels, [row_of(path) for path in paths])
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.stat().st_mtime_ns for path in paths] == [2 * 10**18, 10**18]
+    assert not has_undo(labels)
+
+
+def test_a_copy_that_is_away_keeps_the_records_that_lead_on(tmp_path: Path) -> None:
+    path, copy = song(tmp_path / "a.flac"), tmp_path / "share" / "a.flac"
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    tag(labels)
+    copy.parent.mkdir()
+    shutil.copy2(path, copy)
+    write_labels(labels, [row_of(copy, "sad"), row_of(path)])
+    tag(labels)
+    copy.parent.rename(away := tmp_path / "away")
+    assert undo(labels) == [Outcome.WRITTEN, Outcome.MISSING]
+    away.rename(copy.parent)
+    assert undo(labels) == [Outcome.WRITTEN, Outcome.SAME]
+    assert [path.read_bytes(), copy.read_bytes()] == [before] * 2
+    assert not has_undo(labels)
+
+
+def test_a_mood_that_went_is_no_past_of_an_equal_file(tmp_path: Path) -> None:
+    """A file with room for tags gets its bytes back when its mood goes: they are those of its copies, too."""
+    from mutagen.flac import FLAC
+
+    paths, times = [song(tmp_path / name) for name in ("a.flac", "b.flac")], [10**18, 2 * 10**18]
+    for path, time in zip(paths, times, strict=True):
+        file = FLAC(path)
+        file["title"] = "a song"
+        file.save(padding=lambda _: 4_096)
+        os.utime(path, ns=(time, time))
+    before = paths[0].read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(paths[0])])
+    tag(labels)
+    write_labels(labels, [row_of(paths[0], None, verdict="not_music")])
+    tag(labels, touch=True)
+    assert paths[0].read_bytes() == before
+    write_labels(labels, [row_of(paths[0], None, verdict="not_music"), row_of(paths[1])])
+    tag(labels)
+    assert undo(labels) == [Outcome.WRITTEN] * 2
+    assert [path.read_bytes() for path in paths] == [before] * 2
+    assert [path.stat().st_mtime_ns for path in paths] == times
+    assert not has_undo(labels)
