@@ -25,6 +25,10 @@ class SilentError(AudioError):
     """A file that was read and holds nothing but silence."""
 
 
+class NothingHeardError(AudioError):
+    """A file that a decoder took, and of which it could decode nothing."""
+
+
 class UnreadableError(AudioError):
     """A file that is not there or cannot be read now: what it holds is not known, another day it may be."""
 

@@ -18,6 +18,7 @@ _MOST_TAGS = 16  # in a row
 _TAG_FRAME = re.compile(rb"[A-Z][A-Z0-9]{3}")
 _BEHIND_TAG = re.compile(rb"ID3|\xff[\xe0-\xff]")
 _TEXT = re.compile(rb"(?!\s*<)[^\0-\x08\x0b\x0e-\x1f\x7f]*\n[^\0-\x08\x0b\x0e-\x1f\x7f]*")  # and no web page
+_PROLOG = rb"(?:\s|<\?xml[^>]*>|<!--.*?-->)*+"  # possessive: going back takes a time that grows exponentially
 _FILE_URL = re.compile("file:(?://(?:localhost)?)?(?=/(?!/))", re.IGNORECASE)
 _MOST_BYTES = 128 << 30  # a film on the largest disc; to read what is larger takes longer than any limit
 VOC = b"Creative Voice File\x1a"
@@ -29,8 +30,14 @@ _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync by
 
 _PIPE = "a pipe cannot be sought: save what it gives in a file"
 
-# What nothing here opens, by what is said of it: {name: its first bytes, at these offsets}.
-_OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
+
+def _text(begins: bytes) -> re.Pattern[bytes]:
+    """How a text begins, in capitals or not, behind blanks and the prolog of XML."""
+    return re.compile(_PROLOG + b"(?:%b)" % begins, re.IGNORECASE | re.DOTALL)
+
+
+# What nothing here opens, by what is said of it: {name: its first bytes at offsets, or its first words}.
+_OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...] | re.Pattern[bytes]]] = {
     "which mer does not open: convert its sound first, for example ffmpeg -i FILE -vn OUT.flac": {
         "AVI": ((8, b"AVI "), (8, b"AVIX")),
         "MPEG program stream": ((0, b"\0\0\1\xba"),),
@@ -65,18 +72,37 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...]]] = {
         "OptimFROG": ((0, b"OFR "),),
         "Lossless Audio (LA)": ((0, b"LA0"),),
     },
-    "which holds no sound: give the files that it names": {
-        "a playlist": (
-            *((0, mark) for mark in (b"#EXTM3U", b"[playlist]", b"[Playlist]", b"ffconcat")),
-            *((0, mark) for mark in (b"<asx", b"<ASX")),
-        ),
-        "a cue sheet": tuple((0, word) for word in (b'FILE "', b"REM ", b'PERFORMER "', b'TITLE "')),
-        "an XML file (XSPF?)": ((0, b"<?xml"), (0, b"<playlist")),
+    "which holds no sound: fetch what it leads to": {
+        "a shortcut": _text(rb"(?:\[\{[^\]]*\]\s.*?)?\[InternetShortcut\]|\[Desktop Entry\]"),
     },
+    "which holds no sound: git lfs pull fetches the song": {
+        "a git-lfs pointer": _text(rb"version https://git-lfs\."),
+    },
+    "which holds no sound: git annex get fetches the song": {
+        "a git-annex pointer": _text(rb"/annex/objects/")
+    },
+    "which holds no sound: give the files that it names": {
+        "a playlist": _text(rb"#EXTM3U|\[playlist\]|ffconcat|<asx|<playlist|<\?[wz]pl"),
+        "a cue sheet": _text(rb'(?:FILE|PERFORMER|TITLE) "|REM |CATALOG [0-9]'),
+    },
+    "which holds no sound: fetch the song again": {
+        "a web page": _text(rb"<(?:!doctype html|html|head|title|meta|body|script|center|h1)\b"),
+        "a server's answer (JSON)": _text(rb'\{\s*["}]|\[\s*["{\]]'),
+        "a server's answer (XML)": _text(rb"<(?:error|response|fault)"),
+        "a picture (JPEG)": ((0, b"\xff\xd8\xff"),),
+        "a picture (PNG)": ((0, b"\x89PNG"),),
+        "a picture (GIF)": ((0, b"GIF8"),),
+        "a picture (WebP)": ((8, b"WEBP"),),
+        "a PDF": ((0, b"%PDF-"),),
+        "a program": ((0, b"MZ\x90\0"), (0, b"\x7fELF")),
+    },
+    "as a download that did not end: fetch the song again": {"begins with zeros": ((0, bytes(1_024)),)},
+    "which holds no sound: give the songs themselves": {"an XML file": ((0, b"<?xml"),)},
     "which mer does not open: unpack it": {
         "an archive (ZIP)": ((0, b"PK\3\4"),),
         "an archive (tar)": ((257, b"ustar"),),
         "an archive (RAR)": ((0, b"Rar!\x1a\7"),),
+        "an archive (gzip)": ((0, b"\x1f\x8b\x08"),),
         "an archive (7z)": ((0, b"7z\xbc\xaf\x27\x1c"),),
     },
     "which holds notes and no sound: render it first": {"MIDI": ((0, b"MThd"), (8, b"RMID"))},
@@ -186,17 +212,26 @@ def _read(descriptor: int, start: int, offset: int, count: int) -> bytes:
     return os.pread(descriptor, count, start + offset)
 
 
-def reason_from_head(path: str | Path) -> str:
-    """Why a regular file that nothing could open is no audio file here: its format's name, where it is known.
+def reason_from_head(
+    path: str | Path, unknown: str = "not an audio file that libsndfile or FFmpeg can open"
+) -> str:
+    """Why a regular file that gave no sound is no audio file here: what it is, where that is known.
 
     Its first bytes tell, or those behind its ID3v2 tags. For after everything failed: an MP3 with junk in
     front may begin with any bytes.
+
+    Args:
+        unknown: the reason of all other files.
     """
     head = _head(path)
-    reason = "not an audio file that libsndfile or FFmpeg can open"
-    if _TEXT.fullmatch(head):
-        reason += ", but a text: lists of files end in .m3u, .m3u8, .csv or .parquet"
-    return next(_reasons(head), reason)
+    if _TEXT.fullmatch(head) and _may_be_list(path, head):
+        unknown += ", but a text: lists of files end in .m3u, .m3u8, .csv or .parquet"
+    return next(_reasons(head), unknown)
+
+
+def _may_be_list(path: str | Path, text: bytes) -> bool:
+    lines = (*text.decode("utf-8", "replace").splitlines(), path)
+    return any(os.path.splitext(line)[1].strip().lower() in (".txt", *AUDIO_SUFFIXES) for line in lines)
 
 
 def reason_from_archive(head: bytes) -> str | None:
@@ -218,7 +253,11 @@ def _reasons(head: bytes) -> Iterator[str]:
         yield from _reasons(head.decode("utf-16", "ignore").encode())
     for what, formats in _OTHERS.items():
         for name, marks in formats.items():
-            if any(head.startswith(mark, offset) for offset, mark in marks):
+            if isinstance(marks, re.Pattern):
+                begins = bool(marks.match(head))
+            else:
+                begins = any(head.startswith(mark, offset) for offset, mark in marks)
+            if begins:
                 yield f"{name}, {what}"
     convert = next(iter(_OTHERS))
     # Those with a short sync word, which must come again where the first packet ends.

@@ -9,14 +9,22 @@ from pathlib import Path
 
 import soundfile
 
-from ..errors import AudioError, UnreadableError
+from ..errors import AudioError, NothingHeardError, UnreadableError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers import asf_objects, matroska, mp4_boxes
 from .containers.chunks import caf_breaks_off
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
 from .decoder import Budget, Decoder, Limits
-from .formats import VOC, is_container, is_mp4, open_regular_file, reason_from_archive, start_behind_tags
+from .formats import (
+    VOC,
+    is_container,
+    is_mp4,
+    open_regular_file,
+    reason_from_archive,
+    reason_from_head,
+    start_behind_tags,
+)
 from .libsndfile import SoundFileDecoder
 from .mpeg.adts_frames import adts_from_file, rate_of_adts
 from .mpeg.mp3 import mp3_decoder
@@ -80,9 +88,11 @@ def _ffmpeg_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decode
         return FFmpegDecoder(path, budget)
     except UnreadableError:
         raise
-    except AudioError:
+    except AudioError as error:
         if is_mp4(os.pread(file.fileno(), 8, 0)) and mp4_boxes.breaks_off_in_index(file.fileno()):
             raise _error_without_index("moov") from None
+        if isinstance(error, NothingHeardError):  # a picture looks like damaged MP3, for example
+            raise AudioError(reason_from_head(path, str(error))) from None
         raise
 
 

@@ -169,7 +169,10 @@ def killed() -> Child:
 
 PRINTED: dict[str, Callable[[], str]] = {
     "no such file": lambda: row("gone.mp3"),
-    "not an audio file that libsndfile": lambda: row(file("a.mp3", b"<!doctype html><title>404</title>")),
+    "not an audio file that libsndfile": lambda: row(file("a.mp3", b"half of something")),
+    "..., which holds no sound: fetch": lambda: row(file("a.mp3", b"<!doctype html><title>404</title>")),
+    "begins with zeros": lambda: row(file("a.mp3", bytes(5_000))),
+    "a git-lfs pointer": lambda: row(file("a.mp3", b"version https://git-lfs.github.com/spec/v1\n")),
     "the file is empty": lambda: row(file("a.mp3")),
     "not a regular file": lambda: Path("a.mp3").mkdir() or row("a.mp3"),
     "a pipe cannot be sought": lambda: row("/dev/fd/9999"),

@@ -13,7 +13,7 @@ import av
 import av.error
 import numpy as np
 
-from ...errors import AudioError
+from ...errors import AudioError, NothingHeardError
 from ..channels import mono_from_two
 from ..decoder import TAGS
 from ..silence import SHORTEST_S, loud_s
@@ -59,7 +59,7 @@ class FFmpegDecoder:
             self._choose_track(ffmpeg.tracks_of(self._container))
             self.length = self.measure() if untimed else self._find_length()
             if self.length <= 0:
-                raise AudioError("holds no decodable audio")
+                raise NothingHeardError("holds no decodable audio")
         except BaseException:
             self.close()
             raise
@@ -119,7 +119,7 @@ class FFmpegDecoder:
 
     def _choose_track(self, tracks: list[int]) -> None:
         """Starts the first of these tracks that is heard; if none is, the one of them with the most sound."""
-        error, loud = AudioError("holds no decodable audio"), {}
+        error, loud = NothingHeardError("holds no decodable audio"), {}
         for index in tracks:
             try:
                 self._start(index)
@@ -148,7 +148,7 @@ class FFmpegDecoder:
             self._start_unedited(index)
             return
         if first is None:
-            raise AudioError("holds no decodable audio")
+            raise NothingHeardError("holds no decodable audio")
         self.sample_rate: int = first[2]
         self._budget.check_format(self.sample_rate, self._stream.codec_context.channels)
         frames = at_one_rate(chain([first], decoded), self.sample_rate, self._budget)

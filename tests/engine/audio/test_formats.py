@@ -125,7 +125,27 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
         (b"[playlist]\n", "a playlist"),
         (b'REM GENRE Filmi\nFILE "album.flac" WAVE\n', "a cue sheet"),
         (b'\xef\xbb\xbfPERFORMER "Lata"\n', "a cue sheet"),
-        (b'<?xml version="1.0"?><playlist/>', "an XML file (XSPF?)"),
+        (b'<?xml version="1.0"?><playlist/>', "a playlist"),
+        (b'<?xml version="1.0"?>\n<!-- <html> -->\n<Error><Code>AccessDenied', "a server's answer (XML)"),
+        (b'<?xml version="1.0"?><plist>', "an XML file"),
+        (b"<?xml version='1.0'?><!DOCTYPE html PUBLIC>", "a web page"),
+        (b"<!doctype html>\n<title>404</title>\n", "a web page"),
+        (b"\r\n <HTML><head>", "a web page"),
+        (b'{"error": "quota"}', "a server's answer (JSON)"),
+        (b'\n[\n  {"error": 1}]\n', "a server's answer (JSON)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a git-lfs pointer"),
+        (b"/annex/objects/MD5E-s1--a.mp3\n", "a git-annex pointer"),
+        (b"[InternetShortcut]\r\nURL=http://x\r\n", "a shortcut"),
+        (b"[{000214A0-0000}]\r\nProp3=19,2\r\n[InternetShortcut]\r\n", "a shortcut"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a picture (JPEG)"),
+        (b"\x89PNG\r\n\x1a\n", "a picture (PNG)"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "a picture (WebP)"),
+        (b"%PDF-1.4\n", "a PDF"),
+        (b"MZ\x90\0\3", "a program"),
+        (b"PK\3\4", "an archive (ZIP)"),
+        (b"Rar!\x1a\7\1", "an archive (RAR)"),
+        (b"7z\xbc\xaf\x27\x1c", "an archive (7z)"),
+        (b"\x1f\x8b\x08\0", "an archive (gzip)"),
     ],
 )
 def test_what_is_not_opened_is_named(tmp_path: Path, head: bytes, name: str) -> None:
@@ -147,7 +167,10 @@ def test_what_is_not_opened_is_named(tmp_path: Path, head: bytes, name: str) -> 
         b"\x0b\x77",
         b"a text about AVI",
         b"a text about AVI \n\1",
-        b"<!doctype html>\n<title>404</title>\n",
+        b"<song>\n",
+        b"a text that names no file\n",
+        b"[2001] a text\n",
+        b"<!---->" * 5_000,  # takes no time either
     ],
 )
 def test_what_is_not_known_is_not_named(tmp_path: Path, head: bytes) -> None:
@@ -156,11 +179,17 @@ def test_what_is_not_known_is_not_named(tmp_path: Path, head: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", ["a text about AVI \n", "song.mp3\nMänner.mp3\n" * 1_000, '{"path": "a.mp3"}\n', "path\ta\r\n"]
+    ("name", "head"),
+    [
+        ("list.txt", "a text about AVI \n"),
+        ("list.TXT", "path\ta\r\n"),
+        ("list.mp3", "song.mp3\nMänner.mp3\n" * 1_000),
+        ("list", "\n[2001] Album/song.FLAC \r\nfolder/\r\n"),
+    ],
 )
-def test_a_text_may_be_meant_as_a_list(tmp_path: Path, head: str) -> None:
-    (tmp_path / "list.txt").write_bytes(head.encode())
-    assert reason_from_head(tmp_path / "list.txt") == (
+def test_a_text_may_be_meant_as_a_list(tmp_path: Path, name: str, head: str) -> None:
+    (tmp_path / name).write_bytes(head.encode())
+    assert reason_from_head(tmp_path / name) == (
         "not an audio file that libsndfile or FFmpeg can open, but a text: "
         "lists of files end in .m3u, .m3u8, .csv or .parquet"
     )

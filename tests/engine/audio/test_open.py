@@ -65,6 +65,20 @@ def test_not_audio(tmp_path: Path) -> None:
     refusal(Path("a\0b.mp3"), SPEC)
 
 
+def test_what_looks_like_damaged_mp3_is_named(tmp_path: Path) -> None:
+    """FFmpeg takes random bytes for MP3. Only where it decodes nothing does the beginning say why."""
+    rest, song = np.random.default_rng(1).bytes(300_000), tmp_path / "a.mp3"
+    song.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + rest)
+    assert refusal(song, SPEC) == "a picture (JPEG), which holds no sound: fetch the song again"
+    song.write_bytes(b"%PDF-1.4\n" + rest)
+    assert refusal(song, SPEC).startswith("a PDF, which ")
+    song.write_bytes(bytes(500_000))
+    assert refusal(song, SPEC).startswith("begins with zeros, as a download that did not end: ")
+    music = write_mp3(tmp_path / "b.mp3", noise(12, 16_000)[None], 16_000).read_bytes()
+    song.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0" + rest + music)
+    assert windows_from_file(song, SPEC, 1)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_truncated_file_gives_what_it_holds_or_a_reason(tmp_path: Path, suffix: str) -> None:
     rate = 48_000 if suffix in (".opus", ".webm") else 44_100
