@@ -67,6 +67,8 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...] | re.Pattern[bytes]]]
         "TrueHD": ((4, b"\xf8\x72\x6f\xba"),),
         "MLP": ((4, b"\xf8\x72\x6f\xbb"),),
         "AAC (ADIF)": ((0, b"ADIF"),),
+        "Audible (AA)": ((4, b"\x57\x90\x75\x36"),),
+        "ATRAC (OMA)": ((0, b"ea3\3"), (0, b"EA3\1"), (0, b"EA3\2")),
     },
     "which mer does not open: convert its sound to FLAC first, with the tool of its makers": {
         "OptimFROG": ((0, b"OFR "),),
@@ -106,6 +108,13 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...] | re.Pattern[bytes]]]
         "an archive (7z)": ((0, b"7z\xbc\xaf\x27\x1c"),),
     },
     "which holds notes and no sound: render it first": {"MIDI": ((0, b"MThd"), (8, b"RMID"))},
+    "which holds notes and instruments: render it first": {
+        "a module (XM)": ((0, b"Extended Module: "),),
+        "a module (S3M)": ((44, b"SCRM"),),
+        "a module (IT)": ((0, b"IMPM"),),
+        "a module (MOD)": tuple((1_080, mark) for mark in (b"M.K.", b"M!K!", b"FLT4", b"6CHN", b"8CHN")),
+    },
+    "which holds no sound: rip the disc that it points to": {"a track of a CD (CDA)": ((8, b"CDDA"),)},
 }
 
 _AUDIO = (
@@ -113,10 +122,12 @@ _AUDIO = (
     ".3gpp .3ga .3g2 .flac .ogg .oga .ogv .ogx .opus .spx .wav .wave .bwf .w64 .rf64 .aif .aiff .aifc "
     ".caf .au .snd .voc .wma .asf .wmv .mkv .mka .webm .weba"
 )
-# Of formats among _OTHERS, so that their songs get a row which says so. Not .ts and .mts, which are code too.
+# Mostly of formats among _OTHERS, so that their songs get a row which says so. Not what is something else
+# as often (docs/INPUTS.md names these): code is .ts and .mts, a library .la, a language's page .it.
 _NOT_OPENED = (
-    ".wv .ape .tta .tak .mpc .dsf .dff .ac3 .eac3 .dts .dtshd .amr .awb .shn .ofr .ra .rm .rmvb "
-    ".avi .flv .mpg .mpeg .m2ts .vob"
+    ".wv .ape .tta .tak .mpc .mp+ .dsf .dff .dsd .ac3 .eac3 .ec3 .ac4 .dts .dtshd .mlp .thd .truehd .amr "
+    ".awb .gsm .shn .ofr .ofs .vqf .ra .rm .rmvb .aax .aaxc .oma .aa3 .at3 .loas .latm .cda .mid .midi .kar "
+    ".rmi .xm .s3m .avi .divx .flv .mpg .mpeg .mpe .m1v .m2v .m2ts .m2t .vob .ogm .mxf"
 )
 AUDIO_SUFFIXES = frozenset((*_AUDIO.split(), *_NOT_OPENED.split()))
 """Lower-case suffixes of the audio and video files that a search of folders takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +12,16 @@ from pathlib import Path
 from ..audio.decoder import Limits
 from ..audio.formats import is_remote
 from ..errors import MerError
-from ..text.escape import text_from_path
+from ..text.escape import for_terminal, text_from_path
 from . import manifests, playlists
 from .patterns import pattern_below
 from .reconcile import RealPaths
 from .source import NO_FOLDER, Source, source_from_path
 from .walk import Walk
+
+_LONGEST_SUFFIX = 12  # with its dot; what stands behind the dot of a title is longer, or has a blank
+_MOST_SUFFIXES = 1_000  # that are told apart: memory must not grow with the catalogue
+_SUFFIXES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Sources:
         columns: those of the manifests, apart from paths, with their kinds.
         skipped: the files that were left out during one iteration, and the folders that were not searched.
         skipped_urls: those in playlists, which are among them.
+        skipped_suffixes: of those that only their suffix left out, in lower case, how many have it.
         reasons: why URLs cannot be listed; each stands without a slash at its end.
         check: called for each entry of each listing; what it raises ends the iteration.
         limits: those of the listings of URLs; by default each URL may lead to its own host.
@@ -64,6 +70,7 @@ class Sources:
         self.manifests = list(filter(_is_manifest, self.arguments))
         self.columns = manifests.columns_of_manifests(self.manifests, path_column)
         self.skipped, self.skipped_urls, self.reasons = 0, 0, dict[str, str]()
+        self.skipped_suffixes = Counter[str]()
         self.check: Callable[[], None] = lambda: None
         self.limits = Limits()
 
@@ -79,6 +86,7 @@ class Sources:
 
     def __iter__(self) -> Iterator[Source]:
         self.skipped = self.skipped_urls = 0
+        self.skipped_suffixes.clear()
         for argument in self.arguments:
             self.check()
             yield from self._of(argument)
@@ -135,8 +143,12 @@ class Sources:
     def _keep_reason(self, url: str, reason: str) -> None:
         self.reasons[url.rstrip("/")] = reason
 
-    def _skip(self) -> None:
+    def _skip(self, path: str) -> None:
         self.skipped += 1
+        suffix, known = _suffix(path), self.skipped_suffixes
+        is_one = 1 < len(suffix) <= _LONGEST_SUFFIX and " " not in suffix
+        if is_one and (suffix in known or len(known) < _MOST_SUFFIXES):
+            known[suffix] += 1
 
     def _skip_url(self) -> None:
         self.skipped, self.skipped_urls = self.skipped + 1, self.skipped_urls + 1
@@ -147,6 +159,13 @@ def inputs_from_paths(paths: Iterable[str | Path]) -> Inputs:
     sources = Sources(paths)
     expanded = tuple(source.path for source in sources)
     return Inputs(expanded, sources.skipped)
+
+
+def words_of_skipped(count: int, suffixes: Counter[str]) -> str:
+    """How many files were left out, for people, with the suffixes of the most."""
+    first = [for_terminal(suffix) for suffix, _ in suffixes.most_common(_SUFFIXES_SHOWN)]
+    more = ["..."] if len(suffixes) > len(first) else []
+    return f"{count} other files skipped" + (f" ({', '.join(first + more)})" if first else "")
 
 
 def _is_manifest(path: str) -> bool:

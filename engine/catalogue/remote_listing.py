@@ -25,7 +25,7 @@ _POLL_S = 0.1
 
 def sources_from_url(
     url: str,
-    skip: Callable[[], None],
+    skip: Callable[[str], None],
     check: Callable[[], None] = lambda: None,
     hidden: bool = False,
     limits: Limits | None = None,
@@ -36,8 +36,9 @@ def sources_from_url(
     A folder that cannot be listed is an input itself, which fails; so is a URL of a kind that is not read.
 
     Args:
-        skip: called for each object that is left out, and once for each such folder, as for all keys of S3
-            in which this folder is followed by an empty name (``x//y.wav``).
+        skip: called for each object that is left out, with its name where its suffix alone is why, else with
+            an empty text; and once for each such folder, as for all keys of S3 in which this folder is
+            followed by an empty name (``x//y.wav``).
         check: called for each entry; what it raises ends the listing.
         hidden: take names with a dot in front too.
         limits: which addresses may be reached, and how long an answer may take.
@@ -87,17 +88,19 @@ def sources_from_url(
                 if path.rstrip("/") == folder.rstrip("/") or ".." in path.split("/"):
                     # Keys such as x//y.wav, which no folder lists; an object of that name has a time.
                     if path == f"{folder}/" and "://" not in path and _changed_ns(info) is None:
-                        skip()
+                        skip("")
                     continue
                 if is_left_out(name, hidden):
-                    skip()
+                    skip("")
                 else:
                     folders.append((path, depth + 1))
                     folders_left -= 1  # when it is named: those that wait are in memory
                     if folders_left < 0:
                         break
-            elif path != root and (is_left_out(name, hidden) or not _is_audio(path)):
-                skip()
+            elif path != root and is_left_out(name, hidden):
+                skip("")
+            elif path != root and not _is_audio(path):
+                skip(name)
             else:
                 yield Source(_url(files, path), info.get("size"), _changed_ns(info))
         waiting += reversed(folders)

@@ -21,7 +21,7 @@ from ..labelling.further import further_columns
 from ..labelling.song_label import SongLabel, label_from_json
 from ..labelling.tags import read_tags
 from ..labelling.worker_pool import Failure
-from .expand import Sources
+from .expand import Sources, words_of_skipped
 from .input_store import InputStore, Item
 from .output import Kind, output_from_text
 from .reconcile import Forgotten, Looks, Step, is_absent, song_from_tags
@@ -38,7 +38,8 @@ class CatalogueRun:
 
     Attributes:
         total: the number of files and URLs.
-        skipped: files of folders, playlists and URLs that were left out.
+        skipped: files of folders, playlists and URLs that were left out; ``skipped_suffixes`` counts those
+            that only their suffix left out.
         resumed: inputs that have a row from an earlier run.
         replaced: rows of earlier runs that were labelled again: their files have changed, or had failed.
         unwritten: labels of this run that brought no row: an earlier one stays, or none is wanted.
@@ -114,6 +115,7 @@ class CatalogueRun:
             self._forgotten = Forgotten(forget, sources.songs_below)
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
+            self.skipped_suffixes = sources.skipped_suffixes
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
                 resume = Resume(
@@ -125,7 +127,8 @@ class CatalogueRun:
             if not self.total + self.absent + self.pruned:
                 arguments = ", ".join(sources.arguments)
                 urls = "; of playlists no URLs are taken: list them in a .csv" if sources.skipped_urls else ""
-                raise MerError(f"no audio in {arguments} ({self.skipped} other files skipped{urls})")
+                skipped = words_of_skipped(self.skipped, self.skipped_suffixes)
+                raise MerError(f"no audio in {arguments}: {skipped}{urls}")
             self.other_columns = self._inputs.other_columns
             self.repeats = self._inputs.repeats + (self._inputs.find_copies() if by_content else 0)
             self._shards = shards

@@ -13,6 +13,7 @@ from ..labelling.bug_log import BUG, line_about_bugs
 from ..signals import at_first_signal
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
+from .expand import words_of_skipped
 from .output import Kind
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class View:
         if run.repeats:
             parts.append(f"{run.repeats} repeat an earlier one")
         if run.skipped:
-            parts.append(f"{run.skipped} other files skipped")
+            parts.append(words_of_skipped(run.skipped, run.skipped_suffixes))
         speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
         print_err(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}")
         if self._emotions:

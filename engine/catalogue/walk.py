@@ -42,12 +42,13 @@ class Walk:
     Equal inodes alone mean nothing: below one virtiofs, 9p or overlay export all mounts may share one.
 
     Args:
-        skip: called for each file that is left out, and once for each such folder.
+        skip: called for each file that is left out, with its path where its suffix alone is why, else with
+            an empty text; and once for each such folder.
         check: called for each entry; what it raises ends the walk.
         hidden: take names with a dot in front too.
     """
 
-    def __init__(self, skip: Callable[[], None], check: Callable[[], None], hidden: bool) -> None:
+    def __init__(self, skip: Callable[[str], None], check: Callable[[], None], hidden: bool) -> None:
         self._skip, self._check, self._hidden = skip, check, hidden
         # Where searches for all that is below began: state, real path.
         self._roots: set[tuple[int, str]] = set()
@@ -73,7 +74,7 @@ class Walk:
                 self._check()
                 if kind:
                     folders += self._below(item, prefix + name, name, is_link, pattern)
-                elif self._takes(item.states, name, pattern) and not (
+                elif self._takes(item.states, prefix, name, pattern) and not (
                     is_link and everything and self._is_met(item, prefix + name, pattern)
                 ):
                     yield prefix + name
@@ -81,15 +82,15 @@ class Walk:
                 yield item.path
             waiting += reversed(folders)
 
-    def _takes(self, states: States, name: str, pattern: Pattern) -> bool:
+    def _takes(self, states: States, prefix: str, name: str, pattern: Pattern) -> bool:
         left_out = name.startswith(".") and is_left_out(name, self._hidden)  # other litter is folders
         if not pattern.takes(states, name, left_out):
             if left_out and pattern.takes(states, name, False):
-                self._skip()
+                self._skip("")
             return False
         if _is_audio(name):
             return True
-        self._skip()
+        self._skip(prefix + name)
         return False
 
     def _is_met(self, item: _Folder, link: str, pattern: Pattern) -> bool:
@@ -112,7 +113,7 @@ class Walk:
         left_out = is_left_out(name, self._hidden)
         stay, on = pattern.below(item.states, name, left_out)
         if left_out and not on and any(pattern.below(item.states, name, False)):
-            self._skip()
+            self._skip("")
         if not stay and not on:
             return
         moved = is_link or name == os.pardir

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from merkit.engine.audio.formats import (
 )
 from merkit.engine.errors import AudioError
 
+INPUTS = (Path(__file__).parents[3] / "docs" / "INPUTS.md").read_text(encoding="utf-8")
+
 
 def test_every_format_of_the_tests_counts() -> None:
     assert set(SUFFIXES) <= AUDIO_SUFFIXES
@@ -27,9 +30,17 @@ def test_every_format_of_the_tests_counts() -> None:
 
 def test_formats_that_are_not_opened_are_found_in_folders() -> None:
     """A song that is left out must have a row that says so; what may be text or code is no song."""
-    sound = ".wv .ape .tta .tak .mpc .dsf .dff .ac3 .eac3 .dts .amr .awb .shn .ofr .ra .rm"
-    assert {*sound.split(), ".avi", ".flv", ".mpg", ".m2ts", ".vob"} <= AUDIO_SUFFIXES
-    assert not {".ts", ".mts", ".la", ".mid"} & AUDIO_SUFFIXES
+    sound = (
+        ".wv .ape .tta .tak .mpc .mp+ .dsf .dff .dsd .ac3 .eac3 .ec3 .dts .mlp .thd .truehd .amr .awb .gsm "
+        ".shn .ofr .ra .rm .aax .oma .mid .midi .kar .xm .s3m"
+    )
+    video = ".avi .divx .flv .mpg .mpe .m1v .m2v .m2ts .vob .ogm"
+    assert {*sound.split(), *video.split()} <= AUDIO_SUFFIXES
+    others = re.findall(
+        r"`(\.\w+)`", INPUTS.partition("**Not taken by their suffix**")[2].partition("\n- ")[0]
+    )
+    assert {".ts", ".mts", ".la", ".mod", ".it", ".dat", ".aa", ".mpp"} <= {*others}
+    assert not {*others} & AUDIO_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -117,6 +128,12 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
         (b"tBaK", "TAK"),
         (b"OFR ", "OptimFROG"),
         (b"MThd", "MIDI"),
+        (b"Extended Module: song", "a module (XM)"),
+        (bytes(44) + b"SCRM", "a module (S3M)"),
+        (b"song".ljust(1_080, b"\1") + b"M.K.", "a module (MOD)"),
+        (b"\0\0\1\0\x57\x90\x75\x36", "Audible (AA)"),
+        (b"ea3\3\0\0", "ATRAC (OMA)"),
+        (b"RIFF\x24\0\0\0CDDAfmt ", "a track of a CD (CDA)"),
         (b"#EXTM3U\nsong.mp3\n", "a playlist"),
         (b"\xef\xbb\xbf#EXTM3U\n", "a playlist"),
         (b"\xef\xbb\xbf[playlist]\n", "a playlist"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from merkit.engine.catalogue.expand import Sources, inputs_from_paths
+from merkit.engine.catalogue.expand import Sources, inputs_from_paths, words_of_skipped
 from merkit.engine.catalogue.source import Source
 from merkit.engine.signals import Stop, StoppedError
 
@@ -111,6 +112,28 @@ def test_litter_is_taken_where_it_is_named(music: Path) -> None:
     named = [music / "._a.mp3", music / ".hidden", music / "#recycle"]
     assert names(Sources(named)) == ["._a.mp3", "e.mp3", "f.mp3"]
     assert "e.mp3" in names(Sources([music], hidden=True))
+
+
+def test_the_commonest_suffixes_that_are_skipped_are_named(tmp_path: Path) -> None:
+    kinds = {"dat": 3, "JPG": 2, "jpg": 2, "ts": 2, "db": 1, "txt": 1, "nfo": 1, "log": 1}
+    for i, suffix in enumerate(suffix for suffix, count in kinds.items() for _ in range(count)):
+        (tmp_path / f"{i:02}.{suffix}").touch()
+    for name in (
+        "README",
+        ".hidden.dat",
+        "._a.dat",
+        "Vol. 1 with more",
+        "a.of_a_very_long_title",
+        "trailing.",
+    ):
+        (tmp_path / name).touch()
+    sources = Sources([tmp_path])
+    for _ in range(2):
+        assert not list(sources)
+        said = words_of_skipped(sources.skipped, sources.skipped_suffixes)
+        assert said == "19 other files skipped (.jpg, .dat, .ts, .db, .txt, .nfo, ...)"
+    assert words_of_skipped(2, Counter({".a\u2028b": 1})) == "2 other files skipped (.a\\u2028b)"
+    assert words_of_skipped(1, Counter()) == "1 other files skipped"
 
 
 def test_suffixes_that_players_write(tmp_path: Path) -> None:

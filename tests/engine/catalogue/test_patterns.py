@@ -14,7 +14,7 @@ from merkit.engine.catalogue.patterns import pattern_below
 from merkit.engine.catalogue.walk import Walk
 
 
-def nothing() -> None:
+def nothing(*_: str) -> None:
     pass
 
 

@@ -258,7 +258,7 @@ def test_folders_count_when_they_are_named_not_when_they_are_searched(
     monkeypatch.setattr(remote_listing, "open_filesystem", lambda url, limits: (Wide(), "root"))
     monkeypatch.setattr(remote_listing, "_MOST_FOLDERS", 2_500)
     with pytest.raises(MerError, match="more than 2,500 folders"):
-        list(remote_listing.sources_from_url("s3://wide/", lambda: None))
+        list(remote_listing.sources_from_url("s3://wide/", lambda _: None))
     assert len(asked) == 3
 
 

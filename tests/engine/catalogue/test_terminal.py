@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ class Run:
     repeats: int = 0
     other_columns: int = 0
     skipped: int = 0
+    skipped_suffixes: Counter[str] = field(default_factory=Counter)
     unwritten: int = 0
     unlisted: list[str] = field(default_factory=list)
     stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
@@ -171,11 +173,12 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
     view.show(GOOD)
     unlisted = ["http://nas/list/\x1b[2J"]
     run = a_run(total=10, resumed=3, replaced=2, absent=5, errors=3, repeats=1, skipped=4, unlisted=unlisted)
+    run.skipped_suffixes.update({".jpg": 1, ".\x1b[2j": 2})
     view.summary(run, 1.0, "out/", stopped=True)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == (
-        "1 labelled, 3 already done, 1 repeat an earlier one, 4 other files skipped in 1.0 s: "
-        "1.0 songs/s, 72x realtime"
+        "1 labelled, 3 already done, 1 repeat an earlier one, 4 other files skipped (.\\x1b[2j, .jpg) "
+        "in 1.0 s: 1.0 songs/s, 72x realtime"
     )
     assert lines[1:] == [
         "emotions: 1 sad",

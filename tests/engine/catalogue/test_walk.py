@@ -21,11 +21,11 @@ from merkit.engine.catalogue.walk import Walk
 from merkit.engine.errors import UnreadableError
 
 
-def nothing() -> None:
+def nothing(*_: str) -> None:
     pass
 
 
-def walked(folder: Path | str, hidden: bool = False, skip: Callable[[], None] = nothing) -> list[str]:
+def walked(folder: Path | str, hidden: bool = False, skip: Callable[[str], None] = nothing) -> list[str]:
     paths = list(Walk(skip, nothing, hidden).audio(str(folder)))
     return [os.path.relpath(path, folder) for path in paths]
 
@@ -160,9 +160,10 @@ def test_litter_is_skipped_and_counted(tmp_path: Path) -> None:
         song(m / name)
     for name in ("a.mp3", "...And Justice/One.mp3", ".hidden.mp3", ".album/2.mp3", "cover.jpg", ".DS_Store"):
         song(m / name)
-    skipped: list[None] = []
-    assert walked(m, skip=lambda: skipped.append(None)) == ["a.mp3", "...And Justice/One.mp3"]
+    skipped: list[str] = []
+    assert walked(m, skip=skipped.append) == ["a.mp3", "...And Justice/One.mp3"]
     assert len(skipped) == len(litter) + 4
+    assert [path for path in skipped if path] == [str(m / "cover.jpg")]  # the others' suffixes say nothing
     assert walked(m, hidden=True) == [".hidden.mp3", "a.mp3", "...And Justice/One.mp3", ".album/2.mp3"]
     assert walked(m / "#recycle") == walked(m / ".snapshots/1") == ["a.mp3"]  # named, so it is meant
 

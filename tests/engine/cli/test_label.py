@@ -45,7 +45,7 @@ def test_a_folder_with_the_bundled_model(music: Path) -> None:
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [Path(line[0]).name for line in lines] == ["a.mp3", "b.wav", "d.m4a", "तेरे बिना 💔.flac"]
     assert {line[1] for line in lines} == {"not_music"}  # it is noise
-    assert "0 labelled, 4 no music, 1 other files skipped" in done.stderr
+    assert "0 labelled, 4 no music, 1 other files skipped (.jpg) in " in done.stderr
     assert "songs/s" in done.stderr
     assert "x realtime" in done.stderr
 
