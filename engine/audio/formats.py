@@ -85,6 +85,8 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...] | re.Pattern[bytes]]]
     },
     "which holds no sound: give the files that it names": {
         "a playlist": _text(rb"#EXTM3U|\[playlist\]|ffconcat|<asx|<playlist|<\?[wz]pl"),
+    },
+    "which holds no sound: give the file that it names; split it first for a row a song (docs/INPUTS.md)": {
         "a cue sheet": _text(rb'(?:FILE|PERFORMER|TITLE) "|REM |CATALOG [0-9]'),
     },
     "which holds no sound: fetch the song again": {

@@ -14,6 +14,7 @@ from ..audio.formats import is_remote
 from ..errors import MerError
 from ..text.escape import for_terminal, text_from_path
 from . import manifests, playlists
+from .cue_sheets import album_of_cue
 from .patterns import pattern_below
 from .reconcile import RealPaths
 from .source import NO_FOLDER, Source, source_from_path
@@ -49,6 +50,7 @@ class Sources:
         skipped: the files that were left out during one iteration, and the folders that were not searched.
         skipped_urls: those in playlists, which are among them.
         skipped_suffixes: of those that only their suffix left out, in lower case, how many have it.
+        albums: audio files that a cue sheet in the same folder divides into tracks, of folders and patterns.
         reasons: why URLs cannot be listed; each stands without a slash at its end.
         check: called for each entry of each listing; what it raises ends the iteration.
         limits: those of the listings of URLs; by default each URL may lead to its own host.
@@ -70,9 +72,13 @@ class Sources:
         self.manifests = list(filter(_is_manifest, self.arguments))
         self.columns = manifests.columns_of_manifests(self.manifests, path_column)
         self.skipped, self.skipped_urls, self.reasons = 0, 0, dict[str, str]()
-        self.skipped_suffixes = Counter[str]()
+        self.skipped_suffixes, self._albums = Counter[str](), set[int]()
         self.check: Callable[[], None] = lambda: None
         self.limits = Limits()
+
+    @property
+    def albums(self) -> int:
+        return len(self._albums)
 
     @property
     def private_hosts(self) -> frozenset[str]:
@@ -87,6 +93,7 @@ class Sources:
     def __iter__(self) -> Iterator[Source]:
         self.skipped = self.skipped_urls = 0
         self.skipped_suffixes.clear()
+        self._albums.clear()
         for argument in self.arguments:
             self.check()
             yield from self._of(argument)
@@ -138,7 +145,7 @@ class Sources:
             yield source_from_path(text)  # its row says that there is none
 
     def _walk(self) -> Walk:
-        return Walk(self._skip, self.check, self._hidden)
+        return Walk(self._skip_local, self.check, self._hidden)
 
     def _keep_reason(self, url: str, reason: str) -> None:
         self.reasons[url.rstrip("/")] = reason
@@ -149,6 +156,11 @@ class Sources:
         is_one = 1 < len(suffix) <= _LONGEST_SUFFIX and " " not in suffix
         if is_one and (suffix in known or len(known) < _MOST_SUFFIXES):
             known[suffix] += 1
+
+    def _skip_local(self, path: str) -> None:
+        self._skip(path)
+        if _suffix(path) == ".cue" and (album := album_of_cue(path)):
+            self._albums.add(hash(album))  # two sheets of one file are common
 
     def _skip_url(self) -> None:
         self.skipped, self.skipped_urls = self.skipped + 1, self.skipped_urls + 1

@@ -40,6 +40,7 @@ class CatalogueRun:
         total: the number of files and URLs.
         skipped: files of folders, playlists and URLs that were left out; ``skipped_suffixes`` counts those
             that only their suffix left out.
+        albums: files that a cue sheet beside them divides into tracks.
         resumed: inputs that have a row from an earlier run.
         replaced: rows of earlier runs that were labelled again: their files have changed, or had failed.
         unwritten: labels of this run that brought no row: an earlier one stays, or none is wanted.
@@ -115,7 +116,7 @@ class CatalogueRun:
             self._forgotten = Forgotten(forget, sources.songs_below)
             self._inputs = stack.enter_context(InputStore(sources))
             self.total, self.skipped = len(self._inputs), sources.skipped
-            self.skipped_suffixes = sources.skipped_suffixes
+            self.skipped_suffixes, self.albums = sources.skipped_suffixes, sources.albums
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             if shards:
                 resume = Resume(

@@ -13,6 +13,7 @@ from ..labelling.bug_log import BUG, line_about_bugs
 from ..signals import at_first_signal
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
+from .cue_sheets import line_about_albums
 from .expand import words_of_skipped
 from .output import Kind
 
@@ -112,9 +113,7 @@ class View:
         parts = [f"{sum(self._emotions.values())} labelled"]
         if self.failed:
             parts.append(f"{self.failed} failed")
-        for verdict, words in _WORDS.items():
-            if self._verdicts[verdict]:
-                parts.append(f"{self._verdicts[verdict]} {words}")
+        parts += (f"{self._verdicts[key]} {words}" for key, words in _WORDS.items() if self._verdicts[key])
         if run.resumed:
             parts.append(f"{run.resumed} already done")
         if run.repeats:
@@ -123,12 +122,10 @@ class View:
             parts.append(words_of_skipped(run.skipped, run.skipped_suffixes))
         speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
         print_err(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}")
-        if self._emotions:
-            counts = (f"{count} {emotion}" for emotion, count in self._emotions.most_common())
-            print_err(f"emotions: {', '.join(counts)}")
-        for name, emotions in self._further.items():
+        for name, emotions in (("emotions", self._emotions), *self._further.items()):
             counts = (f"{count} {emotion}" for emotion, count in emotions.most_common())
-            print_err(f"{for_terminal(name)}: {', '.join(counts)}")
+            if emotions:
+                print_err(f"{for_terminal(name)}: {', '.join(counts)}")
         commonest = self._reasons.most_common(_REASONS_SHOWN)
         for reason, count in commonest:
             print_err(f"{count} failed: {reason}")
@@ -138,6 +135,8 @@ class View:
             print_err(_stages(run.stages))
         if out:
             print_err(f"{_rows(self.done - run.unwritten)} written to {'stdout' if out == '-' else out}")
+        if run.albums:
+            print_err(line_about_albums(run.albums))
         for line in _about_earlier_runs(run):
             print_err(line)
         left = run.total - run.resumed - self.done

@@ -41,6 +41,7 @@ class Run:
     skipped: int = 0
     skipped_suffixes: Counter[str] = field(default_factory=Counter)
     unwritten: int = 0
+    albums: int = 0
     unlisted: list[str] = field(default_factory=list)
     stages: StageSeconds = field(default_factory=lambda: StageSeconds(1, 2, 3, 4, 5, 6, 7, 8))
 
@@ -188,6 +189,15 @@ def test_the_summary_of_a_run_that_was_resumed_and_stopped(capsys: pytest.Captur
         "5 files are not there now; their rows stay",
         "3 rows with errors are of earlier runs: --retry-errors tries them again",
         "stopped: 6 of 10 inputs were not labelled",
+    ]
+
+
+def test_albums_in_one_file_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for albums in (0, 1, 2):
+        Lines().summary(a_run(albums=albums), 1.0, None, stopped=False)
+    assert [line for line in capsys.readouterr().err.splitlines() if ".cue" in line] == [
+        "1 file is an album that a .cue divides into tracks: it has one row, as one song (docs/INPUTS.md)",
+        "2 files are albums that a .cue divides into tracks: each has one row, as one song (docs/INPUTS.md)",
     ]
 
 
