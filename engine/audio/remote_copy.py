@@ -27,7 +27,7 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
     """The path of a temporary local copy of an object.
 
     Raises:
-        UnreadableError: the object cannot be read, takes longer than ``limits.seconds``, or is a web page.
+        UnreadableError: the object cannot be read, takes longer than ``limits.seconds``, or is a text.
         AudioError: it is larger than 2 GB.
     """
     deadline = time.monotonic() + limits.seconds

@@ -22,8 +22,8 @@ _MOST_PAGE_BYTES = 64 << 20  # of a listing; a million songs
 _CONNECT_S = 20.0
 _MOST_CHARACTERS = 100  # of what a server says of an error
 _ENCODED = re.compile(r"(?=.*%)(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*", re.ASCII | re.IGNORECASE)
-_PAGES = ("text/html", "application/xhtml+xml")
-# Servers call songs pages too, whose first bytes are never all of a text.
+_TEXTS = re.compile(r"text/.+|application/(?:.+\+)?(?:json|xml)")
+# Servers call songs texts too, whose first bytes are never all of one.
 _TEXT = re.compile(rb"[^\0-\x08\x0b\x0e-\x1f\x7f]*")
 _RANGE = re.compile("bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 _PASSING = (429, 502, 503, 504)
@@ -172,8 +172,8 @@ def reason_for_no_song(response: Any, head: bytes) -> str | None:
     if not head:
         return "the server sent nothing"
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in _PAGES and _TEXT.fullmatch(head):
-        return f"the server sent a web page ({kind}), no song"
+    if _TEXTS.fullmatch(kind) and _TEXT.fullmatch(head):
+        return f"the server sent a {'web page' if 'html' in kind else 'text'} ({kind}), no song"
     return None
 
 

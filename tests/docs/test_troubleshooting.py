@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from click.testing import CliRunner
-from http_folder import Answers, answered_by
+from http_folder import Answers, answered_by, served
 from label_folders import row_of, write_labels
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.cli.label import main
@@ -162,6 +162,11 @@ def web_page() -> str:
         return row(f"{root}/page")
 
 
+def web_text() -> str:
+    with served(Path(file("error.txt", b"slow down")).parent) as root:
+        return row(f"{root}/error.txt")
+
+
 def killed() -> Child:
     process = SimpleNamespace(exitcode=-9)
     return Child(process, None, Path(), None)  # pyright: ignore[reportArgumentType]
@@ -186,6 +191,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "the process that read it was killed": lambda: killed().failure().reason,
     "cannot be fetched: only": lambda: row("ftp://example.org/a.mp3"),
     "cannot be fetched: the server sent a web page": web_page,
+    "cannot be fetched: the server sent a text": web_text,
     "an archive": lambda: row(file("a.mp3", b"PK\3\4")),
     "cannot be copied": full,
     "... was begun with other options": other_options,

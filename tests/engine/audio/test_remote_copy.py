@@ -171,6 +171,11 @@ def test_it_is_asked_three_times_and_within_the_limit(why: str, times: int, reas
         (200, "Text/HTML; charset=utf-8", b"\xe0\xa4\x97", "the server sent a web page (text/html), no song"),
         (200, "application/xhtml+xml", b"\n<?xml ", "the server sent a web page (application/xhtml+xml), no"),
         (203, "text/html", b"<p>" * 9_000, "the server sent a web page (text/html), no song"),
+        (200, "application/json", b'{"error": 429}', "the server sent a text (application/json), no song"),
+        (200, "application/problem+json", b"{}", "the server sent a text (application/problem+json), no"),
+        (200, "application/xml", b"<Error/>", "the server sent a text (application/xml), no song"),
+        (200, "text/xml", b"<Error/>", "the server sent a text (text/xml), no song"),
+        (200, "text/plain; charset=utf-8", b"slow down", "the server sent a text (text/plain), no song"),
         (200, "audio/mpeg", b"", "the server sent nothing"),
         (204, "audio/mpeg", b"", "HTTP 204: the server sent no song"),
         (206, "audio/mpeg", b"half", "HTTP 206: the server sent no song"),
@@ -191,13 +196,22 @@ def test_an_answer_without_a_song_is_no_bad_song(status: int, kind: str, body: b
         assert str(error.value).startswith(f"cannot be fetched: {reason}")
 
 
-@pytest.mark.parametrize(("status", "name"), [(200, "a.wav"), (203, "a.wav"), (200, "a.mp3")])
-def test_a_song_that_is_called_a_web_page(status: int, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "name", "kind"),
+    [
+        (200, "a.wav", "text/html"),
+        (203, "a.wav", "text/html"),
+        (200, "a.mp3", "text/html"),
+        (200, "a.mp3", "text/plain"),
+        (200, "a.flac", "application/json"),
+    ],
+)
+def test_a_song_that_is_called_a_text(status: int, name: str, kind: str, tmp_path: Path) -> None:
     write_audio(tmp_path / name, noise(11, 16_000), 16_000)
 
     class Song(Answers):
         def do_GET(self) -> None:
-            self._answer(status, (tmp_path / name).read_bytes())
+            self._answer(status, (tmp_path / name).read_bytes(), **{"Content-Type": kind})
 
     with answered_by(Song) as root:
         file = log_mels_from_file(f"{root}/{name}", WindowOptions(AudioSpec()))
