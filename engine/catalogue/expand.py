@@ -46,7 +46,8 @@ class Sources:
 
     Attributes:
         manifests: those among the arguments.
-        columns: those of the manifests, apart from paths, with their kinds.
+        columns: those of the manifests, apart from paths, with their kinds. With other kinds than the
+            manifests', values that are the same in them become such, and others end the iteration.
         skipped: the files that were left out during one iteration, and the folders that were not searched.
         skipped_urls: those in playlists, which are among them.
         skipped_suffixes: of those that only their suffix left out, in lower case, how many have it.
@@ -127,7 +128,7 @@ class Sources:
         elif os.path.isdir(argument):
             yield from map(source_from_path, self._walk().audio(argument))
         elif _is_manifest(argument):
-            yield from manifests.sources_from_manifest(argument, self._path_column, self.check)
+            yield from manifests.sources_from_manifest(argument, self._path_column, self.check, self.columns)
         elif _is_pattern(argument):
             yield from self._matching(argument)
         elif _suffix(argument) in playlists.SUFFIXES and os.path.exists(argument):

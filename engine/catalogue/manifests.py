@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
 
 from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
@@ -14,6 +17,9 @@ from .parquet_rows import parquet_columns, parquet_rows
 from .source import Source
 
 SUFFIXES = (".csv", ".parquet")
+
+_MOST_WHOLE = 1 << 53  # up to which each whole number is one of float64
+_PANDAS = {"string": "string", "int64": "Int64", "float64": "Float64", "bool": "boolean"}
 
 
 def columns_of_manifests(files: Iterable[str], path_column: str) -> dict[str, str]:
@@ -44,26 +50,33 @@ def columns_of_manifests(files: Iterable[str], path_column: str) -> dict[str, st
 
 
 def sources_from_manifest(
-    file: str, path_column: str, check: Callable[[], None] = lambda: None
+    file: str,
+    path_column: str,
+    check: Callable[[], None] = lambda: None,
+    kinds: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Source]:
     """The rows of a CSV or Parquet file, one at a time, with their other columns.
 
     Paths are relative to the file's ``folders_of_list``; ``source_from_list`` says what they mean. A row
     without a path becomes an input that fails; one without anything is left out, and so are columns without a
-    name. ``check`` is called for each row; what it raises ends the list.
+    name. ``check`` is called for each row; what it raises ends the list. ``kinds`` are those that the values
+    of columns are to have, where they are not the file's.
 
     Raises:
-        MerError: the file cannot be read.
+        MerError: the file cannot be read, or a value is none of the kind that it is to have.
     """
     folders = folders_of_list(file)
     with _reading(file):
-        names = [name for name, _ in _columns(file, path_column)]
+        columns = _columns(file, path_column)
+        names = [name for name, _ in columns]
+        others = {name: kinds[name] for name, kind in columns if kinds.get(name, kind) != kind}
         rows = parquet_rows(file, path_column) if _is_parquet(file) else open_csv(file, path_column)[1]
         for values in rows:
             check()
             if not any(str(value).strip() for value in values if value is not None):
                 continue
             row = {name: value for name, value in zip(names, values, strict=True) if name}
+            row |= {name: _of_kind(row[name], kind, name, file) for name, kind in others.items()}
             path = str(row.pop(path_column) or "")
             url = path.strip().strip(MARKS).strip()
             if is_remote(url) and path_in_url(url) is None:
@@ -71,6 +84,26 @@ def sources_from_manifest(
             else:
                 is_empty = not path.strip(MARKS).strip()
                 yield Source("", columns=row) if is_empty else source_from_folders(folders, path, row)
+
+
+def _of_kind(value: Any, kind: str, name: str, file: str) -> Any:
+    """A value as one of another kind, where it is the same there.
+
+    pandas makes whole numbers with a gap floats, and has no type for a column of gaps.
+    """
+    if value is None:
+        return None
+    if kind == "int64" and isinstance(value, float):
+        if math.isnan(value):  # a gap, as other writers than Arrow's store it
+            return None
+        if value.is_integer() and abs(value) < _MOST_WHOLE:
+            return int(value)
+    if kind == "float64" and type(value) is int and abs(value) <= _MOST_WHOLE:
+        return float(value)
+    raise MerError(
+        f"{file}: the column {name!r} has {str(value)[:40]!r}, and the folder's rows have {kind} there: "
+        f'write it as Parquet with that type (pandas: astype("{_PANDAS[kind]}")), or choose another folder'
+    )
 
 
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:

@@ -102,7 +102,13 @@ class CatalogueRun:
             own = names_of_columns(artifact)
             output = output_from_text(out)
             output.refuse_arguments(sources.arguments)
-            self._kept = _carried_before(Path(output.path)) if output.kind is Kind.FOLDER else frozenset()
+            before = _carried_before(Path(output.path)) if output.kind is Kind.FOLDER else {}
+            self._kept = frozenset(before)
+            names = carried_columns({name: name for name in sources.columns}, own, self._kept)
+            # The folder's kinds hold: pandas gives a column another one with its first gap.
+            sources.columns = {
+                column: before.get(name, sources.columns[column]) for name, column in names.items()
+            }
             carried = carried_columns(sources.columns, own, self._kept)
             for model in reversed(artifact.further):
                 carried = {**further_columns(model), **carried}
@@ -274,7 +280,7 @@ class CatalogueRun:
                 yield item, label
 
 
-def _carried_before(folder: Path) -> frozenset[str]:
-    """The columns that the rows of a folder carry, by their names there; none where it has no rows."""
+def _carried_before(folder: Path) -> dict[str, str]:
+    """The columns that the rows of a folder carry, by their names there, with their kinds."""
     before = fields_of_folder(folder) if folder.is_dir() else None
-    return frozenset(before["carried"] if before else ())
+    return before["carried"] if before else {}

@@ -130,3 +130,47 @@ def test_marks_before_paths(music: Path) -> None:
         ("https://h/x.mp3", "3"),
         ("s3://b/y z.mp3", "4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "fitted"),
+    [
+        ("int64", pa.array([1999.0, None, -3.0]), [1999, None, -3]),
+        ("int64", pa.array([1999.0, float("nan")]), [1999, None]),
+        ("int64", pa.nulls(2), [None, None]),
+        ("int64", pa.nulls(1, pa.string()), [None]),
+        ("bool", pa.nulls(1), [None]),
+        ("string", pa.nulls(1, pa.float64()), [None]),
+        ("float64", pa.array([2000, None]), [2000.0, None]),
+    ],
+)
+def test_values_of_another_kind(music: Path, kind: str, values: pa.Array, fitted: list) -> None:
+    """A column keeps its kind when pandas gives it another one: with its first gap, or with only gaps."""
+    pq.write_table(pa.table({"path": ["a.mp3"] * len(values), "x": values}), music / "list.parquet")
+    sources = Sources([music / "list.parquet"])
+    sources.columns = {"x": kind}
+    found = [source.columns["x"] for source in sources]
+    assert found == fitted
+    assert list(map(type, found)) == list(map(type, fitted))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        ("int64", 1999.5, r"list.parquet: the column 'x' has '1999.5', and .* int64 .* astype\(\"Int64\"\)"),
+        ("int64", float("inf"), "has 'inf'"),
+        ("int64", 2.0**53, "has '9007199254740992.0'"),
+        ("int64", "1999", "has '1999'"),
+        ("int64", True, "has 'True'"),
+        ("float64", 2**53 + 1, r"float64 .* astype\(\"Float64\"\)"),
+        ("float64", True, "has 'True'"),
+        ("bool", 1, r"bool .* astype\(\"boolean\"\)"),
+        ("string", 1, r"string .* astype\(\"string\"\)"),
+    ],
+)
+def test_a_value_that_would_change_is_refused(music: Path, kind: str, value: object, told: str) -> None:
+    pq.write_table(pa.table({"path": ["a.mp3"], "x": [value]}), music / "list.parquet")
+    sources = Sources([music / "list.parquet"])
+    sources.columns = {"x": kind}
+    with pytest.raises(MerError, match=told):
+        list(sources)

@@ -695,6 +695,25 @@ def test_corrected_columns_reach_their_rows() -> None:
     assert (told(run)["updated"], rows()[1]["genre"], rows()[1]["status"]) == (1, "disco", "ok")
 
 
+def test_a_column_keeps_its_kind() -> None:
+    def manifest(*values: object) -> str:
+        paths = [f"nas/album/{name}.wav" for name, _ in zip("abcde", values, strict=False)]
+        pq.write_table(pa.table({"path": paths, "year": values, "verdict": values}), "list.parquet")
+        return "list.parquet"
+
+    label(manifest(1999))
+    assert told(label(manifest(1999.0, None))) == {"resumed": 1}
+    assert told(label(manifest(2001.0, 2000.0, None))) == {"resumed": 2, "updated": 2}
+    assert told(label(manifest(None, None, None))) == {"resumed": 3, "updated": 2}
+    assert told(label(manifest(2001.0, 2000.0))) == {"resumed": 2, "updated": 2}
+    before = rows()
+    with pytest.raises(MerError, match=r"list.parquet: the column 'year' has '0.5', and .* int64 there"):
+        label(manifest(2001.0, 0.5, 3.0, 4.0))
+    assert rows() == before
+    pairs = [(row["year"], row["manifest_verdict"]) for row in before]
+    assert pairs == [(2001, 2001), (2000, 2000), (None, None)]
+
+
 def test_bytes_of_a_list_that_are_no_text() -> None:
     Path("list.csv").write_bytes(b"path,genre\nnas/album/a.wav,caf\xe9\nnas/album/b.wav,pop\n")
     label("list.csv")
@@ -837,7 +856,7 @@ def test_a_folder_whose_rows_have_a_column_that_differs_from_ours_in_capitals(
     table = Path("list.csv")
     table.write_text("path,Title\nnas/album/a.wav,theirs\n")
     with monkeypatch.context() as older:
-        older.setattr(run_module, "_carried_before", lambda folder: frozenset(["Title"]))
+        older.setattr(run_module, "_carried_before", lambda folder: {"Title": "string"})
         label("list.csv")
     table.write_text("path,Title\nnas/album/a.wav,changed\nnas/album/b.wav,more\n")
     assert told(label("list.csv")) == {"resumed": 1, "updated": 1}
