@@ -52,7 +52,7 @@ class Sources:
         skipped_urls: those in playlists, which are among them.
         skipped_suffixes: of those that only their suffix left out, in lower case, how many have it.
         albums: audio files that a cue sheet in the same folder divides into tracks, of folders and patterns.
-        reasons: why URLs cannot be listed; each stands without a slash at its end.
+        reasons: why folders and URLs cannot be listed, by their identities as rows hold them.
         check: called for each entry of each listing; what it raises ends the iteration.
         limits: those of the listings of URLs; by default each URL may lead to its own host.
 
@@ -146,10 +146,10 @@ class Sources:
             yield source_from_path(text)  # its row says that there is none
 
     def _walk(self) -> Walk:
-        return Walk(self._skip_local, self.check, self._hidden)
+        return Walk(self._skip_local, self.check, self._hidden, self._keep_reason)
 
-    def _keep_reason(self, url: str, reason: str) -> None:
-        self.reasons[url.rstrip("/")] = reason
+    def _keep_reason(self, place: str, reason: str) -> None:
+        self.reasons[text_from_path(RealPaths().of(place))] = reason
 
     def _skip(self, path: str) -> None:
         self.skipped += 1

@@ -47,7 +47,7 @@ class CatalogueRun:
         updated: rows of earlier runs that got new tags, or new columns from their manifest.
         dropped, pruned: rows of earlier runs that went; see ``Resume``.
         absent: good rows that stay although their files cannot be seen now.
-        unlisted: inputs that they lie below, and that are not there or cannot be listed; of URLs also why.
+        unlisted: inputs that they lie below, and that are not there or cannot be listed; of some also why.
         errors: rows of earlier runs with errors that stay.
         strays: those of them that are of no input, and not there; ``stray`` names the first for ``forget``.
         out: where the rows are: of a run that was stopped they may be beside an older file. None: nowhere.
@@ -155,7 +155,7 @@ class CatalogueRun:
         firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
         labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
         for item, label in self._in_order(labels):
-            label = self._explained(label)
+            label = self._explained(item, label)
             began = time.process_time()
             self._write(item, label)
             self.stages.write += time.process_time() - began
@@ -216,9 +216,9 @@ class CatalogueRun:
                 self._shards.write(row, item.place)
                 self.updated += 1
 
-    def _explained(self, label: SongLabel) -> SongLabel:
-        """With why a URL cannot be listed: where that is an answer's body, fetching the URL says less."""
-        reason = self._reasons.get(label.path.rstrip("/"))
+    def _explained(self, item: Item, label: SongLabel) -> SongLabel:
+        """With why a folder or URL cannot be listed: opening the one, or fetching the other, may say less."""
+        reason = self._reasons.get(item.source.real_path or "")
         if not label.unreadable or reason in (None, NO_FOLDER) or reason in (label.error or ""):
             return label
         return replace(label, error=f"cannot be listed: {reason}")

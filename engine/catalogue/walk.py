@@ -46,10 +46,17 @@ class Walk:
             an empty text; and once for each such folder.
         check: called for each entry; what it raises ends the walk.
         hidden: take names with a dot in front too.
+        unlisted: called for each folder that cannot be listed, with its path and why.
     """
 
-    def __init__(self, skip: Callable[[str], None], check: Callable[[], None], hidden: bool) -> None:
-        self._skip, self._check, self._hidden = skip, check, hidden
+    def __init__(
+        self,
+        skip: Callable[[str], None],
+        check: Callable[[], None],
+        hidden: bool,
+        unlisted: Callable[[str, str], None] = lambda folder, reason: None,
+    ) -> None:
+        self._skip, self._check, self._hidden, self._unlisted = skip, check, hidden, unlisted
         # Where searches for all that is below began: state, real path.
         self._roots: set[tuple[int, str]] = set()
         self._real_path = lru_cache(1_000)(real_path_of)
@@ -69,7 +76,7 @@ class Walk:
             prefix = os.path.join(item.path, "") if item.path else ""
             folders: list[_Folder] = []
             everything = pattern.searches(item.states)
-            entries, whole = self._entries(item, prefix, pattern)
+            entries, error = self._entries(item, prefix, pattern)
             for kind, name, is_link in entries:
                 self._check()
                 if kind:
@@ -78,7 +85,9 @@ class Walk:
                     is_link and everything and self._is_met(item, prefix + name, pattern)
                 ):
                     yield prefix + name
-            if not whole:  # its songs must not be missing silently
+            if error:  # its songs must not be missing silently
+                if not isinstance(error, FileNotFoundError):
+                    self._unlisted(item.path, error.strerror or str(error))
                 yield item.path
             waiting += reversed(folders)
 
@@ -160,30 +169,31 @@ class Walk:
             return item._replace(states=item.states - pattern.with_skipped(searching))
         return item._replace(above=(*item.above, here))
 
-    def _entries(self, item: _Folder, prefix: str, pattern: Pattern) -> tuple[list[_Entry], bool]:
-        """What is in a folder, in order, and whether all of it could be listed."""
+    def _entries(self, item: _Folder, prefix: str, pattern: Pattern) -> tuple[list[_Entry], OSError | None]:
+        """What is in a folder, in order, and why not all of it could be listed."""
         parts = {pattern.parts[state] for state in item.states if pattern.literal[state]}
         if len(parts) == len(item.states):  # no wildcard: nothing to list, and ".." is in no list
             there = [name for name in sorted(parts) if os.path.lexists(prefix + name)]
             return [
                 _entry(name, os.path.isdir(prefix + name), os.path.islink(prefix + name)) for name in there
-            ], True
+            ], None
         entries: list[_Entry] = []
         try:
             with os.scandir(item.path or os.curdir) as listing:
                 for entry in listing:
                     self._check()
-                    is_link = entry.is_symlink()
+                    is_link = False
                     try:
+                        is_link = entry.is_symlink()
                         is_folder = entry.is_dir()
-                    except (
-                        OSError
-                    ) as error:  # a link to itself, or what cannot be looked at: listing it says so
-                        is_folder = error.errno != errno.ELOOP
+                    except OSError as error:
+                        # A link to itself is no folder. What cannot be looked at, as on a disk that fails, is
+                        # a song or a folder by its name: opening or listing it says why.
+                        is_folder = error.errno != errno.ELOOP and not _is_audio(entry.name)
                     entries.append(_entry(entry.name, is_folder, is_link))
-        except OSError:
-            return sorted(entries), False
-        return sorted(entries), True
+        except OSError as error:
+            return sorted(entries), error
+        return sorted(entries), None
 
 
 def _entry(name: str, is_folder: bool, is_link: bool) -> _Entry:

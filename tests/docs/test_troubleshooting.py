@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import av
@@ -167,6 +169,20 @@ def web_text() -> str:
         return row(f"{root}/error.txt")
 
 
+def unlisted() -> str:
+    Path("songs").mkdir()
+    real = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if path == "songs":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.scandir", scandir)
+        return run("songs", "--out", "rows.csv").replace("1 failed: ", "")
+
+
 def killed() -> Child:
     process = SimpleNamespace(exitcode=-9)
     return Child(process, None, Path(), None)  # pyright: ignore[reportArgumentType]
@@ -180,6 +196,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "a git-lfs pointer": lambda: row(file("a.mp3", b"version https://git-lfs.github.com/spec/v1\n")),
     "the file is empty": lambda: row(file("a.mp3")),
     "not a regular file": lambda: Path("a.mp3").mkdir() or row("a.mp3"),
+    "cannot be listed": unlisted,
     "a pipe cannot be sought": lambda: row("/dev/fd/9999"),
     "too short": lambda: row(sound("a.wav", 0.1)),
     "breaks off before its index (moov): ...": lambda: row(half_mp4()),

@@ -659,6 +659,30 @@ def test_prune_keeps_the_error_of_a_folder(monkeypatch: pytest.MonkeyPatch) -> N
         assert run.pruned == 0
 
 
+def test_why_a_folder_cannot_be_listed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a disk that fails, which opens the folder and reads nothing."""
+    real = os.scandir
+
+    def failing(path: Any = ".") -> Any:
+        if str(path).endswith("album"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    song("nas/1.wav")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", failing)
+        label("nas")
+        assert [(row["path"], row["error"], row["error_kind"]) for row in rows()] == [
+            ("nas/1.wav", None, None),
+            ("nas/album", "cannot be listed: Input/output error", "unreadable"),
+        ]
+    assert told(label("nas"))["dropped"] == 1
+    monkeypatch.setattr(os, "scandir", failing)
+    run = label("nas")
+    assert run.unlisted == [f"{os.path.realpath('nas/album')}: Input/output error"]
+    assert (run.absent, len(rows())) == (5, 6)
+
+
 def test_a_folder_without_songs_is_said_to_be_one() -> None:
     os.mkdir("empty")
     with pytest.raises(MerError, match="no audio in empty"):

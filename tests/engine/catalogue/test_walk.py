@@ -249,6 +249,57 @@ def test_folders_beyond_the_longest_path_are_not_missing_in_silence(tmp_path: Pa
                 open_regular_file(source.path)
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOTCONN, errno.ESTALE])
+def test_why_a_folder_cannot_be_listed(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a disk that fails: it opens, and "not a regular file" would be said of it."""
+    song(tmp_path / "music/a.mp3")
+    song(tmp_path / "music/bad/b.mp3")
+    monkeypatch.chdir(tmp_path)
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if os.path.basename(path) == "bad":
+            raise OSError(code, os.strerror(code))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for argument in ("music", "music/*", f"{tmp_path}/music/"):
+        sources = Sources([argument])
+        assert [os.path.basename(source.path) for source in sources] == ["a.mp3", "bad"]
+        assert sources.reasons == {os.path.realpath("music/bad"): os.strerror(code)}
+
+
+@pytest.mark.parametrize(("name", "place"), [("a.mp3", 1), ("a", 2), ("a.txt", 2)])
+@pytest.mark.parametrize("by", ["is_symlink", "is_dir"])
+def test_an_entry_that_cannot_be_looked_at_hides_no_other(
+    by: str, name: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad inode, where the listing does not tell what its entries are."""
+    for other in ("0.mp3", name, "b.mp3"):
+        song(tmp_path / other)
+    real = os.scandir
+
+    def look(entry: os.DirEntry[str], method: str) -> bool:
+        if (entry.name, method) == (name, by):
+            raise OSError(errno.EIO, "Input/output error")
+        return getattr(entry, method)()
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name = entry.name
+            self.is_symlink, self.is_dir = partial(look, entry, "is_symlink"), partial(look, entry, "is_dir")
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[Iterator[Entry]]:
+        with real(path) as entries:
+            yield map(Entry, entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    expected = ["0.mp3", "b.mp3"]
+    expected.insert(place, name)
+    assert walked(tmp_path) == expected
+
+
 @pytest.mark.parametrize("is_link", [False, True])
 def test_what_cannot_be_looked_at_is_an_input(
     is_link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
