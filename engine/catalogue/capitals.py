@@ -48,7 +48,7 @@ class Spelling:
             if listed is None or listed == name:
                 return path
             other = os.path.join(folder, listed)
-            return other if os.path.samestat(os.lstat(other), os.lstat(path)) else path
+            return other if _is_same(os.lstat(other), os.lstat(path)) else path
         except (OSError, ValueError):
             return path
 
@@ -68,6 +68,17 @@ class Spelling:
             self._finds_others.clear()
         finds = self._finds_others[folder] = os.path.lexists(os.path.join(folder, swapped))
         return finds
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether a name that a folder lists, and one that it finds and does not list, are of one file.
+
+    exFAT by FUSE gives a file another inode with each spelling of its name.
+    """
+    facts, others = (
+        (each.st_dev, stat.S_IFMT(each.st_mode), each.st_size, each.st_mtime_ns) for each in (one, other)
+    )
+    return os.path.samestat(one, other) or facts == others
 
 
 @lru_cache(_MOST_FOLDERS)  # listed once, not for each name: the disk may be slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,28 @@ def test_names_are_those_that_folders_list(
         assert other.of(os.path.join(disk, path)) == os.path.join(disk, path)
     find_any_capitals(disk, monkeypatch)
     assert Spelling().of(os.path.join(disk, typed)) == os.path.join(disk, listed)
+
+
+@pytest.mark.parametrize("differs", [None, "size", "time", "device", "kind"])
+def test_a_disk_whose_inodes_go_by_the_spelling(
+    differs: str | None, disk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exFAT by FUSE: each spelling of a name is another inode of the same size and time."""
+    find_any_capitals(disk, monkeypatch)
+    real = os.lstat
+
+    def lstat(path: Any) -> os.stat_result:
+        status = real(path)
+        other = str(path).endswith("A.MP3")
+        mode = stat.S_IFDIR if other and differs == "kind" else status.st_mode
+        numbers = [mode, hash(str(path)), status.st_dev + (other and differs == "device"), *status[3:]]
+        numbers[6] += other and differs == "size"
+        late_ns = int(other and differs == "time")
+        return os.stat_result(numbers, {"st_mtime_ns": status.st_mtime_ns + late_ns})
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    listed = "A.MP3" if differs else "a.mp3"
+    assert Spelling().of(f"{disk}/Beatles/Help!/A.MP3") == f"{disk}/Beatles/Help!/{listed}"
 
 
 def test_two_files_whose_names_differ_in_capitals(disk: str) -> None:
