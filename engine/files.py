@@ -216,24 +216,22 @@ class FolderLock:
         self._folder = folder
         file, is_new = folder / self._NAME, not os.path.lexists(folder / self._NAME)
         try:
-            # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
-            self._file = file.open("a+b", buffering=0)
+            self._file = _open_lock(file)
         except OSError as error:
-            if isinstance(error, PermissionError) and not is_new:  # another user has made it
-                raise MerError(
-                    f"{file} cannot be written ({error.strerror}): if no run is under way there, remove it"
-                ) from None
             raise MerError(f"{folder} cannot be written: {error.strerror}") from error
         if is_new:
-            with suppress(OSError, AttributeError):  # root's file would keep the folder's owner out
+            with suppress(OSError, AttributeError):  # the disk or Windows has no modes
                 owner = folder.stat()
-                os.fchown(self._file.fileno(), owner.st_uid, owner.st_gid)
+                os.fchmod(self._file.fileno(), owner.st_mode & 0o666)  # who may write there may lock it
+                os.fchown(self._file.fileno(), owner.st_uid, owner.st_gid)  # root's would keep them out
         try:
             _lock(self._file)
         except OSError as error:
             self._file.seek(0)
             holder = self._file.read(100).decode("utf-8", "replace").strip()
             self._file.close()
+            if error.errno == errno.EBADF:  # NFS locks only what was opened for writing
+                raise _not_shared(file, error) from None
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 raise MerError(
                     f"{folder} cannot be locked ({error.strerror}), and two runs there would spoil each "
@@ -257,6 +255,32 @@ class FolderLock:
         with suppress(OSError):  # readers of data sets pass over empty files only
             self._file.truncate(0)
         self._file.close()
+
+
+def _open_lock(file: Path) -> IO[bytes]:
+    """Opens a folder's lock file, and makes it; one that only another user may write can be locked too.
+
+    Raises:
+        OSError: the folder cannot be written.
+        MerError: the file is another user's and cannot be opened.
+    """
+    try:
+        # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+        return file.open("a+b", buffering=0)
+    except PermissionError:
+        if not os.path.lexists(file) or not os.access(file.parent, os.W_OK | os.X_OK):
+            raise
+    try:
+        return file.open("rb", buffering=0)
+    except PermissionError as error:
+        raise _not_shared(file, error) from None
+
+
+def _not_shared(file: Path, error: OSError) -> MerError:
+    return MerError(
+        f"{file} is another user's and cannot be locked ({error.strerror}): whether a run is under way there "
+        "cannot be told. Its owner can share it: chmod g+rw"
+    )
 
 
 def _lock(file: IO[bytes]) -> None:

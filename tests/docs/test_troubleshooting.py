@@ -97,6 +97,15 @@ def in_use() -> str:
         lock.release()
 
 
+def closed_lock() -> str:
+    file(".lock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+        with pytest.raises(MerError) as error:
+            FolderLock(Path())
+    return str(error.value)
+
+
 def other_files() -> str:
     Path("letters").mkdir()
     return run(file("letters/a.txt") and sound("a.wav"), "--out", "letters/")
@@ -214,6 +223,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "... was begun with other options": other_options,
     "... was begun with a model called": lambda: run(sound("a.wav"), "--out", labels()),
     "... is in use by another run": in_use,
+    "... is another user's and cannot be locked": closed_lock,
     "... holds other files and no labels": other_files,
     "...: the name of a file of rows must end in": lambda: run(sound("a.wav"), "--out", "rows.xml"),
     "no audio in": no_audio,

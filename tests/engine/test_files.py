@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from failing_disk import FailingDisk
@@ -195,18 +196,59 @@ def test_a_lock_that_cannot_be_had_is_not_called_anothers(
     files.FolderLock(tmp_path).release()
 
 
-def test_a_lock_that_another_user_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(path: Path, *_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, *modes: str) -> None:
+    real = Path.open
+
+    def refused(path: Path, mode: str, **named: Any) -> Any:
+        if mode in modes:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, mode, **named)
 
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(MerError, match=f"^{re.escape(str(tmp_path))} cannot be written: Permission denied$"):
+
+
+def test_a_lock_that_another_user_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not be written, and is locked all the same: both may write into the folder."""
+    held = files.FolderLock(tmp_path)
+    refuse_to_open(monkeypatch, "a+b")
+    with pytest.raises(MerError, match=rf"in use by another run \(process {os.getpid()}\)"):
         files.FolderLock(tmp_path)
-    (tmp_path / ".lock").touch()
-    with pytest.raises(
-        MerError, match=r"/\.lock cannot be written \(Permission denied\): if no .* remove it$"
-    ):
+    held.release()
+    held = files.FolderLock(tmp_path)
+    with pytest.raises(MerError, match="in use by another run"):
         files.FolderLock(tmp_path)
+    held.release()
+    files.FolderLock(tmp_path).release()
+
+
+def test_a_lock_that_cannot_be_shared_may_be_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told to remove it."""
+    with monkeypatch.context() as patch:
+        refuse_to_open(patch, "a+b", "rb")
+        with pytest.raises(MerError, match=f"^{re.escape(str(tmp_path))} cannot be written: Permission den"):
+            files.FolderLock(tmp_path)
+        (tmp_path / ".lock").touch()
+        with pytest.raises(MerError, match=r"cannot be locked \(Permission denied\): .* chmod g\+rw$"):
+            files.FolderLock(tmp_path)
+        patch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(MerError, match=f"^{re.escape(str(tmp_path))} cannot be written: Permission den"):
+            files.FolderLock(tmp_path)
+
+    def of_nfs(file: object) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    refuse_to_open(monkeypatch, "a+b")
+    monkeypatch.setattr(files, "_lock", of_nfs)
+    with pytest.raises(MerError, match=r"cannot be locked \(Bad file descriptor\): .* chmod g\+rw$"):
+        files.FolderLock(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize(("folder", "lock"), [(0o2775, 0o664), (0o700, 0o600)])
+def test_who_may_write_in_a_folder_may_lock_it(tmp_path: Path, folder: int, lock: int) -> None:
+    tmp_path.chmod(folder)
+    files.FolderLock(tmp_path).release()
+    assert (tmp_path / ".lock").stat().st_mode & 0o777 == lock
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
