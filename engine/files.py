@@ -82,7 +82,7 @@ class Disk:
             OSError: it could not be written.
         """
         temporary, file = self._temporary(path)
-        with held(file):
+        with held(file), _named_if_full(path):
             try:
                 _take_rights(path, file)
                 yield file
@@ -90,9 +90,7 @@ class Disk:
                 file.close()
                 last = target() if target else path
                 temporary.unlink() if last is None else self.replace(temporary, last)
-            except BaseException as error:
-                if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
-                    error.filename = str(path)  # the system names none where a write fails
+            except BaseException:
                 for clean_up in (file.close, temporary.unlink):
                     with suppress(OSError):
                         clean_up()
@@ -115,6 +113,17 @@ class Disk:
                     return part, file
                 file.close()  # it was taken for abandoned before it had its lock
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+@contextmanager
+def _named_if_full(path: Path) -> Iterator[None]:
+    """An error that says that there is no room names a file: the system names none where a write fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _take_rights(path: Path, file: IO[bytes]) -> None:
@@ -156,7 +165,8 @@ def write_whole(path: Path, content: bytes | str) -> None:
     # /dev/stdout may be a regular file that other output goes to: a new file under its name would miss that.
     is_stream = path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file())
     if is_stream:
-        path.write_bytes(encoded)
+        with _named_if_full(path):
+            path.write_bytes(encoded)
         return
     with whole_file(path.resolve()) as file:
         file.write(encoded)
@@ -186,7 +196,7 @@ def publish(staged: Path, folder: Path, names: list[str]) -> None:
     """
     targets = {staged / name: (folder / name).resolve() for name in names}
     for path, target in targets.items():
-        with path.open("rb+") as file:
+        with _named_if_full(target), path.open("rb+") as file:
             _take_rights(target, file)
             os.fsync(file.fileno())
     with signals_deferred():
@@ -227,9 +237,11 @@ class FolderLock:
         try:
             _lock(self._file)
         except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read(100).decode("utf-8", "replace").strip()
-            self._file.close()
+            content = b""
+            with suppress(OSError), self._file:
+                self._file.seek(0)
+                content = self._file.read(100)
+            holder = content.decode("utf-8", "replace").strip()
             if error.errno == errno.EBADF:  # NFS locks only what was opened for writing
                 raise _not_shared(file, error) from None
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
@@ -254,7 +266,8 @@ class FolderLock:
                 self._folder.rmdir()
         with suppress(OSError):  # readers of data sets pass over empty files only
             self._file.truncate(0)
-        self._file.close()
+        with suppress(OSError):  # of a full disk: it is closed all the same, and no row is lost
+            self._file.close()
 
 
 def _open_lock(file: Path) -> IO[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shlex
@@ -276,6 +277,44 @@ def test_a_lock_on_a_full_disk_closes() -> None:
     if "mount" in done.stderr.split("\n")[0] and not done.stdout:
         pytest.skip("this machine lets nobody mount")
     assert (done.stdout, done.stderr) == (f"{errno.ENOSPC}\nreleased\n", "")
+
+
+def test_a_lock_that_a_full_disk_refuses_to_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disks behind a network tell of a quota only then; the run's own error must not give way to that one."""
+
+    class Full(io.FileIO):
+        def close(self) -> None:
+            if not self.closed:
+                super().close()
+                raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(Path, "open", lambda path, mode, **_: Full(path, mode))
+    held = files.FolderLock(tmp_path)
+    with pytest.raises(MerError, match="in use by another run"):
+        files.FolderLock(tmp_path)
+    held.release()
+    files.FolderLock(tmp_path).release()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no such device")
+def test_a_device_that_is_full_is_named() -> None:
+    with pytest.raises(OSError, match="No space") as error:
+        files.write_whole(Path("/dev/full"), "text")
+    assert error.value.filename == "/dev/full"
+
+
+def test_a_file_that_is_moved_on_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with files.staging(tmp_path) as place:
+        (place / "a.onnx").write_bytes(b"new")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError) as error:
+            files.publish(place, tmp_path, ["a.onnx"])
+    assert error.value.filename == str(tmp_path / "a.onnx")
 
 
 def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
