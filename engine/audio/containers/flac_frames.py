@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from ..decoder import Budget
 from ..formats import is_container
 from .ogg_pages import MOST_PARTS, Part
 
-_MARK = b"fLaC\0\0\0\x22"  # and STREAMINFO, which comes first and is 34 bytes long
+# And STREAMINFO, which comes first, is 34 bytes long, and may be all of the metadata.
+_MARK = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+_MARK_BYTES = 8
 _FIRST_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xfe].\0", re.DOTALL)  # its head as far as its number, 0
 _MOST_JUNK = 1 << 20  # bytes in front of the mark
 _TAIL_BYTES = 1 << 17
@@ -73,22 +75,20 @@ def start_of_flac(descriptor: int, start: int = 0) -> int | None:
     Behind junk only metadata that a frame follows is FLAC. FFmpeg alone may take junk for a frame.
     """
     head = os.pread(descriptor, _LONGEST_HEAD, start)
-    if head.startswith(_MARK[:4]):
+    if head.startswith(b"fLaC"):
         return start
     junk = b"" if is_container(head) else os.pread(descriptor, _MOST_JUNK, start)
-    inside = junk.find(_MARK)
-    while inside >= 0:
-        body = os.pread(descriptor, _LONGEST_HEAD, _after_metadata(descriptor, start + inside))
-        if _frame(body):
-            return start + inside
-        inside = junk.find(_MARK, inside + 1)
+    for mark in _MARK.finditer(junk):
+        place = start + mark.start()
+        if _frame(os.pread(descriptor, _LONGEST_HEAD, _after_metadata(descriptor, place))):
+            return place
     return None
 
 
 def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     """Reads the header at ``start`` and frames from there to the end; None if two in a row do not end it."""
     head = os.pread(descriptor, _TOTAL + 5, start)
-    if not head.startswith(_MARK):
+    if not _MARK.match(head):
         return None
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, _TAIL_BYTES, max(start, size - _TAIL_BYTES))
@@ -110,7 +110,7 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     )
     found = [each for each in (first, *middle) if each]
     numbers = [*(each.first for each in found), true]
-    rises = all(one < two for one, two in pairwise(numbers)) and _MARK not in tail[1:]
+    rises = all(one < two for one, two in pairwise(numbers)) and not _MARK.search(tail, 1)
     field = int.from_bytes(head[_TOTAL:], "big")
     stated = field & (1 << 36) - 1
     number = first.first if first else 0
@@ -170,11 +170,9 @@ def parts_from_flac(descriptor: int, budget: Budget) -> list[Part]:
     starts: list[int] = []
     for place in range(0, end, _BLOCK_BYTES):
         budget.spend(0)
-        block = os.pread(descriptor, _BLOCK_BYTES + len(_MARK) - 1, place)
-        inside = block.find(_MARK)
-        while inside >= 0 and len(starts) < MOST_PARTS:
-            starts.append(place + inside)
-            inside = block.find(_MARK, inside + 1)
+        block = os.pread(descriptor, _BLOCK_BYTES + _MARK_BYTES - 1, place)
+        marks = islice(_MARK.finditer(block), MOST_PARTS - len(starts))
+        starts += (place + mark.start() for mark in marks)
     return list(zip(starts, [*starts[1:], end], strict=False))
 
 

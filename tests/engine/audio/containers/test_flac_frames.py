@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,32 @@ def test_frames_joined_behind_the_first_header_are_all_heard(
         np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        (lambda flac: with_total(flac, 30_000), 1),
+        (lambda flac: with_rate(flac, 48_000), 1),
+        (lambda flac: b"HTTP/1.1 200 OK\r\n\r\n" + flac, 1),
+        (lambda flac: flac + flac, 2),
+    ],
+    ids=["total", "rate", "junk", "joined"],
+)
+def test_a_header_without_more_metadata_is_mended_alike(
+    tmp_path: Path, fault: Callable[[bytes], bytes], times: int
+) -> None:
+    """As ``metaflac --remove-all`` leaves it: STREAMINFO has the flag of the last block."""
+    sound = noise(10, RATE)
+    path = write_audio(tmp_path / "a.flac", sound, RATE)
+    bare = b"fLaC\x80" + path.read_bytes()[5:42] + frames_of(path)
+    (tmp_path / "b.flac").write_bytes(fault(bare))
+    expected = np.concatenate([sound] * times)
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        assert (decoder.sample_rate, decoder.length) == (RATE, len(expected))
+        for start in (len(expected) - 30_000, 0, len(sound) // 2):
+            part = expected[start : start + 20_000]
+            np.testing.assert_allclose(decoder.read(start, 20_000), part, atol=1e-4)
+
+
 def test_of_parts_of_one_length_the_numbers_of_frames_do_not_rise() -> None:
     for count in range(2, 200):
         inside = [share * count % 1 for share in flac_frames._PROBES]
@@ -339,6 +366,7 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, junk: bytes, place:
     ("head", "parts_of"),
     [
         (b"fLaC\0\0\0\x22", parts_from_flac),
+        (b"fLaC\x80\0\0\x22", parts_from_flac),
         (b"OggS\0\2" + bytes(21) + b"OggS\0\0" + bytes(21), parts_from_ogg),
     ],
 )
