@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import av
@@ -20,13 +23,14 @@ from ..ffmpeg.frames import channels_from_frame
 from ..joined import JoinedDecoder
 from .adts_frames import FRAME_SAMPLES, AdtsFrames
 
-_PREROLL = 3  # frames: each overlaps with the one before
-_HIGH_BAND_PREROLL = 40  # frames: what the high band needs is sent only once in about half a second
-_PROBED = 8  # frames that may be broken before the first one that tells the rate
+_PREROLL = 3  # blocks: each overlaps with the one before
+_HIGH_BAND_PREROLL = 40  # blocks: what the high band needs is sent only once in about half a second
+_PROBED = 8  # blocks that may be broken before the first one that tells the rate
+_HEAD_BYTES, _CHECK_BYTES = 7, 2  # of a frame, before its checksum; of that one and of each block's
 
 
 class AdtsDecoder:
-    """``Decoder`` of one part of an ADTS stream, by the numbers of its frames.
+    """``Decoder`` of one part of an ADTS stream, by the numbers of its blocks, of which a frame has 1 to 4.
 
     A frame that cannot be decoded is silence. Those of half or double the stream's rate are resampled to it.
 
@@ -42,21 +46,23 @@ class AdtsDecoder:
     def __init__(self, file: io.FileIO, part: AdtsFrames, budget: Budget) -> None:
         self._file, self._frames, self._budget = file, part.frames, budget
         self._offsets, self._sizes = part.frames.offsets, part.frames.sizes
+        self._firsts = self._find_firsts()
+        self._count = self._firsts[-1]
         first = self._first(0)
         self.decodes = first is not None
         # HE-AAC's headers state half of the rate to which it decodes, and frames without a high band may
         # stand before it or behind it.
-        others = (self._first(begin) for begin in (len(self._offsets) // 2, len(self._offsets) - _PROBED))
+        others = (self._first(begin) for begin in (self._count // 2, self._count - _PROBED))
         doubled = any(frame and frame.sample_rate == 2 * part.sample_rate for frame in (first, *others))
-        self._frame_samples = 2 * FRAME_SAMPLES if doubled else FRAME_SAMPLES
+        self._block_samples = 2 * FRAME_SAMPLES if doubled else FRAME_SAMPLES
         self._preroll = _HIGH_BAND_PREROLL if doubled else _PREROLL
         self.sample_rate = 2 * part.sample_rate if doubled else part.sample_rate
         budget.check_format(self.sample_rate, len(first.layout.channels) if first is not None else 1)
-        self.length = len(self._offsets) * self._frame_samples
+        self.length = self._count * self._block_samples
 
     def read(self, start: int, count: int) -> Float32:
-        size = self._frame_samples
-        count = min(count, len(self._offsets) * size - start)
+        size = self._block_samples
+        count = min(count, self._count * size - start)
         if count <= 0:
             return np.empty(0, np.float32)
         begin, end = start // size, -(-(start + count) // size)
@@ -64,7 +70,7 @@ class AdtsDecoder:
         sounds: dict[int, Float32] = {}  # by the rate of their frames, with silence for the others
         for number, frame in self._decode(max(0, begin - self._preroll), end):
             own, rate = frame.samples, frame.sample_rate
-            if number < begin or own * self.sample_rate != size * rate:
+            if not begin <= number < end or own * self.sample_rate != size * rate:
                 continue
             decoded += 1
             if rate not in sounds:
@@ -92,29 +98,56 @@ class AdtsDecoder:
     def close(self) -> None:
         self._file.close()
 
+    def _find_firsts(self) -> Sequence[int]:
+        """The number of each frame's first block, and behind them how many blocks there are."""
+        frames = len(self._offsets)
+        probed = (*range(min(frames, _PROBED)), *range(0, frames, max(1, frames // _PROBED)))
+        if all(_blocks(self._data(number)) == 1 for number in probed):
+            return range(frames + 1)
+        return array("q", accumulate((_blocks(self._data(number)) for number in range(frames)), initial=0))
+
     def _first(self, begin: int) -> Any:
-        """The first frame from ``begin`` on, of a few, that can be decoded; None without one."""
+        """The first block from ``begin`` on, of a few, that can be decoded; None without one."""
         begin = max(0, begin)
         decoded = self._decode(begin, begin + _PROBED)
         return next((frame for number, frame in decoded if number >= begin), None)
 
     def _decode(self, begin: int, end: int) -> Iterator[tuple[int, Any]]:
-        """(number, decoded frame) of those frames from ``begin`` to ``end`` that can be decoded."""
+        """(number, decoded block) of those blocks about ``begin`` to ``end`` that can be decoded."""
         context = av.CodecContext.create("aac", "r")
-        numbers: Iterable[int] = range(begin, min(end, len(self._offsets)))
-        head = os.pread(self._file.fileno(), 4, int(self._offsets[0])) if begin else b""
+        first = bisect_right(self._firsts, begin) - 1
+        numbers: Iterable[int] = range(first, bisect_left(self._firsts, min(end, self._count)))
+        head = self._data(0)[:4] if first else b""
         if len(head) == 4 and not (head[2] & 1 or head[3] >> 6):  # the first one says what channels mean
             numbers = (0, *numbers)
         for number in numbers:
-            data = os.pread(self._file.fileno(), int(self._sizes[number]), int(self._offsets[number]))
             try:
-                frames = context.decode(av.Packet(data))
+                frames = context.decode(av.Packet(_without_checks(self._data(number))))
             except av.error.FFmpegError:
                 self._budget.spend(0)
                 continue
-            for frame in frames[:1]:
+            numbered = range(self._firsts[number], self._firsts[number + 1])
+            for block, frame in zip(numbered, frames, strict=False):
                 self._budget.spend(0)
-                yield number, frame
+                yield block, frame
+
+    def _data(self, number: int) -> bytes:
+        return os.pread(self._file.fileno(), int(self._sizes[number]), int(self._offsets[number]))
+
+
+def _blocks(frame: bytes) -> int:
+    return (frame[6] & 3) + 1 if len(frame) >= _HEAD_BYTES else 1
+
+
+def _without_checks(frame: bytes) -> bytes:
+    """A frame of several blocks without checksums and the places of blocks, which FFmpeg takes for sound."""
+    if _blocks(frame) == 1 or frame[1] & 1:
+        return frame
+    sound = _HEAD_BYTES + _CHECK_BYTES * _blocks(frame)
+    places = [frame[at : at + 2] for at in range(_HEAD_BYTES, sound - _CHECK_BYTES, 2)]
+    starts = [sound, *(sound + int.from_bytes(place, "big") for place in places), len(frame)]
+    blocks = (frame[start : end - _CHECK_BYTES] for start, end in pairwise(starts))
+    return b"".join((frame[:1], bytes((frame[1] | 1,)), frame[2:_HEAD_BYTES], *blocks))
 
 
 def adts_decoder(file: io.FileIO, parts: Sequence[AdtsFrames], budget: Budget) -> Decoder | None:

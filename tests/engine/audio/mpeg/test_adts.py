@@ -12,7 +12,7 @@ import av.error
 import numpy as np
 import pytest
 import soxr
-from aac_files import adts
+from aac_files import adts, grouped
 from audio_files import Samples, chirp, noise
 from merkit.engine.audio.decoder import Budget, Decoder, Limits
 from merkit.engine.audio.mpeg import adts as adts_module
@@ -132,6 +132,30 @@ def test_damage_costs_the_frames_that_it_hits(tmp_path: Path) -> None:
         assert len(samples) == decoder.length > 5.8 * 44_100
         assert np.isfinite(samples).all()
         assert samples[:44_100].std() > 0.01 < samples[-44_100:].std()
+
+
+@pytest.mark.parametrize("counts", [(2,), (4,), (1, 3, 2)])
+@pytest.mark.parametrize("checked", [False, True])
+def test_frames_of_several_blocks(tmp_path: Path, counts: tuple[int, ...], checked: bool) -> None:
+    rate = 44_100
+    data = adts(np.stack([chirp(8, rate), chirp(8, rate, 3_000, 50)]), rate, "stereo")
+    with closing(opened(tmp_path / "a.aac", data)) as decoder:
+        expected = decoder.read(0, decoder.length)
+    with closing(opened(tmp_path / "b.aac", grouped(data, counts, checked))) as decoder:
+        assert (decoder.sample_rate, decoder.length) == (rate, len(expected))
+        for start, count in ((5 * rate + 7, rate), (0, rate), (len(expected) - 9_000, 9_000), (2_050, 2_000)):
+            same(decoder.read(start, count), expected[start : start + count])
+        assert decoder.measure() == len(expected)
+
+
+def test_streams_of_other_numbers_of_blocks_joined(tmp_path: Path) -> None:
+    data = adts(chirp(4, 44_100)[None], 44_100, "mono")
+    joined = data + grouped(data, (2,), False)
+    with closing(opened(tmp_path / "a.aac", data)) as decoder:
+        length, last = decoder.length, decoder.read(88_200, 44_100)
+    with closing(opened(tmp_path / "b.aac", joined)) as decoder:
+        assert decoder.length == 2 * length
+        same(decoder.read(length + 88_200, 44_100), last)
 
 
 def test_limits(tmp_path: Path) -> None:
