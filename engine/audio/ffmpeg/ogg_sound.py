@@ -97,6 +97,7 @@ class OggSound:
         decode = self._decoder(pages).decode
         fifo = av.AudioFifo()  # frame by frame in Python would take longer than their decoding
         write, decoded = fifo.write, 0
+        may_trim = self._codec == "vorbis" and not pages[0][1]  # only at the stream's beginning
         rows = np.zeros((self._channels, count), np.float32)
         for granule, packets, is_last in pages:
             for packet in _joined(packets) if self._codec == "opus" else packets:
@@ -104,6 +105,9 @@ class OggSound:
                     write(frame)
             self._budget.spend((fifo.samples - decoded) * self._channels)
             missing = granule - position - fifo.samples
+            if missing < 0 <= granule and may_trim and not is_last:
+                position, missing = position + missing, 0  # what is before 0 is left out (Vorbis I, A.2)
+            may_trim = may_trim and granule < 0
             # The stream may end inside of its last packet.
             if granule >= 0 and (missing > 0 or (missing < 0 and not is_last)):
                 if not self._is_gap(missing, position + decoded, granule):

@@ -17,7 +17,7 @@ from merkit.engine.audio.containers.ogg_stream import OGG_HEADS, OggStream
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
 from merkit.engine.audio.open import open_decoder
-from ogg_files import numbered, pages_of, with_empty_page, with_granules
+from ogg_files import granule_of, numbered, pages_of, with_empty_page, with_granules
 
 RATES = {"opus": 48_000, "vorbis": 44_100}
 SECONDS = 12
@@ -100,6 +100,22 @@ def test_an_empty_last_page_at_zero_hides_no_sound(tmp_path: Path, codec: str) -
     data = with_empty_page(good, 0)
     assert is_wrong(tmp_path, data, codec)
     assert_heard(tmp_path, data, good)
+
+
+def test_many_channels_with_sound_before_their_beginning_have_one_clock(tmp_path: Path) -> None:
+    """As ``ffmpeg -ss 20 -c copy`` writes it. libvorbis counts from there, and after a seek from 0."""
+    rate, sound = 44_100, noise(12, 44_100)
+    good = write_audio(tmp_path / "a.ogg", np.repeat(sound[:, None], 3, axis=1), rate).read_bytes()
+    first = next(granule for page in pages_of(good) if (granule := granule_of(page)) > 0)
+    data = with_granules(good, lambda _, granule: granule - first + 500)
+    assert is_wrong(tmp_path, data, "vorbis")
+    assert not is_wrong(tmp_path, good, "vorbis")
+    with closing(open_decoder(tmp_path / "b.ogg", Limits())) as whole:
+        assert not whole.name.startswith("ffmpeg")
+    (tmp_path / "b.ogg").write_bytes(data)
+    with closing(open_decoder(tmp_path / "b.ogg", Limits())) as decoder:
+        for start in (7 * rate, 0, rate, 9 * rate + 5):
+            assert place_of(decoder.read(start, rate), sound) == start
 
 
 @pytest.mark.parametrize("codec", RATES)

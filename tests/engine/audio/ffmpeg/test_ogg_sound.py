@@ -20,7 +20,7 @@ from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.ffmpeg.ogg_sound import OggSound, ogg_sound_from_file
 from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
-from ogg_files import granule_of, numbered, pages_of
+from ogg_files import granule_of, numbered, pages_of, with_granules
 
 RATES = {"opus": 48_000, "vorbis": 44_100}
 SUFFIXES = {"opus": ".opus", "vorbis": ".ogg"}
@@ -141,6 +141,30 @@ def test_a_gap_is_silence(tmp_path: Path, codec: str, channels: int) -> None:
     with closing(open_decoder(path, Limits())) as decoder:
         decoder.read(23 * rate, 4 * rate)
         assert decoder.name.startswith("ffmpeg")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_a_cut_left_before_the_beginning_is_left_out(tmp_path: Path, channels: int) -> None:
+    """As ``ffmpeg -ss 20 -c copy`` writes it: the first page has more samples than it states."""
+    rate = RATES["vorbis"]
+    good = write_audio(tmp_path / "a.ogg", song("vorbis", channels), rate)
+    whole = soundfile.read(good, dtype="float32", always_2d=True)[0]
+    first = next(granule for page in pages_of(good.read_bytes()) if (granule := granule_of(page)) > 0)
+    for cut in (100, first - 500):
+        path = tmp_path / "b.ogg"
+        path.write_bytes(with_granules(good.read_bytes(), lambda _, granule, cut=cut: granule - cut))
+        with opened(path) as sound:
+            assert sound.length == len(whole) - cut
+            for start in (0, 300, 700, 2_000, first - cut, rate, 6 * rate):
+                block = sound.read(start, rate)
+                assert block is not None
+                np.testing.assert_allclose(block, whole[cut + start :][:rate], atol=1e-4)
+        with closing(open_decoder(path, Limits())) as decoder:
+            places = [
+                place_of(decoder.read(start, rate), whole.mean(axis=1)) for start in (0, rate, 5 * rate, 0)
+            ]
+            assert places == [cut, cut + rate, cut + 5 * rate, cut]
+            assert decoder.name.startswith("ffmpeg")
 
 
 def test_what_is_decoded_is_counted(tmp_path: Path) -> None:
