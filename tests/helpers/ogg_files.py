@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable, Sequence
 
@@ -80,3 +81,27 @@ def with_empty_page(data: bytes, granule: int) -> bytes:
     pages = pages_of(data)
     head = b"OggS\0\4" + struct.pack("<q", granule) + pages[0][14:18]
     return numbered([*pages, head + bytes(8) + b"\0"])
+
+
+def ogg_of_packets(heads: Sequence[bytes], packets: Sequence[bytes], samples: int, a_page: int) -> bytes:
+    """A file of heads, each on a page of its own, and so many packets a page, of so many samples each."""
+    pages = [(0, [head]) for head in heads]
+    for first in range(0, len(packets), a_page):
+        group = packets[first : first + a_page]
+        pages.append(((first + len(group)) * samples, list(group)))
+    data = []
+    for number, (granule, group) in enumerate(pages):
+        lacing = b"".join(bytes([255] * (len(packet) // 255) + [len(packet) % 255]) for packet in group)
+        head = b"OggS\0" + struct.pack("<BqIII", 2 * (number == 0), granule, 7, number, 0)
+        data.append(head + bytes((len(lacing),)) + lacing + b"".join(group))
+    return numbered(data)
+
+
+def speex(seconds: float) -> bytes:
+    """Noise of 8 kHz: frames of 20 ms of the third mode, 160 bits each, whose parameters are random."""
+    head = b"Speex   " + b"1.2".ljust(20, b"\0")
+    head += struct.pack("<13i", 1, 80, 8_000, 0, 4, 1, -1, 160, 0, 1, 0, 0, 0)
+    comments = struct.pack("<II", 0, 0)
+    rng = random.Random(0)
+    packets = [(3 << 155 | rng.getrandbits(155)).to_bytes(20, "big") for _ in range(round(50 * seconds))]
+    return ogg_of_packets([head, comments], packets, 160, 50)

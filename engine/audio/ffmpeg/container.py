@@ -26,11 +26,11 @@ _OPTIONS = {
     "format_whitelist": "mp3,mov,flac,ogg,wav,aac,asf,matroska,aiff,caf,voc",
 }
 
-# By ``kind_of``: where FFmpeg seeks by a guess from the bit rate, or gives wrong times after a seek (FLAC in
-# Ogg), all is decoded from the beginning, but for packets that can be left out because each holds all that
-# its decoding needs.
-WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff", "caf", "voc", "ogg flac"}
-SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac"}
+# By ``kind_of``: where FFmpeg seeks by a guess from the bit rate, or gives wrong times after a seek (FLAC and
+# Speex in Ogg), all is decoded from the beginning, but for packets that can be left out because each holds
+# all that its decoding needs, or, of Speex, the last few do.
+WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff", "caf", "voc", "ogg flac", "ogg speex"}
+SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac", "ogg speex"}
 # Where headers state no length, a guess or that of the last of joined files, all packets are counted; where
 # joined files, live recordings and damage make it wrong, those at the end.
 COUNTED = WITHOUT_INDEX | {"ogg"}
@@ -80,8 +80,8 @@ def open_container(source: str | Path | FileView, seconds: float, edited: bool =
 
 def kind_of(container: Any, stream: Any) -> str:
     """FFmpeg's name of the container, and of the codec where that decides how it is read."""
-    names = container.format.name, stream.codec_context.name
-    return "ogg flac" if names == ("ogg", "flac") else names[0]
+    name = f"{container.format.name} {stream.codec_context.name}"
+    return name if name in WITHOUT_INDEX else container.format.name
 
 
 def tags_of(container: Any, stream: Any) -> dict[str, str]:

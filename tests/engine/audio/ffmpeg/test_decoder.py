@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ from av.codec.codec import Codec, UnknownCodecError
 from ffmpeg_files import copied, decoder, ogg_page, place_of, with_tag_of_priming, write
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
+from ogg_files import speex
 from reading import refusal, windows_from_file
 
 SPEC = AudioSpec()
@@ -108,6 +110,21 @@ def test_flac_in_ogg_that_begins_in_the_middle_has_no_gap(tmp_path: Path) -> Non
     for start in (5 * rate, 0, len(heard) - rate, 2 * rate, rate // 2):
         np.testing.assert_allclose(song.read(start, rate), heard[start : start + rate], atol=1 / 16_000)
     assert song.measure() == len(heard)
+
+
+def test_speex_stands_in_its_place_whatever_is_read_first(tmp_path: Path) -> None:
+    """FFmpeg's times of it are late after a seek."""
+    path, rate = tmp_path / "a.spx", 8_000
+    path.write_bytes(speex(30))
+    with av.open(str(path)) as file:
+        whole = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    for first_s in (18, 7.3, 0):
+        with closing(decoder(path)) as song:
+            assert (song.sample_rate, song.length) == (rate, len(whole))
+            for start in (round(first_s * rate), 25 * rate, 12 * rate + 5):
+                part = whole[start : start + rate]
+                error = song.read(start, rate) - part
+                assert np.sqrt(np.mean(error**2)) < 0.01 * part.std()
 
 
 @pytest.mark.parametrize(
