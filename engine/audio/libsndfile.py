@@ -26,7 +26,7 @@ from .containers.ogg_pages import check_end, may_be_chain
 from .containers.ogg_stream import OGG_HEADS, IrregularError, OggStream, opus_at_48_khz
 from .containers.pcm_streams import CodedStream, holds_sync, refuse_dsd, stream_in_samples
 from .decoder import TAGS, Budget, length_by_reading
-from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks
+from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks, unit_from_integers
 
 if TYPE_CHECKING:
     from .ffmpeg.decoder import FFmpegDecoder
@@ -37,7 +37,7 @@ _BLOCK = 1 << 20  # values decoded between two checks of the budget
 _LEAST = 2_048  # samples: what is lost where a file breaks off
 _UNKNOWN_LENGTH = 1 << 53  # libsndfile reports SF_COUNT_MAX where a header has no length
 _FLOATS = ("FLOAT", "DOUBLE")
-_MAY_BE_CODED = ("PCM_16", "PCM_24", "PCM_32")
+_INTEGERS = ("PCM_16", "PCM_24", "PCM_32")
 _WAVS = ("WAV", "WAVEX", "RF64")
 _STOPS_AT_DAMAGE = ("FLAC", "MP3")  # MP3: of layer II, or of no constant size
 _NO_SEEKS = ("DWVW_12", "DWVW_16", "DWVW_24")  # of which libsndfile says that it can seek in them
@@ -69,7 +69,7 @@ class SoundFileDecoder:
     def __init__(self, descriptor: int, budget: Budget, part: tuple[int, int] | None = None) -> None:
         self.name = _NAME
         self.descriptor, self._budget, self._part = descriptor, budget, part
-        self._unit = 1.0
+        self._unit, self._position = 1.0, 0
         try:
             header = Header() if part else header_from_file(descriptor)
             opus = opus_at_48_khz(descriptor, part[0] if part else header.start)
@@ -80,15 +80,14 @@ class SoundFileDecoder:
             budget.check_format(self._file.samplerate, self._file.channels)
             self.sample_rate, self.channels = self._file.samplerate, self._file.channels
             self.format: str = self._file.format
-            self._position = 0
             # Opus of many channels fills Ogg pages to their limit; libsndfile 1.2.2 then seeks wrongly.
             many = self._file.subtype == "OPUS" and self.channels > 2
             self._seeks = self._file.can_seek and self._file.subtype not in _NO_SEEKS and not many
             is_xiph = self._file.subtype in ("VORBIS", "OPUS")
-            self._names = header.names or channel_names(self.channels, vorbis=is_xiph)
+            self._names = header.wav.names or channel_names(self.channels, vorbis=is_xiph)
             self.length = self._file.frames
-            is_ogg_chain = self.format == "OGG" and not part and may_be_chain(descriptor)
-            self.is_chain = is_ogg_chain or header.may_be_chain
+            may_be_ogg = self.format == "OGG" and not part
+            self.is_chain = header.may_be_chain or (may_be_ogg and may_be_chain(descriptor))
             self._may_be_plain = is_xiph and not (part or header.corrections or self.is_chain)
             self._plain: OggSound | None = None
             self._ffmpeg: FFmpegDecoder | None = None
@@ -101,9 +100,12 @@ class SoundFileDecoder:
             if header.for_ffmpeg or wrong_clock or holed:
                 ffmpeg = self.by_ffmpeg(wrong_clock, holed)
                 self.length = ffmpeg.length if ffmpeg else self.length
+            used, starts = header.wav.bits, probe_starts(self.length)
             if self._file.subtype in _FLOATS and self._seeks:
-                starts = probe_starts(self.length)
                 self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
+            elif self._file.subtype in _INTEGERS and 0 < used < (bits := int(self._file.subtype[4:])):
+                blocks = [self._read_blocks(start, PROBE_SAMPLES, "int32", np.asarray) for start in starts]
+                self._unit = unit_from_integers(blocks, bits, used)
         except BaseException:
             self.close()
             raise
@@ -113,8 +115,7 @@ class SoundFileDecoder:
         if ffmpeg is None:
             two = self._read_two(start, count)
             stops = self.format in (*_STOPS_AT_DAMAGE, "OGG") and len(two) < min(count, self.length - start)
-            ffmpeg = self.by_ffmpeg() if stops else None
-            if ffmpeg is None:
+            if (ffmpeg := self.by_ffmpeg() if stops else None) is None:
                 return mono_from_two(two)
         return ffmpeg.read(start, count)
 
@@ -155,7 +156,7 @@ class SoundFileDecoder:
         Raises:
             AudioError: it is DSD.
         """
-        if self.channels != 2 or self._file.subtype not in _MAY_BE_CODED:
+        if self.channels != 2 or self._file.subtype not in _INTEGERS:
             return None
         for start in (0, self.length // 2):
             samples = self.read_int16(start, _PROBE_FRAMES)
@@ -233,7 +234,7 @@ class SoundFileDecoder:
         return self._plain.read(start, count)
 
     def _read_blocks(
-        self, start: int, count: int, dtype: Literal["float32", "int16"], mix: Any
+        self, start: int, count: int, dtype: Literal["float32", "int16", "int32"], mix: Any
     ) -> npt.NDArray[Any]:
         """The samples that can be read. An error is damage, or the true end of a file that states more."""
         parts: list[npt.NDArray[Any]] = []
@@ -278,8 +279,7 @@ class SoundFileDecoder:
 
     def _reopen(self) -> None:
         self._file.close()
-        self._file = self._open()
-        self._position = 0
+        self._file, self._position = self._open(), 0
 
     def _open(self) -> _Handle:
         header = self._header

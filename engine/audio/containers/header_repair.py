@@ -15,6 +15,7 @@ from ...errors import AudioError
 from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
 from .flac_frames import length_from_flac, start_of_flac, stretches_without_frames
 from .sound_chunks import further_sound, size_without, unpadded_chunks
+from .wav_format import WavFormat, wav_format
 
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
 _MAX_TRIES = 100
@@ -29,25 +30,21 @@ _NO_SOUND = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"PK\x03\x04")
 _ALAC_BITS = (16, 20, 24, 32)
 _AIFF_C_BITS = {b"in24": 24, b"42ni": 24, b"in32": 32, b"23ni": 32}
 
-# Bits of a WAV's channel mask, in FFmpeg's names.
-_MASK = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR",
-         "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR")  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Header:
     """What libsndfile does not say, or gets wrong.
 
     ``corrections`` holds the bytes that make the header true, by their offset in it: none if it is.
-    ``names`` are FFmpeg's names of the channels, where the header has them. ``start`` is where it begins,
-    ``end`` the offset in it at which libsndfile must stop, where it would read to the end of the file, and
-    ``left_out`` what is to be passed over, from which offset to which: it is no sound.
+    ``wav`` is what a WAV or W64 says of its format. ``start`` is where the header begins, ``end`` the offset
+    in it at which libsndfile must stop, where it would read to the end of the file, and ``left_out`` what
+    is to be passed over, from which offset to which: it is no sound.
     ``may_be_chain`` says that more FLAC files may follow in the same file, ``for_ffmpeg`` that libFLAC counts
     it wrongly, as it was cut out of another, or seeks in it for minutes, as a part of it has no frames.
     """
 
     corrections: dict[int, bytes] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
+    wav: WavFormat = field(default_factory=WavFormat)
     start: int = 0
     end: int | None = None
     left_out: tuple[tuple[int, int], ...] = ()
@@ -110,13 +107,13 @@ def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
     corrections = {}
     if kind == b"BW64":  # the later name of the same format, which libsndfile does not know
         corrections[0] = b"RF64"
-    names: tuple[str, ...] = ()
+    wav = WavFormat()
     format_chunk = None
     for chunk in chunks_from(file, layout):
         if chunk.kind == b"ds64":
             long_size = chunk.body + 8
         elif chunk.kind == b"fmt ":
-            names, format_chunk = _names_from_fmt(file, chunk), chunk
+            wav, format_chunk = wav_format(file, chunk), chunk
         elif chunk.kind == b"data":
             if long_size is not None:
                 stated = int.from_bytes(file.bytes_at(long_size, 8), "little")
@@ -143,8 +140,8 @@ def _wav(file: FileBytes, kind: bytes, layout: Layout) -> Header:
                 last = end
             else:
                 corrections[chunk.at + 4] = size.to_bytes(4, layout.order)
-            return Header(corrections, names, end=last, left_out=left_out)
-    return Header(corrections, names)
+            return Header(corrections, wav, end=last, left_out=left_out)
+    return Header(corrections, wav)
 
 
 def _aiff(file: FileBytes, form: bytes) -> Header:
@@ -198,20 +195,20 @@ def _caf(file: FileBytes) -> Header:
 
 
 def _w64(file: FileBytes) -> Header:
-    names: tuple[str, ...] = ()
+    wav = WavFormat()
     format_chunk = None
     for chunk in chunks_from(file, W64):
         if chunk.kind == b"fmt ":
-            names, format_chunk = _names_from_fmt(file, chunk), chunk
+            wav, format_chunk = wav_format(file, chunk), chunk
         elif chunk.kind == b"data":
             end = _true_end(file, W64, chunk, None)
             left_out, last = ((), None) if end else further_sound(file, W64, chunk, format_chunk)
             if last:
                 size = (size_without(left_out, chunk, last) + W64.head).to_bytes(8, "little")
-                return Header({chunk.at + W64.id_bytes: size}, names, end=last, left_out=left_out)
+                return Header({chunk.at + W64.id_bytes: size}, wav, end=last, left_out=left_out)
             end = end or chunk.end
-            return Header(names=names, end=end if chunk.size and end < file.size else None)
-    return Header(names=names)
+            return Header(wav=wav, end=end if chunk.size and end < file.size else None)
+    return Header(wav=wav)
 
 
 def _au(file: FileBytes, order: Order) -> Header:
@@ -300,11 +297,3 @@ def _start_of_last_chunks(file: FileBytes, layout: Layout, sound_start: int) -> 
             place = tail.find(kind, place + 1)
     likely = sorted(starts)[:_MAX_TRIES]
     return next((start for start in likely if _is_chain(file, layout, start)), file.size)
-
-
-def _names_from_fmt(file: FileBytes, chunk: Chunk) -> tuple[str, ...]:
-    body = file.bytes_at(chunk.body, min(chunk.size, 40))
-    if len(body) < 40 or body[:2] != b"\xfe\xff":  # WAVE_FORMAT_EXTENSIBLE
-        return ()
-    mask = int.from_bytes(body[20:24], "little")
-    return tuple(name for bit, name in enumerate(_MASK) if mask >> bit & 1)

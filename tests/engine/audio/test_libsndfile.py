@@ -87,6 +87,23 @@ def test_full_scale_is_one_whatever_the_bits(
         np.testing.assert_allclose(decoder.read(0, 8_000), sound, atol=1.1 / 2 ** (valid - 1))
 
 
+@pytest.mark.parametrize(("tag", "stated", "level"), [(1, 24, 1.0), (0xFFFE, 32, 1.0), (0xFFFE, 32, 0.003)])
+@pytest.mark.parametrize("shift", [0, 8])
+def test_24_of_32_bits_are_the_lower_ones_where_others_than_0_are_there(
+    tmp_path: Path, tag: int, stated: int, level: float, shift: int
+) -> None:
+    """As ALSA's ``arecord -f S24_LE`` writes them. Soft sound in the upper ones stays soft."""
+    sound = noise(3, 8_000) * np.float32(level)
+    body = ((sound * 2.0**23).astype(np.int32) << shift).astype("<i4").tobytes()
+    fmt = struct.pack("<HHIIHH", tag, 1, 8_000, 32_000, 4, stated)
+    if tag != 1:
+        fmt += struct.pack("<HHIH", 22, 24, 4, 1) + bytes.fromhex("000000001000800000aa00389b71")
+    (tmp_path / "a.wav").write_bytes(in_wav(fmt, body))
+    with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
+        assert decoder.length == len(sound)
+        np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=2 / 2**23)
+
+
 @pytest.mark.parametrize("tag", [6, 7])
 def test_telephone_codes(tmp_path: Path, tag: int) -> None:
     """A-law and u-law by their loudest codes: 32,256 and 32,124 of 32,768 (ITU-T G.711)."""

@@ -216,7 +216,7 @@ def test_the_channels_names_are_the_masks(tmp_path: Path, mask: int, names: str)
     (tmp_path / "a").write_bytes(data)
     descriptor = os.open(tmp_path / "a", os.O_RDONLY)
     try:
-        assert header_from_file(descriptor).names == tuple(names.split())
+        assert header_from_file(descriptor).wav.names == tuple(names.split())
     finally:
         os.close(descriptor)
 
