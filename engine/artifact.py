@@ -18,6 +18,7 @@ from .backbone_names import backbone_from_name
 from .errors import ArtifactError, MerError, SpecError, UsageError
 from .onnx_graph import check_graph, check_tensors
 from .onnx_wire import check_parts, metadata_from_model
+from .signals import pass_on_from_handler
 from .spec import AudioSpec, ModelSpec
 from .strict_json import LONGEST, json_from_text
 
@@ -203,6 +204,7 @@ def _read(path: Path, most: int) -> bytes:
             if os.fstat(file.fileno()).st_size <= most:
                 return file.read()
     except OSError as error:
+        pass_on_from_handler(error)
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
     raise ArtifactError(f"{path} is larger than {most >> 20} MB, which is more than any file of a model has")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -143,6 +144,21 @@ def handlers_kept() -> Iterator[None]:
         if _in_main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def pass_on_from_handler(error: BaseException) -> None:
+    """For ``except`` blocks that say what a library's or the system's error means: raises a handler's again.
+
+    What a program's handler raises, such as a time limit's error, can be of any type that a library raises
+    too, and says nothing of what it interrupted.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        # Python gives a handler the frame that it interrupts; who else would have its caller's?
+        if (caller := frame.f_back) and any(
+            value is caller or (isinstance(value, tuple) and any(each is caller for each in value))
+            for value in frame.f_locals.values()
+        ):
+            raise error
 
 
 def ignore_interrupts() -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import AudioError, UnreadableError
+from ..signals import pass_on_from_handler
 
 _HEAD_BYTES = 4_096
 _MOST_TAGS = 16  # in a row
@@ -177,10 +178,12 @@ def open_regular_file(path: str | Path) -> int:
             raise AudioError(_PIPE) from None
         raise UnreadableError("no such file") from None
     except OSError as error:
+        pass_on_from_handler(error)
         if error.errno == errno.ENXIO:  # a socket
             raise AudioError("not a regular file") from None
         raise UnreadableError(f"cannot be opened: {error.strerror or error}") from None
     except ValueError as error:  # a null character in the path
+        pass_on_from_handler(error)
         raise UnreadableError(f"cannot be opened: {error}") from None
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= _MOST_BYTES:

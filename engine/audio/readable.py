@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import UnreadableError
+from ..signals import pass_on_from_handler
 from .formats import open_regular_file
 
 _BLOCK = 1 << 20
@@ -26,6 +27,7 @@ def check_readable(path: str | Path) -> None:
             for _ in range(start, stop, _BLOCK):
                 os.read(descriptor, _BLOCK)
     except OSError as error:
+        pass_on_from_handler(error)
         raise UnreadableError(f"cannot be read: {error.strerror or error}") from None
     finally:
         os.close(descriptor)

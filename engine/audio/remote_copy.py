@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from ..errors import AudioError, MerError, UnreadableError
+from ..signals import pass_on_from_handler
 from ..temporary import not_written
 from .decoder import Limits
 
@@ -39,6 +40,7 @@ def local_copy(url: str, limits: Limits) -> Iterator[str]:
         except MerError:
             raise
         except Exception as error:  # each storage has exceptions of its own
+            pass_on_from_handler(error)
             reason = f"cannot be fetched: {storage_reason(error)}"
             if url.lower().startswith(_WEB):
                 from .web import note_on_proxies
@@ -96,6 +98,7 @@ def _temporary_file() -> Any:
         # Without a buffer: what stands in one would fail again when the file is closed.
         return tempfile.NamedTemporaryFile(prefix="mer-", suffix=".audio", buffering=0)
     except OSError as error:
+        pass_on_from_handler(error)
         raise _no_room(error) from None
 
 
@@ -105,6 +108,7 @@ def _write(copy: IO[bytes], block: bytes) -> None:
         while rest:
             rest = rest[copy.write(rest) :]
     except OSError as error:
+        pass_on_from_handler(error)
         raise _no_room(error) from None
 
 

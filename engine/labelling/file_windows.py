@@ -18,6 +18,7 @@ from ..audio.readable import check_readable
 from ..audio.tags import written
 from ..audio.windows import WindowCount, windows_from_decoder
 from ..errors import AudioError, SilentError, UnreadableError
+from ..signals import pass_on_from_handler
 from ..spec import AudioSpec
 from ..spectrogram.log_mel import log_mel_from_audio
 from .packed_samples import packed_from_samples
@@ -193,6 +194,7 @@ def _readable(path: str) -> Iterator[None]:
         check_readable(path)
         raise
     except OSError as error:
+        pass_on_from_handler(error)
         raise UnreadableError(f"cannot be read: {error.strerror or error}") from None
 
 

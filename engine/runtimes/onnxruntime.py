@@ -9,6 +9,7 @@ import onnxruntime
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError
+from ..signals import pass_on_from_handler
 from .answers import checked, one_line
 from .stopping import EndedBySignal
 
@@ -51,6 +52,7 @@ class OnnxRuntime:
                 disabled_optimizers=[] if artifact.is_bundled else passes_to_leave_out(artifact.content),
             )
         except Exception as error:  # its exceptions have no narrower base class
+            pass_on_from_handler(error)
             raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {one_line(error)}") from None
         self._artifact = artifact
         self._run = onnxruntime.RunOptions()
@@ -64,6 +66,7 @@ class OnnxRuntime:
                 )
         except Exception as error:  # as above
             self._computing.check()
+            pass_on_from_handler(error)
             raise ArtifactError(
                 f"{self._artifact.path}: ONNX Runtime cannot compute it: {one_line(error)}"
             ) from None

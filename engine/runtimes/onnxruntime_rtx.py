@@ -16,6 +16,7 @@ import onnxruntime
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError, DeviceError, MerError
+from ..signals import pass_on_from_handler
 from .answers import checked, one_line
 
 _PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -48,6 +49,7 @@ class OnnxRuntimeRtx:
             options.add_provider_for_devices([device], shapes)
             self._session = onnxruntime.InferenceSession(artifact.content, options)
         except Exception as error:  # its exceptions have no narrower base class
+            pass_on_from_handler(error)
             raise ArtifactError(f"{artifact.path}: TensorRT RTX refuses it: {one_line(error)}") from None
         self._artifact = artifact
 
@@ -57,6 +59,7 @@ class OnnxRuntimeRtx:
         try:
             answers = [(self._session.run(names, {"images": part}), part) for part in parts]
         except Exception as error:  # as above
+            pass_on_from_handler(error)
             raise ArtifactError(
                 f"{self._artifact.path}: TensorRT RTX cannot compute it: {one_line(error)}"
             ) from None
@@ -103,6 +106,7 @@ def _devices() -> list[Any]:
     try:
         onnxruntime.register_execution_provider_library(name, package.get_library_path())
     except Exception as error:  # as above: without a driver
+        pass_on_from_handler(error)
         raise DeviceError(
             f"TensorRT RTX's provider cannot be loaded, and needs an NVIDIA driver: {one_line(error)}"
         ) from None

@@ -15,6 +15,7 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError, MerError
+from ..signals import pass_on_from_handler
 from .answers import checked, one_line
 from .stopping import EndedBySignal
 
@@ -64,6 +65,7 @@ class OpenVino:
             with _signal_stack_kept():
                 model = core.compile_model(core.read_model(artifact.content), "CPU", options)
         except RuntimeError as error:
+            pass_on_from_handler(error)
             raise ArtifactError(f"{artifact.path}: OpenVINO refuses it: {one_line(error)}") from None
         self.name = "openvino-bf16" if precision == "bf16" else "openvino"
         self._artifact = artifact
@@ -81,6 +83,7 @@ class OpenVino:
                 self._slow = time.perf_counter() - began > _SLOW_S
         except RuntimeError as error:
             self._computing.check()
+            pass_on_from_handler(error)
             raise ArtifactError(
                 f"{self._artifact.path}: OpenVINO cannot compute it: {one_line(error)}"
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from merkit.engine.signals import (
     INTERRUPTED,
     handlers_kept,
     ignore_interrupts,
+    pass_on_from_handler,
     signals_deferred,
     sigterm_interrupts,
     stop_event,
@@ -183,3 +185,46 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
 
     in_a_thread(work)
     assert inside == [before, None, False, None]
+
+
+class _Limit(Exception):
+    def __call__(self, *_: object) -> None:
+        raise self
+
+    def handle(self, number: int, frame: object) -> None:
+        raise self
+
+    def once(self, *_: object) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        raise self
+
+
+@pytest.mark.parametrize("kind", ["function", "object", "method", "partial", "once"])
+def test_what_a_programs_own_handler_raises_is_passed_on(kind: str) -> None:
+    limit = _Limit()
+
+    def fail(*_: object) -> None:
+        raise limit
+
+    handler: Any = {"function": fail, "object": limit, "method": limit.handle, "once": limit.once}.get(kind)
+    before = signal.signal(signal.SIGUSR1, handler or functools.partial(fail, "late"))
+    try:
+        with pytest.raises(_Limit) as passed_on:
+            _interrupted()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert passed_on.value is limit
+
+
+def _interrupted() -> None:
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    except Exception as error:
+        pass_on_from_handler(error)
+
+
+def test_what_no_handler_raises_is_kept() -> None:
+    try:
+        int("x")
+    except ValueError as error:
+        pass_on_from_handler(error)

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from ...arrays import Float32
+from ...signals import pass_on_from_handler
 from ..channels import mono_from_two
 from ..decoder import Budget, Decoder, length_by_reading
 from ..joined import JoinedDecoder
@@ -118,7 +119,8 @@ def _stream_of(data: bytes) -> _Stream:
     with os.fdopen(number, "w+b", buffering=0) as memory:
         try:
             whole = memory.write(data) == len(data)
-        except OSError:  # ``ulimit -f`` counts memory files too
+        except OSError as error:  # ``ulimit -f`` counts memory files too
+            pass_on_from_handler(error)
             whole = False
         if not whole:
             return _Stream(io.BytesIO(data))

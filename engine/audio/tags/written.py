@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from ...signals import pass_on_from_handler
 from ..containers.matroska import EBML
 from ..containers.part import Exhausted, Part, part_of_file
 from ..decoder import TAGS
@@ -49,11 +49,13 @@ def tags_from_file(path: str | Path, names: Iterable[str] = TAGS) -> dict[str, s
     try:
         for read, part in _sources(part_of_file(descriptor)):
             values: Tags = {}
-            with suppress(*_DAMAGE):
+            try:
                 read(part, values)
+            except _DAMAGE as error:
+                pass_on_from_handler(error)
             tags = {**values, **tags}
-    except _DAMAGE:  # before the first source
-        pass
+    except _DAMAGE as error:  # before the first source
+        pass_on_from_handler(error)
     finally:
         os.close(descriptor)
     return {name: _BETWEEN.join(tags[name]) for name in names if tags.get(name)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import doctest
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from typing import Any
 
 import merkit
 import numpy as np
+import onnxruntime
 import pytest
 import soundfile
 from audio_files import noise, write_audio
@@ -362,3 +365,28 @@ def test_a_labeler_that_another_thread_closes_while_files_are_labelled(folder: P
         with pytest.raises(ValueError, match="closed while results were awaited"):
             list(labels)
         closed.result()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(onnxruntime.InferenceSession, "run"), (soundfile.SoundFile, "read"), (os, "pread")]
+)
+@pytest.mark.parametrize("kind", [TimeoutError, RuntimeError, type("Limit", (Exception,), {})])
+def test_what_a_handler_of_the_program_raises_comes_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, kind: type[Exception]
+) -> None:
+    """As time limits do, by an alarm: whatever it interrupts, and whatever else means an error there."""
+
+    def limit(*_: object) -> None:
+        raise kind("too long")
+
+    before = signal.signal(signal.SIGUSR1, limit)
+    try:
+        with merkit.Labeler(MODEL, runtime="onnxruntime") as labeler:
+            expected = labeler.label(folder / "other.wav")
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+                with pytest.raises(kind, match="too long"):
+                    labeler.label(folder / "other.wav")
+            assert labeler.label(folder / "other.wav") == expected
+    finally:
+        signal.signal(signal.SIGUSR1, before)
