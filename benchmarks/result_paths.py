@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from ..engine.artifact import ENGINE_SUFFIXES
 from ..engine.audio.formats import AUDIO_SUFFIXES
 from ..engine.errors import UsageError
+from ..engine.files import check_can_be_written
 
 _NEVER_RESULTS = {*ENGINE_SUFFIXES, ".onnx", ".safetensors", ".pt", ".pth", ".npz", *AUDIO_SUFFIXES}
 _OWN = {".json", ".html", ".png", ".md"}
@@ -29,10 +30,9 @@ def check_result_paths(files: Sequence[Path], inputs: Iterable[Path | None] = ()
     """
     read = [path for path in inputs if path is not None]
     for file in files:
-        try:
-            _check(file, read)
-        except OSError as error:
-            raise UsageError(f"{file} cannot be written: {error.strerror}; name another file") from None
+        check_can_be_written(file)
+        if file.exists() and (what := _what_it_is(file, read)):
+            raise UsageError(f"{file} is {what}; name another file")
     if len({file.resolve() for file in files}) < len(files):
         raise UsageError("two outputs have the same name")
 
@@ -51,21 +51,6 @@ def make_folder(option: str, folder: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{option} {folder}: no {what} there: {error.strerror}; name another") from None
-
-
-def _check(file: Path, inputs: Iterable[Path]) -> None:
-    if file == Path("-"):
-        raise UsageError("- is no file; /dev/stdout is standard output")
-    if not file.parent.is_dir():
-        raise UsageError(f"{file}: there is no folder {file.parent}")
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder; name a file")
-    if file.exists() and (what := _what_it_is(file, inputs)):
-        raise UsageError(f"{file} is {what}; name another file")
-    is_stream = file.absolute().is_relative_to("/dev") or (file.exists() and not file.is_file())
-    if not is_stream:  # which ``write_whole`` writes beside it first
-        with TemporaryFile(dir=file.resolve().parent):
-            pass
 
 
 def _what_it_is(file: Path, inputs: Iterable[Path]) -> str | None:

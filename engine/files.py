@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
-from .errors import MerError
+from .errors import MerError, UsageError
 from .signals import signals_deferred
 from .temporary import held, hold, new_folder, remove_file_if_abandoned
 
@@ -162,14 +163,40 @@ def write_whole(path: Path, content: bytes | str) -> None:
         OSError: it could not be written; an older regular file stays as it was.
     """
     encoded = content.encode() if isinstance(content, str) else content
-    # /dev/stdout may be a regular file that other output goes to: a new file under its name would miss that.
-    is_stream = path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file())
-    if is_stream:
+    if _is_stream(path):
         with _named_if_full(path):
             path.write_bytes(encoded)
         return
     with whole_file(path.resolve()) as file:
         file.write(encoded)
+
+
+def check_can_be_written(file: Path) -> None:
+    """Refuses, before any work, what ``write_whole`` could not write after it.
+
+    Raises:
+        UsageError: a folder, ``-``, or a folder around it that is not there or takes no files.
+    """
+    if file == Path("-"):
+        raise UsageError("- is no file; /dev/stdout is standard output")
+    try:
+        if not file.parent.is_dir():
+            raise UsageError(f"{file}: there is no folder {file.parent}")
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder; name a file")
+        if not _is_stream(file):  # which is written beside it first
+            with TemporaryFile(dir=file.resolve().parent):
+                pass
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}; name another file") from None
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is written to directly: a device, a pipe.
+
+    /dev/stdout may be a regular file that other output goes to: a new file under its name would miss that.
+    """
+    return path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file())
 
 
 @contextmanager

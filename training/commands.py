@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED
+from ..engine.files import check_can_be_written
 from ..engine.text.escape import for_terminal, text_from_path
 from .command import limit_threads, training_command
 from .options import FOLDER, check_not_read, data_options, root_from_options
@@ -76,6 +77,7 @@ def _score(**options: Any) -> int:
 def _check_out(out: Path, members: Sequence[Path], data: Path | None) -> None:
     if out.suffix.lower() != ".json" or out.is_dir() or not out.absolute().parent.is_dir():
         raise click.UsageError(f"--out {out}: give a .json file in a folder that exists")
+    check_can_be_written(out)
     # A run's checkpoint stands for its folder: the run's metrics are a .json file too.
     runs = [member.parent for member in members if member.name == "checkpoint.safetensors"]
     check_not_read(out, [*members, *runs, *([data] if data else [])])

@@ -12,6 +12,7 @@ import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, version_option
 from ..engine.data.label_folders import TABLE
+from ..engine.files import check_can_be_written
 from ..engine.spec import MER500_LABELS
 from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
@@ -139,6 +140,8 @@ def _fill(**options: Any) -> int:
     runs = options["runs"] or models_home().parent / "runs" / kind
     for folder in (root, *options["unlabelled"]):
         check_outside(folder, runs, options["cache"])
+    options["results"].parent.mkdir(parents=True, exist_ok=True)
+    check_can_be_written(options["results"])
     with TerminalProgress() as progress:
         filling = (
             _by_split(root, data, splits, runs, options) if splits else _exported(root, data, runs, options)

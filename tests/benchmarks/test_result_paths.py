@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from merkit.benchmarks import result_paths
 from merkit.benchmarks.result_paths import check_result_paths, make_folder
+from merkit.engine import files
 from merkit.engine.errors import UsageError
 
 
@@ -28,7 +29,7 @@ def test_what_cannot_be_written_is_refused_by_the_users_name(
     def refuse(dir: Path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{dir}/tmpxyz")
 
-    monkeypatch.setattr(result_paths, "TemporaryFile", refuse)
+    monkeypatch.setattr(files, "TemporaryFile", refuse)
     with pytest.raises(UsageError, match=r"x\.json cannot be written: Read-only file system; name another"):
         check_result_paths([tmp_path / "x.json"])
 

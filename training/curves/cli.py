@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...engine.cli.command import EXIT_SOME_FAILED, version_option
+from ...engine.files import check_can_be_written
 from ...engine.text.escape import for_terminal
 from ..command import limit_threads, training_command
 from ..options import FOLDER, check_outside, data_options, root_from_options
@@ -101,6 +102,8 @@ def _check(options: dict[str, Any]) -> None:
     methods, out = set(options["methods"]), options["out"]
     if out and (out.suffix.lower() != ".png" or out.is_dir() or not out.absolute().parent.is_dir()):
         raise click.UsageError(f"--out {out}: give a .png file in a folder that exists")
+    if out:
+        check_can_be_written(out)
     if options["choice"] and options["beside"]:
         raise click.UsageError("--choice and --beside exclude each other")
     if methods != {"frozen"} and (options["choice"] or options["beside"]):

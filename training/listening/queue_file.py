@@ -14,7 +14,7 @@ from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
 from ...engine.data.labelled_audio import path_from_cell
 from ...engine.errors import AudioError, MerError, UsageError
-from ...engine.files import write_whole
+from ...engine.files import check_can_be_written, write_whole
 from ...engine.text.escape import csv_line, storable
 from ..options import check_not_read
 from .label_file import NOT_UTF8, path_cell
@@ -67,11 +67,13 @@ def read_queue(file: Path) -> tuple[tuple[QueuedSong, ...], tuple[str, ...]]:
 
 
 def check_queue_file(file: Path, inputs: Iterable[Path]) -> None:
-    """Refuses, before any work, to replace what is read, or a file that is no queue.
+    """Refuses, before any work, what cannot be written, and to replace what is read or is no queue.
 
     Raises:
-        UsageError: it is one of the inputs, lies in one, or is there and has other columns than a queue.
+        UsageError: it cannot be written, is one of the inputs, lies in one, or is there and has other columns
+            than a queue.
     """
+    check_can_be_written(file)
     check_not_read(file, inputs)
     if file.is_file() and not _may_be_replaced(file):
         raise UsageError(f"{file} is there, and no queue; name another file")

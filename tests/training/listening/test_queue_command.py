@@ -96,6 +96,16 @@ def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.Monke
     assert heard[0] not in {f"{number:02}" for number in chosen}
 
 
+def test_where_no_queue_can_be_written_no_song_is_heard(folder: Path):
+    for name, reason in (
+        ("nowhere/queue.csv", "nowhere/queue.csv: there is no folder nowhere"),
+        ("-", "- is no file; /dev/stdout is standard output"),
+        ("/proc/q.csv", "/proc/q.csv cannot be written: No such file or directory; name another file"),
+    ):
+        result = _run("rows.parquet", "--weights", "ears.safetensors", "-o", name)  # there is no such network
+        assert (result.exit_code, result.stderr.splitlines()) == (2, [f"Error: {reason}"])
+
+
 def test_nothing_but_a_queue_is_replaced(folder: Path):
     """An evening's labels would be lost."""
     (folder / "my.csv").write_text("path,label,artist\nsongs/00.mp3,calm,A\n")
@@ -130,7 +140,7 @@ def test_nothing_but_a_queue_is_replaced(folder: Path):
     ("arguments", "code", "message"),
     [(["none"], 2, "neither a folder of labels"), (["rows.parquet", "--labels", "a"], 2, "no two labels"),
      (["rows.parquet", "--labelled", "rows.parquet"], 1, "rows.parquet cannot be added to"),
-     (["songs"], 1, "no shards"), (["rows.parquet", "-o", "none/q.csv"], 1, "none/q.csv cannot be written")],
+     (["songs"], 1, "no shards"), (["rows.parquet", "-o", "none/q.csv"], 2, "there is no folder none")],
 )  # fmt: skip
 def test_wrong_input_is_one_line(folder: Path, arguments: list[str], code: int, message: str):
     result = _run(*arguments)
