@@ -42,11 +42,12 @@ _Z = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """What one change does to ``songs`` songs.
+    """What one change does to ``songs`` songs, which have a label as they are.
 
     ``changed`` of them get another label, or none; ``low`` to ``high`` is the 95 % interval of their share
     (Wilson). ``variation`` is the mean distance of probabilities, from 0 to 1 (total variation). ``to``
-    counts the new labels, the most frequent first. ``macro_f1`` is known where labels of the songs are.
+    counts the new labels, the most frequent first. ``macro_f1`` is known where labels of the songs are, of
+    those too that get none as they are.
     """
 
     name: str
@@ -67,7 +68,10 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class Robustness:
-    """The first of ``rows`` is sound as it is. ``failed`` are songs without a label as they are, and why."""
+    """The first of ``rows`` is sound as it is.
+
+    ``unlabelled`` songs get no label as they are, as what is no music; ``failed`` cannot be heard, and why.
+    """
 
     model: str
     data: str
@@ -75,6 +79,7 @@ class Robustness:
     note: str
     labels: tuple[str, ...]
     rows: list[ChangeRow]
+    unlabelled: int
     failed: list[str]
 
     def to_mapping(self) -> dict[str, Any]:
@@ -119,24 +124,26 @@ def measure_robustness(
         data: labelled audio, or any folder, list or file of songs.
         limit: so many songs at most, by ``seed``, evenly over the labels; 0 is all.
         changes: names in ``CHANGES``; none are all.
-        layout: of labelled audio; "auto" takes what cannot be read as such for songs without labels, "none"
-            all.
+        layout: of labelled audio; "auto" takes what is none for songs without labels, "none" takes all so.
         say: gets lines on the progress and on what was left out.
 
     Raises:
         UsageError: an unknown model, change or layout, or nothing at ``data``.
-        MerError: no song gives audio, or an encoder or a package is missing.
+        MerError: no song gets a label as it is, or an encoder or a package is missing.
     """
     chosen = changes_from_names(changes)
     artifact = open_artifact(model)
     songs = _songs(data, artifact, limit, layout, np.random.default_rng(seed), say)
     task = _Task(WindowOptions(artifact.spec.audio), tuple(change.name for change in chosen), seed)
     labels, failed = _labels(songs.paths, artifact, task, say)
-    if not labels:
-        raise MerError(f"none of {len(songs.paths)} songs gives a label; {next(iter(failed.values()))}")
+    unlabelled = [song[0] for song in labels.values() if song[0] and not song[0].emotion]
+    if len(unlabelled) == len(labels):
+        reason = next(iter(failed.values()), None) or f"the first one is {unlabelled[0].verdict}"
+        raise MerError(f"none of {len(songs.paths)} songs gives a label as it is; {reason}")
     rows = _rows(labels, chosen, artifact.spec.labels, songs.truth, say)
     lines = [f"{songs.paths[position]}: {reason}" for position, reason in sorted(failed.items())]
-    return Robustness(artifact.name, data.name, seed, songs.note, artifact.spec.labels, rows, lines)
+    names = artifact.spec.labels
+    return Robustness(artifact.name, data.name, seed, songs.note, names, rows, len(unlabelled), lines)
 
 
 def log_mels_of_changes(item: tuple[int, str], task: _Task) -> list[_Heard]:
@@ -269,7 +276,7 @@ def _rows(
             for position, song in sorted(labels.items())
             if (before := song[0]) and (after := song[column])
         ]
-        if not pairs:
+        if not any(before.emotion for _, before, _ in pairs):
             say(f"{what}: no song for it")
         else:
             known = None if truth is None else [truth[position] for position, _, _ in pairs]
@@ -284,19 +291,20 @@ def _row(
     names: Sequence[str],
     truth: Sequence[int] | None,
 ) -> ChangeRow:
-    to = Counter(after.emotion or _NO_LABEL for before, after in pairs if after.emotion != before.emotion)
+    labelled = [(before, after) for before, after in pairs if before.emotion]
+    to = Counter(after.emotion or _NO_LABEL for before, after in labelled if after.emotion != before.emotion)
     changed = sum(to.values())
     distances = [
         sum(abs(p - q) for p, q in zip(before.probabilities, after.probabilities, strict=True)) / 2
         if after.probabilities
         else 1.0
-        for before, after in pairs
+        for before, after in labelled
     ]
     macro_f1 = None
     if truth is not None:
         # No label is a wrong answer: a place behind all labels.
         answers = [names.index(after.emotion) if after.emotion else len(names) for _, after in pairs]
         macro_f1 = accuracy_and_macro_f1(np.asarray(truth), np.asarray(answers))[1]
-    low, high = interval_of_share(changed, len(pairs))
+    low, high = interval_of_share(changed, songs := len(labelled))
     mean = float(np.mean(distances))
-    return ChangeRow(name, what, len(pairs), changed, low, high, mean, dict(to.most_common()), macro_f1)
+    return ChangeRow(name, what, songs, changed, low, high, mean, dict(to.most_common()), macro_f1)

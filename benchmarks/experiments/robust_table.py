@@ -46,7 +46,8 @@ def markdown_from_robustness(measured: Robustness) -> str:
 
 def _facts(measured: Robustness) -> str:
     songs = measured.rows[0].songs
-    failed = f"; {len(measured.failed)} more give no label" if measured.failed else ""
+    failed = f"; {measured.unlabelled} more have no label as they are" if measured.unlabelled else ""
+    failed += f"; {len(measured.failed)} more give no audio" if measured.failed else ""
     return (
         f"{measured.model}, {songs} songs of {measured.data} (seed {measured.seed}; {measured.note}){failed}."
         " Intervals: 95 %."

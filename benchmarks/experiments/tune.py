@@ -35,8 +35,9 @@ _LEAST_GAIN = 1.05  # times as much CPU: what is less is not worth other labels 
 
 @dataclass(frozen=True)
 class Tried:
-    """A runtime against ONNX Runtime in FP32: how many of ``songs`` changed label, and the CPU of whole runs.
+    """A runtime against ONNX Runtime in FP32: how many songs changed label, and the CPU of whole runs.
 
+    ``songs`` of them have a label by ONNX Runtime; that others, such as what is no music, get one counts too.
     ``ratio`` is how many times as much CPU the default needs; ``cpu_ms`` is this runtime's for a song.
     """
 
@@ -77,7 +78,7 @@ def tune(
 
     Raises:
         UsageError: an unknown model.
-        MerError: too few songs, none that can be read, or a command that fails.
+        MerError: too few songs that can be read and get a label, or a command that fails.
     """
     artifact = open_artifact(model)
     if artifact.facts:
@@ -92,12 +93,14 @@ def tune(
     read = [str(path) for path in log_mels.paths]
     if len(read) < _FEWEST:
         raise MerError(f"only {len(read)} of {len(files)} songs give sound; it takes {_FEWEST}")
+    if (known := sum(label is not None for label in labels[DEFAULT])) < _FEWEST:
+        raise MerError(f"only {known} of {len(files)} songs get a label; it takes {_FEWEST}")
     times = _cpu_seconds(artifact, names, read, songs, rounds, say)
     tried = [
         Tried(
             name,
             sum(a != b for a, b in zip(labels[DEFAULT], labels[name], strict=True)),
-            len(labels[name]),
+            known,
             1e3 * statistics.median(times[name]),
             ratio_of_pairs(name, list(zip(times[DEFAULT], times[name], strict=True))),
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +22,7 @@ from merkit.engine.artifact import SPEC_KEY
 from merkit.engine.data.clip import HEARD_KEY, heard_text
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
+from merkit.engine.labelling.song_label import SongLabel
 from merkit.engine.spec import ModelSpec
 from onnx import helper
 
@@ -88,6 +91,33 @@ def test_a_song_that_nothing_is_heard_of_has_changed_to_no_label(model: Path, tm
     assert "taken as songs without labels" in done.stderr
 
 
+def test_only_a_label_can_change(
+    model: Path, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = robust._label
+
+    def quiet_is_no_music(*arguments: Any) -> SongLabel | None:
+        song = label(*arguments)
+        if song is None or song.emotion != "quiet":
+            return song
+        return dataclasses.replace(song, emotion=None, verdict="not_music")
+
+    monkeypatch.setattr(robust, "_label", quiet_is_no_music)
+    report = tmp_path / "report.json"
+    done = bench(model, songs, "--changes", "level-6,level+10", "--json", report, "--fail-over", 50)
+    assert (done.exit_code, "4 songs of songs" in done.stdout) == (3, True), done.output
+    assert "; 4 more have no label as they are." in done.stdout
+    values = json.loads(report.read_text())
+    rows = [(row["songs"], row["changed"], row["to"]) for row in values["rows"]]
+    assert rows == [(4, 0, {}), (4, 4, {"no label": 4}), (4, 0, {})]
+    assert values["unlabelled"] == 4
+    assert values["rows"][0]["macro_f1"] == pytest.approx(1 / 2)  # no label is a wrong answer
+    done = bench(model, songs / "quiet", "--layout", "none", "--changes", "level-6", "--fail-over", 50)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    reason = "none of 4 songs gives a label as it is; the first one is not_music"
+    assert (done.exit_code, errors) == (1, [f"Error: {reason}"])
+
+
 @pytest.mark.parametrize("layout", ["auto", "none"])
 def test_songs_without_labels(model: Path, songs: Path, tmp_path: Path, layout: str) -> None:
     data = songs if layout == "none" else tmp_path / "list.m3u"
@@ -135,7 +165,7 @@ def test_a_file_without_sound_is_said_and_costs_only_itself(model: Path, songs: 
     report = tmp_path / "report.json"
     done = bench(model, tmp_path / "list.m3u", "--changes", "level-6", "--json", report)
     assert done.exit_code == 4, done.output
-    assert "1 more give no label" in done.stdout
+    assert "1 more give no audio" in done.stdout
     values = json.loads(report.read_text())
     assert [row["songs"] for row in values["rows"]] == [8, 8]
     assert "broken.wav: " in values["failed"][0]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from level_network import write_noise
 from merkit.benchmarks.cli import main
 from merkit.benchmarks.experiments import tune as tuning
 from merkit.benchmarks.experiments.compare import Ratio
@@ -75,6 +77,27 @@ def test_too_few_songs(tmp_path: Path, tiny_model: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(b"")
     with pytest.raises(MerError, match="has 3 songs; to tell one label in a hundred takes 100"):
+        tune(str(tiny_model), tmp_path)
+
+
+def test_only_songs_with_a_label_tell_whether_it_changes(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_noise(tmp_path / f"{number}.wav", -20, 0, 1.0) for number in range(120)]
+    songs = SimpleNamespace(paths=paths)
+    monkeypatch.setattr(tuning, "log_mels_from_songs", lambda *_: songs)
+    monkeypatch.setattr(tuning, "runtimes_here", lambda: ["onnxruntime", "other"])
+    monkeypatch.setattr(tuning, "_cpu_seconds", lambda *_: {"onnxruntime": [2.0, 2.0], "other": [1.0, 1.0]})
+
+    def labels(labelled: int) -> list[str | None]:
+        return ["happy"] * labelled + [None] * (120 - labelled)
+
+    given = {"onnxruntime": labels(110), "other": labels(108)}
+    monkeypatch.setattr(tuning, "labels_by", lambda _, name, __: given[name])
+    _, (one,) = tune(str(tiny_model), tmp_path)
+    assert (one.changed, one.songs, one.is_better) == (2, 110, False)
+    given["onnxruntime"] = labels(99)
+    with pytest.raises(MerError, match="only 99 of 120 songs get a label; it takes 100"):
         tune(str(tiny_model), tmp_path)
 
 
