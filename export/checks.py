@@ -109,6 +109,16 @@ class Accuracy:
         return 2 * as_many > _CHANCE
 
     @property
+    def right_fp32(self) -> int:
+        """The songs that FP32 labels rightly: a drop is of these."""
+        return round(self.accuracy_fp32 * self.songs)
+
+    @property
+    def shows_drops(self) -> bool:
+        """Whether a drop could be seen: FP32 has right answers to lose, and losing all would be no chance."""
+        return self.right_fp32 > 0 and (self.drop_interval is not None or 2 * 0.5**self.right_fp32 <= _CHANCE)
+
+    @property
     def songs_needed(self) -> int:
         """About how many songs would show a drop of this size, in four of five trials; two digits of it."""
         if self.drop_interval:

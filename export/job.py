@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from ..engine.arrays import Float32
 from ..engine.artifact import Artifact
-from ..engine.errors import UsageError
+from ..engine.errors import MerError, UsageError
 from ..engine.runtimes import open_runtime
 from .builders import Builder, EngineOptions
 from .calibration_set import Calibration, CalibrationSet
@@ -135,6 +135,7 @@ class Job:
 
         Raises:
             GateError: the graph must not be used.
+            MerError: it is calibrated on too little, and the songs cannot show what that costs.
         """
         artifact, songs = self.source.artifact, self.eval_set.songs
         compared = scored = fp16 = None
@@ -166,6 +167,8 @@ class Job:
             self.say(accuracy_line(scored, precision))
             peaks = [name for name, _ in fp16.peaks] if fp16 else []
             self._check_drop(scored, lambda: to_keep(peaks), precision)
+            if precision != "fp32" and not scored.shows_drops and self.plan.max_drop < 1:
+                self._check_unseen(scored, precision)
         return Checks(compared, fp16, scored, self.torch)
 
     def _check_drop(
@@ -194,6 +197,13 @@ class Job:
             layers,
             "fp16" if precision == "int8" else "fp32",
         )
+
+    def _check_unseen(self, scored: Accuracy, precision: Precision) -> None:
+        few = f"FP32 is right on {scored.right_fp32} of {scored.songs} songs: too few right answers to tell"
+        weakness = self.calibration.weakness if precision == "int8" else ""
+        if weakness:
+            raise MerError(f"too little to calibrate INT8 on: {weakness}; give more labelled data: {few}")
+        self.say(f"  warning: {few} what {precision} loses")
 
     @property
     def _best_batch(self) -> int:

@@ -144,6 +144,23 @@ def _dropped(lost: int, won: int, songs: int, interval: tuple[float, float] | No
 
 
 @pytest.mark.parametrize(
+    ("right", "songs", "interval", "shows"),
+    [
+        (0, 14, None, False),
+        (5, 14, None, False),  # were all five lost: 2 / 2^5 = 0.0625
+        (6, 14, None, True),
+        (0, 180, (0.0, 0.0), False),
+        (4, 180, (0.0, 0.0), True),
+    ],
+)
+def test_a_drop_is_seen_where_there_are_right_answers_to_lose(
+    right: int, songs: int, interval: tuple[float, float] | None, shows: bool
+) -> None:
+    share = right / songs
+    assert Accuracy(0.1, 0.1, share, share, songs, drop_interval=interval).shows_drops is shows
+
+
+@pytest.mark.parametrize(
     ("scored", "chance"),
     [
         (_dropped(2, 0, 14), True),

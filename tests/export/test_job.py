@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from merkit.engine.arrays import Float32
-from merkit.engine.errors import UsageError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.export.calibration_set import CalibrationSet
 from merkit.export.checks import Accuracy, GateError
@@ -106,6 +106,28 @@ def test_two_flips_of_fourteen_clips_fail_nothing(job: Job, monkeypatch: pytest.
     monkeypatch.setattr("merkit.export.job.accuracy", lambda *_: many)
     with pytest.raises(GateError, match=r"fp16 loses 14\.3 points of macro-F1, at most 1 are allowed"):
         strict.check(half, "fp16")
+
+
+def test_where_fp32_is_right_on_nothing_no_drop_is_seen(job: Job, tmp_path: Path) -> None:
+    """The gate cannot fail there: it says nothing of INT8 on too little music."""
+    lines: list[str] = []
+    all_wrong = (job.reference[64].argmax(axis=1) + 1) % 4
+    wrong = dataclasses.replace(job, eval_set=dataclasses.replace(job.eval_set, truth=all_wrong))
+    few = dataclasses.replace(wrong, plan=Plan(max_drop=0.01), say=lines.append)
+    half = fp16_from_onnx(job.source.model())
+    few.check(half, "fp16")
+    reason = "FP32 is right on 0 of 8 songs: too few right answers to tell"
+    assert lines[-1] == f"  warning: {reason} what fp16 loses"
+    archive = tmp_path / "windows.npz"
+    np.savez(archive, images=job.eval_set.songs.log_mels, audio_spec=AUDIO.to_json())
+    calibration_set = CalibrationSet(AUDIO, (), str(archive), "", 8, "minmax")
+    few = dataclasses.replace(few, calibration_set=calibration_set)
+    with pytest.raises(MerError, match=rf"too little to calibrate INT8 on: 8 .*; give .*: {reason}"):
+        few.check(half, "int8")
+    right = job.reference[64].argmax(axis=1)
+    seen = dataclasses.replace(few, eval_set=dataclasses.replace(few.eval_set, truth=right))
+    seen.check(half, "int8")
+    assert "warning" not in lines[-1]
 
 
 def test_int8_without_music_is_refused(job: Job) -> None:
