@@ -33,9 +33,9 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     """A local entry of a list, relative to the list's folder.
 
     The file whose name is the text as it stands or, if there is none, the first that a reading of the text
-    names: percent-encoded, with backslashes, in the code page of another system, with ``\\xNN`` for bytes as
-    rows have it, in another normal form; at last those in other capitals. If there is none at all, the first
-    reading; an absolute path of Windows stays as it is.
+    names: percent-encoded, with backslashes, below the home that ``~`` stands for, in the code page of
+    another system, with ``\\xNN`` for bytes as rows have it, in another normal form; at last those in other
+    capitals. If there is none at all, the first reading; an absolute path of Windows stays as it is.
 
     Args:
         folder: of the list.
@@ -103,9 +103,12 @@ def encoding_of_list(file: str) -> str:
 def _readings(text: str) -> Iterator[str]:
     for encoded in _without_scheme(text):
         for decoded in _in_code_pages(encoded):
+            slashed = decoded.replace("\\", "/")
             if "\\" in decoded and os.sep == "/" and not _OF_WINDOWS.match(decoded):
-                yield decoded.replace("\\", "/")
+                yield slashed
             yield decoded
+            if slashed.startswith("~/"):
+                yield os.path.expanduser(slashed)
 
 
 def _without_scheme(text: str) -> Iterator[str]:

@@ -114,6 +114,8 @@ def path_from_cell(cell: str, file: Path) -> Path:
     forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
     plain = text_from_csv(cell)  # a table of ours keeps names from being formulas
     ways = [cell, plain, stripped, slashed, *forms]
+    if slashed.startswith("~/"):
+        ways.append(os.path.expanduser(slashed))
     if (rest := path_in_url(stripped)) is not None:
         stripped = unquote(rest, errors="surrogateescape")
         ways += [stripped, rest]

@@ -223,6 +223,20 @@ def test_names_as_rows_have_them(tmp_path: Path) -> None:
     assert path_from_list(str(tmp_path), "No\\xebl \\xff.wav") == plain
 
 
+def test_a_tilde_is_the_home_unless_a_name_begins_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song, folder = write(tmp_path / "home", "music/a.mp3"), str(tmp_path / "list")
+    named = write(folder, "~b.mp3")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for text in ("~/music/a.mp3", " ~/music/a.mp3 ", "~\\music\\a.mp3", "~/music/A.MP3"):
+        assert path_from_list(folder, text) == song
+    assert path_from_list(folder, "~b.mp3") == named
+    assert path_from_list(folder, "~/gone.mp3") == f"{folder}/~/gone.mp3"
+    assert path_from_list(folder, "~/music/a.mp3") != write(folder, "~/music/a.mp3")
+    assert path_from_list(folder, "~/music/a.mp3") == f"{folder}/~/music/a.mp3"
+
+
 def test_marks_around_a_path(tmp_path: Path) -> None:
     folder = str(tmp_path)
     gone = source_from_list(folder, "\ufeffa.wav\x1a")

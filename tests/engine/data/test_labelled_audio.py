@@ -98,6 +98,15 @@ def test_one_file_spelt_in_two_ways_and_copies_are_one_clip(tmp_path: Path):
     )
 
 
+def test_a_tilde_is_the_home_unless_a_name_begins_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_files(tmp_path, "home/a.wav", "home/b.wav", "~c.wav", "~/d.wav", "home/d.wav")
+    data = _csv(tmp_path, "path,label\n~/a.wav,up\n~\\b.wav,down\n~c.wav,up\n~/d.wav,down\n")
+    assert {str(clip.path.relative_to(tmp_path)) for clip in data.clips} == {
+        "home/a.wav", "home/b.wav", "~c.wav", "~/d.wav",
+    }  # fmt: skip
+
+
 def test_groups_that_differ_by_blanks_are_one(tmp_path: Path):
     write_files(tmp_path, *(f"{i}.wav" for i in range(4)))
     data = _csv(
