@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..audio.formats import AUDIO_SUFFIXES
 from ..errors import MerError, UsageError
 from ..spec import MER500_LABELS, QUADRANTS
 from .cleaning import check_labels, cleaned, comparison_key, part_from_name
@@ -163,7 +164,13 @@ def _that_are_labels(
 
 
 def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Notes) -> Iterator[Clip]:
-    """Clips with what their rows say; a row names a file by its path, its name or its stem."""
+    """Clips with what their rows say; a row names a file by its path, its name or its stem.
+
+    A file that no row names so may have another suffix in the table, as converted ones have.
+
+    Raises:
+        MerError: a clip lies elsewhere than its row says, or no row that names a group has a file.
+    """
     name_column, label_column = table.first_of(("clip", "path")) or "", table.first_of(_LABEL_COLUMNS)
     by_name: dict[str, list[int]] = defaultdict(list)
     base = table.file.parent
@@ -173,10 +180,11 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
     parts, used = table.parts(notes), set[int]()
     table.note_groups(notes)
     elsewhere: list[tuple[Clip, int]] = []  # clips whose only rows have other labels
-    for clip, folder in listed:
-        path = Path(cleaned(clip.path.relative_to(base).as_posix()))
-        names = (path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem)
-        numbers = next((by_name[name] for name in names if name in by_name), [])
+    paths = [Path(cleaned(clip.path.relative_to(base).as_posix())) for clip, _ in listed]
+    named = [next(filter(by_name.__contains__, _names(path)), "") for path in paths]
+    converted = _by_stem(by_name.keys() - named)
+    for (clip, folder), path, name in zip(listed, paths, named, strict=True):
+        numbers = by_name.get(name or next((converted[n] for n in _names(path) if n in converted), ""), [])
         fitting = [
             number
             for number in numbers
@@ -202,9 +210,28 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
             raise MerError(
                 f"{table.file} puts {clip.name} under {label!r}, where it does not lie; correct one of them"
             )
+    if table.grouped_by and table.rows and listed and not used:
+        raise MerError(
+            f"{table.file} has the column {table.grouped_by[0]}, and no row names a file: the first names "
+            f"{table.rows[0][name_column]!r}, the first file is {listed[0][0].name!r}; write them alike"
+        )
     for number, row in enumerate(table.rows):
         if number not in used:
             notes.add(f"in {TABLE} without a file", row[name_column])
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    return path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, str]:
+    """Names of audio files by what they are without their suffix, but for those that differ in it alone."""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in AUDIO_SUFFIXES:
+            by_stem[stem].append(name)
+    return {stem: only[0] for stem, only in by_stem.items() if len(only) == 1}
 
 
 def _with_inner_parts(clips: list[Clip], places: Sequence[_Place]) -> list[Clip]:

@@ -126,6 +126,34 @@ def test_a_row_names_a_file_in_many_ways(tmp_path: Path, cell: str):
     assert (read.grouped_by, notes) == ("group", ())
 
 
+def test_rows_may_name_files_by_another_suffix(tmp_path: Path):
+    """As where a set was converted, and its table was not."""
+    write_files(tmp_path, "up/a.b.wav", "up/1.wav", "down/2.flac", "down/3.wav", "down/4.wav", "down/4.ogg")
+    rows = ["a.b.mp3,Ann", "up/1.mp3,Bob", "2.MP3,Cid", "3.mp3,Dan", "3.ogg,Eve", "4.wav,Fay", "2.txt,Gus"]
+    (tmp_path / "clips.csv").write_text("\n".join(["clip,artist", *rows]))
+    read, notes = _read(tmp_path)
+    groups = {clip.name: clip.group for clip in read.clips}
+    assert groups == {
+        "up/a.b.wav": "Ann", "up/1.wav": "Bob", "down/2.flac": "Cid", "down/3.wav": "", "down/4.wav": "Fay",
+        "down/4.ogg": "",
+    }  # fmt: skip
+    assert "in clips.csv without a file: 3, the first 3.mp3" in notes
+
+
+def test_a_table_of_which_no_row_names_a_file_is_refused(tmp_path: Path):
+    """Its artists would be off without a word, and the same singers in both parts."""
+    write_files(tmp_path, "up/1.wav", "down/2.wav")
+    (tmp_path / "clips.csv").write_text("clip,artist\nclip-01,Ann\nclip-02,Bob\n")
+    with pytest.raises(
+        MerError,
+        match=r"clips\.csv has the column artist, and no row names a file: the first names 'clip-01', "
+        r"the first file is 'down/2\.wav'; write them alike",
+    ):
+        _read(tmp_path)
+    (tmp_path / "clips.csv").write_text("clip,title\nclip-01,A\n")
+    assert "in clips.csv without a file: clip-01" in _read(tmp_path)[1]
+
+
 def test_stems_that_repeat_are_told_apart_by_their_labels(tmp_path: Path):
     write_files(tmp_path, "up/01.wav", "down/01.wav", "down/02.wav")
     (tmp_path / "clips.csv").write_text("clip,label,artist\n01,up,Ann\n01,down,Bob\n03,down,Cid\n")
