@@ -22,9 +22,10 @@ ARTIST_COLUMNS = (
 """Columns whose cells name people."""
 
 _NOBODY = frozenset(
-    ("unknown", "<unknown>", "[unknown]", "unknown artist", "various artists", "various artist", "various",
-     "va", "v.a.", "v/a", "nan", "none", "null", "n/a", "-", "?")
+    ("unknown", "unknown artist", "unknown artists", "various", "various artist", "various artists", "va",
+     "v/a", "no artist", "nan", "na", "none", "null", "n/a", "-", "?")
 )  # fmt: skip
+_AROUND = "<>[]() "  # words of nobody
 _OF_THE_NAME_BEFORE = frozenset(("jr", "jr.", "sr", "sr."))  # "Harry Connick; Jr."
 
 # What mer writes between the artists of a file's tags, and what titles and shops write. Not a comma, an
@@ -51,4 +52,8 @@ def artist_keys(cell: str) -> tuple[str, ...]:
         else:
             within = _BEFORE_A_CLOSED_BRACKET.match(name)  # of "(feat. B)" it is what was opened before
             names.append(within[0].strip() if within else name)
-    return tuple(name for name in dict.fromkeys(names) if name and name not in _NOBODY)
+    return tuple(name for name in dict.fromkeys(names) if name and not _is_nobody(name))
+
+
+def _is_nobody(name: str) -> bool:
+    return name.replace(".", "").strip(_AROUND) in _NOBODY
