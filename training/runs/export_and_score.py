@@ -18,7 +18,7 @@ from ...engine.labelling.choose import open_backend
 from ...engine.labelling.file_windows import WindowOptions
 from ..evaluate.metrics_report import write_json
 from ..networks.checkpoint import spec_from_checkpoint
-from .run_folder import CHECKPOINT, METRICS
+from .run_folder import CHECKPOINT, METRICS, checkpoint_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def export_and_score(folder: Path, data: LabelledAudio, workers: int = 0) -> Ite
     Raises:
         MerError: see ``export_run`` and ``score_artifact``.
     """
-    target = folder / f"{spec_from_checkpoint(folder / CHECKPOINT).backbone}.onnx"
+    target = folder / f"{spec_from_checkpoint(checkpoint_of(folder)).backbone}.onnx"
     export_run(folder, target)
     yield f"exported {target} ({target.stat().st_size / 1e6:.1f} MB)"
     score = score_artifact(target, data, workers)

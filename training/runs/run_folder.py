@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ...engine.backbone_names import NETWORKS, outside_backbones
-from ...engine.errors import MerError, UsageError
+from ...engine.errors import ArtifactError, MerError, UsageError
 from ...engine.files import NO_ROOM, FolderLock
 from ..evaluate.metrics_report import write_json
 from ..evaluate.predictions import Predictions, load_predictions
 from ..fit.trainer import Epoch, read_state
+from ..networks.checkpoint import spec_from_checkpoint
 from ..networks.trained import place_of_weights
 
 Mode = Literal["fresh", "resume", "overwrite"]
@@ -63,7 +64,8 @@ def run_from_folder(folder: Path, needed: Sequence[str] = ()) -> FinishedRun:
     except OSError as error:
         raise MerError(f"{folder} holds no finished training ({path}: {error.strerror})") from None
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise MerError(f"{folder} holds no finished training: {path} is not what mer-train wrote") from None
+        reason = f"{path} is not what mer-train wrote: remove it, or --overwrite, to train it again"
+        raise MerError(f"{folder} holds no finished training: {reason}") from None
     logits = folder / LOGITS
     return FinishedRun(folder, metrics, history, load_predictions(logits) if logits.exists() else None)
 
@@ -73,12 +75,15 @@ def checkpoint_of(folder: Path) -> Path:
 
     Raises:
         UsageError: it is not there any more.
+        ArtifactError: it is damaged.
     """
-    path = folder / CHECKPOINT
+    path, again = folder / CHECKPOINT, f"remove {folder}, or --overwrite, to train it again"
     if not path.exists():
-        raise UsageError(
-            f"{path} is missing from a finished training: remove {folder}, or --overwrite, to train it again"
-        )
+        raise UsageError(f"{path} is missing from a finished training: {again}")
+    try:
+        spec_from_checkpoint(path)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; {again}") from None
     return path
 
 

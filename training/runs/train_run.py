@@ -171,9 +171,8 @@ class _Run:
 
     def say_what_stays(self) -> None:
         """What was asked for and is not done, since the training is finished and its files stay."""
-        path = self.folder / CHECKPOINT
-        if self.job.licence != Job.licence and path.exists():
-            provenance = spec_from_checkpoint(path).provenance
+        if self.job.licence != Job.licence and (self.folder / CHECKPOINT).exists():
+            provenance = spec_from_checkpoint(checkpoint_of(self.folder)).provenance
             if provenance.get("licence") != self.job.licence:
                 self.observer.say(f"{self.folder} is finished: its card keeps the licence that it has")
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from merkit.engine.errors import MerError, UsageError
+from merkit.engine.errors import ArtifactError, MerError, UsageError
 from merkit.training.runs.run_folder import (
+    CHECKPOINT,
     METRICS,
     STATE,
     Mode,
     check_apart,
     check_files,
+    checkpoint_of,
     epochs_in,
     prepare_folder,
     prepare_folder_of_runs,
@@ -208,8 +210,18 @@ def test_metrics_that_lack_what_is_needed_are_one_line(tmp_path: Path):
 )
 def test_metrics_of_any_content_are_one_line(tmp_path: Path, text: str):
     (tmp_path / METRICS).write_text(text)
-    with pytest.raises(MerError, match="holds no finished training") as refused:
+    again = r"remove it, or --overwrite, to train it again$"
+    with pytest.raises(MerError, match=f"holds no finished training: .*{again}") as refused:
         run_from_folder(tmp_path)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x08\0\0\0\0\0\0\0{}"])
+def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(tmp_path: Path, content: bytes):
+    (tmp_path / CHECKPOINT).write_bytes(content)
+    again = f"; remove {tmp_path}, or --overwrite, to train it again$"
+    with pytest.raises(ArtifactError, match=again) as refused:
+        checkpoint_of(tmp_path)
     assert len(str(refused.value).splitlines()) == 1
 
 
