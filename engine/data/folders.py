@@ -13,6 +13,8 @@ from ..errors import MerError
 from ..text.escape import text_from_path
 from .notes import Notes
 
+_DEEPEST = 8  # folders, each alone in the one before: links may lead round in circles
+
 
 def folders_in(folder: Path, root: Path, notes: Notes, table: str) -> list[Path]:
     """The folders in a folder, in order; notes its files, but for the one called ``table``.
@@ -53,6 +55,16 @@ def audio_below(folder: Path, root: Path, notes: Notes) -> list[Path]:
             else:
                 _note_no_audio(path, root, notes)
     return sorted(audio)
+
+
+def folder_within(folder: Path) -> Path | None:
+    """The first folder below, each alone in the one before, that holds several; None where there is none."""
+    for depth in range(_DEEPEST):
+        inside = folders_in(folder, folder, Notes(), "")
+        if len(inside) != 1:
+            return folder if depth and inside else None
+        (folder,) = inside
+    return None
 
 
 def name_below(path: Path, root: Path) -> str:

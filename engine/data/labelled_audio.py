@@ -17,7 +17,7 @@ from .cleaning import as_spelt, check_labels, cleaned, comparison_key, quoted_la
 from .clip import Clip, LabelledAudio, Part, clip_names, heard_text, held_out_clips, unheard_clips
 from .clip_table import read_clip_table
 from .distinct import OWN_GROUP, distinct_clips
-from .folders import name_below
+from .folders import folder_within, name_below
 from .label_folders import FOLDERS, Reading, clips_from_folders
 from .notes import Notes
 
@@ -71,7 +71,7 @@ def labelled_audio(
     clips, order = read.clips, read.labels
     if labels is not None:
         clips, order = _relabelled(clips, root, labels), tuple(labels)
-    _check(clips, order, f"{root} (read as {read.layout})")
+    _check(clips, order, root, f"{root} (read as {read.layout})")
     alone = "recording" if read.layout == "jumusemodb" else "clip"
     grouped_by = (any(clip.group for clip in clips) and read.grouped_by) or alone
     clips = distinct_clips(clips, notes)
@@ -152,7 +152,7 @@ def _relabelled(clips: Sequence[Clip], root: Path, labels: Sequence[str]) -> lis
     return [dataclasses.replace(clip, label=written[clip.label] or clip.label) for clip in clips]
 
 
-def _check(clips: Sequence[Clip], labels: Sequence[str], what: str) -> None:
+def _check(clips: Sequence[Clip], labels: Sequence[str], root: Path, what: str) -> None:
     counts = Counter(clip.label for clip in clips)
     empty = [label for label in labels if not counts[label]]
     if empty:
@@ -160,7 +160,9 @@ def _check(clips: Sequence[Clip], labels: Sequence[str], what: str) -> None:
     if not labels:
         raise MerError(f"{what} names no clip")
     if len(labels) == 1:
-        raise MerError(f"{what} has only one label, {labels[0]}: nothing to tell apart")
+        within = folder_within(root) if root.is_dir() else None
+        hint = f"; if the labels are the folders in {within}, name that one" if within else ""
+        raise MerError(f"{what} has only one label, {labels[0]}: nothing to tell apart{hint}")
     outside = [clip.name for clip in clips if not clip.part]
     if 0 < len(outside) < len(clips):
         raise MerError(

@@ -231,6 +231,23 @@ def test_labels_that_no_model_has(tmp_path: Path, labels: tuple[str, ...], reaso
         labelled_audio(write_files(tmp_path, "happy/1.wav", "sad/2.wav"), labels=labels)
 
 
+@pytest.mark.parametrize("above", ["data", "set-main/data"])
+def test_a_folder_around_the_labels_is_looked_into(tmp_path: Path, above: str):
+    """As archives unpack, and Kaggle's data sets lie."""
+    write_files(tmp_path, f"{above}/happy/1.wav", f"{above}/sad/2.wav")
+    named = f"if the labels are the folders in {tmp_path / above}, name that one$"
+    with pytest.raises(MerError, match=rf"only one label, {Path(above).parts[0]}: .*; {named}"):
+        labelled_audio(tmp_path)
+    assert labelled_audio(tmp_path / above).labels == ("happy", "sad")
+
+
+def test_one_label_alone_is_no_folder_around_others(tmp_path: Path):
+    write_files(tmp_path, "data/happy/1.wav", "data/happy/2.wav")
+    (tmp_path / "data" / "happy" / "again").symlink_to(tmp_path / "data" / "happy")
+    with pytest.raises(MerError, match=r"only one label, data: nothing to tell apart$"):
+        labelled_audio(tmp_path)
+
+
 def test_folders_that_cannot_be_used(tmp_path: Path):
     with pytest.raises(MerError, match="does not exist"):
         labelled_audio(tmp_path / "nothing")
