@@ -41,7 +41,7 @@ def scale_command(few: int, many: int, cores: bool, workers: int, song_ms: float
         return _scale_cores(workers, song_ms)
     if many <= few:
         raise click.UsageError("--many must be more than --few")
-    from .experiments.scale import bytes_a_file, compare_lengths
+    from .experiments.scale import compare_lengths, memory_line
 
     runs = compare_lengths(few, many)
     for run in runs:
@@ -49,7 +49,7 @@ def scale_command(few: int, many: int, cores: bool, workers: int, song_ms: float
             f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
             f"{run.cpu_seconds / run.files * 1e3:6.2f} ms CPU a row  {run.peak_bytes / 1e6:7.1f} MB at most"
         )
-    _echo(f"{bytes_a_file(*runs):.0f} bytes of peak memory for each further file")
+    _echo(memory_line(*runs))
     _echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
     return 0
 

@@ -21,6 +21,7 @@ from ...engine.temporary import temporary_writes
 
 _WINDOW, _HOP = 4_096, 512  # samples
 _IN_A_FOLDER = 1_000
+_FEWEST_MORE = 1_000
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,15 @@ def compare_lengths(few: int, many: int) -> tuple[Run, Run]:
     return _run(few), _run(many)
 
 
+def memory_line(few: Run, many: Run) -> str:
+    """What each further file costs, for people: two runs of the same files differ by some megabytes."""
+    if many.files - few.files < _FEWEST_MORE:
+        return f"too few files to tell what each further one takes: {_FEWEST_MORE:,} more are needed"
+    return f"{max(0.0, bytes_a_file(few, many)):.0f} bytes of peak memory for each further file"
+
+
 def bytes_a_file(few: Run, many: Run) -> float:
-    """Peak memory for each further file."""
+    """Peak memory for each further file; below 0 by chance."""
     return (many.peak_bytes - few.peak_bytes) / (many.files - few.files)
 
 
