@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import MerError
-from ..files import Disk, FolderLock
+from ..files import Disk
 from ..signals import signals_deferred
+from .folder_lock import FolderLock
 from .input_store import Place
 from .output import SHARD_NAME
 from .resume import Resume

@@ -23,9 +23,9 @@ from click.testing import CliRunner
 from http_folder import Answers, answered_by, served
 from label_folders import row_of, write_labels
 from merkit.engine.audio.decoder import Limits
+from merkit.engine.catalogue.folder_lock import FolderLock
 from merkit.engine.cli.label import main
 from merkit.engine.errors import MerError
-from merkit.engine.files import FolderLock
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.labelling.pool_child import Child
 from merkit.engine.labelling.worker_pool import WorkerPool

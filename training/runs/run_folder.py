@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ...engine.backbone_names import NETWORKS, outside_backbones
+from ...engine.catalogue.folder_lock import FolderLock
 from ...engine.errors import ArtifactError, MerError, UsageError
-from ...engine.files import NO_ROOM, FolderLock
+from ...engine.files import NO_ROOM
 from ..evaluate.metrics_report import write_json
 from ..evaluate.predictions import Predictions, load_predictions
 from ..fit.trainer import Epoch, read_state

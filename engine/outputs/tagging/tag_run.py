@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from ...audio.tags.written import tags_from_file
+from ...catalogue.folder_lock import FolderLock
 from ...catalogue.reconcile import RealPaths, paths_from_text
 from ...catalogue.shard_facts import store_facts
 from ...errors import MerError
-from ...files import Disk, FolderLock
+from ...files import Disk
 from ...text.escape import text_from_path
 from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files

@@ -19,8 +19,8 @@ from audio_files import noise, write_audio
 from child_processes import rest_of_output
 from fake_labels import MODEL, OPTIONS, FakeBackend
 from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.folder_lock import FolderLock
 from merkit.engine.catalogue.run import CatalogueRun
-from merkit.engine.files import FolderLock
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
 FILES = int(os.environ.get("MER_TEST_FILES", "300"))

@@ -16,9 +16,9 @@ import pytest
 from audio_files import noise
 from failing_disk import FailingDisk
 from label_folders import row_of, write_labels
+from merkit.engine.catalogue.folder_lock import FolderLock
 from merkit.engine.catalogue.shards import rows_in
 from merkit.engine.errors import MerError
-from merkit.engine.files import FolderLock
 from merkit.engine.outputs.tagging import tag_run
 from merkit.engine.outputs.tagging.moods import read_moods
 from merkit.engine.outputs.tagging.sound import sound_digest
