@@ -13,6 +13,7 @@ import torch
 
 from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
+from ..networks.audioset import AudioSetNet
 from ..networks.embedding import Embedding, embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.trained import TrainedNetwork, trained_network
@@ -39,6 +40,8 @@ class Ears:
         digest.update(self.audio.to_json().encode())
         if self.embedding.mels:
             digest.update(f"{self.embedding.mels} mels".encode())
+        if self.embedding.middle:
+            digest.update(f"blocks from {self.embedding.middle}".encode())
         for name, tensor in sorted(self.embedding.state_dict().items()):
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
@@ -65,17 +68,22 @@ def embedded_audio(trained: TrainedNetwork) -> AudioSpec:
     return embedding_audio(trained.audio)[0]
 
 
-def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None) -> Ears:
+def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None, with_middle: bool = False) -> Ears:
     """On CUDA where available.
 
     Args:
         audio: what they are to hear; None is what the network was trained on. Its mels are that one's first.
+        with_middle: of the AudioSet network as published, the middle blocks too. One that was trained further
+            has what it learnt in its last.
     """
     audio = audio or embedded_audio(trained)
     if isinstance(trained.network, FrozenNetwork):
         embedding = trained.network.embedding
     else:
         mels = trained.audio.n_mels if trained.audio.n_mels > audio.n_mels else 0
-        embedding = Embedding(trained.network, trained.backbone, embedding_audio(trained.audio)[1], mels)
+        is_published = isinstance(trained.network, AudioSetNet) and not trained.labels
+        middle = AudioSetNet.MIDDLE if with_middle and is_published else 0
+        patches = embedding_audio(trained.audio)[1]
+        embedding = Embedding(trained.network, trained.backbone, patches, mels, middle)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Ears(trained.backbone, audio, embedding.to(device), trained.notice)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ...engine.spec import AudioSpec
 from .audiocnn import AudioCNN
+from .audioset import AudioSetNet
 from .backbones import head_paths
 
 _WINDOW_S = 10.0  # of an embedding; a network that hears less hears several patches
@@ -29,11 +30,15 @@ class Embedding(nn.Module):
     Args:
         network: of the backbone ``name``; it is copied.
         mels: as many as it was trained with; 0 is as many as it gets.
+        middle: of an AudioSetNet, the block from which on each one's mean is among the features (Schmid,
+            Koutini and Widmer, 2023: "Low-complexity audio embedding extractors"); 0 is the last one's alone.
     """
 
-    def __init__(self, network: nn.Module, name: str, patches: int = 1, mels: int = 0) -> None:
+    def __init__(
+        self, network: nn.Module, name: str, patches: int = 1, mels: int = 0, middle: int = 0
+    ) -> None:
         super().__init__()
-        self.patches, self.mels = patches, mels
+        self.patches, self.mels, self.middle = patches, mels, middle
         self.network = copy.deepcopy(network)
         for path in head_paths(network, name, embedding=True):
             self.network.set_submodule(path, nn.Identity())
@@ -59,6 +64,8 @@ class Embedding(nn.Module):
     def _features(self, log_mels: Tensor) -> Tensor:
         if isinstance(self.network, AudioCNN):
             return torch.cat(self.network.parts(log_mels), dim=1)
+        if self.middle and isinstance(self.network, AudioSetNet):
+            return self.network.means(log_mels, self.middle)
         return self.network(log_mels).flatten(1)
 
 

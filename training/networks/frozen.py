@@ -13,7 +13,7 @@ from .embedding import Embedding
 FROZEN_KEY = "frozen"
 """The key of ModelSpec.provenance of such a network; its value is what ``frozen_facts`` gives."""
 
-_MOST_PATCHES, _MOST_MELS = 1_000, 1_024
+_MOST = 1_000, 1_024, 16  # patches, mels, blocks
 
 
 class FrozenNetwork(nn.Module):
@@ -33,7 +33,8 @@ class FrozenNetwork(nn.Module):
 
 def frozen_facts(embedding: Embedding) -> dict[str, Any]:
     """What ``unfilled_frozen`` needs to know."""
-    return {"patches": embedding.patches, **({"mels": embedding.mels} if embedding.mels else {})}
+    facts = {"mels": embedding.mels, "middle": embedding.middle}
+    return {"patches": embedding.patches, **{name: value for name, value in facts.items() if value}}
 
 
 def unfilled_frozen(
@@ -51,9 +52,10 @@ def unfilled_frozen(
         ValueError: facts that ``frozen_facts`` does not give.
     """
     facts = facts if isinstance(facts, dict) else {}
-    patches, mels = facts.get("patches"), facts.get("mels", 0)
-    if not (type(patches) is type(mels) is int and 1 <= patches <= _MOST_PATCHES and 0 <= mels <= _MOST_MELS):
-        raise ValueError("its provenance does not say how its embedding is made")
+    given = facts.get("patches"), facts.get("mels", 0), facts.get("middle", 0)
+    for value, least, most in zip(given, (1, 0, 0), _MOST, strict=True):
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError("its provenance does not say how its embedding is made")
     extra_head = any(tensor.startswith("embedding.network.backbone.") for tensor in tensors)
     network = build_backbone(name, 2, extra_head=extra_head)
-    return FrozenNetwork(Embedding(network, name, patches, mels), nn.Linear(features, labels))
+    return FrozenNetwork(Embedding(network, name, *given), nn.Linear(features, labels))

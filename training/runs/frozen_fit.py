@@ -60,7 +60,8 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     Raises:
         MerError: see ``window_embeddings``; or a clip cannot be heard.
     """
-    ears, recipe = ears_of(trained_network(job.protocol.weights), job.protocol.audio), job.protocol.recipe
+    recipe = job.protocol.recipe
+    ears = ears_of(trained_network(job.protocol.weights), job.protocol.audio, with_middle=True)
     features = _features(ears, examples.clips, job, recipe.eval_windows, observer)
     training = [examples.clips[i] for i in split.training]
     learnt_from = [features[i] for i in split.training]

@@ -54,6 +54,21 @@ def test_the_first_of_its_mels_are_heard_as_sound_that_ends_where_they_do():
         assert not torch.allclose(ours, Embedding(network, "audioset")(log_mels), rtol=1e-2)
 
 
+def test_the_middle_blocks_means_stand_before_the_last_ones():
+    network = AudioSetNet().eval()
+    log_mels = torch.from_numpy(np.random.default_rng(1).uniform(-2, 2, (2, 1, 128, 40)).astype(np.float32))
+    given: list[torch.Tensor] = []
+    for block in network.features:
+        block.register_forward_hook(lambda module, inputs, output: given.append(output.mean(dim=(2, 3))))
+    with torch.inference_mode():
+        ours = Embedding(network, "audioset", middle=AudioSetNet.MIDDLE)(log_mels)
+        network(log_mels)
+        last = Embedding(network, "audioset")(log_mels)
+    assert (ours.shape, last.shape) == ((2, 768), (2, 384))
+    torch.testing.assert_close(ours[:, -384:], last)
+    torch.testing.assert_close(ours, torch.cat(given[AudioSetNet.MIDDLE - len(network.features) :], dim=1))
+
+
 def test_it_hears_nearly_what_the_published_network_hears():
     """Noise of the level of music: Kaldi's mels of a sound with pre-emphasis, in the published window."""
     rng = np.random.default_rng(0)

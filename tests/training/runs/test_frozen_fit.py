@@ -22,6 +22,7 @@ from merkit.training.embeddings import embeddings
 from merkit.training.embeddings.ears import ears_from_source
 from merkit.training.embeddings.head import fit_head
 from merkit.training.evaluate.metrics_report import card_from_spec
+from merkit.training.networks.audioset import AudioSetNet
 from merkit.training.networks.checkpoint import network_from_checkpoint
 from merkit.training.networks.onnx_weights import network_from_onnx
 from merkit.training.recipe import PROTOCOLS, with_overrides
@@ -134,7 +135,8 @@ def test_published_weights_may_hear_another_of_their_presets(songs: Path, cache:
     assert any(re.search(r"clips end at [78],\d\d\d Hz, and up to 15,000 is heard", x) for x in says.lines)
     network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
     assert spec.audio == audio
-    assert spec.provenance["frozen"] == {"patches": 1, "mels": 128}  # of which the last are silent
+    facts = {"patches": 1, "mels": 128, "middle": AudioSetNet.MIDDLE}  # of which mels the last are silent
+    assert spec.provenance["frozen"] == facts
     assert run.predictions is not None
     log_mels = log_mels_from_file(str(songs / run.predictions.names[0]), WindowOptions(audio)).log_mels
     with torch.inference_mode():
