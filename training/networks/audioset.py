@@ -87,7 +87,7 @@ class AudioSetNet(nn.Module):
         # A buffer, so that it stands in every checkpoint.
         self.register_buffer("gain", torch.from_numpy(_gain(PRESETS["audioset"])))
 
-    MIDDLE = 12
+    MIDDLE = 8
     """The block of its 17 from which on ``means`` tells emotions best, for weights as published."""
 
     def forward(self, log_mels: Tensor) -> Tensor:

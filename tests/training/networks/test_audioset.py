@@ -64,7 +64,7 @@ def test_the_middle_blocks_means_stand_before_the_last_ones():
         ours = Embedding(network, "audioset", middle=AudioSetNet.MIDDLE)(log_mels)
         network(log_mels)
         last = Embedding(network, "audioset")(log_mels)
-    assert (ours.shape, last.shape) == ((2, 624), (2, 384))
+    assert (ours.shape, last.shape) == ((2, 768), (2, 384))
     torch.testing.assert_close(ours[:, -384:], last)
     torch.testing.assert_close(ours, torch.cat(given[AudioSetNet.MIDDLE - len(network.features) :], dim=1))
 
