@@ -25,9 +25,10 @@ _JOURNEY = 20  # songs, where --limit says nothing
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["m3u8", "nsp"]),
+    type=click.Choice(["m3u8", "xspf", "nsp"]),
     default="m3u8",
-    help="nsp: Navidrome's smart playlists, which follow the tags that 'mer-label tag' writes.",
+    help="xspf: for VLC, which does not find names with # ? or % in an M3U8. nsp: Navidrome's smart "
+    "playlists, which follow the tags that 'mer-label tag' writes.",
 )
 @click.option(
     "--model", "-m", metavar="NAME", help="Of several that labelled, the one to follow.  [default: the first]"
@@ -130,17 +131,24 @@ def main(
         lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
     all_are_away = not chosen and left_out[Found.MISSING.value] > 0
     for title in lists:  # before the first one is written
-        playlists.refuse_foreign(place / f"{title}.m3u8")
-    written = 0
+        playlists.refuse_foreign(place / f"{title}.{kind}")
+    write = playlists.write_xspf if kind == "xspf" else playlists.write_m3u8
+    written = not_for_vlc = 0
     for title, entries in lists.items():
-        path = place / f"{title}.m3u8"
+        path = place / f"{title}.{kind}"
         entries = entries[:limit]
         if entries or (path.exists() and not all_are_away):  # an emotion that no song has any more
-            playlists.write_m3u8(path, title, entries)
+            write(path, title, entries)
             print_out(f"{path}\t{len(entries)}")
             written += 1
+            not_for_vlc += sum(bool(playlists.NOT_FOR_VLC.search(entry)) for entry, _ in entries)
     if not written and is_new:
         place.rmdir()
+    if not_for_vlc and kind == "m3u8":
+        what = "song has" if not_for_vlc == 1 else "songs have"
+        print_err(
+            f"{not_for_vlc} {what} # ? or % in the path, which VLC does not find in an M3U8: --format xspf"
+        )
     if not chosen:
         older = ": those that are there stay as they are" if all_are_away and not is_new else ""
         print_err(f"no song is left for a playlist{older}")

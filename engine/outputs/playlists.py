@@ -1,4 +1,4 @@
-"""Songs in, playlists out: M3U8 for every player, and Navidrome's smart playlists."""
+"""Songs in, playlists out: M3U8 for most players, XSPF for VLC, and Navidrome's smart playlists."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
 from ..errors import MerError
 from ..files import write_whole
-from ..text.escape import for_terminal, storable
+from ..text.escape import for_terminal, for_xml, storable
 from .songs import Song
 
 MADE = "made by mer-label playlist"
 """The comment by which our files are known again; others are not replaced."""
+
+NOT_FOR_VLC = re.compile("[#?]|%[0-9A-Fa-f]{2}")
+"""What VLC, for which each entry of an M3U8 is a URL, takes for parts of one; other players take names."""
 
 _FOLDERS = 1 << 16
 _MOST_BYTES = 200  # of a file's name, which has an ending and, while it is written, a beginning too
@@ -58,6 +62,35 @@ def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> None
         # The name's own bytes: one that is no UTF-8 would not be found otherwise.
         lines += [f"#EXTINF:{seconds},{about}".encode(), os.fsencode(entry)]
     _write(path, b"\n".join(lines) + b"\n")
+
+
+def write_xspf(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> None:
+    """Writes a playlist in which names are parts of URLs, percent-encoded.
+
+    Args:
+        songs: each with its entry, by ``entries_from`` the playlist's folder.
+
+    Raises:
+        MerError: it cannot be written, or a file that is none of ours has its name.
+    """
+    refuse_foreign(path)
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<playlist version="1" xmlns="http://xspf.org/ns/0/"><annotation>{MADE}</annotation>',
+        f"<title>{for_xml(name)}</title><trackList>",
+    ]
+    for entry, song in songs:
+        milliseconds = None if song.duration_s is None else str(round(1_000 * song.duration_s))
+        about = {
+            "location": quote(os.fsencode(entry)),
+            "title": song.title,
+            "creator": song.artist,
+            "album": song.album,
+            "duration": milliseconds,
+        }
+        parts = (f"<{part}>{for_xml(text)}</{part}>" for part, text in about.items() if text)
+        lines.append(f"<track>{''.join(parts)}</track>")
+    _write(path, "\n".join([*lines, "</trackList></playlist>\n"]).encode())
 
 
 def write_nsp(path: Path, name: str, emotion: str, min_confidence: float = 0.0, limit: int = 0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import os
 import re
@@ -71,6 +72,11 @@ def for_markdown_cell(text: str) -> str:
     # Backslashes first: one before a pipe would end the cell.
     text = text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return for_terminal(text.replace("\n", " ").replace("\r", " "))
+
+
+def for_xml(text: str) -> str:
+    """One line of XML's text, or of an attribute in quotes, of the characters that XML 1.0 allows."""
+    return html.escape(for_terminal(text).translate({0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}))
 
 
 def text_from_path(path: str) -> str:

@@ -107,7 +107,27 @@ def test_a_journey(labels: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
-@pytest.mark.parametrize("kind", ["m3u8", "nsp"])
+@pytest.mark.parametrize("options", [[], ["--journey", "sad:happy"], ["--limit", "1"]])
+def test_songs_that_vlc_does_not_find_are_counted(tmp_path: Path, options: list[str]) -> None:
+    rows = []
+    for name, emotion in (("A #2", "happy"), ("b?", "sad"), ("c%20d", "sad"), ("100% e", "calm")):
+        (tmp_path / name).touch()
+        rows.append(row_of(tmp_path / name, emotion))
+    labels = write_labels(tmp_path / "labels", rows)
+    done = run(labels, tmp_path / "lists", *options)
+    count = 2 if "--limit" in options else 3
+    assert done.stderr == (
+        f"{count} songs have # ? or % in the path, which VLC does not find in an M3U8: --format xspf\n"
+    )
+    lists = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    done = run(labels, tmp_path / "lists", "--format", "xspf", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
+        path.replace(".m3u8", ".xspf") for path in lists
+    ]
+
+
+@pytest.mark.parametrize("kind", ["m3u8", "xspf", "nsp"])
 def test_a_playlist_of_somebody_else_is_met_before_any_is_written(
     labels: Path, tmp_path: Path, kind: str
 ) -> None:

@@ -4,6 +4,8 @@ import json
 import math
 import os
 from pathlib import Path
+from urllib.parse import unquote_to_bytes, urljoin
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -12,11 +14,13 @@ from label_folders import row_of, write_labels
 from merkit.engine.catalogue.playlists import sources_from_playlist
 from merkit.engine.errors import MerError
 from merkit.engine.outputs.playlists import (
+    NOT_FOR_VLC,
     entries_from,
     journey,
     names_of_playlists,
     write_m3u8,
     write_nsp,
+    write_xspf,
 )
 from merkit.engine.outputs.songs import Song, songs_in
 
@@ -109,12 +113,62 @@ def test_a_name_with_the_end_of_a_line_has_no_entry(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("suffix", [".m3u8", ".nsp"])
+def test_an_xspf_leads_to_files_of_every_name(tmp_path: Path) -> None:
+    names = ["गीत/दिल 💔.mp3", "#1 <Hit> & 'so'.mp3", "What?.mp3", "50%20off.mp3", " b;c=d~.mp3", "a:b.mp3"]
+    names += ["A #2 album/x.mp3", "plain.flac", os.fsdecode(b"caf\xe9.mp3"), "..mp3"]
+    files = [tmp_path / "music" / name for name in names]
+    rows = [row_of(file, artist="R&B </creator>\x1b\0", title="\ufffe\n") for file in files[:1]]
+    rows += [row_of(file) for file in files[1:]]
+    for lists in (tmp_path / "music", tmp_path / "lists #1"):
+        lists.mkdir()
+        playlist = lists / "x.xspf"
+        entry_of = entries_from(lists)
+        songs = list(songs_in(write_labels(lists / "labels", rows))[1])
+        write_xspf(
+            playlist,
+            "R&B <1>",
+            [(entry_of(str(file)) or "", song) for file, song in zip(files, songs, strict=True)],
+        )
+        root = ElementTree.parse(playlist).getroot()
+        space = {"": "http://xspf.org/ns/0/"}
+        assert (root.tag, root.get("version")) == ("{http://xspf.org/ns/0/}playlist", "1")
+        assert root.findtext("title", namespaces=space) == "R&B <1>"
+        first, *others = root.findall("trackList/track", space)
+        assert [first.findtext(name, namespaces=space) for name in ("creator", "title", "duration")] == [
+            "R&B </creator>\\x1b\\x00", "\\ufffe\\n", "9600",
+        ]  # fmt: skip
+        assert all(other.find("title", space) is None for other in others)
+        locations = [track.findtext("location", "", space) for track in (first, *others)]
+        assert not any(location.startswith("/") for location in locations)
+        urls = [urljoin(playlist.as_uri(), location) for location in locations]
+        found = [os.fsdecode(unquote_to_bytes(url.removeprefix("file://"))) for url in urls]
+        assert found == [str(file) for file in files]
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_for_vlc"),
+    [
+        ("a/b.mp3", True),
+        ("100% a.mp3", True),
+        ("%2.mp3", True),
+        ("a%2f.mp3", False),
+        ("#/b", False),
+        ("a?", False),
+    ],
+)
+def test_what_vlc_does_not_find_in_an_m3u8(entry: str, is_for_vlc: bool) -> None:
+    assert (NOT_FOR_VLC.search(entry) is None) is is_for_vlc
+
+
+@pytest.mark.parametrize("suffix", [".m3u8", ".xspf", ".nsp"])
 def test_a_playlist_of_somebody_else_stays(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"Happy{suffix}"
 
     def write() -> None:
-        write_m3u8(path, "Happy", []) if suffix == ".m3u8" else write_nsp(path, "Happy", "happy")
+        if suffix == ".nsp":
+            write_nsp(path, "Happy", "happy")
+        else:
+            (write_m3u8 if suffix == ".m3u8" else write_xspf)(path, "Happy", [])
 
     write()
     write()  # our own is replaced
