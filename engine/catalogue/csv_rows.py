@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 from ..audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file
@@ -110,7 +111,17 @@ def _hold_rows(file: str, lines: list[str], delimiter: str, where: int) -> bool:
 def _is_row(file: str, line: str, delimiter: str, where: int) -> bool:
     """Whether a line, taken for itself, has a path where rows have theirs."""
     cells = next(csv.reader([line], delimiter=delimiter), [])
-    path = cells[where].strip() if where < len(cells) else ""
+    return where < len(cells) and _is_path(file, cells[where].strip())
+
+
+def path_in_header(file: str, names: Iterable[str]) -> str | None:
+    """The first of a table's names that is none of a column but a song's path: the table has no header."""
+    cells = (cell.strip() for name in names for cell in (name, *re.split(f"[{DELIMITERS}]", name)))
+    # What could be a column's name may also be that of a file.
+    return next((cell for cell in cells if not cell.isidentifier() and _is_path(file, cell)), None)
+
+
+def _is_path(file: str, path: str) -> bool:
     is_audio = os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
     return is_audio or is_remote(path) or (path != "" and _is_file(file, path))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
-from .csv_rows import open_csv
+from .csv_rows import open_csv, path_in_header
 from .listed_paths import MARKS, folders_of_list, source_from_folders
 from .parquet_rows import parquet_columns, parquet_rows
 from .source import Source
@@ -26,14 +26,20 @@ def columns_of_manifests(files: Iterable[str], path_column: str) -> dict[str, st
     """The columns that manifests add to rows: name to "string", "int64", "float64" or "bool".
 
     Raises:
-        UsageError: a manifest without ``path_column``, with two columns of one name, or with other columns
-            than the one before.
+        UsageError: a manifest without ``path_column`` or without a header, with two columns of one name, or
+            with other columns than the one before.
         MerError: a manifest that cannot be read.
     """
     common: dict[str, str] | None = None
     for file in files:
         pairs = [(name, kind) for name, kind in _columns(file, path_column) if name]
         columns = dict(pairs)
+        named = [path_column] if path_column in columns else columns
+        if not _is_parquet(file) and (path := path_in_header(file, named)):
+            raise UsageError(
+                f"{file} has no header, its first line is of a song ({path}): write a line with the names of "
+                "the columns above it, path for that of the paths"
+            )
         twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
         if twice:
             raise UsageError(f"{file} has two columns {', '.join(map(repr, twice))}: rename one")

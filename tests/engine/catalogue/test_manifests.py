@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,6 +57,35 @@ def test_two_columns_of_one_name(music: Path) -> None:
     pq.write_table(table, music / "list.parquet")
     with pytest.raises(UsageError, match="has two columns 'n'"):
         Sources([music / "list.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("header", "path"),
+    [
+        ("a.mp3", "a.mp3"),
+        ("sub/deep/d.flac,happy,happy", "sub/deep/d.flac"),
+        ("A song.MP3;1", "A song.MP3"),
+        ("x\ts3://b/c", "s3://b/c"),
+        ("no suffix", "no suffix"),
+    ],
+)
+def test_a_list_without_a_header_loses_no_song(music: Path, header: str, path: str) -> None:
+    """A song that is named as the column of paths would be the header, and get no row."""
+    (music / "no suffix").touch()
+    (music / "list.csv").write_text(f"{header}\nb.mp3\n")
+    said = re.escape(f"list.csv has no header, its first line is of a song ({path}): write a line with")
+    for column in ("path", header, path):
+        with pytest.raises(UsageError, match=f"{said}.* path for that of the paths"):
+            Sources([music / "list.csv"], column)
+
+
+def test_a_column_that_is_named_as_a_file_is_one(music: Path) -> None:
+    for column in ("path", "song"):
+        (music / column).touch()
+        (music / "list.csv").write_text(f"{column},title\na.mp3,x\n")
+        assert names(Sources([music / "list.csv"], column)) == ["a.mp3"]
+    with pytest.raises(UsageError, match="name the column that holds the paths"):
+        Sources([music / "list.csv"], "file")
 
 
 def test_rows_and_columns_of_nothing(music: Path) -> None:
