@@ -28,10 +28,11 @@ async function unpacked(text) {
   return data;
 }
 
-// What is the same for a search: marks of Latin letters and the dot of Devanagari's borrowed sounds are often
-// left out; vowel signs are letters.
+// What is the same for a search: marks of Latin letters, the dot of Devanagari's borrowed sounds and what does not
+// show (joiners, soft hyphens) are often left out, and a chandrabindu is written as an anusvara; vowel signs are letters.
 const folded = (text) =>
-  text.normalize("NFKD").replace(/[\u0300-\u036f\u093c]/g, "").toLowerCase();
+  text.normalize("NFKD").replace(/[\u0300-\u036f\u093c]|\p{Default_Ignorable_Code_Point}/gu, "")
+    .replace(/\u0901/g, "\u0902").toLowerCase();
 
 const minutes = (seconds) => {
   const whole = Math.floor(seconds);

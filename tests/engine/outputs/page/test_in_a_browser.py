@@ -115,6 +115,25 @@ def test_search_takes_titles_as_people_type_them(opened: Browser) -> None:
     assert len(names(opened)) == 5
 
 
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("क्या", "क्\u200dया"),
+        ("क्\u200cया", "क्या"),
+        ("softhyphen", "soft\u00adhyphen"),
+        ("tum hi", "tum\u200b \ufeffhi"),
+        ("हूं", "हूँ"),
+        ("हूँ", "हूं"),
+        ("करार", "क़रार"),
+        ("beyonce", "BEYONCÉ"),
+        ("heart ❤", "heart ❤\ufe0f"),
+    ],
+)
+def test_search_takes_what_looks_the_same(opened: Browser, typed: str, written: str) -> None:
+    assert opened.run(f"folded({typed!r}) === folded({written!r})")
+    assert not opened.run("folded('कि') === folded('की')")
+
+
 def test_filters(opened: Browser) -> None:
     click(opened, "#emotions button:nth-child(1)")
     assert names(opened) == ["Zebra"]
