@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,9 @@ class _Rows:
         self._texts["file"] += (place.name for place in places)
         self._add("folder", self._numbers["folder"].add(place.folder for place in places))
         for name in ("artist", "album", "error", "model", "verdict"):
-            self._add(name, self._numbers[name].add(map(for_terminal, _texts(table, name))))
+            # A name is one, in whichever normal form a file has it.
+            texts = (unicodedata.normalize("NFC", text) for text in _texts(table, name))
+            self._add(name, self._numbers[name].add(map(for_terminal, texts)))
         self._add("link", np.array([place.is_link for place in places], np.uint8))
         emotions = [self._index.get(text, _NONE) for text in _values(table, "emotion")]
         self._add("emotion", np.array(emotions, np.uint8))

@@ -62,6 +62,15 @@ def test_each_row_has_its_values(music: Path, tmp_path: Path) -> None:
     assert columns["levels2"] == [5, 255, 50, 255, 50]
 
 
+def test_an_artist_is_one_in_each_normal_form(music: Path, tmp_path: Path) -> None:
+    names = ("रफ़ी", "र\u095eी", "Beyonce\u0301", "Beyonc\xe9", "Lata")
+    rows = [row_of(music / "a.mp3", artist=name, album=f"{name} 2") for name in names]
+    page = catalogue_from_folder(write_labels(tmp_path / "labels", rows), tmp_path / "page.html")
+    for kind in ("artist", "album"):
+        assert list(page.columns[kind]) == [1, 1, 2, 2, 3]
+        assert len(page.columns[f"{kind}Names"]) == 4
+
+
 def test_songs_that_are_gone_are_counted_and_left_out(music: Path, tmp_path: Path) -> None:
     rows = [row_of(music / "gone.mp3", title="Gone"), row_of(music / "a.mp3", title="Here")]
     folder = write_labels(tmp_path / "labels", rows)
