@@ -29,6 +29,7 @@ _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 
+_LOST = "where a list has ? in place of letters it was saved without them: save it as CSV UTF-8"
 _PIPE = "a pipe cannot be sought: save what it gives in a file"
 
 
@@ -176,7 +177,8 @@ def open_regular_file(path: str | Path) -> int:
     except FileNotFoundError:
         if _is_open_file(path):
             raise AudioError(_PIPE) from None
-        raise UnreadableError("no such file") from None
+        lost = f"; {_LOST}" if "??" in os.fspath(path) else ""
+        raise UnreadableError(f"no such file{lost}") from None
     except OSError as error:
         pass_on_from_handler(error)
         if error.errno == errno.ENXIO:  # a socket

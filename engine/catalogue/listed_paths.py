@@ -21,6 +21,7 @@ MARKS = "\ufeff\x1a"
 """What lists that were joined have inside: marks of byte order, and what ends a text of DOS."""
 
 _OF_WINDOWS = re.compile(r"/?(?=[a-z]:[\\/])|(?=\\\\)", re.IGNORECASE)
+_QUOTED = re.compile(rf"""[\s{MARKS}]*(["'])(.+)\1[\s{MARKS}]*""")  # as "Copy as path" and shells give it
 _LONGEST = 16_384  # characters; a path of 4,096 bytes, each percent-encoded, is shorter
 # What ANSI is depends on the system that wrote the list. Only a file that exists decides.
 _CODE_PAGES = (
@@ -33,9 +34,10 @@ def source_from_list(folder: str, text: str, columns: Mapping[str, Any] | None =
     """A local entry of a list, relative to the list's folder.
 
     The file whose name is the text as it stands or, if there is none, the first that a reading of the text
-    names: percent-encoded, with backslashes, below the home that ``~`` stands for, in the code page of
-    another system, with ``\\xNN`` for bytes as rows have it, in another normal form; at last those in other
-    capitals. If there is none at all, the first reading; an absolute path of Windows stays as it is.
+    names: without quotes around it, percent-encoded, with backslashes, below the home that ``~`` stands for,
+    in the code page of another system, with ``\\xNN`` for bytes as rows have it, in another normal form; at
+    last those in other capitals. If there is none at all, the first reading; an absolute path of Windows
+    stays as it is.
 
     Args:
         folder: of the list.
@@ -101,7 +103,8 @@ def encoding_of_list(file: str) -> str:
 
 
 def _readings(text: str) -> Iterator[str]:
-    for encoded in _without_scheme(text):
+    quoted = _QUOTED.fullmatch(text)
+    for encoded in (*(_without_scheme(quoted[2]) if quoted else ()), *_without_scheme(text)):
         for decoded in _in_code_pages(encoded):
             slashed = decoded.replace("\\", "/")
             if "\\" in decoded and os.sep == "/" and not _OF_WINDOWS.match(decoded):

@@ -85,6 +85,9 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc") else 0
     for path, reason in {
         tmp_path / "none.mp3": "no such file",
+        tmp_path
+        / "??? ?.mp3": "no such file; where a list has ? in place of letters it was saved without them: "
+        "save it as CSV UTF-8",
         tmp_path / "empty.mp3": "the file is empty",
         tmp_path: "not a regular file",
         tmp_path / "pipe.mp3": "not a regular file",

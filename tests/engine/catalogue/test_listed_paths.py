@@ -75,6 +75,21 @@ def test_other_capitals(tmp_path: Path, there: str, text: str) -> None:
     assert source_from_list(str(tmp_path), text).readings  # the name that its row had while it was not there
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_path(tmp_path: Path, quote: str) -> None:
+    """As "Copy as path" of Windows and shells give it."""
+    path, folder = write(tmp_path, "m/एक दो.mp3"), str(tmp_path)
+    for text in ("m/एक दो.mp3", "m\\एक दो.mp3", Path(path).as_uri(), "M/एक दो.MP3"):
+        assert path_from_list(folder, f" {quote}{text}{quote} \ufeff") == path
+    assert path_from_list(folder, f"{quote}C:\\m\\b.mp3{quote}") == "C:\\m\\b.mp3"
+    absent = source_from_list(folder, f"{quote}b.mp3{quote}")
+    assert (absent.path, f"{folder}/{quote}b.mp3{quote}" in absent.readings) == (f"{folder}/b.mp3", True)
+    own = write(tmp_path, f"{quote}m{quote}")
+    write(tmp_path, "m/m")
+    assert path_from_list(folder, f"{quote}m{quote}") == own
+    assert path_from_list(folder, quote * 16_000) == f"{folder}/{quote * 15_998}"
+
+
 def test_capitals_decide_where_two_names_differ_in_them_only(tmp_path: Path) -> None:
     one, other = write(tmp_path, "m/a.mp3"), write(tmp_path, "m/A.mp3")
     assert path_from_list(str(tmp_path), "M/a.mp3") == one
