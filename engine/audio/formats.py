@@ -29,6 +29,9 @@ _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b"
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 _TS = ((0, 188), (4, 192), (0, 204))  # MPEG-TS: the offset of the first sync byte, the distance of the next
 
+_LISTS = (".m3u", ".m3u8", ".csv", ".tsv", ".parquet")
+_ENDINGS = f"{', '.join(_LISTS[:-1])} or {_LISTS[-1]}"
+_LISTED = "name it as PATH itself; lists inside lists are not read"
 _LOST = "where a list has ? in place of letters it was saved without them: save it as CSV UTF-8"
 _PIPE = "a pipe cannot be sought: save what it gives in a file"
 
@@ -90,6 +93,9 @@ _OTHERS: dict[str, dict[str, tuple[tuple[int, bytes], ...] | re.Pattern[bytes]]]
     },
     "which holds no sound: give the file that it names; split it first for a row a song (docs/INPUTS.md)": {
         "a cue sheet": _text(rb'(?:FILE|PERFORMER|TITLE) "|REM |CATALOG [0-9]'),
+    },
+    "which holds no sound: give it to mer-label --from": {
+        "a file of mer-label's rows": _text(rb'\{"path": "(?:[^"\\]|\\.)*+", "status": "'),
     },
     "which holds no sound: fetch the song again": {
         "a web page": _text(rb"<(?:!doctype html|html|head|title|meta|body|script|center|h1)\b"),
@@ -243,7 +249,10 @@ def reason_from_head(
     """
     head = _head(path)
     if _TEXT.fullmatch(head) and _may_be_list(path, head):
-        unknown += ", but a text: lists of files end in .m3u, .m3u8, .csv or .parquet"
+        is_list = os.path.splitext(path)[1].lower() in _LISTS
+        unknown += (
+            f", but a list: {_LISTED}" if is_list else f", but a text: lists of files end in {_ENDINGS}"
+        )
     return next(_reasons(head), unknown)
 
 

@@ -38,8 +38,8 @@ class Sources:
 
     An argument is a file with any suffix; a folder, searched for audio files at every depth; a pattern
     (``*``, ``?``, ``[...]``, ``**``), unless a file has that name; a playlist (.m3u, .m3u8), of which local
-    entries are taken; a manifest (.csv, .parquet); or a URL that fsspec reads. What is not there, matches
-    nothing or cannot be listed is an input itself, which gets a row with an error.
+    entries are taken; a manifest (.csv, .tsv, .parquet); or a URL that fsspec reads. What is not there,
+    matches nothing or cannot be listed is an input itself, which gets a row with an error.
 
     Searches come to each folder once, whatever links lead there. They leave out hidden names and litter
     (litter.py says what that is); an argument is taken whatever its name.

@@ -16,7 +16,7 @@ from .listed_paths import MARKS, folders_of_list, source_from_folders
 from .parquet_rows import parquet_columns, parquet_rows
 from .source import Source
 
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet")
 
 _MOST_WHOLE = 1 << 53  # up to which each whole number is one of float64
 _PANDAS = {"string": "string", "int64": "Int64", "float64": "Float64", "bool": "boolean"}

@@ -135,6 +135,8 @@ class CatalogueRun:
                 arguments = ", ".join(sources.arguments)
                 urls = "; of playlists no URLs are taken: list them in a .csv" if sources.skipped_urls else ""
                 skipped = words_of_skipped(self.skipped, self.skipped_suffixes)
+                if not self.skipped and all(map(os.path.isfile, sources.arguments)):
+                    skipped = "a list without entries"  # songs that are named are no list, and have rows
                 raise MerError(f"no audio in {arguments}: {skipped}{urls}")
             self.other_columns = self._inputs.other_columns
             self.repeats = self._inputs.repeats + (self._inputs.find_copies() if by_content else 0)

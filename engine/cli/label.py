@@ -59,7 +59,7 @@ def main(
 
     PATH is an audio or video file, taken whatever its name; a folder, searched for files with an
     audio or video suffix; a pattern such as 'music/**/*.mp3'; a playlist (.m3u, .m3u8); a table with a
-    column of paths (.csv, .parquet), whose other columns are carried through; or a URL (https:// with
+    column of paths (.csv, .tsv, .parquet), whose other columns are carried through; or a URL (https:// with
     merkit[remote], s3:// with merkit[s3], gs:// with merkit[gcs]). Every file gets one row: a label, or
     the reason why there is none.
 
@@ -132,7 +132,7 @@ def main(
     artifact = open_models(models or (DEFAULT_MODEL,))
     sources = Sources(paths, path_column, hidden)
     if not sources.manifests and options_given(["path_column"]):
-        raise click.UsageError("--path-column goes with a table of paths: .csv or .parquet")
+        raise click.UsageError("--path-column goes with a table of paths: .csv, .tsv or .parquet")
     limits = Limits(
         seconds=timeout,
         decoded_samples=round(max_decoded * 1e9 / 4),

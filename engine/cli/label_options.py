@@ -111,7 +111,7 @@ _OPTIONS = (
         "--path-column",
         default="path",
         metavar="NAME",
-        help="The column of a .csv or .parquet PATH that holds paths.",
+        help="The column of a .csv, .tsv or .parquet PATH that holds paths.",
     ),
     click.option(
         "--hidden", is_flag=True, help="Search hidden files and folders too, whose names begin with a dot."

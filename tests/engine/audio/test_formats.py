@@ -151,6 +151,8 @@ def test_others_are_refused_and_closed(tmp_path: Path) -> None:
         (b"<?xml version='1.0'?><!DOCTYPE html PUBLIC>", "a web page"),
         (b"<!doctype html>\n<title>404</title>\n", "a web page"),
         (b"\r\n <HTML><head>", "a web page"),
+        (b'{"path": "a \\" {.mp3", "status": "ok", "error": null', "a file of mer-label's rows"),
+        (b'{"path": "/", "status": 404}', "a server's answer (JSON)"),
         (b'{"error": "quota"}', "a server's answer (JSON)"),
         (b'\n[\n  {"error": 1}]\n', "a server's answer (JSON)"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a git-lfs pointer"),
@@ -211,7 +213,16 @@ def test_a_text_may_be_meant_as_a_list(tmp_path: Path, name: str, head: str) -> 
     (tmp_path / name).write_bytes(head.encode())
     assert reason_from_head(tmp_path / name) == (
         "not an audio file that libsndfile or FFmpeg can open, but a text: "
-        "lists of files end in .m3u, .m3u8, .csv or .parquet"
+        "lists of files end in .m3u, .m3u8, .csv, .tsv or .parquet"
+    )
+
+
+@pytest.mark.parametrize("name", ["in.m3u", "in.M3U8", "in.csv"])
+def test_a_list_inside_a_list_is_said_to_be_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("path\nsong.mp3\n")
+    assert reason_from_head(tmp_path / name) == (
+        "not an audio file that libsndfile or FFmpeg can open, but a list: "
+        "name it as PATH itself; lists inside lists are not read"
     )
 
 

@@ -49,6 +49,12 @@ def test_manifests(music: Path, tmp_path: Path) -> None:
         Sources([music / "broken.parquet"])
 
 
+def test_a_table_between_tabs_may_say_so(music: Path) -> None:
+    (music / "list.tsv").write_text("title\tpath\nA, b; c\ta.mp3\n")
+    sources = Sources([music / "list.tsv"])
+    assert [(Path(each.path).name, each.columns["title"]) for each in sources] == [("a.mp3", "A, b; c")]
+
+
 def test_two_columns_of_one_name(music: Path) -> None:
     (music / "list.csv").write_text("path,tag,tag,title,title\na.mp3,x,y,,\n")
     with pytest.raises(UsageError, match=r"list.csv has two columns 'tag', 'title': rename one"):

@@ -689,6 +689,13 @@ def test_a_folder_without_songs_is_said_to_be_one() -> None:
         label("empty")
 
 
+@pytest.mark.parametrize(("name", "text"), [("e.m3u", ""), ("e.m3u8", "#EXTM3U\n"), ("e.csv", "path\n")])
+def test_a_list_without_entries_is_said_to_be_one(name: str, text: str) -> None:
+    Path(name).write_text(text)
+    with pytest.raises(MerError, match=f"^no audio in {name}: a list without entries$"):
+        label(name)
+
+
 def test_a_playlist_of_urls_is_said_to_be_one() -> None:
     Path("radio.m3u").write_text("#EXTM3U\nhttps://example.org/a.mp3\n")
     with pytest.raises(MerError) as error:
