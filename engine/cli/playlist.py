@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import MerError
+from ..text.escape import for_terminal
 from ..text.streams import print_err, print_out
 from .command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, FiniteRange, QuietCommand, report_errors
 from .words import ANY_PATH
@@ -16,6 +18,7 @@ from .words import ANY_PATH
 if TYPE_CHECKING:
     from ..outputs.songs import Song
 
+_SHOWN = 10  # files
 _JOURNEY = 20  # songs, where --limit says nothing
 
 
@@ -103,6 +106,7 @@ def main(
         for label, path in zip(names, paths, strict=True):
             playlists.write_nsp(path, titles[label], label, min_confidence, limit or 0)
             print_out(str(path))
+        _name_others(place, kind, titles.values())
         return 0
 
     entry_of = playlists.entries_from(place)
@@ -144,6 +148,8 @@ def main(
             not_for_vlc += sum(bool(playlists.NOT_FOR_VLC.search(entry)) for entry, _ in entries)
     if not written and is_new:
         place.rmdir()
+    if written:
+        _name_others(place, kind, titles.values())
     if not_for_vlc and kind == "m3u8":
         what = "song has" if not_for_vlc == 1 else "songs have"
         print_err(
@@ -164,6 +170,16 @@ _KEYS = {
     "path": lambda each: each[1].path,
     "artist": lambda each: ((each[1].artist or "").casefold(), each[1].path),
 }
+
+
+def _name_others(place: Path, kind: str, titles: Iterable[str]) -> None:
+    from ..outputs.playlists import of_other_labels
+
+    if others := of_other_labels(place, f".{kind}", titles):
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        are, them = ("is", "it") if len(others) == 1 else ("are", "them")
+        names = for_terminal(", ".join(others[:_SHOWN]))
+        print_err(f"{names}{more} {are} of other labels: remove {them}, or write to another folder")
 
 
 def _ends(journey: str | None, labels: tuple[str, ...]) -> tuple[str, str] | None:

@@ -23,6 +23,7 @@ MADE = "made by mer-label playlist"
 NOT_FOR_VLC = re.compile("[#?]|%[0-9A-Fa-f]{2}")
 """What VLC, for which each entry of an M3U8 is a URL, takes for parts of one; other players take names."""
 
+_HEAD_BYTES = 4_096
 _FOLDERS = 1 << 16
 _MOST_BYTES = 200  # of a file's name, which has an ending and, while it is written, a beginning too
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # on some system
@@ -171,13 +172,36 @@ def refuse_foreign(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            ours = MADE.encode() in file.read(4_096)
+            ours = MADE.encode() in file.read(_HEAD_BYTES)
     except FileNotFoundError:
         return
     except OSError as error:
         raise MerError(f"{path} cannot be read: {error.strerror}") from None
     if not ours:
         raise MerError(f"{path} was not made here and is not replaced: move it, or name another folder")
+
+
+def of_other_labels(folder: Path, suffix: str, names: Iterable[str]) -> list[str]:
+    """The files of a folder that are playlists of ours and of none of these labels' names, in order.
+
+    A journey between two of the names is of these labels. A playlist that got another name is its owner's.
+    """
+    names = [*names]
+    own = {*names, *(f"{start} to {end}" for start in names for end in names)}
+    others = sorted(path for path in folder.glob(f"*{suffix}") if path.stem not in own)
+    return [path.name for path in others if _is_ours(path)]
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a playlist was made here, and under the name that it has."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    first = b"\n".join(head.split(b"\n")[:3])  # which have the name in all kinds, and no song's
+    names = (_line(path.stem), for_xml(path.stem))
+    return MADE.encode() in head and any(name.encode() in first for name in names)
 
 
 def _way(playlist: Path, folder: str) -> str:

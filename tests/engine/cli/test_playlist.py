@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from label_folders import row_of, write_labels
 from merkit.engine.catalogue.playlists import sources_from_playlist
 from merkit.engine.cli.label import main
+from merkit.engine.outputs.playlists import write_m3u8, write_nsp, write_xspf
 
 
 def run(*arguments: object) -> Result:
@@ -81,6 +82,31 @@ def test_a_disk_that_is_away_empties_no_list(labels: Path, tmp_path: Path) -> No
     assert "no song is left for a playlist: those that are there stay as they are" in done.stderr
     (tmp_path / "away").rename(tmp_path / "music")
     assert names(tmp_path / "lists" / "Happy.m3u8") == "ba"
+
+
+@pytest.mark.parametrize("kind", ["m3u8", "xspf", "nsp"])
+def test_playlists_of_other_labels_are_named(labels: Path, tmp_path: Path, kind: str) -> None:
+    """As another model's, which no run replaces any more. What is of these labels is not meant."""
+    out = tmp_path / "lists"
+    out.mkdir()
+    if kind != "nsp":
+        run(labels, out, "--format", kind, "--journey", "sad:happy")
+    for name in ("Romantic", "Sad to Party", "R & B"):
+        if kind == "nsp":
+            write_nsp(out / f"{name}.nsp", name, "romantic")
+        else:
+            {"m3u8": write_m3u8, "xspf": write_xspf}[kind](out / f"{name}.{kind}", name, [])
+    (out / f"For Anna.{kind}").write_bytes((out / f"Romantic.{kind}").read_bytes())
+    (out / f"Party.{kind}").write_text("somebody else's")
+    done = run(labels, out, "--format", kind)
+    (line,) = [line for line in done.stderr.splitlines() if "other labels" in line]
+    assert line.endswith(" are of other labels: remove them, or write to another folder")
+    others = line.partition(" are of")[0].split(", ")
+    assert others == [f"R & B.{kind}", f"Romantic.{kind}", f"Sad to Party.{kind}"]
+    for name in (others[0], others[2]):
+        (out / name).unlink()
+    done = run(labels, out, "--format", kind)
+    assert f"Romantic.{kind} is of other labels: remove it, or" in done.stderr
 
 
 def test_a_name_that_no_playlist_can_hold_takes_no_place(tmp_path: Path) -> None:
