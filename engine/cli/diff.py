@@ -43,7 +43,9 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
             raise click.UsageError(f"{table} is in {folder}: write the table elsewhere")
     if table and not table.lower().endswith(".csv"):
         raise click.UsageError(f"{table} does not end in .csv")
-    changes = changes_between(songs_in(old)[1], songs_in(new)[1])
+    old_labels, old_songs = songs_in(old)
+    new_labels, new_songs = songs_in(new)
+    changes = changes_between(old_songs, new_songs)
     if not changes.both:
         raise MerError(f"{old} and {new} have no song in common")
     if table:
@@ -69,6 +71,10 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
         print_out(for_terminal(f"{sure:>8}  {change.before} -> {change.after}  {change.path}"))
     if changed > limit and not table:
         print_err(f"{changed - limit} more songs are not named")
+    if {*old_labels} != {*new_labels}:
+        both = [for_terminal(label) for label in old_labels if label in new_labels]
+        only = f"only {', '.join(both)} {'is' if len(both) == 1 else 'are'}" if both else "none is"
+        print_err(f"the models have other labels: {only} in both")
     for count, folder in ((changes.only_before, old), (changes.only_after, new)):
         if count:
             print_err(f"{'1 song is' if count == 1 else f'{count} songs are'} in {folder} only")

@@ -42,11 +42,13 @@ def row_of(
     }
 
 
-def write_labels(folder: Path, *shards: Sequence[dict[str, Any]]) -> Path:
+def write_labels(
+    folder: Path, *shards: Sequence[dict[str, Any]], labels: tuple[str, ...] = QUADRANTS
+) -> Path:
     """A folder with these rows in each shard. Columns "verdict" and "novelty" are there if a row has one."""
     folder.mkdir(parents=True, exist_ok=True)
-    info = RunInfo(QUADRANTS, {}, {"model": "tiny", "model_sha256": "0" * 64, "decoder": "auto"})
-    schema = schema_of_rows(QUADRANTS).with_metadata({KEY: info.to_json()})
+    info = RunInfo(labels, {}, {"model": "tiny", "model_sha256": "0" * 64, "decoder": "auto"})
+    schema = schema_of_rows(labels).with_metadata({KEY: info.to_json()})
     for name, kind in (("verdict", pa.string()), ("novelty", pa.float32())):
         if any(name in row for rows in shards for row in rows) and name not in schema.names:
             schema = schema.append(pa.field(name, kind))

@@ -64,6 +64,25 @@ def test_nothing_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (0, "0 of 1 song has another label (0.0 %)\n")
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("sad", "party", "happy"), "only happy, sad are in both"),
+        (("calm",), "only calm is in both"),
+        (("party", "love"), "none is in both"),
+        (("calm", "sad", "tense", "happy"), None),
+    ],
+)
+def test_models_with_other_labels(
+    folders: tuple[Path, Path], tmp_path: Path, labels: tuple[str, ...], said: str | None
+) -> None:
+    other = write_labels(tmp_path / "other", [row_of(NAMES[0], None)], labels=labels)
+    done = run(folders[0], other)
+    assert done.exit_code == 0, done.output
+    lines = [line for line in done.stderr.splitlines() if "other labels" in line]
+    assert lines == ([f"the models have other labels: {said}"] if said else [])
+
+
 def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     old, new = folders
     other = write_labels(tmp_path / "other", [row_of("z", "sad")])
