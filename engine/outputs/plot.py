@@ -25,9 +25,11 @@ from ..text.escape import for_terminal, text_from_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = ("#e09f00", "#cc3311", "#2266cc", "#0d9488", "#c2278a", "#7e3fb8", "#6b7d12", "#5c6670")
 _MOST_COLUMNS = 1_600  # as many as the picture has pixels
+_LONGEST_NAME = 250  # characters, of which the picture shows those that it has room for
 _RANGE_DB = 80.0
 _TICKS_HZ = (200, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 # Matplotlib's own font has no Devanagari; of these, those that are installed are tried in turn.
@@ -65,16 +67,15 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
     from matplotlib.figure import Figure
 
     decibels = _decibels(label.path, spec.audio, limits)
-    with rc_context({"font.family": installed_fonts(), "text.usetex": False}):
+    with rc_context({"font.family": installed_fonts(), "text.usetex": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # where no font has it, boxes stand
         figure = Figure(figsize=(12, 6), layout="constrained", dpi=110)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _draw_log_mel(above, decibels, spec.audio, label.duration_s or 0.0)
         _draw_timeline(below, label, spec)
-        above.set_title(_escaped(_title(label)))
+        _draw_title(figure, above, label)
         content = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # where no font has it, boxes stand
-            figure.savefig(content, format="png")
+        figure.savefig(content, format="png")
     try:
         write_whole(picture, content.getvalue())
     except OSError as error:
@@ -139,11 +140,18 @@ def _draw_timeline(axes: Axes, label: SongLabel, spec: ModelSpec) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(spec.labels), frameon=False)
 
 
-def _title(label: SongLabel) -> str:
+def _draw_title(figure: Figure, axes: Axes, label: SongLabel) -> None:
+    """The song's name, as much as the axes are wide, and its emotion."""
     name = " - ".join(filter(None, (label.tags.get("artist"), label.tags.get("title"))))
-    name = name or text_from_path(label.path).rpartition("/")[2]
+    name = for_terminal(name or text_from_path(label.path).rpartition("/")[2])
     said = f"{label.emotion} {label.confidence:.0%}" if label.emotion and label.confidence else "no emotion"
-    return for_terminal(f"{name}: {said}")
+    title = axes.set_title(said)
+    figure.draw_without_rendering()  # which gives the axes their place
+    for most in range(min(len(name), _LONGEST_NAME), 0, -1):
+        shown = name if len(name) <= most else f"{name[:most]}…"
+        title.set_text(_escaped(for_terminal(f"{shown}: {said}")))
+        if title.get_window_extent().width <= axes.bbox.width:
+            break
 
 
 def _escaped(text: str) -> str:

@@ -64,6 +64,22 @@ def test_what_is_drawn(label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn:
     assert above.get_title() == r"गीत \$1\$.wav: sad 60%"
 
 
+@pytest.mark.parametrize("title", ["W" * 3_000, "गीत $i " * 40, "i" * 150, "i" * 120])
+def test_a_title_is_as_long_as_there_is_room(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn: list[Any], title: str
+) -> None:
+    plot_song(dataclasses.replace(label, tags={"title": title}), spec, Limits(), tmp_path / "song.png")
+    (figure,) = drawn
+    above = figure.axes[0]
+    shown, said = above.get_title().replace(r"\$", "$").split(": ")
+    assert said == "sad 60%"
+    assert shown == title or title.startswith(shown.removesuffix("…"))
+    assert shown.endswith("…") is (shown != title)
+    drawn_width = above.title.get_window_extent().width
+    assert drawn_width <= above.bbox.width
+    assert shown == title or drawn_width > 0.9 * above.bbox.width
+
+
 def test_a_style_of_ones_own_that_wants_latex_is_not_followed(
     label: SongLabel, spec: ModelSpec, tmp_path: Path
 ) -> None:
