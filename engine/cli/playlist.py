@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -165,10 +166,15 @@ def main(
     return EXIT_SOME_FAILED if left_out[Found.MISSING.value] else 0
 
 
+def _in_order(path: str) -> tuple[list[str | int], str]:
+    """A key by which numbers in paths are in the order of numbers, as on the page."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)], path
+
+
 _KEYS = {
     "confidence": lambda each: -(each[1].confidence or 0.0),
-    "path": lambda each: each[1].path,
-    "artist": lambda each: ((each[1].artist or "").casefold(), each[1].path),
+    "path": lambda each: _in_order(each[1].path),
+    "artist": lambda each: ((each[1].artist or "").casefold(), _in_order(each[1].path)),
 }
 
 

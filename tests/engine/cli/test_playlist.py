@@ -67,6 +67,18 @@ def test_options(labels: Path, tmp_path: Path, options: list[str], happy: str) -
     assert names(tmp_path / "lists" / "Happy.m3u8") == happy
 
 
+@pytest.mark.parametrize("order", ["path", "artist"])
+def test_numbers_in_paths_are_in_the_order_of_numbers(tmp_path: Path, order: str) -> None:
+    wanted = ["1/b", "01/c", "2/10", "2/a", "10/9", "10/10", "x", "x1", "x11", "x१२", "x²"]
+    for name in wanted:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    labels = write_labels(tmp_path / "labels", [row_of(tmp_path / name) for name in sorted(wanted)])
+    run(labels, tmp_path, "--sort", order)
+    sources = sources_from_playlist(str(tmp_path / "Happy.m3u8"), lambda: None)
+    assert [source.path for source in sources] == [str(tmp_path / name) for name in wanted]
+
+
 def test_a_list_that_nothing_is_left_for_becomes_empty(labels: Path, tmp_path: Path) -> None:
     run(labels, tmp_path / "lists")
     done = run(labels, tmp_path / "lists", "--min-confidence", "0.95")
