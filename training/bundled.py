@@ -64,7 +64,7 @@ BUNDLED: dict[str, Recipe] = {
     "audioset": Recipe(
         "audioset",
         "emotion4q",
-        ("highpass=0.5", "lowpass=0.8", "noise=0.8", "codec=0.5", "guard=6", "train_windows=6"),
+        ("highpass=0.5", "lowpass=0.8", "noise=0.8", "codec=0.5", "guard=8", "train_windows=6"),
         teachers=(),
         unlabelled=("mirex5", "hindi5"),
         preset="audioset-short",
