@@ -85,14 +85,14 @@ def _queue(labels_place: Path, **options: Any) -> int:
 @click.option(
     "--labels", metavar="A,B,...", required=True, help="The words to choose from, in the order of their keys."
 )
-@click.option("--out", "-o", "file", type=_FILE, default=Path("labels.csv"), help="The CSV that grows.")
+@click.option("--out", "-o", "file", type=_FILE, default=Path("heard.csv"), help="The CSV that grows.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Of 127.0.0.1; 0: any that is free.")
 @version_option
 def listen(**options: Any) -> None:
     """Label songs by listening, in a browser on this machine: one key a song.
 
     Every key is a row of the CSV, on the disk before the next song is shown; called again, it goes on where
-    it was. Then: mer-train --data labels.csv. Nobody else on the network can open the page, and it asks
+    it was. Then: mer-train --data heard.csv. Nobody else on the network can open the page, and it asks
     nothing of the network.
     """
     _listen(**options)

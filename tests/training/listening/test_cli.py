@@ -69,29 +69,29 @@ def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
         listen.post("label", song=1, label="गहरा")
         listen.process.kill()
         assert listen.process.wait() == -signal.SIGKILL
-    assert (folder / "labels.csv").read_text() == "path,label,artist\na.wav,calm,A\nगीत.wav,गहरा,लता\n"
+    assert (folder / "heard.csv").read_text() == "path,label,artist\na.wav,calm,A\nगीत.wav,गहरा,लता\n"
     with _Listen(folder) as listen:
         assert listen.first.startswith("3 songs, 2 with a label")
         assert listen.post("label", song=2, label="calm")["song"] is None
         listen.post("finish")
         out, err = rest_of_output(listen.process)
         assert listen.process.returncode == 0
-        assert out.endswith("3 of 3 songs have a label; mer-train --data labels.csv\n")
+        assert out.endswith("3 of 3 songs have a label; mer-train --data heard.csv\n")
         assert err == "left out: /etc/passwd: its name is not that of an audio file\n"
-    audio = labelled_audio(folder / "labels.csv")
+    audio = labelled_audio(folder / "heard.csv")
     assert [(clip.path.name, clip.label, clip.group) for clip in audio.clips] == [
         ("a.wav", "calm", "A"), ("गीत.wav", "गहरा", "लता"), ("c.wav", "calm", "C"),
     ]  # fmt: skip
 
 
 def test_a_row_that_was_cut_short_is_said(folder: Path):
-    (folder / "labels.csv").write_text("path,label,artist\na.wav,calm,A\nc.wav,ca")
+    (folder / "heard.csv").write_text("path,label,artist\na.wav,calm,A\nc.wav,ca")
     with _Listen(folder) as listen:
         assert listen.first.startswith("3 songs, 1 with a label")
         listen.post("finish")
         _, err = rest_of_output(listen.process)
-        assert "labels.csv: its last row was cut short and is taken off: c.wav,ca\n" in err
-    assert (folder / "labels.csv").read_text() == "path,label,artist\na.wav,calm,A\n"
+        assert "heard.csv: its last row was cut short and is taken off: c.wav,ca\n" in err
+    assert (folder / "heard.csv").read_text() == "path,label,artist\na.wav,calm,A\n"
 
 
 def test_labels_of_the_file_that_are_not_asked_for_are_said(folder: Path):
@@ -99,22 +99,22 @@ def test_labels_of_the_file_that_are_not_asked_for_are_said(folder: Path):
     counts = {"road rage": 3, "sad": 2, "d": 1, "e": 1, "f": 1, "g": 1, "calm": 4}
     labels = [label for label, count in counts.items() for _ in range(count)]
     rows = (f"{n}.wav,{label},\n" for n, label in enumerate(labels))
-    (folder / "labels.csv").write_text("path,label,artist\n" + "".join(rows))
+    (folder / "heard.csv").write_text("path,label,artist\n" + "".join(rows))
     with _Listen(folder) as listen:
         listen.post("finish")
         _, err = rest_of_output(listen.process)
-    said = "labels.csv: 9 of its labels are not among --labels: road rage 3, sad 2, d 1, e 1, f 1, ...\n"
+    said = "heard.csv: 9 of its labels are not among --labels: road rage 3, sad 2, d 1, e 1, f 1, ...\n"
     assert err.endswith(said)
 
 
 def test_a_label_that_the_file_spells_otherwise_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
     rows = "path,label,artist\na.wav,Calm,A\n"
-    (folder / "labels.csv").write_text(rows)
+    (folder / "heard.csv").write_text(rows)
     result = CliRunner().invoke(main, ["listen", "queue.csv", "--labels", "calm,deep"])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "labels.csv has labels of which only the spelling differs: 'calm', 'Calm'" in result.stderr
-    assert (folder / "labels.csv").read_text() == rows
+    assert "heard.csv has labels of which only the spelling differs: 'calm', 'Calm'" in result.stderr
+    assert (folder / "heard.csv").read_text() == rows
 
 
 def test_ctrl_c_says_how_to_go_on(folder: Path):
@@ -176,5 +176,5 @@ def test_in_a_browser(folder: Path, tmp_path_factory: pytest.TempPathFactory):
         press("2", "3 of 3", "Digit2")
         browser.press("Enter")
         listen.process.wait(200)
-    lines = (folder / "labels.csv").read_text().splitlines()
+    lines = (folder / "heard.csv").read_text().splitlines()
     assert lines == ["path,label,artist", "a.wav,calm,A", "c.wav,calm,C", "गीत.wav,गहरा,लता"]
