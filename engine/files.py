@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from .errors import UsageError
+from .errors import MerError, UsageError
 from .signals import signals_deferred
 from .temporary import held, hold, new_folder, remove_file_if_abandoned
 
@@ -184,6 +186,31 @@ def check_can_be_written(file: Path) -> None:
                 pass
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}; name another file") from None
+
+
+def is_foreign(path: Path, is_ours: Callable[[Path], bool]) -> bool:
+    """Whether a regular file is there that holds something and is not what this program wrote.
+
+    Args:
+        is_ours: is asked of such a file alone. What it cannot read as it should (MerError, ValueError,
+            csv.Error) is not ours.
+
+    Raises:
+        UsageError: it cannot be read, so that nobody knows.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return False
+        with path.open("rb"):
+            pass
+        return not is_ours(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}; name another file") from None
+    except (MerError, ValueError, csv.Error):
+        return True
 
 
 def _is_stream(path: Path) -> bool:

@@ -27,12 +27,14 @@ def copy_rows(source: str | Path, out: str | Path, say: Callable[[str], None] = 
             folder of labels.
 
     Raises:
-        UsageError: another suffix, a file in a folder of shards, or a folder for the rows of one.
+        UsageError: another suffix, a file in a folder of shards, a file that is there and holds no rows, or
+            a folder for the rows of one.
         MerError: ``source`` holds no rows, or a damaged one; ``out`` is a folder that holds something, or
             cannot be written.
     """
     source = Path(source)
     output = output_from_text(str(out))
+    output.refuse_foreign()
     if not source.is_file():
         info = labelled_shards(source)[0]
         if output.kind is Kind.FOLDER and os.path.isdir(out):

@@ -12,12 +12,18 @@ from pathlib import Path
 
 from ..audio.formats import is_remote
 from ..errors import MerError, UsageError
+from ..files import is_foreign
+from ..strict_json import json_from_text
 from ..text.escape import text_from_path
+from .csv_rows import open_csv
+from .parquet_rows import opened_parquet
 from .reconcile import RealPaths
-from .row_file import STDOUT, SUFFIXES
+from .row_file import LONGEST_LINE, STDOUT, SUFFIXES
 
 SHARD_NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 """The name of a file in a folder of shards; the group is its number."""
+
+_IN_EVERY_ROW = ("path", "status", "error", "emotion")
 
 
 class Kind(Enum):
@@ -56,6 +62,15 @@ class Output:
         if self.kind is Kind.FILE and is_input(text_from_path(RealPaths().of(self.path))):
             raise _is_input(self.path, self.path)
 
+    def refuse_foreign(self) -> None:
+        """Refuses a file that is there and is none of rows: hand-made labels, a list. An empty one is none.
+
+        Raises:
+            UsageError: it is one, or cannot be read.
+        """
+        if self.kind is Kind.FILE and is_foreign(Path(self.path), _holds_rows):
+            raise UsageError(f"{self.path} is there and holds no rows of mer-label: name another file")
+
 
 def output_from_text(out: str | None) -> Output:
     """What an ``--out`` means: a folder if it has no suffix, ends in a slash or is there as one.
@@ -87,6 +102,20 @@ def output_from_text(out: str | None) -> Output:
     if _holds_shards(folder):
         raise UsageError(f"{out} is inside {folder}: name a file elsewhere")
     return Output(Kind.FILE, out)
+
+
+def _holds_rows(file: Path) -> bool:
+    """Whether a file has the columns that rows had in every version. Of JSON its first row is read."""
+    if file.suffix.lower() == ".parquet":
+        with opened_parquet(str(file)) as table:
+            names = table.schema_arrow.names
+    elif file.suffix.lower() == ".csv":
+        names, _ = open_csv(str(file), "path")
+    else:
+        with file.open(encoding="utf-8-sig") as lines:
+            first = json_from_text(lines.readline(LONGEST_LINE), LONGEST_LINE)
+        names = first if isinstance(first, dict) else ()
+    return {*_IN_EVERY_ROW} <= {*names}
 
 
 def _holds_shards(folder: str) -> bool:

@@ -23,6 +23,8 @@ from .run_info import FILE_KEY, RunInfo
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 STDOUT = "-"
 """In place of a file's name: JSON lines on stdout."""
+LONGEST_LINE = 64 << 20
+"""Characters of a row in a file: a timeline of some days."""
 
 _ROWS_AT_ONCE = 1_000
 _BYTES_AT_ONCE = 16 << 20  # whatever rows hold: a timeline of a day, a cell of a table

@@ -70,7 +70,7 @@ class CatalogueRun:
         rows_a_shard: for a folder.
 
     Raises:
-        UsageError: an output that cannot be one, or that is an input.
+        UsageError: an output that cannot be one, that is an input, or that is there and holds no rows.
         MerError: there is nothing to label; and as ``ShardFolder`` and ``RowFile``.
     """
 
@@ -124,6 +124,7 @@ class CatalogueRun:
             self.total, self.skipped = len(self._inputs), sources.skipped
             self.skipped_suffixes, self.albums = sources.skipped_suffixes, sources.albums
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
+            output.refuse_foreign()
             if shards:
                 resume = Resume(
                     self._inputs, sources.arguments, own, retry_errors, prune, self._forgotten, self._kept

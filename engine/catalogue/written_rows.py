@@ -19,7 +19,7 @@ from ..strict_json import json_from_text
 from .csv_rows import open_csv
 from .parquet_rows import opened_parquet
 from .reconcile import paths_from_text
-from .row_file import SUFFIXES
+from .row_file import LONGEST_LINE, SUFFIXES
 from .rows import columns_of_rows, rounded
 from .run_info import FILE_KEY, RunInfo, fields_from_json, info_from_fields
 from .shards import NEW_COLUMNS
@@ -27,7 +27,6 @@ from .source import source_from_path
 
 Record = dict[str, Any]
 _Rows = Callable[[], Iterator[Record]]
-_LONGEST = 64 << 20  # characters of a line: a timeline of some days
 _SHA256 = "_model_sha256"  # what the last column of a further model ends in
 _EXACT = 1 << 53  # beyond it not every whole number is a float
 _DIGITS = 6  # of a number in a spreadsheet that shows the fewest
@@ -249,7 +248,7 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
 
 
 def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
-    header, _ = open_csv(str(file), "path", _LONGEST)
+    header, _ = open_csv(str(file), "path", LONGEST_LINE)
     names = [*filter(None, header)]  # of spreadsheets' empty columns, and of pandas' index, nothing is kept
     kinds = dict.fromkeys(names, "string") | columns_of_rows(_labels(names, None))
     for prefix in (name.removesuffix(_SHA256) for name in names if _is_further(name, names)):
@@ -257,7 +256,7 @@ def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
         kinds |= {name: "float64" for name in names if name.startswith(numbers)}
 
     def rows() -> Iterator[Record]:
-        for number, cells in enumerate(open_csv(str(file), "path", _LONGEST)[1], 1):
+        for number, cells in enumerate(open_csv(str(file), "path", LONGEST_LINE)[1], 1):
             row = {}
             for name, cell in zip(header, cells, strict=True):
                 try:
@@ -284,7 +283,7 @@ def _from_jsonl(file: Path) -> tuple[list[str], None, _Rows]:
         with io.TextIOWrapper(_opened(file), "utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    row = json_from_text(line, _LONGEST)
+                    row = json_from_text(line, LONGEST_LINE)
                     if not isinstance(row, dict):
                         raise ValueError(f"line {number} is no row")
                     yield row

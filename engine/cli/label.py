@@ -143,6 +143,7 @@ def main(
         artifact.spec.audio, windows, hop, limits, decoder, min_confidence, artifact.heard[1:]
     )
     output.refuse_arguments(sources.arguments)
+    output.refuse_foreign()
     if plot is not None:
         check_picture(plot, sources.arguments, output)
     say = print_err if verbose else lambda line: None

@@ -226,6 +226,9 @@ PRINTED: dict[str, Callable[[], str]] = {
     "... is another user's and cannot be locked": closed_lock,
     "... holds other files and no labels": other_files,
     "...: the name of a file of rows must end in": lambda: run(sound("a.wav"), "--out", "rows.xml"),
+    "... is there and holds no rows": lambda: run(
+        sound("a.wav"), "--out", file("labels.csv", b"path,label\na.wav,sad\n")
+    ),
     "no audio in": no_audio,
     "no such file: ...; no row was written": lambda: run("gone", "--out", "new/"),
     "unknown model": lambda: run(sound("a.wav"), "--model", "my_net.onnx"),

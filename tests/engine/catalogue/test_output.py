@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from any_capitals import find_any_capitals
 from fake_labels import MODEL, OPTIONS, FakeBackend
+from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.output import Kind, output_from_text
 from merkit.engine.catalogue.run import CatalogueRun
@@ -143,13 +148,63 @@ def test_inside_the_folder_of_songs() -> None:
                 list(run.labels())
 
 
-def test_a_second_name_of_a_song_is_only_a_name() -> None:
-    """The rows replace the name; the song stays whole under its own."""
+def test_a_second_name_of_a_song_is_not_replaced() -> None:
     os.link("songs/a.wav", "out.csv")
-    with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "out.csv") as run:
+    with pytest.raises(UsageError, match="holds no rows of mer-label: name another file"):
+        CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "out.csv")
+    assert Path("out.csv").samefile("songs/a.wav")
+
+
+def _parquet(file: Path, **columns: list[str]) -> None:
+    pq.write_table(pa.table(columns), file)
+
+
+_FOREIGN: dict[str, Callable[[Path], Any]] = {
+    "labels.csv": lambda file: file.write_text("path,label,artist,my_note\na.wav,sad,A,an evening\n"),
+    "excel.csv": lambda file: file.write_text("path;status;my note\n", "utf-16"),
+    "table.CSV": lambda file: file.write_bytes(b"\x00\xff\x00\n\n"),
+    "blank.csv": lambda file: file.write_text("\n\n"),
+    "open.csv": lambda file: file.write_text('"path,status,error,emotion\n'),
+    "mine.jsonl": lambda file: file.write_text('{"path": "a.wav", "label": "sad"}\n'),
+    "list.jsonl": lambda file: file.write_text('["path", "status", "error", "emotion"]\n'),
+    "text.jsonl": lambda file: file.write_text("path,status,error,emotion\n"),
+    "bytes.jsonl": lambda file: file.write_bytes(b"\xff\xfe\n"),
+    "mine.parquet": lambda file: _parquet(file, path=["a.wav"], label=["sad"]),
+    "none.parquet": lambda file: file.write_text("PAR1"),
+}
+
+
+@pytest.mark.parametrize("name", _FOREIGN)
+def test_a_file_that_holds_no_rows_is_not_replaced(name: str) -> None:
+    """Labels by hand are the dearest file here, and often have the name that the examples give to rows."""
+    _FOREIGN[name](Path(name))
+    before, backend = Path(name).read_bytes(), FakeBackend()
+    with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "labels/") as run:
         list(run.labels())
-    assert Path("songs/a.wav").read_text() == "happy title"
-    assert Path("out.csv").read_text().startswith("path,")
+    said = rf"{name} is there and holds no rows of mer-label: name another file"
+    for write in (
+        lambda: CatalogueRun(Sources(["songs"]), MODEL, backend, OPTIONS, name),
+        lambda: copy_rows("labels", name),
+    ):
+        with pytest.raises(UsageError, match=said):
+            write()
+    assert (Path(name).read_bytes(), backend.labelled) == (before, [])
+    assert list(Path().rglob("*.part")) == []
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
+def test_rows_and_empty_files_are_replaced(name: str) -> None:
+    Path(name).touch()
+    for _ in range(2):
+        with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, name) as run:
+            assert len(list(run.labels())) == 2
+    copy_rows(name, "labels")
+    assert copy_rows("labels", name) == 2
+    if name == "rows.csv":  # as a spreadsheet saves it, with a column of one's own
+        text = Path(name).read_text()
+        Path(name).write_text("\n".join(f"my note,{line}" for line in text.splitlines()), "utf-16")
+        assert copy_rows("labels", name) == 2
+        assert Path(name).read_text() == text
 
 
 def test_an_output_that_is_an_input_in_other_capitals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def test_two_signals_while_nothing_is_finished_leave_a_file_as_it_was(
 ) -> None:
     pytest.importorskip("aiohttp")
     out = tmp_path / "labels.csv"
-    out.write_text("of an earlier run")
+    out.write_text("path,status,error,emotion\nof an earlier run\n")
     with answered_by(Answers) as root:
         command = [*MER_LABEL, f"{root}/silent.wav", "--model", str(tiny_model), "--out", str(out), "-v"]
         process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True)
@@ -154,4 +154,4 @@ def test_two_signals_while_nothing_is_finished_leave_a_file_as_it_was(
             time.sleep(1)
         rest_of_output(process)
     assert process.returncode == 130
-    assert out.read_text() == "of an earlier run"
+    assert out.read_text() == "path,status,error,emotion\nof an earlier run\n"

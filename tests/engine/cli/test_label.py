@@ -202,11 +202,11 @@ def test_nothing_to_label(music: Path, tmp_path: Path, tiny_model: Path) -> None
     assert (done.returncode, "no such file: " in done.stderr) == (1, True)
     assert not out.exists()
     rows = tmp_path / "labels.csv"
-    rows.write_text("of an earlier run")
+    rows.write_text(earlier := "path,status,error,emotion\nof an earlier run,ok,,calm\n")
     done = mer_label(tmp_path / "nowhere", "--model", tiny_model, "--out", rows)
     assert done.returncode == 1
     assert done.stderr.endswith(f"none can be read; {rows} stays as it was\n")
-    assert (rows.read_text(), list(tmp_path.glob("*.partial.*"))) == ("of an earlier run", [])
+    assert (rows.read_text(), list(tmp_path.glob("*.partial.*"))) == (earlier, [])
     done = mer_label("-", "--model", tiny_model)
     assert (done.returncode, "stdin is not read" in done.stderr) == (2, True)
     assert mer_label(music, "--model", tiny_model, "--out", out).returncode == 0
