@@ -51,8 +51,17 @@ class ResultFiles:
             UsageError: a file that cannot be written, or must not be.
             MerError: a package is missing.
         """
+        from ..engine.outputs.marks import has_columns, has_keys, has_mark, refuse_foreign
+
         files = [file for file in (self.json, self.csv, self.markdown, self.html) if file]
         check_result_paths(files, inputs)
+        for file, is_ours in (
+            (self.json, has_keys("machine", "rows")),
+            (self.csv, has_columns("model", "runtime", "throughput")),
+            (self.html, has_mark(b"<title>mer-bench: ")),
+        ):
+            if file:
+                refuse_foreign(file, is_ours)
         if self.html and find_spec("jinja2") is None:
             raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 

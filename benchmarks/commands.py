@@ -19,6 +19,7 @@ from ..engine.cli.command import (
     options_given,
     report_errors,
 )
+from ..engine.outputs.marks import has_keys, refuse_foreign
 from ..engine.text.escape import for_terminal
 from ..engine.text.streams import print_err, print_out
 from .result_paths import check_result_paths
@@ -109,6 +110,7 @@ def pipeline_command(
 
     if report:
         check_result_paths([report], [folder])
+        refuse_foreign(report, has_keys("seconds_a_song", "stages_cpu_s"))
     comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, _say)
     try:
         if report:
@@ -209,6 +211,7 @@ def gpu_command(
     from .experiments.gpu import measure, write_report
 
     check_result_paths([report], map(Path, engines))
+    refuse_foreign(report, has_keys("format", "engines"))
     time_s = 3.0 if seconds is None else seconds
     write_report([measure(open_artifact(engine), time_s, say=_echo) for engine in engines], report)
     _echo(f"written to {report}")
@@ -254,6 +257,8 @@ def robust_command(
     from .experiments.robust_table import lines_from_robustness, markdown_from_robustness
 
     check_result_paths([file for file in (report, markdown) if file], [data])
+    if report:
+        refuse_foreign(report, has_keys("model", "seed", "rows"))
     names = [name.strip() for name in changes.split(",")] if changes is not None else []
     measured = measure_robustness(model, data, limit, names, seed, layout, _say)
     try:

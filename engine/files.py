@@ -8,7 +8,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -191,6 +190,8 @@ def check_can_be_written(file: Path) -> None:
 def is_foreign(path: Path, is_ours: Callable[[Path], bool]) -> bool:
     """Whether a regular file is there that holds something and is not what this program wrote.
 
+    What ``write_whole`` writes to directly is none.
+
     Args:
         is_ours: is asked of such a file alone. What it cannot read as it should (MerError, ValueError,
             csv.Error) is not ours.
@@ -199,14 +200,11 @@ def is_foreign(path: Path, is_ours: Callable[[Path], bool]) -> bool:
         UsageError: it cannot be read, so that nobody knows.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        if _is_stream(path) or not path.is_file() or not path.stat().st_size:
             return False
         with path.open("rb"):
             pass
         return not is_ours(path)
-    except FileNotFoundError:
-        return False
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}; name another file") from None
     except (MerError, ValueError, csv.Error):

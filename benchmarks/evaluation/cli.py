@@ -103,6 +103,7 @@ def main(
     SIGHUP/Ctrl-C/SIGTERM, 141 the reader of stdout has gone.
     """
     from ...engine.files import write_whole
+    from ...engine.outputs.marks import has_keys, has_mark, is_picture, refuse_foreign
     from .common_labels import LabelsDifferError, pairs_from_texts
     from .evaluate import Options, evaluate
     from .page import html_from_evaluation, png_files, write_pngs
@@ -117,6 +118,13 @@ def main(
     pngs = [] if png_file is None else png_files(len(models), png_file)
     outputs = [file for file in (json_file, html_file, *pngs) if file]
     check_result_paths(outputs, [data, *(Path(model) for model in models if Path(model).is_file())])
+    for file, is_ours in (
+        (json_file, has_keys("macro_f1", "clips_by_label")),
+        (html_file, has_mark(b"<title>mer-eval: ")),
+        *((file, is_picture) for file in pngs),
+    ):
+        if file:
+            refuse_foreign(file, is_ours)
     for text in renamed:
         pairs_from_texts([text])  # what is none is refused before anything is read
     if png_file and find_spec("matplotlib") is None:

@@ -33,6 +33,7 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     """
     from ..files import write_whole
     from ..outputs.changes import changes_between
+    from ..outputs.marks import has_columns, refuse_foreign
     from ..outputs.songs import songs_in
     from ..text.escape import csv_line, for_terminal
 
@@ -43,13 +44,15 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
             raise click.UsageError(f"{table} is in {folder}: write the table elsewhere")
     if table and not table.lower().endswith(".csv"):
         raise click.UsageError(f"{table} does not end in .csv")
+    header = ("path", "before", "confidence_before", "after", "confidence")
+    if table:
+        refuse_foreign(Path(table), has_columns(*header))
     old_labels, old_songs = songs_in(old)
     new_labels, new_songs = songs_in(new)
     changes = changes_between(old_songs, new_songs)
     if not changes.both:
         raise MerError(f"{old} and {new} have no song in common")
     if table:
-        header = ("path", "before", "confidence_before", "after", "confidence")
         rows = (
             (change.path, change.before, change.confidence_before, change.after, change.confidence)
             for change in changes.changed

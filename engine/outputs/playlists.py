@@ -13,8 +13,9 @@ from urllib.parse import quote
 import numpy as np
 
 from ..errors import MerError
-from ..files import write_whole
+from ..files import is_foreign, write_whole
 from ..text.escape import for_terminal, for_xml, storable
+from .marks import has_mark
 from .songs import Song
 
 MADE = "made by mer-label playlist"
@@ -170,14 +171,7 @@ def refuse_foreign(path: Path) -> None:
     Raises:
         MerError: one has it.
     """
-    try:
-        with path.open("rb") as file:
-            ours = MADE.encode() in file.read(_HEAD_BYTES)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise MerError(f"{path} cannot be read: {error.strerror}") from None
-    if not ours:
+    if is_foreign(path, has_mark(MADE.encode())):
         raise MerError(f"{path} was not made here and is not replaced: move it, or name another folder")
 
 

@@ -22,6 +22,7 @@ from ..labelling.song_label import SongLabel
 from ..spec import AudioSpec, ModelSpec
 from ..spectrogram.log_mel import decibels_from_audio, mel_filters
 from ..text.escape import for_terminal, text_from_path
+from .marks import SOFTWARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
         _draw_timeline(below, label, spec)
         _draw_title(figure, above, label)
         content = io.BytesIO()
-        figure.savefig(content, format="png")
+        figure.savefig(content, format="png", metadata=SOFTWARE)
     try:
         write_whole(picture, content.getvalue())
     except OSError as error:

@@ -17,9 +17,11 @@ import pytest
 from bench_results import read, results_values
 from click.testing import CliRunner, Result
 from merkit.benchmarks import cli
-from merkit.benchmarks.cli import main
+from merkit.benchmarks.cli import ResultFiles, main
 from merkit.benchmarks.measure.loadgen import Length
 from merkit.benchmarks.results.html import html_from_results
+from merkit.benchmarks.results_file import json_from_results
+from merkit.engine.errors import UsageError
 from merkit.export.precision import fp16_from_onnx
 from small_networks import small_network, write_music
 
@@ -282,6 +284,24 @@ def test_outputs_that_would_replace_something(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["report", str(saved), *arguments])
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
     assert saved.read_text() == text
+
+
+def test_results_replace_results_alone(tmp_path: Path) -> None:
+    saved = tmp_path / "results.json"
+    saved.write_text(json.dumps(results_values()))
+    for kind in ("csv", "html"):
+        command = ["report", str(saved), f"--{kind}", f"out.{kind}"]
+        assert [CliRunner().invoke(main, command).exit_code for _ in range(2)] == [0, 0]
+        Path(f"out.{kind}").write_text("path,label\n")
+        done = CliRunner().invoke(main, command)
+        said = f"Error: out.{kind} is there and not of this command's making: name another file\n"
+        assert (done.exit_code, done.stderr, Path(f"out.{kind}").read_text()) == (2, said, "path,label\n")
+    ours = ResultFiles(saved, None, None, None)
+    saved.write_text(json_from_results(read(results_values())))
+    ours.check()
+    saved.write_text('{"machine": {}}')
+    with pytest.raises(UsageError, match="not of this command's making"):
+        ours.check()
 
 
 def test_no_result_replaces_what_is_measured(networks: Path, tmp_path: Path) -> None:

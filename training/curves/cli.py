@@ -11,6 +11,7 @@ import click
 
 from ...engine.cli.command import EXIT_SOME_FAILED, version_option
 from ...engine.files import check_can_be_written
+from ...engine.outputs.marks import is_picture, refuse_foreign
 from ...engine.text.escape import for_terminal
 from ..command import limit_threads, training_command
 from ..options import FOLDER, check_outside, data_options, root_from_options
@@ -104,6 +105,7 @@ def _check(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--out {out}: give a .png file in a folder that exists")
     if out:
         check_can_be_written(out)
+        refuse_foreign(out, is_picture)
     if options["choice"] and options["beside"]:
         raise click.UsageError("--choice and --beside exclude each other")
     if methods != {"frozen"} and (options["choice"] or options["beside"]):

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
+from ...engine.outputs.marks import SOFTWARE
 from .picture_text import plain_text, shortened
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def confusion_png(
 
 def _write(figure: Figure, path: Path) -> None:
     with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        figure.savefig(file, format="png", dpi=120, metadata=SOFTWARE)

@@ -14,7 +14,7 @@ from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
 from ...engine.data.labelled_audio import path_from_cell
 from ...engine.errors import AudioError, MerError, UsageError
-from ...engine.files import check_can_be_written, write_whole
+from ...engine.files import check_can_be_written, is_foreign, write_whole
 from ...engine.text.escape import csv_line, storable
 from ..options import check_not_read
 from .label_file import NOT_UTF8, path_cell
@@ -75,7 +75,7 @@ def check_queue_file(file: Path, inputs: Iterable[Path]) -> None:
     """
     check_can_be_written(file)
     check_not_read(file, inputs)
-    if file.is_file() and not _may_be_replaced(file):
+    if is_foreign(file, _is_queue):
         raise UsageError(f"{file} is there, and no queue; name another file")
 
 
@@ -95,13 +95,9 @@ def write_queue(file: Path, songs: Iterable[QueuedSong]) -> None:
         raise MerError(f"{file} cannot be written: {error.strerror or error}") from None
 
 
-def _may_be_replaced(file: Path) -> bool:
-    """Whether a file is empty or has the header of a queue."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            return tuple(next(csv.reader(text), COLUMNS)) == COLUMNS
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
+def _is_queue(file: Path) -> bool:
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        return tuple(next(csv.reader(text), ())) == COLUMNS
 
 
 def _tags(path: str) -> dict[str, str]:

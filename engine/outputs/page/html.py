@@ -11,6 +11,7 @@ from pathlib import Path
 from ...errors import MerError
 from ...files import write_whole
 from ...text.escape import for_terminal
+from ..marks import has_mark, refuse_foreign
 from .catalogue import Catalogue, catalogue_from_folder
 from .packed import packed
 
@@ -20,6 +21,9 @@ _POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; media-src 'self' file:; "
     "base-uri 'none'; form-action 'none'"
 )
+
+# Pages of older versions are known by their policy.
+_MARKS = (b'<meta name="generator" content="mer-label page">', b"media-src 'self' file:; base-uri 'none'")
 
 
 def write_page(folder: Path, page: Path, title: str | None = None, keep_missing: bool = False) -> Catalogue:
@@ -31,8 +35,10 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
         keep_missing: do not leave out songs whose files are not there.
 
     Raises:
+        UsageError: a file that is no such page has its name.
         MerError: ``folder`` is no folder of labels, none of its songs is there, or nothing can be written.
     """
+    refuse_foreign(page, has_mark(*_MARKS))
     catalogue = catalogue_from_folder(folder, page, keep_missing)
     if not catalogue.songs or (catalogue.missing and catalogue.songs == catalogue.failed):
         raise MerError(

@@ -36,6 +36,12 @@ def test_files_gate_and_exit_codes(model: Path, clips: Path, tmp_path: Path) -> 
     } < values.keys()
     assert "macro-F1" in done.stdout
     assert "<h1>mer-eval" in page.read_text()
+    assert run(model, clips, "--json", report, "--html", page).exit_code == 0  # our own are replaced
+    for option, file in (("--json", report), ("--html", page), ("--png", tmp_path / "cover.png")):
+        file.write_text('{"macro_f1": 1}')
+        done = run(model, clips, option, file)
+        assert (done.exit_code, "not of this command's making" in done.stderr) == (2, True), done.output
+        assert file.read_text() == '{"macro_f1": 1}'
     gate = run(model, clips, "--fail-under", 0.8)
     assert (gate.exit_code, "level: macro-F1 0.7483 is under 0.8" in gate.stderr) == (3, True)
     (clips.parent / "more" / "loud").mkdir(parents=True)

@@ -101,3 +101,11 @@ def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -
         errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
         assert (done.exit_code, len(errors)) == (code, 1), done.output
         assert text in errors[0]
+
+
+def test_a_table_of_somebody_else_stays(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label\na.mp3,sad\n")
+    done = run(*folders, "--csv", table)
+    assert (done.exit_code, "not of this command's making" in done.stderr, done.stdout) == (2, True, "")
+    assert table.read_text() == "path,label\na.mp3,sad\n"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from merkit.engine.catalogue.output import output_from_text
 from merkit.engine.cli.picture import check_picture
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
+from merkit.engine.outputs.marks import SOFTWARE
 
 
 def test_without_matplotlib_no_song_is_labelled_first(
@@ -17,3 +20,15 @@ def test_without_matplotlib_no_song_is_labelled_first(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MerError, match="a picture needs matplotlib"):
         check_picture(str(tmp_path / "song.png"), ["song.mp3"], output_from_text(None))
+
+
+def test_a_picture_of_somebody_else_stays(tmp_path: Path) -> None:
+    """Such as the album's cover; a chart that matplotlib drew is not ours either."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    picture = tmp_path / "cover.png"
+    for metadata in ({}, SOFTWARE):
+        figure.savefig(content := BytesIO(), format="png", metadata=metadata)
+        picture.write_bytes(before := content.getvalue())
+        with nullcontext() if metadata else pytest.raises(UsageError, match="not of this command's making"):
+            check_picture(str(picture), ["song.mp3"], output_from_text(None))
+        assert picture.read_bytes() == before

@@ -1,0 +1,62 @@
+"""By what the files that commands write are known again: what is none of them is not replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ..catalogue.csv_rows import open_csv
+from ..errors import UsageError
+from ..files import is_foreign
+
+SOFTWARE = {"Software": "merkit"}
+"""What a PNG of ours says of itself, as matplotlib's metadata."""
+
+_BEGINNING = 4_096  # bytes
+_LONGEST = 256 << 20  # bytes of JSON, which is mer-bench's
+
+
+def refuse_foreign(file: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Refuses, before any work, to replace a file that holds something else than this command writes.
+
+    Raises:
+        UsageError: it does, or cannot be read.
+    """
+    if is_foreign(file, is_ours):
+        raise UsageError(f"{file} is there and not of this command's making: name another file")
+
+
+def has_mark(*marks: bytes) -> Callable[[Path], bool]:
+    """Asks whether one of the marks stands at the beginning of a file."""
+
+    def is_ours(path: Path) -> bool:
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+        return any(mark in beginning for mark in marks)
+
+    return is_ours
+
+
+is_picture = has_mark(b"tEXtSoftware\0merkit")
+"""Whether a PNG says ``SOFTWARE`` of itself."""
+
+
+def has_columns(*names: str) -> Callable[[Path], bool]:
+    """Asks whether a CSV has these columns."""
+    return lambda path: {*names} <= {*open_csv(str(path), names[0])[0]}
+
+
+def has_keys(*names: str) -> Callable[[Path], bool]:
+    """Asks whether a file is a JSON object with these keys."""
+
+    def is_ours(path: Path) -> bool:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST)
+        try:
+            value = json.loads(content)
+        except RecursionError:
+            return False
+        return isinstance(value, dict) and {*names} <= value.keys()
+
+    return is_ours
