@@ -67,7 +67,7 @@ def labelled_paths(file: Path) -> frozenset[str]:
     Raises:
         MerError: it cannot be read, or is none.
     """
-    return frozenset(row.path for row in _read(file)[1])
+    return frozenset(row.path for row in _read(file, "--labelled")[1])
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class LabelFile:
             raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
 
 
-def _read(file: Path) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
+def _read(file: Path, option: str = "-o") -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
     try:
         with os.fdopen(open_regular_file(file), "rb") as opened:
             content = opened.read(_MOST_BYTES + 1)
@@ -247,11 +247,11 @@ def _read(file: Path) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
         raise MerError(f"{file} cannot be read: {error}") from None
     if len(content) > _MOST_BYTES:
         raise _foreign(file, "it is larger than 64 MiB")
-    return _parsed(file, content)
+    return _parsed(file, content, option)
 
 
-def _parsed(file: Path, content: bytes) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
-    """The columns and the rows; a row without a label is none yet."""
+def _parsed(file: Path, content: bytes, option: str = "-o") -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
+    """The columns and the rows; a row without a label is none yet. ``option`` is what names the file."""
     try:
         records = list(_records(content))
     except UnicodeDecodeError:
@@ -259,7 +259,11 @@ def _parsed(file: Path, content: bytes) -> tuple[tuple[str, ...], tuple[LabelRow
     except csv.Error as error:
         raise _foreign(file, str(error)) from None
     columns = tuple(name.strip().casefold() for name in records[0][2]) if records else ()
-    if not {"path", "label"} <= set(columns) or len(set(columns)) < len(columns):
+    is_ours = {"path", "label"} <= set(columns)
+    if not is_ours and len(columns) > 1:  # one may be some, with other separators
+        said = "has no columns path and label in its first line"
+        raise MerError(f"{file} {said}: name another file with {option}")
+    if not is_ours or len(set(columns)) < len(columns):
         raise _foreign(file, "its first line must name the columns path and label, once each")
     rows, folder = [], file.parent
     for number, (start, end, cells) in enumerate(records[1:], start=2):

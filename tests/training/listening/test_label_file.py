@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labelled_files import write_files
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import MerError, UsageError
-from merkit.training.listening.label_file import LabelFile, LabelRow, labels_from_text
+from merkit.training.listening.label_file import LabelFile, LabelRow, labelled_paths, labels_from_text
 
 
 @pytest.fixture
@@ -121,13 +121,24 @@ def test_what_another_program_saves_meanwhile_is_read(file: Path):
 @pytest.mark.parametrize(
     "content",
     [b"path;label\r\na.mp3;calm\r\n", "path,label\n".encode("utf-16"), b"path,label\n\xff.mp3,calm\n",
-     b"path,label\na.mp3,calm,x,y\n", b"path,path,label\n", b"a.mp3,calm\n", b'path,label\n"a.mp3,calm\n'],
+     b"path,label\na.mp3,calm,x,y\n", b"path,path,label\n", b'path,label\n"a.mp3,calm\n'],
 )  # fmt: skip
 def test_a_file_of_another_form_is_refused_and_left_alone(file: Path, content: bytes):
     file.write_bytes(content)
     with pytest.raises(MerError, match="save it as CSV in UTF-8, with commas"):
         LabelFile(file)
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("header", ["path,status,error,emotion", "path,artist,title", "a.mp3,calm"])
+def test_a_file_of_other_columns_is_not_to_be_saved_otherwise(file: Path, header: str):
+    file.write_text(f"{header}\na.mp3,ok,,calm\n")
+    for read, option in ((LabelFile, "-o"), (labelled_paths, "--labelled")):
+        with pytest.raises(MerError) as error:
+            read(file)
+        said = f"{file} has no columns path and label in its first line: name another file with {option}"
+        assert str(error.value) == said
+    assert file.read_text() == f"{header}\na.mp3,ok,,calm\n"
 
 
 def test_a_file_that_is_changed_to_another_form_is_no_loss(file: Path):
