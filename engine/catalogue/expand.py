@@ -15,6 +15,7 @@ from ..errors import MerError
 from ..text.escape import for_terminal, text_from_path
 from . import manifests, playlists
 from .cue_sheets import album_of_cue
+from .hints import hint_of
 from .patterns import pattern_below
 from .reconcile import RealPaths
 from .source import NO_FOLDER, Source, source_from_path
@@ -71,6 +72,9 @@ class Sources:
         self.arguments = [os.fspath(argument) for argument in arguments]
         self._path_column, self._hidden = path_column, hidden
         self.manifests = list(filter(_is_manifest, self.arguments))
+        for manifest in self.manifests:
+            if hint := hint_of(manifest):
+                raise MerError(f"{manifest} cannot be read: no such file{hint}")
         self.columns = manifests.columns_of_manifests(self.manifests, path_column)
         self.skipped, self.skipped_urls, self.reasons = 0, 0, dict[str, str]()
         self.skipped_suffixes, self._albums = Counter[str](), set[int]()

@@ -22,6 +22,7 @@ from ..labelling.song_label import SongLabel, label_from_json
 from ..labelling.tags import read_tags
 from ..labelling.worker_pool import Failure
 from .expand import Sources, words_of_skipped
+from .hints import hint_of
 from .input_store import InputStore, Item
 from .output import Kind, output_from_text
 from .reconcile import Forgotten, Looks, Step, is_absent, song_from_tags
@@ -89,6 +90,7 @@ class CatalogueRun:
     ) -> None:
         self._artifact, self._backend, self._options = artifact, backend, options
         self._prune, self._reasons = prune, sources.reasons
+        self._arguments = frozenset(sources.arguments)
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
         self.absent = self.errors = self.strays = self.unwritten = 0
@@ -131,7 +133,8 @@ class CatalogueRun:
                 )
                 self._resume(shards, resume)
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
-                raise MerError(f"no such file: {', '.join(sources.arguments)}; no row was written")
+                named = ", ".join(argument + hint_of(argument) for argument in sources.arguments)
+                raise MerError(f"no such file: {named}; no row was written")
             if not self.total + self.absent + self.pruned:
                 arguments = ", ".join(sources.arguments)
                 urls = "; of playlists no URLs are taken: list them in a .csv" if sources.skipped_urls else ""
@@ -220,7 +223,9 @@ class CatalogueRun:
                 self.updated += 1
 
     def _explained(self, item: Item, label: SongLabel) -> SongLabel:
-        """With why a folder or URL cannot be listed: opening the one, or fetching the other, may say less."""
+        """With what was meant, or why a folder or URL cannot be listed: opening or fetching may say less."""
+        if label.unreadable and label.path in self._arguments and (hint := hint_of(label.path)):
+            return replace(label, error=f"{label.error}{hint}")
         reason = self._reasons.get(item.source.real_path or "")
         if not label.unreadable or reason in (None, NO_FOLDER) or reason in (label.error or ""):
             return label
