@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from glob import escape, glob
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from ..text.escape import for_terminal
 from .command import QuietCommand
 
 WORDS = {
@@ -20,6 +22,13 @@ WORDS = {
 """Each word with what its command does; its module is ``engine/cli/<word>.py``, with a command ``main``."""
 
 
+_OTHER_WORDS = {
+    "label": "mer-label labels without a word: mer-label PATH",
+    "help": "mer-label --help says what there is",
+    "version": "mer-label --version says it",
+}
+_NEARNESS = 0.75  # "pages" and "palylist" are near, "tag.mp3" and "live" are not
+
 ANY_PATH = click.Path(readable=False)
 """A path that click does not try: one that cannot be read costs its row, or has an error of our own."""
 
@@ -27,13 +36,17 @@ ANY_PATH = click.Path(readable=False)
 class WordFirst(QuietCommand):
     """A command whose first argument may be one of ``WORDS``: then that command runs, and is completed.
 
-    A word wins over a file or folder of its name, which is ``./tag``.
+    A word wins over a file or folder of its name, which is ``./tag``. What is near a word and no file is
+    refused: as a path it would be labelled, and what stands behind it too.
     """
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         if not args or args[0] not in WORDS:
+            first = args[0] if args else "-"  # an option
+            if not first.startswith("-") and not os.path.lexists(first) and (hint := _hint_of(first)):
+                raise click.UsageError(for_terminal(f"{first}: no such file; {hint}"))
             return super().make_context(info_name, args, parent, **extra)
         word, *rest = args
         command: click.Command = import_module(f".{word}", __package__).main
@@ -46,6 +59,16 @@ class WordFirst(QuietCommand):
         with formatter.section("Instead of a PATH, as the first word"):
             formatter.write_dl([(f"{word} ...", about) for word, about in WORDS.items()])
             formatter.write_text("'mer-label tag --help' says more. A folder of that name is ./tag.")
+
+
+def _hint_of(word: str) -> str:
+    """What a first argument that is not there should have been; "" where it is near no word."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), [*WORDS, *_OTHER_WORDS], 1, _NEARNESS)
+    if not near:
+        return ""
+    return _OTHER_WORDS.get(near[0]) or f"did you mean mer-label {near[0]}? A path of that name is ./{word}"
 
 
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

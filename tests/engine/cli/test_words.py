@@ -25,6 +25,42 @@ def test_a_word_wins_over_a_folder_of_its_name(
     assert "--hop goes with --windows all" in done.stderr  # what labelling says, and no other command
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("pages", "did you mean mer-label page? A path of that name is ./pages"),
+        ("tags", "did you mean mer-label tag?"),
+        ("playlists", "did you mean mer-label playlist?"),
+        ("Playlist", "did you mean mer-label playlist?"),
+        ("dif", "did you mean mer-label diff?"),
+        ("label", "mer-label labels without a word: mer-label PATH"),
+        ("lable", "mer-label PATH"),
+        ("help", "mer-label --help"),
+        ("version", "mer-label --version"),
+    ],
+)
+def test_what_is_near_a_word_is_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [typed, "labels/"], prog_name="mer-label")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Error: {typed}: no such file; " in done.stderr
+    assert said in done.stderr
+    os.mkdir(typed)
+    done = CliRunner().invoke(main, [typed, "--hop", "3"])
+    assert "--hop goes with --windows all" in done.stderr  # a path of that name is one
+
+
+@pytest.mark.parametrize(
+    "typed", ["music", "tag.mp3", "songs", "./pages", "live", "s3://bucket/tags", "--help"]
+)
+def test_what_is_near_no_word_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [typed, "--hop", "3"])
+    assert "no such file" not in done.stderr
+
+
 def test_the_help_names_the_words() -> None:
     helped = CliRunner().invoke(main, ["--help"])
     assert all(f"{word} ..." in helped.stdout for word in WORDS)
