@@ -14,7 +14,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
-from .backbone_names import backbone_from_name
+from .backbone_names import backbone_from_name, did_you_mean
 from .errors import ArtifactError, MerError, SpecError, UsageError
 from .onnx_graph import check_graph, check_tensors
 from .onnx_wire import check_parts, metadata_from_model
@@ -130,7 +130,7 @@ def path_from_model(model: str) -> Path:
         names = ", ".join(known) or "none"
         raise UsageError(
             f"unknown model {model!r}; known: {names}; or give the path of an .onnx file, an engine or a "
-            "training's folder"
+            f"training's folder{did_you_mean(model, known)}"
         ) from None
 
 

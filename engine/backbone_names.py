@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
@@ -41,6 +41,7 @@ _ALIASES: Mapping[str, str] = {
     "effnetb0": "efficientnet_b0",
 }
 
+_NEARNESS = 0.75
 
 ENTRY_POINTS = "merkit.backbones"
 """The group of entry points through which other packages add networks."""
@@ -68,8 +69,19 @@ def backbone_from_name(name: str) -> str:
         return canonical
     outside = outside_backbones()
     if name not in outside:
-        raise UsageError(f"unknown backbone {name!r}; known: {', '.join((*NETWORKS, *outside))}")
+        known = (*NETWORKS, *outside)
+        near = did_you_mean(name, known)
+        raise UsageError(f"unknown backbone {name!r}; known: {', '.join(known)}{near}")
     return name
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What belongs behind a message on a name: the known one that is near, whatever its capitals."""
+    from difflib import get_close_matches
+
+    by_small = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), by_small, 1, _NEARNESS)
+    return f"; did you mean {by_small[near[0]]}?" if near else ""
 
 
 def _letters_and_digits(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import onnx
 
 from ...engine.artifact import Artifact, is_engine, known_models, models_home, open_artifact
-from ...engine.backbone_names import BACKBONES, NETWORKS
+from ...engine.backbone_names import BACKBONES, NETWORKS, did_you_mean
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.strict_json import json_from_text
@@ -122,9 +122,9 @@ def _meant(
     if exact or ("/" in name and own):
         return exact or own
     if not alike:
-        others = (path for path, source in files if source != "bundled")
-        known = sorted({*names.values(), *map(_backbone_of, others)})
-        raise UsageError(f"unknown model {name}; there are: {', '.join(known) or 'none'}")
+        others = (_backbone_of(path) for path, source in files if source != "bundled")
+        known = sorted({*names.values(), *others}) or ["none"]
+        raise UsageError(f"unknown model {name}; there are: {', '.join(known)}{did_you_mean(name, known)}")
     if not folders:
         return alike
     sources = dict(files)

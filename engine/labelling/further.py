@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Float32
-from ..artifact import Artifact, open_artifact
+from ..artifact import Artifact, known_models, open_artifact
 from ..errors import UsageError
 from ..text.escape import storable
 from .file_windows import FileFacts
@@ -20,9 +21,15 @@ def open_models(models: Sequence[str]) -> Artifact:
     """Opens the first model as ``open_artifact``; the others are its ``further`` ones.
 
     Raises:
-        UsageError: two models of one name, an engine among several, or one that hears other windows.
+        UsageError: an unknown model, several in one name, two of one name, an engine among several, or one
+            that hears other windows.
         ArtifactError: see ``open_artifact``.
     """
+    for model in models:
+        names = [name.strip() for name in model.split(",")]
+        if len(names) > 1 and {*names} <= known_models().keys() and not os.path.lexists(model):
+            each = " ".join(f"--model {name}" for name in names)
+            raise UsageError(f"{model!r} is no model; for several give --model several times: {each}")
     first, *others = [open_artifact(model) for model in models]
     names = [first.name]
     for other in others:

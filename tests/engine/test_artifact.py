@@ -73,6 +73,11 @@ def test_unknown_names_list_the_known(name: str) -> None:
         path_from_model(name)
 
 
+def test_a_name_with_a_slip_is_guessed() -> None:
+    with pytest.raises(UsageError, match=r"training's folder; did you mean hindi5\?$"):
+        path_from_model("Hindi-5")
+
+
 def test_not_onnx_or_without_a_spec(tmp_path: Path, spec: ModelSpec) -> None:
     for content in (b"", b"\x80\x04K\x01.", b"text that is no graph"):
         (tmp_path / "x.onnx").write_bytes(content)

@@ -36,6 +36,22 @@ def test_unknown_names_list_the_known() -> None:
         backbone_from_name("vgg19")
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("hindi", "hindi5"),
+        ("HINDI6", "hindi5"),
+        ("acurate", "Accurate"),
+        ("wavenet", ""),
+        ("", ""),
+        ("x", ""),
+    ],
+)
+def test_a_near_name_is_named(name: str, near: str) -> None:
+    said = f"; did you mean {near}?" if near else ""
+    assert backbone_names.did_you_mean(name, ["audiocnn", "hindi5", "Accurate"]) == said
+
+
 def test_other_packages_add_names(monkeypatch: pytest.MonkeyPatch):
     class Entry:
         def __init__(self, name: str) -> None:

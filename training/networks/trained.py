@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ...engine.artifact import CHECKPOINT, SPEC_KEY, known_models, no_training, path_from_model
+from ...engine.backbone_names import did_you_mean
 from ...engine.errors import MerError, UsageError
 from ...engine.spec import AudioSpec, ModelSpec
 from ...engine.spectrogram.presets import PRESETS
@@ -106,10 +107,10 @@ def trained_network(
         return _trained(*network_from_checkpoint(path)) if _carries_spec(path) else _audioset(path)
     with suppress(UsageError):
         return _trained(*network_from_onnx(path_from_model(source)))
-    known = ", ".join((*MUSICNN_WEIGHTS, *known_models()))
+    known = (*MUSICNN_WEIGHTS, *known_models())
     raise UsageError(
-        f"weights {source or repr(source)}: no such file, run folder or network; known names: {known}; "
-        "or a file or folder"
+        f"weights {source or repr(source)}: no such file, run folder or network; known names: "
+        f"{', '.join(known)}; or a file or folder{did_you_mean(source, known)}"
     )
 
 

@@ -111,3 +111,10 @@ def test_models_that_do_not_go_together(models: list[str], tmp_path: Path) -> No
     with pytest.raises(UsageError, match="an engine labels alone"):
         open_models([models[0], str(engine)])
     assert open_models(models[:1]) == open_artifact(models[0])
+
+
+@pytest.mark.parametrize("text", ["audiocnn,hindi5", "audiocnn, hindi5"])
+def test_several_models_in_one_name(text: str) -> None:
+    said = "give --model several times: --model audiocnn --model hindi5"
+    with pytest.raises(UsageError, match=f"{text}' is no model; for several {said}"):
+        open_models([text])
