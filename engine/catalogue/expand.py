@@ -182,7 +182,8 @@ def words_of_skipped(count: int, suffixes: Counter[str]) -> str:
     """How many files were left out, for people, with the suffixes of the most."""
     first = [for_terminal(suffix) for suffix, _ in suffixes.most_common(_SUFFIXES_SHOWN)]
     more = ["..."] if len(suffixes) > len(first) else []
-    return f"{count} other files skipped" + (f" ({', '.join(first + more)})" if first else "")
+    files = "file" if count == 1 else "files"
+    return f"{count} other {files} skipped" + (f" ({', '.join(first + more)})" if first else "")
 
 
 def _is_manifest(path: str) -> bool:

@@ -178,7 +178,7 @@ def _summary(counts: Counter, write: bool, undo: bool, touch: bool, takes_unsure
         if outcome is Outcome.WRITTEN:
             done = "restored" if undo else outcome.value
             if not write:
-                done = f"to {'restore' if undo else 'tag'}: --write does it"
+                done = f"to {'restore' if undo else 'tag'}" + (": --write does it" if count else "")
             if count or not undo:
                 yield f"{count} {done}"
         elif count and undo:

@@ -113,7 +113,7 @@ def other_files() -> str:
 
 def no_audio() -> str:
     Path("letters").mkdir()
-    return run(file("letters/a.txt") and "letters")
+    return run(file("letters/a.txt") and file("letters/b.txt") and "letters")
 
 
 def without(package: str, *arguments: str) -> str:

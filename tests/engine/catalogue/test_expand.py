@@ -133,7 +133,7 @@ def test_the_commonest_suffixes_that_are_skipped_are_named(tmp_path: Path) -> No
         said = words_of_skipped(sources.skipped, sources.skipped_suffixes)
         assert said == "19 other files skipped (.jpg, .dat, .ts, .db, .txt, .nfo, ...)"
     assert words_of_skipped(2, Counter({".a\u2028b": 1})) == "2 other files skipped (.a\\u2028b)"
-    assert words_of_skipped(1, Counter()) == "1 other files skipped"
+    assert words_of_skipped(1, Counter()) == "1 other file skipped"
 
 
 def test_suffixes_that_players_write(tmp_path: Path) -> None:

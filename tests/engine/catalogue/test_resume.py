@@ -701,7 +701,7 @@ def test_a_playlist_of_urls_is_said_to_be_one() -> None:
     with pytest.raises(MerError) as error:
         label("radio.m3u")
     assert str(error.value) == (
-        "no audio in radio.m3u: 1 other files skipped; of playlists no URLs are taken: list them in a .csv"
+        "no audio in radio.m3u: 1 other file skipped; of playlists no URLs are taken: list them in a .csv"
     )
 
 

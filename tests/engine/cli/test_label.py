@@ -45,7 +45,7 @@ def test_a_folder_with_the_bundled_model(music: Path) -> None:
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [Path(line[0]).name for line in lines] == ["a.mp3", "b.wav", "d.m4a", "तेरे बिना 💔.flac"]
     assert {line[1] for line in lines} == {"not_music"}  # it is noise
-    assert "0 labelled, 4 no music, 1 other files skipped (.jpg) in " in done.stderr
+    assert "0 labelled, 4 no music, 1 other file skipped (.jpg) in " in done.stderr
     assert "songs/s" in done.stderr
     assert "x realtime" in done.stderr
 
@@ -382,7 +382,7 @@ def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
         "calm",
         "a.mp3",
         "0:12",
-        "4 labelled, 1 failed, 1 other files skipped",
+        "4 labelled, 1 failed, 1 other file skipped",
         "error",
     ):
         assert expected in text.decode(), text.decode()

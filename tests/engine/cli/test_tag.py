@@ -32,6 +32,12 @@ def labels(music: Path, tmp_path: Path) -> Path:
     )
 
 
+def test_where_nothing_is_to_be_tagged_no_option_does_it(tmp_path: Path) -> None:
+    pytest.importorskip("mutagen")
+    done = run(write_labels(tmp_path / "labels", [row_of("a.mp3", None), row_of("b.mp3", None)]))
+    assert done.stderr.splitlines() == ["0 to tag", "2 without a label"]
+
+
 def test_first_said_then_done_then_undone(labels: Path, music: Path) -> None:
     pytest.importorskip("mutagen")
     before = {path: path.read_bytes() for path in music.iterdir()}
