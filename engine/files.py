@@ -183,8 +183,9 @@ def check_can_be_written(file: Path) -> None:
         if not _is_stream(file):  # which is written beside it first
             with TemporaryFile(dir=file.resolve().parent):
                 pass
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}; name another file") from None
+    except (OSError, RuntimeError) as error:  # the latter of links that lead to themselves, in Python 3.11
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{file} cannot be written: {reason}; name another file") from None
 
 
 def is_foreign(path: Path, is_ours: Callable[[Path], bool]) -> bool:

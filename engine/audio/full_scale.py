@@ -37,18 +37,16 @@ def unit_from_blocks(blocks: list[Float32]) -> float:
     return next((unit for unit in _UNITS if peak <= 2 * unit), 1.0)
 
 
-def unit_from_integers(blocks: list[npt.NDArray[np.int32]], bits: int, used: int) -> float:
-    """The number that is full scale where these blocks are parts of one sound, in floats of at most 1.
+def unit_from_integers(blocks: list[npt.NDArray[np.int32]], used: int) -> float:
+    """The number that is full scale where these blocks are parts of a sound of 32 bits, in floats up to 1.
 
     By rule the upper bits are used, and the others are 0. ALSA's ``arecord -f S24_LE`` and others use the
     lower ones: then others than 0 break the rule, and nothing is louder than the lower ones can be.
 
     Args:
-        blocks: with the uppermost bit of the sound's in the uppermost of these.
-        bits: of a sample in the file.
-        used: how many of them hold sound, as the file says: fewer.
+        used: how many bits of a sample hold sound, as the file says: fewer.
     """
-    loudest, unused = 1 << 31 - (bits - used), (1 << 32 - used) - 1
+    loudest, unused = 1 << used - 1, (1 << 32 - used) - 1
     is_low = all(-loudest <= block.min(initial=0) <= block.max(initial=0) < loudest for block in blocks)
     return loudest / 2**31 if is_low and any((block & unused).any() for block in blocks) else 1.0
 

@@ -103,9 +103,9 @@ class SoundFileDecoder:
             used, starts = header.wav.bits, probe_starts(self.length)
             if self._file.subtype in _FLOATS and self._seeks:
                 self._unit = unit_from_blocks([self._read_two(start, PROBE_SAMPLES) for start in starts])
-            elif self._file.subtype in _INTEGERS and 0 < used < (bits := int(self._file.subtype[4:])):
+            elif self._file.subtype == "PCM_32" and 0 < used <= 24:  # quiet music may use the lower of more
                 blocks = [self._read_blocks(start, PROBE_SAMPLES, "int32", np.asarray) for start in starts]
-                self._unit = unit_from_integers(blocks, bits, used)
+                self._unit = unit_from_integers(blocks, used)
         except BaseException:
             self.close()
             raise

@@ -113,8 +113,10 @@ def _holds_rows(file: Path) -> bool:
         names, _ = open_csv(str(file), "path")
     else:
         with file.open(encoding="utf-8-sig") as lines:
-            first = json_from_text(lines.readline(LONGEST_LINE), LONGEST_LINE)
-        names = first if isinstance(first, dict) else ()
+            whole = iter(lambda: lines.readline(LONGEST_LINE), "")
+            first = next((line for line in whole if line.strip()), "{}")
+        row = json_from_text(first, LONGEST_LINE)
+        names = row if isinstance(row, dict) else ()
     return {*_IN_EVERY_ROW} <= {*names}
 
 

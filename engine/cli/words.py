@@ -23,11 +23,11 @@ WORDS = {
 
 
 _OTHER_WORDS = {
-    "label": "mer-label labels without a word: mer-label PATH",
+    "label": "no word is needed to label: mer-label PATH",
     "help": "mer-label --help says what there is",
     "version": "mer-label --version says it",
 }
-_NEARNESS = 0.75  # "pages" and "palylist" are near, "tag.mp3" and "live" are not
+_NEARNESS = 0.8  # "pages" and "palylist" are near; "tag.mp3", "tango" and "live" are not
 
 ANY_PATH = click.Path(readable=False)
 """A path that click does not try: one that cannot be read costs its row, or has an error of our own."""
@@ -64,7 +64,10 @@ class WordFirst(QuietCommand):
 def _hint_of(word: str) -> str:
     """What a first argument that is not there should have been; "" where it is near no word."""
     from difflib import get_close_matches
+    from glob import has_magic
 
+    if has_magic(word):
+        return ""
     near = get_close_matches(word.lower(), [*WORDS, *_OTHER_WORDS], 1, _NEARNESS)
     if not near:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -182,9 +182,11 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
     elsewhere: list[tuple[Clip, int]] = []  # clips whose only rows have other labels
     paths = [Path(cleaned(clip.path.relative_to(base).as_posix())) for clip, _ in listed]
     named = [next(filter(by_name.__contains__, _names(path)), "") for path in paths]
-    converted = _by_stem(by_name.keys() - named)
-    for (clip, folder), path, name in zip(listed, paths, named, strict=True):
-        numbers = by_name.get(name or next((converted[n] for n in _names(path) if n in converted), ""), [])
+    stems = _by_stem(by_name.keys() - named)
+    others = [next((stems[n] for n in _names(path) if n in stems), "") for path in paths]
+    converted = Counter(other for other, name in zip(others, named, strict=True) if not name)
+    for (clip, folder), name, other in zip(listed, named, others, strict=True):
+        numbers = by_name.get(name or (other if converted[other] == 1 else ""), [])
         fitting = [
             number
             for number in numbers

@@ -193,9 +193,13 @@ def _is_ours(path: Path) -> bool:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return False
-    first = b"\n".join(head.split(b"\n")[:3])  # which have the name in all kinds, and no song's
-    names = (_line(path.stem), for_xml(path.stem))
+    first = b"\n".join([*head.split(b"\n")[:3], b""])  # which have the name in all kinds, and no song's
+    names = (f"#PLAYLIST:{_line(path.stem)}\n", f"<title>{for_xml(path.stem)}</title>", _quoted(path.stem))
     return MADE.encode() in head and any(name.encode() in first for name in names)
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(storable(name), ensure_ascii=False)
 
 
 def _way(playlist: Path, folder: str) -> str:

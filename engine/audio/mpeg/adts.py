@@ -7,7 +7,7 @@ import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -102,9 +102,14 @@ class AdtsDecoder:
         """The number of each frame's first block, and behind them how many blocks there are."""
         frames = len(self._offsets)
         probed = (*range(min(frames, _PROBED)), *range(0, frames, max(1, frames // _PROBED)))
-        if all(_blocks(self._data(number)) == 1 for number in probed):
-            return range(frames + 1)
-        return array("q", accumulate((_blocks(self._data(number)) for number in range(frames)), initial=0))
+        stated = [data for data in map(self._data, probed) if _blocks(data) > 1]
+        if not any(len(_decoded(av.CodecContext.create("aac", "r"), data)) > 1 for data in stated):
+            return range(frames + 1)  # or the encoder wrote a wrong number
+        counts = array("q", [0])
+        for number in range(frames):
+            self._budget.spend(0)
+            counts.append(counts[-1] + _blocks(self._data(number)))
+        return counts
 
     def _first(self, begin: int) -> Any:
         """The first block from ``begin`` on, of a few, that can be decoded; None without one."""
@@ -121,18 +126,20 @@ class AdtsDecoder:
         if len(head) == 4 and not (head[2] & 1 or head[3] >> 6):  # the first one says what channels mean
             numbers = (0, *numbers)
         for number in numbers:
-            try:
-                frames = context.decode(av.Packet(_without_checks(self._data(number))))
-            except av.error.FFmpegError:
-                self._budget.spend(0)
-                continue
+            self._budget.spend(0)
             numbered = range(self._firsts[number], self._firsts[number + 1])
-            for block, frame in zip(numbered, frames, strict=False):
-                self._budget.spend(0)
-                yield block, frame
+            yield from zip(numbered, _decoded(context, self._data(number)), strict=False)
 
     def _data(self, number: int) -> bytes:
         return os.pread(self._file.fileno(), int(self._sizes[number]), int(self._offsets[number]))
+
+
+def _decoded(context: Any, frame: bytes) -> list[Any]:
+    """FFmpeg's frames of an ADTS frame, one for each block; none of one that is broken."""
+    try:
+        return context.decode(av.Packet(_without_checks(frame)))
+    except av.error.FFmpegError:
+        return []
 
 
 def _blocks(frame: bytes) -> int:

@@ -109,6 +109,7 @@ def test_playlists_of_other_labels_are_named(labels: Path, tmp_path: Path, kind:
         else:
             {"m3u8": write_m3u8, "xspf": write_xspf}[kind](out / f"{name}.{kind}", name, [])
     (out / f"For Anna.{kind}").write_bytes((out / f"Romantic.{kind}").read_bytes())
+    (out / f"playlist.{kind}").write_bytes((out / f"Romantic.{kind}").read_bytes())
     (out / f"Party.{kind}").write_text("somebody else's")
     done = run(labels, out, "--format", kind)
     (line,) = [line for line in done.stderr.splitlines() if "other labels" in line]

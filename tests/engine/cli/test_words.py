@@ -33,7 +33,7 @@ def test_a_word_wins_over_a_folder_of_its_name(
         ("playlists", "did you mean mer-label playlist?"),
         ("Playlist", "did you mean mer-label playlist?"),
         ("dif", "did you mean mer-label diff?"),
-        ("label", "mer-label labels without a word: mer-label PATH"),
+        ("label", "no word is needed to label: mer-label PATH"),
         ("lable", "mer-label PATH"),
         ("help", "mer-label --help"),
         ("version", "mer-label --version"),
@@ -53,7 +53,7 @@ def test_what_is_near_a_word_is_no_path(
 
 
 @pytest.mark.parametrize(
-    "typed", ["music", "tag.mp3", "songs", "./pages", "live", "s3://bucket/tags", "--help"]
+    "typed", ["music", "tag.mp3", "tag*", "tango", "songs", "./pages", "live", "s3://bucket/tags", "--help"]
 )
 def test_what_is_near_no_word_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     monkeypatch.chdir(tmp_path)

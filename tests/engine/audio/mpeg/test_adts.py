@@ -148,6 +148,19 @@ def test_frames_of_several_blocks(tmp_path: Path, counts: tuple[int, ...], check
         assert decoder.measure() == len(expected)
 
 
+def test_a_wrong_number_of_blocks_counts_for_nothing(tmp_path: Path) -> None:
+    data = bytearray(adts(chirp(4, 44_100)[None], 44_100, "mono"))
+    with closing(opened(tmp_path / "a.aac", bytes(data))) as decoder:
+        expected = decoder.read(0, decoder.length)
+    place = 0
+    while place < len(data):
+        data[place + 6] |= 3
+        place += (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
+    with closing(opened(tmp_path / "b.aac", bytes(data))) as decoder:
+        assert decoder.length == len(expected)
+        same(decoder.read(0, decoder.length), expected)
+
+
 def test_streams_of_other_numbers_of_blocks_joined(tmp_path: Path) -> None:
     data = adts(chirp(4, 44_100)[None], 44_100, "mono")
     joined = data + grouped(data, (2,), False)
