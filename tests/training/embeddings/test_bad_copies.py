@@ -25,7 +25,7 @@ class _Bands(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.here, self.mels = torch.nn.Parameter(torch.zeros(1)), 0
+        self.here, self.mels, self.middle = torch.nn.Parameter(torch.zeros(1)), 0, 0
 
     def forward(self, log_mels: torch.Tensor) -> torch.Tensor:
         return log_mels[:, 0].mean(dim=2)
