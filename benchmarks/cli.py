@@ -60,8 +60,7 @@ class ResultFiles:
             (self.csv, has_columns("model", "runtime", "throughput")),
             (self.html, has_mark(b"<title>mer-bench: ")),
         ):
-            if file:
-                refuse_foreign(file, is_ours)
+            refuse_foreign(file, is_ours)
         if self.html and find_spec("jinja2") is None:
             raise MerError("--html needs the package jinja2: pip install 'merkit[bench]'")
 

@@ -257,8 +257,7 @@ def robust_command(
     from .experiments.robust_table import lines_from_robustness, markdown_from_robustness
 
     check_result_paths([file for file in (report, markdown) if file], [data])
-    if report:
-        refuse_foreign(report, has_keys("model", "seed", "rows"))
+    refuse_foreign(report, has_keys("model", "seed", "rows"))
     names = [name.strip() for name in changes.split(",")] if changes is not None else []
     measured = measure_robustness(model, data, limit, names, seed, layout, _say)
     try:

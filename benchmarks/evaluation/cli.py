@@ -123,8 +123,7 @@ def main(
         (html_file, has_mark(b"<title>mer-eval: ")),
         *((file, is_picture) for file in pngs),
     ):
-        if file:
-            refuse_foreign(file, is_ours)
+        refuse_foreign(file, is_ours)
     for text in renamed:
         pairs_from_texts([text])  # what is none is refused before anything is read
     if png_file and find_spec("matplotlib") is None:

@@ -257,8 +257,10 @@ def reason_from_head(
 
 
 def _may_be_list(path: str | Path, text: bytes) -> bool:
-    lines = (*text.decode("utf-8", "replace").splitlines(), path)
-    return any(os.path.splitext(line)[1].strip().lower() in (".txt", *AUDIO_SUFFIXES) for line in lines)
+    lines = text.decode("utf-8", "replace").splitlines()
+    return os.path.splitext(path)[1].lower() == ".txt" or any(
+        os.path.splitext(line)[1].strip().lower() in AUDIO_SUFFIXES for line in lines
+    )
 
 
 def reason_from_archive(head: bytes) -> str | None:

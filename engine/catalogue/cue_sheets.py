@@ -45,15 +45,15 @@ def album_of_cue(cue: str) -> str | None:
             name = os.path.basename(found.replace("\\", "/"))
         else:
             tracks[name] += 1
-    folder, own = os.path.split(cue)
-    for named in (name for name, count in tracks.items() if count > 1):
-        for base in (named, os.path.splitext(own)[0]):
-            for stem in (base, os.path.splitext(base)[0]):
-                for suffix in _SUFFIXES:
-                    path = os.path.join(folder, stem + suffix)
-                    if os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES and os.path.isfile(path):
-                        return path
-    return None
+    albums = [name for name, count in tracks.items() if count > 1]
+    bases = [*albums, os.path.splitext(os.path.basename(cue))[0]] if albums else []
+    stems = dict.fromkeys(stem for base in bases for stem in (base, os.path.splitext(base)[0]))
+    paths = (os.path.join(os.path.dirname(cue), stem + suffix) for stem in stems for suffix in _SUFFIXES)
+    return next(filter(_is_song, paths), None)
+
+
+def _is_song(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES and os.path.isfile(path)
 
 
 def line_about_albums(count: int) -> str:

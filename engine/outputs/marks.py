@@ -17,13 +17,15 @@ _BEGINNING = 4_096  # bytes
 _LONGEST = 256 << 20  # bytes of JSON, which is mer-bench's
 
 
-def refuse_foreign(file: Path, is_ours: Callable[[Path], bool]) -> None:
+def refuse_foreign(file: Path | None, is_ours: Callable[[Path], bool]) -> None:
     """Refuses, before any work, to replace a file that holds something else than this command writes.
+
+    None is no file.
 
     Raises:
         UsageError: it does, or cannot be read.
     """
-    if is_foreign(file, is_ours):
+    if file and is_foreign(file, is_ours):
         raise UsageError(f"{file} is there and not of this command's making: name another file")
 
 

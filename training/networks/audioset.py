@@ -67,6 +67,9 @@ class AudioSetNet(nn.Module):
     EMBEDDING = "classifier"
     """What comes after the 384 features that are given as the embedding."""
 
+    MIDDLE = 8
+    """The block of its 17 from which on ``means`` tells emotions best, for weights as published."""
+
     gain: Tensor
 
     def __init__(self, classes: int = TAGS) -> None:
@@ -86,9 +89,6 @@ class AudioSetNet(nn.Module):
         self.classifier = network.classifier
         # A buffer, so that it stands in every checkpoint.
         self.register_buffer("gain", torch.from_numpy(_gain(PRESETS["audioset"])))
-
-    MIDDLE = 8
-    """The block of its 17 from which on ``means`` tells emotions best, for weights as published."""
 
     def forward(self, log_mels: Tensor) -> Tensor:
         return self.classifier(self.features(self._heard(log_mels)).mean(dim=(2, 3)))

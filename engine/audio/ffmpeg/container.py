@@ -28,7 +28,7 @@ _OPTIONS = {
 
 # By ``kind_of``: where FFmpeg seeks by a guess from the bit rate, or gives wrong times after a seek (FLAC and
 # Speex in Ogg), all is decoded from the beginning, but for packets that can be left out because each holds
-# all that its decoding needs, or, of Speex, the last few do.
+# all that its decoding needs (Speex: with the few before it).
 WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff", "caf", "voc", "ogg flac", "ogg speex"}
 SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac", "ogg speex"}
 # Where headers state no length, a guess or that of the last of joined files, all packets are counted; where

@@ -238,5 +238,11 @@ def test_the_bytes_behind_tags(tmp_path: Path, size: int) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.parametrize("head", ["not found\n", "Error 500. Try again later.\n"])
+def test_a_text_with_the_suffix_of_a_song_is_no_list(tmp_path: Path, head: str) -> None:
+    (tmp_path / "song.mp3").write_text(head)
+    assert reason_from_head(tmp_path / "song.mp3") == "not an audio file that libsndfile or FFmpeg can open"
+
+
 def test_a_file_that_cannot_be_read_has_a_reason(tmp_path: Path) -> None:
     assert reason_from_head(tmp_path / "none").startswith("not an audio file")

@@ -35,6 +35,13 @@ def song(path: Path, seconds: float = 0.5) -> Path:
     return path
 
 
+def swap(one: Path, other: Path) -> None:
+    between = one.with_name("swapped")
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
 def tag(labels: Path, **options: Any) -> list[Outcome]:
     return [each.outcome for each in tag_songs(labels, TagOptions(**{"write": True, **options}))]
 
@@ -492,9 +499,7 @@ def test_equal_songs_of_two_moods_that_were_swapped(tmp_path: Path) -> None:
     rows = [row_of(path, emotion) for path, emotion in zip(paths, emotions, strict=True)]
     labels = write_labels(tmp_path / "labels", rows)
     tag(labels)
-    paths[0].rename(tmp_path / "swapped")
-    paths[1].rename(paths[0])
-    (tmp_path / "swapped").rename(paths[1])
+    swap(paths[0], paths[1])
     write_labels(labels, [row_of(path) for path in paths])
     assert undo(labels) == [Outcome.WRITTEN] * 2
     assert [path.read_bytes() for path in paths] == [before] * 2
@@ -546,9 +551,7 @@ def test_equal_files_that_swapped_names_get_their_own_times_back(tmp_path: Path)
         os.utime(path, ns=(time, time))
     labels = write_labels(tmp_path / "labels", [row_of(path) for path in paths])
     tag(labels)
-    paths[0].rename(tmp_path / "swapped")
-    paths[1].rename(paths[0])
-    (tmp_path / "swapped").rename(paths[1])
+    swap(paths[0], paths[1])
     write_labels(labels, [row_of(path) for path in paths])
     assert undo(labels) == [Outcome.WRITTEN] * 2
     assert [path.stat().st_mtime_ns for path in paths] == [2 * 10**18, 10**18]
