@@ -99,7 +99,7 @@ def main(
 
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 3 --fail-under failed,
-    4 done, but clips gave no label, 129/130/143 stopped by
+    4 done, but clips cannot be heard, 129/130/143 stopped by
     SIGHUP/Ctrl-C/SIGTERM, 141 the reader of stdout has gone.
     """
     from ...engine.files import write_whole

@@ -67,8 +67,9 @@ def _rows(
             if bare in (header, [""]):
                 continue
             texts = bare if where else texts  # of a path, it may be a part: source_from_list looks
-        if where < len(cells) and texts[where] != cells[where] and _is_file(file, cells[where]):
-            texts[where] = cells[where]  # its name does begin so
+        raw = cells[where] if where < len(cells) else ""
+        if raw != texts[where] and _is_file(file, raw) and not _is_file(file, texts[where]):
+            texts[where] = raw  # its name does begin so
         yield [*texts[: len(header)], *[""] * (len(header) - len(texts))]
 
 

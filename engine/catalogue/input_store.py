@@ -265,19 +265,16 @@ class InputStore:
         return Item(position, source, place, bool(row_ok), same, same_as == position, bool(done))
 
     def _hash_contents(self) -> None:
-        last = -1
-        while page := self._base.execute(
-            "SELECT position, path FROM inputs WHERE position > ? AND NOT done AND size IN"
-            " (SELECT size FROM inputs WHERE NOT done AND size BETWEEN 1 AND ? GROUP BY size"
-            " HAVING count(*) > 1) ORDER BY position LIMIT ?",
-            (last, _LARGEST, _PAGE),
-        ).fetchall():
-            for position, path in page:
-                with suppress(OSError, AudioError), open(open_regular_file(_path_of(path)), "rb") as file:
-                    self._base.execute(
-                        "UPDATE inputs SET key = ? WHERE position = ?", (self._digest(file), position)
-                    )
-            last = page[-1][0]
+        # All at once: sizes that were grouped for each page anew took minutes of 100,000 clips cut alike.
+        self._base.execute(
+            "CREATE TABLE alike AS SELECT position, path FROM inputs WHERE NOT done AND size IN (SELECT size"
+            " FROM inputs WHERE NOT done AND size BETWEEN 1 AND ? GROUP BY size HAVING count(*) > 1)",
+            (_LARGEST,),
+        )
+        for position, path in self._base.execute("SELECT position, path FROM alike"):
+            with suppress(OSError, AudioError), open(open_regular_file(_path_of(path)), "rb") as file:
+                key = self._digest(file)
+                self._base.execute("UPDATE inputs SET key = ? WHERE position = ?", (key, position))
 
     def _digest(self, file: BinaryIO) -> bytes:
         digest = hashlib.sha256()

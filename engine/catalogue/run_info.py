@@ -76,8 +76,8 @@ class RunInfo:
         old, now = dict(before), self.fields()
         if old.get("audio_spec", "") is None and now.get("audio_spec"):
             raise MerError(
-                f"{folder} has the rows of a file that does not say how they were made (CSV, JSON lines): "
-                "label into another folder"
+                f"{folder} has the rows of a file that does not say how they were made (CSV, JSON lines, "
+                "Parquet of an older version): label into another folder"
             )
         if old.get("further") != now.get("further"):
             names = [name for each in (old, now) for name in _further(each.get("further"))]

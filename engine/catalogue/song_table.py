@@ -27,10 +27,13 @@ _Row = tuple[SongLabel, Text | None]  # a song, and what stands below it
 
 
 def console_of_stdout() -> Console:
-    """A console as wide as its terminal, also where ``COLUMNS`` is 0, with which it would print nothing."""
+    """A console as wide as its terminal.
+
+    Rich takes the 0 columns of ``COLUMNS=0``, which print nothing, and 80 for each terminal that is dumb.
+    """
     console = Console()
-    if console.width < 1:
-        console.width = shutil.get_terminal_size().columns
+    if console.width < 1 or console.is_dumb_terminal:
+        console.size = shutil.get_terminal_size()
     return console
 
 

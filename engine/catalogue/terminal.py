@@ -271,10 +271,8 @@ def _music(seconds: float) -> str:
 def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
     """What became of rows of earlier runs, and what stands in the way of exit code 0."""
     if run.other_columns:
-        yield (
-            f"{run.other_columns} inputs name a file again with other columns: "
-            "its row has the columns that came first"
-        )
+        names = "1 input names" if run.other_columns == 1 else f"{run.other_columns} inputs name"
+        yield f"{names} a file again with other columns: its row has the columns that came first"
     if run.replaced:
         yield f"{_rows(run.replaced)} of earlier runs replaced"
     if run.updated:

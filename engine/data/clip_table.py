@@ -192,12 +192,13 @@ def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str
     missing = [" or ".join(names) for names in needed if not set(names) & set(columns)]
     if missing:
         has = ", ".join(filter(None, columns)) or "none"
+        has = has if len(has) <= _SHOWN else f"{has[:_SHOWN].rpartition(',')[0] or has[:_SHOWN]}, ..."
         whole = (
             "; cells stand between commas, semicolons or tabs"
             if len(columns) == 1 and len(missing) == len(needed)
             else ""
         )
-        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has[:_SHOWN]}){whole}")
+        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has}){whole}")
     twice = [column for column in columns if column and columns.count(column) > 1]
     if twice:
         raise MerError(f"{file} has the column {twice[0]} twice")

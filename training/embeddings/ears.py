@@ -57,8 +57,8 @@ class Ears:
 def ears_from_source(
     source: str, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
 ) -> Ears:
-    """The ears of a trained network: see ``trained_network`` for ``source`` and the errors."""
-    return ears_of(trained_network(source, say))
+    """The ears of a trained network, as a frozen plan has them: see ``trained_network`` for the errors."""
+    return ears_of(trained_network(source, say), with_middle=True)
 
 
 def embedded_audio(trained: TrainedNetwork) -> AudioSpec:

@@ -122,6 +122,8 @@ def test_guards_against_formulas_are_taken_off(read, tmp_path: Path) -> None:
         ["-gone.wav", "=1+1", "'-0.35"],
         ["'=there.wav", "x;@y", "it's"],  # that file has such a name
     ]
+    (tmp_path / "=there.wav").touch()
+    assert read("path\n'=there.wav\n''=there.wav\n") == [["path"], ["=there.wav"], ["'=there.wav"]]
 
 
 def test_only_regular_files(tmp_path: Path) -> None:

@@ -96,3 +96,14 @@ def test_films_and_what_is_no_file_any_more_are_not_compared(tmp_path: Path) -> 
             (tmp_path / name).unlink()
             os.mkfifo(tmp_path / name)
         assert store.find_copies() == 0
+
+
+def test_clips_of_one_size_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes were grouped anew for each page of inputs: for minutes, of 100,000 clips cut alike."""
+    for i in range(120):
+        (tmp_path / f"{i}.wav").write_bytes(f"{i % 40:04}".encode())
+    statements: list[str] = []
+    with InputStore(Sources([tmp_path])) as store:
+        store._base.set_trace_callback(statements.append)
+        assert store.find_copies() == 80
+    assert sum("GROUP BY size" in each for each in statements) == 1

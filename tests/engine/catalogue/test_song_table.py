@@ -161,3 +161,12 @@ def test_the_width_of_the_console(columns: str, width: int, monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((80, 24)))
     assert console_of_stdout().width == width
+
+
+def test_a_dumb_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of Emacs, and of logs that pretend to be one: its lines wrapped at 80."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(Console, "is_terminal", True)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((40, 20)))
+    assert console_of_stdout().width == 40

@@ -175,6 +175,7 @@ def test_a_column_of_parts_by_another_name_is_noted(tmp_path: Path):
         ("", "the file is empty"),
         ("path,mood\n1.wav,up\n", r"no column label \(it has path, mood\)"),
         ("\n\n", r"no column clip or path, label \(it has none\)"),
+        (f"path,{','.join(f'column_{i:02}' for i in range(40))}\n", r"column_16, \.\.\.\)$"),  # no half name
         ("\nsep=,\npath,label\na, b.wav,down\n", "line 4 has 3 cells"),
         ("file,mood\n", "no column clip or path, label"),
         ("path|label\n1.wav|up\n", r"\(it has path\|label\); cells stand between commas, semicolons or tabs"),

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from audioset_files import random_audioset
 from generated import folder_of
 from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.training.embeddings import embeddings
-from merkit.training.embeddings.ears import ears_from_source
+from merkit.training.embeddings.ears import ears_from_source, ears_of
 from merkit.training.embeddings.embeddings import clip_embeddings, window_embeddings
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
+from merkit.training.networks.trained import trained_network
+from safetensors.torch import save_file
 
 AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=32, top_db=60.0)  # top_db: one patch a window
 
@@ -133,6 +136,14 @@ def test_short_windows_are_heard_as_patches(tmp_path: Path):
     parts = torch.stack(heard).numpy()  # [patches, batch, features]
     expected = np.concatenate([parts.mean(axis=0), parts.std(axis=0)], axis=1)
     assert np.allclose(ears.embed(log_mels), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_of_published_weights_the_middle_blocks_are_heard_as_a_frozen_plan_does(tmp_path: Path):
+    """A curve, a queue and a head that is trained on the same clips learn from the same values."""
+    save_file(random_audioset(), tmp_path / "ears.safetensors")
+    trained = trained_network(str(tmp_path / "ears.safetensors"))
+    ears = ears_from_source(str(tmp_path / "ears.safetensors"))
+    assert ears.key == ears_of(trained, with_middle=True).key != ears_of(trained).key
 
 
 def test_unknown_sources_are_refused(tmp_path: Path):
