@@ -42,7 +42,7 @@ _OTHER_FORMATS = (b"ORTM", b"TFL3")
 _MOST_WINDOWS = 1 << 16  # of an engine's profile
 _SIDECAR_FORMAT = 1
 _MOST_NAMES = 3  # in a line
-_METRICS, _STATE = "metrics.json", "state.pt"  # of a training's folder
+_METRICS, _STATE, _FINAL = "metrics.json", "state.pt", "final"  # of a training's folder
 _BUNDLED = Path(__file__).parent / "models"
 
 
@@ -136,7 +136,7 @@ def path_from_model(model: str) -> Path:
 
 def _exported_by_run(folder: Path) -> Path:
     """The .onnx beside a training's checkpoint; of a cross-validation, beside that of its final network."""
-    for place in (folder, folder / "final"):
+    for place in (folder, folder / _FINAL):
         checkpoint = place / CHECKPOINT
         if not checkpoint.is_file():
             continue
@@ -147,6 +147,8 @@ def _exported_by_run(folder: Path) -> Path:
         held, to_end = "a checkpoint", ""
         if (place / _STATE).is_file():
             held, to_end = "a training that is not finished", "mer-train --resume finishes it, or "
+        elif (found := next(place.glob("*.onnx"), None)) and not (place / _METRICS).is_file():
+            raise UsageError(f"{place} lacks {_METRICS}: name {shlex.quote(str(found))} itself")
         raise UsageError(f"{place} holds {held} and no .onnx of it: {to_end}{_how_to_export(checkpoint)}")
     raise no_training(folder)
 
@@ -195,7 +197,14 @@ def open_artifact(model: str) -> Artifact:
     if is_engine(path):
         facts = _facts_of(path, sha256)
         return Artifact(path.stem, path, _spec_from_facts(facts, path), sha256, content, facts)
-    return Artifact(path.stem, path, _spec_of(content, path), sha256, content)
+    return Artifact(_name_of(model, path), path, _spec_of(content, path), sha256, content)
+
+
+def _name_of(model: str, path: Path) -> str:
+    """Of a training the folder's: its file has the backbone's, as others and the bundled network may have."""
+    if not os.path.isdir(model) or model in known_models():
+        return path.stem
+    return Path(os.path.abspath(model).removesuffix(os.sep + _FINAL)).name
 
 
 def _read(path: Path, most: int) -> bytes:

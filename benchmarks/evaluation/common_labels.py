@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...engine.data.cleaning import cleaned, comparison_key
+from ...engine.data.cleaning import cleaned, comparison_key, quoted_label
 from ...engine.errors import MerError, UsageError
 
 
@@ -78,7 +78,7 @@ def common_labels(
     all_of_models = list(dict.fromkeys(label for labels in models.values() for label in labels))
     known = {comparison_key(label) for label in (*all_of_models, *data)}
     if unknown := [label for label in renamed if comparison_key(label) not in known]:
-        has = ", ".join(dict.fromkeys((*data, *all_of_models)))
+        has = _listed(dict.fromkeys((*data, *all_of_models)))
         raise UsageError(f"no label is {unknown[0]}: the data and the models have {has}")
     names: dict[str, str] = {}  # by comparison key
     for label in all_of_models:
@@ -93,14 +93,18 @@ def common_labels(
     for model, keys in said.items():
         if not keys & {comparison_key(name) for name in kept.values()}:
             raise LabelsDifferError(
-                f"{model} says {', '.join(models[model])}; the data's labels are others: {', '.join(data)}"
+                f"{model} says {_listed(models[model])}; the data's labels are others: {_listed(data)}"
             )
     if strange := [label for label in kept if common.of_data(label) is None]:
-        named = ", ".join(f"{label} ({data[label]} clips)" for label in strange)
+        named = ", ".join(f"{quoted_label(label)} ({data[label]} clips)" for label in strange)
         raise LabelsDifferError(
-            f"the data has labels that no model says: {named}; the models say {', '.join(all_of_models)}"
+            f"the data has labels that no model says: {named}; the models say {_listed(all_of_models)}"
         )
     return common
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return ", ".join(map(quoted_label, labels))
 
 
 def _of_model(label: str, renamed: Mapping[str, str]) -> str:

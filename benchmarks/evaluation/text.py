@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from ...engine.data.cleaning import quoted_label
 from ...engine.text.escape import for_terminal
 from .evaluate import Evaluation, ModelResult
 from .scores import Interval, Scores
@@ -97,7 +98,7 @@ def remarks_of(model: ModelResult) -> list[str]:
 
 def facts_of(evaluation: Evaluation) -> str:
     """Which clips, how many of each label, and what the intervals are."""
-    labels = ", ".join(f"{label} {count}" for label, count in evaluation.labels.items())
+    labels = ", ".join(f"{quoted_label(label)} {count}" for label, count in evaluation.labels.items())
     left_out = f", {evaluation.left_out} more left out" if evaluation.left_out else ""
     if evaluation.models[0].scores.macro_f1_interval is None:
         intervals = "No intervals: too few clips of a label, or too few groups (artists)."

@@ -83,6 +83,8 @@ class RunInfo:
             names = [name for each in (old, now) for name in _further(each.get("further"))]
             for each in (old, now):
                 each["carried"] = _without_columns(each.get("carried"), names)
+        if now.get("model_sha256") == old.get("model_sha256", ""):  # by another name: its folder was moved
+            old["model"] = now.get("model")
         differences = [
             _difference(name, old.get(name), value)
             for name, value in now.items()

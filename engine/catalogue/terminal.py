@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from ..data.cleaning import quoted_label
 from ..errors import MerError
 from ..labelling.bug_log import BUG, line_about_bugs
 from ..signals import at_first_signal
@@ -123,7 +124,7 @@ class View:
         speed = f"{self.done / wall_s:.1f} songs/s, {self.seconds / wall_s:,.0f}x realtime"
         print_err(f"{', '.join(parts)} in {wall_s:.1f} s: {speed}")
         for name, emotions in (("emotions", self._emotions), *self._further.items()):
-            counts = (f"{count} {emotion}" for emotion, count in emotions.most_common())
+            counts = (f"{count} {quoted_label(emotion)}" for emotion, count in emotions.most_common())
             if emotions:
                 print_err(f"{for_terminal(name)}: {', '.join(counts)}")
         commonest = self._reasons.most_common(_REASONS_SHOWN)

@@ -193,12 +193,12 @@ def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str
     if missing:
         has = ", ".join(filter(None, columns)) or "none"
         has = has if len(has) <= _SHOWN else f"{has[:_SHOWN].rpartition(',')[0] or has[:_SHOWN]}, ..."
-        whole = (
-            "; cells stand between commas, semicolons or tabs"
-            if len(columns) == 1 and len(missing) == len(needed)
-            else ""
-        )
-        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has}){whole}")
+        hint = ""
+        if len(columns) == 1 and len(missing) == len(needed):
+            hint = "; cells stand between commas, semicolons or tabs"
+        elif {"emotion", "model_sha256"} <= {*columns}:  # to train on them unread would teach a model its own
+            hint = "; these are rows of mer-label: once its emotions are corrected, call that column label"
+        raise MerError(f"{file} has no column {', '.join(missing)} (it has {has}){hint}")
     twice = [column for column in columns if column and columns.count(column) > 1]
     if twice:
         raise MerError(f"{file} has the column {twice[0]} twice")

@@ -46,6 +46,29 @@ def test_opens_what_it_is_given(tiny_model: Path, spec: ModelSpec) -> None:
     assert len(artifact.sha256) == 64
 
 
+def test_a_training_has_its_folders_name(
+    tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file has the backbone's, which the default and every other training of it may have too."""
+    for place in (tmp_path / "mine", tmp_path / "folds" / "final"):
+        place.mkdir(parents=True)
+        (place / "audiocnn.onnx").write_bytes(tiny_onnx(spec).SerializeToString())
+        (place / CHECKPOINT).touch()
+        (place / "metrics.json").write_text('{"model": "audiocnn"}')
+    monkeypatch.chdir(tmp_path / "mine")
+    for model, name in (
+        ("../mine", "mine"),
+        (".", "mine"),
+        ("../folds/", "folds"),
+        ("../folds/final", "folds"),
+    ):
+        assert open_artifact(model).name == name
+    assert open_artifact("audiocnn.onnx").name == "audiocnn"
+    (tmp_path / "mine" / "metrics.json").unlink()
+    with pytest.raises(UsageError, match=r"lacks metrics.json: name .*audiocnn.onnx itself$"):
+        open_artifact(str(tmp_path / "mine"))
+
+
 def test_names_and_aliases(spec: ModelSpec) -> None:
     home = models_home()
     home.mkdir(parents=True)

@@ -192,6 +192,8 @@ def prepare_folder(
         if mode == "overwrite":
             _remove_folds(folder)
         _remove_run(folder)
+        if model:  # it stays where metrics.json is lost, and would be taken for this run's
+            (folder / f"{model}.onnx").unlink(missing_ok=True)
         write_json({"key": key}, folder / _KEY)
     except OSError as error:
         raise MerError(f"{folder} cannot be used: {error.strerror}") from None
@@ -267,7 +269,7 @@ def _remove_run(folder: Path) -> None:
 
 
 def _refuse_held(folder: Path, mode: Mode) -> None:
-    if mode == "fresh" and ((folder / STATE).exists() or (folder / METRICS).exists()):
+    if mode == "fresh" and any((folder / name).exists() for name in (STATE, METRICS, CHECKPOINT)):
         raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
 
 

@@ -140,3 +140,11 @@ def test_what_decides() -> None:
     with pytest.raises(MerError, match="decoder auto, now dali"):
         dali.check(auto.fields(), Path("labels"))
     assert info_from_fields(rtx.fields()) == rtx
+
+
+def test_a_model_by_another_name_is_the_same(tmp_path: Path) -> None:
+    """Rows of a training had its backbone's name before, and a folder can be renamed."""
+    mine, before = ({"model": name, "model_sha256": "a" * 64} for name in ("mine", "audioset"))
+    RunInfo(INFO.labels, {}, mine).check(RunInfo(INFO.labels, {}, before).fields(), tmp_path)
+    with pytest.raises(MerError, match="model audioset, now mine"):
+        RunInfo(INFO.labels, {}, mine).check({**INFO.fields(), **before, "model_sha256": "b" * 64}, tmp_path)

@@ -178,6 +178,7 @@ def test_a_column_of_parts_by_another_name_is_noted(tmp_path: Path):
         (f"path,{','.join(f'column_{i:02}' for i in range(40))}\n", r"column_16, \.\.\.\)$"),  # no half name
         ("\nsep=,\npath,label\na, b.wav,down\n", "line 4 has 3 cells"),
         ("file,mood\n", "no column clip or path, label"),
+        ("path,status,emotion,model_sha256\n", "once its emotions are corrected, call that column label$"),
         ("path|label\n1.wav|up\n", r"\(it has path\|label\); cells stand between commas, semicolons or tabs"),
         ("path,label,Label\n1.wav,up,down\n", "has the column label twice"),
         ("path,label\n1.wav,up\na, b.wav,down\n", r"line 3 has 3 cells and the header 2: quote names"),

@@ -91,6 +91,17 @@ def test_nothing_of_the_run_before_outlives_it(tmp_path: Path):
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "notes.txt", "mine.onnx"}
 
 
+def test_a_run_without_its_metrics_is_one(tmp_path: Path):
+    """They were lost with a copy; a new run replaced the network, and the old .onnx stayed as its own."""
+    prepare_folder(tmp_path, "one", "fresh")
+    for name in ("checkpoint.safetensors", "audiocnn.onnx"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(UsageError, match="holds a training"):
+        prepare_folder(tmp_path, "new", "fresh", "audiocnn")
+    assert not prepare_folder(tmp_path, "new", "overwrite", "audiocnn")
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json"}
+
+
 def test_folds_do_not_mix_with_a_training_without_folds(tmp_path: Path):
     """The checkpoint of the one would stand beside the metrics of the other."""
     prepare_folds_folder(tmp_path / "new", "fresh")
