@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from ..engine.cli.command import SETTINGS, WORKERS
 from .command import limit_threads, training_command
 from .options import FOLDER, check_outside
 from .plans import Plan
+
+if TYPE_CHECKING:
+    from .runs.session import Session
 
 EARS = ("ears/mn04_as.safetensors", "musicnn-msd")
 
@@ -36,9 +39,8 @@ class Recipe:
         group_by: see ``read_data``.
         validation: share of the training part that chooses the epoch, in the folds.
         preset: what it hears, if not what is usual for it.
-        weights: a file in DATA to begin with, or the name of another recipe, whose final network it is then.
+        weights: a file in DATA to begin with.
         plan: what of these is trained.
-        second: folders in DATA whose labels are learnt beside.
         half: its weights lie in the file as FP16: see ``with_half_weights``.
     """
 
@@ -52,7 +54,6 @@ class Recipe:
     preset: str | None = None
     weights: str | None = None
     plan: Plan = "all"
-    second: tuple[str, ...] = ()
     half: bool = False
 
 
@@ -81,7 +82,8 @@ BUNDLED: dict[str, Recipe] = {
         ("highpass=0.5", "lowpass=0.8", "noise=0.8", "codec=0.5", "guard=6"),
         teachers=(),
         unlabelled=("hindi5/unlabelled", "mirex5", "emotion4q"),
-        weights="music",
+        preset="audioset-relative",
+        weights="ears/mn04_as.safetensors",
         plan="frozen",
         half=True,
     ),
@@ -98,21 +100,6 @@ BUNDLED: dict[str, Recipe] = {
     ),
 }
 """The bundled files by name."""
-
-_STEPS: dict[str, Recipe] = {
-    # None of hindi5's labelled songs: its folds by artist and by source all begin with this one network.
-    "music": Recipe(
-        "audioset",
-        "emotion4q",
-        (*_HARD, *_PLAIN, "distill=0.5", "embedding_weight=1", "epochs=16"),
-        unlabelled=("hindi5/unlabelled",),
-        second=("mirex5",),
-        preset="audioset-16k",
-        weights="ears/mn04_as.safetensors",
-        plan="head",
-    ),
-}
-"""Networks that bundled ones begin with."""
 
 
 @click.command(context_settings=SETTINGS)
@@ -166,11 +153,14 @@ def make_bundled(
     import onnx
 
     from .networks.half_weights import with_half_weights
-    from .runs.run_folder import CARD
+    from .runs.run_folder import CARD, results_folder
+    from .runs.session import run_session
 
     for name in names:
         recipe, final = BUNDLED[name], out / "runs" / name / "final"
-        _train(name, data, out, observer, cache, workers, non_music)
+        session = _session(recipe, data, out / "runs" / name, cache, workers, non_music)
+        with results_folder(session.out, session.mode):
+            run_session(session, observer)
         for made, suffix in ((f"{recipe.model}.onnx", ".onnx"), (CARD, ".md")):
             target = out / f"{name}{suffix}"
             if recipe.half and suffix == ".onnx":
@@ -180,39 +170,28 @@ def make_bundled(
             yield f"made {target}"
 
 
-def _train(
-    name: str,
-    data: Path,
-    out: Path,
-    observer: Any,
-    cache: Path | None,
-    workers: int,
-    non_music: tuple[Path, ...],
-) -> Path:
-    """Trains a recipe's networks, after those that it begins with; returns the folder of results."""
+def _session(
+    recipe: Recipe, data: Path, out: Path, cache: Path | None, workers: int, non_music: tuple[Path, ...]
+) -> Session:
+    """The trainings of a recipe."""
     from ..engine.spectrogram.presets import PRESETS
     from .recipe import PROTOCOLS, with_overrides
-    from .runs.run_folder import results_folder
-    from .runs.session import Session, read_data, run_session
+    from .runs.session import Session, read_data
 
-    recipe = BUNDLED.get(name) or _STEPS[name]
     protocol = with_overrides(PROTOCOLS["best"], [*recipe.sets])
     protocol = dataclasses.replace(protocol, validation_share=recipe.validation)
     if recipe.preset:
         protocol = dataclasses.replace(protocol, audio=PRESETS[recipe.preset])
     if recipe.weights:
-        begin = data / recipe.weights
-        if recipe.weights in _STEPS:
-            begin = _train(recipe.weights, data, out, observer, cache, workers, ())
-        protocol = dataclasses.replace(protocol, weights=str(begin))
-    session = Session(
+        protocol = dataclasses.replace(protocol, weights=str(data / recipe.weights))
+    return Session(
         read_data(data / recipe.data, "auto", None, recipe.group_by),
         recipe.data,
         (recipe.model,),
         protocol,
-        out / "runs" / name,
+        out,
         ("grouped",),
-        folds=5 if name in BUNDLED else 0,
+        folds=5,
         final=True,
         mode="resume",
         cache=cache,
@@ -222,11 +201,7 @@ def _train(
         unlabelled=tuple(data / folder for folder in recipe.unlabelled),
         plan=recipe.plan,
         non_music=non_music,
-        second=tuple(data / folder for folder in recipe.second),
     )
-    with results_folder(session.out, session.mode):
-        run_session(session, observer)
-    return session.out
 
 
 if __name__ == "__main__":
