@@ -202,9 +202,9 @@ def open_artifact(model: str) -> Artifact:
 
 def _name_of(model: str, path: Path) -> str:
     """Of a training the folder's: its file has the backbone's, as others and the bundled network may have."""
-    if not os.path.isdir(model) or model in known_models():
-        return path.stem
-    return Path(os.path.abspath(model).removesuffix(os.sep + _FINAL)).name
+    folder = Path(os.path.abspath(model))
+    named = folder.parent if folder.name == _FINAL and [*folder.parent.glob("fold-*")] else folder
+    return named.name if os.path.isdir(model) and model not in known_models() else path.stem
 
 
 def _read(path: Path, most: int) -> bytes:

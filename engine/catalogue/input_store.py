@@ -275,6 +275,7 @@ class InputStore:
             with suppress(OSError, AudioError), open(open_regular_file(_path_of(path)), "rb") as file:
                 key = self._digest(file)
                 self._base.execute("UPDATE inputs SET key = ? WHERE position = ?", (key, position))
+        self._base.execute("DROP TABLE alike")
 
     def _digest(self, file: BinaryIO) -> bytes:
         digest = hashlib.sha256()

@@ -19,6 +19,7 @@ from ..errors import MerError
 from ..labelling.file_windows import WindowOptions
 from ..labelling.further import prefix_of_columns
 from ..strict_json import json_from_text
+from ..text.escape import storable
 from .rows import CARRIED_KINDS
 
 KEY = b"mer.run"
@@ -109,7 +110,7 @@ def run_info(
 ) -> RunInfo:
     """The ``RunInfo`` of a run. It leaves out the time limit: a run may be resumed with a longer one."""
     decides = {
-        "model": artifact.name,
+        "model": storable(artifact.name),
         "model_sha256": artifact.sha256,
         "audio_spec": options.spec.fingerprint,
         "runtime": _SAME_RUNTIMES.get(runtime, runtime),
@@ -117,7 +118,7 @@ def run_info(
         "hop_s": options.hop_s,
         "decoder": options.decoder,
         "min_confidence": options.min_confidence,
-        "further": ", ".join(f"{model.sha256} {model.name}" for model in artifact.further) or None,
+        "further": ", ".join(f"{model.sha256} {storable(model.name)}" for model in artifact.further) or None,
     }
     return RunInfo(artifact.spec.labels, carried, decides)
 

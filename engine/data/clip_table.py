@@ -196,7 +196,7 @@ def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str
         hint = ""
         if len(columns) == 1 and len(missing) == len(needed):
             hint = "; cells stand between commas, semicolons or tabs"
-        elif {"emotion", "model_sha256"} <= {*columns}:  # to train on them unread would teach a model its own
+        elif "label" in missing and {"emotion", "model_sha256"} <= {*columns}:
             hint = "; these are rows of mer-label: once its emotions are corrected, call that column label"
         raise MerError(f"{file} has no column {', '.join(missing)} (it has {has}){hint}")
     twice = [column for column in columns if column and columns.count(column) > 1]

@@ -50,8 +50,14 @@ def test_a_training_has_its_folders_name(
     tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its file has the backbone's, which the default and every other training of it may have too."""
-    for place in (tmp_path / "mine", tmp_path / "folds" / "final"):
-        place.mkdir(parents=True)
+    (tmp_path / "folds" / "fold-1").mkdir(parents=True)
+    for place in (
+        tmp_path / "mine",
+        tmp_path / "folds" / "final",
+        tmp_path / "final",
+        tmp_path / "caf\udce9",
+    ):
+        place.mkdir()
         (place / "audiocnn.onnx").write_bytes(tiny_onnx(spec).SerializeToString())
         (place / CHECKPOINT).touch()
         (place / "metrics.json").write_text('{"model": "audiocnn"}')

@@ -182,7 +182,8 @@ def prepare_folder(
         check_files(folder, model)
         _refuse_held(folder, mode)
         begun, finished = (folder / STATE).exists(), (folder / METRICS).exists()
-        if (begun or finished) and mode == "resume":
+        has_network = (folder / CHECKPOINT).exists()  # its metrics were not written yet, or are lost
+        if (begun or finished or has_network) and mode == "resume":
             if _key_in(folder) != key:
                 raise MerError(
                     f"{folder} holds another training ({differing() or _DIFFERING}): name another folder "

@@ -148,3 +148,11 @@ def test_a_model_by_another_name_is_the_same(tmp_path: Path) -> None:
     RunInfo(INFO.labels, {}, mine).check(RunInfo(INFO.labels, {}, before).fields(), tmp_path)
     with pytest.raises(MerError, match="model audioset, now mine"):
         RunInfo(INFO.labels, {}, mine).check({**INFO.fields(), **before, "model_sha256": "b" * 64}, tmp_path)
+
+
+def test_a_model_whose_name_is_no_text() -> None:
+    """A training's folder may have any name; the metadata of a shard must be UTF-8."""
+    artifact = replace(MODEL, name="caf\udce9", further=(replace(MODEL, name="\udce9"),))
+    info = run_info(artifact, "onnxruntime", OPTIONS)
+    assert (info.decides["model"], info.decides["further"]) == ("caf\\xe9", f"{MODEL.sha256} \\xe9")
+    assert info.to_json().encode()

@@ -98,6 +98,11 @@ def test_a_run_without_its_metrics_is_one(tmp_path: Path):
         (tmp_path / name).write_text("old")
     with pytest.raises(UsageError, match="holds a training"):
         prepare_folder(tmp_path, "new", "fresh", "audiocnn")
+    with pytest.raises(MerError, match="another training"):
+        prepare_folder(tmp_path, "new", "resume", "audiocnn")
+    assert not prepare_folder(
+        tmp_path, "one", "resume", "audiocnn"
+    )  # stopped before its metrics were written
     assert not prepare_folder(tmp_path, "new", "overwrite", "audiocnn")
     assert {path.name for path in tmp_path.iterdir()} == {"run.json"}
 
