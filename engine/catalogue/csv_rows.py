@@ -67,8 +67,8 @@ def _rows(
             if bare in (header, [""]):
                 continue
             texts = bare if where else texts  # of a path, it may be a part: source_from_list looks
-        raw = cells[where] if where < len(cells) else ""
-        if raw != texts[where] and _is_file(file, raw) and not _is_file(file, texts[where]):
+        raw, text = (each[where] if where < len(each) else "" for each in (cells, texts))
+        if raw != text and _is_file(file, raw) and not _is_file(file, text):
             texts[where] = raw  # its name does begin so
         yield [*texts[: len(header)], *[""] * (len(header) - len(texts))]
 
