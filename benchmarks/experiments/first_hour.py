@@ -97,6 +97,8 @@ def run_first_hour(options: Options, say: Callable[[str], None]) -> bool:
         known = ", ".join(check.name for check in CHECKS)
         raise UsageError(f"no check {', '.join(sorted(unknown))}; there are: {known}")
     models = {path.stem: path for path in map(path_from_model, options.models)}
+    if len(models) < len(options.models):
+        raise UsageError("two of the models have one name: copy the .onnx of one to another name")
     if any(path.suffix.lower() != ".onnx" for path in models.values()):
         raise UsageError("the models must be .onnx files, which torch and ONNX Runtime compute")
     require_gpu()

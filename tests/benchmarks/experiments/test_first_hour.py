@@ -110,6 +110,10 @@ def test_what_it_refuses(tmp_path: Path, tiny_model: Path) -> None:
         (Options(only=("speed",), report=tmp_path / "a.json"), "no check speed; there are: streams"),
         (Options(models=(str(engine),), report=tmp_path / "a.json"), r"must be \.onnx"),
         (Options(minutes=float("nan"), report=tmp_path / "a.json"), "minutes must be a number"),
+        (
+            Options(models=("audioset", "audioset"), report=tmp_path / "a.json"),
+            "two of the models have one name",
+        ),
         (Options(models=("nothing",), report=tmp_path / "a.json"), "unknown model"),
         (Options(report=tmp_path / "a.md"), "same name"),
         (Options(report=tmp_path / "none" / "a.json"), "no folder"),
