@@ -31,7 +31,7 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     \b
     Exit codes: 0 done, whatever changed; 1 no song is in both; 2 wrong usage.
     """
-    from ..files import write_whole
+    from ..files import check_can_be_written, write_whole
     from ..outputs.changes import changes_between
     from ..outputs.marks import has_columns, refuse_foreign
     from ..outputs.songs import songs_in
@@ -46,6 +46,7 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
         raise click.UsageError(f"{table} does not end in .csv")
     header = ("path", "before", "confidence_before", "after", "confidence")
     if table:
+        check_can_be_written(Path(table))
         refuse_foreign(Path(table), has_columns(*header))
     old_labels, old_songs = songs_in(old)
     new_labels, new_songs = songs_in(new)

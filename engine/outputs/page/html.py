@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from ...errors import MerError
-from ...files import write_whole
+from ...files import check_can_be_written, write_whole
 from ...text.escape import for_terminal
 from ..marks import has_mark, refuse_foreign
 from .catalogue import Catalogue, catalogue_from_folder
@@ -35,9 +35,10 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
         keep_missing: do not leave out songs whose files are not there.
 
     Raises:
-        UsageError: a file that is no such page has its name.
+        UsageError: a file that is no such page has its name, or there can be no file of that name.
         MerError: ``folder`` is no folder of labels, none of its songs is there, or nothing can be written.
     """
+    check_can_be_written(page)
     refuse_foreign(page, has_mark(*_MARKS))
     catalogue = catalogue_from_folder(folder, page, keep_missing)
     if not catalogue.songs or (catalogue.missing and catalogue.songs == catalogue.failed):

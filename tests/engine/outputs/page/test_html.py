@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from label_folders import row_of, write_labels
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.outputs.page.html import write_page
 
 _HOSTILE = """</script><script>document.title="owned"</script><img src=x onerror=alert(1)>'"&@@DATA@@"""
@@ -104,5 +104,8 @@ def test_a_disk_that_is_away_replaces_no_page_by_one_of_its_errors(tmp_path: Pat
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"x")
     labels = write_labels(tmp_path / "labels", [row_of(tmp_path / "a.mp3")])
-    with pytest.raises(MerError, match=r"page.html cannot be written: No such file"):
+    with pytest.raises(UsageError, match=r"page.html: there is no folder .*missing$"):
         write_page(labels, tmp_path / "missing" / "page.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(UsageError, match=r"folder.html is a folder; name a file"):
+        write_page(labels, tmp_path / "folder.html")
