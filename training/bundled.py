@@ -59,8 +59,6 @@ class Recipe:
 
 _HARD = ("distill=0.8", "unlabelled_share=2", "lowpass=0.5", "noise=0.4", "filter_db=6")
 
-_PLAIN = ("mixup=0", "label_smoothing=0", "stretch=0", "pitch_mels=0")
-
 BUNDLED: dict[str, Recipe] = {
     "audioset": Recipe(
         "audioset",

@@ -51,12 +51,7 @@ def test_a_training_has_its_folders_name(
 ) -> None:
     """Its file has the backbone's, which the default and every other training of it may have too."""
     (tmp_path / "folds" / "fold-1").mkdir(parents=True)
-    for place in (
-        tmp_path / "mine",
-        tmp_path / "folds" / "final",
-        tmp_path / "final",
-        tmp_path / "caf\udce9",
-    ):
+    for place in (tmp_path / "mine", tmp_path / "folds" / "final", tmp_path / "final"):
         place.mkdir()
         (place / "audiocnn.onnx").write_bytes(tiny_onnx(spec).SerializeToString())
         (place / CHECKPOINT).touch()
@@ -67,6 +62,7 @@ def test_a_training_has_its_folders_name(
         (".", "mine"),
         ("../folds/", "folds"),
         ("../folds/final", "folds"),
+        ("../final", "final"),
     ):
         assert open_artifact(model).name == name
     assert open_artifact("audiocnn.onnx").name == "audiocnn"

@@ -98,7 +98,7 @@ def test_films_and_what_is_no_file_any_more_are_not_compared(tmp_path: Path) -> 
         assert store.find_copies() == 0
 
 
-def test_clips_of_one_size_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_of_one_size_are_looked_for_once(tmp_path: Path) -> None:
     """The sizes were grouped anew for each page of inputs: for minutes, of 100,000 clips cut alike."""
     for i in range(120):
         (tmp_path / f"{i}.wav").write_bytes(f"{i % 40:04}".encode())
