@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,12 +38,29 @@ def test_what_has_only_moved_is_not_stored() -> None:
 
 def test_pages_with_new_numbers_cost_their_heads() -> None:
     """As an Ogg file's when its comments take a page more."""
-    noise = random.Random(1).randbytes
-    pages = [noise(4_000) for _ in range(200)]
-    old = b"".join(number.to_bytes(27, "big") + page for number, page in enumerate(pages))
-    new = noise(5_000) + b"".join(
-        (number + 1).to_bytes(27, "big") + page for number, page in enumerate(pages)
-    )
+    old, new = renumbered(pages=200)
     again, pieces = restored(old, new)
     assert again == old
     assert len(pieces) < len(old) / 10
+
+
+def test_pages_take_time_by_their_number_and_not_by_its_square() -> None:
+    def seconds(pages: int) -> float:
+        old, new = map(io.BytesIO, renumbered(pages))
+        start = time.thread_time()
+        pieces_from_files(old, new)
+        return time.thread_time() - start
+
+    seconds(100)
+    assert seconds(4_000) < 12 * min(seconds(1_000) for _ in range(3)) + 0.1
+
+
+def renumbered(pages: int) -> tuple[bytes, bytes]:
+    """Pages before and after something longer stands before them, whose heads have other numbers then."""
+    noise = random.Random(1).randbytes
+    contents = [noise(4_000) for _ in range(pages)]
+    old, new = (
+        b"".join((number + more).to_bytes(27, "big") + page for number, page in enumerate(contents))
+        for more in (0, 1)
+    )
+    return old, noise(5_000) + new
