@@ -115,7 +115,8 @@ const finish = () => { if (state && !state.song) ask("finish", {}); };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   const audio = $("audio");
-  const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code); // by place: other scripts have other digits there
+  const isArrow = event.key.length > 1 && event.code.startsWith("Numpad"); // or Home and the like: NumLock is off
+  const digit = isArrow ? null : /^(?:Digit|Numpad)(\d)$/.exec(event.code); // by place: scripts have other digits
   const letter = /^Key([A-Z])$/.exec(event.code);
   const isLatin = event.key.length > 1 || event.key < "\x7f"; // else letters by their place too
   const key = digit ? digit[1] : (letter && !isLatin ? letter[1] : event.key).toLowerCase();
