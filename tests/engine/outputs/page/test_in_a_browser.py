@@ -127,6 +127,15 @@ def test_search_takes_titles_as_people_type_them(opened: Browser) -> None:
         ("करार", "क़रार"),
         ("beyonce", "BEYONCÉ"),
         ("heart ❤", "heart ❤\ufe0f"),
+        ("strasse", "Straße"),
+        ("STRAẞE", "straße"),
+        ("lona", "Łona"),
+        ("mo", "Mø"),
+        ("dorde", "Đorđe"),
+        ("aenima", "Ænima"),
+        ("oeuvre", "ŒUVRE"),
+        ("med thu", "Með þú"),
+        ("οδοσ", "ΟΔΟΣ"),  # as it stands there while more is typed
     ],
 )
 def test_search_takes_what_looks_the_same(opened: Browser, typed: str, written: str) -> None:
