@@ -16,7 +16,7 @@ class Player {
     audio.addEventListener("timeupdate", () => this.wanted === null && this.follow());
     audio.addEventListener("error", () => {
       if (this.song === null || !audio.getAttribute("src")) return;
-      this.say(`This browser cannot play ${catalogue.path(this.song)}: it is not there, or of a format that the browser does not know.`);
+      this.say(this.text, `This browser cannot play ${catalogue.path(this.song)}: it is not there, or of a format that the browser does not know. `);
     });
     new ResizeObserver(() => this.draw()).observe(strip);
   }
@@ -67,6 +67,10 @@ class Player {
       this.cell = cell;
       this.show();
     }
+    if (audio.error) { // else it would not try again, nor say anything
+      this.say(this.text);
+      audio.load();
+    }
     if (audio.readyState >= 1) this.seek();
     else audio.play().catch(() => {}); // which loads it; then it is sought
   }
@@ -87,6 +91,7 @@ class Player {
   }
 
   follow() {
+    if (this.song === null) return; // it was stopped just now
     const cell = this.catalogue.cellAt(this.song, this.parts.audio.currentTime);
     if (cell === this.cell) return;
     this.cell = cell;
@@ -107,7 +112,10 @@ class Player {
     this.say(`${text}. The song: ${this.summary()}.`);
   }
 
-  say(text) { this.parts["now-text"].textContent = text; }
+  say(text, trouble = "") {
+    this.text = text;
+    this.parts["now-text"].textContent = trouble + text;
+  }
 
   draw() { if (this.song !== null) drawStrip(this.parts["now-strip"], this.catalogue, this.song, this.cell); }
 

@@ -207,6 +207,8 @@ def test_the_player_jumps_to_a_window(opened: Browser) -> None:
     assert text.startswith("0:20 to 0:30: tense 8")
     opened.press("Escape")
     assert opened.run("document.querySelector('#player').hidden")
+    opened.run(f"{audio}.dispatchEvent(new Event('timeupdate'))")  # which may be on its way then
+    assert "NaN" not in opened.run("document.querySelector('#now-text').textContent")
     assert opened.errors == []
 
 
@@ -229,6 +231,12 @@ def test_what_a_browser_cannot_play_is_said(opened: Browser) -> None:
     opened.press("Enter")
     text = "document.querySelector('#now-text').textContent"
     opened.wait(f"{text}.startsWith('This browser cannot play music/c.mp3')")
+    assert "0:00 to 0:10: sad 8" in opened.run(text)
+    opened.press("ArrowRight")  # its windows are shown all the same
+    opened.wait(f"/^This browser cannot play .*0:10 to 0:20: silent/.test({text})")
+    opened.run("window.tries = 0; document.querySelector('#audio').addEventListener('error', () => tries++)")
+    opened.press("Enter")
+    opened.wait(f"tries && {text}.startsWith('This browser cannot play')")
 
 
 def test_screen_readers_get_names(opened: Browser) -> None:
