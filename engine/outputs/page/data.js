@@ -63,6 +63,7 @@ class Catalogue {
   }
 
   name(song) { return this.title[song] || this.file[song]; }
+  groupName(kind, number) { return this[`${kind}Names`][number] || (kind === "folder" ? "." : "unknown"); }
   text(kind, song) { return this[`${kind}Names`][this[kind][song]]; }
   path(song) {
     const folder = this.text("folder", song);

@@ -3,6 +3,8 @@
 let lists = 0;
 const HIGHEST = 15e6; // px: Firefox shows nothing beyond 17.8 million, Chromium beyond 33.5 million
 
+const hasModifier = (event) => event.altKey || event.ctrlKey || event.metaKey; // those keys are the browser's
+
 class List {
   // make() gives a row's element, fill(element, index) shows a row in it; choose(index) when one is chosen.
   constructor(element, { rowHeight, make, fill, choose, firstRow = 1, role = "row" }) {
@@ -31,7 +33,7 @@ class List {
     if (this.role === "row") this.element.setAttribute("aria-rowcount", count + this.firstRow - 1);
     for (const row of this.rows.values()) this.put(row);
     this.rows.clear();
-    if (current < 0) this.scroller.scrollTop = 0;
+    this.scroller.scrollTop = 0;
     this.draw();
   }
 
@@ -112,7 +114,7 @@ class List {
   }
 
   onKey(event) {
-    if (!this.count || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("button, input")) return;
+    if (!this.count || hasModifier(event) || event.target.closest("button, input")) return;
     const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.rowHeight()) - 1);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -this.count, End: this.count };
     if (event.key in steps) this.moveTo(this.current < 0 && steps[event.key] === 1 ? 0 : this.current + steps[event.key]);

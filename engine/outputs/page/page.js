@@ -125,7 +125,7 @@ class Page {
       this.update();
     });
     byId("songs").addEventListener("keydown", (event) => {
-      if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+      if (hasModifier(event) || (event.key !== "ArrowLeft" && event.key !== "ArrowRight")) return;
       event.preventDefault();
       if (this.songs.current >= 0) this.player.open(this.shown[this.songs.current]);
       this.player.step(event.key === "ArrowLeft" ? -1 : 1);
@@ -210,7 +210,7 @@ class Page {
   showState(kind) {
     const { catalogue } = this;
     const texts = [];
-    if (this.group !== null) texts.push(`${kind} ${catalogue[`${kind}Names`][this.group] || "unknown"}`);
+    if (this.group !== null) texts.push(`${kind} ${catalogue.groupName(kind, this.group)}`);
     if (this.box) texts.push("inside the box");
     byId("chosen").textContent = texts.join(", ");
     byId("result").textContent =
@@ -307,7 +307,7 @@ class Page {
     this.groupsShown = [];
     for (let number = 0; number < names.length; number++)
       if (counts[number])
-        this.groupsShown.push({ number, name: names[number], count: counts[number],
+        this.groupsShown.push({ number, name: catalogue.groupName(kind, number), count: counts[number],
           emotions: emotions.subarray(number * size, (number + 1) * size) });
     this.groupsShown.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1));
     this.groups.show(this.groupsShown.length, this.group === null ? -1 : this.groupsShown.findIndex(({ number }) => number === this.group));
@@ -322,9 +322,9 @@ class Page {
   }
 
   fillGroup(row, { name, count, emotions }) {
-    row.parts.name.textContent = row.parts.name.title = name || (byId("kind").value === "folder" ? "." : "unknown");
+    row.parts.name.textContent = row.parts.name.title = name;
     row.parts.count.textContent = count.toLocaleString();
-    row.setAttribute("aria-label", `${name || "unknown"}, ${count} songs: ` +
+    row.setAttribute("aria-label", `${name}, ${count} songs: ` +
       this.catalogue.labels.map((label, number) => [emotions[number], label]).filter(([many]) => many)
         .map(([many, label]) => `${many} ${label}`).join(", "));
     const drawing = drawingOf(row.parts.bar);
@@ -339,8 +339,11 @@ class Page {
   }
 
   chooseGroup(number) {
+    const { scroller } = this.groups;
+    const top = scroller.scrollTop;
     this.group = this.group === number ? null : number;
     this.update();
+    scroller.scrollTop = top; // the groups are the same
   }
 
   redraw() {

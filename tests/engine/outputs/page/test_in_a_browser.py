@@ -167,6 +167,8 @@ def test_filters(opened: Browser) -> None:
     assert opened.run(groups) == ["Beyoncé", "लता", "unknown"]
     click(opened, "#groups .row:nth-child(2)")
     assert names(opened) == [_HOSTILE, "क़रार"]
+    click(opened, "#groups .row:nth-child(3)")
+    assert opened.run("document.querySelector('#chosen').textContent") == "artist unknown"
 
 
 def test_orders(opened: Browser) -> None:
@@ -311,6 +313,64 @@ def a_catalogue(songs: int, cells: int) -> Catalogue:
         "confidence": 10_000, "songs": songs, "models": [], "verdicts": [],
     }  # fmt: skip
     return Catalogue(about, columns, songs, 0, 0)
+
+
+@pytest.fixture
+def longer(tab: Browser, tmp_path: Path) -> Browser:
+    """The page of 400 songs that lie beside it."""
+    catalogue = a_catalogue(400, 3)
+    catalogue.columns["folder"][:] = 0
+    page = tmp_path / "longer.html"
+    page.write_text(html_from_catalogue(catalogue, "longer"), encoding="utf-8")
+    tab.errors.clear()
+    tab.open(page.as_uri())
+    tab.wait(f"document.title === 'longer' && {_READY}")
+    return tab
+
+
+def test_what_is_found_or_sorted_begins_at_its_top_also_while_a_song_is_open(longer: Browser) -> None:
+    top = "document.querySelector('#songs .scroller').scrollTop"
+    click(longer, "#songs .space .row")
+    longer.run(f"{top} = 5000")
+    assert len(search(longer, "love")) > 5
+    assert longer.run(top) == 0
+    search(longer, "")
+    longer.run(f"{top} = 5000")
+    click(longer, ".heads .c-song button")
+    assert longer.run(top) == 0
+
+
+def test_groups_stay_where_they_are_while_one_is_chosen(longer: Browser) -> None:
+    top = "document.querySelector('#groups .scroller').scrollTop"
+    longer.run(f"{top} = 300")
+    assert longer.run(top) == 300
+    for _ in range(2):
+        click(longer, "#groups .space .row:last-child")
+        assert longer.run(top) == 300
+
+
+def test_songs_beside_the_page_are_in_a_folder_of_one_name(longer: Browser) -> None:
+    change(longer, "#kind", "folder", "change")
+    row = "document.querySelector('#groups .row')"
+    assert longer.run(f"{row}.querySelector('span').textContent") == "."
+    assert longer.run(f"{row}.getAttribute('aria-label')").startswith("., 400 songs: ")
+    click(longer, "#groups .row")
+    assert longer.run("document.querySelector('#chosen').textContent") == "folder ."
+
+
+def test_keys_of_the_browser_are_left_to_it(longer: Browser) -> None:
+    click(longer, "#songs .space .row")
+    is_taken = """(() => {{
+        const event = new KeyboardEvent("keydown", {{ key: "{}", altKey: {}, bubbles: true, cancelable: true }});
+        document.querySelector("#songs").dispatchEvent(event);
+        return event.defaultPrevented;
+    }})()"""
+    window = "document.querySelector('#now-text').textContent"
+    first = longer.run(window)
+    for key in ("ArrowRight", "ArrowLeft", "ArrowDown"):
+        assert not longer.run(is_taken.format(key, "true"))
+        assert longer.run(window) == first
+        assert longer.run(is_taken.format(key, "false"))
 
 
 def test_more_songs_than_a_browser_has_room_for(tmp_path: Path) -> None:
