@@ -36,15 +36,15 @@ _WANTED = (
 class Catalogue:
     """What the page is given: ``about`` and ``columns`` are what ``packed`` packs.
 
-    ``songs`` counts its rows, ``failed`` those of them with an error; ``missing`` the songs whose files are
-    not there, left out or not. An error is one of these only where its file is gone from a folder that is
+    ``songs`` counts its rows, ``there`` those of them whose files are there; ``missing`` the songs whose
+    files are not, left out or not. An error is one of these only where its file is gone from a folder that is
     there: a disk that is away is a reason to show it.
     """
 
     about: dict[str, Any]
     columns: dict[str, Column]
     songs: int
-    failed: int
+    there: int
     missing: int
 
 
@@ -77,7 +77,7 @@ def catalogue_from_folder(folder: Path, page: Path, keep_missing: bool = False) 
         "songs": rows.songs,
         **rows.texts_of("model", "verdict"),
     }
-    return Catalogue(about, rows.columns(), rows.songs, rows.failed, rows.missing)
+    return Catalogue(about, rows.columns(), rows.songs, rows.there, rows.missing)
 
 
 @dataclass
@@ -101,7 +101,7 @@ class _Rows:
         self._texts: dict[str, list[str]] = {"title": [], "file": []}
         repeated = ("artist", "album", "folder", "error", "model", "verdict")
         self._numbers = {name: _Numbers() for name in repeated}
-        self.songs = self.failed = self.missing = 0
+        self.songs = self.there = self.missing = 0
 
     def add(self, table: pa.Table) -> None:
         names = set(table.column_names)
@@ -115,9 +115,9 @@ class _Rows:
         kept = [self._keep or not is_missing for is_missing in missing]
         places = [place for (place, _), is_kept in zip(found, kept, strict=True) if is_kept]
         self.missing += sum(missing)
+        self.there += sum(is_there for _, is_there in found)
         self.songs += len(places)
         table = table.filter(np.array(kept, bool))
-        self.failed += _values(table, "status").count("error")
         self._texts["title"] += map(for_terminal, _texts(table, "title"))
         self._texts["file"] += (place.name for place in places)
         self._add("folder", self._numbers["folder"].add(place.folder for place in places))

@@ -41,7 +41,7 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
     check_can_be_written(page)
     refuse_foreign(page, has_mark(*_MARKS))
     catalogue = catalogue_from_folder(folder, page, keep_missing)
-    if not catalogue.songs or (catalogue.missing and catalogue.songs == catalogue.failed):
+    if not catalogue.songs or (catalogue.missing and not catalogue.there and not keep_missing):
         raise MerError(
             f"{folder}: none of its {catalogue.missing} songs is there now, and no page was written"
             if catalogue.missing

@@ -96,9 +96,19 @@ def test_a_disk_that_is_away_replaces_no_page_by_one_of_its_errors(tmp_path: Pat
     labels = write_labels(tmp_path / "labels", rows)
     with pytest.raises(MerError, match="none of its 1 songs is there now"):
         write_page(labels, tmp_path / "page.html")
+    assert write_page(labels, tmp_path / "page.html", keep_missing=True).songs == 2
     music.mkdir()
     (music / "a.mp3").write_bytes(b"x")
     assert write_page(labels, tmp_path / "page.html").songs == 1
+
+
+def test_errors_whose_files_are_there_have_a_page_whatever_else_is_gone(tmp_path: Path) -> None:
+    rows = [row_of(tmp_path / name, None, error="bad") for name in ("a.mp3", "b.mp3")]
+    labels = write_labels(tmp_path / "labels", [*rows, row_of(tmp_path / "gone.mp3")])
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    page = write_page(labels, tmp_path / "page.html")
+    assert (page.songs, page.missing) == (1, 2)
+    assert write_page(labels, tmp_path / "page.html", keep_missing=True).songs == 3
 
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:

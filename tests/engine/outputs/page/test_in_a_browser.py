@@ -319,7 +319,7 @@ def a_catalogue(songs: int, cells: int) -> Catalogue:
 def longer(tab: Browser, tmp_path: Path) -> Browser:
     """The page of 400 songs that lie beside it."""
     catalogue = a_catalogue(400, 3)
-    catalogue.columns["folder"][:] = 0
+    catalogue.columns["folder"] = np.zeros(400, np.uint32)
     page = tmp_path / "longer.html"
     page.write_text(html_from_catalogue(catalogue, "longer"), encoding="utf-8")
     tab.errors.clear()
@@ -361,7 +361,7 @@ def test_songs_beside_the_page_are_in_a_folder_of_one_name(longer: Browser) -> N
 def test_keys_of_the_browser_are_left_to_it(longer: Browser) -> None:
     click(longer, "#songs .space .row")
     is_taken = """(() => {{
-        const event = new KeyboardEvent("keydown", {{ key: "{}", altKey: {}, bubbles: true, cancelable: true }});
+        const event = new KeyboardEvent("keydown", {{ key: "{}", altKey: {}, bubbles: true, cancelable: 1 }});
         document.querySelector("#songs").dispatchEvent(event);
         return event.defaultPrevented;
     }})()"""
