@@ -125,20 +125,21 @@ def _draw_timeline(axes: Axes, label: SongLabel, spec: ModelSpec) -> None:
     lefts = np.maximum(starts, [0.0, *meet])
     widths = np.minimum(ends, [*meet, length]) - lefts
     bottom = np.zeros(len(starts))
-    for number, name in enumerate(spec.labels):
+    bars = []
+    for number in range(len(spec.labels)):
         shares = np.array([0.0 if p is None else p[number] for _, p in label.windows])
-        axes.bar(
-            lefts,
-            shares,
-            widths,
-            bottom,
-            align="edge",
-            color=_COLOURS[number % len(_COLOURS)],
-            label=_escaped(name),
-        )
+        colour = _COLOURS[number % len(_COLOURS)]
+        bars.append(axes.bar(lefts, shares, widths, bottom, align="edge", color=colour))
         bottom += shares
     axes.set(xlim=(0, length), ylim=(0, 1), xlabel="seconds", ylabel="probability")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(spec.labels), frameon=False)
+    axes.legend(
+        bars,  # by itself it leaves out names that begin with a line below
+        [*map(_escaped, spec.labels)],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.22),
+        ncols=len(spec.labels),
+        frameon=False,
+    )
 
 
 def _draw_title(figure: Figure, axes: Axes, label: SongLabel) -> None:

@@ -64,6 +64,16 @@ def test_what_is_drawn(label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn:
     assert above.get_title() == r"गीत \$1\$.wav: sad 60%"
 
 
+def test_the_legend_has_every_label(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn: list[Any]
+) -> None:
+    """Matplotlib leaves out by itself what begins with a line below."""
+    names = ("_low", "$a$", "sad", "गीत")
+    plot_song(label, dataclasses.replace(spec, labels=names), Limits(), tmp_path / "song.png")
+    shown = [text.get_text() for text in drawn[0].axes[1].get_legend().get_texts()]
+    assert shown == ["_low", r"\$a\$", "sad", "गीत"]
+
+
 @pytest.mark.parametrize("title", ["W" * 3_000, "गीत $i " * 40, "i" * 150, "i" * 120])
 def test_a_title_is_as_long_as_there_is_room(
     label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn: list[Any], title: str
