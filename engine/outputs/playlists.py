@@ -26,7 +26,8 @@ NOT_FOR_VLC = re.compile("[#?]|%[0-9A-Fa-f]{2}")
 
 _HEAD_BYTES = 4_096
 _FOLDERS = 1 << 16
-_MOST_BYTES = 200  # of a file's name, which has an ending and, while it is written, a beginning too
+_MOST_BYTES = 100  # of a name: a journey has two, and its file an ending and, while it is written, a beginning
+_HALF = 0.0005  # of the last digit of a share in tags
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # on some system
 
 
@@ -111,7 +112,8 @@ def write_nsp(path: Path, name: str, emotion: str, min_confidence: float = 0.0, 
     share = share_name(emotion).lower()
     rules: list[dict] = [{"is": {"mood": emotion}}]
     if min_confidence:
-        rules.append({"gt": {share: min_confidence}})
+        # Of tags Navidrome compares with no "at least".
+        rules.append({"gt": {share: round(min_confidence - _HALF, 6)}})
     playlist = {"name": storable(name), "comment": MADE, "all": rules}
     if min_confidence:
         playlist |= {"sort": share, "order": "desc"}
