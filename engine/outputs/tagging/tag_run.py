@@ -213,9 +213,9 @@ class _Tagger:
             return alone
         try:
             moods = read_moods(real)
+            told = os.stat(real) if left_behind else None
         except (MerError, OSError):
             return alone
-        told = os.stat(real) if left_behind else None
         says = values_of(song.emotion, self._labels, song.shares) if song.emotion and song.shares else {}
         if not is_mood_ours(moods) or moods == says:
             return Tagged(song.path, why), told
@@ -232,7 +232,10 @@ class _Tagger:
         real = self._real_paths.of(path)
         left_behind = False
         if found is Found.CHANGED:
-            now = os.stat(real)
+            try:
+                now = os.stat(real)
+            except OSError:  # it went just now
+                return Found.MISSING, path, real, False
             left_behind = (now.st_size, now.st_mtime_ns) in self._known.get(text_from_path(real), ())
         return found, path, real, left_behind
 
@@ -258,7 +261,7 @@ class _Tagger:
             added = write_moods(copy, values, like=path)
             if sound_digest(copy) != sound:
                 raise MerError("its sound would not stay as it is")
-            if any(tags_from_file(copy).get(name) != value for name, value in tags.items()):
+            if tags.items() - tags_from_file(copy).items():
                 raise MerError("its artist, title or album would not stay as they are")
             if others and other_entries(copy) != [[*entries, *added] for entries in others]:
                 raise MerError(

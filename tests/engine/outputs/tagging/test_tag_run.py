@@ -142,6 +142,34 @@ def test_who_is_left_alone(tmp_path: Path) -> None:
     assert tag(labels, unsure=True)[:1] == [Outcome.WRITTEN]
 
 
+@pytest.mark.parametrize("verdict", ["sure", "unsure"])
+@pytest.mark.parametrize("when", ["after it was found", "while it is read"])
+def test_a_file_that_goes_meanwhile_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, verdict: str
+) -> None:
+    """Before its size is asked for again, as of a file that a kill kept from its row."""
+    paths = [song(tmp_path / "music", name=name) for name in "ab"]
+    rows = [row_of(paths[0], verdict=verdict), row_of(paths[1])]
+    labels = write_labels(tmp_path / "labels", rows)
+    assert tag(labels, unsure=True) == [Outcome.WRITTEN] * 2
+    write_labels(labels, rows)  # as before it was told
+
+    def going(function: Callable[..., Any]) -> Callable[..., Any]:
+        def went(*arguments: Any) -> Any:
+            result = function(*arguments)
+            paths[0].unlink(missing_ok=True)
+            return result
+
+        return went
+
+    name = "find" if when == "after it was found" else "read_moods"
+    monkeypatch.setattr(tag_run, name, going(getattr(tag_run, name)))
+    first, second = tag_songs(labels, WRITE)
+    lost = Outcome.MISSING if name == "find" else Outcome.FAILED
+    assert first.outcome is (Outcome.UNSURE if verdict == "unsure" else lost)
+    assert second.outcome is Outcome.SAME
+
+
 def test_the_moods_of_others_stay(tmp_path: Path) -> None:
     from mutagen.flac import FLAC
 
