@@ -29,6 +29,7 @@ _LABELS = ("happy", "tense", "sad", "calm")
 
 _MOOD, _VERDICT, _CONFIDENCE = "mood", "mer_verdict", "mer_confidence"
 _OUR_MOOD = "mer_mood"  # the mood that was set here, or ""
+_NO_SHARES = (_VERDICT, _CONFIDENCE, _OUR_MOOD)
 
 
 class MerPlugin(BeetsPlugin):
@@ -217,7 +218,8 @@ class MerPlugin(BeetsPlugin):
 
 def _field(label: str) -> str:
     """The field of a label's share: small letters, and neither blanks nor colons, as queries want it."""
-    return "mer_" + re.sub(r"[\s:]", "_", label.lower())
+    field = "mer_" + re.sub(r"[\s:]", "_", label.lower())
+    return f"{field}_" if field in _NO_SHARES else field
 
 
 def _fields(item: Item) -> list[str]:
@@ -229,7 +231,7 @@ def _shares(item: Item) -> dict[str, float]:
     shares = {}
     for key in _fields(item):
         with suppress(TypeError, ValueError):
-            if key not in (_VERDICT, _CONFIDENCE, _OUR_MOOD) and math.isfinite(share := float(item[key])):
+            if key not in _NO_SHARES and math.isfinite(share := float(item[key])):
                 shares[key] = share
     return shares
 

@@ -26,7 +26,7 @@ NOT_FOR_VLC = re.compile("[#?]|%[0-9A-Fa-f]{2}")
 
 _HEAD_BYTES = 4_096
 _FOLDERS = 1 << 16
-_MOST_BYTES = 100  # of a name: a journey has two, and its file an ending and, while it is written, a beginning
+_MOST_BYTES = 100  # of a name: a journey has two, and its file more around them while it is written
 _HALF = 0.0005  # of the last digit of a share in tags
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # on some system
 

@@ -328,6 +328,23 @@ def test_names_in_tags_are_those_of_labels(
     assert read_moods(tmp_path / "a.flac") == moods.values_of("very happy", labels, (0.5, 0.25, 0.25))
 
 
+def test_labels_called_as_fields_of_the_plugin_have_fields_of_their_own(
+    plugin: MerPlugin, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ("mood", "Verdict", "confidence")
+    monkeypatch.setattr(FakeLabeler, "labels", labels)
+    beets.config["mer"]["model"] = "fake"
+    monkeypatch.setattr(Item, "_types", plugin.item_types)
+    item = added(library, tmp_path / "a.flac")
+    song = SongLabel("a", emotion="mood", probabilities=(0.5, 0.25, 0.25), verdict="sure")  # pyright: ignore[reportArgumentType]
+    plugin._keep(item, song, False)
+    item.store()
+    item.write()
+    assert (item.mer_mood, item.mer_verdict, item.mer_confidence) == ("mood", "sure", 0.5)
+    assert (item.mer_mood_, item.mer_verdict_, item.mer_confidence_) == (0.5, 0.25, 0.25)
+    assert read_moods(tmp_path / "a.flac") == moods.values_of("mood", labels, (0.5, 0.25, 0.25))
+
+
 @pytest.mark.parametrize(
     ("arguments", "write", "kept", "written"),
     [
