@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -134,44 +134,20 @@ def held_out_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list
     """Positions of the clips that a network's training held out: those that ``test_clips`` lists.
 
     A clip is matched by its id or, if no file has that id (a tagger changed its bytes), by its path below
-    the data folder. Older models list file stems, or ``folder/stem``. What the network was trained on is
-    never among them: files may have been numbered anew.
-
-    Raises:
-        MerError: such a stem belongs to several clips whose bytes differ.
+    the data folder. What the network was trained on is never among them: files may have been numbered anew.
     """
     names = provenance.get(HELD_OUT_KEY)
     if not isinstance(names, list | tuple):
         return []
     heard = heard_clips(clips, provenance) or set()
-    listed = [name for name in names if isinstance(name, Mapping)]
-    stems = [name for name in names if isinstance(name, str)]
-    positions = set(_positions_of_stems(clips, stems)) if stems else set()
-    if listed:
-        ids = [id_or_none(clip) for clip in clips]
-        pairs = [(str(name.get("id")), str(name.get("path"))) for name in listed]
-        known = {identity for identity, _ in pairs} & set(ids)
-        paths = {path for identity, path in pairs if identity not in known and path}
-        positions |= {i for i, identity in enumerate(ids) if identity in known}
-        of_paths = {i for i, clip in enumerate(clips) if clip.name in paths}
-        # Where one of these paths is now that of a clip of the training, none says what it said then. Where
-        # the data has no known id at all they still count: a tagger may have changed every file.
-        if not of_paths & heard:
-            positions |= of_paths
+    pairs = [(str(name.get("id")), str(name.get("path"))) for name in names if isinstance(name, Mapping)]
+    ids = [id_or_none(clip) for clip in clips] if pairs else []
+    known = {identity for identity, _ in pairs} & set(ids)
+    paths = {path for identity, path in pairs if identity not in known and path}
+    positions = {i for i, identity in enumerate(ids) if identity in known}
+    of_paths = {i for i, clip in enumerate(clips) if clip.name in paths}
+    # Where one of these paths is now that of a clip of the training, none says what it said then. Where
+    # the data has no known id at all they still count: a tagger may have changed every file.
+    if not of_paths & heard:
+        positions |= of_paths
     return sorted(positions - heard)
-
-
-def _positions_of_stems(clips: Sequence[Clip], stems: Iterable[str]) -> Iterator[int]:
-    by_stem: dict[str, list[int]] = {}
-    for position, clip in enumerate(clips):
-        for stem in (clip.path.stem, f"{clip.path.parent.name}/{clip.path.stem}"):
-            by_stem.setdefault(stem, []).append(position)
-    for stem in stems:
-        positions = by_stem.get(stem, [])
-        if len(positions) > 1 and len({id_or_none(clips[position]) for position in positions}) > 1:
-            paths = ", ".join(str(clips[position].path) for position in positions[:2])
-            raise MerError(
-                f"the model's provenance names the clip {stem!r}, and several have that name ({paths}): "
-                "which of them the model has not heard is not known; train it again with this version"
-            )
-        yield from positions

@@ -15,12 +15,19 @@ from small_networks import AUDIO
 
 
 def data(count: int = 40) -> LabelledAudio:
-    clips = tuple(Clip(Path(f"{i}.wav"), QUADRANTS[i % 4], f"artist {i // 4}") for i in range(count))
+    clips = tuple(
+        Clip(Path(f"{i}.wav"), QUADRANTS[i % 4], f"artist {i // 4}", name=f"{i}.wav") for i in range(count)
+    )
     return LabelledAudio(clips, QUADRANTS, "artist")
 
 
+def holding_out(*names: str) -> dict[str, object]:
+    """A provenance that lists clips by their paths alone."""
+    return {"test_clips": [{"path": f"{name}.wav"} for name in names]}
+
+
 def test_the_models_own_split_is_used() -> None:
-    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance={"test_clips": ["1", "2", "7"]})
+    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance=holding_out("1", "2", "7"))
     split = split_clips(data(), spec)
     assert sorted(clip.path.stem for clip in split.test) == ["1", "2", "7"]
     assert len(split.train) == 37
@@ -28,7 +35,7 @@ def test_the_models_own_split_is_used() -> None:
     assert split.known
 
 
-@pytest.mark.parametrize("provenance", [{}, {"test_clips": ["from elsewhere"]}, {"test_clips": 3}])
+@pytest.mark.parametrize("provenance", [{}, holding_out("from elsewhere"), {"test_clips": 3}])
 def test_without_one_a_split_by_artist_is_made_and_said(provenance: dict[str, object]) -> None:
     split = split_clips(data(), ModelSpec("x", QUADRANTS, AUDIO, provenance=provenance))
     assert not {clip.group for clip in split.test} & {clip.group for clip in split.train}
@@ -40,9 +47,7 @@ def test_without_one_a_split_by_artist_is_made_and_said(provenance: dict[str, ob
 
 
 def test_labels_are_written_as_the_model_writes_them() -> None:
-    spec = ModelSpec(
-        "x", ("HAPPY", "Tense", "sad", "calm"), AUDIO, provenance={"test_clips": ["0", "1", "2"]}
-    )
+    spec = ModelSpec("x", ("HAPPY", "Tense", "sad", "calm"), AUDIO, provenance=holding_out("0", "1", "2"))
     split = split_clips(data(), spec)
     assert [clip.label for clip in split.test] == ["HAPPY", "Tense", "sad"]
     assert {clip.label for clip in split.train} == set(spec.labels)
@@ -56,7 +61,7 @@ def test_data_that_cannot_be_split_or_has_other_labels() -> None:
 
 
 def test_held_out_clips_are_decoded_with_their_labels(music: Path) -> None:
-    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance={"test_clips": ["sad-0-0", "happy-1-1"]})
+    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance=holding_out("sad-0-0", "happy-1-1"))
     lines: list[str] = []
     eval_set = eval_set_from_clips(split_clips(labelled_audio(music), spec), spec, 1, lines.append)
     assert eval_set.truth is not None
@@ -113,7 +118,7 @@ def test_the_datas_own_test_part_is_scored_where_the_model_says_nothing() -> Non
     assert [clip.path.stem for clip in split.test] == ["3", "13", "23", "33"]
     assert "the test part that the data comes with" in split.origin
     assert not split.known
-    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance={"test_clips": ["1", "2", "99"]})
+    spec = ModelSpec("x", QUADRANTS, AUDIO, provenance=holding_out("1", "2", "99"))
     split = split_clips(given, spec)
     assert [clip.path.stem for clip in split.test] == ["1", "2"]
     assert split.origin.endswith("holds out, 2 of 3")

@@ -16,6 +16,11 @@ from small_networks import AUDIO, write_music
 SPEC = ModelSpec("small", QUADRANTS, AUDIO)
 
 
+def holding_out(*names: str) -> dict[str, object]:
+    """A provenance that lists clips by their paths alone."""
+    return {"test_clips": [{"path": f"{name}.wav"} for name in names]}
+
+
 @pytest.fixture
 def scoring(tmp_path: Path) -> Scoring:
     return Scoring(write_music(tmp_path), "auto", tmp_path)
@@ -35,7 +40,7 @@ def test_held_out_songs_are_decoded_once_for_models_that_are_alike(
 
 
 def test_a_model_that_names_its_clips_is_scored_on_these(scoring: Scoring) -> None:
-    spec = replace(SPEC, provenance={"test_clips": ["happy-0-0", "sad-1-1"]})
+    spec = replace(SPEC, provenance=holding_out("happy-0-0", "sad-1-1"))
     songs = scoring.held_out(spec)
     assert [path.stem for path in songs.songs.paths] == ["happy-0-0", "sad-1-1"]
     assert songs.truth.tolist() == [QUADRANTS.index("happy"), QUADRANTS.index("sad")]
@@ -100,7 +105,7 @@ def test_clips_without_audio_are_named_and_not_scored(tmp_path: Path) -> None:
     music = write_music(tmp_path)
     for name in ("happy-0-0.wav", "sad-1-1.wav"):
         soundfile.write(tmp_path / name, np.zeros(48_000, np.float32), 16_000)
-    spec = replace(SPEC, provenance={"test_clips": ["happy-0-0", "happy-0-1", "sad-1-0", "sad-1-1"]})
+    spec = replace(SPEC, provenance=holding_out("happy-0-0", "happy-0-1", "sad-1-0", "sad-1-1"))
     said: list[str] = []
     scoring = Scoring(music, "auto", tmp_path, said.append)
     for labels_in_use in (spec, replace(spec, audio=replace(AUDIO, mean=(1.0,)))):  # decoded anew
