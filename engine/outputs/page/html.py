@@ -22,8 +22,7 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 
-# Pages of older versions are known by their policy.
-_MARKS = (b'<meta name="generator" content="mer-label page">', b"media-src 'self' file:; base-uri 'none'")
+_is_page = has_mark(b'<meta name="generator" content="mer-label page">')
 
 
 def write_page(folder: Path, page: Path, title: str | None = None, keep_missing: bool = False) -> Catalogue:
@@ -39,7 +38,7 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
         MerError: ``folder`` is no folder of labels, none of its songs is there, or nothing can be written.
     """
     check_can_be_written(page)
-    refuse_foreign(page, has_mark(*_MARKS))
+    refuse_foreign(page, _is_page)
     catalogue = catalogue_from_folder(folder, page, keep_missing)
     if not catalogue.songs or (catalogue.missing and not catalogue.there and not keep_missing):
         raise MerError(
