@@ -19,6 +19,7 @@ from .words import ANY_PATH
 if TYPE_CHECKING:
     from ..outputs.songs import Song
 
+_INSTEAD = "move it, or name another folder"
 _SHOWN = 10  # files
 _JOURNEY = 20  # songs, where --limit says nothing
 
@@ -81,6 +82,7 @@ def main(
     files are not there.
     """
     from ..outputs import playlists
+    from ..outputs.marks import refuse_foreign
     from ..outputs.songs import Found, find, is_sure, songs_in
 
     names, songs = songs_in(labels, model)
@@ -103,7 +105,7 @@ def main(
     if kind == "nsp":
         paths = [place / f"{titles[label]}.nsp" for label in names]
         for path in paths:
-            playlists.refuse_foreign(path)
+            refuse_foreign(path, playlists.is_playlist, _INSTEAD)
         for label, path in zip(names, paths, strict=True):
             playlists.write_nsp(path, titles[label], label, min_confidence, limit or 0)
             print_out(str(path))
@@ -136,7 +138,7 @@ def main(
         lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
     all_are_away = not chosen and left_out[Found.MISSING.value] > 0
     for title in lists:  # before the first one is written
-        playlists.refuse_foreign(place / f"{title}.{kind}")
+        refuse_foreign(place / f"{title}.{kind}", playlists.is_playlist, _INSTEAD)
     write = playlists.write_xspf if kind == "xspf" else playlists.write_m3u8
     written = not_for_vlc = 0
     for title, entries in lists.items():

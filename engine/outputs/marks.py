@@ -17,16 +17,18 @@ _BEGINNING = 4_096  # bytes
 _LONGEST = 256 << 20  # bytes of JSON, which is mer-bench's
 
 
-def refuse_foreign(file: Path | None, is_ours: Callable[[Path], bool]) -> None:
+def refuse_foreign(
+    file: Path | None, is_ours: Callable[[Path], bool], instead: str = "name another file"
+) -> None:
     """Refuses, before any work, to replace a file that holds something else than this command writes.
 
-    None is no file.
+    None is no file. ``instead`` says what to do.
 
     Raises:
         UsageError: it does, or cannot be read.
     """
     if file and is_foreign(file, is_ours):
-        raise UsageError(f"{file} is there and not of this command's making: name another file")
+        raise UsageError(f"{file} is there and not of this command's making: {instead}")
 
 
 def has_mark(*marks: bytes) -> Callable[[Path], bool]:

@@ -13,13 +13,15 @@ from urllib.parse import quote
 import numpy as np
 
 from ..errors import MerError
-from ..files import is_foreign, write_whole
+from ..files import write_whole
 from ..text.escape import for_terminal, for_xml, storable
 from .marks import has_mark
 from .songs import Song
 
-MADE = "made by mer-label playlist"
-"""The comment by which our files are known again; others are not replaced."""
+_MADE = "made by mer-label playlist"  # the comment by which our files are known again
+
+is_playlist = has_mark(_MADE.encode())
+"""Whether a file is a playlist that was made here, in any kind."""
 
 NOT_FOR_VLC = re.compile("[#?]|%[0-9A-Fa-f]{2}")
 """What VLC, for which each entry of an M3U8 is a URL, takes for parts of one; other players take names."""
@@ -54,10 +56,9 @@ def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> None
         songs: each with its entry, by ``entries_from`` the playlist's folder.
 
     Raises:
-        MerError: it cannot be written, or a file that is none of ours has its name.
+        MerError: it cannot be written.
     """
-    refuse_foreign(path)
-    lines = [b"#EXTM3U", f"#{MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
+    lines = [b"#EXTM3U", f"#{_MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
     for entry, song in songs:
         title = song.title or os.path.splitext(os.path.basename(song.path))[0]
         seconds = -1 if song.duration_s is None else round(song.duration_s)
@@ -74,12 +75,11 @@ def write_xspf(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> None
         songs: each with its entry, by ``entries_from`` the playlist's folder.
 
     Raises:
-        MerError: it cannot be written, or a file that is none of ours has its name.
+        MerError: it cannot be written.
     """
-    refuse_foreign(path)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<playlist version="1" xmlns="http://xspf.org/ns/0/"><annotation>{MADE}</annotation>',
+        f'<playlist version="1" xmlns="http://xspf.org/ns/0/"><annotation>{_MADE}</annotation>',
         f"<title>{for_xml(name)}</title><trackList>",
     ]
     for entry, song in songs:
@@ -104,17 +104,16 @@ def write_nsp(path: Path, name: str, emotion: str, min_confidence: float = 0.0, 
         limit: songs, or 0 for all.
 
     Raises:
-        MerError: it cannot be written, or a file that is none of ours has its name.
+        MerError: it cannot be written.
     """
     from .tagging.moods import share_name
 
-    refuse_foreign(path)
     share = share_name(emotion).lower()
     rules: list[dict] = [{"is": {"mood": emotion}}]
     if min_confidence:
         # Of tags Navidrome compares with no "at least".
         rules.append({"gt": {share: round(min_confidence - _HALF, 6)}})
-    playlist = {"name": storable(name), "comment": MADE, "all": rules}
+    playlist = {"name": storable(name), "comment": _MADE, "all": rules}
     if min_confidence:
         playlist |= {"sort": share, "order": "desc"}
     if limit:
@@ -167,16 +166,6 @@ def names_of_playlists(labels: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def refuse_foreign(path: Path) -> None:
-    """Refuses a name that a file which is none of ours has.
-
-    Raises:
-        MerError: one has it.
-    """
-    if is_foreign(path, has_mark(MADE.encode())):
-        raise MerError(f"{path} was not made here and is not replaced: move it, or name another folder")
-
-
 def of_other_labels(folder: Path, suffix: str, names: Iterable[str]) -> list[str]:
     """The files of a folder that are playlists of ours and of none of these labels' names, in order.
 
@@ -197,7 +186,7 @@ def _is_ours(path: Path) -> bool:
         return False
     first = b"\n".join([*head.split(b"\n")[:3], b""])  # which have the name in all kinds, and no song's
     names = (f"#PLAYLIST:{_line(path.stem)}\n", f"<title>{for_xml(path.stem)}</title>", _quoted(path.stem))
-    return MADE.encode() in head and any(name.encode() in first for name in names)
+    return _MADE.encode() in head and any(name.encode() in first for name in names)
 
 
 def _quoted(name: str) -> str:

@@ -174,9 +174,10 @@ def test_a_playlist_of_somebody_else_is_met_before_any_is_written(
     out.mkdir()
     (out / f"Sad.{kind}").write_text("mine")
     done = run(labels, out, "--format", kind)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "was not made here" in done.stderr
-    assert [path.name for path in out.iterdir()] == [f"Sad.{kind}"]
+    assert (done.exit_code, done.stdout) == (2, "")
+    said = f"Sad.{kind} is there and not of this command's making: move it, or name another folder\n"
+    assert done.stderr.endswith(said)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(f"Sad.{kind}", "mine")]
 
 
 def test_another_song_of_the_same_path_is_not_listed(

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_folders import row_of, write_labels
 from merkit.engine.catalogue.playlists import sources_from_playlist
-from merkit.engine.errors import MerError
 from merkit.engine.outputs.playlists import (
     NOT_FOR_VLC,
     entries_from,
@@ -158,24 +157,6 @@ def test_an_xspf_leads_to_files_of_every_name(tmp_path: Path) -> None:
 )
 def test_what_vlc_does_not_find_in_an_m3u8(entry: str, is_for_vlc: bool) -> None:
     assert (NOT_FOR_VLC.search(entry) is None) is is_for_vlc
-
-
-@pytest.mark.parametrize("suffix", [".m3u8", ".xspf", ".nsp"])
-def test_a_playlist_of_somebody_else_stays(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"Happy{suffix}"
-
-    def write() -> None:
-        if suffix == ".nsp":
-            write_nsp(path, "Happy", "happy")
-        else:
-            (write_m3u8 if suffix == ".m3u8" else write_xspf)(path, "Happy", [])
-
-    write()
-    write()  # our own is replaced
-    path.write_text("mine")
-    with pytest.raises(MerError, match="was not made here and is not replaced"):
-        write()
-    assert path.read_text() == "mine"
 
 
 def test_a_smart_playlist_asks_for_the_tags_that_are_written(tmp_path: Path) -> None:
