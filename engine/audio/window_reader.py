@@ -148,8 +148,7 @@ class WindowReader:
         if self.from_file(sound.loud) < self.spec.n_fft:
             if self.not_finite or sound.lost > sound.searched / 2:
                 raise self.error_without_windows()
-            if sound.stretches:
-                raise error_from_silence(self.level)
+            raise error_from_silence(self.level)
         found = [
             (first, min(end, sound.searched)) for first, end in sound.stretches if first < sound.searched
         ]
@@ -220,7 +219,7 @@ class WindowReader:
             first, end = ends_of_sound(samples, rate)
             silent = end - first < _SHORTEST_TAIL * self.spec.window_samples
             silent = silent or loud_in(samples, rate) < self.spec.n_fft
-            if len(samples) - (end - first) > pause_s * rate:
+            if end > first and len(samples) - (end - first) > pause_s * rate:
                 samples = samples[first:end]
         means = [part.mean() for part in np.array_split(samples, min(_PARTS, len(samples)))]
         if max(min(means), -max(means)) > _OFFSET * level:

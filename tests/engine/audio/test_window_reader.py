@@ -150,6 +150,28 @@ def test_silent_and_too_quiet(tmp_path: Path) -> None:
     assert windows_from_file(write_audio(path, noise(30, RATE) * 10 ** (-45 / 20), RATE), SPEC)
 
 
+def drift(seconds: float) -> np.ndarray:
+    """What moves too slowly to be heard: silence in every 10 ms, though a window of it has a level."""
+    return (0.01 * np.sin(0.2 * np.pi * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def test_a_window_of_subsonic_drift_is_silent_and_costs_no_other() -> None:
+    found = windows_of(tone(20), drift(20), windows="all")
+    assert [(window.start_s, window.silent) for window in found] == [
+        *[(0, False), (10, False), (20, True), (30, True)]
+    ]
+    assert all(len(window.samples) == SPEC.window_samples for window in found)
+
+
+@pytest.mark.parametrize("windows", [3, "all"])
+@pytest.mark.parametrize("clicks", [0, 1])
+def test_nothing_but_subsonic_drift_is_silence_with_a_click_or_without(
+    clicks: int, windows: WindowCount
+) -> None:
+    with pytest.raises(SilentError, match="is silent but for sounds that are too short"):
+        windows_of(drift(20), *[tone(0.02)] * clicks, drift(20), windows=windows)
+
+
 def test_samples_far_beyond_full_scale() -> None:
     class Loud(SampleDecoder):
         gain = 1.0
