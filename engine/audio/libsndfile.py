@@ -27,6 +27,7 @@ from .containers.ogg_stream import OGG_HEADS, IrregularError, OggStream, opus_at
 from .containers.pcm_streams import CodedStream, holds_sync, refuse_dsd, stream_in_samples
 from .decoder import TAGS, Budget, length_by_reading
 from .full_scale import PROBE_SAMPLES, probe_starts, unit_from_blocks, unit_from_integers
+from .sound_handle import SoundHandle
 
 if TYPE_CHECKING:
     from .ffmpeg.decoder import FFmpegDecoder
@@ -281,14 +282,13 @@ class SoundFileDecoder:
         self._file.close()
         self._file, self._position = self._open(), 0
 
-    def _open(self) -> _Handle:
+    def _open(self) -> SoundHandle:
         header = self._header
         if self._part or header.corrections or header.left_out or header.start or header.end:
-            view: Any = self._view()
-            return _Handle(view)
+            return SoundHandle(self._view())
         # By descriptor: given a name, libsndfile trusts suffixes such as .vox or .raw.
         os.lseek(self.descriptor, 0, os.SEEK_SET)
-        return _Handle(os.dup(self.descriptor), closefd=True)
+        return SoundHandle(os.dup(self.descriptor))
 
     def _view(self) -> FileView:
         if self._part:
@@ -297,14 +297,3 @@ class SoundFileDecoder:
         end = header.start + header.end if header.end else os.fstat(self.descriptor).st_size
         # libsndfile skips a tag before the header in files, not in file objects.
         return FileView(self.descriptor, header.start, end, header.corrections, header.left_out)
-
-
-class _Handle(soundfile.SoundFile):
-    """An open file. If soundfile knew that it can seek, it would do so after every read."""
-
-    @property
-    def can_seek(self) -> bool:
-        return super().seekable()
-
-    def seekable(self) -> bool:
-        return False

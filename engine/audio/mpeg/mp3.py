@@ -13,6 +13,7 @@ from ...signals import pass_on_from_handler
 from ..channels import mono_from_two
 from ..decoder import Budget, Decoder, length_by_reading
 from ..joined import JoinedDecoder
+from ..sound_handle import SoundHandle
 from .mp3_frames import FrameIndex, mp3_from_file
 
 _BLOCK = 1 << 20  # values decoded between two checks of the budget
@@ -102,20 +103,13 @@ def _without_bursts(sound: Float32, frame_samples: int) -> Float32:
     return sound
 
 
-class _Stream(soundfile.SoundFile):
-    """A file that is read from its beginning. If it could seek, soundfile would do so after every read."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _stream_of(data: bytes) -> _Stream:
+def _stream_of(data: bytes) -> SoundHandle:
     """Bytes as a file in memory: libsndfile reads Python's file objects more slowly than it seeks."""
     data = _TAG + data
     try:
         number = os.memfd_create("mer-mp3")
     except (AttributeError, OSError):  # another system's, or a sandbox refuses it
-        return _Stream(io.BytesIO(data))
+        return SoundHandle(io.BytesIO(data))
     with os.fdopen(number, "w+b", buffering=0) as memory:
         try:
             whole = memory.write(data) == len(data)
@@ -123,6 +117,6 @@ def _stream_of(data: bytes) -> _Stream:
             pass_on_from_handler(error)
             whole = False
         if not whole:
-            return _Stream(io.BytesIO(data))
+            return SoundHandle(io.BytesIO(data))
         memory.seek(0)
-        return _Stream(os.dup(memory.fileno()), closefd=True)
+        return SoundHandle(os.dup(memory.fileno()))
