@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from ...errors import AudioError
+from ..formats import start_behind_tags
 from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
 from .flac_frames import length_from_flac, start_of_flac, stretches_without_frames
 from .sound_chunks import further_sound, size_without, unpadded_chunks
@@ -61,12 +62,7 @@ def header_from_file(descriptor: int) -> Header:
         AudioError: it is FLAC of many gigabytes that does not end in frames, or AIFF-C of floats that are
             little-endian.
     """
-    file = FileBytes(descriptor)
-    if file.bytes_at(0, 3) == b"ID3":  # libsndfile skips such a tag before any header
-        size = 0
-        for byte in file.bytes_at(6, 4):
-            size = size << 7 | byte & 0x7F
-        file = FileBytes(descriptor, 10 + size)
+    file = FileBytes(descriptor, start_behind_tags(descriptor))
     start = start_of_flac(descriptor, file.start)
     if start is not None:
         return _flac(descriptor, start)

@@ -125,11 +125,17 @@ def test_chunks_behind_a_size_that_lies(tmp_path: Path, size: int) -> None:
     np.testing.assert_allclose(samples, MONO, atol=1e-4)
 
 
-def test_a_tag_before_the_header(tmp_path: Path) -> None:
-    tag = b"ID3\4\0\0\0\0\x28\x08" + bytes(0x28 * 128 + 8)
-    np.testing.assert_allclose(
-        heard(tmp_path / "a", tag + with_size(encoded("WAV"), "WAV", 0, 0)), MONO, atol=1e-4
-    )
+_TAG = b"ID3\4\0\0\0\0\x28\x08" + bytes(0x28 * 128 + 8)
+_TAG_WITH_FOOTER = b"ID3\4\0\x10\0\0\x10\0" + bytes(2_048) + b"3DI\4\0\x10\0\0\x10\0"
+
+
+@pytest.mark.parametrize("tags", [_TAG, 2 * _TAG, _TAG_WITH_FOOTER, _TAG_WITH_FOOTER + _TAG])
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "AIFF", "W64", "CAF", "FLAC"])
+def test_tags_before_the_header(tmp_path: Path, kind: str, tags: bytes) -> None:
+    np.testing.assert_allclose(heard(tmp_path / "a", tags + encoded(kind)), MONO, atol=1e-4)
+    if kind == "WAV":
+        false = with_size(encoded("WAV"), "WAV", 0, 0)
+        np.testing.assert_allclose(heard(tmp_path / "a", tags + false), MONO, atol=1e-4)
 
 
 def test_both_sizes_agree_where_the_sound_ends(tmp_path: Path) -> None:
