@@ -11,8 +11,17 @@ Order = Literal["little", "big"]
 
 _HEAD_BYTES = 4_096
 _MAX_CHUNKS = 1_000
-# Known where no padding stands before them: some programs leave out the byte that makes a size even.
-_KNOWN = (b"fmt ", b"fact", b"data", b"LIST", b"COMM", b"SSND", b"FVER", b"NAME", b"AUTH", b"ANNO")
+
+BEHIND_SOUND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD ", b"smpl", b"iXML",
+                b"axml", b"_PMX", b"afsp", b"inst", b"acid", b"DISP", b"PEAK", b"MARK", b"INST", b"ANNO",
+                b"NAME", b"AUTH", b"info", b"uuid", b"strg", b"free", b"umid", b"cart", b"levl", b"FLLR",
+                b"fact", b"COMT", b"APPL", b"(c) ")  # fmt: skip
+"""Identifiers of chunks that may stand behind the sound."""
+
+KNOWN = frozenset((*BEHIND_SOUND, b"fmt ", b"data", b"COMM", b"SSND", b"FVER"))
+"""Identifiers that are known where no padding stands before them: some programs leave out the byte that makes
+a size even.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ def chunks_from(
 def start_behind(file: FileBytes, layout: Layout, chunk: Chunk) -> int:
     """Where the chunk behind another one begins."""
     padded = chunk.body + -(-chunk.size // layout.align) * layout.align
-    return chunk.end if padded > chunk.end and file.bytes_at(chunk.end, 4) in _KNOWN else padded
+    return chunk.end if padded > chunk.end and file.bytes_at(chunk.end, 4) in KNOWN else padded
 
 
 def caf_breaks_off(descriptor: int) -> bool:

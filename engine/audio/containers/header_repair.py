@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import AudioError
 from ..formats import start_behind_tags
-from .chunks import AIFF, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
+from .chunks import AIFF, BEHIND_SOUND, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
 from .flac_frames import length_from_flac, start_of_flac, stretches_without_frames
 from .sound_chunks import further_sound, size_without, unpadded_chunks
 from .wav_format import WavFormat, wav_format
@@ -23,10 +23,6 @@ _MAX_TRIES = 100
 _LONGEST = 0xFFFFFFFF  # bytes that a size of WAV can state: that of more is less by 4 GB, or a multiple
 _SEARCHED_BYTES = 4 << 30  # libFLAC searches all of a file for a frame, without an end to its patience
 _PADDING = 4_096  # so few bytes behind the sound are padding or a tag of an unknown kind
-_BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"cue ", b"bext", b"JUNK", b"junk", b"PAD ", b"smpl", b"iXML", b"axml",
-           b"_PMX", b"afsp", b"inst", b"acid", b"DISP", b"PEAK", b"MARK", b"INST", b"ANNO", b"NAME", b"AUTH",
-           b"info", b"uuid", b"strg", b"free", b"umid", b"cart", b"levl", b"FLLR", b"fact", b"COMT", b"APPL",
-           b"(c) ")  # fmt: skip
 _NO_SOUND = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"PK\x03\x04")
 _ALAC_BITS = (16, 20, 24, 32)
 _AIFF_C_BITS = {b"in24": 24, b"42ni": 24, b"in32": 32, b"23ni": 32}
@@ -286,7 +282,7 @@ def _start_of_last_chunks(file: FileBytes, layout: Layout, sound_start: int) -> 
     first = max(sound_start, file.size - _TAIL_BYTES)
     tail = file.bytes_at(first, file.size - first)
     starts: list[int] = []
-    for kind in _BEHIND:
+    for kind in BEHIND_SOUND:
         place = tail.find(kind)
         while place >= 0:
             starts.append(first + place)

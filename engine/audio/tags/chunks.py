@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ..containers.chunks import KNOWN
 from ..containers.part import Part
 from .id3 import read_id3v2
 from .values import LONGEST, Tags, add, text_from_bytes
@@ -13,6 +14,7 @@ _INFO = {b"IART": "artist", b"INAM": "title", b"IPRD": "album",
          b"ICRD": "date", b"IPRT": "track", b"ITRK": "track",
          b"IGNR": "genre", b"ICMT": "comment"}  # fmt: skip
 _AIFF = {b"AUTH": "artist", b"NAME": "title"}
+_KNOWN = KNOWN | _INFO.keys()
 _UNKNOWN_SIZE = 0xFFFFFFFF
 
 
@@ -54,4 +56,5 @@ def _chunks(part: Part, order: str) -> Iterator[tuple[bytes, Part]]:
         elif name == b"data" and size == _UNKNOWN_SIZE:
             size = long_data or part.length
         yield name, chunk
-        place += 8 + size + size % 2
+        place += 8 + size
+        place += size % 2 and part.read(place, 4) not in _KNOWN

@@ -47,6 +47,22 @@ def test_text_chunks_of_aiff() -> None:
     assert read(read_text_chunks, data) == {"title": ["Déjà"], "artist": ["First", "Second"]}
 
 
+@pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"FORM"])
+@pytest.mark.parametrize("before", [b"data", b"bext", b"LIST"])
+def test_chunks_behind_one_without_the_byte_that_makes_it_even(kind: bytes, before: bytes) -> None:
+    order = "<" if kind == b"RIFF" else ">"
+    odd = made.chunk(before, bytes(999), order)[:-1]
+    info = b"INFO" + made.chunk(b"INAM", b"Title", order)[:-1] + made.chunk(b"IART", b"Artist", order)
+    texts = made.chunk(b"LIST", info, order)
+    if kind == b"FORM":
+        texts = made.chunk(b"NAME", b"Title", order)[:-1] + made.chunk(b"AUTH", b"Artist", order)
+    form = b"AIFF" if kind == b"FORM" else b"WAVE"
+    for first, second in ((made.chunk(b"id3 ", made.whole_id3(), order), texts), (texts, b"")):
+        data = made.riff(odd + first + second, kind, form, order)
+        assert read(read_text_chunks, data) == {"title": ["Title"], "artist": ["Artist"]}
+        assert read(read_id3_chunks, data).get("title", []) == [made.TITLE] * bool(second)
+
+
 def test_rf64_beyond_what_32_bits_hold() -> None:
     sizes = made.chunk(b"ds64", struct.pack("<QQQI", 0, 1_000, 0, 0))
     data = b"data" + struct.pack("<I", 0xFFFFFFFF) + bytes(1_000)
