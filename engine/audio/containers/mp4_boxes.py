@@ -23,7 +23,8 @@ def boxes(part: Part) -> Iterator[tuple[bytes, Part]]:
         size, name = struct.unpack_from(">I4s", head)
         start = 8
         if size == 1:
-            size, start = struct.unpack_from(">Q", head, 8)[0], 16
+            start = 16  # the size is not known where the file breaks off before its end
+            size = struct.unpack_from(">Q", head, 8)[0] if len(head) == 16 else start + 1
         elif size == 0:  # up to the end
             size = part.length - place
         if size < start:

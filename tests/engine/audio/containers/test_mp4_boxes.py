@@ -65,6 +65,16 @@ def test_real_encryption(tmp_path: Path) -> None:
     assert av.open(str(song)).streams.audio  # FFmpeg itself opens it
 
 
+@pytest.mark.parametrize("name", [b"mdat", b"moov"])
+def test_one_that_breaks_off_inside_of_a_long_size(tmp_path: Path, name: bytes) -> None:
+    """As a download that stopped between the 16 bytes before the sound of a large file."""
+    before = made.box(b"ftyp", b"M4A ") + (made.box(b"mdat", bytes(99)) if name == b"moov" else b"")
+    for count in range(8, 16):
+        path = tmp_path / "a.m4a"
+        path.write_bytes(before + (b"\0\0\0\1" + name + (1 << 20).to_bytes(8, "big"))[:count])
+        assert refusal(path, SPEC).startswith("breaks off before its index (moov)")
+
+
 @pytest.mark.parametrize("has_index", [True, False])
 def test_an_index_behind_many_fragments(tmp_path: Path, has_index: bool) -> None:
     fragment = made.box(b"moof", b"mfra") + made.box(b"mdat", bytes(8))
