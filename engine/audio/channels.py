@@ -8,6 +8,7 @@ channel is taken alone.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -19,21 +20,32 @@ _CANCELLED = 0.2  # of the channels' mean power: in the mean of two alike it is 
 _STRETCH = 1 << 15  # samples that fit into a processor's cache with all their channels
 _LOUDER = 1.01  # where powers differ by less, the left channel is taken, in all windows of a song
 
-# The orders of WAV and FLAC by the number of channels, and those of Vorbis and Opus where they differ.
-_WAV = {
-    3: "FL FR FC",
-    4: "FL FR BL BR",
-    5: "FL FR FC BL BR",
-    6: "FL FR FC LFE BL BR",
-    7: "FL FR FC LFE BC SL SR",
-    8: "FL FR FC LFE BL BR SL SR",
-}
-_VORBIS = {
-    3: "FL FC FR",
-    5: "FL FC FR BL BR",
-    6: "FL FC FR BL BR LFE",
-    7: "FL FC FR SL SR BC LFE",
-    8: "FL FC FR SL SR BL BR LFE",
+# FFmpeg's names by the number of channels, where that says what they are.
+_ORDERS = {
+    "wav": {  # and FLAC
+        3: "FL FR FC",
+        4: "FL FR BL BR",
+        5: "FL FR FC BL BR",
+        6: "FL FR FC LFE BL BR",
+        7: "FL FR FC LFE BC SL SR",
+        8: "FL FR FC LFE BL BR SL SR",
+    },
+    "vorbis": {  # and Opus
+        3: "FL FC FR",
+        4: "FL FR BL BR",
+        5: "FL FC FR BL BR",
+        6: "FL FC FR BL BR LFE",
+        7: "FL FC FR SL SR BC LFE",
+        8: "FL FC FR SL SR BL BR LFE",
+    },
+    "alac": {
+        3: "FC FL FR",
+        4: "FC FL FR BC",
+        5: "FC FL FR BL BR",
+        6: "FC FL FR BL BR LFE",
+        7: "FC FL FR BL BR BC LFE",
+        8: "FC FLC FRC FL FR BL BR LFE",
+    },
 }
 
 _HALF_POWER = float(np.sqrt(0.5))
@@ -66,13 +78,12 @@ _WEIGHTS = {
 }
 
 
-def channel_names(channels: int, vorbis: bool = False) -> tuple[str, ...]:
-    """FFmpeg's names of channels in the order of WAV and FLAC, or in that of Vorbis and Opus.
+def channel_names(channels: int, order: Literal["wav", "vorbis", "alac"] = "wav") -> tuple[str, ...]:
+    """FFmpeg's names of channels in the order of WAV and FLAC, of Vorbis and Opus, or of ALAC.
 
     Empty where the number of channels says nothing about their places.
     """
-    order = {**_WAV, **_VORBIS} if vorbis else _WAV
-    return tuple(order.get(channels, "").split())
+    return tuple(_ORDERS[order].get(channels, "").split())
 
 
 def mono_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:

@@ -85,7 +85,9 @@ class SoundFileDecoder:
             many = self._file.subtype == "OPUS" and self.channels > 2
             self._seeks = self._file.can_seek and self._file.subtype not in _NO_SEEKS and not many
             is_xiph = self._file.subtype in ("VORBIS", "OPUS")
-            self._names = header.wav.names or channel_names(self.channels, vorbis=is_xiph)
+            # libsndfile leaves ALAC in its own order; what a CAF says of it may be of other samples.
+            order = "vorbis" if is_xiph else "alac" if self._file.subtype.startswith("ALAC") else "wav"
+            self._names = header.wav.names or channel_names(self.channels, order)
             self.length = self._file.frames
             may_be_ogg = self.format == "OGG" and not part
             self.is_chain = header.may_be_chain or (may_be_ogg and may_be_chain(descriptor))

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.ffmpeg.decoder import FFmpegDecoder
 
+LAYOUTS = {2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1(back)"}
+
 Samples = npt.NDArray[np.float32]
 
 
@@ -30,7 +32,10 @@ def write(
     late_s: float = 0.0,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Each track is ``[samples]`` or ``[samples, 2]``. ``late_s``: a picture comes first, by so much."""
+    """Each track is ``[samples]`` or ``[samples, channels]``. ``late_s``: a picture comes first, by so much.
+
+    Three and more channels are those of ``LAYOUTS``, in FFmpeg's order.
+    """
     with av.open(str(path), "w", format=kind, options=options or {}) as file:
         picture = _add_picture(file) if late_s else None
         streams = [_add_track(file, encoder, track, rate) for track in tracks]
@@ -79,16 +84,19 @@ def _grey(pts: int) -> av.VideoFrame:
 
 
 def _add_track(file: Any, encoder: str, track: Samples, rate: int) -> Any:
-    layout = "mono" if track.ndim == 1 else "stereo"
-    stream = file.add_stream(encoder, rate=rate, layout=layout, options={"strict": "-2"})
+    stream = file.add_stream(encoder, rate=rate, layout=_layout_of(track), options={"strict": "-2"})
     stream.bit_rate = 160_000
     stream.codec_context.open(strict=False)
     return stream
 
 
+def _layout_of(track: Samples) -> str:
+    return "mono" if track.ndim == 1 else LAYOUTS[track.shape[1]]
+
+
 def _encode(file: Any, stream: Any, track: Samples, rate: int, late_s: float) -> None:
     rows = np.ascontiguousarray(track[None] if track.ndim == 1 else track.T, np.float32)
-    frame = av.AudioFrame.from_ndarray(rows, "fltp", "mono" if track.ndim == 1 else "stereo")
+    frame = av.AudioFrame.from_ndarray(rows, "fltp", _layout_of(track))
     frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
     size = stream.codec_context.frame_size or 1_024
     resampler = av.AudioResampler(stream.format, stream.layout, rate, frame_size=size)

@@ -7,12 +7,13 @@ import struct
 from contextlib import closing
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
-from ffmpeg_files import place_of, write
-from merkit.engine.audio.channels import channel_names
+from ffmpeg_files import LAYOUTS, place_of, write
+from merkit.engine.audio.channels import channel_names, two_from_channels
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
 from merkit.engine.audio.open import open_decoder
@@ -154,7 +155,7 @@ def test_a_room_of_loudspeakers(tmp_path: Path, kind: str, subtype: str) -> None
     """Front left and right of six channels are heard as loud as of two."""
     rate, left, right = 48_000, noise(2, 48_000, 1), noise(2, 48_000, 2)
     room = np.zeros((len(left), 6), np.float32)
-    names = channel_names(6, vorbis=kind == "OGG")
+    names = channel_names(6, "vorbis" if kind == "OGG" else "wav")
     room[:, names.index("FL")], room[:, names.index("FR")] = left, right
     room[:, names.index("LFE")] = 0.5
     with soundfile.SoundFile(tmp_path / "a", "w", rate, 6, subtype, format=kind) as file:
@@ -164,6 +165,20 @@ def test_a_room_of_loudspeakers(tmp_path: Path, kind: str, subtype: str) -> None
         mono, expected = decoder.read(rate, 20_000), (left + right)[rate : rate + 20_000] / 2
     assert np.mean((mono - expected) ** 2) < (0.2 if kind == "OGG" else 1e-6) * np.mean(expected**2)
     assert np.std(mono) == pytest.approx(np.std(expected), rel=0.1)
+
+
+@pytest.mark.parametrize("channels", range(3, 8))
+@pytest.mark.parametrize(("kind", "suffix"), [("caf", ".caf"), ("ipod", ".m4a")])
+def test_a_room_in_alac_has_an_order_of_its_own(
+    tmp_path: Path, channels: int, kind: str, suffix: str
+) -> None:
+    """Whatever the header of a CAF says: FFmpeg and libsndfile write there what their samples are not."""
+    room = np.stack([noise(2, 48_000, seed) for seed in range(channels)], axis=1)
+    path = write(tmp_path / f"a{suffix}", kind, "alac", room, rate=48_000)
+    names = tuple(channel.name for channel in av.AudioLayout(LAYOUTS[channels]).channels)
+    with closing(open_decoder(path, Limits())) as decoder:
+        mono = decoder.read(0, 96_000)
+    np.testing.assert_allclose(mono, two_from_channels(room, names).mean(axis=1), atol=1e-3)
 
 
 @pytest.mark.parametrize("junk", [8 << 20, 512 << 20])
