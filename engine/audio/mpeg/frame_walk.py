@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import AudioError
 from ..decoder import Budget
 from ..formats import start_behind_tags
 
@@ -33,7 +34,8 @@ _FIRST_SEARCH = 4 << 10  # then twice as much, again and again
 _HEAD_BYTES = 64  # of a frame, at most, that tell what it is
 _MAX_TAGS = 16  # in a row
 _APE, _APE_BYTES = b"APETAGEX", 32  # of an APEv2 tag's header, and of its footer
-_MAX_FRAMES = 1 << 22  # 28 hours at 48 kHz; limits the memory and the parts that a hostile file can ask for
+# Limits of the memory and the parts that a hostile file can ask for.
+_MAX_FRAMES = 1 << 22  # at 48 kHz 28 hours of MP3, 24 of AAC
 _MAX_PARTS = 1 << 12
 
 
@@ -89,6 +91,9 @@ def frames_from_file(descriptor: int, codec: Codec, budget: Budget, junk: int = 
 
     Args:
         junk: so many bytes before the first frame are allowed. ID3 tags do not count.
+
+    Raises:
+        AudioError: it has more than 2^22 frames, or takes too much time.
     """
     return _Walk(descriptor, codec, budget).parts(junk)
 
@@ -116,7 +121,7 @@ class _Walk:
         parts: list[FrameList] = []
         frames = 0
         start = self._at_or_after(0, 0, junk)
-        while start is not None and frames < _MAX_FRAMES:
+        while start is not None:
             kind, begins = self._head(start)
             if not parts or begins or parts[-1].kind != kind:
                 if len(parts) == _MAX_PARTS:
@@ -127,6 +132,8 @@ class _Walk:
             frames += len(parts[-1])
             # A frame with a broken size, or with bytes missing, may hide the one after it.
             start = self._at_or_after(end, last + 4, self._size)
+            if start is not None and frames >= _MAX_FRAMES:
+                raise AudioError(f"holds more than {_MAX_FRAMES:,} frames of MP3 or AAC (a day): split it")
         return parts
 
     def _at_or_after(self, offset: int, search_from: int, distance: int) -> int | None:

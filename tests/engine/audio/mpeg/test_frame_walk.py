@@ -184,12 +184,22 @@ def test_the_work_grows_with_the_file(parts, data: bytes, monkeypatch: pytest.Mo
     assert sum(read) < 4 * len(data) + 10**6
 
 
-def test_parts_and_frames_are_limited(parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_limited(parts, monkeypatch: pytest.MonkeyPatch) -> None:
     data = (frames(3) + frames(3, MONO)) * 100
     monkeypatch.setattr(frame_walk, "_MAX_PARTS", 40)
     assert len(parts(data)) == 40
-    monkeypatch.setattr(frame_walk, "_MAX_FRAMES", 30)
-    assert 30 <= sum(counts(parts(data))) < 30 + frame_walk._BLOCK
+
+
+@pytest.mark.parametrize("data", [frames(3_000), (frames(3) + frames(3, MONO)) * 500, frames(3_000) + ID3V1])
+def test_a_file_of_more_frames_than_are_kept_is_refused(
+    parts, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its length would be a lie, and what lies behind them never heard."""
+    monkeypatch.setattr(frame_walk, "_MAX_FRAMES", 3_000)
+    assert sum(counts(parts(data))) == 3_000
+    monkeypatch.setattr(frame_walk, "_MAX_FRAMES", 1_500)
+    with pytest.raises(AudioError, match="more than 1,500 frames"):
+        parts(data)
 
 
 def test_the_time_is_limited(parts) -> None:
