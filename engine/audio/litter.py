@@ -6,7 +6,7 @@ import re
 
 _NAMES = (
     # Bins of desktops, NAS boxes and Windows.
-    ".trash .trashes .recycle .recycle.bin #recycle @recycle @sharebin $recycle.bin .dtrash "
+    ".recycle .recycle.bin #recycle @recycle @sharebin $recycle.bin .dtrash "
     # Bins and older versions of backups, of programs that mirror folders and of servers of files.
     ".stversions _gsdata_ backups.backupdb files_trashbin files_versions "
     # What NAS boxes keep for themselves beside music.
@@ -19,7 +19,8 @@ _NAMES = (
 _LITTER = {*_NAMES.split(), "system volume information", "network trash folder", "temporary items"}
 _OLDER_BINS = ("RECYCLER", "RECYCLED")  # of Windows; "Recycler" is an album
 _FOUND = re.compile(r"found\.[0-9]{3}", re.IGNORECASE)  # what a repair of a disk of Windows saved
-_LITTER_PREFIXES = ("._", ".trash-")  # AppleDouble companions have the suffix of the file that they go with
+# AppleDouble companions have the suffix of the file that they go with, and so has what Android deleted.
+_LITTER_PREFIXES = ("._", ".trash")
 
 
 def is_left_out(name: str, hidden: bool) -> bool:

@@ -13,7 +13,7 @@ from merkit.engine.audio.litter import is_left_out
      "SYSTEM VOLUME INFORMATION", "Network Trash Folder", "Temporary Items", "RECYCLER", "found.000",
      "FOUND.012", "@tmp", "@sharesnap", "@__thumb", ".@__thumb", "@appstore",
      "_gsdata_", "Backups.backupdb", "files_trashbin", "files_versions", ".Recycle.Bin", "RECYCLED",
-     "@sharebin"],
+     "@sharebin", ".trashed-1690000000-song.mp3", ".Trash_old"],
 )  # fmt: skip
 def test_litter_is_never_taken(name: str) -> None:
     assert is_left_out(name, hidden=False)
