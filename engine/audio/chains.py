@@ -11,9 +11,9 @@ import soundfile
 
 from ..arrays import Float32
 from ..errors import AudioError
-from .containers.file_view import FileView
+from .containers.file_view import FileView, Span
 from .containers.flac_frames import beginnings_in_flac, parts_from_flac
-from .containers.ogg_pages import Part, parts_from_ogg
+from .containers.ogg_pages import parts_from_ogg
 from .decoder import Budget, Decoder
 from .joined import JoinedDecoder
 from .libsndfile import SoundFileDecoder
@@ -41,7 +41,7 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
     return JoinedDecoder(links)
 
 
-def decoder_of_segments(file: io.FileIO, parts: Sequence[Part], budget: Budget) -> Decoder:
+def decoder_of_segments(file: io.FileIO, parts: Sequence[Span], budget: Budget) -> Decoder:
     """``Decoder`` of Matroska or Ogg files in one. Those without sound that can be decoded are left out.
 
     Args:
@@ -58,7 +58,7 @@ def decoder_of_segments(file: io.FileIO, parts: Sequence[Part], budget: Budget) 
     return JoinedDecoder(links)
 
 
-def _link_decoder(descriptor: int, part: Part, budget: Budget) -> Decoder:
+def _link_decoder(descriptor: int, part: Span, budget: Budget) -> Decoder:
     if os.pread(descriptor, 4, part[0]) in _BY_LIBSNDFILE:
         with suppress(soundfile.LibsndfileError):
             return SoundFileDecoder(os.dup(descriptor), budget, part)
@@ -67,7 +67,7 @@ def _link_decoder(descriptor: int, part: Part, budget: Budget) -> Decoder:
     return FFmpegDecoder(FileView(descriptor, *part), budget)  # of Matroska, and of FLAC in Ogg
 
 
-def _links(slot: _Slot, parts: Sequence[Part], budget: Budget) -> list[_Link]:
+def _links(slot: _Slot, parts: Sequence[Span], budget: Budget) -> list[_Link]:
     links: list[_Link] = []
     try:
         for part in parts:
@@ -87,13 +87,13 @@ def _links(slot: _Slot, parts: Sequence[Part], budget: Budget) -> list[_Link]:
 class _Slot:
     """Keeps one link open, however many there are."""
 
-    def __init__(self, open_part: Callable[[Part], Decoder], close_whole: Callable[[], None]) -> None:
+    def __init__(self, open_part: Callable[[Span], Decoder], close_whole: Callable[[], None]) -> None:
         self._open_part, self._close_whole = open_part, close_whole
-        self._part: Part | None = None
+        self._part: Span | None = None
         self._closed = False
         self._decoder: Decoder | None = None
 
-    def decoder(self, part: Part) -> Decoder:
+    def decoder(self, part: Span) -> Decoder:
         if self._decoder is None or self._part != part:
             self.close_link()
             self._decoder, self._part = self._open_part(part), part
@@ -114,7 +114,7 @@ class _Slot:
 class _Link:
     """``Decoder`` of one link, which is open while it is read."""
 
-    def __init__(self, slot: _Slot, part: Part, decoder: Decoder) -> None:
+    def __init__(self, slot: _Slot, part: Span, decoder: Decoder) -> None:
         self._slot, self._part = slot, part
         self.name, self.sample_rate, self.length = decoder.name, decoder.sample_rate, decoder.length
 

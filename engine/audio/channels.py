@@ -86,15 +86,6 @@ def channel_names(channels: int, order: Literal["wav", "vorbis", "alac"] = "wav"
     return tuple(_ORDERS[order].get(channels, "").split())
 
 
-def mono_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
-    """Mixes all that is heard at once, such as a window: float32 ``[samples, channels]`` to ``[samples]``.
-
-    Args:
-        names: as in ``two_from_channels``.
-    """
-    return mono_from_two(two_from_channels(block, names))
-
-
 def two_from_channels(block: Float32, names: tuple[str, ...] = ()) -> Float32:
     """Left and right of three or more channels; one or two channels stay as they are.
 

@@ -18,7 +18,7 @@ import soundfile
 from ..arrays import Float32
 from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
-from .containers.file_view import FileView
+from .containers.file_view import FileView, Span
 from .containers.flac_frames import is_hole, stretches_without_frames
 from .containers.header_repair import Header, header_from_file
 from .containers.ogg_clock import counts_wrongly
@@ -67,7 +67,7 @@ class SoundFileDecoder:
         AudioError: a rate, a number of channels or a size outside the limits.
     """
 
-    def __init__(self, descriptor: int, budget: Budget, part: tuple[int, int] | None = None) -> None:
+    def __init__(self, descriptor: int, budget: Budget, part: Span | None = None) -> None:
         self.name = _NAME
         self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit, self._position = 1.0, 0

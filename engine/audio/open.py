@@ -13,6 +13,7 @@ from ..errors import AudioError, NothingHeardError, UnreadableError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers import asf_objects, matroska, mp4_boxes
 from .containers.chunks import caf_breaks_off
+from .containers.file_view import Span
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
 from .decoder import Budget, Decoder, Limits
@@ -120,7 +121,7 @@ def _error_without_index(name: str) -> AudioError:
     return AudioError(f"breaks off before its index ({name}): copy it again, or let its recorder repair it")
 
 
-def _behind_tags(descriptor: int) -> list[tuple[int, int]]:
+def _behind_tags(descriptor: int) -> list[Span]:
     """What is behind ID3v2 tags that are no part of the format, whose offsets are then too small."""
     start = start_behind_tags(descriptor)
     head = os.pread(descriptor, 8, start)

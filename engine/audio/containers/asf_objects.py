@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from .part import Exhausted, Part, part_of_file
 
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+"""The first bytes of a file."""
+
 _STREAM = bytes.fromhex("9107dcb7b7a9cf118ee600c00c205365")
 _AUDIO = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
 _ENCRYPTIONS = {  # Content Encryption, and its extended form
@@ -43,7 +45,7 @@ def objects(part: Part) -> Iterator[tuple[bytes, Part]]:
 def is_encrypted(descriptor: int) -> bool:
     """Whether all sound of an ASF file is encrypted. FFmpeg decodes it all the same, to noise."""
     file = part_of_file(descriptor)
-    if len(head := file.read(0, 30)) < 30 or not head.startswith(_ASF):
+    if len(head := file.read(0, 30)) < 30 or not head.startswith(ASF):
         return False
     names: set[bytes] = set()
     streams: list[tuple[bool, bool]] = []  # of each stream: whether it is sound, whether it is encrypted

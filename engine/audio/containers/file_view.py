@@ -7,6 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Span = tuple[int, int]
+"""Bytes of a file, from where to where."""
+
 
 class FileView(io.RawIOBase):
     """The bytes ``start`` to ``end`` of a file, read only. It has a position of its own.
@@ -23,7 +26,7 @@ class FileView(io.RawIOBase):
         start: int,
         end: int,
         corrections: Mapping[int, bytes] | None = None,
-        left_out: Sequence[tuple[int, int]] = (),
+        left_out: Sequence[Span] = (),
     ) -> None:
         super().__init__()
         self._descriptor, self._start = descriptor, start

@@ -10,7 +10,8 @@ from itertools import islice, pairwise
 
 from ..decoder import Budget
 from ..formats import is_container
-from .ogg_pages import MOST_PARTS, Part
+from .file_view import Span
+from .ogg_pages import MOST_PARTS
 
 # And STREAMINFO, which comes first, is 34 bytes long, and may be all of the metadata.
 _MARK = re.compile(rb"fLaC[\0\x80]\0\0\x22")
@@ -131,9 +132,9 @@ def is_hole(descriptor: int, place: int, end: int) -> bool:
     return place + len(data) < end and next(_frames(data), None) is None
 
 
-def stretches_without_frames(descriptor: int, start: int) -> tuple[Part, ...]:
+def stretches_without_frames(descriptor: int, start: int) -> tuple[Span, ...]:
     """Where no frame can begin, of MPEG audio neither, by offsets from ``start``: FFmpeg keeps it all."""
-    holes: list[Part] = []
+    holes: list[Span] = []
     end = os.fstat(descriptor).st_size - start
     for place in range(0, end, _BLOCK_BYTES):
         if b"\xff" not in os.pread(descriptor, _BLOCK_BYTES, start + place):
@@ -161,7 +162,7 @@ def _true_format(head: bytes, frame: _Frame, counts: list[int]) -> dict[int, byt
     return corrections
 
 
-def parts_from_flac(descriptor: int, budget: Budget) -> list[Part]:
+def parts_from_flac(descriptor: int, budget: Budget) -> list[Span]:
     """The bytes of each of the FLAC files that follow one another in one file, from where to where.
 
     At most ``MOST_PARTS``; the last one reaches to the end.

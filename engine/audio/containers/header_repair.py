@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from ...errors import AudioError
 from ..formats import start_behind_tags
 from .chunks import AIFF, BEHIND_SOUND, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
+from .file_view import Span
 from .flac_frames import length_from_flac, start_of_flac, stretches_without_frames
 from .sound_chunks import further_sound, size_without, unpadded_chunks
 from .wav_format import WavFormat, wav_format
@@ -44,7 +45,7 @@ class Header:
     wav: WavFormat = field(default_factory=WavFormat)
     start: int = 0
     end: int | None = None
-    left_out: tuple[tuple[int, int], ...] = ()
+    left_out: tuple[Span, ...] = ()
     may_be_chain: bool = False
     for_ffmpeg: bool = False
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from . import ogg_pages
+from .file_view import Span
+from .ogg_pages import MOST_PARTS
 from .part import Exhausted, Part, part_of_file, within
 
 EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
@@ -40,7 +41,7 @@ def number_at(part: Part, *path: bytes) -> int:
     return max((int.from_bytes(number.read(0, 8), "big") for number in found), default=0)
 
 
-def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
+def parts_from_matroska(descriptor: int) -> list[Span]:
     """The bytes of each of them, from where to where; none where the file begins otherwise.
 
     A segment that does not state its size, such as that of a live recording, reaches to the end.
@@ -48,7 +49,7 @@ def parts_from_matroska(descriptor: int) -> list[ogg_pages.Part]:
     end = os.fstat(descriptor).st_size
     starts: list[int] = []
     place: int | None = 0
-    while place is not None and len(starts) < ogg_pages.MOST_PARTS:
+    while place is not None and len(starts) < MOST_PARTS:
         segment = _after_element(descriptor, place, EBML)
         if segment is None:
             break

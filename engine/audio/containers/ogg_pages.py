@@ -9,6 +9,7 @@ import os
 
 from ...errors import AudioError
 from ..decoder import Budget
+from .file_view import Span
 
 PAGE = b"OggS\0"
 HEAD_BYTES = 27
@@ -19,8 +20,6 @@ _MORE = 1.5  # times as many bytes a page, on average, as at the beginning and t
 
 _TAIL_BYTES = 1 << 20
 _SEARCHED_BYTES = 4 << 30  # libsndfile searches so many for the last page in 6 s
-
-Part = tuple[int, int]
 
 MOST_PARTS = 1 << 16
 """Of one file: an internet radio's songs of half a year. A file of nothing but heads would have billions."""
@@ -65,7 +64,7 @@ def may_be_chain(descriptor: int) -> bool:
     return size / pages > _MORE * max(len(part) / max(1, part.count(PAGE)) for part in (head, tail))
 
 
-def parts_from_ogg(descriptor: int, budget: Budget) -> list[Part]:
+def parts_from_ogg(descriptor: int, budget: Budget) -> list[Span]:
     """The bytes of each link of a chain, from where to where.
 
     At most ``MOST_PARTS``; the last one reaches to the end.

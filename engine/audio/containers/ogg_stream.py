@@ -36,7 +36,6 @@ class _Page:
     end: int
     flags: int
     granule: int  # -1: no packet ends in it
-    stream: bytes
     number: int
     lacing: bytes
     body: bytes
@@ -202,7 +201,7 @@ class OggStream:
         granule = int.from_bytes(data[6:14], "little", signed=True)
         number = int.from_bytes(data[18:22], "little")
         body = data[HEAD_BYTES + len(lacing) :]
-        return _Page(start, start + size, data[5], granule, self._stream, number, lacing, body)
+        return _Page(start, start + size, data[5], granule, number, lacing, body)
 
 
 def _checksum(page: bytes) -> bytes:

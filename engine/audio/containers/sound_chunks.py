@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from .chunks import Chunk, FileBytes, Layout, chunks_from, start_behind
-from .ogg_pages import Part
+from .file_view import Span
 
 _LONGEST_FORMAT = 64  # bytes of the description of a format
 _SOUND = (b"data", b"SSND")
@@ -14,7 +14,7 @@ _SOUND = (b"data", b"SSND")
 
 def further_sound(
     file: FileBytes, layout: Layout, sound: Chunk, format_chunk: Chunk | None
-) -> tuple[tuple[Part, ...], int | None]:
+) -> tuple[tuple[Span, ...], int | None]:
     """What stands between the chunks of a sound in several, and where the last ends; None where it is in one.
 
     Some recorders begin another chunk after a pause, or end with an empty one: libsndfile reads the last.
@@ -24,7 +24,7 @@ def further_sound(
         return (), None
     description = _description(file, format_chunk)
     block = max(1, int.from_bytes(description[12:14], layout.order))
-    left_out: list[Part] = []
+    left_out: list[Span] = []
     end, is_alone = sound.body + sound.size // block * block, True
     for chunk in chunks_from(file, layout, start_behind(file, layout, sound)):
         if chunk.kind == b"fmt " and _description(file, chunk) != description:
@@ -36,7 +36,7 @@ def further_sound(
     return tuple(left_out), None if is_alone and not left_out else end
 
 
-def size_without(left_out: tuple[Part, ...], sound: Chunk, end: int) -> int:
+def size_without(left_out: tuple[Span, ...], sound: Chunk, end: int) -> int:
     """The bytes of a sound up to an offset, without what is left out."""
     return end - sound.body - sum(behind - first for first, behind in left_out)
 

@@ -44,7 +44,7 @@ class AdtsDecoder:
     name = FFmpegDecoder.name
 
     def __init__(self, file: io.FileIO, part: AdtsFrames, budget: Budget) -> None:
-        self._file, self._frames, self._budget = file, part.frames, budget
+        self._file, self._budget = file, budget
         self._offsets, self._sizes = part.frames.offsets, part.frames.sizes
         self._firsts = self._find_firsts()
         self._count = self._firsts[-1]

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ...signals import pass_on_from_handler
+from ..containers.asf_objects import ASF
 from ..containers.matroska import EBML
 from ..containers.part import Exhausted, Part, part_of_file
 from ..decoder import TAGS
-from ..formats import open_regular_file
+from ..formats import is_mp4, open_regular_file
 from .asf import read_asf
 from .chunks import read_id3_chunks, read_text_chunks
 from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2, read_id3v2_at_end
@@ -27,8 +28,6 @@ from .vorbis import read_flac, read_ogg
 
 _BETWEEN = "; "  # values of one tag, such as several artists
 _MOST_ID3V2 = 10  # one behind the other
-_MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
-_ASF = b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\0\xaa\0b\xcel"
 _DAMAGE = (struct.error, IndexError, OverflowError, OSError, Exhausted)
 
 _Reader = Callable[[Part, Tags], None]
@@ -87,6 +86,6 @@ def _readers(head: bytes) -> tuple[_Reader, ...]:
         return (read_ogg,)
     if head[:4] == EBML:
         return (read_matroska,)
-    if head[4:8] in _MP4:
+    if is_mp4(head):
         return (read_mp4,)
-    return (read_asf,) if head == _ASF else ()
+    return (read_asf,) if head == ASF else ()

@@ -11,9 +11,13 @@ import pytest
 from audio_files import noise
 from hypothesis import given
 from hypothesis import strategies as st
-from merkit.engine.audio.channels import channel_names, mono_from_channels, two_from_channels
+from merkit.engine.audio.channels import channel_names, mono_from_two, two_from_channels
 
 HALF_POWER = 0.5**0.5
+
+
+def mono_from_channels(block: np.ndarray, names: tuple[str, ...] = ()) -> np.ndarray:
+    return mono_from_two(two_from_channels(block, names))
 
 
 def unlike(count: int) -> np.ndarray:

@@ -63,6 +63,7 @@ FILES = {
         )
     ),
 }
+FILES["mov"] = made.box(b"pnot", bytes(12)) + FILES["m4a"]  # QuickTime puts a preview first
 
 
 def tags_of(folder: Path, data: bytes) -> dict[str, str]:
