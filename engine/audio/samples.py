@@ -83,6 +83,8 @@ def _check_rate(sample_rate: Any) -> None:
         raise ValueError(f"sample_rate must be at least 1, not {sample_rate}")
     if sample_rate > Limits.sample_rate:
         raise ValueError(f"sample_rate must be at most {Limits.sample_rate:,}, not {sample_rate}")
+    if sample_rate != int(sample_rate):
+        raise ValueError(f"sample_rate must be a whole number of Hz, not {sample_rate}")
 
 
 def _check_filled(array: npt.NDArray[Any]) -> None:

@@ -84,6 +84,7 @@ def test_channels_are_mixed() -> None:
         (np.zeros(9), True, "sample_rate must be a number of Hz, not True"),
         (np.zeros(9), np.True_, "sample_rate must be a number of Hz, not"),
         (np.zeros(9), 0.5, "sample_rate must be at least 1, not 0.5"),
+        (np.zeros(9), 44_100.9, "sample_rate must be a whole number of Hz, not 44100.9"),
         (np.zeros(9), 10**29, "sample_rate must be at most 1,000,000, not 1000"),
         (np.zeros(9), 10**400, "sample_rate must be at most 1,000,000, not 1000"),
         (np.zeros(9), None, "sample_rate must be a number of Hz, not None"),
