@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from .song_label import SongLabel
 
 _FIRST, _MOST = 64, 1_024  # files of a job: few at first, so that small catalogues are shared out too
+# Of a job's paths. The two that a process may have fit its pipe, of 200 kB: else this process would wait in
+# ``send``, where it reads no label, for one that waits until its labels are read.
+_BYTES = 64_000
 _AHEAD = 3  # jobs for each process that may be begun after the oldest file that is not labelled
 _TRIES = 3  # processes that may end while they have a file; the last of them has this file alone
 
@@ -56,7 +58,10 @@ class Jobs:
                 return job
         if self._begun - self._next >= self._most_ahead:
             return Job()
-        job = Job(deque(islice(self._items, self._size)))
+        job, held = Job(), 0
+        while held < _BYTES and len(job.files) < self._size and (item := next(self._items, None)):
+            job.files.append(item)
+            held += len(item[1].encode("utf-8", "surrogatepass"))  # as they are sent
         self._begun += len(job.files)
         self._size = min(2 * self._size, _MOST)
         return job

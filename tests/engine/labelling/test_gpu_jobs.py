@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import Counter
+from multiprocessing import Pipe
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.labelling.gpu_jobs import Jobs
@@ -81,3 +85,28 @@ def test_jobs_grow_and_do_not_run_ahead_for_ever() -> None:
             jobs.add(position, SongLabel(path))
     assert len(list(jobs.ready())) == sum(sizes[:-1])
     assert len(jobs.take().files) == 1_024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GPU's libraries run on Linux only")
+@pytest.mark.parametrize("name", ["a", "\udcff", "\U0001f3b5"])
+def test_two_jobs_of_long_paths_fit_a_pipe_that_nobody_reads(name: str) -> None:
+    """A parent that waited in ``send`` would read no label, and its process, which waits for that, no job."""
+    jobs = Jobs((f"/{number}/{name * 250}.mp3" for number in range(20_000)), 2)
+    last = [jobs.take() for _ in range(6)][-2:]  # they have grown to their most
+    assert all(job.files for job in last)
+    ours, theirs = Pipe()
+    with theirs:
+        sending = threading.Thread(
+            target=lambda: [ours.send([path for _, path in job.files]) for job in last], daemon=True
+        )
+        sending.start()
+        sending.join(5)
+        assert not sending.is_alive()
+
+
+def test_every_path_is_in_a_job_however_long_it_is() -> None:
+    paths = [f"{number}" * 50_000 for number in range(5)]
+    jobs, taken = Jobs(iter(paths), 1), []
+    while (job := jobs.take()).files:
+        taken += job.files
+    assert taken == list(enumerate(paths))
