@@ -45,7 +45,8 @@ class WordFirst(QuietCommand):
     ) -> click.Context:
         if not args or args[0] not in WORDS:
             first = args[0] if args else "-"  # an option
-            if not first.startswith("-") and not os.path.lexists(first) and (hint := _hint_of(first)):
+            completes = extra.get("resilient_parsing")  # for TAB in a shell, which shows no errors
+            if not completes and not first.startswith("-") and not os.path.lexists(first) and (hint := _hint_of(first)):
                 raise click.UsageError(for_terminal(f"{first}: no such file; {hint}"))
             return super().make_context(info_name, args, parent, **extra)
         word, *rest = args

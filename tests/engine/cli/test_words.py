@@ -79,6 +79,7 @@ def test_the_help_names_the_words() -> None:
         (["tag"], "--un", ["--undo", "--unsure"]),
         (["page", "labels"], "--ti", ["--title"]),
         (["playlist", "labels", "lists", "--format"], "n", ["nsp"]),
+        (["pages"], "x", [":file"]),  # mistyped, which is said once it is run
     ],
 )
 def test_words_and_their_options_are_completed(
