@@ -14,6 +14,8 @@ _SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+_COMMANDS = {f"mer-{word}" for word in ("label", "train", "export", "bench", "eval")}
+
 
 def send_nothing() -> None:
     """Sets the switches that the environment does not set already."""
@@ -30,8 +32,8 @@ def end_without_traceback() -> None:
     Python would print where in an import it was. Other programs, and child processes that ignore Ctrl-C, are
     left alone.
     """
-    ours = os.path.basename(sys.argv[0] if hasattr(sys, "argv") and sys.argv else "").startswith("mer-")
-    if not ours or threading.current_thread() is not threading.main_thread():
+    name = os.path.basename(sys.argv[0] if hasattr(sys, "argv") and sys.argv else "").removesuffix(".exe")
+    if name not in _COMMANDS or threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,18 @@ def test_every_process_that_imports_merkit_reports_nothing() -> None:
 INTERRUPT = "import os, signal, merkit\nos.kill(os.getpid(), signal.SIGINT)\nimport this\n"
 
 
-@pytest.mark.parametrize(("name", "ended"), [("mer-label", True), ("mer-bench", True), ("program", False)])
-def test_ctrl_c_ends_our_commands_at_once(tmp_path: Path, name: str, ended: bool) -> None:
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+COMMANDS = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["scripts"]
+OTHERS = ("program", "mer-mine", "mer-mine.py", "mer-label.py")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "mer-label.exe", *OTHERS])
+def test_ctrl_c_ends_our_commands_at_once(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(INTERRUPT)
     done = subprocess.run([sys.executable, tmp_path / name], capture_output=True, text=True)
     assert done.stdout == ""
     assert done.returncode == -signal.SIGINT  # the shell says 130
-    assert ("KeyboardInterrupt" in done.stderr) == (not ended)
+    assert ("KeyboardInterrupt" in done.stderr) == (name in OTHERS)
 
 
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
