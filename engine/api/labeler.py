@@ -179,8 +179,8 @@ class Labeler:
             sample_rate: in Hz; it need not be the model's.
 
         Raises:
-            AudioError: too short, too quiet, samples in its windows that are not finite or far beyond full
-                scale, or integers of a narrower type than theirs.
+            AudioError: too short, samples in its windows that are not finite or far beyond full scale, or
+                integers of a narrower type than theirs. Silence is no error, but a verdict.
             ValueError: another shape or type, or a sample rate that is no number from 1 to 1,000,000.
         """
         decoder = SampleDecoder(samples, sample_rate)
