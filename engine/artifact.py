@@ -197,14 +197,14 @@ def open_artifact(model: str) -> Artifact:
     if is_engine(path):
         facts = _facts_of(path, sha256)
         return Artifact(path.stem, path, _spec_from_facts(facts, path), sha256, content, facts)
-    return Artifact(_name_of(model, path), path, _spec_of(content, path), sha256, content)
+    name = _name_of(model) if os.path.isdir(model) and model not in known_models() else path.stem
+    return Artifact(name, path, _spec_of(content, path), sha256, content)
 
 
-def _name_of(model: str, path: Path) -> str:
-    """Of a training the folder's: its file has the backbone's, as others and the bundled network may have."""
-    folder = Path(os.path.abspath(model))
-    named = folder.parent if folder.name == _FINAL and [*folder.parent.glob("fold-*")] else folder
-    return named.name if os.path.isdir(model) and model not in known_models() else path.stem
+def _name_of(training: str) -> str:
+    """That of its folder: its file has the backbone's, as others and the bundled network may have."""
+    folder = Path(os.path.abspath(training))
+    return (folder.parent if folder.name == _FINAL and [*folder.parent.glob("fold-*")] else folder).name
 
 
 def _read(path: Path, most: int) -> bytes:

@@ -83,4 +83,5 @@ def _failed(reason: str) -> Any:
 
 def _absolute(path: str) -> bytes:
     """The same file from any working folder. ``..`` stays: behind a link it leads elsewhere than as text."""
-    return os.fsencode(path if is_remote(path) or not path else os.path.join(os.getcwd(), path))
+    as_it_is = not path or os.path.isabs(path) or is_remote(path)
+    return os.fsencode(path if as_it_is else os.path.join(os.getcwd(), path))

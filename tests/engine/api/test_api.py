@@ -112,6 +112,18 @@ def test_one_file_and_many(folder: Path, labeler: merkit.Labeler) -> None:
         assert list(other.label_files([folder / "song.mp3"])) == [first]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
+def test_an_absolute_path_needs_no_working_folder(folder: Path) -> None:
+    """The one of a service may have been removed, as by a deployment."""
+    code = (
+        "import os, tempfile, merkit\n\n"
+        "with tempfile.TemporaryDirectory() as gone:\n"
+        "    os.chdir(gone)\n"
+        f"print(merkit.label({str(folder / 'other.wav')!r}).verdict)\n"
+    )
+    assert python(folder, code).strip() == "not_music"
+
+
 def test_paths_as_bytes(folder: Path, labeler: merkit.Labeler) -> None:
     song = labeler.label(folder / "other.wav")
     assert labeler.label(bytes(folder / "other.wav")) == song

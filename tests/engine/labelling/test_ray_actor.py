@@ -66,6 +66,14 @@ def test_a_path_through_a_link_and_up_stays_as_it_is(tmp_path: Path, monkeypatch
     assert Path(os.fsdecode(path)).read_text() == "far"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
+def test_an_absolute_path_needs_no_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert block_from_paths({0: "/songs/a.mp3"})["paths"][0].as_py() == [b"/songs/a.mp3"]
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [(DeviceError("the GPU is gone"), "the GPU is gone"), (KeyError("x"), "internal error: KeyError: 'x'")],
