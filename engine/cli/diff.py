@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from ..errors import MerError
 from ..text.streams import print_err, print_out
-from .command import SETTINGS, QuietCommand, report_errors
-from .words import ANY_PATH
+from .command import SETTINGS, QuietCommand, refuse_inside, report_errors
+from .words import NAMED_PATH
 
 
 @click.command(cls=QuietCommand, context_settings=SETTINGS)
-@click.argument("old", type=ANY_PATH, metavar="OLD")
-@click.argument("new", type=ANY_PATH, metavar="NEW")
+@click.argument("old", type=NAMED_PATH, metavar="OLD")
+@click.argument("new", type=NAMED_PATH, metavar="NEW")
 @click.option(
     "--limit", type=click.IntRange(min=0), default=20, metavar="N", help="Songs to name, the surest first."
 )
 @click.option(
-    "--csv", "table", type=ANY_PATH, metavar="FILE", help="Every song that changed, the surest first."
+    "--csv", "table", type=NAMED_PATH, metavar="FILE", help="Every song that changed, the surest first."
 )
 @report_errors
 def main(old: str, new: str, limit: int, table: str | None) -> int:
@@ -37,15 +38,14 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     from ..outputs.songs import songs_in
     from ..text.escape import csv_line, for_terminal
 
-    if Path(old).resolve() == Path(new).resolve():
+    if os.path.realpath(old) == os.path.realpath(new):
         raise click.UsageError(f"{old} and {new} are one folder")
-    for folder in (old, new):
-        if table and Path(table).resolve().is_relative_to(Path(folder).resolve()):
-            raise click.UsageError(f"{table} is in {folder}: write the table elsewhere")
-    if table and not table.lower().endswith(".csv"):
-        raise click.UsageError(f"{table} does not end in .csv")
     header = ("path", "before", "confidence_before", "after", "confidence")
     if table:
+        for folder in (old, new):
+            refuse_inside(table, folder)
+        if not table.lower().endswith(".csv"):
+            raise click.UsageError(f"{table} does not end in .csv")
         check_can_be_written(Path(table))
         refuse_foreign(Path(table), has_columns(*header))
     old_labels, old_songs = songs_in(old)

@@ -9,7 +9,7 @@ import click
 
 from ..runtimes import RUNTIMES
 from .command import WORKERS, FiniteRange, WindowCountType
-from .words import ANY_PATH, complete_path
+from .words import ANY_PATH, NAMED_PATH, complete_path
 
 _OPTIONS = (
     click.argument("paths", nargs=-1, type=ANY_PATH, metavar="PATH...", shell_complete=complete_path),
@@ -157,6 +157,7 @@ _OPTIONS = (
     click.option(
         "--from",
         "finished",
+        type=NAMED_PATH,
         metavar="LABELS",
         help="Label nothing: copy the rows of a folder to a file (--out), of a file to a file or folder.",
     ),

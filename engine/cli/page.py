@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from ..text.streams import print_err, print_out
-from .command import EXIT_SOME_FAILED, SETTINGS, QuietCommand, report_errors
-from .words import ANY_PATH
+from .command import EXIT_SOME_FAILED, SETTINGS, QuietCommand, refuse_inside, report_errors
+from .words import NAMED_PATH
 
 
 @click.command(cls=QuietCommand, context_settings=SETTINGS)
-@click.argument("labels", type=ANY_PATH, metavar="LABELS")
+@click.argument("labels", type=NAMED_PATH, metavar="LABELS")
 @click.option(
     "--out",
     "-o",
-    type=ANY_PATH,
+    type=NAMED_PATH,
     default="catalogue.html",
     metavar="FILE.html",
     help="The page. Songs are played from where they lie: move page and music together.",
@@ -43,8 +43,7 @@ def main(labels: str, out: str, title: str | None, missing: bool) -> int:
 
     if Path(out).suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{out}: the name of a page must end in .html")
-    if Path(out).resolve().is_relative_to(Path(labels).resolve()):
-        raise click.UsageError(f"{out} is inside {labels}, which other programs read as a whole")
+    refuse_inside(out, labels)
     catalogue = write_page(Path(labels), Path(out), title, missing)
     print_out(out)
     songs = "1 song" if catalogue.songs == 1 else f"{catalogue.songs} songs"

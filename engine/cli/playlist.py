@@ -13,8 +13,16 @@ import click
 from ..errors import MerError
 from ..text.escape import for_terminal
 from ..text.streams import print_err, print_out
-from .command import EXIT_FAILURE, EXIT_SOME_FAILED, SETTINGS, FiniteRange, QuietCommand, report_errors
-from .words import ANY_PATH
+from .command import (
+    EXIT_FAILURE,
+    EXIT_SOME_FAILED,
+    SETTINGS,
+    FiniteRange,
+    QuietCommand,
+    refuse_inside,
+    report_errors,
+)
+from .words import NAMED_PATH
 
 if TYPE_CHECKING:
     from ..outputs.songs import Song
@@ -25,8 +33,8 @@ _JOURNEY = 20  # songs, where --limit says nothing
 
 
 @click.command(cls=QuietCommand, context_settings=SETTINGS)
-@click.argument("labels", type=ANY_PATH, metavar="LABELS")
-@click.argument("folder", type=ANY_PATH, metavar="DIR")
+@click.argument("labels", type=NAMED_PATH, metavar="LABELS")
+@click.argument("folder", type=NAMED_PATH, metavar="DIR")
 @click.option(
     "--format",
     "kind",
@@ -91,11 +99,8 @@ def main(
         raise click.UsageError(
             "Navidrome chooses and sorts the songs of an .nsp: leave --journey, --unsure and --sort out"
         )
+    refuse_inside(folder, labels)
     place = Path(folder)
-    if place.resolve().is_relative_to(Path(labels).resolve()):
-        raise click.UsageError(
-            f"{folder} is in {labels}, which other programs read as a whole: name another one"
-        )
     is_new = not place.exists()
     try:
         place.mkdir(parents=True, exist_ok=True)

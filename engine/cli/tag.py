@@ -14,7 +14,7 @@ import click
 from ..text.escape import for_terminal, text_from_path
 from ..text.streams import ReaderGoneError, print_err, print_out
 from .command import EXIT_SOME_FAILED, SETTINGS, FiniteRange, QuietCommand, report_errors
-from .words import ANY_PATH
+from .words import NAMED_PATH
 
 if TYPE_CHECKING:
     from ..outputs.tagging.tag_run import Tagged
@@ -23,7 +23,7 @@ _MOST_SHOWN = 200  # songs on a terminal, and as many that need somebody's hand
 
 
 @click.command(cls=QuietCommand, context_settings=SETTINGS)
-@click.argument("labels", type=ANY_PATH, metavar="LABELS")
+@click.argument("labels", type=NAMED_PATH, metavar="LABELS")
 @click.option("--write", is_flag=True, help="Change the files. Without it nothing is changed.")
 @click.option("--undo", is_flag=True, help="Give tagged files the bytes that they had before.")
 @click.option(

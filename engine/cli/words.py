@@ -33,6 +33,18 @@ ANY_PATH = click.Path(readable=False)
 """A path that click does not try: one that cannot be read costs its row, or has an error of our own."""
 
 
+class _NamedPath(click.Path):
+    """Such a path with a name: an empty one, as of an unset variable, would be the folder one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("an empty name is that of no file or folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+NAMED_PATH = _NamedPath(readable=False)
+
+
 class WordFirst(QuietCommand):
     """A command whose first argument may be one of ``WORDS``: then that command runs, and is completed.
 
@@ -46,7 +58,12 @@ class WordFirst(QuietCommand):
         if not args or args[0] not in WORDS:
             first = args[0] if args else "-"  # an option
             completes = extra.get("resilient_parsing")  # for TAB in a shell, which shows no errors
-            if not completes and not first.startswith("-") and not os.path.lexists(first) and (hint := _hint_of(first)):
+            if (
+                not completes
+                and not first.startswith("-")
+                and not os.path.lexists(first)
+                and (hint := _hint_of(first))
+            ):
                 raise click.UsageError(for_terminal(f"{first}: no such file; {hint}"))
             return super().make_context(info_name, args, parent, **extra)
         word, *rest = args

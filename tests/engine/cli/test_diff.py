@@ -86,13 +86,17 @@ def test_models_with_other_labels(
 def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     old, new = folders
     other = write_labels(tmp_path / "other", [row_of("z", "sad")])
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
     for arguments, code, text in (
         ((old,), 2, "Missing argument 'NEW'"),
         ((old, old), 2, "are one folder"),
         ((old, other), 1, "have no song in common"),
         ((old, tmp_path / "nothing"), 1, "No such file"),
-        ((old, new, "--csv", new / "x.csv"), 2, "write the table elsewhere"),
-        ((old, new, "--csv", old / "x.csv"), 2, "write the table elsewhere"),
+        ((old, new, "--csv", new / "x.csv"), 2, "which other programs read as a whole"),
+        ((old, new, "--csv", old / "x.csv"), 2, "which other programs read as a whole"),
+        ((old, new, "--csv", tmp_path / "loop.csv"), 2, "loop.csv cannot be written: "),
+        ((old, tmp_path / "loop.csv"), 1, "loop.csv cannot be read: "),
+        ((old, new, "--csv", ""), 2, "an empty name"),
         ((old, new, "--csv", tmp_path / "song.mp3"), 2, "does not end in .csv"),
         ((old, new, "--csv", tmp_path / "no" / "d.csv"), 2, "d.csv: there is no folder"),
         ((old, new / "part-000000.parquet"), 1, "is a file: a folder of labels is wanted"),

@@ -34,7 +34,14 @@ def test_the_page_and_what_is_left_out(labels: Path) -> None:
 
 
 def test_where_a_page_may_not_be(labels: Path) -> None:
-    for out, reason in (("गीत.mp3", "must end in .html"), (labels / "x.html", "is inside")):
+    Path("loop.html").symlink_to("loop.html")
+    for out, reason in (
+        ("गीत.mp3", "must end in .html"),
+        (labels / "x.html", "is inside"),
+        ("loop.html", "loop.html cannot be written: "),
+        ("loop.html/x.html", "there is no folder loop.html"),
+        ("", "an empty name"),
+    ):
         done = run(labels, "-o", out)
         assert (done.exit_code, reason in done.stderr) == (2, True), done.output
     assert Path("गीत.mp3").read_bytes() == b"x"

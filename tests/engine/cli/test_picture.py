@@ -22,6 +22,18 @@ def test_without_matplotlib_no_song_is_labelled_first(
         check_picture(str(tmp_path / "song.png"), ["song.mp3"], output_from_text(None))
 
 
+def test_where_no_picture_can_be_written_no_song_is_labelled_first(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "folder.png").mkdir()
+    for name, reason in (
+        ("loop.png", "loop.png cannot be written: "),
+        ("folder.png", "is a folder"),
+        ("no/x.png", "there is no folder"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            check_picture(str(tmp_path / name), ["song.mp3"], output_from_text(None))
+
+
 def test_a_picture_of_somebody_else_stays(tmp_path: Path) -> None:
     """Such as the album's cover. What matplotlib says of its charts, pictures of earlier versions say too."""
     figure = pytest.importorskip("matplotlib.figure").Figure()

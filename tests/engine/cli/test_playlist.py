@@ -212,6 +212,10 @@ def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
         (["{labels}", "{labels}"], 2, "which other programs read as a whole"),
         (["{labels}", "{labels}/lists"], 2, "which other programs read as a whole"),
         (["{labels}", "{tmp}/music/a"], 1, "cannot be made"),
+        (["{labels}", "{tmp}/loop"], 1, "loop cannot be made"),
+        (["{tmp}/loop", "{tmp}/x"], 1, "loop cannot be read"),
+        (["{labels}", ""], 2, "Invalid value for 'DIR': an empty name"),
+        (["", "{tmp}/x"], 2, "Invalid value for 'LABELS': an empty name"),
         (["{labels}", "{tmp}/x", "--journey", "sad:sad"], 2, "FROM:TO, two of happy, tense, sad, calm"),
         (["{labels}", "{tmp}/x", "--journey", "sad"], 2, "FROM:TO"),
         (["{labels}", "{tmp}/x", "--format", "nsp", "--unsure"], 2, "Navidrome chooses"),
@@ -219,6 +223,7 @@ def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_refused(labels: Path, tmp_path: Path, arguments: list[str], code: int, reason: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
     done = run(*(text.format(labels=labels, tmp=tmp_path) for text in arguments))
     assert done.exit_code == code
     assert reason in done.stderr

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from label_folders import row_of, write_labels
 from merkit.engine.cli.label import main
 from merkit.engine.cli.words import ANY_PATH, WORDS
 
@@ -99,6 +100,19 @@ def test_no_path_is_refused_by_click(name: str) -> None:
     paths = [param for param in main.params if isinstance(param.type, click.Path)]
     assert paths
     assert not any(param.type.readable for param in paths)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tag", ""], ["page", ""], ["playlist", "", "x"], ["diff", "", "."], ["--from", "", "-o", "x.csv"]],
+)
+def test_an_empty_name_is_not_the_folder_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """It is that of a variable that is not set, in a script."""
+    monkeypatch.chdir(write_labels(tmp_path / "labels", [row_of("gone.mp3")]))
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, "an empty name" in done.stderr) == (2, True), done.output
 
 
 def test_a_path_that_cannot_be_read_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
