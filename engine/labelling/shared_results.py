@@ -108,7 +108,11 @@ class ResultWriter:
                 self._shared = mmap.mmap(memory.fileno(), _BYTES)
 
     def bytes_from_result(self, result: Any) -> bytes:
-        """The result as bytes for the pipe, its arrays in the shared memory as far as there is room."""
+        """The result as bytes for the pipe, its arrays in the shared memory as far as there is room.
+
+        Raises:
+            MemoryError: there is none for the bytes.
+        """
         places: list[_Place] = []
 
         def stays(buffer: pickle.PickleBuffer) -> bool:
@@ -117,8 +121,13 @@ class ResultWriter:
                 places.append(place)
             return place is None
 
-        content = pickle.dumps(result, protocol=5, buffer_callback=stays)
-        return _COUNT.pack(len(places)) + b"".join(_PLACE.pack(*place) for place in places) + content
+        try:
+            content = pickle.dumps(result, protocol=5, buffer_callback=stays)
+            return _COUNT.pack(len(places)) + b"".join(_PLACE.pack(*place) for place in places) + content
+        except MemoryError:
+            for start, _ in places:  # nobody will read them
+                self._shared[start - _LINE] = 0  # pyright: ignore[reportOptionalSubscript]
+            raise
 
     def _place(self, content: memoryview) -> _Place | None:
         """Copies an array into the shared memory; None where it is to go through the pipe."""

@@ -63,7 +63,11 @@ def work(
             idle_s = time.monotonic() - finished
             result = _result(function, item, options)
             finished = time.monotonic()
-            pipe.send_bytes(writer.bytes_from_result((result, idle_s)))
+            try:
+                content = writer.bytes_from_result((result, idle_s))
+            except MemoryError as error:
+                content = writer.bytes_from_result((_short_of_memory(error), idle_s))
+            pipe.send_bytes(content)
 
 
 def _end_with_the_parent() -> None:
@@ -108,7 +112,11 @@ def _result(function: Callable[[Any, Any], Any], item: Any, options: Any) -> Any
     except Exception as error:  # a bug costs one row, not the run
         # Where a limit on memory is low, a library that is there cannot be mapped.
         if isinstance(error, MemoryError | ImportError) and not isinstance(error, ModuleNotFoundError):
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)
+            return _short_of_memory(error)
         reason, text = failure_from_bug(error, item)
         return Failure(reason, traceback=text)
+
+
+def _short_of_memory(error: Exception) -> Failure:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)

@@ -56,6 +56,19 @@ def test_arrays_of_every_kind_come_over() -> None:
     assert sent < 130_000 < 96_000 + 480_000 < size  # all but the small and the turned one
 
 
+class _Large:
+    def __reduce__(self):
+        raise MemoryError
+
+
+def test_what_there_was_no_memory_for_leaves_its_room(small: None) -> None:
+    reader, writer = pair()
+    for _ in range(5):
+        with pytest.raises(MemoryError):
+            writer.bytes_from_result((np.zeros(100), _Large()))
+    assert through(reader, writer, np.zeros(100))[2] < 800
+
+
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of 3.12: of a fork beside threads
 def test_what_a_fork_of_the_reader_drops_stays_the_readers(small: None) -> None:
     reader, writer = pair()

@@ -23,6 +23,13 @@ from merkit.engine.labelling.worker_pool import Failure, WorkerPool
 from merkit.engine.temporary import process_folder
 
 
+class _Large:
+    """A result for whose bytes there is no memory."""
+
+    def __reduce__(self):
+        raise MemoryError("no room")
+
+
 def behave(item: str, options: dict) -> str:
     kind, _, rest = item.partition(":")
     if kind == "array":
@@ -59,6 +66,8 @@ def behave(item: str, options: dict) -> str:
         raise MerError(rest)
     if kind == "memory":
         raise MemoryError if rest == "full" else ImportError(rest)
+    if kind == "large":
+        return _Large()  # pyright: ignore[reportReturnType]
     if kind == "module":
         raise ModuleNotFoundError(f"No module named {rest!r}")
     if kind == "bug":
@@ -244,6 +253,10 @@ def test_what_memory_keeps_from_loading_is_no_bug_and_is_tried_again() -> None:
     assert run(["memory:full", f"memory:{mapped}"]) == [
         Failure(f"cannot be read: memory may be short ({reason})", unreadable=True)
         for reason in ("MemoryError", mapped)
+    ]
+    assert run(["large:", "a"], 1) == [
+        Failure("cannot be read: memory may be short (no room)", unreadable=True),
+        ">a",
     ]
     (missing,) = run(["module:x"])  # that is one
     assert missing.reason.startswith("internal error: ModuleNotFoundError")
