@@ -117,7 +117,7 @@ def _for_engine(
     except DaliMissingError as error:
         if device == "cuda":
             raise
-        backend = LocalBackend(FileByFile(open_runtime(artifact)), workers)
+        backend = LocalBackend(FileByFile(open_runtime(artifact), batch), workers)
         return backend, f"cuda for the network, cpu for the log-mels ({error})"
     except DeviceError as error:
         if device == "cuda":

@@ -60,11 +60,14 @@ class FileByFile:
     """A ``FileNetwork`` of a runtime that takes log-mels, which is closed with it.
 
     Windows of two files are never in one batch, so that a row depends on no other file.
+
+    Args:
+        batch: windows that the runtime gets at once, at most; 0 is what suits its device.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.name = runtime.name
-        self._runtime, self._batch = runtime, _CPU_BATCH if runtime.name in _ON_CPU else _BATCH
+    def __init__(self, runtime: Runtime, batch: int = 0) -> None:
+        self.name, self._runtime = runtime.name, runtime
+        self._batch = batch or (_CPU_BATCH if runtime.name in _ON_CPU else _BATCH)
 
     @property
     def work(self) -> Callable[[str, WindowOptions], FileLogMels]:

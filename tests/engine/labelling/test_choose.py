@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from engine_files import engine, write_engine
@@ -171,6 +172,24 @@ def test_so_many_decode_as_were_asked_for(
     monkeypatch.setattr(choose, "LocalBackend", lambda network, workers=0: given.append(workers))
     open_backend(engine(tmp_path, SPEC), workers=5)
     assert given == [5]
+
+
+def test_without_dali_the_network_gets_batches_of_the_size_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    sizes: list[int] = []
+
+    def infer(log_mels: Any) -> Any:
+        sizes.append(len(log_mels))
+        return log_mels[:, 0, 0]
+
+    runtime = SimpleNamespace(name="tensorrt", infer=infer)
+    monkeypatch.setattr(choose, "open_runtime", lambda *_: runtime)
+    monkeypatch.setattr(choose, "LocalBackend", lambda network, workers: network)
+    network: Any = open_backend(engine(tmp_path, SPEC), batch=4)
+    list(network.add("key", SimpleNamespace(log_mels=np.zeros((10, 1, 1, 1), np.float32))))
+    assert sizes == [4, 4, 2]
 
 
 def test_the_command_line(tmp_path: Path, mixed_songs: list[str], artifact: Artifact) -> None:
