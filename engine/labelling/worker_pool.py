@@ -50,7 +50,8 @@ class WorkerPool:
     work or could not hand in a result, both summed over children.
 
     Args:
-        workers: child processes, at most; none is started before there is work for it. 0 is one a core.
+        workers: child processes, at most; behind the first, one is started when the others have work. 0 is
+            one a core.
         seconds: for one item, before it is stopped and becomes a ``Failure``.
         share: arrays of results lie in memory that the children share (``ResultReader``). It is for callers
             that drop each result before they take many more.
@@ -249,9 +250,10 @@ class WorkerPool:
             reason = f"took longer than {self._seconds:g} s and was stopped (--timeout)"
             results.put((position, Failure(reason, unreadable=True)), 0)
             child.alone = False  # the item that hung is known; the others are tried again
-        self._bury(child, results, alone)
+        late = f"a worker process cannot start (it did not begin within {_START_S:g} s)"
+        self._bury(child, results, alone, f"{late}: the machine may be too busy; take fewer --workers")
 
-    def _bury(self, child: Child, results: ResultQueue, alone: deque[Item]) -> None:
+    def _bury(self, child: Child, results: ResultQueue, alone: deque[Item], why_no_start: str = "") -> None:
         """Replaces a dead child. Its items are to be tried alone; one that was alone killed it."""
         child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
         self._remove(child)
@@ -259,7 +261,7 @@ class WorkerPool:
         if child.ready or is_stopped:
             self._missing.append((0.0, 0))
         else:
-            self._start_later(child.lost_starts, MerError(child.why_no_start()))
+            self._start_later(child.lost_starts, MerError(why_no_start or child.why_no_start()))
         if is_stopped:
             return
         if child.ready and child.alone and child.items:

@@ -101,6 +101,17 @@ def test_a_start_that_hangs_is_no_items_fault(tmp_path: Path, monkeypatch: pytes
         assert sorted(pool.map(["crash", "a"])) == [(0, CRASHED), (1, ">a")]
 
 
+def test_a_first_start_that_hangs_is_not_blamed_on_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is this pool that kills it."""
+    monkeypatch.setattr(worker_pool, "_START_S", 1.0)
+    reason = r"cannot start \(it did not begin within 1 s\): the machine may be too busy; take fewer --work"
+    function = _Dying(tmp_path, range(1), signal.SIGSTOP)
+    with WorkerPool(function, ">", 1) as pool, pytest.raises(MerError, match=reason):
+        list(pool.map(["a"]))
+
+
 def test_no_more_start_than_there_is_work_for(tmp_path: Path) -> None:
     with WorkerPool(_Dying(tmp_path, range(0)), ">", 64) as pool:
         assert list(pool.map(["a"])) == [(0, ">a")]
