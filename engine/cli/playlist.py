@@ -19,6 +19,7 @@ from .command import (
     SETTINGS,
     FiniteRange,
     QuietCommand,
+    options_given,
     refuse_inside,
     report_errors,
 )
@@ -99,6 +100,8 @@ def main(
         raise click.UsageError(
             "Navidrome chooses and sorts the songs of an .nsp: leave --journey, --unsure and --sort out"
         )
+    if ends and options_given(["order"]):
+        raise click.UsageError("--journey is an order itself: leave --sort out")
     refuse_inside(folder, labels)
     place = Path(folder)
     is_new = not place.exists()

@@ -220,6 +220,8 @@ def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
         (["{labels}", "{tmp}/x", "--journey", "sad"], 2, "FROM:TO"),
         (["{labels}", "{tmp}/x", "--format", "nsp", "--unsure"], 2, "Navidrome chooses"),
         (["{labels}", "{tmp}/x", "--min-confidence", "nan"], 2, "finite"),
+        (["{labels}", "{tmp}/x", "--journey", "sad:happy", "--sort", "path"], 2, "leave --sort out"),
+        (["{labels}", "{tmp}/x", "--journey", "sad:happy", "--sort", "confidence"], 2, "leave --sort out"),
     ],
 )
 def test_what_is_refused(labels: Path, tmp_path: Path, arguments: list[str], code: int, reason: str) -> None:
