@@ -33,6 +33,8 @@ from merkit.engine.labelling.shared_network import SharedNetwork
 from merkit.engine.labelling.song_label import SongLabel, label_from_logits, label_of_silence
 from merkit.engine.runtimes import name_of_runtime, open_runtime
 
+_LONGEST_HOP_S = 1_000_000.0
+
 StrPath = str | os.PathLike[str]
 SongPath = StrPath | bytes
 """As Python's own functions take paths; bytes are decoded by ``os.fsdecode``."""
@@ -275,8 +277,8 @@ def _checked(
         raise UsageError(f'windows must be a whole number above 0 or "all", not {windows!r}')
     if count > MOST_WINDOWS:
         raise UsageError(f'windows must be at most {MOST_WINDOWS:,}, or "all"')
-    if hop_s is not None and not 0 < step < math.inf:
-        raise UsageError(f"hop_s must be seconds above 0, not {hop_s!r}")
+    if hop_s is not None and not 0 < step <= _LONGEST_HOP_S:
+        raise UsageError(f"hop_s must be seconds above 0, at most {_LONGEST_HOP_S:,.0f}, not {hop_s!r}")
     if hop_s is not None and windows != "all":
         raise UsageError('hop_s goes with windows="all"')
     if device not in get_args(Device):

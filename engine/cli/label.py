@@ -74,22 +74,22 @@ def main(
     is written), 141 the reader of stdout has gone, and there are no rows
     elsewhere.
     """
+    if as_json and out not in (None, "-"):
+        raise click.UsageError("--json prints rows on stdout, and --out names another place")
+    out = "-" if as_json else out
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose contradict each other")
+    os.environ.setdefault(BLAS_THREADS, "1")
+    if finished is not None:
+        return copy_of_rows(finished, paths, out, quiet)
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")
     if decoder == "dali" and windows != "all":
         raise click.UsageError("--decoder dali reads whole files: it goes with --windows all")
     if ray and options_given(("device", "gpus")):
         raise click.UsageError("--ray chooses the devices of its nodes: leave --device and --gpus out")
-    if as_json and out not in (None, "-"):
-        raise click.UsageError("--json prints rows on stdout, and --out names another place")
-    out = "-" if as_json else out
     if plot is not None and (len(paths) != 1 or not plot.lower().endswith(".png")):
         raise click.UsageError("--plot FILE.png draws one song: name one PATH, and a file that ends in .png")
-    if quiet and verbose:
-        raise click.UsageError("--quiet and --verbose contradict each other")
-    os.environ.setdefault(BLAS_THREADS, "1")
-    if finished is not None:
-        return copy_of_rows(finished, paths, out, quiet)
     if not paths:
         raise click.UsageError("name a PATH to label")
     if "-" in paths and not os.path.lexists("-"):

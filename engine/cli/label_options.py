@@ -11,6 +11,8 @@ from ..runtimes import RUNTIMES
 from .command import WORKERS, FiniteRange, WindowCountType
 from .words import ANY_PATH, NAMED_PATH, complete_path
 
+_MOST = 1_000_000  # seconds or GB: beyond what any file has, and far from where numbers end
+
 _OPTIONS = (
     click.argument("paths", nargs=-1, type=ANY_PATH, metavar="PATH...", shell_complete=complete_path),
     click.option(
@@ -32,7 +34,7 @@ _OPTIONS = (
     ),
     click.option(
         "--hop",
-        type=FiniteRange(min=0.1),
+        type=FiniteRange(0.1, _MOST),
         metavar="SECONDS",
         help="Step of --windows all.  [default: a window's length]",
     ),
@@ -95,14 +97,14 @@ _OPTIONS = (
     ),
     click.option(
         "--timeout",
-        type=FiniteRange(min=1),
+        type=FiniteRange(1, _MOST),
         default=120.0,
         metavar="SECONDS",
         help="For decoding one file.",
     ),
     click.option(
         "--max-decoded",
-        type=FiniteRange(min=0.001),
+        type=FiniteRange(0.001, _MOST),
         default=16.0,
         metavar="GB",
         help="Samples that one file may decode to.",

@@ -492,6 +492,9 @@ def test_options_that_contradict_each_other(music: Path) -> None:
         (["--ray", "local", "--gpus", "1"], "leave --device and --gpus out"),
         (["--path-column", "file"], "--path-column goes with a table of paths"),
         (["--workers", "1025"], "not in the range 0<=x<=1024"),
+        (["--windows", "all", "--hop", "1e308"], "not in the range 0.1<=x<=1000000"),
+        (["--max-decoded", "1e300"], "not in the range 0.001<=x<=1000000"),
+        (["--timeout", "1e300"], "not in the range 1<=x<=1000000"),
     ):
         done = mer_label(music, *arguments)
         assert (done.returncode, reason in done.stderr) == (2, True), done.stderr
@@ -504,7 +507,8 @@ def test_rows_are_copied_as_they_are(music: Path, tmp_path: Path, tiny_model: Pa
     assert (copied.returncode, "written to" in copied.stderr) == (0, True)
     assert mer_label(*copy, "--quiet").stderr == ""
     rows = (tmp_path / "rows.csv").read_bytes()
-    for option in ("--min-confidence=0.9", "--model=hindi5", "--prune", "--windows=all", "--retry-errors"):
+    of_labelling = ("--min-confidence=0.9", "--model=hindi5", "--prune", "--windows=all", "--retry-errors")
+    for option in (*of_labelling, "--plot=x.png", "--hop=5", "--decoder=dali"):
         result = mer_label(*copy, option)
         assert result.returncode == 2
         assert f"--from copies rows as they are: leave {option.partition('=')[0]} out" in result.stderr
