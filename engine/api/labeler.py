@@ -193,6 +193,7 @@ class Labeler:
 
         Songs that other threads label meanwhile get their labels, those of ``label_files`` do not.
         """
+        _opened.add(self)  # as above
         with self._lock:
             network, backend = self._network, self._backend
             self._network = self._backend = None

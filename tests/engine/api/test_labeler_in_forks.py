@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from audio_files import chirp, noise, write_audio
+from merkit import labeler as api
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")
 
@@ -84,6 +85,22 @@ assert ended_well(child)
 assert labeler.label(paths[0]) == song
 """
     python(folder, code)
+
+
+def test_a_fork_while_another_thread_closes_renews_the_lock(tiny_model: Path) -> None:
+    """Whatever takes it, a forked child must know of the labeler by then."""
+    labeler = api.Labeler(tiny_model)
+    known: list[bool] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            known.append(labeler in api._opened)
+
+        def __exit__(self, *_: object) -> None: ...
+
+    labeler._lock = Lock()  # pyright: ignore[reportAttributeAccessIssue]
+    labeler.close()
+    assert known == [True]
 
 
 def test_processes_of_pools(folder: Path) -> None:
