@@ -52,8 +52,8 @@ class RayCluster:
         self._ray = join_cluster(address)
         self._busy = False
         try:
-            self.nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-            self.cores, self.actors = plan_actors(self.nodes, cores, runtime in _ON_GPU)
+            nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+            self.cores, self.actors = plan_actors(nodes, cores, runtime in _ON_GPU)
         except BaseException:
             self.close()
             raise
