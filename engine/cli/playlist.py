@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,7 @@ def main(
         raise click.UsageError("--journey is an order itself: leave --sort out")
     refuse_inside(folder, labels)
     place = Path(folder)
-    is_new = not place.exists()
+    new = [each for each in (place, *place.parents) if not each.exists()]
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -157,9 +158,11 @@ def main(
             print_out(f"{path}\t{len(entries)}")
             written += 1
             not_for_vlc += sum(bool(playlists.NOT_FOR_VLC.search(entry)) for entry, _ in entries)
-    if not written and is_new:
-        place.rmdir()
-    if written:
+    if not written:
+        with suppress(OSError):  # another program may have put something there
+            for each in new:
+                each.rmdir()
+    else:
         _name_others(place, kind, titles.values())
     if not_for_vlc and kind == "m3u8":
         what = "song has" if not_for_vlc == 1 else "songs have"
@@ -167,7 +170,7 @@ def main(
             f"{not_for_vlc} {what} # ? or % in the path, which VLC does not find in an M3U8: --format xspf"
         )
     if not chosen:
-        older = ": those that are there stay as they are" if all_are_away and not is_new else ""
+        older = ": those that are there stay as they are" if all_are_away and not new else ""
         print_err(f"no song is left for a playlist{older}")
     if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
         print_err(f"left out: {', '.join(reasons)}")

@@ -194,6 +194,12 @@ def test_another_song_of_the_same_path_is_not_listed(
     assert not Path("lists").exists()
 
 
+def test_where_nothing_is_written_no_folder_is_made(labels: Path, tmp_path: Path) -> None:
+    done = run(labels, tmp_path / "new" / "lists", "--min-confidence", "0.95")
+    assert (done.exit_code, "no song is left" in done.stderr) == (1, True)
+    assert not (tmp_path / "new").exists()
+
+
 def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
     done = run(labels, tmp_path / "lists", "--format", "nsp")
     assert done.exit_code == 0
