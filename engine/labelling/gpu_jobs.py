@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .in_order import LabelsInOrder
 from .song_label import SongLabel
 
 _FIRST, _MOST = 64, 1_024  # files of a job: few at first, so that small catalogues are shared out too
@@ -33,18 +34,18 @@ class Job:
 
 
 class Jobs:
-    """Paths, handed out in jobs of growing size, and the labels that wait for those before them.
+    """Paths, handed out in jobs of growing size, and their ``labels``, which come in any order.
 
     A file that ``_TRIES`` processes had when they ended, the last one alone, becomes an error.
     """
 
     def __init__(self, paths: Iterable[str], processes: int) -> None:
+        self.labels = LabelsInOrder()
         self._items = enumerate(paths)
         self._most_ahead = _AHEAD * processes * _MOST
         self._size = _FIRST
-        self._begun = self._next = 0
+        self._begun = 0
         self._returned: deque[Job] = deque()
-        self._labels: dict[int, SongLabel] = {}
 
     def take(self, idle: bool = True) -> Job:
         """The next job: what a process had that ended, or else new paths; empty where none may be begun.
@@ -56,7 +57,7 @@ class Jobs:
             if idle or not job.alone:
                 self._returned.remove(job)
                 return job
-        if self._begun - self._next >= self._most_ahead:
+        if self._begun - self.labels.next >= self._most_ahead:
             return Job()
         job, held = Job(), 0
         while held < _BYTES and len(job.files) < self._size and (item := next(self._items, None)):
@@ -77,19 +78,4 @@ class Jobs:
                 self._returned.append(Job(deque([(position, path)]), ended))
             else:
                 error = f"{_TRIES} processes that label on GPUs ended while they had it"
-                self.add(position, SongLabel(path, error=error, unreadable=True))
-
-    def add(self, position: int, label: SongLabel) -> None:
-        """Takes a label; they come in any order."""
-        self._labels[position] = label
-
-    def ready(self) -> Iterator[SongLabel]:
-        """Yields labels in the order of the paths."""
-        while self._next in self._labels:
-            yield self._labels.pop(self._next)
-            self._next += 1
-
-    def rest(self) -> Iterator[SongLabel]:
-        """Yields all labels that are there, though some before them are not: the run was stopped."""
-        for position in sorted(self._labels):
-            yield self._labels.pop(position)
+                self.labels[position] = SongLabel(path, error=error, unreadable=True)

@@ -179,9 +179,9 @@ class _Call:
         try:
             yield from self._all_labels()
         except StoppedAtOnce:
-            yield from self._jobs.rest()
+            yield from self._jobs.labels.rest()
             raise
-        yield from self._jobs.rest()
+        yield from self._jobs.labels.rest()
 
     def _all_labels(self) -> Iterator[SongLabel]:
         looked = time.monotonic()
@@ -202,7 +202,7 @@ class _Call:
                 if child.silent_s > patience_s and not child.pipe.poll():
                     child.process.kill()
                     self._give_up(child, DeviceError(f"it gave nothing for {patience_s:.0f} s"))
-            yield from self._jobs.ready()
+            yield from self._jobs.labels.ready()
 
     def close(self) -> None:
         self._processes_stop.set()
@@ -248,7 +248,7 @@ class _Call:
         else:
             position = child.labelled(message.label.path)
             self._worked.add(child.gpu)
-            self._jobs.add(position, message.label)
+            self._jobs.labels[position] = message.label
             self._stages.add(message.seconds)
 
     def _give_up(self, child: _Child, error: DeviceError, reason: str = "") -> None:

@@ -20,6 +20,7 @@ from ..signals import StoppedAtOnce, StoppedError
 from .contract import StageSeconds
 from .file_windows import FileFacts, FileLogMels, WindowOptions, log_mels_from_file
 from .further import label_from_outputs
+from .in_order import LabelsInOrder
 from .song_label import SongLabel, label_of_silence
 from .worker_pool import Failure, WorkerPool
 
@@ -209,8 +210,8 @@ class _Run:
         self._stop, self._stages, self._min_confidence = stop, stages, min_confidence
         self._begun: dict[int, str] = {}  # the paths of files that child processes have, by position
         self._computing: dict[int, tuple[str, FileFacts]] = {}  # files that the network has
-        self._labels: dict[int, SongLabel] = {}  # not yet yielded
-        self._newest = self._next = 0
+        self._labels = LabelsInOrder()
+        self._newest = 0
 
     def labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
         """Yields labels in the order of the paths; where the run is stopped, those that are there."""
@@ -220,10 +221,10 @@ class _Run:
             if not self._stop.is_set():
                 raise
         except StoppedAtOnce:  # while files were waited for: labels behind them are finished, too
-            yield from self._rest()
+            yield from self._labels.rest()
             raise
         if self._stop.is_set():
-            yield from self._rest()
+            yield from self._labels.rest()
 
     def _all_labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
         earlier_start_s, earlier_idle_s = self._pool.start_s, self._pool.idle_s
@@ -236,12 +237,12 @@ class _Run:
                 del result  # its arrays' memory is wanted for the next
                 if not self._may_begin():  # the file that all others wait for may wait for a full batch
                     self._finish(self._network.flush())
-                yield from self._ready()
+                yield from self._labels.ready()
                 self._stages.start = start_s + self._pool.start_s - earlier_start_s
                 self._stages.idle = idle_s + self._pool.idle_s - earlier_idle_s
                 waiting_since = time.perf_counter()
         self._finish(self._network.flush())
-        yield from self._ready()
+        yield from self._labels.ready()
 
     def _begin(self, paths: Iterable[str]) -> Iterator[str]:
         """Hands out paths until the run is stopped; runs in the pool's thread."""
@@ -253,7 +254,7 @@ class _Run:
 
     def _may_begin(self) -> bool:
         # One slow file must not let thousands of labels after it wait in memory.
-        return self._newest - self._next < _AHEAD
+        return self._newest - self._labels.next < _AHEAD
 
     def _take(self, position: int, result: Any) -> None:
         """Gives a file that was read to the network; one that failed has its label at once."""
@@ -278,13 +279,3 @@ class _Run:
     def _label(self, position: int, logits: Float32) -> None:
         path, facts = self._computing.pop(position)
         self._labels[position] = label_from_outputs(path, facts, logits, self._artifact, self._min_confidence)
-
-    def _ready(self) -> Iterator[SongLabel]:
-        while self._next in self._labels:
-            yield self._labels.pop(self._next)
-            self._next += 1
-
-    def _rest(self) -> Iterator[SongLabel]:
-        """Yields all labels that are there, though some before them are not."""
-        for position in sorted(self._labels):
-            yield self._labels.pop(position)

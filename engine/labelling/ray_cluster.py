@@ -21,6 +21,7 @@ from ..errors import MerError
 from ..signals import StoppedAtOnce
 from .contract import StageSeconds
 from .file_windows import WindowOptions
+from .in_order import LabelsInOrder
 from .ray_actor import FAILED, LabelActor, block_from_paths
 from .ray_session import join_cluster, last_line, leave_cluster
 from .song_label import SongLabel, label_from_json
@@ -161,18 +162,17 @@ class _Chunk:
     ) -> None:
         self._cluster, self._arguments, self._stop, self._stages = cluster, arguments, stop, stages
         self._paths = paths  # whose labels were not yielded yet
-        self._labels: dict[int, SongLabel] = {}  # not yet yielded
+        self._labels = LabelsInOrder(min(paths))
         self._lost: Counter[int] = Counter()  # how often a position was lost with its actor
-        self._next = min(paths)
 
     def labels(self) -> Iterator[SongLabel]:
         """Yields labels in the order of the paths, until all are done or it is stopped."""
         try:
             yield from self._all_labels()
         except StoppedAtOnce:
-            yield from self._rest()
+            yield from self._labels.rest()
             raise
-        yield from self._rest()
+        yield from self._labels.rest()
 
     def _all_labels(self) -> Iterator[SongLabel]:
         in_vain = 0
@@ -223,15 +223,9 @@ class _Chunk:
             self._stages.add(json.loads(row["stages"]))
 
     def _ready(self) -> Iterator[SongLabel]:
-        while self._next in self._labels:
-            del self._paths[self._next]
-            yield self._labels.pop(self._next)
-            self._next += 1
-
-    def _rest(self) -> Iterator[SongLabel]:
-        """Yields the labels that are there, though some before them are not: the run was stopped."""
-        for position in sorted(self._labels):
-            yield self._labels.pop(position)
+        for label in self._labels.ready():
+            del self._paths[self._labels.next - 1]
+            yield label
 
     def _blocks(self) -> list[Any]:
         """The positions without a label, in blocks.

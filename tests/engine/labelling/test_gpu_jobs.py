@@ -26,11 +26,11 @@ def test_every_file_has_one_label_whatever_ends(count: int, ends: list[tuple[flo
         share, begun = ends.pop() if ends else (1.0, True)
         for _ in range(int(share * len(job.files))):
             position, path = job.files.popleft()
-            jobs.add(position, SongLabel(path))
+            jobs.labels[position] = SongLabel(path)
         if job.files:
             endings.update([path for _, path in job.files] if begun else [])
             jobs.give_back(job, begun)
-        rows.extend(jobs.ready())
+        rows.extend(jobs.labels.ready())
     assert [row.path for row in rows] == paths
     assert {row.path for row in rows if row.error} == {path for path, times in endings.items() if times == 3}
     assert max(endings.values(), default=0) <= 3
@@ -52,8 +52,8 @@ def test_the_third_try_is_alone() -> None:
         if number == 3:
             jobs.give_back(job, begun=True)
         else:
-            jobs.add(number, SongLabel(f"{number}.mp3"))
-    rows = list(jobs.ready())
+            jobs.labels[number] = SongLabel(f"{number}.mp3")
+    rows = list(jobs.labels.ready())
     assert [row.error for row in rows if row.path != "3.mp3"] == [None] * 4
     assert rows[3].error == "3 processes that label on GPUs ended while they had it"
     assert rows[3].unreadable  # another day it may be labelled
@@ -82,8 +82,8 @@ def test_jobs_grow_and_do_not_run_ahead_for_ever() -> None:
     assert 6 * 1_024 <= sum(sizes) < 7 * 1_024
     for job in taken[:-1]:
         for position, path in job.files:
-            jobs.add(position, SongLabel(path))
-    assert len(list(jobs.ready())) == sum(sizes[:-1])
+            jobs.labels[position] = SongLabel(path)
+    assert len(list(jobs.labels.ready())) == sum(sizes[:-1])
     assert len(jobs.take().files) == 1_024
 
 

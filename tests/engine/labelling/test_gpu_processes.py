@@ -19,9 +19,10 @@ from merkit.engine.errors import DeviceError, MerError
 from merkit.engine.labelling import gpu_process, gpu_processes
 from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import FileSamples, WindowOptions
-from merkit.engine.labelling.gpu_jobs import Job, Jobs
+from merkit.engine.labelling.gpu_jobs import Job
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.labelling.gpu_processes import GpuProcesses
+from merkit.engine.labelling.in_order import LabelsInOrder
 
 pytest.importorskip("nvidia.dali", reason="DALI runs on Linux only")
 
@@ -191,8 +192,9 @@ def test_several_gpus_stop(
 ) -> None:
     """Nothing that came of either is lost, though what comes before it may not be there."""
     stop, rows, many, came = threading.Event(), [], mixed_songs * 100, []
-    add = Jobs.add
-    monkeypatch.setattr(Jobs, "add", lambda self, at, label: came.append(at) or add(self, at, label))
+    put = LabelsInOrder.__setitem__
+    spy = lambda self, at, label: came.append(at) or put(self, at, label)  # noqa: E731
+    monkeypatch.setattr(LabelsInOrder, "__setitem__", spy)
     with GpuProcesses(2, "onnxruntime", 2, on_cpu) as processes:
         for row in processes.label_files(many, artifact, WindowOptions(SPEC.audio), stop):
             rows.append(row)

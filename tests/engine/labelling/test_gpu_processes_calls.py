@@ -193,7 +193,7 @@ def test_a_label_goes_to_its_file_where_one_before_it_is_missing(call: _Call) ->
         theirs.send(Message(SongLabel(f"{number}.mp3"), {}))
         call._receive(child)
     assert [path for job in child.held for _, path in job.files] == ["0.mp3", "2.mp3"]
-    assert [label.path for label in call._jobs.rest()] == ["1.mp3", "3.mp3"]
+    assert [label.path for label in call._jobs.labels.rest()] == ["1.mp3", "3.mp3"]
 
 
 def test_an_error_that_no_other_gpu_would_mend_is_raised(call: _Call) -> None:

@@ -1,0 +1,27 @@
+"""Labels that come in any order, in the order of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .song_label import SongLabel
+
+
+class LabelsInOrder(dict[int, SongLabel]):
+    """Labels that wait for those before them, by position; ``next`` is the position that is yielded next."""
+
+    def __init__(self, first: int = 0) -> None:
+        super().__init__()
+        self.next = first
+
+    def ready(self) -> Iterator[SongLabel]:
+        """Takes out labels in the order of the positions, up to one that is not there."""
+        while self.next in self:
+            label = self.pop(self.next)
+            self.next += 1
+            yield label
+
+    def rest(self) -> Iterator[SongLabel]:
+        """Takes out all labels that are there, though some before them are not: the run was stopped."""
+        for position in sorted(self):
+            yield self.pop(position)
