@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +21,11 @@ from reading import labels_of
 
 
 @pytest.fixture
-def actor(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> LabelActor:
+def actor(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabelActor]:
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda model: model))
-    return LabelActor(artifact, "onnxruntime", WindowOptions(SPEC.audio), 2)
+    actor = LabelActor(artifact, "onnxruntime", WindowOptions(SPEC.audio), 2)
+    yield actor
+    actor._backend.close()  # on a cluster its process ends
 
 
 def test_blocks_of_paths_become_tables_of_labels(
