@@ -87,7 +87,7 @@ class Row:
     songs_per_s: float | None = None
     """Files to labels, as mer-label does it; the start of the child processes is left out.
 
-    None where fewer than three songs are left to count, or fewer than had no label.
+    None where fewer than three songs have a label, or fewer than have none.
     """
     peak_mib: float | None = None
     """Peak resident memory of the row's process in MiB."""

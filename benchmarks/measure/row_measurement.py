@@ -16,6 +16,7 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.artifact import Artifact, open_artifact
+from ...engine.cpu import usable_cores
 from ...engine.errors import MerError
 from ...engine.labelling.contract import StageSeconds
 from ...engine.labelling.file_windows import WindowOptions
@@ -235,27 +236,31 @@ def _logits(infer: Infer, path: Path | None) -> Float32 | None:
 
 def _fill_songs(row: Row, case: Case, options: RowOptions, artifact: Artifact) -> None:
     """Songs/s as in mer-label once its child processes have started; the CPU seconds of each stage."""
-    stages, times, failed = StageSeconds(), [], 0
+    started, stages = StageSeconds(), StageSeconds()
     # Not ``open_case``, whose ONNX Runtime spins: beside decoders its threads must not.
     runtime = (
         open_runtime(artifact, "onnxruntime", options.threads)
         if case.runtime == "onnxruntime"
         else open_case(case, artifact, options.threads)
     )
+    count = max(_WARM_SONGS, usable_cores())  # each process gets one before any gets two
+    warm = (options.songs * count)[:count]
+    windows = WindowOptions(artifact.spec.audio)
     with LocalBackend(FileByFile(runtime)) as backend:
-        windows = WindowOptions(artifact.spec.audio)
-        for label in backend.label_files(options.songs, artifact, windows, stages=stages):
-            if label.error is None:  # a file that cannot be read takes no time, and is no song
-                times.append(time.perf_counter())
-            else:
-                failed += 1
-    warm = min(_WARM_SONGS, len(times) - 1)
-    counted = len(times) - warm - 1
-    # Results come in order: behind a slow file several come at once, and few of them make any rate.
-    row.songs_per_s = counted / (times[-1] - times[warm]) if counted >= max(_LEAST_SONGS, failed) else None
+        # A call of its own: processes read far ahead, and what they read before the clock starts is free.
+        list(backend.label_files(warm, artifact, windows, stages=started))
+        began = time.perf_counter()
+        # A file that cannot be read takes no time, and is no song.
+        failed = sum(
+            label.error is not None
+            for label in backend.label_files(options.songs, artifact, windows, stages=stages)
+        )
+        seconds = time.perf_counter() - began
+    counted = len(options.songs) - failed
+    row.songs_per_s = counted / seconds if counted >= max(_LEAST_SONGS, failed) else None
     row.songs_failed = failed
-    seconds = vars(stages)
-    row.stages = {name: seconds[name] for name in _STAGES}
+    stages.start += started.start
+    row.stages = {name: vars(stages)[name] for name in _STAGES}
 
 
 def _range(values: Sequence[float]) -> Interval | None:

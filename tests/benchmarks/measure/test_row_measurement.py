@@ -1,7 +1,10 @@
 import os
 import signal
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,13 +93,46 @@ def test_songs_without_a_label_do_not_count(networks: Path, tmp_path: Path, shor
     for name in "abcdefgh":
         (songs / f"{name}.mp3").touch()
     broken = sorted(map(str, songs.glob("*.mp3")))
-    few = [*good[:6], *broken[:6]]  # of which one would be counted: the time between two results is no rate
+    few = [*good[:6], *broken[:6]]
+    two = [*good[:2], *broken[:2]]  # of which no rate is known
     most = [*good, *good[:2], *broken[:2]]
     for files, failed, is_known in (
-        (broken, 8, False), ([*good[:5], *broken], 8, False), (few, 6, False), (most, 2, True),
-        (good, 0, True),
+        (broken, 8, False), ([*good[:5], *broken], 8, False), (two, 2, False), (few, 6, True),
+        (most, 2, True), (good, 0, True),
     ):  # fmt: skip
         row = Row("small")
         options = RowOptions(short, 1, ("SingleStream",), tmp_path / "logs", songs=tuple(files))
         measure_in_child(case(networks), options, row)
         assert (row.songs_failed, row.songs_per_s is not None) == (failed, is_known)
+
+
+def test_what_was_read_ahead_is_not_free(
+    networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a first call that takes long all songs lie decoded: what follows is no pace of whole songs."""
+    now = 0.0
+
+    class Backend:
+        def __init__(self, network: Any) -> None:
+            self.first_s = 30.0  # of the network; decoders need 1 s a song, and have no limit
+
+        def __enter__(self) -> "Backend":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def label_files(self, paths: Sequence[str], *_: Any, **__: Any) -> Iterator[Any]:
+            nonlocal now
+            now += max(self.first_s, float(len(paths)))
+            self.first_s = 0.0
+            for _path in paths:
+                now += 0.01
+                yield SimpleNamespace(error=None)
+
+    monkeypatch.setattr(row_measurement, "LocalBackend", Backend)
+    monkeypatch.setattr(row_measurement, "time", SimpleNamespace(perf_counter=lambda: now))
+    row, songs = Row("small"), tuple(f"{number}.mp3" for number in range(60))
+    options = RowOptions(short, 1, (), tmp_path / "logs", songs=songs)
+    artifact = open_artifact(str(networks / "small.onnx"))
+    row_measurement._fill_songs(row, case(networks), options, artifact)
+    assert row.songs_per_s == pytest.approx(60 / 60.6)
