@@ -22,7 +22,7 @@ from ..engine.cli.command import (
 )
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
-from ..engine.text.streams import print_err
+from ..engine.text.streams import print_err, print_out
 from .commands import compare_command, gpu_command, pipeline_command, robust_command
 from .cpu_commands import scale_command, tune_command
 from .evaluation.cli import main as eval_command
@@ -70,22 +70,27 @@ class ResultFiles:
         If a file cannot be written, the table is printed too.
         """
         from ..engine.files import write_whole
+        from ..engine.text.escape import for_markdown_cell, for_terminal
         from .results.text import csv_from_results, markdown_from_results, print_results
         from .results_file import json_from_results
 
+        songs = f"songs/s is of {results.songs}." if results.songs else ""
         try:
             if self.json:
                 write_whole(self.json, json_from_results(results))
             if self.csv:
                 write_whole(self.csv, csv_from_results(results))
             if self.markdown:
-                write_whole(self.markdown, markdown_from_results(results))
+                below = f"\n{for_markdown_cell(songs)}\n" if songs else ""
+                write_whole(self.markdown, markdown_from_results(results) + below)
             if self.html:  # the last, since only it needs another package
                 from .results.html import html_from_results
 
                 write_whole(self.html, html_from_results(results))
         finally:
             print_results(results)
+            if songs:
+                print_out(for_terminal(songs))
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +142,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--songs",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Songs to label for songs/s.  [default: --data, or generated ones]",
+    help="Songs to label for songs/s.  [default: generated ones, which are the same everywhere]",
 )
 @click.option("--quick", is_flag=True, help="A short look: not valid as a measurement.")
 @click.option("--rules", is_flag=True, help="MLPerf's own durations and counts: 10 minutes a scenario.")
@@ -224,7 +229,7 @@ def _measured(
     import tempfile
 
     from .measure.cases import find_cases
-    from .measure.sample_songs import generated_songs, songs_from_folder
+    from .measure.sample_songs import GENERATED, generated_songs, songs_from_folder
     from .measure.table import TableOptions, measure_table
 
     quick = not length.valid
@@ -237,7 +242,9 @@ def _measured(
         paths = songs_from_folder(songs, count) if songs else generated_songs(Path(folder), count)
         make_folder("--logs", logs)
         table = TableOptions(length, logs, scenarios=chosen, songs=paths, **options)
-        return measure_table(cases, table, print_err)
+        results = measure_table(cases, table, print_err)
+    results.songs = f"{count} songs of {songs}" if songs else f"{count} {GENERATED}"
+    return results
 
 
 @main.command("report")

@@ -212,3 +212,5 @@ class Results:
     data: ScoredData | None = None
     rows: list[Row] = field(default_factory=list)
     recommendation: str = ""
+    songs: str = ""
+    """Of which songs the rows' ``songs_per_s`` is."""

@@ -13,6 +13,8 @@ from ...engine.errors import MerError
 from ...engine.temporary import temporary_writes
 
 _SECONDS, _RATE = 30, 44_100
+GENERATED = f"generated stereo MP3s of {_SECONDS} s"
+"""What ``generated_songs`` makes."""
 
 
 def songs_from_folder(folder: Path, count: int) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from merkit.benchmarks.measure.loadgen import Length
 from merkit.benchmarks.results.html import html_from_results
 from merkit.benchmarks.results_file import json_from_results
 from merkit.engine.errors import UsageError
+from merkit.engine.text.escape import for_markdown_cell
 from merkit.export.precision import fp16_from_onnx
 from small_networks import small_network, write_music
 
@@ -80,8 +81,32 @@ def test_the_whole_table(networks: Path, tmp_path: Path, short: Length) -> None:
     assert len(lines) == len(results["rows"])
     assert float(lines[0]["throughput"]) == results["rows"][0]["throughput"]
     assert "| model |" in Path("out.md").read_text()
+    named = f"songs/s is of 12 songs of {tmp_path / 'music'}."
+    assert Path("out.md").read_text().splitlines()[-1] == for_markdown_cell(named)
+    assert named in done.stdout.splitlines()
     assert "not a valid measurement" in done.output
     assert results["recommendation"] in done.output.replace("\n", " ")
+
+
+def test_songs_a_second_is_of_generated_songs_unless_others_are_named(
+    networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of --data, whose clips may have any length: two machines are to be compared by the same songs."""
+    given: list[tuple[str, ...]] = []
+
+    def measured(cases: Any, table: Any, say: Any) -> Any:
+        given.append(table.songs)
+        return read(results_values())
+
+    monkeypatch.setattr("merkit.benchmarks.measure.table.measure_table", measured)
+    (tmp_path / "music").mkdir()
+    write_music(tmp_path / "music", artists=1)
+    bench("--models", networks, "-m", "small", "--data", tmp_path / "music", "--json", "out.json")
+    assert not any(Path(song).is_relative_to(tmp_path / "music") for song in given[0])
+    done = CliRunner().invoke(main, ["report", "out.json", "--markdown", "out.md"])
+    for text in (done.stdout, Path("out.md").read_text()):
+        assert "songs/s is of 12 generated stereo MP3s of 30 s." in text.splitlines()
+    assert "or generated ones" not in CliRunner().invoke(main, ["--help"]).output
 
 
 def test_the_case_of_labels_is_the_models(networks: Path, tmp_path: Path, short: Length) -> None:

@@ -34,6 +34,7 @@ def test_a_file_of_the_version_before_rows_were_typed() -> None:
     old = json.loads(OLD.read_text())
     results = results_from_file(OLD)
     new = json.loads(json_from_results(results))
+    assert new.pop("songs") == ""  # which that version did not say
     assert list(new) == list(old)
     assert old["data"].items() <= new["data"].items()
     assert new["data"]["skipped"] == []  # which that version did not say
