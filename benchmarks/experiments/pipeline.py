@@ -131,7 +131,7 @@ def compare_pipelines(
         ours = [sys.executable, "-m", "merkit.engine.cli", str(catalogue), "--model", str(artifact.path)]
         ours += ["--windows", str(windows), "--out"]
         contenders = [
-            Contender("mer-label", len(links), lambda output: timed([*ours, output])),
+            Contender("mer-label", len(links), lambda output: timed([*ours, output])[:2]),
             Contender("decode floor", len(links), lambda _: decode_floor(links, options)),
         ]
         if paper:
@@ -232,7 +232,7 @@ def _peer(command: str, catalogue: Path, songs: int) -> Contender:
         raise UsageError(f"{command!r} is no command line: {error}") from None
     if not words:
         raise UsageError("a command line is empty")
-    return Contender(command, songs, lambda _: timed(words))
+    return Contender(command, songs, lambda _: timed(words)[:2])
 
 
 def _stages(folder: Path, artifact: Artifact, options: WindowOptions, out: str) -> tuple[StageSeconds, float]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +12,9 @@ import numpy as np
 import soundfile
 
 from ...engine.artifact import SPEC_KEY
-from ...engine.errors import MerError
 from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
 from ...engine.temporary import temporary_writes
+from ..measure.whole_commands import timed
 
 _WINDOW, _HOP = 4_096, 512  # samples
 _IN_A_FOLDER = 1_000
@@ -26,7 +23,10 @@ _FEWEST_MORE = 1_000
 
 @dataclass(frozen=True)
 class Run:
-    """One run of mer-label: how many files, wall and CPU seconds, peak resident bytes."""
+    """One run of mer-label: how many files, wall and CPU seconds, peak resident bytes.
+
+    The CPU is of all its processes, the peak of the one that holds the catalogue.
+    """
 
     files: int
     seconds: float
@@ -71,7 +71,7 @@ def _run(files: int) -> Run:
             model.write_bytes(_model(spec))
             music = _links(folder, spec, files)
         command = [sys.executable, "-m", "merkit.engine.cli", str(music), "--runtime", "null"]
-        return _timed([*command, "--model", str(model), "--out", str(folder / "labels")], files)
+        return Run(files, *timed([*command, "--model", str(model), "--out", str(folder / "labels")]))
 
 
 def _links(folder: Path, spec: AudioSpec, files: int) -> Path:
@@ -90,20 +90,6 @@ def _links(folder: Path, spec: AudioSpec, files: int) -> Path:
         else:
             os.link(song, part / f"{i:07}.wav")
     return music
-
-
-def _timed(command: Sequence[str], files: int) -> Run:
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr
-    errors = process.stderr.read().decode(errors="replace")
-    _, status, usage = os.wait4(process.pid, 0)  # with the peak memory of this process alone
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise MerError(f"mer-label ended with {process.returncode}: {errors.strip()[-500:]}")
-    peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-    return Run(files, seconds, usage.ru_utime + usage.ru_stime, peak)
 
 
 def _model(spec: AudioSpec) -> bytes:

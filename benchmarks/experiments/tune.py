@@ -177,6 +177,6 @@ def _cpu_seconds(
             say(f"turn {turn + 1} of {rounds}, {len(links)} songs each")
             for name in names if turn % 2 == 0 else names[::-1]:  # none always comes first
                 out = str(Path(scratch) / f"{name}{turn}.csv")
-                _, cpu = timed([*command, str(catalogue), "--runtime", name, "--out", out])
+                _, cpu, _ = timed([*command, str(catalogue), "--runtime", name, "--out", out])
                 times[name].append(cpu / len(links))
     return times

@@ -8,6 +8,7 @@ import resource
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -47,8 +48,10 @@ def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]
         yield Path(folder), links
 
 
-def timed(command: Sequence[str]) -> tuple[float, float]:
-    """(wall, CPU) seconds of a command, with all processes that it leaves behind.
+def timed(command: Sequence[str]) -> tuple[float, float, int]:
+    """(wall, CPU) seconds of a command, with all processes that it leaves behind; its own peak in bytes.
+
+    The peak is of resident memory, and no less than what this process holds, from which the command begins.
 
     Raises:
         MerError: it cannot be run, or fails.
@@ -56,12 +59,26 @@ def timed(command: Sequence[str]) -> tuple[float, float]:
     began, cpu = time.perf_counter(), cpu_seconds()
     try:
         with _orphans_counted():
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            code, errors, peak = _run(command)
     except OSError as error:
         raise MerError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        raise MerError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return time.perf_counter() - began, cpu_seconds() - cpu
+    if code:
+        raise MerError(f"{shlex.join(command)} ended with {code}: {errors.strip()[-500:]}")
+    return time.perf_counter() - began, cpu_seconds() - cpu, peak
+
+
+def _run(command: Sequence[str]) -> tuple[int, str, int]:
+    """Exit code, what it says on stderr, peak bytes, which the system does not tell apart afterwards."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        try:
+            errors = process.stderr.read().decode(errors="replace")
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, errors, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def cpu_seconds() -> float:

@@ -11,6 +11,7 @@ from tempfile import gettempdir
 
 import pytest
 from merkit.benchmarks.measure import whole_commands
+from merkit.benchmarks.measure.row_measurement import peak_mib
 from merkit.benchmarks.measure.whole_commands import linked, timed
 from merkit.engine.catalogue.expand import inputs_from_paths
 from merkit.engine.errors import MerError
@@ -35,11 +36,19 @@ def test_every_link_is_a_song_of_its_own(tmp_path: Path, disk: str, monkeypatch:
 def test_the_cpu_of_a_command_and_its_children_counts() -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"  # an orphan
-    wall, cpu = timed([sys.executable, "-c", child])
+    wall, cpu, _ = timed([sys.executable, "-c", child])
     assert cpu >= 0.3
     assert wall > 0
     with pytest.raises(MerError, match="ended with 3"):
         timed([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_the_peak_is_of_the_command_and_not_of_one_before() -> None:
+    size = (100 << 20) + int((peak_mib() or 0) * 2**20)
+    _, _, large = timed([sys.executable, "-c", f"x = bytearray({size})"])
+    _, _, small = timed([sys.executable, "-c", "pass"])
+    assert large > size > small
 
 
 def test_a_full_folder_for_temporary_files_is_not_the_songs_fault(
