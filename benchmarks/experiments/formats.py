@@ -26,6 +26,7 @@ from ...engine.errors import MerError
 from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.temporary import temporary_writes
+from ...engine.text.escape import for_markdown_cell
 
 _RATE, _BLOCK = 44_100, 8_192  # libsndfile's Vorbis crashes on longer writes
 _BITS = 128_000  # a second
@@ -56,14 +57,18 @@ class Cost:
     wall_s: float | None = None
 
     @property
-    def floor(self) -> tuple[float, ...]:
-        """The cheaper of the two, by its median."""
-        return min((times for times in (self.libsndfile, self.ffmpeg) if times), key=statistics.median)
+    def floor(self) -> tuple[float, ...] | None:
+        """The cheaper of the two, by its median; None where neither reads the file, which is damaged."""
+        known = (times for times in (self.libsndfile, self.ffmpeg) if times)
+        return min(known, key=statistics.median, default=None)
 
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
         """The median of the rounds' ratios of ours to the floor."""
-        return statistics.median(one / two for one, two in zip(self.ours, self.floor, strict=True))
+        floor = self.floor
+        if floor is None:
+            return None
+        return statistics.median(one / two for one, two in zip(self.ours, floor, strict=True))
 
 
 def format_costs(
@@ -146,10 +151,9 @@ def markdown_from_costs(costs: Sequence[Cost]) -> str:
     for cost in costs:
         ours, libsndfile, ffmpeg = map(_ms, (cost.ours, cost.libsndfile, cost.ffmpeg))
         wall = f"{1e3 * cost.wall_s:.0f} ms" if cost.wall_s is not None and cost.wall_s > 0 else "-"
-        name = cost.file.replace("|", "\\|")
-        lines.append(
-            f"| {name} | {cost.decoder} | {ours} | {libsndfile} | {ffmpeg} | {cost.ratio:.2f} | {wall} |"
-        )
+        ratio = "-" if cost.ratio is None else f"{cost.ratio:.2f}"
+        cells = (cost.file, cost.decoder, ours, libsndfile, ffmpeg, ratio, wall)
+        lines.append(f"| {' | '.join(map(for_markdown_cell, cells))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -107,5 +107,10 @@ def test_what_cannot_be_decoded_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["formats", str(tmp_path / "a.mp3"), "--rounds", "1", "--songs", "0"])
     assert done.exit_code == 1
     assert "a.mp3: not an audio file" in done.stderr.splitlines()[-1]
-    with pytest.raises(ValueError):
-        markdown_from_costs([Cost("a", "x", (1.0,), None, None)])
+
+
+def test_a_file_that_mer_label_alone_reads_has_no_floor() -> None:
+    """As damaged ones, in which libsndfile and FFmpeg give up at the first error."""
+    alone = Cost("a.m4a", "x", (1.0, 2.0), None, None)
+    assert alone.floor is alone.ratio is None
+    assert markdown_from_costs([alone]).splitlines()[-1] == "| a.m4a | x | 1500.0 ms | - | - | - | - |"
