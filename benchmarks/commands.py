@@ -47,7 +47,8 @@ def compare_command(
     """How many times as fast SECOND is as FIRST, with its 95 % interval.
 
     Each is a model, with @RUNTIME behind it if wished (mobilenetv3@openvino, net_int8.onnx@openvino,
-    resnet18@torch): they run in turns. Or both are results of mer-bench --json, compared row by row.
+    resnet18@torch): they run in turns. Or both are results of mer-bench --json, compared row by row: then
+    the interval is of one run each, and what moves from run to run is not in it.
     """
     from .experiments.compare import compare_models, compare_results, is_results
 
@@ -59,6 +60,11 @@ def compare_command(
         ratios, warnings = compare_results(Path(first), Path(second))
         for warning in warnings:
             _say(f"warning: {warning}")
+        if fail_under is not None:
+            _say(
+                "warning: the intervals are of one run each, and equal code moves from run to run by more: "
+                "compare the two models themselves, which run in turns"
+            )
     else:
         ratio, times = compare_models(first, second, batch, pairs, threads)
         ratios = [ratio]

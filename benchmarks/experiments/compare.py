@@ -89,7 +89,8 @@ def ratio_of_samples(what: str, first: Sequence[float], second: Sequence[float],
 def compare_results(first: Path, second: Path) -> tuple[list[Ratio], list[str]]:
     """Images/s of two results files, row by row, and warnings about what makes them hard to compare.
 
-    Rows belong together by model, as the table names it, runtime and precision.
+    Rows belong together by model, as the table names it, runtime and precision. The intervals are of
+    one run's parts: what moves from run to run is in those of ``compare_models`` alone.
 
     Raises:
         MerError: no results file, two rows of one name in it, or no row that both have.
