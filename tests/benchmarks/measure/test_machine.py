@@ -1,5 +1,7 @@
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from merkit.benchmarks.measure import machine
 from merkit.benchmarks.measure.machine import (
@@ -38,6 +40,29 @@ def test_bf16_has_a_limit_where_it_can_be_computed(monkeypatch: pytest.MonkeyPat
     assert measured is None or 0.01 < measured < 1e6
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert gemm_bf16_gflops(seconds=0.05, threads=1) is None
+
+
+def test_a_limit_is_of_as_many_threads_as_the_networks_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's matrix product takes all cores, whatever --threads says."""
+    threads: list[int] = []
+    session = machine._matmul_session
+
+    def counted(right: np.ndarray, count: int) -> Any:
+        threads.append(count)
+        return session(right, count)
+
+    monkeypatch.setattr(machine, "_SIZE", 64)
+    monkeypatch.setattr(machine, "_matmul_session", counted)
+    monkeypatch.setattr(machine, "_matrices", lambda: tuple(np.ones((2, 64, 64), np.float32).view(NoProduct)))
+    assert machine.gemm_gflops(0.01, 1) > 0
+    assert threads == [1]
+
+
+class NoProduct(np.ndarray):
+    """Matrices that NumPy does not multiply."""
+
+    def __matmul__(self, other: Any) -> Any:
+        raise AssertionError("by NumPy, in as many threads as it likes")
 
 
 def test_the_highest_limit_stays() -> None:
