@@ -14,7 +14,7 @@ import numpy as np
 
 from ...engine.artifact import is_engine, open_artifact, path_from_model
 from ...engine.errors import MerError, UsageError
-from ..measure.cases import Case, precision_of
+from ..measure.cases import Case, precision_of, why_not
 from ..results_file import results_from_file
 from ..row import BENCH_RUNTIMES, Results
 
@@ -155,6 +155,8 @@ def _case(name: str) -> Case:
         raise UsageError(f"{name}: a file says its own precision; only openvino-bf16 is another")
     artifact = open_artifact(str(path))
     precision = precision or ("-" if is_engine(path) else precision_of(artifact.content))
+    if reason := why_not(runtime, precision, artifact):
+        raise MerError(f"{path.stem} on {runtime}: {reason}")
     return Case(path.stem, path, "compare", runtime, precision)
 
 

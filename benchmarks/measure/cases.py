@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,11 +16,11 @@ import onnx
 from ...engine.artifact import Artifact, is_engine, known_models, models_home, open_artifact
 from ...engine.backbone_names import BACKBONES, NETWORKS, did_you_mean
 from ...engine.errors import MerError, UsageError
-from ...engine.files import write_whole
 from ...engine.strict_json import json_from_text
 from ...export.output_files import Precision
 from ...export.source import EXPORT_KEY
 from ..row import BASELINES, BENCH_RUNTIMES
+from .untrained import untrained_models
 
 _PRECISIONS = get_args(Precision)
 _PACKAGES = {
@@ -168,28 +166,6 @@ def _export_report(model: onnx.ModelProto) -> dict[str, Any]:
     return {}
 
 
-def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]:
-    """One of the nine CNNs with random weights in FP32 and INT8, kept beside ``models_home()``.
-
-    Raises:
-        MerError: it cannot be exported; the message has the reason.
-    """
-    folder = models_home().parent / "untrained"
-    paths = (folder / f"{name}.onnx", folder / f"{name}_int8.onnx")
-    if not all(path.is_file() for path in paths):
-        say(f"making {name} with random weights, once")
-        folder.mkdir(parents=True, exist_ok=True)
-        # In a process of its own: torch and VGG16's 540 MB must not stay in this one.
-        code = f"from {__name__} import _make_untrained; import sys; _make_untrained(*sys.argv[1:])"
-        done = subprocess.run(
-            [sys.executable, "-c", code, name, *map(str, paths)], capture_output=True, text=True
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            raise MerError(f"{name} cannot be made: {lines[-1] if lines else done.returncode}")
-    return paths
-
-
 def _files(
     folders: Sequence[Path], untrained: bool, only: Sequence[str], say: Callable[[str], None]
 ) -> Iterator[tuple[Path, str]]:
@@ -230,26 +206,6 @@ def _artifacts(files: Iterable[Path]) -> list[Path]:
     return sorted(path for path in files if path.suffix.lower() == ".onnx" or is_engine(path))
 
 
-def _make_untrained(name: str, fp32: str, int8: str) -> None:
-    import torch
-
-    from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
-    from ...export.precision import int8_from_onnx, layers_to_quantize, tensors_to_quantize
-    from ...export.torch_to_onnx import onnx_from_network
-    from ...training.networks.backbones import build_backbone
-
-    torch.manual_seed(0)
-    network = build_backbone(name, len(QUADRANTS))
-    spec = ModelSpec(name, QUADRANTS, AudioSpec(), provenance={"weights": "random: for speed only"})
-    onnx_from_network(network, spec, Path(fp32))
-    model = onnx.load(fp32)
-    # Calibration is not needed: integers are computed as fast whatever range they stand for.
-    ranges = dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
-    quantized = int8_from_onnx(model, ranges)
-    onnx.helper.set_model_props(quantized, {prop.key: prop.value for prop in model.metadata_props})
-    write_whole(Path(int8), quantized.SerializeToString())
-
-
 @cache
 def _backbone_of(path: Path) -> str:
     try:
@@ -273,9 +229,9 @@ def _cases_of(name: str, path: Path, source: str, runtimes: Sequence[str], quick
         other = (runtime == "tensorrt") != is_engine(path)
         if unasked or other or (runtime in BASELINES and precision != "fp32"):
             continue
-        yield Case(name, path, source, runtime, precision, _why_not(runtime, artifact, quick))
+        yield Case(name, path, source, runtime, precision, why_not(runtime, precision, artifact, quick))
         if runtime == "openvino" and precision == "fp32":
-            yield Case(name, path, source, runtime, "bf16", _why_no_bf16())
+            yield Case(name, path, source, runtime, "bf16", why_not(runtime, "bf16", artifact))
 
 
 def _engine_precision(path: Path) -> str:
@@ -286,7 +242,12 @@ def _engine_precision(path: Path) -> str:
     return precision if precision in _PRECISIONS else "-"
 
 
-def _why_not(runtime: str, artifact: Artifact, quick: bool) -> str | None:
+def why_not(runtime: str, precision: str, artifact: Artifact, quick: bool = False) -> str | None:
+    """Why a runtime of ``BENCH_RUNTIMES`` cannot run an artifact in a precision here; None where it can."""
+    if (runtime, precision) == ("openvino", "bf16"):
+        return _why_no_bf16()
+    if runtime in BASELINES and precision != "fp32":
+        return "it computes the FP32 network"
     if not _installed(runtime):
         return f"{_PACKAGES[runtime][0]} is not installed"
     if runtime in BASELINES and artifact.spec.backbone not in NETWORKS:
