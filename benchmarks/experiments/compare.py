@@ -34,8 +34,12 @@ class Ratio:
     high: float
 
     def under(self, limit: float) -> bool:
-        """Slower than ``limit`` allows, and not by chance: the interval does not reach 1."""
-        return self.ratio < limit and self.high < 1
+        """Slower than ``limit`` allows, and not by chance.
+
+        Up to 1 it says how much slower is allowed: the interval does not reach 1, where nothing is slower.
+        Above 1 it says how much faster is asked: the interval does not reach that.
+        """
+        return self.ratio < limit and self.high < max(1.0, limit)
 
 
 def compare_models(

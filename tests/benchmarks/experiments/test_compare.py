@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.benchmarks.experiments import compare
-from merkit.benchmarks.experiments.compare import compare_models, ratio_of_pairs, ratio_of_samples
+from merkit.benchmarks.experiments.compare import (
+    Ratio,
+    compare_models,
+    ratio_of_pairs,
+    ratio_of_samples,
+)
 from merkit.engine.errors import MerError, UsageError
+from merkit.export.precision import fp16_from_onnx
+from small_networks import small_network
 
 seconds = st.floats(0.5, 2.0)
 
@@ -51,6 +58,34 @@ def test_a_side_that_cannot_run(networks: Path) -> None:
     small = networks / "small.onnx"
     with pytest.raises(MerError, match=r"small on torch: .*backbone"):
         compare_models(str(small), f"{small}@torch")
+
+
+def test_another_network_is_not_measured_instead(networks: Path) -> None:
+    pytest.importorskip("torchvision")
+    (networks / "half.onnx").write_bytes(fp16_from_onnx(small_network()).SerializeToString())
+    for name, said in (
+        ("audioset@torch", "audioset on torch: a frozen network with a head is none that torch has"),
+        (f"{networks / 'half.onnx'}@torch", "half on torch: it computes the FP32 network"),
+    ):
+        with pytest.raises(MerError) as raised:
+            compare._case(name)
+        assert str(raised.value) == said
+
+
+@pytest.mark.parametrize(
+    ("limit", "ratio", "high", "fails"),
+    [
+        (0.95, 0.90, 0.97, True),
+        (0.95, 0.90, 1.01, False),  # perhaps chance
+        (0.95, 0.96, 0.97, False),  # slower, and no more than is allowed
+        (1.5, 1.20, 1.21, True),
+        (1.5, 1.20, 1.60, False),
+        (1.5, 1.55, 1.60, False),
+    ],
+)
+def test_what_a_limit_means(limit: float, ratio: float, high: float, fails: bool) -> None:
+    """Up to 1 how much slower it may be; above 1 how much faster it must be."""
+    assert Ratio("", ratio, ratio - 0.01, high).under(limit) is fails
 
 
 def test_a_side_that_hangs(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
