@@ -40,11 +40,12 @@ from ...engine.artifact import DEFAULT_MODEL, known_models, path_from_model
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
+from ...engine.outputs.marks import has_keys, has_mark, refuse_foreign
 from ...engine.text.escape import for_terminal
 from ..measure.machine import describe_machine
 from ..result_paths import check_result_paths
 from .gpu_checks.bench import Bench, CheckFailed, CheckSkipped, require_gpu
-from .gpu_checks.page import page_from_report
+from .gpu_checks.page import TITLE, page_from_report
 from .gpu_checks.plan import CHECKS, Check
 
 _LAST_S = 15.0  # with less left, none is begun
@@ -86,10 +87,12 @@ def run_first_hour(options: Options, say: Callable[[str], None]) -> bool:
         Whether none failed.
 
     Raises:
-        UsageError: no such check or model, or a file that cannot be written.
+        UsageError: no such check or model, or a file that cannot be written or is another's.
         DeviceError: no driver or GPU.
     """
     check_result_paths([options.report, options.page], [options.songs])
+    refuse_foreign(options.report, has_keys("minutes", "checks"))
+    refuse_foreign(options.page, has_mark(TITLE.encode()))
     if not 0 < options.minutes < float("inf"):
         raise UsageError(f"the minutes must be a number above 0, not {options.minutes}")
     unknown = set(options.only) - {check.name for check in CHECKS}

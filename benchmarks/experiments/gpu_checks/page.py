@@ -7,12 +7,15 @@ from typing import Any
 
 from ....engine.text.escape import for_markdown
 
+TITLE = "# The first hour on a GPU"
+"""The page's first line."""
+
 
 def page_from_report(report: Mapping[str, Any]) -> str:
     """A table of the checks, then the figures of each."""
     machine = report["machine"]
     gpu = machine.get("gpu") or {}
-    lines = ["# The first hour on a GPU", ""]
+    lines = [TITLE, ""]
     facts = {**gpu, "cpu": f"{machine['cpu']}, {machine['cores']} cores", "python": machine["python"]}
     lines += [f"- {_cell(name)}: {_cell(value)}" for name, value in {**facts, **machine["libraries"]}.items()]
     lines += ["", "| check | asks | result | seconds | |", "|---|---|---|---:|---|"]

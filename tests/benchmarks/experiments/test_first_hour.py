@@ -83,6 +83,16 @@ def test_some_checks_and_too_little_time(tmp_path: Path, tiny_model: Path) -> No
 
 
 @pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("name", ["hour.json", "hour.md"])
+def test_no_other_file_is_replaced(tmp_path: Path, tiny_model: Path, name: str) -> None:
+    run(tmp_path, tiny_model, only=("good",))  # whose own files are
+    (tmp_path / name).write_text('{"mine": 1}')
+    with pytest.raises(UsageError, match=f"{name} is there and not of this command's making"):
+        run(tmp_path, tiny_model, only=("good",))
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+
+
+@pytest.mark.usefixtures("processes")
 def test_a_check_ends_when_the_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it may take to start."""
     monkeypatch.setattr(first_hour, "_LAST_S", 0.0)
