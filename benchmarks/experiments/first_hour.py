@@ -41,6 +41,7 @@ from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.outputs.marks import has_keys, has_mark, refuse_foreign
+from ...engine.signals import INTERRUPTED, sigterm_interrupts
 from ...engine.text.escape import for_terminal
 from ..measure.machine import describe_machine
 from ..result_paths import check_result_paths
@@ -267,13 +268,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _do(given.do, Bench(models, float(given.share), Path(given.folder), given.songs))
         return 0
     options = Options(given.minutes, tuple(given.only), tuple(given.model), given.songs, given.json)
-    try:
-        fine = run_first_hour(options, lambda line: print(for_terminal(line), flush=True))
-    except MerError as error:
-        print(f"Error: {for_terminal(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    with sigterm_interrupts() as stop:  # or a check, in its own session, would go on
+        try:
+            fine = run_first_hour(options, lambda line: print(for_terminal(line), flush=True))
+        except MerError as error:
+            print(f"Error: {for_terminal(str(error))}", file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return stop.code or INTERRUPTED
     print(for_terminal(f"written to {options.report} and {options.page}"))
     return 0 if fine else 3

@@ -267,6 +267,18 @@ def test_a_check_ends_with_all_that_it_started(
         time.sleep(0.05)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_script_is_stopped_by_sigterm_as_by_ctrl_c() -> None:
+    """Else the check goes on, on the GPU: its process has a session of its own."""
+    code = (
+        "import signal, sys; from merkit.benchmarks.experiments import first_hour\n"
+        "first_hour.run_first_hour = lambda *_: signal.raise_signal(signal.SIGTERM)\n"
+        "sys.exit(first_hour.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "stopped\n")
+
+
 def test_the_command_without_a_gpu(tmp_path: Path) -> None:
     done = CliRunner().invoke(bench, ["first-hour", "--json", str(tmp_path / "a.json")])
     assert done.exit_code == 1
