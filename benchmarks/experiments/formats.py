@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +26,7 @@ from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.temporary import temporary_writes
 from ...engine.text.escape import for_markdown_cell
+from ..measure.whole_commands import linked
 
 _RATE, _BLOCK = 44_100, 8_192  # libsndfile's Vorbis crashes on longer writes
 _BITS = 128_000  # a second
@@ -192,7 +192,7 @@ def _wall_s(file: Path, songs: int) -> float:
 
 
 def _run(file: Path, songs: int) -> float:
-    with _links(file, songs) as folder:
+    with linked([str(file)], songs) as (folder, _):
         command = [sys.executable, "-m", "merkit.engine.cli", str(folder), "--runtime", "null", "-j", "1"]
         began = time.perf_counter()
         done = subprocess.run([*command, "--out", str(folder) + ".jsonl"], capture_output=True, text=True)
@@ -202,18 +202,6 @@ def _run(file: Path, songs: int) -> float:
     if done.returncode:
         raise MerError(f"mer-label ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return seconds
-
-
-@contextmanager
-def _links(file: Path, songs: int) -> Iterator[Path]:
-    """A folder of so many songs: hard links to a copy, since symbolic links to one file are one row."""
-    with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-        first = Path(folder) / "00000.wav"  # whatever it is: the content decides, but a search needs a suffix
-        with temporary_writes():
-            shutil.copyfile(file, first)
-            for i in range(1, songs):
-                os.link(first, first.with_stem(f"{i:05}"))
-        yield Path(folder)
 
 
 def _song(seconds: float) -> np.ndarray[Any, Any]:

@@ -26,24 +26,26 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]:
     """A folder of the files under further names, again and again up to ``songs``; and their paths.
 
-    They are hard links, or copies where the files are on another disk: symbolic links to one file would be
+    They are hard links, to copies where the files are on another disk: symbolic links to one file would be
     one song, which mer-label reads once.
 
     Raises:
         MerError: there is no room for them.
     """
     with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
-        links = []
+        links: list[str] = []
+        sources = [Path(file).resolve() for file in files]
         for i in range(max(songs, len(files))):
-            name = Path(files[i % len(files)])
-            source, suffix = name.resolve(), name.suffix  # the name's: a link's target may have none
+            place = i % len(files)
+            suffix = Path(files[place]).suffix  # the name's: a link's target may have none
             # Without one a search of the folder takes no song; which one it is does not matter to mer-label.
             link = Path(folder) / f"{i:06}{suffix if suffix.lower() in AUDIO_SUFFIXES else '.wav'}"
             try:
-                os.link(source, link)
-            except OSError:
+                os.link(sources[place], link)
+            except OSError:  # another disk, or as many names as a file may have
                 with temporary_writes():  # the error of a full disk carries the source's name
-                    shutil.copyfile(source, link)
+                    shutil.copyfile(sources[place], link)
+                sources[place] = link
             links.append(str(link))
         yield Path(folder), links
 

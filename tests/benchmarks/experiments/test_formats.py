@@ -13,8 +13,6 @@ from click.testing import CliRunner
 from merkit.benchmarks.cli import main
 from merkit.benchmarks.experiments import formats
 from merkit.benchmarks.experiments.formats import Cost, decoding_times, made_songs, markdown_from_costs
-from merkit.engine.catalogue.expand import Sources
-from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.spec import AudioSpec
 
@@ -71,13 +69,6 @@ def test_the_command_measures_files_that_are_given(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert table.read_text() in done.stdout
     assert path.name in done.stdout
-
-
-@pytest.mark.parametrize("name", ["a.wav", "a", "a.1"])  # whose content decides
-def test_each_song_of_a_run_is_labelled(tmp_path: Path, name: str) -> None:
-    path = write_audio(tmp_path / "song.wav", noise(2, 16_000), 16_000).rename(tmp_path / name)
-    with formats._links(path, 3) as folder, InputStore(Sources([folder])) as inputs:
-        assert (len(inputs), inputs.repeats) == (3, 0)
 
 
 def test_a_file_that_cannot_be_decoded_costs_itself(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from merkit.benchmarks.measure import whole_commands
 from merkit.benchmarks.measure.row_measurement import peak_mib
 from merkit.benchmarks.measure.whole_commands import linked, timed
-from merkit.engine.catalogue.expand import inputs_from_paths
+from merkit.engine.catalogue.expand import Sources, inputs_from_paths
+from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.errors import MerError
 
 
@@ -31,6 +32,22 @@ def test_every_link_is_a_song_of_its_own(tmp_path: Path, disk: str, monkeypatch:
     with linked([str(tmp_path / "a.mp3"), str(tmp_path / "b.mp3")], 5) as (folder, links):
         assert len(inputs_from_paths([folder]).paths) == len({os.path.realpath(link) for link in links}) == 5
         assert {Path(link).read_bytes() for link in links} == {b"sound"}
+
+
+def test_songs_of_another_disk_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_disk(source: Path, link: Path) -> None:
+        if source.is_relative_to(tmp_path):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        link_file(source, link)
+
+    link_file = os.link
+    monkeypatch.setattr(os, "link", other_disk)
+    for name in ("a.mp3", "b.ogg"):
+        (tmp_path / name).write_text(name)
+    with linked([str(tmp_path / "a.mp3"), str(tmp_path / "b.ogg")], 7) as (_, links):
+        assert len({os.stat(link).st_ino for link in links}) == 2
+        assert [Path(link).read_text() for link in links] == (["a.mp3", "b.ogg"] * 4)[:7]
+        assert [Path(link).suffix for link in links[:2]] == [".mp3", ".ogg"]
 
 
 def test_the_cpu_of_a_command_and_its_children_counts() -> None:
@@ -72,6 +89,9 @@ def test_songs_without_a_suffix_are_found(tmp_path: Path) -> None:
     """As the files are to which the links of a store of objects lead, and clips that a table names."""
     (tmp_path / "0f3a").write_bytes(b"sound")
     (tmp_path / "a.mp3").symlink_to(tmp_path / "0f3a")
-    with linked([str(tmp_path / "a.mp3"), str(tmp_path / "0f3a")], 2) as (folder, links):
+    (tmp_path / "a.1").write_bytes(b"sound")
+    files = [str(tmp_path / name) for name in ("a.mp3", "0f3a", "a.1")]
+    with linked(files, 3) as (folder, links), InputStore(Sources([folder])) as inputs:
         assert inputs_from_paths([folder]).paths == tuple(links)
-        assert [Path(link).suffix for link in links] == [".mp3", ".wav"]
+        assert [Path(link).suffix for link in links] == [".mp3", ".wav", ".wav"]
+        assert (len(inputs), inputs.repeats) == (3, 0)
