@@ -171,21 +171,29 @@ def _files(
 ) -> Iterator[tuple[Path, str]]:
     """Every artifact with its source, as ``Case.source``."""
     home = models_home()
-    for path in known_models().values():
-        yield path, "home" if path.parent == home else "bundled"
-    for path in _in_folder(home):
-        if is_engine(path):
-            yield path, "home"
+    named: dict[Path, Path] = {}  # by where a file lies, whatever folder of the user's leads there
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
         for path in _below_folder(folder):
-            yield path, "folder"
+            named.setdefault(_place(path), path)
+    engines = filter(is_engine, _in_folder(home))
+    for path in (*known_models().values(), *engines):
+        if _place(path) not in named:
+            yield path, "home" if path.parent == home else "bundled"
+    for path in named.values():
+        yield path, "folder"
     if untrained:
+        asked = {name.removeprefix("untrained/").removesuffix("_int8") for name in only}
         for name in BACKBONES:
-            if not only or name in only:
+            if not only or name in asked:
                 for path in untrained_models(name, say):
                     yield path, "untrained"
+
+
+def _place(path: Path) -> Path:
+    """Where a file lies; one that is a link is known by its own name."""
+    return path.parent.resolve() / path.name
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -85,6 +85,42 @@ def test_folders_are_searched_below_and_rows_told_apart(networks: Path, tmp_path
     assert case.path == root / "b" / "net.onnx"
 
 
+def test_folders_that_overlap_are_measured_once(
+    networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _copies(networks, tmp_path / "runs", "a/net.onnx", "b/other.onnx")
+    (root / "b" / "best.onnx").symlink_to("other.onnx")  # a name that somebody has given
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("merkit.benchmarks.measure.cases.models_home", lambda: root / "a")
+    cases = find_cases([root, root / "a", Path("a"), root], False, ["onnxruntime"])
+    found = [(case.model, case.source) for case in cases if case.source != "bundled"]
+    assert found == [("net", "folder"), ("best", "folder"), ("other", "folder")]
+    (case,) = find_cases([Path("a")], False, ["onnxruntime"], ["net"])
+    assert case.source == "folder"
+
+
+def test_untrained_networks_have_names(
+    networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, say: object) -> tuple[Path, Path]:
+        made.append(name)
+        _copies(networks, tmp_path / "untrained", f"{name}.onnx", f"{name}_int8.onnx")
+        return tmp_path / "untrained" / f"{name}.onnx", tmp_path / "untrained" / f"{name}_int8.onnx"
+
+    monkeypatch.setattr("merkit.benchmarks.measure.cases.untrained_models", make)
+    for name, files in (
+        ("untrained/mobilenetv3", ["mobilenetv3"]),  # as a refusal of "mobilenetv3" says it
+        ("untrained/resnet18_int8", ["resnet18_int8"]),
+        ("resnet18", ["resnet18"]),
+        ("resnet18_int8", ["resnet18_int8"]),
+    ):
+        cases = find_cases([networks] if "/" in name else [], True, ["onnxruntime"], [name])
+        assert [(case.path.stem, case.source) for case in cases] == [(file, "untrained") for file in files]
+    assert made == ["mobilenetv3", *["resnet18"] * 3]  # no others
+
+
 def test_a_name_that_means_several_networks_is_refused(networks: Path, tmp_path: Path) -> None:
     root = _copies(networks, tmp_path / "runs", "a/audiocnn.onnx")
     with pytest.raises(UsageError, match=r"audiocnn may be bundled/audiocnn, a/audiocnn"):
