@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from ...engine.labelling.contract import StageSeconds
 from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ..measure.whole_commands import cpu_seconds, linked, timed
+
+_OURS, _FLOOR, _PAPER = "mer-label", "decode floor", "the paper's pipeline"  # contenders beside the peers
 
 
 @dataclass
@@ -115,11 +118,12 @@ def compare_pipelines(
         peers: command lines; ``{dir}`` becomes the catalogue's folder.
 
     Raises:
-        UsageError: a peer that is no command line.
+        UsageError: a peer that is no command line, names no program or is timed already.
         MerError: no usable audio, or a command that fails.
     """
     if paper and find_spec("librosa") is None:
         raise MerError("the paper's pipeline needs librosa: pip install 'merkit[bench]', or --no-paper")
+    words = _words_of_peers(peers)
     artifact = open_artifact(model)
     files = [file for file in inputs_from_paths([folder]).paths if Path(file).is_file()]
     if not files:
@@ -131,12 +135,12 @@ def compare_pipelines(
         ours = [sys.executable, "-m", "merkit.engine.cli", str(catalogue), "--model", str(artifact.path)]
         ours += ["--windows", str(windows), "--out"]
         contenders = [
-            Contender("mer-label", len(links), lambda output: timed([*ours, output])[:2]),
-            Contender("decode floor", len(links), lambda _: decode_floor(links, options)),
+            Contender(_OURS, len(links), lambda output: timed([*ours, output])[:2]),
+            Contender(_FLOOR, len(links), lambda _: decode_floor(links, options)),
         ]
         if paper:
-            contenders.append(Contender("the paper's pipeline", len(files), lambda _: _paper_in_child(files)))
-        contenders += [_peer(command, catalogue, len(links)) for command in peers]
+            contenders.append(Contender(_PAPER, len(files), lambda _: _paper_in_child(files)))
+        contenders += [_peer(command, words[command], catalogue, len(links)) for command in peers]
         for turn in range(rounds):
             say(f"turn {turn + 1} of {rounds}")
             for position, contender in enumerate(contenders):
@@ -225,14 +229,27 @@ def paper_pipeline(paths: Sequence[str]) -> tuple[float, float]:
     return time.perf_counter() - began, cpu_seconds() - cpu
 
 
-def _peer(command: str, catalogue: Path, songs: int) -> Contender:
-    try:
-        words = [word.replace("{dir}", str(catalogue)) for word in shlex.split(command)]
-    except ValueError as error:
-        raise UsageError(f"{command!r} is no command line: {error}") from None
-    if not words:
-        raise UsageError("a command line is empty")
-    return Contender(command, songs, lambda _: timed(words)[:2])
+def _words_of_peers(commands: Sequence[str]) -> dict[str, list[str]]:
+    """The words of each command line, by which contenders are told apart."""
+    found: dict[str, list[str]] = {}
+    for command in commands:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise UsageError(f"{command!r} is no command line: {error}") from None
+        if not words:
+            raise UsageError("a command line is empty")
+        if command in found or command in (_OURS, _FLOOR, _PAPER):
+            raise UsageError(f"--peer {command} is timed already: name another command line")
+        if shutil.which(words[0]) is None:
+            raise UsageError(f"--peer {command}: there is no program {words[0]}")
+        found[command] = words
+    return found
+
+
+def _peer(command: str, words: Sequence[str], catalogue: Path, songs: int) -> Contender:
+    filled = [word.replace("{dir}", str(catalogue)) for word in words]
+    return Contender(command, songs, lambda _: timed(filled)[:2])
 
 
 def _stages(folder: Path, artifact: Artifact, options: WindowOptions, out: str) -> tuple[StageSeconds, float]:

@@ -99,12 +99,29 @@ def test_without_librosa_nothing_is_measured_first(
         compare_pipelines(music, str(tiny_model))
 
 
+@pytest.mark.parametrize(
+    ("peers", "said"),
+    [
+        (["'unclosed {dir}"], "is no command line: No closing quotation"),
+        (["  "], "is empty"),
+        (["no-such-program {dir}"], "--peer no-such-program {dir}: there is no program no-such-program"),
+        (["true {dir}", "true", "true {dir}"], "--peer true {dir} is timed already"),
+        (["mer-label"], "--peer mer-label is timed already"),
+    ],
+)
+def test_peers_are_refused_before_any_turn(
+    music: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, peers: list[str], said: str
+) -> None:
+    monkeypatch.setattr(pipeline, "timed", lambda *_: pytest.fail("a turn was taken"))
+    monkeypatch.setattr(pipeline, "_usable", lambda *_: pytest.fail("files were read"))
+    with pytest.raises(UsageError) as raised:
+        compare_pipelines(music, str(tiny_model), 2, 1, paper=False, peers=peers)
+    assert said in str(raised.value)
+
+
 def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(MerError, match="no audio"):
         compare_pipelines(tmp_path / "mer-home", str(tiny_model), paper=False)
-    for peer, said in (("'unclosed {dir}", "is no command line: No closing quotation"), ("  ", "is empty")):
-        with pytest.raises(UsageError, match=said):
-            compare_pipelines(music, str(tiny_model), 2, 1, paper=False, peers=[peer])
     peer = ["--peer", f"{sys.executable} -c 'import sys; sys.exit(5)'"]
     arguments = [
         "pipeline",
