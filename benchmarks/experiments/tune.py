@@ -30,7 +30,7 @@ from .compare import Ratio, ratio_of_pairs
 _WINDOWS = 3  # of a song, as mer-label takes by default
 _FEWEST = 100  # songs by which one label in a hundred can be told
 _MOST_CHANGED = 0.01  # of labels, against FP32
-_LEAST_GAIN = 1.05  # times as much CPU: what is less is not worth other labels and a slower start
+_LEAST_GAIN = 1 / 0.95  # times as much CPU: what is less is not worth other labels and a slower start
 
 
 @dataclass(frozen=True)
