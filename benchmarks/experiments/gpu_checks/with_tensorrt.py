@@ -61,13 +61,13 @@ def check_engines(bench: Bench) -> dict[str, Any]:
 
 def _engine(bench: Bench, model: Path, precision: str) -> Artifact:
     """What mer-export makes of an .onnx file on this GPU; for INT8 it needs songs."""
-    folder = bench.folder / "engines" / precision
+    folder = bench.folder / "engines" / precision / model.stem  # "net" begins "net2" too
     folder.mkdir(parents=True, exist_ok=True)
     builder = "tensorrt" if find_spec("tensorrt") else "rtx"
     data = ["--calib-data", str(bench.songs)] if precision == "int8" else []
     options = [f"--{precision}", "--builder", builder, "--format", "engine", *data, "-o", f"{folder}/"]
     done = _run("merkit.export.cli", "-m", str(model), *options)
-    engines = sorted(folder.glob(f"{model.stem}*.engine"))
+    engines = sorted(folder.glob("*.engine"))
     require(bool(engines), " | ".join((done.stdout + done.stderr).strip().splitlines()[-3:]))
     return open_artifact(str(engines[0]))
 

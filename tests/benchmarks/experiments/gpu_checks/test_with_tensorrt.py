@@ -140,9 +140,12 @@ def test_how_an_engine_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     (command,) = commands
     assert f"--{precision}" in command
     assert ("--calib-data" in command) == (precision == "int8")
-    (tmp_path / "engines" / precision / "tiny_x.engine").write_bytes(b"")
+    folder = Path(command[command.index("-o") + 1])
+    (folder / "tiny_x.engine").write_bytes(b"")
     with pytest.raises(MerError, match="no sidecar"):
         with_tensorrt._engine(bench, tmp_path / "tiny.onnx", precision)
+    with pytest.raises(CheckFailed):  # and no engine of another network, whose name begins as this one's
+        with_tensorrt._engine(bench, tmp_path / "tin.onnx", precision)
 
 
 @pytest.mark.parametrize(("installed", "builder"), [(True, "tensorrt"), (False, "rtx")])
