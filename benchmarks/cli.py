@@ -22,12 +22,13 @@ from ..engine.cli.command import (
 )
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
-from ..engine.text.streams import print_err, print_out
+from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, robust_command
 from .cpu_commands import scale_command, tune_command
 from .evaluation.cli import main as eval_command
 from .first_hour_command import first_hour_command
 from .format_command import formats_command
+from .printing import echo
 from .result_paths import check_result_paths, make_folder
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -70,7 +71,7 @@ class ResultFiles:
         If a file cannot be written, the table is printed too.
         """
         from ..engine.files import write_whole
-        from ..engine.text.escape import for_markdown_cell, for_terminal
+        from ..engine.text.escape import for_markdown_cell
         from .results.text import csv_from_results, markdown_from_results, print_results
         from .results_file import json_from_results
 
@@ -90,7 +91,7 @@ class ResultFiles:
         finally:
             print_results(results)
             if songs:
-                print_out(for_terminal(songs))
+                echo(songs)
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,8 +20,8 @@ from ..engine.cli.command import (
     report_errors,
 )
 from ..engine.outputs.marks import has_keys, refuse_foreign
-from ..engine.text.escape import for_terminal
-from ..engine.text.streams import print_err, print_out
+from ..engine.text.streams import print_err
+from .printing import echo
 from .result_paths import check_result_paths
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def compare_command(
             raise click.UsageError(f"{given[0]} goes with two models: results are compared as they are")
         ratios, warnings = compare_results(Path(first), Path(second))
         for warning in warnings:
-            _say(f"warning: {warning}")
+            print_err(f"warning: {warning}")
         if fail_under is not None:
-            _say(
+            print_err(
                 "warning: the intervals are of one run each, and equal code moves from run to run by more: "
                 "compare the two models themselves, which run in turns"
             )
@@ -69,12 +69,12 @@ def compare_command(
         ratio, times = compare_models(first, second, batch, pairs, threads)
         ratios = [ratio]
         for name, column in zip((first, second), zip(*times, strict=True), strict=True):
-            _echo(f"{1e3 * sorted(column)[len(column) // 2]:10.3f} ms a call of {batch}  {name}")
+            echo(f"{1e3 * sorted(column)[len(column) // 2]:10.3f} ms a call of {batch}  {name}")
     for ratio in ratios:
-        _echo(f"{ratio.ratio:10.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]  {ratio.what}")
+        echo(f"{ratio.ratio:10.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]  {ratio.what}")
     slow = [ratio for ratio in ratios if fail_under is not None and ratio.under(fail_under)]
     for ratio in slow:
-        _say(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}")
+        print_err(f"Error: {ratio.what} is {ratio.ratio:.3f}x, under {fail_under}")
     return EXIT_GATE if slow else 0
 
 
@@ -117,13 +117,13 @@ def pipeline_command(
     if report:
         check_result_paths([report], [folder])
         refuse_foreign(report, has_keys("seconds_a_song", "stages_cpu_s"))
-    comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, _say)
+    comparison = compare_pipelines(folder, model, songs, rounds, windows, paper, peers, print_err)
     try:
         if report:
             write_whole(report, json.dumps(comparison.to_mapping(), indent=2) + "\n")
     finally:  # as in ``robust_command``
         for line in _lines_from_pipelines(comparison, rounds):
-            _echo(line)
+            echo(line)
     return EXIT_SOME_FAILED if comparison.failed else 0
 
 
@@ -189,13 +189,14 @@ def gpu_command(
     if paper:
         from .experiments.gpu_estimate import costs, tables_of_paper
 
-        _echo("\n\n".join(tables_of_paper(costs(_say), decode_ms)))
+        for line in "\n\n".join(tables_of_paper(costs(print_err), decode_ms)).split("\n"):
+            echo(line)
         return 0
     if int16:
         from .experiments.gpu_int16 import compare_int16
 
-        found = compare_int16(int16, _say)
-        _echo(
+        found = compare_int16(int16, print_err)
+        echo(
             f"{found.songs:,} songs from int16: {found.emotions} with another emotion, "
             f"{found.verdicts} with another verdict; probabilities differ by {found.probability:.6f} at most"
         )
@@ -205,9 +206,9 @@ def gpu_command(
 
         fed = measure_feed(10.0 if seconds is None else seconds)
         rate = fed.songs / fed.seconds
-        _echo(f"{fed.cpu_ms_a_song:.2f} ms of the parent's CPU a song (three windows)")
-        _echo(f"{WINDOWS * rate:,.0f} windows/s into one process, from {fed.workers} that make songs up")
-        _echo(
+        echo(f"{fed.cpu_ms_a_song:.2f} ms of the parent's CPU a song (three windows)")
+        echo(f"{WINDOWS * rate:,.0f} windows/s into one process, from {fed.workers} that make songs up")
+        echo(
             f"{fed.batches:,} batches of {fed.batch} windows in {fed.seconds:.1f} s: every checksum is right"
         )
         return 0
@@ -219,8 +220,8 @@ def gpu_command(
     check_result_paths([report], map(Path, engines))
     refuse_foreign(report, has_keys("format", "engines"))
     time_s = 3.0 if seconds is None else seconds
-    write_report([measure(open_artifact(engine), time_s, say=_echo) for engine in engines], report)
-    _echo(f"written to {report}")
+    write_report([measure(open_artifact(engine), time_s, say=echo) for engine in engines], report)
+    echo(f"written to {report}")
     return 0
 
 
@@ -265,7 +266,7 @@ def robust_command(
     check_result_paths([file for file in (report, markdown) if file], [data])
     refuse_foreign(report, has_keys("model", "seed", "rows"))
     names = [name.strip() for name in changes.split(",")] if changes is not None else []
-    measured = measure_robustness(model, data, limit, names, seed, layout, _say)
+    measured = measure_robustness(model, data, limit, names, seed, layout, print_err)
     try:
         if report:
             write_whole(report, json.dumps(measured.to_mapping(), indent=2) + "\n")
@@ -273,18 +274,8 @@ def robust_command(
             write_whole(markdown, markdown_from_robustness(measured))
     finally:  # printed last: the reader may go; and in any case, if a file cannot be written
         for line in lines_from_robustness(measured):
-            _echo(line)
+            echo(line)
     over = [row for row in measured.rows if fail_over is not None and 100 * row.low > fail_over]
     for row in over:
-        _say(f"Error: {row.what}: {100 * row.share:.1f} % of labels change, over {fail_over:g} %")
+        print_err(f"Error: {row.what}: {100 * row.share:.1f} % of labels change, over {fail_over:g} %")
     return EXIT_GATE if over else EXIT_SOME_FAILED if measured.failed else 0
-
-
-def _echo(text: str) -> None:
-    for line in text.split("\n"):
-        print_out(for_terminal(line))
-
-
-def _say(text: str) -> None:
-    for line in text.split("\n"):
-        print_err(line)

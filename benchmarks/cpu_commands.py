@@ -9,8 +9,8 @@ import click
 from ..engine.artifact import DEFAULT_MODEL
 from ..engine.cli.command import FiniteRange, options_given, report_errors
 from ..engine.cpu import MOST_WORKERS, usable_cores
-from ..engine.text.escape import for_terminal
-from ..engine.text.streams import print_err, print_out
+from ..engine.text.streams import print_err
+from .printing import echo
 from .result_paths import check_result_paths
 
 
@@ -45,12 +45,12 @@ def scale_command(few: int, many: int, cores: bool, workers: int, song_ms: float
 
     runs = compare_lengths(few, many)
     for run in runs:
-        _echo(
+        echo(
             f"{run.files:10,} files  {run.seconds:9.1f} s  {run.rows_a_second:8.1f} rows/s  "
             f"{run.cpu_seconds / run.files * 1e3:6.2f} ms CPU a row  {run.peak_bytes / 1e6:7.1f} MB at most"
         )
-    _echo(memory_line(*runs))
-    _echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
+    echo(memory_line(*runs))
+    echo(f"rows/s over many, against over few: {runs[1].rows_a_second / runs[0].rows_a_second:.2f}")
     return 0
 
 
@@ -60,15 +60,15 @@ def _scale_cores(workers: int, song_ms: float) -> int:
     few, many = (measure_feed(DEFAULT_MODEL, count, 2_000) for count in (usable_cores(), workers))
     for feed in (few, many):
         held = "?" if feed.worker_bytes is None else f"{feed.worker_bytes / 1e6:.0f}"
-        _echo(
+        echo(
             f"{feed.workers:4} workers: {feed.parent_s * 1e3:6.3f} ms of the parent's CPU a song, which ends "
             f"at {feed.saturates_at:,.0f} songs/s; {feed.wall_s * 1e3:.3f} ms a song; {held} MB a worker "
             "(PSS)"
         )
-    _echo(f"wall time a song with {workers} workers, against {few.workers}: {many.wall_s / few.wall_s:.2f}")
+    echo(f"wall time a song with {workers} workers, against {few.workers}: {many.wall_s / few.wall_s:.2f}")
     counts = [2**power for power in range(9)]
     for count, rate, binds in songs_a_second(counts, song_ms / 1e3, few.parent_s):
-        _echo(f"{count:4} cores: {rate:8,.0f} songs/s on paper ({binds})")
+        echo(f"{count:4} cores: {rate:8,.0f} songs/s on paper ({binds})")
     return 0
 
 
@@ -101,10 +101,6 @@ def tune_command(data: Path, model: str, songs: int, rounds: int, out: Path | No
     row, tried = tune(model, data, songs, rounds, print_err)
     write_row(row, table)
     for one in tried:
-        _echo(one.line())
-    _echo(f"{(row['faster'] or ['onnxruntime'])[0]} for {row['network']} on this CPU: written to {table}")
+        echo(one.line())
+    echo(f"{(row['faster'] or ['onnxruntime'])[0]} for {row['network']} on this CPU: written to {table}")
     return 0
-
-
-def _echo(line: str) -> None:
-    print_out(for_terminal(line))

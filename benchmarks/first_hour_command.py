@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from ..engine.cli.command import EXIT_GATE, FiniteRange, report_errors
-from ..engine.text.escape import for_terminal
-from ..engine.text.streams import print_out
+from .printing import echo
 
 
 @click.command("first-hour")
@@ -42,6 +41,6 @@ def first_hour_command(
     from .experiments.first_hour import Options, run_first_hour
 
     options = Options(minutes, only, models, songs, report)
-    fine = run_first_hour(options, lambda line: print_out(for_terminal(line)))
-    print_out(for_terminal(f"written to {options.report} and {options.page}"))
+    fine = run_first_hour(options, echo)
+    echo(f"written to {options.report} and {options.page}")
     return 0 if fine else EXIT_GATE

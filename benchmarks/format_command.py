@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, FiniteRange, options_given, report_errors
-from ..engine.text.escape import for_terminal
-from ..engine.text.streams import print_err, print_out
+from ..engine.text.streams import print_err
+from .printing import echo
 from .result_paths import check_result_paths
 
 
@@ -50,5 +50,5 @@ def formats_command(
             write_whole(markdown, table)
     finally:  # printed last: the reader may go; and in any case, if the file cannot be written
         for line in table.splitlines():
-            print_out(for_terminal(line))
+            echo(line)
     return EXIT_SOME_FAILED if len(costs) < len(set(files)) else 0

@@ -1,4 +1,4 @@
-"""What an image is made of: a folder that is missing there breaks it, and one too many lies in it for good."""
+"""What an image is made of: a folder that is missing breaks it, and one too many lies in it for good."""
 
 from __future__ import annotations
 
