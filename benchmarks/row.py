@@ -119,8 +119,6 @@ class Row:
     """Of the file, in hexadecimal."""
     fp32_sha256: str | None = None
     """Of the FP32 model that mer-export made the file from."""
-    traffic_bytes: float | None = None
-    """Weights and activations that one image at batch 1 reads and writes."""
     songs_failed: int | None = None
     """Songs without a label, which ``songs_per_s`` leaves out."""
     rates: dict[str, float] = field(default_factory=dict)

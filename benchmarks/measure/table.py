@@ -126,7 +126,6 @@ class _Table:
             row.fp32_sha256 = fp32_of(artifact.content)
             workload = workload_from_onnx(onnx.load_from_string(artifact.content))
             row.params, row.macs = workload.params, workload.macs
-            row.traffic_bytes = workload.bytes_per_input(batch=1)
             self._workloads.append((row, workload))
 
     def _measure(self, row: Row, case: Case, artifact: Artifact, scoring: Scoring) -> None:

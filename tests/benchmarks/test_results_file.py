@@ -32,6 +32,8 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_file_of_the_version_before_rows_were_typed() -> None:
     old = json.loads(OLD.read_text())
+    for row in old["rows"]:
+        row.pop("traffic_bytes", None)  # which nothing read
     results = results_from_file(OLD)
     new = json.loads(json_from_results(results))
     assert new.pop("songs") == ""  # which that version did not say
