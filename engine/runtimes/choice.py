@@ -31,12 +31,21 @@ Row = Mapping[str, Any]
 
 
 def chosen_runtime(artifact: Artifact) -> tuple[str, str]:
-    """(runtime, why) for an .onnx file on this machine.
+    """(runtime, why) for an .onnx file on this machine; of several models, the one that is chosen for all.
 
     Raises:
         MerError: the user's own table cannot be read.
     """
+    models = (artifact, *artifact.further)
     features = cpu_features()
+    chosen = [_chosen_alone(model, features) for model in models]
+    if len({name for name, _ in chosen}) == 1:
+        return chosen[0][0], "; ".join(dict.fromkeys(why for _, why in chosen))
+    each = ", ".join(f"{name} for {model.name}" for model, (name, _) in zip(models, chosen, strict=True))
+    return DEFAULT, f"no other is chosen for all: {each}"
+
+
+def _chosen_alone(artifact: Artifact, features: Collection[str]) -> tuple[str, str]:
     tables = [(SHIPPED, "the shipped table")]
     with suppress(MerError):  # without a home there is the shipped one
         tables.insert(0, (own_table(), "measured here"))

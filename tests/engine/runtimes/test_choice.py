@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -56,6 +57,19 @@ def test_the_best_that_was_measured(model: Artifact) -> None:
 def test_another_cpu_or_network_or_nothing_faster(model: Artifact, changes: dict[str, Any]) -> None:
     write_row(model, **changes)
     assert chosen_runtime(model)[0] == "onnxruntime"
+
+
+def test_of_several_models_what_is_chosen_for_all(model: Artifact) -> None:
+    """A row is one network's: another may lose labels by that runtime."""
+    write_row(model)
+    other = replace(model, name="other", sha256="0" * 64)
+    for both in (replace(model, further=(other,)), replace(other, further=(model,))):
+        runtime, why = chosen_runtime(both)
+        assert runtime == name_of_runtime(both) == "onnxruntime"
+        assert f"openvino-bf16 for {model.name}" in why
+        assert "onnxruntime for other" in why
+    assert chosen_runtime(replace(model, further=(model,))) == chosen_runtime(model)
+    assert chosen_runtime(replace(other, further=(other,))) == chosen_runtime(other)
 
 
 def test_what_is_not_installed_is_not_chosen(model: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
