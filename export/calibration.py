@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import redirect_stdout, suppress
@@ -19,6 +18,7 @@ from ..engine.data.clip import Clip, id_or_none
 from ..engine.errors import MerError
 from ..engine.files import write_whole
 from ..engine.strict_json import json_from_text
+from .json_text import json_from_value
 from .library_step import library_step
 from .precision import Ranges
 
@@ -72,7 +72,7 @@ def cached(key: str, compute: Callable[[], _Json], valid: Callable[[Any], bool])
     with suppress(OSError, MerError):  # without a cache the next export takes longer, nothing else
         path = models_home().parent / "calibration" / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(value))
+        write_whole(path, json_from_value(value))
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from .checks import check_evidence, check_parity, logits_by_batch, parity
 from .engine_builder import engine_from_onnx
 from .evidence import products_as_sums
 from .job import Job
+from .json_text import json_from_value
 from .output_files import Precision, Targets, check_network, check_targets, targets_of
 from .plain_graph import check_dense
 from .precision import fp16_from_onnx, int8_from_onnx, precision_by_op
@@ -143,9 +143,9 @@ def _write(
             sidecar = sidecar_of(report, targets, content, engine, artifact)
             names += [targets.engine, targets.sidecar]
             # Written twice: opening the engine for the comparison needs its sidecar.
-            (folder / targets.sidecar).write_text(json.dumps(sidecar, indent=1))
+            (folder / targets.sidecar).write_text(json_from_value(sidecar, indent=1))
             sidecar["engine_parity"] = _engine_parity(job, folder / targets.engine, precision)
-            (folder / targets.sidecar).write_text(json.dumps(sidecar, indent=1))
+            (folder / targets.sidecar).write_text(json_from_value(sidecar, indent=1))
         # The sidecar goes last: an engine beside an older sidecar does not match its hash and is refused.
         publish(folder, targets.folder, names)
     return tuple(targets.folder / name for name in names)
@@ -193,4 +193,4 @@ def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, An
 def _stamp(model: ModelProto, report: dict[str, Any]) -> None:
     """Adds the report to metadata_props, beside the ModelSpec and everything else that is there."""
     texts = {prop.key: prop.value for prop in model.metadata_props}
-    onnx.helper.set_model_props(model, {**texts, EXPORT_KEY: json.dumps(report, sort_keys=True)})
+    onnx.helper.set_model_props(model, {**texts, EXPORT_KEY: json_from_value(report)})

@@ -22,6 +22,7 @@ from ..engine.onnx_wire import check_parts
 from ..engine.runtimes import open_runtime
 from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
+from ..engine.text.escape import storable
 from .foreign_opset import converted, opset_of
 from .song_log_mels import generated_log_mels
 
@@ -44,8 +45,8 @@ class Foreign:
 
     def spec(self, path: Path) -> ModelSpec:
         """The ModelSpec of a file."""
-        provenance = {"imported": path.name, "licence": _LICENCE}
-        return ModelSpec(self.backbone or path.stem, self.labels, self.audio, provenance=provenance)
+        provenance = {"imported": storable(path.name), "licence": _LICENCE}
+        return ModelSpec(self.backbone or storable(path.stem), self.labels, self.audio, provenance=provenance)
 
 
 def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:

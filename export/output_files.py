@@ -20,6 +20,7 @@ from ..engine.data.cleaning import quoted_label
 from ..engine.errors import MerError, SpecError, UsageError
 from ..engine.spec import ModelSpec
 from ..engine.strict_json import LONGEST, json_from_text
+from ..engine.text.escape import storable
 from .foreign import metadata_of
 from .source import is_exported_graph
 
@@ -200,7 +201,9 @@ def _is_export(path: Path, targets: Targets) -> bool:
     if not isinstance(name, str):
         return False
     # A sidecar may be of another engine, net.plan beside net.engine; renamed ones have left it.
-    return name == targets.engine or not (targets.folder / Path(name).name).exists()
+    return name == storable(targets.engine) or Path(name).name not in map(
+        storable, os.listdir(targets.folder)
+    )
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,23 @@ def test_the_same_files_are_calibrated_on_once(model: Path, music: Path, tmp_pat
     again: list[str] = []
     assert dataclasses.replace(calibration_set).calibration(artifact, TENSORS, again.append) == calibration
     assert again == lines[1:]
+
+
+def test_a_file_whose_name_is_not_utf8_leaves_the_cache_as_good(
+    model: Path, music: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    broken.write_bytes(b"no audio")
+    clips = (*labelled_audio(music).clips[:2], Clip(broken, "happy", "x"))
+    calibration_set = CalibrationSet(AUDIO, clips, None, "those", 6, "minmax", 1)
+    said: list[str] = []
+    calibration_set.calibration(open_artifact(str(model)), TENSORS, said.append)
+    assert any("calibrating" in line for line in said)
+    said.clear()
+    anew = dataclasses.replace(calibration_set)
+    facts = anew.facts_of(anew.calibration(open_artifact(str(model)), TENSORS, said.append))
+    assert not any("calibrating" in line for line in said)
+    assert facts["skipped"][0][0] == "caf\\xe9.wav"
 
 
 def test_too_little_music_is_refused_where_no_score_shows_what_it_does(model: Path, tmp_path: Path) -> None:

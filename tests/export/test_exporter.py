@@ -17,6 +17,7 @@ from merkit.engine.artifact import SPEC_KEY, open_artifact
 from merkit.engine.errors import DeviceError, EngineLoadError, MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import QUADRANTS, EvidenceSpec, ModelSpec
+from merkit.engine.strict_json import json_from_text
 from merkit.export import exporter
 from merkit.export.builders import EngineOptions, open_builder
 from merkit.export.calibration_set import CalibrationSet
@@ -89,6 +90,34 @@ def test_sparse_weights_stay_fp32(model: Path, job: Job, tmp_path: Path) -> None
             export(sparse, precision)
     assert list((tmp_path / "out").iterdir()) == []
     assert export(sparse, "fp32").files == (tmp_path / "out" / "small_fp32.onnx",)
+
+
+def test_names_that_are_not_utf8_travel_as_escapes(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sidecar with a lone surrogate would be refused where its engine is loaded, and by the next export."""
+    pytest.importorskip("tensorrt_rtx")
+    source, broken = (tmp_path / os.fsdecode(name) for name in (b"own\xe9.onnx", b"caf\xe9.mp3"))
+    job.source.artifact.path.rename(source)
+    options = EngineOptions((1, 2, 4))
+    plan = dataclasses.replace(job.plan, engine=options, builder=open_builder("rtx", options))
+    songs = dataclasses.replace(job.eval_set.songs, failed=((broken, f"no such file: {broken}"),))
+    eval_set = dataclasses.replace(job.eval_set, songs=songs)
+    job = dataclasses.replace(job, source=open_source(str(source)), plan=plan, eval_set=eval_set)
+    monkeypatch.setattr(exporter, "gpu_capability", lambda: "8.9")
+
+    def no_runtime(artifact: Any) -> None:
+        raise DeviceError(f"{artifact.path} is of another GPU")
+
+    monkeypatch.setattr(exporter, "open_runtime", no_runtime)
+    graph, engine, _ = export(job, "fp32").files
+    assert export(job, "fp32").files[1] == engine  # which is replaced
+    facts = open_artifact(str(engine)).facts
+    assert facts["source"]["model"] == "own\\xe9.onnx"
+    assert facts["engine"]["file"] == "own\\xe9_fp32.engine"
+    assert facts["skipped"] == [["caf\\xe9.mp3", f"no such file: {tmp_path}/caf\\xe9.mp3"]]
+    text = {prop.key: prop.value for prop in onnx.load(str(graph)).metadata_props}[EXPORT_KEY]
+    assert json_from_text(text)["source"]["model"] == "own\\xe9.onnx"
 
 
 def test_a_bundled_network_with_evidence_is_compiled_for_turing(tmp_path: Path) -> None:

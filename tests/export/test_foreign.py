@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def test_a_foreign_graph_becomes_one_of_ours(tmp_path: Path):
     assert spec.provenance["imported"] == "theirs.onnx"
     images = np.random.default_rng(0).normal(0, 1, (3, 1, 32, 32)).astype(np.float32)
     assert np.allclose(logits(source.model(), images), logits(small_network(), images), atol=1e-5)
+
+
+def test_a_foreign_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.onnx")
+    Path(written(tmp_path, foreign_network())).rename(path)
+    spec = open_source(str(path), FOREIGN).artifact.spec
+    assert (spec.provenance["imported"], spec.backbone) == ("caf\\xe9.onnx", "caf\\xe9")
 
 
 def of_one_window_throughout(model: onnx.ModelProto) -> None:

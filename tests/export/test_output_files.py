@@ -113,6 +113,21 @@ def test_what_exports_wrote_is_replaced(tmp_path: Path) -> None:
     check_targets(targets, "engine", [tmp_path / "net.onnx"])
 
 
+def test_a_name_that_is_not_utf8_is_the_one_in_its_sidecar(tmp_path: Path) -> None:
+    """Which has it with an escape; that of another engine stays that one's."""
+    name = os.fsdecode(b"n\xe9")
+    (tmp_path / f"{name}.engine").write_bytes(b"an engine")
+    for out in (f"{name}.engine", f"{name}.plan"):
+        targets = targets_of(f"{tmp_path}/{out}", "net", "fp16", None)
+        exported(tmp_path / targets.onnx)
+        sidecar(tmp_path / targets.sidecar, "n\\xe9.engine")
+        if out.endswith(".engine"):
+            check_targets(targets, "engine", [])
+        else:
+            with pytest.raises(UsageError, match="no export of this name wrote it"):
+                check_targets(targets, "engine", [])
+
+
 @pytest.mark.parametrize("link", ["the name", "a symlink", "a hard link", "a link of the folder"])
 @pytest.mark.parametrize("name", ["net_fp16.onnx", "net.engine", "net.json"])
 def test_no_output_is_an_input(tmp_path: Path, name: str, link: str) -> None:
