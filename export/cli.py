@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ..engine.cli.command import (
+    EXIT_FAILURE,
     EXIT_GATE,
     EXIT_SOME_FAILED,
     SETTINGS,
@@ -166,15 +167,15 @@ def _export(
     done, errors = _export_all(models, precisions, plan, data, terminal, foreign)
     if len(models) > 1:
         terminal.table(done, errors)
-    if errors:
-        gates = any(error.exit_code == EXIT_GATE for _, error in errors)
-        alone = len(models) == 1 or not done
-        return EXIT_GATE if gates else errors[0][1].exit_code if alone else EXIT_SOME_FAILED
-    if no_builder is not None:
-        raise MerError(
-            f"the ONNX is written, but no engine: {no_builder}; --format onnx makes this a success"
-        )
-    return terminal.exit_code
+    code = terminal.exit_code
+    if done and no_builder is not None:
+        terminal.error(f"the ONNX is written, but no engine: {no_builder}; --format onnx asks for none")
+        code = EXIT_FAILURE
+    if not errors:
+        return code
+    if any(error.exit_code == EXIT_GATE for _, error in errors):
+        return EXIT_GATE
+    return errors[0][1].exit_code if len(models) == 1 or not done else code or EXIT_SOME_FAILED
 
 
 def _open_builder(name: Any, plan: Plan) -> Builder:

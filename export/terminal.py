@@ -43,8 +43,12 @@ class Terminal:
     def failed(self, what: str, error: MerError, hint: str = "") -> Failed:
         """Prints an error as one line; one that begins with what failed does not name it twice."""
         text = str(error) if str(error).startswith((f"{what}:", f"{what} ")) else f"{what}: {error}"
-        click.echo(f"Error: {for_terminal(text + hint)}", err=True)
+        self.error(text + hint)
         return what, error
+
+    def error(self, text: str) -> None:
+        """Prints what ends the run otherwise than as asked."""
+        click.echo(f"Error: {for_terminal(text)}", err=True)
 
     def table(self, done: Sequence[Exported], errors: Sequence[Failed]) -> None:
         """Prints a line for each export, and for each that failed."""

@@ -343,6 +343,32 @@ def test_without_a_builder_the_onnx_is_written_and_it_is_said(
     assert run("--model", model, "--fp16", "-o", f"{out}/", "--format", "onnx").exit_code == 0
 
 
+def test_that_no_engine_was_made_is_said_beside_what_else_failed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "mer-home" / "models"
+    home.mkdir(parents=True)
+    write_network(home / "good.onnx")
+    (home / "broken.onnx").write_bytes(b"nothing")
+    monkeypatch.setattr("merkit.engine.artifact._BUNDLED", tmp_path / "none")
+
+    def missing(*_: object) -> None:
+        raise NoBuilderError('TensorRT for RTX is not installed: pip install "merkit[rtx]"')
+
+    monkeypatch.setattr(builders, "open_builder", missing)
+    said = 'the ONNX is written, but no engine: TensorRT for RTX is not installed: pip install "merkit[rtx]"'
+    result = run("--all", "--fp16", "-o", f"{tmp_path}/out/")
+    assert result.exit_code == 1  # 4 would say that some engines are there
+    assert "is not an ONNX file" in result.output
+    assert said in result.output
+    result = run("--model", model, "--fp32", "--fp16", "--keep", "nope", "-o", f"{tmp_path}/out/")
+    assert result.exit_code == 2
+    assert said in result.output
+    result = run("--model", model, "--fp16", "--keep", "nope", "-o", f"{tmp_path}/new/")
+    assert result.exit_code == 2
+    assert said not in result.output  # nothing is written
+
+
 # ---- files that must stay
 
 
