@@ -11,7 +11,7 @@ from typing import Any
 import merkit
 from onnx import ModelProto
 
-from ..engine.artifact import Artifact
+from ..engine.artifact import Artifact, known_models
 from ..engine.runtimes.onnxruntime import passes_to_leave_out
 from .checks import Accuracy, Parity
 from .engine_builder import Engine
@@ -54,7 +54,7 @@ def report_of(
     return {
         "mer": merkit.__version__,
         "precision": precision,
-        "source": {"model": artifact.path.name, "sha256": artifact.sha256},
+        "source": {"model": _named(artifact), "sha256": artifact.sha256},
         "precision_by_op": precision_by_op(model),
         "kept": kept,
         "calibration": calibration,
@@ -66,6 +66,11 @@ def report_of(
         "on_trained_clips": _accuracy(checks.accuracy, eval_set, claimed=False),
         "skipped": [[path.name, reason] for path, reason in eval_set.skipped],
     }
+
+
+def _named(artifact: Artifact) -> str:
+    """What mer-export calls it: a known model has no suffix there."""
+    return artifact.name if artifact.path in known_models().values() else artifact.path.name
 
 
 def _accuracy(accuracy: Accuracy | None, eval_set: EvalSet, claimed: bool) -> dict[str, Any] | None:

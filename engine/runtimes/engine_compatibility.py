@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,24 +45,38 @@ def check_fit(artifact: Artifact, version: str, gpu: GpuInfo) -> None:
         )
 
 
-def rebuild_command(artifact: Artifact, capability: str | None = None) -> str:
-    """The ``mer-export`` command for an engine like this one, on a GPU of that capability."""
+def rebuild_command(artifact: Artifact, capability: str) -> str:
+    """The ``mer-export`` command for an engine like this one in its place, on a GPU of that capability."""
     facts = artifact.facts
-    source = facts.get("source", {}).get("model", "MODEL.onnx")
     precision = facts.get("precision", "fp16")
-    data = " --data FOLDER" if precision == "int8" else ""
-    batches = " ".join(f"--{name}-batch {shape[0]}" for name, shape in facts["profiles"]["images"].items())
-    if facts["builder"] == "tensorrt" or (
-        capability and capability != "7.5" and not takes_rtx_portable(capability)
-    ):
-        builder = "--builder tensorrt"
+    words = ["mer-export", "-m", facts.get("source", {}).get("model", "MODEL.onnx"), f"--{precision}"]
+    if precision == "int8":
+        words += ["--data", "FOLDER"]
+    portable, family = takes_rtx_portable(capability), _FAMILIES.get(capability)
+    if facts["builder"] == "tensorrt" or not (portable or family):
+        words += ["--builder", "tensorrt"]
     else:
-        family = _FAMILIES.get(capability or "")
-        ahead = facts["compute_capability"]["capabilities"] or not (
-            capability and takes_rtx_portable(capability)
-        )
-        builder = f"--builder rtx --gpu {family}" if ahead and family else "--builder rtx"
-    return f"mer-export -m {source} --{precision}{data} {builder} {batches} -o {artifact.path.parent}/"
+        words += ["--builder", "rtx"]
+        if family and (facts["compute_capability"]["capabilities"] or not portable):
+            words += ["--gpu", family]
+    for name, shape in facts["profiles"]["images"].items():
+        words += [f"--{name}-batch", str(shape[0])]
+    for name, flag in (("workspace_mb", "--workspace"), ("optimization_level", "--optimization-level")):
+        if facts["options"].get(name) is not None:
+            words += [flag, str(facts["options"][name])]
+    for name in ("hardware_compatible", "version_compatible"):
+        if facts["options"].get(name):
+            words.append(f"--{name.replace('_', '-')}")
+    for layer in _kept(facts):
+        words += ["--keep", layer]
+    return shlex.join([*words, "-o", str(artifact.path)])
+
+
+def _kept(facts: Mapping[str, Any]) -> list[str]:
+    """The layers that were left in a higher precision, as ``--keep`` takes them."""
+    kept = facts.get("kept")
+    lists = [(kept.get("one step up"), ""), (kept.get("fp32"), "=fp32")] if isinstance(kept, dict) else []
+    return [f"{layer}{end}" for layers, end in lists if isinstance(layers, list) for layer in layers]
 
 
 def _version_problem(facts: Mapping[str, Any], version: str) -> str | None:

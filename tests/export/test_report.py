@@ -110,6 +110,13 @@ def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
     assert of_torch["parity"]["flips"] == 2
 
 
+def test_a_known_model_is_named_as_the_command_takes_it(eval_set: EvalSet) -> None:
+    """The sidecar's name is that of the command that rebuilds the engine."""
+    artifact = open_artifact("audiocnn")
+    report = report_of(artifact, "fp32", small_network(), Checks(PARITY), eval_set, None, {})
+    assert report["source"]["model"] == "audiocnn"
+
+
 def test_what_is_not_known_of_int8_is_said() -> None:
     """NVIDIA's support matrix of TensorRT for RTX lists INT8 for matrix products with INT8 weights alone."""
     rtx, full = (Engine(b"", {"builder": name}) for name in ("tensorrt_rtx", "tensorrt"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import DeviceError
 from merkit.engine.runtimes.engine_compatibility import check_fit, rebuild_command
 from merkit.engine.spec import ModelSpec
+from merkit.export.builders import EngineOptions
 
 ADA: Any = SimpleNamespace(name="an L4", capability="8.9", driver="13.0")
 TURING: Any = SimpleNamespace(name="a T4", capability="7.5", driver="13.0")
@@ -99,6 +102,43 @@ def test_the_command_that_rebuilds_is_one(tmp_path: Path, spec: ModelSpec) -> No
         assert ("--gpu turing" in command) == (changes in (RTX, AHEAD))
         assert ("--data" in command) == (changes == {"precision": "int8"})
         assert f"-o {tmp_path}/" in command
+
+
+@pytest.mark.parametrize("builder", ["tensorrt", "tensorrt_rtx"])
+def test_it_rebuilds_the_same_engine(tmp_path: Path, spec: ModelSpec, builder: str) -> None:
+    from merkit.export.cli import main
+    from merkit.export.options import plan_from_options
+
+    folder = tmp_path / "my engines"
+    folder.mkdir()
+    full = builder == "tensorrt"
+    options = {"workspace_mb": 512, "optimization_level": 4, "hardware_compatible": full}
+    changes = {
+        "builder": builder,
+        "source": {"model": "my net; $HOME.onnx", "sha256": "0" * 64},
+        "options": {**options, "version_compatible": full},
+        "kept": {"one step up": ["stem conv"], "fp32": ["head"]},
+    }
+    artifact = engine(folder, spec, **changes)
+    moved = replace(artifact, path=folder / "net v2.plan")
+    command = shlex.split(rebuild_command(moved, "8.9"))
+    params = main.make_context("mer-export", command[1:]).params
+    plan = plan_from_options(params["out"], params["form"], params)
+    assert (params["model"], params["out"], params["fp16"]) == (
+        "my net; $HOME.onnx",
+        str(moved.path),
+        True,
+    )
+    assert params["builder"] == ("tensorrt" if full else "rtx")
+    assert plan.engine == EngineOptions(
+        (1, 8, 32), None if full else "ada", 512, 4, None, hardware_compatible=full, version_compatible=full
+    )
+    assert (plan.keep, plan.keep_fp32) == (("stem conv",), ("head",))
+
+
+@pytest.mark.parametrize("kept", [None, [], {"fp32": "head"}, {"one step up": None}])
+def test_a_sidecar_that_tells_of_no_layers(tmp_path: Path, spec: ModelSpec, kept: Any) -> None:
+    assert "--keep" not in rebuild_command(engine(tmp_path, spec, kept=kept), "8.9")
 
 
 @pytest.mark.parametrize(
