@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -83,7 +83,13 @@ class CalibrationSet:
         paths, windows_a_song = self._songs
         if self._is_archive:
             return log_mels_from_archive(paths[0], self.spec)
-        return log_mels_from_songs(paths, self.spec, windows_a_song, self.workers)
+        songs = log_mels_from_songs(paths, self.spec, windows_a_song, self.workers)
+        missing = bool(songs.failed) and len(songs.log_mels) < self.windows
+        if missing and (share := math.ceil(self.windows / len(songs.paths))) > windows_a_song:
+            # The others make up for those without audio, which may be all that is missing to enough windows.
+            more = log_mels_from_songs(songs.paths, self.spec, share, self.workers)
+            return replace(more, failed=songs.failed + more.failed)
+        return songs
 
     def calibration(
         self, artifact: Artifact, tensors: Sequence[str], say: Callable[[str], None]

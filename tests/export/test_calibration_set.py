@@ -71,6 +71,17 @@ def test_clips_or_a_folder_or_an_archive_calibrate(music: Path, tmp_path: Path) 
         _ = CalibrationSet(AUDIO, (), "s3://bucket/songs/", "").log_mels
 
 
+def test_a_file_without_audio_takes_no_share_of_the_windows(music: Path, tmp_path: Path) -> None:
+    clips = labelled_audio(music).clips[:3]
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    (tmp_path / "torn.wav").write_bytes(b"RIFF")
+    broken = [Clip(tmp_path / name, "", name) for name in ("broken.wav", "torn.wav")]
+    songs = CalibrationSet(AUDIO, (*clips, *broken), None, "those", 5, workers=1).log_mels
+    assert len(songs.spread(5)) == 5
+    assert sorted(songs.paths) == sorted(clip.path for clip in clips)
+    assert sorted(path.name for path, _ in songs.failed) == ["broken.wav", "torn.wav"]
+
+
 def test_nothing_is_read_before_it_is_needed(tmp_path: Path) -> None:
     later = CalibrationSet(AUDIO, (), f"{tmp_path}/later.npz", "later.npz")
     with pytest.raises(MerError, match=r"later\.npz cannot be read: no such file"):
@@ -86,13 +97,13 @@ def test_the_same_files_are_calibrated_on_once(model: Path, music: Path, tmp_pat
     calibration_set = CalibrationSet(AUDIO, clips, None, "those", 6, "minmax", 1)
     calibration = calibration_set.calibration(artifact, TENSORS, lines.append)
     assert set(calibration.ranges) == set(TENSORS)
-    assert lines[0] == "  calibrating (minmax) on 4 windows of 2 files"
+    assert lines[0] == "  calibrating (minmax) on 6 windows of 2 files"
     assert lines[1].startswith(f"skipped {silent}: ")
-    weakness = "4 different windows, and 64 or more are needed; the windows hardly differ, or hardly change"
+    weakness = "6 different windows, and 64 or more are needed; the windows hardly differ, or hardly change"
     assert lines[2:] == [f"warning: INT8 is calibrated on too little: {weakness}"]
     assert calibration_set.facts_of(calibration) == {
         "method": "minmax",
-        "windows": 4,  # used, of the 6 that were asked for
+        "windows": 6,
         "files": 2,
         "skipped": [["silent.wav", lines[1].partition(": ")[2]]],
         "weakness": weakness,
