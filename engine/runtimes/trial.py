@@ -30,6 +30,7 @@ _BATCH = 32  # the most windows that labelling gives a network at once
 _MEMORY = 4 << 30  # bytes for a batch: VGG16 takes 1.7 GB on the largest images, MusiCNN twice that
 _FRAGMENTS = 256 << 20  # bytes that a first batch leaves in pieces too small for a second
 _COPIES = 6  # of the weights, while a runtime loads and rearranges them
+_UNTOUCHED = 1 << 30  # bytes that a process has and never used, such as its threads' stacks
 _BATCH_S = 1.0  # a slower network tries a smaller batch, with as much less memory
 _CPU_S = 20  # VGG16 needs five
 _WALL_S = 300.0  # on a busy machine
@@ -127,12 +128,12 @@ def answer() -> None:
 
 def _tried(artifact: Artifact, module: Any) -> str | None:
     _limit("RLIMIT_CPU", int(time.process_time()) + _CPU_S)
-    _limit("RLIMIT_DATA", _data_bytes() + _COPIES * len(artifact.content) + _MEMORY)
+    _limit_data(_COPIES * len(artifact.content) + _MEMORY)
     with module.open_runtime(artifact, 1) as runtime:
         began = time.perf_counter()
         first = runtime.infer(_log_mels(artifact.spec, 1))  # the noise of a batch begins with it
         count = max(2, min(_BATCH, int(_BATCH_S / (time.perf_counter() - began))))
-        _limit("RLIMIT_DATA", _data_bytes() + _FRAGMENTS + _MEMORY * count // _BATCH)
+        _limit_data(_FRAGMENTS + _MEMORY * count // _BATCH)
         log_mels = _log_mels(artifact.spec, count)
         alone = np.concatenate([first, runtime.infer(log_mels[-1:])])
         logits = runtime.infer(log_mels)
@@ -177,7 +178,18 @@ def _limit(name: str, most: int) -> None:
         resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
 
 
+def _limit_data(further: int) -> None:
+    """Limits what this process may take beside what it has."""
+    with suppress(ImportError):
+        _limit("RLIMIT_DATA", _data_bytes() + further)
+
+
 def _data_bytes() -> int:
     """What RLIMIT_DATA counts of this process: its own memory, without files that it maps."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
+    except (OSError, StopIteration):  # no /proc, as in a chroot
+        import resource
+
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) + _UNTOUCHED

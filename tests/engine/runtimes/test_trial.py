@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
 import subprocess
 import sys
@@ -229,6 +230,26 @@ def test_how_a_runtime_can_end(
     with pytest.raises(ArtifactError, match=why):
         open_runtime(artifact)
     assert time.monotonic() - began < 30
+
+
+def test_without_proc_a_good_model_passes_and_a_bomb_does_not(
+    tmp_path: Path, tiny_model: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a chroot, or on another system than Linux."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import pathlib\n"
+        "read = pathlib.Path.read_text\n"
+        "def read_text(path, *given, **named):\n"
+        " return read(path if '/proc/' not in str(path) else path / 'none', *given, **named)\n"
+        "pathlib.Path.read_text = read_text\n"
+    )
+    paths = [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setattr(trial, "_passed", set())
+    open_runtime(open_artifact(str(tiny_model))).close()
+    nodes, weights = CASES["ConstantOfShape"]
+    assert "ONNX Runtime" in refusal(model_of(spec, nodes, **weights), tmp_path)
 
 
 def test_no_process_can_be_started(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
