@@ -91,7 +91,8 @@ def precision_of_network(network: Any, trt: Any) -> dict[str, dict[str, int]]:
     fuses the three into one. Constants and shuffles of shapes do not count.
     """
     names = {trt.DataType.FLOAT: "fp32", trt.DataType.HALF: "fp16", trt.DataType.INT8: "int8"}
-    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    all_layers = map(network.get_layer, range(network.num_layers))
+    layers = [layer for layer in all_layers if layer.get_output(0) is not None]  # a loop's own have none
     from_int8 = {
         layer.get_output(0).name
         for layer in layers

@@ -28,6 +28,8 @@ from .source import EXPORT_KEY
 from .triton import check_served, write_repository
 
 _EVIDENCE_WINDOWS = 16
+# What a precision is for; the rest moves and scales numbers.
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "RNN")
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,9 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
         model = fp16_from_onnx(model, [*plan.keep, *plan.keep_fp32])
     elif precision == "int8":
         model = int8_from_onnx(model, ranges, plan.keep, plan.keep_fp32)
-    precisions = {name for op in ("Conv", "Gemm", "MatMul") for name in precision_by_op(model).get(op, {})}
-    if precision not in precisions:
+    if precision != "fp32" and not any(precision in precision_by_op(model).get(op, {}) for op in _LAYERS):
+        if not (plan.keep or plan.keep_fp32):
+            raise UsageError(f"the network has no layer that {precision} makes faster: use --fp32")
         raise UsageError(
             f"with these layers kept none is left in {precision}: it would be {precision} by name only"
         )

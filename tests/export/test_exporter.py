@@ -255,6 +255,65 @@ def test_a_precision_by_name_only_is_refused(job: Job, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def network_of(folder: Path, nodes: list[onnx.NodeProto], **weights: np.ndarray) -> Path:
+    """``tiny_onnx`` with other nodes."""
+    model = tiny_onnx(ModelSpec("tiny", QUADRANTS, AUDIO))
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(value, name) for name, value in weights.items()
+    )
+    path = folder / "tiny.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_recurrent_network_has_a_precision_and_an_engine_too(job: Job, tmp_path: Path) -> None:
+    """No Conv, Gemm or MatMul; and its loop has layers without an output in TensorRT."""
+    pytest.importorskip("tensorrt_rtx")
+    rng = np.random.default_rng(0)
+    node, (hidden, mels) = onnx.helper.make_node, (len(QUADRANTS), AUDIO.n_mels)
+    path = network_of(
+        tmp_path,
+        [
+            node("Squeeze", ["images", "one"], ["bands"]),
+            node("Transpose", ["bands"], ["frames"], perm=[2, 0, 1]),
+            node("GRU", ["frames", "w", "r"], ["", "last"], "gru", hidden_size=hidden),
+            node("Squeeze", ["last", "zero"], ["logits"]),
+        ],
+        one=np.array([1]),
+        zero=np.array([0]),
+        w=rng.standard_normal((1, 3 * hidden, mels)).astype(np.float32) / 10,
+        r=rng.standard_normal((1, 3 * hidden, hidden)).astype(np.float32),
+    )
+    options = EngineOptions((1, 2, 4))
+    plan = dataclasses.replace(job.plan, engine=options, builder=open_builder("rtx", options))
+    job = dataclasses.replace(job, source=open_source(str(path)), plan=plan)
+    assert len(export(job, "fp32").files) == 3
+    assert len(export(job, "fp16").files) == 3
+    kept = dataclasses.replace(job, plan=dataclasses.replace(plan, keep=("gru",)))
+    with pytest.raises(UsageError, match="with these layers kept none is left in fp16"):
+        export(kept, "fp16")
+
+
+def test_a_network_without_layers_is_exported_in_fp32_alone(job: Job, tmp_path: Path) -> None:
+    path = network_of(
+        tmp_path,
+        [
+            onnx.helper.make_node("ReduceMean", ["images", "axes"], ["means"], keepdims=0),
+            onnx.helper.make_node("Slice", ["means", "begin", "end", "axis"], ["logits"]),
+        ],
+        axes=np.array([1, 3]),
+        begin=np.array([0]),
+        end=np.array([len(QUADRANTS)]),
+        axis=np.array([1]),
+    )
+    job = dataclasses.replace(job, source=open_source(str(path)))
+    with pytest.raises(UsageError, match="the network has no layer that fp16 makes faster: use --fp32"):
+        export(job, "fp16")
+    assert export(job, "fp32").files[0].name == "tiny_fp32.onnx"
+
+
 def test_an_export_replaces_neither_its_source_nor_a_file_of_another_program(
     job: Job, tmp_path: Path
 ) -> None:
