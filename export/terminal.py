@@ -38,7 +38,7 @@ class Terminal:
                 return
             self._skipped.add(text)
         for line in text.split("\n"):
-            click.echo(for_terminal(line), err=text.startswith("warning"))
+            click.echo(for_terminal(line), err=line.lstrip().startswith("warning"))
 
     def failed(self, what: str, error: MerError, hint: str = "") -> Failed:
         """Prints an error as one line; one that begins with what failed does not name it twice."""
@@ -72,7 +72,7 @@ class Terminal:
                 f"{100 * accuracy.drop:.1f}" if accuracy else "",
                 f"{exported.seconds:.1f}",
             )
-        for what, error in errors:
+        for what, _ in errors:
             name = f"[red]{escape(for_terminal(what))}[/red]"
-            table.add_row(name, "failed", *[""] * 5, str(error.exit_code))
+            table.add_row(name, "failed")
         Console().print(table)

@@ -35,7 +35,16 @@ def test_what_failed_is_a_line_and_a_row(capsys: pytest.CaptureFixture[str]) -> 
     assert error == "Error: net\\r fp16: it is broken; mend it\n"
     lines = [line.split() for line in printed.splitlines()]
     assert lines[1] == ["[red]x", "int8", "1.2", "47.5", "2.5", "2.0"]
-    assert lines[2:] == [["net\\r", "fp16", "failed", "1"], ["y", "failed", "2"]]
+    assert lines[2:] == [["net\\r", "fp16", "failed"], ["y", "failed"]]  # no code under "seconds"
+
+
+def test_every_line_that_warns_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that belongs to a model above it, or follows what is none."""
+    Terminal().say("  warning: too few clips to tell")
+    Terminal().say("  FP16 range: 40,000\n  warning: over 32,768")
+    printed, warned = capsys.readouterr()
+    assert printed == "  FP16 range: 40,000\n"
+    assert warned == "  warning: too few clips to tell\n  warning: over 32,768\n"
 
 
 def test_what_failed_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
