@@ -118,7 +118,7 @@ def main(
         raise click.UsageError("--keep goes with --fp16 or --int8: in FP32 every layer is left as it is")
     if sensitivity and precisions != ["int8"]:
         raise click.UsageError("--sensitivity goes with --int8 alone")
-    check_effect(form, "int8" in precisions, options["data"] is not None)
+    check_effect(form, "int8" in precisions, options["data"] is not None, not sensitivity)
     _check_calibration(precisions, options)
     with sigterm_interrupts() as stop:
         try:

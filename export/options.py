@@ -145,15 +145,18 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def check_effect(form: str, is_int8: bool, has_data: bool) -> None:
+def check_effect(form: str, is_int8: bool, has_data: bool, is_export: bool) -> None:
     """Whether what the command line names has an effect.
 
     Raises:
         click.UsageError: an option is named that goes with another.
     """
-    of_engines = ("gpu", "workspace", "optimization_level", "timing_cache", "hardware_compatible")
+    of_engines = ("builder", "gpu", "min_batch", "workspace", "optimization_level", "timing_cache")
+    of_engines += ("hardware_compatible", "version_compatible")
+    of_exports = ("out", "form", *of_engines, "opt_batch", "max_batch", "triton", "max_drop")
     for names, needed, has in (
-        (("builder", *of_engines, "version_compatible"), "--format engine", form == "engine"),
+        (of_exports, "an export, and --sensitivity makes none", is_export),
+        (of_engines, "--format engine", form == "engine"),
         (("calib_data", "calib_windows", "calib_method"), "--int8", is_int8),
         (("layout", "max_drop"), "--data", has_data),
     ):

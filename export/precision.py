@@ -54,7 +54,7 @@ def fp16_from_onnx(model: ModelProto, keep_fp32: Collection[str] = ()) -> ModelP
         from onnxconverter_common import float16
     except ModuleNotFoundError as error:
         raise MerError(f'{error.name} is not installed: pip install "merkit[export]"') from None
-    _check_names(model, keep_fp32)
+    check_layers(model, keep_fp32)
     copy = ModelProto()
     copy.CopyFrom(model)
     operators = {*float16.DEFAULT_OP_BLOCK_LIST, *_ALWAYS_FP32}
@@ -111,7 +111,7 @@ def qdq_from_onnx(model: ModelProto, ranges: Ranges, keep: Collection[str] = ())
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    _check_names(model, keep)
+    check_layers(model, keep)
     layers = [name for name in layers_to_quantize(model) if name not in set(keep)]
     if not layers:
         raise UsageError("no layer is left to quantize: this would be FP16 under the name of INT8")
@@ -273,11 +273,11 @@ def _separate_weights(model: ModelProto, fp32_nodes: Collection[NodeProto]) -> N
                 node.input[i] = own.name = f"{name} of {node.name}"
 
 
-def _check_names(model: ModelProto, names: Collection[str]) -> None:
-    known = {node.name for node in model.graph.node}
-    missing = [name for name in names if name not in known]
+def check_layers(model: ModelProto, names: Collection[str]) -> None:
+    """Raises UnknownLayerError for names that no node has."""
+    missing = set(names).difference(node.name for node in model.graph.node)
     if missing:
-        raise UnknownLayerError(f"no layer {', '.join(missing)} in the graph")
+        raise UnknownLayerError(f"no layer {', '.join(sorted(missing))} in the graph")
 
 
 def _with_shapes(model: ModelProto) -> ModelProto:

@@ -152,6 +152,9 @@ def test_sensitivity_ranks_and_keep_leaves_fp16(model: Path, music: Path, tmp_pa
     assert result.exit_code == 0, result.output
     ranked = [line.split()[1] for line in result.output.splitlines() if "%" in line]
     assert sorted(ranked) == ["expand", "head", "project", "res_1", "res_2", "res_down", "stem"]
+    result = run("--model", model, "--int8", "--sensitivity", "--keep", "nope", *options)
+    assert result.exit_code == 2
+    assert "no layer nope in the graph" in result.output
     out = tmp_path / "out"
     result = run(
         "--model", model, "--int8", "--keep", "res_1", "--keep", "res_2=fp32", "-o", f"{out}/", *options
@@ -233,6 +236,11 @@ def test_a_refused_source_ends_with_its_code_and_leaves_nothing(
         (("--fp16", "--gpu", "pascal"), "pascal"),
         (("--fp16", "--format", "onnx", "--gpu", "ada"), "--gpu goes with --format engine"),
         (("--fp16", "--format", "onnx", "--builder", "auto"), "--builder goes with --format engine"),
+        (("--fp16", "--format", "onnx", "--min-batch", 64), "--min-batch goes with --format engine"),
+        *(
+            (("--int8", "--sensitivity", "--calib-data", ".", *idle), f"{idle[0]} goes with an export, and")
+            for idle in (("--triton", "tr"), ("--builder", "rtx"), ("--max-batch", 8), ("--max-drop", 2))
+        ),
         (("--fp16", "--calib-method", "minmax"), "--calib-method goes with --int8"),
         (("--fp16", "--max-drop", "3"), "--max-drop goes with --data"),
         (("--fp16", "--timing-cache", "cache"), "does not support --timing-cache"),
