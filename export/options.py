@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from .job import Plan
 
 
+class _Path(click.Path):
+    """A path; an empty one, as of a shell's variable that is not set, would be the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The data to score and to calibrate on."""
     options = [
         click.option(
             "--data",
-            type=click.Path(path_type=Path),
+            type=_Path(path_type=Path),
             help="Labelled audio: what the model held out is scored, the rest calibrates.",
         ),
         click.option(
@@ -42,6 +51,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--calib-data",
+            type=_Path(),
             metavar="FOLDER|FILE",
             help="Calibrate INT8 on this audio (or .npz of images) instead.",
         ),
@@ -128,12 +138,12 @@ def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timing-cache",
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=_Path(path_type=Path, dir_okay=False),
             help="Reuse and extend measured timings (tensorrt).",
         ),
         click.option(
             "--triton",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_Path(path_type=Path, file_okay=False),
             metavar="DIR",
             help="Add each export to a model repository of NVIDIA's Triton.",
         ),

@@ -243,6 +243,10 @@ def test_a_refused_source_ends_with_its_code_and_leaves_nothing(
         ),
         (("--fp16", "--calib-method", "minmax"), "--calib-method goes with --int8"),
         (("--fp16", "--max-drop", "3"), "--max-drop goes with --data"),
+        *(
+            (("--int8", name, ""), f"Invalid value for '{name}': the name is empty")
+            for name in ("--triton", "--timing-cache", "--data", "--calib-data")
+        ),
         (("--fp16", "--timing-cache", "cache"), "does not support --timing-cache"),
         (("--fp16", "--builder", "rtx", "--hardware-compatible"), "does not support --hardware-compatible"),
         (("--fp16", "--builder", "tensorrt", "--gpu", "ada"), "does not support --gpu"),
