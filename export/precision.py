@@ -266,11 +266,11 @@ def _separate_weights(model: ModelProto, fp32_nodes: Collection[NodeProto]) -> N
     """Gives nodes that stay FP32 weights of their own: the converter keeps those that such a node reads."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in fp32_nodes:
-        for i, name in enumerate(node.input):
-            if name in weights:
-                own = model.graph.initializer.add()
-                own.CopyFrom(weights[name])
-                node.input[i] = own.name = f"{name} of {node.name}"
+        names = {name: f"{name} of {node.name}" for name in node.input if name in weights}
+        for name, own in names.items():  # one that is read twice is copied once
+            model.graph.initializer.append(weights[name])
+            model.graph.initializer[-1].name = own
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def check_layers(model: ModelProto, names: Collection[str]) -> None:

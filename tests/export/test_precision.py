@@ -56,6 +56,24 @@ def test_a_layer_can_be_kept_in_fp32() -> None:
         check_fp16(converted)
 
 
+def test_a_kept_layer_may_read_a_weight_twice() -> None:
+    """As a batch normalisation of ones and zeros does, of which exporters write one tensor each."""
+    model = small_network()
+    (stem,) = [node for node in model.graph.node if node.name == "stem"]
+    channels = next(t.dims[0] for t in model.graph.initializer if t.name == stem.input[1])
+    tensors = {"one": np.ones(channels, np.float32), "zero": np.zeros(channels, np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in tensors.items())
+    inputs = ["before", "one", "zero", "zero", "one"]
+    place = list(model.graph.node).index(stem) + 1
+    norm = helper.make_node("BatchNormalization", inputs, [stem.output[0]], "norm", epsilon=0.0)
+    model.graph.node.insert(place, norm)
+    stem.output[0] = "before"
+    model = onnx.shape_inference.infer_shapes(model)
+    converted = fp16_from_onnx(model, ["norm"])
+    assert precision_by_op(converted)["BatchNormalization"] == {"fp32": 1}
+    np.testing.assert_allclose(logits_of(converted), logits_of(model), atol=0.2)
+
+
 def logits_of(model: ModelProto) -> np.ndarray:
     log_mels = np.random.default_rng(0).normal(size=(2, 1, AUDIO.n_mels, AUDIO.frames)).astype(np.float32)
     return np.asarray(open_session(model.SerializeToString()).run(["logits"], {"images": log_mels})[0])
