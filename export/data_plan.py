@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +81,7 @@ def sets_from_plan(
 def _calibration_set(spec: ModelSpec, plan: DataPlan, split: Split | None) -> CalibrationSet | None:
     scored: frozenset[str] = frozenset()
     if plan.calib_data is not None:
-        clips, origin = (), Path(plan.calib_data).name
+        clips, origin = (), Path(os.path.abspath(plan.calib_data)).name or plan.calib_data
         if split is not None:
             scored = frozenset(filter(None, map(id_or_none, split.test)))
     elif split is not None:

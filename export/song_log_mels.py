@@ -122,9 +122,12 @@ def log_mels_from_archive(path: Path, spec: AudioSpec) -> SongLogMels:
         raise MerError(
             f"{path} holds images {list(log_mels.shape)}, not [n, 1, {spec.n_mels}, {spec.frames}]"
         )
-    if log_mels.dtype.kind not in "fiu" or not np.isfinite(log_mels).all():
-        raise MerError(f"{path} holds images that are no finite numbers")
-    return SongLogMels.one_window_each(log_mels.astype(np.float32))
+    is_real = log_mels.dtype.kind in "fiu"
+    with np.errstate(over="ignore"):  # numbers that float32 does not hold become infinite
+        log_mels = log_mels.astype(np.float32) if is_real else log_mels
+    if not is_real or not np.isfinite(log_mels).all():
+        raise MerError(f"{path} holds images that are no finite numbers of float32")
+    return SongLogMels.one_window_each(log_mels)
 
 
 def generated_log_mels(spec: AudioSpec, count: int) -> SongLogMels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -83,7 +84,7 @@ def _version_problem(facts: Mapping[str, Any], version: str) -> str | None:
     built_by = facts["builder_version"]
     if built_by == version:
         return None
-    installed, builder = (tuple(int(part) for part in text.split(".")[:3]) for text in (version, built_by))
+    installed, builder = (tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (version, built_by))
     compatible = facts["options"].get("version_compatible")
     if compatible and builder <= installed and installed[0] - builder[0] <= 1:
         return None

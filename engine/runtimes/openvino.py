@@ -76,6 +76,8 @@ class OpenVino:
         self._slow = True  # until the first batch has shown that it is not
 
     def infer(self, log_mels: Float32) -> Float32:
+        if not len(log_mels):  # which it would refuse to compute
+            return np.zeros((0, sum(self._artifact.spec.outputs.values())), np.float32)
         try:
             with self._lock, self._computing:
                 began = time.perf_counter()

@@ -157,12 +157,12 @@ class TensorRtRuntime:
         """Takes the memory for the largest batch that there is room for, halving it from the profile's."""
         most = self.batch
         while not self._has_allocated(cuda):
-            if self.batch // 2 < max(1, self._least):
+            if self.batch == self._least:
                 raise DeviceMemoryError(
                     f"{self.gpu.name} has no memory left for a batch of {self.batch} windows: "
                     "end what else uses it"
                 )
-            self.batch //= 2
+            self.batch = max(self.batch // 2, self._least)
         if self.batch < most:
             _log.warning("%s has memory for batches of %d windows, not %d", self.gpu.name, self.batch, most)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+import soundfile
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.spec import QUADRANTS, ModelSpec
 from merkit.export.data_plan import DataPlan, sets_from_plan
@@ -54,6 +56,19 @@ def test_other_calibration_data_takes_the_place_of_clips(music: Path, tmp_path: 
     _, calibration_set = sets_from_plan(SPEC, plan, lambda line: None)
     assert calibration_set is not None
     assert (calibration_set.clips, calibration_set.origin) == ((), "later.npz")
+
+
+@pytest.mark.parametrize("name", [".", "../music", "{folder}/"])
+def test_calibration_data_is_recorded_by_the_name_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "music").mkdir()
+    soundfile.write(tmp_path / "music" / "a.wav", np.sin(np.arange(40_000) / 9), AUDIO.sample_rate)
+    monkeypatch.chdir(tmp_path / "music")
+    plan = DataPlan(calib_data=name.format(folder=tmp_path / "music"), workers=1)
+    _, calibration_set = sets_from_plan(SPEC, plan, lambda line: None)
+    assert calibration_set is not None
+    assert calibration_set.origin == "music"
 
 
 def test_a_clip_that_is_scored_does_not_calibrate_though_its_folder_is_named_twice(music: Path) -> None:

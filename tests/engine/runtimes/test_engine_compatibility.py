@@ -45,6 +45,8 @@ COMPATIBLE = {"options": {"hardware_compatible": False, "version_compatible": Tr
         (COMPATIBLE, "11.4.0.107", ADA, None),
         ({**COMPATIBLE, "builder_version": "11.4.2.1"}, "11.4.1.9", ADA, "is installed"),
         (COMPATIBLE, "11.5.0.1", ADA, None),
+        (COMPATIBLE, "11.5.0rc1", ADA, None),
+        (COMPATIBLE, "11.3.0rc1", ADA, "built by tensorrt 11.4.0.106, and 11.3.0rc1 is installed"),
         (COMPATIBLE, "12.0.0.1", ADA, None),
         (COMPATIBLE, "13.0.0.1", ADA, "is installed"),
         (COMPATIBLE, "11.3.0.99", ADA, "is installed"),

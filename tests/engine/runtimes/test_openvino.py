@@ -46,6 +46,15 @@ def test_logits_do_not_change_with_the_next(tiny_model: Path) -> None:
         assert (first == before).all()
 
 
+def test_no_windows_have_no_logits(tiny_model: Path) -> None:
+    """As every other runtime has it."""
+    artifact = open_artifact(str(tiny_model))
+    for name in ("openvino", "onnxruntime", "null"):
+        with open_runtime(artifact, name, threads=1) as network:
+            logits = network.infer(log_mels(0, frames=artifact.spec.audio.frames))
+            assert (logits.shape, logits.dtype) == ((0, 4), np.float32)
+
+
 def test_int8_graphs(tmp_path: Path) -> None:
     model = small_network()
     sound = log_mels(4, AUDIO.n_mels, AUDIO.frames)

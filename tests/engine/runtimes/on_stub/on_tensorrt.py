@@ -190,6 +190,21 @@ def test_out_of_memory_halves_the_batch(
     assert messages == ([] if batch == 32 else [f"stub 0 has memory for batches of {batch} windows, not 32"])
 
 
+@pytest.mark.parametrize(("room", "batch"), [(5, 5), (4, 3), (3, 3), (2, None)])
+def test_the_least_batch_is_tried_too(tmp_path: Path, stub: Stub, room: int, batch: int | None) -> None:
+    """Half of the most may be less than it."""
+    window = [1, AUDIO.n_mels, AUDIO.frames]
+    profile = {"images": {"min": [3, *window], "opt": [4, *window], "max": [5, *window]}}
+    artifact = engine(tmp_path, SPEC, CONTENT, profiles=profile)
+    stub.device(free_bytes=memory_of(room))
+    if batch is None:
+        with pytest.raises(DeviceMemoryError, match="no memory left for a batch of 3 windows"):
+            tensorrt.open_runtime(artifact, 0)
+        return
+    with tensorrt.open_runtime(artifact, 0) as runtime:
+        assert runtime.batch == batch
+
+
 def test_no_memory_at_all(artifact: Artifact, stub: Stub) -> None:
     stub.device(free_bytes=memory_of(1) - 1)
     with pytest.raises(DeviceMemoryError, match="no memory left for a batch of 1"):
