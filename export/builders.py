@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,14 +15,6 @@ from ..engine.runtimes.engine_compatibility import takes_rtx_portable
 
 BuilderName = Literal["auto", "tensorrt", "rtx"]
 GpuFamily = Literal["turing", "ampere", "ada", "blackwell"]
-
-GPUS: Mapping[GpuFamily, tuple[str, ...]] = {
-    "turing": ("SM75",),
-    "ampere": ("SM80", "SM86"),
-    "ada": ("SM89",),
-    "blackwell": ("SM120",),
-}
-"""Families of cards and their compute capabilities, as tensorrt_rtx.ComputeCapability names them."""
 
 _TITLES = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
 _MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}

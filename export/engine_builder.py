@@ -14,7 +14,9 @@ from typing import Any
 
 from ..engine.errors import MerError
 from ..engine.files import write_whole
-from .builders import GPUS, Builder, EngineOptions, gpu_capability
+from ..engine.runtimes.engine_compatibility import CARDS
+from ..engine.runtimes.tensorrt_engine import error_logger, why_not_started
+from .builders import Builder, EngineOptions, gpu_capability
 
 _LARGEST_TIMING_CACHE = 256 << 20  # bytes; those of nine networks together have a few MB
 
@@ -121,10 +123,7 @@ def _new_builder(builder: Builder, logger: Any, errors: Sequence[str]) -> Any:
     try:
         return builder.trt.Builder(logger)
     except TypeError as error:  # pybind11's: "factory function returned nullptr"
-        raise MerError(
-            f"{builder.module} does not start ({errors[-1] if errors else error}): update the NVIDIA driver, "
-            f"or install a {builder.module} for the CUDA that it knows"
-        ) from None
+        raise MerError(why_not_started(builder.module, errors, error)) from None
 
 
 def _parsed(content: bytes, trt_builder: Any, logger: Any, errors: Sequence[str], trt: Any) -> Any:
@@ -153,9 +152,10 @@ def _configure(config: Any, options: EngineOptions, builder: Builder, errors: Se
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if options.gpu is not None:
-        capabilities = GPUS[options.gpu]
-        config.num_compute_capabilities = len(capabilities)
-        for i, name in enumerate(capabilities):
+        cards = CARDS[options.gpu]
+        config.num_compute_capabilities = len(cards)
+        for i, card in enumerate(cards):
+            name = f"SM{card.replace('.', '')}"
             if not config.set_compute_capability(getattr(trt.ComputeCapability, name), i):
                 raise MerError(f"TensorRT for RTX {trt.__version__} does not compile for {options.gpu}")
     if options.timing_cache is None:
@@ -201,7 +201,7 @@ def _capability(options: EngineOptions, builder: Builder) -> dict[str, Any]:
             "target": "portable: RTX cards from Ampere on; kernels are compiled on first use",
             "capabilities": [],
         }
-    return {"target": options.gpu, "capabilities": [f"{name[2:-1]}.{name[-1]}" for name in GPUS[options.gpu]]}
+    return {"target": options.gpu, "capabilities": list(CARDS[options.gpu])}
 
 
 def _as_built(engine: bytes, options: EngineOptions, logger: Any, trt: Any) -> str | None:
@@ -228,16 +228,7 @@ def _kernel_type(layer: Any, trt: Any) -> Any:
 def _logger(trt: Any) -> tuple[Any, list[str]]:
     """A logger, and the list to which it appends errors."""
     errors: list[str] = []
-
-    class Quiet(trt.ILogger):
-        def __init__(self) -> None:
-            super().__init__()
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                errors.append(message)
-
-    return Quiet(), errors
+    return error_logger(trt, errors), errors
 
 
 def _last(errors: Sequence[str]) -> str:

@@ -13,7 +13,9 @@ from ..engine.runtimes import open_runtime
 from ..engine.runtimes.trial import check_by_trial
 from .song_log_mels import generated_log_mels
 
-_OPSET = 20  # the oldest that is exported
+OPSET = 20
+"""The oldest that is exported, and that of what torch exports here."""
+
 _RESIZE_SAYS_HOW = 11  # the opset since which a Resize has the two attributes
 _WINDOWS = 4
 _ROUNDING, _LEAST = 1e-3, 1e-4  # the kernels of another opset may add in another order
@@ -31,14 +33,14 @@ def converted(model: ModelProto) -> ModelProto:
         ArtifactError: it cannot be converted.
     """
     version = opset_of(model)
-    if version >= _OPSET:
+    if version >= OPSET:
         return model
     try:
-        newer = version_converter.convert_version(model, _OPSET)
+        newer = version_converter.convert_version(model, OPSET)
     except Exception as error:  # of any type: the converter's own are C++'s
         reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
         raise ArtifactError(
-            f"it is of opset {version}, and its conversion to {_OPSET} fails ({reason}): {_advice()}"
+            f"it is of opset {version}, and its conversion to {OPSET} fails ({reason}): {_advice()}"
         ) from None
     if version < _RESIZE_SAYS_HOW:
         _say_how_to_resize(newer)
@@ -62,7 +64,7 @@ def check_converted(before: bytes, after: Artifact) -> None:
             expected = runtime.infer(log_mels)
     except ArtifactError as error:
         raise ArtifactError(
-            f"{after.path} is of an opset before {_OPSET}, and cannot be compared with what it is converted "
+            f"{after.path} is of an opset before {OPSET}, and cannot be compared with what it is converted "
             f"to ({error}): {_advice()}"
         ) from None
     with open_runtime(after, "onnxruntime") as runtime:
@@ -70,13 +72,13 @@ def check_converted(before: bytes, after: Artifact) -> None:
     largest = np.abs(expected).max()
     if not error <= _ROUNDING * largest + _LEAST:
         raise ArtifactError(
-            f"{after.path} is of an opset before {_OPSET}, and gives other logits once it is converted (by "
+            f"{after.path} is of an opset before {OPSET}, and gives other logits once it is converted (by "
             f"{error:.2g}, where the largest is {largest:.2g}): {_advice()}"
         )
 
 
 def _advice() -> str:
-    return f"export it anew where it was made, with opset {_OPSET}"
+    return f"export it anew where it was made, with opset {OPSET}"
 
 
 def _say_how_to_resize(model: ModelProto) -> None:

@@ -29,10 +29,9 @@ from ..engine.spec import ModelSpec, note_of_stopped
 from ..engine.strict_json import json_from_text
 from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
-from .foreign_opset import check_converted
+from .foreign_opset import OPSET, check_converted, opset_of
 from .plain_graph import plain_from_onnx
 
-OLDEST_OPSET = 20
 EXPORT_KEY = "mer.export"
 """The metadata_props key of exported graphs: precision, source, calibration, parity, accuracy (JSON)."""
 
@@ -201,10 +200,8 @@ def _source(artifact: Artifact, fixed_batch: int = 0) -> Source:
         fixed_batch: the batch that its graph was made for, where that was opened here.
     """
     path, model = artifact.path, onnx.load_from_string(artifact.content)
-    versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
-    opset = max(versions, default=0)
-    if opset < OLDEST_OPSET:
-        raise ArtifactError(f"{path} is of opset {opset}; {OLDEST_OPSET} or newer is needed")
+    if opset_of(model) < OPSET:
+        raise ArtifactError(f"{path} is of opset {opset_of(model)}; {OPSET} or newer is needed")
     try:
         plain = plain_from_onnx(model)
         _check_precision(plain)

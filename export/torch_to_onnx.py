@@ -15,8 +15,7 @@ from ..engine.artifact import SPEC_KEY
 from ..engine.files import write_whole
 from ..engine.spec import ModelSpec
 from .evidence import without_evidence
-
-OPSET = 20
+from .foreign_opset import OPSET
 
 
 def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float32]:

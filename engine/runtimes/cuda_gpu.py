@@ -64,7 +64,7 @@ class Gpu:
     def __init__(self, cuda: Any, index: int) -> None:
         self._cuda = cuda
         device = cuda.Device(index)
-        self.index, self.name = index, str(device.name())
+        self.name = str(device.name())
         self.capability = ".".join(map(str, device.compute_capability()))
         version = cuda.get_driver_version()
         self.driver = f"{version // 1_000}.{version % 1_000 // 10}"

@@ -11,7 +11,14 @@ from ..artifact import Artifact
 from ..errors import DeviceError
 from . import GpuInfo
 
-_FAMILIES = {"7.5": "turing", "8.0": "ampere", "8.6": "ampere", "8.9": "ada", "12.0": "blackwell"}
+CARDS: Mapping[str, tuple[str, ...]] = {
+    "turing": ("7.5",),
+    "ampere": ("8.0", "8.6"),
+    "ada": ("8.9",),
+    "blackwell": ("12.0",),
+}
+"""Families of cards for which TensorRT for RTX compiles ahead, and their compute capabilities."""
+
 _RTX_PORTABLE = ("8.0", "8.6", "8.9", "12.0", "12.1")
 
 
@@ -53,7 +60,8 @@ def rebuild_command(artifact: Artifact, capability: str) -> str:
     words = ["mer-export", "-m", facts.get("source", {}).get("model", "MODEL.onnx"), f"--{precision}"]
     if precision == "int8":
         words += ["--data", "FOLDER"]
-    portable, family = takes_rtx_portable(capability), _FAMILIES.get(capability)
+    portable = takes_rtx_portable(capability)
+    family = next((name for name, cards in CARDS.items() if capability in cards), None)
     if facts["builder"] == "tensorrt" or not (portable or family):
         words += ["--builder", "tensorrt"]
     else:

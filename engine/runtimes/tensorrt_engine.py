@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifact import Artifact
@@ -87,13 +87,9 @@ class LoadedEngine:
     def _load(self, trt: Any) -> None:
         artifact = self._artifact
         try:
-            self._runtime = trt.Runtime(_logger(trt, self._messages))
+            self._runtime = trt.Runtime(error_logger(trt, self._messages))
         except TypeError as error:  # pybind11's: "factory function returned nullptr"
-            reason = self._messages[-1] if self._messages else error
-            raise EngineLoadError(
-                f"{self.name} does not start ({reason}): update the NVIDIA driver, or install a {self.name} "
-                "for the CUDA that it knows"
-            ) from None
+            raise EngineLoadError(why_not_started(self.name, self._messages, error)) from None
         if artifact.facts["options"].get("version_compatible"):
             # It carries a runtime of its own, which is code; the hash of the file was checked.
             self._runtime.engine_host_code_allowed = True
@@ -142,7 +138,16 @@ def _check_tensors(engine: Any, artifact: Artifact, trt: Any) -> None:
         raise ArtifactError(f"{artifact.path} takes and gives {tensors}, not float32 as its ModelSpec says")
 
 
-def _logger(trt: Any, messages: list[str]) -> Any:
+def why_not_started(name: str, messages: Sequence[str], error: TypeError) -> str:
+    """What to do where TensorRT's classes cannot be made; ``messages`` are those of ``error_logger``."""
+    reason = messages[-1] if messages else error
+    return (
+        f"{name} does not start ({reason}): update the NVIDIA driver, or install a {name} for the CUDA "
+        "that it knows"
+    )
+
+
+def error_logger(trt: Any, messages: list[str]) -> Any:
     """TensorRT's logger that keeps errors, the only place where TensorRT says why something failed."""
 
     class Logger(trt.ILogger):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from merkit.engine.errors import UsageError
+from merkit.engine.runtimes.engine_compatibility import CARDS
 from merkit.export import builders
 from merkit.export.builders import (
-    GPUS,
     EngineOptions,
+    GpuFamily,
     NoBuilderError,
     UnsupportedOptionError,
     gpu_capability,
@@ -107,7 +108,8 @@ def test_auto_says_what_it_chose_and_why(
 
 def test_every_family_is_known_to_the_builder() -> None:
     known = open_builder("rtx", EngineOptions()).trt.ComputeCapability
-    assert all(hasattr(known, name) for names in GPUS.values() for name in names)
+    assert set(CARDS) == set(get_args(GpuFamily))
+    assert all(hasattr(known, f"SM{card.replace('.', '')}") for cards in CARDS.values() for card in cards)
 
 
 @pytest.mark.parametrize("failing", [None, 0, 1, 2])
