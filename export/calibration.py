@@ -20,6 +20,7 @@ from ..engine.files import write_whole
 from ..engine.strict_json import json_from_text
 from .json_text import json_from_value
 from .library_step import library_step
+from .onnx_session import open_session
 from .precision import Ranges
 
 # ONNX Runtime keeps every activation of its input until it has seen all of it: 256 windows of VGG16
@@ -130,16 +131,7 @@ def _calibrator(method: str, source: Path, augmented: str, tensors: Collection[s
     # create_calibrator would keep all inputs and outputs of Conv and Gemm: twice what is needed.
     calibrator.select_tensors_to_calibrate = select
     calibrator.augment_graph()
-    calibrator.infer_session = _session(augmented)  # its own create_inference_session lets it log
+    # Its own create_inference_session lets it log.
+    calibrator.infer_session = open_session(augmented, fused=False)
     calibrator.model = None  # the session has its own copy of the weights
     return calibrator
-
-
-def _session(augmented: str) -> Any:
-    """As a calibrator makes it, but silent."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # as in engine/runtimes
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(augmented, options, providers=["CPUExecutionProvider"])

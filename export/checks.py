@@ -14,7 +14,7 @@ from ..engine.data.metrics import Integers, accuracy_and_macro_f1, bootstrap_dif
 from ..engine.errors import MerError
 from ..engine.labelling.song_label import probabilities_from_logits
 from .library_step import library_step
-from .sensitivity import open_session
+from .onnx_session import open_session
 from .song_log_mels import SongLogMels
 from .source import Infer
 

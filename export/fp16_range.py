@@ -13,8 +13,8 @@ from onnx import ModelProto
 from ..engine.arrays import Float32
 from .checks import GateError
 from .library_step import library_step
+from .onnx_session import open_session
 from .precision import FP16_MAX
-from .sensitivity import open_session
 
 FP16_WARN = 32_768.0
 """Half of FP16's range: louder music than the music that was tried may need the rest."""

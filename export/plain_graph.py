@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..engine.errors import ArtifactError, UsageError
 from .library_step import kind_and_message, library_step
+from .onnx_session import open_session
 
 _IR_VERSION = 10  # that of the bundled networks; every ONNX Runtime that is supported reads it
 _PART_IN_INT8 = re.compile("(.+)_(?:scale|zero_point|quantized|(?:Q|Deq)uantizeLinear_Output)")
@@ -139,15 +140,10 @@ def _initializers_from_moves(model: ModelProto) -> None:
         [weights[name] for name in read],
     )  # fmt: skip
     with library_step("computing the graph's weights"):
-        import onnxruntime
-
         content = helper.make_model(
             part, opset_imports=model.opset_import, ir_version=model.ir_version
         ).SerializeToString()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # as in engine/runtimes
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        values = session.run(names, {})
+        values = open_session(content).run(names, {})
     graph.initializer.extend(map(numpy_helper.from_array, map(np.asarray, values), names))
     _keep(graph.node, [node for node in graph.node if node.output[0] not in set(names)])
 

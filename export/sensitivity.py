@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
 from ..engine.arrays import Float32
-from ..engine.runtimes.onnxruntime import passes_to_leave_out
-from .library_step import library_step
+from .onnx_session import open_session
 from .precision import Ranges, layers_to_quantize, qdq_from_onnx
 
 _BATCH = 8
@@ -47,27 +45,6 @@ def rank_layers(
         change = _logits(alone.SerializeToString(), log_mels) - reference
         errors.append(LayerError(layer, float(np.linalg.norm(change)) / scale))
     return sorted(errors, key=lambda result: -result.error)
-
-
-def open_session(content: bytes) -> Any:
-    """ONNX Runtime on the CPU, computing a QDQ graph as it is written.
-
-    Raises:
-        MerError: it refuses the graph.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its exceptions say it; its log prints names as they stand in the file
-    # It would quantize biases too, which TensorRT does not, and does it wrongly in FP16 graphs.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    with library_step("loading the graph into ONNX Runtime"):
-        return onnxruntime.InferenceSession(
-            content,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=passes_to_leave_out(content),
-        )
 
 
 def _logits(content: bytes, log_mels: Float32) -> Float32:

@@ -12,8 +12,8 @@ from merkit.engine.arrays import Float32
 from merkit.engine.errors import MerError
 from merkit.export import calibration
 from merkit.export.calibration import cached, calibration_key, ranges_from_log_mels
+from merkit.export.onnx_session import open_session
 from merkit.export.precision import layers_to_quantize, tensors_to_quantize
-from merkit.export.sensitivity import open_session
 from merkit.export.song_log_mels import generated_log_mels
 from small_networks import AUDIO, small_network
 
@@ -83,7 +83,7 @@ def test_what_the_calibrators_are_told(
     from onnxruntime.quantization import calibrate
 
     monkeypatch.setattr(calibrate, f"{kind}Calibrater", Told)
-    monkeypatch.setattr(calibration, "_session", lambda augmented: None)
+    monkeypatch.setattr(calibration, "open_session", lambda augmented, fused: None)
     told = calibration._calibrator(method, Path("model.onnx"), "augmented.onnx", ["a", "b"])
     assert told.options == options
     assert told.select_tensors_to_calibrate(None) == ({"a", "b"}, "infos")

@@ -11,8 +11,8 @@ import pytest
 from merkit.export import fp16_range as ranges
 from merkit.export.checks import GateError
 from merkit.export.fp16_range import Fp16Range, check_range, fp16_range, layers_to_keep
+from merkit.export.onnx_session import open_session
 from merkit.export.precision import fp16_from_onnx
-from merkit.export.sensitivity import open_session
 from merkit.export.song_log_mels import generated_log_mels
 from onnx import helper, numpy_helper
 from small_networks import AUDIO, small_network

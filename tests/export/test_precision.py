@@ -12,6 +12,7 @@ from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.export.evidence import without_evidence
+from merkit.export.onnx_session import open_session
 from merkit.export.precision import (
     UnknownLayerError,
     fp16_from_onnx,
@@ -21,7 +22,6 @@ from merkit.export.precision import (
     qdq_from_onnx,
     tensors_to_quantize,
 )
-from merkit.export.sensitivity import open_session
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from placement import check_fp16, check_int8
 from small_networks import AUDIO, Net, small_network
