@@ -119,6 +119,8 @@ def name_of_runtime(artifact: Artifact, name: str | None = None) -> str:
         raise UsageError(
             f"{artifact.path.name} is an engine, which {name} does not run: leave the runtime out"
         )
+    if name == "tensorrt" and not is_engine(artifact.path):
+        raise UsageError(f"{artifact.path.name} is no engine: TensorRT runs what mer-export makes of it")
     return name
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from merkit.engine import runtimes
 from merkit.engine.artifact import open_artifact
-from merkit.engine.errors import ArtifactError, MerError, UsageError
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.runtimes import RUNTIMES, name_of_runtime, open_runtime
 
 
@@ -25,15 +25,15 @@ def test_a_name_or_the_suffix_decides(tiny_model: Path) -> None:
     artifact = open_artifact(str(tiny_model))
     assert name_of_runtime(artifact) == "onnxruntime"
     assert name_of_runtime(replace(artifact, path=Path("a/network"))) == "onnxruntime"  # its content was ONNX
-    for name in RUNTIMES:
+    for name in set(RUNTIMES) - {"tensorrt"}:
         assert name_of_runtime(artifact, name) == name
     with pytest.raises(
         UsageError,
         match=r"no runtime 'cuda' for tiny\.onnx; there are: onnxruntime, openvino",
     ):
         open_runtime(artifact, "cuda")
-    with pytest.raises(ArtifactError, match=r"tiny\.onnx is no engine"):
-        open_runtime(artifact, "tensorrt")
+    with pytest.raises(UsageError, match=r"tiny\.onnx is no engine"):
+        name_of_runtime(artifact, "tensorrt")
 
 
 def test_the_names_cost_no_numpy() -> None:
