@@ -10,7 +10,7 @@ from ...engine.errors import MerError, UsageError
 
 
 class LabelsDifferError(MerError):
-    """A label of the data that no model says, or a model that says none of them: renames are missing."""
+    """A label of the data that one of the models does not say: renames are missing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def common_labels(
 
     Raises:
         UsageError: ``renamed`` names a label that neither has.
-        LabelsDifferError: a label of the data that no model says, or a model that says none of them.
+        LabelsDifferError: a label of the data that one of the models does not say.
         MerError: no label of the data is kept.
     """
     by_key = {comparison_key(label): other for label, other in renamed.items()}
@@ -89,17 +89,18 @@ def common_labels(
     kept = {label: name for label, name in kept.items() if name}
     if not kept:
         raise MerError("every label of the data is left out: nothing is left to score")
-    said = {model: {comparison_key(_of_model(label, by_key)) for label in models[model]} for model in models}
-    for model, keys in said.items():
-        if not keys & {comparison_key(name) for name in kept.values()}:
+    for model, labels in models.items():
+        said = {comparison_key(_of_model(label, by_key)) for label in labels}
+        strange = [label for label, name in kept.items() if comparison_key(name) not in said]
+        if len(strange) == len(kept):
             raise LabelsDifferError(
-                f"{model} says {_listed(models[model])}; the data's labels are others: {_listed(data)}"
+                f"{model} says {_listed(labels)}; the data's labels are others: {_listed(data)}"
             )
-    if strange := [label for label in kept if common.of_data(label) is None]:
-        named = ", ".join(f"{quoted_label(label)} ({data[label]} clips)" for label in strange)
-        raise LabelsDifferError(
-            f"the data has labels that no model says: {named}; the models say {_listed(all_of_models)}"
-        )
+        if strange:
+            named = ", ".join(f"{quoted_label(label)} ({data[label]} clips)" for label in strange)
+            raise LabelsDifferError(
+                f"the data has labels that {model} does not say: {named}; it says {_listed(labels)}"
+            )
     return common
 
 

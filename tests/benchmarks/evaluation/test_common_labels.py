@@ -52,20 +52,30 @@ def test_quadrants_and_the_five_hindi_words_map_both_ways() -> None:
 
 def test_several_models_share_the_names() -> None:
     models = {"a": ("sad", "happy"), "b": ("happy", "party")}
-    common = common_labels(models, {"party": 1, "sad": 1}, {})
+    common = common_labels(models, {"happy": 1}, {})
     assert common.names == ("sad", "happy", "party")
+
+
+@pytest.mark.parametrize("order", [("five", "quadrants"), ("quadrants", "five")])
+def test_a_label_that_one_of_the_models_cannot_say_is_no_quiet_zero(order: tuple[str, str]) -> None:
+    said = {"five": ("happy", "sad", "devotional"), "quadrants": QUADRANTS["net"]}
+    models, data = {name: said[name] for name in order}, {"happy": 6, "sad": 6, "devotional": 6}
+    with pytest.raises(LabelsDifferError, match=r"quadrants does not say: devotional \(6 clips\); it"):
+        common_labels(models, data, {})
+    assert common_labels(models, data, {"devotional": ""}).of_data("devotional") is None
+    assert common_labels(models, data, {"devotional": "calm"}).of_data("devotional") is not None
 
 
 @pytest.mark.parametrize(
     ("data", "renamed", "error", "text"),
     [
         ({"happy": 2, "party": 3, "bhakti": 4}, {}, LabelsDifferError,
-         r"no model says: party \(3 clips\), bhakti \(4 clips\); the models say happy, tense, sad, calm"),
+         r"net does not say: party \(3 clips\), bhakti \(4 clips\); it says happy, tense, sad, calm"),
         ({"C1": 2, "C2": 3}, {}, LabelsDifferError, "net says happy, tense, sad, calm; the data's"),
         ({"happy": 2, "sad": 3}, {"party": "happy"}, UsageError, "no label is party: .* happy, sad, tense"),
         ({"happy": 2}, {"happy": ""}, MerError, "every label of the data is left out"),
         ({"happy": 2, "sad": 2}, {"sad": "blue", "calm": "blue", "happy": "glad"}, None, ""),
-        ({"happy": 2, "party": 2}, {"party": "gay"}, LabelsDifferError, r"no model says: party \(2 clips\)"),
+        ({"happy": 2, "party": 2}, {"party": "gay"}, LabelsDifferError, r"net does not say: party \(2 c"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared(
