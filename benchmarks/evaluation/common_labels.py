@@ -42,12 +42,14 @@ def pairs_from_texts(texts: Iterable[str], known: Iterable[str] = ()) -> dict[st
     Raises:
         UsageError: no ``=``, no label before it, or one label that becomes two.
     """
-    keys, pairs = {comparison_key(label) for label in known}, dict[str, str]()
+    keys = {comparison_key(label) for label in known}
+    pairs: dict[str, tuple[str, str]] = {}  # by comparison key
     for text in texts:
         label, other = _pair(text, keys)
-        if pairs.setdefault(label, other) != other:
-            raise UsageError(f"{label} cannot be {pairs[label] or 'left out'} and {other or 'left out'}")
-    return pairs
+        _, before = pairs.setdefault(comparison_key(label), (label, other))
+        if comparison_key(before) != comparison_key(other):
+            raise UsageError(f"{label} cannot be {before or 'left out'} and {other or 'left out'}")
+    return dict(pairs.values())
 
 
 def _pair(text: str, known: Collection[str]) -> tuple[str, str]:

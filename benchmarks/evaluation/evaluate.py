@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,14 @@ _SAID_TIMES, _SAID_AFTER = 10, 50  # a model's progress: how often, and after ho
 class Options:
     """How clips are read and labelled; all but the last two as in mer-label.
 
-    ``renamed`` says what a label counts as, or holds texts ``LABEL=OTHER`` that say it. ``unheard`` leaves
-    out the clips that a model was trained on, and what shares a group with them.
+    ``renamed`` holds texts ``LABEL=OTHER``: see ``pairs_from_texts``. ``unheard`` leaves out the clips that a
+    model was trained on, and what shares a group with them.
     ``worst`` mistakes are named for each model.
     """
 
     layout: str = "auto"
     group_by: str | None = None
-    renamed: Mapping[str, str] | Sequence[str] = field(default_factory=dict)
+    renamed: Sequence[str] = ()
     windows: WindowCount = 3
     runtime: str | None = None
     device: Device = "auto"
@@ -121,12 +121,8 @@ def evaluate(
     counts = Counter(clip.label for clip in labelled.clips)
     specs = {name: artifact.spec for name, (artifact, _) in zip(names, opened, strict=True)}
     said = {name: spec.labels for name, spec in specs.items()}
-    renamed = options.renamed
-    if not isinstance(renamed, Mapping):
-        renamed = pairs_from_texts(
-            renamed, [*counts, *(label for labels in said.values() for label in labels)]
-        )
-    common = common_labels(said, counts, renamed)
+    known = [*counts, *(label for labels in said.values() for label in labels)]
+    common = common_labels(said, counts, pairs_from_texts(options.renamed, known))
     new = range(len(labelled.clips))
     if options.unheard:
         new = _unheard(labelled.clips, {name: spec.provenance for name, spec in specs.items()})

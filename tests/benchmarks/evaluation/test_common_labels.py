@@ -105,10 +105,12 @@ def test_a_label_may_hold_the_sign_itself() -> None:
 
 def test_maps_are_read() -> None:
     assert pairs_from_texts(["a = b", "नाच=party", "c=", "a=b"]) == {"a": "b", "नाच": "party", "c": ""}
+    assert pairs_from_texts(["Happy=calm", "happy=Calm"]) == {"Happy": "calm"}
     for wrong, text in (
         (["a"], "'a' is no LABEL=OTHER"),
         (["=a"], "is no LABEL"),
         (["a=b", "a="], "cannot be b"),
+        (["Happy=calm", "happy =sad"], "happy cannot be calm and sad"),
     ):
         with pytest.raises(UsageError, match=text):
             pairs_from_texts(wrong)

@@ -66,7 +66,7 @@ def test_labels_are_renamed_and_left_out(
     rows = ["path,label", *(f"{path},{path.stem}" for path in sorted(clips.rglob("*[01].wav")))]
     (tmp_path / "own.csv").write_text("\n".join(rows))
     model = make_model(labels=("party", "calm", "sad"))
-    renamed = {"loud0": "dance", "loud1": "dance", "party": "dance", "quiet0": "CALM", "quiet1": ""}
+    renamed = ("loud0=dance", "loud1=dance", "party=dance", "quiet0=CALM", "quiet1=")
     done = evaluate([str(model)], tmp_path / "own.csv", Options(renamed=renamed, workers=1))
     assert (done.labels, done.left_out, done.grouped_by) == ({"dance": 2, "calm": 1}, 1, "clip")
     scores = done.models[0].scores
