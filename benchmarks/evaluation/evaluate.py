@@ -14,7 +14,7 @@ import numpy as np
 
 from ...engine.artifact import Artifact, open_artifact
 from ...engine.audio.windows import WindowCount
-from ...engine.data.clip import HEARD_KEY, HELD_OUT_KEY, Clip, heard_clips, unheard_clips
+from ...engine.data.clip import HEARD_KEY, HELD_OUT_KEY, Clip, LabelledAudio, heard_clips, unheard_clips
 from ...engine.data.labelled_audio import labelled_audio
 from ...engine.errors import MerError, UsageError
 from ...engine.labelling.choose import Device, open_backend
@@ -134,7 +134,7 @@ def evaluate(
     results: list[ModelResult] = []
     first: Answers | None = None
     for name, (artifact, runtime) in zip(names, opened, strict=True):
-        heard, note = _hearing(clips, artifact, labelled.grouped_by)
+        heard, note = _hearing(clips, artifact, labelled)
         if note:
             say(f"{name}: {note}")
         used, songs = _labels(name, artifact, runtime, clips, options, say)
@@ -205,11 +205,11 @@ def _labels(
         return backend.name, songs
 
 
-def _hearing(clips: Sequence[Clip], artifact: Artifact, grouped_by: str) -> tuple[int | None, str]:
-    """How many clips a model was trained on, and what that means for its figures."""
+def _hearing(clips: Sequence[Clip], artifact: Artifact, data: LabelledAudio) -> tuple[int | None, str]:
+    """How many of the clips that are scored a model was trained on, and what that means for its figures."""
     provenance = artifact.spec.provenance
-    heard = heard_clips(clips, provenance)
-    if heard is None:
+    positions = heard_clips(data.clips, provenance)
+    if positions is None:
         held_out = len(unheard_clips(clips, provenance)) if HELD_OUT_KEY in provenance else 0
         if held_out == len(clips):
             return 0, ""
@@ -219,14 +219,18 @@ def _hearing(clips: Sequence[Clip], artifact: Artifact, grouped_by: str) -> tupl
                 "the others"
             )
         return None, f"it does not say which clips it was trained on ({HEARD_KEY}): perhaps on these"
-    if not heard:
+    groups = {data.clips[i].group for i in positions}
+    heard = len({data.clips[i].path for i in positions} & {clip.path for clip in clips})
+    near = sum(clip.group in groups for clip in clips) - heard
+    of_these = f"of these {len(clips)} clips"
+    on = [f"{heard} {of_these}"] if heard else []
+    if near:
+        on.append(f"other clips of the same {data.grouped_by} as {near} {'more' if heard else of_these}")
+    if not on:
         return 0, ""
-    groups = {clips[i].group for i in heard}
-    near = sum(clip.group in groups for clip in clips) - len(heard)
-    more = f", and on other clips of the same {grouped_by} as {near} more" if near else ""
-    return len(heard), (
-        f"warning: it was trained on {len(heard)} of these {len(clips)} clips{more}: how right it is on them "
-        "says little of clips that are new to it"
+    return heard, (
+        f"warning: it was trained on {', and on '.join(on)}: how right it is on them says little of clips "
+        "that are new to it"
     )
 
 

@@ -116,18 +116,26 @@ def heard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> set[int
 def unheard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[int]:
     """Positions of the clips that are known to be new to a network; empty where nothing is known.
 
-    These are the ones that its training held out. Where the data has none of them, they are those that it
-    was not trained on, and nothing else of their group either.
+    These share no group with what it was trained on. Where there are none, as after a split at random, and
+    where what it was trained on cannot be told, they are the clips that its training held out: older models
+    do not list the others, and where held-out clips have other bytes than then, the others may have too.
 
     Raises:
         MerError: see ``held_out_clips``.
     """
     held_out = held_out_clips(clips, provenance)
     heard = heard_clips(clips, provenance)
-    if held_out or heard is None:
+    if heard is None or _changed_since(clips, held_out, provenance):
         return held_out
     groups = {clips[i].group for i in heard}
-    return [i for i, clip in enumerate(clips) if i not in heard and clip.group not in groups]
+    return [i for i, clip in enumerate(clips) if clip.group not in groups] or held_out
+
+
+def _changed_since(clips: Sequence[Clip], held_out: Sequence[int], provenance: Mapping[str, Any]) -> bool:
+    """Whether a clip that was held out is known by its path alone."""
+    names = provenance[HELD_OUT_KEY] if held_out else ()
+    ids = {str(name.get("id")) for name in names if isinstance(name, Mapping)}
+    return any(id_or_none(clips[i]) not in ids for i in held_out)
 
 
 def held_out_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[int]:

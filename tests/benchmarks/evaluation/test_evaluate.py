@@ -107,6 +107,23 @@ def test_clips_that_a_model_heard_are_counted_and_can_be_left_out(
         evaluate([str(nothing)], clips, Options(workers=1, unheard=True))
 
 
+def test_what_a_split_at_random_held_out_is_not_taken_for_new_artists(
+    make_model: Callable[..., Path], clips: Path
+) -> None:
+    data = labelled_audio(clips).clips
+    heard = [clip for clip in data if clip.label == "loud"]
+    held_out = {HELD_OUT_KEY: clip_names(clip for clip in data if clip.label == "quiet")}
+    model, lines = make_model(**held_out, **{HEARD_KEY: heard_text(heard)}), list[str]()
+    result = evaluate([str(model)], clips, Options(workers=1, unheard=True), lines.append)
+    assert (result.clips, result.models[0].heard) == (6, 0)
+    assert "trained on other clips of the same artist as 6 of these 6 clips" in result.models[0].note
+    assert result.models[0].note in lines[0]
+    # Two of the artists it did not hear: by these alone what is new is to be judged.
+    some = make_model(**held_out, **{HEARD_KEY: heard_text(heard[:4])})
+    result = evaluate([str(some)], clips, Options(workers=1, unheard=True))
+    assert (result.clips, result.groups, result.models[0].note) == (4, 2, "")
+
+
 def test_older_models_say_only_what_they_held_out(
     model: Path, make_model: Callable[..., Path], clips: Path
 ) -> None:

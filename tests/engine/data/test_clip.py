@@ -62,7 +62,11 @@ def test_new_to_a_network_is_what_it_held_out_or_what_shares_no_group_with_what_
     ]
     heard = {"test_clips": [], "heard_clips": heard_text(clips[:1])}
     assert unheard_clips(clips, heard) == [2, 3]
-    assert unheard_clips(clips, {**heard, "test_clips": clip_names([clips[3]])}) == [3]
+    # What came later, by others than it heard, is as new as what it held out.
+    assert unheard_clips(clips, {**heard, "test_clips": clip_names([clips[3]])}) == [2, 3]
+    at_random = {"test_clips": clip_names([clips[1]]), "heard_clips": heard_text(clips[:1])}
+    assert unheard_clips(clips, at_random) == [2, 3]  # 1 is by whom it heard
+    assert unheard_clips(clips[:2], at_random) == [1]  # there is nothing better
     assert unheard_clips(clips, {"test_clips": clip_names([clips[1]])}) == [1]
     assert unheard_clips(clips, {}) == []  # an older model: nothing is known
     assert unheard_clips(clips, {**heard, "heard_clips": heard_text(clips)}) == []
@@ -137,6 +141,7 @@ def test_held_out_clips_are_found_where_a_tagger_changed_every_file(tmp_path: Pa
     provenance = {"test_clips": clip_names(clips[:1]), "heard_clips": heard_text(clips[1:])}
     tagged = _clips(tmp_path, happy__a="one, tagged", sad__b="two, tagged", sad__c="three, tagged")
     assert unheard_clips(tagged, provenance) == [0]
+    assert unheard_clips([*tagged[:2], clips[2]], provenance) == [0]  # b, which it heard, is not recognized
 
 
 @pytest.mark.parametrize(
@@ -146,3 +151,4 @@ def test_held_out_clips_are_found_where_a_tagger_changed_every_file(tmp_path: Pa
 def test_provenance_of_any_content_lists_nothing(tmp_path: Path, names: Any):
     clips = [*_clips(tmp_path, happy__a="one"), Clip(tmp_path / "gone.wav", "sad", "")]
     assert held_out_clips(clips, {"test_clips": names}) == []
+    assert unheard_clips(clips, {"test_clips": names, "heard_clips": ""}) == [0, 1]
