@@ -23,7 +23,7 @@ _FEWEST_SAMPLES = 5
 
 
 def bars(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Images/s of every row, the fastest first, for when no row has an accuracy; None without any."""
+    """Images/s of every row, the fastest first, for when accuracy ranks no row; None without any."""
     timed = [(row, row.throughput) for row in rows if row.throughput is not None and row.throughput > 0]
     if not timed:
         return None

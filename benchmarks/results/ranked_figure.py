@@ -18,17 +18,19 @@ CV_MEANS = (
 )
 
 
-def ranked_by(rows: Sequence[Row]) -> Figure:
+def ranked_by(rows: Sequence[Row]) -> Figure | None:
     """The figure that the front, the order and the advice go by: one for the whole table.
 
-    It is the measured macro-F1 as soon as one row has it, since figures of different songs are not compared.
-    Without any it is cross-validation's, if all rows that have one have it of the same folds.
+    It is the measured macro-F1 as soon as one row has it. Without any it is cross-validation's. None where
+    no row has either, or not all that have it have it of the same songs or folds: such figures are not
+    compared.
     """
     measured = [row for row in rows if row.status == "ok"]
-    if any(row.macro_f1 is not None for row in measured):
-        return "macro_f1"
+    songs = {row.scored_songs for row in measured if row.macro_f1 is not None}
+    if songs:
+        return "macro_f1" if len(songs - {None}) < 2 else None
     folds = {row.cv_note for row in measured if row.cv_macro_f1 is not None}
-    return "cv_macro_f1" if len(folds) == 1 else "macro_f1"
+    return "cv_macro_f1" if len(folds) == 1 else None
 
 
 def score_of(rows: Sequence[Row]) -> Callable[[Row], tuple[float | None, Interval | None]]:
@@ -36,7 +38,10 @@ def score_of(rows: Sequence[Row]) -> Callable[[Row], tuple[float | None, Interva
 
     Cross-validation is of FP32: what FP16 and INT8 lose of it was not measured, so they have none.
     """
-    if ranked_by(rows) == "macro_f1":
+    by = ranked_by(rows)
+    if by is None:
+        return lambda row: (None, None)
+    if by == "macro_f1":
         return lambda row: (row.macro_f1, row.macro_f1_interval)
     return lambda row: (
         (row.cv_macro_f1, row.cv_macro_f1_interval) if row.precision == "fp32" else (None, None)

@@ -32,7 +32,7 @@ def finish(results: Results, valid: bool = True) -> None:
 def pareto_front(rows: Sequence[Row]) -> list[Row]:
     """Rows that no other row beats in macro-F1 and images/s at once; both must be known.
 
-    The macro-F1 is the figure that ``ranked_by`` names.
+    The macro-F1 is the figure that ``ranked_by`` names; without one no row is on it.
     """
     score = score_of(rows)
     scored = [
@@ -63,9 +63,9 @@ def recommendation(results: Results) -> str:
             if measured
             else "Nothing was measured."
         )
-    score, figure = score_of(rows), FIGURES[ranked_by(rows)]
+    score, by = score_of(rows), ranked_by(rows)
     scored = [(row, macro_f1) for row in rows if (macro_f1 := score(row)[0]) is not None]
-    if not scored:
+    if by is None or not scored:
         return _fastest(rows, prefix)
     top = max(macro_f1 for _, macro_f1 in scored)
     best, macro_f1 = max(
@@ -77,25 +77,25 @@ def recommendation(results: Results) -> str:
     )
     return (
         f"{prefix}{'use' if prefix else 'Use'} {_named(best)}: the fastest within a point of the best "
-        f"{figure} ({macro_f1:.3f}{spread}), at {_speed(best):,.0f} images/s."
+        f"{FIGURES[by]} ({macro_f1:.3f}{spread}), at {_speed(best):,.0f} images/s."
     )
 
 
 def _fastest(rows: Sequence[Row], prefix: str) -> str:
-    """The advice where no row has an accuracy; a baseline, whose weights are random, is never advised."""
+    """The advice where nothing says which is more right; a baseline, of random weights, is never advised."""
     best = max((row for row in rows if row.runtime not in BASELINES), default=None, key=_speed)
     if best is None:
         return "Only peers were measured."
-    return (
-        f"{prefix}{_named(best)} is fastest at {_speed(best):,.0f} images/s; how right any of them "
-        "is was not measured."
-    )
+    why = "how right any of them is was not measured"
+    if any(row.macro_f1 is not None for row in rows):
+        why = "which is more right is not known, for they were not scored on the same songs"
+    return f"{prefix}{_named(best)} is fastest at {_speed(best):,.0f} images/s; {why}."
 
 
 def _fill_drops(rows: Sequence[Row]) -> None:
-    """Points of macro-F1 below the FP32 model on ONNX Runtime that a row's file was made from."""
+    """Points of macro-F1 on the same songs below the FP32 model on ONNX Runtime that a file was made from."""
     reference_f1 = {
-        sha256: row.macro_f1
+        (sha256, row.scored_songs): row.macro_f1
         for row in rows
         if (row.runtime, row.precision) == ("onnxruntime", "fp32") and row.macro_f1 is not None
         # mer-export's FP32 file names the same source as its FP16 and INT8 files do.
@@ -103,7 +103,7 @@ def _fill_drops(rows: Sequence[Row]) -> None:
         if sha256
     }
     for row in rows:
-        reference = reference_f1.get(row.fp32_sha256 or row.sha256 or "")
+        reference = reference_f1.get((row.fp32_sha256 or row.sha256 or "", row.scored_songs))
         if reference is not None and row.macro_f1 is not None:
             row.drop = 100 * (reference - row.macro_f1)
 
@@ -125,4 +125,4 @@ def _speed(row: Row) -> float:
 
 
 def _named(row: Row) -> str:
-    return f"{row.model} in {row.precision} on {row.runtime}"
+    return f"{row.shown_model} in {row.precision} on {row.runtime}"

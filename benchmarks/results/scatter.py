@@ -38,18 +38,18 @@ class Point:
 def scatter(rows: Sequence[Row]) -> dict[str, Any] | None:
     """The macro-F1 that the table goes by against images/s, the front as a staircase, other rows on a strip.
 
-    None where no row has both.
+    None where no row has both, or no figure is common to them.
     """
     left, top, right, bottom = _AREA
     timed = [(row, row.throughput) for row in rows if row.throughput is not None and row.throughput > 0]
-    score = score_of(rows)
+    score, by = score_of(rows), ranked_by(rows)
     scored = [
         (row, speed, macro_f1, interval)
         for row, speed in timed
         for macro_f1, interval in [score(row)]
         if macro_f1 is not None
     ]
-    if not scored:
+    if by is None or not scored:
         return None
     x = log_scale([speed for _, speed in timed], left, right, 1.35)
     ends = [value for _, _, macro_f1, interval in scored for value in (macro_f1, *(interval or ()))]
@@ -62,7 +62,7 @@ def scatter(rows: Sequence[Row]) -> dict[str, Any] | None:
     ]
     front = sorted((point for point in points if point.row.pareto), key=lambda point: point.x)
     return {
-        "figure": FIGURES[ranked_by(rows)],
+        "figure": FIGURES[by],
         "height": bottom + (96 if strip else 64),
         "box": _AREA,
         "strip": strip,

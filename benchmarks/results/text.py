@@ -145,7 +145,7 @@ def legend(results: Results) -> str:
     """How to read the table, and what is wrong with it."""
     by = ranked_by(results.rows)
     ranks = "images/s ranks the rows."
-    if any(getattr(row, by) is not None for row in results.rows):
+    if by is not None:
         ranks = f"* on the Pareto front of {FIGURES[by]} and images/s; {FIGURES[by]} ranks the rows."
     text = (
         f"{ranks} Latency at batch 1 "

@@ -60,7 +60,7 @@ def test_a_measured_figure_is_never_ranked_beside_cross_validations() -> None:
 
 def test_folds_of_other_data_are_not_compared() -> None:
     results = table(final("a", 100.0, 0.7), final("b", 90.0, 0.9, cv_note="5 folds of others"))
-    assert ranked_by(results.rows) == "macro_f1"
+    assert ranked_by(results.rows) is None
     assert not any(row.pareto for row in results.rows)
     assert "how right any of them is was not measured" in results.recommendation
     said = markdown_from_results(results)
@@ -107,3 +107,26 @@ def test_rows_of_different_songs_are_said() -> None:
         "Not scored on the same songs, so not to be compared in accuracy and macro-F1: a; b."
     ]
     assert differing(Results(rows=rows[:2])) == differing(Results(rows=rows[2:])) == []
+
+
+def test_figures_of_different_songs_rank_nothing() -> None:
+    rows = [
+        row_values("easy", speed=100.0, macro_f1=0.9, scored_songs="1", cv_macro_f1=0.7, cv_note="5 folds"),
+        row_values("hard", speed=500.0, macro_f1=0.6, scored_songs="2", cv_macro_f1=0.8, cv_note="5 folds"),
+    ]
+    results = table(*rows)
+    assert ranked_by(results.rows) is None
+    assert [(row.model, row.pareto) for row in results.rows] == [("hard", False), ("easy", False)]
+    assert (
+        "hard in fp32 on onnxruntime is fastest at 500 images/s; which is more right is not known, for "
+        in (results.recommendation)
+    )
+    assert scatter(results.rows) is None
+    assert "best" not in results.recommendation
+    said = markdown_from_results(results)
+    assert "images/s ranks the rows" in said
+    assert "Pareto front" not in said
+    assert "Images a second of every row" in html_from_results(results)
+    # A file of an older version does not say which songs: nothing shows that they differ.
+    results = table(rows[0], {**rows[1], "scored_songs": None})
+    assert (ranked_by(results.rows), results.rows[0].model) == ("macro_f1", "easy")

@@ -72,6 +72,8 @@ def test_without_accuracy_it_says_so_and_never_advises_a_peer() -> None:
     assert results.recommendation == "No advice: images/s was not measured (--scenario Offline)."
     finish(results := Results(rows=[row(None, 90.0, runtime="torch")]))
     assert results.recommendation == "Only peers were measured."
+    finish(results := Results(rows=[row(None, 90.0, source="untrained"), row(None, 10.0, source="bundled")]))
+    assert results.recommendation.startswith("net (untrained) in fp32 on onnx")
 
 
 def test_drops_are_against_the_file_it_was_made_from() -> None:
@@ -97,6 +99,15 @@ def test_drops_are_against_the_file_it_was_made_from() -> None:
     )
     finish(results)
     assert sorted(round(one.drop) for one in results.rows if one.drop is not None) == [0, 3]
+    # Scored on other songs: no drop.
+    results = Results(
+        rows=[
+            row(0.60, 10.0, sha256="a", scored_songs="1"),
+            row(0.57, 30.0, sha256="b", fp32_sha256="a", precision="int8", scored_songs="2"),
+        ]
+    )
+    finish(results)
+    assert {one.sha256: one.drop for one in results.rows} == {"a": 0, "b": None}
 
 
 def test_valid_is_what_loadgen_says_of_every_row() -> None:
