@@ -31,7 +31,8 @@ def json_from_results(results: Results) -> str:
 def results_from_json(text: str) -> Results:
     """The inverse of ``json_from_results``, for files of older versions and tampered ones too.
 
-    A key that is missing or holds another type than it should is read as not measured.
+    A key that is missing or holds another type than it should, or a share outside 0 to 1, is read as not
+    measured.
 
     Raises:
         MerError: not JSON, or without a list of rows and a machine.
@@ -103,6 +104,11 @@ def _number(value: Any) -> float | None:
     return float(value) if abs(value) <= _LARGEST else None  # NaN compares false
 
 
+def _share(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
 def _count(value: Any) -> int | None:
     number = _number(value)
     return int(number) if number is not None and number >= 0 and math.floor(number) == number else None
@@ -140,6 +146,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "bool": _flag,
     "int | None": _count,
     "float | None": _number,
+    "Share | None": _share,
     "str": _text,
     "str | None": _text,
     "Status": _status,

@@ -20,6 +20,8 @@ SCENARIOS = ("SingleStream", "MultiStream", "Offline", "Server")
 """LoadGen's names of its scenarios."""
 
 Interval = tuple[float, float]
+Share = float
+"""From 0 to 1."""
 Status = Literal["ok", "error", "skipped"]
 
 
@@ -91,12 +93,12 @@ class Row:
     """
     peak_mib: float | None = None
     """Peak resident memory of the row's process in MiB."""
-    accuracy: float | None = None
-    """Share of whole songs labelled right, 0 to 1."""
+    accuracy: Share | None = None
+    """Share of whole songs labelled right."""
     accuracy_interval: Interval | None = None
     """95 % bootstrap interval; None where the data has too few groups or clips of a label for one."""
-    macro_f1: float | None = None
-    """Mean F1 of the labels over whole songs, 0 to 1."""
+    macro_f1: Share | None = None
+    """Mean F1 of the labels over whole songs."""
     macro_f1_interval: Interval | None = None
     """As ``accuracy_interval``."""
     drop: float | None = None
@@ -125,8 +127,8 @@ class Row:
     """Images/s of a short look at each batch: "latency x8" is OpenVINO's latency mode at batch 8."""
     streams: str | None = None
     """OpenVINO's mode at the best batch: "latency" or "throughput"."""
-    cv_macro_f1: float | None = None
-    """Macro-F1 of the folds of the cross-validation that the network was trained after, 0 to 1, in FP32.
+    cv_macro_f1: Share | None = None
+    """Macro-F1 of the folds of the cross-validation that the network was trained after, in FP32.
 
     Of networks that were trained in the same way, each on a part of the clips: not of this file."""
     cv_macro_f1_interval: Interval | None = None

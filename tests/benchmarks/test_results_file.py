@@ -195,3 +195,14 @@ def test_a_text_of_any_length_is_cut() -> None:
     values = results_values()
     values["rows"][0]["model"] = "m" * 100_000
     assert len(read(values).rows[0].model) == 1_000
+
+
+@pytest.mark.parametrize("wrong", [5.0, -1.0, 1.0001])
+def test_a_share_that_is_none_was_not_measured(wrong: float) -> None:
+    shares = {"accuracy": wrong, "macro_f1": wrong, "cv_macro_f1": wrong}
+    results = read({**results_values(), "rows": [{**row_values("net", speed=10.0), **shares}]})
+    row = results.rows[0]
+    assert (row.accuracy, row.macro_f1, row.cv_macro_f1) == (None, None, None)
+    assert row.throughput
+    finish(results)
+    assert "net" in html_from_results(results)
