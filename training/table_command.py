@@ -36,8 +36,8 @@ _Filling = Callable[["Observer"], int]
 
 _PRECISIONS = ("fp16", "int8")
 _EPOCHS, _HEAVY_EPOCHS = 25, 10
-_OF_EXPORTS = {"teachers": "--teacher", "unlabelled": "--unlabelled", "precisions": "--precision",
-               "licence": "--licence"}  # fmt: skip
+_OF_EXPORTS = {"teachers": "--teacher", "unlabelled": "--unlabelled", "second": "--second-head",
+               "precisions": "--precision", "licence": "--licence"}  # fmt: skip
 _GROUPS = ("artist", "source")  # columns that the papers' experiment splits by, where the data has them
 
 
@@ -132,13 +132,14 @@ def _fill(**options: Any) -> int:
         raise click.UsageError(
             f"--results {options['results']}: give a Markdown file, whose name ends in .md"
         )
-    check_not_read(options["results"], [path for path in (root, *options["unlabelled"]) if path.is_file()])
+    read = (root, *options["unlabelled"], *options["second"])
+    check_not_read(options["results"], [path for path in read if path.is_file()])
     limit_threads()
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     splits = _splits(root, data, options)
     kind = f"splits-{root.resolve().stem}" if splits else "table"
     runs = options["runs"] or models_home().parent / "runs" / kind
-    for folder in (root, *options["unlabelled"]):
+    for folder in read:
         check_outside(folder, runs, options["cache"])
     options["results"].parent.mkdir(parents=True, exist_ok=True)
     check_can_be_written(options["results"])
@@ -193,6 +194,7 @@ def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, An
         mode="resume",
         teachers=options["teachers"],
         unlabelled=options["unlabelled"],
+        second=options["second"],
     )
     plan = TablePlan(
         session,
@@ -258,6 +260,7 @@ def _command_line(data: str, options: dict[str, Any]) -> str:
         "--precision": "precisions",
         "--teacher": "teachers",
         "--unlabelled": "unlabelled",
+        "--second-head": "second",
     }
     for option, name in lists.items():
         words += [word for value in options[name] for word in (option, _written(value))]
