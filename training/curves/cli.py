@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,13 @@ def _frozen(
     return curves, skipped + [line for _, lines in beside for line in lines]
 
 
+def _titles(sources: Sequence[str]) -> dict[str, str]:
+    """What networks are called: as the files are, or as they were asked for where that is not clear."""
+    names = {source: Path(source).name for source in sources}
+    repeated = Counter(names.values())
+    return {source: name if repeated[name] == 1 else source for source, name in names.items()}
+
+
 def _sessions(audio: LabelledAudio, name: str, options: dict[str, Any]) -> dict[str, Session]:
     """The trainings of each curve that is of whole trainings."""
     starts = [
@@ -178,10 +186,12 @@ def _sessions(audio: LabelledAudio, name: str, options: dict[str, Any]) -> dict[
     from .trainings import session_from_method
 
     runs = options["runs"] or process_folder() / "curve"
-    sessions = {}
+    titles, folders, sessions = _titles(options["sources"]), Counter[str](), {}
     for method, start in starts:
-        title = f"{Path(start).name}, {method}"
-        session = session_from_method(method, start, audio, name, runs / f"{method}-{Path(start).name}")
+        folders[folder := f"{method}-{Path(start).name}"] += 1
+        out = runs / (folder if folders[folder] == 1 else f"{folder}-{folders[folder]}")
+        session = session_from_method(method, start, audio, name, out)
+        title = f"{titles.get(start, start)}, {method}"
         sessions[title] = replace(session, cache=options["cache"], workers=options["workers"])
     return sessions
 
@@ -238,7 +248,8 @@ def _tables(
     groups = tuple(audio.clips[i].group for i in heard)
     touched = tuple(touched[i] for i in heard) if touched else ()
     blocks = {source: np.stack([vectors[source][i] for i in heard]) for source in sources}
-    tables = {Path(name).name: Table(block, labels, groups, touched) for name, block in blocks.items()}
+    titles = _titles(options["sources"])
+    tables = {titles[name]: Table(block, labels, groups, touched) for name, block in blocks.items()}
     if len(blocks) > 1:
         tables["together"] = Table(np.hstack(list(blocks.values())), labels, groups, touched)
     return tables, skipped

@@ -24,7 +24,7 @@ from merkit.training.runs.settings import Session
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """48 clips by 12 artists; the network ``good`` tells their two labels apart, ``bad`` does not."""
+    """48 clips by 12 artists; a network ``good`` tells their two labels apart, ``bad`` does not."""
     names = [f"{number}.wav" for number in range(48)]
     write_files(tmp_path, *names)
     rows = [f"{name},{'ab'[number % 2]},{number // 4}" for number, name in enumerate(names)]
@@ -61,6 +61,26 @@ def test_a_curve_for_each_network_and_one_for_all(data: Path):
     assert "7.wav: damaged" in result.stderr
     assert "left out: 999 clips a label, for no label has so many to give in every draw" in result.stderr
     assert (data / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_networks_of_one_name_have_a_curve_each(data: Path, monkeypatch: pytest.MonkeyPatch):
+    begun = []
+
+    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
+        begun.append((start, out.name))
+        return Session(audio, name, ("audiocnn",), PROTOCOLS["best"], out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainings, "session_from_method", session)
+    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: [Point(2, (0.25, 0.5))])
+    methods = ["--method", "frozen", "--method", "fine-tune"]
+    result = _run(data, "--weights", "y/good", "--weights", "bad", *methods, "--clips", "2", "--draws", 2)
+    assert result.stdout.splitlines()[0] == (
+        "| clips a label | x/good | y/good | bad | together | x/good, fine-tune | y/good, fine-tune "
+        "| bad, fine-tune |"
+    )
+    assert begun == [
+        ("x/good", "fine-tune-good"), ("y/good", "fine-tune-good-2"), ("bad", "fine-tune-bad"),
+    ]  # fmt: skip
 
 
 def test_a_choice_beside_chance(data: Path):
