@@ -13,7 +13,7 @@ from ..engine.cli.command import EXIT_SOME_FAILED
 from ..engine.files import check_can_be_written
 from ..engine.text.escape import for_terminal, text_from_path
 from .command import limit_threads, training_command
-from .options import FOLDER, check_not_read, data_options, root_from_options
+from .options import FOLDER, check_not_read, check_outside, data_options, root_from_options
 
 if TYPE_CHECKING:
     from ..engine.data.labelled_audio import LabelledAudio
@@ -37,6 +37,8 @@ def _score(**options: Any) -> int:
     if options["out"]:
         _check_out(options["out"], options["members"], options["data"])
     root = root_from_options(options) if options["data"] or options["download"] else None
+    if root:
+        check_outside(root, options["cache"])
     from ..engine.data.labelled_audio import labelled_audio
     from .data.spectrogram_cache import cache_home
     from .evaluate.metrics_report import write_json

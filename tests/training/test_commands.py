@@ -102,3 +102,11 @@ def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (result.exit_code, result.stdout) == (2, "")
         assert reason in result.stderr
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_spectrograms_are_not_kept_where_they_would_be_read_as_a_label(
+    two_members: list[str], songs: Path, tmp_path: Path
+):
+    result = CliRunner().invoke(main, [*two_members, "--data", str(songs), "--cache", str(songs / "kept")])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is to be written to and lies in the folder of the data" in result.stderr

@@ -66,8 +66,8 @@ def _curve(**options: Any) -> int:
     sizes = _sizes(options["sizes"])
     _check(options)
     root = root_from_options(options)
-    if options["runs"]:
-        check_outside(root, options["runs"])
+    for place in (root, *options["beside"]):
+        check_outside(place, options["runs"], options["cache"])
     from ..runs.session import read_data
     from .report import curves_png, markdown_from_curves
 

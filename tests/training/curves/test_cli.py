@@ -164,3 +164,14 @@ def test_wrong_input_is_one_line(data: Path, arguments: list[str], message: str)
 def test_frozen_needs_a_network(data: Path):
     result = CliRunner().invoke(main, ["curve", "--data", str(data / "clips.csv")])
     assert (result.exit_code, "give --weights SOURCE" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--runs", "--cache"])
+@pytest.mark.parametrize("place", ["own", "beside"])
+def test_nothing_is_kept_where_it_would_be_read_as_a_label(tmp_path: Path, option: str, place: str):
+    write_files(tmp_path, *(f"{name}/{label}/1.wav" for name in ("own", "beside") for label in "ab"))
+    own = ["curve", "--data", tmp_path / "own", "--beside", tmp_path / "beside", "--weights", "x/good"]
+    result = CliRunner().invoke(main, [*map(str, [*own, option, tmp_path / place / "kept"])])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is to be written to and lies in the folder of the data" in result.stderr
+    assert not (tmp_path / place / "kept").exists()
