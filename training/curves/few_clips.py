@@ -159,6 +159,8 @@ def _draws(
     """Seed, positions that may be given, and positions that are tested."""
     if len(set(groups)) < _PARTS:
         raise MerError(f"a curve needs {_PARTS} groups of clips or more; here are {len(set(groups))}")
+    if max(Counter(labels).values()) < _PARTS:
+        raise MerError(f"a curve needs {_PARTS} clips of each label or more; here no label has so many")
     for seed in range(draws):
         folds = StratifiedGroupKFold(_PARTS, shuffle=True, random_state=seed)
         with warnings.catch_warnings():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from merkit.engine.errors import MerError
@@ -132,3 +134,10 @@ def test_data_that_gives_no_curve():
         curve_by_label(one_group, [1])
     with pytest.raises(MerError, match="cannot be chosen"):
         curves_by_choice(_table(30), [1_000])
+
+
+@pytest.mark.parametrize("curve", [curve_by_label, curves_by_choice])
+def test_labels_of_two_clips_are_too_few(curve: Any):
+    table = Table(np.eye(4, dtype=np.float32), tuple("abab"), tuple("wxyz"))
+    with pytest.raises(MerError, match="3 clips of each label or more; here no label has so many"):
+        curve(table, [1], 2)
