@@ -11,6 +11,7 @@ import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED
 from ..engine.files import check_can_be_written
+from ..engine.outputs.marks import has_keys, refuse_foreign
 from ..engine.text.escape import for_terminal, text_from_path
 from .command import limit_threads, training_command
 from .options import FOLDER, check_not_read, check_outside, data_options, root_from_options
@@ -83,6 +84,7 @@ def _check_out(out: Path, members: Sequence[Path], data: Path | None) -> None:
     # A run's checkpoint stands for its folder: the run's metrics are a .json file too.
     runs = [member.parent for member in members if member.name == "checkpoint.safetensors"]
     check_not_read(out, [*members, *runs, *([data] if data else [])])
+    refuse_foreign(out, has_keys("ensemble"))
 
 
 def _line(name: str, figures: Mapping[str, Any]) -> str:

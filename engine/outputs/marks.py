@@ -42,8 +42,8 @@ def has_mark(*marks: bytes) -> Callable[[Path], bool]:
     return is_ours
 
 
-is_picture = has_mark(b"tEXtSoftware\0merkit", b"tEXtSoftware\0Matplotlib")
-"""Whether a PNG says ``SOFTWARE`` of itself, or what those of earlier versions said."""
+is_picture = has_mark(b"tEXtSoftware\0merkit")
+"""Whether a PNG says ``SOFTWARE`` of itself."""
 
 
 def has_columns(*names: str) -> Callable[[Path], bool]:

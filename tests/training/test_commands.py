@@ -75,7 +75,9 @@ def test_lines_of_an_ensemble(two_members: list[str], songs: Path, tmp_path: Pat
     *notes, skipped = result.stderr.splitlines()
     assert skipped == "skipped gone\\r.wav: cannot be read"  # once, though both members could not read it
     assert len(notes) == len(set(notes)) >= 1
-    assert (tmp_path / "m.json").exists()
+    before = (tmp_path / "m.json").read_bytes()
+    result = CliRunner().invoke(main, [*two_members, "--data", str(listed), "-o", str(tmp_path / "m.json")])
+    assert (result.exit_code, (tmp_path / "m.json").read_bytes()) == (4, before)  # its own it replaces
 
 
 def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -86,6 +88,7 @@ def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
         Path(name).write_text("kept")
     Path("link.json").symlink_to("B/metrics.json")
     Path("hard.json").hardlink_to("c.csv")
+    Path("package.json").write_text('{"name": "mine"}')
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     in_a = "A/metrics.json lies in A, which the run reads; name another file"
     for members, data, out, reason in (
@@ -96,6 +99,7 @@ def test_what_is_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
         ("A B", None, "link.json", "link.json lies in B, which the run reads"),
         ("A B", "songs", "songs/x/new.json", "songs/x/new.json lies in songs, which the run reads"),
         ("A B", "c.csv", "hard.json", "hard.json is what the run reads"),
+        ("A B", None, "package.json", "package.json is there and not of this command's making"),
     ):
         given = ["--data", data] if data else []
         result = CliRunner().invoke(main, ["ensemble", *members.split(), *given, "-o", out])

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...engine.files import whole_file
+from ...engine.outputs.marks import SOFTWARE
 from ..fit.trainer import Epoch
 from .picture_text import plain_text
 
@@ -79,4 +80,4 @@ def _grid(
     for place, column in zip(axes[0], columns, strict=True):
         place.set_title(column, fontsize=8)
     with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=80)
+        figure.savefig(file, format="png", dpi=80, metadata=SOFTWARE)

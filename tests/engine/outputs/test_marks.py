@@ -17,7 +17,11 @@ from merkit.engine.outputs.marks import has_columns, has_keys, has_mark, is_pict
     [
         (has_mark(b"<title>mer"), b"<head><title>mer-bench", (b"<title>mine", b" " * 5_000 + b"<title>mer")),
         (has_columns("path", "after"), b"\xef\xbb\xbfpath;before;after\n", (b"path\n", b"\xff\0", b"\n")),
-        (is_picture, b"\x89PNG tEXtSoftware\0Matplotlib version3.9", (b"\x89PNG tEXtSoftware\0GIMP",)),
+        (
+            is_picture,
+            b"\x89PNG tEXtSoftware\0merkit",
+            (b"\x89PNG tEXtSoftware\0GIMP", b"\x89PNG tEXtSoftware\0Matplotlib version3.9"),
+        ),
         (has_keys("rows"), b'{"rows": [], "x": NaN}', (b"{}", b"[1]", b"rows", b"\xff", b"[" * 100_000)),
     ],
 )
