@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ _PRECISIONS = ("fp16", "int8")
 _EPOCHS, _HEAVY_EPOCHS = 25, 10
 _OF_EXPORTS = {"teachers": "--teacher", "unlabelled": "--unlabelled", "second": "--second-head",
                "precisions": "--precision", "licence": "--licence"}  # fmt: skip
-_GROUPS = ("artist", "source")  # columns that the papers' experiment splits by, where the data has them
+_GROUPS = ("artist", "source")  # columns that the papers' experiment splits by, where the data fills them
 
 
 @click.command()
@@ -166,9 +167,12 @@ def _splits(root: Path, data: LabelledAudio, options: dict[str, Any]) -> tuple[s
         if options["protocols"] or options["weights"]:
             raise click.UsageError("--protocol and --weights go with --split")
         return ()
-    table = root / TABLE if root.is_dir() else root
-    columns = read_clip_table(table, [("clip", "path")]).columns if table.exists() else ()
-    return ("random", *(name for name in _GROUPS if name in columns))
+    file = root / TABLE if root.is_dir() else root
+    if not file.exists():
+        return ("random",)
+    table = read_clip_table(file, [("clip", "path")])
+    by_column = {name: replace(table, grouped_by=(name,)) for name in _GROUPS if name in table.columns}
+    return ("random", *(name for name, table in by_column.items() if any(map(table.group, table.rows))))
 
 
 def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, Any]) -> _Filling:

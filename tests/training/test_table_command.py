@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from labelled_files import write_files
+from merkit.engine.spec import MER500_LABELS
 from merkit.training.cli import main
-from merkit.training.runs import results_table
+from merkit.training.runs import results_table, split_table
 from merkit.training.runs.results_table import TablePlan
+from merkit.training.runs.split_plan import SplitPlan
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,23 @@ def test_a_second_head_is_learnt_and_named_and_never_written_to(
         assert result.exit_code == 2, result.output
         assert says in result.stderr.replace("\n", " ")
     assert not list(other.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("artists", "splits"),
+    [(("", "", "", "", ""), ["random"]), (("Unknown", "", "-", "", ""), ["random"]),
+     (("", "Lata", "", "Asha", ""), ["random", "artist"])],
+)  # fmt: skip
+def test_a_column_that_says_nothing_is_no_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artists: tuple[str, ...], splits: list[str]
+):
+    """As in what listening writes, of files without tags."""
+    plans: list[SplitPlan] = []
+    monkeypatch.setattr(split_table, "fill_split_table", lambda plan, *_: plans.append(plan) or 0)
+    write_files(tmp_path, *(f"{label}.wav" for label in MER500_LABELS))
+    rows = [f"{label}.wav,{label},{name}" for label, name in zip(MER500_LABELS, artists, strict=True)]
+    (tmp_path / "heard.csv").write_text("\n".join(["path,label,artist", *rows]))
+    options = ["table", "--data", tmp_path / "heard.csv", "--results", tmp_path / "out.md"]
+    result = CliRunner().invoke(main, [*map(str, [*options, "--runs", tmp_path / "runs"])])
+    assert result.exit_code == 0, result.output
+    assert list(plans[0].data) == splits
