@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...engine.audio.formats import AUDIO_SUFFIXES
+from ...engine.audio.formats import AUDIO_SUFFIXES, is_container, open_regular_file
 from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
 from ...engine.data.labelled_audio import path_from_cell
@@ -107,16 +107,27 @@ def _tags(path: str) -> dict[str, str]:
     return {}
 
 
+def _begins_as_sound(path: Path) -> bool:
+    """Whether a file begins as a container does, or with a tag or a frame of MP3 or ADTS."""
+    try:
+        with os.fdopen(open_regular_file(path), "rb") as file:
+            head = file.read(16)
+    except (AudioError, OSError):
+        return False
+    frame = head[:1] == b"\xff" and head[1:2] >= b"\xe0" and head[:2] != b"\xff\xfe"  # which is UTF-16
+    return frame or head.startswith(b"ID3") or is_container(head)
+
+
 def _reason_against(path: str, file: Path) -> str:
     """Why a row is no song to listen to; that its content is sound is asked when it is played."""
     try:
         place = path_from_cell(path, file)
     except MerError:  # a URL
         return "only local files are played"
-    if place.suffix.lower() not in AUDIO_SUFFIXES:
-        return "its name is not that of an audio file"
     if not place.is_file():
         return "no such file"
+    if place.suffix.lower() not in AUDIO_SUFFIXES and not _begins_as_sound(place):  # stores name by content
+        return "neither its name nor its first bytes are those of an audio file"
     try:
         path_cell(os.path.realpath(place), place.parent)
     except MerError:  # a row of labels names the file that links lead to

@@ -77,7 +77,9 @@ def test_kill_9_loses_nothing_and_the_training_reads_it(folder: Path):
         out, err = rest_of_output(listen.process)
         assert listen.process.returncode == 0
         assert out.endswith("3 of 3 songs have a label; mer-train --data heard.csv\n")
-        assert err == "left out: /etc/passwd: its name is not that of an audio file\n"
+        assert (
+            err == "left out: /etc/passwd: neither its name nor its first bytes are those of an audio file\n"
+        )
     audio = labelled_audio(folder / "heard.csv")
     assert [(clip.path.name, clip.label, clip.group) for clip in audio.clips] == [
         ("a.wav", "calm", "A"), ("गीत.wav", "गहरा", "लता"), ("c.wav", "calm", "C"),

@@ -63,6 +63,23 @@ def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path):
     assert [song.path for song in songs] == [str(tmp_path / "store/12ab.mp3")]
 
 
+def test_what_a_link_leads_to_needs_no_name_of_audio(tmp_path: Path):
+    """As in stores that name files by their content, such as git-annex."""
+    write_files(tmp_path, tone="a")
+    sounds = {"wav": (tmp_path / "tone.wav").read_bytes(), "mp3": b"\xff\xfb\x90\0", "id3": b"ID3\4\0"}
+    for name, content in {**sounds, "text": b"root:x:0:0", "utf16": b"\xff\xfeh\0", "none": b""}.items():
+        (tmp_path / "store" / f"12ab-{name}").parent.mkdir(exist_ok=True)
+        (tmp_path / "store" / f"12ab-{name}").write_bytes(content)
+    store = sorted((tmp_path / "store").iterdir())
+    write_queue(tmp_path / "queue.csv", [QueuedSong(str(path)) for path in store])
+    songs, left_out = read_queue(tmp_path / "queue.csv")
+    assert [Path(song.path).name for song in songs] == ["12ab-id3", "12ab-mp3", "12ab-wav"]
+    assert [line.split(": ")[1] for line in left_out] == [
+        f"store/12ab-{n}" for n in ("none", "text", "utf16")
+    ]
+    assert "neither its name nor its first bytes are those of an audio file" in left_out[0]
+
+
 def test_a_name_that_is_not_utf_8_is_left_out(tmp_path: Path):
     for name in (b"a\xff.mp3", b"b.mp3"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"")
