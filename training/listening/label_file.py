@@ -7,11 +7,13 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...engine.audio.formats import open_regular_file
 from ...engine.data.cleaning import labels_from_list
+from ...engine.data.labelled_audio import path_from_cell
 from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.text.escape import csv_line, for_csv, for_terminal, storable, text_from_csv
@@ -203,7 +205,7 @@ class LabelFile:
             return is_short
         last = columns[len(cells) - 1] if len(cells) <= len(columns) else ""
         if last == "path":
-            return is_short and not os.path.isfile(self.file.parent / text_from_csv(cell["path"]))
+            return is_short and not os.path.isfile(_real_path(text_from_csv(cell["path"]), self.file))
         written = label.encode(errors="surrogateescape")  # may end within a character
         is_part = any(each.encode().startswith(written) for each in labels)
         return last == "label" and label not in labels and is_part
@@ -265,15 +267,22 @@ def _parsed(file: Path, content: bytes, option: str = "-o") -> tuple[tuple[str, 
         raise MerError(f"{file} {said}: name another file with {option}")
     if not is_ours or len(set(columns)) < len(columns):
         raise _foreign(file, "its first line must name the columns path and label, once each")
-    rows, folder = [], file.parent
+    rows = []
     for number, (start, end, cells) in enumerate(records[1:], start=2):
         cell = dict(zip(columns, map(text_from_csv, cells), strict=False))
         if len(cells) > len(columns):
             raise _foreign(file, f"row {number} has more cells than the first line")
         if cell.get("path") and cell.get("label", "").strip():
-            path, label = os.path.realpath(folder / cell["path"]), cell["label"].strip()
-            rows.append(LabelRow(path, label, start, end))
+            rows.append(LabelRow(_real_path(cell["path"], file), cell["label"].strip(), start, end))
     return columns, tuple(rows)
+
+
+def _real_path(cell: str, file: Path) -> str:
+    """The file of a row, found as ``mer-train --data`` finds it; as it is written where there is none."""
+    with suppress(MerError):  # a URL
+        if os.path.lexists(path := path_from_cell(cell, file)):
+            return os.path.realpath(path)
+    return os.path.realpath(file.parent / cell)
 
 
 def _foreign(file: Path, reason: str) -> MerError:

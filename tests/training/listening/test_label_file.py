@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -239,9 +241,35 @@ def test_any_name_comes_back(tmp_path_factory: pytest.TempPathFactory, names: li
     table.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("é.wav", unicodedata.normalize("NFD", "é.wav")),
+        (unicodedata.normalize("NFD", "é.wav"), "é.wav"),
+        ("b.wav", " b.wav"),
+        ("in/c.wav", "in\\c.wav"),
+        ("d.wav", "file://{folder}/d.wav"),
+        (" e.wav", " e.wav"),
+    ],
+)
+def test_a_path_is_read_as_the_training_reads_it(file: Path, name: str, cell: str):
+    write_files(file.parent, name, "other.wav")
+    file.write_text(f"path,label\n{cell.format(folder=file.parent)},sad\nother.wav,calm\n")
+    there = {os.path.realpath(file.parent / each) for each in (name, "other.wav")}
+    assert {os.path.realpath(clip.path) for clip in labelled_audio(file).clips} == there
+    assert labelled_paths(file) == there
+    with closing(LabelFile(file)) as table:
+        assert {row.path for row in table.rows()} == there
+
+
 def test_labels():
     assert labels_from_text(" शांत , very  sad,C") == ("शांत", "very sad", "C")
     assert labels_from_text('"happy,  ""very""",tense') == ('happy, "very"', "tense")
     for text in ("", "a", "a,", "a,A", "=a,b", "a\x1b,b", ",".join(map(str, range(34)))):
         with pytest.raises(UsageError):
             labels_from_text(text)
+
+
+def test_what_is_no_file_of_this_machine_has_its_label_too(file: Path):
+    file.write_text("path,label\nhttps://example.org/a.mp3,sad\n gone.wav,calm\n")
+    assert {Path(path).name for path in labelled_paths(file)} == {"a.mp3", " gone.wav"}
