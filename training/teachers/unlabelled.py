@@ -156,7 +156,9 @@ def _from_csv(file: Path) -> Iterator[Clip]:
 
 
 def _from_folder(root: Path) -> Iterator[Clip]:
-    tables = [root / "clips.csv", root.parent / f"{root.resolve().name}.csv"]
+    if root.name in ("", ".."):  # what lies beside it goes by its name
+        root = root.resolve()
+    tables = [root / "clips.csv", root.parent / f"{root.name}.csv"]
     tables += [root / f"{folder.name}.csv" for folder in sorted(root.iterdir()) if folder.is_dir()]
     groups = {table.parent: dict[str, _Artists]() for table in tables}
     for table in tables:

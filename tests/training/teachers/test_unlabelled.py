@@ -55,6 +55,20 @@ def test_a_folder_with_tables_as_data_sets_have_them(tmp_path: Path):
     assert "no artist is known of clips without a label: 1 of 5" in notes
 
 
+def test_the_table_beside_a_folder_is_found_however_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _sound(tmp_path / "hits" / "in" / "a.wav", 1)
+    (tmp_path / "hits.csv").write_text("path,artist\na.wav,Lata\n")
+    (tmp_path / "link").symlink_to("hits")
+    (tmp_path / "link.csv").write_text("path,artist\na.wav,Asha\n")
+    monkeypatch.chdir(tmp_path / "hits" / "in")
+    assert _groups(Path("..")) == _groups(Path("../../hits/")) == {"a.wav": "Lata"}
+    monkeypatch.chdir(tmp_path / "hits")
+    assert _groups(Path()) == _groups(Path("./in/..")) == {"a.wav": "Lata"}
+    assert _groups(tmp_path / "link") == {"a.wav": "Asha"}
+
+
 def test_csv_files_and_folders_together(tmp_path: Path):
     _sound(tmp_path / "a.wav", 1)
     _sound(tmp_path / "deep" / "b.wav", 2)
