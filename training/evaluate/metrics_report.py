@@ -1,4 +1,4 @@
-"""Metrics from predictions, by torchmetrics; metrics.json; the model card."""
+"""Metrics from predictions; metrics.json; the model card."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...engine.data.cleaning import quoted_label
 from ...engine.data.metrics import (
+    Integers,
     accuracy_and_macro_f1,
     bootstrap_interval,
     calibration_error_by_chance,
+    confusion_matrix,
+    expected_calibration_error,
     log_loss,
 )
 from ...engine.files import write_whole
@@ -71,31 +73,27 @@ def metrics_from_predictions(
     }
 
 
-def _figures(truth: np.ndarray, probabilities: Floats, labels: Sequence[str]) -> dict[str, Any]:
-    from torchmetrics.functional import classification as measure  # its import takes seconds
-
-    classes = len(labels)
-    true, scores = torch.from_numpy(np.asarray(truth)), torch.from_numpy(probabilities).float()
-    predicted = scores.argmax(1)
-    by_label = {
-        name: function(predicted, true, classes, average="none")
-        for name, function in (
-            ("precision", measure.multiclass_precision),
-            ("recall", measure.multiclass_recall),
-            ("f1", measure.multiclass_f1_score),
-        )
-    }
-    per_label = {
-        label: {name: _round(values[i]) if (true == i).any() else None for name, values in by_label.items()}
-        | {"songs": int((true == i).sum())}
-        for i, label in enumerate(labels)
-    }
+def _figures(truth: Integers, probabilities: Floats, labels: Sequence[str]) -> dict[str, Any]:
+    predicted = probabilities.argmax(axis=1)
+    accuracy, macro_f1 = accuracy_and_macro_f1(truth, predicted)
+    matrix = confusion_matrix(truth, predicted, len(labels))
+    right, songs, said = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    by_label = {"precision": (right, said), "recall": (right, songs), "f1": (2 * right, songs + said)}
     return {
-        "accuracy": _round(measure.multiclass_accuracy(predicted, true, classes, average="micro")),
-        "macro_f1": round(accuracy_and_macro_f1(true.numpy(), predicted.numpy())[1], 4),
-        "per_label": per_label,
-        "confusion": measure.multiclass_confusion_matrix(predicted, true, classes).tolist(),
-        "calibration_error": _round(measure.multiclass_calibration_error(scores, true, classes, n_bins=10)),
+        "accuracy": round(accuracy, 4),
+        "macro_f1": round(macro_f1, 4),
+        "per_label": {
+            label: {
+                **{
+                    name: round(float(part[i] / max(1, whole[i])), 4) if songs[i] else None
+                    for name, (part, whole) in by_label.items()
+                },
+                "songs": int(songs[i]),
+            }
+            for i, label in enumerate(labels)
+        },
+        "confusion": matrix.tolist(),
+        "calibration_error": round(expected_calibration_error(truth, probabilities), 4),
     }
 
 
@@ -260,10 +258,6 @@ def calibration_text(metrics: Mapping[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _round(value: torch.Tensor) -> float:
-    return round(float(value), 4)
 
 
 def _plain(value: Any) -> Any:

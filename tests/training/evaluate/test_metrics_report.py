@@ -4,36 +4,59 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from merkit.engine.data.metrics import accuracy_and_macro_f1, expected_calibration_error
 from merkit.engine.spec import AudioSpec, ModelSpec
-from merkit.training.evaluate.metrics_report import card_from_spec, metrics_from_predictions, write_json
+from merkit.training.evaluate.metrics_report import (
+    _figures,
+    card_from_spec,
+    metrics_from_predictions,
+    write_json,
+)
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 from small_training import drawn_predictions
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 
-def test_torchmetrics_and_the_engine_score_alike():
+def test_figures_are_those_of_the_engine():
     predictions = drawn_predictions()
     metrics = metrics_from_predictions(predictions, 1.3)
     probabilities = predictions.by_song(1.3)
     expected = accuracy_and_macro_f1(predictions.truth, probabilities.argmax(axis=1))
     assert (metrics["accuracy"], metrics["macro_f1"]) == pytest.approx(expected, abs=1e-4)
-    ours = expected_calibration_error(predictions.truth, probabilities)
-    theirs = multiclass_calibration_error(
-        torch.tensor(probabilities), torch.tensor(predictions.truth), 3, n_bins=10
-    )
-    assert (
-        ours
-        == pytest.approx(metrics["calibration_error"], abs=1e-4)
-        == pytest.approx(theirs.item(), abs=1e-4)
-    )
+    error = expected_calibration_error(predictions.truth, probabilities)
+    assert metrics["calibration_error"] == pytest.approx(error, abs=1e-4)
     assert sum(map(sum, metrics["confusion"])) == 60
-    top2 = multiclass_accuracy(
-        torch.tensor(probabilities), torch.tensor(predictions.truth), 3, "micro", top_k=2
-    )
-    assert metrics["accuracy_top2"] == pytest.approx(top2.item(), abs=1e-4)
+    top2 = top_k_accuracy_score(predictions.truth, probabilities, k=2)
+    assert metrics["accuracy_top2"] == pytest.approx(top2, abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_figures_are_those_of_scikit_learn(answers: list[tuple[int, int]]):
+    """Of labels that nothing has, and that nothing is called, too."""
+    truth, said = np.array(answers).T
+    zero: Any = 0  # scikit-learn's own type hints know a text alone
+    probabilities = np.full((len(said), 4), 0.1)
+    probabilities[np.arange(len(said)), said] = 0.7
+    figures = _figures(truth, probabilities, "abcd")
+    assert figures["accuracy"] == pytest.approx(accuracy_score(truth, said), abs=1e-4)
+    assert figures["confusion"] == confusion_matrix(truth, said, labels=range(4)).tolist()
+    occurs = sorted(set(truth.tolist()))
+    by_label: Any = precision_recall_fscore_support(truth, said, labels=range(4), zero_division=zero)
+    assert figures["macro_f1"] == pytest.approx(by_label[2][occurs].mean(), abs=1e-4)
+    for name, scores in zip(("precision", "recall", "f1"), by_label, strict=False):
+        expected = [pytest.approx(scores[i], abs=1e-4) if i in occurs else None for i in range(4)]
+        assert [figures["per_label"][label][name] for label in "abcd"] == expected
+    assert [figures["per_label"][label]["songs"] for label in "abcd"] == by_label[3].tolist()
 
 
 def test_what_is_no_number_is_null(tmp_path: Path):
