@@ -6,7 +6,6 @@ DATA holds the folders that the table names. What is done is not done again.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.cli.command import SETTINGS, WORKERS
+from ..engine.files import write_whole
 from .command import limit_threads, training_command
 from .options import FOLDER, check_outside
 from .plans import Plan
@@ -36,8 +36,6 @@ class Recipe:
         sets: fields that differ from the backbone's own, as ``with_overrides`` reads them.
         teachers: files in DATA, or names.
         unlabelled: folders in DATA.
-        group_by: see ``read_data``.
-        validation: share of the training part that chooses the epoch, in the folds.
         preset: what it hears, if not what is usual for it.
         weights: a file in DATA to begin with.
         plan: what of these is trained.
@@ -49,8 +47,6 @@ class Recipe:
     sets: tuple[str, ...] = ()
     teachers: tuple[str, ...] = EARS
     unlabelled: tuple[str, ...] = ()
-    validation: float = 0.0
-    group_by: str | None = None
     preset: str | None = None
     weights: str | None = None
     plan: Plan = "all"
@@ -125,7 +121,7 @@ def main(**options: Any) -> int:
     for name in options["names"]:
         if name not in BUNDLED:
             raise click.UsageError(f"no bundled network is called {name!r}: {', '.join(BUNDLED)}")
-    check_outside(options["data"], options["out"])
+    check_outside(options["data"], options["out"], options["cache"])
     with TerminalProgress() as progress:
         arguments = options["data"], options["out"], options["names"] or tuple(BUNDLED)
         more = options["cache"], options["workers"], options["non_music"]
@@ -160,11 +156,10 @@ def make_bundled(
         with results_folder(session.out, session.mode):
             run_session(session, observer)
         for made, suffix in ((f"{recipe.model}.onnx", ".onnx"), (CARD, ".md")):
-            target = out / f"{name}{suffix}"
+            target, content = out / f"{name}{suffix}", (final / made).read_bytes()
             if recipe.half and suffix == ".onnx":
-                onnx.save(with_half_weights(onnx.load(final / made)), target)
-            else:
-                shutil.copyfile(final / made, target)
+                content = with_half_weights(onnx.load_from_string(content)).SerializeToString()
+            write_whole(target, content)
             yield f"made {target}"
 
 
@@ -177,13 +172,13 @@ def _session(
     from .runs.session import Session, read_data
 
     protocol = with_overrides(PROTOCOLS["best"], [*recipe.sets])
-    protocol = dataclasses.replace(protocol, validation_share=recipe.validation)
+    protocol = dataclasses.replace(protocol, validation_share=0.0)
     if recipe.preset:
         protocol = dataclasses.replace(protocol, audio=PRESETS[recipe.preset])
     if recipe.weights:
         protocol = dataclasses.replace(protocol, weights=str(data / recipe.weights))
     return Session(
-        read_data(data / recipe.data, "auto", None, recipe.group_by),
+        read_data(data / recipe.data, "auto", None),
         recipe.data,
         (recipe.model,),
         protocol,

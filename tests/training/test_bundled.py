@@ -20,7 +20,6 @@ def test_every_row_is_a_training_that_can_be_made(name: str):
     protocol = with_overrides(PROTOCOLS["best"], [*recipe.sets])
     chosen = {text.partition("=")[0] for text in recipe.sets}
     assert protocol_for(protocol, recipe.model, chosen, bool(recipe.teachers)).name == "best"
-    assert 0 <= recipe.validation <= 0.5
 
 
 def test_every_bundled_network_has_a_row():
@@ -42,7 +41,7 @@ def test_files_are_what_the_session_left(songs: Path, tmp_path: Path, monkeypatc
     data = tmp_path / "data"
     data.mkdir()
     (data / "songs").symlink_to(songs)
-    row = Recipe("audiocnn", "songs", ("epochs=3",), ("ears/a.safetensors", "musicnn-msd"), ("more",), 0.1)
+    row = Recipe("audiocnn", "songs", ("epochs=3",), ("ears/a.safetensors", "musicnn-msd"), ("more",))
     monkeypatch.setattr(bundled, "BUNDLED", {"mine": row, "other": row})
     out = tmp_path / "out"
     done = CliRunner().invoke(main, [str(data), str(out), "mine", "--non-music", str(tmp_path / "doors")])
@@ -54,7 +53,7 @@ def test_files_are_what_the_session_left(songs: Path, tmp_path: Path, monkeypatc
     assert session.unlabelled == (data / "more",)
     assert session.non_music == (tmp_path / "doors",)
     assert (session.folds, session.final, session.mode) == (5, True, "resume")
-    assert (session.protocol.recipe.epochs, session.protocol.validation_share) == (3, 0.1)
+    assert (session.protocol.recipe.epochs, session.protocol.validation_share) == (3, 0.0)
     assert session.chosen == {"epochs"}
 
 
@@ -68,3 +67,11 @@ def test_wrong_names_and_places(tmp_path: Path):
     missing = CliRunner().invoke(main, [str(tmp_path / "data"), str(tmp_path / "out")])
     assert missing.exit_code == 1
     assert "emotion4q does not exist" in missing.stderr
+
+
+@pytest.mark.parametrize("where", ["out", "cache"])
+def test_nothing_is_written_into_the_data(songs: Path, tmp_path: Path, where: str):
+    places = {"out": tmp_path / "out", "cache": tmp_path / "cache"} | {where: songs / "kept"}
+    done = CliRunner().invoke(main, [str(songs), str(places["out"]), "--cache", str(places["cache"])])
+    assert done.exit_code == 2
+    assert "lies in the folder of the data" in done.stderr
