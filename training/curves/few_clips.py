@@ -18,7 +18,7 @@ from ...engine.arrays import Float32
 from ...engine.data.cleaning import comparison_key
 from ...engine.errors import MerError
 from ..embeddings.head import span_of
-from ..listening.choice import songs_to_label, uncertainty_from_probabilities
+from ..listening.choice import songs_to_label, standardised, uncertainty_from_probabilities
 
 _PARTS = 3  # of the groups: one is tested
 _C = 0.003  # of the head. Chosen once, for hundreds of features; docs/RESULTS.md has its curves
@@ -86,8 +86,8 @@ def curve_by_label(
     found: dict[int, list[float]] = {}
     labels = np.asarray(table.labels)
     for draw in draws_by_label(table.labels, table.groups, sizes, draws):
-        words = [_WEIGHT * _standardised(_words_of(other, table, draw.test), draw.pool) for other in beside]
-        scaled = np.hstack([_standardised(table.features, draw.pool), *words])
+        words = [_WEIGHT * standardised(_words_of(other, table, draw.test), draw.pool) for other in beside]
+        scaled = np.hstack([standardised(table.features, draw.pool), *words])
         for size, given in draw.given.items():
             found.setdefault(size, []).append(_macro_f1(scaled, labels, given, draw.test))
     return points_from_scores(found)
@@ -138,7 +138,7 @@ def curves_by_choice(table: Table, sizes: Sequence[int], draws: int = 10) -> dic
             raise MerError(
                 f"{sizes[-1]} clips cannot be chosen: without those to be tested there are {len(pool)}"
             )
-        scaled = _standardised(table.features, pool)
+        scaled = standardised(table.features, pool)
         order = np.random.default_rng(seed).permutation(len(pool))
         labelled, unsure = np.zeros(len(pool), bool), np.ones(len(pool), np.float32)
         for size in sizes:
@@ -179,15 +179,10 @@ def _words_of(other: Table, table: Table, test: Indices) -> Float32:
     known = [i for i, groups in enumerate(touched) if tested.isdisjoint(map(comparison_key, groups))]
     if len({other.labels[i] for i in known}) < 2:
         raise MerError("the data beside has fewer than two labels without the recordings that are tested")
-    both = _standardised(np.vstack([other.features[known], table.features]), np.arange(len(known)))
+    both = standardised(np.vstack([other.features[known], table.features]), np.arange(len(known)))
     head = LogisticRegression(C=_C, class_weight="balanced", max_iter=500)
     head.fit(both[: len(known)], np.asarray(other.labels)[known])
     return head.decision_function(both[len(known) :]).reshape(len(table.features), -1)
-
-
-def _standardised(features: Float32, known: Indices) -> Float32:
-    spread = features[known].std(axis=0)
-    return (features - features[known].mean(axis=0)) / np.where(spread > 0, spread, 1)
 
 
 def _macro_f1(features: Float32, labels: npt.NDArray[Any], given: Indices, test: Indices) -> float:

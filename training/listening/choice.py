@@ -31,6 +31,12 @@ def points_from_probabilities(probabilities: Float32) -> Float32:
     return logs - logs.mean(axis=1, keepdims=True)
 
 
+def standardised(points: Float32, known: npt.NDArray[np.intp] | slice = slice(None)) -> Float32:
+    """``[songs, features]`` with mean 0 and, where they differ, deviation 1 of those that are ``known``."""
+    spread = points[known].std(axis=0)
+    return (points - points[known].mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
 def songs_to_label(
     points: Float32, uncertainty: Float32, labelled: Flags, count: int, seed: int = 0
 ) -> list[int]:
@@ -49,8 +55,7 @@ def songs_to_label(
     if count >= free:
         return [int(i) for i in np.argsort(-uncertainty, kind="stable") if not labelled[i]]
     rng = np.random.default_rng(seed)
-    spread = points.std(axis=0)
-    scaled = (points - points.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    scaled = standardised(points)
     if scaled.shape[1] > _DIMENSIONS < len(scaled):
         scaled = PCA(_DIMENSIONS, random_state=seed).fit_transform(scaled)
     weights = np.maximum(uncertainty, _LEAST)

@@ -57,11 +57,6 @@ def test_a_label_with_fewer_clips_gives_all_and_too_large_a_size_is_left_out():
     assert [point.clips for point in curve_by_label(table, [most, most + 1])] == [most]
 
 
-def test_standardised_by_what_is_not_tested():
-    scaled = few_clips._standardised(np.array([[0.0, 5], [2, 5], [50, 5]], np.float32), np.array([0, 1]))
-    assert scaled.tolist() == [[-1, 0], [1, 0], [49, 0]]
-
-
 def test_the_span_of_the_given_clips_changes_no_answer():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((30, 80)).astype(np.float32)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from merkit.training.listening.choice import (
     points_from_probabilities,
     songs_to_label,
+    standardised,
     uncertainty_from_probabilities,
 )
 
@@ -20,6 +21,12 @@ def _islands(*sizes: int) -> tuple[np.ndarray, np.ndarray]:
     home = np.repeat(np.arange(len(sizes)), sizes)
     jitter = np.random.default_rng(0).uniform(-0.5, 0.5, (len(home), 2))
     return (_PLACES[home] + jitter).astype(np.float32), home
+
+
+def test_standardised_by_what_is_known():
+    points = np.array([[0.0, 5], [2, 5], [50, 5]], np.float32)
+    assert standardised(points, np.array([0, 1])).tolist() == [[-1, 0], [1, 0], [49, 0]]
+    assert np.allclose(standardised(points).std(axis=0), [1, 0])
 
 
 def test_one_of_each_island():
