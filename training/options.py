@@ -11,8 +11,8 @@ import click
 
 from ..engine.cli.command import WORKERS, FiniteRange
 from ..engine.errors import UsageError
+from .recipe import PROTOCOLS
 
-PROTOCOL_NAMES = ("best", "hindi-2022", "icm-2020")
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
 FOLDER = click.Path(path_type=Path)
 
@@ -72,7 +72,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--protocol",
             "-p",
-            type=click.Choice(PROTOCOL_NAMES),
+            type=click.Choice([*PROTOCOLS]),
             default="best",
             help="Our best, or one of the two papers'.",
         ),

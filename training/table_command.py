@@ -19,7 +19,6 @@ from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
 from .options import (
     FOLDER,
-    PROTOCOL_NAMES,
     check_not_read,
     check_outside,
     chosen_fields,
@@ -27,6 +26,7 @@ from .options import (
     root_from_options,
     teacher_options,
 )
+from .recipe import PROTOCOLS
 
 if TYPE_CHECKING:
     from ..engine.data.labelled_audio import LabelledAudio
@@ -64,7 +64,7 @@ _GROUPS = ("artist", "source")  # columns that the papers' experiment splits by,
     "-p",
     "protocols",
     multiple=True,
-    type=click.Choice(PROTOCOL_NAMES),
+    type=click.Choice([*PROTOCOLS]),
     help="With --split.  [default: both papers' and best]",
 )
 @click.option(
@@ -176,7 +176,7 @@ def _splits(root: Path, data: LabelledAudio, options: dict[str, Any]) -> tuple[s
 
 
 def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, Any]) -> _Filling:
-    from .recipe import PROTOCOLS, with_overrides
+    from .recipe import with_overrides
     from .runs.results_table import TablePlan, fill_table
     from .runs.session import Session, models_from_names
     from .runs.split_kinds import splits_from_choice

@@ -16,6 +16,7 @@ from ...engine.outputs.marks import is_picture, refuse_foreign
 from ...engine.text.escape import for_terminal
 from ..command import limit_threads, training_command
 from ..options import FOLDER, check_outside, data_options, root_from_options
+from .methods import METHODS
 
 if TYPE_CHECKING:
     from ...engine.data.labelled_audio import LabelledAudio
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .few_clips import Point, Table
     from .recordings import Touched
 
-_METHODS = ("frozen", "fine-tune", "scratch", "hindi-2022", "hindi-2022-random")
 _OF_WEIGHTS = {"frozen", "fine-tune"}
 
 
@@ -34,7 +34,8 @@ _OF_WEIGHTS = {"frozen", "fine-tune"}
     help="A trained network to begin with; may be repeated: a curve for each, and a frozen one for all.",
 )  # fmt: skip
 @click.option(
-    "--method", "methods", multiple=True, default=("frozen",), show_default=True, type=click.Choice(_METHODS),
+    "--method", "methods", multiple=True, default=("frozen",), show_default=True,
+    type=click.Choice(["frozen", *METHODS]),
     help="A head on the frozen network; all layers, from a fitted head on; from random weights; as the Hindi "
     "paper, with ImageNet's weights or random ones. May be repeated. All but frozen take long.",
 )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -22,12 +21,7 @@ from ..runs.session import models_from_names, read_examples
 from ..runs.settings import Session
 from ..runs.train_run import train_split
 from .few_clips import Point, draws_by_label, points_from_scores
-
-Method = Literal["fine-tune", "scratch", "hindi-2022", "hindi-2022-random"]
-"""Trained weights with a fitted head, all layers; random weights by the recipe ``best``; the Hindi paper's
-protocol, and its epochs on all layers of random weights, for networks that ImageNet's do not exist of."""
-
-METHODS: tuple[Method, ...] = get_args(Method)
+from .methods import Method
 
 
 def session_from_method(method: Method, start: str, data: LabelledAudio, name: str, out: Path) -> Session:

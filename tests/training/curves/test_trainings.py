@@ -11,7 +11,7 @@ from merkit.engine.data.clip import heard_text
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import UsageError
 from merkit.engine.spectrogram.presets import PRESETS
-from merkit.training.curves import cli, trainings
+from merkit.training.curves import trainings
 from merkit.training.curves.few_clips import draws_by_label
 from merkit.training.curves.trainings import check_unheard, curve_by_training, session_from_method
 from merkit.training.data.examples import Examples
@@ -132,10 +132,6 @@ def test_weights_that_met_the_clips_begin_no_curve(
     else:
         line = check_unheard("x/mine", clips)
         assert said in line if said else not line
-
-
-def test_the_command_names_all_methods():
-    assert ("frozen", *trainings.METHODS) == cli._METHODS
 
 
 def test_draws_depend_on_labels_and_groups_alone():
