@@ -120,7 +120,8 @@ def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
     members = _on_common_songs(members)
     metrics: dict[str, Mapping[str, Any]] = {}
     for number, member in enumerate(members, start=1):
-        name = member.name if member.name not in metrics else f"{member.name} ({number})"
+        taken = member.name in metrics or member.name == "ensemble"
+        name = f"{member.name} ({number})" if taken else member.name
         metrics[name] = metrics_from_predictions(member.predictions, 1.0, member.probabilities)
     mean = np.mean([member.probabilities for member in members], axis=0)
     # Only the figures of songs: the members may have cut windows of other lengths or at other places.

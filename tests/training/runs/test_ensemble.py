@@ -55,6 +55,13 @@ def test_members_that_cannot_be_put_together():
         ensemble_metrics([members[0], dataclasses.replace(members[1], predictions=other)])
 
 
+def test_a_member_may_be_called_ensemble():
+    members = [dataclasses.replace(member, name="ensemble") for member in _members()[:2]]
+    metrics = ensemble_metrics(members)
+    assert list(metrics) == ["ensemble (1)", "ensemble (2)", "ensemble"]
+    assert "against_first" not in metrics["ensemble (1)"]
+
+
 def test_only_common_songs_count_whatever_their_order():
     first, second, _ = _members()
     positions = list(range(60))[::-1]
