@@ -42,8 +42,8 @@ class TerminalProgress:
         self._held_out = ""
 
     def cached(self, total: int) -> Callable[[int], None]:
-        """A bar for ``total`` spectrograms; the result takes the number that is ready."""
-        task = self._progress.add_task("spectrograms", total=total)
+        """A bar for ``total`` clips that are heard; the result takes the number that is ready."""
+        task = self._progress.add_task("clips", total=total)
         return lambda ready: self._progress.update(task, completed=ready)
 
     def begin(self, name: str, epochs: int, done: int, held_out: str = "validation") -> None:
