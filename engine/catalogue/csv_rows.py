@@ -54,7 +54,9 @@ def _rows(
 ) -> Iterator[list[str]]:
     where = header.index(path_column) if path_column in header else 0
     for number, cells, lines in records:
-        if len(lines) > 1 and _hold_rows(file, lines, delimiter, where):
+        # A cell's line has fewer cells than a row, unless rows here lack their last ones.
+        least = len(header) if len(cells) >= len(header) else 0
+        if len(lines) > 1 and _hold_rows(file, lines, delimiter, where, least):
             raise _refused(
                 file, number, "a quote is not closed there, and rows after it became part of its cell"
             )
@@ -103,16 +105,22 @@ def _records(file: str, delimiter: str, longest: int) -> Iterator[tuple[int, lis
             yield number, cells, lines
 
 
-def _hold_rows(file: str, lines: list[str], delimiter: str, where: int) -> bool:
-    """Whether a record of several lines is one because a quote was not closed: some of them are rows."""
-    first, *others = (_is_row(file, line, delimiter, where) for line in lines)
-    return any(others) or (first and _is_row(file, lines[-1].replace('"', ""), delimiter, where))
+def _hold_rows(file: str, lines: list[str], delimiter: str, where: int, least: int) -> bool:
+    """Whether a record of several lines is one because a quote was not closed: some of them are rows.
+
+    Args:
+        least: cells of a row, of which the quote hides some in the first line.
+    """
+    if any(_is_row(file, line, delimiter, where, least) for line in lines[1:]):
+        return True
+    last = lines[-1].replace('"', "")
+    return _is_row(file, last, delimiter, where, least) and _is_row(file, lines[0], delimiter, where)
 
 
-def _is_row(file: str, line: str, delimiter: str, where: int) -> bool:
-    """Whether a line, taken for itself, has a path where rows have theirs."""
+def _is_row(file: str, line: str, delimiter: str, where: int, least: int = 0) -> bool:
+    """Whether a line, taken for itself, has so many cells, and a path where rows have theirs."""
     cells = next(csv.reader([line], delimiter=delimiter), [])
-    return where < len(cells) and _is_path(file, cells[where].strip())
+    return max(where + 1, least) <= len(cells) and _is_path(file, cells[where].strip())
 
 
 def path_in_header(file: str, names: Iterable[str]) -> str | None:

@@ -73,6 +73,24 @@ def test_cells_of_several_lines(read) -> None:
     assert read('path\n"two\nlines.wav"\n')[1:] == [["two\nlines.wav"]]
 
 
+@pytest.mark.parametrize("words", ["Tum Hi Ho\nhttp://www.songs.example", "A\nb.mp3", "x\r\nthere.mp3\ny"])
+@pytest.mark.parametrize("column", [1, 2, 3])
+def test_a_line_of_a_cell_that_names_a_song_is_no_row(read, tmp_path: Path, words: str, column: int) -> None:
+    """Tags have line breaks, and the names of sites. A row has more cells than such a line."""
+    (tmp_path / "there.mp3").touch()
+    row = ["a.mp3", "x", "y", "z"]
+    row[column] = words
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["path", "t", "u", "v"], row, ["b.mp3", "", "", ""]])
+    assert read(text.getvalue())[1:] == [row, ["b.mp3", "", "", ""]]
+
+
+@pytest.mark.parametrize("end", ['"', '",RCA', '",RCA,1977'])
+def test_rows_without_their_last_cells_are_seen_in_a_cell_too(read, end: str) -> None:
+    with pytest.raises(MerError, match="line 2: a quote is not closed there, and rows after it"):
+        read(f'path,title,label,year\ns1.wav,"Heroes\ns2.wav,C\ns3.wav,E{end}\n')
+
+
 def test_quotes_in_a_cell(read) -> None:
     assert read('path,title\na.wav,The 12" mix\nb.wav,"""Heroes"""\n')[1:] == [
         ["a.wav", 'The 12" mix'],

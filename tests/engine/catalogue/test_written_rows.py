@@ -95,6 +95,16 @@ def test_from_file_to_file(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_tags_with_line_breaks_and_addresses(
+    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    tags = {"title": "Tum Hi Ho\nhttp://www.songs.example", "artist": "A\nb.mp3", "album": "x\r\ny.mp3\r\n"}
+    file = file_of(tmp_path / f"rows.{suffix}", info, [{**row, **tags} for row in two_rows])
+    copy_rows(file, tmp_path / "copy")
+    assert [{name: row[name] for name in tags} for row in rows_in(tmp_path / "copy")] == [tags, tags]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_run_goes_on_only_where_the_file_says_its_options(
     suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
 ) -> None:
