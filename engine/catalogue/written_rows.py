@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,18 +17,15 @@ from ..errors import MerError
 from ..strict_json import json_from_text
 from .csv_rows import open_csv
 from .parquet_rows import opened_parquet
-from .reconcile import paths_from_text
+from .rounded_times import has_whole_time
 from .row_file import LONGEST_LINE, SUFFIXES
 from .rows import columns_of_rows, rounded
 from .run_info import FILE_KEY, RunInfo, fields_from_json, info_from_fields
 from .shards import NEW_COLUMNS
-from .source import source_from_path
 
 Record = dict[str, Any]
 _Rows = Callable[[], Iterator[Record]]
 _SHA256 = "_model_sha256"  # what the last column of a further model ends in
-_EXACT = 1 << 53  # beyond it not every whole number is a float
-_DIGITS = 6  # of a number in a spreadsheet that shows the fewest
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+([eE][+-]?\d+)?")
 _KINDS: dict[Any, str] = {bool: "bool", int: "int64", float: "float64"}  # all else is text
 
@@ -58,11 +54,11 @@ def rows_in_file(file: Path, say: Callable[[str], None] = lambda line: None) -> 
             raise MerError(f"{file} holds no rows of mer-label: it has no column {missing[0]!r}")
         first: Record | None = None
         kinds: dict[str, set[str]] = {name: set() for name in columns if name not in own}
-        last: dict[str, int] = {}  # of each song
+        last: dict[str | int, int] = {}  # of each song
         for number, row in enumerate(rows(), 1):
             first = first or row
             _check(row, first, labels, own, number)
-            last[row.get("real_path") or row["path"]] = number
+            last[_song_of(row, number)] = number
             for name in row.keys() - own.keys():
                 value = row[name]
                 kinds.setdefault(name, set()).update(
@@ -80,8 +76,8 @@ def rows_in_file(file: Path, say: Callable[[str], None] = lambda line: None) -> 
         untold = 0
         with _explained(file):
             for number, row in enumerate(rows(), 1):
-                if last[row.get("real_path") or row["path"]] == number:
-                    untold += not _has_whole_time(row)
+                if last[_song_of(row, number)] == number:
+                    untold += not has_whole_time(row)
                     for name in own:
                         row[name] = _stored(row.get(name), own[name])
                     for name in texts:
@@ -131,10 +127,20 @@ def _is_further(name: str, columns: Any) -> bool:
     return name.endswith(_SHA256) and {f"{prefix}_verdict", f"{prefix}_novelty"} <= {*columns}
 
 
+def _song_of(row: Record, number: int) -> str | int:
+    """What rows of one file have in common. One without a path is of no file, and stands for itself."""
+    return row.get("real_path") or row["path"] or number
+
+
 def _check(row: Record, first: Record, labels: tuple[str, ...], own: dict[str, str], number: int) -> None:
+    empty: tuple[str, ...] = ()
+    if row.get("status") == "error" and row.get("path") == "":  # of a table's line without a path
+        empty = ("path", "real_path")
     for name, kind in own.items():
         value = row.get(name)
-        if not (_is_one(value, kind, len(labels)) or (value is None and name not in ("path", "status"))):
+        if value is None and name not in ("path", "status"):
+            continue
+        if not (_is_one(value, kind, len(labels)) or (value == "" and name in empty)):
             raise _wrong(number, name, value, kind)
     for name, known in (("status", ("ok", "error")), ("emotion", (None, *labels))):
         if row.get(name) not in known:
@@ -190,35 +196,6 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _has_whole_time(row: Record) -> bool:
-    """Whether a row's ``mtime_ns`` was not rounded, or its file, of that size and such a time, has told it.
-
-    pandas makes floats of a column in which one is missing, and spreadsheets show few digits.
-    """
-    names = [name for name in ("mtime_ns", "ctime_ns") if _is_rounded(row.get(name))]
-    for text in dict.fromkeys((row.get("real_path") or row["path"], row["path"])) if names else ():
-        for path in paths_from_text(text):
-            now = source_from_path(path)
-            if now.size_bytes == row.get("size_bytes") and _rounds_to(now.mtime_ns, row.get("mtime_ns")):
-                for name in names:
-                    own = getattr(now, name)
-                    row[name] = own if _rounds_to(own, row[name]) else row[name]
-                return True
-    return "mtime_ns" not in names
-
-
-def _is_rounded(value: Any) -> bool:
-    return isinstance(value, float) and abs(value) > _EXACT
-
-
-def _rounds_to(number: int | None, value: Any) -> bool:
-    """Whether a number is this one, in the digits that this one has."""
-    if number is None or not _is_rounded(value):
-        return number == value
-    digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
-    return float(f"{number:.{max(digits, _DIGITS) - 1}e}") == value
-
-
 def _stored(value: Any, kind: str) -> Any:
     """With whole numbers as such: pandas makes floats of a column in which some are missing."""
     return int(value) if kind == "int64" and value is not None else value
@@ -260,7 +237,8 @@ def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
             row = {}
             for name, cell in zip(header, cells, strict=True):
                 try:
-                    row[name] = _value(cell, kinds[name]) if cell and name else None
+                    has_value = name and (cell or name == "path")
+                    row[name] = _value(cell, kinds[name]) if has_value else None
                 except ValueError:
                     raise _wrong(number, name, cell, kinds[name]) from None
             row.pop("", None)
@@ -270,7 +248,7 @@ def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
 
 
 def _value(cell: str, kind: str) -> Any:
-    """What stands in a cell that is not empty."""
+    """What stands in a cell."""
     if kind == "windows":
         return json.loads(cell)
     if kind == "int64":

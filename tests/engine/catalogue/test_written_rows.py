@@ -23,6 +23,7 @@ from merkit.engine.catalogue.written_rows import rows_in_file
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions
+from merkit.engine.labelling.song_label import SongLabel
 from merkit.engine.outputs.songs import labels_in
 from merkit.engine.text.escape import csv_line
 from songs import BAD, GOOD
@@ -105,6 +106,28 @@ def test_tags_with_line_breaks_and_addresses(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_lines_of_a_table_that_had_no_path_come_back_each(
+    suffix: str, tmp_path: Path, artifact: Artifact, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    label = SongLabel("", "no such file", unreadable=True)
+    sources = [Source("", columns={**dict.fromkeys(COLUMNS), "isrc": f"IN-{i}"}, real_path="") for i in "34"]
+    rows = [*two_rows, *(row_from_label(label, artifact, source, "null") for source in sources)]
+    file = file_of(tmp_path / f"rows.{suffix}", info, rows)
+    assert copy_rows(file, tmp_path / "copy") == 4
+    back = [(row["path"], row["real_path"] or "", row["isrc"]) for row in rows_in(tmp_path / "copy")]
+    assert back[2:] == [("", "", "IN-3"), ("", "", "IN-4")]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_good_row_without_a_path_is_refused(
+    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    file = file_of(tmp_path / f"rows.{suffix}", info, [{**two_rows[0], "path": ""}])
+    with pytest.raises(MerError, match="row 1: path is ''"):
+        copy_rows(file, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_run_goes_on_only_where_the_file_says_its_options(
     suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
 ) -> None:
@@ -180,7 +203,6 @@ def test_what_is_no_file_of_rows(tmp_path: Path, name: str, content: str, said: 
         ("emotion", "Melancholic", "emotion is 'Melancholic'"),
         ("confidence", "7.5", "confidence is '7.5'"),
         ("novelty", "nan", "novelty is 'nan'"),
-        ("path", "", "path is "),
         ("model_sha256", "0" * 64, "row 2 is by another model than the first one"),
     ],
 )
