@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..errors import MerError
 from ..strict_json import json_from_text
 from .csv_rows import open_csv
 from .parquet_rows import opened_parquet
+from .reconcile import paths_from_text
 from .rounded_times import has_whole_time
 from .row_file import LONGEST_LINE, SUFFIXES
 from .rows import columns_of_rows, rounded
@@ -54,7 +55,7 @@ def rows_in_file(file: Path, say: Callable[[str], None] = lambda line: None) -> 
             raise MerError(f"{file} holds no rows of mer-label: it has no column {missing[0]!r}")
         first: Record | None = None
         kinds: dict[str, set[str]] = {name: set() for name in columns if name not in own}
-        last: dict[str | int, int] = {}  # of each song
+        last: dict[Hashable, int] = {}  # of each song
         for number, row in enumerate(rows(), 1):
             first = first or row
             _check(row, first, labels, own, number)
@@ -127,9 +128,15 @@ def _is_further(name: str, columns: Any) -> bool:
     return name.endswith(_SHA256) and {f"{prefix}_verdict", f"{prefix}_novelty"} <= {*columns}
 
 
-def _song_of(row: Record, number: int) -> str | int:
-    """What rows of one file have in common. One without a path is of no file, and stands for itself."""
-    return row.get("real_path") or row["path"] or number
+def _song_of(row: Record, number: int) -> Hashable:
+    """What rows of one file have in common. One without a path is of no file, and stands for itself.
+
+    Names that are not UTF-8 may look alike: their sizes and times tell them apart, as in ``InputStore``.
+    """
+    text = row.get("real_path") or row["path"] or number
+    if isinstance(text, str) and len(list(paths_from_text(text))) > 1:
+        return text, row.get("size_bytes"), row.get("mtime_ns")
+    return text
 
 
 def _check(row: Record, first: Record, labels: tuple[str, ...], own: dict[str, str], number: int) -> None:

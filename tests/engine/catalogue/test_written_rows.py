@@ -374,6 +374,20 @@ def test_of_second_rows_of_a_file_the_last_one_stays(
     assert [row["isrc"] for row in rows_in(tmp_path / "copy")] == ["IN-2", "IN-9"]
 
 
+def test_files_whose_names_rows_write_alike_are_two(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """A byte that is no UTF-8, and the text that stands for it in rows."""
+    text = "/music/caf\\xe9.mp3"
+    alike = [{**two_rows[0], "path": text, "real_path": text, "size_bytes": size} for size in (7, 8)]
+    file = file_of(tmp_path / "rows.csv", info, [*alike, {**alike[1], "isrc": "IN-9"}])
+    assert copy_rows(file, tmp_path / "copy") == 2
+    assert [(row["size_bytes"], row["isrc"]) for row in rows_in(tmp_path / "copy")] == [
+        (7, "IN-1"),
+        (8, "IN-9"),
+    ]
+
+
 def test_columns_that_were_added_stay(tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]) -> None:
     table = pq.read_table(file_of(tmp_path / "rows.parquet", info, two_rows))
     days = pa.array([date(2026, 11, 29), None])
