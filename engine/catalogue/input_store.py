@@ -55,10 +55,10 @@ class InputStore:
     """All inputs in order, read from ``sources`` when it is created; a context manager.
 
     A file that several inputs name is there once, by its first path, with the first columns that a manifest
-    has for it. One thread may iterate ``pending`` while another calls the other methods.
+    has for it. Those without a path are there each. One thread may iterate ``pending`` while another calls
+    the other methods.
 
     Attributes:
-        total: files and URLs.
         repeats: inputs that name a file again.
         other_columns: those of them that have other columns of a manifest than the file's first.
 
@@ -84,12 +84,11 @@ class InputStore:
         with _sqlite_errors():
             self._fill(sources)
             self.repeats, self.other_columns = self._merge()
-            self.total: int = self._base.execute("SELECT count(*) FROM inputs").fetchone()[0]
             self._base.execute("CREATE INDEX by_text ON inputs (text)")
             self._base.execute("CREATE INDEX by_reading ON readings (text)")
 
     def __len__(self) -> int:
-        return self.total
+        return self._one("SELECT count(*) FROM inputs")[0]
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -103,10 +102,14 @@ class InputStore:
         return self._one("SELECT count(*) FROM inputs WHERE done")[0]
 
     def named(self, identity: str, size_bytes: int | None, mtime_ns: int | None) -> Item | None:
-        """The input of an identity, as rows hold it.
+        """The input of an identity, as rows hold it; of several the one of that size and time without a row.
 
-        Names that are not UTF-8 may look alike: then the one of that size and time that has no row.
+        Names that are not UTF-8 may look alike, and thousands may have none.
         """
+        if not identity:
+            self._one("CREATE INDEX IF NOT EXISTS without_path ON inputs (shard) WHERE text = ''")
+            which = "INDEXED BY without_path WHERE text = '' ORDER BY shard LIMIT 1"
+            return self._item(f"SELECT {_ITEM} FROM inputs {which}", ())
         return self._item(
             f"SELECT {_ITEM} FROM inputs WHERE text = ?"
             " ORDER BY shard IS NOT NULL, size IS ? AND mtime IS ? DESC, position LIMIT 1",
@@ -146,7 +149,6 @@ class InputStore:
     def leave_out(self, identity: str) -> None:
         """Takes an input out that has no row and needs none."""
         self._one("DELETE FROM inputs WHERE text = ? AND shard IS NULL", (identity,))
-        self.total = self._one("SELECT count(*) FROM inputs")[0]
 
     def find_copies(self) -> int:
         """Finds inputs of equal bytes to be labelled; their number.
@@ -249,7 +251,7 @@ class InputStore:
         return (
             position, _bytes_of(source.path), text_from_path(identity), int64(source.size_bytes),
             int64(source.mtime_ns), int64(source.ctime_ns), columns, source.is_link,
-            hashlib.blake2b(_bytes_of(identity), digest_size=16).digest(),
+            hashlib.blake2b(_bytes_of(identity), digest_size=16).digest() if identity else None,  # like no other
         )  # fmt: skip
 
     def _item(self, statement: str, values: tuple[Any, ...]) -> Item | None:

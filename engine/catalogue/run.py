@@ -123,8 +123,8 @@ class CatalogueRun:
                 self._file = stack.enter_context(RowFile(output.path, info))
             self._forgotten = Forgotten(forget, sources.songs_below)
             self._inputs = stack.enter_context(InputStore(sources))
-            self.total, self.skipped = len(self._inputs), sources.skipped
-            self.skipped_suffixes, self.albums = sources.skipped_suffixes, sources.albums
+            self.skipped, self.albums = sources.skipped, sources.albums
+            self.skipped_suffixes = sources.skipped_suffixes
             output.refuse_inputs(lambda identity: self._inputs.named(identity, None, None) is not None)
             output.refuse_foreign()
             if shards:
@@ -132,6 +132,7 @@ class CatalogueRun:
                     self._inputs, sources.arguments, own, retry_errors, prune, self._forgotten, self._kept
                 )
                 self._resume(shards, resume)
+            self.total = len(self._inputs)  # without those that rows stand in for
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
                 named = ", ".join(argument + hint_of(argument) for argument in sources.arguments)
                 raise MerError(f"no such file: {named}; no row was written")

@@ -56,6 +56,13 @@ def test_a_file_is_there_once(music: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert (kept[0].columns, store.repeats, store.other_columns) == ({"n": 1}, 8, 1)
 
 
+def test_lines_without_a_path_are_inputs_each() -> None:
+    sources = [Source("", columns={"id": number}) for number in (3, 4, 4)]
+    with InputStore(sources) as store:
+        assert [item.source.columns["id"] for item in store.pending()] == [3, 4, 4]
+        assert (store.repeats, store.other_columns, store.find_copies()) == (0, 0, 0)
+
+
 def test_names_that_are_not_utf8_are_not_mixed_up() -> None:
     odd = [Source(os.fsdecode(b"caf\xe9.mp3"), 1, 2), Source("caf\\xe9.mp3", 1, 3)]
     with InputStore(odd) as store:

@@ -111,7 +111,7 @@ def test_a_share_that_is_away_changes_nothing(named: str, left: str) -> None:
             Path("nas/.not-mounted").touch()
     for prune in (False, True):
         run = label(*arguments, prune=prune, retry_errors=prune)
-        assert run.absent == 5
+        assert (run.absent, run.total) == (5, run.resumed)  # nothing is left to do
         assert rows() == before
     if left != "nothing":
         (Path("nas") / ".not-mounted").unlink(missing_ok=True)
@@ -247,6 +247,29 @@ def test_rows_that_were_not_written_are_told() -> None:
     assert label("nas", backend=vanish).unwritten == 2
     os.rename("away", "nas")
     assert label("nas").unwritten == 0
+
+
+def test_each_line_of_a_table_without_a_path_has_a_row() -> None:
+    def run(*lines: str, **options: Any) -> CatalogueRun:
+        Path("list.csv").write_text("\n".join(["id,path", *lines]))
+        return label("list.csv", **options)
+
+    def found() -> list[tuple[str, str, str]]:
+        return sorted((row["id"], row["path"], row["status"]) for row in rows())
+
+    lines = ["1,nas/album/a.wav", "2,", "3,", "4, ", "4,"]
+    wanted = [("1", "nas/album/a.wav", "ok"), *((id, "", "error") for id in "2344")]
+    first = run(*lines, by_content=True)
+    assert (first.total, first.repeats, found()) == (5, 0, wanted)
+    for options in ({}, {"retry_errors": True}):
+        assert (run(*lines, **options).dropped, found()) == (0, wanted)
+    again = run(*lines)
+    assert (told(again), again.total) == ({"resumed": 5, "errors": 4}, 5)
+    assert told(run("1,nas/album/a.wav", "2,nas/album/b.wav", "3,", "5,")) == {
+        "resumed": 3, "errors": 2, "updated": 2, "dropped": 2,
+    }  # fmt: skip
+    other = ("2", "nas/album/b.wav", "ok")
+    assert found() == [wanted[0], other, ("3", "", "error"), ("5", "", "error")]
 
 
 def test_names_that_are_mistyped_begin_no_folder() -> None:
