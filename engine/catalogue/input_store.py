@@ -251,7 +251,7 @@ class InputStore:
         return (
             position, _bytes_of(source.path), text_from_path(identity), int64(source.size_bytes),
             int64(source.mtime_ns), int64(source.ctime_ns), columns, source.is_link,
-            hashlib.blake2b(_bytes_of(identity), digest_size=16).digest() if identity else None,  # like no other
+            hashlib.blake2b(_bytes_of(identity), digest_size=16).digest() if identity else None,
         )  # fmt: skip
 
     def _item(self, statement: str, values: tuple[Any, ...]) -> Item | None:

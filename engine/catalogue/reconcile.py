@@ -151,7 +151,7 @@ class Forgotten:
     ) -> None:
         places = list(places)
         self._paths = {RealPaths().of(place) for place in places if not is_remote(place)}
-        self._folders = tuple(os.path.join(path, "") for path in self._paths)
+        self._folders = tuple(os.path.join(path, "") for path in self._paths if path)  # "" begins them all
         self._urls: dict[str, set[str] | MerError] = {}
         for place in filter(is_remote, places):
             try:
@@ -173,7 +173,7 @@ class Forgotten:
             return (not ok and text in self._urls) or any(
                 text.startswith(f"{url}/") and text not in _listed(songs) for url, songs in self._urls.items()
             )
-        paths = tuple(paths_from_text(text)) if self._folders else ()
+        paths = tuple(paths_from_text(text)) if self._paths else ()
         meant = any(path in self._paths or path.startswith(self._folders) for path in paths)
         return meant and not any(map(os.path.lexists, paths))
 

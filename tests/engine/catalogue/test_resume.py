@@ -460,6 +460,17 @@ def test_a_name_that_was_mistyped_is_forgotten_by_it(wrong: str) -> None:
     assert told(label("nas")) == {"resumed": 5}
 
 
+def test_nothing_to_forget_forgets_the_rows_without_a_path_alone() -> None:
+    """--forget "$X" in a shell where X is not set must not take all that is away."""
+    Path("list.csv").write_text("id,path\n1,\n")
+    label("list.csv", "nas")
+    os.rename("nas", "away")
+    Path("list.csv").write_text("id,path\n1,nas/album/a.wav\n")
+    run = label("list.csv", "nas", forget=[""])
+    assert (run.pruned, run.absent) == (1, 5)
+    assert [row["status"] for row in rows()] == ["ok"] * 5
+
+
 def test_what_is_to_be_forgotten_is_named_for_every_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     label("nas", "nas2")
     stray, out, nas = label("nas").stray, os.path.abspath("labels"), os.path.abspath("nas")
