@@ -185,7 +185,10 @@ def _listed(songs: set[str] | MerError) -> set[str]:
 
 
 class Looks:
-    """Looks at files by the text that rows have for them; remembers the last folders that it listed."""
+    """Looks at files by the text that rows have for them.
+
+    It remembers the last folders that it listed, until they change.
+    """
 
     def __init__(self) -> None:
         self._names = lru_cache(8)(_names)
@@ -219,14 +222,21 @@ class Looks:
             return False
         except FileNotFoundError:
             folder, name = os.path.split(path)
-            names = self._names(folder or ".")
-            there = (name, *(stand_in.format(name) for stand_in in _STAND_INS))
-            return names is not None and names.isdisjoint(there)
         except (OSError, ValueError):
             return False
+        names = self._names_in(folder or ".")
+        there = (name, *(stand_in.format(name) for stand_in in _STAND_INS))
+        return names is not None and names.isdisjoint(there)
+
+    def _names_in(self, folder: str) -> frozenset[str] | None:
+        try:
+            now = os.stat(folder)
+        except OSError:
+            return None
+        return self._names(folder, (now.st_dev, now.st_mtime_ns))
 
 
-def _names(folder: str) -> frozenset[str] | None:
+def _names(folder: str, _: tuple[int, int]) -> frozenset[str] | None:
     try:
         names = frozenset(os.listdir(folder))
     except OSError:

@@ -89,7 +89,7 @@ class CatalogueRun:
         rows_a_shard: int = 500,
     ) -> None:
         self._artifact, self._backend, self._options = artifact, backend, options
-        self._prune, self._reasons = prune, sources.reasons
+        self._prune, self._reasons, self._looks = prune, sources.reasons, Looks()
         self._arguments = frozenset(sources.arguments)
         self.stages = StageSeconds()
         self.resumed = self.replaced = self.updated = self.dropped = self.pruned = 0
@@ -237,7 +237,7 @@ class CatalogueRun:
 
         Below a URL that cannot be listed it gets one: the run is under way, and an error here would end it.
         """
-        if self._prune and Looks().is_gone(identity):
+        if self._prune and self._looks.is_gone(identity):
             return True
         try:
             return self._forgotten.has(identity, ok=False)

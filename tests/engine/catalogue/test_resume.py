@@ -393,6 +393,29 @@ def test_prune_removes_what_is_gone_and_nothing_else() -> None:
     assert (run.pruned, run.absent, len(rows())) == (0, 1, 6)
 
 
+def test_prune_lists_a_folder_again_only_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was listed for each input that could not be read."""
+    Path("list.m3u").write_text("".join(f"nas/album/gone{i}.wav\n" for i in range(50)) + "nas/album/a.wav\n")
+    listed: list[Any] = []
+    real = os.listdir
+
+    def listdir(folder: Any) -> list[str]:
+        listed.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    label("list.m3u", prune=True)
+    assert (len(rows()), listed.count(os.path.abspath("nas/album"))) == (1, 1)
+
+    def vanish(files: int) -> None:
+        os.unlink(f"nas/album/{'bcd'[files]}.wav")
+        os.utime("nas/album", ns=(files, files))  # the clock of a disk may be coarse
+
+    Path("list.m3u").write_text("".join(f"nas/album/{name}.wav\n" for name in "bcd"))
+    label("list.m3u", prune=True, backend=FakeBackend(vanish))
+    assert len(rows()) == 1
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_prune_keeps_songs_whose_bytes_are_on_a_server(hidden: bool) -> None:
     """What stands in for them is no song, and no error."""
