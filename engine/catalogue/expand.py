@@ -54,7 +54,8 @@ class Sources:
         skipped_suffixes: of those that only their suffix left out, in lower case, how many have it.
         albums: audio files that a cue sheet in the same folder divides into tracks, of folders and patterns.
         reasons: why folders and URLs cannot be listed, by their identities as rows hold them.
-        check: called for each entry of each listing; what it raises ends the iteration.
+        check: called for each entry of each listing; what it raises ends the iteration. ``CatalogueRun``
+            calls it for each shard of earlier rows too.
         limits: those of the listings of URLs; by default each URL may lead to its own host.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
@@ -131,7 +131,7 @@ class CatalogueRun:
                 resume = Resume(
                     self._inputs, sources.arguments, own, retry_errors, prune, self._forgotten, self._kept
                 )
-                self._resume(shards, resume)
+                self._resume(shards, resume, sources.check)
             self.total = len(self._inputs)  # without those that rows stand in for
             if shards and not shards_in(shards.folder) and self._is_nothing_there(sources.arguments):
                 named = ", ".join(argument + hint_of(argument) for argument in sources.arguments)
@@ -192,9 +192,9 @@ class CatalogueRun:
             is_absent(item.source) for item in self._inputs.pending()
         )
 
-    def _resume(self, shards: ShardFolder, resume: Resume) -> None:
+    def _resume(self, shards: ShardFolder, resume: Resume, check: Callable[[], None]) -> None:
         with self._inputs.at_once():
-            shards.resume(resume)
+            shards.resume(resume, check)
         self.resumed = self._inputs.done()
         self.absent, self.errors, self.updated = resume.absent, resume.errors, resume.updated
         self.dropped, self.pruned = resume.dropped, resume.pruned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
@@ -81,9 +81,13 @@ class ShardFolder:
             self._lock.release()
             raise
 
-    def resume(self, resume: Resume) -> None:
-        """Gives ``resume`` every row; rewrites shards with rows that change or go, or of older versions."""
+    def resume(self, resume: Resume, check: Callable[[], None] = lambda: None) -> None:
+        """Gives ``resume`` every row; rewrites shards with rows that change or go, or of older versions.
+
+        ``check`` is called for each shard; what it raises ends this, and the next run begins it again.
+        """
         for path in shards_in(self.folder):
+            check()
             number, shard = _number(path), _checked(path, self._info)
             names = [name for name in (*_FACTS, *self._info.carried) if name in shard.columns]
             changes = []
@@ -95,6 +99,7 @@ class ShardFolder:
             if is_old or any(change != {} for change in changes):
                 self._rewrite(shard, changes)
         for number, places in groupby(resume.waiting, key=lambda place: place.shard):
+            check()
             self._resume_waiting(ShardFile(self._path(number)), number, set(places), resume)
         for name in OLD_FILES:  # now every shard says it
             with self._explained(self.folder / name):

@@ -15,9 +15,11 @@ from any_capitals import find_any_capitals
 from fake_labels import MODEL, OPTIONS, FakeBackend, read_tags
 from merkit.engine.catalogue import run as run_module
 from merkit.engine.catalogue.expand import Sources
+from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.run import CatalogueRun
 from merkit.engine.catalogue.run_info import KEY
 from merkit.engine.errors import MerError
+from merkit.engine.signals import StoppedError
 
 
 @pytest.fixture(autouse=True)
@@ -206,6 +208,32 @@ def test_a_killed_run_leaves_a_file_one_row() -> None:
         *((f"nas/album/{name}.wav", "ok") for name in "abcde"),
         ("new.wav", "ok"),
     ]
+
+
+def test_a_signal_is_heard_while_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not, for minutes, in a folder of millions of rows."""
+    label("nas")
+    before, taken = rows(), list[Any]()
+    for name in "abcde":
+        song(f"nas/album/{name}.wav", "sad", 10**18 + 1)
+    real = Resume.take
+
+    def take(*arguments: Any, **options: Any) -> dict[str, Any] | None:
+        taken.append(arguments)
+        return real(*arguments, **options)
+
+    def check() -> None:
+        if taken:
+            raise StoppedError(130)
+
+    sources = Sources(["nas"])
+    sources.check = check
+    with monkeypatch.context() as patch:
+        patch.setattr(Resume, "take", take)
+        with pytest.raises(StoppedError):
+            CatalogueRun(sources, MODEL, FakeBackend(), OPTIONS, "labels")
+    assert (len(taken), rows()) == (2, before)
+    assert told(label("nas")) == {"replaced": 5}
 
 
 @pytest.mark.parametrize("argument", ["list.m3u", "album.wav", "."])
