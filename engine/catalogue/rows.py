@@ -85,7 +85,8 @@ def size_of_row(row: Mapping[str, Any]) -> int:
     """About how many bytes of memory a row takes; its timeline and its texts decide."""
     windows = row.get("windows") or ()
     a_window = 300 + 40 * len((windows[0]["p"] if windows else None) or ())
-    return len(windows) * a_window + sum(len(value) for value in row.values() if isinstance(value, str))
+    texts = sum(len(value) for value in row.values() if isinstance(value, str))
+    return 500 + len(windows) * a_window + texts
 
 
 def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:

@@ -22,16 +22,10 @@ from .rows import rounded, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
 from .shard_file import ShardFile, bytes_from_rows, content_of
 
-_MOST_BYTES = 32 << 20  # of rows in memory: a timeline of a day, a cell of a table, can be long
+_MOST_BYTES = 32 << 20  # of new rows in memory, and of others: a timeline of a day, a cell, can be long
+_LABELS_A_REWRITE = 10  # at least: to write a shard again takes as long as to label one song
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
-NEW_COLUMNS = {
-    "ctime_ns",
-    "real_path",
-    "error_kind",
-    "verdict",
-    "novelty",
-    "runtime",
-}
+NEW_COLUMNS = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty", "runtime"}
 """Columns that older rows lack."""
 
 # What ``Resume.take`` reads of a row, apart from its manifest's columns.
@@ -46,7 +40,8 @@ class ShardFolder:
 
     Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
     when the block ends, also when an error or a signal ends it. A row that replaces one takes its place, in
-    one step: whenever a run is killed, each row is there once, the old or the new.
+    one step: whenever a run is killed, each row is there once, the old or the new. Such rows wait until they
+    are ``rows_a_shard``, and ten for each shard that is to be written again; tags alone wait for those.
 
     Raises:
         MerError: another run is writing here; the folder belongs to another model or other options, or
@@ -61,7 +56,7 @@ class ShardFolder:
         self._schema = schema_of_rows(info.labels, info.carried).with_metadata({KEY: info.to_json()})
         self._rows: list[Mapping[str, Any]] = []
         self._changes: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
-        self._bytes = 0  # of both
+        self._row_bytes = self._change_bytes = self._labels = 0  # the last is of changes
         self._superseded: dict[Path, set[int]] = defaultdict(set)
         self._failed = False
         self._is_new = not os.path.lexists(self.folder)
@@ -120,19 +115,19 @@ class ShardFolder:
 
     def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
         """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""
-        self._bytes += size_of_row(row)
         if place is not None:
             self._changes[place.shard][place.row] = row
+            self._change_bytes += size_of_row(row)
+            self._labels += "status" in row
         else:
             self._rows.append(row)
-        full = self._bytes >= _MOST_BYTES
+            self._row_bytes += size_of_row(row)
+        least = max(self._rows_a_shard, _LABELS_A_REWRITE * len(self._changes))
         with signals_deferred():  # or the rows of a shard might be written again when the block ends
-            if full or len(self._rows) >= self._rows_a_shard:
+            if len(self._rows) >= self._rows_a_shard or self._row_bytes >= _MOST_BYTES:
                 self._flush()
-            if full or sum(map(len, self._changes.values())) >= self._rows_a_shard:
+            if self._labels >= least or self._change_bytes >= _MOST_BYTES:
                 self._replace_rows()
-        if not self._rows and not self._changes:
-            self._bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +150,7 @@ class ShardFolder:
             self._store_rows(self._path(self._next), self._rows)
             self._next += 1
             self._rows.clear()
+            self._row_bytes = 0
 
     def _replace_rows(self) -> None:
         for number, changes in self._changes.items():
@@ -162,6 +158,7 @@ class ShardFolder:
             rows = [{**row, **changes.get(index, {})} for index, row in enumerate(shard.rows())]
             self._store_rows(shard.path, rows)
         self._changes.clear()
+        self._change_bytes = self._labels = 0
 
     def _remove_superseded(self) -> None:
         for path, indices in self._superseded.items():  # last: places are counted with these rows

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -359,6 +360,56 @@ def test_shards_are_bounded_in_bytes(tmp_path: Path, info: RunInfo, artifact: Ar
             shards.write({**row(SONGS[number], artifact), **long}, Place(0, number % 4))
         after = [path.stat().st_mtime_ns for path in shards_in(tmp_path / "a")]
     assert (before[0] != after[0], before[1:] == after[1:]) == (True, True)
+
+
+class Counting(Disk):
+    def __init__(self) -> None:
+        self.files = 0
+
+    def create(self, path: Path) -> IO[bytes]:
+        self.files += 1
+        return super().create(path)
+
+
+@pytest.mark.parametrize("what", ["labels", "tags", "labels in order"])
+def test_rows_are_replaced_many_a_shard(what: str, tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    """A shard was written again for nearly each row, where rows come in another order than shards have."""
+    folder, sources = tmp_path / "a", [Source(f"{i:03}.mp3", 1, 1) for i in range(400)]
+    run(folder, info, artifact, sources)
+    places = [Place(i // 10, i % 10) for i in range(400)]
+    if "order" not in what:
+        random.Random(1).shuffle(places)
+    disk = Counting()
+    with ShardFolder(folder, info, disk, rows_a_shard=10) as shards:
+        for shard, number in places:
+            new = row(sources[shard * 10 + number], artifact) if "labels" in what else {}
+            shards.write({**new, "title": "new"}, Place(shard, number))
+    assert disk.files <= {"labels": 400 / 10 + 40, "tags": 40, "labels in order": 40}[what]
+    assert paths(folder) == [source.path for source in sources]
+    titles = [each["title"] for path in shards_in(folder) for each in pq.read_table(path).to_pylist()]
+    assert titles == ["new"] * 400
+
+
+def test_a_kill_leaves_each_row_once_while_some_wait(
+    tmp_path: Path, info: RunInfo, artifact: Artifact
+) -> None:
+    class Killed(BaseException): ...
+
+    def killed(songs: list[int]) -> None:
+        with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
+            for number in songs:
+                shards.write(row(changed[number], artifact), Place(number // 10, number % 10))
+            raise Killed
+
+    run(tmp_path / "a", info, artifact, SONGS)
+    changed = [Source(source.path, 1, 2) for source in SONGS]
+    order = [*random.Random(2).sample(range(40), 40), *range(40, 95, 6)]
+    for kill in (3, 39, 45):
+        with pytest.raises(Killed):
+            killed(order[:kill])
+        assert paths(tmp_path / "a") == [source.path for source in SONGS]
+    assert run(tmp_path / "a", info, artifact, changed) == (55, 55)
+    assert run(tmp_path / "a", info, artifact, changed) == (0, 0)
 
 
 def test_only_our_unfinished_files_are_removed(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
