@@ -9,14 +9,15 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, Self
 
 from ..audio.formats import open_regular_file
 from ..errors import AudioError, MerError
 from ..text.escape import text_from_path
+from .item import Item, Place
 from .reconcile import RealPaths, Step
 from .source import Source, int64
 
@@ -24,31 +25,6 @@ _PAGE = 50  # inputs at once in memory: the columns of a list can be long
 _BLOCK = 1 << 20
 _LARGEST = 4 << 30  # of files whose contents are compared: to label a film twice costs less than to read it
 _ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as, done"
-
-
-class Place(NamedTuple):
-    """Where a row is: the number of its shard, and its number there, from 0 on."""
-
-    shard: int
-    row: int
-
-
-@dataclass(frozen=True)
-class Item:
-    """An input, with its real path in ``source``.
-
-    ``place`` is that of its row of an earlier run; ``row_ok`` says whether that is a good one, and ``done``
-    whether it stays. ``same_as`` is the position of the first input of the same content, None if that is this
-    one; ``repeated`` says whether later inputs have this one's.
-    """
-
-    position: int
-    source: Source
-    place: Place | None
-    row_ok: bool
-    same_as: int | None
-    repeated: bool
-    done: bool
 
 
 class InputStore:
@@ -76,7 +52,7 @@ class InputStore:
             "CREATE TABLE inputs (position INTEGER PRIMARY KEY, path BLOB, text TEXT, size INTEGER,"
             " mtime INTEGER, ctime INTEGER, columns TEXT, is_link INTEGER, key BLOB, same_as INTEGER,"
             " done INTEGER DEFAULT 0, tags INTEGER DEFAULT 0, shard INTEGER, row INTEGER,"
-            " row_ok INTEGER DEFAULT 0, label TEXT);"
+            " row_ok INTEGER DEFAULT 0, label TEXT, again INTEGER DEFAULT 0);"
             "CREATE TABLE readings (text TEXT, position INTEGER)"
         )
         self._sources = sources
@@ -172,6 +148,14 @@ class InputStore:
     def to_tag(self) -> Iterator[Item]:
         """Yields the inputs whose tags are to be read, in order."""
         return self._pages("tags")
+
+    def label_itself(self, position: int) -> None:
+        """Notes an input that is to have a label of its own: the first one of its content has none."""
+        self._one("UPDATE inputs SET again = 1 WHERE position = ?", (position,))
+
+    def to_label_themselves(self) -> Iterator[Item]:
+        """Yields the inputs that ``label_itself`` was called for, in order."""
+        return (replace(item, same_as=None) for item in self._pages("again"))
 
     def _pages(self, which: str) -> Iterator[Item]:
         last = -1

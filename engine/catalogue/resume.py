@@ -8,7 +8,8 @@ from typing import Any
 from ..audio.formats import is_remote
 from ..text.escape import path_from_text, text_from_path
 from .capitals import folded
-from .input_store import InputStore, Item, Place
+from .input_store import InputStore
+from .item import Item, Place
 from .reconcile import (
     AUDIO,
     UNREADABLE,

@@ -23,7 +23,8 @@ from ..labelling.tags import read_tags
 from ..labelling.worker_pool import Failure
 from .expand import Sources, words_of_skipped
 from .hints import hint_of
-from .input_store import InputStore, Item
+from .input_store import InputStore
+from .item import Item
 from .output import Kind, output_from_text
 from .reconcile import Forgotten, Looks, Step, is_absent, song_from_tags
 from .resume import Resume
@@ -159,9 +160,14 @@ class CatalogueRun:
         """
         self._stop = stop
         self._read_tags(stop)
-        firsts = (item.source.path for item in self._inputs.pending() if item.same_as is None)
-        labels = self._backend.label_files(firsts, self._artifact, self._options, stop, self.stages)
-        for item, label in self._in_order(labels):
+        yield from self._labels_of(self._inputs.pending)
+        if not (stop and stop.is_set()) and any(self._inputs.to_label_themselves()):
+            yield from self._labels_of(self._inputs.to_label_themselves)
+
+    def _labels_of(self, items: Callable[[], Iterator[Item]]) -> Iterator[SongLabel]:
+        firsts = (item.source.path for item in items() if item.same_as is None)
+        labels = self._backend.label_files(firsts, self._artifact, self._options, self._stop, self.stages)
+        for item, label in self._in_order(items(), labels):
             label = self._explained(item, label)
             began = time.process_time()
             self._write(item, label)
@@ -267,11 +273,19 @@ class CatalogueRun:
         elif self._file:
             self._file.write(row)
 
-    def _in_order(self, labels: Iterator[SongLabel]) -> Iterator[tuple[Item, SongLabel]]:
-        """Each pending input with its label. Inputs of equal content share the label of the first one."""
-        for item in self._inputs.pending():
+    def _in_order(
+        self, items: Iterator[Item], labels: Iterator[SongLabel]
+    ) -> Iterator[tuple[Item, SongLabel]]:
+        """Each input with its label. Inputs of equal content share the label of the first one.
+
+        If that one went away, which says nothing of them, they are to be labelled themselves.
+        """
+        for item in items:
             if item.same_as is not None:
                 label = label_from_json(self._inputs.kept(item.same_as), item.source.path)
+                if label.unreadable:
+                    self._inputs.label_itself(item.position)
+                    continue
             else:
                 label = next(labels, None)
                 if label is None:  # stopped

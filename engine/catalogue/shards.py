@@ -15,7 +15,7 @@ from ..errors import MerError
 from ..files import Disk
 from ..signals import signals_deferred
 from .folder_lock import FolderLock
-from .input_store import Place
+from .item import Place
 from .output import SHARD_NAME
 from .resume import Resume
 from .rows import rounded, schema_of_rows, size_of_row

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import threading
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -858,6 +860,38 @@ def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> 
         ("happy", "title", "ALBUM" if name == "c" else None) for name in "abcde"
     ]
     assert told(label("nas")) == {"resumed": 5}
+
+
+@pytest.mark.parametrize("out", ["labels", "labels.jsonl"])
+@pytest.mark.parametrize("others", [0, 120])
+def test_copies_of_a_song_that_went_away_are_labelled_themselves(out: str, others: int) -> None:
+    """Its error says nothing of them. Inputs are read in pages of 50."""
+    song("nas/album/c.wav", "sad")
+    for i in range(others):
+        song(f"nas/album/b{i:03}.wav", "happy", title=f"other{i}")
+    backend = FakeBackend(lambda _: Path("nas/album/a.wav").unlink(missing_ok=True))
+    with CatalogueRun(Sources(["nas"]), MODEL, backend, OPTIONS, out, by_content=True) as run:
+        labels = {label.path[10:-4]: (label.emotion, label.unreadable) for label in run.labels()}
+    wanted = {"a": (None, True), **dict.fromkeys("bde", ("happy", False)), "c": ("sad", False)}
+    assert {name: labels[name] for name in "abcde"} == wanted
+    assert len(backend.labelled) == len(labels) == 5 + others
+    lines = rows() if out == "labels" else [json.loads(line) for line in Path(out).read_text().splitlines()]
+    assert {row["path"][10:-4]: row["emotion"] for row in lines} == {
+        name: emotion for name, (emotion, _) in labels.items()
+    }
+
+
+def test_copies_that_a_stop_leaves_are_labelled_by_the_next_run() -> None:
+    stop = threading.Event()
+
+    def go(number: int) -> None:
+        os.unlink("nas/album/a.wav")
+        stop.set()
+
+    with CatalogueRun(Sources(["nas"]), MODEL, FakeBackend(go), OPTIONS, "labels", by_content=True) as run:
+        assert len(list(run.labels(stop))) == 1
+    assert told(label("nas", by_content=True)) == {"errors": 1}
+    assert sorted(row["status"] for row in rows()) == ["error", *["ok"] * 4]
 
 
 @pytest.mark.parametrize("by_content", [False, True])

@@ -13,7 +13,8 @@ import pytest
 from failing_disk import FailingDisk
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.catalogue.copied_rows import copy_rows
-from merkit.engine.catalogue.input_store import InputStore, Place
+from merkit.engine.catalogue.input_store import InputStore
+from merkit.engine.catalogue.item import Place
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import columns_of_rows, row_from_label
