@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..text.escape import text_from_path
 from .csv_rows import open_csv
 from .parquet_rows import opened_parquet
 from .reconcile import RealPaths
-from .row_file import LONGEST_LINE, STDOUT, SUFFIXES
+from .row_file import LONGEST_LINE, STDOUT, SUFFIXES, partial_of
 
 SHARD_NAME = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet")
 """The name of a file in a folder of shards; the group is its number."""
@@ -48,10 +48,11 @@ class Output:
         Raises:
             UsageError: it is one of the arguments, under whatever name.
         """
-        if self.kind is Kind.FILE and os.path.lexists(self.path):
-            for argument in arguments:
-                if _are_same(argument, self.path):
-                    raise _is_input(self.path, argument)
+        written = list(self._written())
+        for argument in arguments:
+            for path in written:
+                if _are_same(argument, path):
+                    raise _is_input(path, argument)
 
     def refuse_inputs(self, is_input: Callable[[str], bool]) -> None:
         """Refuses a file that is an input, by its real path. ``is_input`` takes that as rows hold it.
@@ -68,8 +69,17 @@ class Output:
         Raises:
             UsageError: it is one, or cannot be read.
         """
-        if self.kind is Kind.FILE and is_foreign(Path(self.path), _holds_rows):
-            raise UsageError(f"{self.path} is there and holds no rows of mer-label: name another file")
+        for path in self._written():
+            if is_foreign(Path(path), _holds_rows):
+                raise UsageError(f"{path} is there and holds no rows of mer-label: name another file")
+
+    def _written(self) -> Iterator[str]:
+        """The files that are there and may be replaced: this one, and what a run that is stopped leaves."""
+        if self.kind is Kind.FILE and os.path.lexists(self.path):
+            yield self.path
+            partial = str(partial_of(Path(self.path)))
+            if os.path.lexists(partial):
+                yield partial
 
 
 def output_from_text(out: str | None) -> Output:

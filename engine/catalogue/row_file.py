@@ -87,13 +87,13 @@ class RowFile:
         """
         if self._target is None or not os.path.exists(self._target):
             return False
-        self._target = Path(os.path.realpath(self.partial)) if beside and self._has_rows else None
+        self._target = self._target.with_name(self.partial.name) if beside and self._has_rows else None
         return True
 
     @property
     def partial(self) -> Path:
-        """Beside the file: ``rows.partial.csv``."""
-        return self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
+        """What ``partial_of`` says of the file."""
+        return partial_of(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +115,12 @@ class RowFile:
             yield
         except OSError as error:
             raise MerError(f"{self.path} cannot be written: {error.strerror or error}{advice}") from None
+
+
+def partial_of(path: Path) -> Path:
+    """Beside a file, ``rows.partial.csv``; of a link, beside the file that it leads to, on its disk."""
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    return place.with_name(f"{place.stem}.partial{path.suffix}")
 
 
 class _Parquet:

@@ -213,3 +213,24 @@ def test_an_output_that_is_an_input_in_other_capitals(monkeypatch: pytest.Monkey
     find_any_capitals("songs", monkeypatch)
     with pytest.raises(UsageError, match="is an input of this run"):
         CatalogueRun(Sources(["songs/list.csv"]), MODEL, FakeBackend(), OPTIONS, "songs/B.csv")
+
+
+def test_what_a_stop_would_replace_is_asked_for_too() -> None:
+    """labels.partial.csv, beside an older file, unless it is of such a run."""
+
+    def label(*arguments: str) -> None:
+        with CatalogueRun(Sources(arguments), MODEL, FakeBackend(), OPTIONS, "labels.csv") as run:
+            assert list(run.labels())
+
+    partial = Path("labels.partial.csv")
+    partial.write_text("path,mood\nsongs/a.wav,mine\n")
+    label(str(partial))  # there is nothing to lie beside
+    for arguments, said in (
+        (["songs"], "labels.partial.csv is there and holds no rows of mer-label"),
+        (["./labels.partial.csv"], r"labels.partial.csv is an input of this run \(./labels.partial.csv\)"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            label(*arguments)
+    assert partial.read_text().startswith("path,mood")
+    partial.write_bytes(Path("labels.csv").read_bytes())
+    label("songs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -83,6 +84,33 @@ def test_an_older_file_is_spared(tmp_path: Path, rows: list[dict], beside: bool,
     assert sorted(path.name for path in folder.iterdir()) == names
     assert (target.read_text() == "the last run's") == older
     assert GOOD.path in (folder / names[-1]).read_text() or (older and not beside)
+
+
+def test_rows_beside_an_older_file_stay_on_its_disk(
+    tmp_path: Path, rows: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name that was given is a link to another disk, and so is that of the rows of an earlier stop."""
+    for name in ("here", "disk", "third"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "disk" / "old.csv").write_text("the last run's")
+    (tmp_path / "third" / "x.csv").write_text("what was stopped")
+    (tmp_path / "here" / "a.csv").symlink_to("../disk/old.csv")
+    (tmp_path / "disk" / "old.partial.csv").symlink_to("../third/x.csv")
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if os.path.dirname(source) != os.path.dirname(target):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with RowFile(tmp_path / "here" / "a.csv", RunInfo(("happy", "tense", "sad", "calm"), {}, {})) as file:
+        file.write(rows[0])
+        assert file.spare_older(beside=True)
+    assert file.partial == Path(os.path.realpath(tmp_path)) / "disk" / "old.partial.csv"
+    assert GOOD.path in file.partial.read_text()
+    assert (tmp_path / "here" / "a.csv").read_text() == "the last run's"
+    assert (tmp_path / "third" / "x.csv").read_text() == "what was stopped"
 
 
 def test_an_older_file_that_is_spared_for_no_row(tmp_path: Path) -> None:
