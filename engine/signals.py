@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ class Stop:
 
     def is_same(self) -> bool:
         """Whether a signal that came now is the one before it, sent twice. Handlers ask once for each."""
-        now = time.monotonic()
+        now = _time()
         same = self.code is not None and now - self._at < _TWICE_S
         self._at = self._at if same else now
         return same
@@ -67,6 +67,7 @@ class Stop:
 
 
 _interrupting: ContextVar[Stop | None] = ContextVar("_interrupting", default=None)  # of each thread its own
+_came_at: ContextVar[float | None] = ContextVar("_came_at", default=None)  # the signal that was deferred
 
 
 @contextmanager
@@ -126,12 +127,37 @@ def sigterm_interrupts() -> Iterator[Stop]:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """All three signals take effect after the block. Outside the main thread this does nothing."""
-    received: list[int] = []
-    with _handling(lambda number, frame: received.append(number)):
-        yield
-    if received:
-        signal.raise_signal(received[0])
+    """All three signals take effect after the block, however it ends, one that was sent twice once.
+
+    Outside the main thread this does nothing.
+    """
+    received: list[tuple[int, float]] = []
+
+    def keep(number: int, frame: Any) -> None:
+        if not received or _time() - received[-1][1] >= _TWICE_S:
+            received.append((number, _time()))
+
+    try:
+        with _handling(keep):
+            yield
+    finally:
+        with ExitStack() as stack:  # the second one too, if the first one raises an error
+            for number, at in reversed(received):
+                stack.callback(_raise_again, number, at)
+
+
+def _raise_again(number: int, at: float) -> None:
+    token = _came_at.set(at)
+    try:
+        signal.raise_signal(number)
+    finally:
+        _came_at.reset(token)
+
+
+def _time() -> float:
+    """When the signal came that is handled."""
+    at = _came_at.get()
+    return time.monotonic() if at is None else at
 
 
 @contextmanager

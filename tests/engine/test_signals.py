@@ -12,6 +12,7 @@ import pytest
 from merkit.engine import signals
 from merkit.engine.signals import (
     INTERRUPTED,
+    StoppedAtOnce,
     handlers_kept,
     ignore_interrupts,
     pass_on_from_handler,
@@ -151,6 +152,30 @@ def test_deferred_signals_take_effect_after_the_block() -> None:
     assert done == ["the block"]
     with signals_deferred():
         pass
+
+
+def test_of_deferred_signals_each_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the second one, which ends the wait at once, and also where the block fails."""
+    now = [0.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+
+    def work(*times: float, error: Exception | None = None) -> None:
+        with signals_deferred(), signals_deferred():
+            for now[0] in times:
+                signal.raise_signal(signal.SIGINT)
+            now[0] = 100
+            if error:
+                raise error
+
+    with stop_event() as stop:
+        work(10, 10.4)  # sent twice
+        assert stop.code == INTERRUPTED
+    with stop_event() as stop, pytest.raises(StoppedAtOnce):
+        work(10, 10.7, 11.4)
+    assert stop.event.is_set()
+    with stop_event() as stop, pytest.raises(ValueError, match="full"):
+        work(10, error=ValueError("full"))
+    assert stop.event.is_set()
 
 
 def test_handlers_are_kept_from_a_library() -> None:
