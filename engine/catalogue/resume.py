@@ -106,6 +106,7 @@ class Resume:
                     self.dropped += 1
                     return None
                 self.superseded.append(item.place)
+                self.errors -= item.done
             if is_absent(item.source) and self._goes(row, identity):
                 return None
             changes |= self._match(row, item, identity, place, record)

@@ -238,6 +238,16 @@ def test_a_signal_is_heard_while_rows_are_read(monkeypatch: pytest.MonkeyPatch) 
     assert told(label("nas")) == {"replaced": 5}
 
 
+def test_an_error_that_a_good_row_supersedes_is_not_counted() -> None:
+    label("shelf/a.wav", "nas/album/a.wav")
+    assert [row["status"] for row in rows()] == ["error", "ok"]
+    os.symlink("nas/album", "shelf")
+    os.rename("nas", "away")
+    for _ in range(2):
+        assert told(label("nas/album/a.wav")) == {"resumed": 1, "absent": 1}
+        assert [row["status"] for row in rows()] == ["ok"]
+
+
 @pytest.mark.parametrize("argument", ["list.m3u", "album.wav", "."])
 def test_an_error_of_what_is_a_list_or_a_folder_now(argument: str) -> None:
     """Also of one that was read: nothing would try it again."""
