@@ -7,6 +7,7 @@ polars, refuse a folder that holds anything else.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ FORMAT = 2
 """Of the text. Shards of format 1 have no checksum; their folders go on in this one."""
 
 _FORMATS = (1, FORMAT)
+_BETWEEN_MODELS = re.compile(r", (?=(?:[0-9a-f]{64}|None) )")  # names may hold ", " too
 _MOST_NAMED = 10  # columns of a table, which may have thousands
 # RTX's engines are run by one runtime, which older folders name by what built them.
 _SAME_RUNTIMES = {"tensorrt_rtx": "tensorrt"}
@@ -170,7 +172,7 @@ def _are_same(name: str, before: Any, now: Any) -> bool:
 
 def _further(said: Any) -> dict[str, str]:
     """The further models that a folder names, each with its digest."""
-    pairs = [model.partition(" ") for model in str(said or "").split(", ") if model]
+    pairs = [model.partition(" ") for model in _BETWEEN_MODELS.split(str(said or "")) if model]
     return {name: digest for digest, _, name in pairs}
 
 

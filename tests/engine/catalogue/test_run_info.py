@@ -49,6 +49,15 @@ def test_columns_that_differ_are_named(tmp_path: Path) -> None:
             now.check(before.fields(), tmp_path)
 
 
+def test_names_of_further_models_hold_anything() -> None:
+    names = ("Rock, Pop", "a, None", "x")
+    further = tuple(replace(MODEL, name=name, sha256=str(i) * 64) for i, name in enumerate(names))
+    fields = run_info(replace(MODEL, further=further), "fake", OPTIONS).fields()
+    models = {MODEL.name: MODEL.sha256, **{name: str(i) * 64 for i, name in enumerate(names)}}
+    assert models_of_fields(fields) == models
+    assert models_of_fields({"further": "None a, None b"}) == {"a": "None", "b": "None"}
+
+
 def test_further_models_are_named_in_words(tmp_path: Path) -> None:
     def of(further: str | None, *columns: str) -> RunInfo:
         carried = dict.fromkeys(("isrc", *columns), "string")
