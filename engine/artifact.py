@@ -102,7 +102,7 @@ def known_models() -> dict[str, Path]:
     models: dict[str, Path] = {}
     for folder in folders:
         with suppress(OSError):  # a home that cannot be read
-            for path in sorted(folder.glob("*.onnx")):
+            for path in sorted(folder.glob("[!.]*.onnx")):  # "._net.onnx" is a Mac's, beside net.onnx
                 if os.path.isfile(path):  # no pipe, which would wait for a writer
                     models.setdefault(path.stem, path)
     return models
@@ -147,7 +147,7 @@ def _exported_by_run(folder: Path) -> Path:
         held, to_end = "a checkpoint", ""
         if (place / _STATE).is_file():
             held, to_end = "a training that is not finished", "mer-train --resume finishes it, or "
-        elif (found := next(place.glob("*.onnx"), None)) and not (place / _METRICS).is_file():
+        elif (found := next(place.glob("[!.]*.onnx"), None)) and not (place / _METRICS).is_file():
             raise UsageError(f"{place} lacks {_METRICS}: name {shlex.quote(str(found))} itself")
         raise UsageError(f"{place} holds {held} and no .onnx of it: {to_end}{_how_to_export(checkpoint)}")
     raise no_training(folder)

@@ -23,7 +23,7 @@ class FolderLock:
     lock file that was left behind blocks nobody.
 
     Raises:
-        MerError: another run holds the lock, or the lock file cannot be written.
+        MerError: another run holds the lock or has just removed it, or the lock file cannot be written.
     """
 
     _NAME = ".lock"
@@ -56,6 +56,9 @@ class FolderLock:
                     "other's rows: choose a folder on a disk that has file locks"
                 ) from None
             raise MerError(f"{folder} is in use by another run ({holder or 'of unknown name'})") from None
+        if not _is_named(self._file, file):  # a third run could lock another one there
+            self._file.close()
+            raise MerError(f"{folder} was just removed by another run: run the same command again")
         with suppress(OSError):  # a full disk: the lock holds without the holder's name
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()}".encode())
@@ -93,6 +96,14 @@ def _open_lock(file: Path) -> IO[bytes]:
         return file.open("rb", buffering=0)
     except PermissionError as error:
         raise _not_shared(file, error) from None
+
+
+def _is_named(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
 
 
 def _not_shared(file: Path, error: OSError) -> MerError:

@@ -86,7 +86,8 @@ def test_names_and_aliases(spec: ModelSpec) -> None:
     os.mkfifo(home / "pipe.onnx")
     (home / "zeros.onnx").symlink_to("/dev/zero")
     (home / "folder.onnx").mkdir()
-    assert not {"pipe", "zeros", "folder"}.intersection(known_models())
+    (home / "._resnet18.onnx").write_bytes(b"\0\5\x16\7")  # a Mac's, beside it
+    assert not {"pipe", "zeros", "folder", "._resnet18"}.intersection(known_models())
     assert path_from_model("mobilenet-v3-small") == bundled
 
 

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from merkit.engine.catalogue import folder_lock
@@ -134,3 +134,27 @@ def test_a_lock_that_a_full_disk_refuses_to_close(tmp_path: Path, monkeypatch: p
         FolderLock(tmp_path)
     held.release()
     FolderLock(tmp_path).release()
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_a_lock_that_goes_before_it_is_taken(
+    tmp_path: Path, is_made_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run without rows removes it with its folder, while another one has opened it."""
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    first, real, third = FolderLock(folder), folder_lock._lock, list[FolderLock]()
+
+    def lock(file: IO[bytes]) -> None:
+        monkeypatch.undo()
+        first.release(remove=True)
+        if is_made_again:
+            folder.mkdir()
+            third.append(FolderLock(folder))
+        real(file)
+
+    monkeypatch.setattr(folder_lock, "_lock", lock)
+    with pytest.raises(MerError, match="was just removed by another run: run the same command again"):
+        FolderLock(folder)
+    for held in third:
+        held.release()
