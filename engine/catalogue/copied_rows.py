@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import MerError, UsageError
+from ..files import staging
 from .output import Kind, output_from_text
 from .row_file import RowFile
 from .rows import columns_of_rows
@@ -69,12 +68,9 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         if place.is_dir() and any(place.iterdir()):
             raise MerError(f"{folder} is not empty: name a new folder")
         place.parent.mkdir(parents=True, exist_ok=True)
-        begun = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-        try:
+        with staging(place.parent) as begun:
             yield begun / "labels"  # made by whoever writes, with the rights of a folder of theirs
             os.replace(begun / "labels", place)
-        finally:
-            shutil.rmtree(begun, ignore_errors=True)
     except (OSError, MerError) as error:
         cause = error.__cause__ if isinstance(error, MerError) else error
         if not isinstance(cause, OSError):

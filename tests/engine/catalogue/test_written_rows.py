@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -462,6 +464,21 @@ def test_a_copy_that_breaks_off_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "rows.csv", "tiny.onnx"]
     assert copy_rows(file, tmp_path / "copy") == 2
     assert len(list(rows_in(tmp_path / "copy"))) == 2
+
+
+def test_what_a_copy_that_was_killed_left_goes_with_the_next(
+    tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    file = file_of(tmp_path / "rows.csv", info, two_rows)
+    code = (
+        "import os, sys\nfrom merkit.engine.catalogue import copied_rows\n"
+        "copied_rows.ShardFolder.write = lambda *_: os._exit(9)\ncopied_rows.copy_rows(*sys.argv[1:])"
+    )
+    killed = subprocess.run([sys.executable, "-P", "-c", code, str(file), str(tmp_path / "copy")])
+    assert killed.returncode == 9
+    assert len(list(tmp_path.iterdir())) == 3
+    assert copy_rows(file, tmp_path / "copy") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "rows.csv", "tiny.onnx"]
 
 
 @pytest.mark.parametrize(
