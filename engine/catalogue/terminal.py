@@ -35,7 +35,6 @@ _WORDS = {"unsure": "unsure", "not_music": "no music", "silence": "silence"}  # 
 _MAX_CELLS = 240  # of a timeline: no terminal is wider
 _MAX_REASONS = 100  # that are told apart; those of the rest are counted together
 _REASONS_SHOWN = 5
-_OTHER = "other reasons"
 _SHORTEST_BAR = 8
 
 
@@ -98,9 +97,8 @@ class View:
         self.bugs += (label.error or "").startswith(BUG)
         self.seconds += label.duration_s or 0.0
         self._verdicts[label.verdict] += 1
-        if label.error:
-            is_known = label.error in self._reasons or len(self._reasons) < _MAX_REASONS
-            self._reasons[label.error if is_known else _OTHER] += 1
+        if label.error and (label.error in self._reasons or len(self._reasons) < _MAX_REASONS):
+            self._reasons[label.error] += 1
         if label.emotion:
             self._emotions[label.emotion] += 1
         for name, own in label.further.items():
@@ -131,7 +129,7 @@ class View:
         for reason, count in commonest:
             print_err(f"{count} failed: {reason}")
         if rest := self.failed - sum(count for _, count in commonest):
-            print_err(f"{rest} failed: {_OTHER}, each in its row (column error)")
+            print_err(f"{rest} failed: other reasons, each in its row (column error)")
         if self.done and self._verbose:
             print_err(_stages(run.stages))
         if out:
