@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from ..text.escape import for_terminal, text_from_path
 from . import manifests, playlists
 from .cue_sheets import album_of_cue
 from .hints import hint_of
-from .patterns import pattern_below
+from .patterns import is_pattern, pattern_below
 from .reconcile import RealPaths
 from .source import NO_FOLDER, Source, source_from_path
 from .walk import Walk
@@ -134,7 +133,7 @@ class Sources:
             yield from map(source_from_path, self._walk().audio(argument))
         elif _is_manifest(argument):
             yield from manifests.sources_from_manifest(argument, self._path_column, self.check, self.columns)
-        elif _is_pattern(argument):
+        elif is_pattern(argument):
             yield from self._matching(argument)
         elif _suffix(argument) in playlists.SUFFIXES and os.path.exists(argument):
             yield from playlists.sources_from_playlist(argument, self._skip_url, self.check)
@@ -189,11 +188,7 @@ def words_of_skipped(count: int, suffixes: Counter[str]) -> str:
 
 def _is_manifest(path: str) -> bool:
     is_table = _suffix(path) in manifests.SUFFIXES and not is_remote(path)
-    return is_table and not os.path.isdir(path) and not _is_pattern(path)
-
-
-def _is_pattern(path: str) -> bool:
-    return glob.has_magic(path) and not is_remote(path) and not os.path.lexists(path)
+    return is_table and not os.path.isdir(path) and not is_pattern(path)
 
 
 def _suffix(path: str) -> str:

@@ -8,6 +8,8 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
+from ..audio.formats import is_remote
+
 States = frozenset[int]
 """Where a pattern stands at a folder: the parts that what is in the folder may match next."""
 
@@ -72,6 +74,11 @@ class Pattern:
         if left_out and name != part and not (name.startswith(".") and part.startswith(".")):
             return False
         return self._match[state](name) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether an argument is a pattern: it has wildcards, and is no URL and no name that is there."""
+    return glob.has_magic(text) and not is_remote(text) and not os.path.lexists(text)
 
 
 def split_pattern(text: str) -> tuple[str, list[str]]:

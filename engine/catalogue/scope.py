@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from ..audio.formats import is_remote
 from ..text.escape import text_from_path
-from .patterns import split_pattern
+from .patterns import is_pattern, split_pattern
 from .reconcile import RealPaths
 
 
@@ -31,7 +30,7 @@ class Scope:
         for argument in arguments:
             identity = text_from_path(real_paths.of(argument))
             self._named.add(identity)
-            if glob.has_magic(argument) and not is_remote(argument) and not os.path.lexists(argument):
+            if is_pattern(argument):
                 self._patterns.append((identity, _parts(argument, real_paths)))
         self._is_input = is_input
         self._of_folder = lru_cache(64)(self._search)
