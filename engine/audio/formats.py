@@ -143,6 +143,11 @@ AUDIO_SUFFIXES = frozenset((*_AUDIO.split(), *_NOT_OPENED.split()))
 """Lower-case suffixes of the audio and video files that a search of folders takes."""
 
 
+def is_audio_name(name: str) -> bool:
+    """Whether a path, or a file's name, ends in one of ``AUDIO_SUFFIXES``, in any case."""
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+
+
 def is_container(head: bytes) -> bool:
     """Whether a file that begins so is a known container."""
     return head.startswith(_CONTAINERS) or is_mp4(head)

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from ..audio.formats import AUDIO_SUFFIXES, is_remote, open_regular_file
+from ..audio.formats import is_audio_name, is_remote, open_regular_file
 from ..errors import MerError
 from ..text.csv_header import DELIMITERS, is_above_header
 from ..text.escape import text_from_csv
@@ -131,8 +131,7 @@ def path_in_header(file: str, names: Iterable[str]) -> str | None:
 
 
 def _is_path(file: str, path: str) -> bool:
-    is_audio = os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
-    return is_audio or is_remote(path) or (path != "" and _is_file(file, path))
+    return is_audio_name(path) or is_remote(path) or (path != "" and _is_file(file, path))
 
 
 def _is_file(table: str, path: str) -> bool:

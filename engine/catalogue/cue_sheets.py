@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 
-from ..audio.formats import AUDIO_SUFFIXES, open_regular_file
+from ..audio.formats import is_audio_name, open_regular_file
 from ..errors import AudioError
 
 _MOST_BYTES = 1 << 16  # 99 tracks, the most of a CD, take half of it
@@ -53,7 +53,7 @@ def album_of_cue(cue: str) -> str | None:
 
 
 def _is_song(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES and os.path.isfile(path)
+    return is_audio_name(path) and os.path.isfile(path)
 
 
 def line_about_albums(count: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -12,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ..audio.decoder import Limits
-from ..audio.formats import AUDIO_SUFFIXES
+from ..audio.formats import is_audio_name
 from ..audio.litter import is_left_out
 from ..audio.remote_copy import open_filesystem, storage_reason, with_retries
 from ..errors import MerError, UnreadableError
@@ -138,7 +137,7 @@ def _name(path: str) -> str:
 
 
 def _is_audio(path: str) -> bool:
-    return not path.endswith("/") and os.path.splitext(_name(path))[1].lower() in AUDIO_SUFFIXES
+    return not path.endswith("/") and is_audio_name(_name(path))
 
 
 def _url(files: Any, path: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..audio.formats import AUDIO_SUFFIXES
+from ..audio.formats import is_audio_name
 from ..audio.litter import is_left_out
 from .patterns import Pattern, States
 from .source import real_path_of
@@ -97,7 +97,7 @@ class Walk:
             if left_out and pattern.takes(states, name, False):
                 self._skip("")
             return False
-        if _is_audio(name):
+        if is_audio_name(name):
             return True
         self._skip(prefix + name)
         return False
@@ -109,7 +109,7 @@ class Walk:
         except OSError:  # removed since it was listed
             return False
         return (
-            _is_audio(name)
+            is_audio_name(name)
             and not is_left_out(name, self._hidden)
             and self._is_searched(len(pattern.parts) - 1, self._real_path(folder))
             and os.path.isfile(link)
@@ -189,7 +189,7 @@ class Walk:
                     except OSError as error:
                         # A link to itself is no folder. What cannot be looked at, as on a disk that fails, is
                         # a song or a folder by its name: opening or listing it says why.
-                        is_folder = error.errno != errno.ELOOP and not _is_audio(entry.name)
+                        is_folder = error.errno != errno.ELOOP and not is_audio_name(entry.name)
                     entries.append(_entry(entry.name, is_folder, is_link))
         except OSError as error:
             return sorted(entries), error
@@ -198,10 +198,6 @@ class Walk:
 
 def _entry(name: str, is_folder: bool, is_link: bool) -> _Entry:
     return (0 if not is_folder else 2 if is_link else 1), name, is_link
-
-
-def _is_audio(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
 
 
 def _names(folder: _Ancestor) -> set[str]:
