@@ -90,7 +90,8 @@ class Labeler:
     Args:
         model: the name of a bundled model, or the path of an .onnx or .engine file.
         windows: the number of evenly spread windows of a song, 100,000 at most, or "all".
-        hop_s: with "all", the seconds from one window to the next; by default a window's length.
+        hop_s: with "all", the seconds from one window to the next, 1,000,000 at most; by default a
+            window's length.
         runtime: "onnxruntime", "openvino", "openvino-bf16", "tensorrt", "onnxruntime_rtx" or "null"; by
             default ("auto") the best one for the file on this machine, by a table of measurements.
         device: for ``label_files``; "auto" uses a GPU for an engine where there is one.
@@ -183,7 +184,7 @@ class Labeler:
         Raises:
             AudioError: too short, samples in its windows that are not finite or far beyond full scale, or
                 integers of a narrower type than theirs. Silence is no error, but a verdict.
-            ValueError: another shape or type, or a sample rate that is no number from 1 to 1,000,000.
+            ValueError: another shape or type, or a sample rate that is no whole number from 1 to 1,000,000.
         """
         decoder = SampleDecoder(samples, sample_rate)
         return self._label("", lambda: log_mels_from_decoder(decoder, self._options))
@@ -193,7 +194,7 @@ class Labeler:
 
         Songs that other threads label meanwhile get their labels, those of ``label_files`` do not.
         """
-        _opened.add(self)  # as above
+        _opened.add(self)  # as in label_files
         with self._lock:
             network, backend = self._network, self._backend
             self._network = self._backend = None

@@ -137,7 +137,7 @@ def error_from_silence(level: float, searched_s: float | None = None) -> AudioEr
         return SilentError("is silent: no sample above -100 dB of full scale")
     if not is_silence(level):
         return SilentError(
-            "is silent but for sounds that are too short, or too low to be heard, as far as it was searched"
+            "is silent but for sounds that are too short, or too deep to be heard, as far as it was searched"
         )
     return SilentError(
         f"too quiet: its level is at most {20 * np.log10(level):.0f} dB of full scale, "

@@ -18,8 +18,8 @@ _FFI: Any = getattr(soundfile, "_ffi")  # noqa: B009
 class SoundHandle(soundfile.SoundFile):
     """An open file. If soundfile knew that it can seek, it would do so after every read.
 
-    For a file object's bytes libsndfile calls back. What a signal's handler raises there, such as Ctrl-C or
-    a time limit, is raised behind libsndfile's call: cffi would print it, and wrong sound would follow.
+    libsndfile calls back for the bytes of a file object. What a signal's handler raises there (Ctrl-C, a time
+    limit) is raised after libsndfile's call: cffi would only print it, and wrong sound would follow.
 
     Args:
         file: a descriptor, closed with the handle, or a file object, which stays open.
@@ -49,12 +49,12 @@ class SoundHandle(soundfile.SoundFile):
         try:
             return function(*arguments, **options)
         finally:
-            if self._raised:
-                error = self._raised[0]
-                self._raised.clear()
-                if not isinstance(error, OSError):
-                    raise error
-                pass_on_from_handler(error)  # else a read failed, which is the file's end, as to libsndfile
+            while self._raised:
+                if not isinstance(self._raised[0], OSError):
+                    raise self._raised.pop(0)  # by no name: its traceback would keep the file alive
+                pass_on_from_handler(
+                    self._raised.pop(0)
+                )  # else a read failed: there the file ends for libsndfile
 
     def _init_virtual_io(self, file: io.RawIOBase | io.BytesIO) -> Any:
         """In the place of soundfile's own, of which no error comes back."""

@@ -13,7 +13,7 @@ def check_picture(picture: str, arguments: Iterable[str], output: Output) -> Non
     """Refuses a picture in place of an input or of another file, in a folder of labels, or in none.
 
     Raises:
-        UsageError: it would be there.
+        UsageError: it would be there, cannot be written, or would replace somebody else's.
         MerError: matplotlib is not installed.
     """
     from ..files import check_can_be_written

@@ -8,7 +8,7 @@ from .song_label import SongLabel
 
 
 class LabelsInOrder(dict[int, SongLabel]):
-    """Labels that wait for those before them, by position; ``next`` is the position that is yielded next."""
+    """Labels by position, which wait for those before them; ``next`` is the position of the next to be yielded."""
 
     def __init__(self, first: int = 0) -> None:
         super().__init__()

@@ -192,4 +192,5 @@ def _data_bytes() -> int:
     except (OSError, StopIteration):  # no /proc, as in a chroot
         import resource
 
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) + _UNTOUCHED
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return (most if sys.platform == "darwin" else most << 10) + _UNTOUCHED

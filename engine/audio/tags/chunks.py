@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -14,7 +15,7 @@ _INFO = {b"IART": "artist", b"INAM": "title", b"IPRD": "album",
          b"ICRD": "date", b"IPRT": "track", b"ITRK": "track",
          b"IGNR": "genre", b"ICMT": "comment"}  # fmt: skip
 _AIFF = {b"AUTH": "artist", b"NAME": "title"}
-_KNOWN = KNOWN | _INFO.keys()
+_OF_INFO = re.compile(rb"I[A-Z0-9]{3}")
 _UNKNOWN_SIZE = 0xFFFFFFFF
 
 
@@ -57,4 +58,5 @@ def _chunks(part: Part, order: str) -> Iterator[tuple[bytes, Part]]:
             size = long_data or part.length
         yield name, chunk
         place += 8 + size
-        place += size % 2 and part.read(place, 4) not in _KNOWN
+        behind = part.read(place, 4)
+        place += size % 2 and behind not in KNOWN and not _OF_INFO.fullmatch(behind)

@@ -30,11 +30,11 @@ async function unpacked(text) {
 
 // What is the same for a search: marks of Latin letters, the dot of Devanagari's borrowed sounds and what does not
 // show (joiners, soft hyphens) are often left out, and a chandrabindu is written as an anusvara; vowel signs are letters.
-// Of small letters (of which "ẞ" has one) capitals: there is one for both sigmas, and two for "ß".
-const PLAIN = { Ð: "D", Đ: "D", Þ: "TH", Ł: "L", Ø: "O", Æ: "AE", Œ: "OE" }; // whose marks do not come off
+// Capitals of small letters: so both sigmas are one letter, "ß" is SS, and so is "ẞ", whose small letter is "ß".
+const PLAIN = { Ð: "D", Đ: "D", Þ: "TH", Ł: "L", Ø: "O", Æ: "AE", Œ: "OE", Ħ: "H", Ŧ: "T" }; // whose marks do not come off
 const folded = (text) =>
   text.normalize("NFKD").replace(/[\u0300-\u036f\u093c]|\p{Default_Ignorable_Code_Point}/gu, "")
-    .replace(/\u0901/g, "\u0902").toLowerCase().toUpperCase().replace(/[ÐĐÞŁØÆŒ]/g, (letter) => PLAIN[letter]);
+    .replace(/\u0901/g, "\u0902").toLowerCase().toUpperCase().replace(/[ÐĐÞŁØÆŒĦŦ]/g, (letter) => PLAIN[letter]);
 
 const minutes = (seconds) => {
   const whole = Math.floor(seconds);

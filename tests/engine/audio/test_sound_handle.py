@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 import pytest
+import soundfile
 from audio_files import noise, write_audio
 from merkit.engine.audio.containers.file_view import FileView
 from merkit.engine.audio.decoder import Limits
@@ -77,6 +78,32 @@ def test_what_a_handler_raises_is_raised_wherever_it_comes(
         with closing(SoundHandle(view)) as handle:  # and the view is as good as before
             np.testing.assert_allclose(handle.read(20 * RATE, dtype="float32"), sound, atol=1e-4)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_signal_after_a_read_that_failed_is_not_lost(tmp_path: Path, suffix: str, raising) -> None:
+    """libsndfile reads on after a failure, in the same call."""
+
+    class Failing(Signalled):
+        def readinto(self, buffer: object) -> int:
+            before = self.calls_left
+            read = super().readinto(buffer)
+            if before == 2:
+                raise OSError(5, "Input/output error")
+            return read
+
+    path = write_audio(tmp_path / f"a.{suffix}", noise(20, RATE), RATE)
+    raising(KeyboardInterrupt)
+    with path.open("rb") as file:
+        for calls in range(8, 40):
+            view = Failing(file.fileno(), 0, path.stat().st_size)
+            view.calls_left = calls
+            with suppress(KeyboardInterrupt, soundfile.LibsndfileError):
+                with closing(SoundHandle(view)) as handle:
+                    for place in (0, handle.frames // 2, 0):
+                        handle.seek(place)
+                        handle.read(RATE, dtype="float32")
+                assert view.calls_left > 0
 
 
 def test_a_read_that_fails_is_the_end_of_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -230,7 +230,15 @@ def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
         (["{labels}", "{tmp}/x", "--journey", "sad:happy", "--sort", "confidence"], 2, "leave --sort out"),
     ],
 )
-def test_what_is_refused(labels: Path, tmp_path: Path, arguments: list[str], code: int, reason: str) -> None:
+def test_what_is_refused(
+    labels: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     done = run(*(text.format(labels=labels, tmp=tmp_path) for text in arguments))
     assert done.exit_code == code

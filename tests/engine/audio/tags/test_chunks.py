@@ -52,7 +52,8 @@ def test_text_chunks_of_aiff() -> None:
 def test_chunks_behind_one_without_the_byte_that_makes_it_even(kind: bytes, before: bytes) -> None:
     order = "<" if kind == b"RIFF" else ">"
     odd = made.chunk(before, bytes(999), order)[:-1]
-    info = b"INFO" + made.chunk(b"INAM", b"Title", order)[:-1] + made.chunk(b"IART", b"Artist", order)
+    info = b"INFO" + made.chunk(b"INAM", b"Title", order)[:-1] + made.chunk(b"ISFT", b"Lavf5", order)[:-1]
+    info += made.chunk(b"IART", b"Artist", order)
     texts = made.chunk(b"LIST", info, order)
     if kind == b"FORM":
         texts = made.chunk(b"NAME", b"Title", order)[:-1] + made.chunk(b"AUTH", b"Artist", order)
