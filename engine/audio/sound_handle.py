@@ -49,12 +49,13 @@ class SoundHandle(soundfile.SoundFile):
         try:
             return function(*arguments, **options)
         finally:
-            while self._raised:
-                if not isinstance(self._raised[0], OSError):
-                    raise self._raised.pop(0)  # by no name: its traceback would keep the file alive
-                pass_on_from_handler(
-                    self._raised.pop(0)
-                )  # else a read failed: there the file ends for libsndfile
+            raised = self._raised[:]
+            self._raised.clear()
+            while raised:
+                if not isinstance(raised[0], OSError):
+                    raise raised.pop(0)  # by no name: its traceback would keep the file alive
+                # Else a read failed: for libsndfile the file ends there.
+                pass_on_from_handler(raised.pop(0))
 
     def _init_virtual_io(self, file: io.RawIOBase | io.BytesIO) -> Any:
         """In the place of soundfile's own, of which no error comes back."""

@@ -8,7 +8,7 @@ from .song_label import SongLabel
 
 
 class LabelsInOrder(dict[int, SongLabel]):
-    """Labels by position, which wait for those before them; ``next`` is the position of the next to be yielded."""
+    """Labels by position, which wait for those before them; ``next`` is the position that comes next."""
 
     def __init__(self, first: int = 0) -> None:
         super().__init__()
