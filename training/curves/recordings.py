@@ -13,6 +13,7 @@ from ...engine.data.labelled_audio import Clip, LabelledAudio
 from ...engine.errors import MerError
 from ..data.examples import connected, in_one_group
 from ..data.near_copies import near_copies
+from ..data.on_demand import OnDemand
 from ..data.spectrogram_cache import ClipSound, cached_sounds
 from ..recipe import PROTOCOLS
 
@@ -65,7 +66,7 @@ def _pairs(sounds: _Sounds) -> Iterator[tuple[int, int]]:
     """The near copies, by their positions in ``sounds``."""
     heard = [(i, sound) for i, sound in enumerate(sounds) if isinstance(sound, ClipSound)]
     frame_s = _HEARD.audio.hop_length / _HEARD.audio.sample_rate
-    for first, second in near_copies([sound.decibels for _, sound in heard], frame_s):
+    for first, second in near_copies(OnDemand(sound.decibels for _, sound in heard), frame_s):
         yield heard[first][0], heard[second][0]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels, mel_edges
 from .augment import spread_crops
 from .near_copies import near_copies
+from .on_demand import OnDemand
 from .spectrogram_cache import ClipSound, cached_sounds
 
 Integers = npt.NDArray[np.intp]
@@ -29,7 +31,7 @@ _NOTHING_DB = 80.0  # below the loudest mel: where a file of a lower rate, or a 
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled spectrograms ``[mels, frames]`` in dB, in a fixed order.
+    """Labelled spectrograms ``[mels, frames]`` in dB, in a fixed order, read from disk when they are used.
 
     ``clips``, ``decibels`` (without the spec's floor), ``windows`` (``[windows, mels, frames]`` in dB, as the
     engine hears the example), ``targets`` (positions in ``labels``) and ``songs`` have one entry an
@@ -40,8 +42,8 @@ class Examples:
     """
 
     clips: tuple[Clip, ...]
-    decibels: tuple[Float32, ...]
-    windows: tuple[Float32, ...]
+    decibels: Sequence[Float32]
+    windows: Sequence[Float32]
     targets: Integers
     songs: Integers
     readable: tuple[Clip, ...]
@@ -99,19 +101,20 @@ def examples_from_audio(
             f"no clip of {', '.join(lost)} can be used ({len(skipped)} clips cannot; {path}: {reason}): "
             "add clips, or leave that label out"
         )
-    pairs = near_copies([sound.decibels for _, sound in readable], spec.hop_length / spec.sample_rate)
+    sounds = OnDemand(sound.decibels for _, sound in readable)
+    pairs = near_copies(sounds, spec.hop_length / spec.sample_rate)
     copies = connected(pairs)
     kept = in_one_group([clip for clip, _ in readable], copies)
     examples = [
-        (song, kept[song], part.decibels, part.windows)
+        (song, kept[song], *part)
         for song, (_, sound) in enumerate(readable)
         for part in _parts(sound, spec, sub_clips, windows)
     ]
     songs, clips, decibels, heard = zip(*examples, strict=True)
     return Examples(
         clips,
-        decibels,
-        heard,
+        OnDemand(decibels),
+        OnDemand(heard),
         np.asarray([data.labels.index(clip.label) for clip in clips]),
         np.asarray(songs),
         tuple(kept),
@@ -185,17 +188,24 @@ def in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list
     ]
 
 
-def _parts(sound: ClipSound, spec: AudioSpec, count: int, windows: int) -> list[ClipSound]:
-    """The clip itself, or ``count`` sub-clips; one that holds less than half a window is left out.
+def _parts(
+    sound: ClipSound, spec: AudioSpec, count: int, windows: int
+) -> list[tuple[Callable[[], Float32], Callable[[], Float32]]]:
+    """What gives the ``decibels`` and the ``windows`` of the clip itself, or of ``count`` sub-clips.
 
-    The engine labels no sub-clips: their windows are cut out of the clip's spectrogram.
+    A sub-clip that holds less than half a window is left out. The engine labels no sub-clips: their windows
+    are cut out of the clip's spectrogram.
     """
     if not count:
-        return [sound]
+        return [(sound.decibels, sound.windows)]
     step = spec.window_samples // spec.hop_length  # windows that adjoin; each has one frame more than this
-    parts = [sound.decibels[:, i * step : i * step + spec.frames] for i in range(count)]
+    frames = sound.decibels().shape[1]
+
+    def part(start: int) -> Float32:
+        return sound.decibels()[:, start : start + spec.frames]
+
     return [
-        ClipSound(part, spread_crops(part, spec, windows))
-        for i, part in enumerate(parts)
-        if not i or part.shape[1] > spec.frames // 2
+        (partial(part, start), lambda start=start: spread_crops(part(start), spec, windows))
+        for start in range(0, count * step, step)
+        if not start or frames - start > spec.frames // 2
     ]

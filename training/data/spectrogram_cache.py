@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from ...engine.spectrogram.log_mel import decibels_from_audio
 from .clip_ids import clip_ids
 from .clip_sound import sound_from_clip
 
+_OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _FLOOR = 1e-10  # -100 dB: below what any spec hears, so that gain and noise meet the sound itself
 
 _Targets = tuple[Path, Path]  # the cache files of a clip's spectrogram and of its windows
@@ -31,16 +33,22 @@ _Job = tuple[str, _Targets]  # an audio file, and the cache files to write
 
 @dataclass(frozen=True)
 class ClipSound:
-    """A clip in dB, memory-mapped.
+    """A clip in dB, in two files of the cache; what is read of them is memory-mapped.
 
-    Attributes:
-        decibels: all that sounds of it, float32 ``[mels, frames]``, to -100 dB whatever the spec's floor.
-        windows: what the engine hears of it, float32 ``[windows, mels, frames]``: the log-mels of labelling
-            before they are standardised.
+    Both methods raise a MerError where the file is gone or damaged by now.
     """
 
-    decibels: Float32
-    windows: Float32
+    whole: Path
+    cut: Path
+
+    def decibels(self) -> Float32:
+        """All that sounds of it, float32 ``[mels, frames]``, to -100 dB whatever the spec's floor."""
+        return _mapped(self.whole)
+
+    def windows(self) -> Float32:
+        """What the engine hears of it, float32 ``[windows, mels, frames]``: the log-mels of labelling before
+        they are standardised."""
+        return _mapped(self.cut)
 
 
 def cache_home() -> Path:
@@ -129,13 +137,33 @@ def _computed(
 
 def _read(targets: _Targets, spec: AudioSpec) -> ClipSound | None:
     """None where a cache file is missing or damaged: both are then computed."""
+    sound = ClipSound(*targets)
     try:
-        decibels, windows = (np.load(target, mmap_mode="r", allow_pickle=False) for target in targets)
-    except (OSError, ValueError, EOFError):
+        decibels, windows = sound.decibels(), sound.windows()
+    except _Unreadable:
         return None
     good = decibels.dtype == windows.dtype == np.float32 and decibels.ndim == 2 and windows.ndim == 3
     good = good and len(decibels) == spec.n_mels and windows.shape[1:] == (spec.n_mels, spec.frames)
-    return ClipSound(decibels, windows) if good and decibels.size and windows.size else None
+    return sound if good and decibels.size and windows.size else None
+
+
+class _Unreadable(MerError):
+    """A file of the cache that is not there, or not whole."""
+
+
+def _mapped(file: Path) -> Float32:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _OF_THE_SYSTEM:  # of it the file tells nothing
+            raise MerError(
+                f"{file} cannot be opened: {os.strerror(number)}; allow more open files (ulimit -n), or "
+                "end other programs"
+            ) from None
+        raise _Unreadable(
+            f"{file} of the cache is gone or damaged by now: the same command again makes it anew"
+        ) from None
 
 
 def _write(job: _Job, options: WindowOptions) -> str:

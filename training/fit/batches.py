@@ -14,6 +14,7 @@ from torch import Tensor
 from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
 from ..data.augment import first_crop, mixup, random_crop
+from ..data.on_demand import joined
 from ..recipe import Recipe
 from ..teachers.lesson import Lesson
 
@@ -70,7 +71,7 @@ class TrainingData:
     @cached_property
     def all_clips(self) -> Sequence[Float32]:
         """The clips, and those without a label."""
-        return [*self.clips, *self.lesson.unlabelled] if self.lesson else self.clips
+        return joined(self.clips, self.lesson.unlabelled) if self.lesson else self.clips
 
     @cached_property
     def all_targets(self) -> Float32:

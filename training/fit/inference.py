@@ -28,6 +28,7 @@ def logits_from_network(
     network.eval()
     device = next(network.parameters()).device
     waiting: list[Float32] = []
+    ends: list[int] = []
     batches: list[Tensor] = []
 
     def run() -> None:
@@ -36,10 +37,11 @@ def logits_from_network(
         waiting.clear()
 
     for i in chosen:
-        waiting.extend(log_mel_from_decibels(window, spec) for window in windows[i])
+        log_mels = [log_mel_from_decibels(window, spec) for window in windows[i]]
+        ends.append(len(log_mels) + (ends[-1] if ends else 0))
+        waiting += log_mels
         if len(waiting) >= _WINDOWS_AT_ONCE:
             run()
     if waiting:
         run()
-    ends = np.cumsum([len(windows[i]) for i in chosen])
     return np.split(torch.cat(batches).numpy(), ends[:-1]) if batches else []

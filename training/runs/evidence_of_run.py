@@ -19,6 +19,7 @@ from ...engine.spec import ModelSpec
 from ...engine.text.escape import text_from_path
 from ..data.augment import spread_crops
 from ..data.examples import Examples
+from ..data.on_demand import OnDemand, chosen_of, joined
 from ..data.spectrogram_cache import ClipSound, cache_home, cached_sounds
 from ..data.splits import Split
 from ..evaluate.metrics_report import card_from_spec, write_json
@@ -79,13 +80,13 @@ def add_evidence(
     test = {*held_out_clips(examples.readable, spec.provenance)}
     heard = [i for i, song in enumerate(examples.songs.tolist()) if song not in test]
     music = Sounds(
-        [*(examples.windows[i] for i in heard), *unlabelled.windows],
+        joined(chosen_of(examples.windows, heard), unlabelled.windows),
         [*(examples.clips[i].group for i in heard), *unlabelled.groups],
     )
     others = sounds_that_are_generated(spec.audio, len(music.windows))
     if non_music:
         recordings = _recordings(non_music, spec, cache or cache_home(), workers)
-        others = Sounds([*others.windows, *recordings.windows], [*others.groups, *recordings.groups])
+        others = Sounds(joined(others.windows, recordings.windows), [*others.groups, *recordings.groups])
     confidence = round(SURE_OF_CHANCE / len(spec.labels), 4)
     if held_out and len(held_out.truth) >= _ENOUGH:
         confidence = least_confidence(held_out.by_song(spec.temperature).max(axis=1))
@@ -111,7 +112,8 @@ def more_music(examples: Examples, job: Job, splits: Sequence[Split]) -> Sounds:
         return NO_SOUNDS
     music = job.teaching.music
     usable = range(len(music.clips)) if len(splits) > 1 else music.usable(examples, splits[0])
-    windows = [spread_crops(music.decibels[i], job.protocol.audio, 1) for i in usable]
+    decibels, audio = music.decibels, job.protocol.audio
+    windows = OnDemand(lambda i=i: spread_crops(decibels[i], audio, 1) for i in usable)
     return Sounds(windows, [music.clips[i].group for i in usable])
 
 
@@ -138,7 +140,7 @@ def _recordings(folders: Sequence[Path], spec: ModelSpec, cache: Path, workers: 
     good = [(sound, clip) for sound, clip in zip(sounds, clips, strict=True) if isinstance(sound, ClipSound)]
     if not good:
         raise MerError(f"no audio in {', '.join(map(str, folders))} can be used")
-    return Sounds([sound.windows for sound, _ in good], [clip.group for _, clip in good])
+    return Sounds(OnDemand(sound.windows for sound, _ in good), [clip.group for _, clip in good])
 
 
 def _facts(fitted: FittedEvidence, clips: int, sounds: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Lesson:
 
     soft: Float32
     vectors: Float32
-    unlabelled: tuple[Float32, ...] = ()
+    unlabelled: Sequence[Float32] = ()
 
     def without_vectors(self) -> Lesson:
         """Soft labels alone."""
@@ -79,7 +79,7 @@ def lesson_from_embeddings(
     directions = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler()).fit(heard)
     of_words = [_said_of(without_label, kind, everything) for kind in words]
     vectors = np.concatenate([directions.transform(everything), *of_words], axis=1)
-    return Lesson(soft, vectors.astype(np.float32), tuple(unlabelled))
+    return Lesson(soft, vectors.astype(np.float32), unlabelled)
 
 
 def _said_of(features: Float32, words: Sequence[str | None], of: Float32) -> Float32:

@@ -14,6 +14,7 @@ from ...engine.artifact import CHECKPOINT
 from ...engine.data.clip import Clip, heard_clips, heard_text
 from ...engine.errors import MerError, UsageError
 from ..data.examples import Examples
+from ..data.on_demand import chosen_of
 from ..data.splits import Split
 from ..embeddings.ears import Ears, ears_of
 from ..embeddings.embeddings import clip_embeddings
@@ -103,7 +104,7 @@ class Teaching:
             [clip.group for clip in examples.clips],
             split.training,
             features[count:][usable],
-            [self.music.decibels[i] for i in usable],
+            chosen_of(self.music.decibels, usable),
             balance,
             [[kind.get(self.music.clips[i].id) for i in usable] for kind in self.words],
         )

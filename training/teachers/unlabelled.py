@@ -19,6 +19,7 @@ from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples
 from ..data.near_copies import near_copies
+from ..data.on_demand import OnDemand, chosen_of, joined
 from ..data.spectrogram_cache import ClipSound
 from ..data.splits import Split
 
@@ -37,7 +38,7 @@ class Unlabelled:
     """
 
     clips: tuple[Clip, ...] = ()
-    decibels: tuple[Float32, ...] = ()
+    decibels: Sequence[Float32] = ()
     touched: tuple[frozenset[str], ...] = ()
 
     def usable(self, examples: Examples, split: Split) -> list[int]:
@@ -96,14 +97,14 @@ def apart_from(
     ]
     if refused and not heard:
         raise MerError(f"none of {len(clips)} clips without a label can be used; the first: {refused[0]}")
-    new = [(clip, sound.decibels) for clip, sound in heard if clip.id not in known]
+    new = [(clip, sound) for clip, sound in heard if clip.id not in known]
     note = f"; {len(new)} clips without a label" if clips else ""
     for count, why in (
         (len(refused), f"labelling refuses (the first: {refused[0]})" if refused else ""),
         (len(heard) - len(new), "are labelled clips"),
     ):
         note += f", {count} left out that {why}" if count else ""
-    clips, decibels = [clip for clip, _ in new], [part for _, part in new]
+    clips, decibels = [clip for clip, _ in new], OnDemand(sound.decibels for _, sound in new)
     names = _names(examples, labelled)
     own = _own_groups(names, clips)
     touched: dict[str, set[str]] = {group: {group} for group in own}
@@ -111,7 +112,7 @@ def apart_from(
         touched[group].update(names[artist] for artist in clip.artists if artist in names)
     for clip, song in _copies(examples, decibels, spec):
         touched[own[clip]].add(_key(examples.readable[song]))
-    return Unlabelled(tuple(clips), tuple(decibels), tuple(frozenset(touched[group]) for group in own)), note
+    return Unlabelled(tuple(clips), decibels, tuple(frozenset(touched[group]) for group in own)), note
 
 
 def _key(clip: Clip) -> str:
@@ -140,8 +141,8 @@ def _copies(examples: Examples, decibels: Sequence[Float32], spec: AudioSpec) ->
         return
     pieces = sorted({int(song): i for i, song in reversed(list(enumerate(examples.songs)))}.items())
     songs = [song for song, _ in pieces]
-    heard = [examples.decibels[i] for _, i in pieces]
-    for first, second in near_copies([*heard, *decibels], spec.hop_length / spec.sample_rate):
+    heard = chosen_of(examples.decibels, (i for _, i in pieces))
+    for first, second in near_copies(joined(heard, decibels), spec.hop_length / spec.sample_rate):
         if first < len(songs) <= second:
             yield second - len(songs), songs[first]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,25 @@ def test_sub_clips_know_their_song(songs: Path, cache: Path):
         assert np.array_equal(np.maximum(part, floor)[None], windows)
     assert examples.grouped_by == "group"
     assert examples.counts() == {"calm": 40, "tense": 40}
+
+
+@pytest.mark.parametrize("sub_clips", [0, 3])
+def test_more_clips_than_files_that_may_be_open(sub_clips: int, songs: Path, cache: Path, examples: Examples):
+    """Many systems allow a process 1,024 open files; a clip has two in the cache."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = len(os.listdir("/dev/fd")) + 12
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        few = examples_from_audio(labelled_audio(songs / "clips.csv"), SPEC, cache, sub_clips=sub_clips)
+        shapes = {
+            (part.shape[0], *windows.shape[1:])
+            for part, windows in zip(few.decibels, few.windows, strict=True)
+        }
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not few.skipped
+    assert len(few.readable) == 40
+    assert shapes == {(32, 32, 32)}
 
 
 def test_tags_that_can_be_learnt(examples: Examples):

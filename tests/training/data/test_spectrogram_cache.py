@@ -51,7 +51,7 @@ def _all(sounds: list[ClipSound | MerError]) -> list[ClipSound]:
 
 def _equal(first: ClipSound | MerError, second: ClipSound | MerError) -> bool:
     (a, b) = _all([first, second])
-    return np.array_equal(a.decibels, b.decibels) and np.array_equal(a.windows, b.windows)
+    return np.array_equal(a.decibels(), b.decibels()) and np.array_equal(a.windows(), b.windows())
 
 
 def test_children_make_it_once_and_skip_what_cannot_be_read(songs: list[Clip], tmp_path: Path):
@@ -73,9 +73,9 @@ def test_windows_are_the_engines_and_crops_nearly(songs: list[Clip], tmp_path: P
     spec = dataclasses.replace(SPEC, mean=(-40.0,), std=(15.0,))
     (sound,) = _all(cached_sounds(songs[:1], spec, 3, tmp_path / "cache"))
     windows = windows_from_file(songs[0].path, spec, 3)
-    ours = spread_crops(sound.decibels, spec, 3)
-    assert len(sound.windows) == len(windows) == len(ours) == 3
-    for window, heard, cut in zip(windows, sound.windows, ours, strict=True):
+    ours = spread_crops(sound.decibels(), spec, 3)
+    assert len(sound.windows()) == len(windows) == len(ours) == 3
+    for window, heard, cut in zip(windows, sound.windows(), ours, strict=True):
         expected = log_mel_from_audio(window.samples[None], spec)[0, 0]
         assert np.array_equal(log_mel_from_decibels(heard, spec), expected)
         frame = round(window.start_s * spec.sample_rate / spec.hop_length)
@@ -89,8 +89,8 @@ def test_windows_are_the_engines_and_crops_nearly(songs: list[Clip], tmp_path: P
 def test_what_is_quieter_than_the_spec_hears_is_kept(songs: list[Clip], tmp_path: Path, computed: list[str]):
     loud = dataclasses.replace(SPEC, amin=1e-3)
     (sound,) = _all(cached_sounds(songs[:1], loud, 3, tmp_path / "cache"))
-    assert sound.decibels.min() < -50
-    assert sound.windows.min() == -30
+    assert sound.decibels().min() < -50
+    assert sound.windows().min() == -30
 
 
 def test_only_what_changes_the_sound_makes_another(songs: list[Clip], tmp_path: Path, computed: list[str]):
@@ -102,9 +102,9 @@ def test_only_what_changes_the_sound_makes_another(songs: list[Clip], tmp_path: 
     assert len(computed) == 4
     other = cached_sounds(songs, dataclasses.replace(SPEC, n_mels=16), 3, folder)
     assert len(computed) == 8
-    assert {(len(sound.decibels), *sound.windows.shape) for sound in _all(other)} == {(16, 3, 16, 63)}
+    assert {(len(sound.decibels()), *sound.windows().shape) for sound in _all(other)} == {(16, 3, 16, 63)}
     fewer = cached_sounds(songs, SPEC, 2, folder)
-    assert {len(sound.windows) for sound in _all(fewer)} == {2}
+    assert {len(sound.windows()) for sound in _all(fewer)} == {2}
 
 
 def test_a_damaged_file_is_made_anew(songs: list[Clip], tmp_path: Path, computed: list[str]):
@@ -117,7 +117,7 @@ def test_a_damaged_file_is_made_anew(songs: list[Clip], tmp_path: Path, computed
     computed.clear()
     again = cached_sounds(songs, SPEC, 3, folder)
     assert len(computed) == 3
-    assert {len(sound.decibels) for sound in _all(again)} == {32}
+    assert {len(sound.decibels()) for sound in _all(again)} == {32}
 
 
 def test_a_changed_file_is_made_anew(songs: list[Clip], tmp_path: Path, computed: list[str]):
@@ -148,3 +148,40 @@ def test_a_cache_that_cannot_be_made(songs: list[Clip], tmp_path: Path):
     (tmp_path / "cache").touch()
     with pytest.raises(MerError, match="cannot be made"):
         cached_sounds(songs, SPEC, 3, tmp_path / "cache")
+
+
+def test_a_clip_holds_no_file_open(songs: list[Clip], tmp_path: Path, computed: list[str]):
+    before = len(os.listdir("/dev/fd"))
+    sounds = _all(cached_sounds(songs, SPEC, 3, tmp_path / "cache"))
+    assert len(os.listdir("/dev/fd")) == before
+    window = sounds[0].windows()[0]
+    assert isinstance(window, np.memmap)  # only what is used of it is read
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_system_that_opens_no_more_files_is_no_damaged_clip(
+    number: int, songs: list[Clip], tmp_path: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    cached_sounds(songs, SPEC, 3, tmp_path / "cache")
+
+    def refused(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(cache.np, "load", refused)
+    with pytest.raises(
+        MerError, match=rf"npy cannot be opened: {os.strerror(number)}; allow more open files"
+    ):
+        cached_sounds(songs, SPEC, 3, tmp_path / "cache")
+    assert len(computed) == len(songs)
+
+
+def test_a_cache_that_goes_during_a_training(songs: list[Clip], tmp_path: Path, computed: list[str]):
+    sound, *_ = _all(cached_sounds(songs, SPEC, 3, tmp_path / "cache"))
+    for file in (tmp_path / "cache").rglob("*.npy"):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(MerError, match=r"is gone or damaged by now: the same command again makes it anew"):
+        sound.windows()
+    for file in (tmp_path / "cache").rglob("*.npy"):
+        file.unlink()
+    with pytest.raises(MerError, match="is gone or damaged"):
+        sound.decibels()
