@@ -15,6 +15,7 @@ from .command import limit_threads, training_command
 from .commands import ensemble
 from .curves.cli import curve
 from .listening.cli import listen, queue
+from .names import name_of
 from .options import (
     FOLDER,
     OPTION_OF_FIELD,
@@ -136,7 +137,7 @@ def _train(**options: Any) -> int:
     data = read_data(root, options["layout"], options["labels"], options["group_by"])
     session = Session(
         data,
-        root.resolve().name,
+        name_of(root.resolve()),
         models,
         protocol,
         out,

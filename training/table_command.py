@@ -17,6 +17,7 @@ from ..engine.files import check_can_be_written
 from ..engine.spec import MER500_LABELS
 from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
+from .names import name_of
 from .options import (
     FOLDER,
     check_not_read,
@@ -186,7 +187,7 @@ def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, An
     epochs = options["epochs"] or _EPOCHS, options["heavy_epochs"] or _HEAVY_EPOCHS
     session = Session(
         data,
-        root.resolve().name,
+        name_of(root.resolve()),
         models_from_names(options["models"] or ("all",)),
         protocol,
         runs,
@@ -233,7 +234,7 @@ def _by_split(
     }
     plan = SplitPlan(
         by_split,
-        root.resolve().stem,
+        name_of(root.resolve().stem),
         tuple(dict.fromkeys(options["protocols"] or ("hindi-2022", "icm-2020", "best"))),
         models_from_names(options["models"]),
         begins[0] if begins else None,
@@ -245,7 +246,7 @@ def _by_split(
         options["cache"],
         options["workers"],
     )
-    command = _command_line(root.resolve().name, {**options, "splits": splits})
+    command = _command_line(name_of(root.resolve()), {**options, "splits": splits})
     return partial(fill_split_table, plan, options["results"], command)
 
 
@@ -276,4 +277,4 @@ def _command_line(data: str, options: dict[str, Any]) -> str:
 
 def _written(value: str | Path) -> str:
     """A teacher or a folder by its name alone: where they lie is nobody's business."""
-    return Path(value).name if isinstance(value, Path) or Path(value).exists() else value
+    return name_of(value) if isinstance(value, Path) or Path(value).exists() else value

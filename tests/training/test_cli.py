@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -245,3 +246,19 @@ def test_what_is_wrong_is_one_line(
     assert reason.replace("SONGS", str(songs)) in result.stderr
     assert "Traceback" not in result.output
     assert {path.name for path in tmp_path.iterdir()} <= {"mer-home"}  # no work was begun
+
+
+def test_names_that_are_no_text(songs: Path, cache: Path, tmp_path: Path):
+    """A folder and a broken file whose names are not UTF-8, which Linux allows."""
+    root = Path(os.fsdecode(os.fsencode(tmp_path / "mus") + b"\xffik"))
+    shutil.copytree(songs, root)
+    (root / "calm" / os.fsdecode(b"bad\xff.wav")).write_bytes(b"no sound")
+    options = ["--data", root, "--layout", "folder", "--cache", cache, "-m", "audiocnn", "--no-export"]
+    out = tmp_path / "run"
+    result = _run(*options, "--out", out, *FAST_OPTIONS, "--epochs", 1, "--folds", 2)
+    assert result.exit_code == 4, result.output
+    for run in (out, out / "fold-1"):
+        ((path, _),) = json.loads((run / "metrics.json").read_text())["skipped"]
+        assert path.endswith(r"mus\xffik/calm/bad\xff.wav")
+    _, spec = network_from_checkpoint(out / "fold-1" / "checkpoint.safetensors")
+    assert spec.provenance["data"]["name"] == r"mus\xffik"

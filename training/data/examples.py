@@ -18,6 +18,7 @@ from ...engine.data.labelled_audio import Clip, LabelledAudio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels, mel_edges
+from ...engine.text.escape import storable, text_from_path
 from .augment import spread_crops
 from .near_copies import near_copies
 from .on_demand import OnDemand
@@ -57,6 +58,11 @@ class Examples:
         """A number for each example; those of the same recording have the same."""
         first = {song: songs[0] for songs in self.copies for song in songs}
         return [first.get(int(song), int(song)) for song in self.songs]
+
+    @property
+    def left_out(self) -> list[list[str]]:
+        """``skipped`` as metrics.json has it: text, whatever bytes a name holds."""
+        return [[text_from_path(str(path)), storable(reason)] for path, reason in self.skipped]
 
     def counts(self) -> dict[str, int]:
         """The number of examples of each label."""

@@ -97,10 +97,8 @@ def cross_validate(
     }
     common = {name: runs[0].metrics[name] for name in _OF_EVERY_FOLD}
     minutes = round(sum(run.metrics["minutes"] for run in runs), 2)
-    skipped = [[str(path), reason] for path, reason in examples.skipped]
-    write_json(
-        {**metrics, **common, "split": split, "skipped": skipped, "minutes": minutes}, folder / METRICS
-    )
+    facts = {"split": split, "skipped": examples.left_out, "minutes": minutes}
+    write_json({**metrics, **common, **facts}, folder / METRICS)
     return run_from_folder(folder)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from ...engine.data.cleaning import quoted_label
 from ...engine.errors import UsageError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.presets import PRESETS
+from ..names import name_of
 from ..networks.backbones import build_backbone
 from ..networks.embedding import embedding_audio
 from ..networks.frozen import FrozenNetwork
@@ -29,7 +28,7 @@ def check_plan(session: Session, observer: Observer) -> None:
         UsageError: they cannot, or a network cannot take images of such a shape.
         MerError: see ``trained_network``.
     """
-    weights, plan = Path(session.protocol.weights).name, session.plan
+    weights, plan = name_of(session.protocol.weights), session.plan
     for name in ("train_windows", "guard"):
         asked = getattr(session.protocol.recipe, name) != getattr(Recipe(), name)
         if plan != "frozen" and asked:

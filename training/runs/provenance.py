@@ -14,6 +14,7 @@ from ...engine.data.labelled_audio import clip_names, heard_text
 from ..data.examples import Examples
 from ..data.sides import shared_sound
 from ..data.splits import Split, group_too_large
+from ..names import name_of
 from ..networks.musicnn_weights import NOTICE
 from ..networks.trained import names_trained_network
 from ..plans import Plan
@@ -59,7 +60,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
     return {
         "protocol": job.protocol.name,
         "recipe": dataclasses.asdict(job.protocol.recipe),
-        "weights": Path(job.protocol.weights).name,
+        "weights": name_of(job.protocol.weights),
         "data": {
             "name": job.data_name,
             "clips": len(examples.readable),

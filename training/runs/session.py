@@ -18,6 +18,7 @@ from ..data.sides import two_labels
 from ..data.spectrogram_cache import cache_home, cached_sounds
 from ..data.splits import Split, can_be_given, splits_from_protocol
 from ..evaluate.figures import curves_png
+from ..names import name_of
 from ..networks.backbones import PAPER_BACKBONES
 from ..recipe import SplitKind
 from ..teachers.teaching import Teaching
@@ -187,7 +188,7 @@ def _teaching(
         ready = progress(len(music)) if music else lambda count: None
         sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
         unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
-        name = ", ".join(source.resolve().name for source in _music(session))
+        name = ", ".join(name_of(source.resolve()) for source in _music(session))
         observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
         by_audio[audio] = Teaching(
             session.teachers, unlabelled, name, embeddings, session.workers, words, observer.say, progress
@@ -272,7 +273,7 @@ def _say_heard(session: Session, examples: Examples, splits: Sequence[Split], ob
     tested = {int(i) for split in splits for i in split.test}
     heard = heard_clips(examples.clips, session.begun.provenance) if session.begun else None
     if heard and tested & heard:
-        weights = Path(session.protocol.weights).name
+        weights = name_of(session.protocol.weights)
         observer.say(
             f"{weights} was trained on {len(tested & heard)} of the {len(tested)} clips that test it here: "
             "the figures say nothing of new music"

@@ -270,7 +270,7 @@ class _Run:
                 "parameters": sum(p.numel() for p in network.parameters()),
                 "macs": None,
                 "split": spec.provenance["split"],
-                "skipped": [[str(path), reason] for path, reason in self.examples.skipped],
+                "skipped": self.examples.left_out,
                 "recipe": dataclasses.asdict(self.recipe),
                 "epochs": len(history),
                 "chosen_epoch": max(row.epoch for row in history if row.better),

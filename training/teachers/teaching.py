@@ -18,6 +18,7 @@ from ..data.on_demand import chosen_of
 from ..data.splits import Split
 from ..embeddings.ears import Ears, ears_of
 from ..embeddings.embeddings import clip_embeddings
+from ..names import name_of
 from ..networks.checkpoint import spec_from_checkpoint
 from ..networks.trained import trained_network
 from .lesson import Lesson, lesson_from_embeddings
@@ -70,7 +71,7 @@ class Teaching:
         usable = self.music.usable(examples, split)
         return {
             "teachers": [
-                {"name": Path(source).name, "backbone": ears.name, "sha256": ears.key}
+                {"name": name_of(source), "backbone": ears.name, "sha256": ears.key}
                 for source, ears in zip(self.sources, self._ears(examples, split), strict=True)
             ],
             "unlabelled": {
