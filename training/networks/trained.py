@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +64,7 @@ def names_trained_network(weights: str) -> bool:
     if path.is_dir() or path.suffix.lower() == ".onnx":
         return True
     if path.is_file():
-        return _carries_spec(path) or _is_audioset(path)
+        return _carries_spec(path) or is_audioset_state(_names_of_tensors(path))
     with suppress(UsageError):
         return path_from_model(weights).suffix.lower() == ".onnx"
     return False
@@ -83,7 +83,7 @@ def trained_network(
     """Finds and reads a trained network.
 
     Args:
-        source: "musicnn-msd", "musicnn-mtt", or MusiCNN's wheel; the AudioSet network's safetensors file; a
+        source: "musicnn-msd", "musicnn-mtt", or MusiCNN's wheel; the AudioSet network's file; a
             run's folder or its checkpoint; an FP32 .onnx that was exported from a network of ours; or the
             name of a known model, such as "audiocnn".
         say: called with one line before something is fetched.
@@ -134,19 +134,26 @@ def _trained(network: nn.Module, spec: ModelSpec) -> TrainedNetwork:
 
 
 def _carries_spec(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return SPEC_KEY in (file.metadata() or {})
-    except (SafetensorError, OSError, ValueError):
-        return False
+    metadata, _ = _header(path)
+    return SPEC_KEY in metadata
 
 
-def _is_audioset(path: Path) -> bool:
+def _names_of_tensors(path: Path) -> Collection[str]:
+    """Of a file of safetensors or of ``torch.save``; none where it is neither."""
+    _, names = _header(path)
+    if not names:  # as the authors of the AudioSet network publish it
+        with suppress(MerError):
+            return state_dict_from_file(path)
+    return names
+
+
+def _header(path: Path) -> tuple[Mapping[str, str], Collection[str]]:
+    """What a safetensors file says of itself, and its tensors' names; both empty where it is no such file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return is_audioset_state(file.keys())
+            return file.metadata() or {}, file.keys()
     except (SafetensorError, OSError, ValueError):
-        return False
+        return {}, ()
 
 
 def _audioset(path: Path) -> TrainedNetwork:

@@ -101,7 +101,7 @@ def not_finite(state: Mapping[str, Tensor]) -> str:
 
 
 def _content(path: Path) -> Any:
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 

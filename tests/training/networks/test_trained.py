@@ -7,14 +7,16 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from audioset_files import random_audioset
 from merkit.engine.artifact import path_from_model
 from merkit.engine.errors import ArtifactError, UsageError
 from merkit.engine.spec import ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import save_checkpoint
-from merkit.training.networks.trained import trained_network
+from merkit.training.networks.trained import names_trained_network, trained_network
 from onnx import numpy_helper
+from safetensors.torch import save_file
 
 
 def test_a_folder_of_trainings_names_them(tmp_path: Path):
@@ -47,3 +49,17 @@ def test_an_onnx_with_nan_is_refused_for_that(tmp_path: Path):
     onnx.save(model, tmp_path / "nan.onnx")
     with pytest.raises(ArtifactError, match=r"nan.onnx: the weights hold NaN or infinity, in features.0"):
         trained_network(str(tmp_path / "nan.onnx"))
+
+
+def test_the_audioset_network_as_its_authors_publish_it(tmp_path: Path):
+    """With ``torch.save``; other state dicts do not say what they are of."""
+    published = random_audioset()
+    torch.save(published, tmp_path / "mn04_as_mAP_432.pt")
+    save_file(published, tmp_path / "MN04_AS.SAFETENSORS")
+    for name in ("mn04_as_mAP_432.pt", "MN04_AS.SAFETENSORS"):
+        assert names_trained_network(str(tmp_path / name)), name
+        assert trained_network(str(tmp_path / name)).backbone == "audioset"
+    torch.save(AudioCNN(2).state_dict(), tmp_path / "plain.pt")
+    (tmp_path / "none.pt").write_bytes(b"no weights")
+    for name in ("plain.pt", "none.pt"):
+        assert not names_trained_network(str(tmp_path / name)), name
