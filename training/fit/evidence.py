@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -89,11 +91,10 @@ def fit_evidence(
     """
     rng = np.random.default_rng(seed)
     network = Evidence(audio.n_mels, audio.frames)
-    copied = [(windows, group) for windows, group in zip(*music, strict=True) for _ in range(_BAD_COPIES)]
-    degraded = Sounds(
-        [_degraded(windows, audio, rng) for windows, _ in copied], [group for _, group in copied]
-    )
-    parts = [_Part(network, sounds, audio) for sounds in (music, degraded, others)]
+    # One after another: all copies together would be 8 MB a clip.
+    copies = (_degraded(windows, audio, rng) for windows in music.windows for _ in range(_BAD_COPIES))
+    groups = [group for group in music.groups for _ in range(_BAD_COPIES)]
+    parts = [_Part(network, windows, groups, audio) for windows, groups in (music, (copies, groups), others)]
     return _fitted(network, parts, others.groups, confidence)
 
 
@@ -135,10 +136,11 @@ def _fitted(
 class _Part:
     """The statistics of some sounds' windows, ``[windows, statistics]``, and how many each sound has."""
 
-    def __init__(self, network: Evidence, sounds: Sounds, audio: AudioSpec) -> None:
-        self.sizes = np.array([len(windows) for windows in sounds.windows])
-        self.statistics = _statistics(network, sounds.windows, audio)
-        _, numbers = np.unique(np.asarray(sounds.groups), return_inverse=True)
+    def __init__(
+        self, network: Evidence, windows: Iterable[Float32], groups: Sequence[str], audio: AudioSpec
+    ) -> None:
+        self.sizes, self.statistics = _statistics(network, windows, audio)
+        _, numbers = np.unique(np.asarray(groups), return_inverse=True)
         if numbers.max() + 1 < _FOLDS:  # too few groups to hold any out
             numbers = np.arange(len(self.sizes))
         self.folds = numbers % _FOLDS  # a group is on one side
@@ -154,11 +156,21 @@ class _Part:
 
 
 @torch.no_grad()
-def _statistics(network: Evidence, windows: Sequence[Float32], audio: AudioSpec) -> Tensor:
-    together = [log_mel_from_decibels(np.asarray(window), audio) for each in windows for window in each]
-    starts = range(0, len(together), _AT_ONCE)
-    batches = (torch.from_numpy(np.stack(together[i : i + _AT_ONCE]))[:, None] for i in starts)
-    return torch.cat([network.statistics(batch) for batch in batches])
+def _statistics(
+    network: Evidence, windows: Iterable[Float32], audio: AudioSpec
+) -> tuple[npt.NDArray[np.intp], Tensor]:
+    """How many windows each sound has, and the statistics of all, with a batch of them in memory."""
+    sizes: list[int] = []
+
+    def log_mels() -> Iterator[Float32]:
+        for each in windows:
+            sizes.append(len(each))
+            yield from (log_mel_from_decibels(np.asarray(window), audio) for window in each)
+
+    together, batches = log_mels(), list[Tensor]()
+    while some := list(islice(together, _AT_ONCE)):
+        batches.append(network.statistics(torch.from_numpy(np.stack(some))[:, None]))
+    return np.asarray(sizes), torch.cat(batches)
 
 
 def _degraded(windows: Float32, audio: AudioSpec, rng: np.random.Generator) -> Float32:

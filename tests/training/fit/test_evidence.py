@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from merkit.engine.labelling.verdict import verdict_from_evidence
 from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_decibels
 from merkit.training.data.non_music import NON_MUSIC
+from merkit.training.fit import evidence as module
 from merkit.training.fit.evidence import (
     FittedEvidence,
     Sounds,
@@ -109,6 +111,24 @@ def test_the_same_again(fitted: FittedEvidence) -> None:
     assert dataclasses.replace(again, network=fitted.network) == fitted
     for name, tensor in again.network.state_dict().items():
         assert torch.equal(tensor, fitted.network.state_dict()[name])
+
+
+def test_copies_are_in_memory_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All copies of 3,000 clips, as some presets hear them, would be 24 GB."""
+    made: list[weakref.ref[np.ndarray]] = []
+    at_once: list[int] = []
+    degraded = module._degraded
+
+    def counted(*arguments):
+        copy = degraded(*arguments)
+        made.append(weakref.ref(copy))
+        at_once.append(sum(one() is not None for one in made))
+        return copy
+
+    monkeypatch.setattr(module, "_degraded", counted)
+    fit_evidence(chords(60, 0), noises(60, 1), AUDIO, 0.35)
+    assert len(made) == 360
+    assert max(at_once) <= 64
 
 
 def test_generated_sounds_are_as_many_of_each_kind_as_the_clips_need() -> None:
