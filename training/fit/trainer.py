@@ -26,6 +26,10 @@ from .loss import balancing_weights, training_loss
 from .optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
 
 
+class DivergedError(MerError):
+    """A training whose numbers left what floats hold; another recipe may do."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The figures of one epoch, in shares (accuracy, macro-F1), nats (losses) and seconds.
@@ -67,8 +71,8 @@ def train(
         on_better: called with the network that would be returned now, when it is a new one.
 
     Raises:
-        MerError: the loss or a weight is not finite (the state file still holds the epoch before), or the
-            state file is another training's.
+        DivergedError: the loss or a weight is not finite; the state file still holds the epoch before.
+        MerError: the state file is another training's.
     """
     training = _Training(network, data, recipe)
     if state_file and state_file.exists():
@@ -198,10 +202,10 @@ class _Training:
         predicted, truth = (x[:labelled, : columns.labels].argmax(1) for x in (by_part.mean(dim=0), targets))
         return loss.item(), (predicted == truth).sum().item()
 
-    def _diverged(self, what: str) -> MerError:
+    def _diverged(self, what: str) -> DivergedError:
         epoch = len(self.history)
         kept = f"the best network up to epoch {epoch} is kept" if epoch else "nothing is kept"
-        return MerError(f"{what}; {kept}; a lower learning rate may help")
+        return DivergedError(f"{what}; {kept}; a lower learning rate may help")
 
     def _is_better(self, validation: tuple[float, float, float]) -> bool:
         """By macro-F1, and among equals by loss: with a few hundred clips macro-F1 is often equal."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...engine.data.metrics import accuracy_and_macro_f1
-from ...engine.errors import MerError
+from ...engine.errors import MerError, UsageError
+from ...engine.spec import AudioSpec
 from ..data.examples import Examples
 from ..data.splits import Split, splits_from_protocol
 from ..evaluate.predictions import Predictions, pooled
+from ..fit.trainer import DivergedError
 from ..plans import Plan
-from .observer import Observer
+from .observer import NoObserver, Observer
 from .plan_check import check_plan
 from .run_folder import FinishedRun
 from .session import read_examples
@@ -55,38 +58,74 @@ def with_plan(session: Session, observer: Observer) -> Session:
         return _settled(
             frozen, "frozen, untried: what one of two kinds of split trains on, the other tests", observer
         )
-    plans: tuple[Plan, ...] = ("frozen", "head") if few < MANY else ("frozen", "head", "all")
+    more: tuple[Plan, ...] = ("head",) if few < MANY else ("head", "all")
+    trial = _Trial(session, ("frozen", *_possible(session, more, observer)), observer)
     if not session.folds:
-        return _chosen(session, plans, 0, observer)
-    of_folds = [_chosen(session, plans, fold, observer) for fold in range(1, session.folds + 1)]
-    last = _chosen(session, plans, None, observer) if session.final else of_folds[0]
+        return trial.chosen(0)
+    of_folds = [trial.chosen(fold) for fold in range(1, session.folds + 1)]
+    last = trial.chosen(None) if session.final else of_folds[0]
     return dataclasses.replace(session, plan=last.plan, plan_note=last.plan_note, of_folds=tuple(of_folds))
 
 
-def _chosen(session: Session, plans: Sequence[Plan], fold: int | None, observer: Observer) -> Session:
-    """The session with the plan that reads best on what a network trains on.
-
-    Args:
-        fold: of a cross-validation, from 1 on; 0 is the one held-out part, None every clip.
-    """
-    of = "every clip" if fold is None else f"what fold {fold} trains on" if fold else "what is trained on"
-    scores: dict[Plan, float] = {}
+def _possible(session: Session, plans: Sequence[Plan], observer: Observer) -> list[Plan]:
+    """Those that the weights allow; says why one is not."""
+    possible: list[Plan] = []
     for plan in plans:
         try:
-            scores[plan] = _score(dataclasses.replace(session, plan=plan), fold, observer)
-        except MerError as error:
-            if plan == "frozen":  # nothing can be compared: too few groups for inner folds
-                return _settled(
-                    dataclasses.replace(session, plan=plan), f"frozen, untried on {of}: {error}", observer
-                )
+            check_plan(dataclasses.replace(session, plan=plan), NoObserver())
+            possible.append(plan)
+        except UsageError as error:
             observer.say(f"plan {plan} cannot be tried: {error}")
-    chosen: Plan = "frozen"
-    for plan, score in scores.items():
-        if score >= scores[chosen] + _WORTH:
-            chosen = plan
-    figures = ", ".join(f"{plan} {score:.3f}" for plan, score in scores.items())
-    note = f"{chosen}, by macro-F1 on {_FOLDS} inner folds of {of}: {figures}"
-    return _settled(dataclasses.replace(session, plan=chosen), note, observer)
+    return possible
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What is tried, and the clips as the plans' networks hear them, which are read and reported once."""
+
+    session: Session
+    plans: Sequence[Plan]
+    observer: Observer
+    heard: dict[tuple[AudioSpec, int], Examples] = field(default_factory=dict)
+
+    def chosen(self, fold: int | None) -> Session:
+        """The session with the plan that reads best on what a network trains on.
+
+        Args:
+            fold: of a cross-validation, from 1 on; 0 is the one held-out part, None every clip.
+        """
+        of = "every clip" if fold is None else f"what fold {fold} trains on" if fold else "what is trained on"
+        scores: dict[Plan, float] = {}
+        for plan in self.plans:
+            own = dataclasses.replace(self.session, plan=plan)
+            examples = self._examples(own)
+            try:
+                splits = inner_splits(examples, _outer_split(own, examples, fold), own)
+            except MerError as error:
+                if plan == "frozen":  # nothing can be compared: too few groups for inner folds
+                    return _settled(own, f"frozen, untried on {of}: {error}", self.observer)
+                self.observer.say(f"plan {plan} cannot be tried: {error}")
+                continue
+            # Other errors are none of the plan's: what stopped one training would stop the next.
+            try:
+                scores[plan] = _score(own, examples, splits, fold, self.observer)
+            except DivergedError as error:
+                self.observer.say(f"plan {plan} is not taken: {error}")
+        chosen: Plan = "frozen"
+        for plan, score in scores.items():
+            if score >= scores[chosen] + _WORTH:
+                chosen = plan
+        figures = ", ".join(f"{plan} {score:.3f}" for plan, score in scores.items())
+        note = f"{chosen}, by macro-F1 on {_FOLDS} inner folds of {of}: {figures}"
+        return _settled(dataclasses.replace(self.session, plan=chosen), note, self.observer)
+
+    def _examples(self, session: Session) -> Examples:
+        (model,) = session.models
+        protocol = session.protocol_of(model)
+        sound = protocol.audio, protocol.recipe.eval_windows
+        if sound not in self.heard:
+            self.heard[sound] = read_examples(session, self.observer)[model]
+        return self.heard[sound]
 
 
 def _settled(session: Session, note: str, observer: Observer) -> Session:
@@ -94,23 +133,29 @@ def _settled(session: Session, note: str, observer: Observer) -> Session:
     return dataclasses.replace(session, plan_note=note)
 
 
-def _score(session: Session, fold: int | None, observer: Observer) -> float:
-    (model,) = session.models
-    protocol = session.protocol_of(model)
-    examples = read_examples(session, observer)[model]
+def _outer_split(session: Session, examples: Examples, fold: int | None) -> Split:
+    """What a network trains on, and what tests it; see ``_Trial.chosen`` of ``fold``."""
     (kind,) = kinds_of_split(session)
     if fold is None:
         every, none = np.arange(len(examples.clips)), np.arange(0)
-        outer = Split(kind, every, none, none, "")
-    else:
-        splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
-        outer = splits[max(fold - 1, 0)]
-    job = session.job(model, protocol)
+        return Split(kind, every, none, none, "")
+    (model,) = session.models
+    protocol = session.protocol_of(model)
+    splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
+    return splits[max(fold - 1, 0)]
+
+
+def _score(
+    session: Session, examples: Examples, splits: Sequence[Split], fold: int | None, observer: Observer
+) -> float:
+    """The macro-F1 of a plan over these splits, pooled."""
+    (model,) = session.models
+    job = session.job(model, session.protocol_of(model))
     mode = "overwrite" if session.mode == "fresh" else session.mode
     place = session.out / "plans" / ("all" if fold is None else f"fold-{fold}" if fold else "")
     runs: list[FinishedRun] = [
         train_split(job, examples, split, place / f"{session.plan}-{split.fold}", mode, observer)
-        for split in inner_splits(examples, outer, session)
+        for split in splits
     ]
     predictions: list[Predictions] = [run.predictions for run in runs if run.predictions]
     everything = pooled(predictions)

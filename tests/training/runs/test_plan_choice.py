@@ -13,6 +13,7 @@ from merkit.training.data.examples import Examples
 from merkit.training.data.splits import splits_from_protocol
 from merkit.training.embeddings import embeddings
 from merkit.training.evaluate.predictions import Predictions
+from merkit.training.fit.trainer import DivergedError
 from merkit.training.plans import Plan
 from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs import plan_choice
@@ -43,23 +44,61 @@ def test_a_few_clips_get_a_head_without_a_trial(session: Session):
     [
         ({"frozen": 0.6, "head": 0.605}, "frozen"),  # not worth the time
         ({"frozen": 0.6, "head": 0.65}, "head"),
-        ({"frozen": 0.6, "head": None}, "frozen"),  # its training failed
+        ({"frozen": 0.6, "head": None}, "frozen"),  # too few groups as its network hears the clips
         ({"frozen": None}, "frozen"),  # nothing can be compared
     ],
 )
 def test_more_is_trained_where_inner_folds_gain_by_it(
     session: Session, scores: dict, plan: str, monkeypatch: pytest.MonkeyPatch
 ):
-    def score(tried: Session, fold: int | None, observer) -> float:
+    def split(examples, outer, tried: Session):
         if scores[tried.plan] is None:
             raise MerError("too few groups")
-        return scores[tried.plan]
+        return ()
 
     monkeypatch.setattr(plan_choice, "FEW", 10)
-    monkeypatch.setattr(plan_choice, "_score", score)
+    monkeypatch.setattr(plan_choice, "inner_splits", split)
+    monkeypatch.setattr(plan_choice, "_score", lambda tried, *_: scores[tried.plan])
     says = Says()
     assert with_plan(session, says).plan == plan
     assert says.lines[-1].startswith(f"plan {plan}")
+
+
+def test_only_a_training_that_diverges_says_something_of_its_plan(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+):
+    """A full disk, or a clip that went, is no reason to settle on another plan."""
+    raised: MerError = DivergedError("the loss is not finite")
+
+    def train(job, heard: Examples, split, folder: Path, *_) -> FinishedRun:
+        if job.plan == "head":
+            raise raised
+        truth, ids = heard.targets[split.test], tuple(heard.clips[i].id for i in split.test)
+        logits = tuple(np.eye(2, dtype=np.float32)[[i]] for i in truth)
+        return FinishedRun(folder, {}, (), Predictions(ids, ids, truth, logits, ids, heard.labels))
+
+    monkeypatch.setattr(plan_choice, "FEW", 10)
+    monkeypatch.setattr(plan_choice, "train_split", train)
+    says = Says()
+    assert with_plan(session, says).plan == "frozen"
+    assert "plan head is not taken: the loss is not finite" in says.lines
+    raised = MerError("the folder cannot be used")
+    with pytest.raises(MerError, match="the folder cannot be used"):
+        with_plan(session, NoObserver())
+
+
+def test_the_clips_are_read_and_reported_once(session: Session, monkeypatch: pytest.MonkeyPatch):
+    read: list[str] = []
+
+    def counted(own: Session, observer) -> dict[str, Examples]:
+        read.append(own.plan)
+        return read_examples(own, observer)
+
+    monkeypatch.setattr(plan_choice, "FEW", 10)
+    monkeypatch.setattr(plan_choice, "read_examples", counted)
+    monkeypatch.setattr(plan_choice, "_score", lambda *_: 0.5)
+    with_plan(dataclasses.replace(session, folds=3, final=True), NoObserver())
+    assert read == ["frozen"]  # both plans hear the same
 
 
 def test_no_fold_chooses_by_the_clips_that_test_it(
