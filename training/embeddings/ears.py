@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 
 from ...engine.arrays import Float32
@@ -17,6 +16,7 @@ from ..networks.audioset import AudioSetNet
 from ..networks.embedding import Embedding, embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.trained import TrainedNetwork, trained_network
+from ..networks.weights_file import bytes_of_tensors
 
 _VERSION = b"1"  # of how embeddings are computed
 
@@ -42,9 +42,8 @@ class Ears:
             digest.update(f"{self.embedding.mels} mels".encode())
         if self.embedding.middle:
             digest.update(f"blocks from {self.embedding.middle}".encode())
-        for name, tensor in sorted(self.embedding.state_dict().items()):
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        for part in bytes_of_tensors(self.embedding.state_dict()):
+            digest.update(part)
         return digest.hexdigest()
 
     @torch.inference_mode()

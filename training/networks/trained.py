@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -25,7 +26,7 @@ from .musicnn import TAGS, MusiCNN
 from .musicnn_weights import MUSICNN_WEIGHTS, is_musicnn_weights, musicnn_state
 from .musicnn_weights import NOTICE as MUSICNN_NOTICE
 from .onnx_weights import network_from_onnx
-from .weights_file import load_weights, state_dict_from_file
+from .weights_file import bytes_of_tensors, load_weights, state_dict_from_file
 
 _CHECKPOINTS = (CHECKPOINT, f"final/{CHECKPOINT}")
 _PLAIN = ("none", "imagenet")  # weights that name no network
@@ -112,6 +113,25 @@ def trained_network(
         f"weights {source or repr(source)}: no such file, run folder or network; known names: "
         f"{', '.join(known)}; or a file or folder{did_you_mean(source, known)}"
     )
+
+
+def identity_of_weights(weights: str) -> str:
+    """What tells weights to begin with from all others, wherever they lie: "none", "imagenet", or a digest.
+
+    Raises:
+        UsageError, MerError: see ``trained_network``.
+    """
+    if names_trained_network(weights):
+        trained = trained_network(weights)
+        digest = hashlib.sha256(repr((trained.backbone, trained.labels)).encode())
+        for part in bytes_of_tensors(trained.network.state_dict()):
+            digest.update(part)
+        return digest.hexdigest()
+    path = Path(weights)
+    if weights in _PLAIN or not path.is_file():
+        return weights
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checkpoint_in(folder: Path) -> Path:

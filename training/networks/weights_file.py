@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -92,6 +93,13 @@ def load_weights(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> 
     if reason := not_finite(state):
         raise MerError(reason)
     network.load_state_dict({**own, **state})
+
+
+def bytes_of_tensors(state: Mapping[str, Tensor]) -> Iterator[bytes]:
+    """Names, shapes and values in a fixed order, for a digest of them."""
+    for name, tensor in sorted(state.items()):
+        yield f"{name}{tuple(tensor.shape)}".encode()
+        yield np.ascontiguousarray(tensor.cpu().numpy()).tobytes()
 
 
 def not_finite(state: Mapping[str, Tensor]) -> str:

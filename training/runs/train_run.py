@@ -35,6 +35,7 @@ from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
 from ..networks.backbones import keep_outputs
 from ..networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
+from ..networks.trained import identity_of_weights
 from ..recipe import Recipe
 from ..teachers.lesson import Lesson
 from .beginning import network_to_train
@@ -104,6 +105,9 @@ class _Run:
     def key(self) -> str:
         """Identifies the training: equal keys give equal networks."""
         protocol, clips, targets = self.job.protocol, self.examples.clips, self.examples.targets
+        # Not their path: another file may lie there by now, and the same one elsewhere.
+        weights = identity_of_weights(protocol.weights)
+        same = dataclasses.replace(protocol, weights=weights, ours="")
         parts = (
             ("training", self.split.training),
             ("validation", self.split.validation),
@@ -112,7 +116,7 @@ class _Run:
         return hash_of_lines(
             [
                 backbone_from_name(self.job.model),
-                json.dumps(dataclasses.asdict(dataclasses.replace(protocol, ours="")), sort_keys=True),
+                json.dumps(dataclasses.asdict(same), sort_keys=True),
                 self.audio.fingerprint,
                 *self.examples.labels,
                 *(f"{name}:{clips[i].id}:{targets[i]}" for name, positions in parts for i in positions),

@@ -13,10 +13,11 @@ from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.training.data.examples import Examples, examples_from_audio
 from merkit.training.data.splits import splits_from_protocol
-from merkit.training.networks.checkpoint import network_from_checkpoint
+from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
+from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, LOGITS, METRICS
-from merkit.training.runs.train_run import Job, train_split
+from merkit.training.runs.train_run import Job, _Run, train_split
 from small_training import SMALL, Says, Trained, fast_job
 
 pytestmark = pytest.mark.xdist_group("trained")
@@ -74,6 +75,37 @@ def test_a_licence_for_what_is_finished_is_not_lost_in_silence(examples: Example
     assert said.lines == [f"{run.folder} is finished: its card keeps the licence that it has"]
     train_split(job, examples, split, run.folder, "resume", silent := Says())
     assert silent.lines == []
+
+
+def test_weights_are_told_apart_by_what_they_are(
+    examples: Examples, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another network of the same name is another training; the same one under another path is not."""
+    (tmp_path / "w").mkdir()
+    shutil.copy(trained.run.folder / CHECKPOINT, tmp_path / "w" / CHECKPOINT)
+    job = fast_job("epochs=1")
+
+    def with_weights(weights: object) -> Job:
+        return dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, weights=str(weights)))
+
+    def key(weights: object) -> str:
+        return _Run(
+            with_weights(weights), examples, trained.split, tmp_path, job.protocol.audio, NoObserver()
+        ).key
+
+    before, none = key(tmp_path / "w"), key("none")
+    monkeypatch.chdir(tmp_path)
+    assert key("w") == key("./w") == before != none
+    network, spec = network_from_checkpoint(tmp_path / "w" / CHECKPOINT)
+    with torch.no_grad():
+        next(network.parameters()).mul_(0.5)
+    save_checkpoint(network, spec, tmp_path / "w" / CHECKPOINT)
+    assert key("w") not in (before, none)
+    # So is a file that does not say what it is of.
+    torch.save(network.state_dict(), "plain.pt")
+    plain = key("plain.pt")
+    torch.save(trained.run.metrics["parameters"], "plain.pt")
+    assert key("plain.pt") != plain
 
 
 @pytest.mark.parametrize("left", [None, b"PK junk"])
