@@ -124,16 +124,18 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
         (split,) = splits_from_protocol(
             heard.clips, job.protocol, session.splits[0], recordings=heard.recordings
         )
-        has_row = _row_in(folder) is not None
-        if not has_row:
+        row = _row_in(folder)
+        lacking = row is None or not row["precisions"].keys() >= {*plan.precisions}
+        if lacking:
             write_table(plan, models)
         # A finished training is not repeated; one of another recipe is refused.
         run = train_split(job, heard, split, folder, "resume", observer)
         if replaced := _of_another(folder, model):
             observer.say(f"replaces {replaced}, which this table did not write")
-        if replaced or not has_row:
+        if replaced or lacking:
             observer.say(f"{model}: macro-F1 {run.metrics['macro_f1']:.3f}; exporting and scoring")
-            write_json(_exported_row(plan, folder, model, observer), folder / _ROW)
+            known = {} if replaced or row is None else row["precisions"]
+            write_json(_exported_row(plan, folder, model, known, observer), folder / _ROW)
         write_table(plan, models)
     histories = {model: run_from_folder(session.out / model).history for model in models}
     curves_png(histories, session.out / "curves.png")
@@ -187,13 +189,15 @@ def _row_in(folder: Path) -> Mapping[str, Any] | None:
     """A finished network's row; None where there is none, or a damaged one, which is then made again."""
     try:
         row = json.loads((folder / _ROW).read_text(encoding="utf-8"))
-        return row if row.keys() >= _OF_A_ROW else None
+        return row if row.keys() >= _OF_A_ROW and isinstance(row["precisions"], dict) else None
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
-def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer) -> Mapping[str, Any]:
-    """Exports a network to ``models_home()``, scores the file, and tries the other precisions."""
+def _exported_row(
+    plan: TablePlan, folder: Path, model: str, known: Mapping[str, str], observer: Observer
+) -> Mapping[str, Any]:
+    """Exports a network to ``models_home()``, scores it, and tries the precisions that are not known."""
     home = models_home()
     onnx = home / f"{model}.onnx"
     home.mkdir(parents=True, exist_ok=True)
@@ -207,18 +211,17 @@ def _exported_row(plan: TablePlan, folder: Path, model: str, observer: Observer)
         observer.say(f"left out, since the engine refuses it: {path}: {reason}")
     _copy(folder / METRICS, home / f"{model}.json")
     metrics = run_from_folder(folder).metrics
+    unknown = [precision for precision in plan.precisions if precision not in known]
     return {
-        "network": model,
         "parameters": metrics["parameters"],
         "macs": metrics["macs"],
         "epochs": metrics["epochs"],
         "minutes": metrics["minutes"],
-        "validation_macro_f1": metrics.get("validation", {}).get("macro_f1"),
         "macro_f1": score.macro_f1,
         "interval": score.interval and list(score.interval),
         "accuracy": score.accuracy,
         "calibration_error": score.calibration_error,
-        "precisions": _converted(plan, onnx, observer),
+        "precisions": {**known, **_converted(plan, unknown, onnx, observer)},
     }
 
 
@@ -236,9 +239,9 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(content, file)
 
 
-def _converted(plan: TablePlan, onnx: Path, observer: Observer) -> dict[str, str]:
+def _converted(plan: TablePlan, precisions: Sequence[str], onnx: Path, observer: Observer) -> dict[str, str]:
     """The cell of each precision: macro-F1 on the same songs, or "refused" by the export's checks."""
-    if not plan.precisions:
+    if not precisions:
         return {}
     from ...export.checks import GateError
     from ...export.data_plan import DataPlan, sets_from_plan
@@ -254,7 +257,7 @@ def _converted(plan: TablePlan, onnx: Path, observer: Observer) -> dict[str, str
     plan_of_export = Plan(f"{onnx.parent}/", "onnx", max_drop=1.0)
     job = Export(source, eval_set, calibration_set, plan_of_export, observer.say)
     cells: dict[str, str] = {}
-    for precision in plan.precisions:
+    for precision in precisions:
         name: Any = precision
         try:
             scored = export(job, name).checks.accuracy

@@ -85,6 +85,34 @@ def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path
     assert results.read_text() == text
 
 
+def test_a_precision_that_a_row_lacks_is_made(
+    songs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[list[str]] = []
+
+    def converted(plan: Any, precisions: list[str], *_: Any) -> dict[str, str]:
+        asked.append(precisions)
+        return dict.fromkeys(precisions, "0.500")
+
+    monkeypatch.setattr(results_table, "_converted", converted)
+    results = tmp_path / "RESULTS.md"
+
+    def table(*precisions: str) -> str:
+        result = _run(
+            "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
+            "--results", results, "--runs", tmp_path / "runs", *FAST_OPTIONS,
+            *(word for name in precisions for word in ("--precision", name)),
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        return next(line for line in results.read_text().splitlines() if line.startswith("| AudioCNN"))
+
+    without = table("none")
+    assert table("fp16", "int8") == f"{without} 0.500 | 0.500 |"
+    assert table("fp16") == f"{without} 0.500 |"
+    assert table("int8") == f"{without} 0.500 |"
+    assert asked == [[], ["fp16", "int8"]]
+
+
 def test_a_network_of_another_table_is_replaced_with_a_word_and_comes_back(
     songs: Path, cache: Path, tmp_path: Path
 ):
