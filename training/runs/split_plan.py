@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...engine.artifact import CHECKPOINT
 from ...engine.backbone_names import BACKBONES, NETWORKS
 from ...engine.data.label_folders import FOLDERS
 from ...engine.data.labelled_audio import LabelledAudio
+from ...engine.errors import UsageError
+from ...engine.text.escape import text_from_path
+from ..names import name_of
 from ..networks.trained import trained_network
 from ..plans import Plan
 from ..recipe import PROTOCOLS, with_overrides
@@ -110,16 +114,24 @@ class SplitPlan:
         """In the order of the table.
 
         Raises:
-            UsageError, MerError: see ``trained_network``.
+            UsageError: two trained networks have one name.
+            MerError: see ``trained_network``.
         """
         rows = [Row(RECORDING, "no network", "", "", "frozen")]
         for source in self.ears:
-            backbone, name = trained_network(source).backbone, Path(source).stem
+            backbone, name = trained_network(source).backbone, _name_of_ears(source)
             rows += [Row("best", backbone, source, f"{name}, {how}", plan) for plan, how in _EARS.items()]
         for protocol in self.protocols:
             for model in self.models or _NETWORKS_OF[protocol]:
                 weights = self._weights(protocol, model)
                 rows.append(Row(protocol, model, weights, weights.replace("none", "random weights")))
+        sources: dict[str, str] = {}
+        for row in rows:
+            if sources.setdefault(row.key, row.weights) != row.weights:
+                raise UsageError(
+                    f"--weights {sources[row.key]} and {row.weights} would share the folder {row.key}: give "
+                    "one of them another name"
+                )
         return rows
 
     @property
@@ -178,3 +190,11 @@ class SplitPlan:
             return data
         clips = tuple(clip for clip in data.clips if clip.label in labels)
         return dataclasses.replace(data, clips=clips, labels=labels)
+
+
+def _name_of_ears(source: str) -> str:
+    """A run's folder by its name, also where its checkpoint is given; a file without its suffix."""
+    path = Path(source)
+    if path.name == CHECKPOINT:
+        return name_of(path.absolute().parent)
+    return name_of(path) if path.is_dir() else text_from_path(path.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ...engine.arrays import Float32
@@ -16,6 +17,7 @@ from ..embeddings.head import fit_head, logits_from_head
 from ..evaluate.figure_grids import Matrix, curve_grid_png, matrix_grid_png
 from ..evaluate.metrics_report import metrics_from_predictions, write_json
 from ..evaluate.predictions import Predictions, fit_temperature, pooled, predictions_from_logits
+from ..names import name_of
 from .announcements import announcement
 from .crossvalidation import Training, cross_validate
 from .observer import Observer
@@ -29,6 +31,16 @@ from .train_run import train_split
 _Runs = Mapping[tuple[Row, str], FinishedRun | None]
 
 _PICTURES = "splits"
+_OF_A_CELL = (
+    "songs",
+    "macro_f1",
+    "macro_f1_interval",
+    "accuracy",
+    "majority",
+    "confusion",
+    "per_label",
+    "minutes",
+)
 
 
 def fill_split_table(plan: SplitPlan, results: Path, command: str, observer: Observer) -> int:
@@ -96,7 +108,7 @@ class _Table:
             return
         heard = heard_clips(examples.clips, session.begun.provenance) if session.begun else None
         if heard := (heard or set()) & {int(i) for part in splits for i in part.test}:
-            raise MerError(f"{Path(row.weights).name} was trained on {len(heard)} of the clips to test")
+            raise MerError(f"{name_of(row.weights)} was trained on {len(heard)} of the clips to test")
         observer.say(announcement(examples, splits, protocol, row.model))
         job = session.job(row.model, protocol)
         if session.folds:
@@ -173,7 +185,10 @@ def _predictions(rows: Sequence[Float32], examples: Examples, split: Split) -> P
 
 
 def _finished(folder: Path) -> FinishedRun | None:
-    return run_from_folder(folder) if (folder / METRICS).exists() else None
+    """None where nothing is finished, or its metrics are damaged: then its training says so."""
+    with suppress(MerError):
+        return run_from_folder(folder, _OF_A_CELL)
+    return None
 
 
 def _matrix(run: FinishedRun) -> Matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from merkit.engine.backbone_names import NETWORKS
 from merkit.engine.data.labelled_audio import Clip, LabelledAudio, heard_text, labelled_audio
+from merkit.engine.errors import UsageError
 from merkit.engine.spec import MER500_LABELS, ModelSpec
 from merkit.training.cli import main
 from merkit.training.data import recording_facts, spectrogram_cache
@@ -19,7 +22,8 @@ from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
 from merkit.training.runs import split_table
 from merkit.training.runs.observer import NoObserver
-from merkit.training.runs.split_plan import SplitPlan
+from merkit.training.runs.run_folder import run_from_folder
+from merkit.training.runs.split_plan import Row, SplitPlan
 from pool_here import pool_here
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score
@@ -130,6 +134,48 @@ def test_an_absent_clip_costs_itself_and_no_row(listed: Path, cache: Path, tmp_p
     assert result.exit_code == 4, result.output
     cell, *_ = _rows(tmp_path / "RESULTS.md")["the recording alone", "no network", "level, band, bitrate"]
     assert cell.endswith(", 40")
+
+
+def test_damaged_metrics_cost_their_cell_and_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plan = _plan(_data("happy", "sad"), tmp_path, models=("squeezenet", "resnet18"))
+
+    def fill(table: split_table._Table, row: Row, split: str) -> None:
+        if row.model == "squeezenet":
+            run_from_folder(plan.folder(row, split))
+
+    for row, content in zip(
+        (row for row in plan.rows() if row.model == "squeezenet"), ("{", "{}"), strict=True
+    ):
+        folder = plan.folder(row, "random")
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(content)
+    monkeypatch.setattr(split_table._Table, "fill", fill)
+    assert split_table.fill_split_table(plan, tmp_path / "R.md", "a command", NoObserver()) == 1
+    cells = {key[:2]: row[0] for key, row in _rows(tmp_path / "R.md").items()}
+    assert cells["hindi-2022", NETWORKS["squeezenet"]].startswith("failed: ")
+    assert cells["icm-2020", NETWORKS["squeezenet"]] == "not finished"
+    assert cells["hindi-2022", NETWORKS["resnet18"]] == "not finished"
+
+
+def test_trained_networks_are_told_apart_by_their_folders(tmp_path: Path):
+    spec = ModelSpec("audiocnn", ("a", "b"), fast_job().protocol.audio)
+    for run in ("v1.1", "v1.2", "deep/v1.1"):
+        (tmp_path / run).mkdir(parents=True)
+        save_checkpoint(build_backbone("audiocnn", 2), spec, tmp_path / run / "checkpoint.safetensors")
+
+    def keys(*sources: str) -> list[str]:
+        ears = tuple(str(tmp_path / source) for source in sources)
+        plan = dataclasses.replace(_plan(_data("a", "b"), tmp_path), protocols=(), ears=ears)
+        return [row.key for row in plan.rows() if row.plan == "head"]
+
+    assert keys("v1.1", "v1.2/checkpoint.safetensors") == [
+        "best-audiocnn-v1.1-fine-tuned",
+        "best-audiocnn-v1.2-fine-tuned",
+    ]
+    with pytest.raises(
+        UsageError, match=r"deep/v1.1 would share the folder best-audiocnn-v1.1-frozen: give one"
+    ):
+        keys("v1.1", "deep/v1.1")
 
 
 def _data(*labels: str) -> LabelledAudio:
