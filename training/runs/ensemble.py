@@ -33,6 +33,7 @@ _OF_SONGS = (
     "log_loss",
 )
 
+_TOGETHER = "ensemble"  # the name of its figures, beside those of its members
 _NONE_IS_NEW = "no clip of this data is known to be new to it: it was trained on them"
 
 
@@ -113,20 +114,21 @@ def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:
 
     Raises:
         UsageError: fewer than two members.
-        MerError: members with different labels, or without a song in common.
+        MerError: members with different labels, of one song too, or without a song in common.
     """
     if len(members) < 2:
         raise UsageError("an ensemble needs two networks or more")
     members = _on_common_songs(members)
     metrics: dict[str, Mapping[str, Any]] = {}
     for number, member in enumerate(members, start=1):
-        taken = member.name in metrics or member.name == "ensemble"
-        name = f"{member.name} ({number})" if taken else member.name
+        name = member.name
+        while name in (_TOGETHER, *metrics):
+            name += f" ({number})"
         metrics[name] = metrics_from_predictions(member.predictions, 1.0, member.probabilities)
     mean = np.mean([member.probabilities for member in members], axis=0)
     # Only the figures of songs: the members may have cut windows of other lengths or at other places.
     together = metrics_from_predictions(members[0].predictions, 1.0, mean)
-    metrics["ensemble"] = {name: together[name] for name in _OF_SONGS}
+    metrics[_TOGETHER] = {name: together[name] for name in _OF_SONGS}
     return _against_first(members[0].predictions, metrics, [*(m.probabilities for m in members), mean])
 
 
@@ -149,7 +151,20 @@ def _on_common_songs(members: Sequence[Member]) -> list[Member]:
         positions = [position[identity] for identity in ids]
         predictions = member.predictions.chosen(positions)
         reduced.append(Member(member.name, predictions, member.probabilities[positions]))
+        _check_truth(reduced[0], reduced[-1])
     return reduced
+
+
+def _check_truth(first: Member, other: Member) -> None:
+    """Whether two members were told the same of the same songs."""
+    one, two = first.predictions, other.predictions
+    if len(differing := np.flatnonzero(one.truth != two.truth)):
+        i = differing[0]
+        raise MerError(
+            f"the labels of {len(differing)} of {len(one.truth)} songs are others in {other.name} than in "
+            f"{first.name} (of {one.names[i]}: {quoted_label(two.labels[two.truth[i]])}, "
+            f"{quoted_label(one.labels[one.truth[i]])}): train them on the same labels"
+        )
 
 
 def _against_first(

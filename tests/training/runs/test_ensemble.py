@@ -73,6 +73,24 @@ def test_only_common_songs_count_whatever_their_order():
     assert same["ensemble"]["against_first"]["gain"] == 0
 
 
+def test_members_that_were_told_other_labels_of_a_song():
+    first, second, _ = _members()
+    truth = second.predictions.truth.copy()
+    truth[4] = 2
+    other = dataclasses.replace(second.predictions, truth=truth)
+    with pytest.raises(MerError, match=r"1 of 90 songs are others in m1 than in m0 \(of 4: c, b\)"):
+        ensemble_metrics([first, dataclasses.replace(second, predictions=other)])
+
+
+def test_every_member_has_a_name_of_its_own():
+    first, second, third = _members()
+    named = [dataclasses.replace(first, name="x (3)"), dataclasses.replace(second, name="x")]
+    metrics = ensemble_metrics([*named, dataclasses.replace(third, name="x")])
+    assert list(metrics) == ["x (3)", "x", "x (3) (3)", "ensemble"]
+    metrics = ensemble_metrics([dataclasses.replace(first, name="ensemble"), second])
+    assert list(metrics) == ["ensemble (1)", "m1", "ensemble"]
+
+
 def test_what_is_no_member(tmp_path: Path):
     (tmp_path / METRICS).write_text(json.dumps({"songs": 1}))
     with pytest.raises(MerError, match="has no test songs"):
