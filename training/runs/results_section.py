@@ -16,19 +16,26 @@ def write_section(file: Path, name: str, lines: Sequence[str]) -> None:
     """Puts lines between the marks of ``name``, or at the end of the file where it has none.
 
     Raises:
-        MerError: the file is no text in UTF-8.
+        MerError: the file is no text in UTF-8, or one of the two marks is lost.
     """
     begin, end = f"<!-- mer-train {name}: begin -->", f"<!-- mer-train {name}: end -->"
-    text = "\n".join([begin, "", *lines, "", end])
     try:
-        before = file.read_text(encoding="utf-8") if file.exists() else "# Results\n"
+        before = file.read_bytes().decode("utf-8") if file.exists() else "# Results\n"
     except ValueError:
         raise MerError(f"{file} is not a text in UTF-8: name another file for the results") from None
-    section = re.search(f"{re.escape(begin)}.*?{re.escape(end)}", before, re.S)
+    # As the file ends its lines.
+    line = "\r\n" if "\r\n" in before else "\n"
+    text = line.join([begin, "", *lines, "", end])
+    section = re.search(f"{re.escape(begin)}((?!{re.escape(begin)}).)*?{re.escape(end)}", before, re.S)
+    if not section and (begin in before or end in before):
+        raise MerError(
+            f"{file} has not both {begin} and, after it, {end}: put the lost one back around the "
+            "table, or remove the other with it"
+        )
     if section:
         after = before[: section.start()] + text + before[section.end() :]
     else:
-        after = f"{before.rstrip()}\n\n{text}\n"
+        after = f"{before.rstrip()}{line}{line}{text}{line}"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, after)
 

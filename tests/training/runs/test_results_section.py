@@ -34,3 +34,33 @@ def test_a_file_that_is_no_text_stays_as_it_is(tmp_path: Path):
     with pytest.raises(MerError, match="not a text in UTF-8"):
         write_section(file, "one", ["a"])
     assert file.read_bytes() == b"\xff\xfe\xff"
+
+
+@pytest.mark.parametrize("lost", ["begin", "end"])
+def test_a_mark_that_was_lost_costs_nothing_that_stands_below(lost: str, tmp_path: Path):
+    file = tmp_path / "R.md"
+    write_section(file, "one", ["a"])
+    text = file.read_text().replace(f"<!-- mer-train one: {lost} -->", "My notes.")
+    file.write_text(text)
+    with pytest.raises(MerError, match=r"has not both .* put the lost one back"):
+        write_section(file, "one", ["b"])
+    assert file.read_text() == text
+
+
+def test_a_second_beginning_is_not_taken_for_what_is_between(tmp_path: Path):
+    file = tmp_path / "R.md"
+    write_section(file, "one", ["a"])
+    file.write_text("<!-- mer-train one: begin -->\n\nMy notes.\n\n" + file.read_text())
+    write_section(file, "one", ["b"])
+    assert "My notes." in file.read_text()
+
+
+def test_lines_end_as_they_did(tmp_path: Path):
+    file = tmp_path / "R.md"
+    file.write_bytes(b"# T\r\n\r\ntext\r\n")
+    for content in ("a", "b"):
+        write_section(file, "one", [content])
+    written = file.read_bytes()
+    assert written.startswith(b"# T\r\n\r\ntext\r\n\r\n<!-- ")
+    assert written.count(b"\n") == written.count(b"\r\n")
+    assert b"\r\nb\r\n" in written
