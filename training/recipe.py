@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..engine.errors import SpecError, UsageError
+from ..engine.errors import MerError, SpecError, UsageError
 from ..engine.spec import AudioSpec
 from ..engine.spectrogram.presets import PRESETS
 from .networks.registry import outside_backbone
@@ -192,18 +192,11 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {"learning_rate": 3e-4},
     "vgg16": {"learning_rate": 1e-4},
     "squeezenet": {"learning_rate": 5e-4},
-    "audiocnn": {
-        "learning_rate": 2e-3,
-        "epochs": 20,
-        "stretch": 0.0,
-        "pitch_mels": 0,
-        "mixup": 0.0,
-        "label_smoothing": 0.0,
-        "tag_weight": 1.0,
-    },
+    "audiocnn": {"learning_rate": 2e-3, "epochs": 20, "stretch": 0.0, "pitch_mels": 0, "mixup": 0.0,
+                 "label_smoothing": 0.0, "tag_weight": 1.0},
     "musicnn": {"learning_rate": 3e-4},
     "audioset": {"learning_rate": 3e-4},
-}
+}  # fmt: skip
 """Where ``best`` differs for a network. Networks without BatchNorm need a lower learning rate; a small
 one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key and no mixup: they distort
 its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."""
@@ -233,13 +226,17 @@ def protocol_for(
 
     Raises:
         UsageError: the user has chosen another AudioSpec than such a network's.
+        MerError: another package's network cannot be loaded, or its recipe is none.
     """
     protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model))
     outside = outside_backbone(model)
     own = outside.recipe if outside else OF_A_NETWORK.get(model, {})
     own = own if protocol.name == "best" else {}
     own = {name: value for name, value in {**own, **(TAUGHT if taught else {})}.items() if name not in chosen}
-    return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **own))
+    try:
+        return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **own))
+    except (TypeError, UsageError) as error:  # of another package's
+        raise MerError(f"the backbone {model} brings a recipe that cannot be: {error}") from None
 
 
 def _audio_for(protocol: Protocol, model: str) -> AudioSpec:

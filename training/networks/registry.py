@@ -53,4 +53,23 @@ def outside_backbone(name: str) -> Backbone | None:
         raise MerError(
             f"the backbone {name} of {package} is no merkit Backbone but {type(backbone).__name__}"
         )
+    if wrong := _not_as_said(backbone):
+        raise MerError(
+            f"the backbone {name} of {package} is not as a Backbone has to be, in {', '.join(wrong)}: see "
+            "docs/BACKBONES.md"
+        )
     return backbone
+
+
+def _not_as_said(backbone: Backbone) -> list[str]:
+    """The attributes that hold something else than ``Backbone`` says."""
+    heads: Any = backbone.heads
+    good = {
+        "build": callable(backbone.build),
+        "heads (a tuple of paths)": isinstance(heads, tuple)
+        and bool(heads)
+        and all(isinstance(path, str) for path in heads),
+        "audio": backbone.audio is None or isinstance(backbone.audio, AudioSpec),
+        "recipe": isinstance(backbone.recipe, Mapping),
+    }
+    return [name for name, is_good in good.items() if not is_good]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...engine.data.cleaning import quoted_label
-from ...engine.errors import UsageError
+from ...engine.errors import MerError, UsageError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.presets import PRESETS
 from ..names import name_of
@@ -13,6 +13,7 @@ from ..networks.backbones import build_backbone
 from ..networks.embedding import embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
+from ..networks.registry import outside_backbone
 from ..networks.trained import TrainedNetwork
 from ..plans import other_mels
 from ..recipe import AUDIO_OF_A_NETWORK, FROZEN_FIELDS, TAUGHT, Recipe, differs_in_windows_only
@@ -87,15 +88,20 @@ def _check_images(session: Session, model: str) -> None:
             with torch.device(device), torch.inference_mode():
                 build_backbone(model, 2).to(device).eval()(torch.zeros(shape))
             return
+        except MerError:
+            raise
         except Exception as error:
             if device == "meta":
                 continue
-            if not isinstance(error, RuntimeError):
+            refused = f"{model} cannot take images of {shape[2]} mels and {shape[3]} frames"
+            if isinstance(error, RuntimeError):
+                raise UsageError(
+                    f"{refused}, most likely too few for its layers: set audio.n_mels or audio.frames "
+                    "otherwise"
+                ) from None
+            if outside_backbone(model) is None:  # a bug of ours
                 raise
-            raise UsageError(
-                f"{model} cannot take images of {shape[2]} mels and {shape[3]} frames, most likely too few "
-                "for its layers: set audio.n_mels or audio.frames otherwise"
-            ) from None
+            raise UsageError(f"{refused}: its package raises {type(error).__name__}: {error}") from None
 
 
 def _can_hear(begun: TrainedNetwork, audio: AudioSpec) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from merkit.engine.errors import MerError
+from merkit.engine.data.labelled_audio import LabelledAudio
+from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.training.networks import registry
 from merkit.training.networks.backbones import (
@@ -22,6 +24,9 @@ from merkit.training.networks.checkpoint import network_from_checkpoint, save_ch
 from merkit.training.networks.embedding import Embedding
 from merkit.training.networks.registry import Backbone
 from merkit.training.recipe import PROTOCOLS, protocol_for
+from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.plan_check import check_plan
+from merkit.training.runs.settings import Session
 from torch import nn
 
 AUDIO = AudioSpec(n_mels=16, frames=32, window_samples=16_000)
@@ -72,3 +77,32 @@ def test_a_package_that_fails_is_named(entry: Any):
     entry.load = lambda: build  # a function, and no Backbone
     with pytest.raises(MerError, match="is no merkit Backbone"):
         build_backbone("theirs", 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"heads": "fc"}, r"is not as a Backbone has to be, in heads \(a tuple of paths\): see"),
+        ({"heads": ()}, "in heads"),
+        ({"audio": "audioset", "recipe": [("epochs", 1)]}, "in audio, recipe: see"),
+        ({"recipe": {"lr": 1e-3}}, "the backbone theirs brings a recipe that cannot be: .*'lr'"),
+        ({"recipe": {"learning_rate": -1}}, "recipe that cannot be: learning_rate"),
+        ({"recipe": {"learning_rate": "low"}}, "recipe that cannot be"),
+    ],
+)
+def test_what_a_package_says_wrong_of_its_network(entry: Any, changed: dict[str, Any], said: str):
+    theirs = dataclasses.replace(entry.load(), **changed)
+    entry.load = lambda: theirs
+    with pytest.raises(MerError, match=said):
+        protocol_for(PROTOCOLS["best"], "theirs")
+
+
+def test_a_package_whose_network_fails_is_named(entry: Any):
+    def fails(outputs: int) -> nn.Module:
+        raise KeyError("width")
+
+    theirs = dataclasses.replace(entry.load(), build=fails)
+    entry.load = lambda: theirs
+    session = Session(LabelledAudio((), (), "clip"), "x", ("theirs",), PROTOCOLS["best"], Path("out"))
+    with pytest.raises(UsageError, match=r"^theirs cannot take images of 16 mels and 32 frames: .* KeyError"):
+        check_plan(session, NoObserver())
