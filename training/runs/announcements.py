@@ -16,6 +16,7 @@ from .provenance import split_note
 from .run_folder import FinishedRun
 
 _MOST = 0.9  # of the band that a network hears
+_NO_LABELS = {"error", "not_music", "silence"}
 _AT_BOUND = 1.01  # times a bound: the search ends near it
 
 
@@ -78,6 +79,17 @@ def note_on_the_temperature(temperature: float) -> str:
     return (
         f"the temperature stands at its bound, {bound:g}, since the network {why} of the songs that it is "
         "fitted to: probabilities mean little; more songs to validate on give a better one"
+    )
+
+
+def note_on_the_labels(labels: Sequence[str]) -> str:
+    """Says which of them ``mer-label`` writes of songs that have no label; "" if none."""
+    found = sorted({*labels} & _NO_LABELS)
+    if not found:
+        return ""
+    return (
+        f"mer-label writes {', '.join(found)} in a pipe for a song that has no label: other names for these "
+        "labels tell the two apart"
     )
 
 

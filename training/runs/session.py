@@ -23,7 +23,14 @@ from ..networks.backbones import PAPER_BACKBONES
 from ..recipe import SplitKind
 from ..teachers.teaching import Teaching
 from ..teachers.unlabelled import apart_from, unlabelled_clips
-from .announcements import announcement, note_on_the_band, note_on_the_temperature, say_gaps, summary
+from .announcements import (
+    announcement,
+    note_on_the_band,
+    note_on_the_labels,
+    note_on_the_temperature,
+    say_gaps,
+    summary,
+)
 from .crossvalidation import Training, cross_validate, train_on_everything, train_unmeasured
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
@@ -138,6 +145,8 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         observer.say(note)
     counts = _counts(data.clips, data.labels)
     observer.say(f"{session.name}: {len(data.clips)} clips, {len(data.labels)} labels: {counts}")
+    if note := note_on_the_labels(data.labels):
+        observer.say(note)
     if "given" not in kinds_of_split(session) and can_be_given(data.clips):
         observer.say("the split that the data comes with is not used")
     elif any(clip.part for clip in data.clips) and not can_be_given(data.clips):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from merkit.training.evaluate.predictions import fit_temperature
-from merkit.training.runs.announcements import note_on_the_temperature
+from merkit.training.runs.announcements import note_on_the_labels, note_on_the_temperature
 from small_training import drawn_predictions
 
 
@@ -21,3 +21,8 @@ def test_a_temperature_at_its_bound_is_said(right: bool, says: str):
     best = np.eye(3, dtype=np.float32)[(drawn.truth + (not right)) % 3][:, None] + 0.0
     fitted = fit_temperature(dataclasses.replace(drawn, logits=tuple(best)))
     assert says in note_on_the_temperature(fitted)
+
+
+def test_labels_that_stand_for_none_are_said():
+    assert note_on_the_labels(("calm", "Error", "unsure")) == ""
+    assert note_on_the_labels(("silence", "calm", "error")).startswith("mer-label writes error, silence in a")
