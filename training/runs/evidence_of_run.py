@@ -33,7 +33,12 @@ from ..fit.evidence import (
     least_confidence,
     sounds_that_are_generated,
 )
-from ..networks.checkpoint import evidence_from_checkpoint, network_from_checkpoint, save_checkpoint
+from ..networks.checkpoint import (
+    evidence_from_checkpoint,
+    network_from_checkpoint,
+    save_checkpoint,
+    spec_from_checkpoint,
+)
 from .provenance import Job
 from .run_folder import CARD, METRICS, checkpoint_of
 
@@ -70,6 +75,7 @@ def add_evidence(
     """
     path = checkpoint_of(folder)
     if evidence_from_checkpoint(path) is not None:
+        _write_facts(folder, spec_from_checkpoint(path))  # a stop may have come after the checkpoint alone
         if non_music:
             say(
                 f"evidence: {folder} is finished and keeps its own; recordings that are no music "
@@ -95,15 +101,22 @@ def add_evidence(
     provenance = {**spec.provenance, "evidence": facts}
     spec = dataclasses.replace(spec, evidence=fitted.spec, provenance=provenance)
     save_checkpoint(network, spec, path, fitted.network)
-    write_whole(folder / CARD, card_from_spec(spec))
-    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    write_json({**metrics, "evidence": facts}, folder / METRICS)
+    _write_facts(folder, spec)
     least = min(fitted.caught, key=lambda kind: fitted.caught[kind])
     say(
         f"evidence: {facts['caught']:.1%} of {facts['sounds']} sounds that are no music are told from music, "
         f"by networks that did not hear their kind (the least: {least}, {fitted.caught[least]:.0%}); "
         f"{fitted.kept:.1%} of the music is kept"
     )
+
+
+def _write_facts(folder: Path, spec: ModelSpec) -> None:
+    """The card and the metrics with what the checkpoint says of its evidence; nothing where they say that."""
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    facts = spec.provenance.get("evidence")
+    if facts and metrics.get("evidence") != facts:
+        write_whole(folder / CARD, card_from_spec(spec))
+        write_json({**metrics, "evidence": facts}, folder / METRICS)
 
 
 def more_music(examples: Examples, job: Job, splits: Sequence[Split]) -> Sounds:

@@ -14,8 +14,10 @@ from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spectrogram.log_mel import log_mel_from_decibels
 from merkit.training.data.examples import Examples
 from merkit.training.data.non_music import NON_MUSIC
+from merkit.training.evaluate.metrics_report import card_from_spec
 from merkit.training.fit.evidence import Sounds
 from merkit.training.networks.checkpoint import evidence_from_checkpoint, spec_from_checkpoint
+from merkit.training.runs import evidence_of_run
 from merkit.training.runs.evidence_of_run import add_evidence
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS
 from small_training import Trained, drawn_predictions
@@ -85,6 +87,29 @@ def test_recordings_that_are_none(examples: Examples, trained: Trained, tmp_path
         with pytest.raises(MerError, match=reason):
             add_evidence(folder, examples, None, (tmp_path / name,), tmp_path / "cache")
     assert evidence_from_checkpoint(folder / CHECKPOINT) is None
+
+
+@pytest.mark.xdist_group("trained")
+def test_what_a_stop_left_unsaid_is_said_by_the_next_call(
+    examples: Examples, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = Path(shutil.copytree(trained.run.folder, tmp_path / "run"))
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence_of_run, "write_whole", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            add_evidence(folder, examples, None)
+    assert "evidence" not in json.loads((folder / METRICS).read_text())
+    add_evidence(folder, examples, None)
+    spec = spec_from_checkpoint(folder / CHECKPOINT)
+    assert json.loads((folder / METRICS).read_text())["evidence"] == spec.provenance["evidence"]
+    assert (folder / CARD).read_text() == card_from_spec(spec)
+    (folder / CARD).write_text("my words")
+    add_evidence(folder, examples, None)  # all is said: nothing is written
+    assert (folder / CARD).read_text() == "my words"
 
 
 @pytest.mark.xdist_group("trained")
