@@ -271,6 +271,8 @@ def _syllable(rng: Rng, rate: int, voice: float, tract: float, speed: float) -> 
 
 
 def _through_formants(sound: Sound, formants: Sound, rate: int) -> Sound:
+    if min(formants) >= 0.45 * rate:  # so low a rate has none of them
+        return sound
     out = np.zeros(len(sound))
     for gain, frequency in zip((1, 0.6, 0.3), formants, strict=True):
         if frequency < 0.45 * rate:
@@ -305,4 +307,4 @@ def _in_room(sound: Sound, rng: Rng, rate: int) -> Sound:
 
 
 def _log_uniform(rng: Rng, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    return float(np.exp(rng.uniform(np.log(min(low, high)), np.log(high))))  # a low rate may have no more

@@ -37,3 +37,10 @@ def test_noise_has_the_slope_of_its_colour() -> None:
         power = np.abs(np.fft.rfft(_noise(np.random.default_rng(0), 1 << 16, slope))) ** 2
         low, high = power[600:700].mean(), power[6_000:7_000].mean()
         assert 10 * np.log10(low / high) == pytest.approx(10 * slope, abs=1.5)
+
+
+@pytest.mark.parametrize("rate", [500, 1_000, 3_000])
+def test_low_sample_rates_have_every_kind_too(rate: int) -> None:
+    """Whose highest frequencies lie below the lowest of some kinds."""
+    sounds = list(sounds_that_are_no_music(3 * len(NON_MUSIC), rate, 1.0))
+    assert all(np.isfinite(sound).all() and sound.any() for sound in sounds)
