@@ -175,11 +175,14 @@ def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> Audio
 
 def connected(pairs: Sequence[tuple[T, T]]) -> tuple[tuple[T, ...], ...]:
     """The sets of what pairs connect, sorted."""
-    sets: list[set[T]] = []
+    set_of: dict[T, set[T]] = {}
     for pair in pairs:
-        joined = {*pair}.union(*(one for one in sets if not one.isdisjoint(pair)))
-        sets = [*(one for one in sets if one.isdisjoint(pair)), joined]
-    return tuple(sorted(tuple(sorted(one)) for one in sets))
+        small, large = sorted((set_of.setdefault(one, {one}) for one in pair), key=len)
+        if small is not large:
+            large |= small
+            set_of |= dict.fromkeys(small, large)
+    sets = {id(one): one for one in set_of.values()}
+    return tuple(sorted(tuple(sorted(one)) for one in sets.values()))
 
 
 def in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list[Clip]:

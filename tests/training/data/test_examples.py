@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from merkit.engine.errors import MerError
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.examples import (
     Examples,
+    connected,
     end_of_band,
     examples_from_audio,
     standardised,
@@ -127,3 +129,16 @@ def test_where_nearly_all_clips_end(rates: list[int], end: float, cache: Path, t
     spec = dataclasses.replace(PRESETS["audioset"], frames=100, window_samples=32_000)
     examples = examples_from_audio(LabelledAudio(tuple(clips), ("a",), "clip"), spec, cache)
     assert end_of_band(spec, examples) == pytest.approx(end, rel=0.03)
+
+
+def test_what_pairs_connect_takes_no_time_that_grows_with_its_square():
+    """20,000 pairs took 37 s."""
+    pairs = [(2 * i, 2 * i + 1) for i in range(20_000)]
+    began = time.perf_counter()
+    assert len(connected(pairs)) == 20_000
+    chain = connected([(i, i + 1) for i in range(20_000)][::-1])
+    assert time.perf_counter() - began < 5  # 0.1 s alone
+    assert chain == (tuple(range(20_001)),)
+    assert connected([("b", "a"), ("d", "c"), ("a", "a"), ("e", "d")]) == (("a", "b"), ("c", "d", "e"))
+    assert connected([(1, 2), (3, 4), (2, 3)]) == ((1, 2, 3, 4),)
+    assert connected([]) == ()
