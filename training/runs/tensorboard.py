@@ -14,7 +14,8 @@ _FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1", "lea
 
 def tensorboard_in(folder: Path) -> Callable[[Epoch], None]:
     """What writes an epoch's figures to ``folder/tensorboard``; nothing is written without the package."""
-    if find_spec("tensorboard") is None:
+    package = find_spec("tensorboard")
+    if package is None or package.origin is None:  # a folder of that name, as this makes one, is no package
         return lambda row: None
     from torch.utils.tensorboard import SummaryWriter
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from merkit.training.fit.trainer import Epoch
@@ -17,10 +19,17 @@ def test_without_the_package_nothing_is_written(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
-def test_with_it_every_figure_that_is_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import sys
-    from types import ModuleType
+def test_a_runs_own_folder_is_not_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where mer-train is started in a run's folder, which Python takes for a package without files."""
+    (tmp_path / "tensorboard").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tensorboard", raising=False)
+    assert tensorboard.find_spec("tensorboard") is not None
+    tensorboard.tensorboard_in(tmp_path)(ROW)
+    assert not list((tmp_path / "tensorboard").iterdir())
 
+
+def test_with_it_every_figure_that_is_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     written: list[tuple[str, float, int]] = []
 
     class Writer:
@@ -39,6 +48,8 @@ def test_with_it_every_figure_that_is_one_is_written(tmp_path: Path, monkeypatch
     module = ModuleType("torch.utils.tensorboard")
     module.SummaryWriter = Writer  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    monkeypatch.setattr(tensorboard, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        tensorboard, "find_spec", lambda name: SimpleNamespace(origin="tensorboard/__init__.py")
+    )
     tensorboard.tensorboard_in(tmp_path)(ROW)
     assert written == [("loss", 0.5, 3), ("accuracy", 0.8, 3), ("learning_rate", 1e-3, 3)]
