@@ -81,18 +81,8 @@ def _speak(unpacked: Path, folder: Path) -> None:
     libraries = os.pathsep.join((str(library), str(library / "pulseaudio")))
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "ESPEAK_DATA_PATH": str(library)}
     for number, (voice, pitch, pace) in enumerate(_VOICES):
-        words = [
-            "-v",
-            voice,
-            "-p",
-            str(pitch),
-            "-s",
-            str(pace),
-            "-w",
-            str(folder / f"{number}.wav"),
-            _SENTENCES,
-        ]
-        subprocess.run([str(program), *words], env=environment, check=True, capture_output=True)
+        words = ["-v", voice, "-p", str(pitch), "-s", str(pace), "-w", str(folder / f"{number}.wav")]
+        subprocess.run([str(program), *words, _SENTENCES], env=environment, check=True, capture_output=True)
 
 
 def _type(keys: Sequence[Path], folder: Path) -> None:

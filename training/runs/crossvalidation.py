@@ -66,8 +66,8 @@ def cross_validate(
         UsageError, MerError: see ``train_split``.
     """
     prepare_folds_folder(folder, mode)
-    first = trainings[0]
-    job, examples, splits = first.job, first.examples, [training.split for training in trainings]
+    first, count = trainings[0], len(trainings)
+    job, examples = first.job, first.examples
     runs = [
         train_split(each.job, each.examples, each.split, folder / f"fold-{each.split.fold}", mode, observer)
         for each in trainings
@@ -86,14 +86,14 @@ def cross_validate(
     if job.plan_note:
         metrics["plan_by_fold"] = [training.job.plan for training in trainings]
     save_predictions(all_predictions, folder / LOGITS)
-    title = f"{job.model}, {len(splits)} folds: accuracy {metrics['accuracy']:.3f}"
+    title = f"{job.model}, {count} folds: accuracy {metrics['accuracy']:.3f}"
     confusion_png(metrics["confusion"], examples.labels, folder / "confusion.png", title)
     curves_png({f"fold {i}": run.history for i, run in enumerate(runs, start=1)}, folder / "curves.png")
     split = {
-        "kind": splits[0].kind,
-        "note": f"{len(splits)} folds; the first {split_note(examples, splits[0], job.protocol)}",
-        "folds": len(splits),
-        "hash": hash_of_lines(split.hash for split in splits),
+        "kind": first.split.kind,
+        "note": f"{count} folds; the first {split_note(examples, first.split, job.protocol)}",
+        "folds": count,
+        "hash": hash_of_lines(training.split.hash for training in trainings),
     }
     common = {name: runs[0].metrics[name] for name in _OF_EVERY_FOLD}
     minutes = round(sum(run.metrics["minutes"] for run in runs), 2)
