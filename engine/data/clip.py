@@ -116,26 +116,18 @@ def heard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> set[int
 def unheard_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[int]:
     """Positions of the clips that are known to be new to a network; empty where nothing is known.
 
-    These share no group with what it was trained on. Where there are none, as after a split at random, and
-    where what it was trained on cannot be told, they are the clips that its training held out: older models
-    do not list the others, and where held-out clips have other bytes than then, the others may have too.
-
-    Raises:
-        MerError: see ``held_out_clips``.
+    These share no group with what it was trained on. Where there are none (a split at random), or where
+    that cannot be told, they are the clips that its training held out: older models do not list the others,
+    and where some of the others are not found, a tagger may have changed them.
     """
-    held_out = held_out_clips(clips, provenance)
-    heard = heard_clips(clips, provenance)
-    if heard is None or _changed_since(clips, held_out, provenance):
+    held_out, heard = held_out_clips(clips, provenance), heard_clips(clips, provenance)
+    if heard is None:
+        return held_out
+    found = {clips[i].id for i in heard}
+    if held_out and len(found) < len(set(provenance[HEARD_KEY].split())):
         return held_out
     groups = {clips[i].group for i in heard}
     return [i for i, clip in enumerate(clips) if clip.group not in groups] or held_out
-
-
-def _changed_since(clips: Sequence[Clip], held_out: Sequence[int], provenance: Mapping[str, Any]) -> bool:
-    """Whether a clip that was held out is known by its path alone."""
-    names = provenance[HELD_OUT_KEY] if held_out else ()
-    ids = {str(name.get("id")) for name in names if isinstance(name, Mapping)}
-    return any(id_or_none(clips[i]) not in ids for i in held_out)
 
 
 def held_out_clips(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> list[int]:

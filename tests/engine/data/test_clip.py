@@ -144,6 +144,21 @@ def test_held_out_clips_are_found_where_a_tagger_changed_every_file(tmp_path: Pa
     assert unheard_clips([*tagged[:2], clips[2]], provenance) == [0]  # b, which it heard, is not recognized
 
 
+@pytest.mark.parametrize("others", ["tagged", "gone"])
+def test_clips_of_the_training_are_not_new_where_a_tagger_changed_them(tmp_path: Path, others: str):
+    """Those held out are as they were: nothing else shows that the others have changed."""
+    files = _clips(tmp_path, a="1", b="2", c="3", d="4")
+    clips = [Clip(clip.path, "happy", clip.name, name=clip.name) for clip in files]
+    provenance = {"test_clips": clip_names(clips[:1]), "heard_clips": heard_text(clips[1:3])}
+    assert unheard_clips(clips, provenance) == [0, 3]
+    if others == "tagged":
+        files[1].path.write_text("2, tagged")
+        clips = [Clip(clip.path, clip.label, clip.group, name=clip.name) for clip in clips]
+    else:  # which of the two it is cannot be told
+        del clips[1]
+    assert unheard_clips(clips, provenance) == [0]
+
+
 @pytest.mark.parametrize(
     "names",
     [None, 3, [], {}, "a", [{}], [{"id": None, "path": None}], [{"id": ["x"]}], [[1]], ["a"], [{"path": ""}]],
