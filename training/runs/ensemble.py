@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine.data.cleaning import quoted_label
 from ...engine.data.clip import HELD_OUT_KEY
-from ...engine.data.labelled_audio import LabelledAudio, unheard_clips
+from ...engine.data.labelled_audio import LabelledAudio, held_out_clips, unheard_clips
 from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
@@ -91,7 +91,9 @@ def member_from_path(
     network, spec = network_from_checkpoint(path)
     windows = int(spec.provenance.get("recipe", {}).get("eval_windows", 3))
     examples = examples_from_audio(data(spec.labels), spec.audio, cache, windows, workers=workers)
-    chosen = np.asarray(unheard_clips(examples.readable, spec.provenance), dtype=np.intp)
+    clips, provenance = examples.readable, spec.provenance
+    # All that it held out, as its folder has them: after a split at random few are by artists of their own.
+    chosen = np.asarray(held_out_clips(clips, provenance) or unheard_clips(clips, provenance), dtype=np.intp)
     if not len(chosen):
         raise MerError(f"{path}: {_NONE_IS_NEW}")
     predictions = predictions_from_network(network, examples, chosen, spec.audio)

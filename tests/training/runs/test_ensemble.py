@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from merkit.engine.data.labelled_audio import LabelledAudio, labelled_audio
+from merkit.engine.data.labelled_audio import LabelledAudio, clip_names, heard_text, labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.training.evaluate.predictions import Predictions
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
@@ -171,3 +171,19 @@ def test_a_checkpoint_says_what_its_folder_holds(trained: Trained, songs: Path, 
     computed = member_from_path(folder / CHECKPOINT, data, cache)
     assert computed.predictions.ids == kept.predictions.ids
     np.testing.assert_allclose(computed.probabilities, kept.probabilities, atol=1e-5)
+
+
+@pytest.mark.xdist_group("trained")
+def test_a_checkpoint_of_a_split_at_random_is_judged_on_its_whole_test_part(
+    trained: Trained, songs: Path, cache: Path, tmp_path: Path
+):
+    """As its folder is: one artist of the test part was not heard, and is not all of it."""
+    network, spec = network_from_checkpoint(trained.run.folder / CHECKPOINT)
+    data = labelled_audio(songs / "clips.csv")
+    lone = data.clips[0].group
+    held_out = [clip for i, clip in enumerate(data.clips) if i % 4 == 0 or clip.group == lone]
+    heard = heard_text(clip for clip in data.clips if clip not in held_out)
+    provenance = {**spec.provenance, "test_clips": clip_names(held_out), "heard_clips": heard}
+    save_checkpoint(network, dataclasses.replace(spec, provenance=provenance), tmp_path / "one.safetensors")
+    member = member_from_path(tmp_path / "one.safetensors", lambda labels: data, cache)
+    assert sorted(member.predictions.ids) == sorted(clip.id for clip in held_out)
