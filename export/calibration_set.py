@@ -26,6 +26,7 @@ from .precision import Ranges
 from .song_log_mels import SongLogMels, log_mels_from_archive, log_mels_from_songs
 
 _SEED = 0
+_SPARE = 4  # one song for so many: the key of the cache needs the bytes of all, used or not
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ class CalibrationSet:
         Raises:
             MerError: no file gives audio, or the archive is not of this spec.
         """
-        paths, windows_a_song = self._songs
+        paths, windows_a_song, spare = self._songs
         if self._is_archive:
             return log_mels_from_archive(paths[0], self.spec)
-        songs = log_mels_from_songs(paths, self.spec, windows_a_song, self.workers)
+        songs = log_mels_from_songs(paths, self.spec, windows_a_song, self.workers, spare)
         missing = bool(songs.failed) and len(songs.log_mels) < self.windows
         if missing and (share := math.ceil(self.windows / len(songs.paths))) > windows_a_song:
-            # The others make up for those without audio, which may be all that is missing to enough windows.
+            # No song is spare: the others make up for those without audio, else the windows may be too few.
             more = log_mels_from_songs(songs.paths, self.spec, share, self.workers)
             return replace(more, failed=songs.failed + more.failed)
         return songs
@@ -99,8 +100,8 @@ class CalibrationSet:
         Raises:
             MerError: no file gives audio, or what they give is too little and the set is ``strict``.
         """
-        paths, _ = self._songs
-        key = calibration_key(artifact.sha256, tensors, self.method, paths, self.windows)
+        paths, _, spare = self._songs
+        key = calibration_key(artifact.sha256, tensors, self.method, [*paths, *spare], self.windows)
 
         def compute() -> dict[str, Any]:
             songs = self.log_mels
@@ -147,22 +148,24 @@ class CalibrationSet:
         return self.source is not None and self.source.endswith(".npz")
 
     @cached_property
-    def _songs(self) -> tuple[list[Path], int]:
-        """The files to calibrate on, and how many windows of each."""
+    def _songs(self) -> tuple[list[Path], int, list[Path]]:
+        """The files to calibrate on, how many windows of each, and the files that are spare."""
         if self.source is None:
             return calibration_paths(self.clips, self.windows)
         if is_remote(self.source):
             raise UsageError(f"{self.source} is not a local file: copy the music to calibrate on")
         if self._is_archive:
-            return [Path(self.source)], self.windows
+            return [Path(self.source)], self.windows, []
         paths = [Path(path) for path in inputs_from_paths([self.source]).paths]
         return calibration_paths([Clip(path, "", path.name) for path in paths], self.windows, self.scored)
 
 
 def calibration_paths(
     clips: Sequence[Clip], windows: int, left_out: Collection[str] = ()
-) -> tuple[list[Path], int]:
+) -> tuple[list[Path], int, list[Path]]:
     """Songs to calibrate on, the labels by turns, and how many windows of each make ``windows`` in all.
+
+    Last, where there are more songs than that, those that take the place of what gives no audio.
 
     Args:
         left_out: ids of clips that are not taken.
@@ -176,13 +179,13 @@ def calibration_paths(
     by_turns = chain.from_iterable(zip_longest(*(by_label[label] for label in sorted(by_label))))
     songs: list[Path] = []
     for clip in by_turns:
-        if len(songs) == windows:
+        if len(songs) == windows + windows // _SPARE:
             break
         if clip is not None and not (left_out and id_or_none(clip) in left_out):
             songs.append(clip.path)
     if not songs:
         raise MerError("no song is left to calibrate on")
-    return songs, math.ceil(windows / len(songs))
+    return songs[:windows], math.ceil(windows / min(windows, len(songs))), songs[windows:]
 
 
 def _is_of(value: Any, tensors: Sequence[str]) -> bool:

@@ -54,30 +54,35 @@ class SongLogMels:
 
 
 def log_mels_from_songs(
-    paths: Sequence[Path], spec: AudioSpec, windows: int, workers: int = 0
+    paths: Sequence[Path], spec: AudioSpec, windows: int, workers: int = 0, spare: Sequence[Path] = ()
 ) -> SongLogMels:
     """Decodes ``windows`` windows of each song in child processes; 0 ``workers`` are one a core.
 
-    The log-mels lie in a temporary file, not in memory.
+    In place of each file that gives no audio the next of ``spare`` is decoded, while there is one. The
+    log-mels lie in a temporary file, not in memory.
 
     Raises:
         MerError: no file gives audio.
     """
     options = WindowOptions(spec, windows)
+    begin, end = 0, len(paths)
+    paths = [*paths, *spare]
     spans: dict[int, tuple[int, int]] = {}  # position in ``paths`` to the song's windows: first, end
     failed: dict[int, str] = {}
     total = 0
     file = tempfile.TemporaryFile(prefix="mer-log-mels-")  # noqa: SIM115  (lives as long as the memmap)
     with WorkerPool(log_mels_from_file, options, workers, options.limits.seconds) as pool:
-        for position, result in pool.map([str(path) for path in paths]):
-            if isinstance(result, Failure):
-                failed[position] = result.reason
-                continue
-            _append(file, np.asarray(result.log_mels))
-            spans[position] = (total, total + len(result.log_mels))
-            total += len(result.log_mels)
+        while begin < end:
+            for position, result in pool.map([str(path) for path in paths[begin:end]]):
+                if isinstance(result, Failure):
+                    failed[begin + position] = result.reason
+                    continue
+                _append(file, np.asarray(result.log_mels))
+                spans[begin + position] = (total, total + len(result.log_mels))
+                total += len(result.log_mels)
+            begin, end = end, min(len(paths), end + sum(position >= begin for position in failed))
     if not total:
-        raise MerError(f"none of {len(paths)} files gives audio; {paths[0]}: {failed[0]}")
+        raise MerError(f"none of {len(failed)} files gives audio; {paths[0]}: {failed[0]}")
     log_mels = np.memmap(file, np.float32, "r", shape=(total, 1, spec.n_mels, spec.frames))
     decoded = sorted(spans)
     songs = tuple(np.arange(*spans[position]) for position in decoded)

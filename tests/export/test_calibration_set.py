@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from merkit.engine.spec import QUADRANTS
 from merkit.export import calibration_set as calibration_sets
 from merkit.export.calibration_set import CalibrationSet, calibration_paths
 from merkit.export.precision import layers_to_quantize, tensors_to_quantize
-from merkit.export.song_log_mels import SongLogMels
+from merkit.export.song_log_mels import SongLogMels, log_mels_from_songs
 from small_networks import AUDIO, small_network
 
 NETWORK = small_network()
@@ -37,11 +38,12 @@ def clips_of(count: int) -> list[Clip]:
 
 def test_calibration_takes_the_labels_by_turns_and_as_many_songs_as_it_can() -> None:
     labels = {clip.path: clip.label for clip in clips_of(400)}
-    songs, windows = calibration_paths(clips_of(400), 100)
+    songs, windows, spare = calibration_paths(clips_of(400), 100)
     assert (len(set(songs)), windows) == (100, 1)
     assert set(Counter(labels[song] for song in songs).values()) == {25}
-    songs, windows = calibration_paths(clips_of(40), 100)
-    assert (len(set(songs)), windows) == (40, 3)
+    assert len({*songs, *spare}) == len(songs) + 25
+    songs, windows, spare = calibration_paths(clips_of(40), 100)
+    assert (len(set(songs)), windows, spare) == (40, 3, [])
     with pytest.raises(MerError, match="no song"):
         calibration_paths([], 100)
 
@@ -51,7 +53,7 @@ def test_clips_that_are_scored_do_not_calibrate(music: Path, tmp_path: Path) -> 
     clips = labelled_audio(music).clips
     (tmp_path / "copy.wav").write_bytes(clips[0].path.read_bytes())
     taken = [Clip(tmp_path / "copy.wav", "", ""), *clips[:3]]
-    songs, windows = calibration_paths(taken, 6, {clips[0].id})
+    songs, windows, _ = calibration_paths(taken, 6, {clips[0].id})
     assert sorted(songs) == sorted(clip.path for clip in clips[1:3])
     assert windows == 3
     with pytest.raises(MerError, match="no song"):
@@ -80,6 +82,32 @@ def test_a_file_without_audio_takes_no_share_of_the_windows(music: Path, tmp_pat
     assert len(songs.spread(5)) == 5
     assert sorted(songs.paths) == sorted(clip.path for clip in clips)
     assert sorted(path.name for path, _ in songs.failed) == ["broken.wav", "torn.wav"]
+
+
+def test_the_next_songs_take_the_place_of_files_without_audio(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The windows of the others stay as they are, and none is decoded twice."""
+    decoded: list[tuple[int, int]] = []
+
+    def counted(paths: Sequence[Path], spec: Any, windows: int, *more: Any) -> SongLogMels:
+        decoded.append((len(paths), windows))
+        return log_mels_from_songs(paths, spec, windows, *more)
+
+    monkeypatch.setattr(calibration_sets, "log_mels_from_songs", counted)
+    clips = labelled_audio(music).clips[:12]
+    before = CalibrationSet(AUDIO, clips, None, "those", 8, workers=1)
+    paths, _, spare = calibration_paths(clips, 8)
+    torn = {path: tmp_path / path.name for path in (paths[2], paths[5])}
+    for path in torn.values():
+        path.write_bytes(b"RIFF")
+    with_torn = tuple(dataclasses.replace(clip, path=torn.get(clip.path, clip.path)) for clip in clips)
+    songs = CalibrationSet(AUDIO, with_torn, None, "those", 8, workers=1).log_mels
+    assert decoded == [(8, 1)]
+    assert songs.paths == (*(path for path in paths if path not in torn), *spare)
+    assert sorted(path for path, _ in songs.failed) == sorted(torn.values())
+    old, new = before.log_mels.spread(8), songs.spread(8)
+    np.testing.assert_array_equal(new[:6], np.delete(old, [2, 5], axis=0))
 
 
 def test_nothing_is_read_before_it_is_needed(tmp_path: Path) -> None:

@@ -42,6 +42,21 @@ def test_songs_become_log_mels_and_a_broken_one_is_named(music: Path, tmp_path: 
         log_mels_from_songs([broken], AUDIO, 2, workers=1)
 
 
+def test_spare_songs_are_decoded_in_place_of_broken_ones_only(music: Path, tmp_path: Path) -> None:
+    first, second, third, fourth = (clip.path for clip in labelled_audio(music).clips[:4])
+    broken, torn = tmp_path / "broken.wav", tmp_path / "torn.wav"
+    for path in (broken, torn):
+        path.write_bytes(b"nothing")
+    songs = log_mels_from_songs([broken, first], AUDIO, 1, 1, [torn, second, third])
+    assert (songs.paths, [path for path, _ in songs.failed]) == ((first, second), [broken, torn])
+    np.testing.assert_array_equal(
+        songs.log_mels, log_mels_from_songs([first, second], AUDIO, 1, 1, [fourth]).log_mels
+    )
+    assert log_mels_from_songs([first, broken], AUDIO, 1, 1, [torn]).paths == (first,)
+    with pytest.raises(MerError, match="none of 2 files"):
+        log_mels_from_songs([broken], AUDIO, 1, 1, [torn])
+
+
 def test_an_archive_of_another_spec_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "windows.npz"
     log_mels = np.zeros((3, 1, AUDIO.n_mels, AUDIO.frames), np.float32)
