@@ -28,7 +28,6 @@ from .cpu_commands import scale_command, tune_command
 from .evaluation.cli import main as eval_command
 from .first_hour_command import first_hour_command
 from .format_command import formats_command
-from .printing import echo
 from .result_paths import check_result_paths, make_folder
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -71,27 +70,22 @@ class ResultFiles:
         If a file cannot be written, the table is printed too.
         """
         from ..engine.files import write_whole
-        from ..engine.text.escape import for_markdown_cell
         from .results.text import csv_from_results, markdown_from_results, print_results
         from .results_file import json_from_results
 
-        songs = f"songs/s is of {results.songs}." if results.songs else ""
         try:
             if self.json:
                 write_whole(self.json, json_from_results(results))
             if self.csv:
                 write_whole(self.csv, csv_from_results(results))
             if self.markdown:
-                below = f"\n{for_markdown_cell(songs)}\n" if songs else ""
-                write_whole(self.markdown, markdown_from_results(results) + below)
+                write_whole(self.markdown, markdown_from_results(results))
             if self.html:  # the last, since only it needs another package
                 from .results.html import html_from_results
 
                 write_whole(self.html, html_from_results(results))
         finally:
             print_results(results)
-            if songs:
-                echo(songs)
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -230,7 +224,7 @@ def _measured(
     import tempfile
 
     from .measure.cases import find_cases
-    from .measure.sample_songs import GENERATED, generated_songs, songs_from_folder
+    from .measure.sample_songs import GENERATED, generated_songs, song_count, songs_from_folder
     from .measure.table import TableOptions, measure_table
 
     quick = not length.valid
@@ -238,13 +232,18 @@ def _measured(
     if not cases:
         raise MerError("no artifact found; --models DIR names a folder of them, --untrained makes some")
     chosen = SCENARIOS if "all" in scenarios else scenarios or ("SingleStream", "Offline")
-    count = 12 if quick else 60
+    count = song_count(quick)
     with tempfile.TemporaryDirectory(prefix="mer-bench-songs-") as folder:
         paths = songs_from_folder(songs, count) if songs else generated_songs(Path(folder), count)
         make_folder("--logs", logs)
         table = TableOptions(length, logs, scenarios=chosen, songs=paths, **options)
         results = measure_table(cases, table, print_err)
-    results.songs = f"{count} songs of {songs}" if songs else f"{count} {GENERATED}"
+    if not songs:
+        results.songs = f"{count} {GENERATED}"
+    elif (there := len(set(paths))) < count:
+        results.songs = f"{count} files, of {there} in {songs}, by turns"
+    else:
+        results.songs = f"{count} files in {songs}"
     return results
 
 

@@ -164,7 +164,7 @@ def peak_mib() -> float | None:
 def _limit_s(options: RowOptions) -> float:
     """Far above what the slowest network here takes: what takes longer hangs."""
     scenarios_s = 20 * len(options.scenarios) * options.length.seconds
-    return _START_S + scenarios_s + _SONG_S * len(options.songs)
+    return _START_S + scenarios_s + _SONG_S * len(_warm_songs(options.songs) + options.songs)
 
 
 def _fill_scenarios(row: Row, results: Sequence[ScenarioResult]) -> None:
@@ -234,6 +234,12 @@ def _logits(infer: Infer, path: Path | None) -> Float32 | None:
     return np.concatenate([infer(part) for part in parts])
 
 
+def _warm_songs(songs: tuple[str, ...]) -> tuple[str, ...]:
+    """What is labelled before the clock starts: each process gets one before any gets two."""
+    count = max(_WARM_SONGS, usable_cores())
+    return (songs * count)[:count]
+
+
 def _fill_songs(row: Row, case: Case, options: RowOptions, artifact: Artifact) -> None:
     """Songs/s as in mer-label once its child processes have started; the CPU seconds of each stage."""
     started, stages = StageSeconds(), StageSeconds()
@@ -243,8 +249,7 @@ def _fill_songs(row: Row, case: Case, options: RowOptions, artifact: Artifact) -
         if case.runtime == "onnxruntime"
         else open_case(case, artifact, options.threads)
     )
-    count = max(_WARM_SONGS, usable_cores())  # each process gets one before any gets two
-    warm = (options.songs * count)[:count]
+    warm = _warm_songs(options.songs)
     windows = WindowOptions(artifact.spec.audio)
     with LocalBackend(FileByFile(runtime)) as backend:
         # A call of its own: processes read far ahead, and what they read before the clock starts is free.

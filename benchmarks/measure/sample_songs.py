@@ -9,12 +9,18 @@ import numpy as np
 import soundfile
 
 from ...engine.catalogue.expand import inputs_from_paths
+from ...engine.cpu import usable_cores
 from ...engine.errors import MerError
 from ...engine.temporary import temporary_writes
 
 _SECONDS, _RATE = 30, 44_100
 GENERATED = f"generated stereo MP3s of {_SECONDS} s"
 """What ``generated_songs`` makes."""
+
+
+def song_count(quick: bool) -> int:
+    """How many to label: some for each core, or most of the time only a part of the cores has one."""
+    return max(12 if quick else 60, 4 * usable_cores())
 
 
 def songs_from_folder(folder: Path, count: int) -> tuple[str, ...]:

@@ -97,6 +97,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         facts.append(("Labelled data", f"{clips} clips of {data.name} ({', '.join(data.labels)}){note}"))
         if data.skipped:
             facts.append(("Without audio, not scored", "; ".join(data.skipped)))
+    if results.songs:
+        facts.append(("Songs/s", f"of {results.songs}"))
     facts += [("Without accuracy", line) for line in unscored(results)]
     facts += [("Different songs", line) for line in differing(results)]
     facts.append(("Command", shlex.join(results.command)))

@@ -135,6 +135,8 @@ def facts(results: Results) -> list[str]:
     if data:
         skipped = f" {len(data.skipped)} more give no audio and are not scored." if data.skipped else ""
         lines.append(f"Accuracy on {_known(data.clips)} clips of {data.name}: {data.note}.{skipped}")
+    if results.songs:
+        lines.append(f"songs/s is of {results.songs}.")
     failed = max((row.songs_failed or 0 for row in results.rows), default=0)
     if failed:
         lines.append(f"{failed} of the songs gave no label; songs/s counts the others.")

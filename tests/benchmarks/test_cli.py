@@ -18,6 +18,7 @@ from bench_results import read, results_values
 from click.testing import CliRunner, Result
 from merkit.benchmarks import cli
 from merkit.benchmarks.cli import ResultFiles, main
+from merkit.benchmarks.measure import sample_songs
 from merkit.benchmarks.measure.loadgen import Length
 from merkit.benchmarks.results.html import html_from_results
 from merkit.benchmarks.results_file import json_from_results
@@ -37,7 +38,10 @@ def bench(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["--quick", "--threads", "1", "--logs", "logs", *map(str, arguments)])
 
 
-def test_the_whole_table(networks: Path, tmp_path: Path, short: Length) -> None:
+def test_the_whole_table(
+    networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample_songs, "usable_cores", lambda: 2)
     half = fp16_from_onnx(small_network()).SerializeToString()
     (networks / "half.onnx").write_bytes(half)
     (networks / "broken.onnx").write_bytes(b"nothing")
@@ -81,8 +85,8 @@ def test_the_whole_table(networks: Path, tmp_path: Path, short: Length) -> None:
     assert len(lines) == len(results["rows"])
     assert float(lines[0]["throughput"]) == results["rows"][0]["throughput"]
     assert "| model |" in Path("out.md").read_text()
-    named = f"songs/s is of 12 songs of {tmp_path / 'music'}."
-    assert Path("out.md").read_text().splitlines()[-1] == for_markdown_cell(named)
+    named = f"songs/s is of 12 files in {tmp_path / 'music'}."
+    assert for_markdown_cell(named) in Path("out.md").read_text().splitlines()
     assert named in done.stdout.splitlines()
     assert "not a valid measurement" in done.output
     assert results["recommendation"] in done.output.replace("\n", " ")
@@ -101,12 +105,35 @@ def test_songs_a_second_is_of_generated_songs_unless_others_are_named(
     monkeypatch.setattr("merkit.benchmarks.measure.table.measure_table", measured)
     (tmp_path / "music").mkdir()
     write_music(tmp_path / "music", artists=1)
+    monkeypatch.setattr(sample_songs, "usable_cores", lambda: 2)
     bench("--models", networks, "-m", "small", "--data", tmp_path / "music", "--json", "out.json")
     assert not any(Path(song).is_relative_to(tmp_path / "music") for song in given[0])
-    done = CliRunner().invoke(main, ["report", "out.json", "--markdown", "out.md"])
+    done = CliRunner().invoke(main, ["report", "out.json", "--markdown", "out.md", "--html", "out.html"])
     for text in (done.stdout, Path("out.md").read_text()):
         assert "songs/s is of 12 generated stereo MP3s of 30 s." in text.splitlines()
+    assert "of 12 generated stereo MP3s of 30 s" in Path("out.html").read_text()
     assert "or generated ones" not in CliRunner().invoke(main, ["--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("cores", "said"), [(2, "12 files, of 8 in music, by turns"), (16, "64 files, of 8 in music, by turns")]
+)
+def test_songs_are_enough_for_every_core_and_said_to_be_repeated(
+    networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, said: str
+) -> None:
+    given: list[tuple[str, ...]] = []
+
+    def measured(cases: Any, table: Any, say: Any) -> Any:
+        given.append(table.songs)
+        return read(results_values())
+
+    monkeypatch.setattr("merkit.benchmarks.measure.table.measure_table", measured)
+    monkeypatch.setattr(sample_songs, "usable_cores", lambda: cores)
+    (tmp_path / "music").mkdir()
+    write_music(tmp_path / "music", artists=1)
+    done = bench("--models", networks, "-m", "small", "--songs", "music")
+    assert len(given[0]) == int(said.split()[0])
+    assert f"songs/s is of {said}." in done.stdout.splitlines()
 
 
 def test_the_case_of_labels_is_the_models(networks: Path, tmp_path: Path, short: Length) -> None:
@@ -268,7 +295,8 @@ def test_songs_without_a_label_end_with_code_4(networks: Path, tmp_path: Path, s
         "--songs", tmp_path / "music",
     )  # fmt: skip
     assert done.exit_code == 4, done.output
-    assert "12 of the songs gave no label; songs/s counts the others." in done.stdout
+    count = sample_songs.song_count(quick=True)
+    assert f"{count} of the songs gave no label; songs/s counts the others." in done.stdout
     assert "No advice: images/s was not measured (--scenario Offline)." in done.stdout
 
 

@@ -85,6 +85,14 @@ def hang(*_: object) -> None:
     time.sleep(600)
 
 
+def test_the_limit_counts_the_songs_before_the_clock_too(
+    tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_measurement, "usable_cores", lambda: 64)
+    none, sixty = (RowOptions(short, 1, (), tmp_path, songs=("a.mp3",) * count) for count in (0, 60))
+    assert row_measurement._limit_s(sixty) - row_measurement._limit_s(none) == 60 * (64 + 60)
+
+
 def test_songs_without_a_label_do_not_count(networks: Path, tmp_path: Path, short: Length) -> None:
     songs = tmp_path / "songs"
     songs.mkdir()
