@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .foreign import Foreign
     from .job import Plan
     from .output_files import Precision
+    from .source import Source
 
 _LAYERS_NAMED = 5  # in a hint
 
@@ -209,13 +210,12 @@ def _export_all(
     from .exporter import export
     from .job import Job
     from .precision import UnknownLayerError
-    from .source import open_source
 
     done, errors = [], []
     sets: dict[object, tuple[EvalSet, CalibrationSet | None]] = {}  # those of the latest kind of model
     for model in models:
         try:
-            source = open_source(model, foreign, terminal.say)
+            source = _open_source(model, plan, terminal.say, foreign)
             if plan.builder is not None:
                 check_parsed(source.artifact.content, plan.builder)
             spec = source.artifact.spec
@@ -224,6 +224,10 @@ def _export_all(
                 sets = {key: sets_from_plan(spec, data, terminal.say)}
             eval_set, calibration_set = sets[key]
             job = Job(source, eval_set, calibration_set, plan, terminal.say)
+        except UnknownLayerError as error:
+            hint = "; --sensitivity lists the layers, with --int8 alone"
+            errors.append(terminal.failed(model, error, hint))
+            continue
         except MerError as error:
             errors.append(terminal.failed(model, error))
             continue
@@ -233,13 +237,19 @@ def _export_all(
                 done.append(export(job, precision))
             except GateError as error:
                 errors.append(terminal.failed(name, error, _keep_hint(error)))
-            except UnknownLayerError as error:
-                errors.append(
-                    terminal.failed(name, error, "; --sensitivity lists the layers, with --int8 alone")
-                )
             except MerError as error:
                 errors.append(terminal.failed(name, error))
     return done, errors
+
+
+def _open_source(model: str, plan: Plan, say: Callable[[str], None], foreign: Foreign | None) -> Source:
+    """``open_source``; a layer to keep that is not there is refused here, before any music is decoded."""
+    from .precision import check_layers
+    from .source import open_source
+
+    source = open_source(model, foreign, say)
+    check_layers(source.model(), (*plan.keep, *plan.keep_fp32))
+    return source
 
 
 def _rank(
@@ -251,11 +261,10 @@ def _rank(
 ) -> None:
     from .data_plan import sets_from_plan
     from .job import Job
-    from .source import open_source
 
     _say_notes(data, say)
     for model in models:
-        source = open_source(model, foreign, say)
+        source = _open_source(model, plan, say, foreign)
         eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, say)
         job = Job(source, eval_set, calibration_set, plan, say)
         say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")

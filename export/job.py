@@ -30,7 +30,7 @@ from .eval_set import EvalSet
 from .fp16_range import check_range, fp16_range, layers_to_keep
 from .output_files import Format, Precision
 from .plain_graph import check_dense
-from .precision import check_layers, layers_to_quantize, tensors_to_quantize
+from .precision import layers_to_quantize, tensors_to_quantize
 from .report import Checks, accuracy_line, parity_line, range_line
 from .sensitivity import LayerError, rank_layers
 from .song_log_mels import SongLogMels
@@ -128,13 +128,11 @@ class Job:
         """See ``rank_layers``: over a few of the calibration windows.
 
         Raises:
-            UnknownLayerError: a layer is to be kept that is not there.
             UsageError, MerError: see ``calibration``.
         """
-        model, keep = self.source.model(), (*self.plan.keep, *self.plan.keep_fp32)
-        check_layers(model, keep)  # before the music is decoded
         log_mels = self._music.log_mels.spread(_SENSITIVITY_WINDOWS)
-        return rank_layers(model, self.calibration.ranges, log_mels, keep)
+        keep = (*self.plan.keep, *self.plan.keep_fp32)
+        return rank_layers(self.source.model(), self.calibration.ranges, log_mels, keep)
 
     def check(self, model: ModelProto, precision: Precision) -> Checks:
         """Compares and scores a graph; says what it measured before it refuses.

@@ -217,6 +217,26 @@ def test_a_refused_source_ends_with_its_code_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [("--int8",), ("--int8", "--data"), ("--fp32", "--fp16", "--data"), ("--int8", "--sensitivity")],
+)
+def test_a_layer_to_keep_that_is_not_there_is_refused_before_music_is_decoded(
+    model: Path, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    def decoded(*_: object) -> None:
+        raise AssertionError("music was decoded")
+
+    for module in ("calibration_set", "eval_set"):
+        monkeypatch.setattr(f"merkit.export.{module}.log_mels_from_songs", decoded)
+    monkeypatch.chdir(tmp_path)
+    data = (music,) if arguments[-1] == "--data" else ("--calib-data", music.parent)
+    result = run("--model", model, "--keep", "nope", *arguments, *data)
+    assert result.exit_code == 2
+    assert "no layer nope in the graph" in result.output
+    assert left_in(tmp_path) == ["small.onnx"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--int8",), "--data"),
@@ -373,7 +393,9 @@ def test_that_no_engine_was_made_is_said_beside_what_else_failed(
     assert result.exit_code == 1  # 4 would say that some engines are there
     assert "is not an ONNX file" in result.output
     assert said in result.output
-    result = run("--model", model, "--fp32", "--fp16", "--keep", "nope", "-o", f"{tmp_path}/out/")
+    layers = [node.name for node in small_network().graph.node if node.op_type in ("Conv", "Gemm")]
+    keep = [word for layer in layers for word in ("--keep", layer)]
+    result = run("--model", model, "--fp32", "--fp16", *keep, "-o", f"{tmp_path}/out/")
     assert result.exit_code == 2
     assert said in result.output
     result = run("--model", model, "--fp16", "--keep", "nope", "-o", f"{tmp_path}/new/")
