@@ -196,4 +196,4 @@ def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, An
 def _stamp(model: ModelProto, report: dict[str, Any]) -> None:
     """Adds the report to metadata_props, beside the ModelSpec and everything else that is there."""
     texts = {prop.key: prop.value for prop in model.metadata_props}
-    onnx.helper.set_model_props(model, {**texts, EXPORT_KEY: json_from_value(report)})
+    onnx.helper.set_model_props(model, {**texts, EXPORT_KEY: json_from_value(report, sort_keys=True)})

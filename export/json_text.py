@@ -8,9 +8,9 @@ from typing import Any
 from ..engine.text.escape import storable
 
 
-def json_from_value(value: Any, indent: int | None = None) -> str:
+def json_from_value(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
     """A plain value as JSON in ASCII; bytes of names that are not UTF-8 become ``\\xNN``."""
-    return json.dumps(_storable(value), indent=indent)
+    return json.dumps(_storable(value), indent=indent, sort_keys=sort_keys)
 
 
 def _storable(value: Any) -> Any:
