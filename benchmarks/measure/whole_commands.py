@@ -53,7 +53,8 @@ def linked(files: Sequence[str], songs: int) -> Iterator[tuple[Path, list[str]]]
 def timed(command: Sequence[str]) -> tuple[float, float, int]:
     """(wall, CPU) seconds of a command, with all processes that it leaves behind; its own peak in bytes.
 
-    The peak is of resident memory, and no less than what this process holds, from which the command begins.
+    The peak is of resident memory, and no less than this process's own highest: the command begins as a copy
+    of it.
 
     Raises:
         MerError: it cannot be run, or fails.

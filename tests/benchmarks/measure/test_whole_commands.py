@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import gettempdir
 
 import pytest
 from merkit.benchmarks.measure import whole_commands
-from merkit.benchmarks.measure.row_measurement import peak_mib
 from merkit.benchmarks.measure.whole_commands import linked, timed
 from merkit.engine.catalogue.expand import Sources, inputs_from_paths
 from merkit.engine.catalogue.input_store import InputStore
@@ -62,10 +62,15 @@ def test_the_cpu_of_a_command_and_its_children_counts() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_the_peak_is_of_the_command_and_not_of_one_before() -> None:
-    size = (100 << 20) + int((peak_mib() or 0) * 2**20)
-    _, _, large = timed([sys.executable, "-c", f"x = bytearray({size})"])
-    _, _, small = timed([sys.executable, "-c", "pass"])
-    assert large > size > small
+    """From a small process: no command's peak is less than that of the one which begins it."""
+    code = f"""
+import sys
+from {whole_commands.__name__} import timed
+for size in (200 << 20, 0):
+    print(timed([sys.executable, "-c", f"x = bytearray({{size}})"])[2])
+"""
+    large, small = map(int, subprocess.check_output([sys.executable, "-c", code]).split())
+    assert large > 200 << 20 > small
 
 
 def test_a_full_folder_for_temporary_files_is_not_the_songs_fault(
