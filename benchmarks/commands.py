@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--fail-under",
     type=FiniteRange(min=0),
     metavar="RATIO",
-    help="Exit 3 if SECOND is not this many times as fast as FIRST, and not by chance.",
+    help="Exit 3 if SECOND's speed is below this times FIRST's by more than chance.",
 )
 @report_errors
 def compare_command(

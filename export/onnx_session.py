@@ -1,4 +1,4 @@
-"""Graphs computed here by ONNX Runtime, outside engine/runtimes: with any inputs and outputs."""
+"""ONNX Runtime for any graph, with any inputs and outputs; engine/runtimes opens whole models only."""
 
 from __future__ import annotations
 

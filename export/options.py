@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Path(click.Path):
-    """A path; an empty one, as of a shell's variable that is not set, would be the working folder."""
+    """A path. Empty (a shell's variable that is not set), it would be the working folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":

@@ -10,7 +10,7 @@ from ...engine.errors import MerError, UsageError
 
 
 class LabelsDifferError(MerError):
-    """A label of the data that one of the models does not say: renames are missing."""
+    """A label of the data that one of the models cannot say: renames are missing."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def common_labels(
 
     Raises:
         UsageError: ``renamed`` names a label that neither has.
-        LabelsDifferError: a label of the data that one of the models does not say.
+        LabelsDifferError: a label of the data that one of the models cannot say.
         MerError: no label of the data is kept.
     """
     by_key = {comparison_key(label): other for label, other in renamed.items()}
