@@ -86,8 +86,8 @@ def output_from_text(out: str | None) -> Output:
     """What an ``--out`` means: a folder if it has no suffix, ends in a slash or is there as one.
 
     Raises:
-        UsageError: empty, a URL, another suffix than those of tables, there as something else, or a file
-            among shards, which other programs read as a whole.
+        UsageError: empty, a URL, another suffix than those of tables, there as something else, or in a
+            folder of labels. A folder in one goes on where it was begun so.
         MerError: its folder is missing.
     """
     if out is None:
@@ -98,6 +98,8 @@ def output_from_text(out: str | None) -> Output:
         raise UsageError(f"{out or 'an empty name'} names no place for rows on this machine")
     suffix = Path(out).suffix.lower()
     if out.endswith((os.sep, "/")) or not suffix or os.path.isdir(out):
+        if not _holds_shards(out):
+            refuse_inside_labels(out)
         return Output(Kind.FOLDER, out)
     if suffix not in SUFFIXES:
         raise UsageError(
@@ -109,9 +111,25 @@ def output_from_text(out: str | None) -> Output:
         raise MerError(f"{out} cannot be written: No such file or directory: {folder}")
     if os.path.exists(out) and not stat.S_ISREG(os.stat(out).st_mode):
         raise UsageError(f"{out} is no regular file: {STDOUT} writes JSON lines to stdout")
-    if _holds_shards(folder):
-        raise UsageError(f"{out} is inside {folder}: name a file elsewhere")
+    refuse_inside_labels(out)
     return Output(Kind.FILE, out)
+
+
+def refuse_inside_labels(path: str, *begun: str) -> None:
+    """Refuses to write to a place in a folder of labels at any depth, or to that folder, by whatever links.
+
+    Args:
+        begun: folders that will be such.
+
+    Raises:
+        UsageError: it is there: programs that read the folder as a whole would read it too, or fail.
+    """
+    place, folders = os.path.realpath(path), {*map(os.path.realpath, begun)}
+    for folder in map(str, (Path(place), *Path(place).parents)):
+        if folder in folders or _holds_shards(folder):
+            raise UsageError(
+                f"{path} is inside {folder}, which other programs read as a whole: name another place"
+            )
 
 
 def _holds_rows(file: Path) -> bool:

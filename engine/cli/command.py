@@ -9,7 +9,6 @@ import select
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from click.core import ParameterSource
 
 from ..audio.spread import MOST_WINDOWS
 from ..cpu import MOST_WORKERS
-from ..errors import MerError, UsageError
+from ..errors import MerError
 from ..signals import INTERRUPTED, sigterm_interrupts
 from ..temporary import process_folder, temporary_files_in
 from ..text.streams import ReaderGoneError, make_streams_safe, print_err, stdout_failed
@@ -85,18 +84,6 @@ def options_given(names: Iterable[str]) -> list[str]:
         if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
     }
     return [given[name] for name in names if name in given]
-
-
-def refuse_inside(path: str, folder: str) -> None:
-    """Refuses to write to a place in a folder of labels, or to that folder.
-
-    Raises:
-        UsageError: it is there, by whatever links.
-    """
-    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise UsageError(
-            f"{path} is inside {folder}, which other programs read as a whole: name another place"
-        )
 
 
 class QuietCommand(click.Command):

@@ -9,7 +9,7 @@ import click
 
 from ..errors import MerError
 from ..text.streams import print_err, print_out
-from .command import SETTINGS, QuietCommand, refuse_inside, report_errors
+from .command import SETTINGS, QuietCommand, report_errors
 from .words import NAMED_PATH
 
 
@@ -32,6 +32,7 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
     \b
     Exit codes: 0 done, whatever changed; 1 no song is in both; 2 wrong usage.
     """
+    from ..catalogue.output import refuse_inside_labels
     from ..files import check_can_be_written, write_whole
     from ..outputs.changes import changes_between
     from ..outputs.marks import has_columns, refuse_foreign
@@ -42,8 +43,7 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
         raise click.UsageError(f"{old} and {new} are one folder")
     header = ("path", "before", "confidence_before", "after", "confidence")
     if table:
-        for folder in (old, new):
-            refuse_inside(table, folder)
+        refuse_inside_labels(table)
         if not table.lower().endswith(".csv"):
             raise click.UsageError(f"{table} does not end in .csv")
         check_can_be_written(Path(table))

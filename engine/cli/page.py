@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..text.streams import print_err, print_out
-from .command import EXIT_SOME_FAILED, SETTINGS, QuietCommand, refuse_inside, report_errors
+from .command import EXIT_SOME_FAILED, SETTINGS, QuietCommand, report_errors
 from .words import NAMED_PATH
 
 
@@ -39,11 +39,12 @@ def main(labels: str, out: str, title: str | None, missing: bool) -> int:
     Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some
     files are not there.
     """
+    from ..catalogue.output import refuse_inside_labels
     from ..outputs.page.html import write_page
 
     if Path(out).suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{out}: the name of a page must end in .html")
-    refuse_inside(out, labels)
+    refuse_inside_labels(out)
     catalogue = write_page(Path(labels), Path(out), title, missing)
     print_out(out)
     songs = "1 song" if catalogue.songs == 1 else f"{catalogue.songs} songs"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..catalogue.output import Kind, Output
-from .command import refuse_inside
+from ..catalogue.output import Kind, Output, refuse_inside_labels
 
 
 def check_picture(picture: str, arguments: Iterable[str], output: Output) -> None:
@@ -21,8 +20,7 @@ def check_picture(picture: str, arguments: Iterable[str], output: Output) -> Non
     from ..outputs.plot import check_matplotlib
 
     Output(Kind.FILE, picture).refuse_arguments(arguments)
-    if output.kind is Kind.FOLDER:
-        refuse_inside(picture, output.path)
+    refuse_inside_labels(picture, *[output.path] * (output.kind is Kind.FOLDER))
     check_can_be_written(Path(picture))
     refuse_foreign(Path(picture), is_picture)
     check_matplotlib()

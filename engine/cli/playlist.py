@@ -21,7 +21,6 @@ from .command import (
     FiniteRange,
     QuietCommand,
     options_given,
-    refuse_inside,
     report_errors,
 )
 from .words import NAMED_PATH
@@ -91,6 +90,7 @@ def main(
     Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some
     files are not there.
     """
+    from ..catalogue.output import refuse_inside_labels
     from ..outputs import playlists
     from ..outputs.marks import refuse_foreign
     from ..outputs.songs import Found, find, is_sure, songs_in
@@ -103,7 +103,7 @@ def main(
         )
     if ends and options_given(["order"]):
         raise click.UsageError("--journey is an order itself: leave --sort out")
-    refuse_inside(folder, labels)
+    refuse_inside_labels(folder)
     place = Path(folder)
     new = [each for each in (place, *place.parents) if not each.exists()]
     try:

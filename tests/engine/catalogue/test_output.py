@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree, move
 from typing import Any
 
 import pyarrow as pa
@@ -85,9 +86,25 @@ def test_a_file_among_shards(name: str) -> None:
     before = {path: path.read_bytes() for path in Path("labels").glob("*.parquet")}
     os.symlink(f"labels/{name}", Path(name).with_stem("link"))
     for out in (f"labels/{name}", Path(name).with_stem("link").name):
-        with pytest.raises(UsageError, match=r"is inside .*labels: name a file elsewhere"):
+        with pytest.raises(UsageError, match=r"is inside .*labels, which other programs read as a whole"):
             CatalogueRun(Sources(["songs/a.wav"]), MODEL, FakeBackend(), OPTIONS, out)
     assert {path: path.read_bytes() for path in Path("labels").glob("*.parquet")} == before
+
+
+def test_a_folder_in_a_folder_of_labels() -> None:
+    """pyarrow reads both as one, and gives rows twice."""
+    with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "labels") as run:
+        list(run.labels())
+    copytree("labels", "copy")
+    move("copy", "labels/begun")  # as an older version begins one there
+    os.symlink("labels", "link")
+    Path("labels/deep").mkdir()
+    for out in ("labels/new", "link/new/deep/", "labels/deep/", "labels/deep/x.csv", "labels/begun/new/"):
+        with pytest.raises(UsageError, match=r"is inside .*labels.*, which other programs read as a whole"):
+            CatalogueRun(Sources(["songs/a.wav"]), MODEL, FakeBackend(), OPTIONS, out)
+    assert not Path("labels/new").exists()
+    with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "link/begun") as run:
+        assert run.resumed == 2
 
 
 def test_a_folder_with_the_name_of_a_file_of_rows_goes_on() -> None:

@@ -94,6 +94,7 @@ def test_what_is_wrong_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -
         ((old, tmp_path / "nothing"), 1, "No such file"),
         ((old, new, "--csv", new / "x.csv"), 2, "which other programs read as a whole"),
         ((old, new, "--csv", old / "x.csv"), 2, "which other programs read as a whole"),
+        ((old, new, "--csv", other / "x.csv"), 2, "which other programs read as a whole"),
         ((old, new, "--csv", tmp_path / "loop.csv"), 2, "loop.csv cannot be written: "),
         ((old, tmp_path / "loop.csv"), 1, "loop.csv cannot be read: "),
         ((old, new, "--csv", ""), 2, "an empty name"),

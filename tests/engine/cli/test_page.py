@@ -35,9 +35,11 @@ def test_the_page_and_what_is_left_out(labels: Path) -> None:
 
 def test_where_a_page_may_not_be(labels: Path) -> None:
     Path("loop.html").symlink_to("loop.html")
+    other = write_labels(labels.parent / "other", [row_of("z", "sad")])
     for out, reason in (
         ("गीत.mp3", "must end in .html"),
         (labels / "x.html", "is inside"),
+        (other / "x.html", "is inside"),
         ("loop.html", "loop.html cannot be written: "),
         ("loop.html/x.html", "there is no folder loop.html"),
         ("", "an empty name"),

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from label_folders import row_of, write_labels
 from merkit.engine.catalogue.output import output_from_text
 from merkit.engine.cli.picture import check_picture
 from merkit.engine.errors import MerError, UsageError
@@ -32,6 +33,19 @@ def test_where_no_picture_can_be_written_no_song_is_labelled_first(tmp_path: Pat
     ):
         with pytest.raises(UsageError, match=reason):
             check_picture(str(tmp_path / name), ["song.mp3"], output_from_text(None))
+
+
+def test_no_picture_is_drawn_in_a_folder_of_labels(tmp_path: Path) -> None:
+    """Of this run or not: what reads that folder as a whole cannot read it any more."""
+    write_labels(tmp_path / "labels", [row_of("z", "sad")])
+    (tmp_path / "labels" / "sub").mkdir()
+    for picture, out in (
+        ("labels/p.png", None),
+        ("labels/sub/p.png", None),
+        ("new/p.png", f"{tmp_path}/new/"),
+    ):
+        with pytest.raises(UsageError, match="which other programs read as a whole"):
+            check_picture(str(tmp_path / picture), ["song.mp3"], output_from_text(out))
 
 
 def test_a_picture_of_somebody_else_stays(tmp_path: Path) -> None:

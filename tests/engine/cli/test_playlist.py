@@ -217,6 +217,7 @@ def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
         (["{labels}/part-000000.parquet", "{tmp}/x"], 1, "is a file: a folder of labels is wanted"),
         (["{labels}", "{labels}"], 2, "which other programs read as a whole"),
         (["{labels}", "{labels}/lists"], 2, "which other programs read as a whole"),
+        (["{labels}", "{tmp}/other/lists"], 2, "which other programs read as a whole"),
         (["{labels}", "{tmp}/music/a"], 1, "cannot be made"),
         (["{labels}", "{tmp}/loop"], 1, "loop cannot be made"),
         (["{tmp}/loop", "{tmp}/x"], 1, "loop cannot be read"),
@@ -240,6 +241,7 @@ def test_what_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
+    write_labels(tmp_path / "other", [row_of("z", "sad")])
     done = run(*(text.format(labels=labels, tmp=tmp_path) for text in arguments))
     assert done.exit_code == code
     assert reason in done.stderr
