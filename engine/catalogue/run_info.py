@@ -184,7 +184,7 @@ def _without_columns(carried: Any, models: Iterable[str]) -> Any:
 
 def _difference(name: str, before: Any, now: Any) -> str:
     if name == "carried":
-        return f"carried {_only(before, now)}, now {_only(now, before)}"
+        return f"columns of the table {_only(before, now)}, now {_only(now, before)}"
     if name != "further":
         return f"{name} {_short(before)}, now {_short(now)}"
     old, new = _further(before), _further(now)

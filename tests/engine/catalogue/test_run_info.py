@@ -24,7 +24,9 @@ INFO = RunInfo(("happy", "sad"), {"isrc": "string"}, {"model": "audiocnn", "wind
 def test_a_run_goes_on_with_the_same_options_only(tmp_path: Path) -> None:
     INFO.check(fields_from_json(INFO.to_json(), tmp_path), tmp_path)
     other = RunInfo(("sad",), {}, {"model": "audiocnn", "windows": 3})
-    with pytest.raises(MerError, match=r"begun with other options: labels .*; carried \{\}, now"):
+    with pytest.raises(
+        MerError, match=r"begun with other options: labels .*; columns of the table \{\}, now"
+    ):
         INFO.check(fields_from_json(other.to_json(), tmp_path), tmp_path)
 
 
@@ -34,12 +36,15 @@ def test_columns_that_differ_are_named(tmp_path: Path) -> None:
 
     before = of(genre="string", year="string", a_long_name="int64")
     for now, said in (
-        (of(style="string", year="string", a_long_name="int64"), r"carried {genre}, now {style}\."),
+        (
+            of(style="string", year="string", a_long_name="int64"),
+            r"columns of the table {genre}, now {style}\.",
+        ),
         (
             of(genre="string", year="int64", a_long_name="int64"),
-            r"carried {year: string}, now {year: int64}\.",
+            r"columns of the table {year: string}, now {year: int64}\.",
         ),
-        (of(year="string", a_long_name="int64"), r"carried {genre}, now {}\."),
+        (of(year="string", a_long_name="int64"), r"columns of the table {genre}, now {}\."),
         (
             of(**before.carried, **dict.fromkeys(map(str, range(50)), "string")),
             r"{}, now {0, .* 9, 40 more}\.",
@@ -68,13 +73,15 @@ def test_further_models_are_named_in_words(tmp_path: Path) -> None:
         MerError, match=r"options: further models none, now audiocnn\. Write to another"
     ) as said:
         both.check(alone.fields(), tmp_path)
-    assert "carried" not in str(said.value)
+    assert "columns" not in str(said.value)
     with pytest.raises(MerError, match=r"options: further models audiocnn, now none\."):
         alone.check(both.fields(), tmp_path)
     other = of("a" * 64 + " audiocnn", "audiocnn_emotion")
     with pytest.raises(MerError, match=r"models audiocnn 14f370000000\.\.\., now audiocnn aaaaaaaaaaaa"):
         other.check(both.fields(), tmp_path)
-    with pytest.raises(MerError, match=r"options: carried .*; further models none, now audiocnn\."):
+    with pytest.raises(
+        MerError, match=r"options: columns of the table .*; further models none, now audiocnn\."
+    ):
         both.check({**alone.fields(), "carried": {}}, tmp_path)
 
 
