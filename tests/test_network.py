@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import soundfile
+from label_folders import row_of, write_labels
 from small_training import FAST_OPTIONS
 
 pytestmark = pytest.mark.timeout(900)
@@ -134,6 +135,27 @@ if __name__ == "__main__":
 """
     machine.run("-c", code)
     assert not list(machine.work.iterdir()) + list(machine.home.iterdir())
+
+
+def test_what_is_made_of_labels(machine: Machine, songs: Path) -> None:
+    pytest.importorskip("mutagen")
+    song = shutil.copy(songs / "calm" / "calm0.wav", machine.work / "song.wav")
+    for name, emotion in (("old", "calm"), ("new", "happy")):
+        write_labels(machine.work / name, [row_of(song, emotion)])
+    for command in (
+        ("diff", "old", "new", "--csv", "diff.csv"),
+        ("page", "new", "-o", "page.html"),
+        ("playlist", "new", "lists"),
+        ("tag", "new", "--write"),
+    ):
+        machine.run("-m", "merkit.engine.cli", *command)
+    made = {"diff.csv", "page.html", "lists"}
+    assert {path.name for path in machine.work.iterdir()} == {"song.wav", "old", "new", *made}
+
+
+def test_mer_eval(machine: Machine, songs: Path) -> None:
+    machine.run("-m", "merkit.benchmarks.evaluation.cli", "audiocnn", songs, "--json", "scores.json")
+    assert [path.name for path in machine.work.iterdir()] == ["scores.json"]
 
 
 def test_mer_export_and_mer_bench(machine: Machine, songs: Path) -> None:
