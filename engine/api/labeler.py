@@ -53,7 +53,7 @@ def label(path: SongPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
 
     Args:
         path: a local file, or a URL that fsspec reads.
-        model: the name of a bundled model, or the path of an .onnx or .engine file.
+        model: a bundled model's name, or the path of an .onnx or .engine file or of a training's folder.
 
     Raises:
         UsageError: an unknown model.
@@ -88,7 +88,7 @@ class Labeler:
         10.0
 
     Args:
-        model: the name of a bundled model, or the path of an .onnx or .engine file.
+        model: a bundled model's name, or the path of an .onnx or .engine file or of a training's folder.
         windows: the number of evenly spread windows of a song, 100,000 at most, or "all".
         hop_s: with "all", the seconds from one window to the next, 1,000,000 at most; by default a
             window's length.

@@ -68,11 +68,11 @@ def main(
     seen now stay, and what could not be read is tried again.
 
     \b
-    Exit codes: 0 all labelled, 1 failure, 2 wrong usage, 4 done but
-    some files failed, now or in an earlier run into the same folder, or are
-    not there, 129/130/143 stopped by SIGHUP/Ctrl-C/SIGTERM (what was done
-    is written), 141 the reader of stdout has gone, and there are no rows
-    elsewhere.
+    Exit codes: 0 all labelled, 1 failure, or nothing that was named is
+    there or can be read, 2 wrong usage, 4 done but some files failed, now
+    or in an earlier run into the same folder, or are not there, 129/130/143
+    stopped by SIGHUP/Ctrl-C/SIGTERM (what was done is written), 141 the
+    reader of stdout has gone, and there are no rows elsewhere.
     """
     if as_json and out not in (None, "-"):
         raise click.UsageError("--json prints rows on stdout, and --out names another place")

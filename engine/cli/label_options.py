@@ -22,7 +22,8 @@ _OPTIONS = (
         multiple=True,
         metavar="NAME|FILE|RUN",
         help="A bundled model, an .onnx or .engine file, or a training's folder. Further ones label the same "
-        "windows, in columns of their own.  [default: what a folder of labels was begun with, else audioset]",
+        "windows, in columns of their own: the bundled ones go together, but for audioset, whose windows are "
+        "shorter.  [default: what a folder of labels was begun with, else audioset]",
     ),
     click.option(
         "--windows",
@@ -30,7 +31,7 @@ _OPTIONS = (
         type=WindowCountType(),
         metavar="N|all",
         default=3,
-        help="Windows a song, evenly spread, or all.",
+        help="Windows a song, evenly spread, or all. Silence and short songs have fewer.",
     ),
     click.option(
         "--hop",
@@ -49,7 +50,7 @@ _OPTIONS = (
         type=click.Choice(["auto", *RUNTIMES]),
         default="auto",
         help="What runs the network. auto: the best one for this CPU, by a table of measurements; a folder "
-        "goes on with its own.",
+        "goes on with its own; with --ray ONNX Runtime.",
     ),
     click.option(
         "--device",
@@ -107,7 +108,7 @@ _OPTIONS = (
         type=FiniteRange(0.001, _MOST),
         default=16.0,
         metavar="GB",
-        help="Samples that one file may decode to.",
+        help="Samples that one file may decode to, at 4 bytes each, of all channels.",
     ),
     click.option(
         "--path-column",
@@ -124,7 +125,9 @@ _OPTIONS = (
         help="Let lists name URLs of this machine or network, as a PATH may.",
     ),
     click.option(
-        "--dedupe", is_flag=True, help="Label files of equal content once (each still gets its row)."
+        "--dedupe",
+        is_flag=True,
+        help="Of files that this run labels, label those of equal content once (each still gets its row).",
     ),
     click.option(
         "--retry-errors",
@@ -152,7 +155,10 @@ _OPTIONS = (
     ),
     click.option("--json", "as_json", is_flag=True, help="As --out -: JSON lines on stdout."),
     click.option(
-        "--plot", metavar="FILE.png", help="Draw one song's log-mel and timeline (needs merkit[plot])."
+        "--plot",
+        metavar="FILE.png",
+        help="Draw one song's log-mel and timeline (needs merkit[plot]). Of silence there is no picture, and "
+        "the exit code is 1.",
     ),
     click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
     click.option("--verbose", "-v", is_flag=True, help="Say which device labels, and where the time goes."),

@@ -42,7 +42,7 @@ _JOURNEY = 20  # songs, where --limit says nothing
     type=click.Choice(["m3u8", "xspf", "nsp"]),
     default="m3u8",
     help="xspf: for VLC, which does not find names with # ? or % in an M3U8. nsp: Navidrome's smart "
-    "playlists, which follow the tags that 'mer-label tag' writes.",
+    "playlists, which follow the tags that 'mer-label tag' writes, without --unsure, --sort and --journey.",
 )
 @click.option(
     "--model", "-m", metavar="NAME", help="Of several that labelled, the one to follow.  [default: the first]"

@@ -62,7 +62,7 @@ def main(
     A file is replaced in one step by a copy with the same sound, time, owner and rights, and stays as it is
     if that cannot be. LABELS keeps what --undo needs. Songs that have changed since they were labelled, that
     are unsure, or that have a mood from elsewhere, are left alone and counted. A mood that mer-label wrote
-    goes where the song is unsure now or no music, by other labels than those.
+    is taken away where newer labels call the song unsure or no music.
 
     \b
     Exit codes: 0 done, 1 failure, 2 wrong usage, 4 done but some
