@@ -123,7 +123,9 @@ def test_other_options_are_refused(tmp_path: Path, info: RunInfo, artifact: Arti
     run(tmp_path / "a", info, artifact, SONGS[:3])
     before = (tmp_path / "a" / "part-000000.parquet").read_bytes()
     other = run_info(artifact, "null", WindowOptions(artifact.spec.audio, windows="all"), {"isrc": "string"})
-    with pytest.raises(MerError, match=r"carried.*; windows 3, now all\. Write to another folder, or delete"):
+    with pytest.raises(
+        MerError, match=r"columns of the table.*; windows 3, now all\. Write to another folder, or delete"
+    ):
         ShardFolder(tmp_path / "a", other)
     assert (tmp_path / "a" / "part-000000.parquet").read_bytes() == before
     (tmp_path / "mine").mkdir()
