@@ -172,6 +172,7 @@ def test_trained_networks_are_told_apart_by_their_folders(tmp_path: Path):
         "best-audiocnn-v1.1-fine-tuned",
         "best-audiocnn-v1.2-fine-tuned",
     ]
+    assert len({*keys("my.v1", "my.v2")}) == 2  # as known models, which have no suffix
     with pytest.raises(
         UsageError, match=r"deep/v1.1 would share the folder best-audiocnn-v1.1-frozen: give one"
     ):
