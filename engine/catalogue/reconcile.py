@@ -205,9 +205,12 @@ class Looks:
         """Whether a file is gone while its folder is there: the folder can be listed and does not name it.
 
         A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
-        Nor is a file gone of which a program keeps the bytes elsewhere and a stand-in beside.
+        Nor is a file gone of which a program keeps the bytes elsewhere and a stand-in beside. What has no
+        path is no file.
         """
-        return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
+        if not text or is_remote(text):
+            return False
+        return all(map(self._is_gone, paths_from_text(text)))
 
     def is_gone_above(self, text: str) -> bool:
         """As ``is_gone``; or the uppermost folder above the file that is not there is gone in that way."""
