@@ -88,8 +88,8 @@ def note_on_the_labels(labels: Sequence[str]) -> str:
     if not found:
         return ""
     return (
-        f"in a pipe, mer-label writes {', '.join(found)} for songs without a label too: rename these labels to "
-        "tell the two apart"
+        f"in a pipe, mer-label writes {', '.join(found)} for songs without a label too: rename these labels "
+        "to tell the two apart"
     )
 
 
