@@ -127,15 +127,16 @@ def sigterm_interrupts() -> Iterator[Stop]:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """All three signals take effect after the block, however it ends, one that was sent twice once.
+    """All three signals take effect after the block, however that ends; of one sent twice at once, the first.
 
     Outside the main thread this does nothing.
     """
     received: list[tuple[int, float]] = []
 
     def keep(number: int, frame: Any) -> None:
-        if not received or _time() - received[-1][1] >= _TWICE_S:
-            received.append((number, _time()))
+        now = _time()
+        if not received or now - received[-1][1] >= _TWICE_S:
+            received.append((number, now))
 
     try:
         with _handling(keep):
@@ -155,8 +156,9 @@ def _raise_again(number: int, at: float) -> None:
 
 
 def _time() -> float:
-    """When the signal came that is handled."""
+    """When the signal came that is handled. To be asked once for each: one may come while that runs."""
     at = _came_at.get()
+    _came_at.set(None)
     return time.monotonic() if at is None else at
 
 

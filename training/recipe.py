@@ -226,7 +226,7 @@ def protocol_for(
 
     Raises:
         UsageError: the user has chosen another AudioSpec than such a network's.
-        MerError: another package's network cannot be loaded, or its recipe is none.
+        MerError: another package's network cannot be loaded, or brings a recipe that cannot be.
     """
     protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model))
     outside = outside_backbone(model)

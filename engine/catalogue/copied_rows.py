@@ -33,7 +33,7 @@ def copy_rows(source: str | Path, out: str | Path, say: Callable[[str], None] = 
     """
     source = Path(source)
     output = output_from_text(str(out))
-    output.refuse_foreign()
+    output.refuse_foreign(partial=False)
     if not source.is_file():
         info = labelled_shards(source)[0]
         if output.kind is Kind.FOLDER and os.path.isdir(out):

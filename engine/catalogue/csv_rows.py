@@ -33,7 +33,8 @@ def open_csv(file: str, path_column: str, longest: int = _LONGEST) -> tuple[list
 
     Raises (the rows as well):
         MerError: no regular file; or a line is no CSV, has more cells than the header, or has a quote that is
-            not closed, so that the next rows would become part of its cell.
+            not closed, so that the next rows would become part of its cell (which shows unless these alone
+            lack their last cells).
         OSError: the file cannot be read.
     """
     # Of the process: a cell of 200 KB is no reason to refuse a table.
@@ -53,9 +54,11 @@ def _rows(
     file: str, delimiter: str, header: list[str], path_column: str, records: Iterable[tuple]
 ) -> Iterator[list[str]]:
     where = header.index(path_column) if path_column in header else 0
+    is_ragged = False
     for number, cells, lines in records:
-        # A cell's line has fewer cells than a row, unless rows here lack their last ones.
-        least = len(header) if len(cells) >= len(header) else 0
+        # A cell's line has fewer cells than a row, unless this row or one before it lacks its last ones.
+        is_short = len(cells) < len(header)
+        least = 0 if is_ragged or is_short else len(header)
         if len(lines) > 1 and _hold_rows(file, lines, delimiter, where, least):
             raise _refused(
                 file, number, "a quote is not closed there, and rows after it became part of its cell"
@@ -72,6 +75,7 @@ def _rows(
         raw, text = (each[where] if where < len(each) else "" for each in (cells, texts))
         if raw != text and _is_file(file, raw) and not _is_file(file, text):
             texts[where] = raw  # its name does begin so
+        is_ragged |= is_short
         yield [*texts[: len(header)], *[""] * (len(header) - len(texts))]
 
 
@@ -109,7 +113,7 @@ def _hold_rows(file: str, lines: list[str], delimiter: str, where: int, least: i
     """Whether a record of several lines is one because a quote was not closed: some of them are rows.
 
     Args:
-        least: cells of a row, of which the quote hides some in the first line.
+        least: cells that a line must have to be a row; the quote may hide some of the first line's.
     """
     if any(_is_row(file, line, delimiter, where, least) for line in lines[1:]):
         return True

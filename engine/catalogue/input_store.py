@@ -31,7 +31,7 @@ class InputStore:
     """All inputs in order, read from ``sources`` when it is created; a context manager.
 
     A file that several inputs name is there once, by its first path, with the first columns that a manifest
-    has for it. Those without a path are there each. One thread may iterate ``pending`` while another calls
+    has for it. Each input without a path is there. One thread may iterate ``pending`` while another calls
     the other methods.
 
     Attributes:
@@ -150,7 +150,7 @@ class InputStore:
         return self._pages("tags")
 
     def label_itself(self, position: int) -> None:
-        """Notes an input that is to have a label of its own: the first one of its content has none."""
+        """Notes an input that is to be labelled itself: the first one of its content has gone."""
         self._one("UPDATE inputs SET again = 1 WHERE position = ?", (position,))
 
     def to_label_themselves(self) -> Iterator[Item]:

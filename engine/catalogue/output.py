@@ -63,23 +63,29 @@ class Output:
         if self.kind is Kind.FILE and is_input(text_from_path(RealPaths().of(self.path))):
             raise _is_input(self.path, self.path)
 
-    def refuse_foreign(self) -> None:
+    def refuse_foreign(self, partial: bool = True) -> None:
         """Refuses a file that is there and is none of rows: hand-made labels, a list. An empty one is none.
 
+        Args:
+            partial: also where a run that is stopped puts its rows.
+
         Raises:
-            UsageError: it is one, or cannot be read.
+            UsageError: it is one, cannot be read, or is no file.
         """
-        for path in self._written():
+        for path in self._written(partial):
+            if os.path.exists(path) and not os.path.isfile(path):
+                reason = "is no regular file, and rows of a run that is stopped go there"
+                raise UsageError(f"{path} {reason}: name another file")
             if is_foreign(Path(path), _holds_rows):
                 raise UsageError(f"{path} is there and holds no rows of mer-label: name another file")
 
-    def _written(self) -> Iterator[str]:
+    def _written(self, partial: bool = True) -> Iterator[str]:
         """The files that are there and may be replaced: this one, and what a run that is stopped leaves."""
         if self.kind is Kind.FILE and os.path.lexists(self.path):
             yield self.path
-            partial = str(partial_of(Path(self.path)))
-            if os.path.lexists(partial):
-                yield partial
+            beside = str(partial_of(Path(self.path)))
+            if partial and os.path.lexists(beside):
+                yield beside
 
 
 def output_from_text(out: str | None) -> Output:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -187,11 +188,12 @@ def _listed(songs: set[str] | MerError) -> set[str]:
 class Looks:
     """Looks at files by the text that rows have for them.
 
-    It remembers the last folders that it listed, until they change.
+    It remembers the lists of the last folders, and believes one only as far as the folder agrees: its time
+    does not tell all changes.
     """
 
     def __init__(self) -> None:
-        self._names = lru_cache(8)(_names)
+        self._list = lru_cache(8)(_list_of)
 
     def is_file(self, text: str) -> bool:
         """Whether a file can be seen there."""
@@ -205,9 +207,12 @@ class Looks:
         """Whether a file is gone while its folder is there: the folder can be listed and does not name it.
 
         A folder without a visible entry may be a mount point whose share is away: nothing is gone from it.
-        Nor is a file gone of which a program keeps the bytes elsewhere and a stand-in beside.
+        Nor is a file gone of which a program keeps the bytes elsewhere and a stand-in beside. What has no
+        path is no file.
         """
-        return not is_remote(text) and all(self._is_gone(path) for path in paths_from_text(text))
+        if not text or is_remote(text):
+            return False
+        return all(map(self._is_gone, paths_from_text(text)))
 
     def is_gone_above(self, text: str) -> bool:
         """As ``is_gone``; or the uppermost folder above the file that is not there is gone in that way."""
@@ -217,31 +222,36 @@ class Looks:
         return self.is_gone_above(folder)
 
     def _is_gone(self, path: str) -> bool:
-        try:
-            os.lstat(path)
+        folder, name = os.path.split(path)
+        stand_ins = [stand_in.format(name) for stand_in in _STAND_INS]
+        if any(_is_there(os.path.join(folder, each)) for each in (name, *stand_ins)):
             return False
-        except FileNotFoundError:
-            folder, name = os.path.split(path)
-        except (OSError, ValueError):
-            return False
-        names = self._names_in(folder or ".")
-        there = (name, *(stand_in.format(name) for stand_in in _STAND_INS))
-        return names is not None and names.isdisjoint(there)
-
-    def _names_in(self, folder: str) -> frozenset[str] | None:
         try:
-            now = os.stat(folder)
+            names, visible = self._list(folder or ".")
+            is_there = visible is not None and _is_there(os.path.join(folder, visible))
+            if not (is_there and names.isdisjoint((name, *stand_ins))):  # it may be an older list
+                self._list.cache_clear()
+                names, visible = self._list(folder or ".")
         except OSError:
-            return None
-        return self._names(folder, (now.st_dev, now.st_mtime_ns))
+            return False
+        return visible is not None and names.isdisjoint((name, *stand_ins))
 
 
-def _names(folder: str, _: tuple[int, int]) -> frozenset[str] | None:
+def _is_there(path: str) -> bool:
+    """Whether something has this name, or that cannot be known."""
     try:
-        names = frozenset(os.listdir(folder))
-    except OSError:
-        return None
-    return names if any(not name.startswith(".") for name in names) else None
+        os.lstat(path)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENAMETOOLONG)
+    except ValueError:
+        pass
+    return True
+
+
+def _list_of(folder: str) -> tuple[frozenset[str], str | None]:
+    """The names in a folder, and one that is visible."""
+    names = frozenset(os.listdir(folder))
+    return names, next((name for name in names if not name.startswith(".")), None)
 
 
 def paths_from_text(text: str) -> Iterator[str]:

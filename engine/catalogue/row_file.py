@@ -92,7 +92,7 @@ class RowFile:
 
     @property
     def partial(self) -> Path:
-        """What ``partial_of`` says of the file."""
+        """Where rows of a stopped run go; see ``partial_of``."""
         return partial_of(self.path)
 
     def __enter__(self) -> Self:

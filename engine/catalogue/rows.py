@@ -82,11 +82,11 @@ def rounded(row: dict[str, Any], float32_columns: Iterable[str]) -> dict[str, An
 
 
 def size_of_row(row: Mapping[str, Any]) -> int:
-    """About how many bytes of memory a row takes; its timeline and its texts decide."""
+    """About how many bytes of memory a row takes, or some columns of one."""
     windows = row.get("windows") or ()
     a_window = 300 + 40 * len((windows[0]["p"] if windows else None) or ())
     texts = sum(len(value) for value in row.values() if isinstance(value, str))
-    return 500 + len(windows) * a_window + texts
+    return 250 + 43 * len(row) + len(windows) * a_window + texts
 
 
 def columns_of_rows(labels: tuple[str, ...]) -> dict[str, str]:

@@ -299,7 +299,8 @@ class CatalogueRun:
 
     def _by_path(self, first: SongLabel, others: Iterator[SongLabel]) -> Iterator[tuple[Item, SongLabel]]:
         for label in chain([first], others):
-            if item := self._inputs.spelt(label.path):
+            # Of inputs without a path nothing tells which one this is: the next run gives them their rows.
+            if label.path and (item := self._inputs.spelt(label.path)):
                 yield item, label
 
 

@@ -17,13 +17,12 @@ from ..signals import signals_deferred
 from .folder_lock import FolderLock
 from .item import Place
 from .output import SHARD_NAME
+from .replacements import MOST_BYTES, Replacements
 from .resume import Resume
 from .rows import rounded, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
 from .shard_file import ShardFile, bytes_from_rows, content_of
 
-_MOST_BYTES = 32 << 20  # of new rows in memory, and of others: a timeline of a day, a cell, can be long
-_LABELS_A_REWRITE = 10  # at least: to write a shard again takes as long as to label one song
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
 NEW_COLUMNS = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty", "runtime"}
 """Columns that older rows lack."""
@@ -40,8 +39,8 @@ class ShardFolder:
 
     Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
     when the block ends, also when an error or a signal ends it. A row that replaces one takes its place, in
-    one step: whenever a run is killed, each row is there once, the old or the new. Such rows wait until they
-    are ``rows_a_shard``, and ten for each shard that is to be written again; tags alone wait for those.
+    one step: whenever a run is killed, each row is there once, the old or the new. ``Replacements`` says how
+    long such rows wait.
 
     Raises:
         MerError: another run is writing here; the folder belongs to another model or other options, or
@@ -55,8 +54,7 @@ class ShardFolder:
         self._disk, self._rows_a_shard = disk or Disk(), rows_a_shard
         self._schema = schema_of_rows(info.labels, info.carried).with_metadata({KEY: info.to_json()})
         self._rows: list[Mapping[str, Any]] = []
-        self._changes: dict[int, dict[int, Mapping[str, Any]]] = defaultdict(dict)
-        self._row_bytes = self._change_bytes = self._labels = 0  # the last is of changes
+        self._row_bytes, self._replacements = 0, Replacements(rows_a_shard)
         self._superseded: dict[Path, set[int]] = defaultdict(set)
         self._failed = False
         self._is_new = not os.path.lexists(self.folder)
@@ -116,18 +114,14 @@ class ShardFolder:
     def write(self, row: Mapping[str, Any], place: Place | None = None) -> None:
         """Adds a row, or puts it in the place of an earlier one; it may lack columns that do not change."""
         if place is not None:
-            self._changes[place.shard][place.row] = row
-            self._change_bytes += size_of_row(row)
-            self._labels += "status" in row
+            self._replacements.add(row, place)
         else:
             self._rows.append(row)
             self._row_bytes += size_of_row(row)
-        least = max(self._rows_a_shard, _LABELS_A_REWRITE * len(self._changes))
-        with signals_deferred():  # or the rows of a shard might be written again when the block ends
-            if len(self._rows) >= self._rows_a_shard or self._row_bytes >= _MOST_BYTES:
-                self._flush()
-            if self._labels >= least or self._change_bytes >= _MOST_BYTES:
-                self._replace_rows()
+        if len(self._rows) >= self._rows_a_shard or self._row_bytes >= MOST_BYTES:
+            self._flush()
+        if self._replacements.are_due():
+            self._replace_rows()
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +132,7 @@ class ShardFolder:
         try:
             # Finished rows are kept even if a later song raised an error, or a signal ends the run.
             if not self._failed and (kind is None or issubclass(kind, _KEEPING)):
-                with signals_deferred():
+                with signals_deferred():  # all of them, also where a second signal comes meanwhile
                     self._flush()
                     self._replace_rows()
                     self._remove_superseded()
@@ -147,18 +141,27 @@ class ShardFolder:
 
     def _flush(self) -> None:
         if self._rows:
-            self._store_rows(self._path(self._next), self._rows)
-            self._next += 1
-            self._rows.clear()
-            self._row_bytes = 0
+            with signals_deferred():  # or the rows might be written again when the block ends
+                self._store_rows(self._path(self._next), self._rows)
+                self._next += 1
+                self._rows.clear()
+                self._row_bytes = 0
 
     def _replace_rows(self) -> None:
-        for number, changes in self._changes.items():
-            shard = ShardFile(self._path(number))
-            rows = [{**row, **changes.get(index, {})} for index, row in enumerate(shard.rows())]
-            self._store_rows(shard.path, rows)
-        self._changes.clear()
-        self._change_bytes = self._labels = 0
+        """Signals take effect between two shards; a damaged one keeps no other from its rows."""
+        damaged: list[MerError] = []
+        while self._replacements:
+            with signals_deferred():
+                number, changes = self._replacements.pop()
+                try:
+                    shard = ShardFile(self._path(number))
+                    rows = [{**row, **changes.get(index, {})} for index, row in enumerate(shard.rows())]
+                except MerError as error:
+                    damaged.append(error)
+                else:
+                    self._store_rows(shard.path, rows)
+        if damaged:
+            raise damaged[0]
 
     def _remove_superseded(self) -> None:
         for path, indices in self._superseded.items():  # last: places are counted with these rows

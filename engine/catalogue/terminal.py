@@ -289,8 +289,8 @@ def _about_earlier_runs(run: CatalogueRun) -> Iterator[str]:
         yield "1 row with an error is of an earlier run: --retry-errors tries it again"
     elif own:
         yield f"{own} rows with errors are of earlier runs: --retry-errors tries them again"
-    if run.stray:
-        path = for_terminal(run.stray)
+    if run.strays:
+        path = for_terminal(run.stray or "") or "''"
         yield f"{_rows(run.strays)} with an error of no input, as {path}: --forget it, or name it again"
 
 

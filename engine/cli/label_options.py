@@ -151,7 +151,7 @@ _OPTIONS = (
         type=click.IntRange(min=1),
         default=500,
         help="With a folder: rows a shard. A kill costs no more, but for those behind a file that "
-        "takes long.",
+        "takes long, and for songs that are labelled again.",
     ),
     click.option("--json", "as_json", is_flag=True, help="As --out -: JSON lines on stdout."),
     click.option(

@@ -13,6 +13,7 @@ from merkit.engine import signals
 from merkit.engine.signals import (
     INTERRUPTED,
     StoppedAtOnce,
+    at_first_signal,
     handlers_kept,
     ignore_interrupts,
     pass_on_from_handler,
@@ -175,6 +176,20 @@ def test_of_deferred_signals_each_takes_effect(monkeypatch: pytest.MonkeyPatch) 
     assert stop.event.is_set()
     with stop_event() as stop, pytest.raises(ValueError, match="full"):
         work(10, error=ValueError("full"))
+    assert stop.event.is_set()
+
+
+def test_a_signal_that_comes_while_a_deferred_one_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a time of its own, and is not the first one sent twice."""
+    now = [10.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+
+    def wait() -> None:
+        now[0] += 0.7
+        signal.raise_signal(signal.SIGTERM)
+
+    with stop_event() as stop, at_first_signal(wait), pytest.raises(StoppedAtOnce), signals_deferred():
+        signal.raise_signal(signal.SIGTERM)
     assert stop.event.is_set()
 
 

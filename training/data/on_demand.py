@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import overload
 
@@ -29,6 +29,9 @@ class OnDemand(Sequence[Float32]):
         if isinstance(position, slice):
             return OnDemand(self._makers[position])
         return self._makers[position]()
+
+    def __iter__(self) -> Iterator[Float32]:
+        return (make() for make in self._makers)  # Sequence's own takes a maker's IndexError for the end
 
 
 def chosen_of(arrays: Sequence[Float32], positions: Iterable[int]) -> OnDemand:

@@ -156,13 +156,14 @@ def _mapped(file: Path) -> Float32:
         return np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number in _OF_THE_SYSTEM:  # of it the file tells nothing
+        if number in _OF_THE_SYSTEM:  # says nothing of the file
+            more = "memory" if number == errno.ENOMEM else "open files (ulimit -n)"
             raise MerError(
-                f"{file} cannot be opened: {os.strerror(number)}; allow more open files (ulimit -n), or "
-                "end other programs"
+                f"{file} cannot be opened: {os.strerror(number)}; allow more {more}, or end other programs"
             ) from None
         raise _Unreadable(
-            f"{file} of the cache is gone or damaged by now: the same command again makes it anew"
+            f"{file} of the cache is gone or damaged by now: the same command with --resume makes it anew "
+            "and goes on"
         ) from None
 
 

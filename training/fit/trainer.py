@@ -274,5 +274,7 @@ def read_state(path: Path, mmap: bool = False) -> dict[str, Any]:
 def _state_of(path: Path, key: str) -> dict[str, Any]:
     state = read_state(path)
     if state["key"] != key:
-        raise MerError(f"{path} is of another training (other data, split, recipe or network); remove it")
+        raise MerError(
+            f"{path} is of another training (other data, split, recipe, network or weights); remove it"
+        )
     return state

@@ -55,7 +55,7 @@ def outside_backbone(name: str) -> Backbone | None:
         )
     if wrong := _not_as_said(backbone):
         raise MerError(
-            f"the backbone {name} of {package} is not as a Backbone has to be, in {', '.join(wrong)}: see "
+            f"the backbone {name} of {package} has wrong attributes ({', '.join(wrong)}): see "
             "docs/BACKBONES.md"
         )
     return backbone

@@ -88,8 +88,8 @@ def note_on_the_labels(labels: Sequence[str]) -> str:
     if not found:
         return ""
     return (
-        f"mer-label writes {', '.join(found)} in a pipe for a song that has no label: other names for these "
-        "labels tell the two apart"
+        f"in a pipe, mer-label writes {', '.join(found)} for songs without a label too: rename these labels "
+        "to tell the two apart"
     )
 
 

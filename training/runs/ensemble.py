@@ -163,8 +163,8 @@ def _check_truth(first: Member, other: Member) -> None:
     if len(differing := np.flatnonzero(one.truth != two.truth)):
         i = differing[0]
         raise MerError(
-            f"the labels of {len(differing)} of {len(one.truth)} songs are others in {other.name} than in "
-            f"{first.name} (of {one.names[i]}: {quoted_label(two.labels[two.truth[i]])}, "
+            f"{other.name} and {first.name} were told different labels of {len(differing)} of "
+            f"{len(one.truth)} songs (of {one.names[i]}: {quoted_label(two.labels[two.truth[i]])}, "
             f"{quoted_label(one.labels[one.truth[i]])}): train them on the same labels"
         )
 

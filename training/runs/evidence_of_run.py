@@ -111,7 +111,7 @@ def add_evidence(
 
 
 def _write_facts(folder: Path, spec: ModelSpec) -> None:
-    """The card and the metrics with what the checkpoint says of its evidence; nothing where they say that."""
+    """The card and the metrics with what the checkpoint says of its evidence, where the metrics lack it."""
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     facts = spec.provenance.get("evidence")
     if facts and metrics.get("evidence") != facts:

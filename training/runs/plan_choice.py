@@ -59,7 +59,10 @@ def with_plan(session: Session, observer: Observer) -> Session:
             frozen, "frozen, untried: what one of two kinds of split trains on, the other tests", observer
         )
     more: tuple[Plan, ...] = ("head",) if few < MANY else ("head", "all")
-    trial = _Trial(session, ("frozen", *_possible(session, more, observer)), observer)
+    possible = _possible(session, more, observer)
+    if not possible:
+        return _settled(frozen, "frozen: no other plan can be tried with these weights", observer)
+    trial = _Trial(session, ("frozen", *possible), observer)
     if not session.folds:
         return trial.chosen(0)
     of_folds = [trial.chosen(fold) for fold in range(1, session.folds + 1)]
@@ -106,7 +109,7 @@ class _Trial:
                     return _settled(own, f"frozen, untried on {of}: {error}", self.observer)
                 self.observer.say(f"plan {plan} cannot be tried: {error}")
                 continue
-            # Other errors are none of the plan's: what stopped one training would stop the next.
+            # Any other error would stop the next training too.
             try:
                 scores[plan] = _score(own, examples, splits, fold, self.observer)
             except DivergedError as error:

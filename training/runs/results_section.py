@@ -29,8 +29,8 @@ def write_section(file: Path, name: str, lines: Sequence[str]) -> None:
     section = re.search(f"{re.escape(begin)}((?!{re.escape(begin)}).)*?{re.escape(end)}", before, re.S)
     if not section and (begin in before or end in before):
         raise MerError(
-            f"{file} has not both {begin} and, after it, {end}: put the lost one back around the "
-            "table, or remove the other with it"
+            f"{file} has not both {begin} and, after it, {end}: put the lost mark back, or remove "
+            "the other one and the table"
         )
     if section:
         after = before[: section.start()] + text + before[section.end() :]

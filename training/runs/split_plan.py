@@ -197,4 +197,4 @@ def _name_of_ears(source: str) -> str:
     path = Path(source)
     if path.name == CHECKPOINT:
         return name_of(path.absolute().parent)
-    return name_of(path) if path.is_dir() else text_from_path(path.stem)
+    return text_from_path(path.stem) if path.is_file() else name_of(path)

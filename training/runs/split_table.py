@@ -185,7 +185,7 @@ def _predictions(rows: Sequence[Float32], examples: Examples, split: Split) -> P
 
 
 def _finished(folder: Path) -> FinishedRun | None:
-    """None where nothing is finished, or its metrics are damaged: then its training says so."""
+    """None where nothing is finished or its metrics are damaged; ``fill`` says which."""
     with suppress(MerError):
         return run_from_folder(folder, _OF_A_CELL)
     return None

@@ -91,6 +91,20 @@ def test_rows_without_their_last_cells_are_seen_in_a_cell_too(read, end: str) ->
         read(f'path,title,label,year\ns1.wav,"Heroes\ns2.wav,C\ns3.wav,E{end}\n')
 
 
+@pytest.mark.parametrize("end", ['c.wav,x,"y"', 'c.wav",x,y', 'c.wav,"', '",x,y'])
+def test_a_row_before_may_say_that_rows_lack_their_last_cells(read, end: str) -> None:
+    """Then a cell's line of as few may be a row, however long the record is."""
+    broken = f'a.wav,Heroes,"RCA\nb.wav\n{end}\n'
+    for short in ("0.wav\n", "0.wav,A\n"):
+        with pytest.raises(MerError, match="cannot be read: line 3: "):
+            read(f"path,title,label\n{short}{broken}")
+
+
+def test_the_end_of_a_text_of_dos_is_no_row_that_lacks_cells(read) -> None:
+    text = 'path,words,n\na.wav,x,1\n\ufeff\n\x1a\nb.wav,"A\nb.mp3",2\n'
+    assert read(text)[-1] == ["b.wav", "A\nb.mp3", "2"]
+
+
 def test_quotes_in_a_cell(read) -> None:
     assert read('path,title\na.wav,The 12" mix\nb.wav,"""Heroes"""\n')[1:] == [
         ["a.wav", 'The 12" mix'],

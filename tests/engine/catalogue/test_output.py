@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from shutil import copytree, move
 from typing import Any
@@ -251,3 +252,31 @@ def test_what_a_stop_would_replace_is_asked_for_too() -> None:
     assert partial.read_text().startswith("path,mood")
     partial.write_bytes(Path("labels.csv").read_bytes())
     label("songs")
+
+
+def test_a_copy_writes_no_partial_file_and_asks_for_none() -> None:
+    with CatalogueRun(Sources(["songs"]), MODEL, FakeBackend(), OPTIONS, "rows.csv") as run:
+        list(run.labels())
+    mine = Path("labels.partial.csv")
+    mine.write_text("path,mood\nsongs/a.wav,mine\n")
+    for _ in range(2):
+        assert copy_rows("rows.csv", "labels.csv") == 2
+    assert mine.read_text().startswith("path,mood")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_stop_could_not_write_to_what_is_no_file(make: Callable[[str], None]) -> None:
+    """All rows of such a run would be lost."""
+    make("labels.partial.csv")
+    for is_refused in (False, True):  # the first time there is nothing to lie beside
+        backend = FakeBackend()
+        with ExitStack() as stack:
+            if is_refused:
+                said = "labels.partial.csv is no regular file, and rows of a run that is stopped go there"
+                stack.enter_context(pytest.raises(UsageError, match=said))
+            list(
+                stack.enter_context(
+                    CatalogueRun(Sources(["songs"]), MODEL, backend, OPTIONS, "labels.csv")
+                ).labels()
+            )
+        assert len(backend.labelled) == (0 if is_refused else 2)

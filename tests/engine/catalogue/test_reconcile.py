@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from any_capitals import find_any_capitals
@@ -170,8 +171,53 @@ def test_gone_needs_a_folder_that_can_be_listed(tmp_path: Path, monkeypatch: pyt
 def test_a_file_is_not_gone_whose_bytes_are_on_a_server(stand_in: str, tmp_path: Path) -> None:
     for name in ("b.mp3", stand_in):
         (tmp_path / name).touch()
-    names = ("a.mp3", "c.mp3", "a.mp")
-    assert [name for name in names if Looks().is_gone(f"{tmp_path}/{name}")] == ["c.mp3", "a.mp"]
+    long = f"{'x' * 250}.mp3"  # no stand-in can have its name
+    names = ("a.mp3", "c.mp3", "a.mp", long)
+    assert [name for name in names if Looks().is_gone(f"{tmp_path}/{name}")] == ["c.mp3", "a.mp", long]
+
+
+def test_a_folder_whose_time_does_not_tell_that_it_changed(tmp_path: Path) -> None:
+    """That of FAT counts in steps of 2 s, that of some programs' file systems stands still."""
+
+    def change(old: str, new: str | None = None) -> None:
+        os.rename(folder / old, folder / new) if new else os.unlink(folder / old)
+        os.utime(folder, (10**9, 10**9))
+
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    for name in ("a.mp3", "b.mp3", "c.mp3", "d.mp3"):
+        (folder / name).touch()
+    looks = Looks()
+    change("a.mp3")
+    assert looks.is_gone(f"{folder}/a.mp3")
+    change("b.mp3")
+    assert looks.is_gone(f"{folder}/b.mp3")
+    change("c.mp3", "away")
+    assert looks.is_gone(f"{folder}/c.mp3")
+    change("away", "c.mp3.nextcloud")  # after a list without it
+    assert not looks.is_gone(f"{folder}/c.mp3")
+    change("c.mp3.nextcloud")
+    change("d.mp3", ".not-mounted")  # as if its share went away
+    assert not any(looks.is_gone(f"{folder}/{name}.mp3") for name in "abcd")
+    change(".not-mounted", "d.mp3")
+    assert looks.is_gone(f"{folder}/a.mp3")
+
+
+def test_an_error_of_a_folder_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "b.mp3").touch()
+    looks = Looks()
+    with monkeypatch.context() as context:
+        context.setattr(os, "listdir", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        assert not looks.is_gone(f"{tmp_path}/a.mp3")
+    assert looks.is_gone(f"{tmp_path}/a.mp3")
+
+
+def test_a_folder_is_listed_once_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "b.mp3").touch()
+    listdir, looks = Mock(side_effect=os.listdir), Looks()
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert all(looks.is_gone(f"{tmp_path}/{number}.mp3") for number in range(99))
+    assert listdir.call_count == 1
 
 
 def test_a_file_as_it_is(tmp_path: Path) -> None:

@@ -534,6 +534,22 @@ def test_nothing_to_forget_forgets_the_rows_without_a_path_alone() -> None:
     assert [row["status"] for row in rows()] == ["ok"] * 5
 
 
+def test_lines_without_a_path_have_a_row_with_prune_too() -> None:
+    """They name no file that could be gone from its folder."""
+    Path("list.csv").write_text("id,path\n1,nas/album/a.wav\n2,\n3,\n")
+    for _ in range(2):
+        run = label("list.csv", prune=True)
+        assert [row["id"] for row in rows()] == ["1", "2", "3"]
+        assert (run.pruned, run.unwritten) == (0, 0)
+    Path("list.csv").write_text("id,path\n1,nas/album/a.wav\n7,\n")
+    assert label("list.csv", prune=True).dropped == 1
+    Path("list.csv").write_text("id,path\n1,nas/album/a.wav\n8,nas/album/b.wav\n")
+    run = label("list.csv", prune=True)
+    assert (run.errors, run.strays, run.stray) == (1, 1, "")
+    run = label("list.csv", prune=True, forget=[""])
+    assert ([row["id"] for row in rows()], run.errors) == (["1", "8"], 0)
+
+
 def test_what_is_to_be_forgotten_is_named_for_every_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     label("nas", "nas2")
     stray, out, nas = label("nas").stray, os.path.abspath("labels"), os.path.abspath("nas")

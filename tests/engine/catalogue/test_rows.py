@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.artifact import open_artifact
-from merkit.engine.catalogue.rows import carried_columns, columns_of_rows, names_of_columns, row_from_label
+from merkit.engine.catalogue.rows import (
+    carried_columns,
+    columns_of_rows,
+    names_of_columns,
+    row_from_label,
+    size_of_row,
+)
 from merkit.engine.catalogue.source import Source
 from merkit.engine.errors import UsageError
 from merkit.engine.labelling.song_label import SongLabel
@@ -128,3 +136,33 @@ def test_models_whose_columns_would_have_the_same_names(tiny_model: Path) -> Non
         names_of_columns(dataclasses.replace(artifact, spec=spec, further=(further,)))
     names = names_of_columns(dataclasses.replace(artifact, further=(dataclasses.replace(further, name="b"),)))
     assert {"p_sad", "b_p_sad", "b_emotion", "emotion"} <= names
+
+
+@pytest.mark.parametrize("what", ["error", "one window", "a film", "tags", "real_path"])
+def test_the_memory_of_rows_is_counted(what: str, tiny_model: Path) -> None:
+    """What is kept in memory is bounded by it."""
+    artifact = open_artifact(str(tiny_model))
+
+    def a_row(number: int) -> dict:
+        path = f"/music/artist {number}/album/{number:07} a song.mp3"
+        source = Source(path, 10**6 + number, 10**18 + number, {}, 10**18 + number, False, f"{path} ")
+        windows = tuple(
+            (30.0 * each + number, tuple(number / 1e5 + place / 10 for place in range(4)))
+            for each in range(1 if what == "one window" else 200)
+        )
+        label = SongLabel(
+            path, None, "happy", windows[0][1], 99.0 + number, windows, "fake", {"title": path[1:]}
+        )
+        rows: dict[str, Callable[[], dict]] = {
+            "error": lambda: row_from_label(SongLabel(path, "no sound"), artifact, source),
+            "tags": lambda: {"title": path, "artist": None, "album": None, "ctime_ns": 10**18 + number},
+            "real_path": lambda: {"real_path": path},
+        }
+        return rows.get(what, lambda: row_from_label(label, artifact, source))()
+
+    a_row(0)
+    tracemalloc.start()
+    rows = [a_row(number) for number in range(200)]
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 0.66 < sum(map(size_of_row, rows)) / taken < 2

@@ -7,9 +7,12 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,6 +24,8 @@ from fake_labels import MODEL, OPTIONS, FakeBackend
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.folder_lock import FolderLock
 from merkit.engine.catalogue.run import CatalogueRun
+from merkit.engine.catalogue.shards import rows_in
+from merkit.engine.labelling.song_label import SongLabel
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
 FILES = int(os.environ.get("MER_TEST_FILES", "300"))
@@ -217,3 +222,31 @@ def test_a_file_of_rows_whose_name_is_long(tmp_path: Path, length: int) -> None:
     with CatalogueRun(sources, MODEL, FakeBackend(), OPTIONS, str(out)) as run:
         assert len(list(run.labels())) == 1
     assert (len(out.read_text().splitlines()), run.partial) == (2, None)
+
+
+@pytest.mark.parametrize("out", ["labels", "labels.jsonl"])
+def test_a_stop_gives_no_line_without_a_path_the_columns_of_another(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first song takes long, labels of those behind it are there."""
+    monkeypatch.chdir(tmp_path)
+    stop = threading.Event()
+
+    class Slow(FakeBackend):
+        def label_files(self, paths: Iterable[str], *_: Any, **__: Any) -> Iterator[SongLabel]:
+            labels = [self._label(path) for path in paths]
+            stop.set()
+            yield from labels[1:]
+
+    for name in ("slow.wav", "a.wav"):
+        Path(name).write_text("happy title")
+    Path("list.csv").write_text("id,path\n1,slow.wav\n2,\n3,\n4,a.wav\n")
+    with CatalogueRun(Sources(["list.csv"]), MODEL, Slow(), OPTIONS, out) as run:
+        list(run.labels(stop))
+    if out == "labels":
+        assert [row["id"] for row in rows_in(Path(out))] == ["4"]
+        with CatalogueRun(Sources(["list.csv"]), MODEL, FakeBackend(), OPTIONS, out) as run:
+            list(run.labels())
+        assert sorted(row["id"] for row in rows_in(Path(out))) == ["1", "2", "3", "4"]
+    else:
+        assert [json.loads(line)["id"] for line in Path(out).read_text().splitlines()] == ["4"]

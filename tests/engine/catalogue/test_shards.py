@@ -3,7 +3,9 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from failing_disk import FailingDisk
 from merkit.engine.artifact import Artifact, open_artifact
+from merkit.engine.catalogue import replacements
 from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.catalogue.item import Place
@@ -25,6 +28,7 @@ from merkit.engine.errors import MerError
 from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.labelling.song_label import SongLabel
+from merkit.engine.signals import sigterm_interrupts
 
 SONGS = [Source(f"{i:03}.mp3", 1_000 + i, 10**18 + i) for i in range(95)]
 
@@ -413,6 +417,104 @@ def test_a_kill_leaves_each_row_once_while_some_wait(
         assert paths(tmp_path / "a") == [source.path for source in SONGS]
     assert run(tmp_path / "a", info, artifact, changed) == (55, 55)
     assert run(tmp_path / "a", info, artifact, changed) == (0, 0)
+
+
+class Killed(BaseException): ...
+
+
+def killed_after(folder: Path, info: RunInfo, changes: Iterable[tuple[dict, Place]]) -> list[str]:
+    """The titles in a folder after a run that was killed when it had written these rows."""
+
+    def work() -> None:
+        with ShardFolder(folder, info, rows_a_shard=10) as shards:
+            for change, place in changes:
+                shards.write(change, place)
+            raise Killed
+
+    with pytest.raises(Killed):
+        work()
+    return [each["title"] for path in shards_in(folder) for each in pq.read_table(path).to_pylist()]
+
+
+def test_tags_do_not_make_labels_wait(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    """Nor rows whose file went away again: there are ten labels for each shard that has some."""
+    sources = [Source(f"{i:03}.mp3", 1, 1) for i in range(400)]
+    run(tmp_path / "a", info, artifact, sources)
+    tags = [({"title": "tags"}, Place(shard, 9)) for shard in range(2, 40)]
+    away = [({"real_path": "/away"}, Place(shard, 8)) for shard in range(2, 40)]
+    labels = [({**row(SONGS[i], artifact), "title": "new"}, Place(i // 10, i % 10)) for i in range(20)]
+    titles = killed_after(tmp_path / "a", info, [*tags, *away, *labels])
+    assert Counter(titles) == {None: 342, "new": 20, "tags": 38}
+
+
+def test_labels_wait_ten_minutes_at_most(
+    tmp_path: Path, info: RunInfo, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or runs that are killed every hour would never get on."""
+    now = [0.0]
+    monkeypatch.setattr(replacements.time, "monotonic", lambda: now[0])
+
+    def changes() -> Iterator[tuple[dict, Place]]:
+        for minute in range(25):
+            now[0] = 60 * minute
+            yield {**row(SONGS[minute], artifact), "title": str(minute)}, Place(minute % 5, minute // 5)
+
+    run(tmp_path / "a", info, artifact, SONGS)
+    titles = killed_after(tmp_path / "a", info, changes())
+    assert {int(title) for title in titles if title} == set(range(22))  # at 10 and, from 11 on, 21
+
+
+def test_a_signal_is_heard_between_two_shards(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    """2,000 of them take 40 s. What is finished is written all the same, whatever a second signal ends."""
+    heard: list[int] = []
+
+    class Interrupted(Counting):
+        def create(self, path: Path) -> IO[bytes]:
+            file = super().create(path)
+            if self.files == 2:
+                signal.raise_signal(signal.SIGINT)
+            return file
+
+    def work() -> None:
+        with sigterm_interrupts(), ShardFolder(tmp_path / "a", info, disk, rows_a_shard=10) as shards:
+            for number in range(50):
+                place = Place(number % 5, number // 5)
+                changed = {**row(SONGS[10 * place.shard + place.row], artifact), "title": "new"}
+                try:
+                    shards.write(changed, place)
+                except KeyboardInterrupt:
+                    heard.append(disk.files)
+                    raise
+
+    run(tmp_path / "a", info, artifact, SONGS)
+    disk = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert (heard, disk.files) == ([2], 5)
+    titles = [each["title"] for path in shards_in(tmp_path / "a") for each in pq.read_table(path).to_pylist()]
+    assert Counter(titles) == {"new": 50, None: 45}
+
+
+def test_a_shard_that_is_damaged_in_the_run_keeps_no_other_from_its_rows(
+    tmp_path: Path, info: RunInfo, artifact: Artifact
+) -> None:
+    folder, disk = tmp_path / "a", Counting()
+    run(folder, info, artifact, SONGS)
+
+    def work() -> None:
+        with ShardFolder(folder, info, disk, rows_a_shard=10) as shards:
+            for number in (1, 3):
+                (folder / f"part-00000{number}.parquet").write_bytes(b"PAR1 nonsense PAR1")
+            for number in range(50):
+                place = Place(number % 5, number // 5)
+                shards.write({**row(SONGS[10 * place.shard + place.row], artifact), "title": "new"}, place)
+
+    with pytest.raises(MerError, match=r"part-000001\.parquet is damaged"):
+        work()
+    assert disk.files == 3  # each once
+    for number in (0, 2, 4):
+        table = pq.read_table(folder / f"part-00000{number}.parquet")
+        assert table["title"].to_pylist() == ["new"] * 10
 
 
 def test_only_our_unfinished_files_are_removed(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:

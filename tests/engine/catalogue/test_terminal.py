@@ -214,6 +214,13 @@ def test_errors_of_what_was_not_named_have_advice_of_their_own(
     ]
 
 
+def test_errors_of_lines_without_a_path_are_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """They stand in the way of exit code 0."""
+    Lines().summary(a_run(errors=2, strays=2, stray=""), 1.0, None, stopped=False)
+    (line,) = capsys.readouterr().err.splitlines()[1:]
+    assert line == "2 rows with an error of no input, as '': --forget it, or name it again"
+
+
 def test_a_stop_after_the_last_file_left_none(capsys: pytest.CaptureFixture[str]) -> None:
     view = Lines()
     view.show(GOOD)

@@ -134,10 +134,10 @@ def test_where_nearly_all_clips_end(rates: list[int], end: float, cache: Path, t
 def test_what_pairs_connect_takes_no_time_that_grows_with_its_square():
     """20,000 pairs took 37 s."""
     pairs = [(2 * i, 2 * i + 1) for i in range(20_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(connected(pairs)) == 20_000
     chain = connected([(i, i + 1) for i in range(20_000)][::-1])
-    assert time.perf_counter() - began < 5  # 0.1 s alone
+    assert time.process_time() - began < 5  # 0.1 s alone
     assert chain == (tuple(range(20_001)),)
     assert connected([("b", "a"), ("d", "c"), ("a", "a"), ("e", "d")]) == (("a", "b"), ("c", "d", "e"))
     assert connected([(1, 2), (3, 4), (2, 3)]) == ((1, 2, 3, 4),)

@@ -82,9 +82,9 @@ def test_a_package_that_fails_is_named(entry: Any):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"heads": "fc"}, r"is not as a Backbone has to be, in heads \(a tuple of paths\): see"),
-        ({"heads": ()}, "in heads"),
-        ({"audio": "audioset", "recipe": [("epochs", 1)]}, "in audio, recipe: see"),
+        ({"heads": "fc"}, r"has wrong attributes \(heads \(a tuple of paths\)\): see"),
+        ({"heads": ()}, r"wrong attributes \(heads"),
+        ({"audio": "audioset", "recipe": [("epochs", 1)]}, r"wrong attributes \(audio, recipe\): see"),
         ({"recipe": {"lr": 1e-3}}, "the backbone theirs brings a recipe that cannot be: .*'lr'"),
         ({"recipe": {"learning_rate": -1}}, "recipe that cannot be: learning_rate"),
         ({"recipe": {"learning_rate": "low"}}, "recipe that cannot be"),

@@ -25,4 +25,6 @@ def test_a_temperature_at_its_bound_is_said(right: bool, says: str):
 
 def test_labels_that_stand_for_none_are_said():
     assert note_on_the_labels(("calm", "Error", "unsure")) == ""
-    assert note_on_the_labels(("silence", "calm", "error")).startswith("mer-label writes error, silence in a")
+    assert note_on_the_labels(("silence", "calm", "error")).startswith(
+        "in a pipe, mer-label writes error, silence for"
+    )

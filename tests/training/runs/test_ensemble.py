@@ -78,7 +78,9 @@ def test_members_that_were_told_other_labels_of_a_song():
     truth = second.predictions.truth.copy()
     truth[4] = 2
     other = dataclasses.replace(second.predictions, truth=truth)
-    with pytest.raises(MerError, match=r"1 of 90 songs are others in m1 than in m0 \(of 4: c, b\)"):
+    with pytest.raises(
+        MerError, match=r"m1 and m0 were told different labels of 1 of 90 songs \(of 4: c, b\)"
+    ):
         ensemble_metrics([first, dataclasses.replace(second, predictions=other)])
 
 

@@ -42,7 +42,7 @@ def test_a_mark_that_was_lost_costs_nothing_that_stands_below(lost: str, tmp_pat
     write_section(file, "one", ["a"])
     text = file.read_text().replace(f"<!-- mer-train one: {lost} -->", "My notes.")
     file.write_text(text)
-    with pytest.raises(MerError, match=r"has not both .* put the lost one back"):
+    with pytest.raises(MerError, match=r"has not both .* put the lost mark back"):
         write_section(file, "one", ["b"])
     assert file.read_text() == text
 

@@ -20,7 +20,7 @@ from merkit.training.data import recording_facts, spectrogram_cache
 from merkit.training.embeddings import embeddings, head
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
-from merkit.training.runs import split_table
+from merkit.training.runs import split_plan, split_table
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import run_from_folder
 from merkit.training.runs.split_plan import Row, SplitPlan
@@ -176,6 +176,10 @@ def test_trained_networks_are_told_apart_by_their_folders(tmp_path: Path):
         UsageError, match=r"deep/v1.1 would share the folder best-audiocnn-v1.1-frozen: give one"
     ):
         keys("v1.1", "deep/v1.1")
+
+
+def test_known_models_are_told_apart_behind_a_dot():
+    assert split_plan._name_of_ears("my.v1") == "my.v1"  # as a file it would be my
 
 
 def _data(*labels: str) -> LabelledAudio:
