@@ -11,10 +11,8 @@ from ..engine.artifact import Artifact
 from ..engine.errors import ArtifactError
 from ..engine.runtimes import open_runtime
 from ..engine.runtimes.trial import check_by_trial
+from . import OPSET
 from .song_log_mels import generated_log_mels
-
-OPSET = 20
-"""The oldest that is exported, and that of what torch exports here."""
 
 _RESIZE_SAYS_HOW = 11  # the opset since which a Resize has the two attributes
 _WINDOWS = 4

@@ -27,9 +27,10 @@ from ..engine.files import write_whole
 from ..engine.runtimes.trial import check_by_trial
 from ..engine.spec import ModelSpec, note_of_stopped
 from ..engine.strict_json import json_from_text
+from . import OPSET
 from .evidence import Evidence, without_evidence
 from .foreign import Foreign, check_foreign, metadata_of, onnx_from_foreign, refuse_probabilities
-from .foreign_opset import OPSET, check_converted, opset_of
+from .foreign_opset import check_converted, opset_of
 from .plain_graph import plain_from_onnx
 
 EXPORT_KEY = "mer.export"

@@ -14,8 +14,8 @@ from ..engine.arrays import Float32
 from ..engine.artifact import SPEC_KEY
 from ..engine.files import write_whole
 from ..engine.spec import ModelSpec
+from . import OPSET
 from .evidence import without_evidence
-from .foreign_opset import OPSET
 
 
 def onnx_from_checkpoint(path: Path, target: Path) -> Callable[[Float32], Float32]:

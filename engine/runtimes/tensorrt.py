@@ -21,7 +21,7 @@ import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
-from ..errors import DeviceError, DeviceMemoryError
+from ..errors import ArtifactError, DeviceError, DeviceMemoryError
 from . import DeviceArray
 from .cuda_gpu import Cuda, Gpu, open_gpu
 from .cuda_slot import NetworkBuffers, Slot
@@ -289,12 +289,14 @@ class TensorRtRuntime:
 
 
 def open_runtime(artifact: Artifact, threads: int, gpu: int = 0) -> TensorRtRuntime:
-    """See ``merkit.engine.runtimes.open_runtime``, of an engine: all is checked before it is touched.
+    """See ``merkit.engine.runtimes.open_runtime``; everything is checked before the engine is touched.
 
     Raises:
-        ArtifactError: its tensors are not those of its ModelSpec.
+        ArtifactError: no engine with a sidecar, or its tensors are not those of its ModelSpec.
         DeviceError: no driver, GPU or package that fits the engine.
     """
+    if not artifact.facts:
+        raise ArtifactError(f"{artifact.path} is no engine: TensorRT runs what mer-export makes of it")
     name = artifact.facts["builder"]
     try:
         trt = import_module(name)
