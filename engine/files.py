@@ -25,6 +25,8 @@ _PART_NAMES = 3  # of temporary files of one name, which are looked at again; be
 
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of CIFS, DrvFs and the like
 
+_ACCESS_LIST = "system.posix_acl_access"
+
 _LONGEST_NAME = 239  # bytes; with what stands around it a temporary name has 255, which most disks take
 
 
@@ -72,8 +74,8 @@ class Disk:
         temporary file goes.
 
         After an error, or a signal that raises one, ``path`` is as it was before; an error that says that
-        there is no room names it. The new file has the owner and the mode of the one that it replaces, where
-        that can be.
+        there is no room names it. The new file has the owner, the mode and the access list of the one that it
+        replaces, where that can be.
 
         Raises:
             OSError: it could not be written.
@@ -130,7 +132,19 @@ def _take_rights(path: Path, file: IO[bytes]) -> None:
         if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
             with suppress(OSError):
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
+        _take_access_list(path, file)
         os.fchmod(file.fileno(), before.st_mode & 0o777)
+
+
+def _take_access_list(path: Path, file: IO[bytes]) -> None:
+    """A new file may have got one from its folder; it is to have that of the older one, or none as that."""
+    if not hasattr(os, "listxattr"):  # as on macOS
+        return
+    with suppress(OSError):  # of a disk that has none
+        if _ACCESS_LIST in os.listxattr(path):
+            os.setxattr(file.fileno(), _ACCESS_LIST, os.getxattr(path, _ACCESS_LIST))
+        elif _ACCESS_LIST in os.listxattr(file.fileno()):
+            os.removexattr(file.fileno(), _ACCESS_LIST)
 
 
 def _part_of(path: Path, number: int | str) -> Path:

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from access_lists import OF_FILE, OWN_LIST, access_list, open_folder
 from failing_disk import FailingDisk
 from merkit.engine import files
 
@@ -100,6 +101,29 @@ def test_the_new_file_has_the_mode_of_the_one_that_it_replaces(
             assert (target.read_text(), target.stat().st_mode & 0o777) == ("after", 0o644)
     finally:
         os.umask(umask)
+
+
+@pytest.mark.parametrize("own", [None, OWN_LIST])
+def test_the_new_file_has_the_access_list_of_the_one_that_it_replaces(
+    tmp_path: Path, own: bytes | None
+) -> None:
+    path, moved = tmp_path / "rows.csv", tmp_path / "card.md"
+    for each in (path, moved):
+        each.write_text("before")
+    open_folder(tmp_path)
+    for each in (path, moved):
+        each.chmod(0o640)
+        if own:
+            os.setxattr(each, OF_FILE, own)
+    before, mode = access_list(path), path.stat().st_mode
+    files.write_whole(path, "after")
+    with files.staging(tmp_path) as place:
+        (place / moved.name).write_text("after")
+        files.publish(place, tmp_path, [moved.name])
+    for each in (path, moved):
+        assert (each.read_text(), access_list(each), each.stat().st_mode) == ("after", before, mode)
+    files.write_whole(tmp_path / "new", "a new file has what its folder says")
+    assert access_list(tmp_path / "new") is not None
 
 
 def test_a_link_and_a_pipe_are_written_to_and_not_replaced(tmp_path: Path) -> None:

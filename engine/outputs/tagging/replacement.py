@@ -16,15 +16,16 @@ _SEEN = ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 @contextmanager
-def replacement(path: Path, mtime_ns: int, disk: Disk) -> Iterator[IO[bytes]]:
+def replacement(path: Path, mtime_ns: int | None, disk: Disk) -> Iterator[tuple[IO[bytes], os.stat_result]]:
     """A new file beside ``path``, open for writing, that takes its place if the block ends without an error.
 
     Whenever the process is killed, the file is there whole, the old or the new. Other hard links keep the old
-    bytes.
+    bytes. With it comes what was known of ``path``, which is to be read after that: from then on no change of
+    it is lost.
 
     Args:
         path: of a regular file, and no link.
-        mtime_ns: the time of the new one.
+        mtime_ns: the time of the new one; None for that of before.
 
     Raises:
         MerError: the file is read-only; its owner or an attribute cannot be kept; or it changed meanwhile.
@@ -32,14 +33,19 @@ def replacement(path: Path, mtime_ns: int, disk: Disk) -> Iterator[IO[bytes]]:
     """
     check_writable(path)
     before = os.stat(path)
-    with disk.whole(path) as file:
-        os.fchmod(file.fileno(), 0o600)  # until it is known who may read it
-        yield file
-        file.flush()
-        _keep(path, before, file.fileno(), mtime_ns)
+
+    def unchanged() -> Path:
         now = os.stat(path)
         if any(getattr(now, name) != getattr(before, name) for name in _SEEN):
             raise MerError("it changed while it was copied")
+        return path
+
+    # It is asked when the new bytes are on the disk, which can take seconds, right before they get the name.
+    with disk.whole(path, unchanged) as file:
+        os.fchmod(file.fileno(), 0o600)  # until it is known who may read it
+        yield file, before
+        file.flush()
+        _keep(path, before, file.fileno(), before.st_mtime_ns if mtime_ns is None else mtime_ns)
 
 
 def check_writable(path: Path) -> None:
@@ -83,3 +89,9 @@ def _keep_attributes(path: Path, new: int) -> None:
             # Only root may set some of "security.", which new files have by themselves.
             if name not in os.listxattr(new) or os.getxattr(new, name) != value:
                 raise MerError(f"its attribute {name} cannot be kept: {error.strerror}") from None
+    for name in set(os.listxattr(new)).difference(names):  # such as an access list for all in its folder
+        if not name.startswith("security."):
+            try:
+                os.removexattr(new, name)
+            except OSError as error:
+                raise MerError(f"it would get the attribute {name}: {error.strerror}") from None

@@ -250,9 +250,9 @@ class _Tagger:
         if undo is None:
             check_writable(path)
             return
-        before = os.stat(path)
-        mtime_ns = time.time_ns() if self._options.touch else before.st_mtime_ns
-        with path.open("rb") as old, replacement(path, mtime_ns, self._disk) as file:
+        touched = time.time_ns() if self._options.touch else None
+        with replacement(path, touched, self._disk) as (file, before), path.open("rb") as old:
+            mtime_ns = before.st_mtime_ns if touched is None else touched
             digest = digest_of(old, file)
             file.flush()
             copy = Path(file.name)

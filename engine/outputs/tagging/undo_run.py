@@ -226,7 +226,9 @@ def _restore(path: Path, record: Record, disk: Disk) -> None:
         MerError, OSError: it stays as it was.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as now, replacement(path, record.before.mtime_ns, disk) as out:
+    with replacement(path, record.before.mtime_ns, disk) as (out, _), path.open("rb") as now:
+        if digest_of(now) != record.after.sha256:  # pieces alone would not tell a change elsewhere
+            raise MerError("it changed while it was read")
         try:
             for part in bytes_from_pieces(record.pieces, now):
                 digest.update(part)
