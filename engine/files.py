@@ -230,8 +230,11 @@ def _is_stream(path: Path) -> bool:
     """Whether it is written to directly: a device, a pipe.
 
     /dev/stdout may be a regular file that other output goes to: a new file under its name would miss that.
+    Beneath /dev/shm are files like any others.
     """
-    return path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file())
+    place = Path(os.path.abspath(path))
+    is_device = place.is_relative_to("/dev") and not place.is_relative_to("/dev/shm")
+    return is_device or (path.exists() and not path.is_file())
 
 
 @contextmanager

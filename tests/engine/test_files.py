@@ -6,7 +6,10 @@ import errno
 import os
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from access_lists import OF_FILE, OWN_LIST, access_list, open_folder
@@ -138,6 +141,38 @@ def test_a_link_and_a_pipe_are_written_to_and_not_replaced(tmp_path: Path) -> No
     assert os.read(reader, 100) == b"through the pipe"
     os.close(reader)
     assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this system has no such folder")
+def test_files_in_shared_memory_are_files(tmp_path: Path) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        path, link = Path(folder) / "rows.csv", tmp_path / "link"
+        files.check_can_be_written(path)
+        assert not files.is_foreign(path, lambda _: False)
+        path.write_text("of somebody")
+        number = path.stat().st_ino
+        assert files.is_foreign(path, lambda _: False)
+        files.write_whole(path, "after")
+        assert (path.read_text(), path.stat().st_ino == number) == ("after", False)
+        pipe = Path(folder) / "pipe"
+        os.mkfifo(pipe)
+        assert not files.is_foreign(pipe, lambda _: False)
+        link.symlink_to(pipe)
+        assert not files.is_foreign(link, lambda _: False)
+
+
+def test_standard_output_is_written_to_directly(tmp_path: Path) -> None:
+    """Also where it is a regular file: what was written to it before stays, and what comes goes there."""
+    target = tmp_path / "out"
+    code = (
+        "import sys; from pathlib import Path; from merkit.engine import files\n"
+        "files.write_whole(Path(sys.argv[1]), 'text'); files.is_foreign(Path(sys.argv[1]), bool)"
+    )
+    for name in ("/dev/stdout", "/dev/fd/1", "/dev/shm/../stdout"):
+        with target.open("wb") as out:
+            number = os.fstat(out.fileno()).st_ino
+            subprocess.run([sys.executable, "-c", code, name], stdout=out, check=True)
+        assert (target.read_text(), target.stat().st_ino) == ("text", number)
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
