@@ -49,6 +49,7 @@ class MerPlugin(BeetsPlugin):
             }
         )
         self._labeler: Labeler | None = None
+        self._forced: set[int | None] = set()  # ids of items whose label replaces moods from elsewhere
         listeners: dict[Any, Any] = {"after_write": self._write_tags, "cli_exit": self._close}
         for event, listener in listeners.items():
             self.register_listener(event, listener)
@@ -137,6 +138,8 @@ class MerPlugin(BeetsPlugin):
         new = song.emotion if song.verdict != "unsure" or self.config["unsure"].get(bool) else None
         is_others = others and not (force and new)
         item[_OUR_MOOD] = "" if is_others else new or ""
+        if force and new and not is_others:
+            self._forced.add(item.id)
         if is_others:
             new = others
         if new:
@@ -147,7 +150,8 @@ class MerPlugin(BeetsPlugin):
     def _write_tags(self, item: Item, path: bytes) -> None:
         """After beets has written an item's tags: the mood and its shares, as ``mer-label tag`` does.
 
-        A mood that is not from here takes the place of one in the file that is, without shares.
+        A mood that is not from here takes the place of one in the file that is, without shares. One in the
+        file that is not, as of another program since, stays but for those that this run replaces by force.
         """
         if _VERDICT not in item:
             return
@@ -164,7 +168,8 @@ class MerPlugin(BeetsPlugin):
                 values[moods.share_name(label)] = f"{share:.3f}"
         try:
             there = moods.read_moods(name)
-            if values != there and (is_ours or moods.is_mood_ours(there)):
+            is_free = not there.get(moods.MOOD) or item.id in self._forced
+            if values != there and (moods.is_mood_ours(there) or (is_ours and is_free)):
                 moods.write_moods(name, values)
                 if path == item.path:
                     item.mtime = item.current_mtime()  # or beets takes it for a file that somebody changed

@@ -280,6 +280,28 @@ def test_a_label_that_is_corrected_by_hand_stays(plugin: MerPlugin, library: Lib
     assert read_moods(tmp_path / "perhaps-sad b.flac") == {"MOOD": "happy"}
 
 
+@pytest.mark.parametrize("shares", [True, False])
+def test_a_mood_that_another_program_sets_in_a_file_from_here_stays(
+    plugin: MerPlugin, library: Library, tmp_path: Path, shares: bool
+) -> None:
+    path = tmp_path / "sad a.flac"
+    item = added(library, path)
+    beet_mer(plugin, library, "--write")
+    by_hand = {**(read_moods(path) if shares else {}), "MOOD": "Nostalgic"}
+    write_moods(path, by_hand)
+    item.load()
+    item.title = "as of beet modify"
+    item.store()
+    item.try_write()
+    assert read_moods(path) == by_hand
+    beet_mer(plugin, library, "--write", "--force")
+    assert read_moods(path)["MOOD"] == "sad"
+    write_moods(path, {})
+    item.load()
+    item.try_write()
+    assert read_moods(path)["MOOD"] == "sad"  # there is none to keep
+
+
 @pytest.mark.parametrize(("mood", "is_ours"), [("sad", True), ("calm", False), ("Sad", False), ("x", False)])
 def test_of_a_library_of_an_earlier_version_the_largest_share_is_ours(
     plugin: MerPlugin, library: Library, tmp_path: Path, mood: str, is_ours: bool
