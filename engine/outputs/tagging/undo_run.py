@@ -201,7 +201,7 @@ class _Undo:
             if start in self.left:
                 digests.add(record.before.sha256)
         for text in self._of:
-            self.undone |= {*self._of[text]} - self._rest(text)
+            self.undone |= {*self._of[text]} - self._rest(text) - self._failed
 
 
 def _row_facts(facts: Facts) -> tuple[int | None, int | None]:

@@ -75,6 +75,27 @@ def test_a_time_that_rows_cannot_hold(tmp_path: Path, touch: bool) -> None:
     assert (row["size_bytes"], row["mtime_ns"]) == (len(before), most)
 
 
+def test_what_failed_once_is_undone_by_the_next(tmp_path: Path) -> None:
+    """Of a file that has its first bytes again the time is left, which its records know."""
+    from mutagen.flac import FLAC
+
+    path = song(tmp_path / "a.flac")
+    FLAC(path).save(padding=lambda _: 4_096)
+    os.utime(path, ns=(10**18, 10**18))
+    before = path.read_bytes()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    assert tag(labels, touch=True) == [Outcome.WRITTEN]
+    write_labels(labels, [row_of(path, None, verdict="not_music")])
+    assert tag(labels) == [Outcome.REMOVED]
+    assert path.read_bytes() == before
+    path.chmod(0o444)
+    assert [each.outcome for each in undo_tags(labels, write=True)] == [Outcome.FAILED]
+    path.chmod(0o644)
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.stat().st_mtime_ns == 10**18
+    assert not has_undo(labels)
+
+
 def test_a_link_that_came_since_stays_one(tmp_path: Path) -> None:
     path = song(tmp_path / "music" / "a.flac")
     before = path.read_bytes()
