@@ -16,19 +16,19 @@ Piece = tuple[int, int] | str
 _CHUNK = 1 << 20
 _BLOCK = 512  # bytes that are looked for in what is not equal at both ends
 _NEAR = 1 << 16  # how far what stands before them may have moved them
-_LONG = 1 << 20  # beyond it blocks are looked for nearby only
+_LONG = 1 << 20  # beyond it blocks are looked for nearby only, in parts of this length
 
 
 def pieces_from_files(old: IO[bytes], new: IO[bytes]) -> list[Piece]:
     """The pieces of ``new``, and the bytes, that ``old`` consists of, in order.
 
-    Equal beginnings and ends are read in chunks; only what stands between them is held in memory.
+    Both are read in parts, however long they are: only bytes that stand in ``old`` alone are held in memory.
     """
     old_size, new_size = _size(old), _size(new)
     shorter = min(old_size, new_size)
-    first = _equal(old, new, shorter)
-    last = _equal_at_end(old, new, old_size, new_size, shorter - first)
-    middle = list(_pieces(_read(old, first, old_size - last), _read(new, first, new_size - last), first))
+    first = _equal(old, 0, new, 0, shorter)
+    last = _equal_before(old, old_size, new, new_size, shorter - first)
+    middle = _pieces(old, old_size - last, new, new_size - last, first)
     pieces: list[Piece] = [(0, first), *middle, (new_size - last, last)]
     return [piece for piece in pieces if isinstance(piece, str) or piece[1]]
 
@@ -50,68 +50,81 @@ def bytes_from_pieces(pieces: Sequence[Piece], new: IO[bytes]) -> Iterator[bytes
             length -= len(chunk)
 
 
-def _pieces(old: bytes, new: bytes, offset: int) -> Iterator[Piece]:
-    """``old`` as blocks that stand in ``new`` too, each as long as it goes, and what is between them."""
-    ours, theirs = memoryview(old), memoryview(new)  # of which a rest is no copy
-    done = place = shift = 0
-    while place + _BLOCK <= len(old):
-        at = _find(new, old[place : place + _BLOCK], place + shift)
+def _pieces(old: IO[bytes], old_end: int, new: IO[bytes], new_end: int, first: int) -> Iterator[Piece]:
+    """``old`` as blocks that stand in ``new`` too, each as long as it goes, and what is between them.
+
+    Of both from ``first`` up to their ends.
+    """
+    searched = _Searched(new, first, new_end)
+    done = place = first
+    shift = 0
+    while place + _BLOCK <= old_end:
+        at = searched.find(_read(old, place, place + _BLOCK), place + shift)
         if at < 0:
             place += _BLOCK
             continue
-        before = _same(ours[done:place][::-1], theirs[max(0, at - (place - done)) : at][::-1])
-        after = _same(ours[place:], theirs[at:])
+        before = _equal_before(old, place, new, at, min(place - done, at - first))
+        after = _equal(old, place, new, at, min(old_end - place, new_end - at))
         if place - before > done:
-            yield _text(old[done : place - before])
-        yield offset + at - before, before + after
+            yield _text(_read(old, done, place - before))
+        yield at - before, before + after
         done, shift = place + after, at - place
         place = done
-    if done < len(old):
-        yield _text(old[done:])
+    if done < old_end:
+        yield _text(_read(old, done, old_end))
 
 
-def _find(new: bytes, block: bytes, near: int) -> int:
-    start = max(0, near - _NEAR)
-    at = new.find(block, start, near + _NEAR + len(block))
-    return at if at >= 0 or len(new) > _LONG else new.find(block)
+class _Searched:
+    """The bytes of a file between two places, of which up to ``_LONG`` around the last find are in memory."""
+
+    def __init__(self, file: IO[bytes], start: int, end: int) -> None:
+        self._file, self._start, self._end = file, start, end
+        self._held_from, self._held = start, _read(file, start, min(end, start + _LONG))
+
+    def find(self, block: bytes, near: int) -> int:
+        """Where a block stands near a place or, if all bytes are in memory, anywhere; or -1."""
+        start = max(self._start, near - _NEAR)
+        end = min(self._end, near + _NEAR + len(block))
+        is_all = self._end - self._start <= _LONG
+        if not is_all and not self._held_from <= start <= end <= self._held_from + len(self._held):
+            self._held_from, self._held = start, _read(self._file, start, min(self._end, start + _LONG))
+        at = self._held.find(block, max(0, start - self._held_from), max(0, end - self._held_from))
+        if at < 0 and is_all:
+            at = self._held.find(block)
+        return at if at < 0 else self._held_from + at
 
 
-def _equal(old: IO[bytes], new: IO[bytes], most: int) -> int:
-    """How many bytes are equal from the beginning on, at most ``most``."""
-    done = 0
+def _equal(old: IO[bytes], old_start: int, new: IO[bytes], new_start: int, most: int) -> int:
+    """How many bytes are equal from there on, at most ``most``: about twice these are read."""
+    done, step = 0, _BLOCK
     while done < most:
-        count = min(_CHUNK, most - done)
-        ours, theirs = _read(old, done, done + count), _read(new, done, done + count)
+        count = min(step, most - done)
+        ours = _read(old, old_start + done, old_start + done + count)
+        theirs = _read(new, new_start + done, new_start + done + count)
         if ours != theirs:
             return done + _same(ours, theirs)
-        done += count
+        done, step = done + count, min(2 * step, _CHUNK)
     return done
 
 
-def _equal_at_end(old: IO[bytes], new: IO[bytes], old_size: int, new_size: int, most: int) -> int:
-    done = 0
+def _equal_before(old: IO[bytes], old_end: int, new: IO[bytes], new_end: int, most: int) -> int:
+    """As ``_equal``, of the bytes that end there."""
+    done, step = 0, _BLOCK
     while done < most:
-        count = min(_CHUNK, most - done)
-        ours = _read(old, old_size - done - count, old_size - done)
-        theirs = _read(new, new_size - done - count, new_size - done)
+        count = min(step, most - done)
+        ours = _read(old, old_end - done - count, old_end - done)
+        theirs = _read(new, new_end - done - count, new_end - done)
         if ours != theirs:
             return done + _same(ours[::-1], theirs[::-1])
-        done += count
+        done, step = done + count, min(2 * step, _CHUNK)
     return done
 
 
-def _same(one: bytes | memoryview, other: bytes | memoryview) -> int:
-    """How many bytes are equal at the beginning of both, of which no more than about twice these are read."""
-    ours, theirs = np.asarray(memoryview(one)), np.asarray(memoryview(other))
-    count = min(len(ours), len(theirs))
-    done, step = 0, _BLOCK
-    while done < count:
-        end = min(count, done + step)
-        differ = ours[done:end] != theirs[done:end]
-        if differ.any():
-            return done + int(differ.argmax())
-        done, step = end, 2 * step
-    return count
+def _same(one: bytes, other: bytes) -> int:
+    """How many bytes are equal at the beginning of two that differ; one may be the shorter."""
+    count = min(len(one), len(other))
+    differ = np.frombuffer(one, np.uint8, count) != np.frombuffer(other, np.uint8, count)
+    return int(differ.argmax()) if differ.any() else count
 
 
 def _read(file: IO[bytes], start: int, end: int) -> bytes:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
 import time
+import tracemalloc
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +67,26 @@ def renumbered(pages: int) -> tuple[bytes, bytes]:
         for more in (0, 1)
     )
     return old, noise(5_000) + new
+
+
+def test_long_files_are_not_held_in_memory(tmp_path: Path) -> None:
+    """Of WAV the size at the beginning changes and the end: all of the sound stands between them."""
+    sound = _NOISE(1 << 20)
+    paths = [tmp_path / "old", tmp_path / "new"]
+    for path, head, end in zip(paths, (b"RIFF1", b"RIFF2"), (b"old tag", b"a new tag"), strict=True):
+        with path.open("wb") as file:
+            file.write(head)
+            for number in range(32):
+                file.write(bytes([number]) + sound)
+            file.write(end)
+    with paths[0].open("rb") as old, paths[1].open("rb") as new:
+        tracemalloc.start()
+        pieces = pieces_from_files(old, new)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        digests = hashlib.sha256(), hashlib.sha256(paths[0].read_bytes())
+        for part in bytes_from_pieces(pieces, new):
+            digests[0].update(part)
+    assert peak < 8 << 20
+    assert len(json.dumps(pieces)) < 500
+    assert digests[0].digest() == digests[1].digest()
