@@ -13,9 +13,8 @@ from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
 from ...errors import MerError
 from .older import older_comments, older_frames
-from .others import MOOD, comments_as_bytes, other_entries, other_frames
+from .others import MOOD, comments_as_bytes, is_name_ours, other_entries, other_frames
 from .others import SHARE as _SHARE
-from .others import is_ours as is_name_ours
 from .rest import check_rest, moods_in_rest
 
 _ITUNES = "----:com.apple.iTunes:"

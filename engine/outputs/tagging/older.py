@@ -12,7 +12,7 @@ from ...audio.decoder import TAGS
 from ...audio.ffmpeg.container import open_container
 from ...audio.tags.id3 import id3v1_of
 from ...audio.tags.written import tags_from_file
-from .others import is_ours, syncsafe_bytes
+from .others import is_name_ours, syncsafe_bytes
 
 _NAMES = (*TAGS, "date", "track", "genre", "comment")
 _FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB",
@@ -79,7 +79,7 @@ def hidden_names(before: dict[str, str], after: dict[str, str]) -> Iterator[str]
 
 
 def _is_mood(name: str) -> bool:
-    return is_ours(name) or name.lower() in _MOODS
+    return is_name_ours(name) or name.lower() in _MOODS
 
 
 def _genre(text: str) -> str:

@@ -28,7 +28,7 @@ _SAVE_ANEW = "save it as ID3v2.3 or 2.4 with a tag editor first"
 _OGG_COMMENTS = (b"\3vorbis", b"OpusTags", b"\x81theora")
 
 
-def is_ours(name: str) -> bool:
+def is_name_ours(name: str) -> bool:
     """Whether a tag of this name, in any case, holds a mood or a share."""
     return name.upper() == MOOD or name.upper().startswith(SHARE)
 
@@ -189,7 +189,7 @@ def _is_frame_ours(frame: bytes, version: int) -> bool:
         description = texts[: next(ends, len(texts))]
     else:
         description = texts.split(b"\0")[0]
-    return is_ours(description.decode(encoding, "replace"))
+    return is_name_ours(description.decode(encoding, "replace"))
 
 
 def _synchronised(data: bytes) -> bytes:
@@ -257,6 +257,6 @@ def _comments(block: bytes) -> Iterator[bytes]:
         (size,) = struct.unpack_from("<I", block, place)
         comment = block[place + 4 : place + 4 + size]
         key, equals, _text = comment.partition(b"=")
-        if not (equals and is_ours(key.decode("ascii", "replace"))):
+        if not (equals and is_name_ours(key.decode("ascii", "replace"))):
             yield comment
         place += 4 + size

@@ -6,16 +6,14 @@ import hashlib
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import IO
 
 from ...audio.tags.written import tags_from_file
-from ...catalogue.folder_lock import FolderLock
-from ...catalogue.reconcile import RealPaths, paths_from_text
+from ...catalogue.reconcile import RealPaths
 from ...catalogue.shard_facts import store_facts
 from ...errors import MerError
 from ...files import Disk
@@ -37,6 +35,7 @@ from .replacement import check_writable, replacement
 from .rest import check_rest
 from .sound import sound_digest
 from .undo_file import Facts, Record, UndoFile
+from .writing import writing
 
 _CHUNK = 1 << 20
 
@@ -101,11 +100,11 @@ def tag_songs(
     labels, songs = songs_in(folder, options.model)
     disk = disk or Disk()
     if not options.write:
-        known = _sizes_known(UndoFile(folder))
+        tagger = _Tagger(labels, options, _sizes_known(UndoFile(folder)), None, disk)
         for song in songs:
             if is_stopped():
                 return
-            yield _Tagger(labels, options, known, None, disk).tagged(song)[0]
+            yield tagger.tagged(song)[0]
         return
     with writing(folder, disk) as undo:
         tagger = _Tagger(labels, options, _sizes_known(undo), undo, disk)
@@ -126,23 +125,6 @@ def tag_songs(
         finally:
             if shard is not None:
                 store_facts(shard, facts, disk)
-
-
-@contextmanager
-def writing(folder: Path, disk: Disk) -> Iterator[UndoFile]:
-    """The undo file of a folder of labels in which no run writes meanwhile. What kills left behind goes.
-
-    Raises:
-        MerError: the folder is in use, or cannot be written; the undo file is damaged.
-    """
-    lock = FolderLock(folder)
-    try:
-        undo = UndoFile(folder, disk)
-        for path in {path for _, record in undo.records() for path in paths_from_text(record.path)}:
-            disk.clear(Path(path))
-        yield undo
-    finally:
-        lock.release()
 
 
 def digest_of(file: IO[bytes], out: IO[bytes] | None = None) -> str:

@@ -27,8 +27,9 @@ from .candidates import Candidate, Candidates
 from .differences import bytes_from_pieces
 from .moods import NoPlaceError, is_ours, read_moods, require_mutagen
 from .replacement import replacement
-from .tag_run import Outcome, Tagged, digest_of, reason_of, writing
+from .tag_run import Outcome, Tagged, digest_of, reason_of
 from .undo_file import Facts, Record, UndoFile
+from .writing import writing
 
 _ELSEWHERE = "restored elsewhere; if it was moved there, mer-label --forget its old folder"
 

@@ -130,3 +130,22 @@ def test_an_attribute_that_cannot_be_taken_away_is_told(
     assert said.outcome is Outcome.FAILED
     assert said.reason == "it would get the attribute system.posix_acl_access: Operation not permitted"
     assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("what", ["tag", "undo"])
+def test_what_a_kill_has_left_goes_with_the_next_run(path: Path, tmp_path: Path, what: str) -> None:
+    """Of a song too that has no record yet and gets no mood now, and of the rows."""
+    labels = write_labels(tmp_path / "labels", [{**row_of(path), "verdict": "unsure"}], [])
+    names = [part.name for part in labels.iterdir()]
+    left = [path.with_name(".a.flac.0.part"), labels / f".{names[0]}.0.part", labels / "..undo.jsonl.0.part"]
+    others = [path.with_name(".b.flac.0.part"), path.with_name("a.flac.0.part")]
+    for each in (*left, *others):
+        each.write_bytes(b"cut off")
+    assert list(tag_songs(labels, TagOptions()))
+    assert all(each.exists() for each in left)  # nothing changes
+    if what == "tag":
+        assert tag(labels).outcome is Outcome.UNSURE
+    else:
+        assert list(undo_tags(labels, write=True)) == []
+    assert not any(each.exists() for each in left)
+    assert all(each.exists() for each in others)
