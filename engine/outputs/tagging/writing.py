@@ -41,5 +41,5 @@ def _places(folder: Path, undo: UndoFile) -> Iterator[Path]:
     with suppress(MerError):  # a damaged shard is for the run to tell, if it needs any
         for song in songs_in(folder)[1] if shards else ():
             found, path = find(song)
-            if found is not Found.REMOTE:
+            if found is not Found.REMOTE and "\0" not in path:
                 yield Path(real_path_of(path))
