@@ -15,12 +15,13 @@ from ...errors import MerError
 from .older import older_comments, older_frames
 from .others import MOOD, comments_as_bytes, is_name_ours, other_entries, other_frames
 from .others import SHARE as _SHARE
-from .rest import check_rest, moods_in_rest
+from .rest import behind_tags, check_rest, moods_in_rest
 
 _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
 _NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
 _LEAST_UNKNOWN = 0x7FFF_0000  # bytes: SoX states something above it, others 0 or all ones
+_OTHER_WAVS = (b"RF64", b"BW64", b"RIFX")
 _SHORT = 10  # bytes of a frame that holds nothing
 
 
@@ -145,7 +146,7 @@ def _opened(path: str | Path, like: str | Path) -> Any:
     with_id3 = (MP3, WAVE, AIFF)
     others = (FLAC, MP4, ASF, OggVorbis, OggOpus, OggFLAC, OggSpeex, OggTheora)
     try:
-        _check_length(path)
+        _check_kind(path)
         file = mutagen.File(str(like), options=[*with_id3, *others])
         if isinstance(file, with_id3):
             # As it stands in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
@@ -162,10 +163,16 @@ def _opened(path: str | Path, like: str | Path) -> Any:
     return file
 
 
-def _check_length(path: str | Path) -> None:
-    """Refuses WAV and AIFF that were written to a pipe: their length stands for one that nobody knew."""
+def _check_kind(path: str | Path) -> None:
+    """Refuses what mutagen takes for a format with a place, by its name or an ID3v2 tag in front of it, and
+    WAV and AIFF that were written to a pipe: their length stands for one that nobody knew.
+    """
     with open(path, "rb") as file:
         head, size = file.read(12), os.fstat(file.fileno()).st_size
+        sound = behind_tags(part_of_file(file.fileno())).read(0, 2)
+    is_adts = len(sound) == 2 and sound[0] == 0xFF and sound[1] & 0xF6 == 0xF0
+    if is_adts or head[:4] in _OTHER_WAVS:
+        raise NoPlaceError("its format has no place for a mood")
     if head[:4] not in (b"RIFF", b"FORM") or head[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return
     stated = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")

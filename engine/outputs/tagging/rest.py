@@ -67,10 +67,20 @@ def _further_moods(path: str | Path) -> list[str]:
     return moods
 
 
+def behind_tags(part: Part) -> Part:
+    """A file without the ID3v2 tags with which it begins."""
+    return _split(part)[1]
+
+
 def _further_tags(part: Part) -> Iterator[bytes]:
-    tags = []
+    tags, rest = _split(part)
+    for tag in tags if rest.read(0, 4) in _WITH_COMMENTS else tags[1:]:
+        yield tag.read(0, tag.length)
+
+
+def _split(part: Part) -> tuple[list[Part], Part]:
+    tags: list[Part] = []
     while len(tags) < _MOST_TAGS and (length := id3v2_length(part)):
         tags.append(part.part(0, length))
         part = part.part(length)
-    for tag in tags if part.read(0, 4) in _WITH_COMMENTS else tags[1:]:
-        yield tag.read(0, tag.length)
+    return tags, part

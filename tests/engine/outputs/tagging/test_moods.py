@@ -88,6 +88,25 @@ def test_formats_without_a_place(tmp_path: Path, sound_format) -> None:
         read_moods(path)
 
 
+@pytest.mark.parametrize("tags", [1, 2])
+@pytest.mark.parametrize("suffix", [".aac", ".mp3"])
+def test_bare_aac_has_no_place_behind_tags_either(tmp_path: Path, suffix: str, tags: int) -> None:
+    path = made(tmp_path / "a.aac", next(each for each in FORMATS if each.name == "ADTS AAC"))
+    tag = id3v2(id3_frame("TIT2", id3_text(["t"], 0), 4), 4)
+    path.write_bytes(tags * tag + path.read_bytes())
+    path = path.rename(tmp_path / f"a{suffix}")
+    with pytest.raises(NoPlaceError, match="no place for a mood"):
+        read_moods(path)
+
+
+@pytest.mark.parametrize("kind", [b"RF64", b"BW64", b"RIFX"])
+def test_wavs_of_other_kinds_have_no_place(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(kind + b"\xff\xff\xff\xffWAVEds64" + bytes(100))
+    with pytest.raises(NoPlaceError, match="no place for a mood"):
+        read_moods(path)
+
+
 def mp3(path: Path, before: bytes = b"", after: bytes = b"") -> Path:
     made(path, next(each for each in FORMATS if each.name == "MP3 constant rate"))
     data = path.read_bytes()
