@@ -13,7 +13,7 @@ from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
 from ...errors import MerError
 from .older import older_comments, older_frames
-from .others import MOOD, comments_as_bytes, is_name_ours, other_entries, other_frames
+from .others import MOOD, comments_as_bytes, is_name_ours, other_entries, other_frames, other_items
 from .others import SHARE as _SHARE
 from .rest import behind_tags, check_rest, moods_in_rest
 
@@ -97,8 +97,9 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
     """Writes ``values_of`` in the place of earlier ones, and nothing else. The file is changed in place.
 
     ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. Its other
-    frames keep their bytes, as Vorbis comments do. A tag of MP3, WAV, AIFF or FLAC without a title, artist
-    and album, new or not, gets those of the file's older tags (ID3v1, APEv2, INFO), which it would hide.
+    frames keep their bytes, as Vorbis comments and items of MP4 do. A tag of MP3, WAV, AIFF or FLAC without a
+    title, artist and album, new or not, gets those of the file's older tags (ID3v1, APEv2, INFO), which it
+    would hide.
 
     Returns:
         The frames or comments that it got so, as ``other_entries`` has them.
@@ -260,6 +261,14 @@ def _write_other(
     from mutagen.mp4 import MP4, AtomDataType, MP4FreeForm
 
     tags: Any = file.tags
+    if isinstance(file, MP4):
+        tags.clear()
+        tags._failed_atoms = {}  # of those that it could not read mutagen writes back the bytes
+        for item in other_items(path) or []:
+            tags._failed_atoms.setdefault(item[:4].decode("latin-1"), []).append(item[4:])
+        for name, text in values.items():
+            tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
+        return {}, []
     others = other_entries(path)
     takes_over = values and isinstance(file, FLAC) and len(others) < 2
     added = older_comments(path, others[0][1:] if others else []) if takes_over else []
@@ -271,10 +280,7 @@ def _write_other(
         key, _, text = comment.decode().partition("=")
         tags[key] = [text]
     for name, text in values.items():
-        if isinstance(file, MP4):
-            tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
-        else:
-            tags[_ASF_MOOD if isinstance(file, ASF) and name == MOOD else name] = [text]
+        tags[_ASF_MOOD if isinstance(file, ASF) and name == MOOD else name] = [text]
     return {}, added
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import MerError
+from .mp4_items import is_mp4, items_of_mp4
 
 MOOD, SHARE = "MOOD", "MER_"
 
@@ -34,10 +35,10 @@ def is_name_ours(name: str) -> bool:
 
 
 def other_entries(path: str | Path) -> list[list[bytes]]:
-    """The ID3v2 frames or Vorbis comments of a file that are none of ours, in order, of each tag.
+    """The ID3v2 frames, Vorbis comments or items of MP4 of a file that are none of ours, of each tag.
 
-    The first of comments is the name of what wrote them. Of an Ogg file each stream has its own. Empty in
-    other formats, and before a file's first tag.
+    They are in order, items by their names first. The first of comments is the name of what wrote them. Of an
+    Ogg file each stream has its own. Empty in other formats, and before a file's first tag.
 
     Raises:
         MerError: they cannot be read, or not be kept (as in ``other_frames``).
@@ -46,13 +47,16 @@ def other_entries(path: str | Path) -> list[list[bytes]]:
     with open(path, "rb") as file:
         start = _tag_end(file) if file.read(3) == b"ID3" else 0
         file.seek(start)
-        kind = file.read(4)
+        kind, box = file.read(4), file.read(4)
+        file.seek(start + len(kind))
         try:
             blocks = _flac(file) if kind == b"fLaC" else _ogg(file, start) if kind == b"OggS" else None
             if blocks is not None:
                 return [list(_comments(block)) for block in blocks]
         except struct.error:
             raise MerError("its comments are damaged") from None
+    if is_mp4(kind + box) and (items := other_items(path)) is not None:
+        return [items]
     frames = other_frames(path)
     return [] if frames is None else [frames]
 
@@ -99,6 +103,12 @@ def other_frames(path: str | Path) -> list[bytes] | None:
     if is_unsynchronised and version == 4:
         frames = [_with_flag(frame) for frame in frames]
     return [*(frame for frame in frames if not _is_frame_ours(frame, version)), *([rest] if rest else [])]
+
+
+def other_items(path: str | Path) -> list[bytes] | None:
+    """As ``items_of_mp4``, those that are none of ours."""
+    items = items_of_mp4(path)
+    return None if items is None else [item for name, item in items if not is_name_ours(name)]
 
 
 def _tag_start(file: IO[bytes]) -> int:
