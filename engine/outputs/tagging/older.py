@@ -70,11 +70,16 @@ def shown_texts(path: str | Path) -> dict[str, str]:
         return dict(container.metadata)
 
 
-def hidden_names(before: dict[str, str], after: dict[str, str]) -> Iterator[str]:
-    """The tags besides moods that are not there any more, under no name and with no such text."""
+def hidden_names(before: dict[str, str], after: dict[str, str], is_exact: bool = False) -> Iterator[str]:
+    """The tags besides moods that are not there any more, under no name and with no such text.
+
+    Args:
+        is_exact: so are those that have another text.
+    """
     names = {name.lower() for name in after}
     for name, text in before.items():
-        if not _is_mood(name) and name.lower() not in names and text not in after.values():
+        is_gone = name.lower() not in names and text not in after.values()
+        if not _is_mood(name) and (is_gone or (is_exact and after.get(name, text) != text)):
             yield name
 
 

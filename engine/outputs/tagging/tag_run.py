@@ -249,7 +249,8 @@ class _Tagger:
                 raise MerError(
                     "its other tags would not stay as they are: save them anew with a tag editor first"
                 )
-            if hidden := ", ".join(hidden_names(shown, shown_texts(copy))):
+            # Of WMA nothing else compares tags. Those that are taken over may be shown otherwise.
+            if hidden := ", ".join(hidden_names(shown, shown_texts(copy), is_exact=not added)):
                 raise MerError(f"players would no longer show its {hidden}: save its tags anew first")
             if read_moods(copy, like=path) != values:
                 raise MerError("its mood cannot be read back")

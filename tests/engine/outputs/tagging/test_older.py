@@ -135,3 +135,5 @@ def test_hidden_names() -> None:
     before = {"TITLE": "a", "TYE": "1999", "TMOO": "sad", "mood": "sad", "MER_SAD": "1", "WM/Mood": "sad"}
     assert list(hidden_names(before, {"title": "b", "date": "1999"})) == []
     assert list(hidden_names({**before, "genre": "Rock"}, {"title": "b", "date": "1999"})) == ["genre"]
+    assert list(hidden_names(before, {"TITLE": "b", "date": "1999"}, is_exact=True)) == ["TITLE"]
+    assert list(hidden_names({"tmoo": "sad"}, {"TMOO": "calm"}, is_exact=True)) == []

@@ -415,6 +415,32 @@ def test_a_sound_that_would_change_is_left_alone(tmp_path: Path, monkeypatch: py
     assert files_in(tmp_path) == ["labels", path.name]
 
 
+def test_a_tag_of_wma_that_would_change_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mutagen.asf import ASF
+
+    path = song(tmp_path, "WMA version 2")
+    file: Any = ASF(path)
+    file["WM/Genre"] = ["Filmi"]
+    file.save()
+    labels = write_labels(tmp_path / "labels", [row_of(path)])
+    before, write = path.read_bytes(), tag_run.write_moods
+
+    def spoil(copy: Path, values: Any, **more: Any) -> list[bytes]:
+        added = write(copy, values, **more)
+        changed: Any = ASF(copy)
+        changed["WM/Genre"] = ["Rock"]
+        changed.save()
+        return added
+
+    monkeypatch.setattr(tag_run, "write_moods", spoil)
+    (said,) = tag_songs(labels, WRITE)
+    reason = "players would no longer show its genre: save its tags anew first"
+    assert (said.outcome, said.reason) == (Outcome.FAILED, reason)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["create", "write", "sync", "replace"])
 def test_a_full_disk_leaves_files_as_they_were(tmp_path: Path, kind: str) -> None:
     path = song(tmp_path / "music")
