@@ -13,7 +13,17 @@ from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
 from ...errors import MerError
 from .older import older_comments, older_frames
-from .others import MOOD, comments_as_bytes, is_name_ours, other_entries, other_frames, other_items
+from .others import (
+    FLAC_COMMENTS,
+    FLAC_PADDING,
+    MOOD,
+    comments_as_bytes,
+    is_name_ours,
+    other_blocks,
+    other_entries,
+    other_frames,
+    other_items,
+)
 from .others import SHARE as _SHARE
 from .rest import behind_tags, check_rest, moods_in_rest
 
@@ -270,6 +280,10 @@ def _write_other(
             tags[_ITUNES + name] = [MP4FreeForm(text.encode(), AtomDataType.UTF8)]
         return {}, []
     others = other_entries(path)
+    if isinstance(file, FLAC):
+        kept = [block for block in file.metadata_blocks if block.code not in (FLAC_PADDING, FLAC_COMMENTS)]
+        for block, (_, content) in zip(kept, other_blocks(path), strict=True):
+            block.write = lambda content=content: content
     takes_over = values and isinstance(file, FLAC) and len(others) < 2
     added = older_comments(path, others[0][1:] if others else []) if takes_over else []
     if len(others) == 1:  # mutagen puts the bytes into their place, and is not to make them

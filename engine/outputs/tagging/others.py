@@ -24,7 +24,7 @@ _UNSYNCHRONISED, _HAS_LENGTH = 0x02, 0x01  # flags of a frame of ID3v2.4
 _ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
 _CHANGED_IN_2_3 = ("LNK", "CRM")  # the content too, or there is no such frame any more
 _PICTURES = {b"JPG": b"image/jpeg", b"-->": b"-->"}
-_FLAC_COMMENTS = 4
+FLAC_PADDING, FLAC_COMMENTS = 1, 4
 _SAVE_ANEW = "save it as ID3v2.3 or 2.4 with a tag editor first"
 _OGG_COMMENTS = (b"\3vorbis", b"OpusTags", b"\x81theora")
 
@@ -50,7 +50,9 @@ def other_entries(path: str | Path) -> list[list[bytes]]:
         kind, box = file.read(4), file.read(4)
         file.seek(start + len(kind))
         try:
-            blocks = _flac(file) if kind == b"fLaC" else _ogg(file, start) if kind == b"OggS" else None
+            blocks = _ogg(file, start) if kind == b"OggS" else None
+            if kind == b"fLaC":
+                blocks = (block for code, block in _flac(file) if code == FLAC_COMMENTS)
             if blocks is not None:
                 return [list(_comments(block)) for block in blocks]
         except struct.error:
@@ -59,6 +61,18 @@ def other_entries(path: str | Path) -> list[list[bytes]]:
         return [items]
     frames = other_frames(path)
     return [] if frames is None else [frames]
+
+
+def other_blocks(path: str | Path) -> list[tuple[int, bytes]]:
+    """The blocks of a FLAC file's metadata, by their kinds, that are neither comments nor filling, in order.
+
+    Pictures, an index, a cue sheet and the like; none in other formats.
+    """
+    with open(path, "rb") as file:
+        file.seek(_tag_end(file) if file.read(3) == b"ID3" else 0)
+        if file.read(4) != b"fLaC":
+            return []
+        return [each for each in _flac(file) if each[0] not in (FLAC_COMMENTS, FLAC_PADDING)]
 
 
 def comments_as_bytes(others: list[bytes], ours: Mapping[str, str]) -> bytes:
@@ -218,14 +232,13 @@ def syncsafe_bytes(number: int) -> bytes:
     return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
 
 
-def _flac(file: IO[bytes]) -> Iterator[bytes]:
-    """The blocks of comments; the file stands behind its first four bytes."""
+def _flac(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The blocks with their kinds; the file stands behind its first four bytes."""
     last = False
     while not last and len(head := file.read(4)) == 4:
         last, size = bool(head[0] & 0x80), int.from_bytes(head[1:], "big")
         block = file.read(size)
-        if head[0] & 0x7F == _FLAC_COMMENTS:
-            yield block
+        yield head[0] & 0x7F, block
 
 
 def _ogg(file: IO[bytes], start: int) -> Iterator[bytes]:

@@ -30,7 +30,7 @@ from .moods import (
     write_moods,
 )
 from .older import hidden_names, shown_texts
-from .others import other_entries
+from .others import other_blocks, other_entries
 from .replacement import check_writable, replacement
 from .rest import check_rest
 from .sound import sound_digest
@@ -239,13 +239,14 @@ class _Tagger:
             file.flush()
             copy = Path(file.name)
             sound, tags, others = sound_digest(copy), tags_from_file(copy), other_entries(copy)
-            shown = shown_texts(copy)
+            shown, blocks = shown_texts(copy), other_blocks(copy)
             added = write_moods(copy, values, like=path)
             if sound_digest(copy) != sound:
                 raise MerError("its sound would not stay as it is")
             if tags.items() - tags_from_file(copy).items():
                 raise MerError("its artist, title or album would not stay as they are")
-            if others and other_entries(copy) != [[*entries, *added] for entries in others]:
+            is_other = others and other_entries(copy) != [[*entries, *added] for entries in others]
+            if is_other or other_blocks(copy) != blocks:
                 raise MerError(
                     "its other tags would not stay as they are: save them anew with a tag editor first"
                 )
