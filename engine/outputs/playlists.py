@@ -125,7 +125,8 @@ def journey(shares: Sequence[tuple[float, ...]], start: int, end: int, count: in
     """The indices of songs that lead from one emotion to another in even steps, each song once.
 
     Args:
-        shares: of each song, ``[songs][labels]``.
+        shares: of each song, ``[songs][labels]``. Songs without any, as an emotion from a table alone has
+            none, take no part.
         start, end: the labels' numbers.
         count: songs; there are no more than there are in ``shares``.
 
@@ -133,7 +134,8 @@ def journey(shares: Sequence[tuple[float, ...]], start: int, end: int, count: in
         For each step the song whose shares are nearest to it, of those that are left, from both ends inwards:
         the first and the last are the nearest of all. Those between are in the order that leads to the end.
     """
-    left = np.asarray(shares, np.float64)
+    known = [index for index, each in enumerate(shares) if each]
+    left = np.asarray([shares[index] for index in known], np.float64)
     found: list[int] = []
     for step in sorted(np.linspace(0, 1, min(count, len(left))), key=lambda step: min(step, 1 - step)):
         target = np.zeros(left.shape[1])
@@ -144,7 +146,7 @@ def journey(shares: Sequence[tuple[float, ...]], start: int, end: int, count: in
         found.append(int(distance.argmin()))
     # A step for which no song is left near it may have got one of another step's side.
     between = sorted(found[2:], key=lambda index: left[index, end] - left[index, start])
-    return [*found[:1], *between, *found[1:2]]
+    return [known[index] for index in (*found[:1], *between, *found[1:2])]
 
 
 def names_of_playlists(labels: Sequence[str]) -> dict[str, str]:

@@ -182,6 +182,13 @@ def test_a_journey_takes_the_nearest_that_is_left() -> None:
     assert journey([], 0, 1, 3) == []
 
 
+def test_songs_without_probabilities_take_no_part_in_a_journey() -> None:
+    shares = [(), (1.0, 0.0), (), (0.5, 0.5), (0.0, 1.0), ()]
+    assert journey(shares, 0, 1, 9) == [1, 3, 4]
+    assert journey(shares, 1, 0, 2) == [4, 1]
+    assert journey([(), ()], 0, 1, 3) == []
+
+
 def test_a_journey_ends_with_the_song_that_is_the_most_of_its_emotion() -> None:
     """Also where steps before the last one are beyond every song, and where nothing lies between."""
     sad = [(0.3, 0.5, 0.2), (0.1, 0.6, 0.3), (0.25, 0.4, 0.35), (0.15, 0.55, 0.3)]
