@@ -25,7 +25,7 @@ def items_of_mp4(path: str | Path) -> list[tuple[str, bytes]] | None:
         MerError: they cannot be read.
         OSError: the file cannot be read.
     """
-    from mutagen.mp4 import AtomError, Atoms
+    from mutagen.mp4._atom import AtomError, Atoms
 
     with open(path, "rb") as file:
         try:

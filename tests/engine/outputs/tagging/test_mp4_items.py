@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from audio_files import noise
@@ -67,10 +68,10 @@ def test_items_of_mp4_keep_their_bytes(tmp_path: Path) -> None:
 
 def with_items(path: Path, items: list[bytes]) -> None:
     """Puts items in the place of a file's tags, which stand behind its sound."""
-    from mutagen.mp4 import Atoms
+    from mutagen.mp4._atom import Atoms
 
     with path.open("rb") as file:
-        boxes = Atoms(file).path(b"moov", b"udta", b"meta", b"ilst")
+        boxes: Any = Atoms(file).path(b"moov", b"udta", b"meta", b"ilst")
     data = bytearray(path.read_bytes())
     assert data.index(b"mdat") < boxes[0].offset
     new, old = atom(b"ilst", b"".join(items)), boxes[-1]
