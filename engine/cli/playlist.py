@@ -125,7 +125,7 @@ def main(
     left_out: Counter[str] = Counter()
     chosen: list[tuple[str, Song]] = []
     for song in songs:
-        if song.emotion is None:
+        if song.emotion is None or (ends and not song.shares):
             left_out["without a label"] += 1
         elif not is_sure(song, min_confidence, unsure):
             left_out["not sure enough"] += 1

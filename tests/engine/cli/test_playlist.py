@@ -146,6 +146,18 @@ def test_a_journey(labels: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_a_song_without_probabilities_has_no_place_in_a_journey_and_is_counted(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.touch()
+    rows = [row_of(path, emotion) for path, emotion in zip(paths, ("happy", "sad", "sad"), strict=True)]
+    rows[2] |= dict.fromkeys((key for key in rows[2] if key.startswith("p_")), None)
+    labels = write_labels(tmp_path / "labels", rows)
+    done = run(labels, tmp_path / "lists", "--journey", "sad:happy")
+    assert names(tmp_path / "lists" / "Sad to Happy.m3u8") == "ba"
+    assert "left out: 1 without a label" in done.stderr
+
+
 @pytest.mark.parametrize("options", [[], ["--journey", "sad:happy"], ["--limit", "1"]])
 def test_songs_that_vlc_does_not_find_are_counted(tmp_path: Path, options: list[str]) -> None:
     rows = []
