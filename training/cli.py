@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     "--split",
     type=click.Choice(["given", "grouped", "random", "both"]),
     help="By the data's own parts; by artist, song or recording; "
-    "at random; or the last two.  [default: given, where the data has parts; else the protocol's]",
+    "at random; or the last two.  [default: given, where the data has parts; else the protocol's, of best "
+    "grouped]",
 )
 @click.option(
     "--folds", type=click.IntRange(min=2), default=None, help="Cross-validation instead of one held-out part."
@@ -122,7 +123,10 @@ def _train(**options: Any) -> int:
     if begun and (note := note_of_stopped(protocol.weights, begun.provenance)):
         click.echo(for_terminal(note), err=True)
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
-    plan = options["plan"] or ("auto" if begun and not _settled(options) else "all")
+    settled = _settled(options)
+    plan = options["plan"] or ("auto" if begun and not settled else "all")
+    if begun and settled and not options["plan"]:
+        click.echo(for_terminal(f"plan all: {settled} is given"), err=True)
     out = options["out"] or _default_folder(protocol, models)
     if str(out) in known_models():  # --model takes the name before the folder
         raise click.UsageError(
@@ -168,16 +172,16 @@ def _train(**options: Any) -> int:
     return EXIT_SOME_FAILED if skipped else 0
 
 
-def _settled(options: dict[str, Any]) -> bool:
-    """Whether something was asked for that no frozen network has: then nothing is left to choose."""
-    audio = any(text.startswith("audio.") for text in options["sets"]) or options["preset"]
-    return bool(
-        audio
-        or "layers" in chosen_fields(options)
-        or options["layers"]
-        or options["teachers"]
-        or options["protocol"] != "best"
-    )
+def _settled(options: dict[str, Any]) -> str:
+    """The first option that asks for what no frozen network has: then nothing is left to choose; or ""."""
+    asked = {
+        "--preset": options["preset"],
+        **{f"--set {text}": text.startswith(("audio.", "layers=")) for text in options["sets"]},
+        "--layers": options["layers"],
+        "--teacher": options["teachers"],
+        f"--protocol {options['protocol']}": options["protocol"] != "best",
+    }
+    return next((option for option, value in asked.items() if value), "")
 
 
 def _default_folder(protocol: Protocol, models: tuple[str, ...]) -> Path:

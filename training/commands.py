@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import EXIT_SOME_FAILED
+from ..engine.cli.command import EXIT_SOME_FAILED, version_option
 from ..engine.files import check_can_be_written
 from ..engine.outputs.marks import has_keys, refuse_foreign
 from ..engine.text.escape import for_terminal, text_from_path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("members", nargs=-1, required=True, type=FOLDER, metavar="FOLDER|CHECKPOINT...")
 @data_options
 @click.option("--out", "-o", type=FOLDER, metavar="FILE.json", help="Write the metrics as JSON.")
+@version_option
 def ensemble(**options: Any) -> None:
     """Score several networks as one, beside each of them, and each against the first.
 

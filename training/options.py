@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from ..engine.cli.command import WORKERS, FiniteRange
 from ..engine.errors import UsageError
+from ..engine.spec import AudioSpec
 from .recipe import PROTOCOLS
 
 _LAYOUTS = ("auto", "emotion4q", "mer500", "jumusemodb", "folder", "csv")
@@ -24,6 +26,10 @@ OPTION_OF_FIELD = {
     "seed": "seed",
 }
 """The recipe's fields that have an option of their own."""
+
+
+def _usual(value: object) -> str:
+    return f"[default: the protocol's, of best {value}]"
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,19 +92,27 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--plan",
             type=click.Choice(["auto", "frozen", "head", "all"]),
             help="What of trained weights is trained: a new head alone, the head and then all layers, or all "
-            "at once; auto tries them.  [default: auto]",
+            "at once; auto tries them.  [default: auto, or all where --preset, --set audio.NAME, --layers, "
+            "--teacher or a paper's --protocol is given]",
         ),
-        click.option("--layers", type=click.Choice(["all", "head"]), help="What is trained."),
-        click.option("--loss", type=click.Choice(["ce", "bce"]), help="Cross-entropy, or binary on one-hot."),
+        click.option(
+            "--layers", type=click.Choice(["all", "head"]), help=f"What is trained.  {_usual('all')}"
+        ),
+        click.option(
+            "--loss",
+            type=click.Choice(["ce", "bce"]),
+            help=f"Cross-entropy, or binary on one-hot.  {_usual('ce')}",
+        ),
         click.option(
             "--preset",
             metavar="NAME",
             help="The AudioSpec: emotion4q, mer500, mer500-notebook, musicnn, audioset, audioset-16k, "
-            "audioset-relative, audioset-short, jumusemodb.",
+            "audioset-relative, audioset-short, jumusemodb.  "
+            "[default: what the network heard before; else the protocol's, of best emotion4q]",
         ),
-        click.option("--epochs", type=click.IntRange(min=1)),
-        click.option("--batch", type=click.IntRange(min=2), help="Windows a step."),
-        click.option("--seed", type=click.IntRange(min=0), help="Of the training."),
+        click.option("--epochs", type=click.IntRange(min=1), help=f"At most.  {_usual(40)}"),
+        click.option("--batch", type=click.IntRange(min=2), help=f"Windows a step.  {_usual(16)}"),
+        click.option("--seed", type=click.IntRange(min=0), help=f"Of the training.  {_usual(0)}"),
         click.option(
             "--set",
             "sets",
@@ -109,10 +123,14 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--validation",
             type=FiniteRange(0, 0.5),
-            help="Share of the training part that chooses the epoch.",
+            help=f"Share of what is not held out that chooses the epoch.  {_usual(0.2)}",
         ),
-        click.option("--test", type=FiniteRange(0.05, 0.5), help="Share that is held out, without --folds."),
-        click.option("--split-seed", type=click.IntRange(min=0), help="Of the split."),
+        click.option(
+            "--test",
+            type=FiniteRange(0.05, 0.5),
+            help=f"Share that is held out, without --folds.  {_usual(0.2)}",
+        ),
+        click.option("--split-seed", type=click.IntRange(min=0), help=f"Of the split.  {_usual(0)}"),
     ]
     for decorator in reversed(decorators):
         command = decorator(command)
@@ -229,7 +247,9 @@ def check_sets(options: dict[str, Any]) -> None:
 
 
 def chosen_fields(options: dict[str, Any]) -> frozenset[str]:
-    """The recipe's fields that were set on the command line."""
+    """The fields that were set on the command line: of the recipe, and ``audio.NAME`` of the AudioSpec."""
     named = (("epochs", "epochs"), ("loss", "loss"), ("batch", "batch_size"))
     names = {text.partition("=")[0] for text in options["sets"]}
+    preset = fields(AudioSpec) if options.get("preset") else ()
+    names |= {f"audio.{field.name}" for field in preset}
     return frozenset(names | {field for option, field in named if options.get(option)})

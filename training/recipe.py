@@ -228,7 +228,7 @@ def protocol_for(
         UsageError: the user has chosen another AudioSpec than such a network's.
         MerError: another package's network cannot be loaded, or brings a recipe that cannot be.
     """
-    protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model))
+    protocol = dataclasses.replace(protocol, audio=_audio_for(protocol, model, chosen))
     outside = outside_backbone(model)
     own = outside.recipe if outside else OF_A_NETWORK.get(model, {})
     own = own if protocol.name == "best" else {}
@@ -239,20 +239,26 @@ def protocol_for(
         raise MerError(f"the backbone {model} brings a recipe that cannot be: {error}") from None
 
 
-def _audio_for(protocol: Protocol, model: str) -> AudioSpec:
+def _audio_for(protocol: Protocol, model: str, chosen: Collection[str]) -> AudioSpec:
     outside = outside_backbone(model)
     presets = AUDIO_OF_A_NETWORK.get(model, ())
     own = [outside.audio] if outside else [PRESETS[name] for name in presets]
     if not own or own[0] is None:
         return protocol.audio
     asked = protocol.audio
-    if asked == PROTOCOLS[protocol.name].audio:
+    if not audio_chosen(protocol, chosen):
         return own[0]
     if not any(differs_in_windows_only(asked, audio) for audio in own if audio):
         hears = "its own AudioSpec" if outside else f"the preset {' or '.join(presets)}"
         names = ", ".join(f"audio.{name}" for name in _OF_WINDOWS)
         raise UsageError(f"{model} hears {hears} only; of it {names} may be set")
     return asked
+
+
+def audio_chosen(protocol: Protocol, chosen: Collection[str]) -> bool:
+    """Whether an AudioSpec was asked for: by ``chosen`` fields, or as another than the protocol's own."""
+    named = any(name.startswith("audio.") for name in chosen)
+    return named or protocol.audio != PROTOCOLS[protocol.name].audio
 
 
 def differs_in_windows_only(asked: AudioSpec, own: AudioSpec) -> bool:

@@ -114,11 +114,21 @@ def test_killed_and_resumed_gives_the_same_network(songs: Path, cache: Path, tmp
     ).read_bytes()
 
 
-@pytest.mark.parametrize("asked", [{"layers": "head"}, {"sets": ("layers=head",)}])
-def test_layers_that_were_asked_for_leave_no_plan_to_choose(asked: dict[str, object]):
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"layers": "head"}, "--layers"),
+        ({"sets": ("mixup=0", "layers=head")}, "--set layers=head"),
+        ({"sets": ("audio.n_mels=96",)}, "--set audio.n_mels=96"),
+        ({"preset": "emotion4q"}, "--preset"),
+        ({"teachers": ("musicnn-msd",)}, "--teacher"),
+        ({"protocol": "icm-2020"}, "--protocol icm-2020"),
+    ],
+)
+def test_what_leaves_no_plan_to_choose_is_named(asked: dict[str, object], said: str):
     options = {"sets": (), "preset": None, "layers": None, "teachers": (), "protocol": "best", "epochs": None}
     assert not _settled(options)
-    assert _settled({**options, **asked})
+    assert _settled({**options, **asked}) == said
 
 
 def test_skipped_clips_are_counted_and_named(songs: Path, cache: Path, tmp_path: Path):
@@ -144,10 +154,13 @@ def test_a_network_whose_training_was_stopped_is_trained_further_and_that_is_sai
     warning = f"warning: the training of {run} was stopped before its end: mer-train --resume finishes it"
     result = _run(*_options(songs, cache, tmp_path / "a", *further))
     assert (result.exit_code, warning in result.stderr) == (0, False), result.output
+    assert "plan all:" not in result.stderr  # it was asked for
     network, spec = network_from_checkpoint(run / "checkpoint.safetensors")
     spec = dataclasses.replace(spec, provenance={**spec.provenance, "finished": False})
     save_checkpoint(network, spec, run / "checkpoint.safetensors")
+    del further[2:4]  # --plan all
     result = _run(*_options(songs, cache, tmp_path / "b", *further))
+    assert result.stderr.count(f"plan all: --set {SMALL[0]} is given\n") == 1
     assert (result.exit_code, result.stderr.splitlines().count(warning)) == (0, 1), result.output
 
 

@@ -44,6 +44,11 @@ def two_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["ensemble", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]
 
 
+def test_it_says_its_version():
+    result = CliRunner().invoke(main, ["ensemble", "--version"])
+    assert (result.exit_code, "version" in result.stdout) == (0, True)
+
+
 def test_a_member_is_no_ensemble_with_itself(two_members: list[str], songs: Path, tmp_path: Path):
     """However it is spelt."""
     (tmp_path / "link").symlink_to(tmp_path / "a.safetensors")

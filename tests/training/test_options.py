@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 from merkit.engine.data.labelled_audio import LAYOUTS
+from merkit.engine.spec import AudioSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.options import (
+    OPTION_OF_FIELD,
     check_outside,
     chosen_fields,
     data_options,
@@ -32,6 +36,22 @@ def test_choices_are_the_librarys():
     assert _choices(data_options, "layout") == {"auto", *LAYOUTS}
 
 
+def test_defaults_in_the_help_are_the_protocols():
+    best = PROTOCOLS["best"]
+    defaults = {
+        **{option: getattr(best.recipe, field) for field, option in OPTION_OF_FIELD.items()},
+        "validation": best.validation_share,
+        "test": best.test_share,
+        "split_seed": best.split_seed,
+    }
+    command = click.command()(recipe_options(lambda **options: None))
+    helps = {option.name: option.help for option in command.params if isinstance(option, click.Option)}
+    for name, value in defaults.items():
+        assert f"of best {value}]" in (helps[name] or "")
+    assert best.audio == PRESETS["emotion4q"]
+    assert "of best emotion4q]" in (helps["preset"] or "")
+
+
 def test_a_folder_or_a_download():
     assert root_from_options({"data": Path("songs"), "download": False}) == Path("songs")
     for options in ({"data": None, "download": False}, {"data": Path("songs"), "download": True}):
@@ -43,6 +63,8 @@ def test_what_the_user_chose():
     none: dict[str, object] = {"sets": (), "epochs": None, "loss": None, "batch": None}
     assert chosen_fields({**none, "sets": ("mixup=0", "ema=0.9")}) == {"mixup", "ema"}
     assert chosen_fields({**none, "epochs": 5, "loss": "bce", "batch": 4}) == {"epochs", "loss", "batch_size"}
+    preset = chosen_fields({**none, "preset": "emotion4q"})
+    assert preset == {f"audio.{field.name}" for field in dataclasses.fields(AudioSpec)}
 
 
 def test_a_teacher_that_is_named_twice_teaches_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -31,6 +31,10 @@ def test_musicnn_hears_its_own_spec_in_every_protocol(name: str):
     asked = dataclasses.replace(protocol, audio=own)
     long = with_overrides(asked, ["audio.window_samples=160000", "audio.frames=626"])
     assert protocol_for(long, "musicnn").audio == long.audio
+    with pytest.raises(
+        UsageError, match="musicnn hears the preset musicnn only"
+    ):  # the protocol's own, named
+        protocol_for(protocol, "musicnn", {"audio.n_mels"})
     for changed in (
         with_overrides(protocol, ["audio.n_mels=64"]),
         with_overrides(asked, ["audio.amin=1e-6"]),

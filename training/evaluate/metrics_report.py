@@ -142,7 +142,7 @@ def _description(spec: ModelSpec) -> list[str]:
         *_recipe(provenance),
         f"- **Licence**: {for_markdown(provenance['licence'])}",
         *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
-        *_evidence(provenance.get("evidence")),
+        *_evidence(provenance.get("evidence"), data.get("grouped_by") in ("clip", "recording")),
     ]
 
 
@@ -151,12 +151,13 @@ def _plan(provenance: Mapping[str, Any]) -> list[str]:
     return [f"- **What of them is trained**: plan {for_markdown(choice)}."] if choice else []
 
 
-def _evidence(facts: Mapping[str, Any] | None) -> list[str]:
+def _evidence(facts: Mapping[str, Any] | None, alone: bool) -> list[str]:
     if not facts:
         return []
+    of = "" if alone else " by other artists"
     return [
         f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds of kinds that it had not "
-        f"heard get no emotion, and {1 - facts['kept']:.1%} of its music by other artists."
+        f"heard get no emotion, and {1 - facts['kept']:.1%} of its music{of}."
     ]
 
 

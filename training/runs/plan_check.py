@@ -60,6 +60,8 @@ def check_plan(session: Session, observer: Observer) -> None:
             "a frozen network learns nothing from teachers: leave them out, or take another plan"
         )
     unused = {name for name in session.chosen if "." not in name} - FROZEN_FIELDS
+    if session.second:
+        unused |= {"labels of --second-head"}
     if plan == "frozen" and unused:
         observer.say(
             f"a frozen network has a head by logistic regression: {', '.join(sorted(unused))} not used"

@@ -45,7 +45,7 @@ def with_plan(session: Session, observer: Observer) -> Session:
         UsageError, MerError: see ``check_plan`` and ``train_split``.
     """
     frozen = dataclasses.replace(session, plan="frozen")
-    check_plan(frozen, observer)
+    check_plan(frozen, NoObserver())  # the session that is returned says what is not used
     few = min(Counter(clip.label for clip in session.data.clips).values(), default=0)
     if few < FEW:
         return _settled(

@@ -12,7 +12,7 @@ from ...engine.data.labelled_audio import LabelledAudio
 from ..embeddings.ears import embedded_audio
 from ..networks.trained import TrainedNetwork, names_trained_network, trained_network
 from ..plans import Plan, protocol_from_trained
-from ..recipe import PROTOCOLS, Protocol, SplitKind, protocol_for
+from ..recipe import Protocol, SplitKind, audio_chosen, protocol_for
 from ..teachers.teaching import Teaching
 from .provenance import Job
 from .run_folder import Mode
@@ -30,7 +30,7 @@ class Session:
             ``final`` without folds is that network alone, of which nothing is known.
         cache: the folder of spectrograms; None is ``cache_home()``.
         workers: child processes that decode; 0 is one a core.
-        chosen: the recipe's fields that the user has set; they override a network's own.
+        chosen: the fields that the user has set, ``audio.NAME`` among them; they override a network's own.
         plan: what of a network that was trained before is trained.
         plan_note: how that was chosen; "" where it was asked for.
         of_folds: where each fold chooses its own plan, the fold's session.
@@ -79,8 +79,8 @@ class Session:
 
     @property
     def audio_chosen(self) -> bool:
-        """Whether the AudioSpec is another than the protocol's own."""
-        return self.protocol.audio != PROTOCOLS[self.protocol.name].audio
+        """Whether an AudioSpec was asked for, also where it is the protocol's own."""
+        return audio_chosen(self.protocol, self.chosen)
 
     def job(self, model: str, protocol: Protocol, teaching: Teaching | None = None) -> Job:
         """How a network is trained, with the session's data and licence on its card."""

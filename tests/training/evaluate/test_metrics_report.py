@@ -88,6 +88,14 @@ def test_a_card_says_data_split_and_figures_and_escapes_names():
         ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, provenance)
     )
     assert "The split is random" in card
+    evidence = {"caught": 0.9, "sounds": 10, "kept": 1.0}
+    for grouped_by, end in (
+        ("clip", "0.0% of its music."),
+        ("artist", "0.0% of its music by other artists."),
+    ):
+        data = {**provenance["data"], "grouped_by": grouped_by}
+        known = {**provenance, "data": data, "evidence": evidence}
+        assert end in card_from_spec(ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, known))
     assert "Not tested" not in card
     untested = {**provenance, "metrics": {**provenance["metrics"], "not_tested": ["sad", "a|b"]}}
     card = card_from_spec(ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, untested))

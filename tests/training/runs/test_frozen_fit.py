@@ -29,6 +29,7 @@ from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs import frozen_fit
 from merkit.training.runs.export_and_score import export_run
 from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.plan_check import check_plan
 from merkit.training.runs.run_folder import FinishedRun
 from merkit.training.runs.session import Session, read_examples, run_session
 from pool_here import pool_here
@@ -59,6 +60,15 @@ def frozen(trained: Trained, songs: Path, cache: Path, tmp_path: Path) -> tuple[
     (run,), skipped = run_session(session, says)
     assert skipped == 0
     return run, says.lines
+
+
+def test_other_labels_that_a_frozen_network_does_not_learn_are_said(
+    trained: Trained, songs: Path, cache: Path, tmp_path: Path
+):
+    says = Says()
+    check_plan(_session(songs, cache, tmp_path, trained.run.folder, second=(songs,)), says)
+    said = "a frozen network has a head by logistic regression: labels of --second-head not used"
+    assert said in says.lines
 
 
 def test_a_frozen_run_ends_as_any_run(frozen: tuple[FinishedRun, list[str]], trained: Trained):

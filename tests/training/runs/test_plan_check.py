@@ -65,3 +65,18 @@ def test_a_new_head_is_said(tmp_path: Path, labels: tuple[str, ...], said: list[
     data = LabelledAudio((), labels, "clip")
     check_plan(Session(data, "x", ("audiocnn",), protocol, tmp_path), says)
     assert says.lines == [f"{line}the network's head is new" for line in said]
+
+
+@pytest.mark.parametrize(("chosen", "mels"), [((), 96), (("audio.n_mels",), 128)])
+def test_an_audiospec_that_is_named_is_heard_also_where_it_is_the_protocols(
+    tmp_path: Path, chosen: tuple[str, ...], mels: int
+):
+    weights, says = tmp_path / "x.safetensors", Says()
+    heard = dataclasses.replace(PRESETS["emotion4q"], n_mels=96)
+    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), heard), weights)
+    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
+    data = LabelledAudio((), ("a", "b"), "clip")
+    session = Session(data, "x", ("audiocnn",), protocol, tmp_path, chosen=frozenset(chosen))
+    assert session.protocol_of("audiocnn").audio.n_mels == mels
+    check_plan(session, says)
+    assert ["n_mels 96 then, 128 now" in line for line in says.lines] == [True] * len(chosen)
