@@ -125,8 +125,6 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
     settled = _settled(options)
     plan = options["plan"] or ("auto" if begun and not settled else "all")
-    if begun and settled and not options["plan"]:
-        click.echo(for_terminal(f"plan all: {settled} is given"), err=True)
     out = options["out"] or _default_folder(protocol, models)
     if str(out) in known_models():  # --model takes the name before the folder
         raise click.UsageError(
@@ -162,6 +160,8 @@ def _train(**options: Any) -> int:
     )
     if len(models) == len(session.splits) == 1:  # else folders in it are the runs'
         check_files(out, "" if session.folds else models[0])
+    if begun and settled and not options["plan"]:
+        click.echo(for_terminal(f"plan all: {settled} is given"), err=True)
     with results_folder(session.out, mode), TerminalProgress() as progress:
         if plan == "auto":
             session = with_plan(session, progress)

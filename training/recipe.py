@@ -205,7 +205,6 @@ its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."
 TAUGHT: Mapping[str, Any] = {"distill": 0.6, "embedding_weight": 0.5, "unlabelled_share": 1.0}
 """What a recipe takes from teachers, where there are some and nothing else was asked for."""
 
-
 AUDIO_OF_A_NETWORK: Mapping[str, tuple[str, ...]] = {
     "musicnn": ("musicnn",),
     "audioset": ("audioset", "audioset-relative", "audioset-short", "audioset-16k"),
@@ -245,20 +244,18 @@ def _audio_for(protocol: Protocol, model: str, chosen: Collection[str]) -> Audio
     own = [outside.audio] if outside else [PRESETS[name] for name in presets]
     if not own or own[0] is None:
         return protocol.audio
-    asked = protocol.audio
     if not audio_chosen(protocol, chosen):
         return own[0]
-    if not any(differs_in_windows_only(asked, audio) for audio in own if audio):
+    if not any(differs_in_windows_only(protocol.audio, audio) for audio in own if audio):
         hears = "its own AudioSpec" if outside else f"the preset {' or '.join(presets)}"
-        names = ", ".join(f"audio.{name}" for name in _OF_WINDOWS)
-        raise UsageError(f"{model} hears {hears} only; of it {names} may be set")
-    return asked
+        raise UsageError(f"{model} hears {hears} only; of it audio.{', audio.'.join(_OF_WINDOWS)} may be set")
+    return protocol.audio
 
 
 def audio_chosen(protocol: Protocol, chosen: Collection[str]) -> bool:
     """Whether an AudioSpec was asked for: by ``chosen`` fields, or as another than the protocol's own."""
-    named = any(name.startswith("audio.") for name in chosen)
-    return named or protocol.audio != PROTOCOLS[protocol.name].audio
+    differs = protocol.audio != PROTOCOLS[protocol.name].audio
+    return differs or any(name.startswith("audio.") for name in chosen)
 
 
 def differs_in_windows_only(asked: AudioSpec, own: AudioSpec) -> bool:

@@ -158,7 +158,7 @@ def test_a_network_whose_training_was_stopped_is_trained_further_and_that_is_sai
     network, spec = network_from_checkpoint(run / "checkpoint.safetensors")
     spec = dataclasses.replace(spec, provenance={**spec.provenance, "finished": False})
     save_checkpoint(network, spec, run / "checkpoint.safetensors")
-    del further[2:4]  # --plan all
+    del further[3:5]  # --plan all
     result = _run(*_options(songs, cache, tmp_path / "b", *further))
     assert result.stderr.count(f"plan all: --set {SMALL[0]} is given\n") == 1
     assert (result.exit_code, result.stderr.splitlines().count(warning)) == (0, 1), result.output
