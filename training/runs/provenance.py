@@ -54,7 +54,8 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
     unseen = {int(examples.songs[i]) for i in split.test} - trained_on
     unseen -= songs_heard_before(job, examples, unseen)
     is_musicnn = backbone_from_name(job.model) == "musicnn" and job.protocol.weights != "none"
-    heard = heard_text(examples.readable[song] for song in trained_on)
+    heard = {*heard_text(examples.readable[song] for song in trained_on).split(), *job.heard_before.split()}
+    heard |= job.teaching.heard(examples, split) if job.teaching else set()
     notice = job.notice or (NOTICE if is_musicnn else "")
     shared = shared_sound(examples, split)
     return {
@@ -83,7 +84,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
             "folds": split.folds,
         },
         "test_clips": clip_names(examples.readable[song] for song in unseen),
-        "heard_clips": " ".join(sorted({*job.heard_before.split(), *heard.split()})),
+        "heard_clips": " ".join(sorted(heard)),
         "licence": job.licence,
         **({"notice": notice} if notice else {}),
         **({"plan": job.plan} if names_trained_network(job.protocol.weights) else {}),
