@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.cleaning import labels_from_list, quoted_label
-from ...engine.data.clip import heard_clips
+from ...engine.data.clip import heard_clips, id_or_none
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
@@ -211,8 +211,9 @@ def _music(session: Session) -> tuple[Path, ...]:
 
 
 def _words(root: Path) -> dict[str, str]:
-    """The label of each clip of labelled audio, by its id."""
-    return {clip.id: clip.label for clip in read_data(root, "auto", None).clips}
+    """The label of each clip of labelled audio that can be read, by its id."""
+    clips = read_data(root, "auto", None).clips
+    return {identity: clip.label for clip in clips if (identity := id_or_none(clip))}
 
 
 def _train_one(

@@ -272,10 +272,11 @@ def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp
         (words / ("slow", "fast")[number % 2]).mkdir(parents=True, exist_ok=True)
         path = words / ("slow", "fast")[number % 2] / f"{number}.wav"
         soundfile.write(path, noise(4, 16_000, number), 16_000)
+    (words / "slow" / "bad.wav").write_bytes(b"")
     data, out = labelled_audio(songs / "clips.csv"), tmp_path / "out"
     fields = {"teachers": (str(teacher),), "second": (words,), "final": True}
     said, (run,), _ = _said(data, cache, out, **fields)
-    assert "4 clips without a label" in said
+    assert "4 clips without a label, 1 left out that labelling refuses (the first: slow/bad.wav: " in said
     assert (run.predictions, "macro_f1" in run.metrics) == (None, False)
     spec = spec_from_checkpoint(out / CHECKPOINT)
     assert (spec.labels, spec.provenance["second_heads"]) == (data.labels, [["fast", "slow"]])
