@@ -43,7 +43,9 @@ class Recipe:
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
             rate falls to 0.
         tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
-        distill: share of the teachers' soft labels in the loss; the labels have the rest.
+        distill: weight of the soft labels, the labels have the rest. Both are summed over a batch and divided
+            by its clips with a label, so soft labels weigh more where there are clips without one; a label
+            that mixup blends with such a clip counts by the square of its share.
         embedding_weight: weight of the teachers' embeddings, learnt beside the labels.
         unlabelled_share: clips without a label in a batch, for each clip with one.
         random_crops: train on random windows of each clip; otherwise on its beginning.
