@@ -155,8 +155,9 @@ def _evidence(facts: Mapping[str, Any] | None) -> list[str]:
     if not facts:
         return []
     return [
-        f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds of kinds that it had not "
-        f"heard get no emotion, and {1 - facts['kept']:.1%} of its music by other artists."
+        f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds, on average over "
+        f"{len(facts['caught_by_kind'])} kinds that it had not heard, get no emotion, and "
+        f"{1 - facts['kept']:.1%} of its music by other artists."
     ]
 
 
