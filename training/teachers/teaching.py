@@ -143,8 +143,11 @@ class Teaching:
     def _chosen(self, examples: Examples, split: Split) -> list[tuple[Ears, Any]]:
         """The teachers' networks, with their provenance, that know nothing of what the split holds out."""
         chosen = [self._open(_of_fold(source, split)) for source in self.sources]
-        held_out = {examples.clips[i].group for i in split.test}
         for source, (_, provenance) in zip(self.sources, chosen, strict=True):
+            # The same fold's own network names among what it heard the clips that chose its epoch.
+            own = len(split.test) and _hash_of_split(provenance) == split.hash
+            parts = (split.test,) if own else (split.test, split.validation)
+            held_out = {examples.clips[i].group for part in parts for i in part}
             heard = {examples.readable[i].group for i in heard_clips(examples.readable, provenance) or ()}
             if heard & held_out:
                 raise UsageError(
@@ -170,7 +173,7 @@ def _of_fold(source: str, split: Split) -> str:
     if not checkpoints or not len(split.test):
         return source
     for checkpoint in checkpoints:
-        if spec_from_checkpoint(checkpoint).provenance.get("split", {}).get("hash") == split.hash:
+        if _hash_of_split(spec_from_checkpoint(checkpoint).provenance) == split.hash:
             return str(checkpoint)
     if Path(source, "final", CHECKPOINT).is_file():
         return source
@@ -178,3 +181,7 @@ def _of_fold(source: str, split: Split) -> str:
         f"the teacher {source} has no fold with this test part, and no final network: it was made with other "
         "folds or other data, and without --final"
     )
+
+
+def _hash_of_split(provenance: Mapping[str, Any]) -> object:
+    return provenance.get("split", {}).get("hash")

@@ -144,6 +144,21 @@ def test_a_teacher_that_heard_the_test_part_is_refused(examples: Examples, monke
     assert Teaching(("knows",)).facts(examples, _split(NONE))  # on every clip nothing is held out
 
 
+def test_a_teacher_that_heard_the_validation_part_is_refused(
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
+):
+    """It would choose the epoch and the temperature by what it was told. The same split's own may have."""
+    validation = np.arange(8, 16)
+    split = dataclasses.replace(
+        _split(), training=np.setdiff1d(np.arange(40), np.arange(16)), validation=validation
+    )
+    heard = {"heard_clips": heard_text([examples.clips[validation[1]]])}
+    Heard(monkeypatch, knows=heard, own={**heard, "split": {"hash": split.hash}})
+    with pytest.raises(UsageError, match="the teacher knows was trained on clips of what is held out here"):
+        Teaching(("knows",)).facts(examples, split)
+    assert Teaching(("own",)).facts(examples, split)
+
+
 def test_a_fold_is_taught_by_its_own_fold(
     examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
