@@ -66,7 +66,6 @@ def metrics_from_predictions(
         "confusion": song["confusion"],
         "calibration_error": song["calibration_error"],
         "calibration_error_by_chance": round(calibration_error_by_chance(by_song.max(axis=1)), 4),
-        "calibration_error_at_1": _figures(truth, predictions.by_song(), labels)["calibration_error"],
         "log_loss": round(log_loss(truth, by_song), 4),
         "temperature": temperature,
         "window": {name: window[name] for name in ("accuracy", "macro_f1")} | {"windows": len(window_truth)},
