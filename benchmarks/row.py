@@ -96,7 +96,7 @@ class Row:
     accuracy: Share | None = None
     """Share of whole songs labelled right."""
     accuracy_interval: Interval | None = None
-    """95 % bootstrap interval; None where the data has too few groups or clips of a label for one."""
+    """95 % bootstrap interval; None where the data, or a label of it, has too few groups for one."""
     macro_f1: Share | None = None
     """Mean F1 of the labels over whole songs."""
     macro_f1_interval: Interval | None = None

@@ -43,7 +43,9 @@ class Recipe:
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the
             rate falls to 0.
         tag_weight: weight of the clips' tags, learnt beside the labels; the labels weigh 1.
-        distill: share of the teachers' soft labels in the loss; the labels have the rest.
+        distill: weight of the soft labels, the labels have the rest. Both are summed over a batch and divided
+            by its clips with a label, so soft labels weigh more where there are clips without one; a label
+            that mixup blends with such a clip counts by the square of its share.
         embedding_weight: weight of the teachers' embeddings, learnt beside the labels.
         unlabelled_share: clips without a label in a batch, for each clip with one.
         random_crops: train on random windows of each clip; otherwise on its beginning.
@@ -220,8 +222,7 @@ def protocol_for(
 ) -> Protocol:
     """The protocol with a network's own recipe fields, except those that the user has ``chosen``.
 
-    The papers' recipes stay as they are, but for what teachers add. A network of ``AUDIO_OF_A_NETWORK`` hears
-    its own AudioSpec.
+    The papers' recipes keep all but what teachers add. One of ``AUDIO_OF_A_NETWORK`` hears its own AudioSpec.
 
     Raises:
         UsageError: the user has chosen another AudioSpec than such a network's.
@@ -254,8 +255,7 @@ def _audio_for(protocol: Protocol, model: str, chosen: Collection[str]) -> Audio
 
 def audio_chosen(protocol: Protocol, chosen: Collection[str]) -> bool:
     """Whether an AudioSpec was asked for: by ``chosen`` fields, or as another than the protocol's own."""
-    differs = protocol.audio != PROTOCOLS[protocol.name].audio
-    return differs or any(name.startswith("audio.") for name in chosen)
+    return protocol.audio != PROTOCOLS[protocol.name].audio or any(n.startswith("audio.") for n in chosen)
 
 
 def differs_in_windows_only(asked: AudioSpec, own: AudioSpec) -> bool:

@@ -226,12 +226,21 @@ def _hearing(clips: Sequence[Clip], artifact: Artifact, data: LabelledAudio) -> 
     on = [f"{heard} {of_these}"] if heard else []
     if near:
         on.append(f"other clips of the same {data.grouped_by} as {near} {'more' if heard else of_these}")
-    if not on:
-        return 0, ""
-    return heard, (
-        f"warning: it was trained on {', and on '.join(on)}: how right it is on them says little of clips "
-        "that are new to it"
-    )
+    notes: list[str] = []
+    if on:
+        notes.append(
+            f"warning: it was trained on {', and on '.join(on)}: how right it is on them says little of "
+            "clips that are new to it"
+        )
+    if count := _without_labels(clips, provenance):
+        notes.append(f"it heard {count} {of_these} without their labels, as music")
+    return heard, "; ".join(notes)
+
+
+def _without_labels(clips: Sequence[Clip], provenance: Mapping[str, Any]) -> int:
+    """How many clips a model heard as music alone."""
+    as_music = heard_clips(clips, {HEARD_KEY: provenance.get("unlabelled_clips")}) or set()
+    return len(as_music - (heard_clips(clips, provenance) or set()))
 
 
 def _unheard(clips: Sequence[Clip], provenances: Mapping[str, Mapping[str, Any]]) -> list[int]:

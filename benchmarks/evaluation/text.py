@@ -101,7 +101,7 @@ def facts_of(evaluation: Evaluation) -> str:
     labels = ", ".join(f"{quoted_label(label)} {count}" for label, count in evaluation.labels.items())
     left_out = f", {evaluation.left_out} more left out" if evaluation.left_out else ""
     if evaluation.models[0].scores.macro_f1_interval is None:
-        intervals = "No intervals: too few clips of a label, or too few groups (artists)."
+        intervals = "No intervals: too few clips or groups (artists), in all or of a label."
     elif evaluation.grouped_by == "clip":
         intervals = (
             "Intervals: 95 %, drawn by clip, for no artist is named: where several clips are of one they are "

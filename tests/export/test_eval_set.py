@@ -11,7 +11,7 @@ from merkit.engine.errors import MerError
 from merkit.engine.spec import QUADRANTS, ModelSpec
 from merkit.export.data_plan import DataPlan, sets_from_plan
 from merkit.export.eval_set import eval_set_from_clips, split_clips, split_key
-from small_networks import AUDIO
+from small_networks import AUDIO, write_music
 
 
 def data(count: int = 40) -> LabelledAudio:
@@ -185,19 +185,19 @@ def test_too_little_heard_data_is_compared_and_calibrates_whole(music: Path) -> 
     assert split.test == split.train == few.clips
 
 
-def test_what_is_new_to_a_model_scores_and_what_it_heard_calibrates(music: Path) -> None:
-    clips = labelled_audio(music)
+def test_what_is_new_to_a_model_scores_and_what_it_heard_calibrates(tmp_path: Path) -> None:
+    clips = labelled_audio(write_music(tmp_path, artists=6))
     heard = [clip for clip in clips.clips if clip.group.endswith("-0")]
     split = split_clips(clips, heard_spec(*heard))
     assert (split.known, split.heard) == (True, False)
-    assert split.origin == "the 32 clips that are new to the model"
+    assert split.origin == "the 40 clips that are new to the model"
     assert sorted(clip.name for clip in split.train) == sorted(clip.name for clip in heard)
     # One clip of an artist gives the other away; then too little is left that is new.
     one_each = {clip.group: clip for clip in clips.clips}
     split = split_clips(clips, heard_spec(*one_each.values()))
     assert split.heard
     assert {clip.id for clip in (*split.test, *split.train)} == {clip.id for clip in one_each.values()}
-    assert "(the 20 others are too few, or share a group with these)" in split.origin
+    assert "(the 24 others are too few, or share a group with these)" in split.origin
 
 
 def test_new_clips_without_one_of_the_labels_are_not_enough(music: Path) -> None:

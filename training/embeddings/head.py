@@ -35,14 +35,13 @@ class FittedHead:
     Attributes:
         temperature: fitted to the inner folds' clips; 1 where there are too few groups for any.
         strength: the inverse strength of the penalty, chosen by their log loss.
-        macro_f1, log_loss: theirs, by clip; None without them.
+        macro_f1: theirs, by clip; None without them.
     """
 
     layer: nn.Linear
     temperature: float = 1.0
     strength: float = _USUAL
     macro_f1: float | None = None
-    log_loss: float | None = None
 
 
 def fit_head(
@@ -84,7 +83,6 @@ def fit_head(
             temperatures[best],
             _STRENGTHS[best],
             accuracy_and_macro_f1(truth, judged[best].by_song().argmax(axis=1))[1],
-            losses[best],
         )
 
 

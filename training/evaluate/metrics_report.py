@@ -66,7 +66,6 @@ def metrics_from_predictions(
         "confusion": song["confusion"],
         "calibration_error": song["calibration_error"],
         "calibration_error_by_chance": round(calibration_error_by_chance(by_song.max(axis=1)), 4),
-        "calibration_error_at_1": _figures(truth, predictions.by_song(), labels)["calibration_error"],
         "log_loss": round(log_loss(truth, by_song), 4),
         "temperature": temperature,
         "window": {name: window[name] for name in ("accuracy", "macro_f1")} | {"windows": len(window_truth)},
@@ -156,8 +155,9 @@ def _evidence(facts: Mapping[str, Any] | None, alone: bool) -> list[str]:
         return []
     of = "" if alone else " by other artists"
     return [
-        f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds of kinds that it had not "
-        f"heard get no emotion, and {1 - facts['kept']:.1%} of its music{of}."
+        f"- **What is no music**: {facts['caught']:.1%} of {facts['sounds']} sounds, on average over "
+        f"{len(facts['caught_by_kind'])} kinds that it had not heard, get no emotion, and "
+        f"{1 - facts['kept']:.1%} of its music{of}."
     ]
 
 

@@ -17,7 +17,7 @@ from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
 from ..evaluate.metrics_report import HEARD_BEFORE, metrics_from_predictions
-from ..evaluate.predictions import Floats, Predictions, predictions_from_network
+from ..evaluate.predictions import Floats, Predictions, cross_fitted, pooled, predictions_from_network
 from ..networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
 from .run_folder import LOGITS, METRICS, FinishedRun, checkpoint_of, run_from_folder
 
@@ -62,30 +62,32 @@ def member_from_path(
 
     Raises:
         UsageError: nothing is there, a checkpoint without data, or a folder without its checkpoints.
-        MerError: the path is neither, or no clip of the data is known to be new to the network.
+        MerError: the path is neither, a cross-validation without its folds' folders, or no clip of the data
+            is known to be new to the network.
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such folder or checkpoint")
     if path.is_dir():
         run = run_from_folder(path)
-        if run.predictions is None and "macro_f1" in run.metrics:
-            raise MerError(f"{path / LOGITS} is missing: --resume of its training makes it again")
-        if run.predictions is None:
-            raise MerError(f"{path} has no test songs")
+        predictions = _predictions_of(run)
         temperature = run.metrics.get("temperature")
         # NaN is neither above 0 nor below infinity; true is an int.
         if isinstance(temperature, bool) or not (
             isinstance(temperature, int | float) and 0 < temperature < math.inf
         ):
             raise MerError(f"{path / METRICS} has no temperature: it is not what mer-train wrote")
-        predictions = run.predictions
+        probabilities = predictions.by_song(temperature)
+        if folds := _folders_of_folds(run):
+            # As in its own figures, each under the others' temperature: the run's was fitted to these songs.
+            parts = [_predictions_of(run_from_folder(folder)) for folder in folds]
+            predictions, probabilities = pooled(parts), cross_fitted(parts)[0]
         if run.metrics.get(HEARD_BEFORE):
             new = _held_out_ids(run)
             known = [i for i, identity in enumerate(predictions.ids) if identity in new]
             if not known:
                 raise MerError(f"{path}: {_NONE_IS_NEW}")
-            predictions = predictions.chosen(known)
-        return Member(path.resolve().name, predictions, predictions.by_song(temperature))
+            predictions, probabilities = predictions.chosen(known), probabilities[known]
+        return Member(path.resolve().name, predictions, probabilities)
     if data is None:
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
@@ -100,10 +102,22 @@ def member_from_path(
     return Member(path.stem, predictions, predictions.by_song(spec.temperature), examples.skipped)
 
 
+def _predictions_of(run: FinishedRun) -> Predictions:
+    if run.predictions is None and "macro_f1" in run.metrics:
+        raise MerError(f"{run.folder / LOGITS} is missing: --resume of its training makes it again")
+    if run.predictions is None:
+        raise MerError(f"{run.folder} has no test songs")
+    return run.predictions
+
+
+def _folders_of_folds(run: FinishedRun) -> list[Path]:
+    """Empty where it is no cross-validation."""
+    return [run.folder / f"fold-{i + 1}" for i in range(len(run.metrics.get("by_fold", ())))]
+
+
 def _held_out_ids(run: FinishedRun) -> set[str]:
     """The ids of the clips that a run's networks list as new; the weights to begin with had heard others."""
-    folds = len(run.metrics.get("by_fold", ()))
-    folders = [run.folder / f"fold-{i + 1}" for i in range(folds)] or [run.folder]
+    folders = _folders_of_folds(run) or [run.folder]
     listed = (spec_from_checkpoint(checkpoint_of(folder)).provenance.get(HELD_OUT_KEY) for folder in folders)
     return {clip["id"] for clips in listed for clip in clips or () if isinstance(clip, Mapping)}
 

@@ -104,8 +104,9 @@ def add_evidence(
     _write_facts(folder, spec)
     least = min(fitted.caught, key=lambda kind: fitted.caught[kind])
     say(
-        f"evidence: {facts['caught']:.1%} of {facts['sounds']} sounds that are no music are told from music, "
-        f"by networks that did not hear their kind (the least: {least}, {fitted.caught[least]:.0%}); "
+        f"evidence: {facts['caught']:.1%} of {facts['sounds']} sounds that are no music, on average over "
+        f"{len(fitted.caught)} kinds, are told from music, by networks that did not hear their kind (the "
+        f"least: {least}, {fitted.caught[least]:.0%}); "
         f"{fitted.kept:.1%} of the music is kept"
     )
 

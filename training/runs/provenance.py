@@ -14,6 +14,7 @@ from ...engine.data.labelled_audio import clip_names, heard_text
 from ..data.examples import Examples
 from ..data.sides import shared_sound
 from ..data.splits import Split, group_too_large
+from ..evaluate.predictions import Predictions
 from ..names import name_of
 from ..networks.musicnn_weights import NOTICE
 from ..networks.trained import names_trained_network
@@ -54,7 +55,8 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
     unseen = {int(examples.songs[i]) for i in split.test} - trained_on
     unseen -= songs_heard_before(job, examples, unseen)
     is_musicnn = backbone_from_name(job.model) == "musicnn" and job.protocol.weights != "none"
-    heard = heard_text(examples.readable[song] for song in trained_on)
+    heard = {*heard_text(examples.readable[song] for song in trained_on).split(), *job.heard_before.split()}
+    heard |= job.teaching.heard(examples, split) if job.teaching else set()
     notice = job.notice or (NOTICE if is_musicnn else "")
     shared = shared_sound(examples, split)
     return {
@@ -83,7 +85,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
             "folds": split.folds,
         },
         "test_clips": clip_names(examples.readable[song] for song in unseen),
-        "heard_clips": " ".join(sorted({*job.heard_before.split(), *heard.split()})),
+        "heard_clips": " ".join(sorted(heard)),
         "licence": job.licence,
         **({"notice": notice} if notice else {}),
         **({"plan": job.plan} if names_trained_network(job.protocol.weights) else {}),
@@ -96,6 +98,13 @@ def songs_heard_before(job: Job, examples: Examples, songs: Iterable[int]) -> se
     """Those of the songs that the weights to begin with were trained on."""
     before = set(job.heard_before.split())
     return {song for song in songs if heard_text([examples.readable[song]]) in before}
+
+
+def new_to_weights(job: Job, examples: Examples, predictions: Predictions) -> Predictions:
+    """Those of songs that the weights to begin with were not trained on."""
+    heard = songs_heard_before(job, examples, range(len(examples.readable)))
+    known = {examples.readable[song].id for song in heard}
+    return predictions.chosen([i for i, identity in enumerate(predictions.ids) if identity not in known])
 
 
 def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:

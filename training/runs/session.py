@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.cleaning import labels_from_list, quoted_label
-from ...engine.data.clip import heard_clips
+from ...engine.data.clip import heard_clips, id_or_none
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
@@ -36,7 +36,7 @@ from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
 from .plan_check import check_plan, check_teaching
-from .provenance import Job
+from .provenance import Job, new_to_weights
 from .run_folder import FinishedRun, prepare_folder_of_runs, run_from_folder
 from .settings import Session
 from .split_kinds import kinds_of_split, with_possible_splits
@@ -211,8 +211,9 @@ def _music(session: Session) -> tuple[Path, ...]:
 
 
 def _words(root: Path) -> dict[str, str]:
-    """The label of each clip of labelled audio, by its id."""
-    return {clip.id: clip.label for clip in read_data(root, "auto", None).clips}
+    """The label of each clip of labelled audio that can be read, by its id."""
+    clips = read_data(root, "auto", None).clips
+    return {identity: clip.label for clip in clips if (identity := id_or_none(clip))}
 
 
 def _train_one(
@@ -243,9 +244,8 @@ def _train_one(
         observer.say(note)
     if not session.folds or session.final:
         others = session.non_music, session.cache, session.workers
-        add_evidence(
-            folder, examples, run.predictions, *others, observer.say, more_music(examples, job, splits)
-        )
+        held_out = run.predictions and new_to_weights(job, examples, run.predictions)
+        add_evidence(folder, examples, held_out, *others, observer.say, more_music(examples, job, splits))
         run = run if session.folds else run_from_folder(folder)  # whose metrics name the evidence
     if session.export and (not session.folds or session.final):
         for line in export_and_score(folder, session.data, session.workers):

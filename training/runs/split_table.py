@@ -119,7 +119,8 @@ class _Table:
 
     def _judge_recordings(self, examples: Examples, splits: Sequence[Split], out: Path) -> None:
         """Logistic regression on level, band and bitrate: what it reads above chance is no music."""
-        key = hash_of_lines([*FACTS, *examples.labels, *(split.hash for split in splits)])
+        labels = (f"{clip.id}:{clip.label}" for clip in examples.clips)
+        key = hash_of_lines([*FACTS, *examples.labels, *labels, *(split.hash for split in splits)])
         run = _finished(out)
         if run and run.metrics.get("key") == key:
             return

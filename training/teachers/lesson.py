@@ -77,20 +77,23 @@ def lesson_from_embeddings(
     # One less than clips, whose mean is taken off.
     count = min(_DIRECTIONS, max(1, len(heard) - 1), heard.shape[1])
     directions = make_pipeline(StandardScaler(), PCA(count, svd_solver="full"), StandardScaler()).fit(heard)
-    of_words = [_said_of(without_label, kind, everything) for kind in words]
+    of_words = [_said_of(without_label, kind, everything, heard) for kind in words]
     vectors = np.concatenate([directions.transform(everything), *of_words], axis=1)
     return Lesson(soft, vectors.astype(np.float32), unlabelled)
 
 
-def _said_of(features: Float32, words: Sequence[str | None], of: Float32) -> Float32:
-    """The log odds of each word, ``[clips, words]``; no columns where all known words are the same."""
+def _said_of(features: Float32, words: Sequence[str | None], of: Float32, heard: Float32) -> Float32:
+    """The log odds of each word, ``[clips, words]``; no columns where all known words are the same.
+
+    They are standardised over the clips ``heard``.
+    """
     known = [i for i, word in enumerate(words) if word is not None]
     told = [str(words[i]) for i in known]
     if len(set(told)) < 2:
         return np.zeros((len(of), 0), np.float32)
     teacher = _teacher(balance=True).fit(features[known], told)
-    said = teacher.decision_function(of).reshape(len(of), -1)
-    return _WEIGHT_OF_WORDS * (said - said.mean(axis=0)) / said.std(axis=0)
+    said, usual = (teacher.decision_function(clips).reshape(len(clips), -1) for clips in (of, heard))
+    return _WEIGHT_OF_WORDS * (said - usual.mean(axis=0)) / usual.std(axis=0)
 
 
 def _probabilities(features: Float32, targets: np.ndarray, of: Float32, count: int, balance: bool) -> Float32:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.artifact import CHECKPOINT
-from ...engine.data.clip import Clip, heard_clips, heard_text
+from ...engine.data.clip import HEARD_KEY, Clip, heard_clips, heard_text
 from ...engine.errors import MerError, UsageError
 from ..data.examples import Examples
 from ..data.on_demand import chosen_of
@@ -72,7 +72,7 @@ class Teaching:
         return {
             "teachers": [
                 {"name": name_of(source), "backbone": ears.name, "sha256": ears.key}
-                for source, ears in zip(self.sources, self._ears(examples, split), strict=True)
+                for source, (ears, _) in zip(self.sources, self._chosen(examples, split), strict=True)
             ],
             "unlabelled": {
                 "name": self.music_name,
@@ -83,6 +83,21 @@ class Teaching:
             **({"second_heads": [sorted({*kind.values()}) for kind in self.words]} if self.words else {}),
         }
 
+    def heard(self, examples: Examples, split: Split) -> set[str]:
+        """The clips whose labels are learnt from here, as ``heard_text`` names them.
+
+        They are those with a word, and those that the teachers were trained on.
+
+        Raises:
+            UsageError: see ``facts``.
+        """
+        if not self.sources:
+            return set()
+        known = (provenance.get(HEARD_KEY) for _, provenance in self._chosen(examples, split))
+        music = (self.music.clips[i] for i in self.music.usable(examples, split))
+        told = heard_text(clip for clip in music if any(clip.id in kind for kind in self.words))
+        return {name for text in (*known, told) if isinstance(text, str) for name in text.split()}
+
     def lesson(self, examples: Examples, split: Split, balance: bool = False) -> Lesson:
         """What the teachers say of the examples, and of the music that shares nothing with what is held out.
 
@@ -92,7 +107,7 @@ class Teaching:
             UsageError: see ``facts``.
             MerError: a clip that a teacher cannot hear, or a cache that cannot be written.
         """
-        parts = [self._features(ears, examples) for ears in self._ears(examples, split)]
+        parts = [self._features(ears, examples) for ears, _ in self._chosen(examples, split)]
         usable = self.music.usable(examples, split)
         if self.music.clips:
             left = len(self.music.clips) - len(usable)
@@ -125,11 +140,14 @@ class Teaching:
         self._heard[ears.key] = np.stack(vectors)
         return self._heard[ears.key]
 
-    def _ears(self, examples: Examples, split: Split) -> list[Ears]:
-        """The teachers' networks that know nothing of what the split holds out."""
+    def _chosen(self, examples: Examples, split: Split) -> list[tuple[Ears, Any]]:
+        """The teachers' networks, with their provenance, that know nothing of what the split holds out."""
         chosen = [self._open(_of_fold(source, split)) for source in self.sources]
-        held_out = {examples.clips[i].group for i in split.test}
         for source, (_, provenance) in zip(self.sources, chosen, strict=True):
+            # The same fold's own network names among what it heard the clips that chose its epoch.
+            own = len(split.test) and _hash_of_split(provenance) == split.hash
+            parts = (split.test,) if own else (split.test, split.validation)
+            held_out = {examples.clips[i].group for part in parts for i in part}
             heard = {examples.readable[i].group for i in heard_clips(examples.readable, provenance) or ()}
             if heard & held_out:
                 raise UsageError(
@@ -137,7 +155,7 @@ class Teaching:
                     f"{min(heard & held_out)}: take one that never met them, or the folder of a "
                     "cross-validation with the same folds"
                 )
-        return [ears for ears, _ in chosen]
+        return chosen
 
     def _open(self, source: str) -> tuple[Ears, Any]:
         if source not in self._opened:
@@ -155,7 +173,7 @@ def _of_fold(source: str, split: Split) -> str:
     if not checkpoints or not len(split.test):
         return source
     for checkpoint in checkpoints:
-        if spec_from_checkpoint(checkpoint).provenance.get("split", {}).get("hash") == split.hash:
+        if _hash_of_split(spec_from_checkpoint(checkpoint).provenance) == split.hash:
             return str(checkpoint)
     if Path(source, "final", CHECKPOINT).is_file():
         return source
@@ -163,3 +181,7 @@ def _of_fold(source: str, split: Split) -> str:
         f"the teacher {source} has no fold with this test part, and no final network: it was made with other "
         "folds or other data, and without --final"
     )
+
+
+def _hash_of_split(provenance: Mapping[str, Any]) -> object:
+    return provenance.get("split", {}).get("hash")

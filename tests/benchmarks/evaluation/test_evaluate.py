@@ -107,6 +107,18 @@ def test_clips_that_a_model_heard_are_counted_and_can_be_left_out(
         evaluate([str(nothing)], clips, Options(workers=1, unheard=True))
 
 
+def test_clips_that_a_model_heard_as_music_are_a_remark(make_model: Callable[..., Path], clips: Path) -> None:
+    data = labelled_audio(clips).clips
+    model = make_model(**{HEARD_KEY: heard_text(data[:1]), "unlabelled_clips": heard_text(data[:4])})
+    result = evaluate([str(model)], clips, Options(workers=1)).models[0]
+    assert result.heard == 1
+    assert result.note.endswith("; it heard 3 of these 12 clips without their labels, as music")
+    model = make_model(**{HEARD_KEY: "0123456789abcdef", "unlabelled_clips": heard_text(data)})
+    done = evaluate([str(model)], clips, Options(workers=1, unheard=True))
+    assert (done.clips, done.models[0].heard) == (12, 0)
+    assert done.models[0].note == "it heard 12 of these 12 clips without their labels, as music"
+
+
 def test_what_a_split_at_random_held_out_is_not_taken_for_new_artists(
     make_model: Callable[..., Path], clips: Path
 ) -> None:

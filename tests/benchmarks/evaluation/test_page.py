@@ -111,7 +111,7 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert row.split()[-2:] == ["-", "-"]
     assert "[" not in row.split()[1] + row.split()[2].partition("[")[0]
     assert "warning: x" in lines
-    assert lines[0].endswith("No intervals: too few clips of a label, or too few groups (artists).")
+    assert lines[0].endswith("No intervals: too few clips or groups (artists), in all or of a label.")
     assert "drawn by artist (40)." in lines_from_evaluation(evaluation())[0]
     assert "Most surely wrong:" not in lines
 

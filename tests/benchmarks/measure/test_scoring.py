@@ -139,15 +139,15 @@ def test_a_model_that_was_trained_on_the_data_gets_no_accuracy_on_it(tmp_path: P
 
 
 def test_what_is_new_to_a_model_is_scored_if_it_is_enough(tmp_path: Path) -> None:
-    music = write_music(tmp_path)
+    music = write_music(tmp_path, artists=6)
     names = sorted(path.name for path in tmp_path.glob("*.wav"))
     scoring = Scoring(music, "auto", tmp_path)
     first = [name for name in names if name.split("-")[1] == "0"]
     spec = replace(SPEC, provenance={"test_clips": [], "heard_clips": heard(music, *first)})
     songs = scoring.held_out(spec)
     assert {path.name for path in songs.songs.paths} == set(names) - set(first)
-    assert songs.note == "the 32 clips that are new to the model"
-    most = [name for name in names if name.split("-")[1] in "0123"]
+    assert songs.note == "the 40 clips that are new to the model"
+    most = [name for name in names if name.split("-")[1] in "01234"]
     spec = replace(SPEC, provenance={"test_clips": [], "heard_clips": heard(music, *most)})
     with pytest.raises(MerError, match=r"\(the 8 others are too few, or share a group with these\)"):
         scoring.held_out(spec)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,6 +109,7 @@ def test_an_answer_that_the_data_has_no_label_for_is_a_wrong_answer():
         ([0] * 20 + [1] * 4, None),
         ([0] * 5 + [1] * 4, None),
         ([0] * 20 + [1] * 20, [str(i % 9) for i in range(40)]),
+        ([0] * 20 + [1] * 20, [str(min(i, 23)) for i in range(40)]),  # a label's are of four
         ([], None),
     ],
 )
@@ -120,6 +123,38 @@ def test_too_few_clips_have_no_interval(truth: list[int], groups: list[str] | No
 def test_the_fewest_clips_that_have_an_interval():
     truth = np.repeat([0, 1], 5)
     assert bootstrap_interval(truth, truth, [str(i) for i in range(10)]) == (1.0, 1.0)
+
+
+def _plain_draws(truth: np.ndarray, said: np.ndarray, groups: np.ndarray) -> list[list[float]]:
+    """Accuracy and macro-F1 of each draw's clips themselves."""
+    names, number = np.unique(groups, return_inverse=True)
+    clips = [np.flatnonzero(number == i) for i in range(len(names))]
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(len(names), size=len(names)) for _ in range(2_000))
+    positions = (np.concatenate([clips[i] for i in draw]) for draw in drawn)
+    return [list(accuracy_and_macro_f1(truth[i], said[i])) for i in positions]
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [2, 3, 7], list(range(0, 60, 2))])
+def test_an_interval_is_that_of_the_drawn_clips_to_the_last_digit(labels: list[int]):
+    rng = np.random.default_rng(3)
+    truth = rng.choice(labels, 700)
+    said = np.where(rng.random(700) < 0.6, truth, rng.integers(max(labels) + 3, size=700))
+    groups = rng.integers(230, size=700).astype(str)
+    draws = np.quantile(_plain_draws(truth, said, groups), [0.025, 0.975], axis=0)
+    for of, expected in zip(("accuracy", "macro_f1"), draws.T.tolist(), strict=True):
+        assert bootstrap_interval(truth, said, groups.tolist(), of) == tuple(expected)
+
+
+def test_an_interval_of_many_labels_takes_little_memory():
+    rng = np.random.default_rng(0)
+    truth, said = np.arange(1_500) % 100, rng.integers(100, size=1_500)
+    tracemalloc.start()
+    try:
+        assert bootstrap_interval(truth, said) is not None
+        assert tracemalloc.get_traced_memory()[1] < 60e6  # a matrix of each clip would take 120 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_calibration_error():

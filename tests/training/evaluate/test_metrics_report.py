@@ -88,7 +88,7 @@ def test_a_card_says_data_split_and_figures_and_escapes_names():
         ModelSpec("audiocnn", ("a", "b", "c"), AudioSpec(), 1.3, provenance)
     )
     assert "The split is random" in card
-    evidence = {"caught": 0.9, "sounds": 10, "kept": 1.0}
+    evidence = {"caught": 0.9, "caught_by_kind": {"rain": 0.9}, "sounds": 10, "kept": 1.0}
     for grouped_by, end in (
         ("clip", "0.0% of its music."),
         ("artist", "0.0% of its music by other artists."),

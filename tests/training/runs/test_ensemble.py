@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 from merkit.engine.data.labelled_audio import LabelledAudio, clip_names, heard_text, labelled_audio
 from merkit.engine.errors import MerError, UsageError
-from merkit.training.evaluate.predictions import Predictions
+from merkit.training.evaluate.predictions import (
+    Predictions,
+    cross_fitted,
+    fit_temperature,
+    pooled,
+    save_predictions,
+)
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.runs.ensemble import Member, ensemble_metrics, member_from_path
 from merkit.training.runs.run_folder import CHECKPOINT, LOGITS, METRICS
-from small_training import Trained
+from small_training import Trained, drawn_predictions
 
 
 def _members() -> list[Member]:
@@ -121,6 +127,34 @@ def test_predictions_that_are_lost(trained: Trained, tmp_path: Path):
     (folder / LOGITS).unlink()
     with pytest.raises(MerError, match=r"logits.npz is missing: --resume of its training makes it again"):
         member_from_path(folder, None, tmp_path)
+
+
+def test_a_fold_is_calibrated_by_the_others(tmp_path: Path):
+    """As in its own figures: the temperature of all songs was fitted to those that are judged."""
+    songs, parts = drawn_predictions(150), list[Predictions]()
+    for number, sharpness in enumerate((1, 2, 4)):
+        part = songs.chosen(range(50 * number, 50 * (number + 1)))
+        parts.append(dataclasses.replace(part, logits=tuple(sharpness * logits for logits in part.logits)))
+    together = pooled(parts)
+    metrics = {"macro_f1": 0.5, "temperature": fit_temperature(together)}
+    for folder, predictions, more in (
+        (tmp_path, together, {"by_fold": [0.5] * 3}),
+        *((tmp_path / f"fold-{number}", part, {}) for number, part in enumerate(parts, start=1)),
+    ):
+        folder.mkdir(exist_ok=True)
+        (folder / METRICS).write_text(json.dumps({**metrics, **more}))
+        save_predictions(predictions, folder / LOGITS)
+    member = member_from_path(tmp_path, None, tmp_path)
+    assert member.predictions.ids == together.ids
+    np.testing.assert_allclose(member.probabilities, cross_fitted(parts)[0], atol=1e-6)
+    assert np.abs(member.probabilities - together.by_song(metrics["temperature"])).max() > 0.01
+    (tmp_path / "fold-2" / LOGITS).unlink()
+    with pytest.raises(MerError, match=r"fold-2.logits.npz is missing: --resume of its training"):
+        member_from_path(tmp_path, None, tmp_path)
+    shutil.rmtree(tmp_path / "fold-3")
+    shutil.copy(tmp_path / "fold-1" / LOGITS, tmp_path / "fold-2" / LOGITS)
+    with pytest.raises(MerError, match="fold-3 holds no finished training"):
+        member_from_path(tmp_path, None, tmp_path)
 
 
 def test_too_few_songs_for_an_interval():

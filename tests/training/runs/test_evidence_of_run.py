@@ -41,6 +41,8 @@ def test_a_run_gets_its_evidence_once(trained: Trained, examples: Examples, tmp_
         f"evidence: {facts['caught']:.1%} of {facts['sounds']} sounds that are no music"
     )
     assert f"{facts['caught']:.1%} of {facts['sounds']} sounds" in (folder / CARD).read_text()
+    for text in (lines[0], (folder / CARD).read_text()):
+        assert f"on average over {len(NON_MUSIC)} kinds" in text  # not a share of the sounds: kinds have few
     assert spec.labels == before.labels
     assert spec.temperature == before.temperature
     content = (folder / CHECKPOINT).read_bytes()

@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise
-from merkit.engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
+from merkit.engine.data.labelled_audio import Clip, LabelledAudio, heard_text, labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.examples import examples_from_audio
 from merkit.training.data.splits import Split
+from merkit.training.evaluate.predictions import Predictions
 from merkit.training.networks import musicnn_weights
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.backbones import PAPER_BACKBONES
 from merkit.training.networks.checkpoint import save_checkpoint, spec_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
+from merkit.training.runs import session as session_module
 from merkit.training.runs.announcements import summary
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.provenance import split_note
@@ -261,6 +263,25 @@ def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: P
         _said(data, cache, tmp_path / "out", mode="resume", teachers=(str(teacher),))
 
 
+def test_the_least_confidence_is_not_of_songs_that_the_weights_had_heard(
+    songs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data, protocol = labelled_audio(songs / "clips.csv"), fast_job("epochs=1").protocol
+    heard = data.clips[::2]
+    provenance = {"heard_clips": heard_text(heard)}
+    spec = ModelSpec("audiocnn", data.labels, protocol.audio, provenance=provenance)
+    weights = tmp_path / "begun.safetensors"
+    save_checkpoint(AudioCNN(2, channels=1), spec, weights)
+    given: list[Predictions] = []
+    monkeypatch.setattr(session_module, "add_evidence", lambda *args: given.append(args[2]))
+    protocol = dataclasses.replace(protocol, weights=str(weights))
+    _, (run,), _ = _said(data, cache, tmp_path / "out", protocol=protocol, plan="frozen")
+    assert run.predictions
+    new = {*run.predictions.ids} - {clip.id for clip in heard}
+    assert 0 < len(new) < len(run.predictions.ids)
+    assert {*given[0].ids} == new
+
+
 @pytest.mark.xdist_group("trained")
 def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp_path: Path):
     """Other labels are learnt beside, and are no outputs of the network; a head over it takes more music."""
@@ -272,10 +293,11 @@ def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp
         (words / ("slow", "fast")[number % 2]).mkdir(parents=True, exist_ok=True)
         path = words / ("slow", "fast")[number % 2] / f"{number}.wav"
         soundfile.write(path, noise(4, 16_000, number), 16_000)
+    (words / "slow" / "bad.wav").write_bytes(b"")
     data, out = labelled_audio(songs / "clips.csv"), tmp_path / "out"
     fields = {"teachers": (str(teacher),), "second": (words,), "final": True}
     said, (run,), _ = _said(data, cache, out, **fields)
-    assert "4 clips without a label" in said
+    assert "4 clips without a label, 1 left out that labelling refuses (the first: slow/bad.wav: " in said
     assert (run.predictions, "macro_f1" in run.metrics) == (None, False)
     spec = spec_from_checkpoint(out / CHECKPOINT)
     assert (spec.labels, spec.provenance["second_heads"]) == (data.labels, [["fast", "slow"]])

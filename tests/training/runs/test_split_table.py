@@ -17,6 +17,8 @@ from merkit.engine.errors import UsageError
 from merkit.engine.spec import MER500_LABELS, ModelSpec
 from merkit.training.cli import main
 from merkit.training.data import recording_facts, spectrogram_cache
+from merkit.training.data.examples import Examples
+from merkit.training.data.splits import Split
 from merkit.training.embeddings import embeddings, head
 from merkit.training.networks.backbones import build_backbone
 from merkit.training.networks.checkpoint import save_checkpoint
@@ -134,6 +136,23 @@ def test_an_absent_clip_costs_itself_and_no_row(listed: Path, cache: Path, tmp_p
     assert result.exit_code == 4, result.output
     cell, *_ = _rows(tmp_path / "RESULTS.md")["the recording alone", "no network", "level, band, bitrate"]
     assert cell.endswith(", 40")
+
+
+def test_recordings_are_judged_again_where_a_clip_has_another_label(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(split_table, "recording_facts", lambda clips, _: rng.normal(size=(len(clips), 3)))
+    plan = _plan(_data("calm", "tense"), tmp_path)
+    table = split_table._Table(plan, tmp_path / "R.md", "a command", NoObserver())
+    split = Split("random", np.arange(8, 40), np.arange(0), np.arange(8), "one")
+    keys = list[str]()
+    for number in (39, 0):  # the label of the last clip, which is trained on, is the first's
+        clips = [*examples.clips]
+        clips[39] = dataclasses.replace(clips[39], label=clips[number].label)
+        table._judge_recordings(dataclasses.replace(examples, clips=tuple(clips)), [split], tmp_path)
+        keys.append(json.loads((tmp_path / "metrics.json").read_text())["key"])
+    assert keys[0] != keys[1]
 
 
 def test_damaged_metrics_cost_their_cell_and_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -16,6 +16,7 @@ from merkit.training.data.examples import Examples
 from merkit.training.data.splits import Split
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import save_checkpoint
+from merkit.training.runs.provenance import run_provenance
 from merkit.training.teachers import teaching as module
 from merkit.training.teachers.teaching import Teaching
 from merkit.training.teachers.unlabelled import Unlabelled
@@ -109,6 +110,23 @@ def test_other_labels_of_music_that_may_be_heard(
     assert "second_heads" not in Teaching(("msd",), music).facts(examples, _split())
 
 
+def test_what_is_learnt_of_other_labels_and_by_teachers_counts_as_heard(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not the music that has no word, nor what is left out, for its artist is held out."""
+    Heard(monkeypatch, msd={"heard_clips": "0123456789abcdef"}, other={"heard_clips": 3})
+    music = _music(examples, tmp_path)
+    usable, left_out = (clip.id for clip in music.clips)
+    teaching = Teaching(("msd", "other"), music, words=({usable: "slow"}, {left_out: "fast"}))
+    assert teaching.heard(examples, _split()) == {"0123456789abcdef", usable[:16]}
+    assert teaching.heard(examples, _split(NONE)) == {"0123456789abcdef", usable[:16], left_out[:16]}
+    assert Teaching(("other",), music).heard(examples, _split()) == set()
+    assert Teaching((), music, words=teaching.words).heard(examples, _split()) == set()
+    job = dataclasses.replace(fast_job(), teaching=teaching)
+    heard = run_provenance(job, examples, _split(), ())["heard_clips"]
+    assert set(heard.split()) >= {"0123456789abcdef", usable[:16], examples.clips[-1].id[:16]}
+
+
 def test_a_teacher_that_heard_the_test_part_is_refused(examples: Examples, monkeypatch: pytest.MonkeyPatch):
     """Its artists are enough: the clips themselves need not have been heard."""
     assert examples.clips[0].group == examples.clips[1].group
@@ -124,6 +142,21 @@ def test_a_teacher_that_heard_the_test_part_is_refused(examples: Examples, monke
         Teaching(("msd", "knows")).facts(examples, split)
     assert Teaching(("msd", "others")).facts(examples, split)
     assert Teaching(("knows",)).facts(examples, _split(NONE))  # on every clip nothing is held out
+
+
+def test_a_teacher_that_heard_the_validation_part_is_refused(
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
+):
+    """It would choose the epoch and the temperature by what it was told. The same split's own may have."""
+    validation = np.arange(8, 16)
+    split = dataclasses.replace(
+        _split(), training=np.setdiff1d(np.arange(40), np.arange(16)), validation=validation
+    )
+    heard = {"heard_clips": heard_text([examples.clips[validation[1]]])}
+    Heard(monkeypatch, knows=heard, own={**heard, "split": {"hash": split.hash}})
+    with pytest.raises(UsageError, match="the teacher knows was trained on clips of what is held out here"):
+        Teaching(("knows",)).facts(examples, split)
+    assert Teaching(("own",)).facts(examples, split)
 
 
 def test_a_fold_is_taught_by_its_own_fold(
