@@ -10,7 +10,7 @@ import sys
 import threading
 import types
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -334,34 +334,38 @@ def test_shares_of_another_model_are_text(plugin: MerPlugin, library: Library, t
     assert read_moods(tmp_path / "a.flac") == {"MOOD": "joy", "MER_JOY": "0.750"}
 
 
-def test_names_in_tags_are_those_of_labels(
+@pytest.fixture
+def labelled(
     plugin: MerPlugin, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[[tuple[str, ...]], Item]:
+    """Gives the item of a.flac as a model of three labels keeps and writes it: 0.5, 0.25 and 0.25."""
+
+    def with_labels(labels: tuple[str, ...]) -> Item:
+        monkeypatch.setattr(FakeLabeler, "labels", labels)
+        beets.config["mer"]["model"] = "fake"
+        monkeypatch.setattr(Item, "_types", plugin.item_types)
+        item = added(library, tmp_path / "a.flac")
+        song = SongLabel("a", emotion=labels[0], probabilities=(0.5, 0.25, 0.25), verdict="sure")  # pyright: ignore[reportArgumentType]
+        plugin._keep(item, song, False)
+        item.store()
+        item.write()
+        return item
+
+    return with_labels
+
+
+def test_names_in_tags_are_those_of_labels(labelled: Callable[..., Item], tmp_path: Path) -> None:
     labels = ("very happy", "a:b", "under_line")
-    monkeypatch.setattr(FakeLabeler, "labels", labels)
-    beets.config["mer"]["model"] = "fake"
-    monkeypatch.setattr(Item, "_types", plugin.item_types)
-    item = added(library, tmp_path / "a.flac")
-    song = SongLabel("a", emotion="very happy", probabilities=(0.5, 0.25, 0.25), verdict="sure")  # pyright: ignore[reportArgumentType]
-    plugin._keep(item, song, False)
-    item.store()
-    item.write()
+    item = labelled(labels)
     assert item.mer_very_happy == 0.5
     assert read_moods(tmp_path / "a.flac") == moods.values_of("very happy", labels, (0.5, 0.25, 0.25))
 
 
 def test_labels_called_as_fields_of_the_plugin_have_fields_of_their_own(
-    plugin: MerPlugin, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labelled: Callable[..., Item], tmp_path: Path
 ) -> None:
     labels = ("mood", "Verdict", "confidence")
-    monkeypatch.setattr(FakeLabeler, "labels", labels)
-    beets.config["mer"]["model"] = "fake"
-    monkeypatch.setattr(Item, "_types", plugin.item_types)
-    item = added(library, tmp_path / "a.flac")
-    song = SongLabel("a", emotion="mood", probabilities=(0.5, 0.25, 0.25), verdict="sure")  # pyright: ignore[reportArgumentType]
-    plugin._keep(item, song, False)
-    item.store()
-    item.write()
+    item = labelled(labels)
     assert (item.mer_mood, item.mer_verdict, item.mer_confidence) == ("mood", "sure", 0.5)
     assert (item.mer_mood_, item.mer_verdict_, item.mer_confidence_) == (0.5, 0.25, 0.25)
     assert read_moods(tmp_path / "a.flac") == moods.values_of("mood", labels, (0.5, 0.25, 0.25))

@@ -92,10 +92,8 @@ def test_the_whole_table(
     assert results["recommendation"] in done.output.replace("\n", " ")
 
 
-def test_songs_a_second_is_of_generated_songs_unless_others_are_named(
-    networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not of --data, whose clips may have any length: two machines are to be compared by the same songs."""
+def _songs_that_are_measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Those that later runs are given, in the place of measuring."""
     given: list[tuple[str, ...]] = []
 
     def measured(cases: Any, table: Any, say: Any) -> Any:
@@ -103,6 +101,14 @@ def test_songs_a_second_is_of_generated_songs_unless_others_are_named(
         return read(results_values())
 
     monkeypatch.setattr("merkit.benchmarks.measure.table.measure_table", measured)
+    return given
+
+
+def test_songs_a_second_is_of_generated_songs_unless_others_are_named(
+    networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of --data, whose clips may have any length: two machines are to be compared by the same songs."""
+    given = _songs_that_are_measured(monkeypatch)
     (tmp_path / "music").mkdir()
     write_music(tmp_path / "music", artists=1)
     monkeypatch.setattr(sample_songs, "usable_cores", lambda: 2)
@@ -121,13 +127,7 @@ def test_songs_a_second_is_of_generated_songs_unless_others_are_named(
 def test_songs_are_enough_for_every_core_and_said_to_be_repeated(
     networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, said: str
 ) -> None:
-    given: list[tuple[str, ...]] = []
-
-    def measured(cases: Any, table: Any, say: Any) -> Any:
-        given.append(table.songs)
-        return read(results_values())
-
-    monkeypatch.setattr("merkit.benchmarks.measure.table.measure_table", measured)
+    given = _songs_that_are_measured(monkeypatch)
     monkeypatch.setattr(sample_songs, "usable_cores", lambda: cores)
     (tmp_path / "music").mkdir()
     write_music(tmp_path / "music", artists=1)
