@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from av.codec.codec import Codec, UnknownCodecError
-from ffmpeg_files import copied, decoder, ogg_page, place_of, with_tag_of_priming, write
+from ffmpeg_files import copied, decoder, place_of, with_skeleton, with_tag_of_priming, write
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from ogg_files import speex
@@ -360,12 +360,7 @@ def test_vorbis_beside_another_stream_is_what_it_is_alone(tmp_path: Path) -> Non
         for block in np.split(noise(12, rate) * (0.05 + clicks), 120):
             file.write(block)
     alone, _ = soundfile.read(plain, dtype="float32")
-    data = plain.read_bytes()
-    first_page = 28 + data[27]
-    skeleton = b"fishead\0" + struct.pack("<HHqqqq", 3, 0, 0, 1_000, 0, 1_000) + bytes(20)
-    end = b"fisbone\0" + bytes(44)
-    both = ogg_page(77, 0, 2, skeleton) + data[:first_page] + ogg_page(77, 1, 4, end) + data[first_page:]
-    (tmp_path / "both.ogg").write_bytes(both)
+    (tmp_path / "both.ogg").write_bytes(with_skeleton(plain.read_bytes()))
     song = decoder(tmp_path / "both.ogg")
     assert song.length == len(alone)
     for start in (round(start_s * rate) for start_s in STARTS_S):
