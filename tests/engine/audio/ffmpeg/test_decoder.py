@@ -309,19 +309,47 @@ def test_priming_that_only_a_tag_states(tmp_path: Path) -> None:
     assert place_of(song.read(0, 44_100)[2_048:], samples) == 2_048
 
 
-@pytest.mark.parametrize("encoder", ["aac", "alac"])
-def test_an_edit_list_that_leaves_out_all_is_not_believed(tmp_path: Path, encoder: str) -> None:
-    """A duration of 0 in it means up to the end where fragments follow. Here FFmpeg would keep nothing."""
+@pytest.mark.parametrize(
+    ("kind", "encoder", "start", "heard"),
+    [
+        ("ipod", "aac", 1_024, 0),
+        ("ipod", "aac", 2_112, 1_088),  # as Apple's encoder states its priming
+        ("ipod", "alac", 0, 0),
+        ("ipod", "alac", 312, 0),
+        ("ipod", "alac", 90_000, 0),
+        ("mov", "pcm_s16le", 1_600, 0),
+    ],
+)
+def test_an_edit_list_that_leaves_out_all_is_not_believed(
+    tmp_path: Path, kind: str, encoder: str, start: int, heard: int
+) -> None:
+    """A duration of 0 in it means up to the end where fragments follow. Here FFmpeg keeps a frame at most."""
     samples = noise(12, 44_100)
-    path = write(tmp_path / "song", "ipod", encoder, samples)
+    path = write(tmp_path / "song", kind, encoder, samples)
     data = bytearray(path.read_bytes())
-    place = data.index(b"elst")
-    struct.pack_into(">I", data, place + 12, 0)
+    struct.pack_into(">II", data, data.index(b"elst") + 12, 0, start)
     path.write_bytes(data)
     song = decoder(path)
     assert song.length == pytest.approx(len(samples), abs=2_048)
-    for start in (0, 400_000, 200_000):
-        assert place_of(song.read(start, 44_100), samples) == pytest.approx(start, abs=64)
+    for first in (0, 400_000, 200_000):
+        place = place_of(song.read(first, 44_100), samples)
+        assert place == pytest.approx(first + heard, abs=64)
+
+
+@pytest.mark.parametrize("first_edit_s", [1, 0])
+def test_an_edit_list_of_a_track_holds_whatever_that_of_another_says(
+    tmp_path: Path, first_edit_s: int
+) -> None:
+    samples, rate = noise(12, 44_100), 44_100
+    path = write(tmp_path / "song", "ipod", "alac", np.zeros_like(samples), samples)
+    data = bytearray(path.read_bytes())
+    silent = data.index(b"elst")
+    struct.pack_into(">I", data, silent + 12, first_edit_s * 1_000)
+    struct.pack_into(">II", data, data.index(b"elst", silent + 1) + 12, 9_000, 3 * rate)
+    path.write_bytes(data)
+    song = decoder(path)
+    assert song.length == 9 * rate
+    np.testing.assert_allclose(song.read(rate, rate), samples[4 * rate : 5 * rate], atol=1 / 16_000)
 
 
 def test_a_gap_costs_like_sound(tmp_path: Path) -> None:
