@@ -265,10 +265,13 @@ class FFmpegDecoder:
         at_the_end = lies or self._kind in ffmpeg.COUNTED_AT_THE_END
         if stated and (self._untimed or not (at_the_end or self._kind in ffmpeg.COUNTED)):
             return stated
-        counted = 0
+        counted = sought = 0
         for seconds in (2, 20, 200) if at_the_end else ():
-            counted = counted or self._count_packets(stated - seconds * self.sample_rate)
-        counted = counted or self._count_packets(0)
+            sought = stated - seconds * self.sample_rate
+            if counted := self._count_packets(sought):
+                break
+        if counted <= max(0, sought):  # the file broke off, or its clock went back: only all packets tell
+            counted = self._count_packets(0)
         # Where both agree, the header is not rounded to milliseconds. An edit list may cut the last packet.
         same_s = _TOO_SHORT_S if lies else _SAME_S
         return stated if abs(stated - counted) < same_s * self.sample_rate else counted

@@ -236,6 +236,26 @@ def test_joined_files_are_heard_to_their_end(
         assert place_of(song.read(start, 2 * rate), whole) == pytest.approx(start, abs=0.01 * rate)
 
 
+def test_a_clock_that_goes_back_hides_no_end(tmp_path: Path) -> None:
+    """Of a recorder that was started again: the header states both, and the last packets the second alone."""
+    rate, parts = 44_100, (noise(5, 44_100, 1), noise(9, 44_100, 2))
+    first, second = (
+        write(tmp_path / f"{i}", "matroska", "pcm_s16le", part).read_bytes() for i, part in enumerate(parts)
+    )
+    cluster, index, seek_head = b"\x1fC\xb6u", b"\x1cS\xbbk", b"\x11M\x9bt"
+    data = bytearray(first[: first.rindex(index)] + second[second.index(cluster) : second.rindex(index)])
+    size = data.index(b"\x18S\x80g") + 4  # of the segment, which from now on reaches to the end
+    data[size : size + 8] = b"\x01" + b"\xff" * 7
+    data[data.index(seek_head) + 3] += 1  # is none any more
+    struct.pack_into(">d", data, data.index(b"\x44\x89\x88") + 3, 14_000)
+    (tmp_path / "song").write_bytes(data)
+    song = decoder(tmp_path / "song")
+    assert song.length == pytest.approx(14 * rate, abs=100)
+    whole = np.concatenate(parts)
+    for start in (12 * rate, 2 * rate, 5 * rate, 13 * rate):
+        np.testing.assert_allclose(song.read(start, rate), whole[start : start + rate], atol=1 / 16_000)
+
+
 @pytest.mark.parametrize("stated_s", [4.0, 400.0])
 def test_a_stated_length_that_is_wrong(tmp_path: Path, stated_s: float) -> None:
     path = write(tmp_path / "song", "matroska", "pcm_s16le", noise(20, 44_100))
