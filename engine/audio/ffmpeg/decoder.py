@@ -36,6 +36,9 @@ _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier
 class FFmpegDecoder:
     """``Decoder`` by FFmpeg: exact to the sample where the codec is lossless, within 5 ms where it is not.
 
+    It can be a frame off where the container's times are: behind each joint of an MP4's edit list of several
+    parts, and in Matroska with several frames in a block or with a clock that is not steady.
+
     Position 0 is the first sample that the decoder gives, whatever time the container says it has: sound
     that begins 7 s into a video counts from where it begins. Of several tracks the default one is read, or
     the first that is not silent but for clicks.
