@@ -215,8 +215,8 @@ class CatalogueRun:
 
         One that is another song by its tags is labelled: it was put in the place of the first.
         """
-        all_tags = read_tags((item.source.path for item in self._inputs.to_tag()), self._options)
-        for item, tags in zip(self._inputs.to_tag(), all_tags, strict=True):
+        all_tags = read_tags((item.source.path for item in self._inputs.to_tag()), self._options, stop)
+        for item, tags in zip(self._inputs.to_tag(), all_tags, strict=False):  # they end where it is stopped
             if stop is not None and stop.is_set():
                 return
             if isinstance(tags, Failure):  # the row stays as it is

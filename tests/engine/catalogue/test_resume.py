@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -878,7 +879,7 @@ def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> 
     label("nas")
     rewrite("nas/album/c.wav", "happy title")
     albums = [{"title": "title", "album": "ALBUM"}]
-    monkeypatch.setattr(run_module, "read_tags", lambda paths, _: iter(albums[: len(list(paths))]))
+    monkeypatch.setattr(run_module, "read_tags", lambda paths, *_: iter(albums[: len(list(paths))]))
     quiet = FakeBackend()
     assert told(label("nas", backend=quiet)) == {"resumed": 5, "updated": 1}
     assert not quiet.labelled
@@ -886,6 +887,23 @@ def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> 
         ("happy", "title", "ALBUM" if name == "c" else None) for name in "abcde"
     ]
     assert told(label("nas")) == {"resumed": 5}
+
+
+def test_a_stop_while_tags_are_read_leaves_the_rest_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    label("nas")
+    for name in "abc":
+        rewrite(f"nas/album/{name}.wav", "happy title")
+
+    def stopped(_: object, __: object, stop: threading.Event) -> Iterator[dict[str, str]]:
+        yield {"title": "title", "album": "ALBUM"}
+        stop.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "read_tags", stopped)
+        with CatalogueRun(Sources(["nas"]), MODEL, FakeBackend(), OPTIONS, "labels", rows_a_shard=2) as run:
+            assert list(run.labels(threading.Event())) == []
+    assert told(label("nas")) == {"resumed": 5, "updated": 2}
+    assert [row["album"] for row in rows()] == ["ALBUM", None, None, None, None]
 
 
 @pytest.mark.parametrize("out", ["labels", "labels.jsonl"])
