@@ -63,7 +63,7 @@ def open_backend(
             for model in (artifact, *artifact.further):
                 check_by_trial(model, name)
         recorded = artifact.facts["builder"] if name == "tensorrt" else name  # as one machine's rows have it
-        return RayCluster(ray, name, workers, recorded)
+        return RayCluster(ray, name, recorded, workers)
     if artifact.facts and runtime in (None, "tensorrt"):
         backend, reason = _for_engine(artifact, device, workers, gpus, batch)
     else:

@@ -40,16 +40,16 @@ class RayCluster:
     Args:
         address: as ``join_cluster`` takes it.
         runtime: the name of what runs the network on the nodes, one of ``RUNTIMES``.
-        cores: of an actor, which has as many processes that decode; 0 chooses.
         name: of the runtime, as it is recorded with the labels: the one that one machine would record. For
-            an engine that is what built it; by default ``runtime``.
+            an engine that is what built it.
+        cores: of an actor, which has as many processes that decode; 0 chooses.
 
     Raises:
         MerError: Ray is not installed, no cluster answers, or it has no room for one actor.
     """
 
-    def __init__(self, address: str, runtime: str, cores: int = 0, name: str = "") -> None:
-        self.name, self._runtime = name or runtime, runtime
+    def __init__(self, address: str, runtime: str, name: str, cores: int = 0) -> None:
+        self.name, self._runtime = name, runtime
         self._ray = join_cluster(address)
         self._busy = False
         try:
