@@ -121,7 +121,7 @@ def _start_server(as_copy: bool = False) -> None:
         start_fork_server(f"{__package__}.file_windows", as_copy)
 
 
-def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) -> Child:
+def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool, working_folder: str) -> Child:
     """Starts a process that runs ``work``.
 
     Args:
@@ -137,7 +137,7 @@ def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) 
         on_failure.callback(ours.close)
         results = ResultReader(share)
         with theirs:
-            arguments = (theirs, folder, function, options, results.memory)
+            arguments = (theirs, working_folder, folder, function, options, results.memory)
             process = _Process(target=work, args=arguments, daemon=True)
             on_failure.callback(results.close)
             start_process(process)
