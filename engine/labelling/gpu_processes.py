@@ -27,6 +27,7 @@ from .file_windows import WindowOptions
 from .gpu_jobs import Job, Jobs
 from .gpu_pipeline import open_on_its_gpu
 from .gpu_process import Message, OpenNetwork, label_jobs
+from .pool_child import refusals
 from .song_label import SongLabel
 
 _SPAWN = get_context("spawn")
@@ -163,11 +164,12 @@ class _Call:
     def start_process(self, gpu: int) -> None:
         self._starts[gpu] += 1
         self._worked.discard(gpu)
-        ours, theirs = _SPAWN.Pipe()
-        arguments = (theirs, self._processes_stop, gpu, *self._arguments)
-        process = _SPAWN.Process(target=label_jobs, args=arguments)  # no daemon: it has children itself
-        start_process(process)
-        theirs.close()
+        with refusals():
+            ours, theirs = _SPAWN.Pipe()
+            with theirs:
+                arguments = (theirs, self._processes_stop, gpu, *self._arguments)
+                process = _SPAWN.Process(target=label_jobs, args=arguments)  # no daemon: it has children
+                start_process(process)
         self._children.append(_Child(gpu, process, ours))
 
     def labels(self) -> Iterator[SongLabel]:

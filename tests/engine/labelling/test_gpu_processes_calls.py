@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections import deque
 from multiprocessing import Pipe, connection
@@ -73,6 +75,18 @@ def test_a_process_that_was_started_again_has_labelled_nothing(call: _Call) -> N
     assert call._worked == set()
     assert call._starts[1] == 2
     assert [child.gpu for child in call._children] == [1]
+
+
+def test_a_system_that_starts_no_process_says_so_in_a_line(
+    call: _Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(gpu_processes, "start_process", refuse)
+    with pytest.raises(MerError, match=r"cannot start \(Resource temporarily unavailable\): the limit"):
+        call.start_process(0)
+    assert not call._children
 
 
 def test_a_gpus_process_is_started_three_times_at_most(call: _Call) -> None:
