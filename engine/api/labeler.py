@@ -147,7 +147,8 @@ class Labeler:
 
         Paths are taken some files ahead, in another thread: make a list first of what is of one thread, such
         as a cursor of sqlite3. An iterator that waits for a path, as one of a queue does, holds up the labels
-        of the paths before it. Give such paths one by one to ``label``.
+        of the paths before it, and where these are left meanwhile, as by Ctrl-C, it is waited for two seconds
+        and loses its next path. Give such paths one by one to ``label``.
         Relative ones are of the folder that the process is in when the first label is asked for.
 
         Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for

@@ -109,7 +109,7 @@ class WorkerPool:
         numbered = enumerate(items)
         self._stop = stop or threading.Event()
         self._folder = working_folder()
-        results = ResultQueue(_HELD_BYTES, lambda results: self._run(results, numbered, ready))
+        results = ResultQueue(_HELD_BYTES, lambda queue: self._run(queue, queue.taken(numbered), ready))
         self._results = results
         try:
             yield from iter(results.get, None)  # nothing here refers to a result that the caller has dropped
