@@ -69,7 +69,7 @@ class Labeler:
 
     It can be copied and pickled, which takes the model's file along, and is then opened anew.
     A process that is forked from this one, as by ``multiprocessing`` on Linux, may use it too: it opens the
-    model again, and has child processes of its own.
+    model again, and has child processes of its own. An engine that has run before the fork it cannot run.
     Threads may share one, but ``label_files`` on a GPU belongs to one thread.
 
     Examples:
