@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...engine.arrays import Float32
-from ...engine.data.cleaning import cleaned, comparison_key
+from ...engine.data.cleaning import comparison_key
 from ...engine.data.clip import id_or_none
-from ...engine.data.clip_table import read_clip_table
+from ...engine.data.clip_table import ClipTable, Row, read_clip_table
 from ...engine.data.distinct import OWN_GROUP, distinct_clips
 from ...engine.data.folders import audio_below, name_below
+from ...engine.data.label_folders import TABLE
 from ...engine.data.labelled_audio import Clip, path_from_cell
 from ...engine.data.notes import Notes
 from ...engine.errors import MerError
@@ -22,9 +23,6 @@ from ..data.near_copies import near_copies
 from ..data.on_demand import OnDemand, chosen_of, joined
 from ..data.spectrogram_cache import ClipSound
 from ..data.splits import Split
-
-_Artists = tuple[str, tuple[str, ...]]
-"""A group, and the keys of the artists that it names."""
 
 
 @dataclass(frozen=True)
@@ -151,37 +149,35 @@ def _from_csv(file: Path) -> Iterator[Clip]:
     table = read_clip_table(file, [("path",)])
     for row in table.rows:
         if row["path"].strip():
-            path = path_from_cell(row["path"], file)
-            name = name_below(path, file.parent)
-            yield Clip(path, "", table.group(row), name=name, artists=table.artists(row))
+            yield _clip(path_from_cell(row["path"], file), file.parent, table, row)
 
 
 def _from_folder(root: Path) -> Iterator[Clip]:
     if root.name in ("", ".."):  # what lies beside it goes by its name
         root = root.resolve()
-    tables = [root / "clips.csv", root.parent / f"{root.name}.csv"]
-    tables += [root / f"{folder.name}.csv" for folder in sorted(root.iterdir()) if folder.is_dir()]
-    groups = {table.parent: dict[str, _Artists]() for table in tables}
-    for table in tables:
-        if table.is_file():
-            groups[table.parent] |= _groups_in(table)
-    for path in audio_below(root, root, Notes()):
-        group, artists = next(_groups_of(path, groups), ("", ()))
-        yield Clip(path, "", group, name=name_below(path, root), artists=artists)
+    paths = audio_below(root, root, Notes())
+    said: dict[Path, list[Clip]] = {}
+    for folder, file in _tables_of(root):
+        table = read_clip_table(file, [("clip", "path")])
+        inside = [path for path in paths if path not in said and path.is_relative_to(folder)]
+        for path, numbers in zip(inside, table.rows_of(inside), strict=True):
+            rows = [row for row in (table.rows[number] for number in numbers) if table.group(row)]
+            folders = {comparison_key(part) for part in path.relative_to(folder).parts}
+            fitting = [row for row in rows if table.is_under(row, folders)]
+            if rows:  # whose labels may be other words than the folders'
+                said[path] = [_clip(path, root, table, row) for row in fitting or rows]
+    for path in paths:
+        yield from said.get(path) or [Clip(path, "", "", name=name_below(path, root))]
 
 
-def _groups_of(path: Path, tables: Mapping[Path, Mapping[str, _Artists]]) -> Iterator[_Artists]:
-    """What tables say of a file, which they name by its path, its name, or its stem."""
-    for folder, groups in tables.items():
-        below = Path(cleaned(path.relative_to(folder).as_posix()))
-        for name in (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem):
-            if name in groups:
-                yield groups[name]
+def _tables_of(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Folders and the tables that speak of what lies in them, the most particular first."""
+    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    places = [(folder, root / f"{folder.name}.csv") for folder in folders]
+    places += [(root, root / TABLE), (root, root.parent / f"{root.name}.csv")]
+    return ((folder, file) for folder, file in places if file.is_file())
 
 
-def _groups_in(file: Path) -> dict[str, _Artists]:
-    """The group of each clip of which a table says one."""
-    table = read_clip_table(file, [("clip", "path")])
-    column = table.first_of(("clip", "path")) or ""
-    rows = ((cleaned(row[column].replace("\\", "/")), table.group(row), row) for row in table.rows)
-    return {name: (group, table.artists(row)) for name, group, row in rows if group}
+def _clip(path: Path, base: Path, table: ClipTable, row: Row) -> Clip:
+    """With its name below ``base``, and what a row says of it."""
+    return Clip(path, "", table.group(row), name=name_below(path, base), artists=table.artists(row))

@@ -55,6 +55,27 @@ def test_a_folder_with_tables_as_data_sets_have_them(tmp_path: Path):
     assert "no artist is known of clips without a label: 1 of 5" in notes
 
 
+@pytest.mark.parametrize("cell", ["happy/1.wav", "./happy/1.wav", "happy\\1.mp3", "1.flac", "1", "ABS"])
+def test_tables_of_folders_are_read_as_those_of_labelled_audio(cell: str, tmp_path: Path):
+    """Also where a file's name stands in two labels' folders."""
+    for number, name in enumerate(("happy/1", "sad/1", "sad/2")):
+        _sound(tmp_path / f"{name}.wav", number)
+    other = "1" if cell == "1" else "sad/1.wav"
+    cell = cell.replace("ABS", str(tmp_path / "happy/1.wav"))
+    (tmp_path / "clips.csv").write_text(f"path,label,artist\n{cell},happy,Ann\n{other},sad,Bob\n2,,Ann\n")
+    clips, _ = unlabelled_clips([tmp_path])
+    labelled = {clip.name: (clip.group, clip.artists) for clip in labelled_audio(tmp_path).clips}
+    assert {clip.name: (clip.group, clip.artists) for clip in clips} == labelled
+    assert {group for group, _ in labelled.values()} == {"Ann", "Bob"}
+
+
+def test_a_file_that_several_rows_name_is_by_all_of_their_artists(tmp_path: Path):
+    _sound(tmp_path / "in" / "a.wav", 1)
+    _sound(tmp_path / "in" / "b.wav", 2)
+    (tmp_path / "clips.csv").write_text("clip,artist\na,Ann\na,Bob\nb,Bob\n")
+    assert _groups(tmp_path) == {"a.wav": "Ann", "b.wav": "Ann"}
+
+
 def test_the_table_beside_a_folder_is_found_however_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
