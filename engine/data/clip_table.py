@@ -86,10 +86,15 @@ class ClipTable:
         own = next((row[column] for column in self.grouped_by if _says(row, column)), "")
         return self._united.get(comparison_key(own), own) if self._united else own
 
+    @property
+    def by_artist(self) -> bool:
+        """Whether groups are artists."""
+        return next(iter(self.grouped_by), "") in ARTIST_COLUMNS
+
     def artists(self, row: Row) -> tuple[str, ...]:
-        """The keys of the artists that a row names, where groups are artists."""
-        column = next(iter(self.grouped_by), "")
-        return artist_keys(row[column]) if column in ARTIST_COLUMNS else ()
+        """The keys of the artists that a row names: those of its group, or whatever its group is."""
+        columns = self.grouped_by[:1] if self.by_artist else (c for c in ARTIST_COLUMNS if c in self.columns)
+        return next((keys for column in columns if (keys := artist_keys(row[column]))), ())
 
     @cached_property
     def _united(self) -> Mapping[str, str]:

@@ -185,6 +185,7 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
                 clip,
                 group=table.group(row),
                 artists=table.artists(row),
+                by_artist=table.by_artist,
                 tags=table.tags(row),
                 part=clip.part or parts[number],
             )

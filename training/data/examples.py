@@ -189,12 +189,7 @@ def in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list
     """The clips, with one group for the groups of which clips are copies of each other."""
     groups = [(clips[songs[0]].group, clips[song].group) for songs in copies for song in songs[1:]]
     names = {group: joined[0] for joined in connected(groups) for group in joined}
-    return [
-        dataclasses.replace(clip, group=names[clip.group])
-        if names.get(clip.group, clip.group) != clip.group
-        else clip
-        for clip in clips
-    ]
+    return [clip.regrouped(names.get(clip.group, clip.group)) for clip in clips]
 
 
 def _parts(

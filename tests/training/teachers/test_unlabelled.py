@@ -69,6 +69,26 @@ def test_tables_of_folders_are_read_as_those_of_labelled_audio(cell: str, tmp_pa
     assert {group for group, _ in labelled.values()} == {"Ann", "Bob"}
 
 
+def test_clips_are_grouped_by_the_column_that_groups_the_labelled_ones(tmp_path: Path):
+    """And have their artists still, with which a source is not one."""
+    for number, name in enumerate(("in/a", "in/b", "in/c")):
+        _sound(tmp_path / f"{name}.wav", number)
+    (tmp_path / "in" / "clips.csv").write_text("clip,artist,Source\na,Ann,s1\nb,Ann,s2\nc,Bob,\n")
+    (tmp_path / "list.csv").write_text("path,singer\nin/a.wav,Ann\nin/b.wav,Ann\n")
+    clips, notes = unlabelled_clips([tmp_path / "in"], "source")
+    assert [(clip.group, clip.artists) for clip in clips] == [
+        ("s1", ("ann",)), ("s2", ("ann",)), ("clip:c.wav", ("bob",))
+    ]  # fmt: skip
+    assert notes == ("no source is known of clips without a label: 1 of 3",)
+    clips, notes = unlabelled_clips([tmp_path / "list.csv"], "source")
+    assert [(clip.group, clip.artists) for clip in clips] == [
+        ("clip:in/a.wav", ("ann",)), ("clip:in/b.wav", ("ann",))
+    ]  # fmt: skip
+    assert notes == ("no source is known of clips without a label: 2 of 2",)
+    clips, _ = unlabelled_clips([tmp_path / "list.csv"], "Album_Artist")
+    assert {clip.group for clip in clips} == {"Ann"}
+
+
 def test_a_file_that_several_rows_name_is_by_all_of_their_artists(tmp_path: Path):
     _sound(tmp_path / "in" / "a.wav", 1)
     _sound(tmp_path / "in" / "b.wav", 2)
