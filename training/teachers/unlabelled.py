@@ -22,7 +22,7 @@ from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples
 from ..data.near_copies import near_copies
-from ..data.on_demand import OnDemand, chosen_of, joined
+from ..data.on_demand import OnDemand, joined
 from ..data.spectrogram_cache import ClipSound
 from ..data.splits import Split
 from ..data.touched import Touched, touched_groups
@@ -112,22 +112,17 @@ def apart_from(
     ):
         note += f", {count} left out that {why}" if count else ""
     music, decibels = tuple(clip for clip, _ in new), OnDemand(sound.decibels for _, sound in new)
+    equal = [clip for clip, _ in heard if clip.id in known]  # not heard twice; they tell of their artists
+    songs = {clip.id: song for song, clip in enumerate(examples.readable)}
+    same = [(songs[clip.id], number) for number, clip in enumerate(equal, len(music)) if clip.id in songs]
+    if music:
+        count, together = len(examples.readable), joined(examples.sounds, decibels)
+        pairs = near_copies(together, spec.hop_length / spec.sample_rate)
+        same += [(first, second - count) for first, second in pairs if first < count <= second]
     paths = {clip.path for clip in examples.readable}
     before = [clip for clip in labelled if clip.path in paths]
-    touched = touched_groups(before, examples.readable, music, _copies(examples, decibels, spec))
-    return Unlabelled(music, decibels, touched), note
-
-
-def _copies(examples: Examples, decibels: Sequence[Float32], spec: AudioSpec) -> Iterator[tuple[int, int]]:
-    """Pairs of a labelled song and of a clip (positions) that is a near copy of it."""
-    if not decibels:
-        return
-    pieces = sorted({int(song): i for i, song in reversed(list(enumerate(examples.songs)))}.items())
-    songs = [song for song, _ in pieces]
-    heard = chosen_of(examples.decibels, (i for _, i in pieces))
-    for first, second in near_copies(joined(heard, decibels), spec.hop_length / spec.sample_rate):
-        if first < len(songs) <= second:
-            yield songs[first], second - len(songs)
+    touched = touched_groups(before, examples.readable, (*music, *equal), same)
+    return Unlabelled(music, decibels, touched[: len(music)]), note
 
 
 def _from_csv(file: Path, group_by: str | None) -> Iterator[Clip]:

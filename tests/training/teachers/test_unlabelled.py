@@ -156,8 +156,8 @@ class Known(NamedTuple):
 @pytest.fixture(scope="module")
 def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Known:
     """By a labelled artist; a near copy of a labelled clip, by an artist with another clip; by nobody; and
-    two that are left out, a labelled clip itself and one without a sound. One names a labelled
-    artist beside a second one."""
+    two that are left out, a labelled clip itself, whose artist has another clip, and one without a sound. One
+    names a labelled artist beside a second one."""
     folder = tmp_path_factory.mktemp("music")
     data = labelled_audio(songs / "clips.csv")
     original = _sound(tmp_path_factory.mktemp("labelled") / "original.wav", 0)
@@ -169,7 +169,8 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     _sound(folder / "copy.wav", 0, 0.5)
     _sound(folder / "by who copied.wav", 12)
     _sound(folder / "nobody.wav", 13)
-    (folder / "labelled.wav").write_bytes(first.path.read_bytes())
+    (folder / "labelled.wav").write_bytes(labelled[20].path.read_bytes())
+    _sound(folder / "by who sang labelled.wav", 16)
     _sound(folder / "silent.wav", 14, 0.0)
     _sound(folder / "duet.wav", 15)
     rows = {
@@ -177,6 +178,8 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "duet": f"Somebody; {labelled[10].group}",
         "copy": "Copier",
         "by who copied": "Copier",
+        "labelled": "Singer",
+        "by who sang labelled": "Singer",
     }
     (folder / "clips.csv").write_text("\n".join(["clip,artist", *(f"{k},{v}" for k, v in rows.items())]))
     clips, _ = unlabelled_clips([folder])
@@ -184,7 +187,7 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     music, note = apart_from(examples, data.clips, clips, sounds, SPEC)
     reason = "(the first: silent.wav: is silent: no sample above -100 dB of full scale)"
     assert note == (
-        f"; 5 clips without a label, 1 left out that labelling refuses {reason}, "
+        f"; 6 clips without a label, 1 left out that labelling refuses {reason}, "
         "1 left out that are labelled clips"
     )
     silent = [i for i, clip in enumerate(clips) if clip.name == "silent.wav"]
@@ -203,6 +206,7 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ([40], {"copy.wav", "by who copied.wav"}),
         ([1], {"copy.wav", "by who copied.wav"}),  # of the artist whose song was copied
         ([10], {"duet.wav"}),
+        ([20], {"by who sang labelled.wav"}),
     ],
 )
 @pytest.mark.parametrize("part", ["test", "validation"])
@@ -215,4 +219,23 @@ def test_what_is_held_out_is_not_heard_without_its_label(
     split = Split("grouped", np.setdiff1d(np.arange(count), positions), *parts, "")
     names = {known.music.clips[i].path.name for i in known.music.usable(known.examples, split)}
     assert names == {clip.path.name for clip in known.music.clips} - left_out
-    assert len(known.music.decibels) == len(known.music.clips) == 5
+    assert len(known.music.decibels) == len(known.music.clips) == 6
+
+
+def test_a_copy_of_any_part_of_a_song_is_one_of_each_of_its_sub_clips(cache: Path, tmp_path: Path):
+    """Also of what no sub-clip holds."""
+    for number in range(4):
+        _sound(tmp_path / f"{number}.wav", number)
+    sound, _ = soundfile.read(tmp_path / "0.wav")
+    soundfile.write(tmp_path / "end.wav", 0.5 * sound[-2 * RATE :], RATE)
+    rows = (f"{number}.wav,{'ab'[number % 2]}" for number in range(4))
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    (tmp_path / "music.csv").write_text("path\nend.wav\n")
+    data = labelled_audio(tmp_path / "clips.csv")
+    examples = examples_from_audio(data, SPEC, cache, sub_clips=2, workers=1)
+    clips, _ = unlabelled_clips([tmp_path / "music.csv"])
+    music, _ = apart_from(examples, data.clips, clips, cached_sounds(clips, SPEC, 1, cache, 1), SPEC)
+    song = np.flatnonzero(examples.songs == 0)
+    split = Split("grouped", np.setdiff1d(np.arange(len(examples.clips)), song), song[:0], song, "")
+    assert music.usable(examples, split) == []
+    assert music.usable(examples, dataclasses.replace(split, test=np.flatnonzero(examples.songs == 1))) == [0]
