@@ -64,12 +64,13 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     ears = ears_of(trained_network(job.protocol.weights), job.protocol.audio, with_middle=True)
     features = _features(ears, examples.clips, job, recipe.eval_windows, observer)
     training = [examples.clips[i] for i in split.training]
-    learnt_from = [features[i] for i in split.training]
+    heard = [features[i] for i in split.training]
+    learnt_from = heard
     if recipe.train_windows:
         learnt_from = _features(ears, training, job, recipe.train_windows, observer)
     shifts = _shifts(ears, job, examples, split, observer) if any(recipe.flaws) else []
     began = perf_counter()
-    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts, recipe.guard)
+    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts, recipe.guard, heard)
     observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
     network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)
     figures = [_figures(head, features, examples, part) for part in (split.training, split.validation)]
