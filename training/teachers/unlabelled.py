@@ -53,7 +53,7 @@ def unlabelled_clips(
     """The distinct clips of folders, with all below them, and of CSV files, and notes on how they were read.
 
     Artists are those of a CSV file's column ``artist`` or ``group``, and of tables that lie with a folder:
-    ``clips.csv`` in it, and ``NAME.csv`` beside the folder NAME. Labels are not read.
+    ``clips.csv`` in it or in a folder in it, and ``NAME.csv`` beside the folder NAME. Labels are not read.
 
     Args:
         group_by: the column that groups the labelled clips, and these where their tables have it; None for
@@ -154,7 +154,7 @@ def _from_folder(root: Path, group_by: str | None) -> Iterator[Clip]:
 def _tables_of(root: Path) -> Iterator[tuple[Path, Path]]:
     """Folders and the tables that speak of what lies in them, the most particular first."""
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
-    places = [(folder, root / f"{folder.name}.csv") for folder in folders]
+    places = [(folder, file) for folder in folders for file in (folder / TABLE, root / f"{folder.name}.csv")]
     places += [(root, root / TABLE), (root, root.parent / f"{root.name}.csv")]
     return ((folder, file) for folder, file in places if file.is_file())
 

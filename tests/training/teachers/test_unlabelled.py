@@ -69,6 +69,19 @@ def test_tables_of_folders_are_read_as_those_of_labelled_audio(cell: str, tmp_pa
     assert {group for group, _ in labelled.values()} == {"Ann", "Bob"}
 
 
+def test_the_tables_of_parts_are_read(tmp_path: Path):
+    """Of a split, or of data sets that lie side by side."""
+    for number, name in enumerate(("train/happy/1", "test/happy/1", "test/sad/2")):
+        _sound(tmp_path / f"{name}.wav", number)
+    (tmp_path / "train" / "clips.csv").write_text("clip,artist\n1,Ann\n")
+    (tmp_path / "test" / "clips.csv").write_text("clip,artist\n1,Bob\n")
+    (tmp_path / "clips.csv").write_text("clip,artist\n1,Cid\n2,Dan\n")
+    clips, _ = unlabelled_clips([tmp_path])
+    assert [(clip.name, clip.group) for clip in clips] == [
+        ("test/happy/1.wav", "Bob"), ("test/sad/2.wav", "Dan"), ("train/happy/1.wav", "Ann")
+    ]  # fmt: skip
+
+
 def test_clips_are_grouped_by_the_column_that_groups_the_labelled_ones(tmp_path: Path):
     """And have their artists still, with which a source is not one."""
     for number, name in enumerate(("in/a", "in/b", "in/c")):
