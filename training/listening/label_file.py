@@ -24,7 +24,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 COLUMNS = ("path", "label", "artist")
-MOST_LABELS = 33  # the keys of page.js
+KEYS = "1234567890qwertyiopdfghjklzxcvbnm"  # of labels; u and s are taken, a is near s
 NOT_UTF8 = "its name is not UTF-8: rename it"
 _MOST_BYTES = 1 << 26
 _BOM = b"\xef\xbb\xbf"
@@ -53,8 +53,8 @@ def labels_from_text(text: str) -> tuple[str, ...]:
     labels = tuple(" ".join(label.split()) for label in labels_from_list(text))
     if len(labels) < 2 or not all(labels):
         raise UsageError(f"{text!r} names no two labels: write them with a comma between, as in calm,tense")
-    if len(labels) > MOST_LABELS:
-        raise UsageError(f"{len(labels)} labels are more than there are keys ({MOST_LABELS})")
+    if len(labels) > len(KEYS):
+        raise UsageError(f"{len(labels)} labels are more than there are keys ({len(KEYS)})")
     if len({label.casefold() for label in labels}) < len(labels):
         raise UsageError(f"{text!r} names a label twice")
     for label in labels:

@@ -17,7 +17,7 @@ from ...engine.arrays import Float32
 from ...engine.audio.decoder import Budget, Limits
 from ...engine.audio.formats import open_regular_file
 from ...engine.audio.open import open_decoder
-from ...engine.errors import AudioError
+from ...engine.errors import AudioError, UnreadableError
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 
 _LONGEST_S = 900  # of a WAV: an emotion is heard sooner, and the disk for it is 80 MB
@@ -48,6 +48,7 @@ class Sounds:
         self._pool: WorkerPool | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="listen-")
         self._decoded: dict[int, Path] = {}
+        self._failed: dict[int, str] = {}  # why, where no other try helps: pages try thrice
 
     def open(self, number: int, decoded: bool = False) -> Sound:
         """The file as it is, or its sound as a WAV: mono, 16 bits, at most its first 15 minutes.
@@ -70,6 +71,8 @@ class Sounds:
         return Sound(descriptor, os.fstat(descriptor).st_size, "audio/wav")
 
     def _wav(self, number: int, path: str) -> Path:
+        if number in self._failed:
+            raise AudioError(self._failed[number])
         if number not in self._decoded:
             if self._pool is None:
                 self._pool = WorkerPool(_write_wav, None, workers=1, seconds=Limits().seconds)
@@ -77,6 +80,8 @@ class Sounds:
             [(_, result)] = self._pool.map([(path, target)])
             if isinstance(result, Failure):
                 target.unlink(missing_ok=True)
+                if not result.unreadable:
+                    self._failed[number] = result.reason
                 raise AudioError(result.reason)
             self._decoded[number] = target
             for old in list(self._decoded)[:-_KEPT]:
@@ -131,8 +136,8 @@ def _writing(target: Path, rate: int) -> Iterator[Callable[[Float32], None]]:
             raise _unwritable(target) from None
 
 
-def _unwritable(target: Path) -> AudioError:
-    return AudioError(f"its sound cannot be written to {target.parent}: is the disk full? (TMPDIR)")
+def _unwritable(target: Path) -> UnreadableError:
+    return UnreadableError(f"its sound cannot be written to {target.parent}: is the disk full? (TMPDIR)")
 
 
 def _kind(head: bytes) -> str:

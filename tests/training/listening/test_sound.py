@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import chirp, write_audio
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, UnreadableError
 from merkit.engine.labelling.worker_pool import Failure
 from merkit.training.listening import sound
 from merkit.training.listening.sound import Sounds
@@ -60,7 +60,7 @@ class _HerePool:
             try:
                 yield number, self._function(item, None)
             except AudioError as error:
-                yield number, Failure(str(error))
+                yield number, Failure(str(error), isinstance(error, UnreadableError))
 
     def close(self) -> None:
         pass
@@ -79,6 +79,23 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ro
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert _bytes(sounds, 0)[0] == "audio/wav"
+
+
+def test_what_cannot_be_decoded_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.wma").write_bytes(b"nonsense" * 1_000)
+    tries: list[Any] = []
+
+    def write_wav(job: Any, _: None) -> None:
+        tries.append(job)
+        raise AudioError("not an audio file")
+
+    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "_write_wav", write_wav)
+    with Sounds([str(tmp_path / "a.wma")]) as sounds:
+        for decoded in (False, True, True):
+            with pytest.raises(AudioError, match="not an audio file"):
+                sounds.open(0, decoded)
+    assert len(tries) == 1
 
 
 def test_what_is_no_audio_never_leaves(tmp_path: Path):
