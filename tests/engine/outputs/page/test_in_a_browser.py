@@ -426,6 +426,17 @@ def test_groups_stay_where_they_are_while_one_is_chosen(longer: Browser) -> None
         assert longer.run(top) == 300
 
 
+def test_the_keyboard_stays_at_a_group_whose_choice_is_taken_back(longer: Browser) -> None:
+    current = "document.querySelector('#groups .row.current')"
+    longer.run("document.querySelector('#groups').focus()")
+    for key in (*["ArrowDown"] * 12, "Enter", "Enter"):
+        longer.press(key)
+    assert longer.run("document.querySelector('#chosen').textContent") == ""
+    assert longer.run(f"{current}.dataset.index") == "11"
+    longer.press("ArrowDown")
+    assert longer.run(f"{current}.dataset.index") == "12"
+
+
 def test_songs_beside_the_page_are_in_a_folder_of_one_name(longer: Browser) -> None:
     change(longer, "#kind", "folder", "change")
     row = "document.querySelector('#groups .row')"
@@ -443,11 +454,56 @@ def test_keys_of_the_browser_are_left_to_it(longer: Browser) -> None:
         return event.defaultPrevented;
     }})()"""
     window = "document.querySelector('#now-text').textContent"
-    first = longer.run(window)
-    for key in ("ArrowRight", "ArrowLeft", "ArrowDown"):
+    for key in ("ArrowRight", "ArrowLeft", "ArrowDown", "/"):
+        before = longer.run(window)
         assert not longer.run(is_taken.format(key, "true"))
-        assert longer.run(window) == first
+        assert longer.run(window) == before
         assert longer.run(is_taken.format(key, "false"))
+
+
+def test_strips_are_drawn_anew_in_another_width(tab: Browser, longer: Browser) -> None:
+    widths = "[...document.querySelectorAll('#songs .space canvas, #groups .space canvas')]"
+    are_sharp = f"{widths}.every((each) => each.width === Math.round(each.getBoundingClientRect().width))"
+    assert longer.run(are_sharp)
+    size = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
+    try:
+        for width in (2_200, 1_000):
+            longer.send("Emulation.setDeviceMetricsOverride", width=width, **size)
+            longer.wait(f"innerWidth === {width} && {are_sharp}")
+    finally:
+        longer.send("Emulation.setDeviceMetricsOverride", width=1_300, **size)
+
+
+def test_the_current_window_has_a_frame_where_it_is_silent(longer: Browser) -> None:
+    click(longer, "#songs .space .row")
+    draws = """((current) => {
+        const strip = document.querySelector("#now-strip");
+        const catalogue = new Catalogue({
+            about: { songs: 1, labels: ["a", "b"], none: 255, levels: 50, silent: 255 },
+            cells: [2], starts: [0, 100], levels0: [255, 50], levels1: [255, 0] });
+        drawStrip(strip, catalogue, 0, current);
+        return strip.toDataURL();
+    })"""
+    assert len({longer.run(f"{draws}({current})") for current in (-1, 0, 1)}) == 3
+
+
+def test_controls_begin_anew_when_one_comes_back(opened: Browser) -> None:
+    for selector, value, event in (
+        ("#limit", 60, "input"),
+        ("#kind", "album", "change"),
+        ("#order", "song 1", "change"),
+        ("#verdict", "unsure", "change"),
+    ):
+        change(opened, selector, value, event)
+    opened.open("about:blank")
+    opened.wait("location.href === 'about:blank'")
+    history = opened.send("Page.getNavigationHistory")
+    before = history["entries"][history["currentIndex"] - 1]["id"]
+    opened.send("Page.navigateToHistoryEntry", entryId=before)
+    opened.wait(f"{_READY}")
+    values = "['limit', 'kind', 'order', 'verdict'].map((id) => document.getElementById(id).value)"
+    assert opened.run(values) == ["100", "artist", "sure 1", ""]
+    assert len(names(opened)) == 5
 
 
 def test_more_songs_than_a_browser_has_room_for(tmp_path: Path) -> None:
