@@ -18,7 +18,7 @@ from typing import Any
 from ...engine.errors import AudioError, MerError
 from ...engine.strict_json import json_from_text
 from ...engine.text.escape import for_terminal
-from .label_file import KEYS
+from .keys import KEYS
 from .session import Session, StaleError
 from .sound import Sounds
 
