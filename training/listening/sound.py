@@ -48,6 +48,7 @@ class Sounds:
         self._pool: WorkerPool | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="listen-")
         self._decoded: dict[int, Path] = {}
+        self._asked = -1  # the last song that was asked for
         self._failed: dict[int, str] = {}  # why, where no other try helps: pages try thrice
 
     def open(self, number: int, decoded: bool = False) -> Sound:
@@ -57,9 +58,9 @@ class Sounds:
             decoded: the browser could not play the file's own bytes.
 
         Raises:
-            AudioError: the file is gone, or nothing here can read it.
+            AudioError: the file is gone, nothing here can read it, or another was asked for before its turn.
         """
-        path = self._paths[number]
+        path, self._asked = self._paths[number], number
         if not decoded:
             descriptor = open_regular_file(path)
             kind = _kind(os.pread(descriptor, 16, 0))
@@ -74,6 +75,8 @@ class Sounds:
         if number in self._failed:
             raise AudioError(self._failed[number])
         if number not in self._decoded:
+            if number != self._asked:
+                raise AudioError("another song was asked for meanwhile")
             if self._pool is None:
                 self._pool = WorkerPool(_write_wav, None, workers=1, seconds=Limits().seconds)
             target = Path(self._folder.name, f"{number}.wav")
