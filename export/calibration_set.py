@@ -170,8 +170,13 @@ class CalibrationSet:
             raise UsageError(f"{self.source} is not a local file: copy the music to calibrate on")
         if self._is_archive:
             return [Path(self.source)], self.windows, []
-        paths = [Path(path) for path in inputs_from_paths([self.source]).paths]
-        return calibration_paths([Clip(path, "", path.name) for path in paths], self.windows, self.scored)
+        paths = inputs_from_paths([self.source]).paths
+        if url := next(filter(is_remote, paths), None):
+            raise UsageError(
+                f"{self.source} names {url}: copy the music to this machine, and name the copies"
+            )
+        clips = [Clip(Path(path), "", Path(path).name) for path in paths]
+        return calibration_paths(clips, self.windows, self.scored)
 
 
 def calibration_paths(

@@ -71,6 +71,10 @@ def test_clips_or_a_folder_or_an_archive_calibrate(music: Path, tmp_path: Path) 
     assert of_archive.log_mels.log_mels.shape == (3, 1, AUDIO.n_mels, AUDIO.frames)
     with pytest.raises(UsageError, match="not a local file"):
         _ = CalibrationSet(AUDIO, (), "s3://bucket/songs/", "").log_mels
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"path\n{clips[0].path}\nhttps://example.org/a.mp3\n")
+    with pytest.raises(UsageError, match=r"list\.csv names https://example\.org/a\.mp3: copy the music to"):
+        _ = CalibrationSet(AUDIO, (), str(listed), "").log_mels
 
 
 def test_a_file_without_audio_takes_no_share_of_the_windows(music: Path, tmp_path: Path) -> None:
