@@ -127,7 +127,7 @@ def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -
     if job.calibration_set and precision == "int8":
         calibration = job.calibration_set.facts_of(job.calibration)
     kept = {"one step up": list(job.plan.keep), "fp32": list(job.plan.keep_fp32)}
-    return report_of(job.source.artifact, precision, model, checks, job.eval_set, calibration, kept)
+    return report_of(job.source, precision, model, checks, job.eval_set, calibration, kept)
 
 
 def _write(
