@@ -64,13 +64,20 @@ def report_of(
         "kept": kept,
         "calibration": calibration,
         "parity": {"images": eval_set.kind, "of": eval_set.origin, **parity.to_json()} if parity else None,
-        "parity_reference": "FP32 ONNX on ONNX Runtime's CPU" if checks.parity else "PyTorch",
+        "parity_reference": _reference(checks),
         "fp16_range": checks.range.to_json() if checks.range else None,
         "torch_parity": checks.torch.to_json() if checks.torch else None,
         "accuracy": _accuracy(checks.accuracy, eval_set, claimed=True),
         "on_trained_clips": _accuracy(checks.accuracy, eval_set, claimed=False),
         "skipped": [[path.name, reason] for path, reason in eval_set.skipped],
     }
+
+
+def _reference(checks: Checks) -> str | None:
+    """What the report's parity is against; None of an .onnx in FP32, which is its own reference."""
+    if checks.parity:
+        return "FP32 ONNX on ONNX Runtime's CPU"
+    return "PyTorch" if checks.torch else None
 
 
 def _named(artifact: Artifact) -> str:

@@ -113,6 +113,8 @@ def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
     of_torch = report_of(Source(artifact), "fp32", small_network(), Checks(torch=PARITY), eval_set, None, {})
     assert of_torch["parity_reference"] == "PyTorch"
     assert of_torch["parity"]["flips"] == 2
+    of_none = report_of(Source(artifact), "fp32", small_network(), Checks(), eval_set, None, {})
+    assert of_none["parity"] is of_none["parity_reference"] is None
 
 
 def test_a_known_model_is_named_as_the_command_takes_it(eval_set: EvalSet) -> None:
