@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -295,11 +296,11 @@ def _check_calibration(precisions: list[Precision], options: dict[str, Any]) -> 
 
 
 def _keep_hint(error: GateError) -> str:
-    """The flags that leave the layers that a gate names in a higher precision."""
+    """The flags, for a shell, that leave the layers that a gate names in a higher precision."""
     if not error.layers:
         return ""
     suffix = "=fp32" if error.precision == "fp32" else ""
-    flags = " ".join(f"--keep {name}{suffix}" for name in error.layers[:_LAYERS_NAMED])
+    flags = " ".join(f"--keep {shlex.quote(name + suffix)}" for name in error.layers[:_LAYERS_NAMED])
     others = len(error.layers) - _LAYERS_NAMED
     return f". Try {flags}" + (f" (and {others} more)" if others > 0 else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -144,6 +145,14 @@ def test_the_range_gate_refuses_and_names_the_layer(tmp_path: Path) -> None:
     assert left_in(out) == []
     kept = [word for word in result.output.split() if word.endswith("=fp32")]
     assert "stem=fp32" in kept
+    network = onnx.load(str(loud))
+    for node in network.graph.node:
+        node.name = f"net/{node.name};net/{node.name} $HOME"  # as TensorFlow names layers
+    onnx.save(network, str(loud))
+    hint = run("--model", loud, "--fp16", "-o", f"{out}/").output.partition(". Try ")[2]
+    words = shlex.split(hint.partition(" (and ")[0])
+    assert words[:2] == ["--keep", "net/stem;net/stem $HOME=fp32"]
+    assert words[::2] == ["--keep"] * (len(words) // 2)
 
 
 def test_sensitivity_ranks_and_keep_leaves_fp16(model: Path, music: Path, tmp_path: Path) -> None:
