@@ -260,16 +260,15 @@ def _rank(
     say: Callable[[str], None],
     foreign: Foreign | None,
 ) -> None:
-    from .data_plan import sets_from_plan
-    from .job import Job
+    from .data_plan import calibration_set_from_plan
+    from .job import calibration_of, rank
 
     _say_notes(data, say)
     for model in models:
         source = _open_source(model, plan, say, foreign)
-        eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, say)
-        job = Job(source, eval_set, calibration_set, plan, say)
+        music = calibration_set_from_plan(source.artifact.spec, data)
         say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")
-        for result in job.rank():
+        for result in rank(source, music, calibration_of(source, music, say), plan):
             say(f"  {result.error:8.3%}  {result.layer}")
 
 
