@@ -85,7 +85,8 @@ def export(job: Job, precision: Precision) -> Exported:
     if note:
         job.say(f"  {note}")
     if job.plan.triton and (len(files) > 1 or job.plan.form == "onnx"):
-        models = write_repository(job.plan.triton, open_artifact(str(files[1 if len(files) > 1 else 0])))
+        served = open_artifact(str(files[1 if len(files) > 1 else 0]))
+        models = write_repository(job.plan.triton, served, job.plan.engine.batches[1:])
         job.say(f"  Triton: {', '.join(map(str, models))}")
     return Exported(artifact.name, precision, checks, files, size, time.perf_counter() - began)
 

@@ -382,6 +382,13 @@ def test_the_command(tmp_path: Path, model: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"Triton: {tmp_path / 'models' / 'small_fp16'}" in done.output
     assert len(check_repository(tmp_path / "models")) == 3
+    batches = ["--opt-batch", "16", "--max-batch", "32"]
+    done = CliRunner().invoke(cli.main, [*options, "--triton", str(tmp_path / "small"), *batches])
+    assert done.exit_code == 0, done.output
+    paths = sorted((tmp_path / "small").glob("*/config.pbtxt"))
+    configs = {path.parent.name: message_from_text(path.read_text()) for path in paths}
+    assert [config["max_batch_size"] for config in configs.values()] == [[32]] * 3
+    assert configs["small_fp16_network"]["dynamic_batching"][0]["preferred_batch_size"] == [16]
 
 
 def test_another_network_is_refused_before_the_work(tmp_path: Path, model: Path) -> None:
