@@ -19,7 +19,6 @@ from ..engine.signals import signals_deferred
 from ..engine.spec import ModelSpec
 from ..engine.strict_json import LONGEST
 from .output_files import check_same_network
-from .triton_check import check_repository
 
 _WROTE = "# written by mer-export\n"
 _UNFINISHED = ".mer-export"  # an empty file, in a folder that is being written
@@ -38,7 +37,7 @@ _LOG_MEL_PROCESSES = 4
 def write_repository(
     folder: Path, artifact: Artifact, batches: tuple[int, int] = (64, 64)
 ) -> tuple[Path, ...]:
-    """Adds the three models of an .onnx file or an engine to a model repository, and checks them.
+    """Adds the three models of an .onnx file or an engine to a model repository.
 
     While they are written, Triton finds no configuration of an older export of that name, so that it loads
     no mixture of the two. Signals wait until they are written.
@@ -92,7 +91,6 @@ def write_repository(
         served = (targets[0] / "config.pbtxt").exists()
         left = "" if served else f"; Triton serves no {name} until it is exported again"
         raise MerError(f"cannot write into {folder}: {error.strerror or error}{left}") from None
-    check_repository(folder, models)
     return targets
 
 
@@ -245,7 +243,7 @@ class _Name(str):
 
 
 def _text(message: Mapping[str, Any], indent: str = "") -> str:
-    """Protobuf's text format of a message, as ``triton_check.message_from_text`` reads it."""
+    """Protobuf's text format of a message."""
     lines = []
     for field, value in message.items():
         for each in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:
