@@ -146,6 +146,26 @@ def test_an_older_graph_is_converted(tmp_path: Path):
     assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
 
 
+@pytest.mark.parametrize("opset", [13, 20])
+@pytest.mark.parametrize("ends", [("x", "images"), ("logits", "images"), ("logits", "y"), ("images", "y")])
+def test_ends_that_have_our_names_the_other_way_round(tmp_path: Path, opset: int, ends: tuple[str, str]):
+    x, y = ends
+    w = onnx.numpy_helper.from_array(
+        np.random.default_rng(1).random((4, 1, 3, 3), np.float32), "logits inside"
+    )
+    nodes = [
+        helper.make_node("Conv", [x, "logits inside"], ["images inside"]),
+        helper.make_node("GlobalAveragePool", ["images inside"], ["p"]),
+        helper.make_node("Flatten", ["p"], [y]),
+    ]
+    values = [helper.make_tensor_value_info(*each) for each in ((x, 1, ["n", 1, 32, 32]), (y, 1, ["n", 4]))]
+    graph = helper.make_graph(nodes, "theirs", values[:1], values[1:], [w])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    source = open_source(written(tmp_path, model), FOREIGN)
+    assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
+
+
 def old_model(opset: int, *nodes: onnx.NodeProto, **weights: Any) -> onnx.ModelProto:
     """From "x" through these to "p", then a mean of each of four filters."""
     weights["w"] = np.random.default_rng(1).standard_normal((4, 1, 3, 3)).astype(np.float32)
