@@ -14,6 +14,7 @@ from ..engine.artifact import open_artifact
 from ..engine.errors import DeviceError, EngineLoadError, MerError, UsageError
 from ..engine.files import publish, staging
 from ..engine.runtimes import open_runtime
+from ..engine.runtimes.engine_compatibility import fp32_products
 from .builders import gpu_capability
 from .checks import check_evidence, check_parity, logits_by_batch, parity
 from .engine_builder import engine_from_onnx
@@ -115,12 +116,11 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
 
 def _check_turing(model: ModelProto) -> None:
     """Raises UsageError for what its kernels in TensorRT for RTX lack; its convolutions may be FP32."""
-    table = precision_by_op(model)
-    for operator in ("Gemm", "MatMul"):
-        if table.get(operator, {}).get("fp32"):
-            raise UsageError(
-                f"no {operator} in FP32 can be compiled for turing: use --fp16, and keep none in FP32"
-            )
+    products = fp32_products(precision_by_op(model))
+    if products:
+        raise UsageError(
+            f"no {products[0]} in FP32 can be compiled for turing: use --fp16, and keep none in FP32"
+        )
 
 
 def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -> dict[str, Any]:

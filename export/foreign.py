@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,14 @@ _LICENCE = "not stated; the network's own terms bind whoever passes it on"
 class Foreign:
     """What no foreign file says: ``audio`` is what it hears, ``labels`` name its outputs in order.
 
-    ``backbone`` is needed for weights without a graph.
+    ``backbone`` is needed for weights without a graph. ``given`` are mer-export's options for all three as
+    they were typed, a file by its name.
     """
 
     audio: AudioSpec
     labels: tuple[str, ...]
     backbone: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def spec(self, path: Path) -> ModelSpec:
         """The ModelSpec of a file."""
@@ -58,6 +60,9 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
         SpecError: the file holds no AudioSpec.
     """
     names = tuple(labels_from_list(labels))
+    given = {"spec": spec if spec in PRESETS else Path(spec).name, "labels": labels}
+    if backbone is not None:
+        given["backbone"] = backbone
     if spec in PRESETS:
         audio = PRESETS[spec]
     elif os.path.isfile(spec):
@@ -67,7 +72,7 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
     if backbone is not None:
         with suppress(UsageError):  # of an .onnx it may be any name; for weights it is looked up
             backbone = backbone_from_name(backbone)
-    foreign = Foreign(audio, names, backbone)
+    foreign = Foreign(audio, names, backbone, given)
     try:
         foreign.spec(Path("network"))
     except SpecError as error:

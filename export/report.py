@@ -59,6 +59,7 @@ def report_of(
             "model": _named(artifact),
             "sha256": artifact.sha256,
             "file_sha256": source.file_sha256 or artifact.sha256,
+            **({"given": dict(source.given)} if source.given else {}),
         },
         "precision_by_op": precision_by_op(model),
         "kept": kept,

@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -56,7 +56,8 @@ class Source:
     was read. Of a checkpoint or a network from elsewhere that .onnx is made here; ``file_sha256`` is then
     their file's own, else empty. The graph gives logits alone; ``evidence`` is the part that gives the second
     output of the file, if it has one, and ``read`` then the artifact as it was read. ``torch_infer`` computes
-    the checkpoint's own logits. It is None for an .onnx, which is itself the reference.
+    the checkpoint's own logits. It is None for an .onnx, which is itself the reference. ``given`` is what had
+    to be said of a network from elsewhere: see ``Foreign``.
     """
 
     artifact: Artifact
@@ -64,6 +65,7 @@ class Source:
     evidence: Evidence | None = None
     read: Artifact | None = None
     file_sha256: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> Artifact:
@@ -94,7 +96,7 @@ def open_source(
     path = path_of_source(model)
     check_foreign(foreign, path)
     if foreign is not None:
-        return _from_foreign(path, foreign, say)
+        return dataclasses.replace(_from_foreign(path, foreign, say), given=foreign.given)
     source = _from_our_own(path)
     if note := note_of_stopped(model, source.artifact.spec.provenance):
         say(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def logits(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
 
 
 def test_a_foreign_graph_becomes_one_of_ours(tmp_path: Path):
-    source = open_source(written(tmp_path, foreign_network()), FOREIGN)
+    source = open_source(written(tmp_path, foreign_network()), replace(FOREIGN, given={"spec": "their.json"}))
+    assert source.given == {"spec": "their.json"}
     spec = source.artifact.spec
     assert (spec.labels, spec.audio, spec.backbone) == (LABELS, AUDIO, "theirs")
     assert spec.provenance["imported"] == "theirs.onnx"
@@ -457,6 +459,9 @@ def test_what_is_said_of_it(tmp_path: Path):
     assert foreign_from_texts(str(tmp_path / "spec.json"), "a,b", None).audio == AUDIO
     for typed, name in (("MobileNet-V3-Small", "mobilenetv3"), ("their own", "their own")):
         assert foreign_from_texts("emotion4q", "a,b", typed).spec(Path("x")).backbone == name
+    foreign = foreign_from_texts(str(tmp_path / "spec.json"), "a, b", "MobileNet-V3-Small")
+    assert foreign.given == {"spec": "spec.json", "labels": "a, b", "backbone": "MobileNet-V3-Small"}
+    assert foreign_from_texts("emotion4q", "a,b", None).given == {"spec": "emotion4q", "labels": "a,b"}
     with pytest.raises(UsageError, match="presets: emotion4q"):
         foreign_from_texts("emotion5q", "a,b", None)
     with pytest.raises(UsageError, match="different"):

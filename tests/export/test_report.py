@@ -124,6 +124,9 @@ def test_a_known_model_is_named_as_the_command_takes_it(eval_set: EvalSet) -> No
     report = report_of(source, "fp32", small_network(), Checks(PARITY), eval_set, None, {})
     assert report["source"]["model"] == "audiocnn"
     assert (report["source"]["sha256"], report["source"]["file_sha256"]) == (artifact.sha256, "1" * 64)
+    foreign = dataclasses.replace(source, given={"spec": "emotion4q"})
+    report = report_of(foreign, "fp32", small_network(), Checks(PARITY), eval_set, None, {})
+    assert report["source"]["given"] == {"spec": "emotion4q"}
 
 
 def test_what_is_not_known_of_int8_is_said() -> None:
