@@ -160,7 +160,7 @@ def _separate_biases(model: ModelProto) -> None:
     taken = tensor_names(graph)
     seen: set[str] = set()
     for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm") or not weights.keys() & set(node.input[2:]):
+        if node.op_type not in ("Conv", "Gemm") or weights.keys().isdisjoint(node.input[2:]):
             continue
         beta = next((each for each in node.attribute if each.name == "beta"), None)
         times = beta.f if beta else 1
