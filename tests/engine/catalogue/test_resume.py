@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from any_capitals import find_any_capitals
 from fake_labels import MODEL, OPTIONS, FakeBackend, read_tags
+from merkit.engine.catalogue import manifests
 from merkit.engine.catalogue import run as run_module
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.resume import Resume
@@ -905,6 +906,30 @@ def test_a_column_keeps_its_kind() -> None:
     assert rows() == before
     pairs = [(row["year"], row["manifest_verdict"]) for row in before]
     assert pairs == [(2001, 2001), (2000, 2000), (None, None)]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_index_of_pandas_is_no_column(older: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pandas writes it of rows that were chosen; older versions took it into the rows, where it stays."""
+
+    def manifest(names: str, index: list[int] | None) -> str:
+        paths = [f"nas/album/{name}.wav" for name in names]
+        table: dict[str, list[Any]] = {"path": paths, "year": [*range(len(paths))]}
+        if index:
+            table["__index_level_0__"] = index
+        pq.write_table(pa.table(table), "list.parquet")
+        return "list.parquet"
+
+    with monkeypatch.context() as then:
+        if older:
+            then.setattr(manifests, "is_index", lambda name: False)
+        label(manifest("abd", [0, 1, 3]))
+    assert told(label(manifest("abd", [0, 1, 3]))) == {"resumed": 3}
+    assert told(label(manifest("abcd", None))) == {"resumed": 3, "updated": 1}
+    assert told(label(manifest("abcd", [5, 6, 7, 8]), "nas")) == {"resumed": 4}
+    assert [row.get("__index_level_0__", "none") for row in rows()] == (
+        [0, 1, 3, None, None] if older else ["none"] * 5
+    )
 
 
 def test_bytes_of_a_list_that_are_no_text() -> None:
