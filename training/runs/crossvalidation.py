@@ -119,7 +119,8 @@ def train_on_everything(
         UsageError, MerError: see ``train_split``.
     """
     run = train_unmeasured(job, examples, measured.metrics["split"]["kind"], folder, mode, observer)
-    metrics = {name: measured.metrics[name] for name in measured.metrics if name != "history"}
+    # Files that were left out are the user's own business: the network is passed on.
+    metrics = {name: value for name, value in measured.metrics.items() if name not in ("history", "skipped")}
     provenance = {"metrics": metrics, "measured_by": CROSS_VALIDATION}
     _update_checkpoint(folder, measured.metrics["temperature"], provenance)
     return run

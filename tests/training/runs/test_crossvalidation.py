@@ -12,7 +12,7 @@ from merkit.engine.errors import MerError, UsageError
 from merkit.training.data.examples import Examples
 from merkit.training.data.splits import Split, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
-from merkit.training.networks.checkpoint import network_from_checkpoint
+from merkit.training.networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
 from merkit.training.runs.announcements import summary
 from merkit.training.runs.crossvalidation import Training, cross_validate, train_on_everything
 from merkit.training.runs.ensemble import ensemble_metrics, member_from_path
@@ -76,6 +76,20 @@ def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path
     metrics = ensemble_metrics(members)
     assert list(metrics) == [tmp_path.name, "fold-1", "ensemble"]
     assert {m["songs"] for m in metrics.values()} == {len(splits[0].test)}
+
+
+def test_the_network_on_everything_names_no_file_that_was_left_out(examples: Examples, tmp_path: Path):
+    """It is passed on; metrics.json, which stays, names them."""
+    heard = dataclasses.replace(examples, skipped=((Path("/home/me/private.mp3"), "is silent"),))
+    job = fast_job("epochs=1")
+    job = dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, validation_share=0.0))
+    splits = splits_from_protocol(heard.clips, job.protocol, "grouped", 2)
+    run = cross_validate(_trainings(job, heard, splits), tmp_path, "fresh")
+    train_on_everything(job, heard, run, tmp_path / "final", "fresh")
+    assert run.metrics["skipped"] == [["/home/me/private.mp3", "is silent"]]
+    assert b"private" not in (tmp_path / "final" / CHECKPOINT).read_bytes()
+    metrics = spec_from_checkpoint(tmp_path / "final" / CHECKPOINT).provenance["metrics"]
+    assert metrics["macro_f1"] == run.metrics["macro_f1"]
 
 
 def test_songs_that_the_weights_have_heard_are_counted_and_not_called_held_out(
