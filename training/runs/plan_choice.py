@@ -18,7 +18,7 @@ from ..evaluate.predictions import Predictions, pooled
 from ..fit.trainer import DivergedError
 from ..plans import Plan
 from .observer import NoObserver, Observer
-from .plan_check import check_plan
+from .plan_check import check_plan, check_teaching
 from .run_folder import FinishedRun
 from .session import read_examples
 from .settings import Session
@@ -42,10 +42,10 @@ def with_plan(session: Session, observer: Observer) -> Session:
     in folders below ``session.out``. A plan that trains more must be a point of macro-F1 better.
 
     Raises:
-        UsageError, MerError: see ``check_plan`` and ``train_split``.
+        UsageError, MerError: see ``check_plan``, ``check_teaching`` and ``train_split``.
     """
     frozen = dataclasses.replace(session, plan="frozen")
-    check_plan(frozen, NoObserver())  # the session that is returned says what is not used
+    _check(frozen)
     few = min(Counter(clip.label for clip in session.data.clips).values(), default=0)
     if few < FEW:
         return _settled(
@@ -61,7 +61,7 @@ def with_plan(session: Session, observer: Observer) -> Session:
     more: tuple[Plan, ...] = ("head",) if few < MANY else ("head", "all")
     possible = _possible(session, more, observer)
     if not possible:
-        return _settled(frozen, "frozen: no other plan can be tried with these weights", observer)
+        return _settled(frozen, "frozen: no other plan can be tried", observer)
     trial = _Trial(session, ("frozen", *possible), observer)
     if not session.folds:
         return trial.chosen(0)
@@ -71,15 +71,21 @@ def with_plan(session: Session, observer: Observer) -> Session:
 
 
 def _possible(session: Session, plans: Sequence[Plan], observer: Observer) -> list[Plan]:
-    """Those that the weights allow; says why one is not."""
+    """Those that the weights and what is to be learnt from allow; says why one is not."""
     possible: list[Plan] = []
     for plan in plans:
         try:
-            check_plan(dataclasses.replace(session, plan=plan), NoObserver())
+            _check(dataclasses.replace(session, plan=plan))
             possible.append(plan)
         except UsageError as error:
             observer.say(f"plan {plan} cannot be tried: {error}")
     return possible
+
+
+def _check(session: Session) -> None:
+    """What the session that is returned would be refused for; what it does not use it says itself."""
+    check_plan(session, NoObserver())
+    check_teaching(session, NoObserver())
 
 
 @dataclass(frozen=True)

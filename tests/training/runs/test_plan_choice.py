@@ -65,6 +65,23 @@ def test_more_is_trained_where_inner_folds_gain_by_it(
     assert says.lines[-1].startswith(f"plan {plan}")
 
 
+def test_a_plan_that_cannot_be_trained_with_what_is_given_is_not_tried(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+):
+    """Music without labels serves a frozen network, and without a teacher no other; no fold takes another."""
+    monkeypatch.setattr(plan_choice, "FEW", 10)
+    monkeypatch.setattr(plan_choice, "_score", lambda tried, *_: {"frozen": 0.1, "head": 0.9}[tried.plan])
+    why = "plan head cannot be tried: music without labels teaches nothing by itself: name a teacher"
+    for given in ({"unlabelled": (Path("music"),)}, {"second": (Path("words"),)}):
+        chosen = with_plan(dataclasses.replace(session, folds=2, **given), says := Says())
+        assert (chosen.plan, {fold.plan for fold in chosen.of_folds} <= {"frozen"}) == ("frozen", True)
+        assert [why in line for line in says.lines] == [True, False]
+    recipe = dataclasses.replace(session.protocol.recipe, distill=0.5)
+    taught = dataclasses.replace(session, protocol=dataclasses.replace(session.protocol, recipe=recipe))
+    with pytest.raises(UsageError, match="distill: there is no teacher to learn that from"):
+        with_plan(taught, NoObserver())
+
+
 def test_only_a_training_that_diverges_says_something_of_its_plan(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ):
