@@ -159,8 +159,8 @@ def _train(**options: Any) -> int:
         second=options["second"],
         group_by=options["group_by"],
     )
-    if len(models) == len(session.splits) == 1:  # else folders in it are the runs'
-        check_files(out, "" if session.folds else models[0])
+    for folder, model in session.folders.items():
+        check_files(folder, model)
     if begun and settled and not options["plan"]:
         click.echo(for_terminal(f"plan all: {settled} is given"), err=True)
     with results_folder(session.out, mode), TerminalProgress() as progress:

@@ -22,6 +22,16 @@ from .observer import Observer
 from .settings import Session
 
 
+def check_session(session: Session, observer: Observer) -> None:
+    """Whether the session's networks can be trained as it says, as far as that is known before any clip is.
+
+    Raises:
+        UsageError, MerError: see ``check_plan`` and ``check_teaching``.
+    """
+    check_plan(session, observer)
+    check_teaching(session, observer)
+
+
 def check_plan(session: Session, observer: Observer) -> None:
     """Whether the session's networks can go on from its weights; says what is otherwise than before.
 

@@ -18,9 +18,9 @@ from ..evaluate.predictions import Predictions, pooled
 from ..fit.trainer import DivergedError
 from ..plans import Plan
 from .observer import NoObserver, Observer
-from .plan_check import check_plan, check_teaching
+from .plan_check import check_session
 from .run_folder import FinishedRun
-from .session import read_examples
+from .session import begin, read_examples
 from .settings import Session
 from .split_kinds import kinds_of_split
 from .train_run import train_split
@@ -42,10 +42,11 @@ def with_plan(session: Session, observer: Observer) -> Session:
     in folders below ``session.out``. A plan that trains more must be a point of macro-F1 better.
 
     Raises:
-        UsageError, MerError: see ``check_plan``, ``check_teaching`` and ``train_split``.
+        UsageError, MerError: see ``begin`` and ``train_split``.
     """
-    frozen = dataclasses.replace(session, plan="frozen")
-    _check(frozen)
+    # What there is to say, the session that is returned says when it begins itself.
+    frozen = begin(dataclasses.replace(session, plan="frozen"), NoObserver())
+    session = dataclasses.replace(session, mode=frozen.mode)
     few = min(Counter(clip.label for clip in session.data.clips).values(), default=0)
     if few < FEW:
         return _settled(
@@ -75,17 +76,11 @@ def _possible(session: Session, plans: Sequence[Plan], observer: Observer) -> li
     possible: list[Plan] = []
     for plan in plans:
         try:
-            _check(dataclasses.replace(session, plan=plan))
+            check_session(dataclasses.replace(session, plan=plan), NoObserver())
             possible.append(plan)
         except UsageError as error:
             observer.say(f"plan {plan} cannot be tried: {error}")
     return possible
-
-
-def _check(session: Session) -> None:
-    """What the session that is returned would be refused for; what it does not use it says itself."""
-    check_plan(session, NoObserver())
-    check_teaching(session, NoObserver())
 
 
 @dataclass(frozen=True)

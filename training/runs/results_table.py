@@ -25,7 +25,7 @@ from .observer import Observer
 from .provenance import Job
 from .results_section import this_machine, write_section
 from .run_folder import CHECKPOINT, METRICS, epochs_in, run_from_folder
-from .session import Session, read_sounds
+from .session import Session, begin, read_sounds
 from .train_run import train_split
 
 _LIGHT_FIRST = (
@@ -115,7 +115,7 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
     """
     for package in _PACKAGES if plan.precisions else ():
         import_module(package)
-    session = plan.session
+    session = begin(plan.session, observer)
     examples, teaching = read_sounds(session, observer)
     models = sorted(session.models, key=place_by_cost)
     for model in models:

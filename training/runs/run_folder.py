@@ -118,7 +118,7 @@ def results_folder(folder: Path, mode: Mode) -> Iterator[None]:
         raise MerError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
     lock = FolderLock(folder)
     try:
-        _refuse_held(folder, mode)
+        refuse_held(folder, mode)
         yield
     except OSError as error:
         if error.errno not in NO_ROOM or any(next(folder.rglob(name), None) for name in (STATE, METRICS)):
@@ -180,7 +180,7 @@ def prepare_folder(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_files(folder, model)
-        _refuse_held(folder, mode)
+        refuse_held(folder, mode)
         begun, finished = (folder / STATE).exists(), (folder / METRICS).exists()
         has_network = (folder / CHECKPOINT).exists()  # its metrics were not written yet, or are lost
         if (begun or finished or has_network) and mode == "resume":
@@ -191,10 +191,8 @@ def prepare_folder(
                 )
             return finished and not begun
         if mode == "overwrite":
-            _remove_folds(folder)
-        _remove_run(folder)
-        if model:  # it stays where metrics.json is lost, and would be taken for this run's
-            (folder / f"{model}.onnx").unlink(missing_ok=True)
+            remove_runs(folder, model)
+        _remove_run(folder, model)
         write_json({"key": key}, folder / _KEY)
     except OSError as error:
         raise MerError(f"{folder} cannot be used: {error.strerror}") from None
@@ -212,9 +210,9 @@ def prepare_folds_folder(folder: Path, mode: Mode) -> None:
     check_files(folder)
     if (folder / _KEY).exists() and mode != "overwrite":  # only a single training has one
         raise UsageError(f"{folder} holds a training without folds: name another folder, or overwrite it")
-    _refuse_held(folder, mode)
+    refuse_held(folder, mode)
     if mode == "overwrite":
-        _remove_all(folder)
+        remove_runs(folder)
 
 
 def prepare_folder_of_runs(folder: Path, mode: Mode) -> None:
@@ -229,7 +227,37 @@ def prepare_folder_of_runs(folder: Path, mode: Mode) -> None:
         return
     if mode != "overwrite":
         raise UsageError(f"{folder} holds one training: name another folder, or overwrite it")
-    _remove_all(folder)
+    remove_runs(folder)
+
+
+def refuse_held(folder: Path, mode: Mode) -> None:
+    """Refuses a folder that holds a training, whole or in part.
+
+    Raises:
+        UsageError: it does, and the mode is "fresh".
+    """
+    places = [folder, *filter(_is_run, [folder / "fold-1"])]  # where folds write first
+    names = (STATE, METRICS, CHECKPOINT)
+    if mode == "fresh" and any((place / name).exists() for place in places for name in names):
+        raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
+
+
+def remove_runs(folder: Path, model: str = "") -> None:
+    """Removes the training of ``model`` that the folder holds, its folds, its trials and its final network.
+
+    Raises:
+        MerError: one cannot be removed.
+    """
+    try:
+        inner = [run for name in ("final", "fold-*", "plans/*", "plans/*/*") for run in folder.glob(name)]
+        for run in [run for run in (folder, *inner) if _is_run(run)]:
+            _remove_run(run, model)
+            (run / _KEY).unlink(missing_ok=True)
+        for run in reversed(inner):
+            with suppress(OSError):  # it is a file, or something else is in it
+                run.rmdir()
+    except OSError as error:
+        raise MerError(f"{folder} cannot be used: {error.strerror}") from None
 
 
 def _absolute(path: Path) -> Path:
@@ -245,33 +273,11 @@ def _is_run(folder: Path) -> bool:
     return _metrics_in(folder).keys() >= _OF_EVERY_RUN
 
 
-def _remove_all(folder: Path) -> None:
-    """Removes a training, with its folds."""
-    try:
-        _remove_folds(folder)
-        _remove_run(folder)
-        (folder / _KEY).unlink(missing_ok=True)
-    except OSError as error:
-        raise MerError(f"{folder} cannot be used: {error.strerror}") from None
-
-
-def _remove_folds(folder: Path) -> None:
-    """There may have been more folds, and a final network that nothing measures any more."""
-    for run in filter(_is_run, (folder / "final", *folder.glob("fold-*"))):
-        _remove_run(run)
-        (run / _KEY).unlink(missing_ok=True)
-        with suppress(OSError):  # something else is in it too
-            run.rmdir()
-
-
-def _remove_run(folder: Path) -> None:
-    for name in (METRICS, STATE, LOGITS, CHECKPOINT, CARD, *_FIGURES, *_exported(folder)):
+def _remove_run(folder: Path, model: str) -> None:
+    """Where metrics.json is lost, ``model`` says which .onnx would be taken for the next run's."""
+    exported = {f"{name}.onnx" for name in (model, _exported(folder)) if name}
+    for name in (METRICS, STATE, LOGITS, CHECKPOINT, CARD, *_FIGURES, *exported):
         (folder / name).unlink(missing_ok=True)
-
-
-def _refuse_held(folder: Path, mode: Mode) -> None:
-    if mode == "fresh" and any((folder / name).exists() for name in (STATE, METRICS, CHECKPOINT)):
-        raise UsageError(f"{folder} holds a training; resume it, or overwrite it")
 
 
 def _key_in(folder: Path) -> str:
@@ -292,11 +298,11 @@ def _metrics_in(folder: Path) -> dict[str, Any]:
     return metrics if isinstance(metrics, dict) else {}
 
 
-def _exported(folder: Path) -> list[str]:
-    """The name of the file that a finished run exported, and that would outlive its checkpoint."""
+def _exported(folder: Path) -> str:
+    """The network that a finished run exported, whose file would outlive its checkpoint; "" if none."""
     model = _metrics_in(folder).get("model")
     # Only a network's own name: the file may be anyone's, and what it names is removed.
-    return [f"{model}.onnx"] if model in (*NETWORKS, *outside_backbones()) else []
+    return model if model in (*NETWORKS, *outside_backbones()) else ""
 
 
 def _epoch(row: Mapping[str, Any]) -> Epoch:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...engine.backbone_names import backbone_from_name
 from ...engine.data.cleaning import labels_from_list, quoted_label
-from ...engine.data.clip import heard_clips, id_or_none
+from ...engine.data.clip import heard_clips
 from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
@@ -22,7 +22,7 @@ from ..names import name_of
 from ..networks.backbones import PAPER_BACKBONES
 from ..recipe import SplitKind
 from ..teachers.teaching import Teaching
-from ..teachers.unlabelled import apart_from, unlabelled_clips
+from ..teachers.unlabelled import apart_from
 from .announcements import (
     announcement,
     note_on_the_band,
@@ -35,9 +35,9 @@ from .crossvalidation import Training, cross_validate, train_on_everything, trai
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
-from .plan_check import check_plan, check_teaching
+from .plan_check import check_session
 from .provenance import Job, new_to_weights
-from .run_folder import FinishedRun, prepare_folder_of_runs, run_from_folder
+from .run_folder import FinishedRun, prepare_folder_of_runs, refuse_held, remove_runs, run_from_folder
 from .settings import Session
 from .split_kinds import kinds_of_split, with_possible_splits
 from .train_run import train_split
@@ -119,28 +119,41 @@ def read_sounds(
     """What each network hears: its examples, and its teachers with the music without labels.
 
     Raises:
-        UsageError: no such teacher, or none where one is needed; see ``read_examples`` too.
-        MerError: see ``read_examples`` and ``unlabelled_clips``.
+        UsageError, MerError: see ``read_examples``, ``unlabelled_clips`` and ``labelled_audio``.
     """
-    check_teaching(session, observer)
-    music, notes = unlabelled_clips(_music(session), session.group_by)
-    for note in notes:
-        observer.say(note)
     examples = read_examples(session, observer)
-    return examples, _teaching(session, examples, music, observer)
+    return examples, _teaching(session, examples, observer)
 
 
-def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun], int]:
-    """Trains, tests and exports every network on every split.
+def begin(session: Session, observer: Observer) -> Session:
+    """Refuses what can be refused before a clip is heard, and says what is known by then.
+
+    After that, with the mode "overwrite", the runs are removed that lie where this session's go: a stop from
+    then on leaves nothing but what --resume goes on with.
 
     Returns:
-        The runs, and how many clips could not be read.
+        The session; its mode is "fresh" where it was "overwrite".
 
     Raises:
-        UsageError, MerError: see ``train_split``.
+        UsageError, MerError: see ``check_session``, ``Session.music``, ``Session.words`` and ``refuse_held``.
     """
-    data, protocol = session.data, session.protocol
-    check_plan(session, observer)
+    overwrite = session.mode == "overwrite"
+    begun = dataclasses.replace(session, mode="fresh") if overwrite else session
+    check_session(begun, observer)
+    (_, notes), _ = begun.music, begun.words
+    _say_data(begun, observer)
+    for note in notes:
+        observer.say(note)
+    for folder, model in {session.out: "", **session.folders}.items():
+        if overwrite:
+            remove_runs(folder, model)
+        else:
+            refuse_held(folder, session.mode)
+    return begun
+
+
+def _say_data(session: Session, observer: Observer) -> None:
+    data = session.data
     for note in data.notes:
         observer.say(note)
     counts = _counts(data.clips, data.labels)
@@ -154,6 +167,18 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
             "the split that the data comes with is not used: it does not say both what to train on and what "
             "to test"
         )
+
+
+def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun], int]:
+    """Trains, tests and exports every network on every split.
+
+    Returns:
+        The runs, and how many clips could not be read.
+
+    Raises:
+        UsageError, MerError: see ``begin`` and ``train_split``.
+    """
+    session, protocol = begin(session, observer), session.protocol
     examples, teaching = read_sounds(session, observer)
     session = with_possible_splits(session, examples, observer)
     if protocol.ours:
@@ -181,7 +206,7 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
 
 
 def _teaching(
-    session: Session, examples: Mapping[str, Examples], music: Sequence[Clip], observer: Observer
+    session: Session, examples: Mapping[str, Examples], observer: Observer
 ) -> dict[str, Teaching | None]:
     """Each network's teachers, with the music without labels as the network hears it."""
     if not (session.teachers or session.unlabelled or session.second):
@@ -189,7 +214,7 @@ def _teaching(
     cache = session.cache or cache_home()
     embeddings = session.cache and session.cache / "embeddings"
     by_audio: dict[AudioSpec, Teaching] = {}
-    words = tuple(_words(root) for root in session.second)
+    (music, _), words = session.music, session.words
     for model in session.models:
         audio, progress = session.protocol_of(model).audio, observer.cached
         if audio in by_audio:
@@ -197,7 +222,7 @@ def _teaching(
         ready = progress(len(music)) if music else lambda count: None
         sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
         unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
-        name = ", ".join(name_of(source.resolve()) for source in _music(session))
+        name = ", ".join(name_of(source.resolve()) for source in session.sources)
         observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
         by_audio[audio] = Teaching(
             session.teachers, unlabelled, name, embeddings, session.workers, words, observer.say, progress
@@ -205,25 +230,12 @@ def _teaching(
     return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
 
 
-def _music(session: Session) -> tuple[Path, ...]:
-    """What holds the music without labels, each once."""
-    return tuple(dict.fromkeys((*session.unlabelled, *session.second)))
-
-
-def _words(root: Path) -> dict[str, str]:
-    """The label of each clip of labelled audio that can be read, by its id."""
-    clips = read_data(root, "auto", None).clips
-    return {identity: clip.label for clip in clips if (identity := id_or_none(clip))}
-
-
 def _train_one(
     session: Session, examples: Examples, job: Job, kind: SplitKind, observer: Observer
 ) -> FinishedRun:
     """One network on one kind of split, exported where the session says so."""
     model, protocol = job.model, job.protocol
-    names = [model] if len(session.models) > 1 else []
-    names += [kind] if len(session.splits) > 1 else []
-    folder = session.out.joinpath(*names)
+    folder = session.folder(model, kind)
     if session.final and not session.folds:
         return train_unmeasured(job, examples, kind, folder, session.mode, observer)
     splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ...engine.data.clip import HEARD_KEY
-from ...engine.data.labelled_audio import LabelledAudio
+from ...engine.data.clip import HEARD_KEY, id_or_none
+from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ..embeddings.ears import embedded_audio
 from ..networks.trained import TrainedNetwork, names_trained_network, trained_network
 from ..plans import Plan, protocol_from_trained
 from ..recipe import Protocol, SplitKind, audio_chosen, protocol_for
 from ..teachers.teaching import Teaching
+from ..teachers.unlabelled import unlabelled_clips
 from .provenance import Job
 from .run_folder import Mode
 
@@ -69,6 +70,43 @@ class Session:
         """The network that the trainings go on from; None where the weights are of none: see ``Protocol``."""
         weights = self.protocol.weights
         return trained_network(weights) if names_trained_network(weights) else None
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What holds the music without labels, each once."""
+        return tuple(dict.fromkeys((*self.unlabelled, *self.second)))
+
+    @cached_property
+    def music(self) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+        """The music without labels, and notes on it; see ``unlabelled_clips``."""
+        return unlabelled_clips(self.sources, self.group_by)
+
+    @cached_property
+    def words(self) -> tuple[dict[str, str], ...]:
+        """Of each of ``second``, the labels of the clips that can be read, by their ids.
+
+        Raises:
+            MerError: see ``labelled_audio``.
+        """
+        labelled = [labelled_audio(root).clips for root in self.second]
+        return tuple(
+            {identity: clip.label for clip in clips if (identity := id_or_none(clip))} for clips in labelled
+        )
+
+    def folder(self, model: str, kind: SplitKind) -> Path:
+        """Where a network's results on a kind of split go."""
+        names = [model] if len(self.models) > 1 else []
+        names += [kind] if len(self.splits) > 1 else []
+        return self.out.joinpath(*names)
+
+    @property
+    def folders(self) -> dict[Path, str]:
+        """Where runs go, each with the name of the network that is exported there; "" of folds."""
+        return {
+            self.folder(model, kind): "" if self.folds else model
+            for model in self.models
+            for kind in self.splits
+        }
 
     def protocol_of(self, model: str) -> Protocol:
         """The protocol as a network follows it; see ``protocol_for`` and ``protocol_from_trained``."""

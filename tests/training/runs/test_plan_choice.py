@@ -19,7 +19,7 @@ from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs import plan_choice
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.plan_choice import inner_splits, with_plan
-from merkit.training.runs.run_folder import FinishedRun
+from merkit.training.runs.run_folder import METRICS, FinishedRun, prepare_folder
 from merkit.training.runs.session import read_examples, run_session
 from merkit.training.runs.settings import Session
 from pool_here import pool_here
@@ -66,13 +66,13 @@ def test_more_is_trained_where_inner_folds_gain_by_it(
 
 
 def test_a_plan_that_cannot_be_trained_with_what_is_given_is_not_tried(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+    session: Session, songs: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Music without labels serves a frozen network, and without a teacher no other; no fold takes another."""
     monkeypatch.setattr(plan_choice, "FEW", 10)
     monkeypatch.setattr(plan_choice, "_score", lambda tried, *_: {"frozen": 0.1, "head": 0.9}[tried.plan])
     why = "plan head cannot be tried: music without labels teaches nothing by itself: name a teacher"
-    for given in ({"unlabelled": (Path("music"),)}, {"second": (Path("words"),)}):
+    for given in ({"unlabelled": (songs,)}, {"second": (songs,)}):
         chosen = with_plan(dataclasses.replace(session, folds=2, **given), says := Says())
         assert (chosen.plan, {fold.plan for fold in chosen.of_folds} <= {"frozen"}) == ("frozen", True)
         assert [why in line for line in says.lines] == [True, False]
@@ -80,6 +80,31 @@ def test_a_plan_that_cannot_be_trained_with_what_is_given_is_not_tried(
     taught = dataclasses.replace(session, protocol=dataclasses.replace(session.protocol, recipe=recipe))
     with pytest.raises(UsageError, match="distill: there is no teacher to learn that from"):
         with_plan(taught, NoObserver())
+    with pytest.raises(MerError, match="nowhere does not exist"):
+        with_plan(dataclasses.replace(session, unlabelled=(Path("nowhere"),)), NoObserver())
+
+
+def test_folds_that_were_stopped_are_not_tried_anew(session: Session, monkeypatch: pytest.MonkeyPatch):
+    """They are refused before the trials; with --overwrite nothing of theirs is left beside the new ones."""
+    tried: list[Path] = []
+
+    def score(tested: Session, *_: object) -> float:
+        tried.append(tested.out)
+        return 0.5
+
+    monkeypatch.setattr(plan_choice, "FEW", 10)
+    monkeypatch.setattr(plan_choice, "_score", score)
+    folds = dataclasses.replace(session, folds=2)
+    runs = [session.out / name for name in ("plans/fold-1/head-1", "plans/fold-2/head-3", "fold-1")]
+    for run in runs:
+        prepare_folder(run, "old", "fresh")
+        (run / METRICS).write_text("{}")
+    with pytest.raises(UsageError, match="holds a training; resume it, or overwrite it"):
+        with_plan(folds, NoObserver())
+    assert not tried
+    assert with_plan(dataclasses.replace(folds, mode="overwrite"), NoObserver()).mode == "fresh"
+    assert tried
+    assert not any(run.exists() for run in runs)
 
 
 def test_only_a_training_that_diverges_says_something_of_its_plan(

@@ -23,6 +23,7 @@ from merkit.training.runs.run_folder import (
     prepare_folder,
     prepare_folder_of_runs,
     prepare_folds_folder,
+    remove_runs,
     results_folder,
     run_from_folder,
 )
@@ -172,6 +173,14 @@ def test_folds_that_were_stopped_are_a_run(tmp_path: Path):
     assert not prepare_folder(tmp_path / "fold-1", "one", "fresh", "audiocnn")
     (tmp_path / "curves.png").write_text("old")
     prepare_folds_folder(tmp_path, "resume")
+    with results_folder(tmp_path, "fresh"):  # the fold failed in its first epoch
+        pass
+    _begun(tmp_path / "fold-1")
+    with pytest.raises(UsageError, match="holds a training; resume it"), results_folder(tmp_path, "fresh"):
+        pass
+    (tmp_path / "fold-1" / "run.json").unlink()  # then it is somebody else's
+    with results_folder(tmp_path, "fresh"):
+        pass
 
 
 def test_folds_that_are_no_more_are_removed(tmp_path: Path):
@@ -187,6 +196,18 @@ def test_folds_that_are_no_more_are_removed(tmp_path: Path):
     prepare_folds_folder(tmp_path, "overwrite")
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"fold-3/notes.txt", "fold-4/card.md"}
+
+
+def test_trials_of_plans_go_with_their_run(tmp_path: Path):
+    """--resume would take those of other options for this run's, and refuse them."""
+    trials = [tmp_path / "plans" / name for name in ("head-1", "fold-1/frozen-2", "all/head-3")]
+    for place in (*trials, tmp_path / "mine"):
+        prepare_folder(place, "one", "fresh")
+        (place / METRICS).write_text(json.dumps(_OURS))
+    (tmp_path / "plans" / "notes.txt").write_text("mine")
+    remove_runs(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert left == {"plans", "plans/notes.txt", "mine", "mine/run.json", "mine/metrics.json"}
 
 
 def test_what_is_read_lies_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

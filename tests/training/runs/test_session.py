@@ -29,7 +29,7 @@ from merkit.training.runs import session as session_module
 from merkit.training.runs.announcements import summary
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.provenance import split_note
-from merkit.training.runs.run_folder import CARD, CHECKPOINT, FinishedRun
+from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS, FinishedRun, prepare_folder
 from merkit.training.runs.session import (
     Session,
     models_from_names,
@@ -112,6 +112,57 @@ def test_a_stranger_is_told_what_is_wrong_with_his_data(songs: Path, cache: Path
     card = (tmp_path / "run" / "fold-1" / CARD).read_text()
     assert "1 clips that labelling refuses" in card
     assert "grouped by group: none stands on both sides" in card
+
+
+def _old_run(folder: Path, model: str = "") -> Path:
+    """A folder that holds a training, as far as its files' names say it."""
+    prepare_folder(folder, "old", "fresh", model)
+    for name in filter(None, (CHECKPOINT, METRICS, model and f"{model}.onnx")):
+        (folder / name).write_text("old")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("models", "kinds", "folders"),
+    [
+        ("audiocnn", "grouped", "."),
+        ("audiocnn", "random grouped", "random grouped"),
+        ("audiocnn squeezenet", "grouped", ". audiocnn squeezenet"),  # the first was one network's own
+    ],
+)
+def test_a_stop_after_overwrite_leaves_nothing_that_resume_would_refuse(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: str, kinds: str, folders: str
+):
+    """The old runs go before the clips are heard, and after all that can be refused by then."""
+
+    def stopped(session: Session, observer: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session_module, "read_examples", stopped)
+    data, out, cache = labelled_audio(songs / "clips.csv"), tmp_path / "out", tmp_path / "cache"
+    runs = [_old_run(out / name, name if name in models else "") for name in folders.split()]
+    trial, other = _old_run(out / "plans" / "head-1"), _old_run(out / "of-others", "audiocnn")
+    fields = {"models": tuple(models.split()), "splits": tuple(kinds.split()), "mode": "overwrite"}
+    for wrong in (
+        {"unlabelled": (tmp_path / "nowhere",), "teachers": ("audiocnn",)},
+        {"teachers": ("nothing-msd",)},
+        {"protocol": with_overrides(BEST, ["guard=9"])},
+    ):
+        with pytest.raises(MerError):
+            _said(data, cache, out, **fields, **wrong)
+        assert all((run / CHECKPOINT).exists() for run in (*runs, trial, other))
+    with pytest.raises(KeyboardInterrupt):
+        _said(data, cache, out, **fields)
+    assert not any(list(run.glob("*.*")) for run in runs)
+    assert (trial.exists(), (other / "audiocnn.onnx").exists()) == (False, True)
+
+
+def test_a_network_that_is_there_is_refused_before_another_is_trained(songs: Path, tmp_path: Path):
+    run = _old_run(tmp_path / "out" / "squeezenet")
+    fields = {"models": ("audiocnn", "squeezenet"), "splits": ("grouped",)}
+    with pytest.raises(UsageError, match=f"{run} holds a training; resume it, or overwrite it"):
+        _said(labelled_audio(songs / "clips.csv"), tmp_path / "cache", tmp_path / "out", **fields)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_each_network_hears_its_own_images(songs: Path, cache: Path):
