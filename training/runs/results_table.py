@@ -20,6 +20,7 @@ from ..data.splits import splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..evaluate.metrics_report import write_json
 from ..teachers.teaching import Teaching
+from .announcements import announcement
 from .export_and_score import export_run, score_artifact
 from .observer import Observer
 from .provenance import Job
@@ -110,6 +111,7 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
         How many clips could not be read.
 
     Raises:
+        UsageError: see ``begin``.
         MerError: the data cannot be used, or a training fails; finished rows stay.
         ModuleNotFoundError: an export of these precisions needs a package; said before anything is trained.
     """
@@ -127,6 +129,7 @@ def fill_table(plan: TablePlan, observer: Observer) -> int:
         row = _row_in(folder)
         lacking = row is None or not row["precisions"].keys() >= {*plan.precisions}
         if lacking:
+            observer.say(announcement(heard, [split], job.protocol, model))
             write_table(plan, models)
         # A finished training is not repeated; one of another recipe is refused.
         run = train_split(job, heard, split, folder, "resume", observer)

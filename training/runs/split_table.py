@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from ...engine.arrays import Float32
 from ...engine.data.clip import heard_clips
@@ -59,6 +60,8 @@ def fill_split_table(plan: SplitPlan, results: Path, command: str, observer: Obs
         UsageError, MerError: see ``SplitPlan.rows``; or the results cannot be written.
     """
     table = _Table(plan, results, command, observer)
+    for note in dict.fromkeys(note for data in plan.data.values() for note in data.notes):
+        observer.say(note)
     for row in sorted(table.rows, key=lambda row: row.cost):
         table.write()
         for split in plan.data:
@@ -150,6 +153,7 @@ class _Table:
             folder.mkdir(parents=True, exist_ok=True)
             self._draw(runs, *files)
         heads = ["protocol", "network", "begins with", *map(_title, plan.data), "epochs", "minutes"]
+        drawn = [file for file in files if file.exists()]
         lines = [
             f"`{self._command}`, on {this_machine()}.",
             "",
@@ -160,7 +164,7 @@ class _Table:
             "|---" * (3 + len(plan.data)) + "|---:|---:|",
             *(_row_text(plan, row, runs, self.reasons) for row in self.rows),
             "",
-            *(f"![{file.stem}]({_PICTURES}/{file.name})" for file in files if file.exists()),
+            *(f"![{for_markdown(file.stem)}]({_PICTURES}/{quote(file.name)})" for file in drawn),
         ]
         write_section(results, "table of splits", lines)
 

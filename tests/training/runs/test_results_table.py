@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,34 @@ def test_the_split_of_the_table_keeps_recordings_together(songs: Path, cache: Pa
     assert result.exit_code == 9, result.output
     ((clips, recordings),) = asked
     assert clips == recordings > 0
+
+
+def test_a_table_checks_and_says_what_a_training_does(songs: Path, cache: Path, tmp_path: Path):
+    """Before anything is trained: 25 epochs of a recipe that cannot be would be lost."""
+    listed, results = tmp_path / "clips.csv", tmp_path / "RESULTS.md"
+    text = (songs / "clips.csv").read_text()
+    path, label, group = text.splitlines()[1].split(",")
+    shutil.copy(songs / path, tmp_path / "copy.wav")
+    for folder in ("calm", "tense"):
+        text = text.replace(f"\n{folder}/", f"\n{songs}/{folder}/")
+    listed.write_text(f"{text}copy.wav,{label},{group}\n")
+    options = [
+        "table", "--data", listed, "--cache", cache, "-m", "audiocnn", "--epochs", 1, "--precision", "none",
+        "--results", results, "--runs", tmp_path / "runs",
+    ]  # fmt: skip
+    for wrong, why in (
+        ("audio.n_mels=1", "audiocnn cannot take images of 1 mels"),
+        ("guard=9", "guard is for the head of a frozen network"),
+        ("distill=0.5", "distill: there is no teacher to learn that from"),
+    ):
+        refused = _run(*options, "--set", wrong)
+        assert (refused.exit_code, why in refused.output) == (2, True), refused.output
+    assert not (tmp_path / "runs").exists()
+    result = _run(*options, *FAST_OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert "left out, a copy of another clip" in result.stderr
+    assert "clips.csv: 40 clips, 2 labels: calm 20, tense 20" in result.stderr
+    assert "audiocnn, best: grouped split by group: " in result.stderr
 
 
 def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path):

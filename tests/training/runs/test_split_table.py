@@ -29,7 +29,7 @@ from merkit.training.runs.split_plan import Row, SplitPlan
 from pool_here import pool_here
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score
-from small_training import FAST_OPTIONS, fast_job
+from small_training import FAST_OPTIONS, Says, fast_job
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +176,23 @@ def test_damaged_metrics_cost_their_cell_and_no_table(tmp_path: Path, monkeypatc
     assert cells["hindi-2022", NETWORKS["squeezenet"]].startswith("failed: ")
     assert cells["icm-2020", NETWORKS["squeezenet"]] == "not finished"
     assert cells["hindi-2022", NETWORKS["resnet18"]] == "not finished"
+
+
+def test_a_name_that_is_none_of_a_link_and_what_was_read_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A blank would end the picture's link, a bracket its text. Splits of the same data say a note once."""
+    data = dataclasses.replace(_data("happy", "sad"), notes=("left out, a copy: x.wav",))
+    plan = dataclasses.replace(
+        _plan(data, tmp_path), data={"random": data, "artist": data}, name="My [old] hits"
+    )
+    monkeypatch.setattr(split_table._Table, "fill", lambda *_: None)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "My [old] hits-curves.png").touch()
+    split_table.fill_split_table(plan, tmp_path / "R.md", "a command", says := Says())
+    assert says.lines.count("left out, a copy: x.wav") == 1
+    link = r"![My \[old\] hits-curves](splits/My%20%5Bold%5D%20hits-curves.png)"
+    assert link in (tmp_path / "R.md").read_text().splitlines()
 
 
 def test_trained_networks_are_told_apart_by_their_folders(tmp_path: Path):
