@@ -79,6 +79,14 @@ def shared_sound(examples: Examples, split: Split) -> Shared:
     return Shared(len(tested), **counts, first=first)
 
 
+def groups_together(examples: Examples, split: Split) -> list[str]:
+    """Which clips of a split are of one group, whatever it is called: their ids, a line for each group."""
+    members: dict[str, set[str]] = {}
+    for i in (i for part in (split.training, split.validation, split.test) for i in part):
+        members.setdefault(examples.clips[i].group, set()).add(examples.clips[i].id)
+    return sorted(" ".join(sorted(ids)) for ids in members.values() if len(ids) > 1)
+
+
 def two_labels(examples: Examples) -> list[tuple[str, ...]]:
     """Sets of near copies under more than one label, each clip as ``name (label)``."""
     sets: Sequence[list] = [[examples.readable[song] for song in songs] for songs in examples.copies]

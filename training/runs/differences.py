@@ -27,17 +27,20 @@ def differences(there: ModelSpec, here: ModelSpec) -> str:
 
 def _facts(spec: ModelSpec) -> dict[str, Any]:
     facts, audio = spec.provenance, dataclasses.asdict(spec.audio)
-    data, split = facts.get("data", {}), facts.get("split", {})
+    data, split, recipe = facts.get("data", {}), facts.get("split", {}), dict(facts.get("recipe", {}))
+    if not split.get("validation"):  # older versions wrote them as they were asked for
+        recipe |= {"keep": "last", "patience": 0}
     return {
         "model": spec.backbone,
         "protocol": facts.get("protocol"),
         "weights": facts.get("weights"),
         "plan": facts.get("plan"),
         "teachers": [teacher["name"] for teacher in facts.get("teachers", [])],
-        **dict(facts.get("recipe", {})),
+        **recipe,
         "labels": list(spec.labels),
         "data": data.get("name"),
         "clips": data.get("clips"),
+        "grouped by": data.get("grouped_by"),
         "tags": data.get("tags"),
         **{f"audio.{name}": value for name, value in audio.items() if name not in _OF_THE_CLIPS},
         "split": split.get("kind"),

@@ -19,7 +19,7 @@ from ..names import name_of
 from ..networks.musicnn_weights import NOTICE
 from ..networks.trained import names_trained_network
 from ..plans import Plan
-from ..recipe import Protocol
+from ..recipe import Protocol, Recipe
 from ..teachers.teaching import Teaching
 
 
@@ -48,6 +48,11 @@ class Job:
     cache: Path | None = None
     workers: int = 0
 
+    def recipe_on(self, split: Split) -> Recipe:
+        """The protocol's; without validation there is no best epoch to choose."""
+        recipe = self.protocol.recipe
+        return recipe if len(split.validation) else dataclasses.replace(recipe, keep="last", patience=0)
+
 
 def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     """What a network says of its training, but for metrics; ``tags`` are those that were learnt."""
@@ -61,7 +66,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
     shared = shared_sound(examples, split)
     return {
         "protocol": job.protocol.name,
-        "recipe": dataclasses.asdict(job.protocol.recipe),
+        "recipe": dataclasses.asdict(job.recipe_on(split)),
         "weights": name_of(job.protocol.weights),
         "data": {
             "name": job.data_name,

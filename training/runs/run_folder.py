@@ -29,7 +29,7 @@ CHECKPOINT, METRICS, CARD = "checkpoint.safetensors", "metrics.json", "card.md"
 STATE, _KEY, LOGITS = "state.pt", "run.json", "logits.npz"
 _FIGURES = ("confusion.png", "curves.png")
 _FILES = (CHECKPOINT, METRICS, CARD, STATE, _KEY, LOGITS, *_FIGURES)
-_DIFFERING = "other data, split, recipe, network or weights to begin with, or of an earlier version"
+_DIFFERING = "of other data, groups, split, recipe, network, weights or teachers, or of an earlier version"
 _OF_EVERY_RUN = {"model", "protocol", "recipe", "split"}  # in the metrics, also of folds
 
 

@@ -20,6 +20,7 @@ from ...engine.errors import MerError
 from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
+from ..data.sides import groups_together
 from ..data.splits import Split, hash_of_lines
 from ..evaluate.figures import confusion_png, curves_png
 from ..evaluate.metrics_report import HEARD_BEFORE, card_from_spec, metrics_from_predictions, write_json
@@ -121,8 +122,9 @@ class _Run:
                 *self.examples.labels,
                 *(f"{name}:{clips[i].id}:{targets[i]}" for name, positions in parts for i in positions),
                 *(f"tags:{';'.join(clip.tags)}" for clip in clips if protocol.recipe.tag_weight),
-                *([json.dumps(self.taught_by, sort_keys=True)] if self.taught_by else []),
                 *([f"plan:{self.job.plan}"] if self.job.plan != "all" else []),
+                *(self.job.teaching.identity(self.examples, self.split) if self.job.teaching else []),
+                *(f"group:{ids}" for ids in groups_together(self.examples, self.split)),
             ]
         )
 
@@ -141,9 +143,8 @@ class _Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The protocol's; without validation there is no best epoch to choose."""
-        recipe = self.job.protocol.recipe
-        return recipe if len(self.split.validation) else dataclasses.replace(recipe, keep="last", patience=0)
+        """See ``Job.recipe_on``."""
+        return self.job.recipe_on(self.split)
 
     @cached_property
     def tags(self) -> tuple[tuple[str, ...], Float32 | None]:

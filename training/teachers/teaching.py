@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +61,10 @@ class Teaching:
     say: Callable[[str], None] = lambda line: None
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda ready: None
     _opened: dict[str, tuple[Ears, Any]] = field(default_factory=dict, init=False, repr=False)
-    _heard: dict[str, Float32] = field(default_factory=dict, init=False, repr=False)
+    _features_of: dict[str, Float32] = field(default_factory=dict, init=False, repr=False)
 
     def facts(self, examples: Examples, split: Split) -> dict[str, Any]:
-        """What a split's lesson is made of, for provenance: equal for equal lessons of the same examples.
+        """What a split's lesson is made of, for provenance.
 
         Raises:
             UsageError: a teacher was trained on what the split holds out, or there is no such teacher.
@@ -82,6 +83,19 @@ class Teaching:
             "unlabelled_clips": heard_text(self.music.clips[i] for i in usable),
             **({"second_heads": [sorted({*kind.values()}) for kind in self.words]} if self.words else {}),
         }
+
+    def identity(self, examples: Examples, split: Split) -> list[str]:
+        """Lines that are equal for equal lessons of the same examples, wherever teachers and music lie.
+
+        Raises:
+            UsageError: see ``facts``.
+        """
+        music = [self.music.clips[i] for i in self.music.usable(examples, split)]
+        words = self.words if self.sources else ()  # without a teacher nobody learns them
+        return [
+            *(f"teacher:{ears.key}" for ears, _ in self._chosen(examples, split)),
+            *sorted(json.dumps([clip.id, *(kind.get(clip.id) for kind in words)]) for clip in music),
+        ]
 
     def heard(self, examples: Examples, split: Split) -> set[str]:
         """The clips whose labels are learnt from here, as ``heard_text`` names them.
@@ -128,8 +142,8 @@ class Teaching:
     def _features(self, ears: Ears, examples: Examples) -> Float32:
         """Of the readable clips, and then of the music, ``[clips, features]``."""
         clips: Sequence[Clip] = (*examples.readable, *self.music.clips)
-        if ears.key in self._heard:  # in another fold
-            return self._heard[ears.key]
+        if ears.key in self._features_of:  # in another fold
+            return self._features_of[ears.key]
         self.say(f"teacher {ears.name}: embeddings of {len(clips)} clips, once")
         results = clip_embeddings(ears, clips, self.cache, self.workers, self.progress(len(clips)))
         vectors: list[Float32] = []
@@ -137,8 +151,8 @@ class Teaching:
             if isinstance(result, MerError):
                 raise MerError(f"the teacher {ears.name} cannot hear {clip.path}: {result}")
             vectors.append(result)
-        self._heard[ears.key] = np.stack(vectors)
-        return self._heard[ears.key]
+        self._features_of[ears.key] = np.stack(vectors)
+        return self._features_of[ears.key]
 
     def _chosen(self, examples: Examples, split: Split) -> list[tuple[Ears, Any]]:
         """The teachers' networks, with their provenance, that know nothing of what the split holds out."""

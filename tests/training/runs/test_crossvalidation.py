@@ -88,8 +88,8 @@ def test_the_network_on_everything_names_no_file_that_was_left_out(examples: Exa
     train_on_everything(job, heard, run, tmp_path / "final", "fresh")
     assert run.metrics["skipped"] == [["/home/me/private.mp3", "is silent"]]
     assert b"private" not in (tmp_path / "final" / CHECKPOINT).read_bytes()
-    metrics = spec_from_checkpoint(tmp_path / "final" / CHECKPOINT).provenance["metrics"]
-    assert metrics["macro_f1"] == run.metrics["macro_f1"]
+    provenance = spec_from_checkpoint(tmp_path / "final" / CHECKPOINT).provenance
+    assert provenance["metrics"]["macro_f1"] == run.metrics["macro_f1"]
 
 
 def test_songs_that_the_weights_have_heard_are_counted_and_not_called_held_out(

@@ -13,7 +13,7 @@ from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.training.data.examples import Examples, examples_from_audio
 from merkit.training.data.splits import splits_from_protocol
-from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
+from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, LOGITS, METRICS
@@ -106,6 +106,53 @@ def test_weights_are_told_apart_by_what_they_are(
     plain = key("plain.pt")
     torch.save(trained.run.metrics["parameters"], "plain.pt")
     assert key("plain.pt") != plain
+
+
+def test_groups_that_are_known_by_now_make_another_training(
+    examples: Examples, trained: Trained, tmp_path: Path
+):
+    """Inner folds, intervals and the card depend on them, not on what they are called."""
+    job, split, run = trained
+
+    def in_groups(*groups: str) -> Examples:
+        named = zip(examples.clips, groups, strict=True)
+        return dataclasses.replace(examples, clips=tuple(dataclasses.replace(c, group=g) for c, g in named))
+
+    def key(heard: Examples) -> str:
+        return _Run(job, heard, split, tmp_path, job.protocol.audio, NoObserver()).key
+
+    none = in_groups(*(clip.name for clip in examples.clips))
+    assert key(examples) == key(in_groups(*(f"{clip.group}, singer" for clip in examples.clips)))
+    assert len({key(examples), key(none), key(in_groups(*("ab"[i // 20] for i in range(40))))}) == 3
+    with pytest.raises(MerError, match=r"another training \(grouped by: 'group' there, 'clip' here\): name"):
+        train_split(job, dataclasses.replace(none, grouped_by="clip"), split, run.folder, "resume")
+
+
+def test_a_run_of_an_earlier_version_is_refused_in_a_line(
+    examples: Examples, trained: Trained, tmp_path: Path
+):
+    """Which knew other things of a training: its key is another, and its files tell no difference."""
+    job, split, run = trained
+    shutil.copytree(run.folder, folder := tmp_path / "run")
+    (folder / "run.json").write_text('{"key": "of then"}')
+    for name in (METRICS, None):  # finished, and stopped
+        with pytest.raises(MerError, match=r"another training \(.*of an earlier version\): name") as why:
+            train_split(job, examples, split, folder, "resume")
+        assert len(str(why.value).splitlines()) == 1
+        if name:
+            (folder / name).rename(folder / "state.pt")
+
+
+def test_a_network_says_the_recipe_that_made_it(examples: Examples, tmp_path: Path):
+    """Without a validation part no epoch is chosen, whatever was asked for."""
+    job = fast_job("epochs=1", "patience=5")
+    job = dataclasses.replace(job, protocol=dataclasses.replace(job.protocol, validation_share=0.0))
+    (split,) = splits_from_protocol(examples.clips, job.protocol, "grouped")
+    run = train_split(job, examples, split, tmp_path)
+    recipe = spec_from_checkpoint(tmp_path / CHECKPOINT).provenance["recipe"]
+    assert (recipe["keep"], recipe["patience"]) == ("last", 0)
+    assert recipe == run.metrics["recipe"]
+    assert "keep last" in (tmp_path / CARD).read_text()
 
 
 @pytest.mark.parametrize("left", [None, b"PK junk"])

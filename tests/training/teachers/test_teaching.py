@@ -110,6 +110,30 @@ def test_other_labels_of_music_that_may_be_heard(
     assert "second_heads" not in Teaching(("msd",), music).facts(examples, _split())
 
 
+def test_a_lesson_is_known_by_what_it_tells(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not by where teachers and music lie; corrected labels of a second head make it another one."""
+    Heard(monkeypatch)
+    music, split = _music(examples, tmp_path), _split(NONE)
+    (tmp_path / "moved").mkdir()
+    first, second = (clip.id for clip in music.clips)
+
+    def identity(music: Unlabelled, *words: str, sources: tuple[str, ...] = ("x/msd",)) -> list[str]:
+        kinds = (dict(zip((first, second), words, strict=True)),) if words else ()
+        return Teaching(sources, music, str(music.clips[0].path), words=kinds).identity(examples, split)
+
+    told = identity(music, "slow", "fast")
+    moved = dataclasses.replace(music, clips=_music(examples, tmp_path / "moved").clips[::-1])
+    assert identity(moved, "slow", "fast", sources=("y/msd",)) == told
+    assert identity(music, "fast", "slow") != told
+    assert identity(music) != told
+    assert identity(music, "slow", "fast", sources=("x/ears",)) != told
+    assert identity(dataclasses.replace(music, touched=(*music.touched[:1],)), "slow", "fast") != told
+    # A frozen network learns no words.
+    assert identity(music, "slow", "fast", sources=()) == identity(music, "fast", "slow", sources=())
+
+
 def test_what_is_learnt_of_other_labels_and_by_teachers_counts_as_heard(
     examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
