@@ -116,13 +116,21 @@ def predictions_from_logits(logits: Sequence[Float32], examples: Examples, chose
 
 
 def pooled(parts: Sequence[Predictions]) -> Predictions:
-    """The test parts of a cross-validation as one: each song once, by a network not trained on it."""
+    """The test parts of a cross-validation as one: each song once, with the windows that each fold tested.
+
+    A song stands in several parts where sub-clips are split at random.
+    """
+    songs: dict[str, list[tuple[Predictions, int]]] = {}
+    for part in parts:
+        for i, identity in enumerate(part.ids):
+            songs.setdefault(identity, []).append((part, i))
+    first = [places[0] for places in songs.values()]
     return Predictions(
-        tuple(identity for part in parts for identity in part.ids),
-        tuple(name for part in parts for name in part.names),
-        np.concatenate([part.truth for part in parts]),
-        tuple(logits for part in parts for logits in part.logits),
-        tuple(group for part in parts for group in part.groups),
+        tuple(songs),
+        tuple(part.names[i] for part, i in first),
+        np.asarray([part.truth[i] for part, i in first], dtype=np.intp),
+        tuple(np.concatenate([part.logits[i] for part, i in places]) for places in songs.values()),
+        tuple(part.groups[i] for part, i in first),
         parts[0].labels,
     )
 
@@ -141,13 +149,21 @@ def fit_temperature(predictions: Predictions) -> float:
 
 
 def cross_fitted(parts: Sequence[Predictions]) -> tuple[Floats, list[float]]:
-    """Each fold's song probabilities under the temperature of the other folds, and those temperatures.
+    """The probabilities of the songs of ``pooled``, each fold's under the temperature of the other folds.
 
-    The calibration error of these probabilities is then of songs that no temperature was fitted to.
+    Their calibration error is then of songs that no temperature was fitted to.
+
+    Returns:
+        Probabilities ``[songs, labels]``, and the folds' temperatures.
     """
     temperatures = [fit_temperature(pooled([p for p in parts if p is not part])) for part in parts]
-    by_fold = [part.by_song(t) for part, t in zip(parts, temperatures, strict=True)]
-    return np.concatenate(by_fold), temperatures
+    songs: dict[str, list[Floats]] = {}
+    for part, temperature in zip(parts, temperatures, strict=True):
+        ends = np.cumsum([len(logits) for logits in part.logits])[:-1]
+        windows = np.split(part.by_window(temperature)[1], ends)
+        for identity, probabilities in zip(part.ids, windows, strict=True):
+            songs.setdefault(identity, []).append(probabilities)
+    return np.stack([np.concatenate(windows).mean(axis=0) for windows in songs.values()]), temperatures
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:

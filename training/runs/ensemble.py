@@ -16,7 +16,7 @@ from ...engine.data.labelled_audio import LabelledAudio, held_out_clips, unheard
 from ...engine.data.metrics import bootstrap_difference
 from ...engine.errors import MerError, UsageError
 from ..data.examples import examples_from_audio
-from ..evaluate.metrics_report import HEARD_BEFORE, metrics_from_predictions
+from ..evaluate.metrics_report import metrics_from_predictions
 from ..evaluate.predictions import Floats, Predictions, cross_fitted, pooled, predictions_from_network
 from ..networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
 from .run_folder import LOGITS, METRICS, FinishedRun, checkpoint_of, run_from_folder
@@ -81,13 +81,11 @@ def member_from_path(
             # As in its own figures, each under the others' temperature: the run's was fitted to these songs.
             parts = [_predictions_of(run_from_folder(folder)) for folder in folds]
             predictions, probabilities = pooled(parts), cross_fitted(parts)[0]
-        if run.metrics.get(HEARD_BEFORE):
-            new = _held_out_ids(run)
-            known = [i for i, identity in enumerate(predictions.ids) if identity in new]
-            if not known:
-                raise MerError(f"{path}: {_NONE_IS_NEW}")
-            predictions, probabilities = predictions.chosen(known), probabilities[known]
-        return Member(path.resolve().name, predictions, probabilities)
+        new = _held_out_ids(run)
+        known = [i for i, identity in enumerate(predictions.ids) if identity in new]
+        if not known:
+            raise MerError(f"{path}: {_NONE_IS_NEW}")
+        return Member(path.resolve().name, predictions.chosen(known), probabilities[known])
     if data is None:
         raise UsageError(f"{path}: a checkpoint needs labelled audio; a folder of mer-train does not")
     network, spec = network_from_checkpoint(path)
@@ -116,10 +114,14 @@ def _folders_of_folds(run: FinishedRun) -> list[Path]:
 
 
 def _held_out_ids(run: FinishedRun) -> set[str]:
-    """The ids of the clips that a run's networks list as new; the weights to begin with had heard others."""
+    """What identifies the clips that a run's networks list as new: ids, and names as in older predictions.
+
+    The weights to begin with may have heard others, and pieces of others may have been trained on.
+    """
     folders = _folders_of_folds(run) or [run.folder]
     listed = (spec_from_checkpoint(checkpoint_of(folder)).provenance.get(HELD_OUT_KEY) for folder in folders)
-    return {clip["id"] for clips in listed for clip in clips or () if isinstance(clip, Mapping)}
+    new = [clip for clips in listed for clip in clips or () if isinstance(clip, Mapping)]
+    return {str(clip[name]) for clip in new for name in ("id", "path") if name in clip}
 
 
 def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:

@@ -56,9 +56,7 @@ class Job:
 
 def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[str]) -> dict[str, Any]:
     """What a network says of its training, but for metrics; ``tags`` are those that were learnt."""
-    trained_on = {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
-    unseen = {int(examples.songs[i]) for i in split.test} - trained_on
-    unseen -= songs_heard_before(job, examples, unseen)
+    trained_on = _trained_on(examples, split)
     is_musicnn = backbone_from_name(job.model) == "musicnn" and job.protocol.weights != "none"
     heard = {*heard_text(examples.readable[song] for song in trained_on).split(), *job.heard_before.split()}
     heard |= job.teaching.heard(examples, split) if job.teaching else set()
@@ -89,7 +87,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
             "fold": split.fold,
             "folds": split.folds,
         },
-        "test_clips": clip_names(examples.readable[song] for song in unseen),
+        "test_clips": clip_names(examples.readable[song] for song in new_songs(job, examples, split)),
         "heard_clips": " ".join(sorted(heard)),
         "licence": job.licence,
         **({"notice": notice} if notice else {}),
@@ -105,11 +103,23 @@ def songs_heard_before(job: Job, examples: Examples, songs: Iterable[int]) -> se
     return {song for song in songs if heard_text([examples.readable[song]]) in before}
 
 
-def new_to_weights(job: Job, examples: Examples, predictions: Predictions) -> Predictions:
-    """Those of songs that the weights to begin with were not trained on."""
-    heard = songs_heard_before(job, examples, range(len(examples.readable)))
-    known = {examples.readable[song].id for song in heard}
-    return predictions.chosen([i for i, identity in enumerate(predictions.ids) if identity not in known])
+def new_songs(job: Job, examples: Examples, split: Split) -> set[int]:
+    """The songs of a test part that neither its network was trained on nor the weights to begin with.
+
+    Of a split at random over sub-clips, pieces of the others are trained on.
+    """
+    tested = {int(examples.songs[i]) for i in split.test} - _trained_on(examples, split)
+    return tested - songs_heard_before(job, examples, tested)
+
+
+def only_new(job: Job, examples: Examples, splits: Sequence[Split], predictions: Predictions) -> Predictions:
+    """Those of ``new_songs``."""
+    new = {examples.readable[song].id for split in splits for song in new_songs(job, examples, split)}
+    return predictions.chosen([i for i, identity in enumerate(predictions.ids) if identity in new])
+
+
+def _trained_on(examples: Examples, split: Split) -> set[int]:
+    return {int(examples.songs[i]) for part in (split.training, split.validation) for i in part}
 
 
 def split_note(examples: Examples, split: Split, protocol: Protocol) -> str:

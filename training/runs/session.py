@@ -36,7 +36,7 @@ from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
 from .plan_check import check_session
-from .provenance import Job, new_to_weights
+from .provenance import Job, only_new
 from .run_folder import FinishedRun, prepare_folder_of_runs, refuse_held, remove_runs, run_from_folder
 from .settings import Session
 from .split_kinds import kinds_of_split, with_possible_splits
@@ -256,7 +256,7 @@ def _train_one(
         observer.say(note)
     if not session.folds or session.final:
         others = session.non_music, session.cache, session.workers
-        held_out = run.predictions and new_to_weights(job, examples, run.predictions)
+        held_out = run.predictions and only_new(job, examples, splits, run.predictions)
         add_evidence(folder, examples, held_out, *others, observer.say, more_music(examples, job, splits))
         run = run if session.folds else run_from_folder(folder)  # whose metrics name the evidence
     if session.export and (not session.folds or session.final):

@@ -76,6 +76,21 @@ def test_parts_are_put_together_again():
     assert by_window.shape == (120, 3)
 
 
+def test_a_song_whose_pieces_stand_in_several_folds_counts_once():
+    """Each piece under its own fold's temperature; all pieces of the song weigh the same."""
+    first, second = drawn_predictions(60), drawn_predictions(60, sharpness=3, windows=3)
+    parts = [first.chosen(range(40)), second.chosen(range(59, 20, -1))]
+    together = pooled(parts)
+    assert together.ids == (*first.ids[:40], *first.ids[:39:-1])
+    assert together.truth.tolist() == [*first.truth[:40], *first.truth[:39:-1]]
+    assert [len(logits) for logits in together.logits] == [2] * 21 + [5] * 19 + [3] * 20
+    np.testing.assert_array_equal(together.logits[30], [*first.logits[30], *second.logits[30]])
+    probabilities, (one, two) = cross_fitted(parts)
+    pieces = [2 * first.by_song(one)[30], 3 * second.by_song(two)[30]]
+    np.testing.assert_allclose(probabilities[30], np.sum(pieces, axis=0) / 5)
+    assert metrics_from_predictions(together, 1.0, probabilities)["songs"] == 60
+
+
 def test_songs_of_different_lengths_are_means_of_their_own_windows():
     logits = tuple(np.log(np.asarray(rows, np.float32)) for rows in ([[0.2, 0.8]], [[0.9, 0.1], [0.5, 0.5]]))
     names = ("short", "long")

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from merkit.engine.data.labelled_audio import LabelledAudio, clip_names, heard_text, labelled_audio
 from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.evaluate.predictions import (
     Predictions,
     cross_fitted,
@@ -19,6 +21,7 @@ from merkit.training.evaluate.predictions import (
     pooled,
     save_predictions,
 )
+from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.runs.ensemble import Member, ensemble_metrics, member_from_path
 from merkit.training.runs.run_folder import CHECKPOINT, LOGITS, METRICS
@@ -144,6 +147,9 @@ def test_a_fold_is_calibrated_by_the_others(tmp_path: Path):
         folder.mkdir(exist_ok=True)
         (folder / METRICS).write_text(json.dumps({**metrics, **more}))
         save_predictions(predictions, folder / LOGITS)
+        new = {"test_clips": [{"id": identity} for identity in predictions.ids]}
+        spec = ModelSpec("audiocnn", songs.labels, PRESETS["emotion4q"], provenance=new)
+        save_checkpoint(AudioCNN(3, channels=1), spec, folder / CHECKPOINT)
     member = member_from_path(tmp_path, None, tmp_path)
     assert member.predictions.ids == together.ids
     np.testing.assert_allclose(member.probabilities, cross_fitted(parts)[0], atol=1e-6)
@@ -155,6 +161,23 @@ def test_a_fold_is_calibrated_by_the_others(tmp_path: Path):
     shutil.copy(tmp_path / "fold-1" / LOGITS, tmp_path / "fold-2" / LOGITS)
     with pytest.raises(MerError, match="fold-3 holds no finished training"):
         member_from_path(tmp_path, None, tmp_path)
+
+
+@pytest.mark.xdist_group("trained")
+def test_a_run_is_judged_on_the_songs_that_it_lists_as_new(trained: Trained, tmp_path: Path):
+    """Of a split at random over sub-clips, pieces of the others were trained on."""
+    shutil.copytree(trained.run.folder, folder := tmp_path / "run")
+    network, spec = network_from_checkpoint(folder / CHECKPOINT)
+    new = spec.provenance["test_clips"][:3]
+    provenance = {**spec.provenance, "test_clips": new}
+    save_checkpoint(network, dataclasses.replace(spec, provenance=provenance), folder / CHECKPOINT)
+    member = member_from_path(folder, None, tmp_path)
+    assert set(member.predictions.ids) == {clip["id"] for clip in new}
+    assert len(member.probabilities) == 3
+    assert trained.run.predictions
+    names = trained.run.predictions.names  # older files have them in place of ids
+    save_predictions(dataclasses.replace(trained.run.predictions, ids=names), folder / LOGITS)
+    assert set(member_from_path(folder, None, tmp_path).predictions.ids) == {clip["path"] for clip in new}
 
 
 def test_too_few_songs_for_an_interval():

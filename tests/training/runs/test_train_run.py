@@ -16,6 +16,7 @@ from merkit.training.data.splits import splits_from_protocol
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs.observer import NoObserver
+from merkit.training.runs.provenance import only_new
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, LOGITS, METRICS
 from merkit.training.runs.train_run import Job, _Run, train_split
 from small_training import SMALL, Says, Trained, fast_job
@@ -241,12 +242,15 @@ def test_icm_2020_has_pieces_of_one_clip_on_both_sides_and_says_so(songs: Path, 
     assert not {int(examples.songs[i]) for i in grouped.training} & {
         int(examples.songs[i]) for i in grouped.test
     }
-    run = train_split(Job("audiocnn", protocol, "generated"), examples, random, tmp_path / "run")
+    job = Job("audiocnn", protocol, "generated")
+    run = train_split(job, examples, random, tmp_path / "run")
     network, spec = network_from_checkpoint(tmp_path / "run" / CHECKPOINT)
     assert type(network).__name__ == "ExtraHead"
     assert run.metrics["window"]["windows"] == 30
     ids = {clip["id"] for clip in spec.provenance["test_clips"]}
     assert ids.isdisjoint(examples.readable[song].id for song in both)
+    assert run.predictions
+    assert set(only_new(job, examples, [random], run.predictions).ids) == ids
     heard = {examples.readable[int(examples.songs[i])].id[:16] for i in random.training}
     assert set(spec.provenance["heard_clips"].split()) == heard
     tested = {int(examples.songs[i]) for i in random.test}
