@@ -65,6 +65,9 @@ def cross_validate(
     Raises:
         UsageError, MerError: see ``train_split``.
     """
+    for each in trainings:
+        if each.job.teaching:  # what may not teach the last fold is refused before the first is trained
+            each.job.teaching.facts(each.examples, each.split)
     prepare_folds_folder(folder, mode)
     first, count = trainings[0], len(trainings)
     job, examples = first.job, first.examples

@@ -133,7 +133,7 @@ def check_teaching(session: Session, observer: Observer) -> None:
     Raises:
         UsageError, MerError: see ``check_teachers``; or there is nobody to learn from.
     """
-    check_teachers(session.teachers, observer.say)
+    check_teachers(session.teachers, observer.say, session.final)
     if session.teachers:
         return
     # With a frozen network it counts as music in the verdict.

@@ -13,7 +13,7 @@ from ...engine.backbone_names import backbone_from_name
 from ...engine.data.labelled_audio import clip_names, heard_text
 from ..data.examples import Examples
 from ..data.sides import shared_sound
-from ..data.splits import Split, group_too_large
+from ..data.splits import Split, group_too_large, split_hash
 from ..evaluate.predictions import Predictions
 from ..names import name_of
 from ..networks.musicnn_weights import NOTICE
@@ -61,7 +61,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
     heard = {*heard_text(examples.readable[song] for song in trained_on).split(), *job.heard_before.split()}
     heard |= job.teaching.heard(examples, split) if job.teaching else set()
     notice = job.notice or (NOTICE if is_musicnn else "")
-    shared = shared_sound(examples, split)
+    shared, validation = shared_sound(examples, split), split_hash(examples.clips, split.validation)
     return {
         "protocol": job.protocol.name,
         "recipe": dataclasses.asdict(job.recipe_on(split)),
@@ -78,6 +78,7 @@ def run_provenance(job: Job, examples: Examples, split: Split, tags: Sequence[st
         "split": {
             "kind": split.kind,
             "hash": split.hash,
+            **({"validation_hash": validation} if len(split.validation) else {}),
             "note": split_note(examples, split, job.protocol),
             "shared": {"files": shared.files, "near_copies": shared.near_copies, "groups": shared.groups},
             "seed": job.protocol.split_seed,

@@ -16,7 +16,7 @@ from ...engine.data.clip import HEARD_KEY, Clip, heard_clips, heard_text
 from ...engine.errors import MerError, UsageError
 from ..data.examples import Examples
 from ..data.on_demand import chosen_of
-from ..data.splits import Split
+from ..data.splits import Split, split_hash
 from ..embeddings.ears import Ears, ears_of
 from ..embeddings.embeddings import clip_embeddings
 from ..names import name_of
@@ -28,14 +28,17 @@ from .unlabelled import Unlabelled
 _FOLDS = f"fold-*/{CHECKPOINT}"
 
 
-def check_teachers(sources: Sequence[str], say: Callable[[str], None]) -> None:
+def check_teachers(sources: Sequence[str], say: Callable[[str], None], final: bool = False) -> None:
     """Opens each once, before anything is computed that a wrong name would waste.
+
+    Args:
+        final: whether a network on every clip is taught, which of a cross-validation its final one teaches.
 
     Raises:
         UsageError, MerError: see ``trained_network``.
     """
     for source in sources:
-        if not any(Path(source).glob(_FOLDS)):
+        if final or not any(Path(source).glob(_FOLDS)):
             trained_network(source, say)
 
 
@@ -158,8 +161,8 @@ class Teaching:
         """The teachers' networks, with their provenance, that know nothing of what the split holds out."""
         chosen = [self._open(_of_fold(source, split)) for source in self.sources]
         for source, (_, provenance) in zip(self.sources, chosen, strict=True):
-            # The same fold's own network names among what it heard the clips that chose its epoch.
-            own = len(split.test) and _hash_of_split(provenance) == split.hash
+            # A network of this very split names among what it heard the clips that chose its epoch.
+            own = len(split.test) and _is_of(provenance, examples, split)
             parts = (split.test,) if own else (split.test, split.validation)
             held_out = {examples.clips[i].group for part in parts for i in part}
             heard = {examples.readable[i].group for i in heard_clips(examples.readable, provenance) or ()}
@@ -167,7 +170,7 @@ class Teaching:
                 raise UsageError(
                     f"the teacher {source} was trained on clips of what is held out here, such as "
                     f"{min(heard & held_out)}: take one that never met them, or the folder of a "
-                    "cross-validation with the same folds"
+                    "cross-validation with the same folds and the same --validation"
                 )
         return chosen
 
@@ -199,3 +202,10 @@ def _of_fold(source: str, split: Split) -> str:
 
 def _hash_of_split(provenance: Mapping[str, Any]) -> object:
     return provenance.get("split", {}).get("hash")
+
+
+def _is_of(provenance: Mapping[str, Any], examples: Examples, split: Split) -> bool:
+    """Whether a network has this split's test part and its validation part."""
+    facts, validation = provenance.get("split", {}), split_hash(examples.clips, split.validation)
+    same = facts.get("validation_hash", validation) == validation  # older networks say how many there were
+    return same and (facts.get("hash"), facts.get("validation")) == (split.hash, len(split.validation))

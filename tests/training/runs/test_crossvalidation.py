@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 from merkit.engine.data.clip import heard_text
 from merkit.engine.errors import MerError, UsageError
+from merkit.engine.spec import ModelSpec
 from merkit.training.data.examples import Examples
 from merkit.training.data.splits import Split, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
-from merkit.training.networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
+from merkit.training.networks.audiocnn import AudioCNN
+from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
 from merkit.training.runs.announcements import summary
 from merkit.training.runs.crossvalidation import Training, cross_validate, train_on_everything
 from merkit.training.runs.ensemble import ensemble_metrics, member_from_path
 from merkit.training.runs.provenance import Job
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, run_from_folder
 from merkit.training.runs.train_run import train_split
+from merkit.training.teachers.teaching import Teaching
 from small_training import fast_job
 
 
@@ -76,6 +79,19 @@ def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path
     metrics = ensemble_metrics(members)
     assert list(metrics) == [tmp_path.name, "fold-1", "ensemble"]
     assert {m["songs"] for m in metrics.values()} == {len(splits[0].test)}
+
+
+def test_a_teacher_of_some_folds_is_refused_before_the_first(examples: Examples, tmp_path: Path):
+    job, audio = fast_job("epochs=1"), fast_job().protocol.audio
+    splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
+    knows = {"heard_clips": heard_text([examples.clips[splits[1].test[0]]])}
+    split = {"hash": splits[0].hash, "validation": len(splits[0].validation)}
+    spec = ModelSpec("audiocnn", ("a", "b"), audio, provenance={**knows, "split": split})
+    save_checkpoint(AudioCNN(2, channels=1), spec, tmp_path / "teacher.safetensors")
+    taught = dataclasses.replace(job, teaching=Teaching((str(tmp_path / "teacher.safetensors"),)))
+    with pytest.raises(UsageError, match="was trained on clips of what is held out here"):
+        cross_validate(_trainings(taught, examples, splits), tmp_path / "run", "fresh")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_network_on_everything_names_no_file_that_was_left_out(examples: Examples, tmp_path: Path):

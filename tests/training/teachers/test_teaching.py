@@ -13,12 +13,12 @@ from merkit.engine.data.labelled_audio import Clip, heard_text
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import ModelSpec
 from merkit.training.data.examples import Examples
-from merkit.training.data.splits import Split
+from merkit.training.data.splits import Split, split_hash
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import save_checkpoint
 from merkit.training.runs.provenance import run_provenance
 from merkit.training.teachers import teaching as module
-from merkit.training.teachers.teaching import Teaching
+from merkit.training.teachers.teaching import Teaching, check_teachers
 from merkit.training.teachers.unlabelled import Unlabelled
 from small_training import fast_job
 
@@ -177,10 +177,35 @@ def test_a_teacher_that_heard_the_validation_part_is_refused(
         _split(), training=np.setdiff1d(np.arange(40), np.arange(16)), validation=validation
     )
     heard = {"heard_clips": heard_text([examples.clips[validation[1]]])}
-    Heard(monkeypatch, knows=heard, own={**heard, "split": {"hash": split.hash}})
-    with pytest.raises(UsageError, match="the teacher knows was trained on clips of what is held out here"):
-        Teaching(("knows",)).facts(examples, split)
-    assert Teaching(("own",)).facts(examples, split)
+    own = {"hash": split.hash, "validation": len(validation)}
+    exact = {**own, "validation_hash": split_hash(examples.clips, validation)}
+    others = {
+        "knows": {},
+        "without": {**own, "validation": 0},  # it was trained on these clips
+        "fewer": {**own, "validation": 4},
+        "another": {**own, "validation_hash": split_hash(examples.clips, np.arange(16, 24))},
+    }
+    networks = {
+        name: {**heard, "split": facts} for name, facts in {**others, "own": own, "exact": exact}.items()
+    }
+    Heard(monkeypatch, **networks)
+    for name in others:
+        with pytest.raises(UsageError, match=f"teacher {name} was trained on clips of what is held out here"):
+            Teaching((name,)).facts(examples, split)
+    assert Teaching(("own",)).facts(examples, split)  # of an older version
+    assert Teaching(("exact",)).facts(examples, split)
+    made = run_provenance(fast_job(), examples, split, ())["split"]
+    assert made.items() >= exact.items()
+
+
+def test_folds_without_a_final_network_teach_no_network_on_everything(tmp_path: Path):
+    """Known before the folds are trained, not after."""
+    spec = ModelSpec("audiocnn", ("calm", "tense"), fast_job().protocol.audio)
+    (tmp_path / "cv" / "fold-1").mkdir(parents=True)
+    save_checkpoint(AudioCNN(2, channels=1), spec, tmp_path / "cv" / "fold-1" / "checkpoint.safetensors")
+    check_teachers((str(tmp_path / "cv"),), print)
+    with pytest.raises(UsageError, match="is a cross-validation without --final: its mer-train command with"):
+        check_teachers((str(tmp_path / "cv"),), print, final=True)
 
 
 def test_a_fold_is_taught_by_its_own_fold(
