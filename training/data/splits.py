@@ -84,6 +84,11 @@ def splits_from_protocol(
     return splits
 
 
+def held_out_part(validation: int) -> str:
+    """The part that the figures of epochs are of beside training: the test part where no clip validates."""
+    return "validation" if validation else "test"
+
+
 def can_be_grouped(clips: Sequence[Clip]) -> bool:
     """Whether any group holds more than one clip; otherwise a grouped split is a random one."""
     return len({clip.group for clip in clips}) < len(clips)

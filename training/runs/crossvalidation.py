@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine.files import write_whole
 from ..data.examples import Examples
-from ..data.splits import Split, hash_of_lines, split_hash
+from ..data.splits import Split, hash_of_lines, held_out_part, split_hash
 from ..evaluate.figures import confusion_png, curves_png
 from ..evaluate.metrics_report import (
     CROSS_VALIDATION,
@@ -91,7 +91,8 @@ def cross_validate(
     save_predictions(all_predictions, folder / LOGITS)
     title = f"{job.model}, {count} folds: accuracy {metrics['accuracy']:.3f}"
     confusion_png(metrics["confusion"], examples.labels, folder / "confusion.png", title)
-    curves_png({f"fold {i}": run.history for i, run in enumerate(runs, start=1)}, folder / "curves.png")
+    histories = {f"fold {i}": run.history for i, run in enumerate(runs, start=1)}
+    curves_png(histories, folder / "curves.png", held_out_part(len(first.split.validation)))
     split = {
         "kind": first.split.kind,
         "note": f"{count} folds; the first {split_note(examples, first.split, job.protocol)}",

@@ -16,7 +16,7 @@ from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
 from ..data.sides import two_labels
 from ..data.spectrogram_cache import cache_home, cached_sounds
-from ..data.splits import Split, can_be_given, splits_from_protocol
+from ..data.splits import Split, can_be_given, held_out_part, splits_from_protocol
 from ..evaluate.figures import curves_png
 from ..names import name_of
 from ..networks.backbones import PAPER_BACKBONES
@@ -195,9 +195,9 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         for kind in kinds_of_split(session)
     }
     if len(session.models) > 1 and not session.folds:
-        held_out = "validation" if protocol.validation_share else "test"
         for kind, runs in by_kind.items():
             histories = {run.metrics["model"]: run.history for run in runs}
+            held_out = held_out_part(runs[0].metrics["split"]["validation"])
             curves_png(histories, session.out / f"curves-{kind}.png", held_out)
     if len(by_kind) == 2:
         say_gaps(by_kind["random"], by_kind["grouped"], observer)

@@ -21,7 +21,7 @@ from ...engine.files import write_whole
 from ...engine.spec import AudioSpec, ModelSpec
 from ..data.examples import Examples, Integers, standardised, tag_targets
 from ..data.sides import groups_together
-from ..data.splits import Split, hash_of_lines
+from ..data.splits import Split, hash_of_lines, held_out_part
 from ..evaluate.figures import confusion_png, curves_png
 from ..evaluate.metrics_report import HEARD_BEFORE, card_from_spec, metrics_from_predictions, write_json
 from ..evaluate.predictions import (
@@ -215,7 +215,7 @@ class _Run:
             tag_rows,
             self.lesson,
         )
-        held_out = "validation" if len(split.validation) else "test"
+        held_out = held_out_part(len(split.validation))
         self.observer.begin(self.folder.name, self.recipe.epochs, epochs_in(self.folder), held_out)
         tensorboard = tensorboard_in(self.folder)
 
@@ -265,8 +265,7 @@ class _Run:
         spec = self._spec(temperature, metrics)
         save_checkpoint(network, spec, folder / CHECKPOINT)
         write_whole(folder / CARD, card_from_spec(spec))
-        held_out = "validation" if len(self.split.validation) else "test"
-        curves_png({model: history}, folder / "curves.png", held_out)
+        curves_png({model: history}, folder / "curves.png", held_out_part(len(self.split.validation)))
         write_json(
             {
                 **metrics,

@@ -15,6 +15,7 @@ from merkit.training.data.splits import Split, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
+from merkit.training.runs import crossvalidation
 from merkit.training.runs.announcements import summary
 from merkit.training.runs.crossvalidation import Training, cross_validate, train_on_everything
 from merkit.training.runs.ensemble import ensemble_metrics, member_from_path
@@ -41,7 +42,11 @@ def test_nothing_is_replaced_in_a_folder_of_others(examples: Examples, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path):
+def test_folds_then_one_network_on_everything(
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn: list[str] = []
+    monkeypatch.setattr(crossvalidation, "curves_png", lambda *given: drawn.append(given[2]))
     job = fast_job("epochs=2")
     splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
     run = cross_validate(_trainings(job, examples, splits), tmp_path, "fresh")
@@ -59,6 +64,7 @@ def test_folds_then_one_network_on_everything(examples: Examples, tmp_path: Path
         assert network_from_checkpoint(fold.folder / CHECKPOINT)[1].temperature == expected
     again = cross_validate(_trainings(plain, examples, bare), tmp_path / "bare", "resume")
     assert again.metrics == two.metrics
+    assert drawn == ["validation", "test", "test"]  # what the curves are of
     train_on_everything(plain, examples, run, tmp_path / "final", "fresh")
     _, spec = network_from_checkpoint(tmp_path / "final" / CHECKPOINT)
     assert spec.temperature == run.metrics["temperature"]
