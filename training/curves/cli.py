@@ -87,7 +87,8 @@ def _curve(**options: Any) -> int:
     sessions = {title: replace(session, data=audio) for title, session in sessions.items()}
     beside = list(zip(others, touched, strict=True))
     curves, skipped = _frozen(audio, beside, sizes, options) if "frozen" in options["methods"] else ({}, [])
-    curves |= _trained(sessions, sizes, options["draws"])
+    trained, lost = _trained(sessions, sizes, options["draws"])
+    curves |= trained
     what = "clips in all" if options["choice"] else "clips a label"
     click.echo(markdown_from_curves(curves, what))
     left_out = [size for size in sizes if all(size != p.clips for points in curves.values() for p in points)]
@@ -99,7 +100,7 @@ def _curve(**options: Any) -> int:
         curves_png(curves, out, title, what)
     for line in skipped:
         click.echo(for_terminal(line), err=True)
-    return EXIT_SOME_FAILED if skipped else 0
+    return EXIT_SOME_FAILED if skipped or lost else 0
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -130,10 +131,10 @@ def _beside(place: Path, group_by: str | None) -> LabelledAudio:
 
 
 def _check_unheard(audio: LabelledAudio, options: dict[str, Any]) -> None:
-    """Refuses networks of a frozen curve that have heard the clips; says what others do not say."""
+    """Refuses networks that have heard the clips; says what others do not say."""
     from .trainings import check_unheard
 
-    for source in dict.fromkeys(options["sources"]) if "frozen" in options["methods"] else ():
+    for source in dict.fromkeys(options["sources"]):
         if note := check_unheard(source, audio.clips):
             click.echo(for_terminal(note), err=True)
 
@@ -208,16 +209,21 @@ def _sessions(audio: LabelledAudio, name: str, options: dict[str, Any]) -> dict[
     return sessions
 
 
-def _trained(sessions: dict[str, Session], sizes: list[int], draws: int) -> dict[str, list[Point]]:
+def _trained(
+    sessions: dict[str, Session], sizes: list[int], draws: int
+) -> tuple[dict[str, list[Point]], int]:
+    """The curves of whole trainings, and how many clips could not be read."""
     if not sessions:
-        return {}
+        return {}, 0
     from ..progress import TerminalProgress
     from .trainings import curve_by_training
 
     with TerminalProgress() as progress:
-        return {
+        found = {
             title: curve_by_training(session, sizes, draws, progress) for title, session in sessions.items()
         }
+    curves = {title: points for title, (points, _) in found.items()}
+    return curves, max(lost for _, lost in found.values())
 
 
 def _sizes(text: str) -> list[int]:

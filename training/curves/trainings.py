@@ -76,11 +76,16 @@ def check_unheard(source: str, clips: Sequence[Clip]) -> str:
     return f"{name} was trained on other clips; whether by the same artists, it does not say"
 
 
-def curve_by_training(session: Session, sizes: Sequence[int], draws: int, observer: Observer) -> list[Point]:
+def curve_by_training(
+    session: Session, sizes: Sequence[int], draws: int, observer: Observer
+) -> tuple[list[Point], int]:
     """A training for each draw and size, on the same clips as ``curve_by_label``.
 
     The session's data is that of ``apart_by_recording``. Where this network hears more near copies than that
     does, its draws are others, which is said.
+
+    Returns:
+        The curve, and how many clips could not be read.
 
     Raises:
         UsageError, MerError: see ``curve_by_label``, ``check_plan`` and ``train_split``.
@@ -105,4 +110,4 @@ def curve_by_training(session: Session, sizes: Sequence[int], draws: int, observ
             observer.say(
                 f"{model}, draw {number} of {draws}, {size} clips a label: macro-F1 {found[size][-1]:.3f}"
             )
-    return points_from_scores(found)
+    return points_from_scores(found), len(examples.skipped)

@@ -71,7 +71,7 @@ def test_networks_of_one_name_have_a_curve_each(data: Path, monkeypatch: pytest.
         return Session(audio, name, ("audiocnn",), PROTOCOLS["best"], out)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trainings, "session_from_method", session)
-    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: [Point(2, (0.25, 0.5))])
+    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], 0))
     methods = ["--method", "frozen", "--method", "fine-tune"]
     result = _run(data, "--weights", "y/good", "--weights", "bad", *methods, "--clips", "2", "--draws", 2)
     assert result.stdout.splitlines()[0] == (
@@ -120,7 +120,7 @@ def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
         return Session(audio, name, (start,), PROTOCOLS["best"], out)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trainings, "session_from_method", session)
-    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: [Point(2, (0.25, 0.5))])
+    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], 0))
     methods = ["--method", "frozen", "--method", "fine-tune", "--method", "scratch"]
     result = _run(data, *methods, "--model", "resnet18", "--clips", "2", "--draws", 2)
     head, _, two = result.stdout.splitlines()
@@ -128,6 +128,20 @@ def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
     assert two.endswith("| 0.375 +- 0.125 | 0.375 +- 0.125 |")
     assert begun == [("fine-tune", "x/good", "fine-tune-good"), ("scratch", "resnet18", "scratch-resnet18")]
     assert "x/good heard others" in result.stderr
+
+
+@pytest.mark.parametrize(("lost", "code"), [(0, 0), (1, 4)])
+def test_a_curve_of_trainings_says_what_its_weights_and_its_clips_are(
+    data: Path, monkeypatch: pytest.MonkeyPatch, lost: int, code: int
+):
+    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
+        return Session(audio, name, ("audiocnn",), PROTOCOLS["best"], out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainings, "session_from_method", session)
+    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], lost))
+    result = _run(data, "--method", "fine-tune", "--clips", "2", "--draws", 2)
+    assert result.exit_code == code, result.output
+    assert result.stderr.splitlines().count("x/good heard others") == 1
 
 
 def test_near_copies_never_stand_on_both_sides(
@@ -146,9 +160,9 @@ def test_near_copies_never_stand_on_both_sides(
         tables.append((table, *beside))
         return [Point(2, (0.25, 0.5))]
 
-    def training(session: Session, *_: object) -> list[Point]:
+    def training(session: Session, *_: object) -> tuple[list[Point], int]:
         sessions.append(session)
-        return [Point(2, (0.25, 0.5))]
+        return [Point(2, (0.25, 0.5))], 0
 
     monkeypatch.setattr(few_clips, "curve_by_label", curve)
     monkeypatch.setattr(trainings, "curve_by_training", training)

@@ -38,12 +38,14 @@ def test_trainings_are_kept_and_not_repeated(
     session = session_from_method("scratch", "AudioCNN", data, "songs", tmp_path)
     session = dataclasses.replace(session, cache=cache)
     says = Says()
-    (point,) = curve_by_training(session, [3, 999], 2, says)
-    assert (point.clips, len(point.macro_f1)) == (3, 2)
+    gone = dataclasses.replace(data.clips[0], path=tmp_path / "gone.wav", name="gone.wav")
+    with_gone = dataclasses.replace(session, data=dataclasses.replace(data, clips=(*data.clips, gone)))
+    (point,), lost = curve_by_training(with_gone, [3, 999], 2, says)
+    assert (point.clips, len(point.macro_f1), lost) == (3, 2, 1)
     assert "audiocnn, draw 2 of 2, 3 clips a label: macro-F1 " in says.lines[-1]
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["draw-1-of-3", "draw-2-of-3"]
     monkeypatch.setattr("merkit.training.runs.train_run.train", None)  # nothing is trained again
-    assert curve_by_training(session, [3], 2, NoObserver()) == [point]
+    assert curve_by_training(session, [3], 2, NoObserver()) == ([point], 0)
 
 
 @pytest.mark.usefixtures("_small")
