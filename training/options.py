@@ -247,9 +247,9 @@ def check_sets(options: dict[str, Any]) -> None:
 
 
 def chosen_fields(options: dict[str, Any]) -> frozenset[str]:
-    """The fields that were set on the command line: of the recipe, and ``audio.NAME`` of the AudioSpec."""
-    named = (("epochs", "epochs"), ("loss", "loss"), ("batch", "batch_size"))
+    """The fields that were set on the command line, ``audio.NAME`` of the AudioSpec among them."""
+    named = {**OPTION_OF_FIELD, "validation_share": "validation"}
     names = {text.partition("=")[0] for text in options["sets"]}
     preset = fields(AudioSpec) if options.get("preset") else ()
     names |= {f"audio.{field.name}" for field in preset}
-    return frozenset(names | {field for option, field in named if options.get(option)})
+    return frozenset(names | {field for field, option in named.items() if options.get(option) is not None})

@@ -63,6 +63,8 @@ def test_what_the_user_chose():
     none: dict[str, object] = {"sets": (), "epochs": None, "loss": None, "batch": None}
     assert chosen_fields({**none, "sets": ("mixup=0", "ema=0.9")}) == {"mixup", "ema"}
     assert chosen_fields({**none, "epochs": 5, "loss": "bce", "batch": 4}) == {"epochs", "loss", "batch_size"}
+    zero = {"seed": 0, "validation": 0.0, "layers": "head"}
+    assert chosen_fields({**none, **zero}) == {"seed", "validation_share", "layers"}
     preset = chosen_fields({**none, "preset": "emotion4q"})
     assert preset == {f"audio.{field.name}" for field in dataclasses.fields(AudioSpec)}
 

@@ -13,6 +13,7 @@ from merkit.engine.spec import ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import save_checkpoint
+from merkit.training.options import chosen_fields
 from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs import plan_check
 from merkit.training.runs.observer import NoObserver
@@ -80,3 +81,16 @@ def test_an_audiospec_that_is_named_is_heard_also_where_it_is_the_protocols(
     assert session.protocol_of("audiocnn").audio.n_mels == mels
     check_plan(session, says)
     assert ["n_mels 96 then, 128 now" in line for line in says.lines] == [True] * len(chosen)
+
+
+def test_what_a_frozen_network_has_no_use_for_is_said(tmp_path: Path):
+    weights, says = tmp_path / "x.safetensors", Says()
+    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
+    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
+    chosen = chosen_fields({"sets": ("guard=2",), "seed": 7, "layers": "head", "validation": 0.3})
+    data = LabelledAudio((), ("a", "b"), "clip")
+    session = Session(data, "x", ("audiocnn",), protocol, tmp_path, plan="frozen", chosen=chosen)
+    check_plan(session, says)
+    assert says.lines == [
+        "a frozen network has a head by logistic regression: layers, seed, validation_share not used"
+    ]
