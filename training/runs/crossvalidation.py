@@ -122,30 +122,15 @@ def train_on_everything(
     Raises:
         UsageError, MerError: see ``train_split``.
     """
-    run = train_unmeasured(job, examples, measured.metrics["split"]["kind"], folder, mode, observer)
+    every_clip, none = np.arange(len(examples.clips)), np.arange(0)
+    kind: SplitKind = measured.metrics["split"]["kind"]
+    split = Split(kind, every_clip, none, none, split_hash(examples.clips, none))
+    run = train_split(job, examples, split, folder, mode, observer)
     # Files that were left out are the user's own business: the network is passed on.
     metrics = {name: value for name, value in measured.metrics.items() if name not in ("history", "skipped")}
     provenance = {"metrics": metrics, "measured_by": CROSS_VALIDATION}
     _update_checkpoint(folder, measured.metrics["temperature"], provenance)
     return run
-
-
-def train_unmeasured(
-    job: Job,
-    examples: Examples,
-    kind: SplitKind,
-    folder: Path,
-    mode: Mode,
-    observer: Observer | None = None,
-) -> FinishedRun:
-    """One network on every clip, of which nothing is known.
-
-    Raises:
-        UsageError, MerError: see ``train_split``.
-    """
-    every_clip, none = np.arange(len(examples.clips)), np.arange(0)
-    split = Split(kind, every_clip, none, none, split_hash(examples.clips, none))
-    return train_split(job, examples, split, folder, mode, observer)
 
 
 def _recalibrated(run: FinishedRun, temperature: float) -> FinishedRun:

@@ -31,7 +31,7 @@ from .announcements import (
     say_gaps,
     summary,
 )
-from .crossvalidation import Training, cross_validate, train_on_everything, train_unmeasured
+from .crossvalidation import Training, cross_validate, train_on_everything
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
@@ -236,8 +236,6 @@ def _train_one(
     """One network on one kind of split, exported where the session says so."""
     model, protocol = job.model, job.protocol
     folder = session.folder(model, kind)
-    if session.final and not session.folds:
-        return train_unmeasured(job, examples, kind, folder, session.mode, observer)
     splits = splits_from_protocol(examples.clips, protocol, kind, session.folds, examples.recordings)
     observer.say(announcement(examples, splits, protocol, model))
     _say_heard(session, examples, splits, observer)

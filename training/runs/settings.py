@@ -27,8 +27,7 @@ class Session:
         name: of the data, for model cards.
         out: the folder of results; several networks or splits get folders in it.
         splits: the kinds of split to make, in this order.
-        folds: 0, or cross-validation with so many folds, with ``final`` a network on every clip after it;
-            ``final`` without folds is that network alone, of which nothing is known.
+        folds: 0, or cross-validation with so many folds, with ``final`` a network on every clip after it.
         cache: the folder of spectrograms; None is ``cache_home()``.
         workers: child processes that decode; 0 is one a core.
         chosen: the fields that the user has set, ``audio.NAME`` among them; they override a network's own.
