@@ -43,7 +43,7 @@ def check_plan(session: Session, observer: Observer) -> None:
     for name in ("train_windows", "guard"):
         asked = getattr(session.protocol.recipe, name) != getattr(Recipe(), name)
         if plan != "frozen" and asked:
-            raise UsageError(f"{name} is for the head of a frozen network: give --plan frozen too")
+            raise UsageError(f"{name} is for the head of a frozen network: it needs --plan frozen")
     for model in session.models:
         _check_images(session, model)
     if is_musicnn_weights(session.protocol.weights):
