@@ -109,6 +109,9 @@ class SoundFileDecoder:
             elif self._file.subtype == "PCM_32" and 0 < used <= 24:  # quiet music may use the lower of more
                 blocks = [self._read_blocks(start, PROBE_SAMPLES, "int32", np.asarray) for start in starts]
                 self._unit = unit_from_integers(blocks, used)
+            # Its index alone states ALAC's length. A header that is not true may be that of a file cut short.
+            if self._file.subtype.startswith("ALAC") and header.corrections:
+                self.length = self.length if len(self._read_two(self.length - 1, 1)) else self.measure()
         except BaseException:
             self.close()
             raise

@@ -119,7 +119,8 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     is_one = rises and is_alike
     corrections: dict[int, bytes] = {}
     # Without a length, libsndfile reads to the end. Of an excerpt the numbers do not tell it.
-    if stated < true and not number and (stated or not is_one):
+    is_cut = is_one and stated > true + frame.count
+    if not number and (is_cut or (stated < true and (stated or not is_one))):
         corrections[_TOTAL] = (field - stated + (true & (1 << 36) - 1)).to_bytes(5, "big")
     if first and is_alike:
         corrections |= _true_format(head, frame, [each.count for each in (*found, frame, later)])

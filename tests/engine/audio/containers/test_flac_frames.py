@@ -72,6 +72,18 @@ def test_a_total_that_is_too_small(tmp_path: Path, total: int) -> None:
             np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
 
 
+@pytest.mark.parametrize("total", [5 * RATE + 20_000, (1 << 36) - 1])
+def test_a_total_that_is_too_large(tmp_path: Path, total: int) -> None:
+    """Nothing is decoded to find out, and a total that is larger by less than a frame is believed."""
+    sound = noise(5, RATE)
+    flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
+    for stated, length in ((total, len(sound)), (len(sound) + 4_000, len(sound) + 4_000)):
+        (tmp_path / "b.flac").write_bytes(with_total(flac, stated))
+        with closing(open_decoder(tmp_path / "b.flac", Limits(decoded_samples=10_000))) as decoder:
+            assert decoder.length == length
+            np.testing.assert_allclose(decoder.read(40_000, 9_000), sound[40_000:49_000], atol=1e-4)
+
+
 def with_rate(flac: bytes, rate: int) -> bytes:
     return flac[:18] + (rate << 4 | flac[20] & 15).to_bytes(3, "big") + flac[21:]
 
