@@ -20,7 +20,7 @@ from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView, Span
 from .containers.flac_frames import is_hole, stretches_without_frames
-from .containers.header_repair import Header, header_from_file
+from .containers.header_repair import header_from_file, header_of_part
 from .containers.ogg_clock import counts_wrongly
 from .containers.ogg_pages import check_end, may_be_chain
 from .containers.ogg_stream import OGG_HEADS, IrregularError, OggStream, opus_at_48_khz
@@ -72,7 +72,7 @@ class SoundFileDecoder:
         self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit, self._position = 1.0, 0
         try:
-            header = Header() if part else header_from_file(descriptor)
+            header = header_of_part(descriptor, part) if part else header_from_file(descriptor)
             opus = opus_at_48_khz(descriptor, part[0] if part else header.start)
             self._header = replace(header, corrections=header.corrections | opus)
             if not part:
