@@ -10,9 +10,8 @@ import numpy as np
 import soxr
 
 from ..arrays import Float32
-from .decoder import Decoder
+from .decoder import SLACK_S, Decoder
 
-_SLACK_S = 0.1  # the header of a part may state so much more than it has: the padding of its codec
 _MARGIN_S = 0.1  # on each side of what is resampled; beyond it nothing changes in float32
 
 
@@ -41,7 +40,7 @@ class JoinedDecoder:
             block = self._read_part(part, inside, size)
             part += 1
             missing = size - len(block)
-            if part < len(self._parts) and 0 < missing <= _SLACK_S * self.sample_rate:
+            if part < len(self._parts) and 0 < missing <= SLACK_S * self.sample_rate:
                 block = np.append(block, np.zeros(missing, np.float32))
             blocks.append(block)
             read += len(block)
