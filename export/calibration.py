@@ -26,7 +26,7 @@ from .precision import Ranges
 # ONNX Runtime keeps every activation of its input until it has seen all of it: 256 windows of VGG16
 # would be 15 GB, four are about 200 MB.
 _WINDOWS_AT_ONCE = 4
-_CACHE_FORMAT = 3  # older files are of other songs where some gave no audio
+_CACHE_FORMAT = 4  # older files name songs that gave no audio by their paths
 
 _Json = TypeVar("_Json")
 

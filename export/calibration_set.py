@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, zip_longest
@@ -20,10 +20,11 @@ from ..engine.data.clip import id_or_none
 from ..engine.data.labelled_audio import Clip
 from ..engine.errors import MerError, UsageError
 from ..engine.spec import AudioSpec
+from ..engine.text.escape import storable
 from .calibration import cached, calibration_key, ranges_from_log_mels
 from .calibration_windows import distinct_windows, weakness_of
 from .precision import Ranges
-from .song_log_mels import SongLogMels, log_mels_from_archive, log_mels_from_songs
+from .song_log_mels import SongLogMels, failures_of, log_mels_from_archive, log_mels_from_songs
 
 _SEED = 0
 _SPARE = 4  # one song for so many: the key of the cache needs the bytes of all, used or not
@@ -44,7 +45,7 @@ class Calibration:
     ranges: Ranges
     windows: int
     files: int
-    skipped: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[Path, str], ...]
     weakness: str
 
 
@@ -97,14 +98,19 @@ class CalibrationSet:
     ) -> Calibration:
         """The ranges of a model's activations ``tensors``; from the cache if the same files gave them before.
 
+        Files that gave no audio then are decoded again first: a disk may have been full, or a machine busy.
+
         Raises:
             MerError: no file gives audio, or what they give is too little and the set is ``strict``.
         """
-        paths, _, spare = self._songs
-        key = calibration_key(artifact.sha256, tensors, self.method, [*paths, *spare], self.windows)
+        paths, windows_a_song, spare = self._songs
+        music = [*paths, *spare]
+        key = calibration_key(artifact.sha256, tensors, self.method, music, self.windows)
+        reasons: dict[Path, str] = {}  # of files without audio, as they are today
 
         def compute() -> dict[str, Any]:
             songs = self.log_mels
+            reasons.update(songs.failed)
             log_mels = distinct_windows(songs.spread(self.windows))
             files = 1 if self._is_archive else len(songs.songs)
             weakness = weakness_of(log_mels, self.spec, None if self._is_archive else files)
@@ -114,11 +120,19 @@ class CalibrationSet:
                 "ranges": ranges_from_log_mels(artifact.content, log_mels, tensors, self.method),
                 "windows": len(log_mels),
                 "files": files,
-                "skipped": [(str(path), reason) for path, reason in songs.failed],
+                "silent": [music.index(path) for path in dict(songs.failed)],
                 "weakness": weakness,
             }
 
-        calibration = _calibration_from_json(cached(key, compute, lambda value: _is_of(value, tensors)))
+        def holds(value: Any) -> bool:
+            if not _is_of(value, tensors, music):
+                return False
+            silent = [music[position] for position in value["silent"]]
+            again = failures_of(silent, self.spec, windows_a_song, self.workers) if silent else {}
+            reasons.update(again)
+            return len(again) == len(silent)
+
+        calibration = _calibration_from_json(cached(key, compute, holds), music, reasons)
         self._check(calibration.weakness)
         for path, reason in calibration.skipped:
             say(f"skipped {path}: {reason}")
@@ -132,7 +146,7 @@ class CalibrationSet:
             "method": self.method,
             "windows": calibration.windows,
             "files": calibration.files,
-            "skipped": [[Path(path).name, reason] for path, reason in calibration.skipped],
+            "skipped": [[storable(path.name), reason] for path, reason in calibration.skipped],
             "weakness": calibration.weakness,
             "data": self.origin,
         }
@@ -156,8 +170,13 @@ class CalibrationSet:
             raise UsageError(f"{self.source} is not a local file: copy the music to calibrate on")
         if self._is_archive:
             return [Path(self.source)], self.windows, []
-        paths = [Path(path) for path in inputs_from_paths([self.source]).paths]
-        return calibration_paths([Clip(path, "", path.name) for path in paths], self.windows, self.scored)
+        paths = inputs_from_paths([self.source]).paths
+        if url := next(filter(is_remote, paths), None):
+            raise UsageError(
+                f"{self.source} names {url}: copy the music to this machine, and name the copies"
+            )
+        clips = [Clip(Path(path), "", Path(path).name) for path in paths]
+        return calibration_paths(clips, self.windows, self.scored)
 
 
 def calibration_paths(
@@ -188,20 +207,22 @@ def calibration_paths(
     return songs[:windows], math.ceil(windows / min(windows, len(songs))), songs[windows:]
 
 
-def _is_of(value: Any, tensors: Sequence[str]) -> bool:
-    """Whether a cached value is a calibration of these tensors."""
+def _is_of(value: Any, tensors: Sequence[str], files: Sequence[Path]) -> bool:
+    """Whether a cached value is a calibration of these tensors, on these files."""
     try:
-        calibration = _calibration_from_json(value)
-    except (TypeError, ValueError, KeyError, AttributeError):
+        calibration = _calibration_from_json(value, files, {})
+    except (TypeError, ValueError, LookupError, AttributeError):
         return False
     return set(calibration.ranges) == set(tensors)
 
 
-def _calibration_from_json(value: Any) -> Calibration:
+def _calibration_from_json(value: Any, files: Sequence[Path], reasons: Mapping[Path, str]) -> Calibration:
+    """The cache knows files by their positions: they may lie elsewhere by now."""
+    silent = [files[position] for position in value["silent"]]
     return Calibration(
         {str(name): (float(low), float(high)) for name, (low, high) in value["ranges"].items()},
         int(value["windows"]),
         int(value["files"]),
-        tuple((str(path), str(reason)) for path, reason in value["skipped"]),
+        tuple((path, reasons.get(path, "")) for path in silent),
         str(value["weakness"]),
     )

@@ -25,6 +25,8 @@ FP32 differs by the order of its sums (about 1e-5); with TF32's ten bits, which 
 would differ as much as FP16 does (0.0005 measured)."""
 
 LARGEST_TORCH_ERROR = 1e-4
+"""Of the largest logit, where that is above 1: the order of sums in float32 makes 1e-6 to 1e-5 of it."""
+
 _LARGEST_EVIDENCE_ERROR = 1e-3  # of log odds and log distances; the order of sums makes 1e-5
 _CHANCE = 0.05
 _Z_95, _Z_80 = 1.96, 0.84  # of a normal distribution: a difference is seen at 5 %, in 80 % of trials

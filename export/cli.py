@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -259,16 +260,15 @@ def _rank(
     say: Callable[[str], None],
     foreign: Foreign | None,
 ) -> None:
-    from .data_plan import sets_from_plan
-    from .job import Job
+    from .data_plan import calibration_set_from_plan
+    from .job import calibration_of, rank
 
     _say_notes(data, say)
     for model in models:
         source = _open_source(model, plan, say, foreign)
-        eval_set, calibration_set = sets_from_plan(source.artifact.spec, data, say)
-        job = Job(source, eval_set, calibration_set, plan, say)
+        music = calibration_set_from_plan(source.artifact.spec, data)
         say(f"{source.artifact.name}: change of the logits with one layer alone in INT8, the worst first")
-        for result in job.rank():
+        for result in rank(source, music, calibration_of(source, music, say), plan):
             say(f"  {result.error:8.3%}  {result.layer}")
 
 
@@ -295,11 +295,11 @@ def _check_calibration(precisions: list[Precision], options: dict[str, Any]) -> 
 
 
 def _keep_hint(error: GateError) -> str:
-    """The flags that leave the layers that a gate names in a higher precision."""
+    """The flags, for a shell, that leave the layers that a gate names in a higher precision."""
     if not error.layers:
         return ""
     suffix = "=fp32" if error.precision == "fp32" else ""
-    flags = " ".join(f"--keep {name}{suffix}" for name in error.layers[:_LAYERS_NAMED])
+    flags = " ".join(f"--keep {shlex.quote(name + suffix)}" for name in error.layers[:_LAYERS_NAMED])
     others = len(error.layers) - _LAYERS_NAMED
     return f". Try {flags}" + (f" (and {others} more)" if others > 0 else "")
 

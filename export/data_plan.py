@@ -63,7 +63,7 @@ def sets_from_plan(
     Raises:
         MerError: data that cannot be read, or that has other labels than the model.
     """
-    split = None if plan.labelled is None else split_clips(plan.labelled, spec)
+    split = _split(spec, plan)
     calibration_set = _calibration_set(spec, plan, split)
     if split is not None:
         return eval_set_from_clips(split, spec, plan.workers, say), calibration_set
@@ -76,6 +76,19 @@ def sets_from_plan(
     origin = "generated sound: no labelled data, so no accuracy is claimed"
     songs = generated_log_mels(spec.audio, _GENERATED_WINDOWS)
     return EvalSet(songs, None, "synthetic", origin, "generated sound"), None
+
+
+def calibration_set_from_plan(spec: ModelSpec, plan: DataPlan) -> CalibrationSet | None:
+    """The second of ``sets_from_plan``; nothing is decoded.
+
+    Raises:
+        MerError: see there.
+    """
+    return _calibration_set(spec, plan, _split(spec, plan))
+
+
+def _split(spec: ModelSpec, plan: DataPlan) -> Split | None:
+    return None if plan.labelled is None else split_clips(plan.labelled, spec)
 
 
 def _calibration_set(spec: ModelSpec, plan: DataPlan, split: Split | None) -> CalibrationSet | None:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from .graph_edits import attribute, keep
+
 NAME = "evidence"
 
 _INPUT = "images"
@@ -51,12 +53,12 @@ def without_evidence(model: ModelProto) -> tuple[ModelProto, Evidence | None]:
         tuple(_copy(tensor, name=_renamed(tensor.name)) for tensor in weights),
         _copy(output),
     )
-    _keep(graph.node, _ancestors(graph.node, outputs))
-    _keep(graph.output, list(map(_copy, outputs.values())))
+    keep(graph.node, _ancestors(graph.node, outputs))
+    keep(graph.output, list(map(_copy, outputs.values())))
     read = {name for node in graph.node for name in node.input}
     made = {name for node in graph.node for name in node.output}
-    _keep(graph.initializer, [_copy(tensor) for tensor in graph.initializer if tensor.name in read])
-    _keep(graph.value_info, [_copy(value) for value in graph.value_info if value.name in made])
+    keep(graph.initializer, [_copy(tensor) for tensor in graph.initializer if tensor.name in read])
+    keep(graph.value_info, [_copy(value) for value in graph.value_info if value.name in made])
     return model, evidence
 
 
@@ -70,14 +72,15 @@ def products_as_sums(model: ModelProto) -> ModelProto:
     for node in model.graph.node:
         product = node.op_type in ("MatMul", "Gemm") and node.name.startswith(f"{NAME}/")
         nodes += _sum(node, model.graph.initializer) if product else [_copy(node)]
-    _keep(model.graph.node, nodes)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     return model
 
 
 def _sum(node: NodeProto, weights: Any) -> list[NodeProto]:
     """A MatMul, or a Gemm as torch writes one (a linear layer), of factors that are no vectors."""
     name, (left, right, *bias), nodes = node.output[0], node.input, []
-    transposed = {each.name: each.i for each in node.attribute}.get("transB")
+    transposed = attribute(node, "transB", 0)
 
     def add(operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(operator, inputs, [output], f"{NAME}/{output}", **attributes))
@@ -125,8 +128,3 @@ def _copy(message: Any, **fields: Any) -> Any:
     for name, value in fields.items():
         setattr(copy, name, value)
     return copy
-
-
-def _keep(field: Any, items: list[Any]) -> None:
-    del field[:]
-    field.extend(items)

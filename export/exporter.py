@@ -14,6 +14,7 @@ from ..engine.artifact import open_artifact
 from ..engine.errors import DeviceError, EngineLoadError, MerError, UsageError
 from ..engine.files import publish, staging
 from ..engine.runtimes import open_runtime
+from ..engine.runtimes.engine_compatibility import fp32_products
 from .builders import gpu_capability
 from .checks import check_evidence, check_parity, logits_by_batch, parity
 from .engine_builder import engine_from_onnx
@@ -85,7 +86,8 @@ def export(job: Job, precision: Precision) -> Exported:
     if note:
         job.say(f"  {note}")
     if job.plan.triton and (len(files) > 1 or job.plan.form == "onnx"):
-        models = write_repository(job.plan.triton, open_artifact(str(files[1 if len(files) > 1 else 0])))
+        served = open_artifact(str(files[1 if len(files) > 1 else 0]))
+        models = write_repository(job.plan.triton, served, job.plan.engine.batches[1:])
         job.say(f"  Triton: {', '.join(map(str, models))}")
     return Exported(artifact.name, precision, checks, files, size, time.perf_counter() - began)
 
@@ -114,12 +116,11 @@ def _converted(job: Job, precision: Precision) -> ModelProto:
 
 def _check_turing(model: ModelProto) -> None:
     """Raises UsageError for what its kernels in TensorRT for RTX lack; its convolutions may be FP32."""
-    table = precision_by_op(model)
-    for operator in ("Gemm", "MatMul"):
-        if table.get(operator, {}).get("fp32"):
-            raise UsageError(
-                f"no {operator} in FP32 can be compiled for turing: use --fp16, and keep none in FP32"
-            )
+    products = fp32_products(precision_by_op(model))
+    if products:
+        raise UsageError(
+            f"no {products[0]} in FP32 can be compiled for turing: use --fp16, and keep none in FP32"
+        )
 
 
 def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _report(job: Job, precision: Precision, model: ModelProto, checks: Checks) -
     if job.calibration_set and precision == "int8":
         calibration = job.calibration_set.facts_of(job.calibration)
     kept = {"one step up": list(job.plan.keep), "fp32": list(job.plan.keep_fp32)}
-    return report_of(job.source.artifact, precision, model, checks, job.eval_set, calibration, kept)
+    return report_of(job.source, precision, model, checks, job.eval_set, calibration, kept)
 
 
 def _write(

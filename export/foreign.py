@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
 from ..engine.text.escape import storable
 from .foreign_opset import converted, opset_of
+from .graph_edits import free_name, rename, tensor_names
 from .song_log_mels import generated_log_mels
 
 _SOFTMAX_OF_ONE_AXIS = 13  # an opset
@@ -36,12 +37,14 @@ _LICENCE = "not stated; the network's own terms bind whoever passes it on"
 class Foreign:
     """What no foreign file says: ``audio`` is what it hears, ``labels`` name its outputs in order.
 
-    ``backbone`` is needed for weights without a graph.
+    ``backbone`` is needed for weights without a graph. ``given`` are mer-export's options for all three as
+    they were typed, a file by its name.
     """
 
     audio: AudioSpec
     labels: tuple[str, ...]
     backbone: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def spec(self, path: Path) -> ModelSpec:
         """The ModelSpec of a file."""
@@ -57,6 +60,9 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
         SpecError: the file holds no AudioSpec.
     """
     names = tuple(labels_from_list(labels))
+    given = {"spec": spec if spec in PRESETS else Path(spec).name, "labels": labels}
+    if backbone is not None:
+        given["backbone"] = backbone
     if spec in PRESETS:
         audio = PRESETS[spec]
     elif os.path.isfile(spec):
@@ -66,7 +72,7 @@ def foreign_from_texts(spec: str, labels: str, backbone: str | None) -> Foreign:
     if backbone is not None:
         with suppress(UsageError):  # of an .onnx it may be any name; for weights it is looked up
             backbone = backbone_from_name(backbone)
-    foreign = Foreign(audio, names, backbone)
+    foreign = Foreign(audio, names, backbone, given)
     try:
         foreign.spec(Path("network"))
     except SpecError as error:
@@ -237,7 +243,7 @@ def _is_over_labels(model: ModelProto, softmax: NodeProto, output: ValueInfoProt
 def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int]:
     """Names the graph's input and output as ours, after a look at their shapes, and opens a fixed batch.
 
-    Returns each new name to the old, and the batch that was fixed or 0.
+    Returns each old name to the new, and the batch that was fixed or 0.
     """
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
@@ -248,7 +254,7 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int
         )
     audio, labels = foreign.audio, len(foreign.labels)
     ends = ((inputs[0], "images", [1, audio.n_mels, audio.frames]), (graph.output[0], "logits", [labels]))
-    names, fixed_batch = {name: value.name for value, name, _ in ends}, 0
+    fixed_batch = 0
     for value, name, shape in ends:
         what = "takes" if name == "images" else "gives"
         kind = value.type.tensor_type.elem_type
@@ -265,8 +271,17 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int
             fixed_batch = dims[0].dim_value
             del graph.value_info[:]  # they say it too, and the conversions believe them
         dims[0].dim_param = "batch"  # that it computes any batch is tried before it is used
-        _rename(graph, value.name, name)
+    names = {value.name: name for value, name, _ in ends}
+    _rename_ends(graph, names)
     return names, fixed_batch
+
+
+def _rename_ends(graph: GraphProto, names: Mapping[str, str]) -> None:
+    """Gives the input and the output new names; a tensor inside that has one of these gets one of its own."""
+    taken = tensor_names(graph)
+    rename(graph, {name: free_name(f"{name} inside", taken) for name in names.values()} | dict(names))
+    for value in graph.output:
+        value.name = names[value.name]
 
 
 def _with_ends_of(model: ModelProto, older: ModelProto, names: Mapping[str, str]) -> bytes:
@@ -274,26 +289,11 @@ def _with_ends_of(model: ModelProto, older: ModelProto, names: Mapping[str, str]
     # Made anew: texts of a stranger before the graph could make it a file of ONNX Runtime's own format.
     copy = helper.make_model(older.graph, opset_imports=older.opset_import, ir_version=older.ir_version)
     types = {value.name: value.type for value in (*model.graph.input, *model.graph.output)}
-    for name, old in names.items():
-        _rename(copy.graph, old, name)
-        for value in (*copy.graph.input, *copy.graph.output):
-            if value.name == name:
-                value.type.CopyFrom(types[name])
+    _rename_ends(copy.graph, names)
+    for value in (*copy.graph.input, *copy.graph.output):
+        if value.name in types:
+            value.type.CopyFrom(types[value.name])
     return copy.SerializeToString()
-
-
-def _rename(graph: GraphProto, old: str, new: str) -> None:
-    """Gives a tensor another name; one that has that name already gets one of its own."""
-    if old == new:
-        return
-    other = f"{new} inside"
-    names = {old: new, new: other}
-    for tensor in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        tensor.name = names.get(tensor.name, tensor.name)
-    for node in graph.node:
-        for ends in (node.input, node.output):
-            for position, name in enumerate(ends):
-                ends[position] = names.get(name, name)
 
 
 def check_foreign(foreign: Foreign | None, path: Path) -> None:

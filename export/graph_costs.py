@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from .graph_edits import attribute
+
 # These only rename a tensor, or a runtime folds them into the layer beside them.
 _FREE = {
     "Cast", "Constant", "DequantizeLinear", "Dropout", "Flatten", "Identity", "QuantizeLinear", "Reshape",
@@ -57,10 +59,6 @@ class Workload:
     def activation_bytes(self) -> int:
         return sum(layer.activation_bytes for layer in self.layers)
 
-    def bytes_per_input(self, batch: int) -> float:
-        """Memory traffic for one input: weights are read once a batch, activations for every input."""
-        return self.weight_bytes / batch + self.activation_bytes
-
 
 def workload_from_onnx(model: ModelProto) -> Workload:
     """Counts the costs of one input in the types that the graph has: FP16 and INT8 weigh less.
@@ -75,7 +73,7 @@ def workload_from_onnx(model: ModelProto) -> Workload:
     for node in shaped.graph.node:
         if node.op_type == "Cast" and node.input[0] in weights:  # once, when the graph is loaded
             dims = weights[node.input[0]].dims
-            weights[node.output[0]] = TensorProto(dims=dims, data_type=_attribute(node, "to"))
+            weights[node.output[0]] = TensorProto(dims=dims, data_type=attribute(node, "to", 0))
     # The layer behind a DequantizeLinear reads the int8 numbers before it.
     stored = {
         node.output[0]: node.input[0] for node in shaped.graph.node if node.op_type == "DequantizeLinear"
@@ -136,7 +134,7 @@ def _macs(node: NodeProto, inputs: list[_Tensor], output: _Tensor) -> int:
         return output.count * math.prod(inputs[1].shape[1:])
     if node.op_type in ("Gemm", "MatMul"):
         shape = inputs[0].shape
-        transposed = node.op_type == "Gemm" and _attribute(node, "transA")
+        transposed = node.op_type == "Gemm" and attribute(node, "transA", 0)
         return output.count * shape[0 if transposed else -1]
     return 0
 
@@ -153,10 +151,6 @@ def _traffic(node: NodeProto, activations: list[_Tensor], output: _Tensor) -> in
         return sizes[-1] + output.bytes
     # x * sigmoid(x) reads nothing more; a residual Add reads its shortcut.
     return 0 if node.op_type == "Mul" else sizes[0]
-
-
-def _attribute(node: NodeProto, name: str) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)
 
 
 def _at_batch_one(model: ModelProto) -> ModelProto:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..engine.errors import ArtifactError, UsageError
+from .graph_edits import free_name, keep, rename, tensor_names
 from .library_step import kind_and_message, library_step
 from .onnx_session import open_session
 
@@ -48,7 +48,7 @@ def plain_from_onnx(model: ModelProto) -> ModelProto:
     except Exception as error:  # ValueError beside ValidationError: a graph of more than 2 GB
         raise ArtifactError(f"the graph is not valid ONNX: {kind_and_message(error)}") from None
     domains = {"", *(node.domain for node in plain.graph.node)}
-    _keep(plain.opset_import, [opset for opset in plain.opset_import if opset.domain in domains])
+    keep(plain.opset_import, [opset for opset in plain.opset_import if opset.domain in domains])
     _initializers_from_constants(plain)
     _initializers_from_moves(plain)
     _separate_biases(plain)
@@ -101,9 +101,9 @@ def _initializers_from_constants(model: ModelProto) -> None:
         if value is not None:
             value.name = node.output[0]
             graph.initializer.append(value)
-    _keep(graph.node, [node for node, value in values if value is None])
+    keep(graph.node, [node for node, value in values if value is None])
     weights = {tensor.name for tensor in graph.initializer}
-    _keep(graph.input, [value for value in graph.input if value.name not in weights])
+    keep(graph.input, [value for value in graph.input if value.name not in weights])
 
 
 def _value_of_constant(node: NodeProto) -> TensorProto | None:
@@ -145,7 +145,8 @@ def _initializers_from_moves(model: ModelProto) -> None:
         ).SerializeToString()
         values = open_session(content).run(names, {})
     graph.initializer.extend(map(numpy_helper.from_array, map(np.asarray, values), names))
-    _keep(graph.node, [node for node in graph.node if node.output[0] not in set(names)])
+    computed = set(names)
+    keep(graph.node, [node for node in graph.node if node.output[0] not in computed])
 
 
 def _separate_biases(model: ModelProto) -> None:
@@ -156,10 +157,10 @@ def _separate_biases(model: ModelProto) -> None:
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    taken = {*weights, *(name for node in graph.node for name in (*node.input, *node.output))}
+    taken = tensor_names(graph)
     seen: set[str] = set()
     for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm") or not weights.keys() & set(node.input[2:]):
+        if node.op_type not in ("Conv", "Gemm") or weights.keys().isdisjoint(node.input[2:]):
             continue
         beta = next((each for each in node.attribute if each.name == "beta"), None)
         times = beta.f if beta else 1
@@ -169,7 +170,7 @@ def _separate_biases(model: ModelProto) -> None:
             del node.input[2]
         elif times != 1 or node.input[2] in seen:
             values = numpy_helper.to_array(weights[node.input[2]])
-            node.input[2] = _free_name(f"{node.output[0]} bias", taken)
+            node.input[2] = free_name(f"{node.output[0]} bias", taken)
             product = np.asarray(values * values.dtype.type(times))
             graph.initializer.append(numpy_helper.from_array(product, node.input[2]))
         seen.update(node.input[2:])
@@ -180,17 +181,20 @@ def _drop_unused(model: ModelProto) -> None:
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     made = {name for node in graph.node for name in node.output}
     if any(tensor.name not in read for tensor in graph.initializer):
-        _keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
+        keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
     if any(value.name not in made for value in graph.value_info):
-        _keep(graph.value_info, [value for value in graph.value_info if value.name in made])
+        keep(graph.value_info, [value for value in graph.value_info if value.name in made])
 
 
 def _separate_outputs(model: ModelProto) -> None:
     """An output that the graph goes on with has a node of its own: it keeps its type where that changes."""
     graph = model.graph
     read = {name for node in graph.node for name in node.input}
-    inner = {value.name: f"{value.name} inside" for value in graph.output if value.name in read}
-    _rename(model, inner)
+    taken = tensor_names(graph)
+    inner = {
+        value.name: free_name(f"{value.name} inside", taken) for value in graph.output if value.name in read
+    }
+    rename(graph, inner)
     graph.node.extend(helper.make_node("Identity", [inside], [name]) for name, inside in inner.items())
 
 
@@ -199,23 +203,13 @@ def _name_tensors(model: ModelProto) -> None:
     graph = model.graph
     outputs = {value.name for value in graph.output}
     made = [name for node in graph.node for name in node.output if name not in outputs]
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken = tensor_names(graph)
     names: dict[str, str] = {}
     for name in (*made, *(tensor.name for tensor in graph.initializer)):
         part = _PART_IN_INT8.fullmatch(name)
         if part and part[1] in taken:
-            names[name] = _free_name(f"{name} inside", taken)
-    _rename(model, names)
-
-
-def _rename(model: ModelProto, names: dict[str, str]) -> None:
-    graph = model.graph
-    for node in graph.node:
-        for ends in (node.input, node.output):
-            for i, name in enumerate(ends):
-                ends[i] = names.get(name, name)
-    for each in (*graph.initializer, *graph.value_info):
-        each.name = names.get(each.name, each.name)
+            names[name] = free_name(f"{name} inside", taken)
+    rename(graph, names)
 
 
 def _name_nodes(model: ModelProto) -> None:
@@ -224,28 +218,19 @@ def _name_nodes(model: ModelProto) -> None:
     seen = {""}
     for position, node in enumerate(model.graph.node):
         if node.name in seen:
-            node.name = _free_name(node.name or f"{node.op_type}_{position}", taken)
+            node.name = free_name(node.name or f"{node.op_type}_{position}", taken)
         seen.add(node.name)
 
 
 def _name_outputs(model: ModelProto) -> None:
     """One that is left out has no name, and the conversion to FP16 takes it for an input that is left out."""
-    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
-    taken |= {value.name for value in (*model.graph.input, *model.graph.initializer)}
+    taken = tensor_names(model.graph)
     for node in model.graph.node:
         while len(node.output) > 1 and not node.output[-1]:
             del node.output[-1]
         for position, name in enumerate(node.output):
             if not name:
-                node.output[position] = _free_name(f"{node.name} unused {position}", taken)
-
-
-def _free_name(base: str, taken: set[str]) -> str:
-    """The name itself or with a number, whichever is free first; it is taken then."""
-    names = (f"{base}_{i}" if i else base for i in count())
-    name = next(name for name in names if name not in taken)
-    taken.add(name)
-    return name
+                node.output[position] = free_name(f"{node.name} unused {position}", taken)
 
 
 def _typed(model: ModelProto) -> ModelProto:
@@ -256,10 +241,3 @@ def _typed(model: ModelProto) -> ModelProto:
     del graph.value_info[:]
     with library_step("inferring the graph's shapes"):
         return onnx.shape_inference.infer_shapes(model)
-
-
-def _keep(field: Any, items: list[Any]) -> None:
-    """Removes the others from a repeated field."""
-    if len(items) != len(field):
-        del field[:]
-        field.extend(items)

@@ -17,6 +17,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ..engine.errors import MerError, UsageError
+from .graph_edits import attribute
 from .library_step import library_step
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -165,7 +166,7 @@ def layers_to_quantize(model: ModelProto) -> list[str]:
             continue
         spatial = shapes.get(node.output[0], [])[2:] if node.output else []
         if node.op_type == "Gemm" or (
-            node.op_type == "Conv" and _attribute(node, "group", 1) == 1 and spatial != [1, 1]
+            node.op_type == "Conv" and attribute(node, "group", 1) == 1 and spatial != [1, 1]
         ):
             layers.append(node.name)
     return layers
@@ -291,10 +292,6 @@ def _shapes(model: ModelProto) -> dict[str, list[int | str]]:
     values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     shapes = {value.name: value.type.tensor_type.shape.dim for value in values}
     return {name: [dim.dim_value or dim.dim_param for dim in dims] for name, dims in shapes.items()}
-
-
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from .eval_set import EvalSet
 from .fp16_range import FP16_WARN, Fp16Range
 from .output_files import Precision, Targets
 from .precision import precision_by_op
+from .source import Source
 
 _SIDECAR_FORMAT = 1
 
@@ -34,7 +35,7 @@ class Checks:
 
 
 def report_of(
-    artifact: Artifact,
+    source: Source,
     precision: Precision,
     model: ModelProto,
     checks: Checks,
@@ -45,27 +46,39 @@ def report_of(
     """What travels in the exported .onnx, and in the sidecar too.
 
     Args:
-        artifact: the FP32 source.
+        source: in FP32.
         model: the exported graph.
         calibration: the facts of the CalibrationSet; None where nothing was calibrated.
         kept: the layers one precision up, and those in FP32.
     """
-    parity = checks.parity or checks.torch
+    parity, artifact = checks.parity or checks.torch, source.artifact
     return {
         "mer": merkit.__version__,
         "precision": precision,
-        "source": {"model": _named(artifact), "sha256": artifact.sha256},
+        "source": {
+            "model": _named(artifact),
+            "sha256": artifact.sha256,
+            "file_sha256": source.file_sha256 or artifact.sha256,
+            **({"given": dict(source.given)} if source.given else {}),
+        },
         "precision_by_op": precision_by_op(model),
         "kept": kept,
         "calibration": calibration,
         "parity": {"images": eval_set.kind, "of": eval_set.origin, **parity.to_json()} if parity else None,
-        "parity_reference": "FP32 ONNX on ONNX Runtime's CPU" if checks.parity else "PyTorch",
+        "parity_reference": _reference(checks),
         "fp16_range": checks.range.to_json() if checks.range else None,
         "torch_parity": checks.torch.to_json() if checks.torch else None,
         "accuracy": _accuracy(checks.accuracy, eval_set, claimed=True),
         "on_trained_clips": _accuracy(checks.accuracy, eval_set, claimed=False),
         "skipped": [[path.name, reason] for path, reason in eval_set.skipped],
     }
+
+
+def _reference(checks: Checks) -> str | None:
+    """What the report's parity is against; None of an .onnx in FP32, which is its own reference."""
+    if checks.parity:
+        return "FP32 ONNX on ONNX Runtime's CPU"
+    return "PyTorch" if checks.torch else None
 
 
 def _named(artifact: Artifact) -> str:

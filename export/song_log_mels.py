@@ -94,6 +94,14 @@ def log_mels_from_songs(
     )
 
 
+def failures_of(paths: Sequence[Path], spec: AudioSpec, windows: int, workers: int = 0) -> dict[Path, str]:
+    """Those of the files that give no audio, with the reasons; like ``log_mels_from_songs``, nothing kept."""
+    options = WindowOptions(spec, windows)
+    with WorkerPool(log_mels_from_file, options, workers, options.limits.seconds) as pool:
+        results = pool.map([str(path) for path in paths])
+        return {paths[i]: result.reason for i, result in results if isinstance(result, Failure)}
+
+
 def _append(file: IO[bytes], log_mels: Float32) -> None:
     try:
         file.write(log_mels.tobytes())

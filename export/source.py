@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import tempfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -51,16 +52,20 @@ Infer = Callable[[Float32], Float32]
 class Source:
     """An FP32 graph to export.
 
-    The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the file. It
-    gives logits alone; ``evidence`` is the part that gives the second output of the file, if it has one, and
-    ``read`` then the artifact as it was read. ``torch_infer`` computes the checkpoint's own logits. It is
-    None for an .onnx, which is itself the reference.
+    The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the .onnx as it
+    was read. Of a checkpoint or a network from elsewhere that .onnx is made here; ``file_sha256`` is then
+    their file's own, else empty. The graph gives logits alone; ``evidence`` is the part that gives the second
+    output of the file, if it has one, and ``read`` then the artifact as it was read. ``torch_infer`` computes
+    the checkpoint's own logits. It is None for an .onnx, which is itself the reference. ``given`` is what had
+    to be said of a network from elsewhere: see ``Foreign``.
     """
 
     artifact: Artifact
     torch_infer: Infer | None = None
     evidence: Evidence | None = None
     read: Artifact | None = None
+    file_sha256: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> Artifact:
@@ -91,7 +96,7 @@ def open_source(
     path = path_of_source(model)
     check_foreign(foreign, path)
     if foreign is not None:
-        return _from_foreign(path, foreign, say)
+        return dataclasses.replace(_from_foreign(path, foreign, say), given=foreign.given)
     source = _from_our_own(path)
     if note := note_of_stopped(model, source.artifact.spec.provenance):
         say(note)
@@ -182,6 +187,8 @@ def _written(path: Path, write: Callable[[Path], Infer | None], fixed_batch: int
         target = Path(folder) / f"{path.stem}.onnx"
         try:
             infer = write(target)
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except ModuleNotFoundError as error:
             raise MerError(
                 f'a checkpoint needs {error.name}, which is not installed: pip install "merkit[train]"; '
@@ -191,7 +198,7 @@ def _written(path: Path, write: Callable[[Path], Infer | None], fixed_batch: int
             raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))
     artifact = dataclasses.replace(artifact, path=path, name=name_of_source(path))
-    return dataclasses.replace(_source(artifact, fixed_batch), torch_infer=infer)
+    return dataclasses.replace(_source(artifact, fixed_batch), torch_infer=infer, file_sha256=sha256)
 
 
 def _source(artifact: Artifact, fixed_batch: int = 0) -> Source:

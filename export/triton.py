@@ -19,7 +19,6 @@ from ..engine.signals import signals_deferred
 from ..engine.spec import ModelSpec
 from ..engine.strict_json import LONGEST
 from .output_files import check_same_network
-from .triton_check import check_repository
 
 _WROTE = "# written by mer-export\n"
 _UNFINISHED = ".mer-export"  # an empty file, in a folder that is being written
@@ -29,18 +28,22 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "_network": ('platform: "tensorrt_plan"', 'platform: "onnxruntime_onnx"'),
     "_log_mel": ('backend: "python"',),
 }
-_DEFAULT_BATCH = 64  # of an .onnx, which takes any
 _SPEC = "model_spec.json"
 _FRONT = Path(__file__).with_name("triton_log_mel.py")
 _QUEUE_US = 2_000  # that a request may wait for others: much less than its log-mels take
 _LOG_MEL_PROCESSES = 4
 
 
-def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
-    """Adds the three models of an .onnx file or an engine to a model repository, and checks them.
+def write_repository(
+    folder: Path, artifact: Artifact, batches: tuple[int, int] = (64, 64)
+) -> tuple[Path, ...]:
+    """Adds the three models of an .onnx file or an engine to a model repository.
 
     While they are written, Triton finds no configuration of an older export of that name, so that it loads
     no mixture of the two. Signals wait until they are written.
+
+    Args:
+        batches: the best and the most windows at once, of an .onnx: it takes any. An engine has its own.
 
     Returns:
         Their folders: the one that clients call first.
@@ -51,13 +54,15 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
     """
     name, spec = artifact.name, artifact.spec
     if artifact.facts:
-        check_for_triton(artifact.facts["builder"], artifact.facts["profiles"]["images"]["min"][0])
+        profile = artifact.facts["profiles"]["images"]
+        check_for_triton(artifact.facts["builder"], profile["min"][0])
+        batches = profile["opt"][0], profile["max"][0]
     check_names(folder, name)
     check_served(folder, name, spec)
     models = {
-        name: _both(artifact),
-        f"{name}_network": _network(artifact),
-        f"{name}_log_mel": _log_mel(artifact),
+        name: _both(artifact, batches[1]),
+        f"{name}_network": _network(artifact, *batches),
+        f"{name}_log_mel": _log_mel(artifact, batches[1]),
     }
     targets = tuple(folder / each for each in models)
     labels = "".join(f"{label}\n" for label in spec.labels)
@@ -86,7 +91,6 @@ def write_repository(folder: Path, artifact: Artifact) -> tuple[Path, ...]:
         served = (targets[0] / "config.pbtxt").exists()
         left = "" if served else f"; Triton serves no {name} until it is exported again"
         raise MerError(f"cannot write into {folder}: {error.strerror or error}{left}") from None
-    check_repository(folder, models)
     return targets
 
 
@@ -162,14 +166,6 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def _batches(artifact: Artifact) -> tuple[int, int]:
-    """The best and the most windows at once."""
-    if not artifact.facts:
-        return _DEFAULT_BATCH, _DEFAULT_BATCH
-    profile = artifact.facts["profiles"]["images"]
-    return profile["opt"][0], profile["max"][0]
-
-
 def _tensor(name: str, *dims: int, **more: str) -> dict[str, Any]:
     return {"name": name, "data_type": _Name("TYPE_FP32"), "dims": list(dims), **more}
 
@@ -185,8 +181,7 @@ def _outputs(artifact: Artifact) -> list[dict[str, Any]]:
     return [_tensor(name, columns, **labels.get(name, {})) for name, columns in outputs.items()]
 
 
-def _network(artifact: Artifact) -> dict[str, Any]:
-    best, most = _batches(artifact)
+def _network(artifact: Artifact, best: int, most: int) -> dict[str, Any]:
     engine = is_engine(artifact.path)
     crashes = not engine and passes_to_leave_out(artifact.content)
     return {
@@ -205,11 +200,11 @@ def _network(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _log_mel(artifact: Artifact) -> dict[str, Any]:
+def _log_mel(artifact: Artifact, most: int) -> dict[str, Any]:
     return {
         "name": f"{artifact.name}_log_mel",
         "backend": "python",
-        "max_batch_size": _batches(artifact)[1],
+        "max_batch_size": most,
         "input": [_tensor("samples", artifact.spec.audio.window_samples)],
         "output": [_images(artifact)],
         "instance_group": [{"count": _LOG_MEL_PROCESSES, "kind": _Name("KIND_CPU")}],
@@ -217,7 +212,7 @@ def _log_mel(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _both(artifact: Artifact) -> dict[str, Any]:
+def _both(artifact: Artifact, most: int) -> dict[str, Any]:
     name, outputs = artifact.name, artifact.spec.outputs
     steps = {
         f"{name}_log_mel": ({"samples": "samples"}, {"images": "images"}),
@@ -226,7 +221,7 @@ def _both(artifact: Artifact) -> dict[str, Any]:
     return {
         "name": name,
         "platform": "ensemble",
-        "max_batch_size": _batches(artifact)[1],
+        "max_batch_size": most,
         "input": [_tensor("samples", artifact.spec.audio.window_samples)],
         "output": _outputs(artifact),
         "ensemble_scheduling": {
@@ -248,7 +243,7 @@ class _Name(str):
 
 
 def _text(message: Mapping[str, Any], indent: str = "") -> str:
-    """Protobuf's text format of a message, as ``triton_check.message_from_text`` reads it."""
+    """Protobuf's text format of a message."""
     lines = []
     for field, value in message.items():
         for each in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:

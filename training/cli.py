@@ -157,6 +157,7 @@ def _train(**options: Any) -> int:
         "frozen" if plan == "auto" else plan,
         options["non_music"],
         second=options["second"],
+        group_by=options["group_by"],
     )
     if len(models) == len(session.splits) == 1:  # else folders in it are the runs'
         check_files(out, "" if session.folds else models[0])

@@ -37,7 +37,7 @@ class Recipe:
             (FilterAugment, Nam et al., 2022).
         highpass: share of windows that lose what lies below 60 to 500 Hz.
         lowpass: share of windows that lose what lies above 2.5 to 8 kHz.
-        noise: share of windows with stationary noise, 15 to 45 dB below the music.
+        noise: share of windows with stationary noise, 10 to 51 dB below the music.
         codec: share of windows with a codec's errors, and of a frozen network's copies that went through one.
         guard: how much a frozen network's head is kept from what these four change in the embedding.
         warmup: share of all steps in which the cosine schedule raises the learning rate; after it the

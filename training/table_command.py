@@ -200,6 +200,7 @@ def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, An
         teachers=options["teachers"],
         unlabelled=options["unlabelled"],
         second=options["second"],
+        group_by=options["group_by"],
     )
     plan = TablePlan(
         session,

@@ -13,7 +13,7 @@ from ..arrays import Float32
 from ..errors import AudioError
 from .containers.file_view import FileView, Span
 from .containers.flac_frames import beginnings_in_flac, parts_from_flac
-from .containers.ogg_pages import parts_from_ogg
+from .containers.ogg_pages import begins_together, parts_from_ogg
 from .decoder import Budget, Decoder
 from .joined import JoinedDecoder
 from .libsndfile import SoundFileDecoder
@@ -59,12 +59,13 @@ def decoder_of_segments(file: io.FileIO, parts: Sequence[Span], budget: Budget) 
 
 
 def _link_decoder(descriptor: int, part: Span, budget: Budget) -> Decoder:
-    if os.pread(descriptor, 4, part[0]) in _BY_LIBSNDFILE:
+    is_plain = not begins_together(descriptor, part[0])  # of streams at once libsndfile reads the first
+    if is_plain and os.pread(descriptor, 4, part[0]) in _BY_LIBSNDFILE:
         with suppress(soundfile.LibsndfileError):
             return SoundFileDecoder(os.dup(descriptor), budget, part)
     from .ffmpeg.decoder import FFmpegDecoder  # FFmpeg's libraries are loaded only when a file needs them
 
-    return FFmpegDecoder(FileView(descriptor, *part), budget)  # of Matroska, and of FLAC in Ogg
+    return FFmpegDecoder(FileView(descriptor, *part), budget)
 
 
 def _links(slot: _Slot, parts: Sequence[Span], budget: Budget) -> list[_Link]:

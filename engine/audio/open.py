@@ -58,9 +58,9 @@ def open_decoder(path: str | Path, limits: Limits | Budget) -> Decoder:
 
 
 def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder:
-    whole, together = None, begins_together(file.fileno())
+    whole = None
     # Of streams at once libsndfile reads the first, silent or not, and in VOC the heads of blocks as sound.
-    if not (together or os.pread(file.fileno(), len(VOC), 0) == VOC):
+    if not (begins_together(file.fileno()) or os.pread(file.fileno(), len(VOC), 0) == VOC):
         with suppress(soundfile.LibsndfileError):
             whole = SoundFileDecoder(os.dup(file.fileno()), budget)
     with ExitStack() as stack:
@@ -73,7 +73,7 @@ def _other_decoder(file: io.FileIO, path: str | Path, budget: Budget) -> Decoder
     if not whole:
         _refuse_unplayable(file.fileno())
     parts = parts_from_matroska(file.fileno())
-    if whole is None and not together and _may_be_chain(file.fileno()):
+    if whole is None and _may_be_chain(file.fileno()):
         parts = parts_from_ogg(file.fileno(), budget)
     tagged = [] if whole else _behind_tags(file.fileno())
     if tagged or len(parts) > 1:
@@ -130,7 +130,7 @@ def _behind_tags(descriptor: int) -> list[Span]:
 
 
 def _may_be_chain(descriptor: int) -> bool:
-    """Whether an Ogg file that libsndfile cannot open, as it begins with FLAC, may hold more than one."""
+    """Whether an Ogg file that libsndfile does not open, as it begins with FLAC or a video, may hold more."""
     return os.pread(descriptor, len(PAGE), 0) == PAGE and may_be_chain(descriptor)
 
 

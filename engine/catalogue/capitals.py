@@ -1,4 +1,4 @@
-"""Names as folders list them: the disks of Macs and Windows find a name in any capitals."""
+"""Names as folders list them: some disks find a name in any capitals or normal form."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _MOST_FOLDERS = 16  # of which they are kept
 _LETTERS, _CAPITALS = string.ascii_lowercase, string.ascii_uppercase
 # A disk may find other letters than these only as they stand.
 _SWAPPED = str.maketrans(_LETTERS + _CAPITALS, _CAPITALS + _LETTERS)
+_NO_MARKS = (0, 9)  # letters, and viramas, which stand in most names of India and in no letter
 
 
 class Spelling:
     """Paths as folders list their names; remembers folders, so use it for one run only."""
 
     def __init__(self) -> None:
-        self._finds_others: dict[str, bool] = {}  # by folder
+        self._finds_others: dict[tuple[str, bool], bool] = {}  # by folder, and whether in another form
         self._names = lru_cache(_MOST_FOLDERS)(
             lambda folder: names_by_fold(folder, os.stat(folder).st_mtime_ns)
         )
@@ -39,8 +40,6 @@ class Spelling:
         Of a folder of more than 100,000 names, or that has several such, it stays as it is.
         """
         path = os.path.join(folder, name)
-        if self._finds_others.get(folder) is False:
-            return path
         try:
             if not self._may_find(folder, name, path):
                 return path
@@ -53,21 +52,35 @@ class Spelling:
             return path
 
     def _may_find(self, folder: str, name: str, path: str) -> bool:
-        """Whether a folder may find a name that it lists in other capitals; one look tells of all names."""
-        if folder in self._finds_others:
-            return self._finds_others[folder]
-        if name.swapcase() == name:
-            return False
+        """Whether a folder may find a name that it lists in other capitals, or in another normal form."""
+        has_capitals, has_forms = name.swapcase() != name, not name.isascii() and _has_forms(name)
+        return (has_capitals and self._finds(folder, name, path, name.translate(_SWAPPED), False)) or (
+            has_forms and self._finds(folder, name, path, _other_form(name), True)
+        )
+
+    def _finds(self, folder: str, name: str, path: str, other: str, is_form: bool) -> bool:
+        """Whether a folder finds a name as this other one; one look tells of all names."""
+        if (known := self._finds_others.get((folder, is_form))) is not None:
+            return known
         # What mounts a share once it is looked at would mount it again, by its other name.
         status = os.lstat(path)
         is_mount = stat.S_ISDIR(status.st_mode) and status.st_dev != os.lstat(folder).st_dev
-        swapped = name.translate(_SWAPPED)
-        if is_mount or swapped == name:
+        if is_mount or other == name:
             return True
         if len(self._finds_others) >= _FOLDERS:
             self._finds_others.clear()
-        finds = self._finds_others[folder] = os.path.lexists(os.path.join(folder, swapped))
+        finds = self._finds_others[folder, is_form] = os.path.lexists(os.path.join(folder, other))
         return finds
+
+
+def _has_forms(name: str) -> bool:
+    """Whether Unicode has other characters for a name; some letters with a mark no form composes."""
+    return _other_form(name) != name or any(unicodedata.combining(each) not in _NO_MARKS for each in name)
+
+
+def _other_form(name: str) -> str:
+    decomposed = unicodedata.normalize("NFD", name)
+    return decomposed if decomposed != name else unicodedata.normalize("NFC", name)
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:

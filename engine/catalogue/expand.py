@@ -142,11 +142,11 @@ class Sources:
 
     def _matching(self, text: str) -> Iterator[Source]:
         folder, pattern = pattern_below(text)
-        skipped, is_empty = self.skipped, True
-        for path in self._walk().audio(folder, pattern) if os.path.isdir(folder or os.curdir) else ():
+        skipped, is_empty, walk = self.skipped, True, self._walk()
+        for path in walk.audio(folder, pattern) if os.path.isdir(folder or os.curdir) else ():
             is_empty = False
             yield source_from_path(path)
-        if is_empty and self.skipped == skipped:
+        if is_empty and self.skipped - skipped == walk.folders_left_out:  # no file matches
             yield source_from_path(text)  # its row says that there is none
 
     def _walk(self) -> Walk:

@@ -19,7 +19,7 @@ from ..errors import AudioError, MerError
 from ..text.escape import text_from_path
 from .item import Item, Place
 from .reconcile import RealPaths, Step
-from .source import Source, int64
+from .source import Source, int64, is_same_time
 
 _PAGE = 50  # inputs at once in memory: the columns of a list can be long
 _BLOCK = 1 << 20
@@ -47,6 +47,7 @@ class InputStore:
         self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
         self._base.create_function("nfc", 1, partial(unicodedata.normalize, "NFC"), deterministic=True)
+        self._base.create_function("same_time", 2, is_same_time, deterministic=True)
         self._base.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
             "CREATE TABLE inputs (position INTEGER PRIMARY KEY, path BLOB, text TEXT, size INTEGER,"
@@ -88,8 +89,9 @@ class InputStore:
             return self._item(f"SELECT {_ITEM} FROM inputs {which}", ())
         return self._item(
             f"SELECT {_ITEM} FROM inputs WHERE text = ?"
-            " ORDER BY shard IS NOT NULL, size IS ? AND mtime IS ? DESC, position LIMIT 1",
-            (identity, size_bytes, mtime_ns),
+            " ORDER BY shard IS NOT NULL, (size IS ?) * ((mtime IS ?) + same_time(mtime, ?)) DESC, position"
+            " LIMIT 1",
+            (identity, size_bytes, mtime_ns, mtime_ns),
         )
 
     def spelt(self, path: str) -> Item | None:
@@ -108,8 +110,8 @@ class InputStore:
     def in_other_form(self, identity: str, size_bytes: int | None, mtime_ns: int | None) -> Item | None:
         """The input of that size and time without a row, of that name but for the form of its letters."""
         self._one("CREATE INDEX IF NOT EXISTS by_form ON inputs (nfc(text))")
-        statement = f"SELECT {_ITEM} FROM inputs WHERE nfc(text) = nfc(?) AND size = ? AND mtime = ?"
-        return self._item(f"{statement} AND shard IS NULL LIMIT 1", (identity, size_bytes, mtime_ns))
+        which = "nfc(text) = nfc(?) AND size = ? AND same_time(mtime, ?) AND shard IS NULL LIMIT 1"
+        return self._item(f"SELECT {_ITEM} FROM inputs WHERE {which}", (identity, size_bytes, mtime_ns))
 
     def take(self, position: int, place: Place, row_ok: bool, todo: Step) -> None:
         """Notes the row of an input, and what is to be done about it."""

@@ -13,7 +13,7 @@ from ..audio.formats import is_remote, path_in_url
 from ..errors import MerError, UsageError
 from .csv_rows import open_csv, path_in_header
 from .listed_paths import MARKS, folders_of_list, source_from_folders
-from .parquet_rows import parquet_columns, parquet_rows
+from .parquet_rows import is_index, parquet_columns, parquet_rows
 from .source import Source
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -65,8 +65,8 @@ def sources_from_manifest(
 
     Paths are relative to the file's ``folders_of_list``; ``source_from_list`` says what they mean. A row
     without a path becomes an input that fails; one without anything is left out, and so are columns without a
-    name. ``check`` is called for each row; what it raises ends the list. ``kinds`` are those that the values
-    of columns are to have, where they are not the file's.
+    name, as pandas' index is. ``check`` is called for each row; what it raises ends the list. ``kinds`` are
+    those that the values of columns are to have, where they are not the file's.
 
     Raises:
         MerError: the file cannot be read, or a value is none of the kind that it is to have.
@@ -115,7 +115,8 @@ def _of_kind(value: Any, kind: str, name: str, file: str) -> Any:
 def _columns(file: str, path_column: str) -> list[tuple[str, str]]:
     with _reading(file):
         if _is_parquet(file):
-            return parquet_columns(file)
+            columns = parquet_columns(file)
+            return [("" if is_index(name) and name != path_column else name, kind) for name, kind in columns]
         return [(name, "string") for name in open_csv(file, path_column)[0]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ def parquet_rows(file: str, path_column: str) -> Iterator[list[Any]]:
                 for (name, kind), column in zip(columns, batch.columns, strict=True)
             ]
             yield from map(list, zip(*values, strict=True))
+
+
+def is_index(name: str) -> bool:
+    """Whether a column is that of pandas' numbers of rows, which are no facts of songs and have no name."""
+    return re.fullmatch(r"__index_level_\d+__", name) is not None
 
 
 @contextmanager

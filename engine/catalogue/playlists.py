@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -35,14 +36,13 @@ def sources_from_playlist(
     try:
         if os.path.isfile(file) and not os.path.getsize(file):
             return
-        descriptor = open_regular_file(file)
-        if os.fstat(descriptor).st_size > _MOST_BYTES:  # no playlist, whatever its name
-            os.close(descriptor)
-            yield source_from_path(file)
-            return
-        encoding = encoding_of_list(file)
-        errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
-        with open(descriptor, encoding=encoding, errors=errors) as lines:
+        with os.fdopen(open_regular_file(file), "rb") as binary:
+            if os.fstat(binary.fileno()).st_size > _MOST_BYTES:  # no playlist, whatever its name
+                yield source_from_path(file)
+                return
+            encoding = encoding_of_list(file)
+            errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+            lines = io.TextIOWrapper(binary, encoding, errors)
             if _is_other_list(folders, lines.readline(_LONGEST).strip(MARKS + "\n\0").strip()):
                 yield source_from_path(file)  # its row says what it is
                 return

@@ -23,7 +23,7 @@ from ..audio.formats import is_remote
 from ..errors import MerError
 from ..text.escape import path_from_text, storable, text_from_path
 from .capitals import Spelling
-from .source import Source, real_path_of, source_from_path
+from .source import Source, is_same_time, real_path_of, source_from_path
 
 UNREADABLE, AUDIO = "unreadable", "audio"
 """Errors in rows: the file was not there or could not be read; it was read and is no usable audio."""
@@ -81,10 +81,10 @@ def has_changed(row: Row, now: Source) -> bool:
 
     What it says is new where the row has nothing: the object may be another than the one that was labelled.
     """
-    pairs = ((row.size_bytes, now.size_bytes), (row.mtime_ns, now.mtime_ns))
     if is_remote(now.path):
+        pairs = ((row.size_bytes, now.size_bytes), (row.mtime_ns, now.mtime_ns))
         return any(after is not None and before != after for before, after in pairs)
-    return any(before != after for before, after in pairs)
+    return row.size_bytes != now.size_bytes or not is_same_time(row.mtime_ns, now.mtime_ns)
 
 
 def song_from_tags(tags: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ..audio.decoder import Limits
@@ -148,13 +148,11 @@ def _changed_ns(info: dict[str, Any]) -> int | None:
     """The time of an object's last change in nanoseconds; the name of the field depends on the storage."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(name)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
         if isinstance(value, datetime):
-            return int(value.timestamp() * 1e9)
+            value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
         if isinstance(value, int | float):
             return int(value * 1e9)
-        if isinstance(value, str):
-            try:
-                return int(datetime.fromisoformat(value).timestamp() * 1e9)
-            except ValueError:
-                continue
     return None

@@ -143,6 +143,8 @@ class Resume:
         if is_absent(now):
             return {"real_path": identity}
         facts: dict[str, Any] = {"real_path": now.real_path}
+        if todo in (Step.KEEP, Step.TAGS) and not is_remote(now.path):
+            facts["mtime_ns"] = now.mtime_ns  # a copy may have rounded it
         if todo is Step.KEEP and row.ctime_ns is None:
             facts["ctime_ns"] = now.ctime_ns
         return facts

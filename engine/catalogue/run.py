@@ -26,6 +26,7 @@ from .hints import hint_of
 from .input_store import InputStore
 from .item import Item
 from .output import Kind, output_from_text
+from .parquet_rows import is_index
 from .reconcile import Forgotten, Looks, Step, is_absent, song_from_tags
 from .resume import Resume
 from .row_file import RowFile
@@ -107,12 +108,12 @@ class CatalogueRun:
             output.refuse_arguments(sources.arguments)
             before = _carried_before(Path(output.path)) if output.kind is Kind.FOLDER else {}
             self._kept = frozenset(before)
-            names = carried_columns({name: name for name in sources.columns}, own, self._kept)
+            kinds = sources.columns
+            names = carried_columns({name: name for name in kinds}, own, self._kept)
             # The folder's kinds hold: pandas gives a column another one with its first gap.
-            sources.columns = {
-                column: before.get(name, sources.columns[column]) for name, column in names.items()
-            }
+            sources.columns = {column: before.get(name, kinds[column]) for name, column in names.items()}
             carried = carried_columns(sources.columns, own, self._kept)
+            carried |= {name: kind for name, kind in before.items() if is_index(name)}  # of older versions
             for model in reversed(artifact.further):
                 carried = {**further_columns(model), **carried}
             shards = self._file = None
@@ -215,8 +216,8 @@ class CatalogueRun:
 
         One that is another song by its tags is labelled: it was put in the place of the first.
         """
-        all_tags = read_tags((item.source.path for item in self._inputs.to_tag()), self._options)
-        for item, tags in zip(self._inputs.to_tag(), all_tags, strict=True):
+        all_tags = read_tags((item.source.path for item in self._inputs.to_tag()), self._options, stop)
+        for item, tags in zip(self._inputs.to_tag(), all_tags, strict=False):  # they end where it is stopped
             if stop is not None and stop.is_set():
                 return
             if isinstance(tags, Failure):  # the row stays as it is
@@ -306,5 +307,4 @@ class CatalogueRun:
 
 def _carried_before(folder: Path) -> dict[str, str]:
     """The columns that the rows of a folder carry, by their names there, with their kinds."""
-    before = fields_of_folder(folder) if folder.is_dir() else None
-    return before["carried"] if before else {}
+    return ((fields_of_folder(folder) if folder.is_dir() else None) or {}).get("carried") or {}

@@ -118,6 +118,7 @@ def run_info(
         "runtime": _SAME_RUNTIMES.get(runtime, runtime),
         "windows": options.windows,
         "hop_s": options.hop_s,
+        "window_s": options.spec.window_s,
         "decoder": options.decoder,
         "min_confidence": options.min_confidence,
         "further": ", ".join(f"{model.sha256} {storable(model.name)}" for model in artifact.further) or None,
@@ -165,7 +166,7 @@ def models_of_fields(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _are_same(name: str, before: Any, now: Any) -> bool:
-    if name == "decoder" and before is None:  # older folders do not say it
+    if name in ("decoder", "window_s") and before is None:  # older folders do not say it
         return True
     return before == now or (name == "runtime" and _SAME_RUNTIMES.get(before, before) == now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,12 @@ class ShardFile:
         """The number of rows."""
         return self._file.metadata.num_rows
 
+    def decoder_asked(self) -> str | None:
+        """The ``decoder`` option of a shard that does not say it, by who decoded the first good row."""
+        rows = self.rows(["decoder"]) if "decoder" in self.columns else ()
+        name = next((row["decoder"] for row in rows if row["decoder"]), None)
+        return name and ("dali" if str(name).startswith("dali") else "auto")
+
     def check_columns(self, schema: pa.Schema, optional: set[str]) -> None:
         """Refuses a file that does not hold rows of ``schema``; the columns in ``optional`` may be missing.
 
@@ -103,6 +109,17 @@ class ShardFile:
         required = [field.name for field in schema if not field.nullable]
         if any(column.null_count for column in self.table(required).columns):
             raise _foreign(self.path, f"it has rows without {' or '.join(required)}")
+
+
+def rows_of_short_shard(
+    path: Path, run: Mapping[str, Any], columns: list[str], most: int
+) -> list[dict[str, Any]]:
+    """The rows of a shard of this run and columns, of at most ``most``; none of a link, or of a bad one."""
+    with suppress(MerError):
+        shard = ShardFile(path)
+        if (shard.run, shard.columns) == (run, columns) and shard.count <= most and not os.path.islink(path):
+            return shard.rows()
+    return []
 
 
 def content_of(path: Path) -> bytes:

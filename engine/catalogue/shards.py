@@ -21,7 +21,7 @@ from .replacements import MOST_BYTES, Replacements
 from .resume import Resume
 from .rows import rounded, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
-from .shard_file import ShardFile, bytes_from_rows, content_of
+from .shard_file import ShardFile, bytes_from_rows, content_of, rows_of_short_shard
 
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
 NEW_COLUMNS = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty", "runtime"}
@@ -38,7 +38,8 @@ class ShardFolder:
     """Writes rows to a folder, ``rows_a_shard`` in a file; a context manager that holds the folder's lock.
 
     Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
-    when the block ends, also when an error or a signal ends it. A row that replaces one takes its place, in
+    when the block ends, also when an error or a signal ends it. It joins the last one of before where a shard
+    has room for both: small runs must not leave a file each. A row that replaces one takes its place, in
     one step: whenever a run is killed, each row is there once, the old or the new. ``Replacements`` says how
     long such rows wait.
 
@@ -133,19 +134,26 @@ class ShardFolder:
             # Finished rows are kept even if a later song raised an error, or a signal ends the run.
             if not self._failed and (kind is None or issubclass(kind, _KEEPING)):
                 with signals_deferred():  # all of them, also where a second signal comes meanwhile
-                    self._flush()
+                    self._flush(is_end=True)
                     self._replace_rows()
                     self._remove_superseded()
         finally:
             self._lock.release(remove=self._is_new and not self._failed)  # of a run without rows
 
-    def _flush(self) -> None:
+    def _flush(self, is_end: bool = False) -> None:
         if self._rows:
             with signals_deferred():  # or the rows might be written again when the block ends
-                self._store_rows(self._path(self._next), self._rows)
-                self._next += 1
+                before = self._rows_with_room() if is_end else []  # in front: places were counted so
+                self._store_rows(self._path(self._next - bool(before)), [*before, *self._rows])
+                self._next += not before
                 self._rows.clear()
                 self._row_bytes = 0
+
+    def _rows_with_room(self) -> list[dict[str, Any]]:
+        """The rows of the last shard, if it has room for this run's too."""
+        path, most = self._path(self._next - 1), self._rows_a_shard - len(self._rows)
+        rows = rows_of_short_shard(path, self._info.fields(), self._schema.names, most)
+        return rows if sum(map(size_of_row, rows)) + self._row_bytes < MOST_BYTES else []
 
     def _replace_rows(self) -> None:
         """Signals take effect between two shards; a damaged one keeps no other from its rows."""
@@ -190,11 +198,10 @@ class ShardFolder:
     def _explained(self, path: Path) -> Iterator[None]:
         try:
             yield
+            return
         except OSError as error:
             self._failed = True
             cause, reason = error, error.strerror or str(error)
-        else:
-            return
         try:
             written = len(shards_in(self.folder))
         except MerError:
@@ -215,7 +222,8 @@ class ShardFolder:
     def _check_run(self) -> None:
         before = fields_of_folder(self.folder)
         if before is not None:
-            decoder = before.get("decoder") or _decoder_of_rows(self.folder)
+            shards = map(ShardFile, shards_in(self.folder))
+            decoder = before.get("decoder") or next(filter(None, map(ShardFile.decoder_asked, shards)), None)
             self._info.check({**before, "decoder": decoder}, self.folder)
 
 
@@ -240,16 +248,6 @@ def _checked(path: Path, info: RunInfo) -> ShardFile:
         raise MerError(f"{path} is no shard of these labels: move it to another folder")
     shard.check_columns(schema_of_rows(info.labels, info.carried), optional={*NEW_COLUMNS, *info.carried})
     return shard
-
-
-def _decoder_of_rows(folder: Path) -> str | None:
-    """The ``decoder`` option of a folder whose shards do not say it, by who decoded the first good row."""
-    for path in shards_in(folder):
-        shard = ShardFile(path)
-        for row in shard.rows(["decoder"]) if "decoder" in shard.columns else ():
-            if name := row["decoder"]:
-                return "dali" if str(name).startswith("dali") else "auto"
-    return None
 
 
 def shards_in(folder: Path) -> list[Path]:

@@ -10,6 +10,8 @@ from typing import Any
 
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+# In nanoseconds: those of NTFS, of databases, of copies over a network, exFAT, tar and HFS+, FAT and zip.
+_STEPS = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 
 NO_FOLDER = "no such folder"
 """Why a URL cannot be listed that is not there."""
@@ -58,6 +60,17 @@ def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Sou
         return Source(path, columns=columns, is_link=is_link)
     times = int64(status.st_mtime_ns), int64(status.st_ctime_ns)
     return Source(path, status.st_size, times[0], columns, times[1], is_link)
+
+
+def is_same_time(one: int | None, other: int | None) -> bool:
+    """Whether two times of a file are one, but for the steps in which a disk or archive counts one of them.
+
+    They round down. Two times that both have a fraction of such a step are two.
+    """
+    if one is None or other is None or one == other:
+        return one == other
+    coarse, fine = min(one, other), max(one, other)
+    return any(coarse == fine - fine % step for step in _STEPS)
 
 
 def int64(value: int | None) -> int | None:

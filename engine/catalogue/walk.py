@@ -41,6 +41,9 @@ class Walk:
     A link is not followed into what the walk searches anyway, so one that is added later changes nothing.
     Equal inodes alone mean nothing: below one virtiofs, 9p or overlay export all mounts may share one.
 
+    Attributes:
+        folders_left_out: those among what ``skip`` was called for.
+
     Args:
         skip: called for each file that is left out, with its path where its suffix alone is why, else with
             an empty text; and once for each such folder.
@@ -57,6 +60,7 @@ class Walk:
         unlisted: Callable[[str, str], None] = lambda folder, reason: None,
     ) -> None:
         self._skip, self._check, self._hidden, self._unlisted = skip, check, hidden, unlisted
+        self.folders_left_out = 0
         # Where searches for all that is below began: state, real path.
         self._roots: set[tuple[int, str]] = set()
         self._real_path = lru_cache(1_000)(real_path_of)
@@ -123,6 +127,7 @@ class Walk:
         stay, on = pattern.below(item.states, name, left_out)
         if left_out and not on and any(pattern.below(item.states, name, False)):
             self._skip("")
+            self.folders_left_out += 1
         if not stay and not on:
             return
         moved = is_link or name == os.pardir

@@ -16,7 +16,7 @@ from ..audio.formats import open_regular_file
 from ..errors import MerError
 from ..strict_json import json_from_text
 from .csv_rows import open_csv
-from .parquet_rows import opened_parquet
+from .parquet_rows import is_index, opened_parquet
 from .reconcile import paths_from_text
 from .rounded_times import has_whole_time
 from .row_file import LONGEST_LINE, SUFFIXES
@@ -221,14 +221,15 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
     with opened_parquet(str(file)) as table:
         schema, text = table.schema_arrow, (table.metadata.metadata or {}).get(FILE_KEY)
     floats = [field.name for field in schema if pa.types.is_float32(field.type)]
+    names = [name for name in schema.names if text or not is_index(name)]  # pandas takes that text away
 
     def rows() -> Iterator[Record]:
         with opened_parquet(str(file)) as table:
             for batch in table.iter_batches(100, use_threads=False):  # shard_file.py says why
-                for row in batch.to_pylist():
+                for row in batch.select(names).to_pylist():
                     yield rounded(row, floats)
 
-    return schema.names, None if text is None else info_from_fields(fields_from_json(text, file)), rows
+    return names, None if text is None else info_from_fields(fields_from_json(text, file)), rows
 
 
 def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:

@@ -104,6 +104,7 @@ def main(
     from ..artifact import DEFAULT_MODEL
     from ..audio.decoder import Limits
     from ..catalogue.expand import Sources
+    from ..catalogue.input_store import InputStore
     from ..catalogue.output import Kind, output_from_text
     from ..catalogue.run import CatalogueRun
     from ..catalogue.shards import strangers_in
@@ -152,6 +153,10 @@ def main(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_event())
         sources.check, sources.limits = stop.check, limits
+        if plot is not None:
+            with InputStore(sources) as inputs:  # before a run, which takes rows away with --prune
+                if len(inputs) != 1:
+                    raise click.UsageError(f"--plot draws one song, and there are {len(inputs)}")
         if runtime == "auto" and output.kind is Kind.FOLDER and not artifact.facts:
             runtime = runtime_begun(Path(output.path)) or runtime
         backend = open_backend(artifact, runtime, device, workers, gpus, ray, say, batch or 0)
@@ -172,8 +177,6 @@ def main(
         )
         left, labels = run.total - run.resumed, artifact.spec.labels
         view = stack.enter_context(view_of(left, labels, output, quiet, verbose, windows == "all"))
-        if plot is not None and run.total != 1:
-            raise click.UsageError(f"--plot draws one song, and there are {run.total}")
         for heard in run.labels(stop.event):
             view.show(heard)
     view.summary(run, time.perf_counter() - began, run.out, stopped=stop.code is not None)

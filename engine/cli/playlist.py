@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,16 +104,12 @@ def main(
         raise click.UsageError("--journey is an order itself: leave --sort out")
     refuse_inside_labels(folder)
     place = Path(folder)
-    new = [each for each in (place, *place.parents) if not each.exists()]
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MerError(f"{folder} cannot be made: {error.strerror}") from None
     titles = playlists.names_of_playlists(names)
     if kind == "nsp":
         paths = [place / f"{titles[label]}.nsp" for label in names]
         for path in paths:
             refuse_foreign(path, playlists.is_playlist, _INSTEAD)
+        _make(place)
         for label, path in zip(names, paths, strict=True):
             playlists.write_nsp(path, titles[label], label, min_confidence, limit or 0)
             print_out(str(path))
@@ -145,7 +140,7 @@ def main(
         lists = {f"{titles[start]} to {titles[end]}": [chosen[step] for step in steps]}
     else:
         lists = {titles[name]: [each for each in chosen if each[1].emotion == name] for name in names}
-    all_are_away = not chosen and left_out[Found.MISSING.value] > 0
+    all_are_away, is_new = not chosen and left_out[Found.MISSING.value] > 0, not place.exists()
     for title in lists:  # before the first one is written
         refuse_foreign(place / f"{title}.{kind}", playlists.is_playlist, _INSTEAD)
     write = playlists.write_xspf if kind == "xspf" else playlists.write_m3u8
@@ -154,15 +149,12 @@ def main(
         path = place / f"{title}.{kind}"
         entries = entries[:limit]
         if entries or (path.exists() and not all_are_away):  # an emotion that no song has any more
+            _make(place)
             write(path, title, entries)
             print_out(f"{path}\t{len(entries)}")
             written += 1
             not_for_vlc += sum(bool(playlists.NOT_FOR_VLC.search(entry)) for entry, _ in entries)
-    if not written:
-        with suppress(OSError):  # another program may have put something there
-            for each in new:
-                each.rmdir()
-    else:
+    if written:
         _name_others(place, kind, titles.values())
     if not_for_vlc and kind == "m3u8":
         what = "song has" if not_for_vlc == 1 else "songs have"
@@ -170,13 +162,20 @@ def main(
             f"{not_for_vlc} {what} # ? or % in the path, which VLC does not find in an M3U8: --format xspf"
         )
     if not chosen:
-        older = ": those that are there stay as they are" if all_are_away and not new else ""
+        older = ": those that are there stay as they are" if all_are_away and not is_new else ""
         print_err(f"no song is left for a playlist{older}")
     if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
         print_err(f"left out: {', '.join(reasons)}")
     if not written:
         return EXIT_FAILURE
     return EXIT_SOME_FAILED if left_out[Found.MISSING.value] else 0
+
+
+def _make(place: Path) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MerError(f"{place} cannot be made: {error.strerror}") from None
 
 
 def _in_order(path: str) -> tuple[list[str | int], str]:

@@ -30,8 +30,9 @@ _OF_THE_NAME_BEFORE = frozenset(("jr", "jr.", "sr", "sr."))  # "Harry Connick; J
 
 # What mer writes between the artists of a file's tags, and what titles and shops write. Not a comma, an
 # ampersand or a slash, which are parts of names: "Brown, Ruth", "Earth, Wind & Fire", "AC/DC".
-_BETWEEN = re.compile(r";|[ (\[]+(?:(?:feat|ft)\.|(?:feat|ft|featuring)(?= ))")
-_LIST = re.compile(r"""\[(['"]).*\1\]""")  # as pandas writes a column of several names
+# Of a word without its point a name follows: "Little Feat & Friends".
+_BETWEEN = re.compile(r";|[ (\[]+(?:(?:feat|ft)\.|(?:feat|ft|featuring)(?= (?![&(\[]|and )))")
+_LIST = re.compile(r"""\[(['"].*['"])?\]""")  # as pandas writes a column of several names
 _BEFORE_A_CLOSED_BRACKET = re.compile(r"[^(\[]*(?=[)\]])")
 
 
@@ -40,12 +41,10 @@ def artist_keys(cell: str) -> tuple[str, ...]:
 
     Words that stand for nobody, such as ``Various Artists``, are no names.
     """
-    cell = html.unescape(cell).strip()
-    if _LIST.fullmatch(cell):
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of deep nesting
-            cell = ";".join(map(str, ast.literal_eval(cell)))
+    unescaped = html.unescape(cell)
+    listed = ";".join(_listed(cell) or _listed(unescaped) or [unescaped])
     names: list[str] = []
-    for name in map(str.strip, _BETWEEN.split(comparison_key(cell))):
+    for name in map(str.strip, _BETWEEN.split(comparison_key(listed))):
         name = name.rstrip(" ,-") or name
         if name in _OF_THE_NAME_BEFORE and names:
             names[-1] += f"; {name}"
@@ -53,6 +52,15 @@ def artist_keys(cell: str) -> tuple[str, ...]:
             within = _BEFORE_A_CLOSED_BRACKET.match(name)  # of "(feat. B)" it is what was opened before
             names.append(within[0].strip() if within else name)
     return tuple(name for name in dict.fromkeys(names) if name and not _is_nobody(name))
+
+
+def _listed(cell: str) -> list[str]:
+    """The names of a list, an empty one as ""; [] where it is none."""
+    cell = cell.strip()
+    if _LIST.fullmatch(cell):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of deep nesting
+            return [html.unescape(str(name)) for name in ast.literal_eval(cell)] or [""]
+    return []
 
 
 def _is_nobody(name: str) -> bool:

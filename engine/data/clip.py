@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +34,8 @@ class Clip:
 
     Clips of one ``group`` (artist, song, recording) must stay on one side of a split. ``name`` is the path
     below the data folder, with slashes. ``tags`` (genres, for instance) can be learnt beside the label.
-    ``part`` is that of the split that the data comes with. ``artists`` are the keys of those that the group
-    names, where groups are artists: groups that share one are one.
+    ``part`` is that of the split that the data comes with. ``artists`` are the keys of those that it names.
+    ``by_artist`` says whether groups are artists: those that share one are one.
     """
 
     path: Path
@@ -45,6 +45,7 @@ class Clip:
     name: str = ""
     part: Part = ""
     artists: tuple[str, ...] = ()
+    by_artist: bool = True
 
     @cached_property
     def id(self) -> str:
@@ -62,6 +63,13 @@ class Clip:
             raise MerError(f"{self.path} cannot be read: {error}") from None
         except OSError as error:
             raise MerError(f"{self.path} cannot be read: {error.strerror}") from None
+
+    def regrouped(self, group: str, artists: tuple[str, ...] | None = None) -> Clip:
+        """The clip in another group; its ``id`` stays, so that no file is read twice."""
+        changed = replace(self, group=group, artists=self.artists if artists is None else artists)
+        if "id" in vars(self):
+            vars(changed)["id"] = self.id
+        return changed
 
 
 @dataclass(frozen=True)

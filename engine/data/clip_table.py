@@ -6,13 +6,14 @@ import codecs
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..audio.formats import open_regular_file
+from ..audio.formats import AUDIO_SUFFIXES, open_regular_file
 from ..errors import AudioError, MerError, UsageError
 from ..text.csv_header import DELIMITERS, is_above_header
 from .artists import ARTIST_COLUMNS, artist_keys
@@ -26,6 +27,7 @@ _LONGEST_CELL = 131_072  # characters
 _MOST_BYTES = 2**28  # ten million rows; more is another file, or one without an end
 _SHOWN = 200  # characters of the columns of what may be no table at all
 _GROUPS = ("artist", "group")
+_LABELS = ("label", "cluster", "quadrant")
 _TAGS = ("tags", "genres", "genre")
 _PARTS = ("split", "part", "subset")
 
@@ -48,15 +50,51 @@ class ClipTable:
         """The first of these columns that the table has."""
         return next((column for column in columns if column in self.columns), None)
 
+    @property
+    def label_column(self) -> str | None:
+        """The column of the labels, of a table that lies beside their folders."""
+        return self.first_of(_LABELS)
+
+    def is_under(self, row: Row, folders: Collection[str]) -> bool:
+        """Whether a row's label is one of these folders, by their comparison keys, or blank."""
+        column = self.label_column
+        return column is None or comparison_key(row[column]) in ("", *folders)
+
+    def rows_of(self, files: Sequence[Path]) -> list[list[int]]:
+        """Positions of the rows that name each file: by its path, its name or its stem.
+
+        A file that no row names so may have another suffix in the table, as converted ones have. All files
+        lie below the table's folder.
+        """
+        column, base = self.first_of(("clip", "path")) or "", self.file.parent
+        by_name: dict[str, list[int]] = defaultdict(list)
+        for number, row in enumerate(self.rows):
+            cell = os.path.normpath(row[column].strip().replace("\\", "/"))
+            by_name[cleaned(os.path.relpath(cell, base) if os.path.isabs(cell) else cell)].append(number)
+        paths = [Path(cleaned(file.relative_to(base).as_posix())) for file in files]
+        named = [next(filter(by_name.__contains__, _names(path)), "") for path in paths]
+        stems = _by_stem(by_name.keys() - named)
+        others = [next((stems[n] for n in _names(path) if n in stems), "") for path in paths]
+        converted = Counter(other for other, name in zip(others, named, strict=True) if not name)
+        return [
+            by_name.get(name or (other if converted[other] == 1 else ""), [])
+            for name, other in zip(named, others, strict=True)
+        ]
+
     def group(self, row: Row) -> str:
         """A row's group as it is written, or as another row writes what is one with it; "" where none is."""
         own = next((row[column] for column in self.grouped_by if _says(row, column)), "")
         return self._united.get(comparison_key(own), own) if self._united else own
 
+    @property
+    def by_artist(self) -> bool:
+        """Whether groups are artists."""
+        return next(iter(self.grouped_by), "") in ARTIST_COLUMNS
+
     def artists(self, row: Row) -> tuple[str, ...]:
-        """The keys of the artists that a row names, where groups are artists."""
-        column = next(iter(self.grouped_by), "")
-        return artist_keys(row[column]) if column in ARTIST_COLUMNS else ()
+        """The keys of the artists that a row names: those of its group, or whatever its group is."""
+        columns = self.grouped_by[:1] if self.by_artist else (c for c in ARTIST_COLUMNS if c in self.columns)
+        return next((keys for column in columns if (keys := artist_keys(row[column]))), ())
 
     @cached_property
     def _united(self) -> Mapping[str, str]:
@@ -208,6 +246,20 @@ def _header(line: str, file: Path, needed: Sequence[Sequence[str]]) -> tuple[str
 def _says(row: Row, column: str) -> bool:
     """Whether a cell says what a row's group is."""
     return bool(artist_keys(row[column]) if column in ARTIST_COLUMNS else row[column].strip())
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    return path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, str]:
+    """Names of audio files by what they are without their suffix, but for those that differ in it alone."""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in AUDIO_SUFFIXES:
+            by_stem[stem].append(name)
+    return {stem: only[0] for stem, only in by_stem.items() if len(only) == 1}
 
 
 def _row(cells: Sequence[str], columns: Sequence[str], place: str) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +28,8 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
     """The clips with each content once, in their order; of copies the first by name stays.
 
     A clip's group becomes that of all its copies; groups that share a content are one, and so are those
-    whose names a reader takes for the same, and those that name one artist. A clip whose ``group`` is empty
-    becomes a group of its own.
+    whose names a reader takes for the same, and those that are artists and name the same one; their clips
+    have the artists of all. A clip whose ``group`` is empty becomes a group of its own.
     Files without a sound (silent, damaged, not readable) are kept, however often: who decodes them names
     them all, and they say nothing of labels and groups.
 
@@ -51,13 +50,13 @@ def distinct_clips(clips: Sequence[Clip], notes: Notes) -> tuple[Clip, ...]:
     names = Counter(clip.name for clip in kept.values())
     return tuple(
         # A group of its own keeps its case: names of two files may differ in nothing else.
-        _with_group(
-            clip,
-            groups[identity] or f"{OWN_GROUP}{clip.name if names[clip.name] == 1 else clip.path}",
-            tuple(dict.fromkeys(key for copy in copies[identity] for key in copy.artists)),
+        clip.regrouped(
+            group or f"{OWN_GROUP}{clip.name if names[clip.name] == 1 else clip.path}",
+            tuple(dict.fromkeys((*(key for copy in copies[identity] for key in copy.artists), *artists))),
         )
         for clip, identity in zip(clips, identities, strict=True)
         if clip is kept[identity]
+        for group, artists in [groups[identity]]
     )
 
 
@@ -108,8 +107,8 @@ def _note_copy(copy: Clip, kept: Clip, notes: Notes) -> None:
         notes.add("left out, a copy of another clip", f"{copy.name} (= {kept.name})")
 
 
-def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, str]:
-    """The group of each content, "" where no copy has one."""
+def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The group of each content, "" where no copy has one, and the artists of groups that are artists."""
     spelt: dict[str, dict[str, None]] = defaultdict(dict)  # how each group is written, in order
     above: dict[str, str] = {}  # links groups that are one; the last of a chain links to itself
 
@@ -125,8 +124,9 @@ def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, str
         for key, spelling in named:
             spelt[key][spelling] = None
         keys[identity] = [key for key, _ in named]
-        for key, artist in ((comparison_key(clip.group), artist) for clip in same for artist in clip.artists):
-            by_artist[artist][key] = None
+        for clip in same:
+            for artist in clip.artists if clip.by_artist else ():
+                by_artist[artist][comparison_key(clip.group)] = None
     for spellings in spelt.values():
         if len(spellings) > 1:
             notes.add("groups taken as one, for only their spelling differs", _pair(spellings))
@@ -137,17 +137,14 @@ def _groups(copies: Mapping[str, Sequence[Clip]], notes: Notes) -> dict[str, str
                     both = [next(iter(spelt[key])) for key in (first, other)]
                     notes.add(f"groups taken as one, for {why}", _pair(both))
                     above[top(other)] = top(first)
+    artists: dict[str, list[str]] = defaultdict(list)
+    for artist, (first, *_) in by_artist.items():
+        artists[top(first)].append(artist)
     return {
-        identity: cleaned(next(iter(spelt[top(own[0])]))) if own else "" for identity, own in keys.items()
+        identity: (cleaned(next(iter(spelt[top(own[0])]))), tuple(artists[top(own[0])])) if own else ("", ())
+        for identity, own in keys.items()
     }
 
 
 def _pair(names: Iterable[str]) -> str:
     return " and ".join(repr(name) for name in names)
-
-
-def _with_group(clip: Clip, group: str, artists: tuple[str, ...]) -> Clip:
-    changed = dataclasses.replace(clip, group=group, artists=artists)
-    if "id" in vars(clip):
-        vars(changed)["id"] = clip.id  # so that no file is read twice
-    return changed

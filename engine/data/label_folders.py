@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..audio.formats import AUDIO_SUFFIXES
 from ..errors import MerError, UsageError
 from ..spec import MER500_LABELS, QUADRANTS
 from .cleaning import check_labels, cleaned, comparison_key, part_from_name
@@ -26,7 +25,6 @@ FOLDERS: Mapping[str, Mapping[str, str]] = {
 """The layouts with known folders: the label of each, in the order of a model's outputs."""
 
 TABLE = "clips.csv"
-_LABEL_COLUMNS = ("label", "cluster", "quadrant")
 
 
 class _Place(NamedTuple):
@@ -110,7 +108,7 @@ def _places(root: Path, layout: str, group_by: str | None, notes: Notes) -> list
             for label in _that_are_labels(inside, own, part, notes)
         ]
     labels = _that_are_labels(folders, table, root, notes)
-    named_by_table = table is not None and table.first_of(_LABEL_COLUMNS) is not None
+    named_by_table = table is not None and table.label_column is not None
     parts = [folder.name for folder in labels if part_from_name(folder.name)]
     if parts and layout == "auto" and not named_by_table:
         raise MerError(
@@ -146,7 +144,7 @@ def _that_are_labels(
         raise MerError(
             f"{root} holds no folders; a folder for each label is needed, or a CSV file of the clips"
         )
-    column = table and table.first_of(_LABEL_COLUMNS)
+    column = table and table.label_column
     if not table or not column:
         return folders
     keys = {comparison_key(row[column]) for row in table.rows}
@@ -164,34 +162,18 @@ def _that_are_labels(
 
 
 def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Notes) -> Iterator[Clip]:
-    """Clips with what their rows say; a row names a file by its path, its name or its stem.
-
-    A file that no row names so may have another suffix in the table, as converted ones have.
+    """Clips with what their rows say: see ``ClipTable.rows_of``.
 
     Raises:
         MerError: a clip lies elsewhere than its row says, or no row that names a group has a file.
     """
-    name_column, label_column = table.first_of(("clip", "path")) or "", table.first_of(_LABEL_COLUMNS)
-    by_name: dict[str, list[int]] = defaultdict(list)
-    base = table.file.parent
-    for number, row in enumerate(table.rows):
-        cell = os.path.normpath(row[name_column].strip().replace("\\", "/"))
-        by_name[cleaned(os.path.relpath(cell, base) if os.path.isabs(cell) else cell)].append(number)
+    name_column, label_column = table.first_of(("clip", "path")) or "", table.label_column
     parts, used = table.parts(notes), set[int]()
     table.note_groups(notes)
     elsewhere: list[tuple[Clip, int]] = []  # clips whose only rows have other labels
-    paths = [Path(cleaned(clip.path.relative_to(base).as_posix())) for clip, _ in listed]
-    named = [next(filter(by_name.__contains__, _names(path)), "") for path in paths]
-    stems = _by_stem(by_name.keys() - named)
-    others = [next((stems[n] for n in _names(path) if n in stems), "") for path in paths]
-    converted = Counter(other for other, name in zip(others, named, strict=True) if not name)
-    for (clip, folder), name, other in zip(listed, named, others, strict=True):
-        numbers = by_name.get(name or (other if converted[other] == 1 else ""), [])
-        fitting = [
-            number
-            for number in numbers
-            if not label_column or comparison_key(table.rows[number][label_column]) in ("", folder)
-        ]
+    rows = table.rows_of([clip.path for clip, _ in listed])
+    for (clip, folder), numbers in zip(listed, rows, strict=True):
+        fitting = [number for number in numbers if table.is_under(table.rows[number], [folder])]
         used.update(fitting)
         if not fitting:
             notes.add(f"not in {TABLE}", clip.name)
@@ -203,6 +185,7 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
                 clip,
                 group=table.group(row),
                 artists=table.artists(row),
+                by_artist=table.by_artist,
                 tags=table.tags(row),
                 part=clip.part or parts[number],
             )
@@ -220,20 +203,6 @@ def _with_rows(listed: Sequence[tuple[Clip, str]], table: ClipTable, notes: Note
     for number, row in enumerate(table.rows):
         if number not in used:
             notes.add(f"in {TABLE} without a file", row[name_column])
-
-
-def _names(path: Path) -> tuple[str, ...]:
-    return path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem
-
-
-def _by_stem(names: Iterable[str]) -> dict[str, str]:
-    """Names of audio files by what they are without their suffix, but for those that differ in it alone."""
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in AUDIO_SUFFIXES:
-            by_stem[stem].append(name)
-    return {stem: only[0] for stem, only in by_stem.items() if len(only) == 1}
 
 
 def _with_inner_parts(clips: list[Clip], places: Sequence[_Place]) -> list[Clip]:

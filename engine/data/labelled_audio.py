@@ -93,8 +93,8 @@ def _clips_from_csv(file: Path, group_by: str | None, notes: Notes) -> Reading:
         if row["path"].strip():
             path = path_from_cell(row["path"], file)
             name = name_below(path, file.parent)
-            group, artists = table.group(row), table.artists(row)
-            clips.append(Clip(path, cleaned(row["label"]), group, table.tags(row), name, part, artists))
+            clip = Clip(path, cleaned(row["label"]), table.group(row), table.tags(row), name, part)
+            clips.append(dataclasses.replace(clip, artists=table.artists(row), by_artist=table.by_artist))
         else:
             notes.add("left out, a row without a path", f"{row['label']!r}")
     table.note_groups(notes)

@@ -40,6 +40,13 @@ def start_process(process: Any) -> None:
             main.__file__ = file
 
 
+def working_folder() -> str:
+    """The path of this process's; empty where it is gone, which no other process can enter either."""
+    with suppress(OSError):
+        return os.getcwd()
+    return ""
+
+
 def runs_main_again() -> bool:
     """Whether child processes import the main module, which then needs ``if __name__ == "__main__":``."""
     main = sys.modules["__main__"]

@@ -43,8 +43,8 @@ def open_backend(
         batch: windows that a GPU computes at once; 0 is what the engine is tuned for.
 
     Raises:
-        UsageError: an .onnx file for the GPU, an engine for the CPU, a batch where no engine takes it, or a
-            cluster without an address.
+        UsageError: an .onnx file for the GPU, an engine or a GPU's runtime for the CPU, a batch where no
+            engine takes it, or a cluster without an address.
         ArtifactError: the runtime refuses the model, or it fails on a trial.
         DeviceError: an engine, and no GPU that it can run on.
         MerError: no cluster answers, or the runtime is not installed.
@@ -63,12 +63,12 @@ def open_backend(
             for model in (artifact, *artifact.further):
                 check_by_trial(model, name)
         recorded = artifact.facts["builder"] if name == "tensorrt" else name  # as one machine's rows have it
-        return RayCluster(ray, name, workers, recorded)
+        return RayCluster(ray, name, recorded, workers)
     if artifact.facts and runtime in (None, "tensorrt"):
         backend, reason = _for_engine(artifact, device, workers, gpus, batch)
     else:
         name = name_of_runtime(artifact, runtime)
-        backend, reason = _for_cpu(artifact, name, runtime is not None, device, workers, gpus)
+        backend, reason = _for_onnx(artifact, name, runtime is not None, device, workers, gpus)
         if runtime is None:
             say(f"runtime: {name} ({chosen_runtime(artifact)[1]})")
     if device == "auto":
@@ -76,23 +76,26 @@ def open_backend(
     return backend
 
 
-def _for_cpu(
+def _for_onnx(
     artifact: Artifact, runtime: str, asked: bool, device: Device, workers: int, gpus: int
 ) -> tuple[LabelBackend, str]:
-    file = artifact.path.name
-    if device == "cuda":
+    file, on_gpu = artifact.path.name, runtime == "onnxruntime_rtx"
+    if device == "cpu" and on_gpu:
+        raise UsageError(f"{runtime} runs on a GPU only: for the CPU leave it out")
+    if device == "cuda" and not on_gpu:
         model = artifact.name if artifact.is_bundled else shlex.quote(str(artifact.path))
         raise UsageError(
             f"a GPU runs engines by TensorRT, and this is {runtime if asked else file}: make one by "
             f"mer-export -m {model} --fp16 -o FOLDER/"
         )
     if gpus > 1:
+        where = "one GPU" if on_gpu else "the CPU"
         raise UsageError(
-            f"{runtime if asked else file} runs on the CPU: several GPUs need an engine of mer-export"
+            f"{runtime if asked else file} runs on {where}: several GPUs need an engine of mer-export"
         )
     why = f"{runtime} was asked for" if asked else f"{file} is no engine; mer-export makes one for a GPU"
     network = FileByFile(open_runtime(artifact, runtime, network_threads(workers)))
-    where = "cuda for the network, cpu for the log-mels" if runtime == "onnxruntime_rtx" else "cpu"
+    where = "cuda for the network, cpu for the log-mels" if on_gpu else "cpu"
     return LocalBackend(network, workers), f"{where} ({why})"
 
 

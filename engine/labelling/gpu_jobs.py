@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .in_order import LabelsInOrder
-from .song_label import SongLabel
+from .song_label import label_of_lost
 
 _FIRST, _MOST = 64, 1_024  # files of a job: few at first, so that small catalogues are shared out too
 # Of a job's paths. The two that a process may have fit its pipe, of 200 kB: else this process would wait in
@@ -77,5 +77,4 @@ class Jobs:
             if ended < _TRIES:
                 self._returned.append(Job(deque([(position, path)]), ended))
             else:
-                error = f"{_TRIES} processes that label on GPUs ended while they had it"
-                self.labels[position] = SongLabel(path, error=error, unreadable=True)
+                self.labels[position] = label_of_lost(path, ended)

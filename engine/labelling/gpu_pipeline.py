@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
-from ..arrays import Float32, Int16
+from ..arrays import Float32
 from ..artifact import Artifact
 from ..dali_library import dali_module
 from ..errors import DaliMissingError, DeviceError, DeviceMemoryError, UsageError
@@ -20,30 +21,13 @@ from ..runtimes.tensorrt import open_runtime
 from ..spec import AudioSpec
 from ..spectrogram.dali import IN_FLIGHT, DaliLogMel
 from .file_windows import FileSamples, WindowOptions, samples_from_file
+from .gpu_buffer import GpuBuffer
 
 _RUNNING = 2  # batches that the network has, at most: one is computed while another's logits are copied back
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class _Buffer:
-    """Windows that are filled in, and then computed: int16 ``[batch, samples]``, float32 ``[batch]``.
-
-    ``owners`` are keys of files with a number of windows, in order. ``logits`` are of the windows computed.
-    """
-
-    samples: Int16
-    scales: Float32
-    owners: list[tuple[Hashable, int]] = field(default_factory=list)
-    filled: int = 0
-    logits: list[Float32] = field(default_factory=list)
-
-    @property
-    def computed(self) -> int:
-        return sum(map(len, self.logits))
-
-
-_Part = tuple[_Buffer, int, int]  # windows of a buffer that are computed at once, from .. to
+_Part = tuple[GpuBuffer, int, int]  # windows of a buffer that are computed at once, from .. to
 
 
 class GpuPipeline:
@@ -59,6 +43,7 @@ class GpuPipeline:
         spec: of the samples.
         open_dali: gives a packed ``DaliLogMel`` for batches of that size; called again for want of memory.
         batch: windows at once; 0 is as many as the runtime takes.
+        open_anew: opens another one in the place of this, for ``mended``.
 
     Raises:
         DeviceError: no memory for the batches.
@@ -70,19 +55,20 @@ class GpuPipeline:
         spec: AudioSpec,
         open_dali: Callable[[int], DaliLogMel],
         batch: int = 0,
+        open_anew: Callable[[], GpuPipeline] | None = None,
     ) -> None:
         self.name = runtime.name
-        self._runtime, self._open_dali = runtime, open_dali
+        self._runtime, self._open_dali, self._open_anew = runtime, open_dali, open_anew
         self.batch = min(batch or runtime.batch, runtime.batch)
         self._dali: DaliLogMel | None = None
         most = self.batch
         self._free = [
-            _Buffer(
+            GpuBuffer(
                 runtime.pinned((most, spec.window_samples), np.int16), runtime.pinned((most,), np.float32)
             )
             for _ in range(IN_FLIGHT + _RUNNING)  # one is filled; so many less one are on their way
         ]
-        self._filling: _Buffer | None = None
+        self._filling: GpuBuffer | None = None
         # Windows of full buffers: those that wait for DALI, that DALI has, and that the network has.
         self._waiting: deque[_Part] = deque()
         self._in_dali: deque[_Part] = deque()
@@ -90,6 +76,7 @@ class GpuPipeline:
         # Of each file: the windows whose logits are not there, and the logits that are.
         self._missing: dict[Hashable, int] = {}
         self._logits: dict[Hashable, list[Float32]] = {}
+        self._is_broken = False
 
     @property
     def work(self) -> Callable[[str, WindowOptions], FileSamples]:
@@ -101,14 +88,15 @@ class GpuPipeline:
         Raises:
             DeviceError: the GPU fails, or has no memory for one window.
         """
-        self._missing[key], self._logits[key] = len(file.samples), []
-        start = 0
-        while start < len(file.samples):
-            if self._filling is None:
-                self._filling = self._free.pop()
-            start += _fill(self._filling, key, file, start)
-            if self._filling.filled == len(self._filling.samples):
-                yield from self._begin()
+        with self._to_its_end():
+            self._missing[key], self._logits[key] = len(file.samples), []
+            start = 0
+            while start < len(file.samples):
+                if self._filling is None:
+                    self._filling = self._free.pop()
+                start += self._filling.fill(key, file, start)
+                if self._filling.filled == len(self._filling.samples):
+                    yield from self._begin()
 
     def flush(self) -> Iterator[tuple[Any, Float32]]:
         """Yields (key, logits) of all files that were added, however small the last batch is.
@@ -116,10 +104,22 @@ class GpuPipeline:
         Raises:
             DeviceError: the GPU fails, or has no memory for one window.
         """
-        if self._filling is not None:
-            yield from self._begin()
-        while self._waiting or self._in_dali or self._in_network:
-            yield from self._advance()
+        with self._to_its_end():
+            if self._filling is not None:
+                yield from self._begin()
+            while self._waiting or self._in_dali or self._in_network:
+                yield from self._advance()
+
+    def mended(self) -> GpuPipeline:
+        """See ``FileNetwork``. All is opened anew: nobody knows what the GPU still has.
+
+        Raises:
+            DaliMissingError, DeviceError: as ``open_gpu_pipeline``.
+        """
+        if not self._is_broken or self._open_anew is None:
+            return self
+        self.close()
+        return self._open_anew()
 
     def start_dali(self) -> None:
         """Opens DALI and computes log-mels of silence, which nobody gets.
@@ -158,6 +158,15 @@ class GpuPipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _to_its_end(self) -> Iterator[None]:
+        """Of a block that an exception leaves, windows are in two places, or in none."""
+        if self._is_broken:
+            raise DeviceError("a call was interrupted while the GPU had songs of this one: label them again")
+        self._is_broken = True
+        yield
+        self._is_broken = False
+
     def _begin(self) -> Iterator[tuple[Any, Float32]]:
         """Has the buffer that is being filled computed."""
         buffer, self._filling = self._filling, None
@@ -181,7 +190,7 @@ class GpuPipeline:
             yield from self._collect()
 
     def _put(self) -> None:
-        """Gives DALI a batch. It is of the full size, whatever the rows beyond its windows hold."""
+        """Gives DALI a batch, whatever the rows beyond its windows hold, up to the end of the buffer."""
         buffer, first, _ = self._waiting[0]
         rows = slice(first, first + self.batch)
         try:
@@ -240,17 +249,6 @@ class GpuPipeline:
             self._dali = None
 
 
-def _fill(buffer: _Buffer, key: Hashable, file: FileSamples, start: int) -> int:
-    """Copies a file's windows from ``start`` on, as many as there is room for; gives their number."""
-    count = min(len(file.samples) - start, len(buffer.samples) - buffer.filled)
-    rows = slice(buffer.filled, buffer.filled + count)
-    buffer.samples[rows] = file.samples[start : start + count]
-    buffer.scales[rows] = file.scales[start : start + count]
-    buffer.owners.append((key, count))
-    buffer.filled += count
-    return count
-
-
 def tuned_batch(artifact: Artifact, batch: int = 0) -> int:
     """How many windows an engine computes at once: so many, or by default as many as it is tuned for.
 
@@ -285,6 +283,7 @@ def open_gpu_pipeline(artifact: Artifact, gpu: int = 0, batch: int = 0) -> GpuPi
             audio,
             lambda windows: DaliLogMel(audio, windows, "gpu", device_id=gpu, packed=True),
             size,
+            partial(open_gpu_pipeline, artifact, gpu, batch),
         )
     except BaseException:
         runtime.close()

@@ -27,11 +27,12 @@ from .file_windows import WindowOptions
 from .gpu_jobs import Job, Jobs
 from .gpu_pipeline import open_on_its_gpu
 from .gpu_process import Message, OpenNetwork, label_jobs
+from .pool_child import refusals
 from .song_label import SongLabel
 
 _SPAWN = get_context("spawn")
 _STARTS = 3  # of one GPU's process, at most
-_START_S = 900.0  # to a process's first label: it loads its engine, compiles kernels, starts decoders
+_START_S = 900.0  # at least, to its first label: it loads an engine, compiles kernels, starts decoders
 _PATIENCE_S = 300.0  # without a label, beyond the limits of the files that are waited for
 _LONGEST_LOOK_S = 1.0  # of time that counts against a process, in one pass of the loop that watches it
 _log = logging.getLogger(__name__)
@@ -48,8 +49,6 @@ class GpuProcesses:
         name: of the runtime.
         workers: processes that decode, shared out to the GPUs; 0 is one a core.
         open_network: importable by name; opens the network on the GPU of that number.
-        patience_s: after so long without another label a process that has files counts as hung; by default
-            five minutes, and four times the limit of a file.
     """
 
     def __init__(
@@ -58,10 +57,8 @@ class GpuProcesses:
         name: str,
         workers: int = 0,
         open_network: OpenNetwork = open_on_its_gpu,
-        patience_s: float | None = None,
     ) -> None:
         self.name, self._count, self._open_network = name, count, open_network
-        self._patience_s = patience_s
         self._workers = max(1, (workers or usable_cores()) // count)
         self._calls: list[_Call] = []
         self._closed = False
@@ -78,7 +75,7 @@ class GpuProcesses:
         if self._closed:
             raise ValueError("the backend is closed")
         arguments = self._open_network, artifact, options, self._workers
-        patience_s = self._patience_s or _PATIENCE_S + 4 * options.limits.seconds
+        patience_s = _PATIENCE_S + 4 * options.limits.seconds
         call = _Call(
             Jobs(paths, self._count),
             stop or threading.Event(),
@@ -167,11 +164,12 @@ class _Call:
     def start_process(self, gpu: int) -> None:
         self._starts[gpu] += 1
         self._worked.discard(gpu)
-        ours, theirs = _SPAWN.Pipe()
-        arguments = (theirs, self._processes_stop, gpu, *self._arguments)
-        process = _SPAWN.Process(target=label_jobs, args=arguments)  # no daemon: it has children itself
-        start_process(process)
-        theirs.close()
+        with refusals():
+            ours, theirs = _SPAWN.Pipe()
+            with theirs:
+                arguments = (theirs, self._processes_stop, gpu, *self._arguments)
+                process = _SPAWN.Process(target=label_jobs, args=arguments)  # no daemon: it has children
+                start_process(process)
         self._children.append(_Child(gpu, process, ours))
 
     def labels(self) -> Iterator[SongLabel]:
@@ -198,7 +196,8 @@ class _Call:
                 self._receive(next(child for child in self._children if child.pipe is pipe))
             for child in [child for child in self._children if child.jobs]:
                 child.silent_s += passed_s
-                patience_s = self._patience_s if child.gpu in self._worked else _START_S
+                least_s = 0.0 if child.gpu in self._worked else _START_S
+                patience_s = max(least_s, self._patience_s)
                 if child.silent_s > patience_s and not child.pipe.poll():
                     child.process.kill()
                     self._give_up(child, DeviceError(f"it gave nothing for {patience_s:.0f} s"))

@@ -54,6 +54,14 @@ class FileNetwork(Protocol):
         """Yields (key, logits) of all files that were added and not yet yielded."""
         ...
 
+    def mended(self) -> FileNetwork:
+        """Itself, for a call that begins; or another in its place, which is closed then.
+
+        That is where an exception has ended ``add`` or ``flush`` in the middle, as Ctrl-C does, so that it
+        does not know any longer whose windows it has. Calls that had begun before get a MerError of it.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -82,6 +90,9 @@ class FileByFile:
 
     def flush(self) -> Iterator[tuple[Any, Float32]]:
         return iter(())
+
+    def mended(self) -> FileByFile:
+        return self  # it keeps nothing of a file
 
     def close(self) -> None:
         self._runtime.close()
@@ -146,7 +157,7 @@ class LocalBackend:
         self.close()
 
     def _take_pool(self, options: WindowOptions, folder: _Folder | None) -> WorkerPool:
-        """Child processes that no other call has.
+        """Child processes that no other call has, beside a network that is whole.
 
         Those of an earlier one with equal options and in the same working folder, or new ones.
         """
@@ -155,6 +166,7 @@ class LocalBackend:
         with self._lock:
             if self._closed:
                 raise ValueError("the backend is closed")
+            self._network = self._network.mended()
             pool, its_folder, self._idle = self._idle, self._idle_folder, None
             if pool is not None and (pool.options != options or its_folder != folder):
                 pool.close()

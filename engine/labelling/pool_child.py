@@ -112,7 +112,7 @@ def start_ahead(as_copy: bool = False) -> None:
             "label one song at a time by label(), or use concurrent.futures.ProcessPoolExecutor "
             "(Celery: -P threads or -P solo; Dask: distributed.worker.daemon: false)"
         )
-    with _refusals():
+    with refusals():
         _start_server(as_copy)
 
 
@@ -121,7 +121,7 @@ def _start_server(as_copy: bool = False) -> None:
         start_fork_server(f"{__package__}.file_windows", as_copy)
 
 
-def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) -> Child:
+def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool, working_folder: str) -> Child:
     """Starts a process that runs ``work``.
 
     Args:
@@ -130,14 +130,14 @@ def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) 
     Raises:
         MerError: the system starts no process.
     """
-    with _refusals(), ExitStack() as on_failure:
+    with refusals(), ExitStack() as on_failure:
         _start_server()  # again, where it has died or its folder was deleted
         folder = Path(tempfile.mkdtemp(prefix="worker-", dir=process_folder()))
         ours, theirs = Pipe()
         on_failure.callback(ours.close)
         results = ResultReader(share)
         with theirs:
-            arguments = (theirs, folder, function, options, results.memory)
+            arguments = (theirs, working_folder, folder, function, options, results.memory)
             process = _Process(target=work, args=arguments, daemon=True)
             on_failure.callback(results.close)
             start_process(process)
@@ -147,8 +147,12 @@ def start_child(function: Callable[[Any, Any], Any], options: Any, share: bool) 
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What the system refuses to a process that is to start, in a line."""
+def refusals() -> Iterator[None]:
+    """What the system refuses to a process that is to start, in a line.
+
+    Raises:
+        MerError: the system starts no process.
+    """
     try:
         yield
     except EOFError:  # the fork server has died of it

@@ -24,7 +24,7 @@ from .file_windows import WindowOptions
 from .in_order import LabelsInOrder
 from .ray_actor import FAILED, LabelActor, block_from_paths
 from .ray_session import join_cluster, last_line, leave_cluster
-from .song_label import SongLabel, label_from_json
+from .song_label import SongLabel, label_from_json, label_of_lost
 
 _CORES = 4  # of an actor without a GPU, at most: small actors leave few cores of a node unused
 _BLOCK = 16  # files for each core of an actor in one call: what is lost with a node
@@ -40,16 +40,16 @@ class RayCluster:
     Args:
         address: as ``join_cluster`` takes it.
         runtime: the name of what runs the network on the nodes, one of ``RUNTIMES``.
-        cores: of an actor, which has as many processes that decode; 0 chooses.
         name: of the runtime, as it is recorded with the labels: the one that one machine would record. For
-            an engine that is what built it; by default ``runtime``.
+            an engine that is what built it.
+        cores: of an actor, which has as many processes that decode; 0 chooses.
 
     Raises:
         MerError: Ray is not installed, no cluster answers, or it has no room for one actor.
     """
 
-    def __init__(self, address: str, runtime: str, cores: int = 0, name: str = "") -> None:
-        self.name, self._runtime = name or runtime, runtime
+    def __init__(self, address: str, runtime: str, name: str, cores: int = 0) -> None:
+        self.name, self._runtime = name, runtime
         self._ray = join_cluster(address)
         self._busy = False
         try:
@@ -194,8 +194,7 @@ class _Chunk:
         missing = [position for position in self._paths if position not in self._labels]
         for position in missing:
             if self._lost[position] >= _TRIES:
-                reason = f"the process that labelled it died {_TRIES} times"
-                self._labels[position] = SongLabel(self._paths[position], error=reason)
+                self._labels[position] = label_of_lost(self._paths[position], _TRIES)
         yield from self._ready()
         if not self._paths:
             return

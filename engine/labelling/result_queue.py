@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from typing import Any
 
 from ..errors import MerError
+
+_PATIENCE_S = 2.0  # once the queue is closed, for a caller's iterator that waits, perhaps for ever
+_LOOK_S = 0.05
+_END = object()
 
 
 class ResultQueue:
@@ -23,7 +28,7 @@ class ResultQueue:
         self.closed = False
         self._limit, self._held = limit, 0
         self._waiting: deque[tuple[Any, int]] = deque()
-        self._ended = False
+        self._ended = self._is_away = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._process = os.getpid()  # in a fork of it there is no thread, and the lock may be held for ever
@@ -40,6 +45,22 @@ class ResultQueue:
             self._waiting.append((result, size))
             self._held += size
             self._changed.notify_all()
+
+    def taken(self, items: Iterator[Any]) -> Iterator[Any]:
+        """A caller's items, for ``produce``: one that waits for its next does not hold up ``close``.
+
+        Raises:
+            ValueError: the queue was closed meanwhile. What ``produce`` worked with may be another's by now.
+        """
+        while True:
+            self._is_away = True
+            item = next(items, _END)
+            self._is_away = False
+            if self.closed:
+                raise ValueError("closed while an item was awaited")
+            if item is _END:
+                return
+            yield item
 
     def get(self) -> Any:
         """The oldest result; None after the last one.
@@ -65,15 +86,21 @@ class ResultQueue:
             return None
 
     def close(self) -> None:
-        """Drops what waits, and returns when ``produce`` has seen ``closed`` and returned."""
+        """Drops what waits, and returns when ``produce`` has seen ``closed`` and returned.
+
+        Where it waits for some seconds in ``taken``, it is left there.
+        """
         if self._process != os.getpid():
             return
         with self._changed:
             self.closed = True
             self._changed.notify_all()
         # An abandoned generator may be finalized, and close this, in whichever thread collects garbage.
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+        if threading.current_thread() is self._thread:
+            return
+        end = time.monotonic() + _PATIENCE_S
+        while self._thread.is_alive() and not (self._is_away and time.monotonic() > end):
+            self._thread.join(_LOOK_S)
 
     def _run(self, produce: Callable[[ResultQueue], None]) -> None:
         error = None

@@ -98,6 +98,14 @@ def label_of_silence(path: str, file: FileFacts | None) -> SongLabel:
     )
 
 
+def label_of_lost(path: str, processes: int) -> SongLabel:
+    """The label of a file that so many processes had when they ended.
+
+    Of the file nothing is known: machines go away, and systems kill processes when memory runs out.
+    """
+    return SongLabel(path, error=f"{processes} processes ended while they labelled it", unreadable=True)
+
+
 def label_from_json(text: str, path: str) -> SongLabel:
     """The inverse of ``SongLabel.to_json``, with ``path`` in place of the path in the text."""
     return _from_fields(json.loads(text), path)

@@ -38,6 +38,7 @@ class Failure:
 
 def work(
     pipe: Connection,
+    working_folder: str,
     folder: Path,
     function: Callable[[Any, Any], Any],
     options: Any,
@@ -46,6 +47,8 @@ def work(
     """Runs in a child: sends (None, CPU seconds of its start), then (result, idle seconds) for each item.
 
     Args:
+        working_folder: from which paths are read; it may be gone.
+        folder: for temporary files.
         memory: of the ``ResultReader`` that reads what is sent.
     """
     ignore_interrupts()
@@ -53,6 +56,10 @@ def work(
     _keep_memory()
     # mpg123 writes a line for every damaged frame; errors that matter come back as results.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        os.chdir(working_folder)  # the parent may be elsewhere by now
+    except OSError:
+        os.chdir(folder)  # in which there is no song either
     with suppress(EOFError, OSError), temporary_files_in(folder):
         writer = ResultWriter(memory)
         # Ready: if it dies after this, an item killed it.

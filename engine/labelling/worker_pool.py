@@ -22,6 +22,7 @@ from typing import Any
 from ..cpu import usable_cores
 from ..errors import MerError
 from .bug_log import log_bug
+from .child_process import working_folder
 from .pool_child import Child, Item, start_ahead, start_child
 from .result_queue import ResultQueue
 from .worker import Failure
@@ -80,6 +81,7 @@ class WorkerPool:
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
         self._results: ResultQueue | None = None  # of the map that is under way
         self._stop = threading.Event()  # of that map
+        self._folder = ""  # in which the process was when that began
         self._closed = False
         self._closing = threading.RLock()  # a pipe that two threads close may be another file's by then
         self._process = os.getpid()
@@ -93,7 +95,8 @@ class WorkerPool:
         """Yields (position, result or ``Failure``) as they come, each position once.
 
         The children work ahead of the consumer, until the results that wait for it are too many bytes.
-        ``items`` is read in another thread. While ``ready()`` is false no further items are begun.
+        ``items`` is read in another thread. Children that start read relative paths from the folder in which
+        the process was when it began. While ``ready()`` is false no further items are begun.
         Some seconds after ``stop`` is set it ends, whatever the children still have; items of children that
         died meanwhile have no result.
 
@@ -105,7 +108,8 @@ class WorkerPool:
             raise ValueError("the pool is closed" if self._closed else "the pool is in use by another map")
         numbered = enumerate(items)
         self._stop = stop or threading.Event()
-        results = ResultQueue(_HELD_BYTES, lambda results: self._run(results, numbered, ready))
+        self._folder = working_folder()
+        results = ResultQueue(_HELD_BYTES, lambda queue: self._run(queue, queue.taken(numbered), ready))
         self._results = results
         try:
             yield from iter(results.get, None)  # nothing here refers to a result that the caller has dropped
@@ -142,7 +146,7 @@ class WorkerPool:
         self.close()
 
     def _start(self) -> Child:
-        child = start_child(self._function, self.options, self._share)
+        child = start_child(self._function, self.options, self._share, self._folder)
         if self._pipes is not None:
             self._pipes.register(child.pipe, selectors.EVENT_READ, child)
         return child

@@ -31,13 +31,18 @@ def refuse_foreign(
         raise UsageError(f"{file} is there and not of this command's making: {instead}")
 
 
+def head_of(path: Path) -> bytes:
+    """The bytes at the beginning of a file in which its mark stands."""
+    with path.open("rb") as file:
+        return file.read(_BEGINNING)
+
+
 def has_mark(*marks: bytes) -> Callable[[Path], bool]:
     """Asks whether one of the marks stands at the beginning of a file."""
 
     def is_ours(path: Path) -> bool:
-        with path.open("rb") as file:
-            beginning = file.read(_BEGINNING)
-        return any(mark in beginning for mark in marks)
+        head = head_of(path)
+        return any(mark in head for mark in marks)
 
     return is_ours
 

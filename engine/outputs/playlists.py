@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import MerError
 from ..files import write_whole
 from ..text.escape import for_terminal, for_xml, storable
-from .marks import has_mark
+from .marks import has_mark, head_of
 from .songs import Song
 
 _MADE = "made by mer-label playlist"  # the comment by which our files are known again
@@ -26,7 +26,6 @@ is_playlist = has_mark(_MADE.encode())
 NOT_FOR_VLC = re.compile("[#?]|%[0-9A-Fa-f]{2}")
 """What VLC, for which each entry of an M3U8 is a URL, takes for parts of one; other players take names."""
 
-_HEAD_BYTES = 4_096
 _FOLDERS = 1 << 16
 _MOST_BYTES = 100  # of a name: a journey has two, and its file more around them while it is written
 _HALF = 0.0005  # of the last digit of a share in tags
@@ -58,11 +57,11 @@ def write_m3u8(path: Path, name: str, songs: Iterable[tuple[str, Song]]) -> None
     Raises:
         MerError: it cannot be written.
     """
-    lines = [b"#EXTM3U", f"#{_MADE}".encode(), f"#PLAYLIST:{_line(name)}".encode()]
+    lines = [b"#EXTM3U", f"#{_MADE}".encode(), f"#PLAYLIST:{for_terminal(name)}".encode()]
     for entry, song in songs:
         title = song.title or os.path.splitext(os.path.basename(song.path))[0]
         seconds = -1 if song.duration_s is None else round(song.duration_s)
-        about = " - ".join(_line(text) for text in (song.artist, title) if text)
+        about = " - ".join(for_terminal(text) for text in (song.artist, title) if text)
         # The name's own bytes: one that is no UTF-8 would not be found otherwise.
         lines += [f"#EXTINF:{seconds},{about}".encode(), os.fsencode(entry)]
     _write(path, b"\n".join(lines) + b"\n")
@@ -182,12 +181,12 @@ def of_other_labels(folder: Path, suffix: str, names: Iterable[str]) -> list[str
 def _is_ours(path: Path) -> bool:
     """Whether a playlist was made here, and under the name that it has."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+        head = head_of(path)
     except OSError:
         return False
     first = b"\n".join([*head.split(b"\n")[:3], b""])  # which have the name in all kinds, and no song's
-    names = (f"#PLAYLIST:{_line(path.stem)}\n", f"<title>{for_xml(path.stem)}</title>", _quoted(path.stem))
+    name = path.stem
+    names = (f"#PLAYLIST:{for_terminal(name)}\n", f"<title>{for_xml(name)}</title>", _quoted(name))
     return _MADE.encode() in head and any(name.encode() in first for name in names)
 
 
@@ -212,7 +211,3 @@ def _write(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise MerError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def _line(text: str) -> str:
-    return for_terminal(storable(text))

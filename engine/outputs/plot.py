@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _COLOURS = ("#e09f00", "#cc3311", "#2266cc", "#0d9488", "#c2278a", "#7e3fb8", "#6b7d12", "#5c6670")
 _MOST_COLUMNS = 1_600  # as many as the picture has pixels
 _LONGEST_NAME = 250  # characters, of which the picture shows those that it has room for
+_LONGEST_LABEL = 40  # characters
+_MOST_COLUMNS_OF_NAMES, _MOST_ROWS_OF_NAMES = 12, 8
 _RANGE_DB = 80.0
 _TICKS_HZ = (200, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 # Matplotlib's own font has no Devanagari; of these, those that are installed are tried in turn.
@@ -74,6 +76,7 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _draw_log_mel(above, decibels, spec.audio, label.duration_s or 0.0)
         _draw_timeline(below, label, spec)
+        _draw_legend(figure, label, spec)
         _draw_title(figure, above, label)
         content = io.BytesIO()
         figure.savefig(content, format="png", metadata=SOFTWARE)
@@ -125,35 +128,54 @@ def _draw_timeline(axes: Axes, label: SongLabel, spec: ModelSpec) -> None:
     lefts = np.maximum(starts, [0.0, *meet])
     widths = np.minimum(ends, [*meet, length]) - lefts
     bottom = np.zeros(len(starts))
-    bars = []
     for number in range(len(spec.labels)):
         shares = np.array([0.0 if p is None else p[number] for _, p in label.windows])
         colour = _COLOURS[number % len(_COLOURS)]
-        bars.append(axes.bar(lefts, shares, widths, bottom, align="edge", color=colour))
+        axes.bar(lefts, shares, widths, bottom, align="edge", color=colour)
         bottom += shares
     axes.set(xlim=(0, length), ylim=(0, 1), xlabel="seconds", ylabel="probability")
-    axes.legend(
-        bars,  # by itself it leaves out names that begin with a line below
-        [*map(_escaped, spec.labels)],
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.22),
-        ncols=len(spec.labels),
-        frameon=False,
-    )
+
+
+def _draw_legend(figure: Figure, label: SongLabel, spec: ModelSpec) -> None:
+    """The labels' names below all, in as many columns as the picture has room for.
+
+    Of more labels than its rows have room for, those that the song has most of are shown.
+    """
+    from matplotlib.patches import Patch
+
+    order = np.argsort(-np.asarray(label.probabilities or [0.0] * len(spec.labels)), kind="stable")
+    for columns in range(min(_MOST_COLUMNS_OF_NAMES, len(spec.labels)), 0, -1):
+        shown = sorted(order[: columns * _MOST_ROWS_OF_NAMES])
+        legend = figure.legend(
+            [Patch(color=_COLOURS[number % len(_COLOURS)]) for number in shown],
+            # By itself it leaves out names that begin with a line below.
+            [_escaped(_cut(spec.labels[number], _LONGEST_LABEL)) for number in shown],
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+        )
+        if legend.get_window_extent().width <= 0.95 * figure.bbox.width:
+            break
+        legend.remove()
 
 
 def _draw_title(figure: Figure, axes: Axes, label: SongLabel) -> None:
     """The song's name, as much as the axes are wide, and its emotion."""
     name = " - ".join(filter(None, (label.tags.get("artist"), label.tags.get("title"))))
     name = for_terminal(name or text_from_path(label.path).rpartition("/")[2])
-    said = f"{label.emotion} {label.confidence:.0%}" if label.emotion and label.confidence else "no emotion"
+    said = "no emotion"
+    if label.emotion and label.confidence:
+        said = f"{_cut(label.emotion, _LONGEST_LABEL)} {label.confidence:.0%}"
     title = axes.set_title(said)
     figure.draw_without_rendering()  # which gives the axes their place
     for most in range(min(len(name), _LONGEST_NAME), 0, -1):
-        shown = name if len(name) <= most else f"{name[:most]}…"
-        title.set_text(_escaped(for_terminal(f"{shown}: {said}")))
+        title.set_text(_escaped(for_terminal(f"{_cut(name, most)}: {said}")))
         if title.get_window_extent().width <= axes.bbox.width:
             break
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _escaped(text: str) -> str:

@@ -15,7 +15,7 @@ from ..catalogue.reconcile import is_absent, paths_from_text
 from ..catalogue.run_info import RunInfo
 from ..catalogue.shard_file import ShardFile
 from ..catalogue.shards import labelled_shards
-from ..catalogue.source import real_path_of, source_from_path
+from ..catalogue.source import is_same_time, real_path_of, source_from_path
 from ..errors import MerError, UsageError
 from ..labelling.further import prefix_of_columns
 
@@ -165,7 +165,7 @@ def _found_at(text: str, song: Song) -> tuple[Found, str]:
         now = source_from_path(path)
         if is_absent(now):
             continue
-        if (now.size_bytes, now.mtime_ns) == (song.size_bytes, song.mtime_ns):
+        if now.size_bytes == song.size_bytes and is_same_time(now.mtime_ns, song.mtime_ns):
             return Found.SAME, path
         changed = changed or path
     return (Found.CHANGED, changed) if changed else (Found.MISSING, song.path)

@@ -7,6 +7,7 @@ elsewhere cuda_bindings.py has them, by NVIDIA's own package.
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -62,7 +63,7 @@ class Gpu:
     """
 
     def __init__(self, cuda: Any, index: int) -> None:
-        self._cuda = cuda
+        self._cuda, self._process = cuda, os.getpid()
         device = cuda.Device(index)
         self.name = str(device.name())
         self.capability = ".".join(map(str, device.compute_capability()))
@@ -78,8 +79,13 @@ class Gpu:
 
         Raises:
             DeviceMemoryError: the GPU's memory does not suffice.
-            DeviceError: another error of CUDA.
+            DeviceError: another error of CUDA, or this process is a fork of the one that opened the GPU.
         """
+        if self._process != os.getpid():
+            raise DeviceError(
+                f"{self.name} was in use before this process was forked, and CUDA works in no fork: "
+                'start processes by multiprocessing.get_context("spawn")'
+            )
         try:
             self._context.push()
             try:

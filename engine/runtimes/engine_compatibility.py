@@ -31,6 +31,13 @@ def takes_rtx_portable(capability: str) -> bool:
     return capability in _RTX_PORTABLE or tuple(map(int, capability.split("."))) > (12, 1)
 
 
+def fp32_products(table: Any) -> list[str]:
+    """The products of matrices in FP32 in a report's ``precision_by_op``: RTX compiles none for Turing."""
+    counts = table if isinstance(table, Mapping) else {}
+    products = ((name, counts.get(name)) for name in ("Gemm", "MatMul"))
+    return [name for name, each in products if isinstance(each, Mapping) and each.get("fp32")]
+
+
 def check_fit(artifact: Artifact, version: str, gpu: GpuInfo) -> None:
     """Compares an engine's builder version, CUDA and compute capability with this machine's.
 
@@ -56,13 +63,17 @@ def check_fit(artifact: Artifact, version: str, gpu: GpuInfo) -> None:
 def rebuild_command(artifact: Artifact, capability: str) -> str:
     """The ``mer-export`` command for an engine like this one in its place, on a GPU of that capability."""
     facts = artifact.facts
-    precision = facts.get("precision", "fp16")
-    words = ["mer-export", "-m", facts.get("source", {}).get("model", "MODEL.onnx"), f"--{precision}"]
-    if precision == "int8":
-        words += ["--data", "FOLDER"]
     portable = takes_rtx_portable(capability)
     family = next((name for name, cards in CARDS.items() if capability in cards), None)
-    if facts["builder"] == "tensorrt" or not (portable or family):
+    full = facts["builder"] == "tensorrt" or not (portable or family)
+    no_fp32 = not full and family == "turing" and bool(fp32_products(facts.get("precision_by_op")))
+    precision = facts.get("precision", "fp16")
+    precision = "fp16" if no_fp32 and precision == "fp32" else precision
+    source = facts.get("source", {})
+    words = ["mer-export", "-m", source.get("model", "MODEL.onnx"), *_given(source), f"--{precision}"]
+    if precision == "int8":
+        words += ["--data", "FOLDER"]
+    if full:
         words += ["--builder", "tensorrt"]
     else:
         words += ["--builder", "rtx"]
@@ -77,8 +88,19 @@ def rebuild_command(artifact: Artifact, capability: str) -> str:
         if facts["options"].get(name):
             words.append(f"--{name.replace('_', '-')}")
     for layer in _kept(facts):
-        words += ["--keep", layer]
+        in_fp32 = precision == "fp16" or layer.endswith("=fp32")
+        if not (no_fp32 and in_fp32):
+            words += ["--keep", layer]
     return shlex.join([*words, "-o", str(artifact.path)])
+
+
+def _given(source: Mapping[str, Any]) -> list[str]:
+    """What was said of a network from elsewhere, which its file does not say."""
+    given = source.get("given")
+    if not isinstance(given, dict):
+        return []
+    options = ((f"--{name}", given.get(name)) for name in ("spec", "labels", "backbone"))
+    return [word for option, text in options if isinstance(text, str) for word in (option, text)]
 
 
 def _kept(facts: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
@@ -44,7 +44,7 @@ class OnnxRuntime:
         # Its pass WeightBiasQuantization breaks FP16 QDQ graphs: the scale of the int32 bias underflows.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
-            self._session = onnxruntime.InferenceSession(
+            self._session: Any = onnxruntime.InferenceSession(
                 artifact.content,
                 options,
                 providers=["CPUExecutionProvider"],
@@ -73,7 +73,7 @@ class OnnxRuntime:
         return checked(outputs, log_mels, self._artifact)
 
     def close(self) -> None:
-        del self._session
+        self._session = None
 
     def _terminate(self) -> None:
         """Ends the computation at its next node; called in another thread."""

@@ -47,13 +47,15 @@ class OnnxRuntimeRtx:
         }
         try:
             options.add_provider_for_devices([device], shapes)
-            self._session = onnxruntime.InferenceSession(artifact.content, options)
+            self._session: Any = onnxruntime.InferenceSession(artifact.content, options)
         except Exception as error:  # its exceptions have no narrower base class
             pass_on_from_handler(error)
             raise ArtifactError(f"{artifact.path}: TensorRT RTX refuses it: {one_line(error)}") from None
         self._artifact = artifact
 
     def infer(self, log_mels: Float32) -> Float32:
+        if not len(log_mels):  # which is below what the provider compiles for
+            return np.zeros((0, sum(self._artifact.spec.outputs.values())), np.float32)
         parts = [log_mels[start : start + _MOST] for start in range(0, len(log_mels), _MOST)]
         names = list(self._artifact.spec.outputs)
         try:
@@ -66,7 +68,7 @@ class OnnxRuntimeRtx:
         return np.concatenate([checked(outputs, part, self._artifact) for outputs, part in answers])
 
     def close(self) -> None:
-        del self._session
+        self._session = None
 
     def __enter__(self) -> OnnxRuntimeRtx:
         return self

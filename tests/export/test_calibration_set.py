@@ -71,6 +71,10 @@ def test_clips_or_a_folder_or_an_archive_calibrate(music: Path, tmp_path: Path) 
     assert of_archive.log_mels.log_mels.shape == (3, 1, AUDIO.n_mels, AUDIO.frames)
     with pytest.raises(UsageError, match="not a local file"):
         _ = CalibrationSet(AUDIO, (), "s3://bucket/songs/", "").log_mels
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"path\n{clips[0].path}\nhttps://example.org/a.mp3\n")
+    with pytest.raises(UsageError, match=r"list\.csv names https://example\.org/a\.mp3: copy the music to"):
+        _ = CalibrationSet(AUDIO, (), str(listed), "").log_mels
 
 
 def test_a_file_without_audio_takes_no_share_of_the_windows(music: Path, tmp_path: Path) -> None:
@@ -159,6 +163,46 @@ def test_a_file_whose_name_is_not_utf8_leaves_the_cache_as_good(
     assert facts["skipped"][0][0] == "caf\\xe9.wav"
 
 
+def test_a_file_that_failed_once_is_not_left_out_for_good(
+    model: Path, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder's time was up, or a disk was full."""
+    clips, artifact = labelled_audio(music).clips[:3], open_artifact(str(model))
+    calibration_set = CalibrationSet(AUDIO, clips, None, "those", 6, "minmax", 1)
+    unlucky = calibration_paths(clips, 6)[0][1]
+
+    def busy(paths: Sequence[Path], *more: Any) -> SongLogMels:
+        songs = log_mels_from_songs([path for path in paths if path != unlucky], *more)
+        return dataclasses.replace(songs, failed=((unlucky, "it took longer than 60 s"),))
+
+    lines: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration_sets, "log_mels_from_songs", busy)
+        assert calibration_set.calibration(artifact, TENSORS, lines.append).files == 2
+    assert f"skipped {unlucky}: it took longer than 60 s" in lines
+    for said in ("  calibrating (minmax) on 6 windows of 3 files", "warning: "):  # then it is in the cache
+        again: list[str] = []
+        calibration = dataclasses.replace(calibration_set).calibration(artifact, TENSORS, again.append)
+        assert (calibration.files, calibration.skipped) == (3, ())
+        assert again[0].startswith(said)
+
+
+def test_what_is_skipped_is_named_where_it_lies_now(model: Path, music: Path, tmp_path: Path) -> None:
+    """And by its reason of today; the others are not decoded for it."""
+    artifact, clips = open_artifact(str(model)), labelled_audio(music).clips[:2]
+    for folder in (tmp_path / "before", tmp_path / "after"):
+        folder.mkdir()
+        (folder / "broken.wav").write_bytes(b"no audio")
+        of_both = (*clips, Clip(folder / "broken.wav", "happy", "x"))
+        lines: list[str] = []
+        of_those = CalibrationSet(AUDIO, of_both, None, "those", 6, "minmax", 1)
+        (skipped,) = of_those.calibration(artifact, TENSORS, lines.append).skipped
+        assert skipped[0] == folder / "broken.wav"
+        assert f"skipped {folder}/broken.wav: {skipped[1]}" in lines
+        (folder / "broken.wav").unlink()
+    assert not any("calibrating" in line for line in lines)
+
+
 def test_too_little_music_is_refused_where_no_score_shows_what_it_does(model: Path, tmp_path: Path) -> None:
     artifact = open_artifact(str(model))
     for windows, scale, message in ((44, 10, "44 different windows, and 64 or more"), (70, 0, "1 different")):
@@ -182,7 +226,7 @@ def test_ranges_are_those_of_this_model_method_and_number(
 ) -> None:
     """Two networks of one name, or other choices, never share what is in the cache."""
     keys: list[str] = []
-    kept = {"ranges": {}, "windows": 1, "files": 1, "skipped": [], "weakness": ""}
+    kept = {"ranges": {}, "windows": 1, "files": 1, "silent": [], "weakness": ""}
     monkeypatch.setattr(calibration_sets, "cached", lambda key, *_: keys.append(key) or kept)
     plain = CalibrationSet(AUDIO, (), str(write_archive(tmp_path / "windows.npz", 3)), "")
     artifact = open_artifact(str(model))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -144,14 +145,30 @@ def test_the_range_gate_refuses_and_names_the_layer(tmp_path: Path) -> None:
     assert left_in(out) == []
     kept = [word for word in result.output.split() if word.endswith("=fp32")]
     assert "stem=fp32" in kept
+    network = onnx.load(str(loud))
+    for node in network.graph.node:
+        node.name = f"net/{node.name};net/{node.name} $HOME"  # as TensorFlow names layers
+    onnx.save(network, str(loud))
+    hint = run("--model", loud, "--fp16", "-o", f"{out}/").output.partition(". Try ")[2]
+    words = shlex.split(hint.partition(" (and ")[0])
+    assert words[:2] == ["--keep", "net/stem;net/stem $HOME=fp32"]
+    assert words[::2] == ["--keep"] * (len(words) // 2)
 
 
-def test_sensitivity_ranks_and_keep_leaves_fp16(model: Path, music: Path, tmp_path: Path) -> None:
+def test_sensitivity_ranks_and_keep_leaves_fp16(
+    model: Path, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = ("--calib-data", music.parent, "--calib-windows", 64, "-j", 1)
     result = run("--model", model, "--int8", "--sensitivity", *options)
     assert result.exit_code == 0, result.output
     ranked = [line.split()[1] for line in result.output.splitlines() if "%" in line]
     assert sorted(ranked) == ["expand", "head", "project", "res_1", "res_2", "res_down", "stem"]
+    with monkeypatch.context() as patch:  # of what is held out, which is not scored here
+        patch.setattr("merkit.export.eval_set.log_mels_from_songs", None)
+        labelled = run("--model", model, "--int8", "--sensitivity", "--data", music, "-j", 1)
+    assert labelled.exit_code == 0, labelled.output
+    assert "calibrating (percentile) on 256 windows of 32 files" in labelled.output
+    assert "scored" not in labelled.output
     result = run("--model", model, "--int8", "--sensitivity", "--keep", "nope", *options)
     assert result.exit_code == 2
     assert "no layer nope in the graph" in result.output

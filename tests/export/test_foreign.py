@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def logits(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
 
 
 def test_a_foreign_graph_becomes_one_of_ours(tmp_path: Path):
-    source = open_source(written(tmp_path, foreign_network()), FOREIGN)
+    source = open_source(written(tmp_path, foreign_network()), replace(FOREIGN, given={"spec": "their.json"}))
+    assert source.given == {"spec": "their.json"}
     spec = source.artifact.spec
     assert (spec.labels, spec.audio, spec.backbone) == (LABELS, AUDIO, "theirs")
     assert spec.provenance["imported"] == "theirs.onnx"
@@ -141,6 +143,26 @@ def test_an_older_graph_is_converted(tmp_path: Path):
     ]
     graph = helper.make_graph(nodes, "old", [x], [y], [w])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
+    source = open_source(written(tmp_path, model), FOREIGN)
+    assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [13, 20])
+@pytest.mark.parametrize("ends", [("x", "images"), ("logits", "images"), ("logits", "y"), ("images", "y")])
+def test_ends_that_have_our_names_the_other_way_round(tmp_path: Path, opset: int, ends: tuple[str, str]):
+    x, y = ends
+    w = onnx.numpy_helper.from_array(
+        np.random.default_rng(1).random((4, 1, 3, 3), np.float32), "logits inside"
+    )
+    nodes = [
+        helper.make_node("Conv", [x, "logits inside"], ["images inside"]),
+        helper.make_node("GlobalAveragePool", ["images inside"], ["p"]),
+        helper.make_node("Flatten", ["p"], [y]),
+    ]
+    values = [helper.make_tensor_value_info(*each) for each in ((x, 1, ["n", 1, 32, 32]), (y, 1, ["n", 4]))]
+    graph = helper.make_graph(nodes, "theirs", values[:1], values[1:], [w])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     images = np.random.default_rng(0).normal(0, 1, (2, 1, 32, 32)).astype(np.float32)
     source = open_source(written(tmp_path, model), FOREIGN)
     assert np.allclose(logits(source.model(), images), logits(model, images), atol=1e-6)
@@ -437,6 +459,9 @@ def test_what_is_said_of_it(tmp_path: Path):
     assert foreign_from_texts(str(tmp_path / "spec.json"), "a,b", None).audio == AUDIO
     for typed, name in (("MobileNet-V3-Small", "mobilenetv3"), ("their own", "their own")):
         assert foreign_from_texts("emotion4q", "a,b", typed).spec(Path("x")).backbone == name
+    foreign = foreign_from_texts(str(tmp_path / "spec.json"), "a, b", "MobileNet-V3-Small")
+    assert foreign.given == {"spec": "spec.json", "labels": "a, b", "backbone": "MobileNet-V3-Small"}
+    assert foreign_from_texts("emotion4q", "a,b", None).given == {"spec": "emotion4q", "labels": "a,b"}
     with pytest.raises(UsageError, match="presets: emotion4q"):
         foreign_from_texts("emotion5q", "a,b", None)
     with pytest.raises(UsageError, match="different"):

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from merkit.engine.arrays import Float32
+from merkit.engine.artifact import Artifact
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.export.calibration_set import CalibrationSet
-from merkit.export.checks import Accuracy, GateError
+from merkit.export.checks import Accuracy, GateError, logits_by_batch
 from merkit.export.eval_set import EvalSet
 from merkit.export.fp16_range import Fp16Range
 from merkit.export.job import Job, Plan
@@ -38,11 +39,34 @@ def test_the_checkpoints_own_logits_are_compared(job: Job) -> None:
         assert same.torch.songs == same.torch.windows == 8
         assert set(same.torch.by_batch) == {"1", "2", "64"}
 
-        def off(log_mels: Float32) -> Float32:
-            return runtime.infer(log_mels) + np.float32(1e-3)
 
-        with pytest.raises(GateError, match=r"off PyTorch by 0\.001, over 0\.0001"):
-            _ = dataclasses.replace(job, source=Source(job.source.artifact, off)).torch
+@pytest.mark.parametrize(
+    ("largest", "error", "refusal"),
+    [
+        (0.5, 1e-3, r"off PyTorch by 0\.001, over 0\.0001$"),
+        (400, 0.02, None),  # another order of the sums
+        (400, 0.08, r"off PyTorch by 0\.08, over 0\.04$"),
+    ],
+)
+def test_rounding_is_of_the_size_of_the_logits(
+    job: Job, monkeypatch: pytest.MonkeyPatch, largest: float, error: float, refusal: str | None
+) -> None:
+    with open_runtime(job.source.artifact) as runtime:
+        scale = np.float32(largest / np.abs(runtime.infer(job.eval_set.songs.log_mels)).max())
+
+        def off(log_mels: Float32) -> Float32:
+            return runtime.infer(log_mels) * scale + np.float32(error)
+
+        def logits(self: Job, artifact: Artifact, log_mels: Float32) -> dict[int, Float32]:
+            return logits_by_batch(lambda images: runtime.infer(images) * scale, log_mels, 64)
+
+        monkeypatch.setattr(Job, "_logits", logits)
+        compared = dataclasses.replace(job, source=Source(job.source.artifact, off))
+        if refusal is None:
+            assert compared.torch is not None
+            return
+        with pytest.raises(GateError, match=refusal):
+            _ = compared.torch
 
 
 def test_a_checked_graph_says_what_was_measured(job: Job) -> None:

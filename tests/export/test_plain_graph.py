@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from merkit.engine.errors import ArtifactError
+from merkit.export.graph_edits import rename
 from merkit.export.plain_graph import plain_from_onnx
 from merkit.export.precision import (
     fp16_from_onnx,
@@ -157,6 +158,7 @@ def with_outputs_that_are_read(model: ModelProto) -> None:
     """An embedding beside the logits, as networks give it that compare songs."""
     for name, shape in (("pool_out", ["batch", 16]), ("res_1_out", ["batch", 16, 8, 8])):
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    rename(model.graph, {"stem_out": "pool_out inside"})
 
 
 def with_unused_parts(model: ModelProto) -> None:

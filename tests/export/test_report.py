@@ -27,6 +27,7 @@ from merkit.export.report import (
     torch_line,
 )
 from merkit.export.song_log_mels import generated_log_mels
+from merkit.export.source import Source
 from small_networks import AUDIO, small_network
 
 ACCURACY = Accuracy(macro_f1_fp32=0.649, macro_f1=0.637, accuracy_fp32=0.65, accuracy=0.64, songs=180)
@@ -60,11 +61,11 @@ def test_on_clips_it_was_trained_on_only_the_difference_is_said(model: Path, eva
     assert accuracy_line(heard, "int8") == f"{said}{drop} (95 %: -0.4 to 2.1)"
     few = dataclasses.replace(heard, drop_interval=None)
     assert accuracy_line(few, "int8") == f"{said}{drop} (too few songs for an interval)"
-    artifact = open_artifact(str(model))
-    report = report_of(artifact, "fp16", small_network(), Checks(PARITY, None, heard), eval_set, None, {})
+    source = Source(open_artifact(str(model)))
+    report = report_of(source, "fp16", small_network(), Checks(PARITY, None, heard), eval_set, None, {})
     assert report["accuracy"] is None
     assert report["on_trained_clips"] == {"of": "all of them", "labels": [], **heard.to_json()}
-    report = report_of(artifact, "fp16", small_network(), Checks(PARITY, None, ACCURACY), eval_set, None, {})
+    report = report_of(source, "fp16", small_network(), Checks(PARITY, None, ACCURACY), eval_set, None, {})
     assert report["on_trained_clips"] is None
 
 
@@ -85,9 +86,13 @@ def test_lines_of_parity_and_range(eval_set: EvalSet, tmp_path: Path) -> None:
 def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
     artifact = open_artifact(str(model))
     checks = Checks(PARITY, Fp16Range((("a", 1.0),), 4), ACCURACY)
-    report = report_of(artifact, "fp16", small_network(), checks, eval_set, None, {"fp32": ["a"]})
+    report = report_of(Source(artifact), "fp16", small_network(), checks, eval_set, None, {"fp32": ["a"]})
     assert report["mer"] == merkit.__version__
-    assert report["source"] == {"model": "small.onnx", "sha256": artifact.sha256}
+    assert report["source"] == {
+        "model": "small.onnx",
+        "sha256": artifact.sha256,
+        "file_sha256": artifact.sha256,
+    }
     assert report["parity"] == {"images": "clips", "of": "all of them", **PARITY.to_json()}
     assert report["parity_reference"] == "FP32 ONNX on ONNX Runtime's CPU"
     assert report["accuracy"]["macro_f1"] == 0.637
@@ -105,16 +110,23 @@ def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
     assert (sidecar["input"], sidecar["output"]) == ("images", "logits")
     assert sidecar["engine"]["bytes"] == 1
     assert ModelSpec.from_json(json.dumps(sidecar["model_spec"])) == artifact.spec
-    of_torch = report_of(artifact, "fp32", small_network(), Checks(torch=PARITY), eval_set, None, {})
+    of_torch = report_of(Source(artifact), "fp32", small_network(), Checks(torch=PARITY), eval_set, None, {})
     assert of_torch["parity_reference"] == "PyTorch"
     assert of_torch["parity"]["flips"] == 2
+    of_none = report_of(Source(artifact), "fp32", small_network(), Checks(), eval_set, None, {})
+    assert of_none["parity"] is of_none["parity_reference"] is None
 
 
 def test_a_known_model_is_named_as_the_command_takes_it(eval_set: EvalSet) -> None:
     """The sidecar's name is that of the command that rebuilds the engine."""
     artifact = open_artifact("audiocnn")
-    report = report_of(artifact, "fp32", small_network(), Checks(PARITY), eval_set, None, {})
+    source = Source(artifact, file_sha256="1" * 64)
+    report = report_of(source, "fp32", small_network(), Checks(PARITY), eval_set, None, {})
     assert report["source"]["model"] == "audiocnn"
+    assert (report["source"]["sha256"], report["source"]["file_sha256"]) == (artifact.sha256, "1" * 64)
+    foreign = dataclasses.replace(source, given={"spec": "emotion4q"})
+    report = report_of(foreign, "fp32", small_network(), Checks(PARITY), eval_set, None, {})
+    assert report["source"]["given"] == {"spec": "emotion4q"}
 
 
 def test_what_is_not_known_of_int8_is_said() -> None:

@@ -191,6 +191,7 @@ def test_a_trainings_checkpoint_has_its_folders_name(
     source = open_source("checkpoint.safetensors", foreign)
     assert source.artifact.name == name_of_source(source.artifact.path) == "mine"
     assert name_of_source(path.with_name("other.safetensors")) == "other"
+    assert source.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != source.artifact.sha256
 
 
 def test_models_that_an_export_wrote_are_not_exported_again(

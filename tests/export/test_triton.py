@@ -26,8 +26,8 @@ from merkit.engine.spec import QUADRANTS, AudioSpec, EvidenceSpec, ModelSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from merkit.export import cli, triton
 from merkit.export.triton import write_repository
-from merkit.export.triton_check import check_repository, message_from_text
 from onnx_files import tiny_onnx
+from triton_check import check_repository, message_from_text
 
 AUDIO = AudioSpec(window_samples=16_000, frames=32, n_mels=16, n_fft=512)
 EVIDENCE = EvidenceSpec(music=0.0, distances=(0.0, 1.0), far=1.0, confidence=0.3)
@@ -254,17 +254,12 @@ def test_what_was_cut_short_is_written_anew(
 def test_the_model_that_needs_the_others_is_written_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Triton may look at any time, and loads what has a configuration; then all of it is checked."""
+    """Triton may look at any time, and loads what has a configuration."""
     written: list[Path] = []
-    checked: list[tuple[Path, list[str]]] = []
     monkeypatch.setattr(triton, "write_whole", lambda path, content: written.append(path))
-    monkeypatch.setattr(
-        triton, "check_repository", lambda folder, names: checked.append((folder, list(names)))
-    )
     write_repository(tmp_path / "models", onnx_artifact(tmp_path))
     assert [path.name for path in written[-3:]] == ["config.pbtxt"] * 3
     assert [path.parent.name for path in written[-3:]] == ["tiny_log_mel", "tiny_network", "tiny"]
-    assert checked == [(tmp_path / "models", ["tiny", "tiny_network", "tiny_log_mel"])]
 
 
 @pytest.mark.parametrize("written", range(8))
@@ -382,6 +377,13 @@ def test_the_command(tmp_path: Path, model: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"Triton: {tmp_path / 'models' / 'small_fp16'}" in done.output
     assert len(check_repository(tmp_path / "models")) == 3
+    batches = ["--opt-batch", "16", "--max-batch", "32"]
+    done = CliRunner().invoke(cli.main, [*options, "--triton", str(tmp_path / "small"), *batches])
+    assert done.exit_code == 0, done.output
+    paths = sorted((tmp_path / "small").glob("*/config.pbtxt"))
+    configs = {path.parent.name: message_from_text(path.read_text()) for path in paths}
+    assert [config["max_batch_size"] for config in configs.values()] == [[32]] * 3
+    assert configs["small_fp16_network"]["dynamic_batching"][0]["preferred_batch_size"] == [16]
 
 
 def test_another_network_is_refused_before_the_work(tmp_path: Path, model: Path) -> None:

@@ -1,14 +1,30 @@
-"""A folder whose disk finds each name in any capitals, as those of Macs and Windows do."""
+"""A folder whose disk finds each name in any capitals or normal form, as those of Macs and Windows do."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 
-def find_any_capitals(folder: str | os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def any_form(name: str) -> str:
+    """What names have in common that ZFS takes for one."""
+    return unicodedata.normalize("NFD", name)
+
+
+def any_form_and_capitals(name: str) -> str:
+    """What names have in common that APFS takes for one."""
+    return any_form(any_form(name).casefold())
+
+
+def find_any_capitals(
+    folder: str | os.PathLike[str],
+    monkeypatch: pytest.MonkeyPatch,
+    alike: Callable[[str], str] = str.casefold,
+) -> None:
     """From now on names below a folder are found so, by what looks at files or opens them with ``os``."""
     root, listed = os.path.realpath(folder), os.listdir
 
@@ -24,8 +40,8 @@ def find_any_capitals(folder: str | os.PathLike[str], monkeypatch: pytest.Monkey
                 names = listed(place)
             except OSError:
                 return path
-            alike = (other for other in names if other.casefold() == name.casefold())
-            place = f"{place}/{name if name in names else next(alike, name)}"
+            others = (other for other in names if alike(other) == alike(name))
+            place = f"{place}/{name if name in names else next(others, name)}"
         return place
 
     for function in ("stat", "lstat", "open", "listdir", "scandir", "readlink"):

@@ -69,7 +69,7 @@ def read(path: str) -> tuple[str, str]:
     return emotion, title
 
 
-def read_tags(paths: Iterable[str], _: object) -> Iterator[dict[str, str] | Failure]:
+def read_tags(paths: Iterable[str], *_: object) -> Iterator[dict[str, str] | Failure]:
     """In place of ``engine.labelling.tags.read_tags``."""
     for path in paths:
         try:

@@ -142,6 +142,14 @@ def _atom(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + kind + body
 
 
+def with_skeleton(ogg: bytes) -> bytes:
+    """An Ogg file whose one stream begins together with another, of nothing but a description."""
+    first_page = 28 + ogg[27]
+    skeleton = b"fishead\0" + struct.pack("<HHqqqq", 3, 0, 0, 1_000, 0, 1_000) + bytes(20)
+    end = ogg_page(77, 1, 4, b"fisbone\0" + bytes(44))
+    return ogg_page(77, 0, 2, skeleton) + ogg[:first_page] + end + ogg[first_page:]
+
+
 def ogg_page(stream: int, number: int, flags: int, packet: bytes) -> bytes:
     """A page with one short packet at time 0."""
     head = b"OggS\0" + struct.pack("<BqIII", flags, 0, stream, number, 0) + bytes([1, len(packet)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -66,7 +67,12 @@ def on_cpu(artifact: Artifact, number: int = 0, batch: int = 32) -> GpuPipeline:
     """What ``open_gpu_pipeline`` opens, without a GPU."""
     runtime = OnCpu(open_runtime(artifact, "onnxruntime", 1), batch)
     audio = artifact.spec.audio
-    return GpuPipeline(runtime, audio, lambda size: DaliLogMel(audio, size, "cpu", packed=True))
+    return GpuPipeline(
+        runtime,
+        audio,
+        lambda size: DaliLogMel(audio, size, "cpu", packed=True),
+        open_anew=partial(on_cpu, artifact, number, batch),
+    )
 
 
 def packed(samples: np.ndarray) -> FileSamples:
@@ -109,6 +115,9 @@ class _ByReference:
 
     def flush(self) -> Iterator[tuple[Any, np.ndarray]]:
         return iter(())
+
+    def mended(self) -> Self:
+        return self
 
     def close(self) -> None:
         self._runtime.close()

@@ -43,11 +43,19 @@ def row_of(
 
 
 def write_labels(
-    folder: Path, *shards: Sequence[dict[str, Any]], labels: tuple[str, ...] = QUADRANTS
+    folder: Path,
+    *shards: Sequence[dict[str, Any]],
+    labels: tuple[str, ...] = QUADRANTS,
+    window_s: float | None = None,
 ) -> Path:
-    """A folder with these rows in each shard. Columns "verdict" and "novelty" are there if a row has one."""
+    """A folder with these rows in each shard. Columns "verdict" and "novelty" are there if a row has one.
+
+    Args:
+        window_s: the length of a window; None as in a folder of an older version.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    info = RunInfo(labels, {}, {"model": "tiny", "model_sha256": "0" * 64, "decoder": "auto"})
+    decides = {"model": "tiny", "model_sha256": "0" * 64, "decoder": "auto"}
+    info = RunInfo(labels, {}, {**decides, "window_s": window_s} if window_s else decides)
     schema = schema_of_rows(labels).with_metadata({KEY: info.to_json()})
     for name, kind in (("verdict", pa.string()), ("novelty", pa.float32())):
         if any(name in row for rows in shards for row in rows) and name not in schema.names:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...engine.cli.command import EXIT_SOME_FAILED, version_option
+from ...engine.errors import UsageError
 from ...engine.files import check_can_be_written
 from ...engine.outputs.marks import is_picture, refuse_foreign
 from ...engine.text.escape import for_terminal
@@ -20,9 +21,9 @@ from .methods import METHODS
 
 if TYPE_CHECKING:
     from ...engine.data.labelled_audio import LabelledAudio
+    from ..data.touched import Touched
     from ..runs.settings import Session
     from .few_clips import Point, Table
-    from .recordings import Touched
 
 _OF_WEIGHTS = {"frozen", "fine-tune"}
 
@@ -79,7 +80,7 @@ def _curve(**options: Any) -> int:
     name, out = root.resolve().name, options["out"]
     sessions = _sessions(audio, name, options)  # first: what cannot be trained is told at once
     _check_unheard(audio, options)
-    others = [read_data(place, "auto", None) for place in options["beside"]]
+    others = [_beside(place, options["group_by"]) for place in options["beside"]]
     for note in (note for each in others for note in each.notes):
         click.echo(for_terminal(note), err=True)
     audio, touched = _apart(audio, others, options)
@@ -116,6 +117,16 @@ def _check(options: dict[str, Any]) -> None:
         raise click.UsageError("give --weights SOURCE: a trained network to begin with")
     if options["sources"] and not methods & _OF_WEIGHTS:
         raise click.UsageError("--weights goes with --method frozen and fine-tune; --model names a backbone")
+
+
+def _beside(place: Path, group_by: str | None) -> LabelledAudio:
+    """Other data, grouped by the column that groups the curve's where it has that."""
+    from ..runs.session import read_data
+
+    try:
+        return read_data(place, "auto", None, group_by)
+    except UsageError:  # it has no such column, or nothing in it
+        return read_data(place, "auto", None)
 
 
 def _check_unheard(audio: LabelledAudio, options: dict[str, Any]) -> None:

@@ -6,19 +6,15 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ...engine.data.cleaning import comparison_key
 from ...engine.data.clip import id_or_none
-from ...engine.data.distinct import OWN_GROUP
 from ...engine.data.labelled_audio import Clip, LabelledAudio
 from ...engine.errors import MerError
 from ..data.examples import connected, in_one_group
 from ..data.near_copies import near_copies
 from ..data.on_demand import OnDemand
 from ..data.spectrogram_cache import ClipSound, cached_sounds
+from ..data.touched import Touched, touched_groups
 from ..recipe import PROTOCOLS
-
-Touched = tuple[frozenset[str], ...]
-"""For each clip of other data the groups that must not be tested where it is heard."""
 
 _Sounds = Sequence[ClipSound | MerError]
 
@@ -35,15 +31,15 @@ def apart_by_recording(
 ) -> tuple[LabelledAudio, list[Touched], str]:
     """Joins the groups of near copies, and finds what other data has in common with them.
 
-    A clip of other data touches its own group, and those of the clips that it, or another clip of its group,
-    equals or is a near copy of. Clips that cannot be read stay as they are.
+    Clips that cannot be read stay as they are.
 
     Args:
         cache: the folder of spectrograms.
         on_done: called with the number of clips that are ready.
 
     Returns:
-        The data; what each of the others touches; and a line on the near copies, "" where there are none.
+        The data; what each of the others touches, see ``touched_groups``; and a line on the near copies, ""
+        where there are none.
 
     Raises:
         MerError: the cache cannot be written.
@@ -74,28 +70,11 @@ def _touched(
     before: Sequence[Clip], joined: Sequence[Clip], others: Sequence[Clip], sounds: _Sounds
 ) -> Touched:
     """``before`` and ``joined`` are the curve's clips; ``sounds`` are theirs, then those of the others."""
-    names = {
-        key: new.group
-        for old, new in zip(before, joined, strict=True)
-        for key in (comparison_key(old.group), *old.artists)
-    }
-    # Two files of one name are no artist: a group of its own is told apart from those of the curve's clips.
-    own = [
-        f"{OWN_GROUP}{clip.path} beside"
-        if clip.group.startswith(OWN_GROUP)
-        else names.get(comparison_key(clip.group), clip.group)
-        for clip in others
-    ]
     ids = {id_or_none(clip): i for i, clip in enumerate(joined)}
     same = {(ids[key], j) for j, clip in enumerate(others) if (key := id_or_none(clip)) in ids and key}
     count = len(joined)
     same |= {(first, second - count) for first, second in _pairs(sounds) if first < count <= second}
-    touched = {group: {group} for group in own}
-    for clip, group in zip(others, own, strict=True):
-        touched[group].update(names[artist] for artist in clip.artists if artist in names)
-    for first, second in same:
-        touched[own[second]].add(joined[first].group)
-    return tuple(frozenset(touched[group]) for group in own)
+    return touched_groups(before, joined, others, same)
 
 
 def _note(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> str:

@@ -23,7 +23,7 @@ _CUTOFFS_HZ = (2_500.0, 8_000.0)
 _BASS_HZ = (60.0, 500.0)
 _BASS_SLOPES = (6.0, 12.0, 24.0, 48.0)  # a horn, a small loudspeaker, a telephone
 _HALF_RATES_HZ = (4_000.0, 5_512.5, 8_000.0, 11_025.0, 12_000.0)
-_BELOW_DB = (15.0, 45.0)
+_BELOW_DB = (15.0, 45.0)  # of the lowest mel's noise
 _TILT_DB = (-18.0, 9.0)  # from the lowest mel to the highest: hum and rumble, or hiss
 _STRENGTH = (0.3, 1.5)  # of a codec's errors: MP3 at 32 kbit/s is about 0.8, Opus at 16 kbit/s 1
 _DEGREES = 16  # of freedom of a mel's noise power: those of a few bins of the default spec
@@ -64,7 +64,10 @@ def high_passed(decibels: Float32, spec: AudioSpec, cutoff_hz: float, slope: flo
 
 
 def random_noise(decibels: Float32, rng: np.random.Generator) -> Float32:
-    """With stationary noise of any tone, 15 to 45 dB below the mean power of all mels."""
+    """With stationary noise of any tone, 10 to 51 dB below the mean power of all mels.
+
+    It is 15 to 45 dB below in the lowest one, and tilted from there to the highest.
+    """
     mean = 10 * np.log10(np.exp(np.float32(np.log(10) / 10) * decibels).mean() + 1e-12)
     return with_noise(decibels, float(mean) - rng.uniform(*_BELOW_DB), rng.uniform(*_TILT_DB), rng)
 

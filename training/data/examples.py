@@ -38,6 +38,7 @@ class Examples:
     engine hears the example), ``targets`` (positions in ``labels``) and ``songs`` have one entry an
     example. ``readable`` are the clips that labelling accepts, ``songs[i]`` is the position there of the
     clip that example ``i`` was cut from. ``skipped`` are the other files, each with the reason.
+    ``sounds`` are the whole ``decibels`` of the readable clips.
     ``copies`` are sets of readable clips (positions) that hold the same recording; their groups are one.
     ``grouped_by`` is the data's, or "recording" for sub-clips and near copies of clips without a group.
     """
@@ -52,6 +53,7 @@ class Examples:
     grouped_by: str
     skipped: tuple[tuple[Path, str], ...] = ()
     copies: tuple[tuple[int, ...], ...] = ()
+    sounds: Sequence[Float32] = ()
 
     @property
     def recordings(self) -> list[int]:
@@ -128,6 +130,7 @@ def examples_from_audio(
         "recording" if (sub_clips or copies) and data.grouped_by == "clip" else data.grouped_by,
         tuple(skipped),
         copies,
+        sounds,
     )
 
 
@@ -189,12 +192,7 @@ def in_one_group(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> list
     """The clips, with one group for the groups of which clips are copies of each other."""
     groups = [(clips[songs[0]].group, clips[song].group) for songs in copies for song in songs[1:]]
     names = {group: joined[0] for joined in connected(groups) for group in joined}
-    return [
-        dataclasses.replace(clip, group=names[clip.group])
-        if names.get(clip.group, clip.group) != clip.group
-        else clip
-        for clip in clips
-    ]
+    return [clip.regrouped(names.get(clip.group, clip.group)) for clip in clips]
 
 
 def _parts(

@@ -12,6 +12,7 @@ from ...engine.audio.decoder import Limits
 from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError
 from ...engine.labelling.file_windows import WindowOptions, samples_from_file
+from ...engine.labelling.packed_samples import samples_from_packed
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 
@@ -21,6 +22,9 @@ FACTS = (
     *("bits a second", "seconds"),
 )
 """What each column is: levels in dB of full scale, edges of the band in kHz, the last two as logarithms."""
+
+FACTS_VERSION = 2
+"""Of how they are computed: figures made with another are made anew."""
 
 _RATE = 44_100  # above it a file has nothing that is heard
 _SPEC = AudioSpec(sample_rate=_RATE, window_samples=10 * _RATE, frames=1, fmax=_RATE / 2)
@@ -48,7 +52,7 @@ def _facts(path: str, options: WindowOptions) -> Float32:
     file = samples_from_file(path, options)
     seconds = max(file.facts.duration_s, 0.1)
     bits = 8 * os.stat(path).st_size / seconds
-    return facts_from_samples(np.asarray(file.samples), bits, seconds)
+    return facts_from_samples(samples_from_packed(np.asarray(file.samples), file.scales), bits, seconds)
 
 
 def facts_from_samples(samples: Float32, bits: float, seconds: float) -> Float32:

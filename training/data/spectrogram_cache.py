@@ -183,6 +183,11 @@ def _write(job: _Job, options: WindowOptions) -> str:
             with whole_file(target) as file:
                 np.save(file, array)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return "the disk is full; nothing half-written was kept" if full else str(error)
+        return reason_not_written(error)
     return ""
+
+
+def reason_not_written(error: OSError) -> str:
+    """Why a file of a cache could not be written whole."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "the disk is full; nothing half-written was kept" if full else str(error)

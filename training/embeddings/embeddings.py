@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ...engine.files import whole_file
 from ...engine.labelling.file_windows import FileLogMels, WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ..data.clip_ids import clip_ids
+from ..data.spectrogram_cache import reason_not_written
 from .ears import Ears, ears_from_source
 
 WINDOWS = 3
@@ -116,8 +116,7 @@ def kept_array(features: Float32, target: Path) -> Float32:
         with whole_file(target) as file:
             np.save(file, features)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full; nothing half-written was kept" if full else str(error)
+        reason = reason_not_written(error)
         raise MerError(f"the cache {target.parent} cannot be written: {reason}") from None
     return features
 

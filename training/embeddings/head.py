@@ -27,13 +27,17 @@ _USUAL = 0.01
 _INNER_FOLDS = (5, 3, 2)  # as many as the groups allow
 _UNKNOWN = -20.0  # logit of a label that a fold does not know
 
+_Fold = tuple[np.ndarray, list[nn.Linear]]
+"""Positions of clips, and a layer for each strength that was fitted to the others."""
+
 
 @dataclass(frozen=True)
 class FittedHead:
     """A layer from embeddings ``[windows, features]`` to logits, and what inner folds over groups say of it.
 
     Attributes:
-        temperature: fitted to the inner folds' clips; 1 where there are too few groups for any.
+        temperature: fitted to the inner folds' clips, as labelling hears them; 1 where there are too few
+            groups for any.
         strength: the inverse strength of the penalty, chosen by their log loss.
         macro_f1: theirs, by clip; None without them.
     """
@@ -51,6 +55,7 @@ def fit_head(
     balance: bool = True,
     shifts: Sequence[Float32] = (),
     guard: float = 3.0,
+    heard: Sequence[Float32] = (),
 ) -> FittedHead:
     """Logistic regression on standardised embeddings; a clip's windows share its weight.
 
@@ -65,22 +70,31 @@ def fit_head(
         shifts: each clip's, by how much bad copies move its embedding, ``[copies, features]``, then those of
             music without a label; none for equal penalties.
         guard: the penalty of a direction in which they move it by its deviation, beside 1.
+        heard: each clip's windows that labelling hears; none where they are those of ``features``.
     """
     truth = np.asarray([labels.index(clip.label) for clip in clips], dtype=np.intp)
     # The matrices are small: a second thread only waits for the first, and on a busy machine for long.
     with threadpool_limits(1):
-        judged = _unseen(features, clips, labels, truth, balance, shifts, guard)
-        if not judged:
+        by_fold: list[_Fold] = []
+        for training, test in _pairs(clips):
+            moved = [*(shifts[i] for i in training), *shifts[len(clips) :]] if shifts else []
+            given = [features[i] for i in training], truth[training], len(labels)
+            by_fold.append((test, _layers(*given, _STRENGTHS, balance, moved, guard)))
+        if not by_fold:
             return FittedHead(_layers(features, truth, len(labels), (_USUAL,), balance, shifts, guard)[0])
+        judged = [
+            _unseen(by_fold, strength, features, clips, labels, truth) for strength in range(len(_STRENGTHS))
+        ]
         temperatures = [fit_temperature(predictions) for predictions in judged]
         losses = [
             log_loss(predictions.truth, predictions.by_song(temperature))
             for predictions, temperature in zip(judged, temperatures, strict=True)
         ]
         best = int(np.argmin(losses))
+        as_heard = _unseen(by_fold, best, heard or features, clips, labels, truth)
         return FittedHead(
             _layers(features, truth, len(labels), (_STRENGTHS[best],), balance, shifts, guard)[0],
-            temperatures[best],
+            fit_temperature(as_heard),
             _STRENGTHS[best],
             accuracy_and_macro_f1(truth, judged[best].by_song().argmax(axis=1))[1],
         )
@@ -103,30 +117,23 @@ def span_of(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _unseen(
+    by_fold: Sequence[_Fold],
+    strength: int,
     features: Sequence[Float32],
     clips: Sequence[Clip],
     labels: Sequence[str],
     truth: np.ndarray,
-    balance: bool,
-    shifts: Sequence[Float32],
-    guard: float,
-) -> list[Predictions]:
-    """For each strength every clip's logits, by a layer that was fitted to other groups; [] if too few."""
-    logits: list[dict[int, Float32]] = [{} for _ in _STRENGTHS]
-    for training, test in _pairs(clips):
-        given = [features[i] for i in training]
-        moved = [*(shifts[i] for i in training), *shifts[len(clips) :]] if shifts else []
-        layers = _layers(given, truth[training], len(labels), _STRENGTHS, balance, moved, guard)
-        for of_strength, layer in zip(logits, layers, strict=True):
-            of_clips = logits_from_head(layer, [features[i] for i in test])
-            of_strength.update(zip(test.tolist(), of_clips, strict=True))
+) -> Predictions:
+    """Every clip's logits, by the layer of a strength that was fitted to other groups."""
+    logits: dict[int, Float32] = {}
+    for test, layers in by_fold:
+        of_clips = logits_from_head(layers[strength], [features[i] for i in test])
+        logits.update(zip(test.tolist(), of_clips, strict=True))
     names = tuple(clip.name or str(clip.path) for clip in clips)
     groups = tuple(clip.group for clip in clips)
-    return [
-        Predictions(names, names, truth, tuple(of[i] for i in range(len(clips))), groups, tuple(labels))
-        for of in logits
-        if of
-    ]
+    return Predictions(
+        names, names, truth, tuple(logits[i] for i in range(len(clips))), groups, tuple(labels)
+    )
 
 
 def _pairs(clips: Sequence[Clip]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""A network on the engine's windows of clips, without gradients."""
+"""A network on the engine's windows of clips, without gradients, and how right it is there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ...engine.arrays import Float32
+from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
+from ...engine.labelling.song_label import song_probabilities
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 
@@ -45,3 +47,18 @@ def logits_from_network(
     if waiting:
         run()
     return np.split(torch.cat(batches).numpy(), ends[:-1]) if batches else []
+
+
+def figures_of_clips(
+    logits: Sequence[Float32], truth: np.ndarray, temperature: float = 1.0
+) -> tuple[float, float, float]:
+    """Loss (nats), accuracy and macro-F1 by clip; NaN where there are none.
+
+    Args:
+        logits: each clip's ``[windows, labels]``.
+        truth: the positions of their labels, ``[clips]``.
+    """
+    if not len(truth):
+        return float("nan"), float("nan"), float("nan")
+    probabilities = np.stack([song_probabilities(rows, temperature) for rows in logits])
+    return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))

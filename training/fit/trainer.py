@@ -15,13 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
 from ...engine.files import whole_file
-from ...engine.labelling.song_label import song_probabilities
 from ..recipe import Recipe
 from .batches import TrainingData, augmented_batch, batch_count, shuffled_batches
-from .inference import logits_from_network
+from .inference import figures_of_clips, logits_from_network
 from .loss import balancing_weights, training_loss
 from .optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
 
@@ -214,13 +212,9 @@ class _Training:
 
 
 def _evaluate(network: nn.Module, data: TrainingData) -> tuple[float, float, float]:
-    """Loss, accuracy and macro-F1 on the validation clips; NaN where there are none."""
-    if not len(data.validation):
-        return float("nan"), float("nan"), float("nan")
+    """Of the validation clips: see ``figures_of_clips``."""
     logits = logits_from_network(network, data.windows, data.validation, data.spec)
-    probabilities = np.stack([song_probabilities(z[:, : data.classes], 1.0) for z in logits])
-    truth = data.targets[data.validation]
-    return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))
+    return figures_of_clips([rows[:, : data.classes] for rows in logits], data.targets[data.validation])
 
 
 def _bfloat16(network: nn.Module) -> torch.autocast:

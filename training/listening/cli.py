@@ -53,7 +53,8 @@ def queue(**options: Any) -> None:
 
 @training_command("what was heard is kept")
 def _queue(labels_place: Path, **options: Any) -> int:
-    from .label_file import labelled_paths, labels_from_text
+    from .keys import labels_from_text
+    from .label_file import labelled_paths
     from .label_rows import songs_from_labels
     from .next_songs import Hearing, next_songs
     from .queue_file import check_queue_file, write_queue
@@ -103,7 +104,8 @@ def listen(**options: Any) -> None:
 def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     from ...engine.data.cleaning import check_labels, cleaned, quoted_label
     from ...engine.data.notes import Notes
-    from .label_file import LabelFile, labels_from_text
+    from .keys import labels_from_text
+    from .label_file import LabelFile
     from .queue_file import read_queue
     from .server import ListeningServer
     from .session import Session

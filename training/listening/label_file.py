@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...engine.audio.formats import open_regular_file
-from ...engine.data.cleaning import labels_from_list
+from ...engine.data.cleaning import cleaned
 from ...engine.data.labelled_audio import path_from_cell
-from ...engine.errors import MerError, UsageError
+from ...engine.errors import MerError
 from ...engine.files import write_whole
-from ...engine.text.escape import csv_line, for_csv, for_terminal, storable, text_from_csv
+from ...engine.text.escape import csv_line, storable, text_from_csv
 
 try:
     import fcntl
@@ -24,7 +24,6 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 COLUMNS = ("path", "label", "artist")
-MOST_LABELS = 33  # the keys of page.js
 NOT_UTF8 = "its name is not UTF-8: rename it"
 _MOST_BYTES = 1 << 26
 _BOM = b"\xef\xbb\xbf"
@@ -42,25 +41,6 @@ def path_cell(path: str, folder: Path) -> str:
     if storable(cell) != cell:
         raise MerError(f"{path}: {NOT_UTF8}")
     return cell
-
-
-def labels_from_text(text: str) -> tuple[str, ...]:
-    """The labels of an option ``A,B,...``, in order.
-
-    Raises:
-        UsageError: no such list, fewer than two, one twice, or one that a file of labels cannot hold.
-    """
-    labels = tuple(" ".join(label.split()) for label in labels_from_list(text))
-    if len(labels) < 2 or not all(labels):
-        raise UsageError(f"{text!r} names no two labels: write them with a comma between, as in calm,tense")
-    if len(labels) > MOST_LABELS:
-        raise UsageError(f"{len(labels)} labels are more than there are keys ({MOST_LABELS})")
-    if len({label.casefold() for label in labels}) < len(labels):
-        raise UsageError(f"{text!r} names a label twice")
-    for label in labels:
-        if for_csv(label) != label or for_terminal(label) != label:
-            raise UsageError(f"the label {label!r} begins like a formula or holds what cannot be shown")
-    return labels
 
 
 def labelled_paths(file: Path) -> frozenset[str]:
@@ -101,7 +81,7 @@ class LabelFile:
         self.file, self.cut = file, ""
         self._rows: tuple[LabelRow, ...] = ()
         self._columns: tuple[str, ...] = COLUMNS
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] = ()  # the file's state with these rows
         try:
             self._held = os.open(file, _MODE | os.O_CREAT, 0o666)
         except OSError as error:
@@ -129,8 +109,7 @@ class LabelFile:
             MerError: it cannot be read, or is not what this class writes any more.
         """
         self._follow()
-        status = os.fstat(self._held)
-        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        state = self._state()
         if state != self._seen:
             self._columns, self._rows = _read(self.file)
             self._seen = state
@@ -142,9 +121,10 @@ class LabelFile:
         Raises:
             MerError: as ``rows``; or it cannot be written, and the file is as it was.
         """
-        self.rows()
+        rows, size = self.rows(), self._seen[1]
         cells = {"path": path_cell(path, self.file.parent), "label": label, "artist": storable(artist)}
-        self._append(csv_line(cells.get(column, "") for column in self._columns))
+        size += self._append(csv_line(cells.get(column, "") for column in self._columns))
+        self._know((*rows, LabelRow(_real_path(cells["path"], self.file), cleaned(label))), size)
 
     def take_back(self, path: str) -> None:
         """Takes the last row that has a label off the file; it must be the one of ``path``.
@@ -167,10 +147,20 @@ class LabelFile:
                 os.fsync(self._held)
         except OSError as error:
             raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
+        self._know(rows[:-1], start + len(rest))
 
     def close(self) -> None:
         """Lets the file go; every row is in it."""
         os.close(self._held)
+
+    def _state(self) -> tuple[int, ...]:
+        status = os.fstat(self._held)
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _know(self, rows: tuple[LabelRow, ...], size: int) -> None:
+        """Spares reading the file again after a change of one's own; in another size it has others too."""
+        state = self._state()
+        self._rows, self._seen = rows, state if state[1] == size else ()
 
     def _mend(self, labels: Iterable[str]) -> None:
         """Takes off a last line that was cut short: by a full disk, or with the machine's power."""
@@ -227,7 +217,8 @@ class LabelFile:
         os.dup2(descriptor, self._held)
         os.close(descriptor)
 
-    def _append(self, line: str) -> None:
+    def _append(self, line: str) -> int:
+        """Returns how many bytes the file has got."""
         before = os.fstat(self._held).st_size
         data = line.encode()
         if before and os.pread(self._held, 1, before - 1) != b"\n":
@@ -239,6 +230,7 @@ class LabelFile:
         except OSError as error:
             os.ftruncate(self._held, before)
             raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
+        return len(data)
 
 
 def _read(file: Path, option: str = "-o") -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
@@ -273,7 +265,7 @@ def _parsed(file: Path, content: bytes, option: str = "-o") -> tuple[tuple[str, 
         if len(cells) > len(columns):
             raise _foreign(file, f"row {number} has more cells than the first line")
         if cell.get("path") and cell.get("label", "").strip():
-            rows.append(LabelRow(_real_path(cell["path"], file), cell["label"].strip(), start, end))
+            rows.append(LabelRow(_real_path(cell["path"], file), cleaned(cell["label"]), start, end))
     return columns, tuple(rows)
 
 

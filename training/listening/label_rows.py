@@ -51,7 +51,7 @@ def songs_from_labels(place: Path, folder: Path = Path()) -> LabelledSongs:
     songs: dict[str, tuple[QueuedSong, list[float]]] = {}
     left_out: dict[str, int] = {}
     for row in rows:
-        path = os.path.realpath(_path(row.get("real_path") or row["path"]))
+        path = os.path.realpath(_file(row))
         shares = [row[f"p_{name}"] for name in info.labels]
         if reason := _reason_against(row, shares, path, folder):
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -72,6 +72,12 @@ def _rows(place: Path) -> tuple[RunInfo, Iterator[dict[str, Any]]]:
         raise UsageError(f"{place} is neither a folder of labels nor a file of rows ({', '.join(SUFFIXES)})")
     info, rows = rows_in_file(place)
     return info, rows()
+
+
+def _file(row: dict[str, Any]) -> str:
+    """Where a row's file was, or is by the path that was typed: a folder above it may have another name."""
+    paths = [_path(text) for text in (row.get("real_path"), row["path"]) if text]
+    return next(filter(os.path.isfile, paths), paths[0])
 
 
 def _path(text: str) -> str:

@@ -1,5 +1,4 @@
 "use strict";
-const KEYS = "1234567890qwertyiopdfghjklzxcvbnm"; // u and s are taken, a is near s
 const GUARD_MS = 300; // a second press that slips out must not label a song that nobody heard
 const $ = (id) => document.getElementById(id);
 let state = null;
@@ -12,7 +11,7 @@ function button(label, index) {
   const element = document.createElement("button");
   element.type = "button";
   const key = document.createElement("kbd");
-  key.textContent = KEYS[index] ?? "";
+  key.textContent = state.keys[index];
   const name = document.createElement("span");
   name.dir = "auto";
   name.textContent = label;
@@ -45,6 +44,7 @@ function show(next) {
     shown = null;
     $("audio").pause();
     $("audio").removeAttribute("src");
+    $("audio").load(); // without it the song that is over would play on
     $("sound").textContent = "";
   } else if (state.song.number !== shown) load(state.song.number, false);
 }
@@ -75,9 +75,15 @@ $("audio").addEventListener("error", async () => {
   try {
     const answer = await fetch(source);
     if (!answer.ok) reason = (await answer.json()).error;
-  } catch { /* the server has ended: the next key says so */ }
-  $("sound").textContent = `${reason}: skip it`;
+  } catch (error) { return fail(error); }
+  if ($("audio").getAttribute("src") === source) $("sound").textContent = `${reason}: skip it`; // else it was skipped
 });
+
+function fail(error) {
+  $("error").textContent = error instanceof TypeError
+    ? "mer-train listen has ended: start it again, and open the address that it prints" : error.message;
+  $("error").hidden = false;
+}
 
 async function ask(place, body) {
   if (busy) return;
@@ -92,11 +98,7 @@ async function ask(place, body) {
     $("error").hidden = true;
     if (value.finished) { $("name").textContent = "Finished. This page can be closed."; $("actions").hidden = true; }
     else show(value);
-  } catch (error) {
-    $("error").textContent = error instanceof TypeError
-      ? "mer-train listen has ended: start it again, and open the address that it prints" : error.message;
-    $("error").hidden = false;
-  } finally { busy = false; }
+  } catch (error) { fail(error); } finally { busy = false; }
 }
 
 function give(index) {
@@ -120,13 +122,13 @@ document.addEventListener("keydown", (event) => {
   const letter = /^Key([A-Z])$/.exec(event.code);
   const isLatin = event.key.length > 1 || event.key < "\x7f"; // else letters by their place too
   const key = digit ? digit[1] : (letter && !isLatin ? letter[1] : event.key).toLowerCase();
-  if (key === " " ) { if (audio.paused) { wantsSound = true; audio.play().catch(() => {}); } else audio.pause(); }
+  if (key === " " && state?.song) { if (audio.paused) { wantsSound = true; audio.play().catch(() => {}); } else audio.pause(); }
   else if (key === "arrowleft") audio.currentTime = Math.max(0, audio.currentTime - 10);
   else if (key === "arrowright") audio.currentTime += 10;
   else if (key === "s") skip();
   else if (key === "u" || key === "backspace") undo();
-  else if (key === "enter" && !$("finish").hidden) finish();
-  else if (key.length === 1 && KEYS.includes(key)) give(KEYS.indexOf(key));
+  else if (key === "enter" && !$("finish").hidden && !event.target.closest("button")) finish();
+  else if (key.length === 1 && state?.keys.includes(key)) give(state.keys.indexOf(key));
   else return; // Tab, Enter on a button and the rest are the browser's
   event.preventDefault();
 }, true);

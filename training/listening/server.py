@@ -18,6 +18,7 @@ from typing import Any
 from ...engine.errors import AudioError, MerError
 from ...engine.strict_json import json_from_text
 from ...engine.text.escape import for_terminal
+from .keys import KEYS
 from .session import Session, StaleError
 from .sound import Sounds
 
@@ -167,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = HTTPStatus.CONFLICT if isinstance(error, StaleError) else HTTPStatus.UNPROCESSABLE_ENTITY
             self._send_json(status, {"error": for_terminal(str(error))})
             return
-        self._send_json(HTTPStatus.OK, {"labels": self.server.session.labels, **state})
+        self._send_json(HTTPStatus.OK, {"labels": self.server.session.labels, "keys": KEYS, **state})
 
     def _send_audio(self, number: int, decoded: bool) -> None:
         if number >= len(self.server.session.songs):

@@ -28,8 +28,9 @@ class Session:
         self.songs, self.labels = tuple(songs), tuple(labels)
         self._file = file
         self._lock = threading.Lock()
-        self._skipped: list[int] = []
-        self._done: list[int] = []  # what undo takes back, the last one last: labels and skips
+        self._numbers = {song.path: number for number, song in enumerate(self.songs)}
+        self._skipped: dict[int, None] = {}  # in order
+        self._done: list[tuple[int, bool]] = []  # labels and skips, the last one last; whether each is a skip
 
     def state(self) -> dict[str, Any]:
         """What the page shows, as JSON can hold it; ``song`` is None when all are labelled.
@@ -53,7 +54,7 @@ class Session:
                 raise MerError(f"{label!r} is none of the labels")
             song = self.songs[number]
             self._file.add(song.path, label, song.artist)
-            self._done.append(number)
+            self._done.append((number, False))
             return self._state()
 
     def skip(self, number: int) -> dict[str, Any]:
@@ -65,8 +66,9 @@ class Session:
         """
         with self._lock:
             self._check(number)
-            self._skipped = [*(each for each in self._skipped if each != number), number]
-            self._done.append(number)
+            self._skipped.pop(number, None)
+            self._skipped[number] = None
+            self._done.append((number, True))
             return self._state()
 
     def undo(self) -> dict[str, Any]:
@@ -76,22 +78,22 @@ class Session:
             MerError: there is nothing to take back, or another program changed the file.
         """
         with self._lock:
-            number = self._last()
+            number, is_skip = self._last()
             if number is None:
                 raise MerError("there is nothing to take back")
-            if self.songs[number].path in self._labelled():
+            if not is_skip and self.songs[number].path in self._labelled():
                 self._file.take_back(self.songs[number].path)
-            self._skipped = [each for each in self._skipped if each != number]
+            self._skipped.pop(number, None)
             if self._done:
                 self._done.pop()
             return self._state(first=number)
 
-    def _last(self) -> int | None:
+    def _last(self) -> tuple[int | None, bool]:
+        """The number of the song of which undo takes back what was last, and whether that was a skip."""
         if self._done:
             return self._done[-1]
         rows = self._file.rows()
-        numbers = {song.path: number for number, song in enumerate(self.songs)}
-        return numbers.get(rows[-1].path) if rows else None
+        return self._numbers.get(rows[-1].path) if rows else None, False
 
     def _labelled(self) -> dict[str, str]:
         return {row.path: row.label for row in self._file.rows()}
@@ -105,12 +107,13 @@ class Session:
     def _state(self, first: int | None = None) -> dict[str, Any]:
         labelled = self._labelled()
         left = [n for n, song in enumerate(self.songs) if song.path not in labelled]
-        order = [*(n for n in left if n not in self._skipped), *(n for n in self._skipped if n in left)]
+        again = [n for n in self._skipped if self.songs[n].path not in labelled]
+        order = [*(n for n in left if n not in self._skipped), *again]
         if first in order:
             order.remove(first)
             order.insert(0, first)
         counts = Counter(labelled[song.path] for song in self.songs if song.path in labelled)
-        last = self._last()
+        last, is_skip = self._last()
         return {
             "total": len(self.songs),
             "done": len(self.songs) - len(left),
@@ -118,7 +121,10 @@ class Session:
             "song": self._shown(order[0]) if order else None,
             "last": None
             if last is None
-            else {**self._shown(last), "label": labelled.get(self.songs[last].path)},
+            else {
+                **self._shown(last),
+                "label": None if is_skip else labelled.get(self.songs[last].path),
+            },
         }
 
     def _shown(self, number: int) -> dict[str, Any]:

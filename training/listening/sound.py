@@ -17,7 +17,7 @@ from ...engine.arrays import Float32
 from ...engine.audio.decoder import Budget, Limits
 from ...engine.audio.formats import open_regular_file
 from ...engine.audio.open import open_decoder
-from ...engine.errors import AudioError
+from ...engine.errors import AudioError, UnreadableError
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 
 _LONGEST_S = 900  # of a WAV: an emotion is heard sooner, and the disk for it is 80 MB
@@ -48,6 +48,8 @@ class Sounds:
         self._pool: WorkerPool | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="listen-")
         self._decoded: dict[int, Path] = {}
+        self._asked = -1  # the last song that was asked for
+        self._failed: dict[int, str] = {}  # why, where no other try helps: pages try thrice
 
     def open(self, number: int, decoded: bool = False) -> Sound:
         """The file as it is, or its sound as a WAV: mono, 16 bits, at most its first 15 minutes.
@@ -56,9 +58,9 @@ class Sounds:
             decoded: the browser could not play the file's own bytes.
 
         Raises:
-            AudioError: the file is gone, or nothing here can read it.
+            AudioError: the file is gone, nothing here can read it, or another was asked for before its turn.
         """
-        path = self._paths[number]
+        path, self._asked = self._paths[number], number
         if not decoded:
             descriptor = open_regular_file(path)
             kind = _kind(os.pread(descriptor, 16, 0))
@@ -70,13 +72,19 @@ class Sounds:
         return Sound(descriptor, os.fstat(descriptor).st_size, "audio/wav")
 
     def _wav(self, number: int, path: str) -> Path:
+        if number in self._failed:
+            raise AudioError(self._failed[number])
         if number not in self._decoded:
+            if number != self._asked:
+                raise AudioError("another song was asked for meanwhile")
             if self._pool is None:
                 self._pool = WorkerPool(_write_wav, None, workers=1, seconds=Limits().seconds)
             target = Path(self._folder.name, f"{number}.wav")
             [(_, result)] = self._pool.map([(path, target)])
             if isinstance(result, Failure):
                 target.unlink(missing_ok=True)
+                if not result.unreadable:
+                    self._failed[number] = result.reason
                 raise AudioError(result.reason)
             self._decoded[number] = target
             for old in list(self._decoded)[:-_KEPT]:
@@ -131,8 +139,8 @@ def _writing(target: Path, rate: int) -> Iterator[Callable[[Float32], None]]:
             raise _unwritable(target) from None
 
 
-def _unwritable(target: Path) -> AudioError:
-    return AudioError(f"its sound cannot be written to {target.parent}: is the disk full? (TMPDIR)")
+def _unwritable(target: Path) -> UnreadableError:
+    return UnreadableError(f"its sound cannot be written to {target.parent}: is the disk full? (TMPDIR)")
 
 
 def _kind(head: bytes) -> str:

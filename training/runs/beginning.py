@@ -18,7 +18,8 @@ from ..networks.onnx_weights import unfold_norms
 from ..networks.trained import names_trained_network, trained_network
 from .provenance import Job
 
-_NORM_WINDOWS = 64  # that norms learn their statistics from
+_NORM_CLIPS = 64  # that norms learn their statistics from, spread over all: folders come label by label
+_BATCHES = 900  # that a norm's average over all batches counts as: those of 20 epochs of 720 clips
 _WINDOWS_AT_ONCE = 32
 
 
@@ -36,7 +37,9 @@ def network_to_train(
     if names_trained_network(protocol.weights):
         trained = trained_network(protocol.weights)
         network = trained.network
-        unfold_norms(network, _log_mels(data, data.training[:_NORM_WINDOWS]))
+        spread = np.linspace(0, len(data.training) - 1, min(_NORM_CLIPS, len(data.training)))
+        unfold_norms(network, _log_mels(data, data.training[spread.astype(int)]))
+        _keep_averages(network)
         known = {*trained.labels} == {*labels}
         kept = [trained.labels.index(label) for label in labels] if known else []
         if kept != list(range(outputs)):
@@ -50,6 +53,17 @@ def network_to_train(
         for parameter in head_parameters(network, job.model):
             parameter.requires_grad_(True)
     return network
+
+
+def _keep_averages(network: nn.Module) -> None:
+    """Lets a norm's average over all batches (momentum None) count as that of many.
+
+    An .onnx does not say of how many it was; the first batch would be all that such a norm knows.
+    """
+    for module in network.modules():
+        norm = module if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) else None
+        if norm and norm.momentum is None and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.fill_(_BATCHES)
 
 
 def _give_outputs(network: nn.Module, name: str, outputs: int, kept: Sequence[int]) -> None:

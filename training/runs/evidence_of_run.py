@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...engine.data.cleaning import comparison_key
 from ...engine.data.clip import Clip, held_out_clips
 from ...engine.data.folders import audio_below
 from ...engine.data.notes import Notes
@@ -128,7 +129,9 @@ def more_music(examples: Examples, job: Job, splits: Sequence[Split]) -> Sounds:
     usable = range(len(music.clips)) if len(splits) > 1 else music.usable(examples, splits[0])
     decibels, audio = music.decibels, job.protocol.audio
     windows = OnDemand(lambda i=i: spread_crops(decibels[i], audio, 1) for i in usable)
-    return Sounds(windows, [music.clips[i].group for i in usable])
+    spelt = {comparison_key(clip.group): clip.group for clip in examples.clips}
+    groups = (music.clips[i].group for i in usable)
+    return Sounds(windows, [spelt.get(comparison_key(group), group) for group in groups])
 
 
 def check_recordings(folders: Sequence[Path]) -> None:

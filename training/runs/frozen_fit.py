@@ -12,9 +12,7 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.data.labelled_audio import Clip
-from ...engine.data.metrics import accuracy_and_macro_f1, log_loss
 from ...engine.errors import MerError
-from ...engine.labelling.song_label import song_probabilities
 from ..data.augment import spread_crops
 from ..data.examples import Examples
 from ..data.splits import Split
@@ -22,6 +20,7 @@ from ..embeddings.bad_copies import shifts_of_bad_copies
 from ..embeddings.ears import Ears, ears_of
 from ..embeddings.embeddings import embeddings_home, window_embeddings
 from ..embeddings.head import FittedHead, fit_head, logits_from_head
+from ..fit.inference import figures_of_clips
 from ..fit.trainer import Epoch
 from ..networks.frozen import FROZEN_KEY, FrozenNetwork, frozen_facts
 from ..networks.trained import trained_network
@@ -64,16 +63,21 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
     ears = ears_of(trained_network(job.protocol.weights), job.protocol.audio, with_middle=True)
     features = _features(ears, examples.clips, job, recipe.eval_windows, observer)
     training = [examples.clips[i] for i in split.training]
-    learnt_from = [features[i] for i in split.training]
+    heard = [features[i] for i in split.training]
+    learnt_from = heard
     if recipe.train_windows:
         learnt_from = _features(ears, training, job, recipe.train_windows, observer)
     shifts = _shifts(ears, job, examples, split, observer) if any(recipe.flaws) else []
     began = perf_counter()
-    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts, recipe.guard)
+    head = fit_head(learnt_from, training, examples.labels, recipe.balance, shifts, recipe.guard, heard)
     observer.say(f"head: fitted to {len(split.training)} clips in {perf_counter() - began:.1f} s")
     network = FrozenNetwork(ears.embedding.to("cpu"), head.layer)
-    figures = [_figures(head, features, examples, part) for part in (split.training, split.validation)]
-    (loss, accuracy, _), validation = figures
+
+    def figures(part: np.ndarray) -> tuple[float, float, float]:
+        logits = logits_from_head(head.layer, [features[i] for i in part])
+        return figures_of_clips(logits, examples.targets[part], head.temperature)
+
+    (loss, accuracy, _), validation = figures(split.training), figures(split.validation)
     history = Epoch(1, loss, accuracy, *validation, perf_counter() - began)
     return FrozenFit(network.eval(), head, features, history)
 
@@ -111,18 +115,6 @@ def _shifts(ears: Ears, job: Job, examples: Examples, split: Split, observer: Ob
         if clips
         for shift in shifts_of_bad_copies(ears, clips, windows, recipe, folder, observer.cached(len(clips)))
     ]
-
-
-def _figures(
-    head: FittedHead, features: Sequence[Float32], examples: Examples, chosen: np.ndarray
-) -> tuple[float, float, float]:
-    """Loss, accuracy and macro-F1 by clip; NaN where there are none."""
-    if not len(chosen):
-        return float("nan"), float("nan"), float("nan")
-    logits = logits_from_head(head.layer, [features[i] for i in chosen])
-    probabilities = np.stack([song_probabilities(rows, head.temperature) for rows in logits])
-    truth = examples.targets[chosen]
-    return log_loss(truth, probabilities), *accuracy_and_macro_f1(truth, probabilities.argmax(axis=1))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -123,7 +123,7 @@ def read_sounds(
         MerError: see ``read_examples`` and ``unlabelled_clips``.
     """
     check_teaching(session, observer)
-    music, notes = unlabelled_clips(_music(session))
+    music, notes = unlabelled_clips(_music(session), session.group_by)
     for note in notes:
         observer.say(note)
     examples = read_examples(session, observer)

@@ -37,6 +37,7 @@ class Session:
         teachers: networks whose view of the clips is learnt beside the labels; see ``Teaching``.
         unlabelled: folders and CSV files of music without labels, of which the teachers speak too.
         second: labelled audio with other labels, which are learnt beside; its clips are unlabelled ones too.
+        group_by: the column that groups the clips, where one was asked for.
         non_music: folders of recordings that are no music; see ``add_evidence``.
     """
 
@@ -61,6 +62,7 @@ class Session:
     plan_note: str = ""
     of_folds: tuple[Session, ...] = ()
     second: tuple[Path, ...] = ()
+    group_by: str | None = None
 
     @cached_property
     def begun(self) -> TrainedNetwork | None:

@@ -11,7 +11,7 @@ from ...engine.data.clip import heard_clips
 from ...engine.errors import MerError
 from ...engine.text.escape import for_markdown
 from ..data.examples import Examples
-from ..data.recording_facts import FACTS, recording_facts
+from ..data.recording_facts import FACTS, FACTS_VERSION, recording_facts
 from ..data.splits import Split, hash_of_lines, splits_from_protocol
 from ..embeddings.head import fit_head, logits_from_head
 from ..evaluate.figure_grids import Matrix, curve_grid_png, matrix_grid_png
@@ -120,7 +120,8 @@ class _Table:
     def _judge_recordings(self, examples: Examples, splits: Sequence[Split], out: Path) -> None:
         """Logistic regression on level, band and bitrate: what it reads above chance is no music."""
         labels = (f"{clip.id}:{clip.label}" for clip in examples.clips)
-        key = hash_of_lines([*FACTS, *examples.labels, *labels, *(split.hash for split in splits)])
+        how = str(FACTS_VERSION), *FACTS
+        key = hash_of_lines([*how, *examples.labels, *labels, *(split.hash for split in splits)])
         run = _finished(out)
         if run and run.metrics.get("key") == key:
             return

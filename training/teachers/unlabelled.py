@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...engine.arrays import Float32
-from ...engine.data.cleaning import cleaned, comparison_key
+from ...engine.data.artists import ARTIST_COLUMNS
+from ...engine.data.cleaning import comparison_key
 from ...engine.data.clip import id_or_none
-from ...engine.data.clip_table import read_clip_table
+from ...engine.data.clip_table import ClipTable, Row, read_clip_table
 from ...engine.data.distinct import OWN_GROUP, distinct_clips
 from ...engine.data.folders import audio_below, name_below
+from ...engine.data.label_folders import TABLE
 from ...engine.data.labelled_audio import Clip, path_from_cell
 from ...engine.data.notes import Notes
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples
 from ..data.near_copies import near_copies
-from ..data.on_demand import OnDemand, chosen_of, joined
+from ..data.on_demand import OnDemand, joined
 from ..data.spectrogram_cache import ClipSound
 from ..data.splits import Split
-
-_Artists = tuple[str, tuple[str, ...]]
-"""A group, and the keys of the artists that it names."""
+from ..data.touched import Touched, touched_groups
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,30 @@ class Unlabelled:
 
     Attributes:
         decibels: their spectrograms ``[mels, frames]``.
-        touched: for each clip the groups that must not be held out where it is heard: its own, and those of
-            the labelled clips that it, or another clip of its group, is a copy of.
+        touched: see ``touched_groups``.
     """
 
     clips: tuple[Clip, ...] = ()
     decibels: Sequence[Float32] = ()
-    touched: tuple[frozenset[str], ...] = ()
+    touched: Touched = ()
 
     def usable(self, examples: Examples, split: Split) -> list[int]:
-        """Positions of the clips that share no group and no recording with what the split holds out."""
-        held_out = {_key(examples.clips[i]) for part in (split.validation, split.test) for i in part}
+        """Positions of the clips that share no group, artist or recording with what the split holds out."""
+        held_out = {examples.clips[i].group for part in (split.validation, split.test) for i in part}
         return [i for i, groups in enumerate(self.touched) if groups.isdisjoint(held_out)]
 
 
-def unlabelled_clips(sources: Sequence[Path]) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+def unlabelled_clips(
+    sources: Sequence[Path], group_by: str | None = None
+) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
     """The distinct clips of folders, with all below them, and of CSV files, and notes on how they were read.
 
     Artists are those of a CSV file's column ``artist`` or ``group``, and of tables that lie with a folder:
-    ``clips.csv`` in it, and ``NAME.csv`` beside the folder NAME. Labels are not read.
+    ``clips.csv`` in it or in a folder in it, and ``NAME.csv`` beside the folder NAME. Labels are not read.
+
+    Args:
+        group_by: the column that groups the labelled clips, and these where their tables have it; None for
+            artists.
 
     Raises:
         MerError: a source that cannot be read, or holds no audio.
@@ -61,14 +67,15 @@ def unlabelled_clips(sources: Sequence[Path]) -> tuple[tuple[Clip, ...], tuple[s
     for source in sources:
         if not os.path.exists(source):
             raise MerError(f"{source} does not exist")
-        found = list(_from_folder(source) if source.is_dir() else _from_csv(source))
+        read = _from_folder if source.is_dir() else _from_csv
+        found = list(read(source, group_by and comparison_key(group_by)))
         if not found:
             raise MerError(f"{source} holds no audio")
         clips += found
     kept = distinct_clips(clips, notes)
     alone = sum(clip.group.startswith(OWN_GROUP) for clip in kept)
     if alone:
-        notes.add("no artist is known of clips without a label", f"{alone} of {len(kept)}")
+        notes.add(f"no {group_by or 'artist'} is known of clips without a label", f"{alone} of {len(kept)}")
     return kept, notes.lines()
 
 
@@ -104,84 +111,63 @@ def apart_from(
         (len(heard) - len(new), "are labelled clips"),
     ):
         note += f", {count} left out that {why}" if count else ""
-    clips, decibels = [clip for clip, _ in new], OnDemand(sound.decibels for _, sound in new)
-    names = _names(examples, labelled)
-    own = _own_groups(names, clips)
-    touched: dict[str, set[str]] = {group: {group} for group in own}
-    for clip, group in zip(clips, own, strict=True):
-        touched[group].update(names[artist] for artist in clip.artists if artist in names)
-    for clip, song in _copies(examples, decibels, spec):
-        touched[own[clip]].add(_key(examples.readable[song]))
-    return Unlabelled(tuple(clips), decibels, tuple(frozenset(touched[group]) for group in own)), note
+    music, decibels = tuple(clip for clip, _ in new), OnDemand(sound.decibels for _, sound in new)
+    equal = [clip for clip, _ in heard if clip.id in known]  # not heard twice; they tell of their artists
+    songs = {clip.id: song for song, clip in enumerate(examples.readable)}
+    same = [(songs[clip.id], number) for number, clip in enumerate(equal, len(music)) if clip.id in songs]
+    if music:
+        count, together = len(examples.readable), joined(examples.sounds, decibels)
+        pairs = near_copies(together, spec.hop_length / spec.sample_rate)
+        same += [(first, second - count) for first, second in pairs if first < count <= second]
+    paths = {clip.path for clip in examples.readable}
+    before = [clip for clip in labelled if clip.path in paths]
+    touched = touched_groups(before, examples.readable, (*music, *equal), same)
+    return Unlabelled(music, decibels, touched[: len(music)]), note
 
 
-def _key(clip: Clip) -> str:
-    return comparison_key(clip.group)
-
-
-def _names(examples: Examples, labelled: Sequence[Clip]) -> dict[str, str]:
-    """The names that the examples have for groups, and for the artists that these name."""
-    now = {clip.path: clip for clip in examples.readable}
-    heard = [clip for clip in labelled if clip.path in now]
-    return {key: _key(now[clip.path]) for clip in heard for key in (_key(clip), *clip.artists)}
-
-
-def _own_groups(names: Mapping[str, str], clips: Sequence[Clip]) -> list[str]:
-    """The groups of clips, by the names that the examples have for them."""
-    # Two files of one name are no artist: a group of its own is told apart from those of the labelled clips.
-    return [
-        f"{_key(clip)} {clip.path}" if clip.group.startswith(OWN_GROUP) else names.get(_key(clip), _key(clip))
-        for clip in clips
-    ]
-
-
-def _copies(examples: Examples, decibels: Sequence[Float32], spec: AudioSpec) -> Iterator[tuple[int, int]]:
-    """Pairs of a clip and of the labelled song (positions) that it is a near copy of."""
-    if not decibels:
-        return
-    pieces = sorted({int(song): i for i, song in reversed(list(enumerate(examples.songs)))}.items())
-    songs = [song for song, _ in pieces]
-    heard = chosen_of(examples.decibels, (i for _, i in pieces))
-    for first, second in near_copies(joined(heard, decibels), spec.hop_length / spec.sample_rate):
-        if first < len(songs) <= second:
-            yield second - len(songs), songs[first]
-
-
-def _from_csv(file: Path) -> Iterator[Clip]:
-    table = read_clip_table(file, [("path",)])
+def _from_csv(file: Path, group_by: str | None) -> Iterator[Clip]:
+    table = _table(file, ["path"], group_by)
     for row in table.rows:
         if row["path"].strip():
-            path = path_from_cell(row["path"], file)
-            name = name_below(path, file.parent)
-            yield Clip(path, "", table.group(row), name=name, artists=table.artists(row))
+            yield _clip(path_from_cell(row["path"], file), file.parent, table, row)
 
 
-def _from_folder(root: Path) -> Iterator[Clip]:
+def _from_folder(root: Path, group_by: str | None) -> Iterator[Clip]:
     if root.name in ("", ".."):  # what lies beside it goes by its name
         root = root.resolve()
-    tables = [root / "clips.csv", root.parent / f"{root.name}.csv"]
-    tables += [root / f"{folder.name}.csv" for folder in sorted(root.iterdir()) if folder.is_dir()]
-    groups = {table.parent: dict[str, _Artists]() for table in tables}
-    for table in tables:
-        if table.is_file():
-            groups[table.parent] |= _groups_in(table)
-    for path in audio_below(root, root, Notes()):
-        group, artists = next(_groups_of(path, groups), ("", ()))
-        yield Clip(path, "", group, name=name_below(path, root), artists=artists)
+    paths = audio_below(root, root, Notes())
+    said: dict[Path, list[Clip]] = {}
+    for folder, file in _tables_of(root):
+        table = _table(file, ["clip", "path"], group_by)
+        inside = [path for path in paths if path not in said and path.is_relative_to(folder)]
+        for path, numbers in zip(inside, table.rows_of(inside), strict=True):
+            named = (table.rows[number] for number in numbers)
+            rows = [row for row in named if table.group(row) or table.artists(row)]
+            folders = {comparison_key(part) for part in path.relative_to(folder).parts}
+            fitting = [row for row in rows if table.is_under(row, folders)]
+            if rows:  # whose labels may be other words than the folders'
+                said[path] = [_clip(path, root, table, row) for row in fitting or rows]
+    for path in paths:
+        yield from said.get(path) or [Clip(path, "", "", name=name_below(path, root))]
 
 
-def _groups_of(path: Path, tables: Mapping[Path, Mapping[str, _Artists]]) -> Iterator[_Artists]:
-    """What tables say of a file, which they name by its path, its name, or its stem."""
-    for folder, groups in tables.items():
-        below = Path(cleaned(path.relative_to(folder).as_posix()))
-        for name in (below.as_posix(), below.with_suffix("").as_posix(), below.name, below.stem):
-            if name in groups:
-                yield groups[name]
+def _tables_of(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Folders and the tables that speak of what lies in them, the most particular first."""
+    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    places = [(folder, file) for folder in folders for file in (folder / TABLE, root / f"{folder.name}.csv")]
+    places += [(root, root / TABLE), (root, root.parent / f"{root.name}.csv")]
+    return ((folder, file) for folder, file in places if file.is_file())
 
 
-def _groups_in(file: Path) -> dict[str, _Artists]:
-    """The group of each clip of which a table says one."""
-    table = read_clip_table(file, [("clip", "path")])
-    column = table.first_of(("clip", "path")) or ""
-    rows = ((cleaned(row[column].replace("\\", "/")), table.group(row), row) for row in table.rows)
-    return {name: (group, table.artists(row)) for name, group, row in rows if group}
+def _table(file: Path, needed: Sequence[str], group_by: str | None) -> ClipTable:
+    """Grouped by the column where it has that; else by nothing, unless artists will do."""
+    table = read_clip_table(file, [needed])
+    if group_by in table.columns:
+        return dataclasses.replace(table, grouped_by=(group_by,))
+    return table if group_by in (None, *ARTIST_COLUMNS) else dataclasses.replace(table, grouped_by=())
+
+
+def _clip(path: Path, base: Path, table: ClipTable, row: Row) -> Clip:
+    """With its name below ``base``, and what a row says of it."""
+    clip = Clip(path, "", table.group(row), name=name_below(path, base))
+    return dataclasses.replace(clip, artists=table.artists(row), by_artist=table.by_artist)

@@ -41,8 +41,7 @@ class Layout:
 
 
 RIFF = Layout(12)
-RIFX = Layout(12, order="big")
-AIFF = Layout(12, order="big")
+RIFX = AIFF = Layout(12, order="big")
 CAF = Layout(8, size_bytes=8, order="big", align=1)
 W64 = Layout(40, id_bytes=16, size_bytes=8, counts_head=True, align=8)
 

@@ -22,16 +22,11 @@ _HEAD_BYTES = 12  # of an element: an identifier of 4 bytes, and at most 8 of it
 def elements(part: Part) -> Iterator[tuple[bytes, Part]]:
     """Each element: its identifier, and what it holds, which reaches to the end where no size is stated."""
     place = 0
-    while len(head := part.read(place, _HEAD_BYTES)) > 1:
-        start = 9 - head[0].bit_length()
-        if start > 4 or len(head) <= start:
-            return
-        width = 9 - head[start].bit_length()
-        size = int.from_bytes(head[start : start + width], "big") & (1 << 7 * width) - 1
-        place += start + width
-        if width > 8 or size == (1 << 7 * width) - 1:
-            size = part.length - place
-        yield head[:start], part.part(place, size)
+    while head := _head(part.read(place, _HEAD_BYTES)):
+        identifier, start, size = head
+        place += start
+        size = part.length - place if size is None else size
+        yield identifier, part.part(place, size)
         place += size
 
 
@@ -75,12 +70,17 @@ def is_encrypted(descriptor: int) -> bool:
 
 def _after_element(descriptor: int, place: int, identifier: bytes) -> int | None:
     """Where the element at ``place`` ends; None where it is another one, or states no size."""
-    head = os.pread(descriptor, _HEAD_BYTES, place)
-    if head[:4] != identifier or len(head) < 5:
+    name, start, size = _head(os.pread(descriptor, _HEAD_BYTES, place)) or (b"", 0, None)
+    return place + start + size if name == identifier and size is not None else None
+
+
+def _head(data: bytes) -> tuple[bytes, int, int | None] | None:
+    """An element's identifier, where its content begins, and the size of that if it states one."""
+    # Both numbers have as many bytes as there are zeros before the first 1, and one.
+    start = 9 - int.from_bytes(data[:1], "big").bit_length()
+    if start > 4 or len(data) <= start:
         return None
-    width = 9 - head[4].bit_length()  # of the size, in bytes: as many as there are zeros before the first 1
-    field = int.from_bytes(head[4 : 4 + width], "big")
-    size = field & (1 << 7 * width) - 1
-    if width > 8 or size == (1 << 7 * width) - 1:
-        return None
-    return place + 4 + width + size
+    width = 9 - data[start].bit_length()
+    size = int.from_bytes(data[start : start + width], "big") & (1 << 7 * width) - 1
+    is_stated = width <= 8 and size != (1 << 7 * width) - 1
+    return data[:start], start + width, size if is_stated else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 
@@ -57,8 +56,7 @@ def has_fragment_index(descriptor: int) -> bool:
     """Whether an MP4 file names the places of its fragments, as mfra does: by bytes from its beginning."""
     effort = Effort(16 << 20, 1 << 20)  # a fragment a second makes thousands of boxes, and mfra is the last
     try:
-        whole = Part(descriptor, 0, os.fstat(descriptor).st_size, effort)
-        return any(name == b"mfra" for name, _ in boxes(whole))
+        return any(name == b"mfra" for name, _ in boxes(part_of_file(descriptor, effort)))
     except Exhausted:
         return False
 

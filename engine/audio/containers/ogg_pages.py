@@ -38,9 +38,9 @@ def check_end(descriptor: int) -> None:
         raise AudioError("damaged: its last megabyte holds no page of Ogg")
 
 
-def begins_together(descriptor: int) -> bool:
-    """Whether an Ogg file begins with several streams at once: tracks, or a video and its sound."""
-    head = os.pread(descriptor, LONGEST_PAGE, 0)
+def begins_together(descriptor: int, start: int = 0) -> bool:
+    """Whether an Ogg file from ``start`` on begins with several streams: tracks, or a video and its sound."""
+    head = os.pread(descriptor, LONGEST_PAGE, start)
     if len(head) < HEAD_BYTES or not head.startswith(PAGE):
         return False
     second = HEAD_BYTES + head[26] + sum(head[HEAD_BYTES : HEAD_BYTES + head[26]])

@@ -58,9 +58,9 @@ class Part:
         return Part(data, 0, len(data), self._effort)
 
 
-def part_of_file(descriptor: int) -> Part:
+def part_of_file(descriptor: int, effort: Effort | None = None) -> Part:
     """A whole file."""
-    return Part(descriptor, 0, os.fstat(descriptor).st_size, Effort())
+    return Part(descriptor, 0, os.fstat(descriptor).st_size, effort or Effort())
 
 
 def within(

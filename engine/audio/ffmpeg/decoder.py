@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,9 @@ _PREROLL_S = 0.25  # decoded before the first sample read: AAC needs one earlier
 class FFmpegDecoder:
     """``Decoder`` by FFmpeg: exact to the sample where the codec is lossless, within 5 ms where it is not.
 
+    It can be a frame off where the container's times are: behind each joint of an MP4's edit list of several
+    parts, and in Matroska with several frames in a block or with a clock that is not steady.
+
     Position 0 is the first sample that the decoder gives, whatever time the container says it has: sound
     that begins 7 s into a video counts from where it begins. Of several tracks the default one is read, or
     the first that is not silent but for clicks.
@@ -53,7 +56,7 @@ class FFmpegDecoder:
     def __init__(self, source: str | Path | FileView, budget: Budget, untimed: bool = False) -> None:
         self._source, self._budget, self._counts_all = source, budget, untimed
         self._rows = np.empty((2, 0), np.float32)
-        self._edited = True  # as the edit list of an MP4 says, unless that would cut off what is sound
+        self._edited = True
         self._container = self._opened()
         try:
             self._choose_track(ffmpeg.tracks_of(self._container))
@@ -104,9 +107,7 @@ class FFmpegDecoder:
 
     def measure(self) -> int:
         self._rewind()
-        self.length = max(
-            (start + len(channels[0]) for start, (channels, _) in self._all_blocks()), default=0
-        )
+        self.length = max((start + len(channels[0]) for start, (channels, _) in self._blocks), default=0)
         self._position = -1
         return self.length
 
@@ -125,38 +126,44 @@ class FFmpegDecoder:
                 self._start(index)
                 if len(tracks) == 1:
                     return
-                loud[index] = loud_s((channels for _, (channels, _) in self._all_blocks()), self.sample_rate)
-                self._reopen()
+                loud[index] = loud_s((channels for _, (channels, _) in self._blocks), self.sample_rate)
                 if loud[index] >= SHORTEST_S:
                     self._rewind()
                     return
             except AudioError as reason:
                 error = reason
-                self._reopen()
+            self._reopen()
         if not loud:
             raise error
         self._start(max(loud, key=loud.__getitem__))
 
-    def _start(self, index: int) -> None:
-        """Begins a track of a file just opened, and learns its rate and its times from its first frames."""
+    def _start(self, index: int, edited: bool = True) -> None:
+        """Begins a track of a file just opened, and learns its rate and its times from its first frames.
+
+        ``edited``: as the edit list of an MP4 says, unless it leaves a frame at most, or its times are wrong.
+        """
         self._index = index
+        if edited != self._edited:
+            self._edited = edited
+            self._reopen()
         self._stream: Any = self._container.streams[index]
         self._kind = ffmpeg.kind_of(self._container, self._stream)
         self._untimed = self._counts_all or self._stream.codec_context.name in ffmpeg.UNTIMED
         decoded = frames_from_decoded(self._decoded(0), self._budget)
-        if (first := next(decoded, None)) is None and self._edited and self._kind in ffmpeg.OF_ANY_CLOCK:
-            self._start_unedited(index)
+        first, of_any_clock = [*islice(decoded, 2)], self._kind in ffmpeg.OF_ANY_CLOCK
+        if len(first) < 2 and edited and of_any_clock:
+            self._start(index, edited=False)
             return
-        if first is None:
+        if not first:
             raise NothingHeardError("holds no decodable audio")
-        self.sample_rate: int = first[2]
+        self.sample_rate: int = first[0][2]
         self._budget.check_format(self.sample_rate, self._stream.codec_context.channels)
-        frames = at_one_rate(chain([first], decoded), self.sample_rate, self._budget)
+        frames = at_one_rate(chain(first, decoded), self.sample_rate, self._budget)
         self._tick = float(self._stream.time_base) * self.sample_rate
         leading = first_frames(frames, self._tick)
-        if self._kind in ffmpeg.OF_ANY_CLOCK and (tick := true_tick(leading, self._tick)) != self._tick:
-            if self._edited:
-                self._start_unedited(index)
+        if of_any_clock and (tick := true_tick(leading, self._tick)) != self._tick:
+            if edited:
+                self._start(index, edited=False)
                 return
             self._tick = tick
         self._timeline = Timeline(self.sample_rate, self._tick / self.sample_rate, leading)
@@ -164,11 +171,6 @@ class FFmpegDecoder:
             check_samples(leading, frames)
         self._follow(0, chain(leading, frames))
         self._position = 0
-
-    def _start_unedited(self, index: int) -> None:
-        self._edited = False
-        self._reopen()
-        self._start(index)
 
     def _opened(self) -> Any:
         return ffmpeg.open_container(self._source, self._budget.limits.seconds / 2, self._edited)
@@ -182,7 +184,8 @@ class FFmpegDecoder:
         """What is read next are these frames, the first of them at ``position``."""
         self._timeline.restart(position)
         self._pending: deque[Block] = deque()
-        self._blocks = self._placed(frames)
+        items = ((pts, len(channels[0]), lost, (channels, lost)) for pts, channels, _, lost in frames)
+        self._blocks = self._timeline.placed(items)
         self._position = -1
 
     def _rewind(self, from_sample: int = 0) -> None:
@@ -253,16 +256,6 @@ class FFmpegDecoder:
                 yield frame, bad_packets > 0
                 bad_packets = 0
 
-    def _placed(self, frames: Iterable[Frame]) -> Iterator[Block]:
-        return self._timeline.placed(
-            (pts, len(channels[0]), lost, (channels, lost)) for pts, channels, _, lost in frames
-        )
-
-    def _all_blocks(self) -> Iterator[Block]:
-        while self._pending:
-            yield self._pending.popleft()
-        yield from self._blocks
-
     def _find_length(self) -> int:
         """The length in samples that the header states or, where it can be wrong, that the packets have."""
         stream, stated_s = self._stream, (self._container.duration or 0) / 1e6
@@ -275,10 +268,13 @@ class FFmpegDecoder:
         at_the_end = lies or self._kind in ffmpeg.COUNTED_AT_THE_END or ffmpeg.is_cut(stream)
         if stated and (self._untimed or not (at_the_end or self._kind in ffmpeg.COUNTED)):
             return stated
-        counted = 0
+        counted = sought = 0
         for seconds in (2, 20, 200) if at_the_end else ():
-            counted = counted or self._count_packets(stated - seconds * self.sample_rate)
-        counted = counted or self._count_packets(0)
+            sought = stated - seconds * self.sample_rate
+            if counted := self._count_packets(sought):
+                break
+        if counted <= max(0, sought):  # the file broke off, or its clock went back: only all packets tell
+            counted = self._count_packets(0)
         # Where both agree, the header is not rounded to milliseconds. An edit list may cut the last packet.
         same_s = _TOO_SHORT_S if lies else _SAME_S
         return stated if abs(stated - counted) < same_s * self.sample_rate else counted

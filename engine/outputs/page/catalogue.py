@@ -62,7 +62,7 @@ def catalogue_from_folder(folder: Path, page: Path, keep_missing: bool = False) 
     labels = info.labels
     count = sum(shard.count for shard in shards)
     most = min(_MOST_OF_A_SONG, max(3, _MOST_CELLS // max(1, count)))
-    rows = _Rows(labels, most, Places(page), keep_missing)
+    rows = _Rows(labels, most, _tenths(info.decides.get("window_s")), Places(page), keep_missing)
     wanted = (*_WANTED, *(f"p_{label}" for label in labels))
     for shard in labels_in(folder)[1]:
         rows.add(shard.table([name for name in wanted if name in shard.columns]))
@@ -92,10 +92,17 @@ class _Numbers:
 
 
 class _Rows:
-    """Gathers the rows of tables."""
+    """Gathers the rows of tables.
 
-    def __init__(self, labels: tuple[str, ...], most: int, places: Places, keep_missing: bool) -> None:
-        self._labels, self._most, self._places, self._keep = labels, most, places, keep_missing
+    Args:
+        length: of a window in tenths of a second; 0 where the folder does not say it.
+    """
+
+    def __init__(
+        self, labels: tuple[str, ...], most: int, length: int, places: Places, keep_missing: bool
+    ) -> None:
+        self._labels, self._most, self._length = labels, most, length
+        self._places, self._keep = places, keep_missing
         self._index = {label: number for number, label in enumerate(labels)}
         self._arrays: dict[str, list[Any]] = {}
         self._texts: dict[str, list[str]] = {"title": [], "file": []}
@@ -143,6 +150,7 @@ class _Rows:
 
     def _add_timelines(self, timelines: Timelines) -> None:
         self._add("cells", timelines.counts.astype(np.uint16))
+        self._add("lengths", np.where(timelines.merged, 0, self._length).astype(np.uint16))
         self._add("starts", timelines.starts_ds.clip(0, 2**32 - 1).astype(np.uint32))
         for number, levels in enumerate(timelines.levels):
             self._add(f"levels{number}", levels)
@@ -153,7 +161,8 @@ class _Rows:
     def columns(self) -> dict[str, Column]:
         """The columns, of as many rows as there are ``songs``; those of cells have one for each cell.
 
-        A start is the difference from the cell before, which compresses well: most songs have the same.
+        ``lengths`` are those of a song's cells in tenths of a second; 0 is up to the next one's start. A
+        start is the difference from the cell before, which compresses well: most songs have the same.
         """
         columns: dict[str, Column] = {name: np.concatenate(parts) for name, parts in self._arrays.items()}
         if "starts" in columns:
@@ -164,6 +173,11 @@ class _Rows:
 
     def texts_of(self, *names: str) -> dict[str, list[str]]:
         return {f"{name}s": [text for text in self._numbers[name].of if text] for name in names}
+
+
+def _tenths(seconds: Any) -> int:
+    """Of what a folder says; 0 where that is no number."""
+    return round(min(max(10 * seconds, 0), 2**16 - 1)) if isinstance(seconds, int | float) else 0
 
 
 def _differences(starts: Any, cells: Any) -> Any:

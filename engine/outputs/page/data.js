@@ -83,7 +83,10 @@ class Catalogue {
   }
   seconds(song) { return this.tenths[song] / 10; }
   start(cell) { return this.starts[cell] / 10; }
-  end(song, cell) { return cell + 1 < this.first[song + 1] ? this.start(cell + 1) : this.seconds(song); }
+  end(song, cell) {
+    const next = cell + 1 < this.first[song + 1] ? this.start(cell + 1) : this.seconds(song);
+    return Math.min(next, this.start(cell) + (this.lengths[song] / 10 || Infinity));
+  }
   isSilent(cell) { return this.levels[0][cell] === this.about.silent; }
   best(cell) {
     if (this.isSilent(cell)) return -1;
@@ -92,10 +95,12 @@ class Catalogue {
       if (this.levels[label][cell] > this.levels[best][cell]) best = label;
     return best;
   }
+  // The last cell that has begun by then, the one before the first where none has, and whether it lasts.
   cellAt(song, seconds) {
-    let cell = this.first[song];
-    while (cell + 1 < this.first[song + 1] && this.start(cell + 1) <= seconds) cell++;
-    return cell;
+    const slack = 0.05; // starts and ends are whole tenths
+    let cell = this.first[song] - 1;
+    while (cell + 1 < this.first[song + 1] && this.start(cell + 1) <= seconds + slack) cell++;
+    return { cell, isIn: cell >= this.first[song] && seconds <= this.end(song, cell) + slack };
   }
   sharesText(song) {
     if (!this.hasLabel(song)) return "";

@@ -35,14 +35,14 @@ function drawStrip(canvas, catalogue, song, current = -1) {
     if (catalogue.isSilent(cell)) {
       context.fillStyle = colours.line;
       context.fillRect(left, height / 2, wide, 1);
-      continue;
-    }
-    let top = height;
-    for (let label = 0; label < catalogue.labels.length; label++) {
-      const part = (height * catalogue.levels[label][cell]) / catalogue.about.levels;
-      context.fillStyle = colours.of[label];
-      context.fillRect(left, top - part, wide, part);
-      top -= part;
+    } else {
+      let top = height;
+      for (let label = 0; label < catalogue.labels.length; label++) {
+        const part = (height * catalogue.levels[label][cell]) / catalogue.about.levels;
+        context.fillStyle = colours.of[label];
+        context.fillRect(left, top - part, wide, part);
+        top -= part;
+      }
     }
     if (cell === current) {
       context.strokeStyle = colours.ink;

@@ -55,6 +55,9 @@ class List {
 
   draw() {
     this.waiting = 0;
+    const width = this.scroller.clientWidth * window.devicePixelRatio;
+    if (width !== this.width) this.redraw(); // what is on canvases would be stretched
+    this.width = width;
     const height = this.rowHeight();
     const top = this.scroller.scrollTop * this.pace();
     const passed = top - this.scroller.scrollTop; // px of rows above those that the scroller has room for

@@ -1,5 +1,6 @@
 // The page: what is looked for, in which order, and who shows it.
 
+const COLUMNS = ["song", "artist", "album", "emotion", "sure", "timeline", "length"];
 const byId = (id) => document.getElementById(id);
 const element = (tag, className = "", text = "") => {
   const made = document.createElement(tag);
@@ -131,7 +132,7 @@ class Page {
       this.player.step(event.key === "ArrowLeft" ? -1 : 1);
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key === "/" && !event.target.closest("input[type=search], select")) {
+      if (event.key === "/" && !hasModifier(event) && !event.target.closest("input[type=search], select")) {
         event.preventDefault();
         byId("search").focus();
       } else if (event.key === "Escape" && this.player.song !== null) this.player.stop();
@@ -140,8 +141,7 @@ class Page {
 
   makeHeads() {
     this.heads = {};
-    const columns = [["song"], ["artist"], ["album"], ["emotion"], ["sure"], ["timeline"], ["length"]];
-    for (const [name] of columns) {
+    for (const name of COLUMNS) {
       const head = element("div", `cell c-${name}`);
       head.setAttribute("role", "columnheader");
       if (name in this.orders) {
@@ -229,7 +229,7 @@ class Page {
   makeRow() {
     const row = element("div", "row");
     const cells = {};
-    for (const name of ["song", "artist", "album", "emotion", "sure", "timeline", "length"]) {
+    for (const name of COLUMNS) {
       cells[name] = element("div", `cell c-${name}`);
       cells[name].setAttribute("role", "gridcell");
       row.append(cells[name]);
@@ -339,10 +339,11 @@ class Page {
   }
 
   chooseGroup(number) {
-    const { scroller } = this.groups;
+    const { scroller, current } = this.groups;
     const top = scroller.scrollTop;
     this.group = this.group === number ? null : number;
     this.update();
+    this.groups.moveTo(current, false);
     scroller.scrollTop = top; // the groups are the same
   }
 

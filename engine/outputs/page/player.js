@@ -2,7 +2,8 @@
 
 class Player {
   constructor(catalogue, onChange) {
-    Object.assign(this, { catalogue, onChange, song: null, wanted: null });
+    // cell is the last one that has begun; where the sound is behind its end isIn is false.
+    Object.assign(this, { catalogue, onChange, song: null, wanted: null, cell: -1, isIn: false });
     this.parts = Object.fromEntries(
       ["player", "audio", "close", "now-title", "now-more", "now-strip", "now-window", "now-text"].map(
         (id) => [id, document.getElementById(id)]));
@@ -26,7 +27,7 @@ class Player {
     const { catalogue, parts } = this;
     this.song = song;
     this.wanted = null;
-    this.cell = catalogue.first[song];
+    Object.assign(this, catalogue.cellAt(song, 0));
     parts.player.hidden = false;
     document.body.classList.add("playing");
     parts["now-title"].textContent = catalogue.name(song);
@@ -40,12 +41,6 @@ class Player {
     if (href === null) this.silence();
     else parts.audio.setAttribute("src", href);
     this.show();
-    if (!cells || href === null) {
-      const error = catalogue.text("error", song);
-      const why = error ? `No label: ${error}.` : "";
-      const summary = this.summary() && `${this.summary()}.`;
-      this.say([summary, why, href === null ? "It cannot be played from this page." : ""].filter(Boolean).join(" "));
-    }
     this.onChange();
   }
 
@@ -61,12 +56,12 @@ class Player {
     if (song === null) return;
     this.open(song);
     const { audio } = this.parts;
-    if (!audio.getAttribute("src")) return;
-    this.wanted = cell === null ? 0 : this.catalogue.start(cell);
     if (cell !== null) {
-      this.cell = cell;
+      Object.assign(this, { cell, isIn: true });
       this.show();
     }
+    if (!audio.getAttribute("src")) return;
+    this.wanted = cell === null ? 0 : this.catalogue.start(cell);
     if (audio.error) { // else it would not try again, nor say anything
       this.say(this.text);
       audio.load();
@@ -87,37 +82,52 @@ class Player {
     if (this.song === null) return;
     const { first } = this.catalogue;
     if (first[this.song] === first[this.song + 1]) return;
-    this.play(this.song, Math.max(first[this.song], Math.min(first[this.song + 1] - 1, this.cell + direction)));
+    const cell = this.isIn || direction > 0 ? this.cell + direction : this.cell; // from between two: the one before
+    this.play(this.song, Math.max(first[this.song], Math.min(first[this.song + 1] - 1, cell)));
   }
 
   follow() {
     if (this.song === null) return; // it was stopped just now
-    const cell = this.catalogue.cellAt(this.song, this.parts.audio.currentTime);
-    if (cell === this.cell) return;
-    this.cell = cell;
-    this.show();
+    const { cell, isIn } = this.catalogue.cellAt(this.song, this.parts.audio.currentTime);
+    if (cell === this.cell && isIn === this.isIn) return;
+    Object.assign(this, { cell, isIn });
+    this.show("off");
   }
 
-  show() {
+  show(live) {
     const { catalogue, song, cell, parts } = this;
     this.draw();
-    if (catalogue.first[song] === catalogue.first[song + 1]) return;
+    const hasCells = catalogue.first[song] < catalogue.first[song + 1];
+    const text = this.isIn ? this.cellText() : "Outside the windows that were heard";
+    parts["now-window"].value = Math.max(0, cell - catalogue.first[song]);
+    parts["now-window"].setAttribute("aria-valuetext", text);
+    const [summary, error] = [this.summary(), catalogue.text("error", song)];
+    this.say([
+      hasCells && `${text}.`,
+      summary && `${hasCells ? "The song: " : ""}${summary}.`,
+      error && `No label: ${error}.`,
+      catalogue.href(song) === null && "It cannot be played from this page.",
+    ].filter(Boolean).join(" "), "", live);
+  }
+
+  cellText() {
+    const { catalogue, song, cell } = this;
     const shares = catalogue.labels
       .map((label, number) => [catalogue.levels[number][cell] / catalogue.about.levels, label])
       .sort(([a], [b]) => b - a);
     const says = catalogue.isSilent(cell) ? "silent" : shares.map(([share, label]) => `${label} ${percent(share)}`).join(", ");
-    const text = `${minutes(catalogue.start(cell))} to ${minutes(catalogue.end(song, cell))}: ${says}`;
-    parts["now-window"].value = cell - catalogue.first[song];
-    parts["now-window"].setAttribute("aria-valuetext", text);
-    this.say(`${text}. The song: ${this.summary()}.`);
+    return `${minutes(catalogue.start(cell))} to ${minutes(catalogue.end(song, cell))}: ${says}`;
   }
 
-  say(text, trouble = "") {
+  say(text, trouble = "", live = "polite") { // "off": each window would be spoken over the music
     this.text = text;
+    this.parts["now-text"].setAttribute("aria-live", live);
     this.parts["now-text"].textContent = trouble + text;
   }
 
-  draw() { if (this.song !== null) drawStrip(this.parts["now-strip"], this.catalogue, this.song, this.cell); }
+  draw() {
+    if (this.song !== null) drawStrip(this.parts["now-strip"], this.catalogue, this.song, this.isIn ? this.cell : -1);
+  }
 
   silence() { // without its "src" alone an element goes on playing
     const { audio } = this.parts;

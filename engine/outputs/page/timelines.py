@@ -26,10 +26,11 @@ class Timelines:
 
     ``counts`` is int64 ``[songs]``, how many cells each has; ``starts_ds`` int64 ``[cells]``, where each
     begins, in tenths of a second; ``levels`` uint8 ``[labels, cells]``, probabilities times ``LEVELS``, or
-    ``SILENT``.
+    ``SILENT``. ``merged`` is bool ``[songs]``: whether cells are of several windows.
     """
 
     counts: _Ints
+    merged: npt.NDArray[np.bool_]
     starts_ds: _Ints
     levels: npt.NDArray[np.uint8]
 
@@ -43,16 +44,17 @@ def timelines_from_column(column: pa.ChunkedArray, labels: int, most: int) -> Ti
             that are silent.
     """
     songs = column.combine_chunks()
-    counts = np.asarray(songs.value_lengths().fill_null(0), np.int64)
+    lengths = np.asarray(songs.value_lengths().fill_null(0), np.int64)
     windows = songs.flatten()
     starts = np.asarray(windows.field("start_s"), np.float64)
     p = windows.field("p")
     sounds = ~np.asarray(p.is_null(), bool)
     probabilities = np.zeros((len(sounds), labels))
     probabilities[sounds] = np.asarray(p.drop_null().flatten(), np.float64).reshape(-1, labels)
-    firsts, counts = _cells(counts, most)
+    firsts, counts = _cells(lengths, most)
     return Timelines(
         counts,
+        lengths > counts,
         np.round(10 * starts[firsts]).astype(np.int64),
         _levels(probabilities, sounds, firsts),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
-from ffmpeg_files import place_of, write
+from ffmpeg_files import place_of, with_skeleton, write
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.joined import JoinedDecoder
 from merkit.engine.audio.open import open_decoder
@@ -90,8 +90,9 @@ def test_what_follows_that_is_no_ogg(tmp_path: Path) -> None:
             assert len(decoder.read(0, 16_000)) == 16_000
 
 
-@pytest.mark.parametrize("order", ["fv", "vf", "ff", "fo", "vfv"])
-def test_links_of_flac(tmp_path: Path, order: str) -> None:
+@pytest.mark.parametrize("order", ["fv", "vf", "ff", "fo", "vfv", "ss", "sv", "vs", "tv", "vt", "fts"])
+def test_links_of_all_kinds(tmp_path: Path, order: str) -> None:
+    """FLAC, Vorbis and Opus; Vorbis beside a skeleton, and Opus beside a track that is silent."""
     rate = 48_000
     samples = [noise(2 + i, rate, i) for i in range(len(order))]
     links = []
@@ -99,9 +100,11 @@ def test_links_of_flac(tmp_path: Path, order: str) -> None:
         path = tmp_path / f"{i}{'.opus' if kind == 'o' else '.ogg'}"
         if kind == "f":
             write(path, "ogg", "flac", sound, rate=rate)
+        elif kind == "t":
+            write(path, "ogg", "libopus", np.zeros_like(sound), sound, rate=rate)
         else:
             write_audio(path, sound, rate)
-        links.append(path.read_bytes())
+        links.append(with_skeleton(path.read_bytes()) if kind == "s" else path.read_bytes())
     chain, whole = tmp_path / "chain.ogg", np.concatenate(samples)
     chain.write_bytes(b"".join(links))
     with closing(open_decoder(chain, Limits())) as decoder:

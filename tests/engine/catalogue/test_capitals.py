@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from any_capitals import find_any_capitals
+from any_capitals import any_form, any_form_and_capitals, find_any_capitals
 from merkit.engine.catalogue.capitals import Spelling, is_same_way
 
 
@@ -40,6 +41,34 @@ def test_names_are_those_that_folders_list(
         assert other.of(os.path.join(disk, path)) == os.path.join(disk, path)
     find_any_capitals(disk, monkeypatch)
     assert Spelling().of(os.path.join(disk, typed)) == os.path.join(disk, listed)
+
+
+@pytest.mark.parametrize("alike", [any_form, any_form_and_capitals])
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "name",
+    ["Beyonc\xe9", "\xe9", "\uac00\uc218", "\u30d4\u30a2\u30ce", "\u0439", "04 \uac00", "\u095b", "\ufb2a"],
+    ids=ascii,
+)
+def test_names_are_listed_in_any_normal_form(
+    name: str, listed: Any, alike: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those without capitals, and those that Unicode composes in no form: they are listed as given."""
+    forms = {name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))}
+    own = unicodedata.normalize(listed, name) if listed == "NFD" else name
+    root = os.path.realpath(tmp_path)
+    Path(root, own).mkdir()
+    Path(root, own, own).touch()
+    Path(root, "Other").touch()
+    for form in forms:  # names of their own on other disks
+        assert Spelling().of(f"{root}/{form}/{form}") == f"{root}/{form}/{form}"
+    find_any_capitals(root, monkeypatch, alike)
+    assert len(forms) > 1
+    for form in forms:
+        for before in ("Other", form, own):  # a look at one name tells of others
+            spelling = Spelling()
+            spelling.of(f"{root}/{before}")
+            assert spelling.of(f"{root}/{form}/{form}") == f"{root}/{own}/{own}"
 
 
 @pytest.mark.parametrize("differs", [None, "size", "time", "device", "kind"])
@@ -74,17 +103,18 @@ def test_two_files_whose_names_differ_in_capitals(disk: str) -> None:
         assert Spelling().of(f"{disk}/2004/{name}") == f"{disk}/2004/{name}"
 
 
-def test_a_folder_is_asked_once(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("letter", "most"), [("x", 6), ("\xe9", 9), ("\uac00", 9)], ids=ascii)
+def test_a_folder_is_asked_once(letter: str, most: int, disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catalogues have 100,000 songs, and folders may be on a slow share."""
     for number in range(20):
-        Path(disk, f"Beatles/{number} x.mp3").touch()
+        Path(disk, f"Beatles/{number} {letter}.mp3").touch()
     spelling, asked = Spelling(), []
     spelling.of(disk)
     for function in ("lstat", "stat", "scandir", "listdir"):
         monkeypatch.setattr(os, function, _counted(getattr(os, function), asked))
     for number in range(20):
-        spelling.of(f"{disk}/Beatles/{number} x.mp3")
-    assert len(asked) <= 6
+        spelling.of(f"{disk}/Beatles/{number} {letter}.mp3")
+    assert len(asked) <= most
 
 
 def _counted(real: Any, asked: list[Any]) -> Any:

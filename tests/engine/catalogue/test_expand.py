@@ -56,6 +56,9 @@ def test_patterns(music: Path) -> None:
     assert names(Sources([music / "**" / "*.*"])) == ["a.mp3", "b.mp3", "odd [1].mp3", "c.ogg", "d.flac"]
     assert names(Sources([music / "s*"])) == ["c.ogg", "d.flac"]  # a folder that matches is searched
     assert names(Sources([music / "odd [1].mp3"])) == ["odd [1].mp3"]  # a name that stands is no pattern
+    for litter in (".git", "@eaDir"):
+        (music / litter).mkdir()
+    assert names(Sources([music / "*" / "x.wma", music / "**" / "y.wma"])) == ["x.wma", "y.wma"]
     nothing = Sources([music / "*.wma", music / "a.mp3", music / "gone [live].mp3"])
     assert names(nothing) == ["*.wma", "a.mp3", "gone [live].mp3"]  # a row that fails, and no end of the run
     assert names(Sources([music / "*.jpg"])) == []  # there is something, and it is counted

@@ -105,9 +105,13 @@ def test_rows_and_columns_of_nothing(music: Path) -> None:
         (f"{music}/a.mp3", "x"),
         ("", "y"),
     ]
-    pq.write_table(pa.table({"path": ["a.mp3", None, None], "n": [1, None, 2]}), music / "list.parquet")
+    table = {"path": ["a.mp3", None, None], "n": [1, None, 2], "__index_level_0__": [0, None, 4]}
+    pq.write_table(pa.table(table), music / "list.parquet")
+    assert Sources([music / "list.parquet"]).columns == {"n": "int64"}
     listed = [(Path(source.path).name, source.columns["n"]) for source in Sources([music / "list.parquet"])]
     assert listed == [("a.mp3", 1), ("", 2)]
+    by_path = Sources([music / "list.parquet"], path_column="__index_level_0__")  # an index of paths
+    assert by_path.columns == {"path": "string", "n": "int64"}
 
 
 def test_paths_mean_what_they_mean_in_playlists(music: Path) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.engine.catalogue import playlists
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.playlists import sources_from_playlist
 
@@ -178,3 +179,17 @@ def test_lists_that_were_joined(music: Path, encoding: str) -> None:
 def test_an_empty_list_has_no_entries(music: Path) -> None:
     (music / "empty.m3u").touch()
     assert listed(music / "empty.m3u") == []
+
+
+def test_a_list_that_fails_while_it_is_opened_stays_not_open(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(file: str) -> str:
+        raise OSError(5, "Input/output error")
+
+    (music / "l.m3u").write_text("a.mp3\n")
+    monkeypatch.setattr(playlists, "encoding_of_list", failing)
+    os.close(free := os.dup(0))
+    assert listed(music / "l.m3u") == [f"{music}/l.m3u"]
+    os.close(now := os.dup(0))
+    assert now == free

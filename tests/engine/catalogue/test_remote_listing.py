@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +260,31 @@ def test_folders_count_when_they_are_named_not_when_they_are_searched(
     with pytest.raises(MerError, match="more than 2,500 folders"):
         list(remote_listing.sources_from_url("s3://wide/", lambda _: None))
     assert len(asked) == 3
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows")
+@pytest.mark.parametrize(
+    "said",
+    [
+        datetime(2026, 1, 1),
+        datetime(2026, 1, 1, tzinfo=UTC),
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T02:00:00+02:00",
+        1767225600,
+    ],
+)
+def test_a_time_without_a_zone_is_the_same_everywhere(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each song would be labelled again where another machine, or summer, has other hours."""
+    try:
+        for zone in ("UTC", "Asia/Kolkata", "XXX-5:30"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            info = {"mtime": "of a kind of its own", "LastModified": said}
+            assert remote_listing._changed_ns(info) == 1767225600 * 10**9
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(("changed", "skipped"), [({}, 2), ({"LastModified": datetime(2026, 1, 1)}, 0)])

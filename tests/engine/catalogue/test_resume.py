@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import threading
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from any_capitals import find_any_capitals
 from fake_labels import MODEL, OPTIONS, FakeBackend, read_tags
+from merkit.engine.catalogue import manifests
 from merkit.engine.catalogue import run as run_module
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.resume import Resume
@@ -22,6 +25,8 @@ from merkit.engine.catalogue.run import CatalogueRun
 from merkit.engine.catalogue.run_info import KEY
 from merkit.engine.errors import MerError
 from merkit.engine.signals import StoppedError
+
+TIME = 10**18 + 123_456_789  # in the steps of no coarser disk
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +39,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         song(f"nas/album/{name}.wav")
 
 
-def song(path: str, emotion: str = "happy", time: int = 10**18, title: str = "title") -> None:
+def song(path: str, emotion: str = "happy", time: int = TIME, title: str = "title") -> None:
     Path(path).write_text(f"{emotion:<6}{title}")
     os.utime(path, ns=(time, time))
 
@@ -130,7 +135,7 @@ def test_a_share_that_is_away_changes_nothing(named: str, left: str) -> None:
 def test_a_share_that_vanishes_in_a_run_is_labelled_when_it_is_back() -> None:
     song("nas/album/b.wav", "sad")
     label("nas/album/a.wav", "nas/album/b.wav")
-    song("nas/album/b.wav", "tense", 10**18 + 1)
+    song("nas/album/b.wav", "tense", TIME + 1)
 
     def vanish(files: int) -> None:
         if files == 2:
@@ -142,14 +147,14 @@ def test_a_share_that_vanishes_in_a_run_is_labelled_when_it_is_back() -> None:
         ("error", None, "unreadable"), ("error", None, "unreadable"),
     ]  # fmt: skip
     os.rename("away", "nas")
-    song("nas/album/c.wav", "calm", 10**18 + 1)
+    song("nas/album/c.wav", "calm", TIME + 1)
     run = label("nas", backend=FakeBackend(vanish))
     assert told(run) == {"resumed": 2, "replaced": 2}
     assert [row["emotion"] for row in rows()] == ["happy", "tense", "calm", "happy", None]
     os.rename("away", "nas")
-    song("nas/album/a.wav", "calm", 10**18 + 1)
+    song("nas/album/a.wav", "calm", TIME + 1)
     for name in "de":
-        song(f"nas/album/{name}.wav", "bad", 10**18 + 1)
+        song(f"nas/album/{name}.wav", "bad", TIME + 1)
     os.unlink("nas/album/b.wav")
     run = label("nas", backend=FakeBackend(lambda files: os.rename("nas", "away") if not files else None))
     assert [row["emotion"] for row in rows()] == ["happy", "tense", "calm", "happy", None]
@@ -166,7 +171,7 @@ def test_errors_and_the_folders_they_stand_in() -> None:
     again = FakeBackend()
     assert told(label("nas", backend=again, retry_errors=True)) == {"resumed": 4, "replaced": 1}
     assert again.labelled == ["nas/album/b.wav"]
-    song("nas/album/b.wav", "sad", 10**18 + 1)
+    song("nas/album/b.wav", "sad", TIME + 1)
     assert told(label("nas")) == {"resumed": 4, "replaced": 1}
     assert told(label("nas")) == {"resumed": 5}
 
@@ -217,7 +222,7 @@ def test_a_signal_is_heard_while_rows_are_read(monkeypatch: pytest.MonkeyPatch) 
     label("nas")
     before, taken = rows(), list[Any]()
     for name in "abcde":
-        song(f"nas/album/{name}.wav", "sad", 10**18 + 1)
+        song(f"nas/album/{name}.wav", "sad", TIME + 1)
     real = Resume.take
 
     def take(*arguments: Any, **options: Any) -> dict[str, Any] | None:
@@ -282,7 +287,7 @@ def test_rows_that_were_not_written_are_told() -> None:
     song("one.wav")
     label("nas", "one.wav")
     for name in "ab":
-        song(f"nas/album/{name}.wav", "calm", 10**18 + 1)
+        song(f"nas/album/{name}.wav", "calm", TIME + 1)
     vanish = FakeBackend(lambda files: os.rename("nas", "away") if not files else None)
     assert label("nas", backend=vanish).unwritten == 2
     os.rename("away", "nas")
@@ -401,10 +406,55 @@ def test_folders_that_move_together_go_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert rows()[0]["real_path"] == os.path.realpath("nas/album/a.wav")
 
 
+@pytest.mark.parametrize("step", [100, 10**3, 10**6, 10**7, 10**9, 2 * 10**9])
+@pytest.mark.parametrize("back", [False, True])
+def test_an_archive_of_both_that_rounds_times(step: int, back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tar keeps whole seconds; what was labelled on a coarse disk may go back to a fine one, too."""
+    fine = TIME + 10**9
+    before, after = (fine - fine % step, fine) if back else (fine, fine - fine % step)
+    for name in "abcde":
+        song(f"nas/album/{name}.wav", time=before)
+    label("nas")
+    shutil.copytree("nas", "elsewhere/nas")
+    shutil.copytree("labels", "elsewhere/labels")
+    os.rename("nas", "nas of before")
+    monkeypatch.chdir("elsewhere")
+    for name in "abcde":
+        os.utime(f"nas/album/{name}.wav", ns=(after, after))
+    quiet = FakeBackend()
+    assert told(label("nas", backend=quiet)) == {"resumed": 5, "updated": 5}
+    assert not quiet.labelled
+    assert [(row["path"], row["mtime_ns"]) for row in rows()] == [
+        (f"nas/album/{name}.wav", after) for name in "abcde"
+    ]
+    song("nas/album/a.wav", "sad", after + step)
+    song("nas/album/b.wav", "sad", after - 1)
+    assert told(label("nas")) == {"resumed": 3, "replaced": 2}
+
+
+def test_an_archive_that_rounds_times_and_a_mac() -> None:
+    old, new = (unicodedata.normalize(form, "nas/Café.wav") for form in ("NFC", "NFD"))
+    song(old)
+    label("nas")
+    os.rename(old, new)
+    os.utime(new, ns=(10**18, 10**18))
+    quiet = FakeBackend()
+    assert told(label("nas", backend=quiet)) == {"resumed": 6, "updated": 1}
+    assert (quiet.labelled, len(rows())) == ([], 6)
+
+
+def test_a_song_that_is_saved_again_within_a_second_is_another() -> None:
+    """A tagger that has room for its tags keeps the size."""
+    label("nas")
+    for name, later in (("a", 1), ("b", 10**8), ("c", 7 * 10**8)):
+        song(f"nas/album/{name}.wav", "calm", TIME + later)
+    assert told(label("nas")) == {"resumed": 2, "replaced": 3}
+
+
 def test_a_link_to_another_release() -> None:
     os.symlink("a.wav", "nas/album/current.wav")
     label("nas/album/current.wav")
-    song("nas/album/b.wav", "sad", 10**18 + 1)
+    song("nas/album/b.wav", "sad", TIME + 1)
     os.unlink("nas/album/current.wav")
     os.symlink("b.wav", "nas/album/current.wav")
     label("nas/album/current.wav")
@@ -728,7 +778,7 @@ def test_another_song_of_a_name_in_another_form_is_another() -> None:
     assert told(label("nas")) == {"resumed": 6}
     assert len(rows()) == 7
     os.unlink(old)
-    song(new, "calm", 10**18 + 1)
+    song(new, "calm", TIME + 1)
     assert told(label("nas")) == {"resumed": 5, "replaced": 1, "absent": 1}
 
 
@@ -858,6 +908,30 @@ def test_a_column_keeps_its_kind() -> None:
     assert pairs == [(2001, 2001), (2000, 2000), (None, None)]
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_the_index_of_pandas_is_no_column(older: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pandas writes it of rows that were chosen; older versions took it into the rows, where it stays."""
+
+    def manifest(names: str, index: list[int] | None) -> str:
+        paths = [f"nas/album/{name}.wav" for name in names]
+        table: dict[str, list[Any]] = {"path": paths, "year": [*range(len(paths))]}
+        if index:
+            table["__index_level_0__"] = index
+        pq.write_table(pa.table(table), "list.parquet")
+        return "list.parquet"
+
+    with monkeypatch.context() as then:
+        if older:
+            then.setattr(manifests, "is_index", lambda name: False)
+        label(manifest("abd", [0, 1, 3]))
+    assert told(label(manifest("abd", [0, 1, 3]))) == {"resumed": 3}
+    assert told(label(manifest("abcd", None))) == {"resumed": 3, "updated": 1}
+    assert told(label(manifest("abcd", [5, 6, 7, 8]), "nas")) == {"resumed": 4}
+    assert [row.get("__index_level_0__", "none") for row in rows()] == (
+        [0, 1, 3, None, None] if older else ["none"] * 5
+    )
+
+
 def test_bytes_of_a_list_that_are_no_text() -> None:
     Path("list.csv").write_bytes(b"path,genre\nnas/album/a.wav,caf\xe9\nnas/album/b.wav,pop\n")
     label("list.csv")
@@ -878,7 +952,7 @@ def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> 
     label("nas")
     rewrite("nas/album/c.wav", "happy title")
     albums = [{"title": "title", "album": "ALBUM"}]
-    monkeypatch.setattr(run_module, "read_tags", lambda paths, _: iter(albums[: len(list(paths))]))
+    monkeypatch.setattr(run_module, "read_tags", lambda paths, *_: iter(albums[: len(list(paths))]))
     quiet = FakeBackend()
     assert told(label("nas", backend=quiet)) == {"resumed": 5, "updated": 1}
     assert not quiet.labelled
@@ -886,6 +960,23 @@ def test_new_tags_with_the_time_of_old_ones(monkeypatch: pytest.MonkeyPatch) -> 
         ("happy", "title", "ALBUM" if name == "c" else None) for name in "abcde"
     ]
     assert told(label("nas")) == {"resumed": 5}
+
+
+def test_a_stop_while_tags_are_read_leaves_the_rest_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    label("nas")
+    for name in "abc":
+        rewrite(f"nas/album/{name}.wav", "happy title")
+
+    def stopped(_: object, __: object, stop: threading.Event) -> Iterator[dict[str, str]]:
+        yield {"title": "title", "album": "ALBUM"}
+        stop.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "read_tags", stopped)
+        with CatalogueRun(Sources(["nas"]), MODEL, FakeBackend(), OPTIONS, "labels", rows_a_shard=2) as run:
+            assert list(run.labels(threading.Event())) == []
+    assert told(label("nas")) == {"resumed": 5, "updated": 2}
+    assert [row["album"] for row in rows()] == ["ALBUM", None, None, None, None]
 
 
 @pytest.mark.parametrize("out", ["labels", "labels.jsonl"])

@@ -139,10 +139,11 @@ def test_what_nobody_wrote(change: dict) -> None:
 
 
 def test_the_same_run_by_other_names(tmp_path: Path) -> None:
-    """RTX's engines have one runtime, however it was called; older folders do not say the decoder."""
+    """RTX's engines have one runtime, however it was called; older folders do not say all of it."""
     for before, now in (("tensorrt_rtx", "tensorrt"), ("tensorrt", "tensorrt")):
         old = {**RunInfo(INFO.labels, {}, {"runtime": before}).fields(), "format": 1}
-        RunInfo(INFO.labels, {}, {"runtime": now, "decoder": "auto"}).check(old, tmp_path)
+        decides = {"runtime": now, "decoder": "auto", "window_s": 10.0}
+        RunInfo(INFO.labels, {}, decides).check(old, tmp_path)
     other = RunInfo(INFO.labels, {}, {"runtime": "onnxruntime"})
     with pytest.raises(MerError, match="runtime tensorrt, now onnxruntime"):
         other.check(RunInfo(INFO.labels, {}, {"runtime": "tensorrt"}).fields(), tmp_path)

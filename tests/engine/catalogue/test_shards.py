@@ -15,12 +15,13 @@ import pytest
 from failing_disk import FailingDisk
 from merkit.engine.artifact import Artifact, open_artifact
 from merkit.engine.catalogue import replacements
+from merkit.engine.catalogue import shards as shards_module
 from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.input_store import InputStore
 from merkit.engine.catalogue.item import Place
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
-from merkit.engine.catalogue.rows import columns_of_rows, row_from_label
+from merkit.engine.catalogue.rows import columns_of_rows, row_from_label, size_of_row
 from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, fields_of_folder, shards_in
 from merkit.engine.catalogue.source import Source
@@ -98,6 +99,86 @@ def test_rows_of_changed_files_are_replaced_where_they_are(
     assert run(tmp_path / "a", info, artifact, changed) == (10, 10)
     assert paths(tmp_path / "a") == [source.path for source in SONGS[:20]]
     assert len(shards_in(tmp_path / "a")) == 2
+
+
+def test_small_runs_do_not_leave_a_shard_each(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
+    for end in range(1, 26):
+        assert run(tmp_path / "a", info, artifact, SONGS[:end]) == (1, 0)
+        assert paths(tmp_path / "a") == [source.path for source in SONGS[:end]]
+    run(tmp_path / "b", info, artifact, SONGS[:25])
+    assert [path.name for path in shards_in(tmp_path / "a")] == [
+        path.name for path in shards_in(tmp_path / "b")
+    ]
+    for path in shards_in(tmp_path / "a"):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    full = [path.stat().st_ino for path in shards_in(tmp_path / "a")[:2]]
+    run(tmp_path / "a", info, artifact, SONGS[:45])  # a shard of ten, and one of the rest
+    assert [pq.ParquetFile(path).metadata.num_rows for path in shards_in(tmp_path / "a")] == [
+        10,
+        10,
+        5,
+        10,
+        10,
+    ]
+    assert [path.stat().st_ino for path in shards_in(tmp_path / "a")[:2]] == full
+
+
+def test_rows_that_join_a_shard_of_which_some_are_replaced_or_go(
+    tmp_path: Path, info: RunInfo, artifact: Artifact
+) -> None:
+    with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
+        for source in SONGS[:4]:
+            shards.write(row(source, artifact))
+    with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
+        shards._superseded[shards_in(tmp_path / "a")[0]].add(1)
+        shards.write(row(SONGS[4], artifact))
+        shards.write({"size_bytes": 7}, Place(0, 3))
+        shards.write({"size_bytes": 8}, Place(0, 0))
+    (path,) = shards_in(tmp_path / "a")
+    assert [(row["path"], row["size_bytes"]) for row in pq.ParquetFile(path).read().to_pylist()] == [
+        ("000.mp3", 8), ("002.mp3", 1_002), ("003.mp3", 7), ("004.mp3", 1_004),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("why", ["linked", "of other options", "damaged", "long", "away"])
+def test_a_last_shard_that_takes_no_rows(
+    why: str, tmp_path: Path, info: RunInfo, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:12])
+    last = shards_in(tmp_path / "a")[1]
+    if why == "of other options":
+        other = run_info(artifact, "null", WindowOptions(artifact.spec.audio, windows="all"))
+        run(tmp_path / "b", other, artifact, SONGS[10:12])
+        (tmp_path / "b" / "part-000000.parquet").rename(last)
+    elif why == "linked":
+        last.rename(tmp_path / "elsewhere")
+        last.symlink_to(tmp_path / "elsewhere")
+    elif why == "long":
+        monkeypatch.setattr(shards_module, "MOST_BYTES", 3 * size_of_row(row(SONGS[0], artifact)))
+    with ShardFolder(tmp_path / "a", info, rows_a_shard=10) as shards:
+        if why == "damaged":
+            last.write_bytes(b"PAR1" + bytes(99))
+        elif why == "away":
+            last.unlink()
+        before = last.read_bytes() if why != "away" else b""
+        shards.write(row(SONGS[12], artifact))
+    assert not last.exists() if why == "away" else last.read_bytes() == before
+    assert last.is_symlink() == (why == "linked")
+    assert pq.ParquetFile(tmp_path / "a" / "part-000002.parquet").read()["path"].to_pylist() == ["012.mp3"]
+
+
+def test_a_disk_that_fails_keeps_the_shard_that_new_rows_join(
+    tmp_path: Path, info: RunInfo, artifact: Artifact
+) -> None:
+    run(tmp_path / "a", info, artifact, SONGS[:3])
+    (path,) = shards_in(tmp_path / "a")
+    before = path.read_bytes()
+    for kind in ("create", "write", "sync", "replace"):
+        with pytest.raises(MerError, match=r"part-000000\.parquet cannot be written"):
+            run(tmp_path / "a", info, artifact, SONGS[:4], FailingDisk(kind, 1))
+        assert path.read_bytes() == before
+    assert run(tmp_path / "a", info, artifact, SONGS[:4]) == (1, 0)
+    assert paths(tmp_path / "a") == [source.path for source in SONGS[:4]]
 
 
 def test_errors_are_tried_again_when_asked(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:

@@ -365,6 +365,11 @@ def test_columns_without_a_name_are_left_out(
     file.write_text("".join(map(csv_line, [["", *names, "", ""], *cells])))
     copy_rows(file, tmp_path / "copy")
     assert list(rows_in(tmp_path / "copy")) == wanted
+    table = pq.ParquetFile(file_of(tmp_path / "rows.parquet", info, two_rows)).read()
+    table = table.append_column("__index_level_0__", pa.array([0, 5])).replace_schema_metadata()
+    pq.write_table(table, tmp_path / "of pandas.parquet")
+    copy_rows(tmp_path / "of pandas.parquet", tmp_path / "second copy")
+    assert list(rows_in(tmp_path / "second copy")) == wanted
 
 
 def test_of_second_rows_of_a_file_the_last_one_stays(

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -519,6 +520,7 @@ def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path)
     """A picture is of one song: a folder with more is refused, and nothing is labelled."""
     pytest.importorskip("matplotlib")
     picture = tmp_path / "song.png"
+    (tmp_path / "album").mkdir()
     done = mer_label(music / "b.wav", "-m", tiny_model, "--json", "-q", "--plot", picture)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["path"] == str(music / "b.wav")
@@ -543,6 +545,12 @@ def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "draws one song, and there are 4" in done.stderr
     assert not picture.exists()
+    album = [shutil.copy2(music / "b.wav", tmp_path / "album" / f"{name}.wav") for name in "abc"]
+    assert mer_label(tmp_path / "album", "-m", tiny_model, "-o", tmp_path / "rows", "-q").returncode == 0
+    os.unlink(album[0])
+    prune = ("--prune", "--plot", picture)
+    done = mer_label(tmp_path / "album", "-m", tiny_model, "-o", tmp_path / "rows", *prune)
+    assert (done.returncode, pq.read_table(tmp_path / "rows").num_rows) == (2, 3)  # no row went before that
 
 
 def test_two_models_in_one_run(music: Path, tmp_path: Path, tiny_model: Path) -> None:

@@ -212,6 +212,13 @@ def test_where_nothing_is_written_no_folder_is_made(labels: Path, tmp_path: Path
     assert not (tmp_path / "new").exists()
 
 
+def test_a_damaged_shard_makes_no_folder(labels: Path, tmp_path: Path) -> None:
+    (labels / "part-000009.parquet").write_bytes((labels / "part-000000.parquet").read_bytes()[:-9])
+    done = run(labels, tmp_path / "new" / "lists")
+    assert (done.exit_code, "part-000009.parquet" in done.stderr) == (1, True)
+    assert not (tmp_path / "new").exists()
+
+
 def test_smart_playlists_need_no_file(labels: Path, tmp_path: Path) -> None:
     done = run(labels, tmp_path / "lists", "--format", "nsp")
     assert done.exit_code == 0

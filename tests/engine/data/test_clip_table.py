@@ -104,6 +104,17 @@ def test_a_word_in_place_of_an_artist_is_none(tmp_path: Path):
         _table(tmp_path, nobody, "artist")
 
 
+def test_artists_are_known_whatever_the_groups_are(tmp_path: Path):
+    text = "path,label,artist,source\n1.wav,up,Ann; Bob,s1\n2.wav,up,,s1\n"
+    table = _table(tmp_path, text, "source")
+    assert [(table.group(row), table.artists(row)) for row in table.rows] == [
+        ("s1", ("ann", "bob")),
+        ("s1", ()),
+    ]
+    assert not table.by_artist
+    assert _table(tmp_path, text).by_artist
+
+
 @pytest.mark.parametrize(
     "column", ["Artists", "singer", "performer", "speaker", "album_artist", "Album Artist", "albumartist"]
 )

@@ -94,9 +94,18 @@ def test_groups_that_name_one_artist(tmp_path: Path):
     assert [group for _, group in kept] == ["Ann", "Ann", "Ann", "Dan; Jr.", "Eve; Jr.", "Fay & Ann"]
     assert notes == ("groups taken as one, for they name one artist: 2, the first 'Ann' and 'Bob; Ann'",)
     # Whether a group is an artist the table says: of a source nobody knows what stands between semicolons.
-    kept, notes = _distinct([dataclasses.replace(clip, artists=()) for clip in clips])
-    assert [group for _, group in kept] == list(cells)
-    assert notes == ()
+    for of_a_source in (
+        [dataclasses.replace(clip, artists=()) for clip in clips],
+        [dataclasses.replace(clip, by_artist=False) for clip in clips],
+    ):
+        kept, notes = _distinct(of_a_source)
+        assert [group for _, group in kept] == list(cells)
+        assert notes == ()
+    assert [clip.artists for clip in distinct_clips(of_a_source, Notes())[:2]] == [("ann",), ("bob", "ann")]
+    # Of a group of artists each clip has all.
+    assert {frozenset(clip.artists) for clip in distinct_clips(clips, Notes())[:3]} == {
+        frozenset(("ann", "bob", "cid"))
+    }
 
 
 def test_a_clip_has_the_artists_of_its_copies(tmp_path: Path):

@@ -168,7 +168,7 @@ def test_workers_that_had_no_work_meanwhile_have_a_folder_again() -> None:
 def test_what_is_missing_is_named_where_it_is_not_the_working_folder(tmp_path: Path) -> None:
     """As Python itself, of which another version was installed meanwhile."""
     gone = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "gone"))
-    with pytest.raises(MerError) as raised, pool_child._refusals():
+    with pytest.raises(MerError) as raised, pool_child.refusals():
         raise gone
     assert (
         str(raised.value)

@@ -73,6 +73,18 @@ def test_what_device_says(tmp_path: Path, artifact: Artifact, monkeypatch: pytes
     assert opened(built, "null") == ("null", "device: cpu (null was asked for)")
 
 
+def test_a_runtime_that_has_the_network_on_a_gpu(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = SimpleNamespace(name="onnxruntime_rtx", close=lambda: None)
+    monkeypatch.setattr(choose, "open_runtime", lambda *_: runtime)
+    line = "device: cuda for the network, cpu for the log-mels (onnxruntime_rtx was asked for)"
+    assert opened(artifact, runtime.name) == (runtime.name, line)
+    assert opened(artifact, runtime.name, device="cuda") == (runtime.name, "")
+    with pytest.raises(UsageError, match="onnxruntime_rtx runs on a GPU only: for the CPU leave it out"):
+        opened(artifact, runtime.name, device="cpu")
+    with pytest.raises(UsageError, match="onnxruntime_rtx runs on one GPU: several GPUs need an engine"):
+        opened(artifact, runtime.name, gpus=2)
+
+
 def test_without_dali_only_the_network_runs_on_the_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

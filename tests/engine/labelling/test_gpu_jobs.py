@@ -55,7 +55,7 @@ def test_the_third_try_is_alone() -> None:
             jobs.labels[number] = SongLabel(f"{number}.mp3")
     rows = list(jobs.labels.ready())
     assert [row.error for row in rows if row.path != "3.mp3"] == [None] * 4
-    assert rows[3].error == "3 processes that label on GPUs ended while they had it"
+    assert rows[3].error == "3 processes ended while they labelled it"
     assert rows[3].unreadable  # another day it may be labelled
     assert not jobs.take().files
 

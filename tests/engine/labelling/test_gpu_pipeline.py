@@ -15,7 +15,7 @@ from audio_files import noise, write_audio
 from engine_files import engine
 from gpu_on_cpu import SPEC, OnCpu, assert_close, by_pipeline, by_reference, on_cpu, packed
 from merkit.engine.artifact import Artifact
-from merkit.engine.errors import DeviceMemoryError, UsageError
+from merkit.engine.errors import DeviceError, DeviceMemoryError, UsageError
 from merkit.engine.labelling import gpu_pipeline, local
 from merkit.engine.labelling.file_windows import WindowOptions, samples_from_file
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
@@ -79,6 +79,35 @@ def test_windows_of_a_call_that_was_left_are_nobody_elses(
             del left
             rows = list(backend.label_files(mixed_songs[::-1], artifact, options))
             assert_close(rows, expected[::-1])
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_call_after_one_that_was_interrupted(
+    mixed_songs: list[str], artifact: Artifact, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Its next call is right, after Ctrl-C in a notebook; one taken from in turns says why it ends."""
+    options, expected = WindowOptions(SPEC.audio), by_reference(mixed_songs, artifact)
+    submits: list[int] = []
+    right = OnCpu.submit
+
+    def submit(runtime: OnCpu, log_mels: Any) -> Any:
+        submits.append(len(log_mels))
+        if len(submits) == number:
+            raise KeyboardInterrupt
+        return right(runtime, log_mels)
+
+    with LocalBackend(on_cpu(artifact, batch=3), 2) as backend:
+        for _ in range(2):
+            submits.clear()
+            turns = backend.label_files(mixed_songs * 40, artifact, options)
+            assert_close([next(turns)], expected[:1])
+            with monkeypatch.context() as patch:
+                patch.setattr(OnCpu, "submit", submit)
+                with pytest.raises(KeyboardInterrupt):
+                    list(backend.label_files(mixed_songs[::-1] * 4, artifact, options))
+            assert_close(list(backend.label_files(mixed_songs, artifact, options)), expected)
+            with pytest.raises(DeviceError, match="a call was interrupted while the GPU had songs"):
+                list(turns)
 
 
 def test_dali_out_of_memory_halves_the_batch(

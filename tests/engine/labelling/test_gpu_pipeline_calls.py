@@ -229,3 +229,24 @@ def test_what_is_closed_keeps_nothing(recording: RecordingDali, artifact: Any) -
     assert not network._in_dali
     assert not network._free
     assert network._filling is None
+
+
+def test_after_an_interrupt_it_is_opened_as_it_was(
+    recording: RecordingDali, networks: list[Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same GPU, with batches of the same size, and only when the memory of the first one is free."""
+    network = open_gpu_pipeline(with_profile(1, 4, 4), 1, 2)
+    file = packed(np.ones((8, SPEC.audio.window_samples), np.float32))
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "submit", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(network.add("a", file))
+    recording.calls.clear()
+    with network.mended() as mended:
+        assert recording.calls[:3] == [("closed",), ("network closed",), ("open_runtime", 1)]
+        assert mended.batch == recording.options["batch_size"] == 2
+        assert networks[1].given == networks[0].given
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt

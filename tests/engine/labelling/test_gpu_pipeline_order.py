@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merkit.engine.errors import DeviceMemoryError
+from merkit.engine.errors import DeviceError, DeviceMemoryError
 from merkit.engine.labelling.file_windows import FileFacts, FileSamples
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.spectrogram.dali import IN_FLIGHT
@@ -107,3 +108,93 @@ def test_a_part_in_the_middle_that_is_short(begins: int, ends: int) -> None:
     device = Late(11, begins, ends)
     np.testing.assert_array_equal(logits_of(device, [11])[0][:, 0], np.arange(1, 12))
     assert device.opened == [11, 5, 2]
+
+
+class Interrupted(Late):
+    """Raises KeyboardInterrupt, as a handler does, in a step of its number, when that is done."""
+
+    def __init__(self, step: str, number: int) -> None:
+        super().__init__(4, 99, 99)
+        self._step, self._left = step, number
+        self.closed = 0
+
+    def _after(self, step: str) -> None:
+        self._left -= step == self._step
+        if not self._left:
+            self._left = -1
+            raise KeyboardInterrupt
+
+    def put(self, samples: np.ndarray, scales: np.ndarray) -> None:
+        super().put(samples, scales)
+        self._after("put")
+
+    def take(self, stream: int) -> np.ndarray:
+        scales = super().take(stream)
+        self._after("take")
+        return scales
+
+    def submit(self, scales: np.ndarray) -> Any:
+        pending = super().submit(scales)
+        self._after("submit")
+
+        def result() -> np.ndarray:
+            logits = pending.result()
+            self._after("result")
+            return logits
+
+        return SimpleNamespace(result=result)
+
+    def close(self) -> None:
+        super().close()
+        self.closed += 1
+
+
+def file_of(scales: list[int]) -> FileSamples:
+    samples = np.zeros((len(scales), 2), np.int16)
+    return FileSamples(FileFacts((), 0.0, "", {}), samples, np.asarray(scales, np.float32))
+
+
+@pytest.mark.parametrize("step", ["put", "take", "submit", "result", "label"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_after_an_interrupt_nobody_gets_the_windows_of_another(step: str, number: int) -> None:
+    """It may come anywhere, also while a label is made of logits that were just yielded."""
+    device: Any = Interrupted(step, number)
+    whole: Any = Late(4, 99, 99)
+    pipeline = GpuPipeline(
+        device, SPEC, device.open_dali, open_anew=lambda: GpuPipeline(whole, SPEC, whole.open_dali)
+    )
+    assert pipeline.mended() is pipeline
+
+    def run() -> None:
+        for key in range(12):
+            for _ in pipeline.add(key, file_of([key] * 3)):
+                device._after("label")
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    for again in (pipeline.add(99, file_of([99])), pipeline.flush()):
+        with pytest.raises(DeviceError, match="a call was interrupted while the GPU had songs"):
+            list(again)
+    assert not device.closed
+    mended = pipeline.mended()
+    assert device.closed
+    done: dict[Any, np.ndarray] = {}
+    for key in range(12):
+        done.update(mended.add(key, file_of([key + 100] * 3)))
+    done.update(mended.flush())
+    assert {key: logits[:, 0].tolist() for key, logits in done.items()} == {
+        key: [key + 100] * 3 for key in range(12)
+    }
+    assert mended.mended() is mended
+
+
+def test_an_interrupt_between_two_files_breaks_nothing() -> None:
+    """As while files are waited for: what the GPU has goes on."""
+    device: Any = Late(4, 99, 99)
+    pipeline = GpuPipeline(device, SPEC, device.open_dali)
+    with suppress(KeyboardInterrupt):
+        list(pipeline.add(0, file_of([1] * 3)))
+        raise KeyboardInterrupt
+    assert pipeline.mended() is pipeline
+    done = dict([*pipeline.add(1, file_of([2] * 3)), *pipeline.flush()])
+    assert {key: logits[:, 0].tolist() for key, logits in done.items()} == {0: [1] * 3, 1: [2] * 3}

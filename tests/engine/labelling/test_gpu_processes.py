@@ -110,12 +110,17 @@ def test_several_gpus_label_as_one_does(
 
 
 def test_gpus_that_failed_and_hung_work_again_in_a_new_process(
-    mixed_songs: list[str], artifact: Artifact, caplog: pytest.LogCaptureFixture
+    mixed_songs: list[str],
+    artifact: Artifact,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    options = WindowOptions(SPEC.audio)
+    monkeypatch.setattr(gpu_processes, "_PATIENCE_S", 10 - 4 * options.limits.seconds)
     many = (mixed_songs * 100)[:200]
     expected = (by_reference(mixed_songs, artifact) * 100)[:200]
-    with GpuProcesses(2, "onnxruntime", 2, both_once, patience_s=10) as processes:
-        rows = list(processes.label_files(many, artifact, WindowOptions(SPEC.audio)))
+    with GpuProcesses(2, "onnxruntime", 2, both_once) as processes:
+        rows = list(processes.label_files(many, artifact, options))
     assert_close(rows, expected)
     said = sorted(record.getMessage() for record in caplog.records)
     assert "GPU 0: it gave nothing for 10 s; its files go to the others" in said

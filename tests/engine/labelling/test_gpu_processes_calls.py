@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections import deque
 from multiprocessing import Pipe, connection
@@ -75,6 +77,18 @@ def test_a_process_that_was_started_again_has_labelled_nothing(call: _Call) -> N
     assert [child.gpu for child in call._children] == [1]
 
 
+def test_a_system_that_starts_no_process_says_so_in_a_line(
+    call: _Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(gpu_processes, "start_process", refuse)
+    with pytest.raises(MerError, match=r"cannot start \(Resource temporarily unavailable\): the limit"):
+        call.start_process(0)
+    assert not call._children
+
+
 def test_a_gpus_process_is_started_three_times_at_most(call: _Call) -> None:
     for _ in range(2):
         call.start_process(0)
@@ -97,10 +111,14 @@ def test_a_gpu_that_never_labelled_anything_is_not_started_again(call: _Call) ->
         call._give_up(child, DeviceError("no driver"))
 
 
-@pytest.mark.parametrize(("worked", "patience_s"), [(True, 10), (False, 30)])
+@pytest.mark.parametrize(
+    ("worked", "of_files_s", "patience_s"), [(True, 10, 10), (False, 10, 30), (False, 40, 40)]
+)
 def test_a_process_that_hangs_is_killed_when_its_time_is_up(
-    call: _Call, worked: bool, patience_s: float
+    call: _Call, worked: bool, of_files_s: float, patience_s: float
 ) -> None:
+    """Its first file may take as long as any other, where the limit of a file is a long one."""
+    call._patience_s = of_files_s
     child, _theirs = child_of(call, files=2)
     call._starts[0] = 3
     if worked:
@@ -142,10 +160,7 @@ def test_decoders_are_shared_out_to_the_gpus(count: int, workers: int, each: int
     assert GpuProcesses(count, "tensorrt", workers)._workers == each
 
 
-@pytest.mark.parametrize(("given", "patience_s"), [(None, 300.0 + 4 * 50.0), (7.0, 7.0)])
-def test_the_patience_covers_the_limits_of_files(
-    monkeypatch: pytest.MonkeyPatch, given: float | None, patience_s: float
-) -> None:
+def test_the_patience_covers_the_limits_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that takes as long as it may is no reason to end a process."""
     patiences: list[float] = []
 
@@ -156,9 +171,9 @@ def test_the_patience_covers_the_limits_of_files(
     monkeypatch.setattr(gpu_processes, "_Call", made)
     options: Any = SimpleNamespace(limits=SimpleNamespace(seconds=50.0))
     artifact: Any = None
-    with GpuProcesses(2, "tensorrt", patience_s=given) as backend:
+    with GpuProcesses(2, "tensorrt") as backend:
         assert list(backend.label_files([], artifact, options)) == []
-    assert patiences == [patience_s]
+    assert patiences == [300.0 + 4 * 50.0]
     with pytest.raises(ValueError, match="closed"):
         next(backend.label_files([], artifact, options))
 

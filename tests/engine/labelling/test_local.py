@@ -194,6 +194,28 @@ def test_the_next_call_reads_the_folder_that_the_process_is_in(
     assert are_new == [True, True, False, True]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows moves no folder that a process is in")
+@pytest.mark.parametrize("becomes", ["is left", "is moved"])
+def test_a_child_that_is_replaced_reads_the_folder_that_its_call_began_in(
+    becomes: str, backend: LocalBackend, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not another song of that name in the folder that the program is in by then."""
+    for folder, seconds in (("then", 3), ("now", 5)):
+        (tmp_path / folder).mkdir()
+        write_audio(tmp_path / folder / "a.wav", noise(seconds, 16_000, seconds), 16_000)
+    monkeypatch.chdir(tmp_path / "then")
+    labels = backend.label_files(["a.wav"] * 150, artifact, OPTIONS)
+    assert next(labels).duration_s == 3
+    monkeypatch.chdir(tmp_path / "now")
+    if becomes == "is moved":
+        (tmp_path / "then").rename(tmp_path / "elsewhere")
+    for child in backend._in_use[0]._children:
+        child.process.kill()
+    rows = [(row.error, row.duration_s) for row in labels]
+    gone = {("no such file", None)} if becomes == "is moved" else set()
+    assert gone <= set(rows) <= {(None, 3.0)} | gone
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
 def test_whole_paths_are_read_where_the_working_folder_is_gone(
     backend: LocalBackend, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

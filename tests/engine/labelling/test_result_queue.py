@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
+from merkit.engine.labelling import result_queue
 from merkit.engine.labelling.result_queue import ResultQueue
 
 
@@ -75,6 +77,58 @@ def test_closing_ends_the_producer() -> None:
     with pytest.raises(ValueError, match="closed"):
         queue.get()
     queue.close()
+
+
+@pytest.mark.parametrize("then", ["gives another", "ends"])
+def test_closing_leaves_an_iterator_that_waits_for_ever(then: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where it goes on at last, the producer ends before it touches what others may have by now."""
+    monkeypatch.setattr(result_queue, "_PATIENCE_S", 0.2)
+    waits, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+    touched: list[str] = []
+
+    def items() -> Iterator[str]:
+        yield "first"
+        waits.set()
+        goes_on.wait(60)
+        if then == "gives another":
+            yield "second"
+
+    def produce(queue: ResultQueue) -> None:
+        try:
+            for item in queue.taken(items()):
+                queue.put(item, 1)
+                touched.append(item)
+            touched.append("end")
+        finally:
+            ended.set()
+
+    queue = ResultQueue(10, produce)
+    assert queue.get() == "first"
+    assert waits.wait(30)
+    began = time.monotonic()
+    queue.close()
+    assert 0.2 <= time.monotonic() - began < 20
+    goes_on.set()
+    assert ended.wait(30)
+    assert touched == ["first"]
+
+
+def test_closing_waits_for_what_the_producer_does_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process that it starts, which would be nobody's."""
+    monkeypatch.setattr(result_queue, "_PATIENCE_S", 0.0)
+    begun, ended = threading.Event(), []
+
+    def produce(queue: ResultQueue) -> None:
+        begun.set()
+        while not queue.closed:
+            time.sleep(0.001)
+        time.sleep(0.5)
+        ended.append(True)
+
+    queue = ResultQueue(10, produce)
+    assert begun.wait(30)
+    queue.close()
+    assert ended == [True]
 
 
 def test_the_producer_may_close_it_too() -> None:

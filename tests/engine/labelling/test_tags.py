@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,3 +41,18 @@ def test_no_files_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tags, "WorkerPool", fail)
     nothing: Iterator[str] = iter(())
     assert list(read_tags(nothing, WindowOptions(AudioSpec()))) == []
+
+
+def _slow(path: str, _: object) -> dict[str, str]:
+    time.sleep(0.05)
+    return {"title": path}
+
+
+def test_a_stop_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a share that answers slowly, a thousand files would keep Ctrl-C waiting for half a minute."""
+    monkeypatch.setattr(tags, "tags_from_file", _slow)
+    stop, paths = threading.Event(), [f"{i}" for i in range(600)]
+    threading.Timer(1.0, stop.set).start()
+    read = list(read_tags(paths, WindowOptions(AudioSpec()), stop))
+    assert read == [{"title": path} for path in paths[: len(read)]]
+    assert len(read) < 300

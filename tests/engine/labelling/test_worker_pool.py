@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from multiprocessing import active_children, get_all_start_methods, get_context
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from child_processes import is_running, rest_of_output
 from merkit.engine.errors import AudioError, MerError, UnreadableError
-from merkit.engine.labelling import pool_child, worker_pool
+from merkit.engine.labelling import pool_child, result_queue, worker_pool
 from merkit.engine.labelling.worker_pool import Failure, WorkerPool
 from merkit.engine.temporary import process_folder
 
@@ -297,6 +298,32 @@ def test_results_of_a_map_that_was_left_do_not_come_in_the_next() -> None:
             next(left)
             left.close()
             assert sorted(pool.map(["ok:a", "ok:b", "ok:c"])) == [(0, ">ok:a"), (1, ">ok:b"), (2, ">ok:c")]
+
+
+def test_ctrl_c_is_heard_while_an_item_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And when the item comes after all, it is none of the next map's."""
+    monkeypatch.setattr(result_queue, "_PATIENCE_S", 0.1)
+    goes_on, came = threading.Event(), threading.Event()
+
+    def items() -> Iterator[str]:
+        yield "ok:first"
+        goes_on.wait(60)
+        came.set()
+        yield from ["ok:late"] * 9
+
+    with WorkerPool(behave, {"prefix": ">"}, 2) as pool:
+        main = threading.main_thread().ident
+        threading.Timer(1, signal.pthread_kill, [main, signal.SIGINT]).start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            list(pool.map(items()))
+        assert time.monotonic() - began < 30
+        assert [*pool.map(["ok:1"])] == [(0, ">ok:1")]
+        with closing(pool.map(["ok:2", "sleep:0.5"])) as others:
+            assert next(others) == (0, ">ok:2")
+            goes_on.set()
+            assert came.wait(30)
+            assert [*others] == [(1, ">sleep:0.5")]
 
 
 def test_one_map_at_a_time() -> None:

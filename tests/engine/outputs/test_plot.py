@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,55 @@ def test_the_legend_has_every_label(
     """Matplotlib leaves out by itself what begins with a line below."""
     names = ("_low", "$a$", "sad", "गीत")
     plot_song(label, dataclasses.replace(spec, labels=names), Limits(), tmp_path / "song.png")
-    shown = [text.get_text() for text in drawn[0].axes[1].get_legend().get_texts()]
+    shown = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert shown == ["_low", r"\$a\$", "sad", "गीत"]
+
+
+_CLUSTERS = (
+    "passionate, rousing, confident, boisterous, rowdy",
+    "rollicking, cheerful, fun, sweet, amiable/good natured",
+    "literate, poignant, wistful, bittersweet, autumnal, brooding",
+    "humorous, silly, campy, quirky, whimsical, witty, wry",
+    "aggressive, fiery, tense/anxious, intense, volatile, visceral",
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([f"emotion number {number}" for number in range(12)], 12),
+        (_CLUSTERS, 5),
+        ([f"mood{number}" for number in range(56)], 56),
+        ([f"{number} {'W' * 190}" for number in range(30)], 8),
+        ([str(number) for number in range(300)], 96),
+    ],
+    ids=lambda each: str(len(each)) if isinstance(each, list | tuple) else "",
+)
+def test_a_legend_takes_rows_so_that_it_stays_within_the_picture(
+    label: SongLabel, spec: ModelSpec, tmp_path: Path, drawn: list[Any], names: list[str], shown: int
+) -> None:
+    most = np.linspace(0, 1, len(names)) / (len(names) / 2)  # the last one has the most
+    several = dataclasses.replace(
+        label, emotion=names[-1], probabilities=tuple(most), windows=((0.0, tuple(most)),)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that axes have no room
+        plot_song(several, dataclasses.replace(spec, labels=tuple(names)), Limits(), tmp_path / "song.png")
+    (figure,) = drawn
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert len(texts) == shown
+    assert [names.index(next(n for n in names if n.startswith(t.removesuffix("…")))) for t in texts] == list(
+        range(len(names) - shown, len(names))
+    )
+    box, above, below = legend.get_window_extent(), *(axes.get_window_extent() for axes in figure.axes)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y0 >= 0
+    assert box.y1 < below.y0
+    assert below.width > 0.8 * figure.bbox.width
+    assert above.height + below.height > 0.4 * figure.bbox.height
+    assert figure.axes[0].title.get_window_extent().width <= above.width
 
 
 @pytest.mark.parametrize("title", ["W" * 3_000, "गीत $i " * 40, "i" * 150, "i" * 120])

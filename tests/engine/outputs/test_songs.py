@@ -46,11 +46,15 @@ def test_the_same_path_in_another_folder_is_another_song(
     assert find(song)[0] is Found.MISSING
 
 
+@pytest.mark.parametrize("whole", [False, True])
 def test_songs_that_moved_with_their_labels(
-    song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: bool, song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.move(tmp_path / "a", tmp_path / "c")
     monkeypatch.chdir(tmp_path / "c")
+    if whole:  # by tar
+        seconds = os.stat("m/song").st_mtime_ns // 10**9
+        os.utime("m/song", (seconds, seconds))
     assert find(song) == (Found.SAME, "m/song")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from merkit.engine.errors import DeviceError
-from merkit.engine.runtimes import cuda_bindings
-from merkit.engine.runtimes.cuda_gpu import open_gpu
+from merkit.engine.runtimes import cuda_bindings, cuda_gpu
+from merkit.engine.runtimes.cuda_gpu import Gpu, open_gpu
 
 
 def test_without_a_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +57,27 @@ def test_an_error_of_which_the_driver_knows_no_text(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cuda_bindings, "_driver", driver)
     with pytest.raises(cuda_bindings.Error, match=r"^error 913$"):
         cuda_bindings._checked((913,))
+
+
+def test_a_fork_says_why_the_gpu_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA itself says "initialization error" there."""
+    pushed: list[str] = []
+    context = SimpleNamespace(push=lambda: pushed.append("push"), pop=lambda: pushed.append("pop"))
+    device = SimpleNamespace(
+        name=lambda: "stub", compute_capability=lambda: (8, 9), retain_primary_context=lambda: context
+    )
+    cuda: Any = SimpleNamespace(
+        Device=lambda _: device, get_driver_version=lambda: 13_000, Error=_Error, MemoryError=_Error
+    )
+    monkeypatch.setattr(cuda_gpu.atexit, "register", lambda _: None)
+    gpu = Gpu(cuda, 0)
+    with gpu.current():
+        assert pushed == ["push"]
+    monkeypatch.setattr(cuda_gpu.os, "getpid", lambda: -1)
+    with pytest.raises(DeviceError, match=r'stub was in use before this process was forked.* by .*"spawn"'):
+        gpu.current().__enter__()
+    assert pushed == ["push", "pop"]
+
+
+class _Error(Exception):
+    pass

@@ -143,6 +143,41 @@ def test_a_sidecar_that_tells_of_no_layers(tmp_path: Path, spec: ModelSpec, kept
     assert "--keep" not in rebuild_command(engine(tmp_path, spec, kept=kept), "8.9")
 
 
+def test_for_turing_it_asks_for_no_product_of_matrices_in_fp32(tmp_path: Path, spec: ModelSpec) -> None:
+    """mer-export refuses one there: ``fp32_products``."""
+    kept = {"one step up": ["stem"], "fp32": ["head"]}
+    fp32, half, eight = (
+        {**RTX, "precision": precision, "precision_by_op": {"Gemm": table}, "kept": kept}
+        for precision, table in (("fp32", {"fp32": 1}), ("fp16", {"fp32": 1}), ("int8", {"fp32": 1}))
+    )
+    fp32["kept"] = None
+    assert " --fp16 --builder rtx --gpu turing " in rebuild_command(engine(tmp_path, spec, **fp32), "7.5")
+    assert " --fp32 --builder rtx --min-" in rebuild_command(engine(tmp_path, spec, **fp32), "8.9")
+    command = rebuild_command(engine(tmp_path, spec, **half), "7.5")
+    assert " --fp16 " in command
+    assert "--keep" not in command
+    command = rebuild_command(engine(tmp_path, spec, **eight), "7.5")
+    assert " --int8 " in command
+    assert " --keep stem -o" in command
+    only_convolutions = {**fp32, "precision_by_op": {"Conv": {"fp32": 9}}}
+    assert " --fp32 --builder rtx --gpu turing " in rebuild_command(
+        engine(tmp_path, spec, **only_convolutions), "7.5"
+    )
+    damaged = {**fp32, "precision_by_op": {"Gemm": 3}}
+    assert " --fp32 " in rebuild_command(engine(tmp_path, spec, **damaged), "7.5")
+
+
+def test_what_was_said_of_a_foreign_network_is_said_again(tmp_path: Path, spec: ModelSpec) -> None:
+    given = {"spec": "my spec.json", "labels": '"sad, blue",happy', "backbone": "resnet18"}
+    source = {"model": "theirs.pth", "sha256": "0" * 64, "given": given}
+    command = shlex.split(rebuild_command(engine(tmp_path, spec, source=source), "8.9"))
+    start = command.index("--spec")
+    assert command[start : start + 6] == [word for name in given for word in (f"--{name}", given[name])]
+    for given in (None, ["--triton"], {"spec": 3, "triton": "/"}):
+        command = rebuild_command(engine(tmp_path, spec, source={**source, "given": given}), "8.9")
+        assert not re.search("spec|triton|labels", command)
+
+
 @pytest.mark.parametrize(
     ("capability", "family"),
     [("7.5", "turing"), ("8.0", "ampere"), ("8.6", "ampere"), ("8.9", "ada"), ("12.0", "blackwell")],

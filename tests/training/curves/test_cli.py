@@ -94,6 +94,24 @@ def test_other_data_beside(data: Path):
     assert result.stdout.splitlines()[0] == "| clips a label | good |"
 
 
+def test_other_data_is_grouped_as_the_curve_s_where_it_can_be(data: Path, monkeypatch: pytest.MonkeyPatch):
+    tables: list[Sequence[Table]] = []
+
+    def curve(table: Table, sizes: object, draws: object, beside: Sequence[Table]) -> list[Point]:
+        tables.append(beside)
+        return [Point(2, (0.25, 0.5))]
+
+    monkeypatch.setattr(few_clips, "curve_by_label", curve)
+    write_files(data, "other/1.wav", "other/2.wav")
+    (data / "clips.csv").write_text("path,label,person\n1.wav,a,Ann\n2.wav,b,Bob\n")
+    for name, column in (("both", "Person"), ("artists", "artist")):
+        rows = f"path,label,{column}\nother/1.wav,x,Cid\nother/2.wav,y,Dan\n"
+        (data / f"{name}.csv").write_text(rows)
+        result = _run(data, "--group-by", "person", "--beside", data / f"{name}.csv", "--clips", "2")
+        assert result.exit_code == 0, result.output
+    assert [beside.groups for (beside,) in tables] == [("Cid", "Dan")] * 2
+
+
 def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
     begun = []
 

@@ -76,6 +76,19 @@ def test_other_data_touches_the_groups_of_all_artists_that_it_names(cache: Path,
     assert touched == [(frozenset(["Bob; Cid", "Ann; Bob", "Cid"]), frozenset(["Dan; Eve"]))]
 
 
+def test_artists_are_apart_whatever_groups_are(cache: Path, tmp_path: Path):
+    """The curve's clips are grouped by source, the others by artist: their table has no sources."""
+
+    def by(folder: str, name: str, seed: int, group: str, artist: str) -> Clip:
+        clip = _clip(tmp_path / folder, name, seed, group)
+        return dataclasses.replace(clip, artists=(artist,), by_artist=folder == "other")
+
+    mine = _data(by("mine", "0.wav", 0, "s1", "ann"), by("mine", "1.wav", 1, "s2", "bob"))
+    others = [_data(by("other", "2.wav", 5, "Bob", "bob"), by("other", "3.wav", 6, "Cid", "cid"))]
+    _, touched, _ = apart_by_recording(mine, others, cache, workers=1)
+    assert touched == [(frozenset(["s2"]), frozenset(["Cid"]))]
+
+
 def test_artists_are_those_of_the_joined_groups(cache: Path, tmp_path: Path):
     mine = _data(
         _clip(tmp_path / "mine", "0.wav", 0, "One"),

@@ -119,6 +119,10 @@ def test_random_ones_stay_within_their_bounds():
     noise_db = [10 * np.log10(10 ** (random_noise(flat, rng).mean() / 10) - 1 + 1e-9) for _ in range(200)]
     assert -55 < min(noise_db) < -40
     assert -17 < max(noise_db) < -10  # 15 dB below, with up to 9 dB more in the treble
+    silence = np.full((128, 2_000), -200, np.float32)
+    for level, tilt, of_all in ((-15, 9, -10), (-45, -18, -51)):  # as the documents say
+        power = np.power(10, with_noise(silence, level, tilt, rng).astype(np.float64) / 10).mean()
+        assert 10 * np.log10(power) == pytest.approx(of_all, abs=0.5)
 
 
 def test_a_codec_errs_where_it_is_masked():

@@ -44,6 +44,18 @@ def test_gain_changes_levels_and_nothing_else():
     assert before["level"] - after["level"] == pytest.approx(20, abs=0.01)
 
 
+def test_the_level_of_a_file_is_the_sound_s(tmp_path: Path):
+    sound = _noise(8_000, 0.1)
+    for name, gain in (("loud", 1.0), ("quiet", 0.03)):
+        soundfile.write(tmp_path / f"{name}.wav", np.float32(gain) * sound, _RATE, subtype="FLOAT")
+    results = recording_facts([Clip(tmp_path / f"{name}.wav", "x", "") for name in ("loud", "quiet")], 1)
+    loud, quiet = (_by_name(result) for result in results if isinstance(result, np.ndarray))
+    assert loud["level"] == pytest.approx(-20, abs=0.1)
+    assert loud["peak"] == pytest.approx(20 * np.log10(np.abs(sound).max()), abs=0.1)
+    for name in ("level", "peak", "quietest tenth"):
+        assert loud[name] - quiet[name] == pytest.approx(-20 * np.log10(0.03), abs=0.1)
+
+
 def test_files_and_what_cannot_be_heard(tmp_path: Path):
     soundfile.write(tmp_path / "a.wav", _noise(11_000, 0.1), _RATE, subtype="PCM_16")
     soundfile.write(tmp_path / "silent.wav", np.zeros(_RATE), _RATE)

@@ -53,6 +53,21 @@ def test_what_inner_folds_say_is_of_other_groups():
     assert head.temperature > 1.5  # and it must not be sure
 
 
+def test_the_temperature_is_of_the_windows_that_labelling_hears():
+    """The mean over many windows is less sure than it is right; a single one is less so."""
+    rng = np.random.default_rng(0)
+    clips = [Clip(Path(f"{i}.wav"), "ab"[i % 2], f"artist {i}") for i in range(80)]
+    songs = [i % 2 + rng.normal(0, 1, 2) for i in range(80)]
+    many = [(song + rng.normal(0, 3, (12, 2))).astype(np.float32) for song in songs]
+    learnt, heard, same = (
+        fit_head(many, clips, ("a", "b"), heard=rows) for rows in ((), [rows[:1] for rows in many], many)
+    )
+    assert same.temperature == learnt.temperature
+    assert heard.temperature > 2 * learnt.temperature
+    assert (heard.strength, heard.macro_f1) == (learnt.strength, learnt.macro_f1)
+    assert torch.equal(heard.layer.weight, learnt.layer.weight)
+
+
 def test_labels_depend_less_on_what_a_bad_copy_changes():
     """Two features tell the label equally well; bad copies move the second."""
     rng = np.random.default_rng(3)

@@ -6,14 +6,16 @@ import os
 import unicodedata
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled_files import write_files
 from merkit.engine.data.labelled_audio import labelled_audio
-from merkit.engine.errors import MerError, UsageError
-from merkit.training.listening.label_file import LabelFile, LabelRow, labelled_paths, labels_from_text
+from merkit.engine.errors import MerError
+from merkit.training.listening import label_file
+from merkit.training.listening.label_file import LabelFile, LabelRow, labelled_paths
 
 
 @pytest.fixture
@@ -89,6 +91,54 @@ def test_one_row_is_taken_back_and_every_other_byte_stays(file: Path, before: st
     with pytest.raises(MerError, match="in use by another"):
         LabelFile(file)
     table.close()
+
+
+def test_a_key_reads_no_row_that_is_known(file: Path, monkeypatch: pytest.MonkeyPatch):
+    reads: list[Path] = []
+
+    def read(*asked: Any) -> Any:
+        reads.append(asked[0])
+        return real(*asked)
+
+    real = label_file._read
+    file.write_text("path,label\n" + "".join(f"{number}.mp3,sad\n" for number in range(9)))
+    with closing(LabelFile(file)) as table:
+        monkeypatch.setattr(label_file, "_read", read)
+        for name in "abc":
+            table.add(str(file.parent / f"{name}.mp3"), "calm")
+        table.take_back(str(file.parent / "c.mp3"))
+        rows = table.rows()
+        assert reads == []
+        with file.open("a") as other:  # an editor
+            other.write("d.mp3,sad\n")
+        table.add(str(file.parent / "e.mp3"), "calm")
+        assert [os.path.basename(row.path) for row in table.rows()[-3:]] == ["b.mp3", "d.mp3", "e.mp3"]
+        assert reads == [file]
+        assert table.rows()[:-2] == rows
+    with closing(LabelFile(file)) as again:
+        assert again.rows() == table._rows
+
+
+def test_a_row_is_written_while_another_program_writes(file: Path, monkeypatch: pytest.MonkeyPatch):
+    with closing(LabelFile(file)) as table:
+        real = os.write
+
+        def write(descriptor: int, data: bytes) -> int:
+            with file.open("ab") as other:
+                other.write(b"b.mp3,sad,\n")
+            return real(descriptor, data)
+
+        monkeypatch.setattr(os, "write", write)
+        table.add(str(file.parent / "a.mp3"), "calm")
+        monkeypatch.undo()
+        assert [row.label for row in table.rows()] == ["sad", "calm"]
+
+
+def test_labels_are_one_in_each_normal_form(file: Path):
+    decomposed = unicodedata.normalize("NFD", "gl\xe9")
+    file.write_text(f"path,label\na.mp3,{decomposed}\nb.mp3,gl\xe9\n", encoding="utf-8")
+    with closing(LabelFile(file)) as table:
+        assert [row.label for row in table.rows()] == ["gl\xe9", "gl\xe9"]
 
 
 def test_a_name_that_is_not_utf_8_is_refused(file: Path):
@@ -260,14 +310,6 @@ def test_a_path_is_read_as_the_training_reads_it(file: Path, name: str, cell: st
     assert labelled_paths(file) == there
     with closing(LabelFile(file)) as table:
         assert {row.path for row in table.rows()} == there
-
-
-def test_labels():
-    assert labels_from_text(" शांत , very  sad,C") == ("शांत", "very sad", "C")
-    assert labels_from_text('"happy,  ""very""",tense') == ('happy, "very"', "tense")
-    for text in ("", "a", "a,", "a,A", "=a,b", "a\x1b,b", ",".join(map(str, range(34)))):
-        with pytest.raises(UsageError):
-            labels_from_text(text)
 
 
 def test_what_is_no_file_of_this_machine_has_its_label_too(file: Path):

@@ -74,6 +74,18 @@ def test_relative_paths_are_those_of_the_run(tmp_path: Path, monkeypatch: pytest
     assert names == [str(tmp_path / "in/a.mp3"), str(tmp_path / "b.mp3")]
 
 
+def test_songs_whose_folder_was_renamed_are_found_as_the_rows_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_files(tmp_path, "new/a.mp3", "new/b.mp3")
+    rows = [_row(f"{name}.mp3", real_path=f"{tmp_path}/old/{name}.mp3") for name in "ab"]
+    labels = _folder(tmp_path / "labels", *rows, _row("gone.mp3", real_path=f"{tmp_path}/old/gone.mp3"))
+    monkeypatch.chdir(tmp_path / "new")
+    found = songs_from_labels(labels)
+    assert [song.path for song in found.songs] == [f"{tmp_path}/new/{name}.mp3" for name in "ab"]
+    assert found.left_out == {"not there any more": 1}
+
+
 def test_what_nobody_can_label_is_counted(tmp_path: Path):
     write_files(tmp_path, "a.mp3", "b.mp3")
     rows = [

@@ -81,6 +81,29 @@ def test_undo_leaves_rows_alone_that_are_not_of_the_queue(table: LabelFile):
     assert len(_lines(table)) == 1
 
 
+def test_undo_of_a_skip_leaves_the_row_that_an_editor_wrote_meanwhile(table: LabelFile):
+    session = _session(table)
+    session.label(0, "sad")
+    session.skip(1)
+    with table.file.open("a") as editor:
+        editor.write("1.mp3,calm,\n")
+    assert session.state()["last"] == {"number": 1, "name": "1.mp3", "artist": "artist 1", "label": None}
+    assert session.undo()["song"]["number"] == 2
+    assert _lines(table) == ["0.mp3,sad,artist 0", "1.mp3,calm,"]
+    with pytest.raises(MerError, match="another program"):
+        session.undo()
+
+
+def test_many_skipped_songs_keep_their_order(table: LabelFile):
+    session = _session(table, 4)
+    for number in (2, 0, 1, 2):
+        session.skip(number)
+    shown = [session.state()["song"]["number"]]
+    while (state := session.label(shown[-1], "sad"))["song"]:
+        shown.append(state["song"]["number"])
+    assert shown == [3, 0, 1, 2]
+
+
 def test_a_label_that_another_program_took_out_is_asked_again(table: LabelFile):
     session = _session(table)
     session.label(0, "sad")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import resource
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import chirp, write_audio
-from merkit.engine.errors import AudioError
+from merkit.engine.errors import AudioError, UnreadableError
 from merkit.engine.labelling.worker_pool import Failure
 from merkit.training.listening import sound
 from merkit.training.listening.sound import Sounds
@@ -60,7 +63,7 @@ class _HerePool:
             try:
                 yield number, self._function(item, None)
             except AudioError as error:
-                yield number, Failure(str(error))
+                yield number, Failure(str(error), isinstance(error, UnreadableError))
 
     def close(self) -> None:
         pass
@@ -79,6 +82,50 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ro
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert _bytes(sounds, 0)[0] == "audio/wav"
+
+
+def test_what_cannot_be_decoded_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.wma").write_bytes(b"nonsense" * 1_000)
+    tries: list[Any] = []
+
+    def write_wav(job: Any, _: None) -> None:
+        tries.append(job)
+        raise AudioError("not an audio file")
+
+    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "_write_wav", write_wav)
+    with Sounds([str(tmp_path / "a.wma")]) as sounds:
+        for decoded in (False, True, True):
+            with pytest.raises(AudioError, match="not an audio file"):
+                sounds.open(0, decoded)
+    assert len(tries) == 1
+
+
+def test_what_was_skipped_before_its_turn_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    names = ("a.aiff", "b.aiff", "c.wav")  # of which the last one is sent as it is
+    paths = [write_audio(tmp_path / name, chirp(0.1, 22_050), 22_050) for name in names]
+    go, real = threading.Event(), sound._write_wav
+    jobs: list[str] = []
+
+    def write_wav(job: Any, options: None) -> None:
+        jobs.append(job[0])
+        go.wait(60)
+        real(job, options)
+
+    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "_write_wav", write_wav)
+    with Sounds([str(path) for path in paths]) as sounds, ThreadPoolExecutor(3) as threads:
+        asked = []
+        for number in range(3):  # one after the other, while the first is decoded
+            asked.append(threads.submit(sounds.open, number))
+            while sounds._asked != number or not jobs:
+                time.sleep(0.01)
+        go.set()
+        with pytest.raises(AudioError, match="another song"):
+            asked[1].result()
+        for each in (asked[0], asked[2]):
+            os.close(each.result().descriptor)
+    assert jobs == [str(paths[0])]
 
 
 def test_what_is_no_audio_never_leaves(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,17 +11,33 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from merkit.engine.data.clip import Clip
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spectrogram.log_mel import log_mel_from_decibels
 from merkit.training.data.examples import Examples
 from merkit.training.data.non_music import NON_MUSIC
+from merkit.training.data.splits import Split
 from merkit.training.evaluate.metrics_report import card_from_spec
 from merkit.training.fit.evidence import Sounds
 from merkit.training.networks.checkpoint import evidence_from_checkpoint, spec_from_checkpoint
 from merkit.training.runs import evidence_of_run
-from merkit.training.runs.evidence_of_run import add_evidence
+from merkit.training.runs.evidence_of_run import add_evidence, more_music
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS
-from small_training import Trained, drawn_predictions
+from merkit.training.teachers.teaching import Teaching
+from merkit.training.teachers.unlabelled import Unlabelled
+from small_training import Trained, drawn_predictions, fast_job
+
+
+def test_music_without_labels_is_of_the_groups_of_the_clips_however_they_are_written(examples: Examples):
+    """What is of one group is held out together."""
+    names = examples.clips[0].group.upper(), "Somebody Else"
+    clips = tuple(Clip(Path(f"{i}.wav"), "", name) for i, name in enumerate(names))
+    music = Unlabelled(clips, (examples.decibels[0], examples.decibels[1]), (frozenset(), frozenset()))
+    job = dataclasses.replace(fast_job(), teaching=Teaching((), music))
+    split = Split("grouped", np.arange(40), np.arange(0), np.arange(0), "")
+    sounds = more_music(examples, job, [split])
+    assert sounds.groups == [examples.clips[0].group, "Somebody Else"]
+    assert [len(windows) for windows in sounds.windows] == [1, 1]
 
 
 @pytest.mark.xdist_group("trained")

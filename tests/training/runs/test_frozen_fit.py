@@ -166,7 +166,7 @@ def test_published_weights_may_hear_shorter_windows_and_learn_from_more_of_them(
     learnt_from: list[set[int]] = []
 
     def head(features, *more):
-        learnt_from.append({len(rows) for rows in features})
+        learnt_from.extend({len(rows) for rows in given} for given in (features, more[-1]))
         return fit_head(features, *more)
 
     monkeypatch.setattr(frozen_fit, "fit_head", head)
@@ -176,7 +176,7 @@ def test_published_weights_may_hear_shorter_windows_and_learn_from_more_of_them(
     (run,), _ = run_session(session, NoObserver())
     _, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
     assert (spec.audio.frames, spec.audio.n_mels) == (100, PRESETS["audioset-relative"].n_mels)
-    assert learnt_from == [{4}]
+    assert learnt_from == [{4}, {3}]  # the second give the temperature
     assert run.predictions is not None
     assert {len(rows) for rows in run.predictions.logits} == {3}  # what labelling hears
 
@@ -190,9 +190,9 @@ def test_bad_copies_are_made_of_music_without_labels_too(
         soundfile.write(music / f"{number}.wav", noise(4, 22_050, seed=number), 22_050)
     further: list[int | None] = []
 
-    def head(features, clips, labels, balance, shifts, guard):
+    def head(features, clips, labels, balance, shifts, *more):
         further.append(len(shifts) - len(clips) if shifts else None)
-        return fit_head(features, clips, labels, balance, shifts, guard)
+        return fit_head(features, clips, labels, balance, shifts, *more)
 
     monkeypatch.setattr(frozen_fit, "fit_head", head)
     session = _session(songs, cache, tmp_path / "run", trained.run.folder, unlabelled=(music,))

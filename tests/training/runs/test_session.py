@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise
+from click.testing import CliRunner
 from merkit.engine.data.labelled_audio import Clip, LabelledAudio, heard_text, labelled_audio
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
+from merkit.training.cli import main
 from merkit.training.data.examples import examples_from_audio
 from merkit.training.data.splits import Split
 from merkit.training.evaluate.predictions import Predictions
@@ -261,6 +263,26 @@ def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: P
     assert resumed.metrics == run.metrics
     with pytest.raises(MerError, match="another training"):
         _said(data, cache, tmp_path / "out", mode="resume", teachers=(str(teacher),))
+
+
+@pytest.mark.parametrize("command", [["--out", "OUT"], ["table", "--runs", "OUT", "--results", "OUT.md"]])
+def test_music_without_labels_is_grouped_as_the_data_is(
+    command: list[str], songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str | None] = []
+
+    def unlabelled(sources: object, group_by: str | None) -> None:
+        asked.append(group_by)
+        raise MerError("enough")
+
+    monkeypatch.setattr(session_module, "unlabelled_clips", unlabelled)
+    teacher, audio = tmp_path / "teacher.safetensors", fast_job().protocol.audio
+    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    options = ["--data", songs / "clips.csv", "--group-by", "group", "--teacher", teacher, "-m", "audiocnn"]
+    arguments = [*(word.replace("OUT", str(tmp_path / "out")) for word in command), *map(str, options)]
+    result = CliRunner().invoke(main, [*arguments, "--unlabelled", str(songs)])
+    assert "enough" in result.stderr
+    assert asked == ["group"]
 
 
 def test_the_least_confidence_is_not_of_songs_that_the_weights_had_heard(

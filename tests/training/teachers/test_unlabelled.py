@@ -55,6 +55,60 @@ def test_a_folder_with_tables_as_data_sets_have_them(tmp_path: Path):
     assert "no artist is known of clips without a label: 1 of 5" in notes
 
 
+@pytest.mark.parametrize("cell", ["happy/1.wav", "./happy/1.wav", "happy\\1.mp3", "1.flac", "1", "ABS"])
+def test_tables_of_folders_are_read_as_those_of_labelled_audio(cell: str, tmp_path: Path):
+    """Also where a file's name stands in two labels' folders."""
+    for number, name in enumerate(("happy/1", "sad/1", "sad/2")):
+        _sound(tmp_path / f"{name}.wav", number)
+    other = "1" if cell == "1" else "sad/1.wav"
+    cell = cell.replace("ABS", str(tmp_path / "happy/1.wav"))
+    (tmp_path / "clips.csv").write_text(f"path,label,artist\n{cell},happy,Ann\n{other},sad,Bob\n2,,Ann\n")
+    clips, _ = unlabelled_clips([tmp_path])
+    labelled = {clip.name: (clip.group, clip.artists) for clip in labelled_audio(tmp_path).clips}
+    assert {clip.name: (clip.group, clip.artists) for clip in clips} == labelled
+    assert {group for group, _ in labelled.values()} == {"Ann", "Bob"}
+
+
+def test_the_tables_of_parts_are_read(tmp_path: Path):
+    """Of a split, or of data sets that lie side by side."""
+    for number, name in enumerate(("train/happy/1", "test/happy/1", "test/sad/2")):
+        _sound(tmp_path / f"{name}.wav", number)
+    (tmp_path / "train" / "clips.csv").write_text("clip,artist\n1,Ann\n")
+    (tmp_path / "test" / "clips.csv").write_text("clip,artist\n1,Bob\n")
+    (tmp_path / "clips.csv").write_text("clip,artist\n1,Cid\n2,Dan\n")
+    clips, _ = unlabelled_clips([tmp_path])
+    assert [(clip.name, clip.group) for clip in clips] == [
+        ("test/happy/1.wav", "Bob"), ("test/sad/2.wav", "Dan"), ("train/happy/1.wav", "Ann")
+    ]  # fmt: skip
+
+
+def test_clips_are_grouped_by_the_column_that_groups_the_labelled_ones(tmp_path: Path):
+    """And have their artists still, with which a source is not one."""
+    for number, name in enumerate(("in/a", "in/b", "in/c")):
+        _sound(tmp_path / f"{name}.wav", number)
+    (tmp_path / "in" / "clips.csv").write_text("clip,artist,Source\na,Ann,s1\nb,Ann,s2\nc,Bob,\n")
+    (tmp_path / "list.csv").write_text("path,singer\nin/a.wav,Ann\nin/b.wav,Ann\n")
+    clips, notes = unlabelled_clips([tmp_path / "in"], "source")
+    assert [(clip.group, clip.artists) for clip in clips] == [
+        ("s1", ("ann",)), ("s2", ("ann",)), ("clip:c.wav", ("bob",))
+    ]  # fmt: skip
+    assert notes == ("no source is known of clips without a label: 1 of 3",)
+    clips, notes = unlabelled_clips([tmp_path / "list.csv"], "source")
+    assert [(clip.group, clip.artists) for clip in clips] == [
+        ("clip:in/a.wav", ("ann",)), ("clip:in/b.wav", ("ann",))
+    ]  # fmt: skip
+    assert notes == ("no source is known of clips without a label: 2 of 2",)
+    clips, _ = unlabelled_clips([tmp_path / "list.csv"], "Album_Artist")
+    assert {clip.group for clip in clips} == {"Ann"}
+
+
+def test_a_file_that_several_rows_name_is_by_all_of_their_artists(tmp_path: Path):
+    _sound(tmp_path / "in" / "a.wav", 1)
+    _sound(tmp_path / "in" / "b.wav", 2)
+    (tmp_path / "clips.csv").write_text("clip,artist\na,Ann\na,Bob\nb,Bob\n")
+    assert _groups(tmp_path) == {"a.wav": "Ann", "b.wav": "Ann"}
+
+
 def test_the_table_beside_a_folder_is_found_however_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -115,8 +169,8 @@ class Known(NamedTuple):
 @pytest.fixture(scope="module")
 def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Known:
     """By a labelled artist; a near copy of a labelled clip, by an artist with another clip; by nobody; and
-    two that are left out, a labelled clip itself and one without a sound. One names a labelled
-    artist beside a second one."""
+    two that are left out, a labelled clip itself, whose artist has another clip, and one without a sound. One
+    names a labelled artist beside a second one."""
     folder = tmp_path_factory.mktemp("music")
     data = labelled_audio(songs / "clips.csv")
     original = _sound(tmp_path_factory.mktemp("labelled") / "original.wav", 0)
@@ -128,7 +182,8 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     _sound(folder / "copy.wav", 0, 0.5)
     _sound(folder / "by who copied.wav", 12)
     _sound(folder / "nobody.wav", 13)
-    (folder / "labelled.wav").write_bytes(first.path.read_bytes())
+    (folder / "labelled.wav").write_bytes(labelled[20].path.read_bytes())
+    _sound(folder / "by who sang labelled.wav", 16)
     _sound(folder / "silent.wav", 14, 0.0)
     _sound(folder / "duet.wav", 15)
     rows = {
@@ -136,6 +191,8 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "duet": f"Somebody; {labelled[10].group}",
         "copy": "Copier",
         "by who copied": "Copier",
+        "labelled": "Singer",
+        "by who sang labelled": "Singer",
     }
     (folder / "clips.csv").write_text("\n".join(["clip,artist", *(f"{k},{v}" for k, v in rows.items())]))
     clips, _ = unlabelled_clips([folder])
@@ -143,7 +200,7 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     music, note = apart_from(examples, data.clips, clips, sounds, SPEC)
     reason = "(the first: silent.wav: is silent: no sample above -100 dB of full scale)"
     assert note == (
-        f"; 5 clips without a label, 1 left out that labelling refuses {reason}, "
+        f"; 6 clips without a label, 1 left out that labelling refuses {reason}, "
         "1 left out that are labelled clips"
     )
     silent = [i for i, clip in enumerate(clips) if clip.name == "silent.wav"]
@@ -162,6 +219,7 @@ def known(songs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ([40], {"copy.wav", "by who copied.wav"}),
         ([1], {"copy.wav", "by who copied.wav"}),  # of the artist whose song was copied
         ([10], {"duet.wav"}),
+        ([20], {"by who sang labelled.wav"}),
     ],
 )
 @pytest.mark.parametrize("part", ["test", "validation"])
@@ -174,4 +232,23 @@ def test_what_is_held_out_is_not_heard_without_its_label(
     split = Split("grouped", np.setdiff1d(np.arange(count), positions), *parts, "")
     names = {known.music.clips[i].path.name for i in known.music.usable(known.examples, split)}
     assert names == {clip.path.name for clip in known.music.clips} - left_out
-    assert len(known.music.decibels) == len(known.music.clips) == 5
+    assert len(known.music.decibels) == len(known.music.clips) == 6
+
+
+def test_a_copy_of_any_part_of_a_song_is_one_of_each_of_its_sub_clips(cache: Path, tmp_path: Path):
+    """Also of what no sub-clip holds."""
+    for number in range(4):
+        _sound(tmp_path / f"{number}.wav", number)
+    sound, _ = soundfile.read(tmp_path / "0.wav")
+    soundfile.write(tmp_path / "end.wav", 0.5 * sound[-2 * RATE :], RATE)
+    rows = (f"{number}.wav,{'ab'[number % 2]}" for number in range(4))
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    (tmp_path / "music.csv").write_text("path\nend.wav\n")
+    data = labelled_audio(tmp_path / "clips.csv")
+    examples = examples_from_audio(data, SPEC, cache, sub_clips=2, workers=1)
+    clips, _ = unlabelled_clips([tmp_path / "music.csv"])
+    music, _ = apart_from(examples, data.clips, clips, cached_sounds(clips, SPEC, 1, cache, 1), SPEC)
+    song = np.flatnonzero(examples.songs == 0)
+    split = Split("grouped", np.setdiff1d(np.arange(len(examples.clips)), song), song[:0], song, "")
+    assert music.usable(examples, split) == []
+    assert music.usable(examples, dataclasses.replace(split, test=np.flatnonzero(examples.songs == 1))) == [0]

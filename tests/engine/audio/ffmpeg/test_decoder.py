@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from audio_files import noise, write_audio
 from av.codec.codec import Codec, UnknownCodecError
-from ffmpeg_files import copied, decoder, ogg_page, place_of, with_tag_of_priming, write
+from ffmpeg_files import copied, decoder, place_of, with_skeleton, with_tag_of_priming, write
 from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from ogg_files import speex
@@ -236,6 +236,26 @@ def test_joined_files_are_heard_to_their_end(
         assert place_of(song.read(start, 2 * rate), whole) == pytest.approx(start, abs=0.01 * rate)
 
 
+def test_a_clock_that_goes_back_hides_no_end(tmp_path: Path) -> None:
+    """Of a recorder that was started again: the header states both, and the last packets the second alone."""
+    rate, parts = 44_100, (noise(5, 44_100, 1), noise(9, 44_100, 2))
+    first, second = (
+        write(tmp_path / f"{i}", "matroska", "pcm_s16le", part).read_bytes() for i, part in enumerate(parts)
+    )
+    cluster, index, seek_head = b"\x1fC\xb6u", b"\x1cS\xbbk", b"\x11M\x9bt"
+    data = bytearray(first[: first.rindex(index)] + second[second.index(cluster) : second.rindex(index)])
+    size = data.index(b"\x18S\x80g") + 4  # of the segment, which from now on reaches to the end
+    data[size : size + 8] = b"\x01" + b"\xff" * 7
+    data[data.index(seek_head) + 3] += 1  # is none any more
+    struct.pack_into(">d", data, data.index(b"\x44\x89\x88") + 3, 14_000)
+    (tmp_path / "song").write_bytes(data)
+    song = decoder(tmp_path / "song")
+    assert song.length == pytest.approx(14 * rate, abs=100)
+    whole = np.concatenate(parts)
+    for start in (12 * rate, 2 * rate, 5 * rate, 13 * rate):
+        np.testing.assert_allclose(song.read(start, rate), whole[start : start + rate], atol=1 / 16_000)
+
+
 @pytest.mark.parametrize("stated_s", [4.0, 400.0])
 def test_a_stated_length_that_is_wrong(tmp_path: Path, stated_s: float) -> None:
     path = write(tmp_path / "song", "matroska", "pcm_s16le", noise(20, 44_100))
@@ -309,19 +329,47 @@ def test_priming_that_only_a_tag_states(tmp_path: Path) -> None:
     assert place_of(song.read(0, 44_100)[2_048:], samples) == 2_048
 
 
-@pytest.mark.parametrize("encoder", ["aac", "alac"])
-def test_an_edit_list_that_leaves_out_all_is_not_believed(tmp_path: Path, encoder: str) -> None:
-    """A duration of 0 in it means up to the end where fragments follow. Here FFmpeg would keep nothing."""
+@pytest.mark.parametrize(
+    ("kind", "encoder", "start", "heard"),
+    [
+        ("ipod", "aac", 1_024, 0),
+        ("ipod", "aac", 2_112, 1_088),  # as Apple's encoder states its priming
+        ("ipod", "alac", 0, 0),
+        ("ipod", "alac", 312, 0),
+        ("ipod", "alac", 90_000, 0),
+        ("mov", "pcm_s16le", 1_600, 0),
+    ],
+)
+def test_an_edit_list_that_leaves_out_all_is_not_believed(
+    tmp_path: Path, kind: str, encoder: str, start: int, heard: int
+) -> None:
+    """A duration of 0 in it means up to the end where fragments follow. Here FFmpeg keeps a frame at most."""
     samples = noise(12, 44_100)
-    path = write(tmp_path / "song", "ipod", encoder, samples)
+    path = write(tmp_path / "song", kind, encoder, samples)
     data = bytearray(path.read_bytes())
-    place = data.index(b"elst")
-    struct.pack_into(">I", data, place + 12, 0)
+    struct.pack_into(">II", data, data.index(b"elst") + 12, 0, start)
     path.write_bytes(data)
     song = decoder(path)
     assert song.length == pytest.approx(len(samples), abs=2_048)
-    for start in (0, 400_000, 200_000):
-        assert place_of(song.read(start, 44_100), samples) == pytest.approx(start, abs=64)
+    for first in (0, 400_000, 200_000):
+        place = place_of(song.read(first, 44_100), samples)
+        assert place == pytest.approx(first + heard, abs=64)
+
+
+@pytest.mark.parametrize("first_edit_s", [1, 0])
+def test_an_edit_list_of_a_track_holds_whatever_that_of_another_says(
+    tmp_path: Path, first_edit_s: int
+) -> None:
+    samples, rate = noise(12, 44_100), 44_100
+    path = write(tmp_path / "song", "ipod", "alac", np.zeros_like(samples), samples)
+    data = bytearray(path.read_bytes())
+    silent = data.index(b"elst")
+    struct.pack_into(">I", data, silent + 12, first_edit_s * 1_000)
+    struct.pack_into(">II", data, data.index(b"elst", silent + 1) + 12, 9_000, 3 * rate)
+    path.write_bytes(data)
+    song = decoder(path)
+    assert song.length == 9 * rate
+    np.testing.assert_allclose(song.read(rate, rate), samples[4 * rate : 5 * rate], atol=1 / 16_000)
 
 
 def test_a_gap_costs_like_sound(tmp_path: Path) -> None:
@@ -360,12 +408,7 @@ def test_vorbis_beside_another_stream_is_what_it_is_alone(tmp_path: Path) -> Non
         for block in np.split(noise(12, rate) * (0.05 + clicks), 120):
             file.write(block)
     alone, _ = soundfile.read(plain, dtype="float32")
-    data = plain.read_bytes()
-    first_page = 28 + data[27]
-    skeleton = b"fishead\0" + struct.pack("<HHqqqq", 3, 0, 0, 1_000, 0, 1_000) + bytes(20)
-    end = b"fisbone\0" + bytes(44)
-    both = ogg_page(77, 0, 2, skeleton) + data[:first_page] + ogg_page(77, 1, 4, end) + data[first_page:]
-    (tmp_path / "both.ogg").write_bytes(both)
+    (tmp_path / "both.ogg").write_bytes(with_skeleton(plain.read_bytes()))
     song = decoder(tmp_path / "both.ogg")
     assert song.length == len(alone)
     for start in (round(start_s * rate) for start_s in STARTS_S):

@@ -138,8 +138,20 @@ def test_timelines_of_a_large_catalogue_get_fewer_cells(
     monkeypatch.setattr(module, "_MOST_CELLS", 20)
     page = catalogue_from_folder(folder, tmp_path / "p.html")
     assert list(page.columns["cells"]) == [10, 10]
+    assert list(page.columns["lengths"]) == [0, 0]  # they last until the next one
     starts = np.asarray(page.columns["starts"][:10]).cumsum()
     assert starts.tolist() == [1_000 * n for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("said", "tenths"), [(None, 0), (4.69, 47), (10, 100), (1e300, 65_535), (-3.0, 0), ("ten", 0)]
+)
+def test_a_cell_is_as_long_as_a_window_where_the_folder_says_that(
+    music: Path, tmp_path: Path, said: Any, tenths: int
+) -> None:
+    row = row_of(music / "a.mp3", windows=[window(12.0, 0.1, 0.2, 0.6, 0.1)])
+    labels = write_labels(tmp_path / "labels", [row], window_s=said)
+    assert list(catalogue_from_folder(labels, tmp_path / "p.html").columns["lengths"]) == [tenths]
 
 
 def test_no_folder_of_labels(tmp_path: Path) -> None:

@@ -46,8 +46,27 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeline = [{"start_s": 10.0 * n, "p": p} for n, p in enumerate((shares, None, shares[::-1]))]
         row = row_of(path, emotion, share, artist=artist, title=title, duration_s=30.0, verdict=verdict)
         rows.append({**row, "windows": timeline} if emotion else {**row, "error": "bad [file]"})
-    write_page(write_labels(folder / "labels", rows), folder / "catalogue.html")
+    write_page(write_labels(folder / "labels", rows, window_s=10.0), folder / "catalogue.html")
     return folder / "catalogue.html"
+
+
+@pytest.fixture
+def apart(tab: Browser, tmp_path: Path) -> Browser:
+    """The page of a song of which 4 s at 5, 15 and 25 s were heard, the middle ones silent, and of a URL."""
+    heard = tmp_path / "a.wav"
+    soundfile.write(heard, 0.1 * noise(30, 8_000), 8_000)
+    shares = [0.05, 0.05, 0.85, 0.05]
+    windows = [{"start_s": 5.0 + 10 * n, "p": p} for n, p in enumerate((shares, None, shares[::-1]))]
+    rows = [
+        row_of(path, "sad", share, title=title, duration_s=30.0, windows=windows)
+        for path, share, title in ((heard, 0.5, "Near"), ("https://example.org/b.mp3", 0.6, "Far"))
+    ]
+    page = tmp_path / "apart.html"
+    write_page(write_labels(tmp_path / "labels", rows, window_s=4.0), page)
+    tab.errors.clear()
+    tab.open(page.as_uri())
+    tab.wait(f"document.title === 'labels' && {_READY} && {_NAMES}.includes('Near')")
+    return tab
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +233,63 @@ def test_the_player_jumps_to_a_window(opened: Browser) -> None:
     assert opened.errors == []
 
 
+def test_a_window_ends_where_it_was_no_longer_heard(apart: Browser) -> None:
+    audio, text = "document.querySelector('#audio')", "document.querySelector('#now-text').textContent"
+    slider = "document.querySelector('#now-window')"
+    apart.run("document.querySelector('#songs').focus()")
+    for key in ("ArrowDown", "Enter"):
+        apart.press(key)
+    apart.wait(f"{audio}.currentTime > 0 && !{audio}.paused")
+    apart.run(f"{audio}.playbackRate = 0.1")
+    assert apart.run(text).startswith("Outside the windows that were heard. The song: sad 50")
+    shares = ": sad 86 %, happy 6 %, tense 6 %, calm 6 %. The song"
+    for key, at, said in (
+        ("ArrowRight", 5, f"0:05 to 0:09{shares}"),  # the first, not the second
+        ("", 10, "Outside"),
+        ("ArrowLeft", 5, "0:05"),
+        ("", 12, "Outside"),
+        ("ArrowRight", 15, "0:15 to 0:19: silent"),
+        ("", 29.5, "Outside"),
+        ("ArrowRight", 25, "0:25 to 0:29: tense"),
+    ):
+        if key:
+            apart.press(key)
+        else:
+            apart.run(f"{audio}.currentTime = {at}")
+        apart.wait(f"{audio}.currentTime >= {at} && {audio}.currentTime < {at} + 2")
+        apart.wait(f"{text}.replaceAll('\xa0', ' ').startsWith({said!r})")
+        assert apart.run(f"{slider}.getAttribute('aria-valuetext')") in apart.run(text)
+    assert apart.run(f"{slider}.value") == "2"
+
+
+def test_what_is_spoken_is_asked_for(apart: Browser) -> None:
+    audio, text = "document.querySelector('#audio')", "document.querySelector('#now-text')"
+    live = f"{text}.getAttribute('aria-live')"
+    apart.run("document.querySelector('#songs').focus()")
+    for key in ("ArrowDown", "ArrowRight"):
+        apart.press(key)
+    apart.wait(f"{audio}.currentTime >= 5")
+    assert apart.run(live) == "polite"
+    apart.run(f"{audio}.currentTime = 10")
+    apart.wait(f"{text}.textContent.startsWith('Outside')")
+    assert apart.run(live) == "off"
+
+
+def test_windows_of_what_cannot_be_played_are_shown(apart: Browser) -> None:
+    text = "document.querySelector('#now-text').textContent"
+    apart.run("document.querySelector('#songs').focus()")
+    for key in ("ArrowDown", "ArrowDown", "Enter", "ArrowRight"):
+        apart.press(key)
+    assert apart.run(text).startswith("0:05 to 0:09: sad 8")
+    assert apart.run(text).endswith("cannot be played from this page.")
+    change(apart, "#now-window", 1, "input")
+    assert apart.run(text).startswith("0:15 to 0:19: silent. The song: sad 60")
+    apart.press("ArrowRight")
+    assert apart.run(text).startswith("0:25 to 0:29: tense 8")
+    assert apart.run("document.querySelector('#now-window').value") == "2"
+    assert apart.errors == []
+
+
 def test_a_song_that_cannot_be_played_silences_the_last_one(opened: Browser) -> None:
     opened.run("document.querySelector('#songs').focus()")
     for key in ("ArrowDown", "ArrowDown", "Enter"):
@@ -296,6 +372,7 @@ def a_catalogue(songs: int, cells: int) -> Catalogue:
         "confidence": np.round(1e4 * shares.max(axis=1)).astype(np.uint16),
         "tenths": whole(3_000, songs, np.uint32) + 1_000,
         "cells": np.full(songs, cells, np.uint16),
+        "lengths": np.full(songs, 100, np.uint16),
         "starts": np.tile(np.array([0] + [100] * (cells - 1), np.uint32), songs),
         "link": np.zeros(songs, np.uint8),
         "artistNames": ["", *artists], "albumNames": ["", *artists], "folderNames": ["", *artists],
@@ -349,6 +426,17 @@ def test_groups_stay_where_they_are_while_one_is_chosen(longer: Browser) -> None
         assert longer.run(top) == 300
 
 
+def test_the_keyboard_stays_at_a_group_whose_choice_is_taken_back(longer: Browser) -> None:
+    current = "document.querySelector('#groups .row.current')"
+    longer.run("document.querySelector('#groups').focus()")
+    for key in (*["ArrowDown"] * 12, "Enter", "Enter"):
+        longer.press(key)
+    assert longer.run("document.querySelector('#chosen').textContent") == ""
+    assert longer.run(f"{current}.dataset.index") == "11"
+    longer.press("ArrowDown")
+    assert longer.run(f"{current}.dataset.index") == "12"
+
+
 def test_songs_beside_the_page_are_in_a_folder_of_one_name(longer: Browser) -> None:
     change(longer, "#kind", "folder", "change")
     row = "document.querySelector('#groups .row')"
@@ -366,11 +454,56 @@ def test_keys_of_the_browser_are_left_to_it(longer: Browser) -> None:
         return event.defaultPrevented;
     }})()"""
     window = "document.querySelector('#now-text').textContent"
-    first = longer.run(window)
-    for key in ("ArrowRight", "ArrowLeft", "ArrowDown"):
+    for key in ("ArrowRight", "ArrowLeft", "ArrowDown", "/"):
+        before = longer.run(window)
         assert not longer.run(is_taken.format(key, "true"))
-        assert longer.run(window) == first
+        assert longer.run(window) == before
         assert longer.run(is_taken.format(key, "false"))
+
+
+def test_strips_are_drawn_anew_in_another_width(tab: Browser, longer: Browser) -> None:
+    widths = "[...document.querySelectorAll('#songs .space canvas, #groups .space canvas')]"
+    are_sharp = f"{widths}.every((each) => each.width === Math.round(each.getBoundingClientRect().width))"
+    assert longer.run(are_sharp)
+    size = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
+    try:
+        for width in (2_200, 1_000):
+            longer.send("Emulation.setDeviceMetricsOverride", width=width, **size)
+            longer.wait(f"innerWidth === {width} && {are_sharp}")
+    finally:
+        longer.send("Emulation.setDeviceMetricsOverride", width=1_300, **size)
+
+
+def test_the_current_window_has_a_frame_where_it_is_silent(longer: Browser) -> None:
+    click(longer, "#songs .space .row")
+    draws = """((current) => {
+        const strip = document.querySelector("#now-strip");
+        const catalogue = new Catalogue({
+            about: { songs: 1, labels: ["a", "b"], none: 255, levels: 50, silent: 255 },
+            cells: [2], starts: [0, 100], levels0: [255, 50], levels1: [255, 0] });
+        drawStrip(strip, catalogue, 0, current);
+        return strip.toDataURL();
+    })"""
+    assert len({longer.run(f"{draws}({current})") for current in (-1, 0, 1)}) == 3
+
+
+def test_controls_begin_anew_when_one_comes_back(opened: Browser) -> None:
+    for selector, value, event in (
+        ("#limit", 60, "input"),
+        ("#kind", "album", "change"),
+        ("#order", "song 1", "change"),
+        ("#verdict", "unsure", "change"),
+    ):
+        change(opened, selector, value, event)
+    opened.open("about:blank")
+    opened.wait("location.href === 'about:blank'")
+    history = opened.send("Page.getNavigationHistory")
+    before = history["entries"][history["currentIndex"] - 1]["id"]
+    opened.send("Page.navigateToHistoryEntry", entryId=before)
+    opened.wait(f"{_READY}")
+    values = "['limit', 'kind', 'order', 'verdict'].map((id) => document.getElementById(id).value)"
+    assert opened.run(values) == ["100", "artist", "sure 1", ""]
+    assert len(names(opened)) == 5
 
 
 def test_more_songs_than_a_browser_has_room_for(tmp_path: Path) -> None:

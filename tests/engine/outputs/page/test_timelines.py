@@ -31,6 +31,7 @@ def test_long_timelines_get_means_of_what_sounds() -> None:
     timelines = timelines_from_column(column([(9.0, None)], song), 2, 2)
     # Cells of three and two windows: 0 to 2 s, of which the last is silent, and 3 to 4 s.
     assert timelines.counts.tolist() == [1, 2]
+    assert timelines.merged.tolist() == [False, True]
     assert timelines.starts_ds.tolist() == [90, 0, 30]
     assert timelines.levels.tolist() == [[SILENT, 25, 10], [SILENT, 25, 40]]
 

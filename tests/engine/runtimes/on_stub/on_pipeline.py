@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import weakref
 from pathlib import Path
@@ -16,7 +17,7 @@ from merkit.benchmarks.experiments.gpu import measure, write_report
 from merkit.engine.artifact import Artifact
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
 from merkit.engine.runtimes.cuda_gpu import open_gpu
-from merkit.engine.runtimes.tensorrt import open_runtime
+from merkit.engine.runtimes.tensorrt import TensorRtRuntime, open_runtime
 from merkit.engine.spectrogram.dali import DaliLogMel
 from merkit.engine.spectrogram.log_mel import log_mel_from_audio
 from stub_cuda.arrays import AUDIO, CONTENT, SPEC, OnGpu, expected_logits
@@ -43,6 +44,62 @@ class CpuDaliOnGpu(DaliLogMel):
         self.pool.append((memory, host))
 
 
+def pipeline_of(artifact: Artifact, pool: list[tuple[Any, Any]]) -> GpuPipeline:
+    """As ``open_gpu_pipeline`` opens it; ``pool`` gets log-mels' memory that nobody refers to any longer."""
+    runtime = open_runtime(artifact, 0)
+
+    def open_dali(batch: int) -> DaliLogMel:
+        dali = CpuDaliOnGpu(AUDIO, batch, "cpu", packed=True)
+        dali.copies, dali.pool = runtime._computes, pool
+        return dali
+
+    return GpuPipeline(runtime, AUDIO, open_dali, open_anew=lambda: pipeline_of(artifact, pool))
+
+
+def free(pool: list[tuple[Any, Any]]) -> None:
+    with open_gpu(0).current():
+        for memory, host in pool:
+            memory.free()
+            host.base.free()
+
+
+@pytest.mark.parametrize("step", ["_compute", "_collect", "_finish"])
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_after_an_interrupt_all_is_given_back_and_opened_anew(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, step: str, at: int
+) -> None:
+    """Also what the GPU was computing then; and the labels are those of a first call."""
+    samples = np.asarray(np.random.default_rng(2).standard_normal((40, AUDIO.window_samples)) / 9, np.float32)
+    pool: list[tuple[Any, Any]] = []
+    calls: list[str] = []
+    done = getattr(TensorRtRuntime, step)
+
+    def interrupted(*arguments: Any) -> Any:
+        result = done(*arguments)
+        calls.append(step)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return result
+
+    def run(network: GpuPipeline) -> dict[int, np.ndarray]:
+        added = [pair for key in range(6) for pair in network.add(key, packed(samples * 0.9**key))]
+        return dict([*added, *network.flush()])
+
+    network = pipeline_of(artifact, pool)
+    with monkeypatch.context() as patch:
+        patch.setattr(TensorRtRuntime, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(network)
+    with network.mended() as mended:
+        logits = run(mended)
+    del network
+    gc.collect()
+    free(pool)
+    for key in range(6):
+        expected = expected_logits(log_mel_from_audio(samples * np.float32(0.9**key), AUDIO))
+        np.testing.assert_allclose(logits[key], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("seed", [None, 5, 6, 7])
 def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) -> None:
     """Files whose windows are spread over batches; each gets the logits of its own windows."""
@@ -52,26 +109,15 @@ def test_dali_into_tensorrt(artifact: Artifact, stub: Stub, seed: int | None) ->
         for count in (3, 1, 40, 7, 33, 2, 64, 5)
     ]
     stub.reset(seed)
-    runtime = open_runtime(artifact, 0)
-
     pool: list[tuple[Any, Any]] = []
-
-    def open_dali(batch: int) -> DaliLogMel:
-        dali = CpuDaliOnGpu(AUDIO, batch, "cpu", packed=True)
-        dali.copies, dali.pool = runtime._computes, pool
-        return dali
-
     logits: dict[int, np.ndarray] = {}
-    with GpuPipeline(runtime, AUDIO, open_dali) as network:
+    with pipeline_of(artifact, pool) as network:
         assert network.batch == 32
         for position, samples in enumerate(files):
             logits.update(network.add(position, packed(samples)))
         logits.update(network.flush())
     assert len(pool) == 5
-    with open_gpu(0).current():
-        for memory, host in pool:
-            memory.free()
-            host.base.free()
+    free(pool)
     assert sorted(logits) == list(range(len(files)))
     for position, samples in enumerate(files):
         expected = expected_logits(log_mel_from_audio(samples, AUDIO))

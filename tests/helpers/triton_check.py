@@ -1,13 +1,16 @@
-"""Whether Triton can load a model repository: its configurations, and the files that they name."""
+"""Whether Triton can load a model repository: its configurations, and the files that they name.
+
+NVIDIA's schema reads each configuration by itself; this compares them with each other and with the files.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import MerError
+from merkit.engine.errors import MerError
 
 Message = dict[str, list[Any]]
 """A message of protobuf: every field with all of its values."""
@@ -37,20 +40,15 @@ _REPEATED = {"input", "output", "dims", "instance_group", "preferred_batch_size"
 _FILES = {"tensorrt_plan": "model.plan", "onnxruntime_onnx": "model.onnx", "python": "model.py"}
 
 
-def check_repository(folder: Path, names: Collection[str] | None = None) -> list[str]:
-    """Checks models below a folder; returns their names.
-
-    Args:
-        names: those to check; None is every one. Others may be written in what only Triton reads whole.
+def check_repository(folder: Path) -> list[str]:
+    """Checks the models below a folder; returns their names.
 
     Raises:
         MerError: a configuration that is none, a file that is missing, or tensors that do not fit each other.
     """
-    found = sorted(folder.glob("*/config.pbtxt"))
-    paths = [path for path in found if names is None or path.parent.name in names]
-    if not paths:
+    models = {path.parent.name: path for path in sorted(folder.glob("*/config.pbtxt"))}
+    if not models:
         raise MerError(f"{folder} is no model repository: no folder in it has a config.pbtxt")
-    models = {path.parent.name: path for path in paths}
     configs: dict[str, Message] = {}
     for name, path in models.items():
         try:

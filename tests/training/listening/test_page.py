@@ -1,0 +1,107 @@
+"""The page on which songs are labelled, in a real browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, needs_chromium
+from listening import Page
+from merkit.training.listening import server
+from merkit.training.listening.sound import Sounds
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+Serve = Callable[..., Page]
+_NAME, _SOUND, _ERROR, _AUDIO, _UNDO = (
+    f"document.getElementById('{each}')" for each in ("name", "sound", "error", "audio", "undo")
+)
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path / "profile") as tab:
+        yield tab
+
+
+def _open(tab: Browser, page: Page) -> None:
+    tab.open(page.server.url)
+    tab.wait(f"{_NAME}?.textContent")
+
+
+def _press(tab: Browser, key: str, code: str, name: str) -> None:
+    """Presses a key that brings the song of this name, not so soon that it is taken for a slip."""
+    tab.run("new Promise((done) => setTimeout(done, 350))")
+    tab.press(key, code)
+    tab.wait(f"{_NAME}.textContent === {name!r}")
+
+
+def test_what_is_said_is_of_the_song_that_is_shown(
+    serve: Serve, tab: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "bad.wma").write_bytes(b"nonsense" * 1_000)
+    page = serve("bad.wma", "good.wav")
+    go, answer = threading.Event(), Sounds.open
+
+    def late(*asked: Any) -> Any:
+        go.wait(60)
+        return answer(*asked)
+
+    monkeypatch.setattr(Sounds, "open", late)
+    _open(tab, page)
+    tab.run("""(() => {
+        const real = window.fetch;
+        const held = new Promise((done) => { window.release = done; });
+        window.fetch = async (place, ...rest) => {
+            const answer = await real(place, ...rest);
+            if (!String(place).startsWith("audio/")) return answer;
+            window.isHeld = true;
+            await held;
+            return answer;
+        };
+    })()""")
+    go.set()
+    tab.wait("window.isHeld")  # why the first song cannot be played
+    _press(tab, "s", "KeyS", "good.wav")
+    tab.wait(f"{_AUDIO}.ended")
+    tab.run("release()")
+    tab.run("new Promise((done) => setTimeout(done, 100))")
+    assert tab.run(f"{_SOUND}.textContent") == ""
+    _press(tab, "u", "KeyU", "bad.wma")
+    tab.wait(f"{_SOUND}.textContent.endsWith(': skip it')")
+
+
+def test_a_button_keeps_its_enter_and_what_is_over_stays_silent(serve: Serve, tab: Browser):
+    page = serve("a.wav")
+    _open(tab, page)
+    _press(tab, "1", "Digit1", "All songs have a label.")
+    tab.press(" ", "Space")
+    assert tab.run(f"[{_AUDIO}.readyState, {_AUDIO}.paused]") == [0, True]
+    tab.run(f"{_UNDO}.focus()")
+    tab.send("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r")
+    tab.wait(f"{_NAME}.textContent === 'a.wav'")
+    assert page.rows() == []
+
+
+def test_enter_finishes(serve: Serve, tab: Browser):
+    _open(tab, serve("a.wav"))
+    _press(tab, "2", "Digit2", "All songs have a label.")
+    tab.press("Enter", "Enter")
+    tab.wait(f"{_NAME}.textContent.startsWith('Finished')")
+
+
+def test_a_server_that_has_ended_is_not_a_bad_file(
+    serve: Serve, tab: Browser, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(server._Handler, "protocol_version", "HTTP/1.0")  # no connection stays open
+    page = serve("a.wav")
+    _open(tab, page)
+    tab.wait(f"{_AUDIO}.readyState >= 1")
+    page.server.shutdown()
+    page.server.server_close()
+    tab.run("load(0, true)")  # of the first place the browser has all
+    tab.wait(f"!{_ERROR}.hidden")
+    assert "has ended" in tab.run(f"{_ERROR}.textContent")
+    assert "skip it" not in tab.run(f"{_SOUND}.textContent")
