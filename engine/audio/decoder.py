@@ -13,6 +13,9 @@ from ..errors import AudioError, UnreadableError
 TAGS = ("artist", "title", "album")
 """The tags that rows carry."""
 
+SLACK_S = 0.1
+"""A header may state so much more than the file has: the padding of its codec."""
+
 _BLOCK = 1 << 20  # samples
 _LEAST_RATE = 1_000  # Hz: nothing below it is music, and a lying header makes years of a few seconds
 _SAMPLED_S = 0.1  # between two looks at the CPU time

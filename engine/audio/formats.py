@@ -212,29 +212,34 @@ def open_regular_file(path: str | Path) -> int:
 def start_behind_tags(descriptor: int, start: int = 0) -> int:
     """The position of the first byte behind the ID3v2 tags at ``start``, by the sizes that they state."""
     for _ in range(_MOST_TAGS):
-        head = os.pread(descriptor, 10, start)
-        if len(head) < 10 or not head.startswith(b"ID3"):
+        if not (length := id3v2_length(partial(_read, descriptor, start))):
             break
-        sizes = zip(head[6:], (21, 14, 7, 0), strict=True)
-        footer = 10 if head[5] & 0x10 else 0
-        plain = plain_tag_size(partial(_read, descriptor, start))
-        start += 10 + (plain or sum((byte & 0x7F) << shift for byte, shift in sizes)) + footer
+        start += length
     return start
 
 
-def plain_tag_size(read: Callable[[int, int], bytes]) -> int:
-    """The size of an ID3v2 tag, as RealJukebox wrote it, where 7 bits a byte are the rule; 0 for others.
+def id3v2_length(read: Callable[[int, int], bytes]) -> int:
+    """The bytes of the ID3v2 tag with which something begins; 0 where it begins with none.
 
-    A frame begins the tag, and sound, or another tag, stands behind it.
+    RealJukebox wrote plain sizes, where 7 bits a byte are the rule: a frame begins such a tag, and sound, or
+    another tag, stands behind it.
 
     Args:
-        read: gives bytes of the tag, from an offset on.
+        read: gives bytes from an offset on.
     """
-    size = read(6, 4)
-    if max(size, default=0) < 128 or not _TAG_FRAME.fullmatch(read(10, 4)):
+    head = read(0, 10)
+    if len(head) < 10 or head[:3] != b"ID3" or head[3] not in (2, 3, 4):
         return 0
-    plain = int.from_bytes(size, "big")
-    return plain if _BEHIND_TAG.match(read(10 + plain, 3)) else 0
+    size = head[6:]
+    if max(size) < 128:
+        return 10 + syncsafe(size) + (10 if head[3] == 4 and head[5] & 0x10 else 0)  # it may have a footer
+    end = 10 + int.from_bytes(size, "big")
+    return end if _TAG_FRAME.fullmatch(read(10, 4)) and _BEHIND_TAG.match(read(end, 3)) else 0
+
+
+def syncsafe(data: bytes) -> int:
+    """The number that bytes of 7 bits hold, as ID3v2 writes its sizes."""
+    return sum((byte & 127) << 7 * power for power, byte in enumerate(reversed(data)))
 
 
 def _read(descriptor: int, start: int, offset: int, count: int) -> bytes:

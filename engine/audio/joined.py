@@ -10,9 +10,8 @@ import numpy as np
 import soxr
 
 from ..arrays import Float32
-from .decoder import Decoder, length_by_reading
+from .decoder import SLACK_S, Decoder
 
-_SLACK_S = 0.1  # the header of a part may state so much more than it has: the padding of its codec
 _MARGIN_S = 0.1  # on each side of what is resampled; beyond it nothing changes in float32
 
 
@@ -27,9 +26,7 @@ class JoinedDecoder:
         self._parts = parts
         self.name = parts[0].name
         self.sample_rate = max(part.sample_rate for part in parts)
-        self._lengths = [math.ceil(part.length * self.sample_rate / part.sample_rate) for part in parts]
-        self._starts = [0, *accumulate(self._lengths)]
-        self.length = self._starts[-1]
+        self._place_parts()
 
     def read(self, start: int, count: int) -> Float32:
         count = min(count, self._starts[-1] - start)
@@ -43,7 +40,7 @@ class JoinedDecoder:
             block = self._read_part(part, inside, size)
             part += 1
             missing = size - len(block)
-            if part < len(self._parts) and 0 < missing <= _SLACK_S * self.sample_rate:
+            if part < len(self._parts) and 0 < missing <= SLACK_S * self.sample_rate:
                 block = np.append(block, np.zeros(missing, np.float32))
             blocks.append(block)
             read += len(block)
@@ -52,7 +49,11 @@ class JoinedDecoder:
         return np.concatenate(blocks)
 
     def measure(self) -> int:
-        self.length = length_by_reading(self.read)
+        # What is missing in another part is a hole: only the last one that has sound ends the file early.
+        for part in reversed(self._parts):
+            if part.measure():
+                break
+        self._place_parts()
         return self.length
 
     def tags(self) -> dict[str, str]:
@@ -61,6 +62,12 @@ class JoinedDecoder:
     def close(self) -> None:
         for part in self._parts:
             part.close()
+
+    def _place_parts(self) -> None:
+        rate = self.sample_rate
+        self._lengths = [math.ceil(part.length * rate / part.sample_rate) for part in self._parts]
+        self._starts = [0, *accumulate(self._lengths)]
+        self.length = self._starts[-1]
 
     def _read_part(self, number: int, start: int, count: int) -> Float32:
         """Samples of one part, both at the highest rate."""

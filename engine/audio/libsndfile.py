@@ -20,7 +20,7 @@ from ..errors import AudioError
 from .channels import channel_names, mono_from_two, two_from_channels
 from .containers.file_view import FileView, Span
 from .containers.flac_frames import is_hole, stretches_without_frames
-from .containers.header_repair import Header, header_from_file
+from .containers.header_repair import header_from_file, header_of_part
 from .containers.ogg_clock import counts_wrongly
 from .containers.ogg_pages import check_end, may_be_chain
 from .containers.ogg_stream import OGG_HEADS, IrregularError, OggStream, opus_at_48_khz
@@ -72,7 +72,7 @@ class SoundFileDecoder:
         self.descriptor, self._budget, self._part = descriptor, budget, part
         self._unit, self._position = 1.0, 0
         try:
-            header = Header() if part else header_from_file(descriptor)
+            header = header_of_part(descriptor, part) if part else header_from_file(descriptor)
             opus = opus_at_48_khz(descriptor, part[0] if part else header.start)
             self._header = replace(header, corrections=header.corrections | opus)
             if not part:
@@ -109,6 +109,9 @@ class SoundFileDecoder:
             elif self._file.subtype == "PCM_32" and 0 < used <= 24:  # quiet music may use the lower of more
                 blocks = [self._read_blocks(start, PROBE_SAMPLES, "int32", np.asarray) for start in starts]
                 self._unit = unit_from_integers(blocks, used)
+            # Its index alone states ALAC's length. A header that is not true may be that of a file cut short.
+            if self._file.subtype.startswith("ALAC") and header.corrections:
+                self.length = self.length if len(self._read_two(self.length - 1, 1)) else self.measure()
         except BaseException:
             self.close()
             raise
@@ -263,7 +266,9 @@ class SoundFileDecoder:
         return np.concatenate(parts or [mix(np.empty((0, self.channels), dtype))])
 
     def _move(self, start: int) -> None:
-        if self._position == start:
+        # Behind damage libsndfile reads on, and does not count what is lost: nothing tells of it.
+        is_sure = start == 0 or self.format != "OGG" or not self._seeks
+        if self._position == start and is_sure:
             return
         if self._seeks:
             if self._file.subtype == "VORBIS":  # after a small step forward it is up to 896 samples late

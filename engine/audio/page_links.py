@@ -16,15 +16,17 @@ _TAG = re.compile(
 )
 _ATTRIBUTE = re.compile(r"""([^\s=/]++)(?:\s*+=\s*+(?:"([^"]*+)"?+|'([^']*+)'?+|([^\s>]*+)))?+""")
 _REFERENCE = re.compile("&#?[0-9A-Za-z]+;")  # without a semicolon it is a part of the address: &region=
+_PAGE_NAME = re.compile(r".+\.(?:html?|php|aspx?)", re.IGNORECASE)
 
 
 def links_below(page: str, url: str) -> set[str]:
     """The URLs below a folder that its page links to. They begin as ``url`` is written.
 
-    A page whose URL has no slash at the end is that of the folder of this name.
+    A page whose URL has no slash at the end is that of the folder of this name, or, where the name is that of
+    a page (``index.html``), of the folder that holds it.
     """
     asked = urlsplit(url)
-    folder = asked.path.rstrip("/") + "/"
+    folder = _folder_of(asked.path)
     base = urlunsplit((asked.scheme, asked.netloc, asked.path if asked.query else folder, "", ""))
     # urljoin drops empty parts of a path.
     joined = urlsplit(urljoin(urlunsplit((asked.scheme, asked.netloc, folder, "", "")), ".")).path
@@ -42,7 +44,7 @@ def links_below(page: str, url: str) -> set[str]:
 
 
 def place_of_page(asked: str, reached: str) -> str:
-    """Where a page stands that a redirect led to; as asked, where only a slash or TLS was added.
+    """Where a page stands that a redirect led to; as asked, where only a slash, a page or TLS was added.
 
     A name and a password stay with their server, and are not sent without TLS where they were sent with it.
     """
@@ -51,10 +53,16 @@ def place_of_page(asked: str, reached: str) -> str:
         return reached
     if after.scheme not in (before.scheme, "https"):
         return reached
-    if unquote(before.path).rstrip("/") == unquote(after.path).rstrip("/"):
+    if unquote(_folder_of(before.path)) == unquote(_folder_of(after.path)):
         return asked
     user, at, _ = before.netloc.rpartition("@")
     return urlunsplit(after._replace(netloc=user + at + _server(after)))
+
+
+def _folder_of(path: str) -> str:
+    """The path of the folder that a page at ``path`` lists, with one slash at the end."""
+    above, _, name = path.rpartition("/")
+    return (above if _PAGE_NAME.fullmatch(name) else path).rstrip("/") + "/"
 
 
 def _addresses(page: str, base: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ _TEXTS = re.compile(r"text/.+|application/(?:.+\+)?(?:json|xml)")
 _TEXT = re.compile(rb"[^\0-\x08\x0b\x0e-\x1f\x7f]*")
 _RANGE = re.compile("bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 _PASSING = (429, 502, 503, 504)
+_NO_HTTP = "the server does not speak HTTP as it should"
 _STATUS = {
     401: "it asks for a password or a token",
     403: "access is denied",
@@ -102,7 +103,8 @@ def web_filesystem(url: str, limits: Limits) -> Any:
             connector=aiohttp.TCPConnector(socket_factory=checked_socket),
             timeout=aiohttp.ClientTimeout(total=limits.seconds, sock_connect=_CONNECT_S),
             trace_configs=[trace],
-            headers={"User-Agent": _user_agent()},  # some servers refuse aiohttp's own, as that of a robot
+            # Some servers refuse aiohttp's own name, as that of a robot. Songs are packed already.
+            headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
             response_class=Page,
         )
 
@@ -192,7 +194,7 @@ def seconds_until_retry(error: Exception, pause_s: float) -> float | None:
         return _seconds_asked_for(asked.strip(), pause_s) if error.status in _PASSING else None
     lost = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError)
     is_lost = isinstance(error, lost) and not isinstance(error, aiohttp.ClientConnectorError)
-    return pause_s if is_lost else None
+    return pause_s if is_lost and not _is_packed_wrongly(error) else None
 
 
 def _seconds_asked_for(asked: str, pause_s: float) -> float:
@@ -216,7 +218,7 @@ def reason_from_web(error: BaseException) -> str | None:
         return "too many redirects"
     if isinstance(error, aiohttp.ClientResponseError):
         if isinstance(error.__cause__, aiohttp.http.HttpProcessingError):  # its status is made up
-            return f"the server does not speak HTTP as it should: {_line(error.message)}"
+            return f"{_NO_HTTP}: {_line(error.message)}"
         what = _STATUS.get(error.status) or (
             "the server fails, another day it may not" if error.status >= 500 else _line(error.message)
         )
@@ -237,9 +239,19 @@ def reason_from_web(error: BaseException) -> str | None:
         return "the URL is not valid"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "the server does not answer in time"
+    if _is_packed_wrongly(error):
+        return f"{_NO_HTTP}: what it sent is not encoded as its Content-Encoding says"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return "the server ended the connection before all was sent"
     return None
+
+
+def _is_packed_wrongly(error: BaseException) -> bool:
+    """Whether an answer is there, and is not encoded as its head says: the same would come again."""
+    from aiohttp.http_exceptions import ContentLengthError, PayloadEncodingError, TransferEncodingError
+
+    cut_short = (ContentLengthError, TransferEncodingError)
+    return isinstance(error.__cause__, PayloadEncodingError) and not isinstance(error.__cause__, cut_short)
 
 
 def note_on_proxies(url: str, error: BaseException) -> str:

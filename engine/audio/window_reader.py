@@ -14,7 +14,7 @@ import soxr
 from ..arrays import Float32
 from ..errors import AudioError
 from ..spec import AudioSpec
-from .decoder import Budget, Decoder
+from .decoder import SLACK_S, Budget, Decoder
 from .full_scale import error_from_not_finite
 from .silence import Stretch, ends_of_sound, error_from_silence, has_pause, is_silence, loud_in, sound_in
 from .spread import spread_over, spread_starts
@@ -25,7 +25,6 @@ _SHORTEST_TAIL = 0.1  # of a window: from so much sound at the end on there is o
 # An offset is not heard, but counts in the lowest mel and in the power. All parts of a window have it, and
 # it is more than this share of the level.
 _PARTS, _OFFSET = 8, 0.02
-_SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class WindowReader:
         if len(samples) < count:
             self.end = first * self._down + len(samples)
             needed = min(size * self._down // self._up, self.decoder.length - step * self._down)
-            if step * self._down + needed - self.end > _SLACK_S * self.decoder.sample_rate:
+            if step * self._down + needed - self.end > SLACK_S * self.decoder.sample_rate:
                 return None
         began = time.thread_time()
         if self._up != self._down:

@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 
 from ...engine.arrays import Float32
-from ...engine.audio.decoder import Budget, Decoder, Limits
+from ...engine.audio.decoder import SLACK_S, Budget, Decoder, Limits
 from ...engine.audio.open import open_decoder
 from ...engine.audio.silence import sound_in
 from ...engine.audio.windows import windows_from_decoder
@@ -17,7 +17,6 @@ from ...engine.errors import AudioError
 from ...engine.spec import AudioSpec
 
 _PAUSE_S = 2.0  # labelling's for windows of 10 s: a longer silence is no part of the music
-_SLACK_S = 0.1  # a header may state this much more than the file has (an MP3's padding)
 
 
 def sound_from_clip(path: str, spec: AudioSpec) -> Float32:
@@ -70,6 +69,6 @@ def _decoded(decoder: Decoder) -> _Decoded | None:
     except AudioError:
         return None
     missing = decoder.length - len(samples)
-    if missing > _SLACK_S * decoder.sample_rate or not np.isfinite(samples).all():
+    if missing > SLACK_S * decoder.sample_rate or not np.isfinite(samples).all():
         return None
     return _Decoded(decoder.name, decoder.sample_rate, samples, len(samples))

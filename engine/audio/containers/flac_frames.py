@@ -86,13 +86,18 @@ def start_of_flac(descriptor: int, start: int = 0) -> int | None:
     return None
 
 
-def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
-    """Reads the header at ``start`` and frames from there to the end; None if two in a row do not end it."""
+def length_from_flac(descriptor: int, start: int = 0, end: int | None = None) -> FlacLength | None:
+    """Reads the header at ``start`` and frames from there on; None if two in a row do not end it.
+
+    Args:
+        end: where it ends; by default the end of the file.
+    """
     head = os.pread(descriptor, _TOTAL + 5, start)
     if not _MARK.match(head):
         return None
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, _TAIL_BYTES, max(start, size - _TAIL_BYTES))
+    end = os.fstat(descriptor).st_size if end is None else end
+    tail_start = max(start, end - _TAIL_BYTES)
+    tail = os.pread(descriptor, end - tail_start, tail_start)
     later = None
     for frame in _frames(tail, backward=True):
         if later and frame.is_followed_by(later):
@@ -103,8 +108,8 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     true = frame.first + frame.count + later.count
     body = _after_metadata(descriptor, start)
     first = next(_frames(os.pread(descriptor, _LONGEST_HEAD, body)), None)
-    places = [body + int(share * (size - body)) for share in _PROBES]
-    probes = [os.pread(descriptor, _PROBE_BYTES, place) for place in places if place < size - _TAIL_BYTES]
+    places = [body + int(share * (end - body)) for share in _PROBES]
+    probes = [os.pread(descriptor, _PROBE_BYTES, place) for place in places if place < end - _TAIL_BYTES]
     middle = list(map(_frame_in, probes))
     has_hole = any(
         not frame and not next(_frames(probe), None) for frame, probe in zip(middle, probes, strict=True)
@@ -119,7 +124,8 @@ def length_from_flac(descriptor: int, start: int = 0) -> FlacLength | None:
     is_one = rises and is_alike
     corrections: dict[int, bytes] = {}
     # Without a length, libsndfile reads to the end. Of an excerpt the numbers do not tell it.
-    if stated < true and not number and (stated or not is_one):
+    is_cut = is_one and stated > true + frame.count
+    if not number and (is_cut or (stated < true and (stated or not is_one))):
         corrections[_TOTAL] = (field - stated + (true & (1 << 36) - 1)).to_bytes(5, "big")
     if first and is_alike:
         corrections |= _true_format(head, frame, [each.count for each in (*found, frame, later)])

@@ -66,6 +66,12 @@ def header_from_file(descriptor: int) -> Header:
     return replace(_header(file), start=file.start)
 
 
+def header_of_part(descriptor: int, part: Span) -> Header:
+    """The same of one of the Ogg or FLAC files that are joined in a file."""
+    length = length_from_flac(descriptor, *part)
+    return Header(length.corrections if length else {})
+
+
 def _flac(descriptor: int, start: int) -> Header:
     length, size = length_from_flac(descriptor, start), os.fstat(descriptor).st_size
     if not length and size > _SEARCHED_BYTES:

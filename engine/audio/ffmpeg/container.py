@@ -84,6 +84,12 @@ def kind_of(container: Any, stream: Any) -> str:
     return name if name in WITHOUT_INDEX else container.format.name
 
 
+def is_cut(stream: Any) -> bool:
+    """Whether the index of an MP4 leads beyond the end of the file. Before PyAV 17 nothing tells."""
+    entries = getattr(stream, "index_entries", ()) if stream.container.format.name in OF_ANY_CLOCK else ()
+    return bool(entries) and entries[-1].pos + entries[-1].size > stream.container.size
+
+
 def tags_of(container: Any, stream: Any) -> dict[str, str]:
     """The tags of the song, their names in lower case, without bytes that are no UTF-8."""
     # Ogg keeps tags with the stream. What other containers keep there is about the track: "Stereo 2.0".

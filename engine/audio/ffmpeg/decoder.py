@@ -265,7 +265,7 @@ class FFmpegDecoder:
             stated_s = (start + stream.duration) * self._tick / self.sample_rate
         stated = self._timeline.after_seconds(stated_s) if stated_s else 0
         lies = stream.frames * self._timeline.size > stated + _TOO_SHORT_S * self.sample_rate
-        at_the_end = lies or self._kind in ffmpeg.COUNTED_AT_THE_END
+        at_the_end = lies or self._kind in ffmpeg.COUNTED_AT_THE_END or ffmpeg.is_cut(stream)
         if stated and (self._untimed or not (at_the_end or self._kind in ffmpeg.COUNTED)):
             return stated
         counted = sought = 0

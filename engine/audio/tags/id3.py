@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 
 from ..containers.part import Part
-from ..formats import plain_tag_size
+from ..formats import id3v2_length, syncsafe
 from .values import LONGEST, MOST_VALUES, Tags, add, text_from_bytes, text_from_utf16
 
 _FRAMES = {b"TPE1": "artist", b"TIT2": "title", b"TALB": "album",
@@ -26,20 +26,9 @@ _APE_FOOT = 32
 _MOST_ITEMS = 1_000
 
 
-def id3v2_length(part: Part) -> int:
-    """The bytes of the ID3v2 tag with which a part begins; 0 where it begins with none."""
-    head = part.read(0, _HEAD)
-    if len(head) < _HEAD or head[:3] != b"ID3" or head[3] not in (2, 3, 4):
-        return 0
-    if max(head[6:]) > 127:
-        plain = plain_tag_size(part.read)
-        return _HEAD + plain if plain else 0
-    return _HEAD + _syncsafe(head[6:]) + (_HEAD if head[3] == 4 and head[5] & 0x10 else 0)
-
-
 def read_id3v2(part: Part, tags: Tags) -> None:
     """Adds the tags of the ID3v2 tag with which a part begins."""
-    length = id3v2_length(part)
+    length = id3v2_length(part.read)
     if not length:
         return
     version, flags = part.read(3, 1)[0], part.read(5, 1)[0]
@@ -62,7 +51,7 @@ def _frames(body: Part, version: int, flags: int) -> Iterator[tuple[bytes, int, 
     if flags & 0x40 and version == 3:
         place = 4 + struct.unpack(">I", body.read(0, 4))[0]
     elif flags & 0x40 and version == 4:
-        place = _syncsafe(body.read(0, 4))
+        place = syncsafe(body.read(0, 4))
     while len(head := body.read(place, head_bytes)) == head_bytes:
         size = _frame_size(body, place, version)
         behind = place + head_bytes + size
@@ -127,7 +116,7 @@ def read_id3v2_at_end(part: Part, tags: Tags) -> None:
     end = _before_id3v1(part)
     foot = part.read(end - _HEAD, _HEAD)
     if foot[:3] == b"3DI":
-        read_id3v2(part.part(end - 2 * _HEAD - _syncsafe(foot[6:])), tags)
+        read_id3v2(part.part(end - 2 * _HEAD - syncsafe(foot[6:])), tags)
 
 
 def _before_id3v1(part: Part) -> int:
@@ -151,7 +140,7 @@ def _frame_size(body: Part, place: int, version: int) -> int:
     plain = int.from_bytes(data, "big")
     if version == 3 or plain < 128:
         return plain
-    size = _syncsafe(data)
+    size = syncsafe(data)
     if max(data) > 127 or (
         not _ends_well(body, place + _HEAD + size) and _ends_well(body, place + _HEAD + plain)
     ):
@@ -198,7 +187,3 @@ def _texts(content: bytes) -> list[str]:
 
 def _synchronised(data: bytes) -> bytes:
     return data.replace(b"\xff\0", b"\xff")
-
-
-def _syncsafe(data: bytes) -> int:
-    return sum((byte & 127) << shift for byte, shift in zip(data, (21, 14, 7, 0), strict=True))

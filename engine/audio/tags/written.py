@@ -17,10 +17,10 @@ from ..containers.asf_objects import ASF
 from ..containers.matroska import EBML
 from ..containers.part import Exhausted, Part, part_of_file
 from ..decoder import TAGS
-from ..formats import is_mp4, open_regular_file
+from ..formats import id3v2_length, is_mp4, open_regular_file
 from .asf import read_asf
 from .chunks import read_id3_chunks, read_text_chunks
-from .id3 import id3v2_length, read_apev2, read_id3v1, read_id3v2, read_id3v2_at_end
+from .id3 import read_apev2, read_id3v1, read_id3v2, read_id3v2_at_end
 from .matroska import read_matroska
 from .mp4 import read_mp4
 from .values import Tags
@@ -28,7 +28,7 @@ from .vorbis import read_flac, read_ogg
 
 _BETWEEN = "; "  # values of one tag, such as several artists
 _MOST_ID3V2 = 10  # one behind the other
-_DAMAGE = (struct.error, IndexError, OverflowError, OSError, Exhausted)
+_DAMAGE = (struct.error, IndexError, ValueError, OverflowError, OSError, Exhausted)
 
 _Reader = Callable[[Part, Tags], None]
 
@@ -63,7 +63,7 @@ def tags_from_file(path: str | Path, names: Iterable[str] = TAGS) -> dict[str, s
 def _sources(whole: Part) -> Iterator[tuple[_Reader, Part]]:
     """Where a file may have tags, and their readers: first those that are seldom cut short or out of date."""
     behind, id3v2 = whole, []
-    while len(id3v2) < _MOST_ID3V2 and (length := id3v2_length(behind)):
+    while len(id3v2) < _MOST_ID3V2 and (length := id3v2_length(behind.read)):
         id3v2.append(behind)
         behind = behind.part(length)
     for read in _readers(behind.read(0, 16)):

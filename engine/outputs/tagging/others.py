@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from ...audio.formats import syncsafe
 from ...errors import MerError
 from .mp4_items import is_mp4, items_of_mp4
 
@@ -103,12 +104,12 @@ def other_frames(path: str | Path) -> list[bytes] | None:
             raise MerError(f"its ID3v2.4 tag has a footer, which would be left behind: {_SAVE_ANEW}")
         if version == 2 and flags & 0x40:
             raise MerError(f"its ID3v2.2 tag is compressed: {_SAVE_ANEW}")
-        data = file.read(_syncsafe(head[6:]))
+        data = file.read(syncsafe(head[6:]))
     is_unsynchronised = bool(flags & 0x80)
     if is_unsynchronised and version < 4:
         data = _synchronised(data)
     if flags & 0x40 and not _NAME.match(data):  # some set the flag and write no extended head
-        data = data[4 + int.from_bytes(data[:4], "big") if version == 3 else _syncsafe(data[:4]) :]
+        data = data[4 + int.from_bytes(data[:4], "big") if version == 3 else syncsafe(data[:4]) :]
     frames, rest = _frames(data, version)
     if version == 2:
         frames = [_upgraded(frame) for frame in frames]
@@ -146,7 +147,7 @@ def _tag_end(file: IO[bytes]) -> int:
     """Where the tag with which a file begins ends."""
     file.seek(0)
     head = file.read(_HEAD)
-    return len(head) + _syncsafe(head[6:])
+    return len(head) + syncsafe(head[6:])
 
 
 def _frames(data: bytes, version: int) -> tuple[list[bytes], bytes]:
@@ -157,7 +158,7 @@ def _frames(data: bytes, version: int) -> tuple[list[bytes], bytes]:
     def plain(head: bytes) -> int:
         return int.from_bytes(head[4:8], "big")
 
-    found = _split(data, _NAME, _HEAD, plain if version == 3 else lambda head: _syncsafe(head[4:8]))
+    found = _split(data, _NAME, _HEAD, plain if version == 3 else lambda head: syncsafe(head[4:8]))
     if version == 4 and found[1]:  # old iTunes wrote plain numbers
         other = _split(data, _NAME, _HEAD, plain)
         return found if other[1] or len(other[0]) < len(found[0]) else other
@@ -221,10 +222,6 @@ def _synchronised(data: bytes) -> bytes:
     if re.search(rb"\xff(?:[\xe0-\xff]|\Z)", data):
         return data
     return data.replace(b"\xff\0", b"\xff")
-
-
-def _syncsafe(data: bytes) -> int:
-    return sum((byte & 127) << 7 * power for power, byte in enumerate(reversed(data)))
 
 
 def syncsafe_bytes(number: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...audio.containers.mp4_boxes import has_fragment_index
 from ...audio.containers.part import Exhausted, Part, part_of_file
-from ...audio.tags.id3 import id3v2_length
+from ...audio.formats import id3v2_length
 from ...errors import MerError
 from .others import MOOD
 
@@ -80,7 +80,7 @@ def _further_tags(part: Part) -> Iterator[bytes]:
 
 def _split(part: Part) -> tuple[list[Part], Part]:
     tags: list[Part] = []
-    while len(tags) < _MOST_TAGS and (length := id3v2_length(part)):
+    while len(tags) < _MOST_TAGS and (length := id3v2_length(part.read)):
         tags.append(part.part(0, length))
         part = part.part(length)
     return tags, part

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from audio_files import SUFFIXES
+from merkit.engine.audio.containers.part import part_of_file
 from merkit.engine.audio.formats import (
     AUDIO_SUFFIXES,
+    id3v2_length,
     is_remote,
     open_regular_file,
     path_in_url,
@@ -236,6 +238,23 @@ def test_the_bytes_behind_tags(tmp_path: Path, size: int) -> None:
         assert start_behind_tags(descriptor) == len(tag)
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        (b"ID3\4\0\x10\0\0\1\0", 148),  # a footer
+        (b"ID3\3\0\x10\0\0\1\0", 138),  # which is of 2.4
+        (b"ID3\3\0\0\0\0\xff\0", 0),
+        (b"ID3\5\0\0\0\0\1\0", 0),
+        (b"ID3 is no", 0),
+    ],
+)
+def test_sound_and_tags_have_one_rule_for_where_a_tag_ends(tmp_path: Path, head: bytes, length: int) -> None:
+    (tmp_path / "song").write_bytes(head + bytes(500))
+    with (tmp_path / "song").open("rb") as file:
+        assert start_behind_tags(file.fileno()) == length
+        assert id3v2_length(part_of_file(file.fileno()).read) == length
 
 
 @pytest.mark.parametrize("head", ["not found\n", "Error 500. Try again later.\n"])

@@ -81,3 +81,24 @@ def test_a_part_that_cannot_be_decoded_ends_what_is_read() -> None:
     assert decoder.tags() == {"title": "One"}
     decoder.close()
     assert BrokenDecoder.closed == 2
+
+
+class CutDecoder(SampleDecoder):
+    """Its header states ``stated`` samples."""
+
+    def __init__(self, samples: Samples, rate: int, stated: int) -> None:
+        super().__init__(samples, rate)
+        self.length = stated
+
+    def measure(self) -> int:
+        self.length = len(self._array)
+        return self.length
+
+
+@pytest.mark.parametrize("behind", [[], [CutDecoder(noise(1, RATES[1])[:0], RATES[1], 70_000)]])
+def test_a_hole_does_not_end_what_is_measured(sounds: list[Samples], behind: list[CutDecoder]) -> None:
+    cut = [CutDecoder(sound, rate, 5 * rate) for sound, rate in zip(sounds, RATES, strict=True)]
+    decoder = JoinedDecoder([*cut, *behind])
+    assert decoder.measure() == decoder.length == 3 * 5 * 48_000 + len(sounds[3])
+    np.testing.assert_array_equal(decoder.read(15 * 48_000, 90_000), sounds[3])
+    np.testing.assert_array_equal(decoder.read(5 * 48_000, 48_000), sounds[1][:48_000])

@@ -17,6 +17,7 @@ from merkit.engine.audio.channels import channel_names, two_from_channels
 from merkit.engine.audio.decoder import Limits
 from merkit.engine.audio.libsndfile import SoundFileDecoder
 from merkit.engine.audio.open import open_decoder
+from merkit.engine.audio.silence import sound_in
 from merkit.engine.spec import AudioSpec
 from ogg_files import joined
 from reading import refusal, windows_from_file
@@ -248,3 +249,23 @@ def test_a_good_ogg_is_opened_by_no_second_decoder(
     with closing(open_decoder(tmp_path / "a", Limits())) as decoder:
         assert len(decoder.read(decoder.length - 48_000, 48_000)) == 48_000
         assert decoder.measure() == decoder.length
+
+
+@pytest.mark.parametrize("suffix", [".ogg", ".opus"])
+@pytest.mark.parametrize("links", [1, 2])
+def test_what_is_read_on_end_stands_where_it_should_behind_a_hole(
+    tmp_path: Path, suffix: str, links: int
+) -> None:
+    """libsndfile closes the gap that a block of a disk leaves, and counts nothing for it."""
+    path, rate = tmp_path / f"a{suffix}", 48_000
+    sound = noise(20, rate)
+    sound[14 * rate : 17 * rate] = 0
+    data = bytearray(write_audio(path, sound, rate).read_bytes())
+    hole = len(data) // 10
+    data[2 * hole : 3 * hole] = bytes(hole)
+    path.write_bytes(bytes(data) * links)
+    with closing(open_decoder(path, Limits())) as decoder:
+        parts = [decoder.read(start, 2 * rate) for start in range(0, 12 * rate, 2 * rate)]
+        assert abs(place_of(parts[-1], sound) - 10 * rate) < 0.01 * rate
+        first, second = sound_in(decoder, 2.0).stretches[:2]
+    assert (first[1], second[0]) == pytest.approx((14 * rate, 17 * rate), abs=0.15 * rate)

@@ -63,6 +63,26 @@ def test_of_a_page_without_a_slash_what_a_question_leads_to_is_not_below_it() ->
 @pytest.mark.parametrize(
     ("url", "link", "found"),
     [
+        ("http://host/m/index.html", "a.wav", "http://host/m/a.wav"),
+        ("http://host/m/index.html", "/m/sub/", "http://host/m/sub/"),
+        ("http://host/m/index.html", "../a.wav", None),
+        ("http://host/m/index.html", "index.html/a.wav", "http://host/m/index.html/a.wav"),
+        ("http://host/INDEX.HTM", "./a.wav", "http://host/a.wav"),
+        ("http://u:p@host//m//list.php?dir=x", "a.wav", "http://u:p@host//m/a.wav"),
+        ("http://host/m/default.aspx", "http://host/m/a.wav", "http://host/m/a.wav"),
+        ("http://host/m/x.asp", "a.wav", "http://host/m/a.wav"),
+        ("http://host/m/x.html/", "a.wav", "http://host/m/x.html/a.wav"),
+        ("http://host/m/.html", "a.wav", "http://host/m/.html/a.wav"),
+        ("http://host/m/v1.0", "a.wav", "http://host/m/v1.0/a.wav"),
+    ],
+)
+def test_a_page_with_a_name_of_its_own_lists_its_folder(url: str, link: str, found: str | None) -> None:
+    assert links_below(f'<a href="{link}">', url) == ({found} if found else set())
+
+
+@pytest.mark.parametrize(
+    ("url", "link", "found"),
+    [
         ("http://host/m/", "http://Host:80/m/a.wav", "http://host/m/a.wav"),
         ("https://host/m/", "https://host:443/m/a.wav", "https://host/m/a.wav"),
         ("http://u:p@host:80/m/", "http://host/m/a.wav", "http://u:p@host:80/m/a.wav"),
@@ -102,6 +122,9 @@ def test_a_page_takes_no_longer_than_its_length(part: str) -> None:
     [
         ("http://host/a", "http://host/a/", "http://host/a"),
         ("http://u:p@host/a b", "https://host/a%20b/", "http://u:p@host/a b"),
+        ("http://u:p@host/a b", "http://host/a%20b/index.html", "http://u:p@host/a b"),
+        ("http://host/a/index.php", "https://host/a/", "http://host/a/index.php"),
+        ("http://u:p@host/a/", "http://host/new/index.html", "http://u:p@host/new/index.html"),
         ("http://u:p@host/a/", "http://host/new/", "http://u:p@host/new/"),
         ("http://u:p@host/a/", "https://host/new/", "https://u:p@host/new/"),
         ("https://u:p@host/a/", "http://host/new/", "http://host/new/"),

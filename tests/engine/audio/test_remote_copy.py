@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import os
 import re
@@ -216,6 +217,26 @@ def test_a_song_that_is_called_a_text(status: int, name: str, kind: str, tmp_pat
     with answered_by(Song) as root:
         file = log_mels_from_file(f"{root}/{name}", WindowOptions(AudioSpec()))
         assert file.facts.duration_s == pytest.approx(11, abs=0.1)
+
+
+def test_an_answer_that_is_not_packed_as_it_says_is_asked_for_once() -> None:
+    """The same would come again. One that is packed, though that was not asked for, is unpacked."""
+
+    class Packed(Answers):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Accept-Encoding"])
+            body = b"\0sound" if self.path == "/lie" else gzip.compress(b"\0sound")
+            self._answer(200, body, **{"Content-Encoding": "gzip"})
+
+    asked: list[str] = []
+    with answered_by(Packed) as root:
+        with remote_copy.local_copy(f"{root}/packed", Limits()) as copy:
+            assert Path(copy).read_bytes() == b"\0sound"
+        assert refused(f"{root}/lie") == (
+            "cannot be fetched: the server does not speak HTTP as it should: "
+            "what it sent is not encoded as its Content-Encoding says"
+        )
+    assert asked == ["identity", "identity"]
 
 
 def test_a_part_that_is_the_whole_song() -> None:

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import soxr
 from audio_files import SUFFIXES, chirp, noise, write_audio
+from ffmpeg_files import copied, write
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.decoder import Budget, Limits
@@ -287,3 +288,42 @@ def test_what_was_not_searched_to_its_end_is_not_called_silence(tmp_path: Path) 
             with pytest.raises(AudioError, match="searched no further: --timeout") as raised:
                 list(windows)
             assert not isinstance(raised.value, SilentError)
+
+
+@pytest.mark.parametrize("share", [0.97, 0.6])
+@pytest.mark.parametrize(
+    ("kind", "codec", "flags"),
+    [
+        ("FLAC", "PCM_16", ""),
+        ("FLAC", "PCM_24", ""),
+        ("CAF", "ALAC_16", ""),
+        ("mp4", "aac", "faststart"),
+        ("ipod", "alac", "faststart"),
+        ("mov", "pcm_s16be", "faststart"),
+        ("mp4", "aac", "empty_moov+delay_moov+frag_keyframe"),
+        ("mp4", "aac", "dash+delay_moov+global_sidx"),
+    ],
+)
+def test_a_file_that_was_cut_short_is_as_long_as_what_is_there(
+    tmp_path: Path, kind: str, codec: str, flags: str, share: float
+) -> None:
+    """Its header states what there was. But for ALAC in CAF the file is not decoded to find its end."""
+    path, rate = tmp_path / "a", 44_100
+    sound = noise(40, rate)
+    if kind.isupper():
+        soundfile.write(path, sound, rate, codec, format=kind)
+    else:
+        options = {"movflags": flags, **({"frag_duration": "3000000"} if "frag" in flags else {})}
+        copied(write(tmp_path / "b", kind, codec, sound), path, kind, options=options)
+    path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
+    with closing(open_decoder(path, Limits())) as decoder:
+        whole = len(decoder.read(0, len(sound)))
+    assert whole == pytest.approx(share * len(sound), rel=0.05)
+    limits = Limits(decoded_samples=52 * rate if kind == "CAF" else 12 * rate)
+    for number in (1, 3, "all"):
+        budget = Budget(limits if number == 1 else Limits())
+        with closing(open_decoder(path, budget)) as decoder:
+            (*_, last) = windows_from_decoder(decoder, SPEC, number, budget=budget)  # pyright: ignore
+            assert decoder.length == pytest.approx(whole, abs=0.1 * rate)
+        if number == 1:
+            assert last.start_s == pytest.approx(whole / rate / 2 - 5, abs=0.1)

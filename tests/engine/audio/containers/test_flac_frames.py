@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
-from ffmpeg_files import write
+from ffmpeg_files import place_of, write
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.engine.audio.containers import flac_frames
@@ -70,6 +70,33 @@ def test_a_total_that_is_too_small(tmp_path: Path, total: int) -> None:
             assert decoder.length == len(sound)
             np.testing.assert_allclose(decoder.read(40_000, 9_000), sound[40_000:49_000], atol=1e-4)
             np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
+
+
+@pytest.mark.parametrize("total", [5 * RATE + 20_000, (1 << 36) - 1])
+def test_a_total_that_is_too_large(tmp_path: Path, total: int) -> None:
+    """Nothing is decoded to find out, and a total that is larger by less than a frame is believed."""
+    sound = noise(5, RATE)
+    flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
+    for stated, length in ((total, len(sound)), (len(sound) + 4_000, len(sound) + 4_000)):
+        (tmp_path / "b.flac").write_bytes(with_total(flac, stated))
+        with closing(open_decoder(tmp_path / "b.flac", Limits(decoded_samples=10_000))) as decoder:
+            assert decoder.length == length
+            np.testing.assert_allclose(decoder.read(40_000, 9_000), sound[40_000:49_000], atol=1e-4)
+
+
+def test_files_that_were_cut_short_and_joined_have_no_gap(tmp_path: Path) -> None:
+    """Each is as long as what is there, as one alone is, and nothing is decoded to find out."""
+    sounds = [noise(seconds, RATE, seed) for seed, seconds in enumerate((12, 5, 9))]
+    files = [write_audio(tmp_path / "a.flac", sound, RATE).read_bytes() for sound in sounds]
+    cut = [files[0][: len(files[0]) * 2 // 3], files[1], files[2][: len(files[2]) * 2 // 3]]
+    (tmp_path / "b.flac").write_bytes(b"".join(cut))
+    lengths = [8 * RATE, 5 * RATE, 6 * RATE]
+    with closing(open_decoder(tmp_path / "b.flac", Limits(decoded_samples=10_000))) as decoder:
+        assert decoder.length == pytest.approx(sum(lengths), abs=2 * 4_096)
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        for number, sound in enumerate(sounds):
+            part = decoder.read(sum(lengths[:number]) + RATE, RATE)
+            assert place_of(part, sound) == pytest.approx(RATE, abs=4_096)
 
 
 def with_rate(flac: bytes, rate: int) -> bytes:

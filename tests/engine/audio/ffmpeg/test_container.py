@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from audio_files import noise
 from ffmpeg_files import copied, decoder, write
-from merkit.engine.audio.ffmpeg.container import tracks_of
+from merkit.engine.audio.containers.file_view import FileView
+from merkit.engine.audio.ffmpeg.container import is_cut, open_container, tracks_of
 from merkit.engine.errors import AudioError
 
 SOUND = noise(2, 44_100)
@@ -121,3 +123,16 @@ def test_aac_eld_without_sbr_is_left_to_ffmpeg(tmp_path: Path) -> None:
     path.write_bytes(data)
     with av.open(path) as container:
         assert tracks_of(container) == [0]
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\x08\0" + bytes(1_024)])
+def test_an_index_that_leads_beyond_the_end_of_the_file(tmp_path: Path, tag: bytes) -> None:
+    options = {"movflags": "faststart"}
+    song = copied(write(tmp_path / "a", "ipod", "alac", SOUND), tmp_path / "b", "ipod", options=options)
+    song.write_bytes(tag + song.read_bytes())
+    for cut in (False, True):
+        os.truncate(song, song.stat().st_size - cut)
+        with song.open("rb") as file:
+            source = FileView(file.fileno(), len(tag), song.stat().st_size) if tag else song
+            with closing(open_container(source, 10)) as container:
+                assert is_cut(container.streams.audio[0]) == cut

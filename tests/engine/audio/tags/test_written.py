@@ -118,6 +118,13 @@ def test_damage_costs_what_stands_behind_it(tmp_path: Path) -> None:
     assert tags_of(tmp_path, broken + made.id3v1(b"", b"Artist")) == {"artist": "Artist", "title": "Title"}
 
 
+@pytest.mark.parametrize("body", [b"", b"\0\0\0"])
+def test_a_tag_too_short_for_the_head_that_its_flag_promises(tmp_path: Path, body: bytes) -> None:
+    tag = b"ID3\4\0\x40" + made.syncsafe(len(body)) + body
+    assert tags_of(tmp_path, tag + FRAMES + made.id3v1(b"Title", b"")) == {"title": "Title"}
+    assert tags_of(tmp_path, b"ID3\4\0\x40\0\0\0\x20ab") == {}
+
+
 def test_files_without_tags(tmp_path: Path) -> None:
     for data in (b"x", FRAMES, b"\x1a\x45\xdf\xa3" + bytes(500), b"RIFF" + bytes(4) + b"AVI "):
         assert tags_of(tmp_path, data) == {}
