@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,6 +23,7 @@ _DRAWS = 2_000  # of a bootstrap
 _MOST_PARTS = 1_000
 _LIMIT_S = 600.0  # for one turn, the first with the network's start: what takes longer hangs
 _TURN_S = 0.05  # of work before it is the other's turn
+_REST_S = 0.1  # before a turn: the other side's threads spin on for up to 0.05 s of waiting, on its cores
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Ratio:
 def compare_models(
     first: str, second: str, batch: int = 1, pairs: int = 40, threads: int = 0
 ) -> tuple[Ratio, list[tuple[float, float]]]:
-    """Times two models in turns, each in a process of its own.
+    """Times two models in turns, each in a process of its own and after a rest.
 
     Args:
         first: a name or file, with ``@RUNTIME`` behind it unless its suffix says enough.
@@ -65,7 +67,10 @@ def compare_models(
         times: list[tuple[float, float]] = []
         for pair in range(pairs):
             order = (0, 1) if pair % 2 == 0 else (1, 0)  # neither always comes first
-            seconds = {side: sides[side].seconds(calls[side]) for side in order}
+            seconds: dict[int, float] = {}
+            for side in order:
+                time.sleep(_REST_S)
+                seconds[side] = sides[side].seconds(calls[side])
             times.append((seconds[0], seconds[1]))
     finally:
         for side in sides:
@@ -200,8 +205,6 @@ class _Side:
 
 def _time_calls(pipe: Connection, case: Case, batch: int, threads: int) -> None:
     """The child: numbers of calls in, median seconds out; a text is the reason why it cannot."""
-    import time
-
     from ...engine.cpu import usable_cores
     from ..measure.row_measurement import open_case
 

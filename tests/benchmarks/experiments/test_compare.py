@@ -1,5 +1,6 @@
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,40 @@ def test_a_constant_factor_is_found(samples: list[float], factor: float) -> None
     assert ratio.ratio == pytest.approx(factor)
     assert ratio.low <= ratio.ratio * (1 + 1e-9)
     assert ratio.high >= ratio.ratio * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    "ratio",
+    [
+        ratio_of_pairs("", [(number, 1.0) for number in range(1, 8)]),
+        ratio_of_samples("", [1.0, 1.0, 1.0], range(1, 8)),
+    ],
+)
+def test_the_interval_is_of_95_percent(ratio: Ratio) -> None:
+    """Of seven draws from 1 to 7 the median is 1 in 1.1 % of cases, at most 2 in 10, at most 3 in 35."""
+    assert (ratio.ratio, ratio.low, ratio.high) == (4, 2, 6)
+
+
+def test_the_second_is_as_many_times_as_fast_and_both_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    took = {"a": 0.002, "b": 0.001}
+
+    class Side:
+        def __init__(self, case: str, *_: int) -> None:
+            self.name = case
+
+        def seconds(self, calls: int) -> float:
+            done.append((self.name, calls))
+            return took[self.name]
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(compare, "_Side", Side)
+    monkeypatch.setattr(compare, "_case", lambda name: name)
+    monkeypatch.setattr(compare, "time", SimpleNamespace(sleep=done.append))
+    assert compare_models("a", "b", pairs=3) == (Ratio("b against a", 2, 2, 2), [(0.002, 0.001)] * 3)
+    a, b, rest = ("a", 25), ("b", 50), compare._REST_S  # the other's threads spin on for 0.05 s
+    assert done == [("a", 3), ("b", 3), rest, a, rest, b, rest, b, rest, a, rest, a, rest, b]
 
 
 def test_models_in_turns(networks: Path) -> None:

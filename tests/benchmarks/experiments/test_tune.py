@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +100,31 @@ def test_only_songs_with_a_label_tell_whether_it_changes(
     given["onnxruntime"] = labels(99)
     with pytest.raises(MerError, match="only 99 of 120 songs get a label; it takes 100"):
         tune(str(tiny_model), tmp_path)
+
+
+def test_whole_commands_of_each_runtime_are_compared_by_their_cpu(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the CPU tells the runtimes apart here: each command has the same wall time and peak."""
+    cpu_s, commands = {"onnxruntime": 24.0, "other": 12.0}, []
+
+    def timed(command: Sequence[str]) -> tuple[float, float, int]:
+        assert len(list(Path(command[command.index("--model") + 2]).iterdir())) == 120
+        commands.append(command[command.index("--runtime") + 1])
+        return 60.0, cpu_s[commands[-1]], 1 << 20
+
+    paths = [tmp_path / f"{number}.wav" for number in range(120)]
+    for path in paths:
+        path.touch()
+    monkeypatch.setattr(tuning, "log_mels_from_songs", lambda *_: SimpleNamespace(paths=paths))
+    monkeypatch.setattr(tuning, "runtimes_here", lambda: [*cpu_s])
+    monkeypatch.setattr(tuning, "labels_by", lambda *_: ["happy"] * 120)
+    monkeypatch.setattr(tuning, "timed", timed)
+    row, (one,) = tune(str(tiny_model), tmp_path, songs=120, rounds=5)
+    assert one == Tried("other", 0, 120, 100.0, Ratio("other", 2, 2, 2))
+    assert row["faster"] == ["other"]
+    there, back = ["onnxruntime", "other"], ["other", "onnxruntime"]
+    assert commands == [*there, *back, *there, *back, *there]
 
 
 def test_what_is_no_table_is_refused_before_anything_is_measured(
