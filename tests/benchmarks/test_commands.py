@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from audio_files import noise, write_audio
 from bench_results import results_values
 from click.testing import CliRunner, Result
 from merkit.benchmarks.cli import main
+from merkit.benchmarks.experiments import compare, scale
 
 
 def bench(*arguments: object) -> Result:
@@ -63,6 +65,18 @@ def test_results_that_cannot_be_compared(tmp_path: Path, tiny_model: Path) -> No
         (tmp_path / "strange.json").write_text(json.dumps(values))
         done = bench("compare", before, tmp_path / "strange.json", "--fail-under", "0.95")
         assert (done.exit_code, "no measured row in common" in done.output) == (1, True)
+
+
+def test_the_medians_of_both_models_are_shown_in_ms(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [(0.002, 0.005), (0.001, 0.004), (0.009, 0.003)]
+    monkeypatch.setattr(
+        compare, "compare_models", lambda *_: (compare.Ratio("b against a", 0.5, 0.25, 2), times)
+    )
+    assert bench("compare", "a", "b").stdout.splitlines() == [
+        "     2.000 ms a call of 1  a",
+        "     4.000 ms a call of 1  b",
+        "     0.500x [0.250, 2.000]  b against a",
+    ]
 
 
 def test_threads_are_at_most_as_many_as_a_machine_bears(tiny_model: Path) -> None:
@@ -153,6 +167,12 @@ def test_a_catalogues_length() -> None:
     assert "too few files to tell what each further one takes: 1,000 more are needed" in done.output
     assert "rows/s" in done.output
     assert bench("scale", "--few", "40", "--many", "20").exit_code == 2
+
+
+def test_the_pace_over_many_is_against_that_over_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = (scale.Run(10, 2.0, 1.0, 1 << 20), scale.Run(2_000, 100.0, 1.0, 1 << 20))  # 5 and 20 rows/s
+    monkeypatch.setattr(scale, "compare_lengths", lambda *_: runs)
+    assert bench("scale").stdout.splitlines()[-1] == "rows/s over many, against over few: 4.00"
 
 
 def test_feeding_a_gpu_needs_none() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from merkit.benchmarks.experiments import feed as feeding
 from merkit.benchmarks.experiments.feed import measure_feed, pss_bytes, songs_a_second
 
 
@@ -17,6 +21,29 @@ def test_a_parent_is_measured_alone(tiny_model: Path) -> None:
     assert feed.saturates_at == pytest.approx(1 / feed.parent_s)
     if sys.platform == "linux":
         assert 1e6 < (feed.worker_bytes or 0) < 1e9
+
+
+def test_the_warm_up_is_no_time_of_a_song(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, cpu = [100.0], [50.0]
+
+    class Backend:
+        def __init__(self, *_: Any) -> None: ...
+
+        def __enter__(self) -> Backend:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def label_files(self, paths: Iterator[str], *_: Any) -> Iterator[Any]:
+            for number in range(100 + 40):  # the first of which are no songs of the measurement
+                clock[0] += 0.5 if number >= 100 else 7
+                cpu[0] += 0.25 if number >= 100 else 3
+                yield SimpleNamespace(decoder=str(2**31 - 1))
+
+    monkeypatch.setattr(feeding, "LocalBackend", Backend)
+    times = SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: cpu[0])
+    monkeypatch.setattr(feeding, "time", times)
+    assert measure_feed(str(tiny_model), workers=2, songs=40) == feeding.Feed(2, 40, 0.25, 0.5, None)
 
 
 def test_memory_of_a_process() -> None:

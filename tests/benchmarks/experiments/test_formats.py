@@ -23,6 +23,8 @@ def test_the_floor_is_the_cheaper_decoder_and_ratios_are_paired() -> None:
     assert cost.ratio == 2.0  # of 2, 2 and 3; the ratio of the medians too
     alone = Cost("a.m4a", "x", (3.0, 3.0), None, (2.0, 2.0))
     assert (alone.floor, alone.ratio) == ((2.0, 2.0), 1.5)
+    torn = Cost("c.mp3", "x", (2.0, 4.0, 9.0), (1.0, 4.0, 3.0), None)
+    assert torn.ratio == 2.0  # of 2, 1 and 3; the medians' is 4 / 3
     noisy = Cost("b.m4a", "x", (3.0, 3.0), None, (2.0, 2.0), -0.177)
     lines = markdown_from_costs([cost, alone, noisy]).splitlines()
     assert lines[2:] == [
@@ -45,6 +47,11 @@ def test_songs_are_made_in_seven_formats(tmp_path: Path) -> None:
         assert ours > 0
         assert (libsndfile is None) == (song.suffix in (".m4a", ".wma"))
         assert ffmpeg is not None
+
+
+def test_the_start_of_a_command_is_no_songs_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_run", lambda _, songs: 5 + 0.25 * songs)
+    assert formats._wall_s(Path("a.mp3"), 20) == 0.25
 
 
 def test_a_full_folder_for_temporary_files_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,20 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from audio_files import noise, write_audio
 from click.testing import CliRunner
 from merkit.benchmarks.cli import main
 from merkit.benchmarks.experiments import pipeline
-from merkit.benchmarks.experiments.pipeline import compare_pipelines, decoded_samples
+from merkit.benchmarks.experiments.pipeline import Comparison, Contender, compare_pipelines, decoded_samples
+from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError, UsageError
+from merkit.engine.labelling.contract import StageSeconds
 from merkit.engine.labelling.file_windows import WindowOptions
 from merkit.engine.spec import AudioSpec
 
@@ -54,6 +58,31 @@ def test_contenders_in_turns(music: Path, tmp_path: Path, tiny_model: Path, song
     assert report["wall_x_cores_over_cpu"] > 0
     assert report["stages_cpu_s"]["decode"] > 0
     assert report["failed"] == []
+
+
+def test_a_ratio_is_of_medians_and_of_how_much_longer_a_contender_takes() -> None:
+    ours, other = (Contender(name, 1, lambda _: (0, 0)) for name in ("mer-label", "other"))
+    ours.seconds, other.seconds = [1.0, 2.0, 9.0], [6.0, 5.0, 7.0]
+    comparison = Comparison(1, 2, [ours, other], StageSeconds(), 1.0, [])
+    assert comparison.to_mapping()["ratios"] == {"mer-label": 1, "other": 3}
+
+
+def test_every_core_counts_in_wall_x_cores(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    clock = [100.0]
+    stages = StageSeconds(decode=6.0, network=2.0)
+
+    def labels() -> list[None]:
+        clock[0] += 5
+        return []
+
+    run = SimpleNamespace(labels=labels, stages=stages)
+    monkeypatch.setattr(pipeline, "open_backend", lambda _: nullcontext())
+    monkeypatch.setattr(pipeline, "CatalogueRun", lambda *_: nullcontext(run))
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 4)
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    artifact = open_artifact(str(tiny_model))
+    options = WindowOptions(artifact.spec.audio)
+    assert pipeline._stages(tiny_model.parent, artifact, options, "out") == (stages, 4 * 5 / 8)
 
 
 def test_files_that_cannot_be_read_are_named_and_left_out(

@@ -2,11 +2,14 @@ import itertools
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from merkit.benchmarks.measure import loadgen
 from merkit.benchmarks.measure.loadgen import (
     QUICK,
     Infer,
@@ -91,6 +94,30 @@ def test_the_percentiles_are_loadgens_and_refused_when_samples_are_few(tmp_path:
     assert p50 == pytest.approx(float(np.median(result.samples_ms)), rel=0.1)  # both clocks agree
     assert result.queries < 459
     assert result.percentiles_ms["p99"] is None
+
+
+def test_each_percentile_is_its_own_and_in_ms(tmp_path: Path) -> None:
+    values = {
+        f"result_{percentile}.00_percentile_latency_ns": 1e4 * percentile for percentile in (50, 90, 99)
+    }
+    with (tmp_path / "mlperf_log_detail.txt").open("w") as file:
+        for key, value in values.items():
+            entry = {"key": key, "value": value, "metadata": {"is_error": False}}
+            file.write(f":::MLLOG {json.dumps(entry)}\n")
+    system: Any = SimpleNamespace(samples_ms=[1.0] * 459)
+    result = loadgen._scenario_result("SingleStream", SHORT, system, tmp_path, 1.0)
+    assert result.percentiles_ms == {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def test_server_asks_half_of_what_is_reached_within_its_limit() -> None:
+    kind = SimpleNamespace
+    module = kind(
+        TestSettings=kind, TestScenario=kind(Server="server"), TestMode=kind(PerformanceOnly="speed")
+    )
+    settings = loadgen._settings(module, "Server", SHORT, images_per_s=40.0, target_ms=250.0)
+    assert settings.server_target_qps == 20
+    assert settings.server_target_latency_ns == 250_000_000
+    assert settings.server_target_latency_percentile == 0.99
 
 
 def test_what_is_slowed_shows(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,27 @@ def test_limits_are_of_this_world() -> None:
     assert 0.01 < (here.gemm_gflops or 0) < 1e5
     assert 0.01 < (here.gemm_int8_gops or 0) < 1e6
     assert 0.01 < (here.bandwidth_gbs or 0) < 1e4
+
+
+def test_limits_are_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is computed in half a second: a product of n x n takes n^3 multiplications and additions."""
+    done: list[Any] = []
+
+    def best_time(call: Callable[[], object], _: float) -> float:
+        done.append(call())
+        return 0.5
+
+    monkeypatch.setattr(machine, "_SIZE", 64)
+    monkeypatch.setattr(machine, "_LEAST_BYTES", 1 << 20)
+    monkeypatch.setattr(machine, "cache_bytes", lambda: 1_000)
+    monkeypatch.setattr(machine, "_best_time", best_time)
+    here = Machine()
+    raise_limits(here, threads=2)
+    product = pytest.approx(2 * 64**3 / 0.5 / 1e9)
+    assert (here.gemm_gflops, here.gemm_int8_gops) == (product, product)
+    assert here.gemm_bf16_gflops in (None, product)
+    assert here.bandwidth_gbs == pytest.approx((1 << 20) / 0.5 / 1e9)
+    assert 8 * sum(done[-1]) == 1 << 20  # ones of 8 bytes, all of which are read
 
 
 def test_bf16_has_a_limit_where_it_can_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from merkit.benchmarks.measure import row_measurement
 from merkit.benchmarks.measure.cases import Case
-from merkit.benchmarks.measure.loadgen import Length
+from merkit.benchmarks.measure.loadgen import Length, ScenarioResult
 from merkit.benchmarks.measure.row_measurement import RowOptions, measure_in_child
 from merkit.benchmarks.row import Row
 from merkit.engine.artifact import open_artifact
@@ -60,7 +60,7 @@ def test_a_row_is_filled_in(networks: Path, tmp_path: Path, short: Length) -> No
     assert row.throughput_interval == (min(row.throughput_samples), max(row.throughput_samples))
     assert 0 < len(row.latency_ms) <= 5_000
     assert row.peak_mib is not None
-    assert row.peak_mib > 20
+    assert 20 < row.peak_mib < 4_096
     assert row.songs_per_s is row.stages is None  # no songs were given
     assert (tmp_path / "logs" / "output.txt").is_file()
 
@@ -114,8 +114,9 @@ def test_songs_without_a_label_do_not_count(networks: Path, tmp_path: Path, shor
         assert (row.songs_failed, row.songs_per_s is not None) == (failed, is_known)
 
 
-def test_what_was_read_ahead_is_not_free(
-    networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failed", [0, 20])
+def test_what_was_read_ahead_is_not_free_and_what_fails_is_no_song(
+    networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch, failed: int
 ) -> None:
     """Behind a first call that takes long all songs lie decoded: what follows is no pace of whole songs."""
     now = 0.0
@@ -133,14 +134,40 @@ def test_what_was_read_ahead_is_not_free(
             nonlocal now
             now += max(self.first_s, float(len(paths)))
             self.first_s = 0.0
-            for _path in paths:
+            for path in paths:
                 now += 0.01
-                yield SimpleNamespace(error=None)
+                yield SimpleNamespace(error="torn" if path.endswith("torn.mp3") else None)
 
     monkeypatch.setattr(row_measurement, "LocalBackend", Backend)
     monkeypatch.setattr(row_measurement, "time", SimpleNamespace(perf_counter=lambda: now))
     row, songs = Row("small"), tuple(f"{number}.mp3" for number in range(60))
+    songs += tuple(f"{number}torn.mp3" for number in range(failed))
     options = RowOptions(short, 1, (), tmp_path / "logs", songs=songs)
     artifact = open_artifact(str(networks / "small.onnx"))
     row_measurement._fill_songs(row, case(networks), options, artifact)
-    assert row.songs_per_s == pytest.approx(60 / 60.6)
+    assert row.songs_per_s == pytest.approx(60 / (1.01 * (60 + failed)))
+    assert row.songs_failed == failed
+
+
+def test_a_peak_is_in_mib(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = "VmPeak:\t  409600 kB\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda _: status)
+    assert row_measurement.peak_mib() == 200
+
+
+def test_figures_are_of_their_scenarios() -> None:
+    common: dict[str, Any] = {"valid": True, "queries": 3, "seconds": 1.0, "log": "", "errors": []}
+    percentiles: dict[str, float | None] = {"p50": 3.0, "p90": 4.0, "p99": 5.0}
+    single = ScenarioResult(
+        "SingleStream", samples_ms=[2.0, 3.0, 5.0], percentiles_ms=percentiles, images_per_s=None,
+        blocks=[2.5, 3.5, 3.0], **common,
+    )  # fmt: skip
+    offline = ScenarioResult(
+        "Offline", samples_ms=[9.0], percentiles_ms=dict.fromkeys(percentiles), images_per_s=70.0,
+        blocks=[71.0, 69.0], **common,
+    )  # fmt: skip
+    row = Row()
+    row_measurement._fill_scenarios(row, [single, offline])
+    assert (row.p50, row.p90, row.p99, row.p50_interval) == (3, 4, 5, (2.5, 3.5))
+    assert (row.latency_ms, row.throughput_samples) == ([2, 3, 5], [71, 69])
+    assert (row.throughput, row.throughput_interval) == (70, (69, 71))

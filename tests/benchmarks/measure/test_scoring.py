@@ -93,6 +93,19 @@ def test_a_row_is_scored_by_whole_songs() -> None:
     assert row.accuracy_note == "held out"
 
 
+def test_a_song_is_scored_by_all_of_its_windows() -> None:
+    songs = held_out(groups=12)
+    windows = tuple(np.arange(3 * i, 3 * i + 3) for i in range(24))
+    songs = replace(songs, songs=SongLogMels(np.zeros((72, 1, 2, 2), np.float32), windows))
+    logits = 4 * np.eye(2, dtype=np.float32)[np.repeat(songs.truth, 3)]
+    for place in (0, 1, 2):
+        wrong = logits.copy()
+        wrong[place::3] = logits[place::3, ::-1]  # one of a song's three, which the others outvote
+        row = Row()
+        score_row(row, wrong, songs, 1.0)
+        assert (row.accuracy, row.macro_f1, row.confusion) == (1, 1, [[12, 0], [0, 12]])
+
+
 def test_few_groups_support_no_interval() -> None:
     songs = held_out(groups=9)
     row = Row()
