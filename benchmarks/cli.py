@@ -51,13 +51,15 @@ class ResultFiles:
             UsageError: a file that cannot be written, or must not be.
             MerError: a package is missing.
         """
-        from ..engine.outputs.marks import has_columns, has_keys, has_mark, refuse_foreign
+        from ..engine.outputs.marks import has_columns, has_keys, has_mark, has_table, refuse_foreign
+        from .results.text import TABLE_BEGINS
 
         files = [file for file in (self.json, self.csv, self.markdown, self.html) if file]
         check_result_paths(files, inputs)
         for file, is_ours in (
             (self.json, has_keys("machine", "rows")),
             (self.csv, has_columns("model", "runtime", "throughput")),
+            (self.markdown, has_table(TABLE_BEGINS)),
             (self.html, has_mark(b"<title>mer-bench: ")),
         ):
             refuse_foreign(file, is_ours)
@@ -170,6 +172,11 @@ def main(context: click.Context, **options: Any) -> None:
     """
     if context.invoked_subcommand is None:
         _table(**options)
+    elif given := options_given(options):
+        raise click.UsageError(
+            f"{given[0]} stands before {context.invoked_subcommand}, where it does nothing: write it behind, "
+            "if that command has it, or leave it out"
+        )
 
 
 @report_errors

@@ -19,7 +19,7 @@ from ..engine.cli.command import (
     options_given,
     report_errors,
 )
-from ..engine.outputs.marks import has_keys, refuse_foreign
+from ..engine.outputs.marks import has_keys, has_table, refuse_foreign
 from ..engine.text.streams import print_err
 from .printing import echo
 from .result_paths import check_result_paths
@@ -261,10 +261,11 @@ def robust_command(
     """
     from ..engine.files import write_whole
     from .experiments.robust import measure_robustness
-    from .experiments.robust_table import lines_from_robustness, markdown_from_robustness
+    from .experiments.robust_table import TABLE_BEGINS, lines_from_robustness, markdown_from_robustness
 
     check_result_paths([file for file in (report, markdown) if file], [data])
     refuse_foreign(report, has_keys("model", "seed", "rows"))
+    refuse_foreign(markdown, has_table(TABLE_BEGINS))
     names = [name.strip() for name in changes.split(",")] if changes is not None else []
     measured = measure_robustness(model, data, limit, names, seed, layout, print_err)
     try:

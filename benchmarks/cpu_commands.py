@@ -11,7 +11,7 @@ from ..engine.cli.command import FiniteRange, options_given, report_errors
 from ..engine.cpu import MOST_WORKERS, usable_cores
 from ..engine.text.streams import print_err
 from .printing import echo
-from .result_paths import check_result_paths
+from .result_paths import check_result_paths, make_folder
 
 
 @click.command("scale")
@@ -94,13 +94,16 @@ def tune_command(data: Path, model: str, songs: int, rounds: int, out: Path | No
     from ..engine.runtimes.choice import own_table, rows_of
     from .experiments.tune import tune, write_row
 
-    if out is not None:
-        check_result_paths([out], [data])
     table = out or own_table()
+    if out is None:
+        make_folder("MER_HOME", table.parent)
+    check_result_paths([table], [data])
     rows_of(table)  # which refuses before the measurement what is no table
     row, tried = tune(model, data, songs, rounds, print_err)
-    write_row(row, table)
-    for one in tried:
-        echo(one.line())
+    try:
+        write_row(row, table)
+    finally:  # printed last: the reader may go; and in any case, if the table cannot be written
+        for one in tried:
+            echo(one.line())
     echo(f"{(row['faster'] or ['onnxruntime'])[0]} for {row['network']} on this CPU: written to {table}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..engine.cli.command import EXIT_SOME_FAILED, FiniteRange, options_given, report_errors
+from ..engine.outputs.marks import has_table, refuse_foreign
 from ..engine.text.streams import print_err
 from .printing import echo
 from .result_paths import check_result_paths
@@ -38,11 +39,12 @@ def formats_command(
     Exit codes: 0 all were measured, 4 some could not be decoded and are left out, 1 failure.
     """
     from ..engine.files import write_whole
-    from .experiments.formats import format_costs, markdown_from_costs
+    from .experiments.formats import TABLE_BEGINS, format_costs, markdown_from_costs
 
     if files and options_given(["seconds"]):
         raise click.UsageError("--seconds goes without FILE: it is the length of the songs that are made")
     check_result_paths([markdown] if markdown else [], files)
+    refuse_foreign(markdown, has_table(TABLE_BEGINS))
     costs = format_costs(files, rounds, songs, seconds, print_err)
     table = markdown_from_costs(costs)
     try:

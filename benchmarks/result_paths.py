@@ -38,7 +38,7 @@ def check_result_paths(files: Sequence[Path], inputs: Iterable[Path | None] = ()
 
 
 def make_folder(option: str, folder: Path) -> None:
-    """Makes the folder that an option names, unless it is there.
+    """Makes the folder that an option or a variable names, unless it is there.
 
     Raises:
         UsageError: it cannot be made, or takes no files.

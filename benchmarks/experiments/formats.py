@@ -37,6 +37,8 @@ _BY_LIBSNDFILE = {
     ".flac": ("FLAC", "PCM_16"),
     ".wav": ("WAV", "PCM_16"),
 }
+TABLE_BEGINS = "| file | read by |"
+"""As every table in Markdown does that was ever written here."""
 _BY_FFMPEG = {".m4a": ("ipod", "aac"), ".opus": ("ogg", "libopus"), ".wma": ("asf", "wmav2")}
 
 

@@ -17,6 +17,8 @@ _COLUMNS: Mapping[str, Callable[[ChangeRow], str]] = {
     "macro-F1": lambda row: "-" if row.macro_f1 is None else f"{row.macro_f1:.3f}",
 }
 _LEFT = 3  # columns of text, which stand first
+TABLE_BEGINS = "| change | name |"
+"""As every table in Markdown does that was ever written here."""
 
 
 def lines_from_robustness(measured: Robustness) -> list[str]:

@@ -47,6 +47,8 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "% of roofline": _roofline,
 }
 _LEFT = 4  # columns of text, which stand first
+TABLE_BEGINS = "|  | model | runtime | precision |"
+"""As every table in Markdown does that was ever written here."""
 _CSV = (
     "model", "backbone", "source", "file", "runtime", "precision", "status", "reason", "params", "macs",
     "bytes", "throughput", "throughput_low", "throughput_high", "best_batch", "p50", "p50_low", "p50_high",

@@ -14,6 +14,7 @@ SOFTWARE = {"Software": "merkit"}
 """What a PNG of ours says of itself, as matplotlib's metadata."""
 
 _BEGINNING = 4_096  # bytes
+_ABOVE_A_TABLE = 1 << 20  # bytes, which a command line may have that names many files
 _LONGEST = 256 << 20  # bytes of JSON, which is mer-bench's
 
 
@@ -49,6 +50,21 @@ def has_mark(*marks: bytes) -> Callable[[Path], bool]:
 
 is_picture = has_mark(b"tEXtSoftware\0merkit")
 """Whether a PNG says ``SOFTWARE`` of itself."""
+
+
+def has_table(head: str) -> Callable[[Path], bool]:
+    """Asks whether the first table of a Markdown begins with ``head``, and no heading is above it.
+
+    A document that somebody wrote around such a table has one.
+    """
+
+    def is_ours(path: Path) -> bool:
+        with path.open("rb") as file:
+            lines = file.read(_ABOVE_A_TABLE).splitlines()
+        first = next((line for line in lines if line.startswith((b"#", b"|"))), b"")
+        return first.startswith(head.encode())
+
+    return is_ours
 
 
 def has_columns(*names: str) -> Callable[[Path], bool]:

@@ -342,7 +342,7 @@ def test_outputs_that_would_replace_something(tmp_path: Path) -> None:
 def test_results_replace_results_alone(tmp_path: Path) -> None:
     saved = tmp_path / "results.json"
     saved.write_text(json.dumps(results_values()))
-    for kind in ("csv", "html"):
+    for kind in ("csv", "html", "markdown"):
         command = ["report", str(saved), f"--{kind}", f"out.{kind}"]
         assert [CliRunner().invoke(main, command).exit_code for _ in range(2)] == [0, 0]
         Path(f"out.{kind}").write_text("path,label\n")

@@ -99,6 +99,8 @@ def test_options_without_an_effect_are_refused(tmp_path: Path) -> None:
         (["scale", "--cores", "--many", "2"], "--many goes without --cores"),
         (["--quick", "--layout", "nonsense"], "--layout goes with --data"),
         (["formats", song, "--seconds", "3"], "--seconds goes without FILE"),
+        (["--json", tmp_path / "x", "report", file], "--json stands before report, where it does nothing"),
+        (["--threads", "1", "compare", file, file], "--threads stands before compare"),
     ):
         done = bench(*arguments)
         assert (done.exit_code, reason in done.stderr) == (2, True), done.output

@@ -76,6 +76,12 @@ def test_the_command_measures_files_that_are_given(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert table.read_text() in done.stdout
     assert path.name in done.stdout
+    formats_again = ["formats", str(path), "--rounds", "1", "--songs", "0", "--markdown", str(table)]
+    assert CliRunner().invoke(main, formats_again).exit_code == 0  # our own is replaced
+    table.write_text("# Notes\n")
+    done = CliRunner().invoke(main, formats_again)
+    assert (done.exit_code, "not of this command's making" in done.stderr) == (2, True), done.output
+    assert table.read_text() == "# Notes\n"
 
 
 def test_a_file_that_cannot_be_decoded_costs_itself(tmp_path: Path) -> None:

@@ -76,6 +76,11 @@ def test_what_changes_is_counted(model: Path, songs: Path, tmp_path: Path) -> No
     assert "| level -6 dB | level-6 | quiet (4) | 8 | 50.0 [21.5, 78.5] |" in table.read_text()
     assert len({line.count("|") for line in lines[2:]}) == 1
     assert "level -6 dB" in done.stdout
+    assert bench(model, songs, "--changes", "left", "--markdown", table).exit_code == 0  # our own is replaced
+    table.write_text("# Notes\n")
+    done = bench(model, songs, "--changes", "left", "--markdown", table)
+    assert (done.exit_code, "not of this command's making" in done.stderr) == (2, True), done.output
+    assert table.read_text() == "# Notes\n"
 
 
 def test_a_song_that_nothing_is_heard_of_has_changed_to_no_label(model: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +137,35 @@ def test_what_is_no_table_is_refused_before_anything_is_measured(
     (tmp_path / "music").mkdir()
     done = CliRunner().invoke(main, ["tune", str(tmp_path / "music"), "--out", str(tmp_path / "mine.json")])
     assert (done.exit_code, "mine.json is no table of runtimes" in done.stderr) == (1, True), done.output
+
+
+def test_where_no_table_can_be_written_nothing_is_measured(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("it was measured"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MER_HOME", str(tmp_path / "file"))
+    done = CliRunner().invoke(main, ["tune", str(tiny_model.parent)])
+    said = f"Error: MER_HOME {tmp_path / 'file'}: no folder can be made there: File exists; name another\n"
+    assert (done.exit_code, done.stderr) == (2, said)
+    monkeypatch.setenv("MER_HOME", str(tmp_path / "home"))
+    own_table().mkdir(parents=True)
+    done = CliRunner().invoke(main, ["tune", str(tiny_model.parent)])
+    assert (done.exit_code, "choices.json is a folder; name a file" in done.stderr) == (2, True), done.output
+
+
+def test_what_was_measured_is_shown_where_the_table_fails(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "choices.json")
+
+    row = row_from_tried(open_artifact(str(tiny_model)), [tried()])
+    monkeypatch.setattr(tuning, "tune", lambda *_: (row, [tried()]))
+    monkeypatch.setattr(tuning, "write_whole", full)
+    done = CliRunner().invoke(main, ["tune", str(tiny_model.parent)])
+    assert (done.exit_code, done.stdout) == (1, tried().line() + "\n"), done.output
+    assert done.stderr.startswith("Error: choices.json"), done.stderr
 
 
 def test_the_command_writes_what_mer_label_reads(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from merkit.engine.errors import UsageError
-from merkit.engine.outputs.marks import has_columns, has_keys, has_mark, is_picture, refuse_foreign
+from merkit.engine.outputs.marks import has_columns, has_keys, has_mark, has_table, is_picture, refuse_foreign
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,11 @@ from merkit.engine.outputs.marks import has_columns, has_keys, has_mark, is_pict
             is_picture,
             b"\x89PNG tEXtSoftware\0merkit",
             (b"\x89PNG tEXtSoftware\0GIMP", b"\x89PNG tEXtSoftware\0Matplotlib version3.9"),
+        ),
+        (
+            has_table("| file | read by |"),
+            b"`mer`\n\n| file | read by | more |\n|---|",
+            (b"# Mine\n| file | read by |\n", b"|a|\n\n| file | read by |\n", b"notes\n", b"| file | by |\n"),
         ),
         (has_keys("rows"), b'{"rows": [], "x": NaN}', (b"{}", b"[1]", b"rows", b"\xff", b"[" * 100_000)),
     ],
