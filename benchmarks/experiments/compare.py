@@ -17,7 +17,7 @@ from ...engine.artifact import is_engine, open_artifact, path_from_model
 from ...engine.errors import MerError, UsageError
 from ..measure.cases import Case, precision_of, why_not
 from ..results_file import results_from_file
-from ..row import BENCH_RUNTIMES, Results
+from ..row import BENCH_RUNTIMES, Results, Row
 
 _DRAWS = 2_000  # of a bootstrap
 _MOST_PARTS = 1_000
@@ -105,16 +105,18 @@ def compare_results(first: Path, second: Path) -> tuple[list[Ratio], list[str]]:
         MerError: no results file, two rows of one name in it, or no row that both have.
     """
     a, b = results_from_file(first), results_from_file(second)
-    samples_a, samples_b = _samples(a, first), _samples(b, second)
-    both = [key for key in samples_a if key in samples_b]
+    rows_a, rows_b = _measured(a, first), _measured(b, second)
+    both = [key for key in rows_a if key in rows_b]
     if not both:
         raise MerError(f"{first} and {second} have no measured row in common")
     warnings = [
-        f"the machines differ in {name}: {of_a} and {of_b}"
-        for name, of_a, of_b in (
-            ("cpu", a.machine.cpu, b.machine.cpu),
-            ("cores", a.machine.cores, b.machine.cores),
-            ("gpu", a.machine.gpu, b.machine.gpu),
+        f"the {what} differ in {name}: {of_a} and {of_b}"
+        for what, name, of_a, of_b in (
+            ("machines", "cpu", a.machine.cpu, b.machine.cpu),
+            ("machines", "cores", a.machine.cores, b.machine.cores),
+            ("machines", "gpu", a.machine.gpu, b.machine.gpu),
+            ("runs", "threads", a.threads, b.threads),
+            ("runs", "length", a.length, b.length),
         )
         if of_a != of_b
     ]
@@ -122,11 +124,15 @@ def compare_results(first: Path, second: Path) -> tuple[list[Ratio], list[str]]:
         f"{path} is no valid measurement" for path, side in ((first, a), (second, b)) if not side.valid
     ]
     warnings += [
-        f"{' '.join(key)} is measured in one of them only"
-        for key in [*samples_a, *samples_b]
-        if key not in both
+        f"{' '.join(key)} is measured in one of them only" for key in [*rows_a, *rows_b] if key not in both
     ]
-    return [ratio_of_samples(" ".join(key), samples_a[key], samples_b[key]) for key in both], warnings
+    ratios = []
+    for key in both:
+        row_a, row_b = rows_a[key], rows_b[key]
+        if row_a.sha256 and row_b.sha256 and row_a.sha256 != row_b.sha256:
+            warnings.append(f"{' '.join(key)} is of two files: {row_a.sha256[:8]} and {row_b.sha256[:8]}")
+        ratios.append(ratio_of_samples(" ".join(key), row_a.throughput_samples, row_b.throughput_samples))
+    return ratios, warnings
 
 
 def is_results(name: str) -> bool:
@@ -134,23 +140,23 @@ def is_results(name: str) -> bool:
     return name.endswith(".json")
 
 
-def _samples(results: Results, file: Path) -> dict[tuple[str, str, str], list[float]]:
-    """Images/s of the parts of each measured row's run; a part without any measured nothing.
+def _measured(results: Results, file: Path) -> dict[tuple[str, str, str], Row]:
+    """The rows with images/s of each part of their run; a part without any measured nothing.
 
     No run of ours has so many parts that their bootstrap would take gigabytes.
 
     Raises:
         MerError: two rows have one name: a gate would pass over one of them.
     """
-    samples: dict[tuple[str, str, str], list[float]] = {}
+    rows: dict[tuple[str, str, str], Row] = {}
     for row in results.rows:
         parts = row.throughput_samples
         if row.status == "ok" and 0 < len(parts) <= _MOST_PARTS and min(parts) > 0:
             key = (row.shown_model, row.runtime, row.precision)
-            if key in samples:
+            if key in rows:
                 raise MerError(f"{file} has two rows {' '.join(key)}: measure one of them (mer-bench -m)")
-            samples[key] = parts
-    return samples
+            rows[key] = row
+    return rows
 
 
 def _case(name: str) -> Case:

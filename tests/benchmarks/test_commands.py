@@ -148,6 +148,19 @@ def test_what_makes_results_hard_to_compare_is_said(tmp_path: Path) -> None:
     after.write_text(after.read_text().replace('"cpu": "a"', '"cpu": "b"'))
     assert "machines differ in cpu: a and b" in bench("compare", before, after).output
     values = json.loads(before.read_text())
+    before.write_text(json.dumps({**values, "threads": 1, "length": "rules"}))
+    after.write_text(json.dumps({**values, "threads": 2, "length": "normal"}))
+    assert bench("compare", before, after).stderr.splitlines() == [
+        "warning: the runs differ in threads: 1 and 2",
+        "warning: the runs differ in length: rules and normal",
+    ]
+    for first, second, said in (
+        ("1" * 64, "1" * 64, ""),
+        ("1" * 64, None, ""),  # of a version that did not say
+        ("1" * 64, "2" * 64, "warning: net onnxruntime fp32 is of two files: 11111111 and 22222222\n"),
+    ):
+        files = results(before, 100.0, sha256=first), results(after, 100.0, sha256=second)
+        assert bench("compare", *files).stderr == said
     values["rows"] += results_values()["rows"]
     after.write_text(json.dumps({**values, "valid": False}))
     done = bench("compare", before, after)
