@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from merkit.engine.audio.open import open_decoder
 from merkit.engine.errors import AudioError
 
 RATE = 48_000
+PERIOD = 11 * 512  # samples
 Words = npt.NDArray[np.uint16]
 
 
@@ -43,13 +42,17 @@ def packets(codec: str, sound: np.ndarray, bits: int, layout: str = "stereo") ->
     return [bytes(packet) for part in parts for packet in encoder.encode(part)]
 
 
-def dts_frames(sound: np.ndarray, bits: int) -> list[bytes]:
-    """DTS by the ffmpeg command line: PyAV has no encoder for it. 512 samples a frame."""
-    if not shutil.which("ffmpeg"):
-        pytest.skip("needs the ffmpeg command line")
-    command = f"ffmpeg -v error -f f32le -ar {RATE} -ac 2 -i - -c:a dca -strict -2 -b:a {bits} -f dts -"
-    data = subprocess.run(command.split(), input=sound.tobytes(), capture_output=True, check=True).stdout
-    return [b"\x7f\xfe\x80\x01" + frame for frame in data.split(b"\x7f\xfe\x80\x01")[1:]]
+def dts_frames() -> list[bytes]:
+    """DTS of ``song(PERIOD)``, 512 samples a frame: its first period, and then another again and again.
+
+    PyAV has no encoder for it. The file has the frames of two periods as ``ffmpeg -c:a dca -strict -2 -b:a
+    512000 -f dts`` wrote them.
+    """
+    data = (Path(__file__).parent / "data" / "periodic_noise.dts").read_bytes()
+    sync, count = b"\x7f\xfe\x80\x01", PERIOD // 512
+    frames = [sync + frame for frame in data.split(sync)[1:]]
+    assert len(frames) == 2 * count
+    return frames[:count] + 25 * frames[count:]
 
 
 def cd_words(frames: list[bytes], bits: int = 16) -> Words:
@@ -84,9 +87,10 @@ def decoder_of(
     return CodedPcmDecoder(samples, stream, budget)
 
 
-def song() -> np.ndarray:
-    """Noise without the treble that codecs leave out."""
-    mono = np.convolve(noise(3, RATE), np.ones(12) / 6, "same").astype(np.float32)
+def song(period: int = 3 * RATE) -> np.ndarray:
+    """Noise without the treble that codecs leave out; after so many samples it begins anew."""
+    mono = np.resize(noise(3, RATE)[:period], 3 * RATE)
+    mono = np.convolve(mono, np.ones(12) / 6, "same").astype(np.float32)
     return np.stack([mono, 0.5 * mono], axis=1)
 
 
@@ -102,13 +106,20 @@ def check_windows(decoder: CodedPcmDecoder, mono: np.ndarray, delay: int) -> Non
 )
 @pytest.mark.parametrize(("bits", "swapped"), [(16, False), (16, True), (14, False), (14, True)])
 def test_dts(tmp_path: Path, kind: str, subtype: str, bits: int, swapped: bool) -> None:
-    sound = song()
-    words = cd_words(dts_frames(sound, 768_000), bits)
+    sound = song(PERIOD)
+    words = cd_words(dts_frames(), bits)
     silence = np.zeros(2 * RATE // 2, np.uint16)
     coded = np.concatenate([silence, words.byteswap() if swapped else words])
     with closing(decoder_of(tmp_path / "cd", coded, kind, subtype)) as decoder:
         expected = np.concatenate([np.zeros(RATE // 2, np.float32), sound.mean(axis=1)])
         check_windows(decoder, expected, 512)  # the filters' delay, which no decoder takes back
+
+
+def test_dts_as_a_digital_output_sends_it(tmp_path: Path) -> None:
+    with closing(decoder_of(tmp_path / "a", burst_words(dts_frames(), 11, 512), "FLAC")) as decoder:
+        assert "DTS" in decoder._stream.title
+        head = 2  # samples: the frames are found by their own sync, as on a CD, behind the burst's
+        check_windows(decoder, song(PERIOD).mean(axis=1), 512 + head)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -200,7 +211,7 @@ def test_a_long_stretch_is_that_of_short_ones(
 
 
 def test_frames_that_are_damaged(tmp_path: Path) -> None:
-    words = cd_words(dts_frames(song(), 768_000))
+    words = cd_words(dts_frames())
     words[RATE : RATE + 20_000] = 0
     with closing(decoder_of(tmp_path / "a", words, "WAV")) as decoder:
         window = decoder.read(0, decoder.length)
