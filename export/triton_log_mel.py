@@ -1,6 +1,6 @@
 """Triton's model NAME_log_mel: samples in, log-mels out. mer-export copies this file into the repository.
 
-It runs in Triton's Python backend, which must find merkit: docs/TRITON.md says how it gets into Triton's image.
+It runs in Triton's Python backend, which must find merkit (docs/TRITON.md says how).
 """
 
 from __future__ import annotations
