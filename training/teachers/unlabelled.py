@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,27 +137,42 @@ def _from_folder(root: Path, group_by: str | None) -> Iterator[Clip]:
     if root.name in ("", ".."):  # what lies beside it goes by its name
         root = root.resolve()
     paths = audio_below(root, root, Notes())
+    below: dict[Path, list[Path]] = defaultdict(list, {root: paths})
+    for path in paths:
+        if path.parent != root:
+            below[root / path.relative_to(root).parts[0]].append(path)
     said: dict[Path, list[Clip]] = {}
-    for folder, file in _tables_of(root):
-        table = _table(file, ["clip", "path"], group_by)
-        inside = [path for path in paths if path not in said and path.is_relative_to(folder)]
+    taken: set[tuple[Path, int]] = set()  # the lines of tables that name files of the folder of their name
+    for folder, table in _tables_of(root, sorted(below.keys() - {root}), group_by):
+        free = {number for number in range(len(table.rows)) if (table.file, number) not in taken}
+        inside = [path for path in below[folder] if path not in said] if free else []
         for path, numbers in zip(inside, table.rows_of(inside), strict=True):
-            named = (table.rows[number] for number in numbers)
+            named = (table.rows[number] for number in numbers if number in free)
             rows = [row for row in named if table.group(row) or table.artists(row)]
             folders = {comparison_key(part) for part in path.relative_to(folder).parts}
             fitting = [row for row in rows if table.is_under(row, folders)]
             if rows:  # whose labels may be other words than the folders'
                 said[path] = [_clip(path, root, table, row) for row in fitting or rows]
+            if folder != root:
+                taken.update((table.file, number) for number in numbers)
     for path in paths:
         yield from said.get(path) or [Clip(path, "", "", name=name_below(path, root))]
 
 
-def _tables_of(root: Path) -> Iterator[tuple[Path, Path]]:
-    """Folders and the tables that speak of what lies in them, the most particular first."""
-    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
-    places = [(folder, file) for folder in folders for file in (folder / TABLE, root / f"{folder.name}.csv")]
+def _tables_of(root: Path, folders: Sequence[Path], group_by: str | None) -> list[tuple[Path, ClipTable]]:
+    """Folders and the tables that speak of what lies in them.
+
+    Those with the column ``group_by`` are first, of these the most particular. A table with the name of a
+    folder comes twice: what it says of no file in there may be of others below ``root``.
+    """
+    named = [(folder, root / f"{folder.name}.csv") for folder in folders if f"{folder.name}.csv" != TABLE]
+    places = [*((folder, folder / TABLE) for folder in folders), *named]
     places += [(root, root / TABLE), (root, root.parent / f"{root.name}.csv")]
-    return ((folder, file) for folder, file in places if file.is_file())
+    places += [(root, file) for _, file in named]
+    files = {file for _, file in places if os.path.isfile(file)}
+    tables = {file: _table(file, ["clip", "path"], group_by) for file in sorted(files)}
+    found = [(folder, tables[file]) for folder, file in places if file in tables]
+    return sorted(found, key=lambda place: group_by not in place[1].columns)
 
 
 def _table(file: Path, needed: Sequence[str], group_by: str | None) -> ClipTable:

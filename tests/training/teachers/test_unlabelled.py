@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -80,6 +81,42 @@ def test_the_tables_of_parts_are_read(tmp_path: Path):
     assert [(clip.name, clip.group) for clip in clips] == [
         ("test/happy/1.wav", "Bob"), ("test/sad/2.wav", "Dan"), ("train/happy/1.wav", "Ann")
     ]  # fmt: skip
+
+
+def test_no_table_is_read_in_a_folder_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As those at the root of a disk are, which nobody but root may look into."""
+    _sound(tmp_path / "in" / "a.wav", 1)
+    for name in (".Trash-0", "lost+found"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "clips.csv").write_text("no table")
+    stat = os.stat
+
+    def refused(path: Path, *args: Any, **named: Any) -> os.stat_result:
+        if os.path.basename(os.path.dirname(path)) == "lost+found":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return stat(path, *args, **named)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert _groups(tmp_path) == {"a.wav": "clip:in/a.wav"}
+
+
+def test_a_table_of_a_folder_s_name_may_speak_of_other_folders(tmp_path: Path):
+    """Of what it names by its path; a name of a file in its folder is not one of another's."""
+    for number, name in enumerate(("album/1", "other/1", "other/2", "top")):
+        _sound(tmp_path / f"{name}.wav", number)
+    (tmp_path / "album.csv").write_text("path,artist\n1.wav,Ann\nother/2.wav,Bob\ntop.wav,Cid\n")
+    clips, _ = unlabelled_clips([tmp_path])
+    assert {clip.name: clip.group for clip in clips} == {
+        "album/1.wav": "Ann", "other/1.wav": "clip:other/1.wav", "other/2.wav": "Bob", "top.wav": "Cid"
+    }  # fmt: skip
+
+
+def test_a_table_without_the_column_hides_none_that_has_it(tmp_path: Path):
+    _sound(tmp_path / "in" / "a.wav", 1)
+    (tmp_path / "in" / "clips.csv").write_text("clip,artist\na,Ann\n")
+    (tmp_path / "clips.csv").write_text("clip,artist,source\nin/a.wav,Ann,s1\n")
+    clips, _ = unlabelled_clips([tmp_path], "source")
+    assert [(clip.group, clip.artists) for clip in clips] == [("s1", ("ann",))]
 
 
 def test_clips_are_grouped_by_the_column_that_groups_the_labelled_ones(tmp_path: Path):
