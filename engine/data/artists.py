@@ -31,7 +31,7 @@ _OF_THE_NAME_BEFORE = frozenset(("jr", "jr.", "sr", "sr."))  # "Harry Connick; J
 # What mer writes between the artists of a file's tags, and what titles and shops write. Not a comma, an
 # ampersand or a slash, which are parts of names: "Brown, Ruth", "Earth, Wind & Fire", "AC/DC".
 # Of a word without its point a name follows: "Little Feat & Friends".
-_BETWEEN = re.compile(r";|[ (\[]+(?:(?:feat|ft)\.|(?:feat|ft|featuring)(?= (?![&(\[]|and )))")
+_BETWEEN = re.compile(r";|[ (\[]+(?:(?:feat|ft)\.|(?:feat|ft|featuring)(?= (?![&(\[/+-]|(?:and|with) )))")
 _LIST = re.compile(r"""\[(['"].*['"])?\]""")  # as pandas writes a column of several names
 _BEFORE_A_CLOSED_BRACKET = re.compile(r"[^(\[]*(?=[)\]])")
 
@@ -58,7 +58,8 @@ def _listed(cell: str) -> list[str]:
     """The names of a list, an empty one as ""; [] where it is none."""
     cell = cell.strip()
     if _LIST.fullmatch(cell):
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of deep nesting
+        # A key that is a list; deep nesting is the reason of the last two.
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return [html.unescape(str(name)) for name in ast.literal_eval(cell)] or [""]
     return []
 
