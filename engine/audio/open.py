@@ -130,7 +130,10 @@ def _behind_tags(descriptor: int) -> list[Span]:
 
 
 def _may_be_chain(descriptor: int) -> bool:
-    """Whether an Ogg file that libsndfile does not open, as it begins with FLAC or a video, may hold more."""
+    """Whether an Ogg file that libsndfile does not read may hold more than one.
+
+    Such a file begins with FLAC, or with several streams.
+    """
     return os.pread(descriptor, len(PAGE), 0) == PAGE and may_be_chain(descriptor)
 
 

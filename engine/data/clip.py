@@ -34,8 +34,8 @@ class Clip:
 
     Clips of one ``group`` (artist, song, recording) must stay on one side of a split. ``name`` is the path
     below the data folder, with slashes. ``tags`` (genres, for instance) can be learnt beside the label.
-    ``part`` is that of the split that the data comes with. ``artists`` are the keys of those that it names.
-    ``by_artist`` says whether groups are artists: those that share one are one.
+    ``part`` is that of the split that the data comes with. ``artists`` are the keys of the
+    people that its row names. ``by_artist``: groups are artists, and those that share one are one.
     """
 
     path: Path

@@ -92,7 +92,10 @@ class ClipTable:
         return next(iter(self.grouped_by), "") in ARTIST_COLUMNS
 
     def artists(self, row: Row) -> tuple[str, ...]:
-        """The keys of the artists that a row names: those of its group, or whatever its group is."""
+        """The keys of the artists that a row names.
+
+        They stand in the column of its group where that is one of artists, else in the first that names any.
+        """
         columns = self.grouped_by[:1] if self.by_artist else (c for c in ARTIST_COLUMNS if c in self.columns)
         return next((keys for column in columns if (keys := artist_keys(row[column]))), ())
 

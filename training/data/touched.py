@@ -18,8 +18,8 @@ def touched_groups(
 ) -> Touched:
     """What other clips have in common with those that may be held out.
 
-    A clip touches its own group, those of its artists, whatever groups are, and those of the clips that it
-    is the same recording as, or another of its group or by one of its artists is.
+    A clip touches its own group and those of its artists, whatever groups are. It also touches the group of
+    each clip that is the same recording as it, as another of its group, or as another by one of its artists.
 
     Args:
         before: the clips that may be held out, as their data has them.

@@ -19,7 +19,7 @@ from ..networks.trained import names_trained_network, trained_network
 from .provenance import Job
 
 _NORM_CLIPS = 64  # that norms learn their statistics from, spread over all: folders come label by label
-_BATCHES = 900  # that a norm's average over all batches counts as: those of 20 epochs of 720 clips
+_BATCHES = 900  # that a norm's average over all batches counts as: 20 epochs of 720 clips
 _WINDOWS_AT_ONCE = 32
 
 
@@ -56,9 +56,9 @@ def network_to_train(
 
 
 def _keep_averages(network: nn.Module) -> None:
-    """Lets a norm's average over all batches (momentum None) count as that of many.
+    """Lets a norm's average over all batches (momentum None) count as that of ``_BATCHES``.
 
-    An .onnx does not say of how many it was; the first batch would be all that such a norm knows.
+    Whatever the file says: an .onnx says nothing, and the first batch would be all that such a norm knew.
     """
     for module in network.modules():
         norm = module if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) else None

@@ -140,7 +140,8 @@ class FFmpegDecoder:
     def _start(self, index: int, edited: bool = True) -> None:
         """Begins a track of a file just opened, and learns its rate and its times from its first frames.
 
-        ``edited``: as the edit list of an MP4 says, unless it leaves a frame at most, or its times are wrong.
+        ``edited``: by the edit list of an MP4; begins again without it where it leaves a frame at most, or
+        where its times are wrong.
         """
         self._index = index
         if edited != self._edited:
