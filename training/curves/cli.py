@@ -121,13 +121,14 @@ def _check(options: dict[str, Any]) -> None:
 
 
 def _beside(place: Path, group_by: str | None) -> LabelledAudio:
-    """Other data, grouped by the column that groups the curve's where it has that."""
+    """Other data, grouped by the column that groups the curve's; a note says where it has none."""
     from ..runs.session import read_data
 
     try:
         return read_data(place, "auto", None, group_by)
-    except UsageError:  # it has no such column, or nothing in it
-        return read_data(place, "auto", None)
+    except UsageError as error:  # it has no such column, or nothing in it
+        audio = read_data(place, "auto", None)
+        return replace(audio, notes=(f"{error}: its groups are by {audio.grouped_by}", *audio.notes))
 
 
 def _check_unheard(audio: LabelledAudio, options: dict[str, Any]) -> None:

@@ -109,6 +109,7 @@ def test_other_data_is_grouped_as_the_curve_s_where_it_can_be(data: Path, monkey
         (data / f"{name}.csv").write_text(rows)
         result = _run(data, "--group-by", "person", "--beside", data / f"{name}.csv", "--clips", "2")
         assert result.exit_code == 0, result.output
+        assert (": its groups are by artist" in result.stderr) == (name == "artists")
     assert [beside.groups for (beside,) in tables] == [("Cid", "Dan")] * 2
 
 
