@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..audio.formats import open_regular_file
 from ..errors import MerError
+from ..files import Disk
+from .rows import size_of_row
 from .run_info import FORMAT, KEY, fields_from_json
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ def bytes_from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> byt
     start = content.rindex(_SEAL + _OPEN) + len(_SEAL)
     seal = hashlib.sha256(content).hexdigest().encode()
     return content[:start] + seal + content[start + len(seal) :]
+
+
+def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, disk: Disk) -> None:
+    """Writes a shard's file whole.
+
+    Raises:
+        OSError: it could not be written; an older one stays as it was.
+    """
+    content = bytes_from_rows(rows, schema)
+    with disk.whole(path) as file:
+        file.write(content)
 
 
 class ShardFile:
@@ -112,13 +125,22 @@ class ShardFile:
 
 
 def rows_of_short_shard(
-    path: Path, run: Mapping[str, Any], columns: list[str], most: int
+    path: Path, run: Mapping[str, Any], columns: list[str], most: int, most_bytes: int
 ) -> list[dict[str, Any]]:
-    """The rows of a shard of this run and columns, of at most ``most``; none of a link, or of a bad one."""
-    with suppress(MerError):
-        shard = ShardFile(path)
-        if (shard.run, shard.columns) == (run, columns) and shard.count <= most and not os.path.islink(path):
-            return shard.rows()
+    """The rows of a shard of this run and columns, of at most ``most``; none of a link, or of a bad one.
+
+    In memory they take less than ``most_bytes``, as ``size_of_row`` counts: of more, the rest is not made.
+    """
+    with suppress(MerError), _explained(path):
+        shard = ShardFile(path) if min(most, most_bytes) > 0 and not os.path.islink(path) else None
+        if shard and (shard.run, shard.columns) == (run, columns) and shard.count <= most:
+            rows: list[dict[str, Any]] = []
+            for batch in shard.table().to_batches(max_chunksize=10):
+                rows += batch.to_pylist()
+                most_bytes -= sum(map(size_of_row, rows[-batch.num_rows :]))
+                if most_bytes <= 0:
+                    return []
+            return rows
     return []
 
 

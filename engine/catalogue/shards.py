@@ -21,7 +21,7 @@ from .replacements import MOST_BYTES, Replacements
 from .resume import Resume
 from .rows import rounded, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
-from .shard_file import ShardFile, bytes_from_rows, content_of, rows_of_short_shard
+from .shard_file import ShardFile, content_of, rows_of_short_shard, write_shard
 
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
 NEW_COLUMNS = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty", "runtime"}
@@ -38,10 +38,10 @@ class ShardFolder:
     """Writes rows to a folder, ``rows_a_shard`` in a file; a context manager that holds the folder's lock.
 
     Each shard is written under a temporary name, synced and renamed. The last, shorter one is written
-    when the block ends, also when an error or a signal ends it. It joins the last one of before where a shard
-    has room for both: small runs must not leave a file each. A row that replaces one takes its place, in
-    one step: whenever a run is killed, each row is there once, the old or the new. ``Replacements`` says how
-    long such rows wait.
+    when the block ends, also when an error or a signal ends it. It joins the last shard of earlier runs where
+    that has room for both: small runs must not leave a file each. A row that replaces one takes its place,
+    in one step: whenever a run is killed, each row is there once, the old or the new. ``Replacements`` says
+    how long such rows wait.
 
     Raises:
         MerError: another run is writing here; the folder belongs to another model or other options, or
@@ -143,17 +143,21 @@ class ShardFolder:
     def _flush(self, is_end: bool = False) -> None:
         if self._rows:
             with signals_deferred():  # or the rows might be written again when the block ends
-                before = self._rows_with_room() if is_end else []  # in front: places were counted so
-                self._store_rows(self._path(self._next - bool(before)), [*before, *self._rows])
-                self._next += not before
+                if not (is_end and self._join_rows()):
+                    self._store_rows(self._path(self._next), self._rows)
+                    self._next += 1
                 self._rows.clear()
                 self._row_bytes = 0
 
-    def _rows_with_room(self) -> list[dict[str, Any]]:
-        """The rows of the last shard, if it has room for this run's too."""
+    def _join_rows(self) -> bool:
+        """Whether the last shard, if it has room, could be written with this run's rows behind its own."""
         path, most = self._path(self._next - 1), self._rows_a_shard - len(self._rows)
-        rows = rows_of_short_shard(path, self._info.fields(), self._schema.names, most)
-        return rows if sum(map(size_of_row, rows)) + self._row_bytes < MOST_BYTES else []
+        room = MOST_BYTES - self._row_bytes
+        if before := rows_of_short_shard(path, self._info.fields(), self._schema.names, most, room):
+            with suppress(OSError):  # little room, or another user's file: a new one may be possible
+                write_shard(path, [*before, *self._rows], self._schema, self._disk)
+                return True
+        return False
 
     def _replace_rows(self) -> None:
         """Signals take effect between two shards; a damaged one keeps no other from its rows."""
@@ -190,9 +194,8 @@ class ShardFolder:
         return self.folder / f"part-{number:06}.parquet"
 
     def _store_rows(self, path: Path, rows: list[Any]) -> None:
-        content = bytes_from_rows(rows, self._schema)
-        with self._explained(path), self._disk.whole(path) as file:
-            file.write(content)
+        with self._explained(path):
+            write_shard(path, rows, self._schema, self._disk)
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
@@ -304,5 +307,4 @@ def rows_in(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _number(path: Path) -> int:
-    match = SHARD_NAME.fullmatch(path.name)
-    return int(match[1]) if match else 0
+    return int(match[1]) if (match := SHARD_NAME.fullmatch(path.name)) else 0

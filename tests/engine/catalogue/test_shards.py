@@ -174,11 +174,26 @@ def test_a_disk_that_fails_keeps_the_shard_that_new_rows_join(
     (path,) = shards_in(tmp_path / "a")
     before = path.read_bytes()
     for kind in ("create", "write", "sync", "replace"):
-        with pytest.raises(MerError, match=r"part-000000\.parquet cannot be written"):
-            run(tmp_path / "a", info, artifact, SONGS[:4], FailingDisk(kind, 1))
+        with pytest.raises(MerError, match=r"part-000001\.parquet cannot be written"):
+            run(tmp_path / "a", info, artifact, SONGS[:4], FailingDisk(kind, 1, always=True))
         assert path.read_bytes() == before
+        assert shards_in(tmp_path / "a") == [path]
     assert run(tmp_path / "a", info, artifact, SONGS[:4]) == (1, 0)
     assert paths(tmp_path / "a") == [source.path for source in SONGS[:4]]
+
+
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "replace"])
+def test_rows_that_cannot_join_the_last_shard_get_one_of_their_own(
+    kind: str, tmp_path: Path, info: RunInfo, artifact: Artifact
+) -> None:
+    """A disk has no room for a shard twice; in a shared, sticky folder another user's cannot be replaced."""
+    run(tmp_path / "a", info, artifact, SONGS[:3])
+    (path,) = shards_in(tmp_path / "a")
+    before = path.read_bytes()
+    assert run(tmp_path / "a", info, artifact, SONGS[:4], FailingDisk(kind, 1)) == (1, 0)
+    assert (path.read_bytes(), len(shards_in(tmp_path / "a"))) == (before, 2)
+    assert paths(tmp_path / "a") == [source.path for source in SONGS[:4]]
+    assert run(tmp_path / "a", info, artifact, SONGS[:4]) == (0, 0)
 
 
 def test_errors_are_tried_again_when_asked(tmp_path: Path, info: RunInfo, artifact: Artifact) -> None:
