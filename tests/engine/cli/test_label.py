@@ -545,6 +545,9 @@ def test_json_quiet_and_a_picture(music: Path, tmp_path: Path, tiny_model: Path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "draws one song, and there are 4" in done.stderr
     assert not picture.exists()
+    (tmp_path / "empty").mkdir()
+    done = mer_label(tmp_path / "empty", "-m", tiny_model, "--plot", picture)
+    assert (done.returncode, "no audio in" in done.stderr) == (1, True), done.stderr
     album = [shutil.copy2(music / "b.wav", tmp_path / "album" / f"{name}.wav") for name in "abc"]
     assert mer_label(tmp_path / "album", "-m", tiny_model, "-o", tmp_path / "rows", "-q").returncode == 0
     os.unlink(album[0])
