@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from .reconcile import paths_from_text
-from .source import source_from_path
+from .source import is_same_time, roundings, source_from_path
 
 _EXACT = 1 << 53  # beyond it not every whole number is a float
 _DIGITS = 6  # of a number in a spreadsheet that shows the fewest
@@ -21,10 +21,10 @@ def has_whole_time(row: dict[str, Any]) -> bool:
     for text in dict.fromkeys((row.get("real_path") or row["path"], row["path"])) if names else ():
         for path in paths_from_text(text):
             now = source_from_path(path)
-            if now.size_bytes == row.get("size_bytes") and _rounds_to(now.mtime_ns, row.get("mtime_ns")):
+            if now.size_bytes == row.get("size_bytes") and _is_time(now.mtime_ns, row.get("mtime_ns")):
                 for name in names:
                     own = getattr(now, name)
-                    row[name] = own if _rounds_to(own, row[name]) else row[name]
+                    row[name] = own if _is_time(own, row[name]) else row[name]
                 return True
     return "mtime_ns" not in names
 
@@ -33,9 +33,16 @@ def _is_rounded(value: Any) -> bool:
     return isinstance(value, float) and abs(value) > _EXACT
 
 
-def _rounds_to(number: int | None, value: Any) -> bool:
-    """Whether a number is this one, in the digits that this one has."""
-    if number is None or not _is_rounded(value):
-        return number == value
-    digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
-    return float(f"{number:.{max(digits, _DIGITS) - 1}e}") == value
+def _is_time(own: int | None, value: Any) -> bool:
+    """Whether a file's time is that of a row, in the digits that this one has.
+
+    An archive may have rounded either besides, as for ``is_same_time``.
+    """
+    if own is None or value is None or not _is_rounded(value):
+        return is_same_time(own, value)
+    number = Decimal(repr(value))
+    digits = max(len(number.normalize().as_tuple().digits), _DIGITS)
+    if any(float(f"{time:.{digits - 1}e}") == value for time in roundings(own)):
+        return True
+    last = 10 ** max(number.adjusted() - digits + 1, 0)  # what the last digit counts
+    return any(own in roundings(int(value) + by) for by in (-last, 0, last))

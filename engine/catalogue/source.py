@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from typing import Any
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 # In nanoseconds: those of NTFS, of databases, of copies over a network, exFAT, tar and HFS+, FAT and zip.
 _STEPS = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+_UP = 2_000_000_000  # of these: Info-ZIP rounds up, where a zip has no field "UT" with whole seconds
 
 NO_FOLDER = "no such folder"
 """Why a URL cannot be listed that is not there."""
@@ -63,14 +64,19 @@ def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Sou
 
 
 def is_same_time(one: int | None, other: int | None) -> bool:
-    """Whether two times of a file are one, but for the steps in which a disk or archive counts one of them.
-
-    They round down. Two times that both have a fraction of such a step are two.
+    """Whether two times are those of one file: equal, or one is the other, rounded to a step of a disk or
+    archive. Two that both have fractions of a step differ.
     """
     if one is None or other is None or one == other:
         return one == other
-    coarse, fine = min(one, other), max(one, other)
-    return any(coarse == fine - fine % step for step in _STEPS)
+    return one in roundings(other) or other in roundings(one)
+
+
+def roundings(time: int) -> Iterator[int]:
+    """A time as it is, and as disks and archives round it."""
+    yield time
+    yield from (time - time % step for step in _STEPS)
+    yield time + -time % _UP
 
 
 def int64(value: int | None) -> int | None:

@@ -87,7 +87,7 @@ def rows_in_file(file: Path, say: Callable[[str], None] = lambda line: None) -> 
                     yield row
         if untold:
             say(
-                "mtime_ns was rounded by another program, and files that tell it are not there "
+                "mtime_ns was rounded by another program, and no file tells the whole of it "
                 f"(rows: {untold}): these count as changed. Keep it whole there (Int64 in pandas, text in a "
                 "spreadsheet)"
             )

@@ -330,6 +330,24 @@ def test_times_that_another_program_rounded_are_those_of_the_file(
     assert said == []
 
 
+@pytest.mark.parametrize("digits", [6, 10, 17])
+@pytest.mark.parametrize("step", [10**6, 10**9, 2 * 10**9])
+@pytest.mark.parametrize("of_row", [False, True])
+def test_rounded_times_beside_songs_that_an_archive_rounded(
+    of_row: bool, step: int, digits: int, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """Of a folder that tar brought elsewhere, or whose songs had come so and were brought again, whole."""
+    wanted = of_a_file(tmp_path, two_rows)[0]
+    times = TIME - TIME % step, TIME
+    before, now = times if of_row else times[::-1]
+    os.utime(wanted["path"], ns=(now, now))
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({**wanted, "mtime_ns": float(f"{before:.{digits - 1}e}")}))
+    said: list[str] = []
+    copy_rows(file, tmp_path / "copy", said.append)
+    assert ([row["mtime_ns"] for row in rows_in(tmp_path / "copy")], said) == ([now], [])
+
+
 @pytest.mark.parametrize("change", ["size", "time", "gone", "digits"])
 def test_times_that_were_rounded_and_that_no_file_tells_are_said(
     change: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
@@ -350,7 +368,7 @@ def test_times_that_were_rounded_and_that_no_file_tells_are_said(
     copy_rows(file, tmp_path / "copy", said.append)
     assert [row["mtime_ns"] for row in rows_in(tmp_path / "copy")] == [int(time)] * 2
     (line,) = said
-    assert "rounded by another program, and files that tell it are not there (rows: 2)" in line
+    assert "rounded by another program, and no file tells the whole of it (rows: 2)" in line
 
 
 def test_columns_without_a_name_are_left_out(
