@@ -3,6 +3,7 @@ const GUARD_MS = 300; // a second press that slips out must not label a song tha
 const $ = (id) => document.getElementById(id);
 let state = null;
 let shown = null; // the number of the song whose sound is loaded
+let again = null; // the number of the song that was loaded again, though its sound was there
 let shownAt = 0;
 let busy = false;
 let wantsSound = false; // the listener has pressed something: the browser lets sound begin by itself
@@ -71,12 +72,18 @@ $("audio").addEventListener("error", async () => {
   const source = $("audio").getAttribute("src");
   if (!source) return;
   if (!source.endsWith("?decoded")) return load(shown, true);
-  let reason = "this file cannot be played";
+  let reason = "this file cannot be played: skip it";
+  let isThere = false;
   try {
     const answer = await fetch(source);
-    if (!answer.ok) reason = (await answer.json()).error;
+    isThere = answer.ok;
+    if (!answer.ok) reason = (await answer.json()).error + (answer.status === 409 ? "" : ": skip it");
   } catch (error) { return fail(error); }
-  if ($("audio").getAttribute("src") === source) $("sound").textContent = `${reason}: skip it`; // else it was skipped
+  if ($("audio").getAttribute("src") !== source) return; // it was skipped
+  if (isThere && again !== shown) { // another tab may have been before it
+    again = shown;
+    load(shown, true);
+  } else $("sound").textContent = reason;
 });
 
 function fail(error) {

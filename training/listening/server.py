@@ -20,7 +20,7 @@ from ...engine.strict_json import json_from_text
 from ...engine.text.escape import for_terminal
 from .keys import KEYS
 from .session import Session, StaleError
-from .sound import Sounds
+from .sound import NotItsTurnError, Sounds
 
 _HOST = "127.0.0.1"
 _CHUNK = 1 << 16
@@ -176,7 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             sound = self.server.sounds.open(number, decoded)
         except AudioError as error:
-            self._send_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": for_terminal(str(error))})
+            waits = isinstance(error, NotItsTurnError)
+            status = HTTPStatus.CONFLICT if waits else HTTPStatus.UNPROCESSABLE_ENTITY
+            self._send_json(status, {"error": for_terminal(str(error))})
             return
         try:
             part = _range(self.headers.get("Range", ""), sound.size)

@@ -11,7 +11,7 @@ import pytest
 from browser import Browser, needs_chromium
 from listening import Page
 from merkit.training.listening import server
-from merkit.training.listening.sound import Sounds
+from merkit.training.listening.sound import NotItsTurnError, Sounds
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 Serve = Callable[..., Page]
@@ -71,6 +71,27 @@ def test_what_is_said_is_of_the_song_that_is_shown(
     assert tab.run(f"{_SOUND}.textContent") == ""
     _press(tab, "u", "KeyU", "bad.wma")
     tab.wait(f"{_SOUND}.textContent.endsWith(': skip it')")
+
+
+def test_a_song_that_waited_for_another_tab_is_played(
+    serve: Serve, tab: Browser, monkeypatch: pytest.MonkeyPatch
+):
+    page, answer, times = serve("a.wav"), Sounds.open, 3
+
+    def waits(*asked: Any) -> Any:
+        nonlocal times
+        times -= 1
+        if times >= 0:
+            raise NotItsTurnError("another song was asked for meanwhile")
+        return answer(*asked)
+
+    monkeypatch.setattr(Sounds, "open", waits)
+    _open(tab, page)
+    tab.wait(f"{_AUDIO}.readyState >= 1 || {_SOUND}.textContent.startsWith('another song')")
+    assert "skip it" not in tab.run(f"{_SOUND}.textContent")
+    times = 2  # of the file, and of its sound, but not of what the page asks then
+    tab.run("again = null; load(0, false)")
+    tab.wait(f"{_AUDIO}.readyState >= 1")
 
 
 def test_a_button_keeps_its_enter_and_what_is_over_stays_silent(serve: Serve, tab: Browser):

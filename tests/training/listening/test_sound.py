@@ -19,7 +19,7 @@ from audio_files import chirp, write_audio
 from merkit.engine.errors import AudioError, UnreadableError
 from merkit.engine.labelling.worker_pool import Failure
 from merkit.training.listening import sound
-from merkit.training.listening.sound import Sounds
+from merkit.training.listening.sound import NotItsTurnError, Sounds
 
 
 def _bytes(sounds: Sounds, number: int, decoded: bool = False) -> tuple[str, bytes]:
@@ -101,6 +101,26 @@ def test_what_cannot_be_decoded_is_decoded_once(tmp_path: Path, monkeypatch: pyt
     assert len(tries) == 1
 
 
+def test_what_took_too_long_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_audio(tmp_path / "a.aiff", chirp(0.1, 22_050), 22_050)
+    real = sound._write_wav
+
+    def slow(*_: Any) -> None:
+        late = time.monotonic() + 10_000
+        monkeypatch.setattr(time, "monotonic", lambda: late)
+        raise AudioError("decoding took longer than 300 s (--timeout)")
+
+    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "_write_wav", lambda *job: (slow if not tries else real)(*job))
+    tries: list[int] = []
+    with Sounds([str(path)]) as sounds:
+        with pytest.raises(AudioError, match="took longer"):
+            sounds.open(0)
+        monkeypatch.undo()
+        tries.append(1)
+        assert _bytes(sounds, 0)[0] == "audio/wav"
+
+
 def test_what_was_skipped_before_its_turn_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names = ("a.aiff", "b.aiff", "c.wav")  # of which the last one is sent as it is
     paths = [write_audio(tmp_path / name, chirp(0.1, 22_050), 22_050) for name in names]
@@ -121,7 +141,7 @@ def test_what_was_skipped_before_its_turn_is_not_decoded(tmp_path: Path, monkeyp
             while sounds._asked != number or not jobs:
                 time.sleep(0.01)
         go.set()
-        with pytest.raises(AudioError, match="another song"):
+        with pytest.raises(NotItsTurnError, match="another song"):
             asked[1].result()
         for each in (asked[0], asked[2]):
             os.close(each.result().descriptor)
