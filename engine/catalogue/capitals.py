@@ -14,7 +14,8 @@ _MOST_FOLDERS = 16  # of which they are kept
 _LETTERS, _CAPITALS = string.ascii_lowercase, string.ascii_uppercase
 # A disk may find other letters than these only as they stand.
 _SWAPPED = str.maketrans(_LETTERS + _CAPITALS, _CAPITALS + _LETTERS)
-_NO_MARKS = (0, 9)  # letters, and viramas, which stand in most names of India and in no letter
+# Combining classes of letters, and of viramas: most names of India have these, and no composed letter does.
+_NO_MARKS = (0, 9)
 
 
 class Spelling:

@@ -144,7 +144,7 @@ class Resume:
             return {"real_path": identity}
         facts: dict[str, Any] = {"real_path": now.real_path}
         if todo in (Step.KEEP, Step.TAGS) and not is_remote(now.path):
-            facts["mtime_ns"] = now.mtime_ns  # a copy may have rounded it
+            facts["mtime_ns"] = now.mtime_ns  # the file's or the row's may be rounded
         if todo is Step.KEEP and row.ctime_ns is None:
             facts["ctime_ns"] = now.ctime_ns
         return facts
