@@ -10,9 +10,9 @@ from unittest.mock import Mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from merkit.engine.catalogue.rows import schema_of_rows
+from merkit.engine.catalogue.rows import schema_of_rows, size_of_row
 from merkit.engine.catalogue.run_info import KEY, RunInfo
-from merkit.engine.catalogue.shard_file import ShardFile, bytes_from_rows
+from merkit.engine.catalogue.shard_file import ShardFile, bytes_from_rows, rows_of_short_shard
 from merkit.engine.errors import MerError
 
 INFO = RunInfo(("happy", "sad"), {"isrc": "string"}, {"model": "tiny", "windows": 3})
@@ -31,6 +31,29 @@ def test_what_was_written_is_read(shard: Path, rows: list[dict]) -> None:
     assert (read.run, read.count, read.columns) == (INFO.fields(), 10, SCHEMA.names)
     assert [row["path"] for row in read.rows(["path"])] == [row["path"] for row in rows * 5]
     assert pq.ParquetFile(shard, page_checksum_verification=True).read().num_rows == 10  # for others
+
+
+def test_of_a_shard_that_is_too_long_few_rows_are_made(
+    tmp_path: Path, rows: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, made = tmp_path / "part-000000.parquet", []
+    path.write_bytes(bytes_from_rows([{**row, "isrc": None} for row in rows * 50], SCHEMA))
+    whole = ShardFile(path).rows()
+    size = sum(map(size_of_row, whole))
+
+    def counted(row: dict) -> int:
+        made.append(row)
+        return size_of_row(row)
+
+    monkeypatch.setattr("merkit.engine.catalogue.shard_file.size_of_row", counted)
+    for most, most_bytes, is_read, least, most_made in (
+        (100, size + 1, True, 100, 100), (100, size, False, 100, 100), (100, size // 10, False, 10, 20),
+        (99, size + 1, False, 0, 0), (0, size, False, 0, 0), (100, 0, False, 0, 0),
+    ):  # fmt: skip
+        made.clear()
+        read = rows_of_short_shard(path, INFO.fields(), SCHEMA.names, most, most_bytes)
+        assert read == (whole if is_read else [])
+        assert least <= len(made) <= most_made
 
 
 def test_no_bit_can_flip_unseen(shard: Path) -> None:
