@@ -26,6 +26,7 @@ from merkit.training.networks.backbones import PAPER_BACKBONES
 from merkit.training.networks.checkpoint import save_checkpoint, spec_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
 from merkit.training.runs import session as session_module
+from merkit.training.runs import settings as settings_module
 from merkit.training.runs.announcements import summary
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.provenance import split_note
@@ -326,7 +327,7 @@ def test_music_without_labels_is_grouped_as_the_data_is(
         asked.append(group_by)
         raise MerError("enough")
 
-    monkeypatch.setattr(session_module, "unlabelled_clips", unlabelled)
+    monkeypatch.setattr(settings_module, "unlabelled_clips", unlabelled)
     teacher, audio = tmp_path / "teacher.safetensors", fast_job().protocol.audio
     save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     options = ["--data", songs / "clips.csv", "--group-by", "group", "--teacher", teacher, "-m", "audiocnn"]
