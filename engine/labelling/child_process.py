@@ -16,6 +16,9 @@ from typing import Any
 from ..cpu import BLAS_THREADS
 from ..temporary import process_folder, socket_folder
 
+FolderId = tuple[int, int]
+"""A folder's device and number."""
+
 _MOST_FILES = 1 << 16  # descriptors that a process has opened by the time that it is copied
 _STARTING = threading.Lock()  # one thread must not put back what another one has hidden
 
@@ -41,10 +44,18 @@ def start_process(process: Any) -> None:
 
 
 def working_folder() -> str:
-    """The path of this process's; empty where it is gone, which no other process can enter either."""
+    """The path of this process's working folder; empty where that was removed."""
     with suppress(OSError):
         return os.getcwd()
     return ""
+
+
+def working_folder_id() -> FolderId | None:
+    """Which folder that is, whatever its path by now: it may have been renamed, or removed."""
+    with suppress(OSError):
+        facts = os.stat(".")
+        return facts.st_dev, facts.st_ino
+    return None
 
 
 def runs_main_again() -> bool:

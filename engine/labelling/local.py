@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..cpu import usable_cores
 from ..errors import MerError
 from ..runtimes import Runtime
 from ..signals import StoppedAtOnce, StoppedError
+from .child_process import FolderId, working_folder_id
 from .contract import StageSeconds
 from .file_windows import FileFacts, FileLogMels, WindowOptions, log_mels_from_file
 from .further import label_from_outputs
@@ -29,8 +30,6 @@ _BATCH = 32  # windows given to the network at once, at most
 # accurate 560 MB in place of 145.
 _CPU_BATCH, _ON_CPU = 3, ("onnxruntime", "openvino", "openvino-bf16")
 _AHEAD = 2_000  # files that may be begun after the oldest one that is not labelled
-
-_Folder = tuple[int, int]  # its device and number
 
 
 class FileNetwork(Protocol):
@@ -111,7 +110,7 @@ class LocalBackend:
         self.name = network.name
         self._network, self._workers = network, workers
         self._idle: WorkerPool | None = None  # of an earlier call
-        self._idle_folder: _Folder | None = None  # in which that one's processes were started, and still are
+        self._idle_folder: FolderId | None = None  # in which that one's processes were started, and still are
         self._in_use: list[WorkerPool] = []
         # Two threads must not take the same idle pool; a map that was left may end anywhere, also in a block.
         self._lock = threading.RLock()
@@ -127,7 +126,7 @@ class LocalBackend:
         stages: StageSeconds | None = None,
     ) -> Iterator[SongLabel]:
         """See ``LabelBackend``."""
-        folder = _working_folder()
+        folder = working_folder_id()
         pool = self._take_pool(options, folder)
         try:
             stop, stages = stop or threading.Event(), stages or StageSeconds()
@@ -156,7 +155,7 @@ class LocalBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take_pool(self, options: WindowOptions, folder: _Folder | None) -> WorkerPool:
+    def _take_pool(self, options: WindowOptions, folder: FolderId | None) -> WorkerPool:
         """Child processes that no other call has, beside a network that is whole.
 
         Those of an earlier one with equal options and in the same working folder, or new ones.
@@ -177,7 +176,7 @@ class LocalBackend:
             self._in_use.append(pool)
         return pool
 
-    def _give_back(self, pool: WorkerPool, folder: _Folder | None) -> None:
+    def _give_back(self, pool: WorkerPool, folder: FolderId | None) -> None:
         with self._lock:
             self._in_use.remove(pool)
             # A second Ctrl-C may have kept a map from its end.
@@ -186,14 +185,6 @@ class LocalBackend:
                 self._idle, self._idle_folder = pool, folder
         if not kept:
             pool.close()
-
-
-def _working_folder() -> _Folder | None:
-    """The folder from which relative paths are read; its path would tell less: it may have been removed."""
-    with suppress(OSError):
-        facts = os.stat(".")
-        return facts.st_dev, facts.st_ino
-    return None
 
 
 def network_threads(workers: int = 0) -> int:

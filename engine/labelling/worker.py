@@ -59,7 +59,7 @@ def work(
     try:
         os.chdir(working_folder)  # the parent may be elsewhere by now
     except OSError:
-        os.chdir(folder)  # in which there is no song either
+        os.chdir(folder)  # an empty one: relative paths are missing, and no other song is read
     with suppress(EOFError, OSError), temporary_files_in(folder):
         writer = ResultWriter(memory)
         # Ready: if it dies after this, an item killed it.

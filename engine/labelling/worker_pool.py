@@ -22,7 +22,7 @@ from typing import Any
 from ..cpu import usable_cores
 from ..errors import MerError
 from .bug_log import log_bug
-from .child_process import working_folder
+from .child_process import working_folder, working_folder_id
 from .pool_child import Child, Item, start_ahead, start_child
 from .result_queue import ResultQueue
 from .worker import Failure
@@ -81,7 +81,8 @@ class WorkerPool:
         self._pipes = selectors.DefaultSelector() if sys.platform != "win32" else None
         self._results: ResultQueue | None = None  # of the map that is under way
         self._stop = threading.Event()  # of that map
-        self._folder = ""  # in which the process was when that began
+        # In which the process was when that began.
+        self._folder, self._folder_id = working_folder(), working_folder_id()
         self._closed = False
         self._closing = threading.RLock()  # a pipe that two threads close may be another file's by then
         self._process = os.getpid()
@@ -108,7 +109,7 @@ class WorkerPool:
             raise ValueError("the pool is closed" if self._closed else "the pool is in use by another map")
         numbered = enumerate(items)
         self._stop = stop or threading.Event()
-        self._folder = working_folder()
+        self._folder, self._folder_id = working_folder(), working_folder_id()
         results = ResultQueue(_HELD_BYTES, lambda queue: self._run(queue, queue.taken(numbered), ready))
         self._results = results
         try:
@@ -146,17 +147,14 @@ class WorkerPool:
         self.close()
 
     def _start(self) -> Child:
+        if working_folder_id() == self._folder_id:
+            self._folder = working_folder()  # it may have been renamed
         child = start_child(self._function, self.options, self._share, self._folder)
         if self._pipes is not None:
             self._pipes.register(child.pipe, selectors.EVENT_READ, child)
         return child
 
-    def _run(
-        self,
-        results: ResultQueue,
-        items: Iterator[Item],
-        ready: Callable[[], bool],
-    ) -> None:
+    def _run(self, results: ResultQueue, items: Iterator[Item], ready: Callable[[], bool]) -> None:
         """Hands out the items and collects the results, in the queue's thread."""
         alone: deque[Item] = deque()  # had by children that died; tried one at a time
         for child in [*self._children]:

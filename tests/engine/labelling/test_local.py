@@ -195,22 +195,33 @@ def test_the_next_call_reads_the_folder_that_the_process_is_in(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows moves no folder that a process is in")
-@pytest.mark.parametrize("becomes", ["is left", "is moved"])
+@pytest.mark.parametrize("becomes", ["is left", "is moved", "is renamed"])
 def test_a_child_that_is_replaced_reads_the_folder_that_its_call_began_in(
     becomes: str, backend: LocalBackend, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not another song of that name in the folder that the program is in by then."""
+    """Not another song of that name in the folder that the program is in, or that has its path, by then."""
+    killed = threading.Event()
+
+    def paths() -> Iterator[str]:
+        yield from ["a.wav"] * 20
+        killed.wait(60)
+        yield from ["a.wav"] * 20
+
     for folder, seconds in (("then", 3), ("now", 5)):
         (tmp_path / folder).mkdir()
         write_audio(tmp_path / folder / "a.wav", noise(seconds, 16_000, seconds), 16_000)
     monkeypatch.chdir(tmp_path / "then")
-    labels = backend.label_files(["a.wav"] * 150, artifact, OPTIONS)
+    labels = backend.label_files(paths(), artifact, OPTIONS)
     assert next(labels).duration_s == 3
-    monkeypatch.chdir(tmp_path / "now")
-    if becomes == "is moved":
+    if becomes != "is renamed":
+        monkeypatch.chdir(tmp_path / "now")
+    if becomes != "is left":
         (tmp_path / "then").rename(tmp_path / "elsewhere")
+    if becomes == "is renamed":
+        (tmp_path / "now").rename(tmp_path / "then")
     for child in backend._in_use[0]._children:
         child.process.kill()
+    killed.set()
     rows = [(row.error, row.duration_s) for row in labels]
     gone = {("no such file", None)} if becomes == "is moved" else set()
     assert gone <= set(rows) <= {(None, 3.0)} | gone
