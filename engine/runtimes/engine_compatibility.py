@@ -88,8 +88,9 @@ def rebuild_command(artifact: Artifact, capability: str) -> str:
         if facts["options"].get(name):
             words.append(f"--{name.replace('_', '-')}")
     for layer in _kept(facts):
-        in_fp32 = precision == "fp16" or layer.endswith("=fp32")
-        if not (no_fp32 and in_fp32):
+        if no_fp32:
+            layer = "" if precision == "fp16" else layer.removesuffix("=fp32")
+        if layer:
             words += ["--keep", layer]
     return shlex.join([*words, "-o", str(artifact.path)])
 

@@ -158,7 +158,7 @@ def test_for_turing_it_asks_for_no_product_of_matrices_in_fp32(tmp_path: Path, s
     assert "--keep" not in command
     command = rebuild_command(engine(tmp_path, spec, **eight), "7.5")
     assert " --int8 " in command
-    assert " --keep stem -o" in command
+    assert " --keep stem --keep head -o" in command
     only_convolutions = {**fp32, "precision_by_op": {"Conv": {"fp32": 9}}}
     assert " --fp32 --builder rtx --gpu turing " in rebuild_command(
         engine(tmp_path, spec, **only_convolutions), "7.5"
