@@ -51,6 +51,7 @@ def _slow(path: str, _: object) -> dict[str, str]:
 def test_a_stop_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a share that answers slowly, a thousand files would keep Ctrl-C waiting for half a minute."""
     monkeypatch.setattr(tags, "tags_from_file", _slow)
+    monkeypatch.setattr(tags, "usable_cores", lambda: 2)
     stop, paths = threading.Event(), [f"{i}" for i in range(600)]
     threading.Timer(1.0, stop.set).start()
     read = list(read_tags(paths, WindowOptions(AudioSpec()), stop))
