@@ -26,7 +26,10 @@ def free_name(base: str, taken: set[str]) -> str:
 
 
 def rename(graph: GraphProto, names: Mapping[str, str]) -> None:
-    """Gives tensors other names, all at once: two may change theirs. The graph's outputs keep their own."""
+    """Gives tensors other names, all at once, so that two may change theirs.
+
+    The names in ``graph.output`` stay.
+    """
     for node in graph.node:
         for ends in (node.input, node.output):
             for i, name in enumerate(ends):

@@ -53,11 +53,12 @@ class Source:
     """An FP32 graph to export.
 
     The artifact's content is the graph as ``plain_from_onnx`` makes it, its SHA-256 that of the .onnx as it
-    was read. Of a checkpoint or a network from elsewhere that .onnx is made here; ``file_sha256`` is then
-    their file's own, else empty. The graph gives logits alone; ``evidence`` is the part that gives the second
-    output of the file, if it has one, and ``read`` then the artifact as it was read. ``torch_infer`` computes
-    the checkpoint's own logits. It is None for an .onnx, which is itself the reference. ``given`` is what had
-    to be said of a network from elsewhere: see ``Foreign``.
+    was read. Of a checkpoint or a network from elsewhere that .onnx is made here. ``file_sha256`` is that of
+    the file that was named, where it is a checkpoint or a network from elsewhere; else empty. The graph gives
+    logits alone; ``evidence`` is the part that gives the second output of the file, if it has one, and
+    ``read`` then the artifact as it was read. ``torch_infer`` computes the checkpoint's own logits. It is
+    None for an .onnx, which is itself the reference. ``given`` is what had to be said of a network from
+    elsewhere: see ``Foreign``.
     """
 
     artifact: Artifact
@@ -187,8 +188,6 @@ def _written(path: Path, write: Callable[[Path], Infer | None], fixed_batch: int
         target = Path(folder) / f"{path.stem}.onnx"
         try:
             infer = write(target)
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except ModuleNotFoundError as error:
             raise MerError(
                 f'a checkpoint needs {error.name}, which is not installed: pip install "merkit[train]"; '
@@ -197,6 +196,8 @@ def _written(path: Path, write: Callable[[Path], Infer | None], fixed_batch: int
         except OSError as error:
             raise MerError(f"the graph cannot be written into {folder}: {error.strerror}") from None
         artifact = open_artifact(str(target))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     artifact = dataclasses.replace(artifact, path=path, name=name_of_source(path))
     return dataclasses.replace(_source(artifact, fixed_batch), torch_infer=infer, file_sha256=sha256)
 
