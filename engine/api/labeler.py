@@ -69,7 +69,8 @@ class Labeler:
 
     It can be copied and pickled, which takes the model's file along, and is then opened anew.
     A process that is forked from this one, as by ``multiprocessing`` on Linux, may use it too: it opens the
-    model again, and has child processes of its own. An engine that has run before the fork it cannot run.
+    model again, and has child processes of its own. It cannot run engines where this process has used a GPU:
+    CUDA works in no fork.
     Threads may share one, but ``label_files`` on a GPU belongs to one thread.
 
     Examples:
@@ -147,8 +148,8 @@ class Labeler:
 
         Paths are taken some files ahead, in another thread: make a list first of what is of one thread, such
         as a cursor of sqlite3. An iterator that waits for a path, as one of a queue does, holds up the labels
-        of the paths before it, and where these are left meanwhile, as by Ctrl-C, it is waited for two seconds
-        and loses its next path. Give such paths one by one to ``label``.
+        of the paths before it. Where the labels are left meanwhile, as by Ctrl-C, that takes up to two
+        seconds more, and the iterator's next path is lost. Give such paths one by one to ``label``.
         Relative ones are of the folder that the process is in when the first label is asked for.
 
         Child processes read files ahead, so a script in a file needs ``if __name__ == "__main__":``, as for

@@ -160,9 +160,11 @@ class GpuPipeline:
 
     @contextmanager
     def _to_its_end(self) -> Iterator[None]:
-        """Of a block that an exception leaves, windows are in two places, or in none."""
+        """Runs a block after which, if an exception leaves it, nobody knows whose windows the GPU has."""
         if self._is_broken:
-            raise DeviceError("a call was interrupted while the GPU had songs of this one: label them again")
+            raise DeviceError(
+                "another call ended in the middle while the GPU had songs of this one: label them again"
+            )
         self._is_broken = True
         yield
         self._is_broken = False
@@ -190,7 +192,7 @@ class GpuPipeline:
             yield from self._collect()
 
     def _put(self) -> None:
-        """Gives DALI a batch, whatever the rows beyond its windows hold, up to the end of the buffer."""
+        """Gives DALI a batch: all rows to its end or the buffer's, also those without a window."""
         buffer, first, _ = self._waiting[0]
         rows = slice(first, first + self.batch)
         try:

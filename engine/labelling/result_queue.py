@@ -86,9 +86,9 @@ class ResultQueue:
             return None
 
     def close(self) -> None:
-        """Drops what waits, and returns when ``produce`` has seen ``closed`` and returned.
+        """Drops what waits, and returns when ``produce`` has returned.
 
-        Where it waits for some seconds in ``taken``, it is left there.
+        Where ``produce`` has waited in ``taken`` for two seconds, it is left there.
         """
         if self._process != os.getpid():
             return

@@ -106,7 +106,7 @@ def test_a_call_after_one_that_was_interrupted(
                 with pytest.raises(KeyboardInterrupt):
                     list(backend.label_files(mixed_songs[::-1] * 4, artifact, options))
             assert_close(list(backend.label_files(mixed_songs, artifact, options)), expected)
-            with pytest.raises(DeviceError, match="a call was interrupted while the GPU had songs"):
+            with pytest.raises(DeviceError, match="another call ended in the middle while the GPU had songs"):
                 list(turns)
 
 
