@@ -30,7 +30,7 @@ def start_process(process: Any) -> None:
     ``python - < script.py``, a pipe, a script that was deleted. There ``__file__`` is hidden meanwhile, so
     that the child leaves the main module alone, as it does in a notebook.
     """
-    with _STARTING, _with_one_blas_thread(), _with_a_start_method():
+    with _STARTING, _with_one_blas_thread(), _with_a_start_method(), _out_of_a_closed_folder():
         main = sys.modules["__main__"]
         if "__file__" not in vars(main) or runs_main_again():
             process.start()
@@ -134,6 +134,29 @@ def _with_a_start_method() -> Iterator[None]:
         yield
     finally:
         set_start_method(method, force=True)
+
+
+@contextmanager
+def _out_of_a_closed_folder() -> Iterator[None]:
+    """Processes that are started within the block do not enter a working folder that is closed to this user.
+
+    ``sudo -u`` leaves a program in one. Multiprocessing's processes go there first, and would end.
+    """
+    from multiprocessing import spawn
+
+    facts_for_child = spawn.get_preparation_data
+    if os.access(".", os.X_OK) or not working_folder():
+        yield
+        return
+
+    def without_folder(name: str) -> dict[str, Any]:
+        return {key: value for key, value in facts_for_child(name).items() if key != "dir"}
+
+    spawn.get_preparation_data = without_folder
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = facts_for_child
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ..errors import AudioError, MerError, SilentError, UnreadableError
 from ..signals import ignore_interrupts
 from ..temporary import temporary_files_in
 from .bug_log import failure_from_bug
+from .child_process import working_folder as present_folder
 from .shared_results import ResultWriter
 
 
@@ -59,7 +60,8 @@ def work(
     try:
         os.chdir(working_folder)  # the parent may be elsewhere by now
     except OSError:
-        os.chdir(folder)  # an empty one: relative paths are missing, and no other song is read
+        if present_folder() != working_folder:  # it is not merely closed to this user
+            os.chdir(folder)  # an empty one: relative paths are missing, and no other song is read
     with suppress(EOFError, OSError), temporary_files_in(folder):
         writer = ResultWriter(memory)
         # Ready: if it dies after this, an item killed it.

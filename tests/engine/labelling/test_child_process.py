@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from audio_files import noise, write_audio
 from child_processes import is_running
 from merkit.engine.errors import MerError
 from merkit.engine.labelling import pool_child
@@ -124,6 +125,33 @@ def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     out, errors = run(["-c", code])
     assert out == ""
     assert "MerError: a worker process cannot start: is the working folder gone? (No such" in errors
+
+
+CLOSED = """
+import ctypes, os, sys
+os.chmod(".", 0)
+for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: without them root, too, may not enter it
+    ctypes.CDLL(None).prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP, for what is executed from here on
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+@pytest.mark.parametrize("as_copy", [False, True])
+def test_a_working_folder_that_is_closed_to_the_user(tmp_path: Path, as_copy: bool) -> None:
+    """Where ``sudo -u`` leaves a program. ``mer-label`` starts its children as copies."""
+    song = write_audio(tmp_path / "song.wav", noise(12, 22_050), 22_050)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    write_audio(closed / "inside.wav", noise(12, 22_050), 22_050)
+    label = "from merkit import Labeler\nfor song in Labeler().label_files(sys.argv[1:]): print(song.error)"
+    start = ["-m", "merkit.engine.cli"] if as_copy else ["-c", "import sys\n" + label]
+    try:
+        out, errors = run(["-c", CLOSED, *start, str(song), "inside.wav"], folder=closed)
+    finally:
+        closed.chmod(0o700)
+    said = f"{song}\tnot_music\ninside.wav\terror\tcannot be opened: Permission denied\n"
+    assert out == (said if as_copy else "None\ncannot be opened: Permission denied\n"), errors
 
 
 AFTER_A_CLEANING = """
