@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from ..audio.formats import open_regular_file
 from ..errors import MerError
 from ..strict_json import json_from_text
+from ..text.escape import text_from_csv
 from .csv_rows import open_csv
 from .parquet_rows import is_index, opened_parquet
 from .reconcile import paths_from_text
@@ -227,7 +228,8 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
         with opened_parquet(str(file)) as table:
             for batch in table.iter_batches(100, use_threads=False):  # shard_file.py says why
                 for row in batch.select(names).to_pylist():
-                    yield rounded(row, floats)
+                    row = _read_from_csv(row)
+                    yield row if isinstance(row.get("windows"), str) else rounded(row, floats)
 
     return names, None if text is None else info_from_fields(fields_from_json(text, file)), rows
 
@@ -264,6 +266,19 @@ def _value(cell: str, kind: str) -> Any:
     return cell if kind == "string" else float(cell)
 
 
+def _read_from_csv(row: Record) -> Record:
+    """A row that another program read from CSV and wrote as Parquet or JSON: its timeline is text.
+
+    What keeps cells from being formulas is taken off, and what was an empty cell is null.
+    """
+    with suppress(KeyError, TypeError, ValueError):  # no text, or no JSON, which is named later
+        windows = json.loads(row["windows"])
+        texts = {name: text_from_csv(value) for name, value in row.items() if isinstance(value, str)}
+        told = {name: text or None for name, text in texts.items()}
+        return {**row, **told, "path": texts.get("path"), "windows": windows}
+    return row
+
+
 def _from_jsonl(file: Path) -> tuple[list[str], None, _Rows]:
     def rows() -> Iterator[Record]:
         with io.TextIOWrapper(_opened(file), "utf-8-sig") as lines:
@@ -272,7 +287,7 @@ def _from_jsonl(file: Path) -> tuple[list[str], None, _Rows]:
                     row = json_from_text(line, LONGEST_LINE)
                     if not isinstance(row, dict):
                         raise ValueError(f"line {number} is no row")
-                    yield row
+                    yield _read_from_csv(row)
 
     return list(next(rows(), {})), None, rows
 

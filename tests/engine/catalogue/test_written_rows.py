@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -288,6 +290,56 @@ def test_what_pandas_makes_of_a_column_with_gaps(
     for name in ("rows.csv", "rows.parquet"):
         copy_rows(tmp_path / name, tmp_path / f"of-{name}" / "labels")
         assert [row["size_bytes"] for row in rows_in(tmp_path / f"of-{name}" / "labels")] == [7, 7]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_rows_that_another_program_read_from_csv_and_wrote_in_another_format(
+    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    """As pandas, polars, DuckDB and csvkit do: the timeline stays text, and so do marks of cells."""
+    info = replace(info, carried={})
+    wanted = [
+        {**{name: row[name] for name in columns_of_rows(info.labels)}, "title": "=1;+1", "album": "@home"}
+        for row in two_rows
+    ]
+    file = file_of(tmp_path / "rows.csv", info, wanted)
+    with file.open(newline="") as lines:
+        table = list(csv.DictReader(lines))
+    assert table[0]["title"] == "'=1;'+1"
+    kinds = columns_of_rows(info.labels)
+    read = [
+        {
+            name: float(cell) if cell and "float" in kinds.get(name, "") else
+            int(cell) if cell and kinds.get(name) == "int64" else
+            cell or (None if suffix == "parquet" else "")
+            for name, cell in row.items()
+        }
+        for row in table
+    ]  # fmt: skip
+    other = tmp_path / f"other.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(read), other)
+    else:
+        other.write_text("".join(json.dumps(row) + "\n" for row in read))
+    copy_rows(other, tmp_path / "labels")
+    copy_rows(file, tmp_path / "wanted")
+    ours, theirs = list(rows_in(tmp_path / "wanted")), list(rows_in(tmp_path / "labels"))
+    assert ours == theirs
+    assert [(row["title"], row["album"]) for row in theirs] == 2 * [("=1;+1", "@home")]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_timeline_that_is_text_and_no_json_is_named(
+    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+) -> None:
+    rows = [{**row, "windows": "[{'start_s': 0.0}]"} for row in two_rows]
+    file = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(MerError, match=r"row 1: windows is \"\[\{'start_s'"):
+        copy_rows(file, tmp_path / "labels")
 
 
 TIME = 1_795_950_123_456_789_123
