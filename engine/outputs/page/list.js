@@ -53,6 +53,14 @@ class List {
     this.spare.push(row);
   }
 
+  // On paper nothing scrolls: the first rows, in order; `rows` 0 is the screen again.
+  print(rows) {
+    this.printed = rows;
+    for (const row of this.rows.values()) this.put(row);
+    this.rows.clear();
+    this.draw();
+  }
+
   draw() {
     this.waiting = 0;
     const width = this.scroller.clientWidth * window.devicePixelRatio;
@@ -61,8 +69,8 @@ class List {
     const height = this.rowHeight();
     const top = this.scroller.scrollTop * this.pace();
     const passed = top - this.scroller.scrollTop; // px of rows above those that the scroller has room for
-    const first = Math.max(0, Math.floor(top / height) - 4);
-    const end = Math.min(this.count, Math.ceil((top + this.scroller.clientHeight) / height) + 4);
+    const first = this.printed ? 0 : Math.max(0, Math.floor(top / height) - 4);
+    const end = Math.min(this.count, this.printed || Math.ceil((top + this.scroller.clientHeight) / height) + 4);
     for (const [index, row] of this.rows)
       if (index < first || index >= end) {
         this.put(row);

@@ -1,6 +1,7 @@
 // The page: what is looked for, in which order, and who shows it.
 
 const COLUMNS = ["song", "artist", "album", "emotion", "sure", "timeline", "length"];
+const MOST_PRINTED = 500; // songs: each has a canvas, and the time grows with the square
 const byId = (id) => document.getElementById(id);
 const element = (tag, className = "", text = "") => {
   const made = document.createElement(tag);
@@ -215,6 +216,8 @@ class Page {
     byId("chosen").textContent = texts.join(", ");
     byId("result").textContent =
       `${this.shown.length.toLocaleString()} of ${catalogue.count.toLocaleString()} songs, ${this.orders[this.order][this.direction > 0 ? 2 : 3]}`;
+    byId("printed").hidden = this.shown.length <= MOST_PRINTED;
+    byId("printed").textContent = `Printed: the first ${MOST_PRINTED.toLocaleString()}`;
     byId("reset").hidden = this.shown.length === catalogue.count;
     byId("order").value = `${this.order} ${this.direction}`;
     byId("limit-text").textContent = `${this.limit} %`;
@@ -324,7 +327,7 @@ class Page {
   fillGroup(row, { name, count, emotions }) {
     row.parts.name.textContent = row.parts.name.title = name;
     row.parts.count.textContent = count.toLocaleString();
-    row.setAttribute("aria-label", `${name}, ${count} songs: ` +
+    row.setAttribute("aria-label", `${name} ${count.toLocaleString()} ${count === 1 ? "song" : "songs"}: ` +
       this.catalogue.labels.map((label, number) => [emotions[number], label]).filter(([many]) => many)
         .map(([many, label]) => `${many} ${label}`).join(", "));
     const drawing = drawingOf(row.parts.bar);
@@ -368,6 +371,9 @@ function makeTheme(redraw) {
   button.hidden = false;
   button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; show(); });
   system.addEventListener("change", show);
+  let chosen; // paper is light
+  addEventListener("beforeprint", () => { chosen = root.dataset.theme; root.dataset.theme = "light"; show(); });
+  addEventListener("afterprint", () => { chosen ? (root.dataset.theme = chosen) : delete root.dataset.theme; show(); });
   show();
 }
 
@@ -385,7 +391,9 @@ async function open() {
   byId("main").hidden = false;
   readColours(catalogue.labels.length);
   const page = new Page(catalogue);
+  addEventListener("afterprint", () => page.songs.print(0));
   makeTheme(() => { readColours(catalogue.labels.length); page.redraw(); });
+  addEventListener("beforeprint", () => page.songs.print(MOST_PRINTED)); // after the colours of paper
   document.documentElement.dataset.ready = Math.round(performance.now()); // ms after the page was asked for
 }
 

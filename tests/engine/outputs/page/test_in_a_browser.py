@@ -317,6 +317,24 @@ def test_what_a_browser_cannot_play_is_said(opened: Browser) -> None:
     opened.wait(f"tries && {text}.startsWith('This browser cannot play')")
 
 
+def test_a_sound_that_breaks_off_or_has_no_device_is_no_unknown_format(opened: Browser) -> None:
+    """As in Firefox without a device: the song goes on, without sound."""
+    opened.run("document.querySelector('#songs').focus()")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        opened.press(key)
+    opened.wait("document.querySelector('#audio').currentTime > 0")
+    opened.run("""(() => {
+      const audio = document.querySelector("#audio");
+      Object.defineProperty(audio, "error", { value: { code: 3, message: "OnMediaSinkAudioError" } });
+      audio.dispatchEvent(new Event("error"));
+    })()""")
+    text = opened.run("document.querySelector('#now-text').textContent")
+    assert text.startswith(
+        "This browser cannot go on with music/दिल #1 100%.wav: it is damaged, broke off, or "
+    )
+    assert "(OnMediaSinkAudioError)" in text
+
+
 def test_screen_readers_get_names(opened: Browser) -> None:
     unnamed = """[...document.querySelectorAll(
         "button, input, select, [role=grid], [role=listbox], canvas, audio")]
@@ -461,6 +479,28 @@ def test_keys_of_the_browser_are_left_to_it(longer: Browser) -> None:
         assert longer.run(is_taken.format(key, "false"))
 
 
+def test_paper_has_every_song_on_light_colours_wherever_the_table_stands(longer: Browser) -> None:
+    rows, root = "[...document.querySelectorAll('#songs .space .row')]", "document.documentElement.dataset"
+    click(longer, "#theme")
+    theme = longer.run(f"{root}.theme")
+    longer.run("document.querySelector('#songs .scroller').scrollTop = 1e7")
+    longer.wait(f"{rows}.some((row) => row.dataset.index === '399')")
+    top = longer.run("document.querySelector('#songs .scroller').scrollTop")
+    longer.send("Emulation.setEmulatedMedia", media="print")
+    longer.run("dispatchEvent(new Event('beforeprint'))")
+    heights = f"{rows}.map((row) => row.getBoundingClientRect().top)"
+    assert longer.run(f"{rows}.map((row) => Number(row.dataset.index))") == list(range(400))
+    assert longer.run(heights) == sorted({*longer.run(heights)})  # one below the other, none hidden
+    assert longer.run("document.querySelector('#songs').getBoundingClientRect().height") > 400 * 48
+    assert longer.run(f"{root}.theme") == "light"
+    longer.send("Emulation.setEmulatedMedia", media="")
+    longer.run("dispatchEvent(new Event('afterprint'))")
+    longer.wait(f"{rows}.length < 60 && {rows}.some((row) => row.dataset.index === '399')")
+    assert longer.run("document.querySelector('#songs .scroller').scrollTop") == top
+    assert longer.run(f"{root}.theme") == theme
+    assert longer.errors == []
+
+
 def test_strips_are_drawn_anew_in_another_width(tab: Browser, longer: Browser) -> None:
     widths = "[...document.querySelectorAll('#songs .space canvas, #groups .space canvas')]"
     are_sharp = f"{widths}.every((each) => each.width === Math.round(each.getBoundingClientRect().width))"
@@ -557,3 +597,7 @@ def test_100_000_songs(tmp_path: Path) -> None:
         title = catalogue.columns["title"][99_123]
         assert title in search(tab, title)
         assert tab.cpu_seconds() - opened_s < 6
+        search(tab, "")
+        tab.run("dispatchEvent(new Event('beforeprint'))")
+        assert tab.run("document.querySelectorAll('#songs .space .row').length") == 500
+        assert tab.run("document.querySelector('#printed').textContent") == "Printed: the first 500"
