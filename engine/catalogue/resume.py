@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..audio.formats import is_remote
@@ -27,7 +28,7 @@ from .reconcile import (
 )
 from .rows import carried_columns, stored
 from .scope import Scope
-from .source import Source
+from .source import Source, labels_came_along
 
 
 class Resume:
@@ -75,19 +76,22 @@ class Resume:
         self._known_scope: Scope | None = None
         self.unlisted: set[str] = set()  # folders, patterns and URLs: inputs that have rows below them
 
-    def take(self, record: Mapping[str, Any], place: Place, is_second: bool = False) -> dict[str, Any] | None:
+    def take(
+        self, record: Mapping[str, Any], place: Place, shard: Path, is_second: bool = False
+    ) -> dict[str, Any] | None:
         """The columns of a row that change, or None: the row goes.
 
         Args:
             record: the row as shards hold it; the label is not needed.
             place: where the row is when it stays.
+            shard: the file that holds it.
             is_second: all rows were taken, and this one was left ``waiting``.
         """
         row = row_from_record(record)
         identity = text_from_path(self._real_paths.of(path_from_text(row.real_path or row.path)))
         item, changes = self._inputs.named(identity, row.size_bytes, row.mtime_ns), {}
         if item is None:
-            item, changes = self._spelt_alike(row, identity)
+            item, changes = self._spelt_alike(row, identity, shard)
         if item is None and not changes and (item := self._in_other_form(row, identity)):
             if not is_second:
                 self.waiting.append(place)
@@ -149,20 +153,27 @@ class Resume:
             facts["ctime_ns"] = now.ctime_ns
         return facts
 
-    def _spelt_alike(self, row: Row, identity: str) -> tuple[Item | None, dict[str, Any]]:
+    def _spelt_alike(self, row: Row, identity: str, shard: Path) -> tuple[Item | None, dict[str, Any]]:
         """The input of the row's path, where that leads elsewhere than it did, if it is the row's file.
 
         It is where the path cannot be followed now, or where everything was moved: the same size and time
-        at the same path, and nothing in the old place. If not, the row gives up that path.
+        at the same path, and nothing in the old place; or the labels were copied with the music. If not, the
+        row gives up that path.
         """
         item = self._spelt(row.path)
         if item is None:
             return None, {}
         if not item.place:
-            moved = not has_changed(row, item.source) and not self._looks.is_file(identity)
-            if is_absent(item.source) or moved:
+            is_same = not has_changed(row, item.source)
+            if is_absent(item.source) or (is_same and self._has_moved(row, identity, shard)):
                 return item, {}
         return None, {"path": identity}
+
+    def _has_moved(self, row: Row, identity: str, shard: Path) -> bool:
+        """Whether the row's file is not in its old place, or the labels are those of a copy of it."""
+        return not self._looks.is_file(identity) or any(
+            labels_came_along(shard, row.path, path) for path in paths_from_text(identity)
+        )
 
     def _in_other_form(self, row: Row, identity: str) -> Item | None:
         """The input that has the row's size, time and name but for the normal form of its letters.

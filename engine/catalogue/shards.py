@@ -87,7 +87,7 @@ class ShardFolder:
             changes = []
             stay = 0
             for record in shard.rows(names):
-                changes.append(resume.take(record, Place(number, stay)))
+                changes.append(resume.take(record, Place(number, stay), path))
                 stay += changes[-1] is not None
             is_old = shard.columns != self._schema.names or shard.run != self._info.fields()
             if is_old or any(change != {} for change in changes):
@@ -105,7 +105,7 @@ class ShardFolder:
         changes: list[dict[str, Any] | None] = []
         for index, record in enumerate(shard.rows([*_FACTS, *self._info.carried])):
             place = Place(number, index)
-            change = resume.take(record, place, is_second=True) if place in places else {}
+            change = resume.take(record, place, shard.path, is_second=True) if place in places else {}
             if change is None:  # the places of the rows after it are known already
                 resume.superseded.append(place)
             changes.append(change or {})

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
@@ -46,6 +47,22 @@ def real_path_of(path: str) -> str:
     except OSError:  # of readlink, before Python 3.13: from then on it does the same by itself
         folder, name = os.path.split(os.path.abspath(path))
         return os.path.join(real_path_of(folder), name) if name else folder
+
+
+def labels_came_along(shard: Path, typed: str, path: str) -> bool:
+    """Whether music and labels were copied together, so that they lie alike beneath both places.
+
+    Args:
+        shard: of the labels, below the working folder.
+        typed: a song, as the row has it.
+        path: the song that this row was made of.
+    """
+    copied, own = real_path_of(typed), real_path_of(path)
+    here, labels = real_path_of("."), real_path_of(str(shard.parent))
+    below = os.path.relpath(copied, here)
+    if not own.endswith(os.sep + below) or not labels.startswith(os.path.join(here, "")):
+        return False
+    return os.path.isfile(f"{own.removesuffix(below)}{os.path.relpath(labels, here)}/{shard.name}")
 
 
 def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:

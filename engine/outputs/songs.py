@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +14,7 @@ from ..catalogue.reconcile import is_absent, paths_from_text
 from ..catalogue.run_info import RunInfo
 from ..catalogue.shard_file import ShardFile
 from ..catalogue.shards import labelled_shards
-from ..catalogue.source import is_same_time, real_path_of, source_from_path
+from ..catalogue.source import is_same_time, labels_came_along, real_path_of, source_from_path
 from ..errors import MerError, UsageError
 from ..labelling.further import prefix_of_columns
 
@@ -145,17 +144,7 @@ def find(song: Song) -> tuple[Found, str]:
         return found, path
     # Real paths, since tagging gives a hard link in a backup another file.
     is_it = found is Found.MISSING or is_same_way(real_path_of(typed), real_path_of(path))
-    return Found.SAME, typed if is_it or _labels_came_along(song, typed, path) else path
-
-
-def _labels_came_along(song: Song, typed: str, path: str) -> bool:
-    """Whether music and labels were copied together, so that they lie alike beneath both places."""
-    copied, own = real_path_of(typed), real_path_of(path)
-    here, labels = real_path_of("."), real_path_of(str(song.shard.parent))
-    below = os.path.relpath(copied, here)
-    if not own.endswith(os.sep + below) or not labels.startswith(os.path.join(here, "")):
-        return False
-    return os.path.isfile(f"{own.removesuffix(below)}{os.path.relpath(labels, here)}/{song.shard.name}")
+    return Found.SAME, typed if is_it or labels_came_along(song.shard, typed, path) else path
 
 
 def _found_at(text: str, song: Song) -> tuple[Found, str]:

@@ -406,6 +406,28 @@ def test_folders_that_move_together_go_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert rows()[0]["real_path"] == os.path.realpath("nas/album/a.wav")
 
 
+def test_labels_that_were_copied_with_their_songs_are_those_of_the_copies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second disk with both, while the first one is there; not a copy of the music alone."""
+    label("nas")
+    shutil.copytree("nas", "disk/nas")
+    shutil.copytree("labels", "disk/labels")
+    shutil.copytree("nas", "music alone/nas")
+    first, disk, alone = (os.path.realpath(place) for place in (".", "disk", "music alone"))
+    monkeypatch.chdir("disk")
+    quiet = FakeBackend()
+    assert label("nas", backend=quiet).resumed == 5
+    assert not quiet.labelled
+    assert [row["real_path"] for row in rows()] == [f"{disk}/nas/album/{name}.wav" for name in "abcde"]
+    song("nas/album/a.wav", "sad", TIME + 1)
+    assert told(label("nas")) == {"resumed": 4, "replaced": 1}
+    monkeypatch.chdir(alone)
+    os.symlink(f"{first}/labels", "labels")
+    label("nas")
+    assert len(rows()) == 10
+
+
 @pytest.mark.parametrize("step", [100, 10**3, 10**6, 10**7, 10**9, 2 * 10**9])
 @pytest.mark.parametrize("back", [False, True])
 def test_an_archive_of_both_that_rounds_times(step: int, back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
