@@ -23,7 +23,11 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
 
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of CIFS, DrvFs and the like
+# Of disks that cannot be asked for it: of folders CIFS, DrvFs and the like, of files SMB on a Mac and FUSE.
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+# What folders shared by a Windows machine (VirtualBox, Docker, WSL) say of a rename of an open file.
+_IN_USE = (errno.ETXTBSY, errno.EBUSY, errno.EACCES)
 
 _ACCESS_LIST = "system.posix_acl_access"
 
@@ -41,9 +45,9 @@ class Disk:
         return path.open("xb")
 
     def sync(self, file: IO[bytes]) -> None:
-        """Returns when everything that was written is on the disk."""
+        """Returns when everything that was written is on the disk, where that can be asked for."""
         file.flush()
-        os.fsync(file.fileno())
+        sync_to_disk(file.fileno())
 
     def replace(self, source: Path, target: Path) -> None:
         """Renames, replacing ``target``; returns when the new name is on the disk."""
@@ -59,10 +63,7 @@ class Disk:
         except PermissionError:  # a folder may be written and not listed
             return
         try:
-            os.fsync(handle)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_SYNC:
-                raise
+            sync_to_disk(handle)
         finally:
             os.close(handle)
 
@@ -81,19 +82,28 @@ class Disk:
             OSError: it could not be written.
         """
         temporary, file = self._temporary(path)
-        with held(file), _named_if_full(path):
+        with held(file) as let_go, _named_if_full(path):
             try:
                 _take_rights(path, file)
                 yield file
                 self.sync(file)
                 file.close()
                 last = target() if target else path
-                temporary.unlink() if last is None else self.replace(temporary, last)
+                temporary.unlink() if last is None else self._give_name(temporary, last, let_go)
             except BaseException:
                 for clean_up in (file.close, temporary.unlink):
                     with suppress(OSError):
                         clean_up()
                 raise
+
+    def _give_name(self, temporary: Path, path: Path, let_go: Callable[[], None]) -> None:
+        try:
+            self.replace(temporary, path)
+        except OSError as error:
+            if error.errno not in _IN_USE:
+                raise
+            let_go()  # the lock keeps it open
+            self.replace(temporary, path)
 
     def clear(self, path: Path) -> None:
         """Removes what writers of ``path`` that were killed have left beside it."""
@@ -112,6 +122,25 @@ class Disk:
                     return part, file
                 file.close()  # it was taken for abandoned before it had its lock
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def sync_to_disk(handle: int) -> None:
+    """Returns when what was written to an open file or folder is on the disk, where that can be asked for.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def keep_private(handle: int) -> None:
+    """Only its owner may read an open file from now on, where the disk lets anybody choose that."""
+    with suppress(OSError, AttributeError):  # shares, disks of Windows and of phones; Windows itself
+        os.fchmod(handle, 0o600)
 
 
 @contextmanager
@@ -263,7 +292,7 @@ def publish(staged: Path, folder: Path, names: list[str]) -> None:
     for path, target in targets.items():
         with _named_if_full(target), path.open("rb+") as file:
             _take_rights(target, file)
-            os.fsync(file.fileno())
+            sync_to_disk(file.fileno())
     with signals_deferred():
         for path, target in targets.items():
             try:

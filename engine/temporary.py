@@ -184,16 +184,16 @@ def hold(file: IO[bytes] | int) -> None:
 
 
 @contextmanager
-def held(file: IO[bytes]) -> Iterator[None]:
-    """Keeps the lock of a file that is closed within the block, until its name is gone."""
+def held(file: IO[bytes]) -> Iterator[Callable[[], None]]:
+    """Keeps the lock of a file that is closed within the block, until its name is gone.
+
+    Yields what lets it go before.
+    """
     if fcntl is None:  # Windows renames no file that is open
-        yield
+        yield lambda: None
         return
-    handle = os.dup(file.fileno())
-    try:
-        yield
-    finally:
-        os.close(handle)
+    with os.fdopen(os.dup(file.fileno()), "rb", buffering=0) as second:
+        yield second.close
 
 
 def remove_file_if_abandoned(part: Path) -> None:

@@ -70,6 +70,43 @@ def test_a_folder_that_cannot_be_synced_is_written_all_the_same(
     assert path.read_text() == "in a folder that cannot be listed"
 
 
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_that_cannot_be_synced_is_written_all_the_same(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On some shares nothing can be: what was labelled for hours must not be lost by that."""
+
+    def sync(handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    files.write_whole(tmp_path / "rows", "content")
+    assert (tmp_path / "rows").read_text() == "content"
+    with files.staging(tmp_path) as staged:
+        (staged / "model").write_text("model")
+        files.publish(staged, tmp_path, ["model"])
+    assert (tmp_path / "model").read_text() == "model"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="tells which files are open")
+@pytest.mark.parametrize("code", [errno.ETXTBSY, errno.EBUSY, errno.EACCES])
+def test_a_disk_that_renames_no_open_file(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that a Windows machine shares by VirtualBox, Docker or WSL."""
+    real_replace = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        handles = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+        if any(handle.exists() and handle.samefile(source) for handle in handles):
+            raise OSError(code, os.strerror(code), str(source))
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for content in ("one", "two"):
+        files.write_whole(tmp_path / "rows", content)
+        assert (tmp_path / "rows").read_text() == content
+    assert os.listdir(tmp_path) == ["rows"]
+
+
 def test_text_is_utf8_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "card.md"
     files.write_whole(path, "a")

@@ -15,7 +15,7 @@ from ...engine.audio.formats import open_regular_file
 from ...engine.data.cleaning import cleaned
 from ...engine.data.labelled_audio import path_from_cell
 from ...engine.errors import MerError
-from ...engine.files import write_whole
+from ...engine.files import sync_to_disk, write_whole
 from ...engine.text.escape import csv_line, storable, text_from_csv
 
 try:
@@ -144,7 +144,7 @@ class LabelFile:
                 self._follow()
             else:
                 os.ftruncate(self._held, start)
-                os.fsync(self._held)
+                sync_to_disk(self._held)
         except OSError as error:
             raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
         self._know(rows[:-1], start + len(rest))
@@ -182,7 +182,7 @@ class LabelFile:
         if self._is_torn(cells, columns, {*labels, *(row.label for row in rows)}):
             self.cut = content[start:].decode(errors="surrogateescape")
             os.ftruncate(self._held, start)
-            os.fsync(self._held)
+            sync_to_disk(self._held)
 
     def _is_torn(self, cells: Sequence[str], columns: Sequence[str], labels: Collection[str]) -> bool:
         """Whether a last row without a line end was being written; editors leave whole ones so, too.
@@ -226,7 +226,7 @@ class LabelFile:
         try:
             if os.write(self._held, data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._held)
+            sync_to_disk(self._held)
         except OSError as error:
             os.ftruncate(self._held, before)
             raise MerError(f"{self.file} cannot be written: {error.strerror}") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ...errors import MerError
-from ...files import Disk
+from ...files import Disk, keep_private
 
 _SEEN = ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
@@ -42,7 +42,7 @@ def replacement(path: Path, mtime_ns: int | None, disk: Disk) -> Iterator[tuple[
 
     # It is asked when the new bytes are on the disk, which can take seconds, right before they get the name.
     with disk.whole(path, unchanged) as file:
-        os.fchmod(file.fileno(), 0o600)  # until it is known who may read it
+        keep_private(file.fileno())  # until it is known who may read it
         yield file, before
         file.flush()
         _keep(path, before, file.fileno(), before.st_mtime_ns if mtime_ns is None else mtime_ns)
@@ -71,8 +71,19 @@ def _keep(path: Path, before: os.stat_result, new: int, mtime_ns: int) -> None:
             raise MerError("it belongs to another user or group, which a new file could not") from None
     if hasattr(os, "listxattr"):  # Linux
         _keep_attributes(path, new)
-    os.fchmod(new, stat.S_IMODE(before.st_mode))  # last: a new owner clears bits of it
-    os.utime(new, ns=(before.st_atime_ns, mtime_ns))
+    _keep_mode(new, stat.S_IMODE(before.st_mode))  # last: a new owner clears bits of it
+    try:
+        os.utime(new, ns=(before.st_atime_ns, mtime_ns))
+    except OSError as error:
+        raise MerError(f"its time cannot be kept: {error.strerror}") from None
+
+
+def _keep_mode(new: int, mode: int) -> None:
+    try:
+        os.fchmod(new, mode)
+    except OSError as error:  # of shares, disks of Windows and of phones, where all files may have one mode
+        if stat.S_IMODE(os.fstat(new).st_mode) != mode:
+            raise MerError(f"its mode cannot be kept: {error.strerror}") from None
 
 
 def _keep_attributes(path: Path, new: int) -> None:

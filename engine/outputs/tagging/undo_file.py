@@ -11,7 +11,7 @@ from typing import Any
 
 from ...catalogue.run_info import UNDO_FILE as NAME
 from ...errors import MerError
-from ...files import Disk
+from ...files import Disk, keep_private
 from ...strict_json import LONGEST, json_from_text
 from .differences import Piece
 
@@ -85,7 +85,7 @@ class UndoFile:
             raise MerError("too much of it would change to be undone")
         try:
             with self.path.open("ab") as file:
-                os.fchmod(file.fileno(), 0o600)  # it holds parts of files, whoever may read those
+                keep_private(file.fileno())  # it holds parts of files, whoever may read those
                 file.truncate(self._whole_lines())
                 file.write(line)
                 self._disk.sync(file)
@@ -106,13 +106,14 @@ class UndoFile:
             if not starts:
                 self.path.unlink(missing_ok=True)
                 return
-            with self.path.open("rb") as file, self._disk.whole(self.path) as out:
-                os.fchmod(out.fileno(), 0o600)
-                for start in sorted(starts):
-                    file.seek(start)
-                    line = file.readline()
-                    marked = _line(replace(self._record(line), found=True)) if start in found else line
-                    out.write(marked if len(marked) <= LONGEST else line)
+            with self._disk.whole(self.path) as out:
+                keep_private(out.fileno())
+                with self.path.open("rb") as file:  # closed before it is replaced, which some disks want
+                    for start in sorted(starts):
+                        file.seek(start)
+                        line = file.readline()
+                        marked = _line(replace(self._record(line), found=True)) if start in found else line
+                        out.write(marked if len(marked) <= LONGEST else line)
         except OSError as error:
             raise self._error(f"cannot be written: {error.strerror}") from None
 

@@ -101,6 +101,44 @@ def test_what_is_saved_before_the_copy_begins_is_not_undone(
     assert undo(labels).outcome is Outcome.CHANGED
 
 
+@pytest.mark.parametrize("is_other", [False, True])
+def test_a_disk_on_which_nobody_can_set_a_mode(
+    is_other: bool, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/mnt/c of WSL, shares, the card of a phone: all files have one mode there."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    new = tmp_path / "new"
+    new.touch()
+    path.chmod(0o600 if is_other else new.stat().st_mode & 0o777)
+    labels, data = write_labels(tmp_path / "labels", [row_of(path)]), path.read_bytes()
+    monkeypatch.setattr(os, "fchmod", refused)
+    said = tag(labels)
+    if is_other:
+        reason = "its mode cannot be kept: Operation not permitted"
+        assert (said.outcome, said.reason) == (Outcome.FAILED, reason)
+        assert path.read_bytes() == data
+        return
+    assert said.outcome is Outcome.WRITTEN
+    assert undo(labels).outcome is Outcome.WRITTEN
+    assert path.read_bytes() == data
+
+
+def test_a_disk_on_which_nobody_can_set_a_time(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    labels, data = write_labels(tmp_path / "labels", [row_of(path)]), path.read_bytes()
+    monkeypatch.setattr(os, "utime", refused)
+    said = tag(labels)
+    reason = "its time cannot be kept: Operation not permitted"
+    assert (said.outcome, said.reason, path.read_bytes()) == (Outcome.FAILED, reason, data)
+
+
 @pytest.mark.parametrize("own", [None, OWN_LIST])
 def test_a_file_gets_no_access_list_from_its_folder_and_keeps_its_own(
     path: Path, tmp_path: Path, own: bytes | None
