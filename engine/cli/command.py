@@ -32,6 +32,13 @@ _REFUSED = {
 }
 """What is refused by the system, and which limit of the shell is in force where it is one."""
 
+# Of a disk or share that went away, or does not answer. Without the name of a file it may be another thing.
+_AWAY = (
+    errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOLINK, errno.ETIMEDOUT,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.ECONNABORTED, errno.ECONNRESET, errno.ECONNREFUSED,
+)  # fmt: skip
+
 EXIT_FAILURE = 1
 EXIT_GATE = 3
 EXIT_SOME_FAILED = 4
@@ -203,6 +210,8 @@ def _refusal(error: Exception) -> MerError | None:
         limit = _REFUSED[error.errno]
         where = f"{error.filename}: " if error.filename is not None else ""
         return MerError(f"{where}{error.strerror}" + (f": the limit is {limit}" if limit else ""))
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _AWAY:
+        return MerError(f"{error.filename}: {error.strerror}: its disk or share is away: bring it back")
     if "can't start new thread" in str(error):  # a RuntimeError
         return MerError("no further thread can be started: the limit is ulimit -u")
     return None

@@ -157,6 +157,14 @@ def test_the_version_is_the_packages() -> None:
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "/a/b: No space left on device"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files: the limit is ulimit -n"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "/a/b"), "/a/b: File name too long"),
+        (
+            OSError(errno.ENOTCONN, "Transport endpoint is not connected", "m/labels"),
+            "m/labels: Transport endpoint is not connected: its disk or share is away: bring it back",
+        ),
+        (
+            OSError(errno.ESTALE, "Stale file handle", "m/labels"),
+            "m/labels: Stale file handle: its disk or share is away: bring it back",
+        ),
         (BlockingIOError(errno.EAGAIN, "Resource"), "Resource: the limit is ulimit -u"),
         (
             ImportError("a.so: failed to map segment from shared object"),
@@ -172,7 +180,13 @@ def test_what_the_system_refuses_is_one_line(error: Exception, line: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "bug", [FileNotFoundError(errno.ENOENT, "x", "y"), RuntimeError("a bug"), OSError("x")]
+    "bug",
+    [
+        FileNotFoundError(errno.ENOENT, "x", "y"),
+        RuntimeError("a bug"),
+        OSError("x"),
+        OSError(errno.ENOTCONN, "of a socket"),
+    ],
 )
 def test_other_errors_may_be_bugs(bug: Exception) -> None:
     assert CliRunner().invoke(command(bug), []).exception is bug
