@@ -56,12 +56,12 @@ class FolderLock:
                     "other's rows: choose a folder on a disk that has file locks"
                 ) from None
             raise MerError(f"{folder} is in use by another run ({holder or 'of unknown name'})") from None
-        if not _is_named(self._file, file):  # a third run could lock another one there
-            self._file.close()
-            raise MerError(f"{folder} was just removed by another run: run the same command again")
         with suppress(OSError):  # a full disk: the lock holds without the holder's name
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()}".encode())
+        if not _is_named(self._file, file):  # a third run could lock another one there
+            self._file.close()
+            raise MerError(f"{folder} was just removed by another run: run the same command again")
 
     def release(self, remove: bool = False) -> None:
         """Releases the lock.
@@ -99,9 +99,16 @@ def _open_lock(file: Path) -> IO[bytes]:
 
 
 def _is_named(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is the one that has this name now."""
+    """Whether an open file is the one that has this name now.
+
+    Some network disks give a file another inode with each look: then what is in it tells.
+    """
     try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        own = os.fstat(file.fileno())
+        if os.path.samestat(own, os.stat(path)):
+            return True
+        file.seek(0)
+        return own.st_nlink > 0 and path.read_bytes() == file.read()
     except OSError as error:
         return not isinstance(error, FileNotFoundError)
 

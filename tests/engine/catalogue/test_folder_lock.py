@@ -158,3 +158,14 @@ def test_a_lock_that_goes_before_it_is_taken(
         FolderLock(folder)
     for held in third:
         held.release()
+
+
+def test_a_disk_that_gives_a_file_another_inode_with_each_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
+    FolderLock(tmp_path).release()
+    lock = FolderLock(tmp_path)
+    with pytest.raises(MerError, match="in use by another run"):
+        FolderLock(tmp_path)
+    lock.release()
