@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 # Without these lists an "ffconcat" text named song.mp3 opens other files, and a playlist fetches URLs.
 _OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mp3,mov,flac,ogg,wav,aac,asf,matroska,aiff,caf,voc",
+    "format_whitelist": "mp3,mov,flac,ogg,wav,w64,aac,asf,matroska,aiff,caf,voc",
 }
 
 # By ``kind_of``: where FFmpeg seeks by a guess from the bit rate, or gives wrong times after a seek (FLAC and
 # Speex in Ogg), all is decoded from the beginning, but for packets that can be left out because each holds
 # all that its decoding needs (Speex: with the few before it).
-WITHOUT_INDEX = {"aac", "mp3", "wav", "aiff", "caf", "voc", "ogg flac", "ogg speex"}
+WITHOUT_INDEX = {"aac", "mp3", "wav", "w64", "aiff", "caf", "voc", "ogg flac", "ogg speex"}
 SKIPPABLE = {"aac", "mp3", "matroska,webm", "ogg flac", "ogg speex"}
 # Where headers state no length, a guess or that of the last of joined files, all packets are counted; where
 # joined files, live recordings and damage make it wrong, those at the end.
