@@ -12,7 +12,7 @@ import soundfile
 from ..errors import AudioError, NothingHeardError, UnreadableError
 from .chains import decoder_of_chains, decoder_of_segments
 from .containers import asf_objects, matroska, mp4_boxes
-from .containers.chunks import caf_breaks_off
+from .containers.chunks import caf_breaks_off, is_old_wavpack
 from .containers.file_view import Span
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
@@ -31,6 +31,9 @@ from .mpeg.adts_frames import adts_from_file, rate_of_adts
 from .mpeg.mp3 import mp3_decoder
 from .mpeg.mp3_frames import rate_of_mp3
 
+_OLD_WAVPACK = (
+    "WavPack from before version 4, which mer does not open: unpack it first, with wvunpack up to 4.80"
+)
 _MOST_JUNK = 1 << 20  # bytes that may stand before the first frame of an MP3 or ADTS stream
 _FRAME_BYTES = 1 << 17  # in the place of samples, that tell whether they are frames
 
@@ -112,6 +115,8 @@ def _refuse_unplayable(descriptor: int) -> None:
     )
     if index:
         raise _error_without_index(index)
+    if is_old_wavpack(descriptor):  # which FFmpeg would hear as noise
+        raise AudioError(_OLD_WAVPACK)
     encrypted = (mp4_boxes.is_encrypted,) if mp4 else (asf_objects.is_encrypted, matroska.is_encrypted)
     if any(found(descriptor) for found in encrypted):
         raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")

@@ -107,3 +107,12 @@ def caf_breaks_off(descriptor: int) -> bool:
     chunks = {chunk.kind: chunk.body for chunk in chunks_from(file, CAF)}
     packet_bytes = file.bytes_at(chunks.get(b"desc", file.size) + 16, 4)
     return packet_bytes == bytes(4) and b"data" in chunks and b"pakt" not in chunks
+
+
+def is_old_wavpack(descriptor: int) -> bool:
+    """Whether a file was written by WavPack 3 or older: behind the WAV's own header stand its blocks."""
+    file = FileBytes(descriptor)
+    if file.bytes_at(0, 4) != b"RIFF":
+        return False
+    chunks = chunks_from(file, RIFF)
+    return any(chunk.kind == b"data" and file.bytes_at(chunk.body, 4) == b"wvpk" for chunk in chunks)

@@ -227,6 +227,15 @@ def in_pcm_wav(content: bytes, rate: int, channels: int) -> bytes:
     return struct.pack("<4sI", b"RIFF", len(body)) + body
 
 
+@pytest.mark.parametrize("front", [b"", struct.pack("<4sI", b"LIST", 4) + b"INFO"])
+def test_blocks_of_wavpack_behind_the_header_of_a_wav_are_no_samples(tmp_path: Path, front: bytes) -> None:
+    """WavPack 3 kept the header of the WAV, with its size. FFmpeg reads noise there, libsndfile nothing."""
+    wav = in_pcm_wav(b"wvpk\x08\0\0\0\x03\0\0\0" + np.random.default_rng(0).bytes(400_000), 44_100, 2)
+    (tmp_path / "song.wv").write_bytes(wav[:12] + front + wav[12:])
+    reason = refusal(tmp_path / "song.wv", SPEC)
+    assert reason.startswith("WavPack from before version 4, which mer does not open")
+
+
 @pytest.mark.parametrize("suffix", [".mp3", ".aac"])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("silent_s", [0, 2])
