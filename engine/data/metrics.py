@@ -173,7 +173,7 @@ def log_loss(truth: Integers, probabilities: Floats, least: float = 1e-12) -> fl
         least: a probability below this counts as this: of a label that was ruled out the loss stays finite.
     """
     true = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(true, least)).mean())
+    return float(0 - np.log(np.clip(true, least, 1)).mean())  # -0.0 would be printed so
 
 
 def _accuracy(true: _Counts, said: _Counts, right: _Counts) -> float:

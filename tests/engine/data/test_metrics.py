@@ -177,6 +177,15 @@ def test_log_loss_is_scikit_learns_and_finite_where_a_probability_is_0():
     assert log_loss(np.array([0, 1]), ruled_out, 1e-6) == pytest.approx((np.log(2) + 6 * np.log(10)) / 2)
 
 
+@pytest.mark.parametrize("sure", [1.0, 1 + 1e-7])  # a softmax in float32 may sum to a little more
+def test_a_log_loss_of_none_is_printed_without_a_sign(sure: float):
+    assert f"{log_loss(np.array([0, 0]), np.array([[sure, 0.0], [sure, 0.0]])):.3f}" == "0.000"
+
+
+def test_a_log_loss_of_what_is_not_finite_is_not_finite():
+    assert np.isnan(log_loss(np.array([0]), np.array([[np.nan, 0.5]])))
+
+
 def test_the_interval_of_the_accuracy_holds_it_and_narrows() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 400)
