@@ -14,6 +14,7 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.artifact import Artifact, open_artifact
+from ...engine.closing import ClosedByWith
 from ...engine.files import write_whole
 from ...engine.labelling.file_windows import FileFacts, FileSamples
 from ...engine.labelling.gpu_pipeline import GpuPipeline, tuned_batch
@@ -198,7 +199,7 @@ def _overlapping(
     return {"median": rate, "runs": [rate]}
 
 
-class _Lent:
+class _Lent(ClosedByWith):
     """A runtime for one pipeline after the other: it stays open, and the next gets the same pinned memory."""
 
     def __init__(self, runtime: DeviceRuntime) -> None:
@@ -218,12 +219,6 @@ class _Lent:
 
     def close(self) -> None:
         self._given = 0
-
-    def __enter__(self) -> _Lent:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _overlap(medians: Mapping[str, float], batch: int) -> dict[str, float]:

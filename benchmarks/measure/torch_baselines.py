@@ -7,10 +7,11 @@ import torch
 
 from ...engine.arrays import Float32
 from ...engine.artifact import Artifact
+from ...engine.closing import ClosedByWith
 from ...training.networks.backbones import build_backbone
 
 
-class TorchBaseline:
+class TorchBaseline(ClosedByWith):
     """A ``Runtime`` of the artifact's backbone with random weights: only its speed means something.
 
     Raises:
@@ -34,9 +35,3 @@ class TorchBaseline:
 
     def close(self) -> None:
         del self._network
-
-    def __enter__(self) -> TorchBaseline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

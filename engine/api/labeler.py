@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from numbers import Integral, Real
-from typing import Any, Self, get_args
+from typing import Any, get_args
 from weakref import WeakSet
 
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from merkit.engine.artifact import DEFAULT_MODEL, open_artifact
 from merkit.engine.audio.samples import SampleDecoder
 from merkit.engine.audio.spread import MOST_WINDOWS
 from merkit.engine.audio.windows import WindowCount
+from merkit.engine.closing import ClosedByWith
 from merkit.engine.cpu import MOST_WORKERS
 from merkit.engine.errors import AudioError, SilentError, UsageError
 from merkit.engine.labelling.choose import Device, open_backend
@@ -64,7 +65,7 @@ def label(path: SongPath, model: StrPath = DEFAULT_MODEL) -> SongLabel:
         return labeler.label(path)
 
 
-class Labeler:
+class Labeler(ClosedByWith):
     """One model, opened once, for many songs; a context manager.
 
     It can be copied and pickled, which takes the model's file along, and is then opened anew.
@@ -205,12 +206,6 @@ class Labeler:
                 stack.callback(network.close)
             if backend is not None:
                 stack.callback(backend.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _forget(self) -> None:
         """In a forked child: leaves what is open to the parent, whose child processes work for it."""

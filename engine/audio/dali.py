@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Float32
-from ..dali_library import dali_module
 from ..errors import AudioError
 from .channels import mono_from_two
+from .dali_library import dali_module
 from .decoder import Limits
 from .libsndfile import SoundFileDecoder
 from .open import open_decoder

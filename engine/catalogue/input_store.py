@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from ..audio.formats import open_regular_file
+from ..closing import ClosedByWith
 from ..errors import AudioError, MerError
 from ..text.escape import text_from_path
 from .item import Item, Place
@@ -27,7 +28,7 @@ _LARGEST = 4 << 30  # of files whose contents are compared: to label a film twic
 _ITEM = "position, path, size, mtime, ctime, columns, is_link, text, shard, row, row_ok, same_as, done"
 
 
-class InputStore:
+class InputStore(ClosedByWith):
     """All inputs in order, read from ``sources`` when it is created; a context manager.
 
     A file that several inputs name is there once, by its first path, with the first columns that a manifest
@@ -183,12 +184,6 @@ class InputStore:
     def close(self) -> None:
         """Closes the database; SQLite removes its file."""
         self._base.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _fill(self, sources: Iterable[Source]) -> None:
         real_paths = RealPaths()

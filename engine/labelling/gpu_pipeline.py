@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
-from ..dali_library import dali_module
+from ..audio.dali_library import dali_module
+from ..closing import ClosedByWith
 from ..errors import DaliMissingError, DeviceError, DeviceMemoryError, UsageError
 from ..runtimes import DeviceRuntime, Pending
 from ..runtimes.cuda_devices import show_only
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 _Part = tuple[GpuBuffer, int, int]  # windows of a buffer that are computed at once, from .. to
 
 
-class GpuPipeline:
+class GpuPipeline(ClosedByWith):
     """A ``FileNetwork`` that takes samples, in batches that hold windows of several files; a context manager.
 
     While the network has a batch, DALI computes the log-mels of the next, and the caller decodes. Each
@@ -151,12 +152,6 @@ class GpuPipeline:
         self._free.clear()
         self._filling = None
         self._runtime.close()  # with the buffers' memory
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @contextmanager
     def _to_its_end(self) -> Iterator[None]:

@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
-from typing import Any, Self
+from typing import Any
 
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..cpu import usable_cores
 from ..errors import DeviceError
 from ..signals import StoppedAtOnce
@@ -38,7 +39,7 @@ _LONGEST_LOOK_S = 1.0  # of time that counts against a process, in one pass of t
 _log = logging.getLogger(__name__)
 
 
-class GpuProcesses:
+class GpuProcesses(ClosedByWith):
     """See ``LabelBackend``: each call has one process for each of ``count`` GPUs.
 
     A process that dies, hangs, or whose GPU fails costs time but no file: another one gets what it had. Where
@@ -97,12 +98,6 @@ class GpuProcesses:
         self._closed = True
         for call in self._calls:
             call.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @dataclass(eq=False)

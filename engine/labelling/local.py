@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import closing
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..cpu import usable_cores
 from ..errors import MerError
 from ..runtimes import Runtime
@@ -97,7 +98,7 @@ class FileByFile:
         self._runtime.close()
 
 
-class LocalBackend:
+class LocalBackend(ClosedByWith):
     """See ``LabelBackend``. The network is closed with it, and the child processes end.
 
     Several threads may use it if they may share the network.
@@ -148,12 +149,6 @@ class LocalBackend:
         for pool in pools:
             pool.close()
         self._network.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _take_pool(self, options: WindowOptions, folder: FolderId | None) -> WorkerPool:
         """Child processes that no other call has, beside a network that is whole.

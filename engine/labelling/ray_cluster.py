@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..errors import MerError
 from ..signals import StoppedAtOnce
 from .contract import StageSeconds
@@ -34,7 +35,7 @@ _TRIES = 3  # of a file whose actor died
 _ON_GPU = ("tensorrt",)
 
 
-class RayCluster:
+class RayCluster(ClosedByWith):
     """See ``LabelBackend``. It takes one call of ``label_files`` at a time, which has all actors.
 
     Args:
@@ -113,12 +114,6 @@ class RayCluster:
     def close(self) -> None:
         """Leaves the cluster, and ends a local one."""
         leave_cluster(self._ray)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def plan_actors(nodes: Sequence[dict[str, float]], cores: int = 0, on_gpu: bool = False) -> tuple[int, int]:

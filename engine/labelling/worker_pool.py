@@ -19,6 +19,7 @@ from contextlib import suppress
 from multiprocessing import connection
 from typing import Any
 
+from ..closing import ClosedByWith
 from ..cpu import usable_cores
 from ..errors import MerError
 from .bug_log import log_bug
@@ -41,7 +42,7 @@ _LONGEST_LOOK_S = 1.0  # of time that counts against a child, from one look to t
 _Result = tuple[int, Any]  # position and result or Failure
 
 
-class WorkerPool:
+class WorkerPool(ClosedByWith):
     """Computes ``function(item, options)`` in child processes; a context manager.
 
     The function must be importable by name, its items and results picklable. A script in a file that uses
@@ -139,12 +140,6 @@ class WorkerPool:
                 child.end()
             if self._pipes is not None:
                 self._pipes.close()
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _start(self) -> Child:
         if working_folder_id() == self._folder_id:

@@ -6,9 +6,10 @@ import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 
 
-class NullRuntime:
+class NullRuntime(ClosedByWith):
     """See ``Runtime``."""
 
     name = "null"
@@ -20,12 +21,6 @@ class NullRuntime:
         return np.zeros((len(log_mels), self._columns), np.float32)
 
     def close(self) -> None:
-        pass
-
-    def __enter__(self) -> NullRuntime:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         pass
 
 

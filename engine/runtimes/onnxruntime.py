@@ -8,6 +8,7 @@ import onnxruntime
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..errors import ArtifactError
 from ..signals import pass_on_from_handler
 from .answers import checked, one_line
@@ -20,7 +21,7 @@ _FLOAT16 = 10  # onnx.TensorProto.FLOAT16
 _TRANSPOSES = frozenset(("Transpose", "Attention", "RotaryEmbedding"))  # also what is made of them
 
 
-class OnnxRuntime:
+class OnnxRuntime(ClosedByWith):
     """See ``Runtime``.
 
     Args:
@@ -79,12 +80,6 @@ class OnnxRuntime:
         """Ends the computation at its next node; called in another thread."""
         self._run.terminate = True
         self._run = onnxruntime.RunOptions()  # for the next one
-
-    def __enter__(self) -> OnnxRuntime:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_runtime(artifact: Artifact, threads: int) -> OnnxRuntime:

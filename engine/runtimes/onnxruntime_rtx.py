@@ -15,6 +15,7 @@ import onnxruntime
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..errors import ArtifactError, DeviceError, MerError
 from ..signals import pass_on_from_handler
 from .answers import checked, one_line
@@ -23,7 +24,7 @@ _PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 _BEST, _MOST = 64, 256  # windows at once; the provider compiles for 1 to the most
 
 
-class OnnxRuntimeRtx:
+class OnnxRuntimeRtx(ClosedByWith):
     """See ``Runtime``.
 
     Args:
@@ -69,12 +70,6 @@ class OnnxRuntimeRtx:
 
     def close(self) -> None:
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeRtx:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_runtime(artifact: Artifact, threads: int, gpu: int = 0) -> OnnxRuntimeRtx:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..errors import ArtifactError, MerError
 from ..signals import pass_on_from_handler
 from .answers import checked, one_line
@@ -26,7 +27,7 @@ _SLOW_S = 0.25
 Precision = Literal["fp32", "bf16"]
 
 
-class OpenVino:
+class OpenVino(ClosedByWith):
     """See ``Runtime``. Threads may share it: it computes for one after the other.
 
     Args:
@@ -111,12 +112,6 @@ class OpenVino:
         """Ends the computation; called in another thread."""
         for request in self._requests:
             request.cancel()
-
-    def __enter__(self) -> OpenVino:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def has_bf16() -> bool:

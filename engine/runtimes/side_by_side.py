@@ -6,15 +6,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 
 
-class SideBySide:
+class SideBySide(ClosedByWith):
     """A model and its further ones; see ``Runtime``. What they give stands side by side, in their order.
 
     ``infer`` takes the log-mels of all that they hear, ``Artifact.heard``, one after another: ``[n, 1, 1,
@@ -44,9 +45,3 @@ class SideBySide:
 
     def close(self) -> None:
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

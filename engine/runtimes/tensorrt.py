@@ -21,6 +21,7 @@ import numpy as np
 
 from ..arrays import Float32
 from ..artifact import Artifact
+from ..closing import ClosedByWith
 from ..errors import ArtifactError, DeviceError, DeviceMemoryError
 from . import DeviceArray
 from .cuda_gpu import Cuda, Gpu, open_gpu
@@ -54,7 +55,7 @@ class Pending:
         return self._runtime._finish(self)
 
 
-class TensorRtRuntime:
+class TensorRtRuntime(ClosedByWith):
     """See ``DeviceRuntime``. Inputs larger than ``batch`` are split. Several threads may use it in turns.
 
     Args:
@@ -146,12 +147,6 @@ class TensorRtRuntime:
                 _log.warning("not all is freed: %s", error)
                 # Kept for ever: on a GPU that failed, PyCUDA's destructors would abort the process.
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-
-    def __enter__(self) -> TensorRtRuntime:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _allocate(self, cuda: Cuda) -> None:
         """Takes the memory for the largest batch that there is room for, halving it from the profile's."""

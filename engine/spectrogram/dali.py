@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..arrays import Float32, Int16
-from ..dali_library import dali_module
+from ..audio.dali_library import dali_module
+from ..closing import ClosedByWith
 from ..errors import DeviceError, DeviceMemoryError
 from ..spec import AudioSpec
 from .log_mel import stft_window
@@ -20,7 +21,7 @@ IN_FLIGHT = 2
 """The most batches between ``put`` and ``take``: one is copied and computed while another waits."""
 
 
-class DaliLogMel:
+class DaliLogMel(ClosedByWith):
     """``log_mel_from_audio`` on a device, one batch after the other; a context manager.
 
     ``put`` begins a batch and returns at once; ``take`` returns the log-mels of the oldest one.
@@ -107,12 +108,6 @@ class DaliLogMel:
     def close(self) -> None:
         """Ends the pipeline and its threads; batches that were not taken are lost."""
         self._pipeline = None
-
-    def __enter__(self) -> DaliLogMel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _log_mel_pipeline(spec: AudioSpec, device: str, packed: bool, **options: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import DaliMissingError
+from ..errors import DaliMissingError
 
 
 def dali_module() -> Any:

@@ -3,7 +3,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 
 import pytest
-from merkit.engine.dali_library import dali_module
+from merkit.engine.audio.dali_library import dali_module
 from merkit.engine.errors import DaliMissingError
 
 
