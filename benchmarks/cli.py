@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..engine.cli.command import (
     SETTINGS,
     WORKERS,
     QuietGroup,
+    decorator_of,
     options_given,
     report_errors,
     version_option,
@@ -90,17 +90,13 @@ class ResultFiles:
             print_results(results)
 
 
-def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Files made of results."""
-    path = click.Path(path_type=Path)
-    options = [
-        click.option("--csv", "csv_file", type=path, metavar="FILE", help="A line a row."),
-        click.option("--markdown", "markdown_file", type=path, metavar="FILE", help="As README has it."),
-        click.option("--html", "html_file", type=path, metavar="FILE", help="One page, offline."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_PATH = click.Path(path_type=Path)
+report_options = decorator_of(
+    click.option("--csv", "csv_file", type=_PATH, metavar="FILE", help="A line a row."),
+    click.option("--markdown", "markdown_file", type=_PATH, metavar="FILE", help="As README has it."),
+    click.option("--html", "html_file", type=_PATH, metavar="FILE", help="One page, offline."),
+)
+"""Files made of results."""
 
 
 @click.group(

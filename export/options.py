@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.cli.command import options_given
+from ..engine.cli.command import decorator_of, options_given
 from ..engine.errors import UsageError
 
 _WINDOWS = 64  # at once, for which an engine is tuned by default
@@ -29,61 +28,53 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The data to score and to calibrate on."""
-    options = [
-        click.option(
-            "--data",
-            type=_Path(path_type=Path),
-            help="Labelled audio: what the model held out is scored, the rest calibrates.",
-        ),
-        click.option(
-            "--layout",
-            default="auto",
-            help="How --data is laid out: emotion4q, mer500, jumusemodb, folder, csv, auto.",
-        ),
-        click.option(
-            "--max-drop",
-            type=float,
-            default=1.0,
-            metavar="POINTS",
-            help="Of macro-F1 that may be lost on --data; a larger drop that may be chance is only said.",
-        ),
-        click.option(
-            "--calib-data",
-            type=_Path(),
-            metavar="FOLDER|FILE",
-            help="Calibrate INT8 on this audio (or .npz of images) instead.",
-        ),
-        click.option(
-            "--calib-windows", type=click.IntRange(1, 1 << 20), default=256, help="Windows to calibrate on."
-        ),
-        click.option(
-            "--calib-method",
-            type=click.Choice(["percentile", "entropy", "minmax"]),
-            default="percentile",
-            help="How ranges are chosen.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+data_options = decorator_of(
+    click.option(
+        "--data",
+        type=_Path(path_type=Path),
+        help="Labelled audio: what the model held out is scored, the rest calibrates.",
+    ),
+    click.option(
+        "--layout",
+        default="auto",
+        help="How --data is laid out: emotion4q, mer500, jumusemodb, folder, csv, auto.",
+    ),
+    click.option(
+        "--max-drop",
+        type=float,
+        default=1.0,
+        metavar="POINTS",
+        help="Of macro-F1 that may be lost on --data; a larger drop that may be chance is only said.",
+    ),
+    click.option(
+        "--calib-data",
+        type=_Path(),
+        metavar="FOLDER|FILE",
+        help="Calibrate INT8 on this audio (or .npz of images) instead.",
+    ),
+    click.option(
+        "--calib-windows", type=click.IntRange(1, 1 << 20), default=256, help="Windows to calibrate on."
+    ),
+    click.option(
+        "--calib-method",
+        type=click.Choice(["percentile", "entropy", "minmax"]),
+        default="percentile",
+        help="How ranges are chosen.",
+    ),
+)
+"""The data to score and to calibrate on."""
 
 
-def foreign_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What is said of a network that was trained elsewhere."""
-    options = [
-        click.option(
-            "--spec",
-            metavar="PRESET|FILE",
-            help="What a foreign .onnx or state dict hears: a preset's name, or an AudioSpec as JSON.",
-        ),
-        click.option("--labels", metavar="A,B,...", help="With --spec: what its outputs mean, in order."),
-        click.option("--backbone", metavar="NAME", help="With --spec: the network of a state dict."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+foreign_options = decorator_of(
+    click.option(
+        "--spec",
+        metavar="PRESET|FILE",
+        help="What a foreign .onnx or state dict hears: a preset's name, or an AudioSpec as JSON.",
+    ),
+    click.option("--labels", metavar="A,B,...", help="With --spec: what its outputs mean, in order."),
+    click.option("--backbone", metavar="NAME", help="With --spec: the network of a state dict."),
+)
+"""What is said of a network that was trained elsewhere."""
 
 
 def foreign_from_options(options: dict[str, Any]) -> Foreign | None:
@@ -102,57 +93,51 @@ def foreign_from_options(options: dict[str, Any]) -> Foreign | None:
     return foreign_from_texts(spec, labels, backbone)
 
 
-def builder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What to compile for, and with what."""
-    batch = click.IntRange(1, 65_536)  # as an engine's sidecar may say
-    options = [
-        click.option(
-            "--builder",
-            type=click.Choice(["auto", "tensorrt", "rtx"]),
-            default="auto",
-            help="auto: TensorRT where it and a GPU are, else TensorRT for RTX.",
-        ),
-        click.option(
-            "--gpu",
-            type=click.Choice(["turing", "ampere", "ada", "blackwell"]),
-            help="Compile ahead for one family (rtx).  [default: portable]",
-        ),
-        click.option("--min-batch", type=batch, default=1, help="Least windows at once."),
-        click.option(
-            "--opt-batch",
-            type=batch,
-            help="Windows at once that the engine is tuned for: what mer-label gives it.  "
-            "[default: 64, or --max-batch if less]",
-        ),
-        click.option(
-            "--max-batch", type=batch, help="Most windows at once.  [default: 64, or --opt-batch if more]"
-        ),
-        click.option(
-            "--workspace",
-            type=click.IntRange(1, 1 << 20),
-            metavar="MIB",
-            help="Scratch memory for the builder.",
-        ),
-        click.option(
-            "--optimization-level", type=click.IntRange(0, 5), help="How long the builder searches."
-        ),
-        click.option(
-            "--timing-cache",
-            type=_Path(path_type=Path, dir_okay=False),
-            help="Reuse and extend measured timings (tensorrt).",
-        ),
-        click.option(
-            "--triton",
-            type=_Path(path_type=Path, file_okay=False),
-            metavar="DIR",
-            help="Add each export to a model repository of NVIDIA's Triton.",
-        ),
-        click.option("--hardware-compatible", is_flag=True, help="Run on Ampere and newer (tensorrt)."),
-        click.option("--version-compatible", is_flag=True, help="Run on later TensorRT versions (tensorrt)."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_BATCH = click.IntRange(1, 65_536)  # as an engine's sidecar may say
+builder_options = decorator_of(
+    click.option(
+        "--builder",
+        type=click.Choice(["auto", "tensorrt", "rtx"]),
+        default="auto",
+        help="auto: TensorRT where it and a GPU are, else TensorRT for RTX.",
+    ),
+    click.option(
+        "--gpu",
+        type=click.Choice(["turing", "ampere", "ada", "blackwell"]),
+        help="Compile ahead for one family (rtx).  [default: portable]",
+    ),
+    click.option("--min-batch", type=_BATCH, default=1, help="Least windows at once."),
+    click.option(
+        "--opt-batch",
+        type=_BATCH,
+        help="Windows at once that the engine is tuned for: what mer-label gives it.  "
+        "[default: 64, or --max-batch if less]",
+    ),
+    click.option(
+        "--max-batch", type=_BATCH, help="Most windows at once.  [default: 64, or --opt-batch if more]"
+    ),
+    click.option(
+        "--workspace",
+        type=click.IntRange(1, 1 << 20),
+        metavar="MIB",
+        help="Scratch memory for the builder.",
+    ),
+    click.option("--optimization-level", type=click.IntRange(0, 5), help="How long the builder searches."),
+    click.option(
+        "--timing-cache",
+        type=_Path(path_type=Path, dir_okay=False),
+        help="Reuse and extend measured timings (tensorrt).",
+    ),
+    click.option(
+        "--triton",
+        type=_Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Add each export to a model repository of NVIDIA's Triton.",
+    ),
+    click.option("--hardware-compatible", is_flag=True, help="Run on Ampere and newer (tensorrt)."),
+    click.option("--version-compatible", is_flag=True, help="Run on later TensorRT versions (tensorrt)."),
+)
+"""What to compile for, and with what."""
 
 
 def check_effect(form: str, is_int8: bool, has_data: bool, is_export: bool) -> None:

@@ -9,6 +9,7 @@ import select
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import click
@@ -80,6 +81,11 @@ class FiniteRange(click.FloatRange):
 
 WORKERS = click.IntRange(0, MOST_WORKERS)
 """Child processes or threads; 0 is one a core. Who starts far too many of them answers to no signal."""
+
+
+def decorator_of(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """One decorator for several options of a command, in the order in which its help lists them."""
+    return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 def options_given(names: Iterable[str]) -> list[str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
 from ..runtimes import RUNTIMES
-from .command import WORKERS, FiniteRange, WindowCountType
+from .command import WORKERS, FiniteRange, WindowCountType, decorator_of
 from .words import ANY_PATH, NAMED_PATH, complete_path
 
 _MOST = 1_000_000  # seconds or GB: beyond what any file has, and far from where numbers end
 
-_OPTIONS = (
+label_options = decorator_of(
     click.argument("paths", nargs=-1, type=ANY_PATH, metavar="PATH...", shell_complete=complete_path),
     click.option(
         "--model",
@@ -170,10 +167,4 @@ _OPTIONS = (
         help="Label nothing: copy the rows of a folder to a file (--out), of a file to a file or folder.",
     ),
 )
-
-
-def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the arguments and options of ``mer-label``."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""The arguments and options of ``mer-label``."""
