@@ -1,5 +1,10 @@
 """Errors that a user can cause and fix. Commands print each as one line and end with its exit code."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MerError(Exception):
     """Base class. The message says what is wrong and what to do; ``exit_code`` is that of the command."""
@@ -51,3 +56,12 @@ class DeviceMemoryError(DeviceError):
 
 class EngineLoadError(DeviceError):
     """TensorRT does not load an engine that fits this machine by all that is known of both."""
+
+
+@contextmanager
+def os_errors_say(what: str) -> Iterator[None]:
+    """An OSError of the block becomes a MerError: ``what``, and the system's reason."""
+    try:
+        yield
+    except OSError as error:
+        raise MerError(f"{what}: {error.strerror or error}") from None

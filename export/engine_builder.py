@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import MerError
+from ..engine.errors import MerError, os_errors_say
 from ..engine.files import write_whole
 from ..engine.runtimes.engine_compatibility import CARDS
 from ..engine.runtimes.tensorrt_engine import error_logger, why_not_started
@@ -186,10 +186,8 @@ def _read_timing_cache(path: Path) -> bytes:
 
 
 def _write_timing_cache(path: Path, content: bytes) -> None:
-    try:
+    with os_errors_say(f"the timing cache {path} cannot be written"):
         write_whole(path, content)
-    except OSError as error:
-        raise MerError(f"the timing cache {path} cannot be written: {error.strerror}") from None
 
 
 def _capability(options: EngineOptions, builder: Builder) -> dict[str, Any]:

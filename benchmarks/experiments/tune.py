@@ -17,7 +17,7 @@ import numpy as np
 from ...engine.artifact import Artifact, open_artifact
 from ...engine.catalogue.expand import inputs_from_paths
 from ...engine.cpu import cpu_features
-from ...engine.errors import MerError
+from ...engine.errors import MerError, os_errors_say
 from ...engine.files import write_whole
 from ...engine.labelling.file_windows import FileFacts
 from ...engine.labelling.song_label import label_from_logits
@@ -154,10 +154,8 @@ def write_row(row: dict[str, Any], table: Path) -> None:
         return one["sha256"], sorted(one["cpu"])
 
     rows = [*(dict(other) for other in rows_of(table) if key(other) != key(row)), row]
-    try:
+    with os_errors_say(f"{table.parent} cannot be made"):
         table.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MerError(f"{table.parent} cannot be made: {error.strerror}") from None
     write_whole(table, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 

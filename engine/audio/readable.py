@@ -1,16 +1,37 @@
-"""Whether a file can be read at all, asked after a decoder failed."""
+"""Opens a file to be read; and whether it can be read at all, asked after a decoder failed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from ..errors import UnreadableError
+from ..errors import AudioError, MerError, UnreadableError, os_errors_say
 from ..signals import pass_on_from_handler
 from .formats import open_regular_file
 
 _BLOCK = 1 << 20
 _CHECKED = 16 << 20  # bytes of the beginning, and as many of the end
+
+
+@contextmanager
+def opened(path: str | Path, as_what: str = "") -> Iterator[BinaryIO]:
+    """A regular file, open within the block.
+
+    Args:
+        as_what: of the error's text: " as CSV".
+
+    Raises:
+        MerError: with the file's name: it is none, or cannot be opened or read.
+    """
+    cannot = f"{path} cannot be read{as_what}"
+    try:
+        with os_errors_say(cannot), os.fdopen(open_regular_file(path), "rb") as file:
+            yield file
+    except AudioError as error:
+        raise MerError(f"{cannot}: {error}") from None
 
 
 def check_readable(path: str | Path) -> None:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import MerError
+from ..errors import os_errors_say
 from ..files import Disk
 from .run_info import KEY
-from .shard_file import ShardFile, bytes_from_rows
+from .shard_file import ShardFile, write_shard
 from .source import int64
 
 
@@ -35,9 +35,5 @@ def store_facts(shard: Path, facts: Mapping[int, os.stat_result], disk: Disk | N
         }
         rows[number].update({name: value for name, value in known.items() if name in file.columns})
     run = json.dumps(file.run, ensure_ascii=False)
-    content = bytes_from_rows(rows, file.schema.with_metadata({KEY: run}))
-    try:
-        with (disk or Disk()).whole(shard) as out:
-            out.write(content)
-    except OSError as error:
-        raise MerError(f"{shard} cannot be written: {error.strerror or error}") from None
+    with os_errors_say(f"{shard} cannot be written"):
+        write_shard(shard, rows, file.schema.with_metadata({KEY: run}), disk or Disk())

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..audio.formats import open_regular_file
+from ..audio.readable import opened
 from ..errors import MerError
 from ..files import Disk
 from .rows import size_of_row
@@ -150,13 +150,8 @@ def content_of(path: Path) -> bytes:
     Raises:
         MerError: it is none, or cannot be read.
     """
-    try:
-        with os.fdopen(open_regular_file(path), "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise MerError(f"{path} cannot be read: {error.strerror or error}") from None
-    except MerError as error:
-        raise MerError(f"{path} cannot be read: {error}") from None
+    with opened(path) as file:
+        return file.read()
 
 
 def _check_seal(path: Path, content: bytes) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import MerError
+from ..errors import MerError, os_errors_say
 from ..files import Disk
 from ..signals import signals_deferred
 from .folder_lock import FolderLock
@@ -259,10 +259,8 @@ def shards_in(folder: Path) -> list[Path]:
     Raises:
         MerError: the folder cannot be read.
     """
-    try:
+    with os_errors_say(f"{folder} cannot be read"):
         shards = [path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name)]
-    except OSError as error:
-        raise MerError(f"{folder} cannot be read: {error.strerror}") from None
     return sorted(shards, key=_number)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..audio.formats import open_regular_file
+from ..audio.readable import opened
 from ..errors import MerError
 from ..strict_json import json_from_text
 from ..text.escape import text_from_csv
@@ -281,7 +280,7 @@ def _read_from_csv(row: Record) -> Record:
 
 def _from_jsonl(file: Path) -> tuple[list[str], None, _Rows]:
     def rows() -> Iterator[Record]:
-        with io.TextIOWrapper(_opened(file), "utf-8-sig") as lines:
+        with opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     row = json_from_text(line, LONGEST_LINE)
@@ -290,13 +289,6 @@ def _from_jsonl(file: Path) -> tuple[list[str], None, _Rows]:
                     yield _read_from_csv(row)
 
     return list(next(rows(), {})), None, rows
-
-
-def _opened(file: Path) -> BinaryIO:
-    try:
-        return os.fdopen(open_regular_file(file), "rb")
-    except MerError as error:
-        raise MerError(f"{file} cannot be read: {error}") from None
 
 
 @contextmanager

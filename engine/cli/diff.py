@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import MerError
+from ..errors import MerError, os_errors_say
 from ..text.streams import print_err, print_out
 from .command import SETTINGS, QuietCommand, report_errors
 from .words import NAMED_PATH
@@ -58,10 +58,8 @@ def main(old: str, new: str, limit: int, table: str | None) -> int:
             (change.path, change.before, change.confidence_before, change.after, change.confidence)
             for change in changes.changed
         )
-        try:
+        with os_errors_say(f"{table} cannot be written"):
             write_whole(Path(table), "".join(map(csv_line, (header, *rows))))
-        except OSError as error:
-            raise MerError(f"{table} cannot be written: {error.strerror or error}") from None
     changed = len(changes.changed)
     have = "song has" if changes.both == 1 else "songs have"
     print_out(f"{changed} of {changes.both} {have} another label ({100 * changed / changes.both:.1f} %)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import MerError
+from ..errors import os_errors_say
 from ..text.escape import for_terminal
 from ..text.streams import print_err, print_out
 from .command import (
@@ -172,10 +172,8 @@ def main(
 
 
 def _make(place: Path) -> None:
-    try:
+    with os_errors_say(f"{place} cannot be made"):
         place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MerError(f"{place} cannot be made: {error.strerror}") from None
 
 
 def _in_order(path: str) -> tuple[list[str | int], str]:

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..audio.formats import open_regular_file
-from ..errors import AudioError, MerError
+from ..audio.readable import opened
+from ..errors import MerError
 
 Part = Literal["", "training", "validation", "test"]
 """Where the data itself puts a clip; "" where it says nothing."""
@@ -54,15 +54,10 @@ class Clip:
         Raises:
             MerError: the file cannot be read, is empty, no regular file, or larger than 4 GiB.
         """
-        try:
-            with os.fdopen(open_regular_file(self.path), "rb") as file:
-                if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-                    raise MerError(f"{self.path} is larger than 4 GiB: no clip is")
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except AudioError as error:
-            raise MerError(f"{self.path} cannot be read: {error}") from None
-        except OSError as error:
-            raise MerError(f"{self.path} cannot be read: {error.strerror}") from None
+        with opened(self.path) as file:
+            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+                raise MerError(f"{self.path} is larger than 4 GiB: no clip is")
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def regrouped(self, group: str, artists: tuple[str, ...] | None = None) -> Clip:
         """The clip in another group; its ``id`` stays, so that no file is read twice."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..audio.formats import AUDIO_SUFFIXES, open_regular_file
-from ..errors import AudioError, MerError, UsageError
+from ..audio.formats import AUDIO_SUFFIXES
+from ..audio.readable import opened
+from ..errors import MerError, UsageError
 from ..text.csv_header import DELIMITERS, is_above_header
 from .artists import ARTIST_COLUMNS, artist_keys
 from .cleaning import cleaned, comparison_key, part_from_name
@@ -276,16 +277,12 @@ def _row(cells: Sequence[str], columns: Sequence[str], place: str) -> Row:
 
 def _text(file: Path) -> str:
     try:
-        with os.fdopen(open_regular_file(file), "rb") as opened:
-            if os.fstat(opened.fileno()).st_size > _MOST_BYTES:
+        with opened(file, " as CSV") as binary:
+            if os.fstat(binary.fileno()).st_size > _MOST_BYTES:
                 raise MerError(f"{file} is larger than 256 MiB: no list of clips is")
-            content = opened.read()
+            content = binary.read()
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
-    except AudioError as error:
-        raise MerError(f"{file} cannot be read as CSV: {error}") from None
-    except OSError as error:
-        raise MerError(f"{file} cannot be read as CSV: {error.strerror}") from None
     except UnicodeDecodeError:
         raise MerError(f"{file} cannot be read as CSV: it is not UTF-8") from None
     if "\0" in text:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..errors import MerError
+from ..errors import os_errors_say
 from ..files import write_whole
 from ..text.escape import for_terminal, for_xml, storable
 from .marks import has_mark, head_of
@@ -207,7 +207,5 @@ def _way(playlist: Path, folder: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
+    with os_errors_say(f"{path} cannot be written"):
         write_whole(path, content)
-    except OSError as error:
-        raise MerError(f"{path} cannot be written: {error.strerror or error}") from None

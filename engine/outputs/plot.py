@@ -16,7 +16,7 @@ from ..audio.decoder import Budget, Limits
 from ..audio.formats import is_remote
 from ..audio.open import open_decoder
 from ..audio.windows import samples_from_decoder
-from ..errors import MerError
+from ..errors import MerError, os_errors_say
 from ..files import write_whole
 from ..labelling.song_label import SongLabel
 from ..spec import AudioSpec, ModelSpec
@@ -80,10 +80,8 @@ def plot_song(label: SongLabel, spec: ModelSpec, limits: Limits, picture: Path) 
         _draw_title(figure, above, label)
         content = io.BytesIO()
         figure.savefig(content, format="png", metadata=SOFTWARE)
-    try:
+    with os_errors_say(f"{picture} cannot be written"):
         write_whole(picture, content.getvalue())
-    except OSError as error:
-        raise MerError(f"{picture} cannot be written: {error.strerror or error}") from None
 
 
 def _decibels(path: str, spec: AudioSpec, limits: Limits) -> Float32:

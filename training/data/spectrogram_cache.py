@@ -15,7 +15,7 @@ from ...engine.arrays import Float32
 from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
 from ...engine.data.labelled_audio import Clip
-from ...engine.errors import MerError
+from ...engine.errors import MerError, os_errors_say
 from ...engine.files import whole_file
 from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
@@ -84,10 +84,8 @@ def cached_sounds(
     whole = folder / f"{_without_floor(options.spec).fingerprint[:16]}-sound"
     cut = folder / f"{options.spec.fingerprint[:16]}-{windows}-windows"
     for subfolder in (whole, cut):
-        try:
+        with os_errors_say(f"the cache {subfolder} cannot be made"):
             subfolder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MerError(f"the cache {subfolder} cannot be made: {error.strerror}") from None
     results: dict[int, ClipSound | MerError] = {}
     missing: dict[_Targets, list[int]] = {}  # clips with the same bytes share their cache files
     for position, identity in enumerate(clip_ids(clips)):

@@ -11,7 +11,7 @@ from ...engine.arrays import Float32
 from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
 from ...engine.data.labelled_audio import Clip
-from ...engine.errors import MerError
+from ...engine.errors import MerError, os_errors_say
 from ...engine.files import whole_file
 from ...engine.labelling.file_windows import FileLogMels, WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
@@ -67,10 +67,8 @@ def window_embeddings(
     """
     ears = ears_from_source(source) if isinstance(source, str) else source
     folder = (cache or embeddings_home()) / f"{ears.key[:16]}-{windows}"
-    try:
+    with os_errors_say(f"the cache {folder} cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MerError(f"the cache {folder} cannot be made: {error.strerror}") from None
     results: dict[int, Float32 | MerError] = {}
     missing: dict[Path, list[int]] = {}  # clips with the same bytes share a file of the cache
     for position, identity in enumerate(clip_ids(clips)):

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...engine.audio.formats import open_regular_file
+from ...engine.audio.readable import opened
 from ...engine.data.cleaning import cleaned
 from ...engine.data.labelled_audio import path_from_cell
-from ...engine.errors import MerError
+from ...engine.errors import MerError, os_errors_say
 from ...engine.files import sync_to_disk, write_whole
 from ...engine.text.escape import csv_line, storable, text_from_csv
 
@@ -82,10 +82,8 @@ class LabelFile:
         self._rows: tuple[LabelRow, ...] = ()
         self._columns: tuple[str, ...] = COLUMNS
         self._seen: tuple[int, ...] = ()  # the file's state with these rows
-        try:
+        with os_errors_say(f"{file} cannot be written"):
             self._held = os.open(file, _MODE | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise MerError(f"{file} cannot be written: {error.strerror}") from None
         try:
             if not stat.S_ISREG(os.fstat(self._held).st_mode):
                 raise MerError(f"{file} is not a regular file")
@@ -133,7 +131,7 @@ class LabelFile:
             MerError: as ``rows``; or another row is the last one.
         """
         self.rows()
-        try:
+        with os_errors_say(f"{self.file} cannot be written"):
             content = os.pread(self._held, _MOST_BYTES, 0)
             _, rows = _parsed(self.file, content)
             if not rows or rows[-1].path != path:
@@ -145,8 +143,6 @@ class LabelFile:
             else:
                 os.ftruncate(self._held, start)
                 sync_to_disk(self._held)
-        except OSError as error:
-            raise MerError(f"{self.file} cannot be written: {error.strerror}") from None
         self._know(rows[:-1], start + len(rest))
 
     def close(self) -> None:
@@ -234,11 +230,8 @@ class LabelFile:
 
 
 def _read(file: Path, option: str = "-o") -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
-    try:
-        with os.fdopen(open_regular_file(file), "rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
-    except (OSError, MerError) as error:
-        raise MerError(f"{file} cannot be read: {error}") from None
+    with opened(file) as binary:
+        content = binary.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise _foreign(file, "it is larger than 64 MiB")
     return _parsed(file, content, option)

@@ -13,7 +13,7 @@ from ...engine.audio.formats import AUDIO_SUFFIXES, is_container, open_regular_f
 from ...engine.audio.tags.written import tags_from_file
 from ...engine.catalogue.csv_rows import open_csv
 from ...engine.data.labelled_audio import path_from_cell
-from ...engine.errors import AudioError, MerError, UsageError
+from ...engine.errors import AudioError, MerError, UsageError, os_errors_say
 from ...engine.files import check_can_be_written, is_foreign, write_whole
 from ...engine.text.escape import csv_line, storable
 from ..options import check_not_read
@@ -89,10 +89,8 @@ def write_queue(file: Path, songs: Iterable[QueuedSong]) -> None:
         csv_line(COLUMNS),
         *(csv_line((path_cell(song.path, file.parent), song.artist, song.title)) for song in songs),
     ]
-    try:
+    with os_errors_say(f"{file} cannot be written"):
         write_whole(file, "".join(lines))
-    except OSError as error:
-        raise MerError(f"{file} cannot be written: {error.strerror or error}") from None
 
 
 def _is_queue(file: Path) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...engine.arrays import Float32
 from ...engine.artifact import models_home
-from ...engine.errors import MerError, UsageError
+from ...engine.errors import MerError, UsageError, os_errors_say
 from ...engine.files import write_whole
 from .musicnn import MusiCNN
 from .tensorflow_checkpoint import tensors_from_checkpoint
@@ -116,10 +116,8 @@ def _checked_wheel(path: Path) -> bytes:
     """The wheel's content, if it is the published one, byte for byte."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give musicnn-msd, musicnn-mtt, or {_REQUIREMENT}'s .whl")
-    try:
+    with os_errors_say(f"{path} cannot be read"):
         content = path.read_bytes() if path.stat().st_size <= _WHEEL_BYTES else b""
-    except OSError as error:
-        raise MerError(f"{path} cannot be read: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != _WHEEL_SHA256:
         raise MerError(f"{path} is not the wheel of {_REQUIREMENT} that PyPI holds (another SHA-256)")
     return content

@@ -8,7 +8,7 @@ import html
 from importlib import resources
 from pathlib import Path
 
-from ...errors import MerError
+from ...errors import MerError, os_errors_say
 from ...files import check_can_be_written, write_whole
 from ...text.escape import for_terminal
 from ..marks import has_mark, refuse_foreign
@@ -46,10 +46,8 @@ def write_page(folder: Path, page: Path, title: str | None = None, keep_missing:
             if catalogue.missing
             else f"{folder} holds no rows"
         )
-    try:
+    with os_errors_say(f"{page} cannot be written"):
         write_whole(page, html_from_catalogue(catalogue, title or folder.resolve().name))
-    except OSError as error:
-        raise MerError(f"{page} cannot be written: {error.strerror or error}") from None
     return catalogue
 
 

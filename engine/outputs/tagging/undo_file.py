@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...catalogue.run_info import UNDO_FILE as NAME
-from ...errors import MerError
+from ...errors import MerError, os_errors_say
 from ...files import Disk, keep_private
 from ...strict_json import LONGEST, json_from_text
 from .differences import Piece
@@ -83,15 +83,13 @@ class UndoFile:
         line = _line(record)
         if len(line) > LONGEST:
             raise MerError("too much of it would change to be undone")
-        try:
+        with os_errors_say(f"{self.path} cannot be written"):
             with self.path.open("ab") as file:
                 keep_private(file.fileno())  # it holds parts of files, whoever may read those
                 file.truncate(self._whole_lines())
                 file.write(line)
                 self._disk.sync(file)
             self._disk.sync_folder(self.path.parent)
-        except OSError as error:
-            raise self._error(f"cannot be written: {error.strerror}") from None
 
     def keep(self, starts: set[int], found: Set[int] = frozenset()) -> None:
         """Removes all records but those that begin there; the file goes with the last one.
@@ -102,7 +100,7 @@ class UndoFile:
         Raises:
             MerError: it cannot be written.
         """
-        try:
+        with os_errors_say(f"{self.path} cannot be written"):
             if not starts:
                 self.path.unlink(missing_ok=True)
                 return
@@ -114,8 +112,6 @@ class UndoFile:
                         line = file.readline()
                         marked = _line(replace(self._record(line), found=True)) if start in found else line
                         out.write(marked if len(marked) <= LONGEST else line)
-        except OSError as error:
-            raise self._error(f"cannot be written: {error.strerror}") from None
 
     def _whole_lines(self) -> int:
         """Bytes up to the end of the last whole line."""
