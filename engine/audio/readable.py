@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import AudioError, MerError, UnreadableError, os_errors_say
 from ..signals import pass_on_from_handler
@@ -17,7 +17,7 @@ _CHECKED = 16 << 20  # bytes of the beginning, and as many of the end
 
 
 @contextmanager
-def opened(path: str | Path, as_what: str = "") -> Iterator[BinaryIO]:
+def opened(path: str | Path, as_what: str = "") -> Iterator[BufferedReader]:
     """A regular file, open within the block.
 
     Args:

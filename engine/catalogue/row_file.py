@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Self
 
 from ..errors import MerError, UsageError
 from ..files import Disk
@@ -30,12 +30,14 @@ _ROWS_AT_ONCE = 1_000
 _BYTES_AT_ONCE = 16 << 20  # whatever rows hold: a timeline of a day, a cell of a table
 
 
-class Writer(Protocol):
+class _Writer:
     """Writes rows of one format to an open file."""
 
-    def write(self, row: Mapping[str, Any]) -> None: ...
+    def write(self, row: Mapping[str, Any]) -> None:
+        raise NotImplementedError
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Most formats end with their last row."""
 
 
 class RowFile:
@@ -68,7 +70,7 @@ class RowFile:
         with self._explained(), ExitStack() as stack:
             path = self._target = Path(os.path.realpath(self.path))
             file = stack.enter_context((disk or Disk()).whole(path, lambda: self._target))
-            self._writer: Writer = writer(file, info)
+            self._writer: _Writer = writer(file, info)
             self._stack = stack.pop_all()
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -123,7 +125,7 @@ def partial_of(path: Path) -> Path:
     return place.with_name(f"{place.stem}.partial{path.suffix}")
 
 
-class _Parquet:
+class _Parquet(_Writer):
     def __init__(self, file: IO[bytes], info: RunInfo) -> None:
         from pyarrow import parquet
 
@@ -152,7 +154,7 @@ class _Parquet:
             self._writer.close()
 
 
-class _Csv:
+class _Csv(_Writer):
     def __init__(self, file: IO[bytes], info: RunInfo) -> None:
         self._file = file
         self._columns = [*columns_of_rows(info.labels), *info.carried]
@@ -160,9 +162,6 @@ class _Csv:
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._file.write(csv_line(_cell(row.get(name)) for name in self._columns).encode())
-
-    def close(self) -> None:
-        pass
 
 
 def _cell(value: Any) -> Any:
@@ -190,18 +189,15 @@ def _whole(row: Mapping[str, Any], carried: Mapping[str, None]) -> Mapping[str, 
     return {**own, **carried, **{name: value for name, value in row.items() if name in carried}}
 
 
-class _Jsonl:
+class _Jsonl(_Writer):
     def __init__(self, file: IO[bytes], info: RunInfo) -> None:
         self._file, self._carried = file, dict.fromkeys(info.carried)
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._file.write(_json(_whole(row, self._carried), ensure_ascii=False).encode() + b"\n")
 
-    def close(self) -> None:
-        pass
 
-
-class _Stdout:
+class _Stdout(_Writer):
     def __init__(self, info: RunInfo) -> None:
         if sys.stdout is None:
             raise MerError("standard output is closed: rows cannot be written to it")
@@ -209,6 +205,3 @@ class _Stdout:
 
     def write(self, row: Mapping[str, Any]) -> None:
         print_out(_json(_whole(row, self._carried)))  # in ASCII: whatever the terminal and its encoding
-
-    def close(self) -> None:
-        pass

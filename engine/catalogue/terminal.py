@@ -86,11 +86,7 @@ class View:
         self._reasons: Counter[str] = Counter()
 
     def show(self, label: SongLabel) -> None:
-        """Shows a song's label or error."""
-        self.count(label)
-
-    def count(self, label: SongLabel) -> None:
-        """Counts a song for the summary."""
+        """Shows a song's label or error, and counts it for the summary."""
         self.done += 1
         self.failed += label.error is not None
         self.unseen += label.unreadable
@@ -171,7 +167,7 @@ class Lines(View):
         Raises:
             ReaderGoneError, MerError: as ``print_out``, where there are no rows but these lines.
         """
-        self.count(label)
+        super().show(label)
         if self._ended:
             return
         path = for_terminal(text_from_path(label.path))
@@ -209,7 +205,7 @@ class Terminal(View):
         self._task = self._progress.add_task("", total=total, music=_music(0))
 
     def show(self, label: SongLabel) -> None:
-        self.count(label)
+        super().show(label)
         # Only so many: memory must not grow with the catalogue.
         if self.done <= _MAX_SHOWN or (label.error and self.failed <= _MAX_SHOWN):
             self._shown.append(replace(label, windows=()))  # a day's timeline is 100 MB

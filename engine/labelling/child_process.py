@@ -97,7 +97,7 @@ def start_fork_server(module: str, as_copy: bool = False) -> None:
         SERVER.set_forkserver_preload([module, SERVER.__module__])
         begun = _copies_as_processes() if as_copy else _with_one_blas_thread()
         sockets = _sockets_in(socket_folder(len("/listener-12345678")))
-        with sockets, _with_a_start_method(), _stderr_in(_stderr_file()), begun:
+        with sockets, _with_a_start_method(), stderr_in(_stderr_file()), begun:
             SERVER.ensure_running()
 
 
@@ -262,8 +262,8 @@ def _stderr_file() -> Path:
 
 
 @contextmanager
-def _stderr_in(path: Path) -> Iterator[None]:
-    """Processes that are started within the block write their stderr to a file."""
+def stderr_in(path: Path) -> Iterator[None]:
+    """This process, and those that it starts within the block, write their stderr to a file."""
     kept = None
     with suppress(OSError, ValueError, AttributeError):  # stderr may be closed
         sys.stderr.flush()

@@ -21,7 +21,6 @@ from ..artifact import Artifact
 from ..closing import ClosedByWith
 from ..cpu import usable_cores
 from ..errors import DeviceError
-from ..signals import StoppedAtOnce
 from .child_process import start_process
 from .contract import StageSeconds
 from .file_windows import WindowOptions
@@ -168,13 +167,8 @@ class _Call:
         self._children.append(_Child(gpu, process, ours))
 
     def labels(self) -> Iterator[SongLabel]:
-        """Yields labels in the order of the paths; where the call is stopped, those that are there."""
-        try:
-            yield from self._all_labels()
-        except StoppedAtOnce:
-            yield from self._jobs.labels.rest()
-            raise
-        yield from self._jobs.labels.rest()
+        """Labels in the order of the paths; where the call is stopped, those that are there."""
+        return self._jobs.labels.and_rest(self._all_labels())
 
     def _all_labels(self) -> Iterator[SongLabel]:
         looked = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..signals import StoppedAtOnce
 from .song_label import SongLabel
 
 
@@ -20,6 +21,15 @@ class LabelsInOrder(dict[int, SongLabel]):
             label = self.pop(self.next)
             self.next += 1
             yield label
+
+    def and_rest(self, labels: Iterator[SongLabel]) -> Iterator[SongLabel]:
+        """A call's labels, and behind them ``rest``: also where a second signal ends the call."""
+        try:
+            yield from labels
+        except StoppedAtOnce:
+            yield from self.rest()
+            raise
+        yield from self.rest()
 
     def rest(self) -> Iterator[SongLabel]:
         """Takes out all labels that are there, though some before them are not: the run was stopped."""

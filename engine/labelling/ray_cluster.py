@@ -19,7 +19,6 @@ from typing import Any
 from ..artifact import Artifact
 from ..closing import ClosedByWith
 from ..errors import MerError
-from ..signals import StoppedAtOnce
 from .contract import StageSeconds
 from .file_windows import WindowOptions
 from .in_order import LabelsInOrder
@@ -161,13 +160,8 @@ class _Chunk:
         self._lost: Counter[int] = Counter()  # how often a position was lost with its actor
 
     def labels(self) -> Iterator[SongLabel]:
-        """Yields labels in the order of the paths, until all are done or it is stopped."""
-        try:
-            yield from self._all_labels()
-        except StoppedAtOnce:
-            yield from self._labels.rest()
-            raise
-        yield from self._labels.rest()
+        """Labels in the order of the paths, until all are done or it is stopped."""
+        return self._labels.and_rest(self._all_labels())
 
     def _all_labels(self) -> Iterator[SongLabel]:
         in_vain = 0

@@ -6,16 +6,17 @@ import logging
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from ..errors import MerError
 from ..signals import handlers_kept
 from ..temporary import process_folder, socket_folder
+from .child_process import stderr_in
 
 _CONNECT_S = 5.0
 _THREADS_S = 10.0  # for threads of Ray Data to end; they do within tenths of a second
@@ -45,11 +46,8 @@ def join_cluster(address: str) -> Any:
     _check_address(address)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
-        with (
-            handlers_kept(),
-            _stderr_dropped(),
-            _no_questions_about_the_cloud(),
-        ):  # Ray sets a handler of its own for SIGTERM
+        # Ray sets a handler of its own for SIGTERM, and its C++ part says that its log level was changed.
+        with handlers_kept(), stderr_in(Path(os.devnull)), _no_questions_about_the_cloud():
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
     except Exception as error:  # of many classes
         raise MerError(f"no Ray cluster at {address}: {last_line(error)}") from None
@@ -79,9 +77,8 @@ def _kept_local() -> dict[str, Any]:
     It listens on this machine's own address only. Ray would make a token in the user's home, and ask by which
     address the internet sees this machine.
     """
-    os.environ.setdefault(
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-    )  # despite its name: loopback, on Linux too
+    # Despite its name: loopback, on Linux too.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & os.environ.keys():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     folder = socket_folder(len("/session_2000-01-01_00-00-00_123456_1234567/sockets/plasma_store.12"))
@@ -128,17 +125,3 @@ def _check_address(address: str) -> None:
         raise MerError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
     except (UnicodeError, OverflowError) as error:  # no host name, or no port from 0 to 65535
         raise MerError(f"no Ray cluster answers at {address}: {error}") from None
-
-
-@contextmanager
-def _stderr_dropped() -> Iterator[None]:
-    """Ray's C++ part announces on stderr that its log level was changed."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
