@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rich.cells import cell_len
-
 from ...engine.data.cleaning import quoted_label
 from ...engine.text.escape import for_terminal
+from ..printing import aligned
 from .evaluate import Evaluation, ModelResult
 from .scores import Interval, Scores
 
@@ -15,7 +12,7 @@ from .scores import Interval, Scores
 def lines_from_evaluation(evaluation: Evaluation) -> list[str]:
     """The facts, the models beside each other, their differences, then each model's tables; safe to print."""
     lines = [facts_of(evaluation), ""]
-    lines += [*_aligned(overview(evaluation), left=1), *differences(evaluation)]
+    lines += [*aligned(overview(evaluation), left=1), *differences(evaluation)]
     for model in evaluation.models:
         lines += ["", f"== {model.name} ({model.runtime})", *_details(model)]
     return [for_terminal(line) for line in lines]
@@ -118,9 +115,9 @@ def facts_of(evaluation: Evaluation) -> str:
 def _details(model: ModelResult) -> list[str]:
     lines = remarks_of(model)
     for title, table in tables_of(model.scores).items():
-        lines += ["", f"{title}:", *_aligned(table, left=1)]
+        lines += ["", f"{title}:", *aligned(table, left=1)]
     if wrong := wrong_table(model.scores):
-        lines += ["", "Most surely wrong:", *_aligned(wrong, left=len(wrong[0]))]
+        lines += ["", "Most surely wrong:", *aligned(wrong, left=len(wrong[0]))]
     return lines
 
 
@@ -130,17 +127,3 @@ def _figure(value: float | None) -> str:
 
 def _interval(ends: Interval, sign: str = "") -> str:
     return f" [{ends[0]:{sign}.3f}, {ends[1]:{sign}.3f}]" if ends else ""
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns two spaces apart, by the cells that a terminal gives each text; the first ``left`` are text."""
-    shown = [[for_terminal(cell) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
-    lines = []
-    for row in shown:
-        cells = []
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            blanks = " " * (width - cell_len(cell))
-            cells.append(cell + blanks if place < left else blanks + cell)
-        lines.append(f"  {'  '.join(cells)}".rstrip())
-    return lines

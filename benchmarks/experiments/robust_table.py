@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...engine.text.escape import for_markdown_cell
+from ..printing import aligned
 from .robust import ChangeRow, Robustness
 
 _COLUMNS: Mapping[str, Callable[[ChangeRow], str]] = {
@@ -24,15 +25,7 @@ TABLE_BEGINS = "| change | name |"
 def lines_from_robustness(measured: Robustness) -> list[str]:
     """The table for a terminal, with the facts above it."""
     rows = [tuple(_COLUMNS), *(tuple(cell(row) for cell in _COLUMNS.values()) for row in measured.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place < _LEFT else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return [_facts(measured), *lines]
+    return [_facts(measured), *aligned(rows, _LEFT, margin="")]
 
 
 def markdown_from_robustness(measured: Robustness) -> str:
