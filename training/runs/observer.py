@@ -16,7 +16,7 @@ class Observer(Protocol):
 
     def cached(self, total: int) -> Callable[[int], None]:
         """Spectrograms of ``total`` clips are being computed; the result takes the number that is ready."""
-        ...
+        return lambda ready: None
 
     def begin(self, name: str, epochs: int, done: int, held_out: str = "validation") -> None:
         """A training begins, or continues after ``done`` epochs.
@@ -29,14 +29,5 @@ class Observer(Protocol):
         """An epoch is done."""
 
 
-class NoObserver:
+class NoObserver(Observer):
     """Ignores all reports."""
-
-    def say(self, text: str) -> None: ...
-
-    def cached(self, total: int) -> Callable[[int], None]:
-        return lambda ready: None
-
-    def begin(self, name: str, epochs: int, done: int, held_out: str = "validation") -> None: ...
-
-    def epoch(self, row: Epoch) -> None: ...

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...engine.backbone_names import NETWORKS, outside_backbones
 from ...engine.catalogue.folder_lock import FolderLock
-from ...engine.errors import ArtifactError, MerError, UsageError
+from ...engine.errors import ArtifactError, MerError, UsageError, os_errors_say
 from ...engine.files import NO_ROOM
 from ..evaluate.metrics_report import write_json
 from ..evaluate.predictions import Predictions, load_predictions
@@ -177,7 +177,7 @@ def prepare_folder(
         UsageError: it holds a run, and the mode is "fresh"; or see ``check_files``.
         MerError: it holds another run, and the mode is "resume"; or it cannot be read or written.
     """
-    try:
+    with os_errors_say(f"{folder} cannot be used"):
         folder.mkdir(parents=True, exist_ok=True)
         check_files(folder, model)
         refuse_held(folder, mode)
@@ -194,8 +194,6 @@ def prepare_folder(
             remove_runs(folder, model)
         _remove_run(folder, model)
         write_json({"key": key}, folder / _KEY)
-    except OSError as error:
-        raise MerError(f"{folder} cannot be used: {error.strerror}") from None
     return False
 
 
@@ -248,7 +246,7 @@ def remove_runs(folder: Path, model: str = "") -> None:
     Raises:
         MerError: one cannot be removed.
     """
-    try:
+    with os_errors_say(f"{folder} cannot be used"):
         inner = [run for name in ("final", "fold-*", "plans/*", "plans/*/*") for run in folder.glob(name)]
         for run in [run for run in (folder, *inner) if _is_run(run)]:
             _remove_run(run, model)
@@ -256,8 +254,6 @@ def remove_runs(folder: Path, model: str = "") -> None:
         for run in reversed(inner):
             with suppress(OSError):  # it is a file, or something else is in it
                 run.rmdir()
-    except OSError as error:
-        raise MerError(f"{folder} cannot be used: {error.strerror}") from None
 
 
 def _absolute(path: Path) -> Path:
