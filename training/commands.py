@@ -25,17 +25,13 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--out", "-o", type=FOLDER, metavar="FILE.json", help="Write the metrics as JSON.")
 @version_option
-def ensemble(**options: Any) -> None:
+@training_command("")
+def ensemble(**options: Any) -> int:
     """Score several networks as one, beside each of them, and each against the first.
 
     A member is a folder of mer-train (a training or a cross-validation), whose predictions are kept, or a
     checkpoint, which needs --data. Only songs that no member was trained on are scored.
     """
-    _score(**options)
-
-
-@training_command("")
-def _score(**options: Any) -> int:
     if options["out"]:
         _check_out(options["out"], options["members"], options["data"])
     root = root_from_options(options) if options["data"] or options["download"] else None

@@ -103,7 +103,8 @@ _GROUPS = ("artist", "source")  # columns that the papers' experiment splits by,
 @click.option("--licence", metavar="TEXT", help="What the model cards say of the networks' licence.")
 @teacher_options
 @version_option
-def table(**options: Any) -> None:
+@training_command("the same command goes on where it was")
+def table(**options: Any) -> int:
     """Fill the table of all networks, one resumable step a network.
 
     Every network is trained with the best protocol on one grouped split, exported, scored through the
@@ -115,11 +116,6 @@ def table(**options: Any) -> None:
     tested, not exported, beside trained networks and beside what the recordings alone tell (level, band,
     bitrate). That is the default for data with MER500's five labels.
     """
-    _fill(**options)
-
-
-@training_command("the same command goes on where it was")
-def _fill(**options: Any) -> int:
     root = root_from_options(options)
     from ..engine.artifact import models_home
     from .progress import TerminalProgress

@@ -53,18 +53,14 @@ _OF_WEIGHTS = {"frozen", "fine-tune"}
 @click.option("--draws", type=click.IntRange(min=2), default=10, help="Of which a figure is the mean.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), metavar="FILE.png", help="Draws the curves.")
 @version_option
-def curve(**options: Any) -> None:
+@training_command("embeddings are kept, and trainings in the folder of --runs")
+def curve(**options: Any) -> int:
     """Macro-F1 on other artists' clips, by how many clips got a label.
 
     Each draw holds a third of the groups back and gives the training clips of the others; the draws are the
     same for all methods. Without --method, a head (logistic regression) is fitted on a frozen network's
     embeddings. The table is printed as Markdown. Networks that were trained on these clips are refused.
     """
-    _curve(**options)
-
-
-@training_command("embeddings are kept, and trainings in the folder of --runs")
-def _curve(**options: Any) -> int:
     sizes = _sizes(options["sizes"])
     _check(options)
     root = root_from_options(options)

@@ -41,18 +41,14 @@ _HEARD = "heard.csv"
 )
 @click.option("--workers", "-j", type=WORKERS, default=0, help="Processes that decode; 0: one a core.")
 @version_option
-def queue(**options: Any) -> None:
+@training_command("what was heard is kept")
+def queue(labels_place: Path, **options: Any) -> int:
     """Choose the songs that are worth a label next, for mer-train listen.
 
     LABELS is what mer-label --out wrote: a folder, or a .parquet, .csv or .jsonl file. Songs that the
     model is unsure of, and that sound unlike each other and unlike what has a label. Paths of its rows are
     looked for as the rows write them, from this folder.
     """
-    _queue(**options)
-
-
-@training_command("what was heard is kept")
-def _queue(labels_place: Path, **options: Any) -> int:
     from .keys import labels_from_text
     from .label_file import labelled_paths
     from .label_rows import songs_from_labels
@@ -90,18 +86,14 @@ def _queue(labels_place: Path, **options: Any) -> int:
 @click.option("--out", "-o", "file", type=_FILE, default=Path(_HEARD), help="The CSV that grows.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Of 127.0.0.1; 0: any that is free.")
 @version_option
-def listen(**options: Any) -> None:
+@training_command("every key is in the file: the same command goes on there")
+def listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     """Label songs by listening, in a browser on this machine: one key a song.
 
     Every key is a row of the CSV, on the disk before the next song is shown; called again, it goes on where
     it was. Then: mer-train --data heard.csv. Nobody else on the network can open the page, and it asks
     nothing of the network.
     """
-    _listen(**options)
-
-
-@training_command("every key is in the file: the same command goes on there")
-def _listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     from ...engine.data.cleaning import check_labels, cleaned, quoted_label
     from ...engine.data.notes import Notes
     from .keys import labels_from_text
