@@ -99,11 +99,7 @@ report_options = decorator_of(
 """Files made of results."""
 
 
-@click.group(
-    cls=QuietGroup,
-    invoke_without_command=True,
-    context_settings=SETTINGS,
-)
+@click.group(cls=QuietGroup, invoke_without_command=True, context_settings=SETTINGS)
 @click.option(
     "--models",
     "folders",

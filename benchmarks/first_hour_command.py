@@ -17,11 +17,7 @@ from .printing import echo
     "--model", "-m", "models", multiple=True, metavar="NAME|FILE",
     help="An .onnx file.  [default: the bundled ones, and the nine CNNs with random weights]",
 )  # fmt: skip
-@click.option(
-    "--songs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Real music.",
-)
+@click.option("--songs", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Real music.")
 @click.option(
     "--json", "report", type=click.Path(path_type=Path), default="first-hour.json",
     help="Every figure; a page (.md) lies beside it.",

@@ -15,12 +15,8 @@ _PACKED_BYTES = 512  # of whole numbers, which count as a part: a byte there bec
 
 _METADATA_PROPS = 14  # of ModelProto
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = (
-    0,
-    1,
-    2,
-    5,
-)  # wire types; the others are of groups, which ONNX has none of
+# Wire types; the others are of groups, which ONNX has none of.
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PACKED = (_VARINT, _BYTES)  # repeated whole numbers
 _UNKNOWN = (None, (_VARINT, _FIXED64, _BYTES, _FIXED32))
 

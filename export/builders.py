@@ -20,10 +20,7 @@ _TITLES = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
 _MODULES = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 _INSTALL = {"tensorrt": 'pip install "merkit[gpu]"', "rtx": 'pip install "merkit[rtx]"'}
 _OLDEST_TENSORRT = (10, 8)
-_UNSUPPORTED = {
-    "tensorrt": ("gpu",),
-    "rtx": ("timing_cache", "hardware_compatible", "version_compatible"),
-}
+_UNSUPPORTED = {"tensorrt": ("gpu",), "rtx": ("timing_cache", "hardware_compatible", "version_compatible")}
 
 
 class NoBuilderError(MerError):

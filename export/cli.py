@@ -254,11 +254,7 @@ def _open_source(model: str, plan: Plan, say: Callable[[str], None], foreign: Fo
 
 
 def _rank(
-    models: list[str],
-    plan: Plan,
-    data: DataPlan,
-    say: Callable[[str], None],
-    foreign: Foreign | None,
+    models: list[str], plan: Plan, data: DataPlan, say: Callable[[str], None], foreign: Foreign | None
 ) -> None:
     from .data_plan import calibration_set_from_plan
     from .job import calibration_of, rank

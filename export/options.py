@@ -117,10 +117,7 @@ builder_options = decorator_of(
         "--max-batch", type=_BATCH, help="Most windows at once.  [default: 64, or --opt-batch if more]"
     ),
     click.option(
-        "--workspace",
-        type=click.IntRange(1, 1 << 20),
-        metavar="MIB",
-        help="Scratch memory for the builder.",
+        "--workspace", type=click.IntRange(1, 1 << 20), metavar="MIB", help="Scratch memory for the builder."
     ),
     click.option("--optimization-level", type=click.IntRange(0, 5), help="How long the builder searches."),
     click.option(

@@ -9,14 +9,7 @@ from pathlib import Path
 
 from .data_plan import DataPlan
 from .job import Plan
-from .output_files import (
-    Precision,
-    check_out,
-    check_targets,
-    check_timing_cache,
-    check_writable,
-    targets_of,
-)
+from .output_files import Precision, check_out, check_targets, check_timing_cache, check_writable, targets_of
 from .source import name_of_source, path_of_source
 from .triton import check_names
 

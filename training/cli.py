@@ -35,11 +35,7 @@ if TYPE_CHECKING:
     from .runs.run_folder import Mode
 
 
-@click.group(
-    cls=QuietGroup,
-    invoke_without_command=True,
-    context_settings=SETTINGS,
-)
+@click.group(cls=QuietGroup, invoke_without_command=True, context_settings=SETTINGS)
 @data_options
 @click.option(
     "--model",

@@ -57,13 +57,7 @@ data_options = decorator_of(
     click.option(
         "--cache", type=FOLDER, help="Folder of spectrograms.  [default: ~/.cache/mer/spectrograms]"
     ),
-    click.option(
-        "--workers",
-        "-j",
-        type=WORKERS,
-        default=0,
-        help="Processes that decode; 0: one a core.",
-    ),
+    click.option("--workers", "-j", type=WORKERS, default=0, help="Processes that decode; 0: one a core."),
 )
 """Options for the data, and for the spectrograms computed from it."""
 
@@ -118,9 +112,7 @@ recipe_options = decorator_of(
         help=f"Share of what is not held out that chooses the epoch.  {_usual(0.2)}",
     ),
     click.option(
-        "--test",
-        type=FiniteRange(0.05, 0.5),
-        help=f"Share that is held out, without --folds.  {_usual(0.2)}",
+        "--test", type=FiniteRange(0.05, 0.5), help=f"Share that is held out, without --folds.  {_usual(0.2)}"
     ),
     click.option("--split-seed", type=click.IntRange(min=0), help=f"Of the split.  {_usual(0)}"),
 )

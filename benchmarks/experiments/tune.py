@@ -63,11 +63,7 @@ class Tried:
 
 
 def tune(
-    model: str,
-    data: Path,
-    songs: int = 200,
-    rounds: int = 7,
-    say: Callable[[str], None] = lambda line: None,
+    model: str, data: Path, songs: int = 200, rounds: int = 7, say: Callable[[str], None] = lambda line: None
 ) -> tuple[dict[str, Any], list[Tried]]:
     """Measures all runtimes of this machine's CPU; gives the row for a table, and what it is of.
 

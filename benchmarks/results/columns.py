@@ -75,9 +75,7 @@ COLUMNS = (
         lambda row: _figure(row.accuracy, 3, interval=row.accuracy_interval),
     ),
     Column(
-        "CV macro-F1",
-        CV_MEANS,
-        lambda row: _figure(row.cv_macro_f1, 3, interval=row.cv_macro_f1_interval),
+        "CV macro-F1", CV_MEANS, lambda row: _figure(row.cv_macro_f1, 3, interval=row.cv_macro_f1_interval)
     ),
     Column("drop", "Macro-F1 lost against FP32", lambda row: _figure(row.drop, 1), "points"),
     Column(

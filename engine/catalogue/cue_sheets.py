@@ -14,20 +14,8 @@ _MOST_BYTES = 1 << 16  # 99 tracks, the most of a CD, take half of it
 _LINE = re.compile(r'\s*(?:FILE\s+(?:"([^"]+)"|(\S+))|INDEX\s+0?1\s)', re.IGNORECASE)
 # Of albums in one file; sheets often name the WAV that was encoded and deleted.
 _SUFFIXES = (
-    "",
-    ".flac",
-    ".wav",
-    ".ape",
-    ".wv",
-    ".m4a",
-    ".mp3",
-    ".tak",
-    ".tta",
-    ".aiff",
-    ".ogg",
-    ".opus",
-    ".wma",
-)
+    "", ".flac", ".wav", ".ape", ".wv", ".m4a", ".mp3", ".tak", ".tta", ".aiff", ".ogg", ".opus", ".wma",
+)  # fmt: skip
 
 
 def album_of_cue(cue: str) -> str | None:

@@ -59,12 +59,7 @@ class RunInfo:
 
     def fields(self) -> dict[str, Any]:
         """What the metadata of shards say, in values of JSON."""
-        return {
-            "format": FORMAT,
-            "labels": list(self.labels),
-            "carried": dict(self.carried),
-            **self.decides,
-        }
+        return {"format": FORMAT, "labels": list(self.labels), "carried": dict(self.carried), **self.decides}
 
     def to_json(self) -> str:
         """``fields`` as text, which ``fields_from_json`` reads."""

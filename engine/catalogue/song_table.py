@@ -38,10 +38,7 @@ def console_of_stdout() -> Console:
 
 
 def print_songs(
-    console: Console,
-    songs: Sequence[SongLabel],
-    labels: tuple[str, ...],
-    timelines: Sequence[Cells] = (),
+    console: Console, songs: Sequence[SongLabel], labels: tuple[str, ...], timelines: Sequence[Cells] = ()
 ) -> None:
     """Prints a row for each song, by its artist and title where it has a title, else by its path.
 

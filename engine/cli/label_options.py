@@ -117,9 +117,7 @@ label_options = decorator_of(
         "--hidden", is_flag=True, help="Search hidden files and folders too, whose names begin with a dot."
     ),
     click.option(
-        "--allow-private",
-        is_flag=True,
-        help="Let lists name URLs of this machine or network, as a PATH may.",
+        "--allow-private", is_flag=True, help="Let lists name URLs of this machine or network, as a PATH may."
     ),
     click.option(
         "--dedupe",

@@ -23,9 +23,7 @@ from .words import NAMED_PATH
 )
 @click.option("--title", metavar="TEXT", help="What stands above it.  [default: the name of LABELS]")
 @click.option(
-    "--missing",
-    is_flag=True,
-    help="Show songs too whose files are not there now; they cannot be played.",
+    "--missing", is_flag=True, help="Show songs too whose files are not there now; they cannot be played."
 )
 @report_errors
 def main(labels: str, out: str, title: str | None, missing: bool) -> int:

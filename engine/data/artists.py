@@ -10,15 +10,8 @@ from contextlib import suppress
 from .cleaning import comparison_key
 
 ARTIST_COLUMNS = (
-    "artist",
-    "artists",
-    "singer",
-    "performer",
-    "speaker",
-    "album_artist",
-    "album artist",
-    "albumartist",
-)
+    "artist", "artists", "singer", "performer", "speaker", "album_artist", "album artist", "albumartist",
+)  # fmt: skip
 """Columns whose cells name people."""
 
 _NOBODY = frozenset(

@@ -22,16 +22,9 @@ from .label_folders import FOLDERS, Reading, clips_from_folders
 from .notes import Notes
 
 __all__ = [
-    "LAYOUTS",
-    "Clip",
-    "LabelledAudio",
-    "Part",
-    "clip_names",
-    "heard_text",
-    "held_out_clips",
-    "labelled_audio",
-    "unheard_clips",
-]
+    "LAYOUTS", "Clip", "LabelledAudio", "Part", "clip_names", "heard_text", "held_out_clips",
+    "labelled_audio", "unheard_clips",
+]  # fmt: skip
 
 LAYOUTS = (*FOLDERS, "folder", "csv")
 

@@ -52,11 +52,7 @@ class GpuProcesses(ClosedByWith):
     """
 
     def __init__(
-        self,
-        count: int,
-        name: str,
-        workers: int = 0,
-        open_network: OpenNetwork = open_on_its_gpu,
+        self, count: int, name: str, workers: int = 0, open_network: OpenNetwork = open_on_its_gpu
     ) -> None:
         self.name, self._count, self._open_network = name, count, open_network
         self._workers = max(1, (workers or usable_cores()) // count)

@@ -26,10 +26,7 @@ def markdown_from_curves(curves: Curves, what: str) -> str:
     """
     sizes = sorted({point.clips for points in curves.values() for point in points})
     by = {name: {point.clips: point for point in points} for name, points in curves.items()}
-    lines = [
-        f"| {what} | {' | '.join(map(for_markdown, curves))} |",
-        "|---:|" + "---:|" * len(curves),
-    ]
+    lines = [f"| {what} | {' | '.join(map(for_markdown, curves))} |", "|---:|" + "---:|" * len(curves)]
     for size in sizes:
         cells = [
             f"{point.mean:.3f} +- {point.deviation:.3f}" if (point := points.get(size)) else ""

@@ -42,11 +42,7 @@ class Split:
 
 
 def splits_from_protocol(
-    clips: Sequence[Clip],
-    protocol: Protocol,
-    kind: SplitKind,
-    count: int = 0,
-    recordings: Sequence[int] = (),
+    clips: Sequence[Clip], protocol: Protocol, kind: SplitKind, count: int = 0, recordings: Sequence[int] = ()
 ) -> list[Split]:
     """One held-out part of ``protocol.test_share``, or ``count`` folds; validation is cut from the rest.
 

@@ -29,16 +29,8 @@ TEMPERATURES = 0.05, 20.0
 
 # RuntimeError: a flag or method that zipfile does not know; TypeError, AttributeError: one array alone
 _DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    BadZipFile,
-    zlib.error,
-)
+    OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, AttributeError, BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

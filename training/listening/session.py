@@ -121,10 +121,7 @@ class Session:
             "song": self._shown(order[0]) if order else None,
             "last": None
             if last is None
-            else {
-                **self._shown(last),
-                "label": None if is_skip else labelled.get(self.songs[last].path),
-            },
+            else {**self._shown(last), "label": None if is_skip else labelled.get(self.songs[last].path)},
         }
 
     def _shown(self, number: int) -> dict[str, Any]:

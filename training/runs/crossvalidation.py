@@ -52,10 +52,7 @@ class Training:
 
 
 def cross_validate(
-    trainings: Sequence[Training],
-    folder: Path,
-    mode: Mode,
-    observer: Observer | None = None,
+    trainings: Sequence[Training], folder: Path, mode: Mode, observer: Observer | None = None
 ) -> FinishedRun:
     """Trains each fold in ``folder/fold-N``; the metrics are of all songs, each by its own fold's network.
 

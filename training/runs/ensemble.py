@@ -22,16 +22,9 @@ from ..networks.checkpoint import network_from_checkpoint, spec_from_checkpoint
 from .run_folder import LOGITS, METRICS, FinishedRun, checkpoint_of, run_from_folder
 
 _OF_SONGS = (
-    "songs",
-    "accuracy",
-    "macro_f1",
-    "macro_f1_interval",
-    "majority",
-    "per_label",
-    "confusion",
-    "calibration_error",
-    "log_loss",
-)
+    "songs", "accuracy", "macro_f1", "macro_f1_interval", "majority", "per_label", "confusion",
+    "calibration_error", "log_loss",
+)  # fmt: skip
 
 _TOGETHER = "ensemble"  # the name of its figures, beside those of its members
 _NONE_IS_NEW = "no clip of this data is known to be new to it: it was trained on them"

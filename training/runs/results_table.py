@@ -30,19 +30,9 @@ from .session import Session, begin, read_sounds
 from .train_run import train_split
 
 _LIGHT_FIRST = (
-    "squeezenet",
-    "mobilenetv3",
-    "audiocnn",
-    "audioset",
-    "musicnn",
-    "resnet18",
-    "mobilenetv2",
-    "alexnet",
-    "densenet121",
-    "resnet50",
-    "efficientnet_b0",
-    "vgg16",
-)
+    "squeezenet", "mobilenetv3", "audiocnn", "audioset", "musicnn", "resnet18", "mobilenetv2", "alexnet",
+    "densenet121", "resnet50", "efficientnet_b0", "vgg16",
+)  # fmt: skip
 """Ordered by the duration of a training on two cores, so that the table has rows early."""
 
 _PACKAGES = ("onnxconverter_common", "onnxruntime.quantization")  # of FP16 and INT8
@@ -50,16 +40,7 @@ _PACKAGES = ("onnxconverter_common", "onnxruntime.quantization")  # of FP16 and 
 HEAVY = ("densenet121", "resnet50", "efficientnet_b0", "vgg16")
 
 _ROW = "row.json"
-_COLUMNS = (
-    "parameters",
-    "MACs a window",
-    "epochs",
-    "minutes",
-    "macro-F1",
-    "95% interval",
-    "accuracy",
-    "ECE",
-)
+_COLUMNS = ("parameters", "MACs a window", "epochs", "minutes", "macro-F1", "95% interval", "accuracy", "ECE")
 
 
 _OF_A_ROW = {

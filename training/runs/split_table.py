@@ -33,15 +33,8 @@ _Runs = Mapping[tuple[Row, str], FinishedRun | None]
 
 _PICTURES = "splits"
 _OF_A_CELL = (
-    "songs",
-    "macro_f1",
-    "macro_f1_interval",
-    "accuracy",
-    "majority",
-    "confusion",
-    "per_label",
-    "minutes",
-)
+    "songs", "macro_f1", "macro_f1_interval", "accuracy", "majority", "confusion", "per_label", "minutes",
+)  # fmt: skip
 
 
 def fill_split_table(plan: SplitPlan, results: Path, command: str, observer: Observer) -> int:

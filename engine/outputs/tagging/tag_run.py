@@ -20,15 +20,7 @@ from ...files import Disk
 from ...text.escape import text_from_path
 from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files
-from .moods import (
-    MOOD,
-    NoPlaceError,
-    is_mood_ours,
-    read_moods,
-    require_mutagen,
-    values_of,
-    write_moods,
-)
+from .moods import MOOD, NoPlaceError, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
 from .older import hidden_names, shown_texts
 from .others import other_blocks, other_entries
 from .replacement import check_writable, replacement
@@ -276,8 +268,4 @@ def reason_of(error: MerError | OSError) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
-_LOST = {
-    Found.CHANGED: Outcome.CHANGED,
-    Found.MISSING: Outcome.MISSING,
-    Found.REMOTE: Outcome.REMOTE,
-}
+_LOST = {Found.CHANGED: Outcome.CHANGED, Found.MISSING: Outcome.MISSING, Found.REMOTE: Outcome.REMOTE}
