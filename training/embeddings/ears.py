@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,11 +51,9 @@ class Ears:
         return self.embedding(torch.from_numpy(log_mels).to(device)).float().cpu().numpy()
 
 
-def ears_from_source(
-    source: str, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
-) -> Ears:
+def ears_from_source(source: str) -> Ears:
     """The ears of a trained network, as a frozen plan has them: see ``trained_network`` for the errors."""
-    return ears_of(trained_network(source, say), with_middle=True)
+    return ears_of(trained_network(source), with_middle=True)
 
 
 def embedded_audio(trained: TrainedNetwork) -> AudioSpec:
