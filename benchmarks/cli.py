@@ -24,10 +24,9 @@ from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
 from .commands import compare_command, gpu_command, pipeline_command, robust_command
-from .cpu_commands import scale_command, tune_command
+from .cpu_commands import formats_command, scale_command, tune_command
 from .evaluation.cli import main as eval_command
 from .first_hour_command import first_hour_command
-from .format_command import formats_command
 from .result_paths import check_result_paths, make_folder
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 

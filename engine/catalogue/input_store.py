@@ -18,9 +18,8 @@ from ..audio.formats import open_regular_file
 from ..closing import ClosedByWith
 from ..errors import AudioError, MerError
 from ..text.escape import text_from_path
-from .item import Item, Place
 from .reconcile import RealPaths, Step
-from .source import Source, int64, is_same_time
+from .source import Item, Place, Source, int64, is_same_time
 
 _PAGE = 50  # inputs at once in memory: the columns of a list can be long
 _BLOCK = 1 << 20

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from .item import Place
 from .rows import size_of_row
+from .source import Place
 
 MOST_BYTES = 32 << 20
 """Of rows in memory: a timeline of a day, a cell of a table, can be long."""

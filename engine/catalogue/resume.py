@@ -10,7 +10,6 @@ from ..audio.formats import is_remote
 from ..text.escape import path_from_text, text_from_path
 from .capitals import folded
 from .input_store import InputStore
-from .item import Item, Place
 from .reconcile import (
     AUDIO,
     UNREADABLE,
@@ -28,7 +27,7 @@ from .reconcile import (
 )
 from .rows import carried_columns, stored
 from .scope import Scope
-from .source import Source, labels_came_along
+from .source import Item, Place, Source, labels_came_along
 
 
 class Resume:

@@ -24,7 +24,6 @@ from ..labelling.worker_pool import Failure
 from .expand import Sources, words_of_skipped
 from .hints import hint_of
 from .input_store import InputStore
-from .item import Item
 from .output import Kind, output_from_text
 from .parquet_rows import is_index
 from .reconcile import Forgotten, Looks, Step, is_absent, song_from_tags
@@ -33,7 +32,7 @@ from .row_file import RowFile
 from .rows import carried_columns, names_of_columns, row_from_label
 from .run_info import run_info
 from .shards import ShardFolder, fields_of_folder, shards_in
-from .source import NO_FOLDER
+from .source import NO_FOLDER, Item
 
 
 class CatalogueRun:

@@ -15,13 +15,13 @@ from ..errors import MerError, os_errors_say
 from ..files import Disk
 from ..signals import signals_deferred
 from .folder_lock import FolderLock
-from .item import Place
 from .output import SHARD_NAME
 from .replacements import MOST_BYTES, Replacements
 from .resume import Resume
 from .rows import rounded, schema_of_rows, size_of_row
 from .run_info import KEY, OLD_FILES, RunInfo, fields_from_json, info_from_fields
 from .shard_file import ShardFile, content_of, rows_of_short_shard, write_shard
+from .source import Place
 
 _KEEPING = (Exception, SystemExit, KeyboardInterrupt)
 NEW_COLUMNS = {"ctime_ns", "real_path", "error_kind", "verdict", "novelty", "runtime"}

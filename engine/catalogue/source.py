@@ -1,4 +1,4 @@
-"""One input of a run."""
+"""An input of a run, and the place of its row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # What SQLite and Parquet hold. The time of a file before 1677 or after 2262, in nanoseconds, is beyond.
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
@@ -38,6 +38,31 @@ class Source:
     is_link: bool = False
     real_path: str | None = field(default=None, compare=False)
     readings: tuple[str, ...] = field(default=(), compare=False)
+
+
+class Place(NamedTuple):
+    """Where a row is: the number of its shard, and its number there, from 0 on."""
+
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """An input, with its real path in ``source``.
+
+    ``place`` is that of its row of an earlier run; ``row_ok`` says whether that is a good one, and ``done``
+    whether it stays. ``same_as`` is the position of the first input of the same content, None if that is this
+    one; ``repeated`` says whether later inputs have this one's.
+    """
+
+    position: int
+    source: Source
+    place: Place | None
+    row_ok: bool
+    same_as: int | None
+    repeated: bool
+    done: bool
 
 
 def real_path_of(path: str) -> str:

@@ -16,9 +16,10 @@ from ..errors import MerError
 from ..text.escape import for_terminal
 from ..text.streams import print_err
 from .command import EXIT_SOME_FAILED, SETTINGS, options_given, report_errors, version_option
-from .copy_rows import copy_of_rows
 from .label_options import label_options
 from .words import WordFirst
+
+_OF_A_COPY = {"finished", "out", "as_json", "quiet", "verbose"}
 
 
 @click.command(cls=WordFirst, context_settings=SETTINGS)
@@ -81,7 +82,7 @@ def main(
         raise click.UsageError("--quiet and --verbose contradict each other")
     os.environ.setdefault(BLAS_THREADS, "1")
     if finished is not None:
-        return copy_of_rows(finished, paths, out, quiet)
+        return _copy_of_rows(finished, paths, out, quiet)
     if hop is not None and windows != "all":
         raise click.UsageError("--hop goes with --windows all")
     if decoder == "dali" and windows != "all":
@@ -209,6 +210,28 @@ def main(
         older = f"; {out} stays as it was" if run.spares else ""
         raise MerError(f"nothing was labelled: no input is there, or none can be read{older}")
     return EXIT_SOME_FAILED if view.failed + run.absent + run.errors else 0
+
+
+def _copy_of_rows(labels: str, paths: tuple[str, ...], out: str | None, quiet: bool) -> int:
+    """Copies all rows and, unless ``quiet``, says how many; returns the exit code.
+
+    Raises:
+        UsageError, MerError: see ``copied_rows.copy_rows``; or something is asked that is no copy.
+    """
+    if paths or out is None:
+        raise click.UsageError("--from needs --out and no PATH")
+    parameters = click.get_current_context().command.params
+    # No arguments: Click before 8.3 takes those that are missing for given.
+    every = (each.name or "" for each in parameters if isinstance(each, click.Option))
+    if others := options_given(name for name in every if name not in _OF_A_COPY):
+        raise click.UsageError(f"--from copies rows as they are: leave {others[0]} out")
+    from ..catalogue.copied_rows import copy_rows
+
+    count = copy_rows(labels, out, print_err)
+    rows = "1 row" if count == 1 else f"{count} rows"
+    if not quiet:
+        print_err(f"{rows} written to {'stdout' if out == '-' else out}")
+    return 0
 
 
 if __name__ == "__main__":

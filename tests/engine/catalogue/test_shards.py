@@ -18,13 +18,12 @@ from merkit.engine.catalogue import replacements
 from merkit.engine.catalogue import shards as shards_module
 from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.input_store import InputStore
-from merkit.engine.catalogue.item import Place
 from merkit.engine.catalogue.resume import Resume
 from merkit.engine.catalogue.row_file import RowFile
 from merkit.engine.catalogue.rows import columns_of_rows, row_from_label, size_of_row
 from merkit.engine.catalogue.run_info import KEY, RunInfo, run_info
 from merkit.engine.catalogue.shards import ShardFolder, fields_of_folder, shards_in
-from merkit.engine.catalogue.source import Source
+from merkit.engine.catalogue.source import Place, Source
 from merkit.engine.errors import MerError
 from merkit.engine.files import Disk
 from merkit.engine.labelling.file_windows import WindowOptions
