@@ -54,7 +54,8 @@ def engine_from_onnx(content: bytes, options: EngineOptions, builder: Builder) -
         timings = config.get_timing_cache().serialize()
         if timings is None:
             raise MerError(f"the timing cache cannot be serialized: {_last(errors)}")
-        _write_timing_cache(options.timing_cache, bytes(timings))
+        with os_errors_say(f"the timing cache {options.timing_cache} cannot be written"):
+            write_whole(options.timing_cache, bytes(timings))
     engine = bytes(serialized)
     facts = {
         "builder": builder.module,
@@ -183,11 +184,6 @@ def _read_timing_cache(path: Path) -> bytes:
     if len(content) > _LARGEST_TIMING_CACHE:
         raise MerError(f"{path} is no timing cache: it is larger than {_LARGEST_TIMING_CACHE >> 20} MB")
     return content
-
-
-def _write_timing_cache(path: Path, content: bytes) -> None:
-    with os_errors_say(f"the timing cache {path} cannot be written"):
-        write_whole(path, content)
 
 
 def _capability(options: EngineOptions, builder: Builder) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _train(**options: Any) -> int:
     models = models_from_names(options["models"] or (begun.backbone if begun else "mobilenetv3",))
     settled = _settled(options)
     plan = options["plan"] or ("auto" if begun and not settled else "all")
-    out = options["out"] or _default_folder(protocol, models)
+    out = options["out"] or Path("runs", f"{protocol.name}-{'+'.join(models) if len(models) < 4 else 'all'}")
     if str(out) in known_models():  # --model takes the name before the folder
         raise click.UsageError(
             f"--model {out} would mean the model of that name: name another folder, runs/{out}"
@@ -179,10 +179,6 @@ def _settled(options: dict[str, Any]) -> str:
         f"--protocol {options['protocol']}": options["protocol"] != "best",
     }
     return next((option for option, value in asked.items() if value), "")
-
-
-def _default_folder(protocol: Protocol, models: tuple[str, ...]) -> Path:
-    return Path("runs", f"{protocol.name}-{'+'.join(models) if len(models) < 4 else 'all'}")
 
 
 def _mode(options: dict[str, Any]) -> Mode:

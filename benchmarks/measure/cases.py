@@ -177,7 +177,7 @@ def _files(
             raise UsageError(f"{folder}: no such folder")
         for path in _below_folder(folder):
             named.setdefault(_place(path), path)
-    engines = filter(is_engine, _in_folder(home))
+    engines = filter(is_engine, _artifacts(home.iterdir()) if home.is_dir() else ())
     for path in (*known_models().values(), *engines):
         if _place(path) not in named:
             yield path, "home" if path.parent == home else "bundled"
@@ -194,11 +194,6 @@ def _files(
 def _place(path: Path) -> Path:
     """Where a file lies; one that is a link is known by its own name."""
     return path.parent.resolve() / path.name
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    """The artifacts of a folder, in order; none where it is not there."""
-    return _artifacts(folder.iterdir()) if folder.is_dir() else []
 
 
 def _below_folder(folder: Path) -> list[Path]:

@@ -21,10 +21,6 @@ def _figure(
     return f"{scale * value:,.{digits}f}{spread}"
 
 
-def _roofline(row: Row) -> str:
-    return "-" if row.roofline is None else f"{100 * row.roofline:.0f} {row.bound}"
-
-
 _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "": lambda row: "*" if row.pareto else "",
     "model": lambda row: row.shown_model,
@@ -44,7 +40,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "macro-F1": lambda row: _figure(row.macro_f1, 3, interval=row.macro_f1_interval),
     "CV macro-F1": lambda row: _figure(row.cv_macro_f1, 3, interval=row.cv_macro_f1_interval),
     "drop": lambda row: _figure(row.drop),
-    "% of roofline": _roofline,
+    "% of roofline": lambda row: "-" if row.roofline is None else f"{100 * row.roofline:.0f} {row.bound}",
 }
 _LEFT = 4  # columns of text, which stand first
 TABLE_BEGINS = "|  | model | runtime | precision |"

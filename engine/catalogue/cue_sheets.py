@@ -37,11 +37,7 @@ def album_of_cue(cue: str) -> str | None:
     bases = [*albums, os.path.splitext(os.path.basename(cue))[0]] if albums else []
     stems = dict.fromkeys(stem for base in bases for stem in (base, os.path.splitext(base)[0]))
     paths = (os.path.join(os.path.dirname(cue), stem + suffix) for stem in stems for suffix in _SUFFIXES)
-    return next(filter(_is_song, paths), None)
-
-
-def _is_song(path: str) -> bool:
-    return is_audio_name(path) and os.path.isfile(path)
+    return next((path for path in paths if is_audio_name(path) and os.path.isfile(path)), None)
 
 
 def line_about_albums(count: int) -> str:

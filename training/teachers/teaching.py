@@ -190,7 +190,7 @@ def _of_fold(source: str, split: Split) -> str:
     if not checkpoints or not len(split.test):
         return source
     for checkpoint in checkpoints:
-        if _hash_of_split(spec_from_checkpoint(checkpoint).provenance) == split.hash:
+        if spec_from_checkpoint(checkpoint).provenance.get("split", {}).get("hash") == split.hash:
             return str(checkpoint)
     if Path(source, "final", CHECKPOINT).is_file():
         return source
@@ -198,10 +198,6 @@ def _of_fold(source: str, split: Split) -> str:
         f"the teacher {source} has no fold with this test part, and no final network: it was made with other "
         "folds or other data, and without --final"
     )
-
-
-def _hash_of_split(provenance: Mapping[str, Any]) -> object:
-    return provenance.get("split", {}).get("hash")
 
 
 def _is_of(provenance: Mapping[str, Any], examples: Examples, split: Split) -> bool:

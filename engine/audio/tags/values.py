@@ -23,7 +23,7 @@ _NORDIC = frozenset("дежцшь")  # as which Ä, Å, Æ, Ö, Ø and Ü are re
 
 def add(tags: Tags, name: str | None, *texts: str) -> None:
     """Adds those texts that are new; ``name`` is None for what is no tag of ours."""
-    for text in map(_trimmed, texts):
+    for text in (text.strip("\0\ufeff \t\r\n") for text in texts):
         if name and text and text not in (values := tags.get(name, [])) and len(values) < MOST_VALUES:
             tags.setdefault(name, []).append(text)
 
@@ -74,7 +74,3 @@ def _is_cyrillic(text: str) -> bool:
         and 2 * sum(letter in _COMMON for letter in letters) >= len(letters)
         and 1 < len(set(letters)) > len(set(letters) & _NORDIC)
     )
-
-
-def _trimmed(text: str) -> str:
-    return text.strip("\0\ufeff \t\r\n")
