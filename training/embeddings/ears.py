@@ -10,7 +10,7 @@ import torch
 
 from ...engine.arrays import Float32
 from ...engine.spec import AudioSpec
-from ..networks.audioset import AudioSetNet
+from ..networks.audioset import PUBLISHED_WINDOW_S, AudioSetNet
 from ..networks.embedding import Embedding, embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.trained import TrainedNetwork, trained_network
@@ -68,8 +68,10 @@ def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None, with_middle
 
     Args:
         audio: what they are to hear; None is what the network was trained on. Its mels are that one's first.
-        with_middle: of the AudioSet network as published, the middle blocks too. One that was trained further
-            has what it learnt in its last.
+        with_middle: of the AudioSet network as published, the middle blocks too, and its classifier's hidden
+            layer where the windows are as long as those that it was trained on. Of shorter windows that layer
+            helps on clips like the training's and harms on other music (docs/RESULTS.md). A network that was
+            trained further has what it learnt in its last block.
     """
     audio = audio or embedded_audio(trained)
     if isinstance(trained.network, FrozenNetwork):
@@ -79,6 +81,7 @@ def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None, with_middle
         is_published = isinstance(trained.network, AudioSetNet) and not trained.labels
         middle = AudioSetNet.MIDDLE if with_middle and is_published else 0
         patches = embedding_audio(trained.audio)[1]
-        embedding = Embedding(trained.network, trained.backbone, patches, mels, middle)
+        hidden = middle > 0 and audio.window_s >= PUBLISHED_WINDOW_S
+        embedding = Embedding(trained.network, trained.backbone, patches, mels, middle, hidden)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Ears(trained.backbone, audio, embedding.to(device), trained.notice)

@@ -20,6 +20,9 @@ from ...engine.spectrogram.presets import PRESETS
 TAGS = 527
 """Outputs of the published weights: AudioSet's classes, in its order."""
 
+PUBLISHED_WINDOW_S = 10.0
+"""Seconds of the windows that the weights were trained on."""
+
 NOTICE = """\
 The AudioSet network mn04_as (https://github.com/fschmid56/EfficientAT), MIT licence:
 
@@ -93,14 +96,14 @@ class AudioSetNet(nn.Module):
     def forward(self, log_mels: Tensor) -> Tensor:
         return self.classifier(self.features(self._heard(log_mels)).mean(dim=(2, 3)))
 
-    def means(self, log_mels: Tensor, first: int) -> Tensor:
-        """The mean of what each block from ``first`` on gives, ``[batch, features]``."""
-        heard, means = self._heard(log_mels), []
+    def means(self, log_mels: Tensor, first: int) -> list[Tensor]:
+        """The mean of what each block from ``first`` on gives, ``[batch, channels]``."""
+        heard, means = self._heard(log_mels), list[Tensor]()
         for number, block in enumerate(self.features):
             heard = block(heard)
             if number >= first:
                 means.append(heard.mean(dim=(2, 3)))
-        return torch.cat(means, dim=1)
+        return means
 
     def _heard(self, log_mels: Tensor) -> Tensor:
         audio = PRESETS["audioset"]

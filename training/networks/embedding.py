@@ -32,16 +32,25 @@ class Embedding(nn.Module):
         mels: as many as it was trained with; 0 is as many as it gets.
         middle: of an AudioSetNet, the block from which on each one's mean is among the features (Schmid,
             Koutini and Widmer, 2023: "Low-complexity audio embedding extractors"); 0 is the last one's alone.
+        hidden: with ``middle``, also what the hidden layer of its classifier gives.
     """
 
     def __init__(
-        self, network: nn.Module, name: str, patches: int = 1, mels: int = 0, middle: int = 0
+        self,
+        network: nn.Module,
+        name: str,
+        patches: int = 1,
+        mels: int = 0,
+        middle: int = 0,
+        hidden: bool = False,
     ) -> None:
         super().__init__()
-        self.patches, self.mels, self.middle = patches, mels, middle
+        self.patches, self.mels, self.middle, self.hidden = patches, mels, middle, hidden
         self.network = copy.deepcopy(network)
         for path in head_paths(network, name, embedding=True):
             self.network.set_submodule(path, nn.Identity())
+        if hidden and isinstance(network, AudioSetNet):
+            self.network.classifier = copy.deepcopy(network.classifier[:2])
         self.network.requires_grad_(False).eval()
 
     def forward(self, log_mels: Tensor) -> Tensor:
@@ -65,7 +74,8 @@ class Embedding(nn.Module):
         if isinstance(self.network, AudioCNN):
             return torch.cat(self.network.parts(log_mels), dim=1)
         if self.middle and isinstance(self.network, AudioSetNet):
-            return self.network.means(log_mels, self.middle)
+            means = self.network.means(log_mels, self.middle)
+            return torch.cat([*means, self.network.classifier(means[-1])] if self.hidden else means, dim=1)
         return self.network(log_mels).flatten(1)
 
 

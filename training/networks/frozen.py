@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ def frozen_facts(embedding: Embedding) -> dict[str, Any]:
 
 
 def unfilled_frozen(
-    name: str, facts: Any, tensors: Iterable[str], features: int, labels: int
+    name: str, facts: Any, tensors: Collection[str], features: int, labels: int
 ) -> FrozenNetwork:
     """A network of the same form, for weights that come after it.
 
@@ -56,6 +56,10 @@ def unfilled_frozen(
     for value, least, most in zip(given, (1, 0, 0), _MOST, strict=True):
         if type(value) is not int or not least <= value <= most:
             raise ValueError("its provenance does not say how its embedding is made")
-    extra_head = any(tensor.startswith("embedding.network.backbone.") for tensor in tensors)
+    # What was made before the hidden layer was heard has no weights of it.
+    extra_head, hidden = (
+        any(tensor.startswith(f"embedding.network.{part}.") for tensor in tensors)
+        for part in ("backbone", "classifier")
+    )
     network = build_backbone(name, 2, extra_head=extra_head)
-    return FrozenNetwork(Embedding(network, name, *given), nn.Linear(features, labels))
+    return FrozenNetwork(Embedding(network, name, *given, hidden=hidden), nn.Linear(features, labels))

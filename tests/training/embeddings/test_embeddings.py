@@ -14,6 +14,7 @@ from merkit.engine.data.labelled_audio import Clip
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from merkit.engine.spec import AudioSpec, ModelSpec
+from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.embeddings import embeddings
 from merkit.training.embeddings.ears import ears_from_source, ears_of
 from merkit.training.embeddings.embeddings import clip_embeddings, window_embeddings
@@ -144,6 +145,8 @@ def test_of_published_weights_the_middle_blocks_are_heard_as_a_frozen_plan_does(
     trained = trained_network(str(tmp_path / "ears.safetensors"))
     ears = ears_from_source(str(tmp_path / "ears.safetensors"))
     assert ears.key == ears_of(trained, with_middle=True).key != ears_of(trained).key
+    assert ears.embedding.hidden
+    assert not ears_of(trained, PRESETS["audioset-short"], with_middle=True).embedding.hidden
 
 
 def test_unknown_sources_are_refused(tmp_path: Path):

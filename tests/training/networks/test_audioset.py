@@ -16,6 +16,7 @@ from merkit.training.networks.audioset import AudioSetNet, audioset_state
 from merkit.training.networks.backbones import build_backbone, head_parameters
 from merkit.training.networks.embedding import Embedding
 from safetensors.torch import save_file
+from torch.nn import functional
 
 AUDIO = PRESETS["audioset"]
 
@@ -64,9 +65,13 @@ def test_the_middle_blocks_means_stand_before_the_last_ones():
         ours = Embedding(network, "audioset", middle=AudioSetNet.MIDDLE)(log_mels)
         network(log_mels)
         last = Embedding(network, "audioset")(log_mels)
+        hidden = Embedding(network, "audioset", middle=AudioSetNet.MIDDLE, hidden=True)(log_mels)
     assert (ours.shape, last.shape) == ((2, 768), (2, 384))
     torch.testing.assert_close(ours[:, -384:], last)
     torch.testing.assert_close(ours, torch.cat(given[AudioSetNet.MIDDLE - len(network.features) :], dim=1))
+    with torch.inference_mode():
+        expected = functional.hardswish(network.classifier[0](last))
+    torch.testing.assert_close(hidden, torch.cat([ours, expected], dim=1))
 
 
 def test_it_hears_nearly_what_the_published_network_hears():
