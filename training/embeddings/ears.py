@@ -52,7 +52,7 @@ class Ears:
 
 
 def ears_from_source(source: str) -> Ears:
-    """The ears of a trained network, as a frozen plan has them: see ``trained_network`` for the errors."""
+    """A trained network's, for few clips: see ``trained_network`` for the errors."""
     return ears_of(trained_network(source), with_middle=True)
 
 
@@ -63,15 +63,21 @@ def embedded_audio(trained: TrainedNetwork) -> AudioSpec:
     return embedding_audio(trained.audio)[0]
 
 
-def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None, with_middle: bool = False) -> Ears:
+def ears_of(
+    trained: TrainedNetwork,
+    audio: AudioSpec | None = None,
+    with_middle: bool = False,
+    with_hidden: bool = False,
+) -> Ears:
     """On CUDA where available.
 
     Args:
         audio: what they are to hear; None is what the network was trained on. Its mels are that one's first.
-        with_middle: of the AudioSet network as published, the middle blocks too, and its classifier's hidden
-            layer where the windows are as long as those that it was trained on. Of shorter windows that layer
-            helps on clips like the training's and harms on other music (docs/RESULTS.md). A network that was
-            trained further has what it learnt in its last block.
+        with_middle: of the AudioSet network as published, the middle blocks too. One that was trained further
+            has what it learnt in its last.
+        with_hidden: beside these its hidden layer, where the windows are as long as the published
+            ones. Of shorter ones it helps on clips like the training's and harms on other music
+            (docs/RESULTS.md).
     """
     audio = audio or embedded_audio(trained)
     if isinstance(trained.network, FrozenNetwork):
@@ -81,7 +87,7 @@ def ears_of(trained: TrainedNetwork, audio: AudioSpec | None = None, with_middle
         is_published = isinstance(trained.network, AudioSetNet) and not trained.labels
         middle = AudioSetNet.MIDDLE if with_middle and is_published else 0
         patches = embedding_audio(trained.audio)[1]
-        hidden = middle > 0 and audio.window_s >= PUBLISHED_WINDOW_S
+        hidden = with_hidden and middle > 0 and audio.window_s >= PUBLISHED_WINDOW_S
         embedding = Embedding(trained.network, trained.backbone, patches, mels, middle, hidden)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Ears(trained.backbone, audio, embedding.to(device), trained.notice)

@@ -60,7 +60,8 @@ def frozen_fit(job: Job, examples: Examples, split: Split, observer: Observer) -
         MerError: see ``window_embeddings``; or a clip cannot be heard.
     """
     recipe = job.protocol.recipe
-    ears = ears_of(trained_network(job.protocol.weights), job.protocol.audio, with_middle=True)
+    trained = trained_network(job.protocol.weights)
+    ears = ears_of(trained, job.protocol.audio, with_middle=True, with_hidden=True)
     features = _features(ears, examples.clips, job, recipe.eval_windows, observer)
     training = [examples.clips[i] for i in split.training]
     heard = [features[i] for i in split.training]

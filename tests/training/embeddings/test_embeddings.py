@@ -139,14 +139,18 @@ def test_short_windows_are_heard_as_patches(tmp_path: Path):
     assert np.allclose(ears.embed(log_mels), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_of_published_weights_the_middle_blocks_are_heard_as_a_frozen_plan_does(tmp_path: Path):
-    """A curve, a queue and a head that is trained on the same clips learn from the same values."""
+def test_of_published_weights_the_middle_blocks_are_heard_and_in_long_windows_the_hidden_layer(
+    tmp_path: Path,
+):
     save_file(random_audioset(), tmp_path / "ears.safetensors")
     trained = trained_network(str(tmp_path / "ears.safetensors"))
     ears = ears_from_source(str(tmp_path / "ears.safetensors"))
     assert ears.key == ears_of(trained, with_middle=True).key != ears_of(trained).key
-    assert ears.embedding.hidden
-    assert not ears_of(trained, PRESETS["audioset-short"], with_middle=True).embedding.hidden
+    whole = ears_of(trained, with_middle=True, with_hidden=True)
+    assert whole.embedding.hidden
+    assert whole.key != ears.key
+    short = ears_of(trained, PRESETS["audioset-short"], with_middle=True, with_hidden=True)
+    assert not short.embedding.hidden
 
 
 def test_unknown_sources_are_refused(tmp_path: Path):
