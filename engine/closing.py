@@ -1,4 +1,4 @@
-"""The two methods of context managers that end with ``close``."""
+"""The base of context managers whose block ends with ``close``."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class EngineLoadError(DeviceError):
 
 @contextmanager
 def os_errors_say(what: str) -> Iterator[None]:
-    """An OSError of the block becomes a MerError: ``what``, and the system's reason."""
+    """Within the block an OSError becomes a MerError: ``what``, a colon, and the system's reason."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Opens a file to be read; and whether it can be read at all, asked after a decoder failed."""
+"""Opens a file for reading; checks, after a decoder failed, whether it can be read at all."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def opened(path: str | Path, as_what: str = "") -> Iterator[BufferedReader]:
     """A regular file, open within the block.
 
     Args:
-        as_what: of the error's text: " as CSV".
+        as_what: what follows "cannot be read" in the error, such as " as CSV".
 
     Raises:
-        MerError: with the file's name: it is none, or cannot be opened or read.
+        MerError: names the file: it is no regular file, is empty, or cannot be opened or read.
     """
     cannot = f"{path} cannot be read{as_what}"
     try:

@@ -264,9 +264,10 @@ def _stderr_file() -> Path:
 @contextmanager
 def stderr_in(path: Path) -> Iterator[None]:
     """This process, and those that it starts within the block, write their stderr to a file."""
-    kept = None
-    with suppress(OSError, ValueError, AttributeError):  # stderr may be closed
+    with suppress(OSError, ValueError, AttributeError):  # it may be closed, or no stream at all
         sys.stderr.flush()
+    kept = None
+    with suppress(OSError):  # descriptor 2 may be closed
         kept = os.dup(2)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:

@@ -23,7 +23,7 @@ class LabelsInOrder(dict[int, SongLabel]):
             yield label
 
     def and_rest(self, labels: Iterator[SongLabel]) -> Iterator[SongLabel]:
-        """A call's labels, and behind them ``rest``: also where a second signal ends the call."""
+        """A call's labels, then ``rest``, even if a second signal ends the call."""
         try:
             yield from labels
         except StoppedAtOnce:

@@ -76,7 +76,7 @@ def ears_of(
         with_middle: of the AudioSet network as published, the middle blocks too. One that was trained further
             has what it learnt in its last.
         with_hidden: beside these its hidden layer, where the windows are as long as the published
-            ones. Of shorter ones it helps on clips like the training's and harms on other music
+            ones. Of shorter ones it helps on clips like the training's and not on other music
             (docs/RESULTS.md).
     """
     audio = audio or embedded_audio(trained)

@@ -326,3 +326,20 @@ with _copies_as_processes():
 print(os.waitpid(pid, 0)[1], os.read(out, 9))
 """
     assert run(["-c", program]) == ("0 b'told'\n", "")
+
+
+WITHOUT_A_STREAM = """
+import os, sys
+from pathlib import Path
+from merkit.engine.labelling.child_process import stderr_in
+
+sys.stderr = None  # as programs without a console have it
+with stderr_in(Path("led")):
+    os.write(2, b"within")
+os.write(2, b"after")
+"""
+
+
+def test_stderr_comes_back_where_the_program_has_no_stream(tmp_path: Path) -> None:
+    _, errors = run(["-"], WITHOUT_A_STREAM, tmp_path)
+    assert (errors, (tmp_path / "led").read_text()) == ("after", "within")
