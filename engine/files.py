@@ -23,7 +23,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _PART_NAMES = 3  # of temporary files of one name, which are looked at again; beyond them names are random
 
-# Of disks that cannot be asked for it: of folders CIFS, DrvFs and the like, of files SMB on a Mac and FUSE.
+# What disks without fsync answer: CIFS, DrvFs and the like for folders, SMB on a Mac and FUSE for files.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 # What folders shared by a Windows machine (VirtualBox, Docker, WSL) say of a rename of an open file.
@@ -100,7 +100,7 @@ class Disk:
         try:
             self.replace(temporary, path)
         except OSError as error:
-            if error.errno not in _IN_USE:
+            if error.errno not in _IN_USE or not temporary.exists():
                 raise
             let_go()  # the lock keeps it open
             self.replace(temporary, path)

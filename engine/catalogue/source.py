@@ -80,7 +80,7 @@ def labels_came_along(shard: Path, typed: str, path: str) -> bool:
     Args:
         shard: of the labels, below the working folder.
         typed: a song, as the row has it.
-        path: the song that this row was made of.
+        path: where the row's song was when it was labelled.
     """
     copied, own = real_path_of(typed), real_path_of(path)
     here, labels = real_path_of("."), real_path_of(str(shard.parent))

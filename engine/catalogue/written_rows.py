@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -228,7 +227,10 @@ def _from_parquet(file: Path) -> tuple[list[str], RunInfo | None, _Rows]:
             for batch in table.iter_batches(100, use_threads=False):  # shard_file.py says why
                 for row in batch.select(names).to_pylist():
                     row = _read_from_csv(row)
-                    yield row if isinstance(row.get("windows"), str) else rounded(row, floats)
+                    is_stored = isinstance(windows := row.get("windows"), list) and all(
+                        isinstance(window, dict) and "p" in window for window in windows
+                    )
+                    yield rounded(row, floats) if is_stored or windows is None else row
 
     return names, None if text is None else info_from_fields(fields_from_json(text, file)), rows
 
@@ -259,7 +261,7 @@ def _from_csv(file: Path) -> tuple[list[str], None, _Rows]:
 def _value(cell: str, kind: str) -> Any:
     """What stands in a cell."""
     if kind == "windows":
-        return json.loads(cell)
+        return json_from_text(cell, LONGEST_LINE)
     if kind == "int64":
         return int(cell) if cell.lstrip("-").isdigit() else float(cell)
     return cell if kind == "string" else float(cell)
@@ -271,7 +273,7 @@ def _read_from_csv(row: Record) -> Record:
     What keeps cells from being formulas is taken off, and what was an empty cell is null.
     """
     with suppress(KeyError, TypeError, ValueError):  # no text, or no JSON, which is named later
-        windows = json.loads(row["windows"])
+        windows = json_from_text(row["windows"], LONGEST_LINE)
         texts = {name: text_from_csv(value) for name, value in row.items() if isinstance(value, str)}
         told = {name: text or None for name, text in texts.items()}
         return {**row, **told, "path": texts.get("path"), "windows": windows}

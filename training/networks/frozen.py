@@ -56,10 +56,11 @@ def unfilled_frozen(
     for value, least, most in zip(given, (1, 0, 0), _MOST, strict=True):
         if type(value) is not int or not least <= value <= most:
             raise ValueError("its provenance does not say how its embedding is made")
-    # What was made before the hidden layer was heard has no weights of it.
-    extra_head, hidden = (
+    extra_head, has_hidden = (
         any(tensor.startswith(f"embedding.network.{part}.") for tensor in tensors)
         for part in ("backbone", "classifier")
     )
     network = build_backbone(name, 2, extra_head=extra_head)
-    return FrozenNetwork(Embedding(network, name, *given, hidden=hidden), nn.Linear(features, labels))
+    # What was made before the hidden layer was heard has middle blocks, and no weights of that layer.
+    embedding = Embedding(network, name, *given, hidden=has_hidden and given[2] > 0)
+    return FrozenNetwork(embedding, nn.Linear(features, labels))

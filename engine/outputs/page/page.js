@@ -372,8 +372,12 @@ function makeTheme(redraw) {
   button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; show(); });
   system.addEventListener("change", show);
   let chosen; // paper is light
-  addEventListener("beforeprint", () => { chosen = root.dataset.theme; root.dataset.theme = "light"; show(); });
-  addEventListener("afterprint", () => { chosen ? (root.dataset.theme = chosen) : delete root.dataset.theme; show(); });
+  addEventListener("beforeprint", () => { chosen ??= root.dataset.theme ?? ""; root.dataset.theme = "light"; show(); });
+  addEventListener("afterprint", () => {
+    chosen ? (root.dataset.theme = chosen) : delete root.dataset.theme;
+    chosen = undefined;
+    show();
+  });
   show();
 }
 

@@ -20,7 +20,7 @@ class Player {
       const { code, message } = audio.error ?? { code: MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED };
       this.say(this.text, code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED
         ? `This browser cannot play ${catalogue.path(this.song)}: it is not there, or of a format that the browser does not know. `
-        : `This browser cannot go on with ${catalogue.path(this.song)}: it is damaged, broke off, or there is no device for sound (${message}). `);
+        : `This browser cannot go on with ${catalogue.path(this.song)}: the file is damaged or was cut off, or there is no device for sound (${message}). `);
     });
     new ResizeObserver(() => this.draw()).observe(strip);
   }

@@ -329,16 +329,17 @@ def test_rows_that_another_program_read_from_csv_and_wrote_in_another_format(
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
-def test_a_timeline_that_is_text_and_no_json_is_named(
-    suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
+@pytest.mark.parametrize("text", ["[{'start_s': 0.0}]", '{"a": 1}', '["a"]', "5", "[" * 100_000])
+def test_text_that_is_no_timeline_is_named(
+    text: str, suffix: str, tmp_path: Path, info: RunInfo, two_rows: list[dict[str, Any]]
 ) -> None:
-    rows = [{**row, "windows": "[{'start_s': 0.0}]"} for row in two_rows]
+    rows = [{**row, "windows": text} for row in two_rows]
     file = tmp_path / f"rows.{suffix}"
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), file)
     else:
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(MerError, match=r"row 1: windows is \"\[\{'start_s'"):
+    with pytest.raises(MerError, match="row 1: windows is "):
         copy_rows(file, tmp_path / "labels")
 
 
