@@ -327,7 +327,7 @@ class Page {
   fillGroup(row, { name, count, emotions }) {
     row.parts.name.textContent = row.parts.name.title = name;
     row.parts.count.textContent = count.toLocaleString();
-    row.setAttribute("aria-label", `${name} ${count.toLocaleString()} ${count === 1 ? "song" : "songs"}: ` +
+    row.setAttribute("aria-label", `${name}, ${count.toLocaleString()} ${count === 1 ? "song" : "songs"}: ` +
       this.catalogue.labels.map((label, number) => [emotions[number], label]).filter(([many]) => many)
         .map(([many, label]) => `${many} ${label}`).join(", "));
     const drawing = drawingOf(row.parts.bar);
