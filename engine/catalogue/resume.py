@@ -156,23 +156,17 @@ class Resume:
         """The input of the row's path, where that leads elsewhere than it did, if it is the row's file.
 
         It is where the path cannot be followed now, or where everything was moved: the same size and time
-        at the same path, and nothing in the old place; or the labels were copied with the music. If not, the
-        row gives up that path.
+        at the same path, and nothing in the old place; or the labels were copied with the music, whatever
+        the copy's sizes and times. If not, the row gives up that path.
         """
         item = self._spelt(row.path)
         if item is None:
             return None, {}
         if not item.place:
-            is_same = not has_changed(row, item.source)
-            if is_absent(item.source) or (is_same and self._has_moved(row, identity, shard)):
+            has_moved = not has_changed(row, item.source) and not self._looks.is_file(identity)
+            if is_absent(item.source) or has_moved or _is_copied(row.path, identity, shard):
                 return item, {}
         return None, {"path": identity}
-
-    def _has_moved(self, row: Row, identity: str, shard: Path) -> bool:
-        """Whether the row's file is not in its old place, or the labels are those of a copy of it."""
-        return not self._looks.is_file(identity) or any(
-            labels_came_along(shard, row.path, path) for path in paths_from_text(identity)
-        )
 
     def _in_other_form(self, row: Row, identity: str) -> Item | None:
         """The input that has the row's size, time and name but for the normal form of its letters.
@@ -273,6 +267,11 @@ class Resume:
 
     def _is_unlisted(self, identity: str) -> bool:
         return identity in self.unlisted or self._inputs.is_absent_input(identity)
+
+
+def _is_copied(typed: str, identity: str, shard: Path) -> bool:
+    """Whether labels are those of a copy of a row's file."""
+    return any(labels_came_along(shard, typed, path) for path in paths_from_text(identity))
 
 
 def _different(values: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,12 +83,20 @@ def labels_came_along(shard: Path, typed: str, path: str) -> bool:
         typed: a song, as the row has it.
         path: where the row's song was when it was labelled.
     """
-    copied, own = real_path_of(typed), real_path_of(path)
-    here, labels = real_path_of("."), real_path_of(str(shard.parent))
-    below = os.path.relpath(copied, here)
-    if not own.endswith(os.sep + below) or not labels.startswith(os.path.join(here, "")):
-        return False
-    return os.path.isfile(f"{own.removesuffix(below)}{os.path.relpath(labels, here)}/{shard.name}")
+    with suppress(OSError):  # there is no working folder any more
+        own, below = real_path_of(path), os.path.relpath(real_path_of(typed), real_path_of("."))
+        return own.endswith(os.sep + below) and labels_lie_alike(shard, own.removesuffix(below))
+    return False
+
+
+def labels_lie_alike(file: Path, folder: str) -> bool:
+    """Whether a file of labels below the working folder has its like in the same place below another one."""
+    with suppress(OSError):
+        here, labels = real_path_of("."), real_path_of(str(file.parent))
+        if labels.startswith(os.path.join(here, "")):
+            other = os.path.join(folder, os.path.relpath(labels, here), file.name)
+            return os.path.isfile(other) and real_path_of(folder) != here
+    return False
 
 
 def source_from_path(path: str, columns: Mapping[str, Any] | None = None) -> Source:

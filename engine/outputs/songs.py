@@ -129,22 +129,25 @@ def is_sure(song: Song, min_confidence: float = 0.0, unsure: bool = False) -> bo
 def find(song: Song) -> tuple[Found, str]:
     """What became of a song's file, and its path: as it was typed if that leads to it, else where it led.
 
-    Where the file is still there, a path of the same text that leads elsewhere now is not taken for it: it
-    may be of a backup, unless the labels were copied with the music. Nor is one whose file has another size
-    or time; only ``real_path`` can have changed.
+    Where labels were copied with the music, the song is the copy, also where that has changed or went. Else,
+    where the file is still there, a path of the same text that leads elsewhere now is not taken for it: it
+    may be of a backup. Nor is one whose file has another size or time; only ``real_path`` can have changed.
     """
     if is_remote(song.path):
         return Found.REMOTE, song.path
     own = song.real_path or song.path
     found, path = _found_at(own, song)
-    if own == song.path or found is Found.CHANGED:
+    if own == song.path:
         return found, path
     typed_found, typed = _found_at(song.path, song)
-    if typed_found is not Found.SAME:
-        return found, path
     # Real paths, since tagging gives a hard link in a backup another file.
-    is_it = found is Found.MISSING or is_same_way(real_path_of(typed), real_path_of(path))
-    return Found.SAME, typed if is_it or labels_came_along(song.shard, typed, path) else path
+    if typed_found is Found.SAME and (
+        found is Found.MISSING or is_same_way(real_path_of(typed), real_path_of(path))
+    ):
+        return Found.SAME, typed
+    if any(labels_came_along(song.shard, song.path, each) for each in paths_from_text(own)):
+        return typed_found, typed
+    return found, path
 
 
 def _found_at(text: str, song: Song) -> tuple[Found, str]:

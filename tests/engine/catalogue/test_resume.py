@@ -428,6 +428,30 @@ def test_labels_that_were_copied_with_their_songs_are_those_of_the_copies(
     assert len(rows()) == 10
 
 
+@pytest.mark.parametrize("named", ["nas", "nas/album/b.wav"])
+def test_copies_with_new_times_are_labelled_in_their_rows(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by "cp -r": no row of the copied labels leads to the first disk."""
+    label("nas")
+    for name in ("nas", "labels"):
+        shutil.copytree(name, f"disk/{name}", copy_function=shutil.copy)
+    shutil.copytree("nas", "alone/nas", copy_function=shutil.copy)
+    first = os.path.realpath("nas/album/b.wav")
+    monkeypatch.chdir("disk")
+    before = rows()
+    count = 5 if named == "nas" else 1
+    assert told(label(named)) == {"replaced": count}
+    assert [row["path"] for row in rows()] == [row["path"] for row in before]
+    assert sum(row["real_path"] != old["real_path"] for row, old in zip(rows(), before, strict=True)) == count
+    assert first not in [row["real_path"] for row in rows()]
+    monkeypatch.chdir("../alone")
+    shutil.copytree("../labels", "other/labels")
+    os.symlink("other/labels", "labels")
+    label("nas")
+    assert len(rows()) == 10
+
+
 @pytest.mark.parametrize("step", [100, 10**3, 10**6, 10**7, 10**9, 2 * 10**9])
 @pytest.mark.parametrize("back", [False, True])
 def test_an_archive_of_both_that_rounds_times(step: int, back: bool, monkeypatch: pytest.MonkeyPatch) -> None:

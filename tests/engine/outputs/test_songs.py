@@ -90,6 +90,26 @@ def test_the_copy_is_taken_where_the_labels_were_copied_with_it(
     assert find(copied) == (Found.SAME, str(tmp_path / "a" / "m" / "song"))
 
 
+def test_a_copy_that_changed_or_went_is_not_the_first_song(
+    song: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels are the copy's, before its first run too: nothing of them reaches the first disk."""
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    monkeypatch.chdir(tmp_path / "b")
+    (copied,) = songs_in(Path("labels"))[1]
+    (theirs,) = songs_in(tmp_path / "a" / "labels")[1]
+    os.utime("m/song", (1, 1))
+    real = tmp_path / "a" / "m" / "song"
+    for first in (Found.SAME, Found.CHANGED):
+        assert find(copied) == (Found.CHANGED, "m/song")
+        assert find(theirs) == (first, str(real))
+        os.utime(real, (2, 2))
+    os.utime(real, ns=(song.mtime_ns or 0, song.mtime_ns or 0))
+    Path("m/song").unlink()
+    assert find(copied) == (Found.MISSING, "m/song")
+    assert find(theirs) == (Found.SAME, str(real))
+
+
 def test_a_library_that_left_a_link_in_its_place_keeps_the_path_that_was_typed(
     song: Song, tmp_path: Path
 ) -> None:
