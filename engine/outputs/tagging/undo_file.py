@@ -6,13 +6,17 @@ import json
 import os
 from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ...catalogue.reconcile import paths_from_text
 from ...catalogue.run_info import UNDO_FILE as NAME
+from ...catalogue.source import labels_lie_alike, real_path_of
 from ...errors import MerError, os_errors_say
 from ...files import Disk, keep_private
 from ...strict_json import LONGEST, json_from_text
+from ...text.escape import text_from_path
 from .differences import Piece
 
 _FORMAT, _FORMAT_FOUND = 1, 2  # so that versions which know no "found" do not call the line damaged
@@ -49,9 +53,10 @@ class UndoFile:
 
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self.path, self._disk = folder / NAME, disk or Disk()
+        self._is_copied_from = lru_cache(1 << 12)(lambda place: labels_lie_alike(self.path, place))
 
     def records(self) -> Iterator[tuple[int, Record]]:
-        """Each record and where it begins.
+        """Each record and where it begins. Where labels and songs were copied together, it is of the copy.
 
         Raises:
             MerError: the file cannot be read, or a line is no record.
@@ -61,7 +66,8 @@ class UndoFile:
                 start = 0
                 for number, line in enumerate(file, 1):
                     if line.endswith(b"\n"):
-                        yield start, self._record(line, number)
+                        record = self._record(line, number)
+                        yield start, replace(record, path=self._here(record.path))
                     start += len(line)
         except FileNotFoundError:
             return
@@ -112,6 +118,21 @@ class UndoFile:
                         line = file.readline()
                         marked = _line(replace(self._record(line), found=True)) if start in found else line
                         out.write(marked if len(marked) <= LONGEST else line)
+
+    def _here(self, text: str) -> str:
+        """The path of a record, or that of the file's copy, which lies below the working folder as it does
+        below the folder that it was copied from with these labels.
+        """
+        for path in paths_from_text(text):
+            folders = [str(folder) for folder in reversed(Path(path).parents)]
+            if firsts := [*filter(self._is_copied_from, folders)]:
+                here = real_path_of(".")
+                copies = [os.path.join(here, os.path.relpath(path, first)) for first in firsts]
+                copy = max(copies, key=os.path.lexists)
+                # A folder below may have labels of its own, and its songs a record here.
+                if here not in folders or os.path.lexists(copy):
+                    return text_from_path(real_path_of(copy))
+        return text
 
     def _whole_lines(self) -> int:
         """Bytes up to the end of the last whole line."""

@@ -190,6 +190,73 @@ def test_songs_that_moved_with_their_labels(
     assert has_undo(labels) == (rows == "both")  # what has moved may be a copy
 
 
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_copy_with_its_labels_is_undone_and_the_first_disk_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Any, beside: bool
+) -> None:
+    """Songs lie beside the labels, or in a folder of their own. One of the copies has changed, one went."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    names = [name if beside else f"m/{name}" for name in ("a.flac", "bb.flac", "ccc.flac")]
+    paths = [song(first / name, 0.5 + 0.1 * len(name)) for name in names]
+    before = [path.read_bytes() for path in paths]
+    monkeypatch.chdir(first)
+    tag(write_labels(Path("labels"), [row_of(name) for name in names]))
+    tagged = [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+    shutil.copytree(first, second, copy_function=copy)
+    left = paths[0].with_name(f".{paths[0].name}.0.part")
+    left.write_text("of a run on the first disk")
+    monkeypatch.chdir(second)
+    (second / names[1]).write_bytes(tagged[1][0] + b"more")
+    (second / names[2]).unlink()
+    assert undo(Path("labels")) == [Outcome.WRITTEN, Outcome.CHANGED, Outcome.MISSING]
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths] == tagged
+    assert (second / names[0]).read_bytes() == before[0]
+    assert left.exists()
+    assert has_undo(second / "labels")
+    monkeypatch.chdir(first)
+    assert undo(Path("labels")) == [Outcome.WRITTEN] * 3
+    assert [path.read_bytes() for path in paths] == before
+    assert not has_undo(first / "labels")
+    assert not left.exists()
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = song(tmp_path / "here" / "m" / "a.flac")
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path / "here")
+    labels = write_labels(tmp_path / "labels", [row_of("m/a.flac")])
+    tag(labels)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert undo(labels) == [Outcome.WRITTEN]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_a_folder_below_with_labels_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_copy: bool
+) -> None:
+    """It is part of the library, or what the library was copied from."""
+    path = song(tmp_path / "below" / "a.flac")
+    before = path.read_bytes()
+    monkeypatch.chdir(path.parent)
+    own = write_labels(Path("labels"), [row_of("a.flac")])
+    if is_copy:
+        tag(own)
+        shutil.copytree(path.parent, tmp_path, dirs_exist_ok=True)
+    else:
+        (own / ".undo.jsonl").touch()
+        tag(write_labels(tmp_path / "labels", [row_of(path)]))
+        write_labels(tmp_path / "labels", [row_of(tmp_path / "below" / "away.flac")])
+    tagged = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    assert undo(Path("labels")) == [Outcome.WRITTEN]
+    assert path.read_bytes() == (tagged if is_copy else before)
+    assert not is_copy or Path("a.flac").read_bytes() == before
+
+
 @pytest.mark.parametrize("same_time", [False, True])
 def test_equal_files_that_moved_get_their_own_times_back(tmp_path: Path, same_time: bool) -> None:
     """They are told from each other by their times, or else by their names."""
