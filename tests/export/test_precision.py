@@ -13,6 +13,7 @@ from merkit.engine.errors import MerError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.export.evidence import without_evidence
 from merkit.export.onnx_session import open_session
+from merkit.export.plain_graph import plain_from_onnx
 from merkit.export.precision import (
     UnknownLayerError,
     fp16_from_onnx,
@@ -33,8 +34,9 @@ def ranges_of(model: ModelProto) -> dict[str, tuple[float, float]]:
 
 @pytest.fixture(scope="module")
 def bundled() -> ModelProto:
-    """As the export converts it, which leaves the evidence in FP32."""
-    return without_evidence(onnx.load_from_string(open_artifact("mobilenetv3").content))[0]
+    """As the export converts it: with its weights in FP32 again, and without the evidence."""
+    plain = plain_from_onnx(onnx.load_from_string(open_artifact("mobilenetv3").content))
+    return without_evidence(plain)[0]
 
 
 def test_fp16_of_the_small_and_the_bundled_network(bundled: ModelProto) -> None:

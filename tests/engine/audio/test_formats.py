@@ -39,7 +39,7 @@ def test_formats_that_are_not_opened_are_found_in_folders() -> None:
     video = ".avi .divx .flv .mpg .mpe .m1v .m2v .m2ts .vob .ogm"
     assert {*sound.split(), *video.split()} <= AUDIO_SUFFIXES
     others = re.findall(
-        r"`(\.\w+)`", INPUTS.partition("**Not taken by their suffix**")[2].partition("\n- ")[0]
+        r"`(\.\w+)`", INPUTS.partition("**Ambiguous suffixes are not taken**")[2].partition("\n- ")[0]
     )
     assert {".ts", ".mts", ".la", ".mod", ".it", ".dat", ".aa", ".mpp"} <= {*others}
     assert not {*others} & AUDIO_SUFFIXES
