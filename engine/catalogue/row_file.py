@@ -37,7 +37,7 @@ class _Writer:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Most formats end with their last row."""
+        """Writes what a format has behind its last row; most have nothing."""
 
 
 class RowFile:

@@ -75,9 +75,9 @@ def ears_of(
         audio: what they are to hear; None is what the network was trained on. Its mels are that one's first.
         with_middle: of the AudioSet network as published, the middle blocks too. One that was trained further
             has what it learnt in its last.
-        with_hidden: beside these its hidden layer, where the windows are as long as the published
-            ones. Of shorter ones it helps on clips like the training's and not on other music
-            (docs/RESULTS.md).
+        with_hidden: beside these the hidden layer of its classifier, where the windows are as long as those
+            of its training or longer. Of shorter ones that layer helps on clips like those of the fit, and
+            not on other music (docs/RESULTS.md).
     """
     audio = audio or embedded_audio(trained)
     if isinstance(trained.network, FrozenNetwork):

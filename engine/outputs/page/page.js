@@ -1,7 +1,7 @@
 // The page: what is looked for, in which order, and who shows it.
 
 const COLUMNS = ["song", "artist", "album", "emotion", "sure", "timeline", "length"];
-const MOST_PRINTED = 500; // songs: each has a canvas, and the time grows with the square
+const MOST_PRINTED = 500; // songs: each has a canvas, and drawing takes longer for each more
 const byId = (id) => document.getElementById(id);
 const element = (tag, className = "", text = "") => {
   const made = document.createElement(tag);
