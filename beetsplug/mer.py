@@ -156,7 +156,7 @@ class MerPlugin(BeetsPlugin):
         if _VERDICT not in item:
             return
         from merkit.engine.errors import MerError
-        from merkit.engine.outputs.tagging import moods
+        from merkit.engine.outputs.tagging import kinds, moods
 
         name = os.fsdecode(path)
         mood = item.get(_MOOD, "", with_album=False)
@@ -173,7 +173,7 @@ class MerPlugin(BeetsPlugin):
                 moods.write_moods(name, values)
                 if path == item.path:
                     item.mtime = item.current_mtime()  # or beets takes it for a file that somebody changed
-        except moods.NoPlaceError:
+        except kinds.NoPlaceError:
             return
         except MerError as error:
             self._log.error("{}: {}", _name(item), error)

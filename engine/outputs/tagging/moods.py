@@ -12,6 +12,7 @@ from typing import Any
 from ...audio.containers.part import part_of_file
 from ...audio.tags.id3 import id3v1_of
 from ...errors import MerError
+from .kinds import opened
 from .older import older_comments, older_frames
 from .others import (
     FLAC_COMMENTS,
@@ -25,18 +26,12 @@ from .others import (
     other_items,
 )
 from .others import SHARE as _SHARE
-from .rest import behind_tags, check_rest, moods_in_rest
+from .rest import check_rest, moods_in_rest
 
 _ITUNES = "----:com.apple.iTunes:"
 _ASF_MOOD = "WM/Mood"
 _NOT_IN_KEYS = re.compile("[^ -<>-}]")  # what a Vorbis comment's name cannot hold
-_LEAST_UNKNOWN = 0x7FFF_0000  # bytes: SoX states something above it, others 0 or all ones
-_OTHER_WAVS = (b"RF64", b"BW64", b"RIFX")
 _SHORT = 10  # bytes of a frame that holds nothing
-
-
-class NoPlaceError(MerError):
-    """A file whose format has no place for a mood that mutagen can write."""
 
 
 def share_name(label: str) -> str:
@@ -87,23 +82,20 @@ def require_mutagen() -> None:
         raise MerError("tags are read and written by mutagen: pip install 'merkit[tags]'") from None
 
 
-def read_moods(path: str | Path, like: str | Path | None = None) -> dict[str, str]:
+def read_moods(path: str | Path) -> dict[str, str]:
     """The mood of a file and the shares that were written here; empty if it has none.
 
     Several moods that are not the same are one text, with "; " between them: also those in tags
     that are not written (``check_rest``).
 
-    Args:
-        like: a file of the same format with its right name, by which mutagen knows some formats.
-
     Raises:
         NoPlaceError: its format has no place for them.
         MerError: mutagen cannot read it.
     """
-    return _moods(_opened(path, like or path), path)
+    return _moods(_opened(path), path)
 
 
-def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | None = None) -> list[bytes]:
+def write_moods(path: str | Path, values: Mapping[str, str]) -> list[bytes]:
     """Writes ``values_of`` in the place of earlier ones, and nothing else. The file is changed in place.
 
     ID3 stays in its version: TMOO in 2.4 and TXXX:MOOD in 2.3, as UTF-16 where that is needed. Its other
@@ -119,7 +111,7 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
             damaged.
     """
     check_rest(path, values)
-    file = _opened(path, like or path)
+    file = _opened(path)
     for key in [key for key, _ in _entries(file)]:
         del file.tags[key]
     old_v1 = _id3v1(path)
@@ -139,59 +131,14 @@ def write_moods(path: str | Path, values: Mapping[str, str], like: str | Path | 
     return added
 
 
-def _opened(path: str | Path, like: str | Path) -> Any:
-    """The file as mutagen has it, with tags or None."""
-    import mutagen
-    from mutagen.aiff import AIFF
-    from mutagen.asf import ASF
-    from mutagen.flac import FLAC
-    from mutagen.mp3 import MP3
-    from mutagen.mp4 import MP4
-    from mutagen.oggflac import OggFLAC
-    from mutagen.oggopus import OggOpus
-    from mutagen.oggspeex import OggSpeex
-    from mutagen.oggtheora import OggTheora
-    from mutagen.oggvorbis import OggVorbis
-    from mutagen.wave import WAVE
-
-    with_id3 = (MP3, WAVE, AIFF)
-    others = (FLAC, MP4, ASF, OggVorbis, OggOpus, OggFLAC, OggSpeex, OggTheora)
+def _opened(path: str | Path) -> Any:
     try:
-        _check_kind(path)
-        file = mutagen.File(str(like), options=[*with_id3, *others])
-        if isinstance(file, with_id3):
-            # As it stands in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
-            file = type(file)(str(path), translate=False, load_v1=False)
-        elif file is not None and str(like) != str(path):
-            file = type(file)(str(path))
+        return opened(path)
     except MerError:
         raise
     # Its readers meet whatever bytes there are, and not all of their errors are its own kind.
     except Exception as error:
         raise MerError(f"mutagen cannot read it: {_reason(error)}") from None
-    if file is None:
-        raise NoPlaceError("its format has no place for a mood")
-    return file
-
-
-def _check_kind(path: str | Path) -> None:
-    """Refuses what mutagen takes for a format with a place, by its name or an ID3v2 tag in front of it, and
-    WAV and AIFF that were written to a pipe: their length stands for one that nobody knew.
-    """
-    with open(path, "rb") as file:
-        head, size = file.read(12), os.fstat(file.fileno()).st_size
-        sound = behind_tags(part_of_file(file.fileno())).read(0, 2)
-    is_adts = len(sound) == 2 and sound[0] == 0xFF and sound[1] & 0xF6 == 0xF0
-    if is_adts or head[:4] in _OTHER_WAVS:
-        raise NoPlaceError("its format has no place for a mood")
-    if head[:4] not in (b"RIFF", b"FORM") or head[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
-        return
-    stated = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
-    if stated == 0 or _LEAST_UNKNOWN <= stated > size:
-        name = "OUT.wav" if head[8:] == b"WAVE" else "OUT.aiff"
-        raise MerError(
-            f"its header does not say how long it is: save it anew (ffmpeg -i FILE -c copy {name})"
-        )
 
 
 def _reason(error: Exception) -> str:

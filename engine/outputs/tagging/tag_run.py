@@ -20,7 +20,8 @@ from ...files import Disk
 from ...text.escape import text_from_path
 from ..songs import Found, Song, find, is_sure, songs_in
 from .differences import bytes_from_pieces, pieces_from_files
-from .moods import MOOD, NoPlaceError, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
+from .kinds import NoPlaceError
+from .moods import MOOD, is_mood_ours, read_moods, require_mutagen, values_of, write_moods
 from .older import hidden_names, shown_texts
 from .others import other_blocks, other_entries
 from .replacement import check_writable, replacement
@@ -232,7 +233,7 @@ class _Tagger:
             copy = Path(file.name)
             sound, tags, others = sound_digest(copy), tags_from_file(copy), other_entries(copy)
             shown, blocks = shown_texts(copy), other_blocks(copy)
-            added = write_moods(copy, values, like=path)
+            added = write_moods(copy, values)
             if sound_digest(copy) != sound:
                 raise MerError("its sound would not stay as it is")
             if tags.items() - tags_from_file(copy).items():
@@ -245,7 +246,7 @@ class _Tagger:
             # Of WMA nothing else compares tags. Those that are taken over may be shown otherwise.
             if hidden := ", ".join(hidden_names(shown, shown_texts(copy), is_exact=not added)):
                 raise MerError(f"players would no longer show its {hidden}: save its tags anew first")
-            if read_moods(copy, like=path) != values:
+            if read_moods(copy) != values:
                 raise MerError("its mood cannot be read back")
             with copy.open("rb") as new:
                 pieces = pieces_from_files(old, new)

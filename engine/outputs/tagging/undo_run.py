@@ -25,7 +25,8 @@ from ...text.escape import text_from_path
 from ..songs import songs_in
 from .candidates import Candidate, Candidates
 from .differences import bytes_from_pieces
-from .moods import NoPlaceError, is_ours, read_moods, require_mutagen
+from .kinds import NoPlaceError
+from .moods import is_ours, read_moods, require_mutagen
 from .replacement import replacement
 from .tag_run import Outcome, Tagged, digest_of, reason_of
 from .undo_file import Facts, Record, UndoFile

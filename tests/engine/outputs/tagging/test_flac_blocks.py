@@ -56,8 +56,8 @@ def test_a_block_that_would_change_stops_the_change(tmp_path: Path, monkeypatch:
     labels = write_labels(tmp_path / "labels", [row_of(path)])
     before, write = path.read_bytes(), tag_run.write_moods
 
-    def spoil(copy: Path, values: dict[str, str], like: Path) -> list[bytes]:
-        added = write(copy, values, like)
+    def spoil(copy: Path, values: dict[str, str]) -> list[bytes]:
+        added = write(copy, values)
         file = FLAC(copy)
         file.pictures[0].desc = "changed"
         file.save()

@@ -10,8 +10,8 @@ import pytest
 from audio_files import noise
 from merkit.engine.audio.tags.written import tags_from_file
 from merkit.engine.errors import MerError
+from merkit.engine.outputs.tagging.kinds import NoPlaceError
 from merkit.engine.outputs.tagging.moods import (
-    NoPlaceError,
     is_mood_ours,
     is_ours,
     read_moods,
@@ -86,6 +86,31 @@ def test_formats_without_a_place(tmp_path: Path, sound_format) -> None:
     path = made(tmp_path / f"a{sound_format.suffix}", sound_format)
     with pytest.raises(NoPlaceError, match="no place for a mood"):
         read_moods(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".wav", ".m4a"])
+def test_the_content_counts_and_not_the_name(tmp_path: Path, suffix: str) -> None:
+    for sound_format in (*TAGGED, *OTHERS):
+        path = made(tmp_path / f"a{sound_format.suffix}", sound_format).rename(tmp_path / f"a{suffix}")
+        if sound_format in OTHERS:
+            with pytest.raises(NoPlaceError, match="no place for a mood"):
+                read_moods(path)
+            continue
+        sound = sound_digest(path)
+        write_moods(path, VALUES)
+        assert read_moods(path) == VALUES, sound_format.name
+        assert sound_digest(path) == sound, sound_format.name
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".m4a"])
+def test_flac_behind_id3_under_another_name(tmp_path: Path, suffix: str) -> None:
+    path = made(tmp_path / "a.flac", next(each for each in FORMATS if each.name == "FLAC 16 bits"))
+    tag = id3v2(id3_frame("TIT2", id3_text(["t"], 0), 4), 4)
+    path.write_bytes(tag + path.read_bytes())
+    path = path.rename(tmp_path / f"a{suffix}")
+    write_moods(path, VALUES)
+    assert read_moods(path) == VALUES
+    assert path.read_bytes().startswith(tag)
 
 
 @pytest.mark.parametrize("tags", [1, 2])

@@ -279,10 +279,10 @@ def with_latin_1(data: bytes) -> bytes:
 def test_the_last_guard_sees_what_a_writer_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = mp3(tmp_path / "a.mp3", id3v2(b"".join(frames_of(4)["dates"])))
 
-    def careless(copy: Path, values: dict[str, str], like: Path) -> list[bytes]:
+    def careless(copy: Path, values: dict[str, str]) -> list[bytes]:
         from mutagen.id3 import ID3
 
-        added = write_moods(copy, values, like)
+        added = write_moods(copy, values)
         ID3(copy).save(copy)  # it cannot read the dates
         return added
 
