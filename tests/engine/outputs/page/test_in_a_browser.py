@@ -360,6 +360,22 @@ def test_slash_searches_and_the_theme_turns(opened: Browser) -> None:
     assert opened.run(paper) != light
 
 
+@pytest.mark.parametrize("width", [1440, 1000, 380])
+@pytest.mark.parametrize("scrollbar", ["over the rows", "beside them"])
+def test_heads_stand_above_their_columns(page: Path, tmp_path: Path, width: int, scrollbar: str) -> None:
+    with Browser(tmp_path / "profile", width, 900) as tab:
+        if scrollbar == "over the rows":  # as in Firefox, Safari and on phones
+            tab.send("Emulation.setScrollbarsHidden", hidden=True)
+        tab.open(page.as_uri())
+        tab.wait(_READY)
+        edges = """[...document.querySelectorAll('%s > .cell')].filter((each) => each.offsetParent)
+          .map((each) => each.getBoundingClientRect()).flatMap(({left, right}) => [left, right])"""
+        assert tab.run(edges % "#heads") == tab.run(edges % "#songs .space .row:first-child")
+        widths = """[...document.querySelectorAll('.heads .cell')]
+          .map((each) => [each.scrollWidth, each.clientWidth])"""
+        assert all(needed <= there for needed, there in tab.run(widths))
+
+
 def test_a_phone(page: Path, tmp_path: Path) -> None:
     with Browser(tmp_path / "profile", 380, 800, dark=True) as tab:
         tab.open(page.as_uri())
