@@ -16,6 +16,7 @@ from .containers.chunks import caf_breaks_off, is_old_wavpack
 from .containers.file_view import Span
 from .containers.matroska import parts_from_matroska
 from .containers.ogg_pages import PAGE, begins_together, may_be_chain, parts_from_ogg
+from .containers.part import Exhausted, part_of_file
 from .decoder import Budget, Decoder, Limits
 from .formats import (
     VOC,
@@ -118,8 +119,11 @@ def _refuse_unplayable(descriptor: int) -> None:
     if is_old_wavpack(descriptor):  # which FFmpeg would hear as noise
         raise AudioError(_OLD_WAVPACK)
     encrypted = (mp4_boxes.is_encrypted,) if mp4 else (asf_objects.is_encrypted, matroska.is_encrypted)
-    if any(found(descriptor) for found in encrypted):
-        raise AudioError("is encrypted (DRM): only the player of its shop can open it; label a copy without")
+    with suppress(Exhausted):
+        if any(found(part_of_file(descriptor)) for found in encrypted):
+            raise AudioError(
+                "is encrypted (DRM): only the player of its shop can open it; label a copy without"
+            )
 
 
 def _error_without_index(name: str) -> AudioError:

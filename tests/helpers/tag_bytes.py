@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
+
+from merkit.engine.audio.containers.part import Effort, Part
+from merkit.engine.audio.tags.values import Tags
 
 ARTISTS = ["First", "गीत 💔", "Beyoncé"]
 TITLE = "Déjà Vu / AC/DC"
@@ -12,6 +15,16 @@ ALBUM = "अल्बम"
 EXPECTED = {"artist": "First; गीत 💔; Beyoncé", "title": TITLE, "album": ALBUM}
 PICTURE = bytes(range(256)) * 800
 """200 kB, more than any text that is read."""
+
+
+def part_of(data: bytes) -> Part:
+    return Part(data, 0, len(data), Effort())
+
+
+def tags_read(reader: Callable[[Part, Tags], None], data: bytes) -> Tags:
+    tags: Tags = {}
+    reader(part_of(data), tags)
+    return tags
 
 
 def syncsafe(number: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from .part import Exhausted, Part, part_of_file
+from .part import Part
 
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 """The first bytes of a file."""
@@ -42,21 +42,21 @@ def objects(part: Part) -> Iterator[tuple[bytes, Part]]:
         place += size
 
 
-def is_encrypted(descriptor: int) -> bool:
-    """Whether all sound of an ASF file is encrypted. FFmpeg decodes it all the same, to noise."""
-    file = part_of_file(descriptor)
+def is_encrypted(file: Part) -> bool:
+    """Whether all sound of an ASF file is encrypted. FFmpeg decodes it all the same, to noise.
+
+    Raises:
+        Exhausted: too much was read.
+    """
     if len(head := file.read(0, 30)) < 30 or not head.startswith(ASF):
         return False
     names: set[bytes] = set()
     streams: list[tuple[bool, bool]] = []  # of each stream: whether it is sound, whether it is encrypted
-    try:
-        for name, content in objects(header_of_asf(file)):
-            names.add(name)
-            if name == _STREAM:
-                flags = int.from_bytes(content.read(_FLAGS_AT, 2), "little")
-                streams.append((content.read(0, 16) == _AUDIO, bool(flags & _ENCRYPTED)))
-    except Exhausted:
-        return False
+    for name, content in objects(header_of_asf(file)):
+        names.add(name)
+        if name == _STREAM:
+            flags = int.from_bytes(content.read(_FLAGS_AT, 2), "little")
+            streams.append((content.read(0, 16) == _AUDIO, bool(flags & _ENCRYPTED)))
     if any(encrypted for _, encrypted in streams):
         return all(encrypted for is_sound, encrypted in streams if is_sound)
     return not _ENCRYPTIONS.isdisjoint(names)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from .file_view import Span
 from .ogg_pages import MOST_PARTS
-from .part import Exhausted, Part, part_of_file, within
+from .part import Part, within
 
 EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 TRACKS, TRACK, _TRACK_TYPE = b"\x16T\xaek", b"\xae", b"\x83"
@@ -53,19 +53,13 @@ def parts_from_matroska(descriptor: int) -> list[Span]:
     return list(zip(starts, [*starts[1:], end], strict=False))
 
 
-def is_encrypted(descriptor: int) -> bool:
-    """Whether all sound of a Matroska or WebM file is encrypted. FFmpeg decodes it all the same, to noise."""
-    file = part_of_file(descriptor)
+def is_encrypted(file: Part) -> bool:
+    """The same of a Matroska or WebM file as ``asf_objects.is_encrypted`` says."""
     if file.read(0, 4) != EBML:
         return False
-    try:
-        tracks = next(within(file, elements, SEGMENT, TRACKS), file.part(0, 0))
-        sounds = [
-            track for track in within(tracks, elements, TRACK) if number_at(track, _TRACK_TYPE) == _SOUND
-        ]
-        return bool(sounds) and all(number_at(track, *_ENCODING_TYPE) for track in sounds)
-    except Exhausted:
-        return False
+    tracks = next(within(file, elements, SEGMENT, TRACKS), file.part(0, 0))
+    sounds = [track for track in within(tracks, elements, TRACK) if number_at(track, _TRACK_TYPE) == _SOUND]
+    return bool(sounds) and all(number_at(track, *_ENCODING_TYPE) for track in sounds)
 
 
 def _after_element(descriptor: int, place: int, identifier: bytes) -> int | None:

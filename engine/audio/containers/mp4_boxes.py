@@ -61,13 +61,9 @@ def has_fragment_index(descriptor: int) -> bool:
         return False
 
 
-def is_encrypted(descriptor: int) -> bool:
-    """Whether all sound of an MP4 file is encrypted. FFmpeg decodes it all the same: to noise or nothing."""
-    try:
-        kinds = [_sound_kind(track) for track in within(part_of_file(descriptor), boxes, b"moov", b"trak")]
-    except Exhausted:
-        return False
-    known = [kind for kind in kinds if kind]
+def is_encrypted(file: Part) -> bool:
+    """The same of an MP4 file as ``asf_objects.is_encrypted`` says: FFmpeg makes noise of it, or nothing."""
+    known = [kind for track in within(file, boxes, b"moov", b"trak") if (kind := _sound_kind(track))]
     return bool(known) and _ENCRYPTED.issuperset(known)
 
 

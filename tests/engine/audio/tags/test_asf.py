@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 import tag_bytes as made
-from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.asf import read_asf
-from merkit.engine.audio.tags.values import Tags
 
 DESCRIPTION = "75b22633-668e-11cf-a6d9-00aa0062ce6c"
 EXTENDED = "d2d0a440-e307-11d2-97f0-00a0c95ea850"
@@ -15,10 +14,7 @@ EXTENSION = "5fbf03b5-a92e-11cf-8ee3-00c00c205365"
 LIBRARY = "44231c94-9498-49d1-a141-1d134e457054"
 
 
-def read(data: bytes) -> Tags:
-    tags: Tags = {}
-    read_asf(Part(data, 0, len(data), Effort()), tags)
-    return tags
+read = partial(made.tags_read, read_asf)
 
 
 def description(title: str, author: str) -> bytes:

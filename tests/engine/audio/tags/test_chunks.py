@@ -6,17 +6,9 @@ import struct
 
 import pytest
 import tag_bytes as made
-from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.chunks import read_id3_chunks, read_text_chunks
-from merkit.engine.audio.tags.values import Tags
 
 SOUND = made.chunk(b"fmt ", bytes(16)) + made.chunk(b"data", bytes(999))
-
-
-def read(reader, data: bytes) -> Tags:
-    tags: Tags = {}
-    reader(Part(data, 0, len(data), Effort()), tags)
-    return tags
 
 
 @pytest.mark.parametrize("name", [b"id3 ", b"ID3 "])
@@ -27,8 +19,8 @@ def test_id3_in_a_chunk(kind: bytes, name: bytes) -> None:
     tag = made.chunk(name, made.whole_id3(), order)
     for chunks in (sound + tag, tag + sound):
         data = made.riff(chunks, kind, b"AIFF" if kind == b"FORM" else b"WAVE", order)
-        assert read(read_id3_chunks, data)["artist"] == made.ARTISTS
-        assert read(read_text_chunks, data) == {}
+        assert made.tags_read(read_id3_chunks, data)["artist"] == made.ARTISTS
+        assert made.tags_read(read_text_chunks, data) == {}
 
 
 @pytest.mark.parametrize("codec", ["latin-1", "utf-8"])
@@ -37,14 +29,14 @@ def test_list_info(codec: str) -> None:
     info = b"INFO" + b"".join(made.chunk(name, text.encode(codec) + b"\0") for name, text in texts)
     data = made.riff(SOUND + made.chunk(b"LIST", b"adtl" + bytes(8)) + made.chunk(b"LIST", info))
     expected = {"title": ["Déjà Vu"], "artist": ["Beyoncé", "Zoë"], "album": ["Album"], "comment": ["x"]}
-    assert read(read_text_chunks, data) == expected
+    assert made.tags_read(read_text_chunks, data) == expected
 
 
 def test_text_chunks_of_aiff() -> None:
     chunks = made.chunk(b"NAME", b"D\xe9j\xe0", ">") + made.chunk(b"SSND", bytes(99), ">")
     chunks += made.chunk(b"AUTH", b"First", ">") + made.chunk(b"AUTH", b"Second", ">")
     data = made.riff(chunks, b"FORM", b"AIFC", ">")
-    assert read(read_text_chunks, data) == {"title": ["Déjà"], "artist": ["First", "Second"]}
+    assert made.tags_read(read_text_chunks, data) == {"title": ["Déjà"], "artist": ["First", "Second"]}
 
 
 @pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"FORM"])
@@ -60,14 +52,14 @@ def test_chunks_behind_one_without_the_byte_that_makes_it_even(kind: bytes, befo
     form = b"AIFF" if kind == b"FORM" else b"WAVE"
     for first, second in ((made.chunk(b"id3 ", made.whole_id3(), order), texts), (texts, b"")):
         data = made.riff(odd + first + second, kind, form, order)
-        assert read(read_text_chunks, data) == {"title": ["Title"], "artist": ["Artist"]}
-        assert read(read_id3_chunks, data).get("title", []) == [made.TITLE] * bool(second)
+        assert made.tags_read(read_text_chunks, data) == {"title": ["Title"], "artist": ["Artist"]}
+        assert made.tags_read(read_id3_chunks, data).get("title", []) == [made.TITLE] * bool(second)
 
 
 def test_rf64_beyond_what_32_bits_hold() -> None:
     sizes = made.chunk(b"ds64", struct.pack("<QQQI", 0, 1_000, 0, 0))
     data = b"data" + struct.pack("<I", 0xFFFFFFFF) + bytes(1_000)
     file = made.riff(sizes + data + made.chunk(b"id3 ", made.whole_id3()), b"RF64")
-    assert read(read_id3_chunks, file)["title"] == [made.TITLE]
+    assert made.tags_read(read_id3_chunks, file)["title"] == [made.TITLE]
     streamed = made.riff(data + made.chunk(b"id3 ", made.whole_id3()))  # of unknown length: all is sound
-    assert read(read_id3_chunks, streamed) == {}
+    assert made.tags_read(read_id3_chunks, streamed) == {}

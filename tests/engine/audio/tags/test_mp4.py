@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import tag_bytes as made
-from merkit.engine.audio.containers.part import Effort, Part
 from merkit.engine.audio.tags.mp4 import read_mp4
-from merkit.engine.audio.tags.values import Tags
 
 ITEMS = (
     made.box(b"covr", made.data_box(made.PICTURE, 13))
@@ -19,10 +19,7 @@ VERSION = bytes(4)
 HANDLER = made.box(b"hdlr", bytes(25))
 
 
-def read(data: bytes) -> Tags:
-    tags: Tags = {}
-    read_mp4(Part(data, 0, len(data), Effort()), tags)
-    return tags
+read = partial(made.tags_read, read_mp4)
 
 
 def movie(meta: bytes) -> bytes:
