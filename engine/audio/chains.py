@@ -32,8 +32,7 @@ def decoder_of_chains(whole: SoundFileDecoder, budget: Budget) -> Decoder:
     if beginnings > max(1, len(parts)) and whole.by_ffmpeg():
         whole.measure()  # links without a header of their own: libsndfile would misplace their frames
         return whole
-    slot = _Slot(lambda part: _link_decoder(whole.descriptor, part, budget), whole.close)
-    links = _links(slot, parts if len(parts) > 1 else [], budget)
+    links = _links(_Slot(whole.descriptor, budget, whole.close), parts if len(parts) > 1 else [])
     if not links:
         if not whole.length:
             whole.measure()
@@ -50,10 +49,9 @@ def decoder_of_segments(file: io.FileIO, parts: Sequence[Span], budget: Budget) 
     Raises:
         AudioError: none of them has sound.
     """
-    slot = _Slot(lambda part: _link_decoder(file.fileno(), part, budget), file.close)
-    links = _links(slot, parts, budget)
+    links = _links(_Slot(file.fileno(), budget, file.close), parts)
     if not links:
-        slot.close()
+        file.close()
         raise AudioError("holds no decodable audio")
     return JoinedDecoder(links)
 
@@ -68,18 +66,18 @@ def _link_decoder(descriptor: int, part: Span, budget: Budget) -> Decoder:
     return FFmpegDecoder(FileView(descriptor, *part), budget)
 
 
-def _links(slot: _Slot, parts: Sequence[Span], budget: Budget) -> list[_Link]:
+def _links(slot: _Slot, parts: Sequence[Span]) -> list[_Link]:
     links: list[_Link] = []
     try:
         for part in parts:
-            budget.spend(0)
+            slot.budget.spend(0)
             try:
                 decoder = slot.decoder(part)
             except AudioError:
                 continue
             if decoder.length:
                 links.append(_Link(slot, part, decoder))
-        budget.spend(0)  # or what ended the last one's time would leave that out
+        slot.budget.spend(0)  # or what ended the last one's time would leave that out
     finally:
         slot.close_link()
     return links
@@ -88,8 +86,8 @@ def _links(slot: _Slot, parts: Sequence[Span], budget: Budget) -> list[_Link]:
 class _Slot:
     """Keeps one link open, however many there are."""
 
-    def __init__(self, open_part: Callable[[Span], Decoder], close_whole: Callable[[], None]) -> None:
-        self._open_part, self._close_whole = open_part, close_whole
+    def __init__(self, descriptor: int, budget: Budget, close_whole: Callable[[], None]) -> None:
+        self.budget, self._descriptor, self._close_whole = budget, descriptor, close_whole
         self._part: Span | None = None
         self._closed = False
         self._decoder: Decoder | None = None
@@ -97,7 +95,7 @@ class _Slot:
     def decoder(self, part: Span) -> Decoder:
         if self._decoder is None or self._part != part:
             self.close_link()
-            self._decoder, self._part = self._open_part(part), part
+            self._decoder, self._part = _link_decoder(self._descriptor, part, self.budget), part
         return self._decoder
 
     def close_link(self) -> None:

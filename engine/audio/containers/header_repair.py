@@ -16,8 +16,7 @@ from ..formats import start_behind_tags
 from .chunks import AIFF, BEHIND_SOUND, CAF, RIFF, RIFX, W64, Chunk, FileBytes, Layout, Order, chunks_from
 from .file_view import Span
 from .flac_frames import length_from_flac, start_of_flac, stretches_without_frames
-from .sound_chunks import further_sound, size_without, unpadded_chunks
-from .wav_format import WavFormat, wav_format
+from .sound_chunks import WavFormat, further_sound, size_without, unpadded_chunks, wav_format
 
 _TAIL_BYTES = 1 << 20  # at the end of a file, in which chunks behind the sound are looked for
 _MAX_TRIES = 100

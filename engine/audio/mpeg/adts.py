@@ -21,7 +21,8 @@ from ..decoder import Budget, Decoder, length_by_reading
 from ..ffmpeg.decoder import FFmpegDecoder
 from ..ffmpeg.frames import channels_from_frame
 from ..joined import JoinedDecoder
-from .adts_frames import FRAME_SAMPLES, AdtsFrames
+from .adts_frames import FRAME_SAMPLES, rate_of_kind
+from .frame_walk import FrameList
 
 _PREROLL = 3  # blocks: each overlaps with the one before
 _HIGH_BAND_PREROLL = 40  # blocks: what the high band needs is sent only once in about half a second
@@ -43,9 +44,9 @@ class AdtsDecoder:
 
     name = FFmpegDecoder.name
 
-    def __init__(self, file: io.FileIO, part: AdtsFrames, budget: Budget) -> None:
+    def __init__(self, file: io.FileIO, part: FrameList, budget: Budget) -> None:
         self._file, self._budget = file, budget
-        self._offsets, self._sizes = part.frames.offsets, part.frames.sizes
+        self._offsets, self._sizes = part.offsets, part.sizes
         self._firsts = self._find_firsts()
         self._count = self._firsts[-1]
         first = self._first(0)
@@ -53,10 +54,11 @@ class AdtsDecoder:
         # HE-AAC's headers state half of the rate to which it decodes, and frames without a high band may
         # stand before it or behind it.
         others = (self._first(begin) for begin in (self._count // 2, self._count - _PROBED))
-        doubled = any(frame and frame.sample_rate == 2 * part.sample_rate for frame in (first, *others))
+        rate = rate_of_kind(part.kind)
+        doubled = any(frame and frame.sample_rate == 2 * rate for frame in (first, *others))
         self._block_samples = 2 * FRAME_SAMPLES if doubled else FRAME_SAMPLES
         self._preroll = _HIGH_BAND_PREROLL if doubled else _PREROLL
-        self.sample_rate = 2 * part.sample_rate if doubled else part.sample_rate
+        self.sample_rate = 2 * rate if doubled else rate
         budget.check_format(self.sample_rate, len(first.layout.channels) if first is not None else 1)
         self.length = self._count * self._block_samples
 
@@ -157,7 +159,7 @@ def _without_checks(frame: bytes) -> bytes:
     return b"".join((frame[:1], bytes((frame[1] | 1,)), frame[2:_HEAD_BYTES], *blocks))
 
 
-def adts_decoder(file: io.FileIO, parts: Sequence[AdtsFrames], budget: Budget) -> Decoder | None:
+def adts_decoder(file: io.FileIO, parts: Sequence[FrameList], budget: Budget) -> Decoder | None:
     """The decoder of those of an ADTS stream's parts that can be decoded; None without one.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,31 +21,24 @@ _LEAST_BYTES = 8  # a header, and something in it
 _MOST_BYTES = (1 << 13) - 1
 
 
-@dataclass(frozen=True)
-class AdtsFrames:
-    """Frames of one sample rate and one arrangement of channels.
-
-    ``sample_rate`` is that of the headers. ``frames`` tells where they stand in the file.
-    """
-
-    sample_rate: int
-    frames: FrameList
-
-
-def adts_from_file(descriptor: int, budget: Budget, junk: int = 0) -> Sequence[AdtsFrames]:
-    """The parts of an ADTS stream, in order. Empty for what is none.
+def adts_from_file(descriptor: int, budget: Budget, junk: int = 0) -> Sequence[FrameList]:
+    """The parts of an ADTS stream, each of one ``rate_of_kind``, in order. Empty for what is none.
 
     Args:
         junk: so many bytes before the first frame are allowed, beside ID3 tags.
     """
-    parts = frames_from_file(descriptor, _CODEC, budget, junk)
-    return [AdtsFrames(RATES[part.kind >> 3], part) for part in parts]
+    return frames_from_file(descriptor, _CODEC, budget, junk)
+
+
+def rate_of_kind(kind: int) -> int:
+    """The sample rate in Hz that the headers of frames state."""
+    return RATES[kind >> 3]
 
 
 def rate_of_adts(data: bytes) -> int | None:
     """The rate in Hz of the frames that begin where ``data`` does; None where they may be samples."""
     kind = kind_of_frames(data, _CODEC)
-    return None if kind is None else RATES[kind >> 3]
+    return None if kind is None else rate_of_kind(kind)
 
 
 def _headers(content: Content, offsets: Ints) -> tuple[Ints, Ints]:

@@ -233,11 +233,8 @@ def test_the_bytes_behind_tags(tmp_path: Path, size: int) -> None:
     """RealJukebox wrote plain sizes."""
     tag = b"ID3\3\0\0" + size.to_bytes(4, "big") + b"GEOB" + bytes(size - 4)
     (tmp_path / "song").write_bytes(tag + b"\xff\xfb\x90\0")
-    descriptor = os.open(tmp_path / "song", os.O_RDONLY)
-    try:
-        assert start_behind_tags(descriptor) == len(tag)
-    finally:
-        os.close(descriptor)
+    with (tmp_path / "song").open("rb") as file:
+        assert start_behind_tags(file.fileno()) == len(tag)
 
 
 @pytest.mark.parametrize(

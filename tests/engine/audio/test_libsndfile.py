@@ -117,40 +117,6 @@ def test_telephone_codes(tmp_path: Path, tag: int) -> None:
         np.testing.assert_allclose(decoder.read(0, 8_000), [loudest, -loudest] * 4_000, atol=1e-6)
 
 
-def with_total(flac: bytes, total: int) -> bytes:
-    """A FLAC that states another number of samples: 36 bits from byte 21.5 on."""
-    field = int.from_bytes(flac[21:26], "big") >> 36 << 36 | total
-    return flac[:21] + field.to_bytes(5, "big") + flac[26:]
-
-
-@pytest.mark.parametrize("total", [0, 3 * 8_000, (1 << 36) - 1])
-def test_flac_that_states_another_length(tmp_path: Path, total: int) -> None:
-    sound = noise(2, 8_000)
-    flac = write_audio(tmp_path / "a.flac", sound, 8_000).read_bytes()
-    for data in (flac, b"ID3\4\0\0\0\0\x08\0" + bytes(1_024) + flac):
-        start = data.find(b"fLaC")
-        (tmp_path / "b.flac").write_bytes(data[:start] + with_total(data[start:], total))
-        with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-            assert decoder.measure() == 16_000
-            np.testing.assert_allclose(decoder.read(0, 16_000), sound, atol=1e-4)
-            np.testing.assert_allclose(decoder.read(9_000, 3_000), sound[9_000:12_000], atol=1e-4)
-
-
-@pytest.mark.parametrize("total", [None, 0])
-def test_a_flac_that_was_cut_off_is_heard_up_to_there(tmp_path: Path, total: int | None) -> None:
-    sound = noise(20, 16_000)
-    flac = write_audio(tmp_path / "a.flac", sound, 16_000).read_bytes()
-    flac = flac if total is None else with_total(flac, total)
-    (tmp_path / "b.flac").write_bytes(flac[: len(flac) // 2])
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        length = decoder.measure()
-        assert 9.5 * 16_000 < length < 10.5 * 16_000
-        np.testing.assert_allclose(decoder.read(0, length), sound[:length], atol=1e-4)
-        np.testing.assert_allclose(
-            decoder.read(length - 5_000, 5_000), sound[length - 5_000 : length], atol=1e-4
-        )
-
-
 @pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")])
 def test_a_room_of_loudspeakers(tmp_path: Path, kind: str, subtype: str) -> None:
     """Front left and right of six channels are heard as loud as of two."""

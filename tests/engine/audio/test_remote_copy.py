@@ -33,6 +33,11 @@ from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_fi
 from merkit.engine.spec import AudioSpec
 
 
+def copied(url: str, **limits: Any) -> bytes:
+    with remote_copy.local_copy(url, Limits(**limits)) as copy:
+        return Path(copy).read_bytes()
+
+
 def test_a_song_behind_a_url(tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     pytest.importorskip("aiohttp")
@@ -137,8 +142,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     "why", ["3/429", "2/502", "3/503/0", "2/504/soon", "3/0", "2/503/Mon, 01 Jan 2001 00:00:00 GMT"]
 )
 def test_a_server_that_is_busy_is_asked_again(why: str, busy: str) -> None:
-    with remote_copy.local_copy(f"{busy}/{why}", Limits()) as copy:
-        assert Path(copy).read_bytes() == b"\0sound"
+    assert copied(f"{busy}/{why}") == b"\0sound"
     assert len(Busy.asked) == int(why[0])
     assert Busy.agents == {f"merkit/{merkit.__version__}"}
 
@@ -230,8 +234,7 @@ def test_an_answer_that_is_not_packed_as_it_says_is_asked_for_once() -> None:
 
     asked: list[str] = []
     with answered_by(Packed) as root:
-        with remote_copy.local_copy(f"{root}/packed", Limits()) as copy:
-            assert Path(copy).read_bytes() == b"\0sound"
+        assert copied(f"{root}/packed") == b"\0sound"
         assert refused(f"{root}/lie") == (
             "cannot be fetched: the server does not speak HTTP as it should: "
             "what it sent is not encoded as its Content-Encoding says"
@@ -247,8 +250,7 @@ def test_a_part_that_is_the_whole_song() -> None:
             self._answer(206, b"\0sound", **{"Content-Range": f"bytes 0-5/{self.path[1:]}"})
 
     with answered_by(Part) as root:
-        with remote_copy.local_copy(f"{root}/6", Limits()) as copy:
-            assert Path(copy).read_bytes() == b"\0sound"
+        assert copied(f"{root}/6") == b"\0sound"
         for size in ("7", "*"):
             assert refused(f"{root}/{size}") == "cannot be fetched: HTTP 206: the server sent no song"
 
@@ -258,13 +260,11 @@ def test_a_redirect_within_the_host_or_to_one_that_is_allowed(tmp_path: Path) ->
     with served(tmp_path) as root, answered_by(Answers) as other:
         url = f"{other}/to/{root}/a.wav"
         elsewhere = f"{other}/to/{root.replace('127.0.0.1', 'localhost')}/a.wav"
-        for allowed in (Limits(), Limits(private_hosts=frozenset(["127.0.0.1"]))):
-            with remote_copy.local_copy(url, allowed) as copy:
-                assert Path(copy).read_bytes() == b"sound"
-            with pytest.raises(UnreadableError), remote_copy.local_copy(elsewhere, allowed):
-                pass
-        with remote_copy.local_copy(elsewhere, Limits(allow_private=True)) as copy:
-            assert Path(copy).read_bytes() == b"sound"
+        for hosts in (None, frozenset(["127.0.0.1"])):
+            assert copied(url, private_hosts=hosts) == b"sound"
+            with pytest.raises(UnreadableError):
+                copied(elsewhere, private_hosts=hosts)
+        assert copied(elsewhere, allow_private=True) == b"sound"
 
 
 SIGNED = "/a%27b%28c%29.wav?name=%22x%2Fy.wav%22%3B&Signature=ab%2Bcd%2F%3D~"
@@ -295,8 +295,7 @@ def test_a_url_that_is_encoded_is_sent_as_it_is(url: str, sent: str) -> None:
     asked: list[str] = []
     with answered_by(Asked) as root:
         for there in (root + url, f"{root}/to/"):
-            with remote_copy.local_copy(there, Limits()) as copy:
-                assert Path(copy).read_bytes() == b"\0sound"
+            assert copied(there) == b"\0sound"
     assert asked == [sent, sent]
 
 
@@ -377,12 +376,10 @@ def test_a_list_may_not_name_hosts_of_this_network(tmp_path: Path) -> None:
         for url in (f"{root}/a.wav", f"{by_name}/a.wav"):
             hosts = frozenset([web.host_of(url)])
             for named in (None, hosts):
-                with remote_copy.local_copy(url, Limits(private_hosts=named)) as copy:
-                    assert Path(copy).read_bytes() == b"sound"
+                assert copied(url, private_hosts=named) == b"sound"
             for named in (frozenset(), frozenset(["other.org"])):
                 assert "is an address of this machine or network" in refused(url, private_hosts=named)
-                with remote_copy.local_copy(url, Limits(private_hosts=named, allow_private=True)):
-                    pass
+                assert copied(url, private_hosts=named, allow_private=True)
 
 
 @pytest.mark.parametrize(
@@ -415,8 +412,7 @@ class Bucket:
 def test_a_bucket_has_one_name_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pytest.importorskip("fsspec"), "filesystem", {"s3": Bucket()}.get)
     for url in ("s3://bucket/Top.wav", "S3://bucket/Top.wav"):
-        with remote_copy.local_copy(url, Limits()) as copy:
-            assert Path(copy).read_bytes() == b"bucket/Top.wav"
+        assert copied(url) == b"bucket/Top.wav"
 
 
 def test_a_bucket_that_lists_nothing_is_no_song(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -501,8 +497,8 @@ def test_a_proxy_that_is_not_used_is_said_where_a_connection_fails(
 def refused(url: str, **limits: Any) -> str:
     pytest.importorskip("fsspec")
     pytest.importorskip("aiohttp")
-    with pytest.raises(AudioError) as error, remote_copy.local_copy(url, Limits(**limits)):
-        pass
+    with pytest.raises(AudioError) as error:
+        copied(url, **limits)
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -34,8 +34,8 @@ def test_it_reads_as_a_file_of_those_bytes(
         correct = correct[: max(0, len(expected) - offset)]
         expected[offset : offset + len(correct)] = correct
     model = io.BytesIO(bytes(expected))
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with path.open("rb") as file:
+        descriptor = file.fileno()
         view = FileView(descriptor, start, min(end, len(CONTENT)), corrections)
         assert view.readall() == expected
         view.seek(0)
@@ -46,8 +46,6 @@ def test_it_reads_as_a_file_of_those_bytes(
         assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0, "the descriptor's own position stays"
         view.close()
         assert os.fstat(descriptor).st_size == len(CONTENT)
-    finally:
-        os.close(descriptor)
 
 
 @given(
@@ -72,12 +70,9 @@ def test_bytes_that_are_left_out(
     left_out = list(zip(edges[::2], edges[1::2], strict=True))
     for first, behind in reversed(left_out):
         del expected[first:behind]
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        view = FileView(descriptor, start, start + 600, corrections, left_out)
+    with path.open("rb") as file:
+        view = FileView(file.fileno(), start, start + 600, corrections, left_out)
         assert view.readall() == expected
         for place, count in steps:
             view.seek(place)
             assert view.read(count) == expected[place : place + count]
-    finally:
-        os.close(descriptor)

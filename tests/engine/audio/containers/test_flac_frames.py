@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,20 @@ def with_total(flac: bytes, total: int) -> bytes:
     return flac[:21] + field.to_bytes(5, "big") + flac[26:]
 
 
+def assert_heard(
+    path: Path, expected: np.ndarray, starts: Iterable[int], count: int = RATE, rate: int = RATE
+) -> None:
+    """The file has these samples; so many from each start are read, in this order."""
+    with closing(open_decoder(path, Limits())) as decoder:
+        assert (decoder.sample_rate, decoder.length) == (rate, len(expected))
+        for start in starts:
+            np.testing.assert_allclose(decoder.read(start, count), expected[start : start + count], atol=1e-4)
+
+
 def length_of(path: Path) -> tuple[int, int] | None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        length = length_from_flac(descriptor)
+    with path.open("rb") as file:
+        length = length_from_flac(file.fileno())
         return (length.stated, length.true) if length else None
-    finally:
-        os.close(descriptor)
 
 
 @given(
@@ -60,16 +66,13 @@ def test_the_last_frames_tell_the_length(
     assert length_of(path) == (length, length)
 
 
-@pytest.mark.parametrize("total", [1, 4_096, 30_000])
-def test_a_total_that_is_too_small(tmp_path: Path, total: int) -> None:
+@pytest.mark.parametrize("total", [0, 1, 4_096, 30_000, 7 * RATE, (1 << 36) - 1])
+def test_a_total_that_is_wrong(tmp_path: Path, total: int) -> None:
     sound = noise(5, RATE)
     flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
     for tag in (b"", b"ID3\4\0\0\0\0\x08\0" + bytes(1_024)):
         (tmp_path / "b.flac").write_bytes(tag + with_total(flac, total))
-        with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-            assert decoder.length == len(sound)
-            np.testing.assert_allclose(decoder.read(40_000, 9_000), sound[40_000:49_000], atol=1e-4)
-            np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=1e-4)
+        assert_heard(tmp_path / "b.flac", sound, (40_000, 0), 1 << 20)
 
 
 @pytest.mark.parametrize("total", [5 * RATE + 20_000, (1 << 36) - 1])
@@ -82,6 +85,21 @@ def test_a_total_that_is_too_large(tmp_path: Path, total: int) -> None:
         with closing(open_decoder(tmp_path / "b.flac", Limits(decoded_samples=10_000))) as decoder:
             assert decoder.length == length
             np.testing.assert_allclose(decoder.read(40_000, 9_000), sound[40_000:49_000], atol=1e-4)
+
+
+@pytest.mark.parametrize("total", [None, 0])
+def test_a_flac_that_was_cut_off_is_heard_up_to_there(tmp_path: Path, total: int | None) -> None:
+    sound = noise(20, 16_000)
+    flac = write_audio(tmp_path / "a.flac", sound, 16_000).read_bytes()
+    flac = flac if total is None else with_total(flac, total)
+    (tmp_path / "b.flac").write_bytes(flac[: len(flac) // 2])
+    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
+        length = decoder.measure()
+        assert 9.5 * 16_000 < length < 10.5 * 16_000
+        np.testing.assert_allclose(decoder.read(0, length), sound[:length], atol=1e-4)
+        np.testing.assert_allclose(
+            decoder.read(length - 5_000, 5_000), sound[length - 5_000 : length], atol=1e-4
+        )
 
 
 def test_files_that_were_cut_short_and_joined_have_no_gap(tmp_path: Path) -> None:
@@ -109,10 +127,7 @@ def test_the_rate_is_that_of_the_frames(tmp_path: Path, rate: int, stated: int) 
     sound = noise(6 if rate < 50_000 else 1, rate)
     flac = write_audio(tmp_path / "a.flac", sound, rate).read_bytes()
     (tmp_path / "b.flac").write_bytes(with_rate(flac, stated))
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        assert (decoder.sample_rate, decoder.length) == (rate, len(sound))
-        start = len(sound) // 2
-        np.testing.assert_allclose(decoder.read(start, 9_000), sound[start : start + 9_000], atol=1e-4)
+    assert_heard(tmp_path / "b.flac", sound, [len(sound) // 2], 9_000, rate)
 
 
 def test_a_rate_that_the_frames_leave_to_the_header_is_believed(tmp_path: Path) -> None:
@@ -142,10 +157,7 @@ def test_frames_of_another_length_than_the_header_says(
     if broken:
         flac[len(flac) // 4] ^= 16
     (tmp_path / "b.flac").write_bytes(flac)
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        assert decoder.length == len(sound)
-        for start in (15 * RATE, 10 * RATE, 0):
-            np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+    assert_heard(tmp_path / "b.flac", sound, (15 * RATE, 10 * RATE, 0))
 
 
 @pytest.mark.parametrize("count", [1_000, 4_096, 4_097, 20_000])
@@ -165,20 +177,14 @@ def test_joined_files_are_all_heard(tmp_path: Path, seconds: tuple[float, ...]) 
     files = [write_audio(tmp_path / f"{i}.flac", sound, RATE).read_bytes() for i, sound in enumerate(sounds)]
     (tmp_path / "all.flac").write_bytes(b"".join(files))
     expected = np.concatenate(sounds)
-    with closing(open_decoder(tmp_path / "all.flac", Limits())) as decoder:
-        assert decoder.length == len(expected)
-        np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
-        np.testing.assert_allclose(decoder.read(20_000, 20_000), expected[20_000:40_000], atol=1e-4)
+    assert_heard(tmp_path / "all.flac", expected, (0, 20_000), len(expected))
 
 
 def frames_of(path: Path) -> bytes:
     """A FLAC file without its header."""
     data = path.read_bytes()
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return data[flac_frames._after_metadata(descriptor, 0) :]
-    finally:
-        os.close(descriptor)
+    with path.open("rb") as file:
+        return data[flac_frames._after_metadata(file.fileno(), 0) :]
 
 
 @pytest.mark.parametrize("seconds", [(10, 10, 10), (5, 25), (25, 5), (3, 4, 5), (2, 30, 2)])
@@ -195,12 +201,8 @@ def test_frames_joined_behind_the_first_header_are_all_heard(
         sounds.append(sounds[0])
     (tmp_path / "all.flac").write_bytes(joined)
     expected = np.concatenate(sounds)
-    with closing(open_decoder(tmp_path / "all.flac", Limits())) as decoder:
-        assert decoder.length == len(expected)
-        for start in (len(expected) - 20_000, 4 * RATE, 0):
-            part = expected[start : start + 40_000]
-            np.testing.assert_allclose(decoder.read(start, 40_000), part, atol=1e-4)
-        np.testing.assert_allclose(decoder.read(0, len(expected)), expected, atol=1e-4)
+    assert_heard(tmp_path / "all.flac", expected, (len(expected) - 20_000, 4 * RATE, 0), 40_000)
+    assert_heard(tmp_path / "all.flac", expected, [0], len(expected))
 
 
 @pytest.mark.parametrize(
@@ -222,11 +224,7 @@ def test_a_header_without_more_metadata_is_mended_alike(
     bare = b"fLaC\x80" + path.read_bytes()[5:42] + frames_of(path)
     (tmp_path / "b.flac").write_bytes(fault(bare))
     expected = np.concatenate([sound] * times)
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        assert (decoder.sample_rate, decoder.length) == (RATE, len(expected))
-        for start in (len(expected) - 30_000, 0, len(sound) // 2):
-            part = expected[start : start + 20_000]
-            np.testing.assert_allclose(decoder.read(start, 20_000), part, atol=1e-4)
+    assert_heard(tmp_path / "b.flac", expected, (len(expected) - 30_000, 0, len(sound) // 2), 20_000)
 
 
 def test_of_parts_of_one_length_the_numbers_of_frames_do_not_rise() -> None:
@@ -303,20 +301,15 @@ def test_a_hole_between_the_probes_is_not_sought_in(tmp_path: Path, monkeypatch:
 def test_stretches_without_frames_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(b"\xff" + bytes((1 << 20) - 1) + bytes(3 << 20) + b"\xff" + bytes((1 << 20) + 5))
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        assert stretches_without_frames(descriptor, 0) == ((1 << 20, 4 << 20), (5 << 20, (5 << 20) + 6))
-    finally:
-        os.close(descriptor)
+    with path.open("rb") as file:
+        assert stretches_without_frames(file.fileno(), 0) == ((1 << 20, 4 << 20), (5 << 20, (5 << 20) + 6))
 
 
 def test_a_tag_before_the_header_moves_nothing(tmp_path: Path) -> None:
     sound = noise(20, RATE)
     flac = write_audio(tmp_path / "a.flac", sound, RATE).read_bytes()
     (tmp_path / "b.flac").write_bytes(b"ID3\4\0\0\0\x7f\x7f\x7f" + bytes((1 << 21) - 1) + flac)
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        for start in (0, 19 * RATE, 10 * RATE):
-            np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+    assert_heard(tmp_path / "b.flac", sound, (0, 19 * RATE, 10 * RATE))
 
 
 APE = [b"APETAGEX" + struct.pack("<4I", 2_000, 232, 1, flag << 29) + bytes(8) for flag in (5, 4)]
@@ -342,10 +335,7 @@ def test_bytes_in_front_are_no_sound(tmp_path: Path, junk: bytes) -> None:
     sound = noise(20, 44_100)
     flac = write_audio(tmp_path / "a.flac", sound, 44_100).read_bytes()
     (tmp_path / "b.flac").write_bytes(junk + flac)
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        assert (decoder.sample_rate, decoder.length) == (44_100, len(sound))
-        for start in (0, 661_500):
-            np.testing.assert_allclose(decoder.read(start, RATE), sound[start : start + RATE], atol=1e-4)
+    assert_heard(tmp_path / "b.flac", sound, (0, 661_500), rate=44_100)
 
 
 def test_the_header_in_a_container_is_no_file(tmp_path: Path) -> None:
@@ -370,10 +360,7 @@ def test_an_excerpt_begins_where_it_was_cut_out(tmp_path: Path) -> None:
     (tmp_path / "b.flac").write_bytes(flac[:body] + flac[cut:])
     block = int.from_bytes(flac[8:10], "big")
     expected = sound[25 * block :]
-    with closing(open_decoder(tmp_path / "b.flac", Limits())) as decoder:
-        assert decoder.length == len(expected)
-        for start in (15 * RATE, 0, 5 * RATE):
-            np.testing.assert_allclose(decoder.read(start, RATE), expected[start : start + RATE], atol=1e-4)
+    assert_heard(tmp_path / "b.flac", expected, (15 * RATE, 0, 5 * RATE))
 
 
 @given(st.binary(max_size=200), st.integers(0, 20_000))
@@ -399,11 +386,8 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, junk: bytes, place:
 )
 def test_a_file_of_heads_has_a_most_of_parts(tmp_path: Path, head: bytes, parts_of: Any) -> None:
     (tmp_path / "a").write_bytes(head * (MOST_PARTS + 1_000))
-    descriptor = os.open(tmp_path / "a", os.O_RDONLY)
-    try:
-        parts = parts_of(descriptor, Budget(Limits()))
-    finally:
-        os.close(descriptor)
+    with (tmp_path / "a").open("rb") as file:
+        parts = parts_of(file.fileno(), Budget(Limits()))
     assert len(parts) == MOST_PARTS
     assert parts[:2] == [(0, len(head)), (len(head), 2 * len(head))]
     assert parts[-1][1] == len(head) * (MOST_PARTS + 1_000)

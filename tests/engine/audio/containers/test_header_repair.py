@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -41,11 +40,8 @@ def heard(path: Path, data: bytes | bytearray) -> np.ndarray:
 
 def is_corrected(path: Path, data: bytes | bytearray) -> bool:
     path.write_bytes(data)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return bool(header_from_file(descriptor).corrections)
-    finally:
-        os.close(descriptor)
+    with path.open("rb") as file:
+        return bool(header_from_file(file.fileno()).corrections)
 
 
 # kind -> (its chunk of sound, the size's offset in it, its bytes, their order, the offset of the file's size)
@@ -220,11 +216,8 @@ def test_the_channels_names_are_the_masks(tmp_path: Path, mask: int, names: str)
     place = data.find(b"fmt ") + 8 + 20
     data[place : place + 4] = struct.pack("<I", mask)
     (tmp_path / "a").write_bytes(data)
-    descriptor = os.open(tmp_path / "a", os.O_RDONLY)
-    try:
-        assert header_from_file(descriptor).wav.names == tuple(names.split())
-    finally:
-        os.close(descriptor)
+    with (tmp_path / "a").open("rb") as file:
+        assert header_from_file(file.fileno()).wav.names == tuple(names.split())
 
 
 @pytest.mark.parametrize("kind", ["WAV", "RIFX"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from contextlib import closing
 from pathlib import Path
 
@@ -26,11 +25,8 @@ EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 
 
 def parts_of(path: Path) -> list[tuple[int, int]]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return parts_from_matroska(descriptor)
-    finally:
-        os.close(descriptor)
+    with path.open("rb") as file:
+        return parts_from_matroska(file.fileno())
 
 
 def test_all_are_heard_at_their_own_rates(tmp_path: Path) -> None:

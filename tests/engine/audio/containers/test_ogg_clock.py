@@ -45,11 +45,9 @@ def song(tmp_path: Path, codec: str, seconds: float = SECONDS) -> bytes:
 def is_wrong(tmp_path: Path, data: bytes, codec: str) -> bool:
     path = tmp_path / "b.ogg"
     path.write_bytes(data)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with path.open("rb") as file:
+        descriptor = file.fileno()
         return counts_wrongly(descriptor, OggStream(descriptor, OGG_HEADS[codec]), RATES[codec])
-    finally:
-        os.close(descriptor)
 
 
 def assert_heard(tmp_path: Path, data: bytes, good: bytes) -> None:
@@ -143,13 +141,11 @@ def test_little_is_read_of_a_good_file(tmp_path: Path, codec: str, monkeypatch: 
     rate = RATES[codec]
     path = write_audio(tmp_path / ("a.opus" if codec == "opus" else "a.ogg"), chirp(120, rate), rate)
     sizes, pread = [], os.pread
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with path.open("rb") as file:
+        descriptor = file.fileno()
         stream = OggStream(descriptor, OGG_HEADS[codec])
         monkeypatch.setattr(os, "pread", lambda *place: sizes.append(place) or pread(*place))
         assert not counts_wrongly(descriptor, stream, rate)
-    finally:
-        os.close(descriptor)
     assert len(sizes) < 60
 
 

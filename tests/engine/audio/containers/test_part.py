@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -24,17 +23,14 @@ def test_a_part_stays_inside(start: int, length: int, position: int, count: int)
 
 def test_parts_and_copies_share_what_their_file_may_cost(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(100))
-    descriptor = os.open(tmp_path / "a", os.O_RDONLY)
-    try:
-        whole = part_of_file(descriptor)
+    with (tmp_path / "a").open("rb") as file:
+        whole = part_of_file(file.fileno())
         assert whole.length == 100
         inner = whole.part(10).with_bytes(bytes(9 << 20)).part(5)
         assert len(inner.read(0, 8 << 20)) == 8 << 20
         assert len(whole.read(0, 1 << 40)) == 100
         with pytest.raises(Exhausted):
             inner.read(0, 9 << 20)
-    finally:
-        os.close(descriptor)
 
 
 def test_reads_of_nothing_cost_too() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from fractions import Fraction
@@ -29,13 +28,10 @@ SUFFIXES = {"opus": ".opus", "vorbis": ".ogg"}
 @contextmanager
 def opened(path: Path, limits: Limits | None = None) -> Iterator[OggSound]:
     codec = soundfile.info(str(path)).subtype.lower()
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        sound = ogg_sound_from_file(descriptor, codec, Budget(limits or Limits()))
+    with path.open("rb") as file:
+        sound = ogg_sound_from_file(file.fileno(), codec, Budget(limits or Limits()))
         assert sound
         yield sound
-    finally:
-        os.close(descriptor)
 
 
 def song(codec: str, channels: int, seconds: float = 9) -> Samples:

@@ -45,11 +45,8 @@ def parts(tmp_path: Path):
     def parts_of(data: bytes, junk: int = 0, seconds: float = 60) -> list[FrameIndex]:
         path = tmp_path / "a.mp3"
         path.write_bytes(data)
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            return mp3_from_file(descriptor, Budget(Limits(seconds=seconds)), junk)
-        finally:
-            os.close(descriptor)
+        with path.open("rb") as file:
+            return mp3_from_file(file.fileno(), Budget(Limits(seconds=seconds)), junk)
 
     return parts_of
 
