@@ -157,13 +157,7 @@ def _arrays_from_file(
         from ..audio.remote_copy import local_copy
 
         with local_copy(path, options.limits) as local:
-            return _arrays_from_local(local, options, convert)
-    return _arrays_from_local(path, options, convert)
-
-
-def _arrays_from_local(
-    path: str, options: WindowOptions, convert: _Convert
-) -> tuple[FileFacts, np.ndarray | RowsOnDisk]:
+            return _arrays_from_file(local, options, convert)
     began = time.process_time()  # a decoder's own threads count too
     budget = Budget(options.limits)
     with _readable(path), closing(_open(path, options, budget)) as decoder:

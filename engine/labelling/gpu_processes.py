@@ -70,15 +70,10 @@ class GpuProcesses(ClosedByWith):
         """See ``LabelBackend``."""
         if self._closed:
             raise ValueError("the backend is closed")
+        stop, stages = stop or threading.Event(), stages or StageSeconds()
         arguments = self._open_network, artifact, options, self._workers
         patience_s = _PATIENCE_S + 4 * options.limits.seconds
-        call = _Call(
-            Jobs(paths, self._count),
-            stop or threading.Event(),
-            stages or StageSeconds(),
-            arguments,
-            patience_s,
-        )
+        call = _Call(Jobs(paths, self._count), stop, stages, arguments, patience_s)
         self._calls.append(call)
         try:
             for gpu in range(self._count):
@@ -132,24 +127,20 @@ class _Child:
         return file[0]
 
 
+@dataclass(eq=False)
 class _Call:
     """One call of ``label_files``, with its processes."""
 
-    def __init__(
-        self,
-        jobs: Jobs,
-        stop: threading.Event,
-        stages: StageSeconds,
-        arguments: tuple[OpenNetwork, Artifact, WindowOptions, int],
-        patience_s: float,
-    ) -> None:
-        self._jobs, self._stop, self._stages = jobs, stop, stages
-        self._arguments, self._patience_s = arguments, patience_s
-        self._children: list[_Child] = []
-        self._ended: list[_Child] = []  # given up; some may still free what they have
-        self._starts: Counter[int] = Counter()
-        self._worked: set[int] = set()  # GPUs that labelled something since their process was started
-        self._processes_stop = _SPAWN.Event()
+    _jobs: Jobs
+    _stop: threading.Event
+    _stages: StageSeconds
+    _arguments: tuple[OpenNetwork, Artifact, WindowOptions, int]
+    _patience_s: float
+    _children: list[_Child] = field(default_factory=list)
+    _ended: list[_Child] = field(default_factory=list)  # given up; some may still free what they have
+    _starts: Counter[int] = field(default_factory=Counter)
+    _worked: set[int] = field(default_factory=set)  # GPUs that labelled since their process was started
+    _processes_stop: Any = field(default_factory=lambda: _SPAWN.Event())
 
     def start_process(self, gpu: int) -> None:
         self._starts[gpu] += 1

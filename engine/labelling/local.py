@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -192,24 +193,20 @@ def network_threads(workers: int = 0) -> int:
     return max(1, min(workers or cores, cores) // 2)
 
 
+@dataclass(eq=False)
 class _Run:
     """One call of ``label_files``: the files under way, and labels that wait for those before them."""
 
-    def __init__(
-        self,
-        pool: WorkerPool,
-        network: FileNetwork,
-        artifact: Artifact,
-        stop: threading.Event,
-        stages: StageSeconds,
-        min_confidence: float | None,
-    ) -> None:
-        self._pool, self._network, self._artifact = pool, network, artifact
-        self._stop, self._stages, self._min_confidence = stop, stages, min_confidence
-        self._begun: dict[int, str] = {}  # the paths of files that child processes have, by position
-        self._computing: dict[int, tuple[str, FileFacts]] = {}  # files that the network has
-        self._labels = LabelsInOrder()
-        self._newest = 0
+    _pool: WorkerPool
+    _network: FileNetwork
+    _artifact: Artifact
+    _stop: threading.Event
+    _stages: StageSeconds
+    _min_confidence: float | None
+    _begun: dict[int, str] = field(default_factory=dict)  # paths that child processes have, by position
+    _computing: dict[int, tuple[str, FileFacts]] = field(default_factory=dict)  # files that the network has
+    _labels: LabelsInOrder = field(default_factory=LabelsInOrder)
+    _newest: int = 0
 
     def labels(self, paths: Iterable[str]) -> Iterator[SongLabel]:
         """Yields labels in the order of the paths; where the run is stopped, those that are there."""

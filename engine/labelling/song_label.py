@@ -1,4 +1,4 @@
-"""A song's logits in, its label with a timeline out. Probabilities are computed nowhere else."""
+"""A song's logits in, its label with a timeline out. Probabilities and verdicts are computed nowhere else."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Float32
-from ..spec import ModelSpec
+from ..spec import EvidenceSpec, ModelSpec
 from .file_windows import FileFacts
-from .verdict import Verdict, verdict_from_evidence
 
 Float64 = npt.NDArray[np.float64]
+
+Verdict = Literal["sure", "unsure", "not_music", "silence"]
+"""Songs of the last two have no emotion."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,31 @@ def label_from_logits(
         verdict=verdict,
         novelty=novelty,
     )
+
+
+def verdict_from_evidence(
+    evidence: Float32, confidence: float, spec: EvidenceSpec | None, min_confidence: float | None = None
+) -> tuple[Verdict | None, float | None]:
+    """A song's verdict, and its novelty: the share of the training clips that are less unlike, 0 to 1.
+
+    Args:
+        evidence: of its windows that sound, ``[windows, 2]`` as ``EvidenceSpec`` says.
+        confidence: the probability of its best label.
+        spec: None where the network gives no evidence: there is no novelty then, and a verdict only where
+            ``min_confidence`` asks for one.
+        min_confidence: in place of the network's own.
+    """
+    least = min_confidence if min_confidence is not None else spec.confidence if spec else None
+    verdict: Verdict | None = None if least is None else "sure" if confidence >= least else "unsure"
+    if spec is None:
+        return verdict, None
+    music, distance = evidence.astype(np.float64).mean(axis=0)
+    nearer = np.interp(distance, spec.distances, np.linspace(0, 1, len(spec.distances)))
+    if music < spec.music:
+        verdict = "not_music"
+    elif distance > spec.far:
+        verdict = "unsure"
+    return verdict, round(float(nearer), 6)
 
 
 def label_of_silence(path: str, file: FileFacts | None) -> SongLabel:

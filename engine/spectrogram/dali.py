@@ -21,6 +21,9 @@ IN_FLIGHT = 2
 """The most batches between ``put`` and ``take``: one is copied and computed while another waits."""
 
 
+_THREADS = 2  # of the CPU, which copy samples for "gpu" and do all the work for "cpu"
+
+
 class DaliLogMel(ClosedByWith):
     """``log_mel_from_audio`` on a device, one batch after the other; a context manager.
 
@@ -30,7 +33,6 @@ class DaliLogMel(ClosedByWith):
         batch: the most windows in a batch.
         device: "gpu" copies the samples to the GPU and computes there; "cpu" runs anywhere on Linux.
         device_id: the number of the GPU.
-        threads: CPU threads, which copy samples for "gpu" and do all the work for "cpu".
         packed: samples come as int16 with a scale for each window. They are not copied: see ``put``.
 
     Raises:
@@ -44,7 +46,6 @@ class DaliLogMel(ClosedByWith):
         batch: int,
         device: Literal["cpu", "gpu"] = "gpu",
         device_id: int = 0,
-        threads: int = 2,
         packed: bool = False,
     ) -> None:
         self.spec, self.batch, self.device, self._packed = spec, batch, device, packed
@@ -53,7 +54,7 @@ class DaliLogMel(ClosedByWith):
         gpu = device_id if device == "gpu" else None
         try:
             self._pipeline = _log_mel_pipeline(
-                spec, device, packed, batch_size=batch, device_id=gpu, num_threads=threads
+                spec, device, packed, batch_size=batch, device_id=gpu, num_threads=_THREADS
             )
             self._pipeline.build()
         except (RuntimeError, MemoryError) as error:

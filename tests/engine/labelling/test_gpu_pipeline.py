@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import noise, write_audio
-from engine_files import engine
 from gpu_on_cpu import SPEC, OnCpu, assert_close, by_pipeline, by_reference, on_cpu, packed
 from merkit.engine.artifact import Artifact
-from merkit.engine.errors import DeviceError, DeviceMemoryError, UsageError
+from merkit.engine.errors import DeviceError, DeviceMemoryError
 from merkit.engine.labelling import gpu_pipeline, local
 from merkit.engine.labelling.file_windows import WindowOptions, samples_from_file
 from merkit.engine.labelling.gpu_pipeline import GpuPipeline
@@ -202,13 +201,6 @@ def test_all_batches_have_one_size(artifact: Artifact) -> None:
             expected = reference.infer(log_mel_from_audio(samples.astype(np.float32), SPEC.audio))
             np.testing.assert_allclose(logits[position], expected, atol=1e-3)
     np.testing.assert_array_equal(logits[9], logits[1])
-
-
-def test_the_batch_is_what_the_engine_is_tuned_for(tmp_path: Path) -> None:
-    built = engine(tmp_path, SPEC)
-    assert [gpu_pipeline.tuned_batch(built, batch) for batch in (0, 1, 32)] == [8, 1, 32]
-    with pytest.raises(UsageError, match=r"takes 1 to 32 windows at once, not 33"):
-        gpu_pipeline.tuned_batch(built, 33)
 
 
 def test_samples_far_beyond_full_scale_are_an_error(tmp_path: Path, artifact: Artifact) -> None:

@@ -141,11 +141,6 @@ def test_packed_samples_are_read_where_they_are(recording: RecordingDali) -> Non
     assert recording.sources["scales"]["no_copy"] is True
 
 
-def test_so_many_threads_as_were_asked_for(recording: RecordingDali) -> None:
-    DaliLogMel(SPEC.audio, 4, "gpu", threads=3)
-    assert recording.options["num_threads"] == 3
-
-
 def fails(*_: Any) -> None:
     raise DeviceMemoryError("no memory can be pinned")
 

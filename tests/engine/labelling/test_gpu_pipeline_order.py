@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -79,9 +80,7 @@ def logits_of(device: Any, counts: list[int]) -> dict[int, np.ndarray]:
     done: dict[int, np.ndarray] = {}
     first = 1
     for key, count in enumerate(counts):
-        scales = np.arange(first, first + count, dtype=np.float32)
-        facts = FileFacts((), 0.0, "", {})
-        done.update(pipeline.add(key, FileSamples(facts, np.zeros((count, 2), np.int16), scales)))
+        done.update(pipeline.add(key, file_of(range(first, first + count))))
         first += count
     done.update(pipeline.flush())
     return done
@@ -149,7 +148,7 @@ class Interrupted(Late):
         self.closed += 1
 
 
-def file_of(scales: list[int]) -> FileSamples:
+def file_of(scales: Sequence[int]) -> FileSamples:
     samples = np.zeros((len(scales), 2), np.int16)
     return FileSamples(FileFacts((), 0.0, "", {}), samples, np.asarray(scales, np.float32))
 

@@ -302,19 +302,19 @@ def test_half_as_many_threads_as_processes(monkeypatch: pytest.MonkeyPatch) -> N
     assert network_threads() >= 1
 
 
-class _StoppedAt(FileByFile):
-    """A network whose computation a signal ends, at its third file."""
+class _Signalled(FileByFile):
+    """A network during whose third file a signal comes, which may end its computation."""
 
-    def __init__(self, artifact: Artifact, stop: threading.Event | None) -> None:
+    def __init__(self, artifact: Artifact, stop: threading.Event, error: BaseException | None) -> None:
         super().__init__(open_runtime(artifact, "null"))
-        self._stop, self._files = stop, 0
+        self._stop, self._error, self._files = stop, error, 0
 
     def add(self, key, file):
         self._files += 1
         if self._files == 3:
-            if self._stop:
-                self._stop.set()
-            raise StoppedError(143)
+            self._stop.set()
+            if self._error:
+                raise self._error
         yield from super().add(key, file)
 
 
@@ -324,28 +324,13 @@ def test_a_computation_that_a_signal_ends_keeps_the_rows_before_it(
     artifact = open_artifact(str(tiny_model))
     options = WindowOptions(artifact.spec.audio)
     stop = threading.Event()
-    with LocalBackend(_StoppedAt(artifact, stop), 1) as backend:
+    with LocalBackend(_Signalled(artifact, stop, StoppedError(143)), 1) as backend:
         rows = list(backend.label_files(songs[3:] * 5, artifact, options, stop))
     assert [row.path for row in rows] == songs[3:5]
     assert not any(row.error for row in rows)
-    with LocalBackend(_StoppedAt(artifact, None), 1) as backend, pytest.raises(StoppedError):
+    network = _Signalled(artifact, stop, StoppedError(143))
+    with LocalBackend(network, 1) as backend, pytest.raises(StoppedError):  # by another's stop
         list(backend.label_files(songs[3:] * 5, artifact, options))
-
-
-class _Signalled(FileByFile):
-    """A network during whose third file the first or the second signal comes."""
-
-    def __init__(self, artifact: Artifact, stop: threading.Event, at_once: bool) -> None:
-        super().__init__(open_runtime(artifact, "null"))
-        self._stop, self._at_once, self._files = stop, at_once, 0
-
-    def add(self, key, file):
-        self._files += 1
-        if self._files == 3:
-            self._stop.set()
-            if self._at_once:
-                raise StoppedAtOnce(130)
-        yield from super().add(key, file)
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -355,7 +340,7 @@ def test_labels_behind_a_file_that_hangs_are_kept(
     pytest.importorskip("aiohttp")
     monkeypatch.setattr(worker_pool, "_STOP_S", 1.0)
     artifact, stop, rows = open_artifact(str(tiny_model)), threading.Event(), []
-    network = _Signalled(artifact, stop, at_once)
+    network = _Signalled(artifact, stop, StoppedAtOnce(130) if at_once else None)
     began, paths = time.monotonic(), songs[3:] * 3
     with answered_by(Answers) as root, LocalBackend(network, 2) as backend, suppress(StoppedAtOnce):
         paths = [f"{root}/silent", *paths]

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from merkit.engine.labelling.verdict import verdict_from_evidence
+from merkit.engine.labelling.song_label import verdict_from_evidence
 from merkit.engine.spec import AudioSpec
 from merkit.engine.spectrogram.log_mel import log_mel_from_decibels
 from merkit.training.data.non_music import NON_MUSIC
