@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..errors import ArtifactError
+from ..signals import pass_on_from_handler
 
 # "Exception from src/core/src/model.cpp:58:", "/onnxruntime_src/.../bfc_arena.cc:360 void* f(size_t) ".
 _PLACES = re.compile(
@@ -32,6 +33,12 @@ def checked(outputs: Sequence[Any], log_mels: Float32, artifact: Artifact) -> Fl
                 f"{artifact.path} must give {name} float32 {list(expected)}, and gives {what}"
             )
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
+
+
+def failure(artifact: Artifact, what: str, error: Exception) -> ArtifactError:
+    """The error of a library, by ``what`` it did with an artifact. A signal handler's is raised again."""
+    pass_on_from_handler(error)
+    return ArtifactError(f"{artifact.path}: {what}: {one_line(error)}")
 
 
 def one_line(error: Exception) -> str:

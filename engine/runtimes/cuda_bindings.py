@@ -132,7 +132,7 @@ class _Owned:
             self.free()
 
 
-class DeviceAllocation(_Owned):
+class mem_alloc(_Owned):
     """Memory on the GPU; ``int`` is its address."""
 
     def __init__(self, size: int) -> None:
@@ -181,10 +181,6 @@ class Event(_Owned):
 
     def synchronize(self) -> None:
         _checked(_driver.cuEventSynchronize(self.handle))
-
-
-def mem_alloc(size: int) -> DeviceAllocation:
-    return DeviceAllocation(size)
 
 
 def pagelocked_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

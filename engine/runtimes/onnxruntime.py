@@ -9,9 +9,7 @@ import onnxruntime
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..closing import ClosedByWith
-from ..errors import ArtifactError
-from ..signals import pass_on_from_handler
-from .answers import checked, one_line
+from .answers import checked, failure
 from .stopping import EndedBySignal
 
 if TYPE_CHECKING:
@@ -53,8 +51,7 @@ class OnnxRuntime(ClosedByWith):
                 disabled_optimizers=[] if artifact.is_bundled else passes_to_leave_out(artifact.content),
             )
         except Exception as error:  # its exceptions have no narrower base class
-            pass_on_from_handler(error)
-            raise ArtifactError(f"{artifact.path}: ONNX Runtime refuses it: {one_line(error)}") from None
+            raise failure(artifact, "ONNX Runtime refuses it", error) from None
         self._artifact = artifact
         self._run = onnxruntime.RunOptions()
         self._computing = EndedBySignal(self._terminate)
@@ -67,10 +64,7 @@ class OnnxRuntime(ClosedByWith):
                 )
         except Exception as error:  # as above
             self._computing.check()
-            pass_on_from_handler(error)
-            raise ArtifactError(
-                f"{self._artifact.path}: ONNX Runtime cannot compute it: {one_line(error)}"
-            ) from None
+            raise failure(self._artifact, "ONNX Runtime cannot compute it", error) from None
         return checked(outputs, log_mels, self._artifact)
 
     def close(self) -> None:

@@ -16,9 +16,9 @@ import onnxruntime
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..closing import ClosedByWith
-from ..errors import ArtifactError, DeviceError, MerError
+from ..errors import DeviceError, MerError
 from ..signals import pass_on_from_handler
-from .answers import checked, one_line
+from .answers import checked, failure, one_line
 
 _PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 _BEST, _MOST = 64, 256  # windows at once; the provider compiles for 1 to the most
@@ -50,8 +50,7 @@ class OnnxRuntimeRtx(ClosedByWith):
             options.add_provider_for_devices([device], shapes)
             self._session: Any = onnxruntime.InferenceSession(artifact.content, options)
         except Exception as error:  # its exceptions have no narrower base class
-            pass_on_from_handler(error)
-            raise ArtifactError(f"{artifact.path}: TensorRT RTX refuses it: {one_line(error)}") from None
+            raise failure(artifact, "TensorRT RTX refuses it", error) from None
         self._artifact = artifact
 
     def infer(self, log_mels: Float32) -> Float32:
@@ -62,10 +61,7 @@ class OnnxRuntimeRtx(ClosedByWith):
         try:
             answers = [(self._session.run(names, {"images": part}), part) for part in parts]
         except Exception as error:  # as above
-            pass_on_from_handler(error)
-            raise ArtifactError(
-                f"{self._artifact.path}: TensorRT RTX cannot compute it: {one_line(error)}"
-            ) from None
+            raise failure(self._artifact, "TensorRT RTX cannot compute it", error) from None
         return np.concatenate([checked(outputs, part, self._artifact) for outputs, part in answers])
 
     def close(self) -> None:

@@ -15,9 +15,8 @@ import numpy as np
 from ..arrays import Float32
 from ..artifact import Artifact
 from ..closing import ClosedByWith
-from ..errors import ArtifactError, MerError
-from ..signals import pass_on_from_handler
-from .answers import checked, one_line
+from ..errors import MerError
+from .answers import checked, failure
 from .stopping import EndedBySignal
 
 # A batch that takes longer is computed in a thread of OpenVINO's, since only there it can be cancelled; that
@@ -66,8 +65,7 @@ class OpenVino(ClosedByWith):
             with _signal_stack_kept():
                 model = core.compile_model(core.read_model(artifact.content), "CPU", options)
         except RuntimeError as error:
-            pass_on_from_handler(error)
-            raise ArtifactError(f"{artifact.path}: OpenVINO refuses it: {one_line(error)}") from None
+            raise failure(artifact, "OpenVINO refuses it", error) from None
         self.name = "openvino-bf16" if precision == "bf16" else "openvino"
         self._artifact = artifact
         count = 1 if streams == "latency" else model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -86,10 +84,7 @@ class OpenVino(ClosedByWith):
                 self._slow = time.perf_counter() - began > _SLOW_S
         except RuntimeError as error:
             self._computing.check()
-            pass_on_from_handler(error)
-            raise ArtifactError(
-                f"{self._artifact.path}: OpenVINO cannot compute it: {one_line(error)}"
-            ) from None
+            raise failure(self._artifact, "OpenVINO cannot compute it", error) from None
         return checked(outputs, log_mels, self._artifact)
 
     def _computed(self, log_mels: Float32) -> list[Float32]:

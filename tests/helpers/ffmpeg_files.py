@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from merkit.engine.audio.decoder import Budget, Limits
 from merkit.engine.audio.ffmpeg.decoder import FFmpegDecoder
+from ogg_files import with_checksum
 
 LAYOUTS = {2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1(back)"}
 
@@ -153,11 +154,4 @@ def with_skeleton(ogg: bytes) -> bytes:
 def ogg_page(stream: int, number: int, flags: int, packet: bytes) -> bytes:
     """A page with one short packet at time 0."""
     head = b"OggS\0" + struct.pack("<BqIII", flags, 0, stream, number, 0) + bytes([1, len(packet)])
-    page = bytearray(head + packet)
-    checksum = 0
-    for byte in page:
-        checksum ^= byte << 24
-        for _ in range(8):
-            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
-    struct.pack_into("<I", page, 22, checksum)
-    return bytes(page)
+    return with_checksum(head + packet)

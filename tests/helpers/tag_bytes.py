@@ -104,6 +104,10 @@ def riff(chunks: bytes, name: bytes = b"RIFF", kind: bytes = b"WAVE", order: str
     return name + struct.pack(f"{order}I", 4 + len(chunks)) + kind + chunks
 
 
+def wav(fmt: bytes, content: bytes) -> bytes:
+    return riff(chunk(b"fmt ", fmt) + b"data" + struct.pack("<I", len(content)) + content)
+
+
 def comments(pairs: Sequence[tuple[str, str]]) -> bytes:
     """Vorbis comments."""
     texts = [f"{key}={value}".encode() for key, value in pairs]

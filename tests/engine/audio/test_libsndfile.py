@@ -21,6 +21,7 @@ from merkit.engine.audio.silence import sound_in
 from merkit.engine.spec import AudioSpec
 from ogg_files import joined
 from reading import refusal, windows_from_file
+from tag_bytes import wav
 
 SPEC = AudioSpec()
 
@@ -59,12 +60,6 @@ def test_float_files_in_units_of_integers(tmp_path: Path, kind: str, subtype: st
         np.testing.assert_allclose(decoder.read(0, 32_000), sound, rtol=1e-5)
 
 
-def in_wav(fmt: bytes, body: bytes) -> bytes:
-    """A WAV of hand-made chunks."""
-    chunks = b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(body)) + body
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
-
-
 @pytest.mark.parametrize(
     ("bits", "valid"),
     [(8, 8), (16, 16), (16, 12), (24, 24), (24, 20), (24, 16), (32, 32), (32, 24), (32, 20), (32, 16)],
@@ -84,7 +79,7 @@ def test_full_scale_is_one_whatever_the_bits(
     fmt = struct.pack("<HHIIHH", 0xFFFE if is_extensible else 1, 1, 8_000, 8_000 * size, size, bits)
     if is_extensible:
         fmt += struct.pack("<HHIH", 22, valid, 4, 1) + bytes.fromhex("000000001000800000aa00389b71")
-    (tmp_path / "a.wav").write_bytes(in_wav(fmt, body))
+    (tmp_path / "a.wav").write_bytes(wav(fmt, body))
     with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
         np.testing.assert_allclose(decoder.read(0, 8_000), sound, atol=1.1 / 2 ** (valid - 1))
 
@@ -100,7 +95,7 @@ def test_24_of_32_bits_are_the_lower_ones_where_others_than_0_are_there(
     fmt = struct.pack("<HHIIHH", tag, 1, 8_000, 32_000, 4, stated)
     if tag != 1:
         fmt += struct.pack("<HHIH", 22, 24, 4, 1) + bytes.fromhex("000000001000800000aa00389b71")
-    (tmp_path / "a.wav").write_bytes(in_wav(fmt, body))
+    (tmp_path / "a.wav").write_bytes(wav(fmt, body))
     with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
         assert decoder.length == len(sound)
         np.testing.assert_allclose(decoder.read(0, len(sound)), sound, atol=2 / 2**23)
@@ -111,7 +106,7 @@ def test_telephone_codes(tmp_path: Path, tag: int) -> None:
     """A-law and u-law by their loudest codes: 32,256 and 32,124 of 32,768 (ITU-T G.711)."""
     codes = b"\xaa\x2a" if tag == 6 else b"\x80\x00"
     fmt = struct.pack("<HHIIHHH", tag, 1, 8_000, 8_000, 1, 8, 0)
-    (tmp_path / "a.wav").write_bytes(in_wav(fmt, codes * 4_000))
+    (tmp_path / "a.wav").write_bytes(wav(fmt, codes * 4_000))
     loudest = (32_256 if tag == 6 else 32_124) / 32_768
     with closing(open_decoder(tmp_path / "a.wav", Limits())) as decoder:
         np.testing.assert_allclose(decoder.read(0, 8_000), [loudest, -loudest] * 4_000, atol=1e-6)

@@ -25,6 +25,7 @@ from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from mp3_files import write_mp3
 from reading import refusal, windows_from_file
+from tag_bytes import wav
 
 SPEC = AudioSpec()
 
@@ -208,10 +209,9 @@ def test_an_mp3_in_a_wav(tmp_path: Path) -> None:
     plain = write_mp3(tmp_path / "a.mp3", quiet_and_loud[None], 44_100, "variable", xing=False)
     frames = plain.read_bytes()
     frames = frames[frames.find(b"\xff\xfb") :]
-    head = struct.pack("<4sIHHIIHHHHIHHH", b"fmt ", 30, 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 0)
-    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(frames)) + frames
     path = tmp_path / "a.wav"
-    path.write_bytes(struct.pack("<4sI", b"RIFF", len(body)) + body)
+    fmt = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 0)
+    path.write_bytes(wav(fmt, frames))
     with closing(open_decoder(plain, Limits())) as decoder:
         expected = decoder.read(0, decoder.length)
     with closing(open_decoder(path, Limits())) as decoder:
@@ -222,16 +222,14 @@ def test_an_mp3_in_a_wav(tmp_path: Path) -> None:
 
 
 def in_pcm_wav(content: bytes, rate: int, channels: int) -> bytes:
-    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
-    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(content)) + content
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
+    return wav(struct.pack("<HHIIHH", 1, channels, rate, 2 * channels * rate, 2 * channels, 16), content)
 
 
 @pytest.mark.parametrize("front", [b"", struct.pack("<4sI", b"LIST", 4) + b"INFO"])
 def test_blocks_of_wavpack_behind_the_header_of_a_wav_are_no_samples(tmp_path: Path, front: bytes) -> None:
     """WavPack 3 kept the header of the WAV, with its size. FFmpeg reads noise there, libsndfile nothing."""
-    wav = in_pcm_wav(b"wvpk\x08\0\0\0\x03\0\0\0" + np.random.default_rng(0).bytes(400_000), 44_100, 2)
-    (tmp_path / "song.wv").write_bytes(wav[:12] + front + wav[12:])
+    song = in_pcm_wav(b"wvpk\x08\0\0\0\x03\0\0\0" + np.random.default_rng(0).bytes(400_000), 44_100, 2)
+    (tmp_path / "song.wv").write_bytes(song[:12] + front + song[12:])
     reason = refusal(tmp_path / "song.wv", SPEC)
     assert reason.startswith("WavPack from before version 4, which mer does not open")
 

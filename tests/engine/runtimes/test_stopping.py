@@ -64,9 +64,7 @@ SLOW = """
 def test_an_inference_ends_after_the_first_signal(tmp_path: Path, runtime: str) -> None:
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    code = (
-        SLOW
-        + """
+    code = """
     from importlib import import_module
     artifact = write_slow_model(sys.argv[1], 800)
     network = import_module(f"merkit.engine.runtimes.{sys.argv[2]}").open_runtime(artifact, 1)
@@ -78,17 +76,14 @@ def test_an_inference_ends_after_the_first_signal(tmp_path: Path, runtime: str) 
         except StoppedError as error:
             print(stop.code, error.exit_code, time.monotonic() - began, error)
     """
-    )
-    done = run(code, str(tmp_path), runtime, seconds=120)
+    done = run(SLOW + code, str(tmp_path), runtime, seconds=120)
     code_of_stop, exit_code, seconds, *message = done.stdout.split()
     assert (code_of_stop, exit_code, message) == ("143", "143", ["stopped", "while", "it", "computed"])
     assert 1.9 < float(seconds) < 15, done.stderr  # 2 s where nothing else needs the cores
 
 
 def test_a_trial_ends_after_the_first_signal(tmp_path: Path) -> None:
-    code = (
-        SLOW
-        + """
+    code = """
     artifact = write_slow_model(sys.argv[1], 800)
     with stop_event() as stop:
         signal_after(1, signal.SIGINT)
@@ -98,17 +93,14 @@ def test_a_trial_ends_after_the_first_signal(tmp_path: Path) -> None:
         except StoppedError as error:
             print(stop.code, error.exit_code, time.monotonic() - began)
     """
-    )
-    done = run(code, str(tmp_path))
+    done = run(SLOW + code, str(tmp_path))
     stopped, exit_code, seconds = done.stdout.split()
     assert (stopped, exit_code) == ("130", "130")
     assert 1.9 < float(seconds) < 15, done.stderr
 
 
 def test_what_ends_by_itself_is_left_alone(tmp_path: Path) -> None:
-    code = (
-        SLOW
-        + """
+    code = """
     from merkit.engine.runtimes.onnxruntime import open_runtime
     network = open_runtime(write_slow_model(sys.argv[1], 1), 1)
     batch = np.ones((1, 1, 128, 313), np.float32)
@@ -121,8 +113,7 @@ def test_what_ends_by_itself_is_left_alone(tmp_path: Path) -> None:
             count += 1
         print(stop.code, count > 3)
     """
-    )
-    done = run(code, str(tmp_path))
+    done = run(SLOW + code, str(tmp_path))
     assert done.stdout.split() == ["143", "True"], done.stderr
 
 
@@ -148,9 +139,7 @@ STOPPING = """
 
 
 def test_whose_signals_end_a_computation() -> None:
-    code = (
-        STOPPING
-        + """
+    code = """
     one = stopping.EndedBySignal(lambda: ended.append(1))
     with stop_event():
         assert stopped(one) is None
@@ -171,15 +160,12 @@ def test_whose_signals_end_a_computation() -> None:
     assert stopped(one) is None  # the program goes on
     print("right")
     """
-    )
-    done = run(code)
+    done = run(STOPPING + code)
     assert done.stdout.strip() == "right", done.stderr
 
 
 def test_ctrl_c_ends_a_computation_of_any_program(tmp_path: Path) -> None:
-    code = (
-        SLOW
-        + """
+    code = """
     from merkit.engine.runtimes.onnxruntime import open_runtime
     network = open_runtime(write_slow_model(sys.argv[1], 800), 1)
     signal_after(1, signal.SIGINT)
@@ -189,16 +175,13 @@ def test_ctrl_c_ends_a_computation_of_any_program(tmp_path: Path) -> None:
     except KeyboardInterrupt:
         print("right", time.monotonic() - began)
     """
-    )
-    done = run(code, str(tmp_path), seconds=120)
+    done = run(SLOW + code, str(tmp_path), seconds=120)
     word, seconds = done.stdout.split()
     assert (word, float(seconds) < 20) == ("right", True), done.stderr
 
 
 def test_threads_and_forked_children_and_event_loops() -> None:
-    code = (
-        STOPPING
-        + """
+    code = """
     thread = threading.Thread(target=lambda: stopping.EndedBySignal(lambda: None))
     thread.start(); thread.join()
     assert stopping._numbers is None  # only the main thread may ask for signals' numbers
@@ -217,15 +200,12 @@ def test_threads_and_forked_children_and_event_loops() -> None:
     assert signal.set_wakeup_fd(-1) == theirs.fileno()  # an event loop's descriptor stays its own
     print("right")
     """
-    )
-    done = run(code)
+    done = run(STOPPING + code)
     assert done.stdout.strip() == "right", done.stderr
 
 
 def test_all_threads_that_compute_at_once_are_ended() -> None:
-    code = (
-        STOPPING
-        + """
+    code = """
     from concurrent.futures import ThreadPoolExecutor
     one = stopping.EndedBySignal(lambda: ended.append(1))
     def computed(_):
@@ -243,6 +223,5 @@ def test_all_threads_that_compute_at_once_are_ended() -> None:
         kill()
         print(*codes)
     """
-    )
-    done = run(code)
+    done = run(STOPPING + code)
     assert done.stdout.split() == ["143"] * 4, done.stderr

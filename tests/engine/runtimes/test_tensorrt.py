@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,41 +14,23 @@ from engine_files import VERSION, engine
 from merkit.engine.errors import DeviceError, UsageError
 from merkit.engine.runtimes import open_runtime
 from merkit.engine.spec import ModelSpec
-from stub_cuda.stub import PACKAGES, build, why_not_here
+from stub_cuda.stub import PACKAGES, run_on_stub, why_not_here
 
-TESTS = Path(__file__).parents[2]
 ON_STUB = Path(__file__).with_name("on_stub")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_on_the_stub_driver(package: str, tmp_path: Path) -> None:
-    """All of on_stub/, with the stub as libcuda.so.1: it must be there before anything loads CUDA."""
     why = why_not_here(package)
     if why:
         # CI builds PyCUDA, and a skip there would hide that nothing was proven.
         assert "MER_REQUIRE_PYCUDA" not in os.environ, why
         pytest.skip(why)
-    build(tmp_path)
-    environment = {
-        **os.environ,
-        "STUB_CUDA": package,
-        "LD_LIBRARY_PATH": os.pathsep.join([str(tmp_path), os.environ.get("LD_LIBRARY_PATH", "")]),
-        "PYTHONPATH": os.pathsep.join([str(TESTS / "helpers"), os.environ.get("PYTHONPATH", "")]),
-    }
-    arguments = ["-q", "-n", "0", "-p", "no:cacheprovider", "-o", "python_files=on_*.py"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, "--basetemp", tmp_path / "tests", ON_STUB],
-        env=environment,
-        capture_output=True,
-        text=True,
-        cwd=TESTS.parent,
-    )
-    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
-    (passed,) = re.findall(r"(\d+) passed", done.stdout)
-    assert int(passed) >= 130
-    assert "skipped" not in done.stdout
-    assert "PyCUDA WARNING" not in done.stderr
+    passed, said, errors = run_on_stub(package, tmp_path, "--basetemp", tmp_path / "tests", ON_STUB)
+    assert passed >= 130
+    assert "skipped" not in said
+    assert "PyCUDA WARNING" not in errors
 
 
 def test_without_a_driver_it_says_so(

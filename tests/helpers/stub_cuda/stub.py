@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+TESTS = Path(__file__).parents[2]
 SOURCE = Path(__file__).with_name("driver.c")
 OUT_OF_MEMORY, LAUNCH_FAILED, NO_DEVICE, INVALID_HANDLE, BUSY = 2, 719, 100, 400, 46
 
@@ -53,6 +56,26 @@ def build(folder: Path) -> Path:
     ]
     subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", library, SOURCE], check=True)
     return library
+
+
+def run_on_stub(package: str, folder: Path, *arguments: Any) -> tuple[int, str, str]:
+    """Runs tests in files ``on_*.py`` with the stub as libcuda.so.1: it must be there before CUDA is.
+
+    Gives how many passed, and what was printed on stdout and stderr.
+    """
+    build(folder)
+    paths = {"LD_LIBRARY_PATH": folder, "PYTHONPATH": TESTS / "helpers"}
+    joined = {name: os.pathsep.join([str(path), os.environ.get(name, "")]) for name, path in paths.items()}
+    options = ["-q", "-n", "0", "-p", "no:cacheprovider", "-o", "python_files=on_*.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *arguments],
+        env={**os.environ, "STUB_CUDA": package, **joined},
+        capture_output=True,
+        text=True,
+        cwd=TESTS.parent,
+    )
+    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
+    return int(re.findall(r"(\d+) passed", done.stdout)[0]), done.stdout, done.stderr
 
 
 def _of_pycuda() -> set[str]:

@@ -13,27 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from merkit.engine.audio.containers.ogg_stream import IrregularError, OggStream
+from ogg_files import with_checksum
 
 HEADS = [b"head", b"comments" * 100]
-
-
-def checksum(page: bytes) -> int:
-    """As RFC 3533 describes it, bit by bit."""
-    value = 0
-    for byte in page:
-        value ^= byte << 24
-        for _ in range(8):
-            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
-    return value
 
 
 def page(number: int, flags: int, granule: int, lacing: Sequence[int], body: bytes, stream: int = 5) -> bytes:
     head = (
         b"OggS\0" + struct.pack("<BqIII", flags, granule, stream, number, 0) + bytes([len(lacing), *lacing])
     )
-    whole = bytearray(head + body)
-    struct.pack_into("<I", whole, 22, checksum(bytes(whole)))
-    return bytes(whole)
+    return with_checksum(head + body)
 
 
 def sound(packets: Sequence[bytes], segments: int, first: int = 0) -> tuple[list[bytes], list[int]]:

@@ -17,6 +17,7 @@ from merkit.engine.errors import AudioError
 from merkit.engine.spec import AudioSpec
 from ogg_files import speex
 from reading import refusal, windows_from_file
+from tag_bytes import wav
 
 SPEC = AudioSpec()
 
@@ -45,10 +46,8 @@ def test_samples_of_64_bits(tmp_path: Path, channels: int) -> None:
     samples = noise(11, 16_000)
     wide = (samples[None].repeat(channels, 0).astype(np.float64) * 2.0**62).astype("<i8").T.tobytes()
     block, rate = 8 * channels, 16_000
-    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * block, block, 64)
-    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(wide)) + wide
     song = tmp_path / "a.wav"
-    song.write_bytes(struct.pack("<4sI", b"RIFF", len(body)) + body)
+    song.write_bytes(wav(struct.pack("<HHIIHH", 1, channels, rate, rate * block, block, 64), wide))
     (window, *_) = windows_from_file(song, SPEC, 1)
     start = round(window.start_s * rate)
     np.testing.assert_allclose(window.samples, samples[start : start + len(window.samples)] / 2, atol=1e-6)

@@ -92,38 +92,21 @@ def test_what_it_does_not_take(artifact: Artifact) -> None:
             on_gpu.free()
 
 
-def test_log_mels_are_held_until_their_logits_are_there(artifact: Artifact) -> None:
+@pytest.mark.parametrize("count", [3, 70])
+def test_log_mels_are_held_until_their_logits_are_there(artifact: Artifact, count: int) -> None:
+    """Of several batches the first is done long before the third has read its windows."""
     loaded().reset(7)
     with tensorrt.open_runtime(artifact, 0) as runtime:
         with open_gpu(0).current():
-            on_gpu = OnGpu(log_mels(3), runtime._computes)
+            on_gpu = OnGpu(log_mels(count), runtime._computes)
         alive = weakref.ref(on_gpu)
         memory, host = on_gpu.memory, on_gpu.host
-        pending = runtime.submit(on_gpu)
+        pending = runtime.submit(on_gpu)  # of three it has waited for the first: there are two slots
         del on_gpu
         gc.collect()
         assert alive() is not None
-        assert_right(pending.result(), log_mels(3))
+        assert_right(pending.result(), log_mels(count))
         gc.collect()
-        assert alive() is None
-        with open_gpu(0).current():
-            memory.free()
-            host.base.free()
-
-
-def test_log_mels_of_several_batches_are_held_until_the_last(artifact: Artifact) -> None:
-    """The first batch is done long before the third has read its windows."""
-    loaded().reset(7)
-    with tensorrt.open_runtime(artifact, 0) as runtime:
-        with open_gpu(0).current():
-            on_gpu = OnGpu(log_mels(70), runtime._computes)
-        alive = weakref.ref(on_gpu)
-        memory, host = on_gpu.memory, on_gpu.host
-        pending = runtime.submit(on_gpu)  # it has waited for the first of the three: there are two slots
-        del on_gpu
-        gc.collect()
-        assert alive() is not None
-        assert_right(pending.result(), log_mels(70))
         assert alive() is None
         with open_gpu(0).current():
             memory.free()
@@ -193,9 +176,7 @@ def test_out_of_memory_halves_the_batch(
 @pytest.mark.parametrize(("room", "batch"), [(5, 5), (4, 3), (3, 3), (2, None)])
 def test_the_least_batch_is_tried_too(tmp_path: Path, stub: Stub, room: int, batch: int | None) -> None:
     """Half of the most may be less than it."""
-    window = [1, AUDIO.n_mels, AUDIO.frames]
-    profile = {"images": {"min": [3, *window], "opt": [4, *window], "max": [5, *window]}}
-    artifact = engine(tmp_path, SPEC, CONTENT, profiles=profile)
+    artifact = with_profile(tmp_path, 3, 4, 5)
     stub.device(free_bytes=memory_of(room))
     if batch is None:
         with pytest.raises(DeviceMemoryError, match="no memory left for a batch of 3 windows"):
@@ -274,16 +255,27 @@ def test_closed_with_work_in_flight(artifact: Artifact) -> None:
         pending.result()
 
 
-def test_a_profile_with_a_least_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def with_profile(folder: Path, *batches: int) -> Artifact:
+    """An engine for these batches: at least, tuned for, at most."""
     window = [1, AUDIO.n_mels, AUDIO.frames]
-    profile = {"images": {"min": [4, *window], "opt": [8, *window], "max": [8, *window]}}
+    images = {name: [batch, *window] for name, batch in zip(("min", "opt", "max"), batches, strict=True)}
+    return engine(folder, SPEC, CONTENT, profiles={"images": images})
+
+
+@pytest.fixture
+def of_four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    """An engine that takes four to eight windows."""
     original = fake_tensorrt.IExecutionContext.set_input_shape
     monkeypatch.setattr(
         fake_tensorrt.IExecutionContext,
         "set_input_shape",
         lambda self, name, shape: 4 <= shape[0] <= 8 and original(self, name, shape),
     )
-    with tensorrt.open_runtime(engine(tmp_path, SPEC, CONTENT, profiles=profile), 0) as runtime:
+    return with_profile(tmp_path, 4, 8, 8)
+
+
+def test_a_profile_with_a_least_batch(of_four: Artifact) -> None:
+    with tensorrt.open_runtime(of_four, 0) as runtime:
         for count in (1, 3, 4, 9, 19):
             assert_right(runtime.infer(log_mels(count)), log_mels(count))
         with open_gpu(0).current():
@@ -293,26 +285,15 @@ def test_a_profile_with_a_least_batch(tmp_path: Path, monkeypatch: pytest.Monkey
             on_gpu.free()
 
 
-def test_no_batch_is_smaller_than_the_profile_allows(
-    tmp_path: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_batch_is_smaller_than_the_profile_allows(of_four: Artifact, stub: Stub) -> None:
     """The network computes as many windows as its least batch has, and writes as many into its buffers."""
-    window = [1, AUDIO.n_mels, AUDIO.frames]
-    profile = {"images": {"min": [4, *window], "opt": [8, *window], "max": [8, *window]}}
-    original = fake_tensorrt.IExecutionContext.set_input_shape
-    monkeypatch.setattr(
-        fake_tensorrt.IExecutionContext,
-        "set_input_shape",
-        lambda self, name, shape: 4 <= shape[0] <= 8 and original(self, name, shape),
-    )
-    artifact = engine(tmp_path, SPEC, CONTENT, profiles=profile)
     stub.device(free_bytes=memory_of(7))
-    with tensorrt.open_runtime(artifact, 0) as runtime:
+    with tensorrt.open_runtime(of_four, 0) as runtime:
         assert runtime.batch == 4
         assert_right(runtime.infer(log_mels(9)), log_mels(9))
     stub.device(free_bytes=memory_of(3))
     with pytest.raises(DeviceMemoryError, match="no memory left for a batch of 4"):
-        tensorrt.open_runtime(artifact, 0)
+        tensorrt.open_runtime(of_four, 0)
 
 
 def test_logits_that_were_lost_are_not_given_later(artifact: Artifact, stub: Stub) -> None:
