@@ -29,7 +29,7 @@ def json_from_results(results: Results) -> str:
 
 
 def results_from_json(text: str) -> Results:
-    """The inverse of ``json_from_results``, for files of older versions and tampered ones too.
+    """The inverse of ``json_from_results``, for tampered files too.
 
     A key that is missing or holds another type than it should, or a share outside 0 to 1, is read as not
     measured.

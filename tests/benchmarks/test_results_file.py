@@ -1,9 +1,8 @@
-"""Results files: of this version, of older ones, and of people who mean no good."""
+"""Results files: of mer-bench, and of people who mean no good."""
 
 from __future__ import annotations
 
 import codecs
-import json
 import math
 import os
 from pathlib import Path
@@ -20,37 +19,12 @@ from merkit.benchmarks.results_file import json_from_results, results_from_file,
 from merkit.benchmarks.row import Machine, Results, Row, Scenario, ScoredData
 from merkit.engine.errors import MerError
 
-OLD = Path(__file__).parent / "data" / "results_0_1_0.json"
-"""Written by version 0.1.0, whose rows were dicts; most of its raw latencies are left out."""
-
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     """PowerShell writes one."""
-    (tmp_path / "results.json").write_bytes(codecs.BOM_UTF8 + OLD.read_bytes())
-    assert results_from_file(tmp_path / "results.json") == results_from_file(OLD)
-
-
-def test_a_file_of_the_version_before_rows_were_typed() -> None:
-    old = json.loads(OLD.read_text())
-    for row in old["rows"]:
-        row.pop("traffic_bytes", None)  # which nothing read
-    results = results_from_file(OLD)
-    new = json.loads(json_from_results(results))
-    assert new.pop("songs") == ""  # which that version did not say
-    assert list(new) == list(old)
-    assert old["data"].items() <= new["data"].items()
-    assert new["data"]["skipped"] == []  # which that version did not say
-    assert new["machine"].pop("gemm_bf16_gflops") is None  # which that version did not measure
-    assert {key: value for key, value in new.items() if key not in ("rows", "data")} == {
-        key: value for key, value in old.items() if key not in ("rows", "data")
-    }
-    for before, after in zip(old["rows"], new["rows"], strict=True):
-        assert before.items() <= after.items()
-        # Rows that were not measured had fewer keys.
-        assert all(after[key] in (None, {}) for key in after.keys() - before.keys())
-    assert any(before.keys() < after.keys() for before, after in zip(old["rows"], new["rows"], strict=True))
-    assert list(new["rows"][0])[: len(old["rows"][0])] == list(old["rows"][0])
-    assert list(new["machine"]) == list(old["machine"])
+    results = Results("0.1", rows=[Row("net")])
+    (tmp_path / "results.json").write_bytes(codecs.BOM_UTF8 + json_from_results(results).encode())
+    assert results_from_file(tmp_path / "results.json") == results
 
 
 def test_what_is_written_is_read_again() -> None:
