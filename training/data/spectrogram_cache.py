@@ -80,7 +80,6 @@ def cached_sounds(
         MerError: the cache cannot be written (the disk is full, for example).
     """
     options = WindowOptions(before_standardising(spec), windows)
-    # The word keeps away from folders of older versions, which hold what labelling refuses.
     whole = folder / f"{_without_floor(options.spec).fingerprint[:16]}-sound"
     cut = folder / f"{options.spec.fingerprint[:16]}-{windows}-windows"
     for subfolder in (whole, cut):

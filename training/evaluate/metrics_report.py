@@ -252,9 +252,8 @@ def heard_before_text(metrics: Mapping[str, Any]) -> str:
 
 def calibration_text(metrics: Mapping[str, Any]) -> str:
     """The calibration error, and what so few songs read where every confidence is true."""
-    by_chance = metrics.get("calibration_error_by_chance")  # runs of older versions lack it
-    error = f"{metrics['calibration_error']:.3f}"
-    return error if by_chance is None else f"{error} ({by_chance:.3f} by chance alone)"
+    by_chance = metrics["calibration_error_by_chance"]
+    return f"{metrics['calibration_error']:.3f} ({by_chance:.3f} by chance alone)"
 
 
 def _figure(value: float | None) -> str:

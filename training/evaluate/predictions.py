@@ -185,10 +185,9 @@ def load_predictions(path: Path) -> Predictions:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            # Older files have no ids: a clip was then identified by its name.
-            ids = file["ids" if "ids" in file else "names"].tolist()
-            names, truth, groups = file["names"].tolist(), file["truth"], file["groups"].tolist()
-            logits, windows, labels = file["logits"], file["windows"], file["labels"].tolist()
+            ids, names, groups = (file[name].tolist() for name in ("ids", "names", "groups"))
+            truth, logits, windows = file["truth"], file["logits"], file["windows"]
+            labels = file["labels"].tolist()
         if not len(ids) == len(names) == len(groups) == len(truth) == len(windows):
             raise ValueError("its arrays are of different lengths")
         if logits.shape != (windows.sum(), len(labels)):

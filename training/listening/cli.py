@@ -14,7 +14,6 @@ from ..command import training_command
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _LABELS_NAMED = 5
-_HEARD = "heard.csv"
 
 
 @click.command()
@@ -83,7 +82,7 @@ def queue(labels_place: Path, **options: Any) -> int:
 @click.option(
     "--labels", metavar="A,B,...", required=True, help="The words to choose from, in the order of their keys."
 )
-@click.option("--out", "-o", "file", type=_FILE, default=Path(_HEARD), help="The CSV that grows.")
+@click.option("--out", "-o", "file", type=_FILE, default=Path("heard.csv"), help="The CSV that grows.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Of 127.0.0.1; 0: any that is free.")
 @version_option
 @training_command("every key is in the file: the same command goes on there")
@@ -107,9 +106,6 @@ def listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     songs, left_out = read_queue(queue_file)
     for line in left_out:
         click.echo(for_terminal(line), err=True)
-    older = file.with_name("labels.csv")  # what earlier versions wrote
-    if not file.exists() and file.name == _HEARD and older.exists():
-        click.echo(for_terminal(f"{older} is there: with -o {older} this goes on in it"), err=True)
     table = LabelFile(file, names)
     if table.cut:
         cut = f"{file}: its last row was cut short and is taken off: {table.cut}"

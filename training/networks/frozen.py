@@ -61,6 +61,6 @@ def unfilled_frozen(
         for part in ("backbone", "classifier")
     )
     network = build_backbone(name, 2, extra_head=extra_head)
-    # What was made before the hidden layer was heard has middle blocks, and no weights of that layer.
+    # Of short windows the middle blocks are heard, and not that layer.
     embedding = Embedding(network, name, *given, hidden=has_hidden and given[2] > 0)
     return FrozenNetwork(embedding, nn.Linear(features, labels))

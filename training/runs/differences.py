@@ -27,9 +27,7 @@ def differences(there: ModelSpec, here: ModelSpec) -> str:
 
 def _facts(spec: ModelSpec) -> dict[str, Any]:
     facts, audio = spec.provenance, dataclasses.asdict(spec.audio)
-    data, split, recipe = facts.get("data", {}), facts.get("split", {}), dict(facts.get("recipe", {}))
-    if not split.get("validation"):  # older versions wrote them as they were asked for
-        recipe |= {"keep": "last", "patience": 0}
+    data, split, recipe = (facts.get(name, {}) for name in ("data", "split", "recipe"))
     return {
         "model": spec.backbone,
         "protocol": facts.get("protocol"),

@@ -107,14 +107,14 @@ def _folders_of_folds(run: FinishedRun) -> list[Path]:
 
 
 def _held_out_ids(run: FinishedRun) -> set[str]:
-    """What identifies the clips that a run's networks list as new: ids, and names as in older predictions.
+    """The ids of the clips that a run's networks list as new.
 
     The weights to begin with may have heard others, and pieces of others may have been trained on.
     """
     folders = _folders_of_folds(run) or [run.folder]
     listed = (spec_from_checkpoint(checkpoint_of(folder)).provenance.get(HELD_OUT_KEY) for folder in folders)
     new = [clip for clips in listed for clip in clips or () if isinstance(clip, Mapping)]
-    return {str(clip[name]) for clip in new for name in ("id", "path") if name in clip}
+    return {str(clip["id"]) for clip in new if "id" in clip}
 
 
 def ensemble_metrics(members: Sequence[Member]) -> dict[str, Mapping[str, Any]]:

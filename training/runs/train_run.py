@@ -34,7 +34,6 @@ from ..evaluate.predictions import (
 )
 from ..fit.batches import TrainingData
 from ..fit.trainer import Epoch, train
-from ..networks.audioset import PUBLISHED_WINDOW_S
 from ..networks.backbones import keep_outputs
 from ..networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
 from ..networks.trained import identity_of_weights
@@ -61,7 +60,10 @@ from .run_folder import (
 from .tensorboard import tensorboard_in
 
 _WRITTEN = ("model", "protocol", "parameters", "macs", "recipe", "skipped", "split", "minutes")
-_TESTED = ("songs", "accuracy", "macro_f1", "window", "majority", "temperature", "calibration_error")
+_TESTED = (
+    *("songs", "accuracy", "macro_f1", "window", "majority", "temperature"),
+    *("calibration_error", "calibration_error_by_chance"),
+)
 _VALIDATION_FIGURES = ("songs", "accuracy", "macro_f1", "calibration_error", "log_loss")
 
 
@@ -115,19 +117,15 @@ class _Run:
             ("validation", self.split.validation),
             ("test", self.split.test),
         )
-        name, is_long = backbone_from_name(self.job.model), self.audio.window_s >= PUBLISHED_WINDOW_S
-        # Runs that were begun before that layer was heard are others.
-        hears_hidden = (name, self.job.plan) == ("audioset", "frozen") and is_long
         return hash_of_lines(
             [
-                name,
+                backbone_from_name(self.job.model),
                 json.dumps(dataclasses.asdict(same), sort_keys=True),
                 self.audio.fingerprint,
                 *self.examples.labels,
                 *(f"{name}:{clips[i].id}:{targets[i]}" for name, positions in parts for i in positions),
                 *(f"tags:{';'.join(clip.tags)}" for clip in clips if protocol.recipe.tag_weight),
                 *([f"plan:{self.job.plan}"] if self.job.plan != "all" else []),
-                *(["hidden layer"] if hears_hidden else []),
                 *(self.job.teaching.identity(self.examples, self.split) if self.job.teaching else []),
                 *(f"group:{ids}" for ids in groups_together(self.examples, self.split)),
             ]

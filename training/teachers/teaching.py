@@ -203,5 +203,4 @@ def _of_fold(source: str, split: Split) -> str:
 def _is_of(provenance: Mapping[str, Any], examples: Examples, split: Split) -> bool:
     """Whether a network has this split's test part and its validation part."""
     facts, validation = provenance.get("split", {}), split_hash(examples.clips, split.validation)
-    same = facts.get("validation_hash", validation) == validation  # older networks say how many there were
-    return same and (facts.get("hash"), facts.get("validation")) == (split.hash, len(split.validation))
+    return (facts.get("hash"), facts.get("validation_hash")) == (split.hash, validation)

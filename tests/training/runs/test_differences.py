@@ -28,14 +28,6 @@ def test_the_first_differences_are_named_and_the_others_counted():
     )
 
 
-def test_what_chooses_an_epoch_is_no_difference_where_nothing_is_validated():
-    """Older versions wrote it as it was asked for, and not as it was done."""
-    asked, done = {"keep": "best", "patience": 30}, {"keep": "last", "patience": 0}
-    for validation, said in ((0, ""), (5, "keep: 'best' there, 'last' here; patience: 30 there, 0 here")):
-        split = {"validation": validation}
-        assert differences(_spec(recipe=asked, split=split), _spec(recipe=done, split=split)) == said
-
-
 @pytest.mark.parametrize("there", [{"recipe": 5}, {"data": []}, {"teachers": ["x"]}, {"split": "x"}])
 def test_a_file_may_say_anything(there: dict[str, Any]):
     assert differences(_spec(**there), _spec()) == ""

@@ -174,10 +174,6 @@ def test_a_run_is_judged_on_the_songs_that_it_lists_as_new(trained: Trained, tmp
     member = member_from_path(folder, None, tmp_path)
     assert set(member.predictions.ids) == {clip["id"] for clip in new}
     assert len(member.probabilities) == 3
-    assert trained.run.predictions
-    names = trained.run.predictions.names  # older files have them in place of ids
-    save_predictions(dataclasses.replace(trained.run.predictions, ids=names), folder / LOGITS)
-    assert set(member_from_path(folder, None, tmp_path).predictions.ids) == {clip["path"] for clip in new}
 
 
 def test_too_few_songs_for_an_interval():

@@ -11,14 +11,10 @@ import pytest
 import torch
 from merkit.engine.data.labelled_audio import labelled_audio
 from merkit.engine.errors import MerError, UsageError
-from merkit.engine.spec import AudioSpec
-from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.data.examples import Examples, examples_from_audio
 from merkit.training.data.splits import splits_from_protocol
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
-from merkit.training.plans import Plan
 from merkit.training.recipe import PROTOCOLS, with_overrides
-from merkit.training.runs import train_run
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.provenance import only_new
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, LOGITS, METRICS
@@ -111,25 +107,6 @@ def test_weights_are_told_apart_by_what_they_are(
     plain = key("plain.pt")
     torch.save(trained.run.metrics["parameters"], "plain.pt")
     assert key("plain.pt") != plain
-
-
-def test_a_frozen_run_that_did_not_hear_the_hidden_layer_is_another_training(
-    examples: Examples, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def key(model: str, plan: Plan, audio: AudioSpec) -> str:
-        job = dataclasses.replace(fast_job("epochs=1"), model=model, plan=plan)
-        return _Run(job, examples, trained.split, tmp_path, audio, NoObserver()).key
-
-    whole, short = PRESETS["audioset-relative"], PRESETS["audioset-short"]
-    cases: list[tuple[str, Plan, AudioSpec]] = [
-        ("audioset", "frozen", whole), ("audioset", "frozen", short),
-        ("audioset", "all", whole), ("audiocnn", "frozen", whole),
-    ]  # fmt: skip
-    now = [key(*case) for case in cases]
-    monkeypatch.setattr(train_run, "PUBLISHED_WINDOW_S", 1e9)
-    assert [one == other for one, other in zip(now, [key(*case) for case in cases], strict=True)] == [
-        False, True, True, True,
-    ]  # fmt: skip
 
 
 def test_groups_that_are_known_by_now_make_another_training(
