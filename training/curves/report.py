@@ -7,10 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ...engine.files import whole_file
-from ...engine.outputs.marks import SOFTWARE
 from ...engine.text.escape import for_markdown
-from ..evaluate.picture_text import plain_text
+from ..evaluate.picture_text import plain_text, write_png
 from .few_clips import Point
 
 _SHORT = 22  # characters of a name, of which three stand side by side
@@ -56,5 +54,4 @@ def curves_png(curves: Curves, path: Path, title: str, what: str) -> None:
     axes.grid(alpha=0.3)
     columns = 3 if max(map(len, curves), default=0) <= _SHORT else 2
     figure.legend(axes.get_lines(), list(curves), loc="outside lower center", ncols=columns, frameon=False)
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata=SOFTWARE)
+    write_png(figure, path)

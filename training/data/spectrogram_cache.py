@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from ...engine.arrays import Float32
 from ...engine.artifact import models_home
 from ...engine.audio.decoder import Limits
+from ...engine.cpu import usable_cores
 from ...engine.data.labelled_audio import Clip
 from ...engine.errors import MerError, os_errors_say
 from ...engine.files import whole_file
@@ -21,7 +23,6 @@ from ...engine.labelling.file_windows import WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import decibels_from_audio
-from .clip_ids import clip_ids
 from .clip_sound import sound_from_clip
 
 _OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -103,6 +104,19 @@ def cached_sounds(
         results |= dict.fromkeys(missing[targets], result)
         on_done(len(results))
     return [results[position] for position in range(len(clips))]
+
+
+def clip_ids(clips: Sequence[Clip]) -> Iterator[str | MerError]:
+    """Each clip's id, or why the file cannot be read; in threads, since hashing releases the GIL."""
+
+    def identity(clip: Clip) -> str | MerError:
+        try:
+            return clip.id
+        except MerError as error:
+            return MerError(str(error).removeprefix(f"{clip.path} "))  # the path is reported beside it
+
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        yield from threads.map(identity, clips)
 
 
 def before_standardising(spec: AudioSpec) -> AudioSpec:

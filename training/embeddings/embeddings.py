@@ -15,8 +15,7 @@ from ...engine.errors import MerError, os_errors_say
 from ...engine.files import whole_file
 from ...engine.labelling.file_windows import FileLogMels, WindowOptions, log_mels_from_file
 from ...engine.labelling.worker_pool import Failure, WorkerPool
-from ..data.clip_ids import clip_ids
-from ..data.spectrogram_cache import reason_not_written
+from ..data.spectrogram_cache import clip_ids, reason_not_written
 from .ears import Ears, ears_from_source
 
 WINDOWS = 3

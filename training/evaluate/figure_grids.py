@@ -6,13 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from ...engine.files import whole_file
-from ...engine.outputs.marks import SOFTWARE
 from ..fit.trainer import Epoch
-from .picture_text import plain_text
+from .picture_text import draw_counts, plain_text, write_png
 
 Matrix = tuple[Sequence[Sequence[int]], Sequence[str]]
 """A confusion matrix, rows true and columns said, and its labels."""
@@ -25,12 +22,8 @@ def matrix_grid_png(grid: Mapping[str, Mapping[str, Matrix]], columns: Sequence[
     """Confusion matrices as PNG; shades are shares of a matrix's row."""
 
     def draw(axes: Any, matrix: Matrix) -> None:
-        counts, labels = np.asarray(matrix[0]), [label[:3] for label in matrix[1]]
-        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.55 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=6)
+        draw_counts(axes, matrix[0], 6)
+        labels = [label[:3] for label in matrix[1]]
         axes.set_xticks(range(len(labels)), labels, fontsize=5)
         axes.set_yticks(range(len(labels)), labels, fontsize=5)
 
@@ -79,5 +72,4 @@ def _grid(
                 place.set(xticks=[], yticks=[], frame_on=False)
     for place, column in zip(axes[0], columns, strict=True):
         place.set_title(column, fontsize=8)
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=80, metadata=SOFTWARE)
+    write_png(figure, path, dpi=80)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...engine.files import whole_file
-from ...engine.outputs.marks import SOFTWARE
-from .picture_text import plain_text, shortened
+from .picture_text import draw_counts, plain_text, shortened, write_png
 
 if TYPE_CHECKING:
     from ..fit.trainer import Epoch
@@ -58,7 +56,7 @@ def curves_png(histories: Mapping[str, Sequence[Epoch]], path: Path, held_out: s
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    _write(figure, path)
+    write_png(figure, path)
 
 
 @plain_text
@@ -77,21 +75,10 @@ def confusion_png(
         said: the columns' labels; None where they are the rows'.
     """
     columns = labels if said is None else said
-    counts = np.asarray(matrix)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     figure = Figure(figsize=(3.4 + 0.75 * len(columns), 2.6 + 0.75 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8)
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.55 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    figure.colorbar(draw_counts(axes, matrix), ax=axes, label="share of the row", shrink=0.8)
     axes.set_xticks(range(len(columns)), [*map(shortened, columns)], rotation=30, ha="right")
     axes.set_yticks(range(len(labels)), [*map(shortened, labels)])
     axes.set(xlabel="said", ylabel="true", title=title)
-    _write(figure, path)
-
-
-def _write(figure: Figure, path: Path) -> None:
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata=SOFTWARE)
+    write_png(figure, path)

@@ -1,4 +1,4 @@
-"""Text in pictures: names of labels and models as they are written, in whatever script."""
+"""Pictures, and their text: names of labels and models as they are written, in whatever script."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
+from matplotlib.figure import Figure
 
+from ...engine.files import whole_file
+from ...engine.outputs.marks import SOFTWARE
 from ...engine.outputs.plot import installed_fonts
 from ...engine.text.streams import print_err
 
@@ -44,6 +49,22 @@ def plain_text(draw: Callable[..., None]) -> Callable[..., None]:
 def shortened(label: str) -> str:
     """A label that leaves room for the picture beside it."""
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+
+
+def draw_counts(axes: Any, matrix: Any, size: float | None = None) -> Any:
+    """A matrix of counts in shades of their shares of the row; ``size`` is that of the numbers."""
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=size)
+    return axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+
+
+def write_png(figure: Figure, path: Path, dpi: int = 120) -> None:
+    """Whole or not at all, and known as ours again."""
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=dpi, metadata=SOFTWARE)
 
 
 @cache
