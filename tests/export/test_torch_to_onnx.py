@@ -27,7 +27,7 @@ from torch import nn
 
 def test_a_file_is_the_network_and_says_nothing_of_the_machine(tmp_path: Path, spec: ModelSpec) -> None:
     torch.manual_seed(0)
-    network = AudioCNN(len(spec.labels), channels=1)
+    network = AudioCNN(len(spec.labels))
     path = tmp_path / "net.onnx"
     onnx_from_network(network, spec, path)
     assert open_artifact(str(path)).spec == spec

@@ -12,6 +12,7 @@ from ...engine.errors import MerError
 from ..data.examples import connected, in_one_group
 from ..data.near_copies import near_copies
 from ..data.on_demand import OnDemand
+from ..data.sides import copies_in_words
 from ..data.spectrogram_cache import ClipSound, cached_sounds
 from ..data.touched import Touched, touched_groups
 from ..recipe import PROTOCOLS
@@ -55,7 +56,8 @@ def apart_by_recording(
         both = [*sounds[:count], *sounds[begin:end]]
         touched.append(_touched(data.clips, joined.clips, other.clips, both))
         begin = end
-    return joined, touched, _note(data.clips, copies)
+    note = copies_in_words(data.clips, copies)
+    return joined, touched, note and f"{note}: never on both sides"
 
 
 def _pairs(sounds: _Sounds) -> Iterator[tuple[int, int]]:
@@ -75,12 +77,3 @@ def _touched(
     count = len(joined)
     same |= {(first, second - count) for first, second in _pairs(sounds) if first < count <= second}
     return touched_groups(before, joined, others, same)
-
-
-def _note(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> str:
-    count = sum(len(songs) - 1 for songs in copies)
-    if not count:
-        return ""
-    first, second = (clips[song].name for song in copies[0][:2])
-    said = "1 near copy of another clip" if count == 1 else f"{count} near copies of other clips"
-    return f"{said}, the first {second} (of {first}): never on both sides"

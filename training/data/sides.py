@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...engine.data.labelled_audio import Clip
 from .examples import Examples
 from .splits import Split
 
@@ -85,6 +86,16 @@ def groups_together(examples: Examples, split: Split) -> list[str]:
     for i in (i for part in (split.training, split.validation, split.test) for i in part):
         members.setdefault(examples.clips[i].group, set()).add(examples.clips[i].id)
     return sorted(" ".join(sorted(ids)) for ids in members.values() if len(ids) > 1)
+
+
+def copies_in_words(clips: Sequence[Clip], copies: Sequence[Sequence[int]]) -> str:
+    """How many near copies there are among clips, with the first; "" without any."""
+    count = sum(len(songs) - 1 for songs in copies)
+    if not count:
+        return ""
+    first, second = (clips[song].name for song in copies[0][:2])
+    said = "1 near copy of another clip" if count == 1 else f"{count} near copies of other clips"
+    return f"{said}, the first {second} (of {first})"
 
 
 def two_labels(examples: Examples) -> list[tuple[str, ...]]:

@@ -64,10 +64,10 @@ class FittedEvidence:
     kept_degraded: float
 
 
-def sounds_that_are_generated(audio: AudioSpec, clips: int, seed: int = 0) -> Sounds:
+def sounds_that_are_generated(audio: AudioSpec, clips: int) -> Sounds:
     """As many sounds of each kind of ``NON_MUSIC`` as are good for so many clips, one window each."""
     count = min(_MOST_SOUNDS, max(2 * clips, 2 * len(NON_MUSIC)))
-    sounds = sounds_that_are_no_music(count, audio.sample_rate, audio.window_s, seed)
+    sounds = sounds_that_are_no_music(count, audio.sample_rate, audio.window_s)
     windows = [decibels_from_audio(sound, audio)[None, :, : audio.frames] for sound in sounds]
     names = list(NON_MUSIC)
     return Sounds(windows, [names[i % len(names)] for i in range(count)])
@@ -78,9 +78,7 @@ def least_confidence(confidences: Float32) -> float:
     return round(float(np.quantile(confidences, _UNSURE)), 4)
 
 
-def fit_evidence(
-    music: Sounds, others: Sounds, audio: AudioSpec, confidence: float, seed: int = 0
-) -> FittedEvidence:
+def fit_evidence(music: Sounds, others: Sounds, audio: AudioSpec, confidence: float) -> FittedEvidence:
     """Fits everything; the thresholds are those of clips that were held out, by group.
 
     Args:
@@ -89,7 +87,7 @@ def fit_evidence(
         audio: the network's, standardised.
         confidence: below it a label is unsure; see ``least_confidence``.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     network = Evidence(audio.n_mels, audio.frames)
     # One after another: all copies together would be 8 MB a clip.
     copies = (_degraded(windows, audio, rng) for windows in music.windows for _ in range(_BAD_COPIES))

@@ -8,14 +8,14 @@ from torch.nn import functional
 from torchaudio.functional import create_dct
 
 _CHANNELS = (16, 32, 64, 128)
-_COEFFICIENTS = 30
+_COEFFICIENTS, _HIDDEN = 30, 512
 _LAGS = (1, 2, 4)  # frames
 _SILENCE = 1e-5  # keeps the gradient of the square root finite where a channel is constant
 _STILL = 1e-3  # below the power of any recording's standardised cepstrum; keeps the logarithm finite
 
 
 class AudioCNN(nn.Module):
-    """Two classifiers in one network: convolutions, and statistics of the cepstrum.
+    """Two classifiers of ``[batch, 1, mels, frames]`` in one: convolutions, and statistics of the cepstrum.
 
     In evaluation the output is the mean of their logits, ``[batch, classes]``. In training it is both,
     ``[2, batch, classes]``: the loss is then applied to each one, so that each learns the whole task
@@ -25,20 +25,16 @@ class AudioCNN(nn.Module):
     with stride 2, four blocks of two 3x3 convolutions, then mean, maximum and deviation of every
     channel. ``CepstrumStatistics`` is the other part: a few hundred clips are too few for
     convolutions to learn such statistics.
-
-    Args:
-        classes: number of outputs.
-        channels: channels of the input ``[batch, channels, mels, frames]``.
     """
 
     HEADS = ("classifier.1", "statistics.classifier.4")
     """Paths of the layers that give the logits."""
 
-    def __init__(self, classes: int = 1_000, dropout: float = 0.3, channels: int = 3) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
         width = _CHANNELS[0]
         layers: list[nn.Module] = [
-            nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
+            nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]
@@ -47,7 +43,7 @@ class AudioCNN(nn.Module):
             layers.append(_block(channels, width))
             channels = width
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(3 * channels, classes))
+        self.classifier = nn.Sequential(nn.Dropout(0.3), nn.Linear(3 * channels, classes))
         self.statistics = CepstrumStatistics(classes)
 
     def forward(self, log_mels: Tensor) -> Tensor:
@@ -72,16 +68,16 @@ class CepstrumStatistics(nn.Module):
     squares of its differences over 1, 2 and 4 frames. They are scaled by BatchNorm's running averages.
     """
 
-    def __init__(self, classes: int, hidden: int = 512) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
         count = _COEFFICIENTS * (2 + len(_LAGS))
         self.scale = nn.BatchNorm1d(count, affine=False, momentum=None)
         self.classifier = nn.Sequential(
             nn.Dropout(0.1),
-            nn.Linear(count, hidden),
+            nn.Linear(count, _HIDDEN),
             nn.ReLU(inplace=True),
             nn.Dropout(0.5),
-            nn.Linear(hidden, classes),
+            nn.Linear(_HIDDEN, classes),
         )
 
     def forward(self, log_mels: Tensor) -> Tensor:

@@ -59,9 +59,6 @@ class AudioSetNet(nn.Module):
     The log-mels are those of the "audioset" preset, or of "audioset-16k", which has the first 103 of its 128
     mels. The published network hears Kaldi's mels of a sound with pre-emphasis: next to no more than a gain
     for each mel, which stands in ``gain``. Then ``(ln(power + 1e-5) + 4.5) / 5``.
-
-    Args:
-        classes: number of outputs.
     """
 
     HEADS = ("classifier.3",)

@@ -52,7 +52,7 @@ PAPER_BACKBONES = tuple(BACKBONES)
 """The nine of the two papers. ``audiocnn`` is this project's own; ``musicnn`` has weights for music."""
 
 _OURS: Mapping[str, Backbone] = {
-    "audiocnn": Backbone(lambda outputs: AudioCNN(outputs, channels=1), AudioCNN.HEADS),
+    "audiocnn": Backbone(AudioCNN, AudioCNN.HEADS),
     "musicnn": Backbone(MusiCNN, MusiCNN.HEADS),
     "audioset": Backbone(AudioSetNet, AudioSetNet.HEADS),
 }

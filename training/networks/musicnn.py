@@ -21,7 +21,7 @@ _EPS = 1e-3  # TensorFlow's, with which the weights were published
 
 
 class MusiCNN(nn.Module):
-    """Log-mels ``[batch, channels, 96, frames]`` to logits ``[batch, classes]``.
+    """Log-mels ``[batch, 1, 96, frames]`` to logits ``[batch, classes]``.
 
     The log-mels are those of the "musicnn" preset. The published network hears ``log10(10000 power + 1)``,
     which is computed here from their decibels; it never leaves the range of FP16, as the power itself does.
@@ -30,10 +30,6 @@ class MusiCNN(nn.Module):
     is taken before them (the minimum where the norm's scale is negative, which ``sign`` says): the same
     values at half the cost. That norm is a scale and a shift: the published statistics are those of values
     before the maximum, which a batch does not have here.
-
-    Args:
-        classes: number of outputs.
-        channels: channels of the input.
     """
 
     HEADS = ("classifier",)
@@ -42,25 +38,25 @@ class MusiCNN(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, classes: int = TAGS, dropout: float = 0.5, channels: int = 1) -> None:
+    def __init__(self, classes: int = TAGS) -> None:
         super().__init__()
         audio = PRESETS["musicnn"]
         # Buffers, so that they stand in every checkpoint.
         self.register_buffer("mean", torch.tensor(audio.mean[0]))
         self.register_buffer("std", torch.tensor(audio.std[0]))
-        self.norm = nn.BatchNorm2d(channels, _EPS)
-        self.timbral = nn.ModuleList(_Filters(channels, width, (mels, 7)) for width, mels in _TIMBRAL)
-        self.temporal = nn.ModuleList(_Filters(channels, width, (1, frames)) for width, frames in _TEMPORAL)
+        self.norm = nn.BatchNorm2d(1, _EPS)
+        self.timbral = nn.ModuleList(_Filters(width, (mels, 7)) for width, mels in _TIMBRAL)
+        self.temporal = nn.ModuleList(_Filters(width, (1, frames)) for width, frames in _TEMPORAL)
         front = sum(width for width, _ in (*_TIMBRAL, *_TEMPORAL))
         self.middle = nn.ModuleList(_middle(width) for width in (front, _MIDDLE, _MIDDLE))
         pooled = 2 * (front + 3 * _MIDDLE)
         self.embedding = nn.Sequential(
             nn.BatchNorm1d(pooled, _EPS),
-            nn.Dropout(dropout),
+            nn.Dropout(0.5),
             nn.Linear(pooled, _FEATURES),
             nn.ReLU(),
             nn.BatchNorm1d(_FEATURES, _EPS),
-            nn.Dropout(dropout),
+            nn.Dropout(0.5),
         )
         self.classifier = nn.Linear(_FEATURES, classes)
 
@@ -85,15 +81,15 @@ class MusiCNN(nn.Module):
 
 
 class _Filters(nn.Module):
-    """``[batch, channels, mels, frames]`` to ``[batch, width, 1, frames]``: the best match at any mel."""
+    """``[batch, 1, mels, frames]`` to ``[batch, width, 1, frames]``: the best match at any mel."""
 
     sign: Tensor
 
-    def __init__(self, channels: int, width: int, kernel: tuple[int, int]) -> None:
+    def __init__(self, width: int, kernel: tuple[int, int]) -> None:
         super().__init__()
         before = (kernel[1] - 1) // 2  # an even kernel looks one frame further ahead, as TensorFlow's does
         self.pad = nn.ZeroPad2d((before, kernel[1] - 1 - before, 0, 0))
-        self.filters = nn.Conv2d(channels, width, kernel, bias=False)
+        self.filters = nn.Conv2d(1, width, kernel, bias=False)
         self.register_buffer("sign", torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
         self.scale = nn.Parameter(torch.ones(width))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,7 @@ _MAGIC = bytes.fromhex("57fb808b247547db")
 _FLOAT = 1  # DT_FLOAT
 
 _Fields = Mapping[int, "int | bytes"]
+_Value = TypeVar("_Value", int, bytes)
 
 
 class _DamagedError(Exception):
@@ -80,14 +83,12 @@ def _block(index: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]
 
 def _tensor(fields: _Fields, values: bytes) -> Float32:
     """One tensor, from a BundleEntryProto: 2 is its shape, 3 its file, 4 its offset there, 5 its size."""
-    offset, size = _number(fields, 4), _number(fields, 5)
-    if _number(fields, 3) or 7 in fields:
+    offset, size = _of_kind(int, fields, 4), _of_kind(int, fields, 5)
+    if _of_kind(int, fields, 3) or 7 in fields:
         raise _DamagedError("a tensor lies in several parts")
-    shape = [_number(_fields(dimension), 1) for dimension in _repeated(_bytes(fields, 2), 2)]
-    cells = 1
-    for length in shape:
-        cells *= length
-    if len(shape) > 8 or 4 * cells != size:
+    dimensions = [value for field, value in _pairs(_of_kind(bytes, fields, 2)) if field == 2]
+    shape = [_of_kind(int, _fields(value), 1) for value in dimensions if isinstance(value, bytes)]
+    if len(shape) > 8 or 4 * math.prod(shape) != size:
         raise _DamagedError("a tensor's size is not its shape's")
     return np.frombuffer(_slice(values, offset, size), "<f4").astype(np.float32).reshape(shape)
 
@@ -95,10 +96,6 @@ def _tensor(fields: _Fields, values: bytes) -> Float32:
 def _fields(message: bytes) -> _Fields:
     """The last value of every field of a protocol buffer."""
     return dict(_pairs(message))
-
-
-def _repeated(message: bytes, number: int) -> list[bytes]:
-    return [value for field, value in _pairs(message) if field == number and isinstance(value, bytes)]
 
 
 def _pairs(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -116,16 +113,9 @@ def _pairs(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         yield tag >> 3, value
 
 
-def _number(fields: _Fields, field: int) -> int:
-    value = fields.get(field, 0)
-    if not isinstance(value, int):
-        raise _DamagedError("an entry of the index is no protocol buffer")
-    return value
-
-
-def _bytes(fields: _Fields, field: int) -> bytes:
-    value = fields.get(field, b"")
-    if not isinstance(value, bytes):
+def _of_kind(kind: type[_Value], fields: _Fields, field: int) -> _Value:
+    value = fields.get(field, kind())
+    if not isinstance(value, kind):
         raise _DamagedError("an entry of the index is no protocol buffer")
     return value
 

@@ -14,7 +14,7 @@ from ...engine.data.labelled_audio import Clip, LabelledAudio, labelled_audio
 from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ..data.examples import Examples, examples_from_audio
-from ..data.sides import two_labels
+from ..data.sides import copies_in_words, two_labels
 from ..data.spectrogram_cache import cache_home, cached_sounds
 from ..data.splits import Split, can_be_given, held_out_part, splits_from_protocol
 from ..evaluate.figures import curves_png
@@ -101,11 +101,8 @@ def _examples(session: Session, audio: AudioSpec, windows: int, observer: Observ
             f"{left} of {len(session.data.clips)} clips are left out, since labelling refuses them; "
             f"{len(used)} are used: {_counts(used, examples.labels)}"
         )
-    copies = sum(len(songs) - 1 for songs in examples.copies)
-    if copies:
-        first, second, *_ = (examples.readable[song].name for song in examples.copies[0])
-        said = "1 near copy of another clip" if copies == 1 else f"{copies} near copies of other clips"
-        observer.say(f"{said}, the first {second} (of {first}): one recording")
+    if copies := copies_in_words(examples.readable, examples.copies):
+        observer.say(f"{copies}: one recording")
     if note := note_on_the_band(audio, examples):
         observer.say(note)
     for clips in two_labels(examples)[:3]:

@@ -50,7 +50,7 @@ def _data(count: int = 48, validation: int = 12) -> TrainingData:
 
 def _train(recipe: Recipe = RECIPE, **options):
     torch.manual_seed(recipe.seed)
-    network = AudioCNN(3, channels=1)
+    network = AudioCNN(3)
     return train(network, _data(), recipe, **options)
 
 
@@ -82,7 +82,7 @@ def test_tags_are_learnt_beside_the_labels():
     torch.manual_seed(0)
     held_out = np.arange(72, 96)
     data = TrainingData(clips, _windows(clips), targets, np.arange(72), held_out, SPEC, tags)
-    network, history = train(AudioCNN(4, channels=1), data, recipe)
+    network, history = train(AudioCNN(4), data, recipe)
     assert max(row.val_macro_f1 for row in history) > 0.8
     outputs = np.stack(
         [logits[0] for logits in logits_from_network(network, _windows(clips), held_out, SPEC)]
@@ -102,7 +102,7 @@ def test_teachers_teach_what_the_labels_do_not_say():
     data = TrainingData(clips[:48], windows, targets, np.arange(24), np.arange(24, 48), SPEC, None, lesson)
     recipe = dataclasses.replace(RECIPE, epochs=16, distill=1.0, embedding_weight=1.0, unlabelled_share=2.0)
     torch.manual_seed(0)
-    network, history = train(AudioCNN(4, channels=1), data, recipe)
+    network, history = train(AudioCNN(4), data, recipe)
     assert max(row.val_macro_f1 for row in history) > 0.8
     outputs = np.stack([logits[0] for logits in logits_from_network(network, windows, np.arange(48), SPEC)])
     assert np.corrcoef(outputs[:, 3], vectors[:48, 0])[0, 1] > 0.8
@@ -227,7 +227,7 @@ def test_early_stopping_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_papers_plain_training_runs_and_leaves_frozen_layers_alone():
-    network = AudioCNN(3, channels=1)
+    network = AudioCNN(3)
     network.features.requires_grad_(False)
     before = [p.clone() for p in network.features.parameters()]
     recipe = dataclasses.replace(PROTOCOLS["hindi-2022"].recipe, epochs=2, batch_size=8)
@@ -257,7 +257,7 @@ def test_a_training_part_of_one_batch_and_one_more():
     recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=8)
     clips, targets = _clips(10)
     data = TrainingData(clips, [], targets, np.arange(9), np.arange(0), SPEC)
-    _, history = train(AudioCNN(3, channels=1), data, recipe)
+    _, history = train(AudioCNN(3), data, recipe)
     assert np.isfinite(history[0].loss)
     assert np.isnan(history[0].val_loss)
 

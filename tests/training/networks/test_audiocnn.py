@@ -35,13 +35,13 @@ def test_the_statistics_are_scaled_by_all_batches_so_far() -> None:
 
 
 def test_silence_has_a_gradient() -> None:
-    network = AudioCNN(2, channels=1).train()
+    network = AudioCNN(2).train()
     network(torch.zeros(4, 1, 64, 64)).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
 def test_the_parts_learn_apart_and_answer_together() -> None:
-    network, log_mels = AudioCNN(3, channels=1), torch.randn(2, 1, 64, 64)
+    network, log_mels = AudioCNN(3), torch.randn(2, 1, 64, 64)
     assert network.train()(log_mels).shape == (2, 2, 3)
     with torch.inference_mode():
         before = network.eval()(log_mels)

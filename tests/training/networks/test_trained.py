@@ -29,7 +29,7 @@ def test_a_folder_of_trainings_names_them(tmp_path: Path):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_weights_that_are_no_numbers_are_refused_where_they_are_read(tmp_path: Path, value: float):
-    network = AudioCNN(2, channels=1)
+    network = AudioCNN(2)
     with torch.no_grad():
         network.get_parameter("features.0.weight")[0, 0, 0, 0] = value
     spec = ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"])

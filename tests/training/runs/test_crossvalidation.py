@@ -93,7 +93,7 @@ def test_a_teacher_of_some_folds_is_refused_before_the_first(examples: Examples,
     knows = {"heard_clips": heard_text([examples.clips[splits[1].test[0]]])}
     split = {"hash": splits[0].hash, "validation": len(splits[0].validation)}
     spec = ModelSpec("audiocnn", ("a", "b"), audio, provenance={**knows, "split": split})
-    save_checkpoint(AudioCNN(2, channels=1), spec, tmp_path / "teacher.safetensors")
+    save_checkpoint(AudioCNN(2), spec, tmp_path / "teacher.safetensors")
     taught = dataclasses.replace(job, teaching=Teaching((str(tmp_path / "teacher.safetensors"),)))
     with pytest.raises(UsageError, match="was trained on clips of what is held out here"):
         cross_validate(_trainings(taught, examples, splits), tmp_path / "run", "fresh")

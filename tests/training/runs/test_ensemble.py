@@ -149,7 +149,7 @@ def test_a_fold_is_calibrated_by_the_others(tmp_path: Path):
         save_predictions(predictions, folder / LOGITS)
         new = {"test_clips": [{"id": identity} for identity in predictions.ids]}
         spec = ModelSpec("audiocnn", songs.labels, PRESETS["emotion4q"], provenance=new)
-        save_checkpoint(AudioCNN(3, channels=1), spec, folder / CHECKPOINT)
+        save_checkpoint(AudioCNN(3), spec, folder / CHECKPOINT)
     member = member_from_path(tmp_path, None, tmp_path)
     assert member.predictions.ids == together.ids
     np.testing.assert_allclose(member.probabilities, cross_fitted(parts)[0], atol=1e-6)

@@ -61,7 +61,7 @@ def test_a_network_that_needs_values_is_not_refused(monkeypatch: pytest.MonkeyPa
 )
 def test_a_new_head_is_said(tmp_path: Path, labels: tuple[str, ...], said: list[str]):
     weights, says = tmp_path / "x.safetensors", Says()
-    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
     protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
     data = LabelledAudio((), labels, "clip")
     check_plan(Session(data, "x", ("audiocnn",), protocol, tmp_path), says)
@@ -74,7 +74,7 @@ def test_an_audiospec_that_is_named_is_heard_also_where_it_is_the_protocols(
 ):
     weights, says = tmp_path / "x.safetensors", Says()
     heard = dataclasses.replace(PRESETS["emotion4q"], n_mels=96)
-    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), heard), weights)
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), heard), weights)
     protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
     data = LabelledAudio((), ("a", "b"), "clip")
     session = Session(data, "x", ("audiocnn",), protocol, tmp_path, chosen=frozenset(chosen))
@@ -85,7 +85,7 @@ def test_an_audiospec_that_is_named_is_heard_also_where_it_is_the_protocols(
 
 def test_what_a_frozen_network_has_no_use_for_is_said(tmp_path: Path):
     weights, says = tmp_path / "x.safetensors", Says()
-    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
     protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
     chosen = chosen_fields({"sets": ("guard=2",), "seed": 7, "layers": "head", "validation": 0.3})
     data = LabelledAudio((), ("a", "b"), "clip")

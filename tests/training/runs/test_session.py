@@ -295,7 +295,7 @@ def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: P
     """The teacher's network is random, and heard nothing: its features still tell these songs apart."""
     audio = fast_job().protocol.audio
     teacher = tmp_path / "teacher.safetensors"
-    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     music = tmp_path / "गाने"
     music.mkdir()
     for number in range(3):
@@ -329,7 +329,7 @@ def test_music_without_labels_is_grouped_as_the_data_is(
 
     monkeypatch.setattr(settings_module, "unlabelled_clips", unlabelled)
     teacher, audio = tmp_path / "teacher.safetensors", fast_job().protocol.audio
-    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     options = ["--data", songs / "clips.csv", "--group-by", "group", "--teacher", teacher, "-m", "audiocnn"]
     arguments = [*(word.replace("OUT", str(tmp_path / "out")) for word in command), *map(str, options)]
     result = CliRunner().invoke(main, [*arguments, "--unlabelled", str(songs)])
@@ -345,7 +345,7 @@ def test_the_least_confidence_is_not_of_songs_that_the_weights_had_heard(
     provenance = {"heard_clips": heard_text(heard)}
     spec = ModelSpec("audiocnn", data.labels, protocol.audio, provenance=provenance)
     weights = tmp_path / "begun.safetensors"
-    save_checkpoint(AudioCNN(2, channels=1), spec, weights)
+    save_checkpoint(AudioCNN(2), spec, weights)
     given: list[Predictions] = []
     monkeypatch.setattr(session_module, "add_evidence", lambda *args: given.append(args[2]))
     protocol = dataclasses.replace(protocol, weights=str(weights))
@@ -361,7 +361,7 @@ def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp
     """Other labels are learnt beside, and are no outputs of the network; a head over it takes more music."""
     audio = fast_job().protocol.audio
     teacher = tmp_path / "teacher.safetensors"
-    save_checkpoint(AudioCNN(2, channels=1), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     words = tmp_path / "words"
     for number in range(4):
         (words / ("slow", "fast")[number % 2]).mkdir(parents=True, exist_ok=True)

@@ -197,7 +197,7 @@ def test_folds_without_a_final_network_teach_no_network_on_everything(tmp_path: 
     """Known before the folds are trained, not after."""
     spec = ModelSpec("audiocnn", ("calm", "tense"), fast_job().protocol.audio)
     (tmp_path / "cv" / "fold-1").mkdir(parents=True)
-    save_checkpoint(AudioCNN(2, channels=1), spec, tmp_path / "cv" / "fold-1" / "checkpoint.safetensors")
+    save_checkpoint(AudioCNN(2), spec, tmp_path / "cv" / "fold-1" / "checkpoint.safetensors")
     check_teachers((str(tmp_path / "cv"),), print)
     with pytest.raises(UsageError, match="is a cross-validation without --final: its mer-train command with"):
         check_teachers((str(tmp_path / "cv"),), print, final=True)
@@ -211,7 +211,7 @@ def test_a_fold_is_taught_by_its_own_fold(
         spec = ModelSpec("audiocnn", ("calm", "tense"), audio, provenance={"split": {"hash": name}})
         folder = tmp_path / f"fold-{number}"
         folder.mkdir()
-        save_checkpoint(AudioCNN(2, channels=1), spec, folder / "checkpoint.safetensors")
+        save_checkpoint(AudioCNN(2), spec, folder / "checkpoint.safetensors")
     heard = Heard(monkeypatch)
     teaching = Teaching((str(tmp_path),))
     for name, number in (("two", 2), ("one", 1)):
